@@ -1,0 +1,1 @@
+"""Where results live: fingerprints, the content-addressed cache, run folders, provenance."""

@@ -1,0 +1,145 @@
+"""The content-addressed cache of stage outputs.
+
+An entry is a folder named by the fingerprint of its stage: `stage.json` (what it is, what it cost, the sha256 of every
+file) beside `out/` (the output itself) and `metrics.jsonl`. It is built under `work/` and renamed when whole, so an
+entry is whole or absent. A damaged one is set aside and built again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from filelock import FileLock
+
+from layersig.records import dumps, jsonl
+from layersig.store.files import files_below, write_atomic
+from layersig.store.hashing import FileHashes, digest_of
+
+
+def cache_root() -> Path:
+    """The cache folder: `LAYERSIG_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("LAYERSIG_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("layersig"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished stage in the cache.
+
+    Attributes:
+        folder: The entry's folder.
+        about: What `stage.json` holds: kind, fingerprint, digest, files, seconds, cost, warnings.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    @property
+    def out(self) -> Path:
+        """The stage's output."""
+        return self.folder / "out"
+
+    @property
+    def metrics(self) -> Path:
+        """Rows of `metrics.jsonl` without their cell."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def digest(self) -> str:
+        """Content hash of the output."""
+        return str(self.about["digest"])
+
+
+class Cache:
+    """Stage outputs by fingerprint, below one root folder.
+
+    Args:
+        root: The cache folder; made when missing.
+        warn: Told of entries that were damaged and set aside.
+    """
+
+    def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
+        self.root = root
+        self.hashes = FileHashes(root / "hashes.json")
+        self._warn = warn
+
+    def find(self, fingerprint: str) -> Entry | None:
+        """The whole entry of a fingerprint, or None. A damaged one is set aside first."""
+        folder = self._folder(fingerprint)
+        if not folder.exists():
+            return None
+        fault = self._fault(folder)
+        if fault is None:
+            return Entry(folder, json.loads((folder / "stage.json").read_text(encoding="utf-8")))
+        aside = self._free_name(self.root / "damaged", fingerprint)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(aside)
+        self._warn(f"cache entry {fingerprint[:12]} is damaged ({fault}); set aside in {aside} and built again")
+        return None
+
+    def lock(self, fingerprint: str) -> FileLock:
+        """A lock that one process at a time holds while it builds the entry."""
+        locks = self.root / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(locks / f"{fingerprint}.lock")
+
+    def workplace(self, fingerprint: str) -> Path:
+        """The folder in which the stage is built: `out/` is emptied, `state/` survives an interruption."""
+        work = self.root / "work" / fingerprint
+        shutil.rmtree(work / "out", ignore_errors=True)
+        (work / "out").mkdir(parents=True)
+        (work / "state").mkdir(exist_ok=True)
+        return work
+
+    def commit(self, fingerprint: str, about: Mapping[str, Any], metrics: list[dict[str, Any]]) -> Entry:
+        """Make the workplace of a stage that ended well into its entry.
+
+        Args:
+            fingerprint: The stage's fingerprint.
+            about: What to keep in `stage.json` besides files and digest.
+            metrics: Rows for `metrics.jsonl`.
+        """
+        work = self.root / "work" / fingerprint
+        files = {str(name): self._hash_new(work / "out" / name) for name in files_below(work / "out")}
+        full = {**about, "fingerprint": fingerprint, "files": files, "digest": digest_of(files)}
+        write_atomic(work / "metrics.jsonl", jsonl(metrics))
+        write_atomic(work / "stage.json", dumps(full, indent=1))
+        shutil.rmtree(work / "state", ignore_errors=True)
+        folder = self._folder(fingerprint)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        work.rename(folder)
+        return Entry(folder, full)
+
+    def _folder(self, fingerprint: str) -> Path:
+        return self.root / "stages" / fingerprint[:2] / fingerprint
+
+    def _hash_new(self, path: Path) -> str:
+        # The memo is keyed by path, and this path is about to change, so it is not asked.
+        return FileHashes().file(path)
+
+    def _fault(self, folder: Path) -> str | None:
+        try:
+            about = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+            for name, digest in about["files"].items():
+                if self.hashes.file(folder / "out" / name) != digest:
+                    return f"{name} was changed or cut short"
+            if digest_of(about["files"]) != about["digest"]:
+                return "stage.json does not match its files"
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            return f"unreadable: {error}"
+        return None
+
+    @staticmethod
+    def _free_name(parent: Path, name: str) -> Path:
+        number = 0
+        while (parent / f"{name}.{number}").exists():
+            number += 1
+        return parent / f"{name}.{number}"

@@ -1,0 +1,77 @@
+"""What a stage gets to see when it runs, and how it tells what it costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from layersig.plugin.components import Component
+from layersig.records import Cell, dumps
+from layersig.streams import Streams
+
+
+class Reporter(Protocol):
+    """Where a running stage tells how far it is; the engine brings one for terminals, logs and tests."""
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """A piece of work of `total` units begins."""
+
+    def advance(self, amount: int, *, tokens: int = 0, note: str = "") -> None:
+        """`amount` units more are done, with `tokens` real tokens processed; `note` stands beside the bar."""
+
+    def warn(self, message: str) -> None:
+        """Something the user should know; it is kept in the manifest too."""
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        """Ignore."""
+
+    def advance(self, amount: int, *, tokens: int = 0, note: str = "") -> None:
+        """Ignore."""
+
+    def warn(self, message: str) -> None:
+        """Ignore."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage about to run.
+
+    Attributes:
+        cell: Labels of the stage; results must not depend on them.
+        params: The resolved parameters of the stage, as JSON values.
+        inputs: Folder (a stage's output) or file (a source) by role.
+        out: Empty folder to fill. Whatever is written here is the stage's output and is content-hashed:
+            no times, no paths, no labels. It becomes visible only when the stage ends well.
+        work: Folder that survives an interruption: checkpoints to resume from. Removed after success.
+        streams: Named random streams of the cell.
+        components: Plugin components that the stage calls.
+        reporter: Progress and warnings.
+        cost: What the stage fills in for the manifest: `tokens`, `peak_memory`, and what else is worth knowing.
+        metrics: Rows for `metrics.jsonl` (step, loss, lr, tokens, seconds): kept beside the output, not hashed.
+    """
+
+    cell: Cell
+    params: Mapping[str, Any]
+    inputs: Mapping[str, Path]
+    out: Path
+    work: Path
+    streams: Streams
+    components: tuple[Component, ...] = ()
+    reporter: Reporter = field(default_factory=Silent)
+    cost: dict[str, float] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON value to `out/name` in canonical form."""
+        (self.out / name).write_text(dumps(value, indent=1) + "\n", encoding="utf-8")
+
+    def read(self, role: str, name: str) -> Any:
+        """The JSON value in file `name` of the input `role`."""
+        return json.loads((self.inputs[role] / name).read_text(encoding="utf-8"))

@@ -1,0 +1,123 @@
+"""The run folder: what a user keeps. It holds links or copies, so cleaning the cache never harms it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from layersig.errors import UserError
+from layersig.records import dumps
+from layersig.store.files import files_below, link_or_copy, write_atomic
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: `RUNS/<name>/<id>`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """`<name>/<id>`: how `status`, `report` and `compare` call it."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest.
+
+        Raises:
+            UserError: There is none, it is damaged, or another version of layersig wrote a form unknown here.
+        """
+        path = self.path / "manifest.json"
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} is not a run: it has no manifest.json") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}); run the recipe again to have it rebuilt") from None
+        if manifest.get("schema") != SCHEMA:
+            raise UserError(f"{path} has schema {manifest.get('schema')!r}; this version of layersig reads {SCHEMA}")
+        return manifest
+
+    def has_manifest(self) -> bool:
+        """Whether the run was ever started."""
+        return (self.path / "manifest.json").exists()
+
+    def save_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest."""
+        write_atomic(self.path / "manifest.json", dumps({"schema": SCHEMA, **manifest}, indent=1) + "\n")
+
+    def lock(self) -> FileLock:
+        """A lock on the run, taken at once or not at all.
+
+        Raises:
+            UserError: Another process is at work on it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(f"{self.path} is being written by another process; wait for it, or stop it") from None
+        return lock
+
+    def place(self, source: Path, target: str) -> None:
+        """Make `target` a faithful copy of a file or folder of the cache; what stood there before goes."""
+        destination = self.path / target
+        if source.is_file():
+            link_or_copy(source, destination)
+            return
+        wanted = files_below(source)
+        if destination.exists():
+            for extra in set(files_below(destination)) - set(wanted):
+                (destination / extra).unlink()
+        for name in wanted:
+            link_or_copy(source / name, destination / name)
+
+    def remove(self, target: str) -> None:
+        """Remove a file or folder that no longer belongs to the run."""
+        path = self.path / target
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    def write_lines(self, target: str, lines: Iterable[str]) -> None:
+        """Replace a file of lines."""
+        write_atomic(self.path / target, "".join(lines))
+
+
+def find_run(runs: Path, wanted: str) -> RunFolder:
+    """The run that a user means: a path, `NAME/ID`, the start of an ID, or a NAME (its newest run).
+
+    Raises:
+        UserError: None or several fit.
+    """
+    if (Path(wanted) / "manifest.json").exists():
+        return RunFolder(Path(wanted))
+    every = all_runs(runs)
+    fitting = [run for run in every if run.name == wanted or run.path.name.startswith(wanted)]
+    if not fitting:
+        named = [run for run in every if run.path.parent.name == wanted]
+        fitting = sorted(named, key=lambda run: (run.path / "manifest.json").stat().st_mtime)[-1:]
+    if len(fitting) > 1:
+        raise UserError(f"{wanted!r} fits several runs: {', '.join(run.name for run in fitting)}; give more of the name")
+    if not fitting:
+        known = ", ".join(run.name for run in every[-5:]) or "none yet"
+        raise UserError(f"no run {wanted!r} in {runs}; there are: {known}")
+    return fitting[0]
+
+
+def all_runs(runs: Path) -> list[RunFolder]:
+    """Every run below a folder, by name."""
+    return [RunFolder(path.parent) for path in sorted(runs.glob("*/*/manifest.json"))]
