@@ -1,0 +1,49 @@
+# Verbs that people need. Everything happens in .venv, which is made when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+# Wheels are not byte-compiled at installation: Python compiles what it imports, which is a fraction of them.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint requirements.lock
+
+.PHONY: env dev quickstart test test-all lint format calibrate lock clean
+
+env: .venv/.runtime
+
+dev: .venv/.dev
+
+.venv/.runtime: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/.dev: .venv/.runtime
+	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+quickstart: env
+	$(BIN)/layersig run recipes/quickstart.toml
+
+test: dev
+	$(BIN)/python -m pytest --numprocesses 2
+
+test-all: dev lint
+	$(BIN)/python -m pytest --numprocesses 2 -m ''
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+calibrate: dev
+	$(BIN)/python -m tests.calibration
+
+# The pins that the environment is built from; packages that only CUDA builds of torch bring are left open.
+lock: dev
+	$(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|triton|cuda)' | sed 's/+cpu$$//' > requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

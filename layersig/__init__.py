@@ -1,0 +1,44 @@
+"""Find out which layers matter when a language model is fine-tuned, and prove it.
+
+Names are imported when they are first used, so that `import layersig` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from layersig.plugin.components import Component as Component
+    from layersig.plugin.components import Params as Params
+    from layersig.plugin.decorators import policy as policy
+    from layersig.plugin.decorators import scorer as scorer
+    from layersig.plugin.decorators import source as source
+    from layersig.plugin.hookspecs import hookimpl as hookimpl
+    from layersig.recipe.load import load as load
+    from layersig.recipe.schema import Recipe as Recipe
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Component": "layersig.plugin.components",
+    "Params": "layersig.plugin.components",
+    "Recipe": "layersig.recipe.schema",
+    "hookimpl": "layersig.plugin.hookspecs",
+    "load": "layersig.recipe.load",
+    "policy": "layersig.plugin.decorators",
+    "scorer": "layersig.plugin.decorators",
+    "source": "layersig.plugin.decorators",
+}
+
+__all__ = ["Component", "Params", "Recipe", "__version__", "hookimpl", "load", "policy", "scorer", "source"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,99 @@
+"""`layersig`: the group of verbs, how they are loaded, and what an error looks like."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from layersig import __version__
+from layersig.errors import LayersigError
+
+# verb -> one line for `--help`; the module of a verb is imported only when it is called
+VERBS = {
+    "run": "Run a recipe; what is done already is not done again.",
+    "validate": "Check recipes and report every fault at once.",
+    "plan": "Show what a recipe would run.",
+    "fetch": "Bring everything a recipe needs onto this machine, for --offline.",
+    "runs": "List the runs.",
+    "status": "Show how far a run is.",
+    "report": "Write the report of a run anew.",
+    "plugins": "List scorers, policies and sources, and who brings them.",
+    "recipes": "List, show or copy the recipes that come with layersig.",
+    "schema": "Print the JSON schema of recipes, for editors.",
+    "doctor": "Check this machine.",
+}
+
+
+class Verbs(click.Group):
+    """Loads a verb's module when the verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order of a user's journey."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a verb."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"layersig.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs, without importing one of them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="layersig")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Find out which layers matter when a language model is fine-tuned, and prove it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the code of the contract."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(args=arguments, prog_name="layersig", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else "", err=False)
+        sys.exit(0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; run the same command again to continue", err=True)
+        sys.exit(130)
+    except LayersigError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away; there is nobody left to tell, and Python must not try at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"error: {_unexpected(error)}", err=True)
+        sys.exit(1)
+
+
+def _unexpected(error: BaseException) -> str:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{what} (unexpected; `layersig --debug ...` shows where, please report it)"
+
+
+def emit(value: Any, *, as_json: bool, text: str) -> None:
+    """Print a result on stdout: one JSON object, or text for people."""
+    from layersig.records import dumps
+
+    click.echo(dumps(value) if as_json else text)

@@ -1,0 +1,30 @@
+"""`layersig report RUN`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from layersig.cli.main import emit
+from layersig.cli.options import as_json, run_name, runs
+
+
+@click.command("report")
+@run_name
+@runs
+@as_json
+def command(run: str, runs: Path, as_json: bool) -> None:
+    """Analyse RUN anew and write its report, from the files of the run folder alone."""
+    from layersig.findings import analyse
+    from layersig.recipe.load import stored
+    from layersig.report import render
+    from layersig.store.runfolder import find_run
+
+    folder = find_run(runs, run)
+    folder.manifest()
+    with folder.lock():
+        analyse(folder.path, stored(folder.path / "resolved.toml"))
+        render(folder.path)
+    page = folder.path / "report.html"
+    emit({"run": str(folder.path), "report": str(page)}, as_json=as_json, text=str(page))

@@ -1,0 +1,14 @@
+"""`layersig schema`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("schema")
+def command() -> None:
+    """Print the JSON schema of recipes; editors complete and check TOML with it."""
+    from layersig.recipe.json_schema import json_schema
+    from layersig.records import dumps
+
+    click.echo(dumps(json_schema(), indent=2))

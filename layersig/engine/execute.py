@@ -1,0 +1,180 @@
+"""Runs the stages of a graph in order, in this process; what the cache holds is not run again."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layersig.engine.publish import Publisher
+from layersig.errors import LayersigError, MachineError, StageFailed, UserError
+from layersig.pipeline import KINDS, Graph, Stage
+from layersig.plugin.identity import identity
+from layersig.sources.source import Source
+from layersig.store.cache import Cache, Entry
+from layersig.store.fingerprint import fingerprint
+from layersig.store.hashing import digest_of
+from layersig.store.job import Job, Reporter
+from layersig.streams import Streams
+
+
+@dataclass(frozen=True)
+class Node:
+    """Something that stages read, on disk: a source or a finished stage.
+
+    Attributes:
+        path: File or folder.
+        digest: Content hash of it.
+        files: Sha256 by relative name where it is a stage's output, so that a part has a digest of its own.
+    """
+
+    path: Path
+    digest: str
+    files: Mapping[str, str] | None = None
+
+    def part(self, path: str) -> tuple[Path, str]:
+        """Path and content hash of a folder inside it, or of the whole for an empty path."""
+        if not path:
+            return self.path, self.digest
+        assert self.files is not None, "only outputs of stages are read in part"
+        return self.path / path, digest_of(
+            {name: digest for name, digest in self.files.items() if name.startswith(f"{path}/")}
+        )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended.
+
+    Attributes:
+        status: `done`, `failed`, or `missing` when something it reads failed.
+        fingerprint: Its fingerprint; None when it could not be known.
+        cached: True when the output was there already.
+        entry: Its cache entry when done.
+        error: What went wrong.
+    """
+
+    status: str
+    fingerprint: str | None = None
+    cached: bool = False
+    entry: Entry | None = None
+    error: str | None = None
+
+
+class Executor:
+    """Runs graphs against one cache.
+
+    Args:
+        cache: Where outputs are found and kept.
+        numerics: What results depend on besides their inputs; asked once, and only by stages that compute.
+        root_seed: Root of all random streams.
+        reporter: Told of progress and warnings.
+        reuse: False runs every stage anew, whatever the cache holds.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        numerics: Callable[[], Mapping[str, Any]],
+        root_seed: int,
+        reporter: Callable[[Stage], Reporter],
+        *,
+        reuse: bool = True,
+    ) -> None:
+        self._cache = cache
+        self._numerics = numerics
+        self._root_seed = root_seed
+        self._reporter = reporter
+        self._reuse = reuse
+
+    def run(self, graph: Graph, sources: Mapping[str, Source], publisher: Publisher) -> bool:
+        """Run what is missing; every stage is published as soon as it ends.
+
+        A stage that fails stops only what reads it.
+
+        Returns:
+            True when every stage is done.
+
+        Raises:
+            UserError: A stage found the user's input wrong.
+            MachineError: The machine or the network is in the way.
+            KeyboardInterrupt: The user interrupted; running again continues.
+        """
+        nodes = {name: Node(source.path, source.digest) for name, source in sources.items()}
+        complete = True
+        for stage in graph.stages:
+            if any(each.node not in nodes for each in stage.inputs.values()):
+                ended = Ended("missing")
+            else:
+                ended = self._end(stage, nodes, publisher)
+            if ended.entry is not None:
+                nodes[stage.id] = Node(ended.entry.out, ended.entry.digest, ended.entry.about["files"])
+            complete = complete and ended.status == "done"
+            publisher.ended(stage, ended.status, ended.fingerprint, ended.cached, ended.entry, ended.error)
+        self._cache.hashes.save()
+        return complete
+
+    def _end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Publisher) -> Ended:
+        inputs = {role: nodes[each.node].part(each.path) for role, each in stage.inputs.items()}
+        streams = Streams(self._root_seed, stage.seed)
+        key = fingerprint(
+            kind=stage.kind,
+            version=KINDS[stage.kind].version,
+            params=stage.params,
+            inputs={role: digest for role, (_, digest) in inputs.items()},
+            streams=streams,
+            numerics=self._numerics() if stage.computes else None,
+            components={f"{each.kind}/{each.name}": identity(each) for each in stage.components},
+        )
+        with self._cache.lock(key):
+            entry = self._cache.find(key) if self._reuse else None
+            if entry is not None:
+                return Ended("done", key, cached=True, entry=entry)
+            publisher.started(stage, key)
+            try:
+                return Ended("done", key, entry=self._build(stage, key, inputs, streams))
+            except (UserError, MachineError):
+                publisher.ended(stage, "failed", key, False, None, None)
+                raise
+            except LayersigError as error:
+                return Ended("failed", key, error=str(error))
+            finally:
+                gc.collect()
+
+    def _build(self, stage: Stage, key: str, inputs: Mapping[str, tuple[Path, str]], streams: Streams) -> Entry:
+        work = self._cache.workplace(key)
+        reporter = self._reporter(stage)
+        job = Job(
+            cell=stage.cell,
+            params=stage.params,
+            inputs={role: path for role, (path, _) in inputs.items()},
+            out=work / "out",
+            work=work / "state",
+            streams=streams,
+            components=stage.components,
+            reporter=reporter,
+        )
+        module, _, name = KINDS[stage.kind].function.partition(":")
+        began = time.monotonic()
+        try:
+            getattr(importlib.import_module(module), name)(job)
+        except LayersigError:
+            raise
+        except MemoryError as error:
+            raise MachineError(f"{stage.id}: out of memory; lower `train.micro_batch_tokens`") from error
+        except OSError as error:
+            raise MachineError(f"{stage.id}: {error}") from error
+        except Exception as error:
+            raise StageFailed(f"{stage.id}: {type(error).__name__}: {error}") from error
+        about = {
+            "kind": stage.kind,
+            "version": KINDS[stage.kind].version,
+            "seconds": round(time.monotonic() - began, 3),
+            "cost": dict(job.cost),
+            "warnings": list(getattr(reporter, "warnings", ())),
+        }
+        return self._cache.commit(key, about, job.metrics)

@@ -1,0 +1,99 @@
+"""Keeps the run folder in step with the stages that ended: files, lines, metrics, manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from layersig.pipeline import Graph, Stage
+from layersig.records import dumps, read_jsonl
+from layersig.store.cache import Entry
+from layersig.store.runfolder import RunFolder
+
+
+class Publisher:
+    """Writes what stages give into one run folder.
+
+    Lines of `scores.jsonl`, `selections.jsonl` and `metrics.jsonl` stand in the order of the graph, cached or not.
+
+    Args:
+        folder: The run.
+        graph: Its graph.
+        manifest: What the manifest holds besides stages; rewritten after every stage.
+        model: Resolved name of the model, for the lines that carry it.
+    """
+
+    def __init__(self, folder: RunFolder, graph: Graph, manifest: dict[str, Any], model: str) -> None:
+        self._folder = folder
+        self._graph = graph
+        self._manifest = manifest
+        self._model = model
+        self._lines: dict[str, dict[str, str]] = {}
+        self._metrics: dict[str, str] = {}
+        self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
+
+    def started(self, stage: Stage, fingerprint: str) -> None:
+        """A stage is about to run."""
+        self._stages[stage.id] = {**_record(stage, "running"), "fingerprint": fingerprint}
+        self.save()
+
+    def ended(
+        self,
+        stage: Stage,
+        status: str,
+        fingerprint: str | None,
+        cached: bool,
+        entry: Entry | None,
+        error: str | None,
+    ) -> None:
+        """A stage is done, failed, or cannot run because something it reads failed."""
+        record = {**_record(stage, status), "fingerprint": fingerprint, "cached": cached}
+        if error is not None:
+            record["error"] = error
+        if entry is not None and fingerprint is not None:
+            cost = entry.about["cost"]
+            record |= {"seconds": entry.about["seconds"], **cost, "warnings": entry.about["warnings"]}
+            self._place(stage, fingerprint, entry)
+        else:
+            for target in stage.files.values():
+                self._folder.remove(target)
+        self._stages[stage.id] = record
+        self.save()
+
+    def save(self) -> None:
+        """Write the manifest."""
+        self._folder.save_manifest({**self._manifest, "stages": list(self._stages.values())})
+
+    def finish(self) -> None:
+        """Write the files of lines, so that nothing of an older state of the run remains in them."""
+        for target in sorted({stage.line.target for stage in self._graph.stages if stage.line}):
+            lines = self._lines.get(target, {})
+            self._folder.write_lines(target, (lines[stage.id] for stage in self._graph.stages if stage.id in lines))
+        self._folder.write_lines(
+            "metrics.jsonl", (self._metrics[stage.id] for stage in self._graph.stages if stage.id in self._metrics)
+        )
+        self.save()
+
+    def _place(self, stage: Stage, fingerprint: str, entry: Entry) -> None:
+        for part, target in stage.files.items():
+            source = entry.out / part if part else entry.out
+            if source.exists():
+                self._folder.place(source, target)
+        if stage.line is not None:
+            value: Mapping[str, Any] = json.loads((entry.out / stage.line.file).read_text(encoding="utf-8"))
+            labels = {"cell": stage.cell.key, "fingerprint": fingerprint, "model": self._model, **stage.line.labels}
+            self._lines.setdefault(stage.line.target, {})[stage.id] = dumps({**labels, **value}) + "\n"
+        if entry.metrics.exists():
+            rows = read_jsonl(entry.metrics)
+            self._metrics[stage.id] = "".join(dumps({"cell": stage.cell.key, **row}) + "\n" for row in rows)
+
+
+def _record(stage: Stage, status: str) -> dict[str, Any]:
+    cell = {name: getattr(stage.cell, name) for name in stage.cell.__slots__}
+    return {
+        "id": stage.id,
+        "kind": stage.kind,
+        "cell": {name: value for name, value in cell.items() if value is not None},
+        "status": status,
+    }

@@ -1,0 +1,122 @@
+"""Brings what a recipe names onto this machine, before any stage runs, and pins it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from layersig.errors import LayersigError, MachineError, UserError
+from layersig.pipeline import Graph, Source
+from layersig.pipeline import stages as graph_of
+from layersig.recipe.load import Loaded
+from layersig.sources.resolve import LOADERS, resolve, resolve_with_fallback
+from layersig.sources.source import Request, SourceLoader
+from layersig.sources.source import Source as Resolved
+from layersig.store.cache import cache_root
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What an earlier start of the same run resolved a source to: a continued run keeps it.
+
+    Attributes:
+        resolved: As `layersig.sources.source.Source` has it.
+        label: Its name in records.
+        fallback: Whether it was the fallback.
+        notes: What was told about it.
+    """
+
+    resolved: str
+    label: str
+    fallback: bool
+    notes: tuple[str, ...]
+
+
+def resolve_all(
+    graph: Graph,
+    loaded: Loaded,
+    pinned: Mapping[str, Pinned],
+    *,
+    offline: bool,
+    strict: bool,
+    warn: Callable[[str], None],
+) -> dict[str, Resolved]:
+    """Every source of the graph, by node.
+
+    Raises:
+        UserError: What is named cannot be used.
+        MachineError: It cannot be reached, nor can its fallback; or `strict` forbids the fallback.
+    """
+    return {
+        node: _resolve(source, loaded, pinned.get(node), offline=offline, strict=strict, warn=warn)
+        for node, source in graph.sources.items()
+    }
+
+
+def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Fetch every source of a recipe and its fallback; what cannot be had is told, and is an error only without one.
+
+    Raises:
+        LayersigError: A source has no fallback, or neither can be had.
+    """
+    graph = graph_of(loaded.recipe, loaded.components)
+    rows = []
+    for node, source in graph.sources.items():
+        found: list[Resolved] = []
+        errors: list[LayersigError] = []
+        for spec in (source.spec, source.fallback):
+            if spec is None:
+                continue
+            try:
+                single = Source(source.kind, source.name, spec, None, source.split)
+                found.append(_resolve(single, loaded, None, offline=False, strict=False, warn=warn))
+                rows.append({"node": node, "spec": spec, "path": str(found[-1].path), "error": None})
+            except UserError:
+                raise
+            except LayersigError as error:
+                errors.append(error)
+                rows.append({"node": node, "spec": spec, "path": None, "error": str(error)})
+        if not found:
+            raise errors[0]
+    return rows
+
+
+def _resolve(
+    source: Source,
+    loaded: Loaded,
+    pinned: Pinned | None,
+    *,
+    offline: bool,
+    strict: bool,
+    warn: Callable[[str], None],
+) -> Resolved:
+    request = Request(
+        base_dir=loaded.base_dir, cache=cache_root(), offline=offline, split=source.split or "train", warn=warn
+    )
+    if source.kind == "task":
+        from layersig.evaluating.tasks import resolve_task
+
+        return resolve_task(source.spec, source.fallback, request, strict=strict)
+    spec, fallback = source.spec, source.fallback
+    loaders = _loaders(loaded)
+    if pinned is not None and not pinned.fallback:
+        # The revision of the first start stays, even when the hub has a newer one now.
+        found = resolve(pinned.resolved, source.kind, request, name=source.name, loaders=loaders)
+        return replace(found, spec=spec)
+    if pinned is not None:
+        if strict:
+            raise MachineError(
+                f"{spec}: this run was started on its fallback {fallback}, which --strict forbids; "
+                "run into another --runs folder"
+            )
+        assert fallback is not None, "the same recipe declared it when the run was started"
+        found = resolve(fallback, source.kind, request, loaders=loaders)
+        return replace(found, spec=spec, label=pinned.label, fallback=True, notes=pinned.notes)
+    return resolve_with_fallback(spec, fallback, source.kind, request, name=source.name, strict=strict, loaders=loaders)
+
+
+def _loaders(loaded: Loaded) -> dict[str, SourceLoader]:
+    """Loaders by scheme: those that layersig brings, and those of plugins."""
+    brought = {name: loaded.components.get("source", name).create() for name in loaded.components.names("source")}
+    return {**LOADERS, **brought}

@@ -1,0 +1,187 @@
+"""A recipe from file to report: resolve, run what is missing, analyse, write."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from layersig.engine.execute import Executor
+from layersig.engine.progress import Display
+from layersig.engine.publish import Publisher
+from layersig.engine.sources import Pinned, resolve_all
+from layersig.errors import LayersigError
+from layersig.pipeline import Graph, stages
+from layersig.recipe.load import Loaded
+from layersig.recipe.schema import Recipe
+from layersig.sources.source import Source
+from layersig.store.cache import Cache, cache_root
+from layersig.store.files import write_atomic
+from layersig.store.provenance import machine, versions
+from layersig.store.runfolder import RunFolder
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what.
+
+    Attributes:
+        runs: Folder of all runs.
+        offline: Reach nothing outside this machine.
+        strict: Refuse declared fallbacks.
+        reuse: False runs every stage anew.
+    """
+
+    runs: Path
+    offline: bool = False
+    strict: bool = False
+    reuse: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        folder: The run folder.
+        status: `complete`, `complete-on-fallback` or `failed`.
+        failures: What failed, one sentence a stage.
+    """
+
+    folder: RunFolder
+    status: str
+    failures: tuple[str, ...]
+
+
+def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
+    """Run a recipe; what its run folder and the cache hold already is kept.
+
+    Raises:
+        LayersigError: The input, the machine or the network is in the way; the manifest then says `failed`.
+        KeyboardInterrupt: The manifest then says `interrupted`; running again continues.
+    """
+    recipe = loaded.recipe
+    folder = RunFolder(options.runs / recipe.name / loaded.id)
+    with folder.lock(), Display(console) as display:
+        warnings: list[str] = []
+
+        def warn(message: str) -> None:
+            warnings.append(message)
+            display.say(f"warning: {message}")
+
+        earlier = folder.manifest() if folder.has_manifest() else {}
+        cache = Cache(cache_root(), warn)
+        graph = stages(recipe, loaded.components)
+        sources = resolve_all(
+            graph, loaded, _pinned(earlier), offline=options.offline, strict=options.strict, warn=warn
+        )
+        for source in sources.values():
+            for note in source.notes:
+                display.say(f"note: {source.label}: {note}")
+        manifest = _opening(loaded, graph, sources, earlier, warnings)
+        publisher = Publisher(folder, graph, manifest, sources["source/model"].label)
+        _write_recipes(folder, loaded)
+        executor = Executor(cache, _numerics(recipe, manifest), recipe.root_seed, display.stage, reuse=options.reuse)
+        try:
+            complete = executor.run(graph, sources, publisher)
+            publisher.finish()
+            _close(manifest, sources, complete)
+            publisher.save()
+            _write_report(folder, loaded)
+        except KeyboardInterrupt:
+            manifest["status"] = "interrupted"
+            publisher.save()
+            raise
+        except LayersigError:
+            manifest["status"] = "failed"
+            publisher.save()
+            raise
+        failures = tuple(stage["error"] for stage in folder.manifest()["stages"] if "error" in stage)
+        return Outcome(folder, manifest["status"], failures)
+
+
+def _opening(
+    loaded: Loaded, graph: Graph, sources: Mapping[str, Source], earlier: Mapping[str, Any], warnings: list[str]
+) -> dict[str, Any]:
+    recipe = loaded.recipe
+    return {
+        "name": recipe.name,
+        "id": loaded.id,
+        "status": "running",
+        "started": earlier.get("started", _now()),
+        "argv": sys.argv[1:],
+        "smoke": loaded.smoke,
+        "versions": versions(),
+        "machine": machine(),
+        "root_seed": recipe.root_seed,
+        "seeds": list(recipe.seeds),
+        "sources": [_source_record(node, graph, source) for node, source in sources.items()],
+        "warnings": warnings,
+    }
+
+
+def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
+    return {
+        "node": node,
+        "role": source.kind,
+        "name": graph.sources[node].name,
+        "spec": source.spec,
+        "resolved": source.resolved,
+        "label": source.label,
+        "fallback": source.fallback,
+        "revision": source.revision,
+        "digest": source.digest,
+        "licence": source.licence,
+        "notes": list(source.notes),
+    }
+
+
+def _pinned(earlier: Mapping[str, Any]) -> Mapping[str, Pinned]:
+    return {
+        record["node"]: Pinned(record["resolved"], record["label"], record["fallback"], tuple(record["notes"]))
+        for record in earlier.get("sources", ())
+    }
+
+
+def _numerics(recipe: Recipe, manifest: dict[str, Any]) -> Callable[[], Mapping[str, Any]]:
+    known: dict[str, Any] = {}
+
+    def ask() -> Mapping[str, Any]:
+        if not known:
+            from layersig.models.devices import numerics_key, pick_device, pick_dtype
+
+            device = pick_device(recipe.model.device)
+            choice = pick_dtype(recipe.model.dtype, device)
+            known.update(numerics_key(device, choice.dtype))
+            manifest["machine"] = {**manifest["machine"], **known, "dtype_reason": choice.reason}
+        return known
+
+    return ask
+
+
+def _write_recipes(folder: RunFolder, loaded: Loaded) -> None:
+    write_atomic(folder.path / "recipe.toml", loaded.text)
+    write_atomic(folder.path / "resolved.toml", loaded.resolved)
+
+
+def _close(manifest: dict[str, Any], sources: Mapping[str, Source], complete: bool) -> None:
+    fell_back = any(source.fallback for source in sources.values())
+    manifest["status"] = ("complete-on-fallback" if fell_back else "complete") if complete else "failed"
+    manifest["finished"] = _now()
+
+
+def _write_report(folder: RunFolder, loaded: Loaded) -> None:
+    from layersig.findings import analyse
+    from layersig.report import render
+
+    analyse(folder.path, loaded.recipe)
+    render(folder.path)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()

@@ -1,0 +1,34 @@
+"""The components that layersig brings, offered through the hook that any plugin uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from layersig.plugin.components import BUILT_IN, Component, Kind
+from layersig.plugin.hookspecs import hookimpl
+
+_WHERE: dict[Kind, dict[str, str]] = {
+    "scorer": {
+        "ila": "layersig.scoring.ila:Ila",
+        "gradient-norm": "layersig.scoring.gradient_norm:GradientNorm",
+        "random": "layersig.scoring.positional:Random",
+        "first-k": "layersig.scoring.positional:FirstK",
+        "last-k": "layersig.scoring.positional:LastK",
+    },
+    "policy": {
+        "top": "layersig.selecting.policies:Top",
+        "freeze": "layersig.selecting.policies:Freeze",
+        "intersection": "layersig.selecting.policies:Intersection",
+        "union": "layersig.selecting.policies:Union",
+        "matched-random": "layersig.selecting.policies:MatchedRandom",
+        "list": "layersig.selecting.policies:List",
+    },
+}
+
+
+@hookimpl
+def layersig_components() -> Iterator[Component]:
+    """One component for each line of the table."""
+    for kind, table in _WHERE.items():
+        for name, where in table.items():
+            yield Component(kind, name, where, origin=BUILT_IN)

@@ -1,0 +1,164 @@
+"""A component: a scorer, a policy or a source under the name that recipes use, and where it comes from."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from layersig.errors import UserError
+
+Kind = Literal["scorer", "policy", "source"]
+Need = Literal["model", "gradients", "data", "update", "checkpoints", "tasks"]
+Rankings = Literal["none", "one", "some"]
+
+KINDS: tuple[str, ...] = get_args(Kind)
+NEEDS: tuple[str, ...] = get_args(Need)
+UNITS = ("module", "block", "part")
+RESERVED_PARAMS = frozenset({"kind", "checkpoint"})
+"""Keys that stand beside a component's parameters in a recipe."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+class Params(BaseModel):
+    """Base of a component's parameters: frozen, unknown keys refused, no silent conversion of types.
+
+    A docstring under a field becomes its description in `layersig schema` and in the reference.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who brings a component.
+
+    Attributes:
+        label: What messages call it, such as `layersig-fisher 0.2.0` or `./my_scorer.py`.
+        distribution: Name of the installed distribution; None for a file.
+        version: Version of the distribution.
+        source: The file, or the package folder of an editable installation: its content is then the identity.
+    """
+
+    label: str
+    distribution: str | None = None
+    version: str | None = None
+    source: Path | None = None
+
+    def __str__(self) -> str:
+        return self.label
+
+
+UNKNOWN_ORIGIN = Origin("not registered")
+BUILT_IN = Origin("built into layersig", "layersig")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A scorer, a policy or a source.
+
+    Attributes:
+        kind: `scorer`, `policy` or `source`.
+        name: The name that a recipe writes after `kind =` (a scheme for sources): lower case, digits, hyphens.
+        implementation: The decorated function or class, or the `"module:attribute"` where it lies.
+        version: Raised by its author whenever equal inputs may give another result.
+        needs: What the context must offer; see `NEEDS`. Unknown (empty) until the implementation is loaded.
+        unit: What a score speaks of; None for the unit of the recipe.
+        rankings: For policies, how many rankings they read: `none`, `one`, or `some` (one or more).
+        seeded: True when it draws from the context's random streams, so that its result hangs on the seed axis.
+        params: Its parameters; without fields when there are none.
+        origin: Who brings it; filled in by the manager.
+
+    Raises:
+        UserError: A field is malformed.
+    """
+
+    kind: Kind
+    name: str
+    implementation: object
+    version: int = 1
+    needs: frozenset[str] = frozenset()
+    unit: str | None = None
+    rankings: Rankings = "one"
+    seeded: bool = False
+    params: type[Params] = Params
+    origin: Origin = UNKNOWN_ORIGIN
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"component {self.name!r}: unknown kind {self.kind!r}; there are {', '.join(KINDS)}")
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise UserError(f"{self.kind} {self.name!r}: a name is lower-case letters, digits and single hyphens")
+        if not isinstance(self.version, int) or isinstance(self.version, bool) or self.version < 1:
+            raise UserError(f"{self.kind} {self.name!r}: version must be a whole number from 1, got {self.version!r}")
+        unknown = self.needs - set(NEEDS)
+        if unknown:
+            raise UserError(
+                f"{self.kind} {self.name!r}: unknown needs {', '.join(sorted(map(repr, unknown)))}; "
+                f"allowed are {', '.join(NEEDS)}"
+            )
+        if self.unit is not None and self.unit not in UNITS:
+            raise UserError(f"{self.kind} {self.name!r}: unknown unit {self.unit!r}; allowed are {', '.join(UNITS)}")
+        if self.rankings not in get_args(Rankings):
+            raise UserError(
+                f"{self.kind} {self.name!r}: unknown rankings {self.rankings!r}; "
+                f"allowed are {', '.join(get_args(Rankings))}"
+            )
+
+    @property
+    def label(self) -> str:
+        """For messages: `scorer "fisher" (layersig-fisher 0.2.0)`."""
+        return f'{self.kind} "{self.name}" ({self.origin})'
+
+    @property
+    def summary(self) -> str:
+        """First paragraph of the implementation's docstring, in one line; empty where there is none."""
+        text = inspect.getdoc(self.implementation) or ""
+        return " ".join(text.partition("\n\n")[0].split())
+
+    @property
+    def reads_selection(self) -> bool:
+        """Whether a policy sees the selection of another arm, which its parameter `like` names."""
+        return "like" in self.params.model_fields
+
+    def parse(self, values: Mapping[str, Any]) -> Params:
+        """Its parameters from the JSON-like values of a recipe.
+
+        Raises:
+            pydantic.ValidationError: A value is wrong or a key unknown.
+        """
+        # Through JSON, whose strict rules let an array be a tuple and a string an enumeration, but 1 no string.
+        return self.params.model_validate_json(json.dumps(values))
+
+    def create(self) -> Any:
+        """A new object that does the work: `score(context)` of a scorer, `select(context)` of a policy.
+
+        `context.params` must be what `parse` returned. What the methods return is not checked here.
+        """
+        return self.implementation() if isinstance(self.implementation, type) else _Function(self.implementation)
+
+
+class _Function:
+    """Lends a function the methods of a class: its parameters come from the context by keyword."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def score(self, context: Any) -> Any:
+        return self._function(context, **dict(context.params))
+
+    select = score
+
+
+def declared(target: object) -> Component | None:
+    """The component that a decorator attached to `target` itself (not to a class it inherits from)."""
+    return vars(target).get("__layersig__") if hasattr(target, "__dict__") else None

@@ -1,0 +1,58 @@
+"""A plugin in a single file: the decorated objects of a Python file that a recipe names."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from layersig.errors import UserError
+from layersig.plugin.components import Component, Origin, declared
+from layersig.plugin.guard import cause, raises_plugin_errors
+
+
+def from_file(path: Path) -> list[Component]:
+    """The components that a Python file declares; the file is executed once for each content.
+
+    Raises:
+        UserError: The file is missing, cannot be executed, or declares nothing.
+    """
+    module = _execute(path)
+    origin = Origin(path.name, source=path)
+    found = [replace(component, origin=origin) for component in declared_in(module)]
+    if not found:
+        raise UserError(f"plugin file {path} declares nothing: decorate a function or class with @scorer or @policy")
+    return found
+
+
+def declared_in(module: object) -> list[Component]:
+    """The decorated objects of a module, in their order there; an object under two names counts once."""
+    values = {id(value): value for value in vars(module).values()}
+    return [component for value in values.values() if (component := declared(value)) is not None]
+
+
+def _execute(path: Path) -> ModuleType:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"plugin file {path} cannot be read: {error.strerror}") from error
+    # Named by place and content, so that an edited file is executed anew and pickled objects find their module.
+    name = f"layersig_file_{hashlib.sha256(str(path.resolve()).encode() + content).hexdigest()[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"plugin file {path} is not a Python file: its name must end in .py")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        exec(compile(content, str(path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        if raises_plugin_errors():
+            raise
+        raise UserError(f"plugin file {path} cannot be executed: {cause(error)}") from error
+    return module

@@ -1,0 +1,38 @@
+"""What identifies a component's code in a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from layersig.plugin.components import BUILT_IN, Component
+
+Identity = dict[str, str | int]
+
+
+def identity(component: Component) -> Identity:
+    """What must be equal for a cached result of `component` to be used again.
+
+    A released plugin is known by distribution, its version, and the component's own `version`. A single file or an
+    editable installation is known by the sha256 of its source as well, since it changes without a release. A built-in
+    component is known by its own `version` alone, like every stage of layersig: a new release that leaves a scorer
+    untouched leaves its results valid.
+    """
+    origin = component.origin
+    known: Identity = {"component": f"{component.kind}:{component.name}", "version": component.version}
+    if origin == BUILT_IN:
+        return known
+    if origin.source is not None:
+        return {**known, "source": _digest(origin.source)}
+    return {**known, "distribution": str(origin.distribution), "distribution_version": str(origin.version)}
+
+
+def _digest(source: Path) -> str:
+    """sha256 of a file, or of the names and contents of every Python file in a folder."""
+    if source.is_file():
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(source).as_posix()}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()

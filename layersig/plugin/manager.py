@@ -1,0 +1,128 @@
+"""Finds components: built-in ones, those of installed distributions, and those in a recipe's own plugin files.
+
+An installed plugin that breaks costs a warning, not the program; a file that a recipe names must work.
+
+Environment:
+    LAYERSIG_PLUGINS: Distributions whose plugins load, separated by commas; empty for none. Absent: all.
+    LAYERSIG_RAISE_PLUGIN_ERRORS: `1` lets a plugin's own error through, with its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import pluggy
+
+from layersig.errors import UserError
+from layersig.plugin import builtin, hookspecs
+from layersig.plugin.components import Component, Origin
+from layersig.plugin.files import declared_in, from_file
+from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.plugin.table import Components
+
+_log = logging.getLogger(__name__)
+
+
+def with_files(files: Sequence[Path]) -> Components:
+    """Built-in and installed components, and those that plugin files declare.
+
+    A process that is to unpickle objects of such a file must have called this first.
+
+    Raises:
+        UserError: A file is missing, cannot be executed, or declares nothing.
+    """
+    known = installed()
+    return Components((*known, *(each for path in dict.fromkeys(files) for each in from_file(path))), known.problems)
+
+
+def built_in() -> Components:
+    """The components that layersig brings, whatever is installed beside it."""
+    return Components(tuple(_offered(_manager(), builtin, hookspecs.PROJECT)))
+
+
+@cache
+def installed() -> Components:
+    """Built-in and installed components; looked up once a process, each broken plugin logged as one warning."""
+    manager = _manager()
+    found = _offered(manager, builtin, hookspecs.PROJECT)
+    problems = []
+    absent = _wanted() or set()
+    for distribution, entry in _entry_points():
+        absent.discard(_normal(distribution.name or ""))
+        label = f"{distribution.name} {distribution.version}"
+        try:
+            offered = _offered(manager, entry.load(), entry.name)
+            if not offered:
+                raise UserError("it offers no component: no layersig_components hook, nothing decorated in its module")
+            origin = Origin(label, distribution.name, distribution.version, _source(distribution, entry))
+            found += [replace(component, origin=origin) for component in offered]
+        except (Exception, SystemExit) as error:
+            if raises_plugin_errors():
+                raise
+            problems.append(f'plugin "{entry.name}" of {label} is left out: {cause(error)}')
+    problems += [f"LAYERSIG_PLUGINS names {name}, which is not installed or has no plugin" for name in sorted(absent)]
+    for problem in problems:
+        _log.warning("%s", problem)
+    return Components(tuple(found), tuple(problems))
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _offered(manager: pluggy.PluginManager, plugin: Any, name: str) -> list[Component]:
+    manager.register(plugin, name)
+    hooks = [each for each in manager.hook.layersig_components.get_hookimpls() if each.plugin is plugin]
+    if not hooks:
+        return declared_in(plugin)
+    # Called one plugin at a time, so that an error in one hook leaves the others their say.
+    components = list(cast("Iterable[Any]", hooks[0].function()))
+    for component in components:
+        if not isinstance(component, Component):
+            raise UserError(f"layersig_components must give Component objects, got {type(component).__name__}")
+    return components
+
+
+def _entry_points() -> Iterator[tuple[Distribution, EntryPoint]]:
+    wanted = _wanted()
+    if wanted == set():
+        return
+    for entry in sorted(entry_points(group=hookspecs.PROJECT)):
+        if entry.dist is not None and (wanted is None or _normal(entry.dist.name or "") in wanted):
+            yield entry.dist, entry
+
+
+def _wanted() -> set[str] | None:
+    """Distributions that LAYERSIG_PLUGINS allows; None for all."""
+    names = os.environ.get("LAYERSIG_PLUGINS")
+    return None if names is None else {_normal(name) for name in names.split(",") if name.strip()}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _source(distribution: Distribution, entry: EntryPoint) -> Path | None:
+    """Package folder or module file of an editable installation; None for a released one."""
+    spec = find_spec(entry.module.partition(".")[0]) if _editable(distribution) else None
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin)
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _editable(distribution: Distribution) -> bool:
+    text = distribution.read_text("direct_url.json")
+    return bool(text and json.loads(text).get("dir_info", {}).get("editable"))

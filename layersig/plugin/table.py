@@ -1,0 +1,76 @@
+"""The components that are known, by kind and name; an implementation is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from importlib import import_module
+
+from layersig.errors import UserError
+from layersig.plugin.components import Component, Kind, declared
+from layersig.plugin.guard import cause, raises_plugin_errors
+
+
+@dataclass(frozen=True)
+class Components:
+    """What recipes can name, as a table of (kind, name).
+
+    Attributes:
+        found: In the order found: built-in, installed, files.
+        problems: One sentence for each plugin that could not be loaded.
+    """
+
+    found: tuple[Component, ...]
+    problems: tuple[str, ...] = ()
+    _loaded: dict[tuple[str, str], Component] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(self.found)
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """Names of one kind, sorted. Imports nothing."""
+        return tuple(sorted({component.name for component in self.found if component.kind == kind}))
+
+    def get(self, kind: Kind, name: str) -> Component:
+        """The component, loaded.
+
+        Raises:
+            UserError: The name is unknown, two plugins claim it, or its module cannot be used.
+        """
+        if (kind, name) not in self._loaded:
+            self._loaded[kind, name] = _load(self._find(kind, name))
+        return self._loaded[kind, name]
+
+    def _find(self, kind: Kind, name: str) -> Component:
+        claims = [component for component in self.found if (component.kind, component.name) == (kind, name)]
+        if len(claims) > 1:
+            origins = " and ".join(str(component.origin) for component in claims)
+            raise UserError(f'the {kind} "{name}" is offered twice, by {origins}; rename one or leave it out')
+        if not claims:
+            raise UserError(f'there is no {kind} "{name}"{suggestion(name, self.names(kind))}')
+        return claims[0]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """How to go on after an unknown name: `; did you mean "top"? Allowed: freeze, top`."""
+    known = list(known)
+    close = get_close_matches(name, known, n=1)
+    return (f'; did you mean "{close[0]}"?' if close else ".") + f" Allowed: {', '.join(known) or 'nothing'}"
+
+
+def _load(component: Component) -> Component:
+    if not isinstance(component.implementation, str):
+        return component
+    where = component.implementation
+    module, _, attribute = where.partition(":")
+    try:
+        target = getattr(import_module(module), attribute)
+    except Exception as error:
+        if raises_plugin_errors():
+            raise
+        raise UserError(f"{component.label} cannot be loaded from {where}: {cause(error)}") from error
+    found = declared(target)
+    if found is None or (found.kind, found.name) != (component.kind, component.name):
+        raise UserError(f'{component.label}: {where} is not declared with @{component.kind}("{component.name}")')
+    return replace(found, origin=component.origin)

@@ -1,0 +1,243 @@
+"""Faults of a recipe: where each is, what was got, what is allowed; all of them told at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from layersig.errors import UserError
+from layersig.plugin.table import suggestion
+from layersig.recipe.positions import KeyPath
+from layersig.recipe.schema import NAME_PATTERN, SOURCE_PATTERN
+
+_PATTERNS = {
+    NAME_PATTERN: "must be letters, digits, `-`, `_` and inner `.`, starting with a letter or digit",
+    SOURCE_PATTERN: "must be `scheme:reference`, such as `hub:ID` or `file:X.jsonl`",
+}
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_KINDS: Mapping[str, str] = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        path: The key it stands at.
+        message: What was got, what is allowed, what to do.
+        override: The override that is at fault itself, such as one without `=`.
+    """
+
+    path: KeyPath
+    message: str
+    override: str | None = None
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where each key of a recipe comes from.
+
+    Attributes:
+        file: The recipe file, as the user named it.
+        lines: Line of every key in the file.
+        overrides: Override, as the user typed it, of every key that one has set.
+    """
+
+    file: str
+    lines: Mapping[KeyPath, int]
+    overrides: Mapping[KeyPath, str] = field(default_factory=dict)
+
+    def where(self, path: KeyPath) -> str:
+        """`recipe.toml:12`, `override train.rank=x`, or the file alone for what stands nowhere."""
+        override, line = self._nearest(path)
+        if override is not None:
+            return f"override {override}"
+        return f"{self.file}:{line}" if line else self.file
+
+    def overlaid(self, path: KeyPath, override: str) -> Origins:
+        """The origins once an override has set what stands at `path`."""
+        return Origins(
+            self.file,
+            {key: line for key, line in self.lines.items() if key[: len(path)] != path},
+            {key: text for key, text in self.overrides.items() if key[: len(path)] != path} | {path: override},
+        )
+
+    def order(self, path: KeyPath) -> tuple[int, int]:
+        """Sort key of `where`: what stands nowhere, then lines, then overrides as typed."""
+        override, line = self._nearest(path)
+        return (0, line) if override is None else (1, list(self.overrides.values()).index(override))
+
+    def _nearest(self, path: KeyPath) -> tuple[str | None, int]:
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.overrides:
+                return self.overrides[path[:length]], 0
+            if path[:length] in self.lines:
+                return None, self.lines[path[:length]]
+        return None, 0
+
+
+def error(faults: Iterable[Fault], origins: Origins) -> UserError:
+    """One error that lists all faults, sorted by line; of several at one key the first is told."""
+    first: dict[tuple[KeyPath, str | None], Fault] = {}
+    for fault in faults:
+        first.setdefault((fault.path, fault.override), fault)
+    told = [_told(fault, origins) for fault in sorted(first.values(), key=lambda fault: _order(fault, origins))]
+    return UserError(told[0] if len(told) == 1 else "\n  ".join([f"{origins.file}: {len(told)} faults", *told]))
+
+
+def _told(fault: Fault, origins: Origins) -> str:
+    where = origins.where(fault.path) if fault.override is None else f"override {fault.override}"
+    return ": ".join(part for part in (where, dotted(fault.path), fault.message) if part)
+
+
+def _order(fault: Fault, origins: Origins) -> tuple[tuple[int, int], list[str]]:
+    place = origins.order(fault.path) if fault.override is None else (2, 0)
+    return place, [str(key) for key in fault.path]
+
+
+def dotted(path: KeyPath) -> str:
+    """A key as overrides spell it: `data.0.source`."""
+    return ".".join(key if isinstance(key, str) and _BARE.fullmatch(key) else json.dumps(key) for key in path)
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], data: Any, prefix: KeyPath = ()) -> list[Fault]:
+    """What pydantic found, in the words of recipes.
+
+    Args:
+        error: From the validation of `data` as `model`.
+        model: What was validated.
+        data: The table as it was read.
+        prefix: The key of that table.
+    """
+    found: dict[KeyPath, list[ErrorDetails]] = {}
+    for details in error.errors(include_url=False):
+        found.setdefault(_real_path(details, data), []).append(details)
+    # A list is also found too short when an entry is wrong, and a union complains for every branch: the inner fault
+    # says more.
+    outer = {path[:length] for path in found for length in range(len(path))}
+    return [
+        Fault((*prefix, *path), _message(path, details, model)) for path, details in found.items() if path not in outer
+    ]
+
+
+def _real_path(details: ErrorDetails, data: Any) -> KeyPath:
+    """The location without what pydantic adds: names of union branches, `[key]`, fields of a short form."""
+    path: list[str | int] = []
+    node = data
+    for key in details["loc"]:
+        held = node if isinstance(node, Mapping) else dict(enumerate(node)) if isinstance(node, list) else {}
+        if key in held:
+            node = held[key]
+            path.append(key)
+    if details["type"] == "missing":
+        path.append(details["loc"][-1])
+    return tuple(path)
+
+
+def _message(path: KeyPath, details: Sequence[ErrorDetails], model: type[BaseModel]) -> str:
+    kind = details[0]["type"]
+    if kind == "missing" and isinstance(path[-1], int):
+        return "missing: the list has too few entries"
+    if kind == "missing":
+        parent = _model_at(model, path[:-1])
+        about = parent.model_fields[str(path[-1])].description if parent else None
+        return f"missing ({about.splitlines()[0].rstrip('.')})" if about else "missing"
+    if kind == "extra_forbidden":
+        parent = _model_at(model, path[:-1])
+        return "unknown key" + suggestion(str(path[-1]), parent.model_fields if parent else ())
+    got = details[0]["input"]
+    first, *others = dict.fromkeys(_demand(each) for each in details)
+    message = ", or ".join([first, *(each.removeprefix("must be ") for each in others)])
+    if kind == "value_error" and isinstance(got, Mapping):
+        return message
+    if kind == "literal_error" and isinstance(got, str):
+        return f"{message}; got {shown(got)}{_near(got, details[0])}"
+    return f"{message}; got {shown(got)}"
+
+
+def _demand(details: ErrorDetails) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}"
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"must be {words} {context[name]:g}"
+    if kind == "literal_error":
+        return f"must be {context['expected']}".replace("'", '"')
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], f"must match {context['pattern']}")
+    if kind in {"too_short", "too_long"}:
+        least = kind == "too_short"
+        number = context["min_length" if least else "max_length"]
+        return f"must have {'at least' if least else 'at most'} {number} {'entry' if number == 1 else 'entries'}"
+    if kind == "finite_number":
+        return "must be a finite number"
+    if kind == "value_error":
+        return str(context["error"])
+    return details["msg"].replace("Input should", "must").replace("String should", "must")
+
+
+def _near(got: str, details: ErrorDetails) -> str:
+    allowed = [word.strip("'") for word in details.get("ctx", {})["expected"].replace(" or ", ", ").split(", ")]
+    hint = suggestion(got, allowed).partition("?")
+    return f"{hint[0]}?" if hint[1] else ""
+
+
+def shown(value: Any) -> str:
+    """A value as a recipe would write it, cut short, with the name of its type."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        cut = value if len(value) <= 60 else f"{value[:57]}..."
+        return f"{json.dumps(cut, ensure_ascii=False)} (a string)"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}" if value else "an empty list"
+    return "a table" if isinstance(value, Mapping) else str(value)
+
+
+def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
+    """The model of the table at a path."""
+    annotation: Any = model
+    for key in path:
+        annotation = _inside(annotation, key)
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _inside(annotation: Any, key: str | int) -> Any:
+    """The type of what stands at `key` in a value of type `annotation`; None when there is no such thing."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is dict:
+        return arguments[1]
+    if origin in (tuple, list):
+        return arguments[0]
+    if origin in (Annotated, Union, types.UnionType):
+        return next((found for each in arguments if (found := _inside(each, key)) is not None), None)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and key in annotation.model_fields:
+        return annotation.model_fields[str(key)].annotation
+    return None

@@ -1,0 +1,121 @@
+"""Load a recipe: read it, lay overrides over it, find every fault at once, and write out every default."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from layersig.plugin.table import Components
+from layersig.recipe.checks import cross_checks, plugin_files, strange_values
+from layersig.recipe.faults import Fault, Origins, error, faults_of
+from layersig.recipe.overrides import apply
+from layersig.recipe.positions import locate
+from layersig.recipe.read import read
+from layersig.recipe.resolve import recipe_id, to_toml, with_defaults
+from layersig.recipe.resolve import smoke as shortened
+from layersig.recipe.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe without faults, and where it comes from.
+
+    Attributes:
+        recipe: With every default written out.
+        path: The file.
+        text: Its text.
+        overrides: As the user typed them.
+        smoke: Whether it was made short.
+        components: What it may name: built-in, installed, and of its plugin files.
+        plugin_files: Its plugin files; an engine calls `with_files` on them in every process.
+        origins: Line or override of every key, for messages about what only a later stage can find.
+    """
+
+    recipe: Recipe
+    path: Path
+    text: str
+    overrides: tuple[str, ...]
+    smoke: bool
+    components: Components
+    plugin_files: tuple[Path, ...]
+    origins: Origins
+
+    @property
+    def base_dir(self) -> Path:
+        """Folder that relative `file:` and `path:` sources start from."""
+        return self.path.resolve().parent
+
+    @property
+    def resolved(self) -> str:
+        """The recipe in full, as TOML."""
+        return to_toml(self.recipe)
+
+    @property
+    def id(self) -> str:
+        """12 hex digits that equal resolved recipes share."""
+        return recipe_id(self.recipe)
+
+    def where(self, *path: str | int) -> str:
+        """Where a key was set: `recipe.toml:12`, or the override."""
+        return self.origins.where(path)
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Loaded:
+    """Load and check a recipe. Imports its plugin files and the modules of the components it names, nothing else.
+
+    Args:
+        path: A TOML file.
+        overrides: `key.sub=value`; files named in them are relative to the working directory.
+        smoke: Make every stage as short as it can be.
+
+    Raises:
+        UserError: Something is wrong; the message lists every fault with its line, key and remedy.
+    """
+    path = Path(path)
+    text, data = read(path)
+    base_dir = path.resolve().parent
+    origins, faulty = apply(data, overrides, base_dir, Origins(str(path), locate(text)))
+    components, files, faults = plugin_files(data, base_dir)
+    found = [*faulty, *strange_values(data), *faults, *cross_checks(data, components)]
+    recipe = _parsed(data, found)
+    if found or recipe is None:
+        raise error(found, origins)
+    recipe = with_defaults(recipe, components)
+    return Loaded(
+        recipe=shortened(recipe) if smoke else recipe,
+        path=path,
+        text=text,
+        overrides=tuple(overrides),
+        smoke=smoke,
+        components=components,
+        plugin_files=files,
+        origins=origins,
+    )
+
+
+def stored(path: Path) -> Recipe:
+    """The resolved recipe that a run folder keeps; plugins need not be there any more.
+
+    Raises:
+        UserError: It is missing, or not what `to_toml` wrote.
+    """
+    text, data = read(path)
+    found: list[Fault] = []
+    recipe = _parsed(data, found)
+    if recipe is None:
+        raise error(found, Origins(str(path), locate(text)))
+    return recipe
+
+
+def _parsed(data: dict[str, Any], found: list[Fault]) -> Recipe | None:
+    try:
+        # JSON has the strictness that a recipe wants: an array may be a tuple, but 1 is no string and "1" no number.
+        return Recipe.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as problem:
+        found += faults_of(problem, Recipe, data)
+        return None

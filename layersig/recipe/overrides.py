@@ -1,0 +1,107 @@
+"""Overrides: `key.sub=value` arguments laid over a recipe before it is checked."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from layersig.recipe.faults import Fault, Origins, dotted, shown
+from layersig.recipe.positions import KeyPath
+
+_LOCAL = ("file:", "path:")
+
+
+class Applied(NamedTuple):
+    """Where keys come from once overrides are laid over them, and the overrides that could not be."""
+
+    origins: Origins
+    faults: list[Fault]
+
+
+def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origins: Origins) -> Applied:
+    """Lay overrides over `data`, in place; lists are replaced whole.
+
+    Args:
+        data: The recipe as read.
+        overrides: `a.b=c`; entries of lists by number (`data.0.source=file:x.jsonl`). A value is TOML, else a string.
+        base_dir: Folder of the recipe. Files named in an override are relative to the working directory, and are
+            rewritten relative to this folder, so that the recipe that results stands for itself.
+        origins: Where the keys come from before.
+    """
+    faults: list[Fault] = []
+    for override in overrides:
+        try:
+            keys, value = _parse(override)
+            made = _assign(data, keys, _rebased(value, base_dir, files=keys[0] == "plugins"))
+        except ValueError as error:
+            faults.append(Fault((), str(error), override))
+        else:
+            origins = origins.overlaid(made, override)
+    return Applied(origins, faults)
+
+
+def _parse(override: str) -> tuple[list[str], Any]:
+    key, equals, text = override.partition("=")
+    path = [part.strip() for part in key.split(".")]
+    if not equals or not all(path):
+        raise ValueError("write `key.sub=value`, such as `train.rank=8` or `data.0.source=file:x.jsonl`")
+    return path, _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    value = found["value"]
+    # No key of a recipe is a date, but a name may look like one; a line break would smuggle in a second key.
+    return text if len(found) > 1 or isinstance(value, datetime.date | datetime.time) else value
+
+
+def _assign(data: dict[str, Any], keys: Sequence[str], value: Any) -> KeyPath:
+    """Set a value; returns the outermost key that is new by that, or the key itself."""
+    node: Any = data
+    path: KeyPath = ()
+    made: KeyPath = ()
+    for number, text in enumerate(keys, start=1):
+        key: str | int = text
+        if isinstance(node, list):
+            key = _index(text, node, path)
+        elif not isinstance(node, dict):
+            raise ValueError(f"`{dotted(path)}` is {shown(node)}, so it has no `{text}`")
+        path = (*path, key)
+        if isinstance(node, dict) and key not in node:
+            node[key] = {}
+            made = made or path
+        if number == len(keys):
+            node[key] = value
+        node = node[key]
+    return made or path
+
+
+def _index(text: str, entries: list[Any], path: KeyPath) -> int:
+    if not text.isdecimal() or int(text) >= len(entries):
+        there = f"0 to {len(entries) - 1}" if entries else "it has none"
+        raise ValueError(f"`{dotted(path)}` is a list: name an entry by its number ({there}), got `{text}`")
+    return int(text)
+
+
+def _rebased(value: Any, base_dir: Path, *, files: bool) -> Any:
+    if isinstance(value, list):
+        return [_rebased(each, base_dir, files=files) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _rebased(each, base_dir, files=files) for key, each in value.items()}
+    if isinstance(value, str) and (files or value.startswith(_LOCAL)):
+        scheme, colon, place = ("", "", value) if files else value.partition(":")
+        return f"{scheme}{colon}{_relative(place, base_dir)}"
+    return value
+
+
+def _relative(place: str, base_dir: Path) -> str:
+    if Path(place).is_absolute():
+        return place
+    return Path(os.path.relpath(place, base_dir)).as_posix()

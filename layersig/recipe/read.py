@@ -1,0 +1,72 @@
+"""The text of a recipe and what it says, before anything is checked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from layersig.errors import UserError
+
+_LARGEST = 1 << 20
+
+
+class Document(NamedTuple):
+    """A TOML file: its text and its values."""
+
+    text: str
+    values: dict[str, Any]
+
+
+def read(path: Path) -> Document:
+    """Text and values of a TOML file.
+
+    Raises:
+        UserError: It is missing, a folder, unreadable, too large, not UTF-8, or not TOML; with line and column.
+    """
+    text = _text(path)
+    try:
+        return Document(text, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(_syntax(path, text, str(error))) from None
+    except RecursionError:
+        raise UserError(f"{path}: values are nested too deeply to be a recipe") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; name the recipe file in it{_recipes_in(path)}")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise UserError(f"there is no recipe {path}{_recipes_in(path.parent)}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > _LARGEST:
+        raise UserError(f"{path} is larger than 1 MiB, so it is no recipe")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: the file is not UTF-8 text (byte {content[error.start]:#04x})") from None
+
+
+def _recipes_in(folder: Path) -> str:
+    names = sorted(found.name for found in folder.glob("*.toml"))[:5] if folder.is_dir() else []
+    return f"; in {folder} there are: {', '.join(names)}" if names else ""
+
+
+def _syntax(path: Path, text: str, message: str) -> str:
+    said, place = message, re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    if place is None:
+        return f"{path}: not valid TOML: {said}"
+    said = message[: place.start()]
+    line, column = place.groups()
+    if line is None:
+        line, column = str(text.count("\n") + 1), str(len(text) - text.rfind("\n"))
+    # What the parser calls overwriting or redeclaring is nearly always a key or a table that stands there twice.
+    if said.startswith("Cannot overwrite a value") or "declare" in said:
+        said = f"a key or table is given twice ({said[0].lower()}{said[1:]})"
+    return f"{path}:{line}:{column}: not valid TOML: {said}"

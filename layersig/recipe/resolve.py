@@ -1,0 +1,143 @@
+"""From a checked recipe to one that says everything: in full, as TOML, as an id, and as its smoke version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from layersig.plugin.components import Component
+from layersig.plugin.table import Components
+from layersig.recipe.schema import Arm, Choice, Recipe, ScorerChoice
+
+SMOKE_STEPS = 2
+SMOKE_ITEMS = 4
+SMOKE_ROWS = 24
+
+
+def with_defaults(recipe: Recipe, components: Components) -> Recipe:
+    """The recipe with every parameter of its scorers and policies written out.
+
+    Raises:
+        UserError: A component is unknown.
+        pydantic.ValidationError: A parameter is wrong.
+    """
+    scorers = {
+        name: ScorerChoice(
+            kind=choice.kind, checkpoint=choice.checkpoint, **_in_full(components.get("scorer", choice.kind), choice)
+        )
+        for name, choice in recipe.scorers.items()
+    }
+    return recipe.model_copy(
+        update={"scorers": scorers, "arms": tuple(_arm_in_full(arm, components) for arm in recipe.arms)}
+    )
+
+
+def _arm_in_full(arm: Arm, components: Components) -> Arm:
+    policy = components.get("policy", arm.select.kind)
+    return arm.model_copy(update={"select": Choice(kind=arm.select.kind, **_in_full(policy, arm.select))})
+
+
+def _in_full(component: Component, choice: Choice) -> dict[str, Any]:
+    return component.parse(choice.params).model_dump(mode="json", exclude_none=True)
+
+
+def smoke(recipe: Recipe) -> Recipe:
+    """The same recipe made as short as it can be while every stage still runs: a recipe of its own, with its own id.
+
+    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations.
+    """
+    return recipe.model_copy(
+        update={
+            "data": tuple(
+                data.model_copy(
+                    update={
+                        "limit": min(data.limit or SMOKE_ROWS, SMOKE_ROWS),
+                        "heldout": min(data.heldout, SMOKE_ITEMS) if isinstance(data.heldout, int) else data.heldout,
+                    }
+                )
+                for data in recipe.data
+            ),
+            "train": recipe.train.model_copy(update={"epochs": None, "steps": SMOKE_STEPS}),
+            "scorers": {name: _short(choice) for name, choice in recipe.scorers.items()},
+            "arms": tuple(_short_arm(arm) for arm in recipe.arms),
+            "evaluate": recipe.evaluate.model_copy(
+                update={
+                    "tasks": tuple(
+                        task.model_copy(update={"limit": min(task.limit or SMOKE_ITEMS, SMOKE_ITEMS)})
+                        for task in recipe.evaluate.tasks
+                    )
+                }
+            ),
+        }
+    )
+
+
+def _short(choice: ScorerChoice) -> ScorerChoice:
+    params = {
+        key: min(value, SMOKE_STEPS) if key in {"steps", "batches"} else value for key, value in choice.params.items()
+    }
+    return ScorerChoice(kind=choice.kind, checkpoint=choice.checkpoint, **params)
+
+
+def _short_arm(arm: Arm) -> Arm:
+    return arm.model_copy(update={"train": {k: v for k, v in arm.train.items() if k not in {"epochs", "steps"}}})
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe in full; loading it gives an equal recipe. Keys whose value is absent are left out."""
+    import tomlkit
+
+    document = tomlkit.document()
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    tables = {"data", "arms"}
+    for key, value in values.items():
+        if not isinstance(value, dict) and key not in tables:
+            document.add(key, _inline(value))
+    for key, value in values.items():
+        if key in tables:
+            entries = tomlkit.aot()
+            for entry in value:
+                entries.append(_table(entry))
+            if value:
+                document.add(key, entries)
+        elif key == "scorers":
+            scorers = tomlkit.table(is_super_table=True)
+            for name, choice in value.items():
+                scorers.add(name, _table(choice))
+            document.add(key, scorers)
+        elif isinstance(value, dict):
+            document.add(key, _table(value))
+    return tomlkit.dumps(document)
+
+
+def _table(values: Mapping[str, Any]) -> Any:
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, value in values.items():
+        table.add(key, _inline(value))
+    return table
+
+
+def _inline(value: Any) -> Any:
+    import tomlkit
+
+    if isinstance(value, dict):
+        inline = tomlkit.inline_table()
+        for key, each in value.items():
+            inline.add(key, _inline(each))
+        return inline
+    if isinstance(value, list):
+        array = tomlkit.array()
+        for each in value:
+            array.append(_inline(each))
+        return array
+    return tomlkit.item(value)
+
+
+def recipe_id(recipe: Recipe) -> str:
+    """12 hex digits of the sha256 of the recipe's canonical JSON; relative sources count as they are written."""
+    canonical = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

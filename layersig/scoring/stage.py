@@ -1,0 +1,68 @@
+"""The stage that asks a scorer for its ranking and checks what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+from layersig.errors import LayersigError, StageFailed, UserError
+from layersig.layers import LayerMap, Unit
+from layersig.plugin.components import Component
+from layersig.records import Ranking, jsonl, not_finite
+from layersig.scoring.context import ScoringContext
+from layersig.store.job import Job
+
+
+def score(job: Job) -> None:
+    """Write `ranking.json`, and `trajectory.jsonl` where the scorer keeps one.
+
+    Inputs: `layers`; as the scorer needs: `model`, `data`, `update` (an adapter folder), `checkpoints`.
+    Params: `scorer`, its `params`, `unit`; for scorers that compute also `train`, `dtype`, `device`, `quantization`,
+    `attention`.
+
+    Raises:
+        UserError: The scorer's scores do not cover every unit, or are not finite numbers.
+        StageFailed: The scorer itself broke.
+    """
+    (component,) = job.components
+    unit = Unit(component.unit or job.params["unit"])
+    groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(unit)
+    with ScoringContext(job, component, groups) as context:
+        try:
+            scores = component.create().score(context)
+        except LayersigError:
+            raise
+        except Exception as error:
+            raise StageFailed(f"{component.label} failed: {type(error).__name__}: {error}") from error
+    ranking = checked(component, unit, [group.name for group in groups], scores)
+    job.write("ranking.json", ranking.to_json())
+    if context.trajectory:
+        (job.out / "trajectory.jsonl").write_text(jsonl(context.trajectory), encoding="utf-8")
+
+
+def checked(component: Component, unit: Unit, names: list[str], scores: Any) -> Ranking:
+    """Scores as a ranking in model order.
+
+    Raises:
+        UserError: They are no mapping of every unit to a finite number.
+    """
+    if not isinstance(scores, Mapping):
+        raise UserError(f"{component.label} must return a mapping from layer to score, got {type(scores).__name__}")
+    missing = [name for name in names if name not in scores]
+    if missing:
+        raise UserError(f"{component.label} gave no score for {len(missing)} of {len(names)} layers: {missing[0]}, ...")
+    unknown = sorted(str(name) for name in scores.keys() - set(names))
+    if unknown:
+        raise UserError(f"{component.label} scored {unknown[0]!r}, which is no layer of the model")
+    wrong = [name for name in names if not isinstance(scores[name], Real)]
+    if wrong:
+        raise UserError(
+            f"{component.label} gave {wrong[0]} a {type(scores[wrong[0]]).__name__}; scores are numbers "
+            "(call `.item()` on tensors)"
+        )
+    ordered = {name: float(scores[name]) for name in names}
+    bad = not_finite(ordered)
+    if bad:
+        raise UserError(f"{component.label} gave {bad[0]} the score {ordered[bad[0]]}; every score must be finite")
+    return Ranking(unit, ordered)

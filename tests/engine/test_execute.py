@@ -1,0 +1,170 @@
+"""The engine on stages of its own: what runs, what is found again, what happens when something breaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import layersig.pipeline
+from layersig.engine.execute import Executor
+from layersig.engine.publish import Publisher
+from layersig.errors import MachineError, StageFailed, UserError
+from layersig.pipeline import Graph, Input, Kind, Line, Stage
+from layersig.pipeline import Source as Named
+from layersig.records import Cell
+from layersig.sources.source import Source
+from layersig.store.cache import Cache
+from layersig.store.job import Job, Silent
+from layersig.store.runfolder import RunFolder
+
+ran: list[str] = []
+
+
+def length(job: Job) -> None:
+    """Writes how long its text is, so that different texts may give the same output."""
+    ran.append("length")
+    text = job.inputs["text"].read_text()
+    if text == "bad":
+        raise UserError("text.txt: write something good")
+    job.write("value.json", {"value": len(text)})
+    job.metrics.append({"step": 1, "loss": 0.5})
+    job.cost["tokens"] = len(text)
+
+
+def double(job: Job) -> None:
+    ran.append("double")
+    value = job.read("value", "value.json")["value"]
+    if value == job.params.get("breaks_at"):
+        raise StageFailed("loss is NaN at step 3")
+    if value == job.params.get("raises_at"):
+        raise ZeroDivisionError("by zero")
+    job.write("value.json", {"value": 2 * value})
+
+
+def report(job: Job) -> None:
+    ran.append("report")
+    job.write("value.json", {"value": job.read("value", "value.json")["value"]})
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    here = __name__
+    monkeypatch.setattr(
+        layersig.pipeline, "KINDS", {name: Kind(f"{here}:{name}", 1) for name in ("length", "double", "report")}
+    )
+    monkeypatch.setattr("layersig.engine.execute.KINDS", layersig.pipeline.KINDS)
+    ran.clear()
+    return World(tmp_path)
+
+
+class World:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.text = root / "text.txt"
+        self.warnings: list[str] = []
+
+    def run(self, text: str = "hello", *, reuse: bool = True, runs: str = "runs", cell: str = "x", **params) -> bool:
+        self.text.write_text(text)
+        source = Source("file:text.txt", "file:text.txt", "text", "data", self.text, None, f"digest of {text}", None)
+        graph = Graph(
+            {"source/text": Named("data", "text", "file:text.txt")},
+            (
+                Stage("length", "length", Cell(), {}, {"text": Input("source/text")}, computes=False),
+                Stage(
+                    f"double/{cell}",
+                    "double",
+                    Cell(scorer=cell),
+                    params,
+                    {"value": Input("length")},
+                    line=Line("value.json", "scores.jsonl", {"scorer": cell}),
+                ),
+                Stage(
+                    "report",
+                    "report",
+                    Cell(arm="a"),
+                    {},
+                    {"value": Input(f"double/{cell}")},
+                    files={"": "evaluations/a"},
+                ),
+            ),
+        )
+        self.folder = RunFolder(self.root / runs / "study" / "1")
+        publisher = Publisher(self.folder, graph, {"name": "study"}, "tiny")
+        cache = Cache(self.root / "cache", self.warnings.append)
+        executor = Executor(cache, lambda: {"dtype": "float32"}, 0, lambda stage: Silent(), reuse=reuse)
+        complete = executor.run(graph, {"source/text": source}, publisher)
+        publisher.finish()
+        return complete
+
+    def stage(self, name: str) -> dict:
+        return next(stage for stage in self.folder.manifest()["stages"] if stage["id"] == name)
+
+
+def test_a_second_run_runs_nothing_and_publishes_the_same(world):
+    assert world.run()
+    first = (world.folder.path / "scores.jsonl").read_text()
+    assert ran == ["length", "double", "report"]
+    assert world.run(runs="elsewhere")
+    assert ran == ["length", "double", "report"]
+    assert (world.folder.path / "scores.jsonl").read_text() == first
+    assert json.loads(first)["value"] == 10
+    assert json.loads((world.folder.path / "evaluations" / "a" / "value.json").read_text()) == {"value": 10}
+    assert world.stage("length")["cached"]
+    assert world.stage("length")["tokens"] == 5
+
+
+def test_runs_without_cache_are_byte_identical(world):
+    world.run()
+    first = (world.folder.path / "scores.jsonl").read_bytes()
+    world.run(reuse=False, runs="elsewhere")
+    assert ran == ["length", "double", "report"] * 2
+    assert (world.folder.path / "scores.jsonl").read_bytes() == first
+
+
+def test_a_changed_input_with_equal_output_stops_there(world):
+    world.run("hello")
+    world.run("world")
+    assert ran == ["length", "double", "report", "length"]
+
+
+def test_a_label_changes_no_result(world):
+    world.run(cell="x")
+    world.run(cell="y")
+    assert ran == ["length", "double", "report"]
+    assert json.loads((world.folder.path / "scores.jsonl").read_text())["scorer"] == "y"
+
+
+@pytest.mark.parametrize(("params", "message"), [({"breaks_at": 5}, "NaN at step 3"), ({"raises_at": 5}, "by zero")])
+def test_a_failed_stage_keeps_what_was_whole_and_stops_what_reads_it(world, params, message):
+    assert not world.run(**params)
+    assert ran == ["length", "double"]
+    assert [stage["status"] for stage in world.folder.manifest()["stages"]] == ["done", "failed", "missing"]
+    assert message in world.stage("double/x")["error"]
+    assert (world.folder.path / "scores.jsonl").read_text() == ""
+    world.run()
+    assert ran == ["length", "double", "double", "report"]
+
+
+def test_a_users_mistake_ends_the_run_at_once(world):
+    with pytest.raises(UserError, match=r"text\.txt"):
+        world.run("bad")
+    assert ran == ["length"]
+    assert world.stage("length")["status"] == "failed"
+
+
+def test_trouble_with_the_machine_is_told_as_such(world, monkeypatch):
+    monkeypatch.setattr("layersig.store.job.Job.write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(MachineError, match="disk full"):
+        world.run()
+
+
+def test_a_damaged_entry_is_built_again(world):
+    world.run()
+    entry = next((world.root / "cache" / "stages").glob("*/*/out/value.json"))
+    entry.write_text("{")
+    world.run()
+    assert len(ran) == 4
+    assert "set aside" in world.warnings[0]
+    assert json.loads((world.folder.path / "scores.jsonl").read_text())["value"] == 10

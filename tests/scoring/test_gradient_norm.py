@@ -1,0 +1,50 @@
+"""The gradient norm against autograd on the whole batch."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from layersig.layers import Unit
+from layersig.models.layermap import layer_parameter
+from tests.scoring.world import World
+from tests.tiny import Double, tiny_batch
+
+
+@pytest.mark.parametrize(("architecture", "dtype"), [("llama", "float64"), ("gpt2", "float64"), ("qwen3_moe", "float32")])
+@pytest.mark.parametrize("budget", [4096, 24])
+def test_it_is_the_norm_of_the_whole_batch_gradient(tmp_path, architecture, dtype, budget):
+    world = World(tmp_path, architecture, dtype=dtype)
+    tokens = tiny_batch(rows=4, length=12)
+    world.write_data(tokens.tolist(), targets_from=5)
+    with Double() if dtype == "float64" else nullcontext():
+        ranking = world.ranking("gradient-norm", {"batches": 1}, micro_batch_tokens=budget)
+        parameters = {layer.name: layer_parameter(world.model, layer) for layer in world.layers}
+        for parameter in parameters.values():
+            parameter.requires_grad_(True)
+        logits = world.model(tokens).logits[:, 4:-1]
+        cross_entropy(logits.flatten(0, 1), tokens[:, 5:].flatten()).backward()
+    for name, parameter in parameters.items():
+        assert ranking.scores[name] == pytest.approx(parameter.grad.norm().item(), rel=1e-6 if dtype == "float64" else 1e-3)
+
+
+def test_a_block_has_the_norm_of_its_layers_together(tmp_path):
+    world = World(tmp_path, dtype="float64")
+    world.write_data(tiny_batch(rows=4, length=12).tolist())
+    modules = world.ranking("gradient-norm", {"batches": 1})
+    blocks = world.ranking("gradient-norm", {"batches": 1}, unit=Unit.BLOCK)
+    for group in world.layers.groups(Unit.BLOCK):
+        together = sum(modules.scores[layer.name] ** 2 for layer in group.members) ** 0.5
+        assert blocks.scores[group.name] == pytest.approx(together, rel=1e-9)
+
+
+def test_it_leaves_the_model_as_it_was(tmp_path):
+    world = World(tmp_path)
+    world.write_data(tiny_batch(rows=8, length=12).tolist())
+    first, second = (world.ranking("gradient-norm", {"batches": 2}) for _ in range(2))
+    assert first == second
+    assert not any(parameter.requires_grad for parameter in world.model.parameters())
+    assert torch.is_grad_enabled()

@@ -1,0 +1,123 @@
+"""Policies on a small model: what they choose, how they round, what they refuse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layersig.errors import UserError
+from layersig.layers import Group, Layer, LayerMap, Part, Unit
+from layersig.plugin.manager import installed
+from layersig.records import Ranking, Selection
+from layersig.selecting.context import SelectionContext
+from layersig.selecting.policies import rounded
+from layersig.streams import Streams
+
+KINDS = {"self_attn.q_proj": 4, "self_attn.k_proj": 2, "mlp.up_proj": 12}
+LAYERS = LayerMap(
+    tuple(
+        Layer(
+            f"model.layers.{block}.{kind}",
+            block,
+            kind,
+            Part.MLP if kind.startswith("mlp") else Part.ATTENTION,
+            size,
+            (size, 1),
+        )
+        for block, (kind, size) in product(range(12), KINDS.items())
+    ),
+    tuple(f"model.layers.{block}" for block in range(12)),
+    tied_head=True,
+)
+GROUPS = LAYERS.groups(Unit.MODULE)
+DESCENDING = Ranking(Unit.MODULE, {group.name: -float(place) for place, group in enumerate(GROUPS)})
+ASCENDING = Ranking(Unit.MODULE, {group.name: float(place) for place, group in enumerate(GROUPS)})
+
+
+def choose(policy: str, params: dict, *, groups: tuple[Group, ...] = GROUPS, like=None, seed=0, **rankings) -> set[str]:
+    component = installed().get("policy", policy)
+    context = SelectionContext(groups, rankings, like, Streams(0, seed), component.parse(params))
+    return set(component.create().select(context))
+
+
+@pytest.mark.parametrize(
+    ("share", "rounding", "count"),
+    [
+        (0.75 * 225, "nearest", 169),
+        (0.75 * 225, "floor", 168),
+        (0.3 * 210, "floor", 63),  # 62.99999999999999 in floating point
+        (0.3 * 210, "ceil", 63),
+        (2.5, "nearest", 3),
+    ],
+)
+def test_shares_round_to_the_stated_count(share, rounding, count):
+    assert rounded(share, rounding) == count
+
+
+def test_top_takes_the_highest_and_freeze_leaves_the_lowest():
+    names = [group.name for group in GROUPS]
+    assert choose("top", {"fraction": 0.25}, ila=DESCENDING) == set(names[:9])
+    assert choose("freeze", {"fraction": 0.25}, ila=DESCENDING) == set(names[:27])
+
+
+def test_top_of_parameters_stays_within_the_share_of_weights():
+    chosen = choose("top", {"fraction": 0.5, "of": "parameters"}, ila=DESCENDING)
+    size = sum(group.parameters for group in GROUPS if group.name in chosen)
+    total = sum(group.parameters for group in GROUPS)
+    assert chosen == {group.name for group in GROUPS[: len(chosen)]}
+    assert size <= total / 2 < size + GROUPS[len(chosen)].parameters
+
+
+def test_ties_go_to_the_earlier_layer():
+    flat = Ranking(Unit.MODULE, {group.name: 1.0 for group in GROUPS})
+    assert choose("top", {"fraction": 0.25}, ila=flat) == {group.name for group in GROUPS[:9]}
+    assert flat.ties == len(GROUPS)
+
+
+def test_intersection_and_union_of_several_rankings():
+    both = {"ila/a": DESCENDING, "ila/b": ASCENDING}
+    names = [group.name for group in GROUPS]
+    assert choose("intersection", {"fraction": 0.75}, **both) == set(names[9:27])
+    assert choose("union", {"fraction": 0.25}, **both) == {*names[:9], *names[27:]}
+    with pytest.raises(UserError, match="no layer in common"):
+        choose("intersection", {"fraction": 0.25}, **both)
+
+
+@given(st.sets(st.sampled_from([group.name for group in GROUPS]), min_size=1), st.integers(0, 50))
+def test_matched_random_keeps_the_count_of_every_type(chosen, draw):
+    like = Selection(tuple(chosen), 0)
+    drawn = choose("matched-random", {"like": "ila-30", "draw": draw}, like=like)
+    kind = {group.name: group.kind for group in GROUPS}
+    assert Counter(kind[name] for name in drawn) == Counter(kind[name] for name in chosen)
+
+
+def test_matched_random_differs_by_draw_and_seed_and_is_uniform():
+    like = Selection(tuple(group.name for group in GROUPS if group.block in (0, 1, 2)), 0)
+    draws = [choose("matched-random", {"like": "x", "draw": draw}, like=like, seed=1) for draw in range(400)]
+    assert draws[0] == choose("matched-random", {"like": "x", "draw": 0}, like=like, seed=1)
+    assert draws[0] != choose("matched-random", {"like": "x", "draw": 0}, like=like, seed=2)
+    counts = Counter(name for drawn in draws for name in drawn)
+    # Each of 36 layers is drawn with probability 1/4: 100 of 400, standard deviation 8.7.
+    assert all(60 < counts[group.name] < 140 for group in GROUPS)
+
+
+def test_list_reads_patterns_and_refuses_what_matches_nothing():
+    assert choose("list", {"layers": ["model.layers.1.mlp.*", "model.layers.1?.self_attn.q_proj"]}) == {
+        "model.layers.1.mlp.up_proj",
+        "model.layers.10.self_attn.q_proj",
+        "model.layers.11.self_attn.q_proj",
+    }
+    with pytest.raises(UserError, match=r"did you mean 'model.layers.3.mlp.up_proj'"):
+        choose("list", {"layers": ["model.layers.3.mlp.up_prj"]})
+
+
+def test_units_group_layers_without_loss():
+    blocks, parts = LAYERS.groups(Unit.BLOCK), LAYERS.groups(Unit.PART)
+    assert [group.name for group in blocks] == list(LAYERS.blocks)
+    assert {group.name for group in parts} >= {"model.layers.1.attention", "model.layers.11.mlp"}
+    for groups in (blocks, parts):
+        assert sorted(layer.name for group in groups for layer in group.members) == sorted(LAYERS.names)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from layersig.errors import UserError
+from layersig.sources.hubfiles import files_of_split
+
+NO_ROBOTS = ["README.md", ".gitattributes", "data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"]
+ULTRACHAT = [
+    f"data/{split}-0000{n}-of-00002.parquet" for split in ("train_sft", "train_gen", "test_sft") for n in (0, 1)
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "card", "expected"),
+    [
+        (NO_ROBOTS, "train", {}, ["data/train-00000-of-00001.parquet"]),
+        (NO_ROBOTS, "test", {}, ["data/test-00000-of-00001.parquet"]),
+        (ULTRACHAT, "train_sft", {}, ULTRACHAT[:2]),
+        (["databricks-dolly-15k.jsonl", "README.md"], "train", {}, ["databricks-dolly-15k.jsonl"]),
+        (["training.jsonl", "dataset_infos.json"], "train", {}, ["training.jsonl"]),
+        (["train.jsonl", "train.parquet", "test.jsonl"], "train", {}, ["train.parquet"]),
+        (
+            ["main/train-0.parquet", "socratic/train-0.parquet"],
+            "train",
+            {
+                "configs": [
+                    {"config_name": "main", "data_files": [{"split": "train", "path": "main/train-*"}]},
+                    {"config_name": "socratic", "data_files": [{"split": "train", "path": "socratic/train-*"}]},
+                ]
+            },
+            ["main/train-0.parquet"],
+        ),
+        (
+            ["a.parquet", "b.parquet"],
+            "sft",
+            {
+                "configs": [
+                    {"config_name": "x", "data_files": "a.parquet"},
+                    {"config_name": "default", "data_files": [{"split": "sft", "path": ["b.*"]}]},
+                ]
+            },
+            ["b.parquet"],
+        ),
+    ],
+)
+def test_files_of_a_split(names: list[str], split: str, card: dict[str, object], expected: list[str]) -> None:
+    assert files_of_split("hub:a/b", names, split, card) == expected
+
+
+def test_a_split_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(UserError, match="hub:a/b has no split 'validation'; it has train, test"):
+        files_of_split("hub:a/b", NO_ROBOTS, "validation", {})
+    card = {"configs": [{"config_name": "default", "data_files": [{"split": "sft", "path": "data/*"}]}]}
+    with pytest.raises(UserError, match="no split 'train'; it has sft"):
+        files_of_split("hub:a/b", NO_ROBOTS, "train", card)
+
+
+def test_a_format_that_is_not_read_is_named() -> None:
+    card = {"configs": [{"config_name": "default", "data_files": "data.csv"}]}
+    with pytest.raises(UserError, match=r"comes as data\.csv; .*`file:`"):
+        files_of_split("hub:a/b", ["data.csv"], "train", card)

@@ -1,0 +1,107 @@
+"""The graph of a recipe: its order, what is shared, which axes a cell has."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from layersig.pipeline import KINDS, stages
+from layersig.plugin.manager import installed
+from layersig.recipe.resolve import with_defaults
+from layersig.recipe.schema import Recipe
+
+BASE = {
+    "name": "study",
+    "seeds": [0, 1],
+    "model": {"source": "path:model"},
+    "data": [{"name": "a", "source": "file:a.jsonl"}, {"name": "b", "source": "file:b.jsonl"}],
+    "scorers": {
+        "ila": {"kind": "ila", "checkpoint": 0.5},
+        "random": {"kind": "random"},
+        "first-k": {"kind": "first-k"},
+        "gradient-norm": {"kind": "gradient-norm"},
+    },
+    "arms": [
+        {"name": "matched", "select": {"kind": "matched-random", "like": "ila-30"}},
+        {"name": "ila-30", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},
+        {"name": "first-k", "scorer": "first-k", "select": {"kind": "top", "fraction": 0.3}},
+        {"name": "random", "scorer": "random", "select": {"kind": "top", "fraction": 0.3}},
+        {"name": "common", "scorer": "ila", "select": {"kind": "intersection", "fraction": 0.9}},
+        {"name": "graft", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}, "action": "graft"},
+    ],
+    "evaluate": {"tasks": ["pypi:hellaswag"]},
+}
+
+
+def graph_of(**changes):
+    recipe = Recipe.model_validate_json(json.dumps({**BASE, **changes}))
+    return stages(with_defaults(recipe, installed()), installed())
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return graph_of()
+
+
+def test_every_stage_comes_after_what_it_reads(graph):
+    known = set(graph.sources)
+    for stage in graph.stages:
+        assert {each.node for each in stage.inputs.values()} <= known, stage.id
+        assert stage.id not in known
+        known.add(stage.id)
+
+
+def test_stage_one_and_the_all_layers_arm_are_one_training(graph):
+    references = [stage for stage in graph.stages if stage.kind == "reference"]
+    assert len(references) == 4
+    assert references[0].params["milestones"] == [0.5, 1.0]
+    assert graph["score/ila/a/seed-0/at-0.5"].inputs["update"].path == "at-0.5"
+    assert graph["evaluate/all-layers/a/seed-0"].inputs["adapter"] == graph["graft/graft/a/seed-0"].inputs["update"]
+
+
+def test_cells_have_only_the_axes_they_depend_on(graph):
+    by_kind = {kind: [stage for stage in graph.stages if stage.kind == kind] for kind in KINDS}
+    assert len(by_kind["layers"]) == 1
+    assert len([stage for stage in graph.stages if stage.id.startswith("evaluate/base")]) == 1
+    scores = {stage.cell.key for stage in by_kind["score"]}
+    assert {key for key in scores if key.startswith("first-k")} == {"first-k"}
+    assert {key for key in scores if key.startswith("random")} == {"random/seed-0", "random/seed-1"}
+    assert len([key for key in scores if key.startswith(("ila", "gradient-norm"))]) == 8
+    selections = {stage.cell.key for stage in by_kind["select"]}
+    assert {key for key in selections if key.startswith("common")} == {"common/seed-0", "common/seed-1"}
+    assert {key for key in selections if key.startswith("first-k")} == {"first-k"}
+    assert len([key for key in selections if key.startswith("matched")]) == 4
+
+
+def test_an_intersection_reads_the_rankings_of_every_data_set(graph):
+    common = graph["select/common/seed-1"]
+    assert {role: each.node for role, each in common.inputs.items()} == {
+        "layers": "layers",
+        "ranking/ila/a": "score/ila/a/seed-1/at-0.5",
+        "ranking/ila/b": "score/ila/b/seed-1/at-0.5",
+    }
+
+
+def test_labels_do_not_reach_what_costs(graph):
+    renamed = graph_of(
+        arms=[{**arm, "name": f"new-{arm['name']}"} for arm in BASE["arms"] if arm["select"]["kind"] == "top"]
+    )
+    old, new = graph["tune/ila-30/a/seed-0"], renamed["tune/new-ila-30/a/seed-0"]
+    assert (old.params, old.seed) == (new.params, new.seed)
+    assert old.inputs.keys() == new.inputs.keys()
+
+
+def test_an_arm_may_train_otherwise():
+    arm = {**BASE["arms"][1], "train": {"steps": 5, "rank": 4}}
+    train = graph_of(arms=[arm])["tune/ila-30/a/seed-0"].params["train"]
+    assert (train["steps"], train["rank"], train["epochs"]) == (5, 4, None)
+
+
+def test_no_arms_and_no_update_need_no_training():
+    graph = graph_of(arms=[], scorers={"gradient-norm": {"kind": "gradient-norm"}})
+    assert {stage.kind for stage in graph.stages} == {"layers", "data", "score"}
+
+
+def test_the_graph_is_a_pure_function_of_the_recipe(graph):
+    assert graph_of() == graph
