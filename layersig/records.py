@@ -96,12 +96,12 @@ class Selection:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
-        return {"layers": list(self.layers), "parameters": self.parameters}
+        return {"layers": list(self.layers), "trained_parameters": self.parameters}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Selection:
         """The selection that `to_json` wrote."""
-        return cls(tuple(value["layers"]), value["parameters"])
+        return cls(tuple(value["layers"]), value["trained_parameters"])
 
 
 @dataclass(frozen=True, slots=True)

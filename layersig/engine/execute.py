@@ -30,11 +30,13 @@ class Node:
         path: File or folder.
         digest: Content hash of it.
         files: Sha256 by relative name where it is a stage's output, so that a part has a digest of its own.
+        origin: Public name where it is a source.
     """
 
     path: Path
     digest: str
     files: Mapping[str, str] | None = None
+    origin: str | None = None
 
     def part(self, path: str) -> tuple[Path, str]:
         """Path and content hash of a folder inside it, or of the whole for an empty path."""
@@ -104,7 +106,7 @@ class Executor:
             MachineError: The machine or the network is in the way.
             KeyboardInterrupt: The user interrupted; running again continues.
         """
-        nodes = {name: Node(source.path, source.digest) for name, source in sources.items()}
+        nodes = {name: Node(source.path, source.digest, origin=source.public_name) for name, source in sources.items()}
         complete = True
         for stage in graph.stages:
             if any(each.node not in nodes for each in stage.inputs.values()):
@@ -136,7 +138,8 @@ class Executor:
                 return Ended("done", key, cached=True, entry=entry)
             publisher.started(stage, key)
             try:
-                return Ended("done", key, entry=self._build(stage, key, inputs, streams))
+                origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
+                return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams))
             except (UserError, MachineError):
                 publisher.ended(stage, "failed", key, False, None, None)
                 raise
@@ -145,7 +148,14 @@ class Executor:
             finally:
                 gc.collect()
 
-    def _build(self, stage: Stage, key: str, inputs: Mapping[str, tuple[Path, str]], streams: Streams) -> Entry:
+    def _build(
+        self,
+        stage: Stage,
+        key: str,
+        inputs: Mapping[str, tuple[Path, str]],
+        origins: Mapping[str, str | None],
+        streams: Streams,
+    ) -> Entry:
         work = self._cache.workplace(key)
         reporter = self._reporter(stage)
         job = Job(
@@ -155,6 +165,7 @@ class Executor:
             out=work / "out",
             work=work / "state",
             streams=streams,
+            origins={role: origin for role, origin in origins.items() if origin is not None},
             components=stage.components,
             reporter=reporter,
         )

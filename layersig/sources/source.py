@@ -43,6 +43,11 @@ class Source:
     notes: tuple[str, ...] = ()
     fallback: bool = False
 
+    @property
+    def public_name(self) -> str:
+        """A name that means the same on another machine: `resolved`, or the spec where that is a path of this one."""
+        return self.spec if self.resolved.startswith(("path:", "file:")) else self.resolved
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

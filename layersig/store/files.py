@@ -33,6 +33,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Put a file at `target`: a hard link where the file system allows it, else a copy. An old target is replaced."""
+    # Renaming one of two links to the same file onto the other does nothing at all, so that case must not get so far.
+    if target.exists() and target.samefile(source):
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.new")
     temporary.unlink(missing_ok=True)

@@ -47,6 +47,8 @@ class Job:
         cell: Labels of the stage; results must not depend on them.
         params: The resolved parameters of the stage, as JSON values.
         inputs: Folder (a stage's output) or file (a source) by role.
+        origins: Public name of every source by role, such as `hub:ID@COMMIT`: for what others will read, never for
+            results.
         out: Empty folder to fill. Whatever is written here is the stage's output and is content-hashed:
             no times, no paths, no labels. It becomes visible only when the stage ends well.
         work: Folder that survives an interruption: checkpoints to resume from. Removed after success.
@@ -63,6 +65,7 @@ class Job:
     out: Path
     work: Path
     streams: Streams
+    origins: Mapping[str, str] = field(default_factory=dict)
     components: tuple[Component, ...] = ()
     reporter: Reporter = field(default_factory=Silent)
     cost: dict[str, float] = field(default_factory=dict)

@@ -48,3 +48,14 @@ def test_it_leaves_the_model_as_it_was(tmp_path):
     assert first == second
     assert not any(parameter.requires_grad for parameter in world.model.parameters())
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+def test_relative_to_the_weights(tmp_path, unit):
+    world = World(tmp_path, "gpt2")
+    world.write_data(tiny_batch(rows=4, length=12).tolist())
+    plain = world.ranking("gradient-norm", {"batches": 1}, unit=unit)
+    relative = world.ranking("gradient-norm", {"batches": 1, "relative": True}, unit=unit)
+    for group in world.layers.groups(unit):
+        size = sum(layer_parameter(world.model, layer).norm() ** 2 for layer in group.members) ** 0.5
+        assert relative.scores[group.name] == pytest.approx(plain.scores[group.name] / size.item(), rel=1e-5)

@@ -62,12 +62,16 @@ def test_one_step_of_sgd_moves_scores_by_the_finite_difference(tmp_path, unit):
     rows = tiny_batch(rows=4, length=10).tolist()
     world.write_data(rows)
     initial, rate = 0.7, 1.0
-    with Double():
-        ranking = world.ranking(
-            "ila", {"steps": 1, "optimizer": "sgd", "learning_rate": rate, "initial": initial}, unit=unit
-        )
     update = read_update(tmp_path / "update", world.layers)
     groups = world.layers.groups(unit)
+    ila = installed().get("scorer", "ila")
+    job = world.job("ila", {"steps": 1, "optimizer": "sgd", "learning_rate": rate, "initial": initial}, unit=unit)
+    with ScoringContext(job, ila, groups) as context:
+        # Loaded before, since reading files is no computation that could be widened.
+        assert context.model is not None
+        assert context.update.layers == update.layers
+        with Double():
+            learned = ila.create().score(context)
     place = {layer.name: number for number, group in enumerate(groups) for layer in group.members}
     index = torch.tensor([place[name] for name in update.layers])
     tokens = torch.tensor(rows)
@@ -84,7 +88,7 @@ def test_one_step_of_sgd_moves_scores_by_the_finite_difference(tmp_path, unit):
         up[number] += step
         down[number] -= step
         gradient = (loss(up) - loss(down)) / (2 * step)
-        assert (initial - ranking.scores[group.name]) / rate == pytest.approx(gradient, abs=1e-6)
+        assert (initial - learned[group.name]) / rate == pytest.approx(gradient, abs=1e-6)
 
 
 def test_stage_two_leaves_weights_and_update_bit_identical(tmp_path):

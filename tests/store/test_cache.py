@@ -129,6 +129,7 @@ def test_cleaning_the_cache_never_harms_a_run(cache, tmp_path):
     folder.place(entry.out, "evaluations/x")
     (folder.path / "evaluations" / "x" / "stale").write_text("x")
     folder.place(entry.out, "evaluations/x")
+    assert [path.name for path in (folder.path / "evaluations" / "x").rglob("*")] == ["deep", "a.json"]
     entry.out.joinpath("deep", "a.json").unlink()
     assert (folder.path / "evaluations" / "x" / "deep" / "a.json").read_text() == "scores"
     assert not (folder.path / "evaluations" / "x" / "stale").exists()

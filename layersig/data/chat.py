@@ -1,0 +1,266 @@
+"""Conversations to tokens, and which of the tokens are to be predicted.
+
+The loss is completion-only (ours where the ILA paper is silent): targets are what the assistant writes, with the token
+that ends its turn, and nothing of the template around it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layersig.data.conversation import Conversation, Message
+from layersig.data.examples import Example
+from layersig.data.templates import resolve_template
+from layersig.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of a list of conversations.
+
+    Attributes:
+        examples: Their examples, in the same order, without those that hold no target.
+        truncated: Conversations cut at `max_tokens`.
+        without_target: Conversations left out because no target was within `max_tokens`.
+        last_turn_only: Conversations of which only the last of several answers is a target, because the template
+            renders earlier turns otherwise once more turns follow.
+        system_merged: Conversations whose system message went into the first user turn.
+        control_text: Conversations that hold the text of a special token, such as `<|im_end|>`; it was encoded as
+            ordinary text.
+    """
+
+    examples: tuple[Example, ...]
+    truncated: int
+    without_target: int
+    last_turn_only: int
+    system_merged: int
+    control_text: int
+
+
+class _Prefix(NamedTuple):
+    """The text of the first `turns` messages; with `prompt`, and of the opening of the assistant's turn."""
+
+    turns: int
+    prompt: bool
+    text: str
+
+
+class _Coded(NamedTuple):
+    tokens: NDArray[np.int32]
+    targets: NDArray[np.bool_]
+    last_turn_only: bool
+
+
+class ChatFormat:
+    """A tokenizer with the chat template that holds for it.
+
+    Attributes:
+        tokenizer: A Hugging Face tokenizer.
+        template: The template.
+    """
+
+    def __init__(self, tokenizer: Any, choice: str = "auto") -> None:
+        """Resolve the template.
+
+        Args:
+            tokenizer: A Hugging Face tokenizer, fast or slow.
+            choice: `auto` (the model's own template, else `plain`), `plain`, or the text of a Jinja template.
+
+        Raises:
+            UserError: The template cannot be used.
+        """
+        self.tokenizer = tokenizer
+        self.template = resolve_template(tokenizer, choice)
+        added = tokenizer.added_tokens_decoder
+        special = sorted((token.content for token in added.values() if token.special), key=len, reverse=True)
+        self._control_text = re.compile("|".join(map(re.escape, special)) or r"(?!)")
+        # An answer may well write tokens such as `<think>`, which are added but not special; they stay tokens.
+        self._strict_tokenizer = copy(tokenizer)
+        self._strict_tokenizer.chat_control_tokens = []
+        self._is_control = np.zeros(len(tokenizer), np.bool_)
+        self._is_control[
+            [
+                index
+                for index, token in added.items()
+                if token.special or (token.content in self.template.text and not token.content.isspace())
+            ]
+        ] = True
+
+    @property
+    def ends_turns(self) -> bool:
+        """True when an answer ends with a control token, so that a model can learn to stop."""
+        tokens, targets, _ = self._code((Message("user", "a"), Message("assistant", "b")))
+        return bool(self._is_control[tokens[np.flatnonzero(targets)[-1]]])
+
+    def prompt(self, messages: Sequence[Message]) -> NDArray[np.int32]:
+        """Tokens, int32 [T], of messages that end with a user turn, up to where the assistant is to write.
+
+        Raises:
+            UserError: The template cannot render them.
+        """
+        arranged = self.template.arrange(messages)
+        return self._tokens(arranged, [self._render(arranged, len(arranged), prompt=True)])[0]
+
+    def encode(
+        self, conversations: Sequence[Conversation], max_tokens: int, advance: Callable[[int], None] | None = None
+    ) -> Encoded:
+        """Tokens and targets of conversations.
+
+        Where the template marks what the assistant writes (`generation` blocks), that is taken. Elsewhere an answer is
+        what follows the rendered prompt before it, once the rendered beginning of the conversation has been checked to
+        be a true prefix of the whole. A token that runs from the prompt into the answer is a target.
+
+        Args:
+            conversations: The conversations.
+            max_tokens: Longer ones are cut from the right.
+            advance: Called with 1 after every conversation.
+
+        Raises:
+            UserError: The template cannot render a conversation, or renders a prompt that does not begin its answer.
+        """
+        examples: list[Example] = []
+        truncated = last_turn_only = system_merged = control_text = 0
+        for conversation in conversations:
+            arranged = self.template.arrange(conversation.messages)
+            coded = self._code(arranged)
+            truncated += len(coded.tokens) > max_tokens
+            last_turn_only += coded.last_turn_only
+            system_merged += len(arranged) < len(conversation.messages)
+            control_text += self._holds_control_text(arranged)
+            tokens, targets = coded.tokens[:max_tokens], coded.targets[:max_tokens]
+            if targets.any():
+                examples.append(Example(conversation.id, conversation.group, tokens, targets))
+            if advance is not None:
+                advance(1)
+        return Encoded(
+            tuple(examples),
+            truncated,
+            len(conversations) - len(examples),
+            last_turn_only,
+            system_merged,
+            control_text,
+        )
+
+    def _code(self, messages: Sequence[Message]) -> _Coded:
+        if self.template.marks_assistant and self.tokenizer.is_fast and not self._holds_control_text(messages):
+            tokens, targets = self._by_marks(messages)
+            last_turn_only = False
+        else:
+            answers = self._answers(messages)
+            last_turn_only = len(answers) < len(_assistant_turns(messages))
+            tokens, targets = self._by_prefixes(messages, answers)
+        # Nothing comes before the first token, so it cannot be predicted.
+        targets[:1] = False
+        return _Coded(tokens, targets, last_turn_only)
+
+    def _by_marks(self, messages: Sequence[Message]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        coded = self.tokenizer.apply_chat_template(
+            [message._asdict() for message in messages],
+            chat_template=self.template.text,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+            tokenizer_kwargs={"verbose": False},
+        )
+        tokens = np.array(coded["input_ids"], np.int32)
+        targets = np.array(coded["assistant_masks"], np.bool_)
+        # Some templates close the block before the token that ends the turn; without it a model never learns to stop.
+        control = self._is_control[tokens]
+        targets[1:] |= targets[:-1] & ~control[:-1] & control[1:]
+        return tokens, targets
+
+    def _answers(self, messages: Sequence[Message]) -> list[tuple[_Prefix, _Prefix]]:
+        """Where every answer starts and ends; of the last answer alone if the template rewrites earlier turns."""
+        whole = self._render(messages, len(messages))
+        assistant_turns = _assistant_turns(messages)
+        answers = []
+        for turns in assistant_turns:
+            last = turns == assistant_turns[-1]
+            end = whole if last else self._render(messages, turns + 1)
+            start = self._render(messages, turns, prompt=True)
+            if whole.text.startswith(end.text) and self._opens(messages, start, end):
+                answers.append((start, end))
+            elif last:
+                raise UserError(
+                    f"chat template ({self.template.name}): the prompt it renders before an answer is not the "
+                    "beginning of what it renders with the answer, so the two cannot be told apart. "
+                    "Set model.chat_template to `plain` or to a `file:`."
+                )
+        return answers if len(answers) == len(assistant_turns) else answers[-1:]
+
+    def _opens(self, messages: Sequence[Message], start: _Prefix, end: _Prefix) -> bool:
+        # A template may open the assistant's turn with more than it keeps (an empty thought, say); the answer then
+        # starts where the two part, which is past everything said before.
+        return end.text.startswith(start.text) or end.text.startswith(self._render(messages, start.turns).text)
+
+    def _by_prefixes(
+        self, messages: Sequence[Message], answers: Sequence[tuple[_Prefix, _Prefix]]
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        coded = self._tokens(messages, [prefix for answer in answers for prefix in answer])
+        tokens = coded[-1]
+        targets = np.zeros(len(tokens), np.bool_)
+        for start, end in zip(coded[::2], coded[1::2], strict=True):
+            first, stop = self._end_of_prompt(start, tokens), _shared(end, tokens)
+            targets[first : self._end_of_turn(tokens, first, stop)] = True
+        return tokens, targets
+
+    def _end_of_prompt(self, prompt: NDArray[np.int32], tokens: NDArray[np.int32]) -> int:
+        """The first token with text beyond the prompt."""
+        first = stop = _shared(prompt, tokens)
+        if first < len(prompt):
+            # What follows may change how the end of the prompt is cut into tokens: "\n\n" alone, "\n" and "\n" before
+            # a word, in tokenizers of GPT-2's kind.
+            rest = self.tokenizer.decode(prompt[first:])
+            while stop < len(tokens) and rest.startswith(self.tokenizer.decode(tokens[first : stop + 1])):
+                stop += 1
+        return stop
+
+    def _end_of_turn(self, tokens: NDArray[np.int32], first: int, stop: int) -> int:
+        """The end of an answer without the white space that a template puts after the token that ends the turn."""
+        (control,) = np.nonzero(self._is_control[tokens[first:stop]])
+        if not len(control):
+            return stop
+        end = first + int(control[-1]) + 1
+        return stop if self.tokenizer.decode(tokens[end:stop]).strip() else end
+
+    def _render(self, messages: Sequence[Message], turns: int, *, prompt: bool = False) -> _Prefix:
+        return _Prefix(turns, prompt, self.template.render(self.tokenizer, messages[:turns], prompt=prompt))
+
+    def _tokens(self, messages: Sequence[Message], prefixes: Sequence[_Prefix]) -> list[NDArray[np.int32]]:
+        if self._holds_control_text(messages):
+            coded = [
+                self._strict_tokenizer.apply_chat_template(
+                    [message._asdict() for message in messages[: prefix.turns]],
+                    chat_template=self.template.text,
+                    add_generation_prompt=prefix.prompt,
+                    sanitize_control_tokens=True,
+                    return_dict=False,
+                    tokenizer_kwargs={"verbose": False},
+                )
+                for prefix in prefixes
+            ]
+        else:
+            # The template has written every special token, so the tokenizer must not add a second BOS.
+            texts = [prefix.text for prefix in prefixes]
+            coded = self.tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
+        return [np.array(ids, np.int32) for ids in coded]
+
+    def _holds_control_text(self, messages: Sequence[Message]) -> bool:
+        return any(self._control_text.search(message.content) for message in messages)
+
+
+def _assistant_turns(messages: Sequence[Message]) -> list[int]:
+    return [turn for turn, message in enumerate(messages) if message.role == "assistant"]
+
+
+def _shared(one: NDArray[np.int32], other: NDArray[np.int32]) -> int:
+    """Length of the longest common beginning."""
+    length = min(len(one), len(other))
+    (parted,) = np.nonzero(one[:length] != other[:length])
+    return int(parted[0]) if len(parted) else length

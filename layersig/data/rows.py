@@ -1,0 +1,146 @@
+"""Raw rows to conversations.
+
+A file is JSON Lines, a JSON list, or Parquet. Its shape is found from its first row that has one and holds for the
+whole file; a row that does not fit is an error, never skipped in silence. Text is data: it is never interpreted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from layersig.data.conversation import Conversation, Message, content_id
+from layersig.data.shapes import ACCEPTED, RowError, detect_shape, kind
+from layersig.errors import MachineError, UserError
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a file holds.
+
+    Attributes:
+        conversations: One per row, in file order.
+        shape: The shape that was found, such as `messages`.
+        unanswered: Conversations whose last turn, a question without an answer, was cut off. LIMA's lists do not name
+            the speaker and one of them is of odd length; in every other shape such a row is an error.
+    """
+
+    conversations: tuple[Conversation, ...]
+    shape: str
+    unanswered: int
+
+
+class _Row(NamedTuple):
+    """A row and its 1-based number (the line in JSON Lines); what is no JSON has a `RowError` for a value."""
+
+    number: int
+    value: Any
+
+
+def read_rows(path: Path, *, group_by: str | None = None) -> Rows:
+    """Read a `.jsonl`, `.json` (a list, or lines) or `.parquet` file.
+
+    Args:
+        path: The file.
+        group_by: Field whose equal values must not straddle a split; it labels a conversation's group. Without it the
+            label is a hash of the first prompt.
+
+    Raises:
+        UserError: The file is empty, is of no known shape, or has rows that cannot be used; those are all counted and
+            the first few named by row, field and what is allowed.
+        MachineError: The file cannot be read, or Parquet support is not installed.
+    """
+    rows = _raw_rows(path)
+    if not rows:
+        raise UserError(f"{path}: it holds no rows; one conversation a row is needed.")
+    objects = [row.value for row in rows if isinstance(row.value, dict)]
+    shape = next((shape for shape in map(detect_shape, objects) if shape is not None), None)
+    if shape is None and objects:
+        fields = ", ".join(f"`{field}`" for field in objects[0]) or "none"
+        raise UserError(f"{path}: rows of no known shape; fields found: {fields}. Accepted: {ACCEPTED}.")
+    conversations: list[Conversation] = []
+    unanswered = 0
+    faults: list[tuple[int, RowError]] = []
+    for number, value in rows:
+        try:
+            if isinstance(value, RowError):
+                raise value
+            if shape is None or not isinstance(value, dict):
+                raise RowError(f"it is {kind(value)}; an object with named fields is needed")
+            messages = shape.read(value)
+            if messages[-1].role == "user":
+                messages = messages[:-1]
+                unanswered += 1
+            conversations.append(_conversation(messages, value, group_by))
+        except RowError as fault:
+            faults.append((number, fault))
+    if shape is None or faults:
+        raise UserError(_complaint(path, faults, len(rows)))
+    return Rows(tuple(conversations), shape.name, unanswered)
+
+
+def _conversation(messages: tuple[Message, ...], row: Mapping[str, Any], group_by: str | None) -> Conversation:
+    conversation = Conversation(content_id(messages), "", messages)
+    if group_by is None:
+        return conversation._replace(group=content_id((Message("user", conversation.first_prompt),)))
+    label = row.get(group_by)
+    if not isinstance(label, str | int):
+        found = "missing" if label is None else kind(label)
+        raise RowError(f"`{group_by}` (group_by) is {found}; a text or an integer is needed")
+    return conversation._replace(group=str(label))
+
+
+def _complaint(path: Path, faults: Sequence[tuple[int, RowError]], count: int) -> str:
+    shown = "".join(f"\n  row {number}: {fault}" for number, fault in faults[:_SHOWN])
+    more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return f"{path}: {len(faults)} of {count} rows cannot be used. Mend or delete them.{shown}{more}"
+
+
+def _raw_rows(path: Path) -> list[_Row]:
+    if path.suffix not in (".jsonl", ".json", ".parquet"):
+        raise UserError(f"{path}: a data file must end in .jsonl, .json or .parquet.")
+    if path.suffix == ".parquet":
+        return _parquet_rows(path)
+    try:
+        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise MachineError(f"{path}: cannot be read: {error.strerror}.") from error
+    if path.suffix == ".json" and raw.lstrip()[:1] == b"[":
+        values = _parsed(raw)
+        if isinstance(values, RowError):
+            raise UserError(f"{path}: {values}.")
+        return [_Row(number, value) for number, value in enumerate(values, start=1)]
+    # Split as bytes: a text may hold line separators of Unicode unescaped.
+    return [_Row(number, _parsed(line)) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
+
+
+def _parsed(raw: bytes) -> Any:
+    """The JSON value, or the `RowError` that keeps it from being one."""
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return RowError(f"it is not UTF-8 at byte {error.start + 1}")
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
+        return RowError(f"it is not JSON: {error.msg} at {place}")
+    except (ValueError, RecursionError) as error:
+        return RowError(f"it is not usable JSON: {error}")
+
+
+def _parquet_rows(path: Path) -> list[_Row]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise MachineError(f"{path}: reading Parquet needs the package pyarrow; install it.") from error
+    try:
+        values = parquet.read_table(path).to_pylist()
+    except ArrowException as error:
+        raise UserError(f"{path}: it is not a Parquet file that can be read: {error}.") from error
+    except OSError as error:
+        raise MachineError(f"{path}: cannot be read: {error}.") from error
+    return [_Row(number, value) for number, value in enumerate(values, start=1)]

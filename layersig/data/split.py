@@ -1,0 +1,95 @@
+"""Training and held-out conversations.
+
+What lands where depends on the root seed and on what the conversations say, never on the order of rows or on the axis
+of seeds, so that arms and seeds share one split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from layersig.data.conversation import Conversation
+from layersig.errors import UserError
+from layersig.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A split of the conversations, each side in order of the ids.
+
+    Attributes:
+        train: Conversations to train on.
+        heldout: Conversations for the held-out loss; no group of theirs is in `train`.
+        duplicates: Conversations left out because an equal one is kept.
+        beyond_limit: Conversations left out by `limit`.
+    """
+
+    train: tuple[Conversation, ...]
+    heldout: tuple[Conversation, ...]
+    duplicates: int
+    beyond_limit: int
+
+
+def split_conversations(
+    conversations: Sequence[Conversation], *, heldout: int | float, limit: int | None = None, root: int
+) -> Split:
+    """Drop duplicates, keep a sample, and hold out whole groups.
+
+    Conversations with equal labels or equal first prompts are one group, and so on through chains of them; the group
+    bears the first of their labels. Groups are held out in an order drawn from the root seed until `heldout` is
+    reached, so the held-out part may be larger than asked by less than one group.
+
+    Args:
+        conversations: Labelled conversations.
+        heldout: Conversations to hold out at least; a float is a share of those kept. 0 holds out none.
+        limit: Conversations to keep after duplicates are dropped; all when None.
+        root: The recipe's root seed.
+
+    Raises:
+        UserError: Nothing would be left to train on.
+    """
+    unique = {conversation.id: conversation for conversation in _regrouped(conversations)}
+    streams = Streams(root)
+    kept = sorted(unique.values(), key=lambda conversation: streams.number("sample", conversation.id))[:limit]
+    sizes: dict[str, int] = {}
+    for conversation in kept:
+        sizes[conversation.group] = sizes.get(conversation.group, 0) + 1
+    wanted = heldout if isinstance(heldout, int) else ceil(heldout * len(kept) - 1e-9)
+    out: set[str] = set()
+    held = 0
+    for group in sorted(sizes, key=lambda group: streams.number("split", group)):
+        if held >= wanted:
+            break
+        out.add(group)
+        held += sizes[group]
+    if held == len(kept):
+        raise UserError(
+            f"data: {len(kept)} conversations in {len(sizes)} groups leave none to train on once at least {wanted} are "
+            "held out by whole groups. Ask for a smaller `heldout`, a larger `limit`, or give more data."
+        )
+    kept.sort(key=lambda conversation: conversation.id)
+    return Split(
+        tuple(conversation for conversation in kept if conversation.group not in out),
+        tuple(conversation for conversation in kept if conversation.group in out),
+        len(conversations) - len(unique),
+        len(unique) - len(kept),
+    )
+
+
+def _regrouped(conversations: Sequence[Conversation]) -> list[Conversation]:
+    """Conversations with the label of their component, where equal labels or first prompts connect (union-find)."""
+    parent: dict[str, str] = {}
+
+    def root_of(label: str) -> str:
+        while (above := parent.setdefault(label, label)) != label:
+            parent[label] = label = parent[above]
+        return label
+
+    first_with: dict[str, str] = {}
+    for conversation in conversations:
+        one = root_of(conversation.group)
+        other = root_of(first_with.setdefault(conversation.first_prompt, conversation.group))
+        parent[max(one, other)] = min(one, other)
+    return [conversation._replace(group=root_of(conversation.group)) for conversation in conversations]

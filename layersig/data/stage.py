@@ -1,0 +1,199 @@
+"""The data stage: a raw file becomes a tokenised training and held-out split, and a report of what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layersig.data.chat import ChatFormat, Encoded
+from layersig.data.conversation import Conversation
+from layersig.data.examples import Example, write_examples
+from layersig.data.overlap import normalised
+from layersig.data.rows import read_rows
+from layersig.data.split import split_conversations
+from layersig.errors import UserError
+from layersig.store.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a tokenised example: its text, and whether it is to be predicted."""
+
+    text: str
+    target: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """One side of the split.
+
+    Attributes:
+        conversations: Examples written.
+        groups: Groups among them.
+        tokens: Tokens in all.
+        target_tokens: Tokens to be predicted.
+        longest: Tokens of the longest example.
+        truncated: Conversations cut at `max_tokens`.
+        without_target: Conversations left out because no target was within `max_tokens`.
+        last_turn_only: Conversations of which only the last of several answers is a target.
+        system_merged: Conversations whose system message went into the first user turn.
+        control_text: Conversations with the text of a special token, encoded as ordinary text.
+    """
+
+    conversations: int
+    groups: int
+    tokens: int
+    target_tokens: int
+    longest: int
+    truncated: int
+    without_target: int
+    last_turn_only: int
+    system_merged: int
+    control_text: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """`report.json` of the data stage.
+
+    Attributes:
+        rows: Rows in the file.
+        shape: Shape of the rows.
+        unanswered: Trailing questions cut off (LIMA).
+        duplicates: Conversations left out because an equal one is kept.
+        beyond_limit: Conversations left out by `limit`.
+        max_tokens: Longest example allowed.
+        template: `model`, `plain` or `file`.
+        template_sha256: Digest of the chat template.
+        train: The training side.
+        heldout: The held-out side.
+        example: The first training example, cut where targets begin and end.
+    """
+
+    rows: int
+    shape: str
+    unanswered: int
+    duplicates: int
+    beyond_limit: int
+    max_tokens: int
+    template: str
+    template_sha256: str
+    train: SplitReport
+    heldout: SplitReport
+    example: tuple[Piece, ...]
+
+
+def prepare(job: Job) -> None:
+    """Run the stage.
+
+    Inputs: `model`, a folder with a tokenizer; `rows`, a `.jsonl`, `.json` or `.parquet` file.
+
+    Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `max_tokens` (int), as in
+    `DataSettings`; `chat_template` (`auto`, `plain`, or the text of a Jinja template).
+
+    Streams: the root alone ("sample", "split"), so that all seeds share the split.
+
+    Output: `train.*` and `heldout.*` as `write_examples` writes them, in order of the ids; `report.json`, a
+    `DataReport`; `train.txt`, the normalised words of every training conversation, untruncated, a line each, for the
+    overlap with benchmarks.
+
+    Raises:
+        UserError: The rows, the template or the split cannot be used, or a side of the split holds no target.
+    """
+    params = job.params
+    rows = read_rows(job.inputs["rows"], group_by=params["group_by"])
+    split = split_conversations(
+        rows.conversations, heldout=params["heldout"], limit=params["limit"], root=job.streams.root
+    )
+    chat = ChatFormat(_tokenizer(job.inputs["model"]), params["chat_template"])
+    job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
+    train = _write(job, chat, "train", split.train)
+    heldout = _write(job, chat, "heldout", split.heldout)
+    (job.out / "train.txt").write_text(
+        "".join(f"{normalised(conversation.text)}\n" for conversation in split.train), encoding="utf-8"
+    )
+    report = DataReport(
+        rows=len(rows.conversations),
+        shape=rows.shape,
+        unanswered=rows.unanswered,
+        duplicates=split.duplicates,
+        beyond_limit=split.beyond_limit,
+        max_tokens=params["max_tokens"],
+        template=chat.template.name,
+        template_sha256=chat.template.sha256,
+        train=_report(train),
+        heldout=_report(heldout),
+        example=_pieces(chat.tokenizer, train.examples[0]),
+    )
+    job.write("report.json", asdict(report))
+    job.cost["tokens"] = report.train.tokens + report.heldout.tokens
+    _warn(job, report, chat)
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: no tokenizer that can be loaded: {error}") from error
+
+
+def _write(job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation]) -> Encoded:
+    encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
+    if conversations and not encoded.examples:
+        raise UserError(
+            f"data: none of the {len(conversations)} {name} conversations has an answer within "
+            f"{job.params['max_tokens']} tokens. Raise data.max_tokens."
+        )
+    write_examples(job.out, name, encoded.examples)
+    return encoded
+
+
+def _report(encoded: Encoded) -> SplitReport:
+    lengths = [len(example) for example in encoded.examples]
+    return SplitReport(
+        conversations=len(encoded.examples),
+        groups=len({example.group for example in encoded.examples}),
+        tokens=sum(lengths),
+        target_tokens=sum(int(example.targets.sum()) for example in encoded.examples),
+        longest=max(lengths, default=0),
+        truncated=encoded.truncated,
+        without_target=encoded.without_target,
+        last_turn_only=encoded.last_turn_only,
+        system_merged=encoded.system_merged,
+        control_text=encoded.control_text,
+    )
+
+
+def _pieces(tokenizer: Any, example: Example) -> tuple[Piece, ...]:
+    borders = np.flatnonzero(np.diff(example.targets)) + 1
+    return tuple(
+        Piece(tokenizer.decode(tokens), bool(targets[0]))
+        for tokens, targets in zip(np.split(example.tokens, borders), np.split(example.targets, borders), strict=True)
+    )
+
+
+def _warn(job: Job, report: DataReport, chat: ChatFormat) -> None:
+    sides = (report.train, report.heldout)
+    kept = sum(side.conversations + side.without_target for side in sides)
+    notes = {
+        f"were cut at {report.max_tokens} tokens": sum(side.truncated for side in sides),
+        f"have no answer within {report.max_tokens} tokens and were left out": sum(
+            side.without_target for side in sides
+        ),
+        "are trained on their last answer only, because the chat template rewrites earlier turns": sum(
+            side.last_turn_only for side in sides
+        ),
+    }
+    for what, count in notes.items():
+        if count:
+            job.reporter.warn(f"{count} of {kept} conversations {what}.")
+    if report.template == "plain" and job.params["chat_template"] == "auto":
+        job.reporter.warn("The model has no chat template; the built-in `plain` one is used.")
+    if not chat.ends_turns:
+        job.reporter.warn("The chat template writes no token that ends a turn; a model will not learn to stop.")

@@ -1,0 +1,241 @@
+"""Adapters in a live model: injected for training, proved to have moved, attached for evaluation, taken out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+from weakref import WeakKeyDictionary
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from layersig.errors import StageFailed, UserError
+from layersig.layers import Layer
+from layersig.models.adapters.files import read_update
+from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
+from layersig.models.isolation import isolated
+from layersig.models.layermap import layer_map
+from layersig.models.updates import Delta
+from layersig.models.values import hash_values
+from layersig.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class _Injection:
+    """What must be known after training: how to restore the model, and hashes of its frozen parameters."""
+
+    restorer: Restorer
+    frozen: Mapping[str, int]
+
+
+_injections: WeakKeyDictionary[PeftModel, _Injection] = WeakKeyDictionary()
+
+
+def inject_lora(
+    model: PreTrainedModel,
+    layers: Sequence[Layer],
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    streams: Streams,
+    rank_pattern: Mapping[str, int] | None = None,
+) -> PeftModel:
+    """Put LoRA factors on exactly `layers`; everything else is frozen.
+
+    A and B are float32 whatever the dtype of the model. A of every layer is drawn from the stream ("adapter-init",
+    layer) with PEFT's default (Kaiming uniform, a = sqrt 5), so a layer starts the same whichever others are
+    selected; B is zero. PEFT has no dropout on parameters: fused experts are trained without, and so are linear modules
+    that bear the name of an expert (such as those of a shared expert); see `dropouts`.
+
+    Args:
+        model: A model without adapters; it is changed in place until `remove_adapter`.
+        layers: Layers of its map.
+        rank: Rank r of the factors.
+        alpha: The product is scaled by alpha / r.
+        dropout: Dropout on the input of the factors.
+        streams: Random streams of the cell.
+        rank_pattern: Ranks of single layers, by full name; alpha stays the same.
+
+    Raises:
+        UserError: No layer is given.
+        StageFailed: PEFT wrapped another set of modules than the selected one, or refused the model.
+    """
+    if not layers:
+        raise UserError("no layer is selected, so there is nothing to adapt")
+    modules, parameters = _targets(model, layers)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0 if parameters else dropout,
+        target_modules=modules,
+        target_parameters=parameters or None,
+        rank_pattern={
+            re.escape(f"{name}.weight" if f"{name}.weight" in parameters else name): value
+            for name, value in (rank_pattern or {}).items()
+        },
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    restorer = Restorer(model)
+    try:
+        with isolated(streams.number("adapter-init")):
+            peft_model = _wrap(model, config)
+        wrappers = wrapped_layers(model)
+        _assert_same({layer.name for layer in layers}, set(wrappers))
+    except StageFailed:
+        restorer.restore()
+        raise
+    # PEFT may have shortened the list to suffixes; full names are what an export must carry.
+    config.target_modules = modules
+    config.target_parameters = parameters or None
+    for name, wrapper in wrappers.items():
+        _initialise(wrapper, streams.number("adapter-init", name))
+        if config.lora_dropout < dropout and name in modules:
+            wrapper.lora_dropout[ADAPTER] = nn.Dropout(dropout)
+    _injections[peft_model] = _Injection(restorer, _frozen_state(peft_model))
+    return peft_model
+
+
+def _wrap(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+    try:
+        with expected_warnings():
+            return cast(PeftModel, get_peft_model(model, config))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise StageFailed(f"PEFT cannot adapt {type(model).__name__}: {error}") from error
+
+
+def _targets(model: PreTrainedModel, layers: Sequence[Layer]) -> tuple[list[str], list[str]]:
+    """Sorted full names for `target_modules` and for `target_parameters`.
+
+    In models with fused experts PEFT takes a linear module for an expert of an older format when it bears an
+    expert's name (`shared_expert.down_proj`). Its weight is then targeted as a parameter.
+    """
+    taken = {kind: _taken_for_expert(model, kind) for kind in {layer.name.rpartition(".")[2] for layer in layers}}
+    modules: list[str] = []
+    parameters: list[str] = []
+    for layer in layers:
+        if layer.is_parameter:
+            parameters.append(layer.name)
+        elif taken[layer.name.rpartition(".")[2]]:
+            parameters.append(f"{layer.name}.weight")
+        else:
+            modules.append(layer.name)
+    return sorted(modules), sorted(parameters)
+
+
+def _taken_for_expert(model: PreTrainedModel, name: str) -> bool:
+    config = LoraConfig(target_modules=[name])
+    try:
+        convert_peft_config_for_transformers(config, model, None)
+    except ValueError:
+        return True
+    return name not in (config.target_modules or ())
+
+
+def _initialise(wrapper: LoraLayer, seed: int) -> None:
+    a, b = wrapper.lora_A[ADAPTER], wrapper.lora_B[ADAPTER]
+    start = torch.empty(a.weight.shape, dtype=torch.float32)
+    nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=torch.Generator().manual_seed(seed))
+    a.weight = nn.Parameter(start.to(a.weight.device))
+    b.weight = nn.Parameter(torch.zeros_like(b.weight, dtype=torch.float32))
+
+
+def _assert_same(selected: set[str], wrapped: set[str]) -> None:
+    if selected != wrapped:
+        raise StageFailed(
+            "PEFT did not adapt the selected layers: "
+            f"missing {sorted(selected - wrapped) or 'none'}, not selected {sorted(wrapped - selected) or 'none'}"
+        )
+
+
+def _frozen_state(model: nn.Module) -> dict[str, int]:
+    frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return dict(zip(frozen, hash_values(frozen.values()), strict=True))
+
+
+def adapter_layers(peft_model: PeftModel) -> set[str]:
+    """Full names of the adapted layers, as in the model without adapters."""
+    return set(wrapped_layers(peft_model.get_base_model()))
+
+
+def dropouts(peft_model: PeftModel) -> dict[str, float]:
+    """The dropout that each adapted layer is trained with: the requested one, and 0 on fused experts."""
+    return {
+        name: float(getattr(wrapper.lora_dropout[ADAPTER], "p", 0.0))
+        for name, wrapper in wrapped_layers(peft_model.get_base_model()).items()
+    }
+
+
+def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
+    """Prove that training changed the selected layers and nothing else.
+
+    Raises:
+        StageFailed: The product B A of a selected layer is zero or not finite, the adapted layers are not the
+            selected ones, or another parameter is trainable or has changed since `inject_lora`.
+    """
+    wrappers = wrapped_layers(peft_model.get_base_model())
+    _assert_same({layer.name for layer in layers}, set(wrappers))
+    norms = {name: _delta(wrapper).norm() for name, wrapper in wrappers.items()}
+    still = sorted(name for name, norm in norms.items() if not (math.isfinite(norm) and norm > 0))
+    if still:
+        raise StageFailed(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
+    factors = {id(factor) for wrapper in wrappers.values() for factor in _factors(wrapper)}
+    trainable = [
+        name
+        for name, parameter in peft_model.named_parameters()
+        if parameter.requires_grad and id(parameter) not in factors
+    ]
+    if trainable:
+        raise StageFailed(f"parameters outside the adapters are trainable: {', '.join(sorted(trainable))}")
+    before, after = _injections[peft_model].frozen, _frozen_state(peft_model)
+    changed = sorted(name for name in before if before[name] != after.get(name))
+    if changed:
+        raise StageFailed(f"frozen parameters have changed: {', '.join(changed)}")
+
+
+def _factors(wrapper: LoraLayer) -> tuple[Tensor, Tensor]:
+    return wrapper.lora_A[ADAPTER].weight, wrapper.lora_B[ADAPTER].weight
+
+
+def _delta(wrapper: LoraLayer) -> Delta:
+    a, b = (factor.detach() for factor in _factors(wrapper))
+    return Delta(b, a, wrapper.scaling[ADAPTER])
+
+
+def remove_adapter(peft_model: PeftModel) -> PreTrainedModel:
+    """Take the adapter out and give back the model as it was before `inject_lora`."""
+    _injections.pop(peft_model).restorer.restore()
+    return cast(PreTrainedModel, peft_model.get_base_model())
+
+
+@contextmanager
+def attach_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PreTrainedModel]:
+    """Evaluate `model` with a saved adapter; afterwards its weights and modules are bit for bit as before.
+
+    Yields:
+        `model` itself, its layers wrapped by PEFT with float32 factors, in eval mode.
+
+    Raises:
+        UserError: The folder is no LoRA adapter of this model, see `read_update`.
+        StageFailed: PEFT adapted other layers than the file holds.
+    """
+    update = read_update(folder, layer_map(model, head=model.get_output_embeddings() is not None))
+    restorer = Restorer(model)
+    try:
+        with isolated(0), expected_warnings():
+            PeftModel.from_pretrained(model, folder, torch_device=str(model.device))
+        _assert_same(set(update.layers), set(wrapped_layers(model)))
+        model.eval()
+        yield model
+    finally:
+        restorer.restore()

@@ -1,0 +1,204 @@
+"""Which device and dtype to compute on, what the results' digits hang on, and how much memory a block takes."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import torch
+
+from layersig.errors import UserError
+
+_DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+def pick_device(requested: str = "auto") -> torch.device:
+    """The device to compute on.
+
+    Args:
+        requested: "auto" (CUDA, else MPS, else CPU), or a device such as "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        UserError: The requested device does not exist here.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if requested == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(requested)
+    except RuntimeError as error:
+        raise UserError(f"device = {requested!r} is none; write auto, cpu, cuda, cuda:1, ... or mps") from error
+    count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type, 0)
+    if (device.index or 0) >= count:
+        raise UserError(f"device = {requested!r} is not there: torch sees {count} of that kind; write auto or cpu")
+    return device
+
+
+class DtypeChoice(NamedTuple):
+    """A dtype and why it was taken."""
+
+    dtype: torch.dtype
+    reason: str
+
+
+def pick_dtype(requested: str, device: torch.device) -> DtypeChoice:
+    """The dtype to compute in.
+
+    Args:
+        requested: "auto", "float32", "bfloat16" or "float16". Auto takes bfloat16 where the device multiplies it in
+            hardware and float32 elsewhere; float16 is never taken unasked, since training overflows in it.
+        device: Where the model will lie.
+
+    Raises:
+        UserError: Another name is requested.
+    """
+    if requested != "auto":
+        if requested not in _DTYPES:
+            raise UserError(f"dtype = {requested!r} is none; write auto, {', '.join(_DTYPES)}")
+        return DtypeChoice(_DTYPES[requested], "requested")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return DtypeChoice(torch.bfloat16, "the GPU computes bfloat16 in hardware")
+        return DtypeChoice(torch.float32, "the GPU has no bfloat16 in hardware")
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        for name in ("amx_bf16", "avx512_bf16"):
+            if capabilities.get(name):
+                return DtypeChoice(torch.bfloat16, f"the CPU computes bfloat16 in hardware ({name})")
+        return DtypeChoice(torch.float32, "the CPU has neither AMX nor AVX-512 for bfloat16")
+    return DtypeChoice(torch.float32, f"bfloat16 is not known to be fast on {device.type}")
+
+
+def numerics_key(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """What the last digits of a result hang on, beside the inputs; part of every stage's fingerprint."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        kernels = f"sm_{major}{minor}, tf32 {torch.backends.cuda.matmul.allow_tf32}"
+    else:
+        kernels = torch.backends.cpu.get_cpu_capability()
+    return {
+        "device": device.type,
+        "dtype": str(dtype).removeprefix("torch."),
+        "kernels": kernels,
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        **{package: ".".join(version(package).split(".")[:2]) for package in ("torch", "transformers", "peft")},
+    }
+
+
+@dataclass(slots=True)
+class PeakMemory:
+    """Memory of a `peak_memory` block in bytes; final once the block has ended.
+
+    Attributes:
+        start: In use when the block began.
+        peak: Largest use within the block.
+    """
+
+    start: int
+    peak: int
+
+    @property
+    def growth(self) -> int:
+        """By how much the peak lies above the start."""
+        return self.peak - self.start
+
+
+_running: list[tuple[torch.device, PeakMemory]] = []
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
+    """Measure the peak of resident memory (CPU, MPS) or of torch's allocations (CUDA) within a block; may be nested.
+
+    Linux counts the peak itself; where its counter cannot be reset, a thread reads the memory every 10 ms.
+    """
+    _note_peaks(device)
+    resettable = _reset_peak(device)
+    memory = PeakMemory(_current(device), 0)
+    entry = (device, memory)
+    _running.append(entry)
+    sampler = None if resettable else _Sampler(memory)
+    try:
+        yield memory
+    finally:
+        if sampler is not None:
+            sampler.stop()
+        _note_peaks(device)
+        memory.peak = max(memory.peak, _current(device))
+        _running[:] = [other for other in _running if other is not entry]
+
+
+def _note_peaks(device: torch.device) -> None:
+    """Credit what was reached so far to every running block, since the counter is about to start anew."""
+    peak = _peak(device)
+    for other, memory in _running:
+        if other == device:
+            memory.peak = max(memory.peak, peak)
+
+
+def _current(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+
+
+def _peak(device: torch.device) -> int:
+    """Peak since the last reset; 0 where nothing counts it."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if not _STATUS.is_file():
+        return 0
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def _reset_peak(device: torch.device) -> bool:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+class _Sampler:
+    """Raises the peak of a block to the resident memory it sees."""
+
+    def __init__(self, memory: PeakMemory) -> None:
+        self._memory = memory
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        process = psutil.Process()
+        while not self._stopped.wait(0.01):
+            self._memory.peak = max(self._memory.peak, process.memory_info().rss)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+
+def free(device: torch.device) -> None:
+    """Give memory that nothing refers to back to the device or the system."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        if trim is not None:
+            trim(0)

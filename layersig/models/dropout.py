@@ -1,0 +1,158 @@
+"""Dropout whose masks hang on names alone: seed, step, example and module.
+
+An example is dropped out alike however the optimizer batch is cut, on however many devices, whichever other modules are
+tuned, and again when gradient checkpointing runs the layer a second time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from layersig.errors import StageFailed
+from layersig.streams import Streams
+
+_LEVELS = 1 << 16
+
+
+class Segment(NamedTuple):
+    """The rows of a layer's input that belong to one example."""
+
+    example: str
+    start: int
+    rows: int
+
+
+class Layout(NamedTuple):
+    """How the rows of a layer's input fall to examples; rows of no segment are padding."""
+
+    rows: int
+    segments: Sequence[Segment]
+
+
+class DropoutKeys:
+    """What is going through the model: the optimizer step and its examples.
+
+    One object is shared by every `KeyedDropout` of a model. It is plain state and not a context variable, because
+    gradient checkpointing runs layers again from the threads of the backward pass.
+    """
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._step = 0
+        self._layouts: dict[int, Layout] = {}
+
+    def set(self, step: int, *layouts: Layout) -> None:
+        """Say which step and rows come next; a layer's input is matched to a layout by its number of rows."""
+        self._step = step
+        self._layouts = {layout.rows: layout for layout in layouts}
+
+    def draws(self, module: str, x: Tensor) -> Tensor:
+        """Uniform 16-bit integers in the shape of x as rows, on its device.
+
+        Raises:
+            StageFailed: The rows of x are not those of any layout, so nothing says which example a row belongs to.
+        """
+        rows, width = x.numel() // x.shape[-1], x.shape[-1]
+        layout = self._layouts.get(rows)
+        if layout is None:
+            raise StageFailed(
+                f"{module}: its input has {rows} rows, not one for each token of the batch, so dropout cannot tell the "
+                "examples apart; set train.dropout = 0, or leave this layer out"
+            )
+        seeds = [self._streams.number("dropout", module, each.example, self._step) for each in layout.segments]
+        if x.device.type != "cpu":
+            return _draw_on_device(layout, width, seeds, x.device)
+        drawn = np.full((rows, width), np.iinfo(np.int16).max, np.int16)
+        jobs = [
+            _workers().submit(_fill, drawn[segment.start : segment.start + segment.rows].reshape(-1), seed)
+            for segment, seed in zip(layout.segments, seeds, strict=True)
+        ]
+        for job in jobs:
+            job.result()
+        return torch.from_numpy(drawn)
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "dropout")
+
+
+def _fill(target: NDArray[np.int16], seed: int) -> None:
+    # Raw words, four draws each: NumPy has no faster exact source, and it runs outside the GIL.
+    words = np.random.SFC64(seed).random_raw(-(-target.size // 4))
+    target[:] = words.view(np.int16)[: target.size]
+
+
+def _draw_on_device(layout: Layout, width: int, seeds: Sequence[int], device: torch.device) -> Tensor:
+    drawn = torch.full((layout.rows, width), torch.iinfo(torch.int16).max, dtype=torch.int16, device=device)
+    generator = torch.Generator(device)
+    for segment, seed in zip(layout.segments, seeds, strict=True):
+        words = torch.empty(-(-segment.rows * width // 2), dtype=torch.int32, device=device)
+        words.random_(-(1 << 31), 1 << 31, generator=generator.manual_seed(seed))
+        drawn[segment.start : segment.start + segment.rows] = words.view(torch.int16)[: segment.rows * width].view(
+            -1, width
+        )
+    return drawn
+
+
+class KeyedDropout(nn.Module):
+    """Inverted dropout with a mask drawn from (stream, step, example, module).
+
+    Attributes:
+        name: The layer's full name in the Hugging Face model.
+        p: Probability of dropping, the nearest multiple of 2**-16 to the one asked for.
+    """
+
+    def __init__(self, name: str, p: float, keys: DropoutKeys) -> None:
+        super().__init__()
+        self.name = name
+        self.keys = keys
+        self._threshold = round(p * _LEVELS)
+        self.p = self._threshold / _LEVELS
+
+    def kept(self, x: Tensor) -> Tensor | None:
+        """0 for a dropped entry and 1 for another, as rows of x in its type; None where nothing is dropped."""
+        if not self.training or self._threshold == 0:
+            return None
+        draws = self.keys.draws(self.name, x)
+        # Writing the comparison straight into x's type is several times faster than casting a boolean mask.
+        return torch.ge(draws, self._threshold - _LEVELS // 2, out=torch.empty_like(draws, dtype=x.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Entries of x dropped, the others scaled by 1 / (1 - p)."""
+        kept = self.kept(x)
+        return x if kept is None else x * kept.view_as(x) / (1 - self.p)
+
+
+@contextmanager
+def keyed_dropout(model: nn.Module, streams: Streams) -> Iterator[DropoutKeys]:
+    """Within this context every LoRA layer of a PEFT model drops out by names; yields what a training loop sets.
+
+    Only layers that have an `nn.Dropout` are concerned. Adapters of fused expert parameters have none, as in PEFT.
+    """
+    keys = DropoutKeys(streams)
+    replaced = [
+        (layer.lora_dropout, adapter, dropout, path)
+        for path, layer in model.named_modules()
+        if isinstance(layer, LoraLayer)
+        for adapter, dropout in layer.lora_dropout.items()
+        if isinstance(dropout, nn.Dropout)
+    ]
+    try:
+        for owner, adapter, dropout, path in replaced:
+            owner[adapter] = KeyedDropout(path.removeprefix("base_model.model."), dropout.p, keys)
+        yield keys
+    finally:
+        for owner, adapter, dropout, _ in replaced:
+            owner[adapter] = dropout

@@ -1,0 +1,154 @@
+"""Runs a base model with a share of an update: the effective weight of layer i is W_i + gamma_i * Delta_i.
+
+This is the masked model of ILA (arXiv 2410.17875, definition of gamma) with real gates instead of {0, 1}. Weights and
+update are only read. The gradient of a gate needs the gradient at the layer's output, not the weight's: with
+Delta = scale * B A it is scale * <g B, x A'>, an inner product of r-dimensional vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
+
+from layersig.errors import UserError
+from layersig.models.updates import Delta, Update
+
+
+class Gates:
+    """The gates of a running `gated` block."""
+
+    def __init__(self, gamma: Tensor, layers: tuple[str, ...]) -> None:
+        self.layers = layers
+        self.gamma = gamma
+
+    @property
+    def gamma(self) -> Tensor:
+        """(layers of the update,), in their order; may be replaced between forward passes and require a gradient."""
+        return self._gamma
+
+    @gamma.setter
+    def gamma(self, value: Tensor) -> None:
+        if value.shape != (len(self.layers),):
+            raise ValueError(f"gamma has shape {tuple(value.shape)} instead of ({len(self.layers)},)")
+        self._gamma = value
+
+
+@contextmanager
+def gated(model: PreTrainedModel, update: Update, gamma: Tensor) -> Iterator[Gates]:
+    """Within the block, `model` computes with W_i + gamma_i * Delta_i in every layer of `update`.
+
+    The factors are copied once, in the dtype of the model; gradients of gates are accumulated in float32 or wider.
+
+    Args:
+        model: The base model, without adapters.
+        update: What training changed.
+        gamma: (layers of the update,), in the order of `update.layers`.
+
+    Yields:
+        The gates, whose `gamma` may be replaced inside the block, as an optimizer over scores needs.
+
+    Raises:
+        UserError: The update holds a layer that the model has not.
+    """
+    gates = Gates(gamma, update.layers)
+    with ExitStack() as hooks:
+        for index, name in enumerate(update.layers):
+            owner_name, _, attribute = name.rpartition(".")
+            try:
+                owner = model.get_submodule(owner_name)
+                target = getattr(owner, attribute)
+            except AttributeError as error:
+                raise UserError(f"the update changes {name}, which the model does not have") from error
+            delta = update.delta(name)
+            if isinstance(target, nn.Module):
+                _gate_module(target, delta.to(model.device, model.dtype), gates, index, hooks)
+            else:
+                _gate_parameter(owner, attribute, delta.to(target.device, target.dtype), gates, index, hooks)
+        yield gates
+
+
+def _gate_module(module: nn.Module, delta: Delta, gates: Gates, index: int, hooks: ExitStack) -> None:
+    def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        gamma = gates.gamma[index]
+        change: Tensor = _GatedProduct.apply(inputs[0], gamma, delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
+        return output + change
+
+    hooks.callback(module.register_forward_hook(add).remove)
+
+
+def _gate_parameter(owner: nn.Module, name: str, delta: Delta, gates: Gates, index: int, hooks: ExitStack) -> None:
+    parameter = owner.get_parameter(name)
+    if getattr(owner, "is_transposed", False):
+        delta = _transposed(delta)
+
+    # An attribute of the instance hides the parameter of the same name while the module runs.
+    def enter(module: nn.Module, _: Any) -> None:
+        gamma = gates.gamma[index]
+        change: Tensor = _GatedDelta.apply(gamma, delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
+        module.__dict__[name] = parameter.detach() + change
+
+    def leave(module: nn.Module, *_: Any) -> None:
+        module.__dict__.pop(name, None)
+
+    hooks.callback(owner.register_forward_pre_hook(enter).remove)
+    hooks.callback(owner.register_forward_hook(leave, always_call=True).remove)
+
+
+def _transposed(delta: Delta) -> Delta:
+    """For parameters that are stored as (experts, in, out)."""
+    if delta.a is None:
+        return Delta(delta.b.mT, None, delta.scale)
+    return Delta(delta.a.mT, delta.b.mT, delta.scale)
+
+
+class _GatedProduct(torch.autograd.Function):
+    """gamma * scale * (x A') B' for x (..., in); without A, gamma * scale * x B'."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gamma: Tensor, a: Tensor | None, b: Tensor, scale: float) -> Tensor:
+        hidden = x.to(b.dtype) if a is None else x.to(a.dtype) @ a.mT
+        ctx.save_for_backward(hidden, gamma, a, b)
+        ctx.scale, ctx.dtype = scale, x.dtype
+        return (hidden @ b.mT) * (gamma * scale).to(hidden.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, gamma, a, b = ctx.saved_tensors
+        projected = gradient @ b
+        for_x = for_gamma = None
+        if ctx.needs_input_grad[0]:
+            for_x = (projected if a is None else projected @ a) * (gamma * ctx.scale).to(projected.dtype)
+            for_x = for_x.to(ctx.dtype)
+        if ctx.needs_input_grad[1]:
+            for_gamma = ctx.scale * _inner(projected, hidden).to(gamma)
+        return for_x, for_gamma, None, None, None
+
+
+class _GatedDelta(torch.autograd.Function):
+    """gamma * scale * B A as a tensor of the parameter's shape; without A, gamma * scale * B."""
+
+    @staticmethod
+    def forward(ctx: Any, gamma: Tensor, a: Tensor | None, b: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(gamma, a, b)
+        ctx.scale = scale
+        return (b if a is None else b @ a) * (gamma * scale).to(b.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gamma, a, b = ctx.saved_tensors
+        inner = _inner(gradient, b) if a is None else _inner(b.mT @ gradient, a)
+        return ctx.scale * inner.to(gamma), None, None, None
+
+
+def _inner(left: Tensor, right: Tensor) -> Tensor:
+    """Sum of products, accumulated in float32 or wider."""
+    wide = torch.promote_types(left.dtype, torch.float32)
+    return torch.dot(left.reshape(-1).to(wide), right.reshape(-1).to(wide))

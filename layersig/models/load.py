@@ -1,0 +1,208 @@
+"""Loads models and tokenizers from a folder in Hugging Face's format, and lends one model to many users."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import is_bitsandbytes_available
+from transformers.utils import logging as transformers_logging
+
+from layersig.errors import UserError
+from layersig.models.config import read_config
+from layersig.models.devices import free, pick_device, pick_dtype
+from layersig.models.values import hash_values
+
+Quantization = Literal["none", "nf4"]
+
+
+def load_model(
+    path: Path,
+    *,
+    dtype: torch.dtype | str,
+    device: torch.device | str,
+    quantization: Quantization = "none",
+    attention: str = "sdpa",
+) -> PreTrainedModel:
+    """A causal language model in eval mode with gradients off. No code from the folder is run.
+
+    Args:
+        path: Folder with config.json and weights.
+        dtype: Dtype of the weights, or its name; of the computation when they are quantised.
+        device: Where to put it, or its name.
+        quantization: "nf4" stores linear weights in 4-bit NormalFloat (Dettmers et al., arXiv 2305.14314) with
+            double quantisation; it needs bitsandbytes.
+        attention: Kernel of attention: "sdpa", "eager" or another name of transformers. Models without an SDPA kernel
+            use the eager one.
+
+    Raises:
+        UserError: A file is missing, broken or does not fit the configuration (the message names it), the model is
+            not a causal language model, or bitsandbytes is missing.
+    """
+    config = read_config(path)
+    _check_weights(path)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # progress is the engine's to show
+    device = pick_device(str(device))
+    dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
+    options: dict[str, Any] = {}
+    if quantization == "nf4":
+        if not is_bitsandbytes_available():
+            raise UserError("quantization = 'nf4' needs the package bitsandbytes; install it or write 'none'")
+        options["device_map"] = {"": device}
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    if attention != "sdpa":  # asking for it by name would refuse models that have no such kernel
+        options["attn_implementation"] = attention
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=dtype, local_files_only=True, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError, ImportError) as error:
+        raise UserError(f"{path}: transformers cannot load the model ({error})") from error
+    for fault in ("missing_keys", "mismatched_keys"):
+        if report[fault]:
+            names = ", ".join(sorted(str(key) for key in report[fault])[:5])
+            raise UserError(f"{path}: the weights do not fit config.json; {fault.replace('_', ' ')}: {names}")
+    _check_depth(path, model, report["unexpected_keys"])
+    model.eval().requires_grad_(False)
+    if quantization == "nf4":
+        _keep_packing(model)
+        return model
+    return model.to(device)
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of the model in folder `path`; one without a padding token pads with its end-of-text token.
+
+    Raises:
+        UserError: The folder holds no tokenizer that transformers can read.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # the parsers of tokenizers raise bare Exception
+        raise UserError(f"{path}: holds no tokenizer that transformers can read ({error})") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _check_weights(path: Path) -> None:
+    """Open every safetensors file, which checks its header and length."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{index}: not an index of weights ({error!r}); fetch the model again") from error
+        files = [path / name for name in names]
+    else:
+        files = sorted(path.glob("*.safetensors"))
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file}: no such file, although {index.name} names it; fetch the model again")
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{file}: broken or incomplete ({error}); fetch the model again") from error
+    if not files and not any(path.glob("*.bin")):
+        raise UserError(f"{path}: holds no weights (model.safetensors)")
+
+
+def _check_depth(path: Path, model: PreTrainedModel, unexpected: set[str]) -> None:
+    """Refuse weights of blocks that the configuration does not have: the model would silently be shortened."""
+    lists = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList))
+    lost = sorted(key for key in unexpected if key.startswith(lists))
+    if lost:
+        raise UserError(f"{path}: config.json leaves out weights of the checkpoint: {', '.join(lost[:5])}")
+
+
+def _keep_packing(model: PreTrainedModel) -> None:
+    """On some CPUs bitsandbytes repacks weights in place at first use, and a frozen model would look changed."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    key: tuple[Any, ...]
+    model: PreTrainedModel
+    state: tuple[Any, ...]
+
+
+_kept: _Kept | None = None
+
+
+@contextmanager
+def borrow_model(
+    path: Path,
+    *,
+    dtype: torch.dtype | str,
+    device: torch.device | str,
+    quantization: Quantization = "none",
+    attention: str = "sdpa",
+) -> Iterator[PreTrainedModel]:
+    """Lend the model that `load_model` would load, loading it only if the last one lent was another.
+
+    One model is kept per process. It comes back clean or is dropped: same modules, parameters, values and hooks, no
+    gradients, in eval mode. Within the block the borrower alone holds it.
+    """
+    global _kept
+    device = pick_device(str(device))
+    dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
+    stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.glob("*")))
+    key = (path.resolve(), stamps, str(dtype), str(device), quantization, attention)
+    kept, _kept = _kept, None
+    if kept is None or kept.key != key:
+        kept = None
+        free(device)
+        model = load_model(path, dtype=dtype, device=device, quantization=quantization, attention=attention)
+        kept = _Kept(key, model, _state(model))
+    try:
+        yield kept.model
+    finally:
+        if _state(kept.model) == kept.state:
+            _kept = kept
+        else:
+            del kept
+            free(device)
+
+
+def _state(model: PreTrainedModel) -> tuple[Any, ...]:
+    """Everything that a borrower must leave as it was."""
+    modules = tuple(
+        (
+            name,
+            type(module),
+            module.training,
+            tuple(module._parameters),
+            len(module._forward_hooks),
+            len(module._forward_pre_hooks),
+            len(module._backward_hooks),
+            len(module._backward_pre_hooks),
+            "forward" in module.__dict__,
+        )
+        for name, module in model.named_modules()
+    )
+    parameters = tuple((parameter.requires_grad, parameter.grad is None) for parameter in model.parameters())
+    values = hash_values([*model.parameters(), *model.buffers()])
+    return modules, parameters, values, hasattr(model, "peft_config")

@@ -1,0 +1,189 @@
+"""Examples end to end in one row, without padding, and the attention that keeps them apart.
+
+Every layer but attention then works on real tokens only. On short examples plain matrix products are also several times
+faster on a CPU than the backward of torch's scaled-dot-product kernel. Scores and their gradients are float32 or wider;
+probabilities are kept in the type of the values.
+
+Plain twin: the model's own attention on padded examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+NUMERICS = "packed-attention"
+
+_NAME = "layersig_packed"
+# Queries at a time: a block sees the keys up to its end only, which saves up to half of a long example's products.
+_BLOCK = 128
+
+
+class _Attention(torch.autograd.Function):
+    """Causal attention of each example; query heads that share a key head are stacked, so keys are never repeated."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bounds: Sequence[int], scale: float) -> Tensor:
+        heads, groups = query.shape[1], key.shape[1]
+        output = value.new_empty(query.shape[2], heads, value.shape[-1])
+        saved = []
+        for start, end in pairwise(bounds):
+            keys, values = (each[0, :, start:end].contiguous() for each in (key, value))
+            saved += [keys, values]
+            for first, last in _blocks(end - start):
+                queries = _stacked(query, start + first, start + last, groups)
+                weights = _weights(queries, keys[:, :last], scale)
+                _put(output[start + first : start + last], weights @ values[:, :last])
+                saved += [queries, weights]
+        ctx.save_for_backward(*saved)
+        ctx.bounds, ctx.scale = bounds, scale
+        ctx.shapes = query.shape, key.shape, value.shape
+        return output[None]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # Rows outside, heads inside, as the model's own projections want them.
+        grads = [grad.new_empty(shape[2], shape[1], shape[3]) for shape in ctx.shapes]
+        groups = ctx.shapes[1][1]
+        upper_heads = grad.transpose(1, 2)
+        saved = iter(ctx.saved_tensors)
+        for start, end in pairwise(ctx.bounds):
+            keys, values = next(saved), next(saved)
+            wide = _scores_type(values)
+            wide_values = values.to(wide)
+            grad_keys, grad_values = (torch.zeros_like(each, dtype=wide) for each in (keys, values))
+            for first, last in _blocks(end - start):
+                queries, weights = next(saved), next(saved)
+                upper = _stacked(upper_heads, start + first, start + last, groups)
+                slope = torch.bmm(upper.to(wide), wide_values[:, :last].mT)
+                slope = torch._softmax_backward_data(slope, weights.to(wide), -1, wide).to(weights.dtype)
+                _put(grads[0][start + first : start + last], (slope @ keys[:, :last]).mul_(ctx.scale))
+                grad_keys[:, :last] += slope.mT @ queries
+                grad_values[:, :last] += weights.mT @ upper
+            _put(grads[1][start:end], grad_keys.mul_(ctx.scale))
+            _put(grads[2][start:end], grad_values)
+        return *(each.transpose(0, 1)[None] for each in grads), None, None
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    return [(first, min(first + _BLOCK, length)) for first in range(0, length, _BLOCK)]
+
+
+def _scores_type(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)
+
+
+def _stacked(heads: Tensor, start: int, end: int, groups: int) -> Tensor:
+    """Rows [start, end) of [1, heads, T, width] as [groups, heads / groups * rows, width]."""
+    return heads[0, :, start:end].reshape(groups, -1, heads.shape[-1])
+
+
+def _put(rows: Tensor, heads: Tensor) -> None:
+    """Write stacked heads into [rows, heads, width]."""
+    rows.transpose(0, 1).copy_(heads.view(rows.shape[1], rows.shape[0], -1))
+
+
+def _weights(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
+    """Probabilities of the last rows of `keys` as queries, [groups, stacked rows, keys]."""
+    wide = _scores_type(queries)
+    scores = torch.bmm(queries.to(wide) * scale, keys.to(wide).mT)
+    length = keys.shape[1]
+    rows = length - (length - 1) // _BLOCK * _BLOCK
+    scores.view(-1, rows, length)[..., length - rows :].add_(_future(rows, wide, scores.device))
+    return torch.softmax(scores, -1).to(queries.dtype)
+
+
+@lru_cache(256)
+def _future(rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((rows, rows), float("-inf"), dtype=dtype, device=device).triu_(1)
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    example_bounds: Sequence[int] = (),
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    unknown = {name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None}
+    longest = max(end - start for start, end in pairwise(example_bounds))
+    if unknown or not getattr(module, "is_causal", True) or (sliding_window is not None and longest > sliding_window):
+        raise NotImplementedError(f"packed attention knows no {', '.join(unknown) or 'such window'}")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return _Attention.apply(query, key, value, example_bounds, scale), None  # type: ignore[no-untyped-call]
+
+
+def _no_mask(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+AttentionInterface.register(_NAME, _attention)
+AttentionMaskInterface.register(_NAME, _no_mask)
+
+
+def packed_inputs(tokens: Sequence[Tensor]) -> dict[str, Any]:
+    """Arguments of a model's forward inside `packed`, for examples given as int64 [length] each."""
+    bounds = [0]
+    for each in tokens:
+        bounds.append(bounds[-1] + len(each))
+    row = torch.cat(list(tokens))[None]
+    positions = torch.cat([torch.arange(len(each), device=row.device) for each in tokens])[None]
+    return {"input_ids": row, "position_ids": positions, "example_bounds": tuple(bounds)}
+
+
+@contextmanager
+def packed(model: PreTrainedModel) -> Iterator[None]:
+    """Within this context the model takes `packed_inputs` and nothing else."""
+    own = model.config._attn_implementation
+    model.set_attn_implementation(_NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
+
+
+def can_pack(model: PreTrainedModel, longest: int) -> bool:
+    """Whether a model on the CPU computes on packed examples what it computes on padded ones.
+
+    Tried out on a few tokens, since there are many ways in which a model can let neighbours of a row see each other
+    (convolutions, state-space layers, positions that ignore `position_ids`).
+
+    Args:
+        model: The model, as it will be run.
+        longest: Tokens of the longest example; a sliding window or chunk shorter than that speaks against packing.
+    """
+    config = model.config.get_text_config()
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    if (
+        model.device.type != "cpu"
+        or model.config._attn_implementation != "sdpa"
+        or not model._supports_attention_backend
+        or any(window is not None and window < longest for window in windows)
+    ):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    first, second, other = (torch.randint(config.vocab_size, (n,), generator=generator) for n in (7, 5, 7))
+    try:
+        with torch.no_grad():
+            alone = model(input_ids=second[None], use_cache=False).logits
+            with packed(model):
+                behind, behind_other = (
+                    model(**packed_inputs((each, second)), use_cache=False).logits[:, 7:] for each in (first, other)
+                )
+    except (TypeError, ValueError, NotImplementedError):
+        return False
+    rounding = (1e-3 if torch.finfo(alone.dtype).bits > 16 else 5e-2) * alone.norm()
+    return bool((behind - alone).norm() < rounding and (behind - behind_other).norm() < rounding)

@@ -1,0 +1,116 @@
+"""What training changed in each layer: low-rank factors or dense differences, behind one interface."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from layersig.layers import LayerMap
+from layersig.models.layermap import layer_weight
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """The change of one layer: `scale * b @ a`, or `scale * b` where there is no `a`.
+
+    Attributes:
+        b: (out, r) or (experts, out, r); without `a` the dense change, (out, in) or (experts, out, in).
+        a: (r, in) or (experts, r, in); None for a dense change.
+        scale: Factor on the product, such as alpha / r of LoRA.
+    """
+
+    b: Tensor
+    a: Tensor | None = None
+    scale: float = 1.0
+
+    def dense(self) -> Tensor:
+        """The change as a tensor of shape (out, in) or (experts, out, in)."""
+        return self.scale * (self.b if self.a is None else self.b @ self.a)
+
+    def norm(self) -> float:
+        """Frobenius norm, in float64; of r x r products alone where there are factors: |BA|^2 = tr((B'B)(AA'))."""
+        b = self.b.double()
+        if self.a is None:
+            return abs(self.scale) * float(torch.linalg.vector_norm(b))
+        a = self.a.double()
+        squared = float(((b.mT @ b) * (a @ a.mT).mT).sum())
+        return abs(self.scale) * math.sqrt(max(squared, 0.0))
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Delta:
+        """A copy on `device` in `dtype`; this one stays as it is."""
+        return replace(self, b=self.b.to(device, dtype), a=None if self.a is None else self.a.to(device, dtype))
+
+
+class Update(Protocol):
+    """What a training run changed, layer by layer, against the model it started from."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the changed layers, in model order."""
+
+    def delta(self, layer: str) -> Delta:
+        """The change of `layer` in float32."""
+
+    def norm(self, layer: str) -> float:
+        """Frobenius norm of the change of `layer`."""
+        return self.delta(layer).norm()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LowRankUpdate(Update):
+    """The factors of a LoRA adapter: Delta = scale * B A (Hu et al., arXiv 2106.09685).
+
+    Attributes:
+        factors: By layer name in model order, float32 `b` (out, r) and `a` (r, in), experts first where fused.
+    """
+
+    factors: Mapping[str, Delta]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the adapted layers, in model order."""
+        return tuple(self.factors)
+
+    def delta(self, layer: str) -> Delta:
+        """The factors of `layer`."""
+        return self.factors[layer]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseUpdate(Update):
+    """The difference of two sets of weights.
+
+    Attributes:
+        tensors: By layer name in model order, float32 tensors of the layer's shape: (out, in) or (experts, out, in).
+    """
+
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in model order."""
+        return tuple(self.tensors)
+
+    def delta(self, layer: str) -> Delta:
+        """The difference in `layer`, without factors."""
+        return Delta(self.tensors[layer])
+
+    @classmethod
+    def difference(cls, before: PreTrainedModel, after: PreTrainedModel, layers: LayerMap) -> DenseUpdate:
+        """`after - before` in float32, for every layer of `layers`.
+
+        Raises:
+            UserError: A weight is quantised.
+        """
+        return cls(
+            {
+                layer.name: layer_weight(after, layer).detach().float() - layer_weight(before, layer).detach().float()
+                for layer in layers
+            }
+        )

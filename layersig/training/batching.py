@@ -1,0 +1,131 @@
+"""How examples go through the model: cut into micro-batches, laid out in rows, targets told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from layersig.data.batches import collate, micro_batches
+from layersig.data.examples import Example
+from layersig.models import packing
+from layersig.models.dropout import Layout, Segment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MicroBatch:
+    """Some examples of an optimizer batch, ready for the model.
+
+    Attributes:
+        inputs: Keyword arguments of the model's forward.
+        positions: Flat positions whose logits predict a target, int64 [n].
+        labels: The targets, int64 [n].
+        layouts: Which example each row belongs to, for inputs of layers in the body and of the output head.
+    """
+
+    inputs: dict[str, Any]
+    positions: Tensor
+    labels: Tensor
+    layouts: tuple[Layout, Layout]
+
+
+class Batching(Protocol):
+    """A way to put examples through a model."""
+
+    @property
+    def numerics(self) -> str:
+        """Name of the arithmetic."""
+
+    def cut(self, lengths: Sequence[int], indices: Sequence[int]) -> list[list[int]]:
+        """Split an optimizer batch, given by index, into micro-batches."""
+
+    def lay_out(self, examples: Sequence[Example], device: torch.device) -> MicroBatch:
+        """The tensors of a micro-batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """Examples of similar length side by side, padded on the right, without an attention mask.
+
+    In a causal model no position sees a later one, sliding windows included, so the padding behind an example changes
+    nothing before it; nor is anything read off at padded positions.
+    """
+
+    token_budget: int
+    numerics: str = "padded"
+
+    def cut(self, lengths: Sequence[int], indices: Sequence[int]) -> list[list[int]]:
+        """Slices of similar length within the budget of padded tokens."""
+        return micro_batches(lengths, indices, self.token_budget)
+
+    def lay_out(self, examples: Sequence[Example], device: torch.device) -> MicroBatch:
+        """One row of tokens an example."""
+        batch = collate(examples)
+        count, length = batch.tokens.shape
+        rows, columns = torch.nonzero(batch.targets[:, 1:], as_tuple=True)
+        body = Layout(count * length, [Segment(each.id, i * length, len(each)) for i, each in enumerate(examples)])
+        return MicroBatch(
+            {"input_ids": batch.tokens.to(device)},
+            (rows * length + columns).to(device),
+            batch.tokens[rows, columns + 1].to(device),
+            (body, _target_layout(examples)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Examples end to end in one row, without padding (`layersig.models.packing`)."""
+
+    token_budget: int
+    numerics: str = packing.NUMERICS
+
+    def cut(self, lengths: Sequence[int], indices: Sequence[int]) -> list[list[int]]:
+        """The longest first, each into the micro-batch at hand while that stays within the budget of tokens."""
+        cuts: list[list[int]] = []
+        room = 0
+        for index in sorted(indices, key=lambda index: (-lengths[index], index)):
+            if not cuts or lengths[index] > room:
+                cuts.append([])
+                room = self.token_budget
+            cuts[-1].append(index)
+            room -= lengths[index]
+        return cuts
+
+    def lay_out(self, examples: Sequence[Example], device: torch.device) -> MicroBatch:
+        """All examples in one row."""
+        starts = list(accumulate((len(each) for each in examples), initial=0))
+        inputs = packing.packed_inputs([torch.from_numpy(each.tokens.astype(np.int64)).to(device) for each in examples])
+        labelled = torch.from_numpy(np.flatnonzero(np.concatenate([each.targets for each in examples]))).to(device)
+        segments = [Segment(each.id, start, len(each)) for each, start in zip(examples, starts, strict=False)]
+        return MicroBatch(
+            inputs,
+            labelled - 1,
+            inputs["input_ids"][0, labelled],
+            (Layout(starts[-1], segments), _target_layout(examples)),
+        )
+
+
+@contextmanager
+def batching_of(model: PreTrainedModel, token_budget: int, longest: int) -> Iterator[Batching]:
+    """The fastest way that computes what the model means: packed where it can be, else padded."""
+    if packing.can_pack(model, longest):
+        with packing.packed(model):
+            yield Packed(token_budget)
+    else:
+        yield Padded(token_budget)
+
+
+def _target_layout(examples: Sequence[Example]) -> Layout:
+    segments, start = [], 0
+    for example in examples:
+        count = int(example.targets.sum())
+        segments.append(Segment(example.id, start, count))
+        start += count
+    return Layout(start, segments)

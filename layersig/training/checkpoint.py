@@ -1,0 +1,63 @@
+"""The state of an interrupted training, in one file that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from layersig.records import dumps
+from layersig.store.files import write_atomic
+from layersig.training.log import Step
+
+_FILE = "training.safetensors"
+
+
+def save_checkpoint(
+    folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, steps: Sequence[Step]
+) -> None:
+    """Write parameters, optimizer state and log after the last of `steps`."""
+    tensors = {f"parameter/{name}": value.detach() for name, value in parameters.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+    metadata = {"steps": dumps([step.to_json() for step in steps])}
+    write_atomic(folder / _FILE, save({name: value.contiguous() for name, value in tensors.items()}, metadata))
+
+
+def load_checkpoint(
+    folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+) -> tuple[Step, ...]:
+    """Put the state that `save_checkpoint` wrote back in place.
+
+    Returns:
+        The steps done; none, and nothing changed, when there is no checkpoint of these parameters that can be read.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return ()
+    try:
+        with safe_open(path, "pt") as file:
+            steps = tuple(Step(**row) for row in json.loads(file.metadata()["steps"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return ()
+    saved = {name: value for name, value in tensors.items() if name.startswith("parameter/")}
+    if {name: value.shape for name, value in saved.items()} != {
+        f"parameter/{name}": value.shape for name, value in parameters.items()
+    }:
+        return ()
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(saved[f"parameter/{name}"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return steps

@@ -1,0 +1,74 @@
+"""Gradients of the training loss, read layer by layer so that they need not all be in memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from layersig.data.examples import Examples
+from layersig.models.targets import logits_at
+from layersig.training.batching import Padded
+from layersig.training.loss import cross_entropy
+
+
+def visit_gradients(
+    model: nn.Module,
+    parameters: Mapping[str, Tensor],
+    examples: Examples,
+    batches: Sequence[Sequence[int]],
+    visit: Callable[[int, str, Tensor], None],
+    *,
+    token_budget: int,
+    device: torch.device,
+) -> None:
+    """Show the gradient of the loss of every optimizer batch with respect to every parameter.
+
+    The loss is that of training: summed over target tokens, over their number in the whole batch. A gradient is shown
+    as soon as the last micro-batch has added to it and freed right after; where a batch fits into one micro-batch,
+    one gradient at a time is in memory.
+
+    Args:
+        model: A causal language model on `device`; it is run in the mode it is in, and left as it is.
+        parameters: Leaf tensors of the model by name.
+        examples: What `batches` index.
+        batches: Optimizer batches.
+        visit: Called as visit(batch number from 0, name, gradient in the parameter's shape and dtype).
+        token_budget: Padded tokens of a micro-batch.
+        device: Where the model is.
+    """
+    batching = Padded(token_budget)
+    lengths = [len(examples[index]) for index in range(len(examples))]
+    state = {"batch": 0, "last": False}
+
+    def hook(name: str) -> Callable[[Tensor], None]:
+        def show(parameter: Tensor) -> None:
+            if state["last"]:
+                assert parameter.grad is not None
+                visit(state["batch"], name, parameter.grad)
+                parameter.grad = None
+
+        return show
+
+    wanted = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    handles = []
+    try:
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(True)
+            handles.append(parameter.register_post_accumulate_grad_hook(hook(name)))  # type: ignore[no-untyped-call]
+        for number, indices in enumerate(batches):
+            targets = sum(int(examples[index].targets.sum()) for index in indices)
+            cuts = batching.cut(lengths, indices)
+            for place, cut in enumerate(cuts):
+                state["batch"], state["last"] = number, place == len(cuts) - 1
+                micro = batching.lay_out([examples[index] for index in cut], device)
+                with logits_at(model, micro.positions):
+                    logits = model(**micro.inputs, use_cache=False).logits
+                cross_entropy(logits, micro.labels, targets).backward()  # type: ignore[no-untyped-call]
+    finally:
+        for handle in handles:
+            handle.remove()
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(wanted[name])
+            parameter.grad = None

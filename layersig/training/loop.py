@@ -1,0 +1,189 @@
+"""The one training loop: it trains whatever requires a gradient.
+
+An optimizer batch is the unit of meaning. Its loss is the sum over its target tokens over their number, whatever the
+micro-batches it is cut into, so halving them changes nothing but rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from layersig.data.examples import Example, Examples
+from layersig.errors import StageFailed
+from layersig.models import kernels
+from layersig.models.devices import peak_memory
+from layersig.models.dropout import DropoutKeys, KeyedDropout, keyed_dropout
+from layersig.models.targets import logits_at
+from layersig.recipe.schema import TrainSettings
+from layersig.store.job import Reporter
+from layersig.streams import Streams
+from layersig.training.batching import Batching, MicroBatch, batching_of
+from layersig.training.blocks import checkpointed_blocks
+from layersig.training.checkpoint import load_checkpoint, save_checkpoint
+from layersig.training.log import Step, TrainLog
+from layersig.training.loss import cross_entropy
+from layersig.training.optimization import Optimization
+
+
+def train(
+    model: PreTrainedModel | PeftModel,
+    parameters: Mapping[str, Tensor],
+    examples: Sequence[Example] | Examples,
+    batches: Sequence[Sequence[int]],
+    settings: TrainSettings,
+    streams: Streams,
+    *,
+    reporter: Reporter,
+    device: torch.device,
+    optimization: Optimization | None = None,
+    extra_loss: Callable[[int], Tensor] | None = None,
+    after_step: Callable[[Step], bool | None] | None = None,
+    milestones: Mapping[int, Callable[[], None]] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> TrainLog:
+    """Train `parameters` in place through `model`.
+
+    The model runs in eval mode, so its own dropouts are off; LoRA layers drop out by names (`KeyedDropout`). There is
+    no attention mask: see `Padded` and `Packed` for why none is needed in a causal model.
+
+    Args:
+        model: A causal language model from Hugging Face, with or without PEFT adapters, on `device`.
+        parameters: What is trained, by name; every value requires a gradient, and the loss hangs on it.
+        examples: What `batches` index.
+        batches: Optimizer batches in order.
+        settings: Learning rate, schedule, budget of a micro-batch, gradient checkpointing.
+        streams: Gives the dropout masks.
+        reporter: Told of every step.
+        device: Where the model is.
+        optimization: How parameters move, instead of what `settings` say.
+        extra_loss: A term of the loss of every step (numbered from 1) that hangs on the parameters alone.
+        after_step: Called after every update; True ends the training there.
+        milestones: What to call after the step of that number (from 1).
+        checkpoint: Folder for the state of an interrupted training. If it holds one of these parameters, training
+            goes on from there and ends bit for bit as if never interrupted. `after_step` and `milestones` are not
+            called again for the steps before.
+        checkpoint_seconds: Wall time between two checkpoints; one more is written on an interrupt or a failure.
+
+    Returns:
+        The log of all steps.
+
+    Raises:
+        StageFailed: A loss or a gradient was not finite; the parameters are those before that step.
+    """
+    rule = optimization or Optimization.of(settings)
+    optimizer = rule.build(parameters.values())
+    steps = list(load_checkpoint(checkpoint, parameters, optimizer) if checkpoint is not None else ())
+    lengths = [len(examples[index]) for index in range(len(examples))]
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    reporter.start("train", len(batches), "step")
+    reporter.advance(len(steps))
+    saved = time.monotonic()
+    consistent = True
+    with peak_memory(device) as memory, _prepared(base, streams, settings, max(lengths)) as (batching, keys):
+        try:
+            for number in range(len(steps) + 1, len(batches) + 1):
+                began = time.perf_counter()
+                indices = batches[number - 1]
+                tokens = sum(lengths[index] for index in indices)
+                targets = sum(int(examples[index].targets.sum()) for index in indices)
+                optimizer.zero_grad(set_to_none=True)
+                loss = 0.0
+                for cut in batching.cut(lengths, indices):
+                    micro = batching.lay_out([examples[index] for index in cut], device)
+                    keys.set(number, *micro.layouts)
+                    loss += _accumulate(base, micro, targets)
+                if extra_loss is not None:
+                    extra = extra_loss(number)
+                    extra.backward()  # type: ignore[no-untyped-call]
+                    loss += extra.item()
+                norm = _clip(parameters.values(), rule.clip)
+                lr = rule.learning_rate_at(number - 1, len(batches))
+                if not math.isfinite(loss) or not math.isfinite(norm):
+                    raise _diverged(number, lr, loss, norm, steps)
+                consistent = False
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                optimizer.step()
+                steps.append(Step(number, loss, lr, norm, tokens, targets, time.perf_counter() - began))
+                reporter.advance(1, tokens=tokens, note=f"loss {loss:.3f}")
+                ended = after_step is not None and after_step(steps[-1])
+                if milestones and number in milestones:
+                    milestones[number]()
+                consistent = True
+                if ended:
+                    break
+                if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
+                    save_checkpoint(checkpoint, parameters, optimizer, steps)
+                    saved = time.monotonic()
+        except (KeyboardInterrupt, StageFailed):
+            # An interrupt between an update and its entry in the log leaves the checkpoint before it.
+            if checkpoint is not None and consistent:
+                save_checkpoint(checkpoint, parameters, optimizer, steps)
+            raise
+    return TrainLog(tuple(steps), memory.peak, f"{batching.numerics}+{kernels.NUMERICS}")
+
+
+def _accumulate(model: PreTrainedModel, micro: MicroBatch, targets: int) -> float:
+    """Add the gradient of a micro-batch to the parameters; returns its share of the loss."""
+    with logits_at(model, micro.positions):
+        logits = model(**micro.inputs, use_cache=False).logits
+    loss = cross_entropy(logits, micro.labels, targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item()
+
+
+def _clip(parameters: Iterable[Tensor], clip: float | None) -> float:
+    """Norm of the whole gradient, which is scaled down to `clip` if it is longer."""
+    moved = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([each.grad for each in moved if each.grad is not None], foreach=True)
+    if clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(moved, clip, norm, foreach=True)
+    return norm.item()
+
+
+def _diverged(number: int, lr: float, loss: float, norm: float, steps: Sequence[Step]) -> StageFailed:
+    found = f"loss is {loss}" if not math.isfinite(loss) else f"norm of the gradient is {norm}"
+    before = f"the last finite loss was {steps[-1].loss:.4g}" if steps else "there was no step before it"
+    return StageFailed(
+        f"training, step {number}: the {found} at learning rate {lr:.3g} ({before}); lower train.learning_rate, raise "
+        "train.warmup_ratio, or set train.clip"
+    )
+
+
+class _Prepared(NamedTuple):
+    batching: Batching
+    keys: DropoutKeys
+
+
+@contextmanager
+def _prepared(model: PreTrainedModel, streams: Streams, settings: TrainSettings, longest: int) -> Iterator[_Prepared]:
+    """The model as training wants it: its own dropouts off, those of LoRA layers keyed, the fast paths in place."""
+    modes = {module: module.training for module in model.modules()}
+    with ExitStack() as stack:
+        stack.callback(_set_modes, modes)
+        model.eval()
+        batching = stack.enter_context(batching_of(model, settings.micro_batch_tokens, longest))
+        keys = stack.enter_context(keyed_dropout(model, streams))
+        stack.enter_context(kernels.fast_lora(model))
+        if settings.gradient_checkpointing:
+            stack.enter_context(checkpointed_blocks(model))
+        for module in model.modules():
+            if isinstance(module, KeyedDropout):
+                module.train()
+        yield _Prepared(batching, keys)
+
+
+def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
+    for module, training in modes.items():
+        module.training = training

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from layersig.data.examples import read_examples
+from layersig.data.stage import prepare
+from layersig.errors import UserError
+from layersig.records import Cell
+from layersig.store.job import Job, Silent
+from layersig.streams import Streams
+from tests.tiny import tiny_tokenizer
+
+PARAMS: dict[str, Any] = {
+    "limit": None,
+    "heldout": 0.25,
+    "group_by": None,
+    "max_tokens": 64,
+    "chat_template": "auto",
+}
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.total = self.done = 0
+
+    def start(self, task: str, total: int, unit: str) -> None:
+        self.total = total
+
+    def advance(self, amount: int, *, tokens: int = 0, note: str = "") -> None:
+        self.done += amount
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def run(folder: Path, rows: list[dict[str, str]], *, seed: int | None = None, own: bool = True, **params: Any) -> Job:
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tiny_tokenizer(chat_template=own).save_pretrained(folder / "model")
+    out = folder / "out"
+    out.mkdir()
+    inputs = {"model": folder / "model", "rows": folder / "rows.jsonl"}
+    job = Job(Cell(data="x"), {**PARAMS, **params}, inputs, out, folder, Streams(0, seed), reporter=Notes())
+    prepare(job)
+    return job
+
+
+def rows_of(count: int) -> list[dict[str, str]]:
+    return [{"prompt": f"Question {place}?", "response": f"Answer {place}."} for place in range(count)]
+
+
+def test_report_adds_up(tmp_path: Path) -> None:
+    rows = [*rows_of(8), rows_of(1)[0], {"prompt": "q" * 80, "response": "a"}, {"prompt": "q", "response": "a" * 80}]
+    job = run(tmp_path / "a", rows)
+    report = json.loads((job.out / "report.json").read_text())
+    train, heldout = read_examples(job.out, "train"), read_examples(job.out, "heldout")
+    assert (report["rows"], report["shape"], report["duplicates"]) == (11, "prompt/response", 1)
+    sides = [report["train"], report["heldout"]]
+    assert sum(side["conversations"] + side["without_target"] for side in sides) == 10
+    assert sum(side["without_target"] for side in sides) == 1
+    assert sum(side["truncated"] for side in sides) == 2
+    for side, examples in zip(sides, (train, heldout), strict=True):
+        assert side["conversations"] == len(examples) > 0
+        assert side["tokens"] == examples.lengths.sum()
+        assert side["target_tokens"] == examples.target_counts.sum()
+        assert side["longest"] == examples.lengths.max() <= 64
+        assert list(examples.ids) == sorted(examples.ids)
+    assert not set(train.ids) & set(heldout.ids)
+    assert (report["template"], len(report["template_sha256"])) == ("model", 64)
+    assert job.cost["tokens"] == train.lengths.sum() + heldout.lengths.sum()
+    notes = job.reporter
+    assert isinstance(notes, Notes)
+    assert notes.total == notes.done == 10
+    assert notes.warnings == [
+        "2 of 10 conversations were cut at 64 tokens.",
+        "1 of 10 conversations have no answer within 64 tokens and were left out.",
+    ]
+
+
+def test_example_in_the_report_shows_the_targets(tmp_path: Path) -> None:
+    job = run(tmp_path / "a", rows_of(4))
+    example = json.loads((job.out / "report.json").read_text())["example"]
+    first = read_examples(job.out, "train")[0]
+    assert "".join(piece["text"] for piece in example) == tiny_tokenizer().decode(np.array(first.tokens))
+    (target,) = [piece["text"] for piece in example if piece["target"]]
+    assert target.startswith("Answer ")
+    assert target.endswith("</s>")
+
+
+def test_equal_data_are_equal_bytes_whatever_the_seed_or_the_order_of_rows(tmp_path: Path) -> None:
+    one = run(tmp_path / "a", rows_of(12), seed=0)
+    two = run(tmp_path / "b", rows_of(12)[::-1], seed=1)
+    files = sorted(path.name for path in one.out.iterdir())
+    assert files == [
+        "heldout.json", "heldout.safetensors", "report.json", "train.json", "train.safetensors", "train.txt"
+    ]  # fmt: skip
+    for name in files:
+        assert (one.out / name).read_bytes() == (two.out / name).read_bytes()
+
+
+def test_words_of_the_training_side_are_kept_for_the_overlap(tmp_path: Path) -> None:
+    job = run(tmp_path / "a", rows_of(8), limit=6)
+    lines = (job.out / "train.txt").read_text().splitlines()
+    assert len(lines) == len(read_examples(job.out, "train"))
+    assert all(line.startswith("question ") and " answer " in line for line in lines)
+
+
+def test_no_heldout_part_when_none_is_asked_for(tmp_path: Path) -> None:
+    job = run(tmp_path / "a", rows_of(3), heldout=0)
+    assert len(read_examples(job.out, "heldout")) == 0
+    assert json.loads((job.out / "report.json").read_text())["heldout"]["longest"] == 0
+
+
+def test_model_without_a_template_gets_the_plain_one_and_says_so(tmp_path: Path) -> None:
+    job = run(tmp_path / "a", rows_of(4), own=False)
+    assert json.loads((job.out / "report.json").read_text())["template"] == "plain"
+    assert isinstance(job.reporter, Notes)
+    assert job.reporter.warnings == ["The model has no chat template; the built-in `plain` one is used."]
+
+
+def test_template_that_ends_no_turn_is_warned_about(tmp_path: Path) -> None:
+    endless = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    job = run(tmp_path / "a", rows_of(4), chat_template=endless)
+    assert isinstance(job.reporter, Notes)
+    assert len(job.reporter.warnings) == 1
+    assert "no token that ends a turn" in job.reporter.warnings[0]
+
+
+def test_side_without_any_target_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none of the 3 train conversations has an answer within 8 tokens"):
+        run(tmp_path / "a", rows_of(4), max_tokens=8)
+
+
+def test_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    job = run(tmp_path / "a", rows_of(4))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="no tokenizer that can be loaded"):
+        prepare(Job(job.cell, job.params, {**job.inputs, "model": empty}, job.out, job.work, job.streams))

@@ -1,0 +1,152 @@
+"""The fast LoRA layer against PEFT's own forward."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from layersig.models.adapters.wrappers import expected_warnings
+from layersig.models.dropout import Layout, Segment, keyed_dropout
+from layersig.models.kernels import fast_lora, lora_linear
+from layersig.streams import Streams
+from tests.models.helpers import move
+from tests.tiny import tiny_batch, tiny_model
+
+STREAMS = Streams(root=5)
+BATCH = tiny_batch(rows=2, length=12)
+LAYOUT = Layout(24, [Segment("a", 0, 12), Segment("b", 12, 12)])
+
+
+def adapted(dtype=torch.float64, *, architecture="llama", dropout=0.0, scale=0.1, **options):
+    model = tiny_model(architecture, dtype=dtype)
+    options = {"target_modules": ["q_proj", "v_proj", "down_proj"]} | options
+    with expected_warnings():
+        peft_model = get_peft_model(model, LoraConfig(r=4, lora_alpha=6, lora_dropout=dropout, **options))
+    move(peft_model)
+    for parameter in peft_model.parameters():
+        if parameter.requires_grad:
+            parameter.data = (parameter.data * scale).to(torch.promote_types(dtype, torch.float32))
+    return peft_model
+
+
+def outcome(model, *, fast):
+    """Logits, gradients of the factors, and how many layers ran on the fast path."""
+    model.zero_grad()
+    with keyed_dropout(model, STREAMS) as keys, fast_lora(model) if fast else nullcontext(0) as count:
+        model.train()
+        keys.set(1, LAYOUT)
+        logits = model(BATCH).logits
+        logits.float().logsumexp(-1).sum().backward()
+        model.eval()
+    gradients = {name: value.grad.clone() for name, value in model.named_parameters() if value.requires_grad}
+    return logits.detach(), gradients, count
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 2e-5)])
+def test_equals_peft(dtype, tolerance, dropout):
+    model = adapted(dtype, dropout=dropout)
+    logits, gradients, _ = outcome(model, fast=False)
+    fast_logits, fast_gradients, count = outcome(model, fast=True)
+    assert count == 9
+    torch.testing.assert_close(fast_logits, logits, rtol=tolerance, atol=tolerance * logits.abs().max().item())
+    for name, gradient in gradients.items():
+        assert fast_gradients[name].dtype == gradient.dtype
+        scale = gradient.abs().max().item()
+        torch.testing.assert_close(fast_gradients[name], gradient, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_bfloat16_gradients_are_no_further_from_float32_than_those_of_peft(dropout):
+    _, reference, _ = outcome(adapted(torch.float32, dropout=dropout), fast=False)
+    model = adapted(torch.bfloat16, dropout=dropout)
+    for name, parameter in adapted(torch.float32, dropout=dropout).named_parameters():
+        if parameter.requires_grad:
+            model.get_parameter(name).data = parameter.data
+
+    def distance(fast):
+        _, gradients, _ = outcome(model, fast=fast)
+        assert all(gradient.dtype == torch.float32 for gradient in gradients.values())
+        return sum((gradients[name] - reference[name]).square().sum().item() for name in reference) ** 0.5
+
+    assert distance(fast=True) < 1.15 * distance(fast=False)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_gradients_by_finite_differences(keep):
+    def draw(*shape, needed=True):
+        generator = torch.Generator().manual_seed(sum(shape))
+        return torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_(needed)
+
+    x, weight, bias, a, b = draw(2, 5, 6), draw(7, 6, needed=False), draw(7, needed=False), draw(3, 6), draw(7, 3)
+    mask = (draw(10, 6, needed=False) > 0).double() if keep else None
+    gate = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+
+    def run(x, a, b, gate):
+        return lora_linear(x, weight, bias, a, b, scale=gate * 1.5, keep=mask)
+
+    assert torch.autograd.gradcheck(run, (x, a, b, gate))
+    dropped = x if mask is None else x * mask.view_as(x)
+    expected = x @ weight.T + bias + 1.05 * dropped @ a.T @ b.T
+    torch.testing.assert_close(run(x, a, b, gate), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_frozen_inputs_and_factors_get_no_gradient():
+    x, weight, a, b = torch.randn(4, 3), torch.randn(2, 3), torch.randn(1, 3), torch.randn(2, 1, requires_grad=True)
+    y = lora_linear(x, weight, None, a, b, scale=1.0)
+    y.sum().backward()
+    assert x.grad is None
+    assert a.grad is None
+    torch.testing.assert_close(b.grad, (x @ a.T).sum(0).expand(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "architecture"),
+    [
+        ({"use_dora": True}, "llama"),
+        ({"lora_bias": True, "target_modules": ["c_attn"]}, "gpt2"),
+        ({"target_modules": ["embed_tokens"]}, "llama"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_leaves_what_it_does_not_know_to_peft(options, architecture):
+    model = adapted(architecture=architecture, **options)
+    with fast_lora(model) as count:
+        assert count == 0
+
+
+def test_leaves_several_adapters_trained_weights_and_disabled_adapters_to_peft():
+    model = adapted()
+    expected = tiny_model("llama", dtype=torch.float64)(BATCH).logits
+    with fast_lora(model) as count, model.disable_adapter():
+        assert count == 9
+        torch.testing.assert_close(model(BATCH).logits, expected, rtol=0, atol=0)
+    model.get_submodule("base_model.model.model.layers.0.self_attn.q_proj").base_layer.weight.requires_grad_(True)
+    with fast_lora(model) as count:
+        assert count == 8
+    model.add_adapter("second", LoraConfig(r=2, target_modules=["q_proj", "v_proj", "down_proj"]))
+    model.base_model.set_adapter(["default", "second"])
+    with fast_lora(model) as count:
+        assert count == 0
+
+
+def test_factors_are_read_anew_in_every_forward():
+    model = adapted()
+    with fast_lora(model), torch.no_grad():
+        before = model(BATCH).logits
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data.zero_()
+        after = model(BATCH).logits
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, tiny_model("llama", dtype=torch.float64)(BATCH).logits, rtol=1e-12, atol=1e-12)
+
+
+def test_puts_peft_back():
+    model = adapted()
+    with pytest.raises(RuntimeError), fast_lora(model):
+        raise RuntimeError
+    assert not any("forward" in vars(module) for module in model.modules())

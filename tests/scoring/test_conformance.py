@@ -1,0 +1,36 @@
+"""Every built-in scorer keeps the rules that plugins are held to."""
+
+from __future__ import annotations
+
+import pytest
+
+from layersig.plugin.manager import built_in
+from layersig.testing import check_scorer
+
+FEW = {
+    "ila": {"steps": 2},
+    "path-attribution": {"batches": 1, "nodes": 2, "tolerance": 1.0},
+    "leave-one-out": {"batches": 1},
+    "add-one-in": {"batches": 1},
+    "update-taylor": {"batches": 2},
+    "gradient-norm": {"batches": 2},
+}
+
+
+@pytest.mark.parametrize("name", built_in().names("scorer"))
+def test_it_keeps_the_rules_of_scorers(name):
+    check_scorer(built_in().get("scorer", name).implementation, FEW.get(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("gradient-norm", {"batches": 2, "relative": True}),
+        ("weight-change", {"measure": "relative"}),
+        ("weight-change", {"measure": "rms"}),
+        ("spectral", {"measure": "effective-rank"}),
+        ("spectral", {"measure": "spectral-norm"}),
+    ],
+)
+def test_so_do_its_options(name, params):
+    check_scorer(built_in().get("scorer", name).implementation, params)

@@ -1,0 +1,74 @@
+"""What the context offers to scorers, against the model taken by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from layersig.errors import UserError
+from layersig.layers import Unit
+from layersig.models.layermap import layer_parameter, layer_weight
+from layersig.plugin.manager import built_in
+from layersig.scoring.context import ScoringContext
+from tests.scoring.moved import loss_of
+from tests.scoring.world import World
+from tests.tiny import tiny_batch
+
+ROWS = tiny_batch(rows=4, length=12).tolist()
+TARGETS_FROM = 4
+
+
+@pytest.fixture
+def context(tmp_path, request):
+    architecture, scorer, unit = request.param
+    world = World(tmp_path, architecture)
+    world.write_data(ROWS, TARGETS_FROM)
+    component = built_in().get("scorer", scorer)
+    job = world.job(scorer, {}, unit=unit)
+    with ScoringContext(job, component, world.layers.groups(unit)) as context:
+        context.world = world
+        yield context
+
+
+@pytest.mark.parametrize("context", [("gpt2", "gradient-norm", Unit.BLOCK)], indirect=True)
+def test_gradients_and_weights_of_a_layer_have_one_orientation(context):
+    world = context.world
+    world.model.requires_grad_(True)
+    loss_of(world.model, ROWS, TARGETS_FROM).backward()
+    seen = {}
+    context.visit_gradients(
+        context.optimizer_batches(1), lambda _, name, gradient: seen.update({name: gradient.clone()})
+    )
+    assert seen.keys() == set(world.layers.names)
+    for layer in world.layers:
+        dense = layer_parameter(world.model, layer).grad
+        if layer_weight(world.model, layer).stride() != dense.stride():
+            dense = dense.T
+        assert seen[layer.name].shape == layer.shape
+        assert torch.allclose(seen[layer.name], dense, rtol=1e-3, atol=1e-6)
+        assert torch.equal(context.weight(layer.name), layer_weight(world.model, layer))
+
+
+@pytest.mark.parametrize("context", [("llama", "gradient-norm", Unit.PART)], indirect=True)
+def test_a_unit_has_the_weights_of_its_layers_end_to_end(context):
+    group = context.groups[1]
+    parts = [layer_weight(context.world.model, layer).flatten() for layer in group.members]
+    assert torch.equal(context.weight(group.name), torch.cat(parts))
+    assert {context.unit_of[layer.name] for layer in group.members} == {group.name}
+    with pytest.raises(UserError, match="no layer of the model"):
+        context.weight("model.layers.7")
+
+
+@pytest.mark.parametrize("context", [("llama", "gradient-norm", Unit.MODULE)], indirect=True)
+def test_losses_are_those_of_training_for_each_batch(context):
+    batches = [(0, 1), (2,), (0, 1, 2, 3)]
+    expected = [
+        loss_of(context.world.model, [ROWS[index] for index in batch], TARGETS_FROM).item() for batch in batches
+    ]
+    assert context.losses(batches) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("context", [("llama", "weight-change", Unit.MODULE)], indirect=True)
+def test_gradients_are_for_scorers_that_ask_for_them(context):
+    with pytest.raises(UserError, match="add 'gradients' to its `needs`"):
+        context.gradients({"x": torch.zeros(1)}, [(0,)])

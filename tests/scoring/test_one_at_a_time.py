@@ -1,0 +1,57 @@
+"""Leave-one-out and add-one-in against models whose weights were moved for real."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from layersig.layers import Unit
+from layersig.models.adapters import read_update
+from layersig.scoring.stage import score
+from tests.scoring.moved import loss_of, moved
+from tests.scoring.world import World, low_rank
+from tests.tiny import tiny_batch
+
+ROWS = tiny_batch(rows=4, length=12).tolist()
+TARGETS_FROM = 3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "unit"),
+    [("llama", Unit.MODULE), ("llama", Unit.BLOCK), ("llama", Unit.PART), ("gpt2", Unit.MODULE)],
+)
+@pytest.mark.parametrize("scorer", ["leave-one-out", "add-one-in"])
+def test_it_is_the_loss_of_models_with_moved_weights(tmp_path, architecture, unit, scorer):
+    world = World(tmp_path, architecture, dtype="float64")
+    generator = torch.Generator().manual_seed(5)
+    world.write_update({layer.name: low_rank(layer.shape, 2, 1.0, generator) for layer in world.layers})
+    world.write_data(ROWS, TARGETS_FROM)
+    update = read_update(tmp_path / "update", world.layers)
+    ranking = world.ranking(scorer, {"batches": 1}, unit=unit)
+
+    def loss(names):
+        model = moved(world.model, world.layers, update, dict.fromkeys(names, 1.0))
+        return loss_of(model, ROWS, TARGETS_FROM).item()
+
+    every, none = loss(update.layers), loss([])
+    for group in world.layers.groups(unit):
+        members = {layer.name for layer in group.members}
+        if scorer == "leave-one-out":
+            expected = loss([name for name in update.layers if name not in members]) - every
+        else:
+            expected = none - loss(members)
+        assert ranking.scores[group.name] == pytest.approx(expected, rel=1e-5, abs=1e-6), group.name
+
+
+def test_every_batch_counts_and_the_cost_is_told(tmp_path):
+    world = World(tmp_path)
+    generator = torch.Generator().manual_seed(5)
+    world.write_update({layer.name: low_rank(layer.shape, 2, 1.0, generator) for layer in world.layers})
+    world.write_data(tiny_batch(rows=12, length=10).tolist())
+    one, both = (world.ranking("leave-one-out", {"batches": count}, unit=Unit.BLOCK) for count in (1, 2))
+    assert one.scores.keys() == both.scores.keys()
+    assert all(one.scores[name] != both.scores[name] for name in one.scores)
+    job = world.job("leave-one-out", {"batches": 2}, unit=Unit.BLOCK)
+    score(job)
+    blocks = len(world.layers.groups(Unit.BLOCK))
+    assert job.cost["tokens"] == (blocks + 1) * 2 * 4 * 10

@@ -1,0 +1,73 @@
+"""Random examples and adapted tiny models for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from layersig.data.examples import Example
+from layersig.models.adapters import inject_lora
+from layersig.models.layermap import layer_map
+from layersig.recipe.schema import TrainSettings
+from layersig.store.job import Silent
+from layersig.streams import Streams
+from layersig.training.log import TrainLog
+from layersig.training.loop import train
+from tests.tiny import SPECIAL_TOKENS, VOCABULARY, tiny_model
+
+STREAMS = Streams(root=3, seed=0)
+CPU = torch.device("cpu")
+SETTINGS = TrainSettings(rank=3, dropout=0.0, batch_size=4, learning_rate=2e-3, micro_batch_tokens=64)
+BATCHES = [(0, 1, 2, 3), (4, 5, 6, 7), (1, 3, 5, 7)]
+
+
+def examples(count: int = 8, *, longest: int = 30) -> list[Example]:
+    """Random tokens of uneven length; each example has targets, never at its first token."""
+    rng = np.random.default_rng(11)
+    found = []
+    for number in range(count):
+        length = int(rng.integers(5, longest + 1))
+        targets = rng.random(length) < 0.6
+        targets[0], targets[-1] = False, True
+        tokens = rng.integers(len(SPECIAL_TOKENS), VOCABULARY, length).astype(np.int32)
+        found.append(Example(f"example-{number}", f"group-{number}", tokens, targets))
+    return found
+
+
+def adapted(
+    architecture: str = "llama",
+    *,
+    dtype: torch.dtype = torch.float64,
+    dropout: float = 0.0,
+    layers: Sequence[str] | None = None,
+    factors: torch.dtype | None = None,
+) -> PeftModel:
+    """A tiny model with LoRA factors that have moved, in the model's dtype unless `factors` says otherwise."""
+    model = tiny_model(architecture, dtype=dtype)
+    found = [layer for layer in layer_map(model) if layers is None or layer.name in layers]
+    peft_model = inject_lora(model, found, rank=3, alpha=6, dropout=dropout, streams=STREAMS)
+    for index, (name, parameter) in enumerate(trained(peft_model).items()):
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.1, generator=torch.Generator().manual_seed(index))
+        parameter.data = parameter.data.to(factors or dtype)
+    return peft_model
+
+
+def trained(model: PeftModel) -> dict[str, Tensor]:
+    """Everything that requires a gradient, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def values(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy."""
+    return {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+
+def run(model: PeftModel, settings: TrainSettings = SETTINGS, **options: object) -> TrainLog:
+    """Train all factors on `BATCHES`."""
+    arguments = {"batches": BATCHES, "examples": examples(), "reporter": Silent(), "device": CPU} | options
+    return train(model, trained(model), settings=settings, streams=STREAMS, **arguments)
