@@ -9,7 +9,7 @@ Analysis and report come after it, from the files of the run folder alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from layersig.plugin.components import Component
@@ -114,6 +114,11 @@ def stages(recipe: Recipe, known: Components) -> Graph:
     """
     builder = _Builder(recipe, known)
     return Graph(builder.sources(), tuple(_once(builder.all())))
+
+
+def declaration(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards."""
+    return recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
 
 
 def _once(found: Iterator[Stage]) -> Iterator[Stage]:
@@ -264,7 +269,7 @@ class _Builder:
             seed=cell.seed,
             computes=bool(needs),
             components=(component,),
-            files={"trajectory.jsonl": f"trajectories/{cell.key}.jsonl"},
+            files={"trajectory.jsonl": f"trajectories/{replace(cell, checkpoint=None).key}.jsonl"},
             line=Line("ranking.json", "scores.jsonl", self._labels(cell, "scorer", "data", "seed", "checkpoint")),
         )
 

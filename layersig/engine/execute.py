@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class Executor:
         cache: Where outputs are found and kept.
         numerics: What results depend on besides their inputs; asked once, and only by stages that compute.
         root_seed: Root of all random streams.
+        declarations: Hashes of the declarations on record; kept with every output that is computed.
         reporter: Told of progress and warnings.
         reuse: False runs every stage anew, whatever the cache holds.
     """
@@ -83,6 +84,7 @@ class Executor:
         cache: Cache,
         numerics: Callable[[], Mapping[str, Any]],
         root_seed: int,
+        declarations: Sequence[str],
         reporter: Callable[[Stage], Reporter],
         *,
         reuse: bool = True,
@@ -90,6 +92,7 @@ class Executor:
         self._cache = cache
         self._numerics = numerics
         self._root_seed = root_seed
+        self._declarations = list(declarations)
         self._reporter = reporter
         self._reuse = reuse
 
@@ -133,13 +136,15 @@ class Executor:
             components={f"{each.kind}/{each.name}": identity(each) for each in stage.components},
         )
         with self._cache.lock(key):
-            entry = self._cache.find(key) if self._reuse else None
-            if entry is not None:
+            entry = self._cache.find(key)
+            if entry is not None and self._reuse:
                 return Ended("done", key, cached=True, entry=entry)
+            # Computing a known result again does not make it unknown: what was declared before it stays as it was.
+            declarations = self._declarations if entry is None else entry.about["declarations"]
             publisher.started(stage, key)
             try:
                 origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
-                return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams))
+                return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams, declarations))
             except (UserError, MachineError):
                 publisher.ended(stage, "failed", key, False, None, None)
                 raise
@@ -155,6 +160,7 @@ class Executor:
         inputs: Mapping[str, tuple[Path, str]],
         origins: Mapping[str, str | None],
         streams: Streams,
+        declarations: Sequence[str],
     ) -> Entry:
         work = self._cache.workplace(key)
         reporter = self._reporter(stage)
@@ -187,5 +193,6 @@ class Executor:
             "seconds": round(time.monotonic() - began, 3),
             "cost": dict(job.cost),
             "warnings": list(getattr(reporter, "warnings", ())),
+            "declarations": list(declarations),
         }
         return self._cache.commit(key, about, job.metrics)

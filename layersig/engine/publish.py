@@ -22,13 +22,15 @@ class Publisher:
         graph: Its graph.
         manifest: What the manifest holds besides stages; rewritten after every stage.
         model: Resolved name of the model, for the lines that carry it.
+        declaration: Hash of what the recipe declares; a stage computed before it was on record is marked so.
     """
 
-    def __init__(self, folder: RunFolder, graph: Graph, manifest: dict[str, Any], model: str) -> None:
+    def __init__(self, folder: RunFolder, graph: Graph, manifest: dict[str, Any], model: str, declaration: str) -> None:
         self._folder = folder
         self._graph = graph
         self._manifest = manifest
         self._model = model
+        self._declaration = declaration
         self._lines: dict[str, dict[str, str]] = {}
         self._metrics: dict[str, str] = {}
         self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
@@ -54,6 +56,7 @@ class Publisher:
         if entry is not None and fingerprint is not None:
             cost = entry.about["cost"]
             record |= {"seconds": entry.about["seconds"], **cost, "warnings": entry.about["warnings"]}
+            record["declared"] = self._declaration in entry.about["declarations"]
             self._place(stage, fingerprint, entry)
         else:
             for target in stage.files.values():

@@ -16,11 +16,12 @@ from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.sources import Pinned, resolve_all
 from layersig.errors import LayersigError
-from layersig.pipeline import Graph, stages
+from layersig.pipeline import Graph, declaration, stages
 from layersig.recipe.load import Loaded
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.store.cache import Cache, cache_root
+from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.provenance import machine, versions
 from layersig.store.runfolder import RunFolder
@@ -84,9 +85,18 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
             for note in source.notes:
                 display.say(f"note: {source.label}: {note}")
         manifest = _opening(loaded, graph, sources, earlier, warnings)
-        publisher = Publisher(folder, graph, manifest, sources["source/model"].label)
+        declarations = Declarations(cache.root)
+        declared = declarations.put(declaration(recipe))
+        publisher = Publisher(folder, graph, manifest, sources["source/model"].label, declared)
         _write_recipes(folder, loaded)
-        executor = Executor(cache, _numerics(recipe, manifest), recipe.root_seed, display.stage, reuse=options.reuse)
+        executor = Executor(
+            cache,
+            _numerics(recipe, manifest),
+            recipe.root_seed,
+            declarations.on_record(),
+            display.stage,
+            reuse=options.reuse,
+        )
         try:
             complete = executor.run(graph, sources, publisher)
             publisher.finish()

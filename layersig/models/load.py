@@ -55,7 +55,7 @@ def load_model(
     """
     config = read_config(path)
     _check_weights(path)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # progress is the engine's to show
+    transformers_logging.disable_progress_bar()  # progress is the engine's to show
     device = pick_device(str(device))
     dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
     options: dict[str, Any] = {}

@@ -10,7 +10,13 @@ from layersig.plugin.hookspecs import hookimpl
 _WHERE: dict[Kind, dict[str, str]] = {
     "scorer": {
         "ila": "layersig.scoring.ila:Ila",
+        "path-attribution": "layersig.scoring.attribution:PathAttribution",
+        "leave-one-out": "layersig.scoring.one_at_a_time:LeaveOneOut",
+        "add-one-in": "layersig.scoring.one_at_a_time:AddOneIn",
+        "update-taylor": "layersig.scoring.attribution:UpdateTaylor",
         "gradient-norm": "layersig.scoring.gradient_norm:GradientNorm",
+        "weight-change": "layersig.scoring.weight_change:WeightChange",
+        "spectral": "layersig.scoring.spectral:Spectral",
         "random": "layersig.scoring.positional:Random",
         "first-k": "layersig.scoring.positional:FirstK",
         "last-k": "layersig.scoring.positional:LastK",
@@ -22,6 +28,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "union": "layersig.selecting.policies:Union",
         "matched-random": "layersig.selecting.policies:MatchedRandom",
         "list": "layersig.selecting.policies:List",
+        "type-depth": "layersig.selecting.rule:TypeDepth",
     },
 }
 

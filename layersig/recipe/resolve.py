@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from layersig.plugin.components import Component
@@ -29,9 +29,28 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
         )
         for name, choice in recipe.scorers.items()
     }
-    return recipe.model_copy(
-        update={"scorers": scorers, "arms": tuple(_arm_in_full(arm, components) for arm in recipe.arms)}
-    )
+    primary = recipe.analyze.primary
+    if primary is None:
+        primary = tuple(arm.name for arm in recipe.arms if arm.scorers)[:1]
+    analyze = recipe.analyze.model_copy(update={"primary": primary})
+    arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))
+    return recipe.model_copy(update={"scorers": scorers, "arms": arms, "analyze": analyze})
+
+
+def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
+    """The control arms that the recipe's primary arms still lack."""
+    if not recipe.analyze.controls:
+        return
+    present = {(arm.select.kind, arm.select.params.get("like")) for arm in recipe.arms}
+    for arm in recipe.arms:
+        if arm.name not in primary or not arm.scorers:
+            continue
+        if ("matched-random", arm.name) not in present:
+            drawn = Choice(kind="matched-random", like=arm.name)
+            yield Arm(name=f"{arm.name}.random", select=drawn, action=arm.action, train=arm.train)
+        if ("type-depth", arm.name) not in present:
+            rule = Choice(kind="type-depth", like=arm.name)
+            yield Arm(name=f"{arm.name}.rule", scorer=arm.scorers[0], select=rule, action=arm.action, train=arm.train)
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:

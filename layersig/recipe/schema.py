@@ -214,6 +214,21 @@ class AnalyzeSettings(Table):
     """The arm that the others are compared with."""
     alpha: float = Field(0.05, gt=0, lt=0.5)
     """Level of tests; intervals cover 1 - alpha."""
+    primary: tuple[Name, ...] | None = None
+    """Arms whose comparison with the baseline is confirmatory; all others are exploratory. Absent: the first arm that
+    reads a scorer."""
+    outcome: str = "heldout"
+    """The primary outcome: `heldout`, or a task by name."""
+    margins: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """By metric (`loss`, `acc`, ...), the smallest difference that matters. Absent: 0.02 nats per token for a loss, 0.01
+    (one point) for a share of items (both ours)."""
+    sharing_margin: float = Field(0.9, gt=0, le=1)
+    """`Shares layers` needs this share of the agreement that two seeds of one data set have."""
+    resamples: int = Field(2000, ge=100)
+    """Draws of surrogates, bootstraps and Monte Carlo tests."""
+    controls: bool = True
+    """Add, for every primary arm that has none, a random control with its counts by module type (`NAME.random`) and the
+    rule arm that knows module type and depth alone (`NAME.rule`): two more trainings an arm."""
 
 
 class Recipe(Table):

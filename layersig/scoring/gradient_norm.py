@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class GradientNorm:
     """Frobenius norm of the gradient of the training loss, averaged over batches.
 
-    The norm is taken for each optimizer batch and then averaged, as in surgical fine-tuning (Lee et al., arXiv
-    2210.11466, section 5, there divided by the norm of the weights). A unit of several layers has the norm of all of
-    them together.
+    The norm is taken for each optimizer batch and then averaged. Divided by the norm of the weights it is the relative
+    gradient norm of surgical fine-tuning (Lee et al., arXiv 2210.11466, section 5). A unit of several layers counts as
+    one long vector.
     """
 
     class Params(ComponentParams):
@@ -31,19 +31,26 @@ class GradientNorm:
 
         batches: Annotated[int, Field(ge=1)] = 16
         """Optimizer batches to average over: one forward and backward pass each."""
+        relative: bool = False
+        """Divide by the Frobenius norm of the unit's pretrained weights."""
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Mean norm of every unit."""
-        import torch
-
         count = context.params.batches
-        unit_of = {layer.name: group.name for group in context.groups for layer in group.members}
         squares: dict[str, list[float]] = defaultdict(lambda: [0.0] * count)
 
         def visit(batch: int, layer: str, gradient: Tensor) -> None:
-            # The norm is accumulated in float32: a sum of squares overflows or vanishes in half precision.
-            wide = torch.promote_types(gradient.dtype, torch.float32)
-            squares[unit_of[layer]][batch] += float(torch.linalg.vector_norm(gradient, dtype=wide)) ** 2
+            squares[context.unit_of[layer]][batch] += _norm(gradient) ** 2
 
         context.visit_gradients(context.optimizer_batches(count), visit)
-        return {name: sum(value**0.5 for value in squares[name]) / count for name in context.layers}
+        norms = {name: sum(value**0.5 for value in squares[name]) / count for name in context.layers}
+        if not context.params.relative:
+            return norms
+        return {name: norm / _norm(context.weight(name)) for name, norm in norms.items()}
+
+
+def _norm(values: Tensor) -> float:
+    import torch
+
+    # Accumulated in float32 or wider: a sum of squares overflows or vanishes in half precision.
+    return float(torch.linalg.vector_norm(values, dtype=torch.promote_types(values.dtype, torch.float32)))

@@ -64,6 +64,7 @@ class World:
         self.root = root
         self.text = root / "text.txt"
         self.warnings: list[str] = []
+        self.declared = "first"
 
     def run(self, text: str = "hello", *, reuse: bool = True, runs: str = "runs", cell: str = "x", **params) -> bool:
         self.text.write_text(text)
@@ -91,9 +92,11 @@ class World:
             ),
         )
         self.folder = RunFolder(self.root / runs / "study" / "1")
-        publisher = Publisher(self.folder, graph, {"name": "study"}, "tiny")
+        publisher = Publisher(self.folder, graph, {"name": "study"}, "tiny", self.declared)
         cache = Cache(self.root / "cache", self.warnings.append)
-        executor = Executor(cache, lambda: {"dtype": "float32"}, 0, lambda stage: Silent(), reuse=reuse)
+        executor = Executor(
+            cache, lambda: {"dtype": "float32"}, 0, [self.declared], lambda stage: Silent(), reuse=reuse
+        )
         complete = executor.run(graph, {"source/text": source}, publisher)
         publisher.finish()
         return complete
@@ -168,3 +171,15 @@ def test_a_damaged_entry_is_built_again(world):
     assert len(ran) == 4
     assert "set aside" in world.warnings[0]
     assert json.loads((world.folder.path / "scores.jsonl").read_text())["value"] == 10
+
+
+def test_a_declaration_made_after_the_result_is_marked(world):
+    world.run()
+    assert world.stage("report")["declared"]
+    world.declared = "second"
+    world.run()
+    assert not world.stage("report")["declared"]
+    world.run(reuse=False)
+    assert not world.stage("report")["declared"]
+    world.run("another text, not seen before")
+    assert world.stage("report")["declared"]

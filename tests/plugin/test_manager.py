@@ -41,7 +41,19 @@ Install = Callable[..., Path]
 
 def test_the_built_in_table_leads_to_declared_components() -> None:
     known = manager.built_in()
-    assert known.names("scorer") == ("first-k", "gradient-norm", "ila", "last-k", "random")
+    assert known.names("scorer") == (
+        "add-one-in",
+        "first-k",
+        "gradient-norm",
+        "ila",
+        "last-k",
+        "leave-one-out",
+        "path-attribution",
+        "random",
+        "spectral",
+        "update-taylor",
+        "weight-change",
+    )
     assert known.names("policy") == ("freeze", "intersection", "list", "matched-random", "top", "union")
     for component in known:
         loaded = known.get(component.kind, component.name)

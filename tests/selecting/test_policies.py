@@ -121,3 +121,15 @@ def test_units_group_layers_without_loss():
     assert {group.name for group in parts} >= {"model.layers.1.attention", "model.layers.11.mlp"}
     for groups in (blocks, parts):
         assert sorted(layer.name for group in groups for layer in group.members) == sorted(LAYERS.names)
+
+
+def test_type_depth_follows_the_smooth_part_and_ignores_single_layers():
+    smooth = {group.name: -abs(group.block - 5.2) + 3 * (group.kind == "mlp.up_proj") for group in GROUPS}
+    odd = "model.layers.2.self_attn.k_proj"
+    ranking = Ranking(Unit.MODULE, {name: score + 6 * (name == odd) for name, score in smooth.items()})
+    like = Selection(tuple(sorted(smooth)[:9]), 0)
+    chosen = choose("type-depth", {"like": "x"}, like=like, ila=ranking)
+    assert len(chosen) == 9
+    assert odd in choose("top", {"fraction": 0.25}, ila=ranking)
+    assert odd not in chosen
+    assert sum(name.endswith("up_proj") for name in chosen) >= 6

@@ -1,0 +1,34 @@
+"""Statistics for layer rankings and for scores of arms: pure functions of numpy arrays, numpy and scipy only.
+
+Every function names the unit it resamples or leaves out, takes its random generator as an argument, and returns a
+frozen value. Import from the module that answers the question:
+
+Selections and rankings
+    What overlap is chance?                          overlap.uniform_law, .stratified_law, curveball.both_margins_law
+    How much do two selections agree?                overlap.pairwise_kappa, overlap.kappa_curve, overlap.jaccard
+    How stable is one cell with many runs?           overlap.nogueira
+    How much do two whole rankings agree?            rankcorr.rbo, rankcorr.kendall_tau_b, rankcorr.spearman
+    What is the noise ceiling, and what is between?  agreement.agreement_jackknife_runs
+    Do data sets (checkpoints, scorers) differ?      agreement.label_permutation_test
+    Do they share layers?                            sharing.ratio_bound_jackknife_runs, sharing.sharing_test
+    Is it more than type and depth?                  identity.identity_gain
+    Is it more than smoothness over depth?           surrogates.surrogate_test
+    Where does the variance come from?               components.variance_components
+    What would noise-free rankings agree to?         attenuation.disattenuated_correlation
+
+Scores of arms
+    Two checkpoints on the same items?               paired.mcnemar_items, paired.sign_flip_test, means.mean_items
+    Clusters, fixed strata, one proportion?          means.mean_clusters, means.mean_strata, means.wilson_interval
+    Two methods over seeds and items?                twoway.mean_squares, twoway.two_way_estimate
+    A second opinion from 5 seeds on?                twoway.bootstrap_items_and_seeds
+    Better than matched random arms?                 results.monte_carlo_p
+    As good as all layers?                           margins.as_good_as_all
+    Equivalent, not worse?                           margins.tost, margins.non_inferiority
+    What share of the score or of the gain is kept?  retention.ratio_fieller_items_and_seeds, .corrected_retention_items
+    Several tests at once?                           multiplicity.holm, .benjamini_hochberg, .max_t_sign_flip_items
+    Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
+    What can this design detect?                     power.detectable_two_way, .detectable_difference, .power_tost
+    What may the report say?                         verdicts.judge, verdicts.sharing_sentence
+
+``docs/calibration.md`` shows how often each of them errs in simulated studies.
+"""

@@ -1,0 +1,208 @@
+"""How much rankings of one cell and of different cells agree: noise ceiling, agreement between, their ratio."""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import permutations, product
+from math import factorial, prod
+
+import numpy as np
+
+from layersig.analysis.jackknife import Jackknife, pair_mean, pair_means_without
+from layersig.analysis.overlap import pairwise_kappa, top_k
+from layersig.analysis.results import BoolArray, Estimate, FloatArray, IntArray, PValue, monte_carlo_p
+
+_MOST_RELABELLINGS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Chance-corrected overlap of selections at one k.
+
+    Attributes:
+        k: Size of the selections.
+        within: Mean kappa of different seeds of one cell, the noise ceiling.
+        between: Mean kappa of different cells.
+        ratio: ``between / within``; 1 when cells differ no more than seeds do.
+    """
+
+    k: int
+    within: Estimate
+    between: Estimate
+    ratio: Estimate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunDesign:
+    """Which runs share a cell, and which share a seed.
+
+    Attributes:
+        cells: Cell (data set, checkpoint, scorer, model) of each run, shape (runs,).
+        seeds: Seed of each run when equal numbers mean shared initialisation or order; None when all differ.
+    """
+
+    cells: IntArray
+    seeds: IntArray | None = None
+
+    @property
+    def within(self) -> BoolArray:
+        """Pairs of different runs of one cell, shape (runs, runs)."""
+        return np.asarray((self.cells[:, None] == self.cells) & ~np.eye(self.cells.size, dtype=np.bool_))
+
+    @property
+    def between(self) -> BoolArray:
+        """Pairs of different cells, without those that share a seed."""
+        pairs = self.cells[:, None] != self.cells
+        return np.asarray(pairs if self.seeds is None else pairs & (self.seeds[:, None] != self.seeds))
+
+    @property
+    def units(self) -> IntArray:
+        """What a jackknife leaves out: a run, or a seed with all its runs when seeds are shared."""
+        if self.seeds is None:
+            return np.arange(self.cells.size)
+        return np.unique(self.seeds, return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def unit_strata(self) -> IntArray:
+        """Stratum of each unit: the run's cell, or one stratum when seeds are shared."""
+        if self.seeds is None:
+            return self.cells
+        return np.zeros(int(self.units.max()) + 1, dtype=np.int64)
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Runs of the smallest cell."""
+        return int(np.unique(self.cells, return_counts=True)[1].min())
+
+
+def agreement_jackknife_runs(scores: FloatArray, design: RunDesign, k: int) -> Agreement:
+    """Agreement within and between cells with delete-one-run jackknife errors and a t law.
+
+    Runs are left out inside their cell (data sets are fixed). When runs share seeds, whole seeds are left out instead.
+    Pairs are never treated as independent, and runs are never drawn with replacement: a run that meets its own copy
+    counts as perfect agreement.
+
+    Args:
+        scores: Shape (runs, N); higher is more important.
+        design: Cells and seeds; at least two runs in every cell.
+        k: Size of the selections.
+
+    Returns:
+        Estimates with (runs - cells) degrees of freedom, or (seeds - 1) when seeds are shared. With a single cell,
+        ``between`` and ``ratio`` are NaN.
+
+    Raises:
+        ValueError: Shapes do not fit, or a cell has a single run.
+    """
+    _check_runs(scores, design)
+    return _agreement(pairwise_kappa(top_k(scores, k)), design, k)
+
+
+def _agreement(kappa: FloatArray, design: RunDesign, k: int) -> Agreement:
+    within, between = pair_mean(kappa, design.within), pair_mean(kappa, design.between)
+    without = [pair_means_without(kappa, pairs, design.units) for pairs in (design.within, design.between)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        jackknife = Jackknife(np.stack([*without, without[1] / without[0]], axis=1), design.unit_strata)
+        ratio = float(np.divide(between, within))
+    se = np.sqrt(np.diag(jackknife.covariance()))
+    estimates = [Estimate(value, float(s), jackknife.df) for value, s in zip((within, between, ratio), se, strict=True)]
+    return Agreement(k, *estimates)
+
+
+def label_permutation_test(
+    scores: FloatArray, design: RunDesign, k: int, rng: np.random.Generator, draws: int = 9999
+) -> PValue:
+    """Test whether cells differ: whole runs are relabelled, inside seed blocks when seeds are shared.
+
+    The statistic is kappa_within - kappa_between. All distinct relabellings are enumerated when there are at most
+    20,000 of them, else ``draws`` are drawn and the +1 rule applies. With two cells of three runs there are 10 distinct
+    relabellings, so that p cannot be below .1.
+
+    Args:
+        scores: Shape (runs, N).
+        design: Cells and seeds.
+        k: Size of the selections.
+        rng: Source of randomness, unused when the enumeration is exact.
+        draws: Number of Monte Carlo relabellings.
+
+    Raises:
+        ValueError: Shapes do not fit, fewer than two cells, or a seed block is not one run of every cell.
+
+    Source:
+        Anderson 2001, permutation of whole multivariate observations within blocks.
+    """
+    _check_runs(scores, design)
+    cells = np.unique(design.cells, return_inverse=True)[1].astype(np.int64)
+    if int(cells.max()) < 1:
+        raise ValueError("a difference between cells needs at least two cells")
+    kappa = pairwise_kappa(top_k(scores, k))
+    if design.seeds is None:
+        exact = _unblocked_relabellings(cells)
+        labels = exact if exact is not None else _draw_within_blocks(cells, np.zeros_like(cells), rng, draws)
+    else:
+        exact = _blocked_relabellings(cells, design.seeds)
+        labels = exact if exact is not None else _draw_within_blocks(cells, design.seeds, rng, draws)
+    distinct_seed = (
+        ~np.eye(cells.size, dtype=np.bool_) if design.seeds is None else design.seeds[:, None] != design.seeds
+    )
+    observed = float(_within_minus_between(kappa, cells[None], distinct_seed)[0])
+    null = _within_minus_between(kappa, labels, distinct_seed)
+    if exact is None:
+        return monte_carlo_p(observed, null)
+    return PValue(observed, float((null >= observed - 1e-9).mean()), None)
+
+
+def _within_minus_between(kappa: FloatArray, labels: IntArray, distinct_seed: BoolArray) -> FloatArray:
+    same = labels[:, :, None] == labels[:, None, :]
+    off_diagonal = ~np.eye(kappa.shape[0], dtype=np.bool_)
+    within, between = same & off_diagonal, ~same & distinct_seed
+    return np.asarray(
+        (kappa * within).sum((1, 2)) / within.sum((1, 2)) - (kappa * between).sum((1, 2)) / between.sum((1, 2))
+    )
+
+
+def _unblocked_relabellings(cells: IntArray) -> IntArray | None:
+    counts = tuple(np.bincount(cells).tolist())
+    if factorial(cells.size) // prod(factorial(count) for count in counts) > _MOST_RELABELLINGS:
+        return None
+    return _labellings(counts)
+
+
+@cache
+def _labellings(counts: tuple[int, ...]) -> IntArray:
+    labellings: list[tuple[int, ...]] = [()]
+    for _ in range(sum(counts)):
+        labellings = [(*done, c) for done in labellings for c in range(len(counts)) if done.count(c) < counts[c]]
+    return np.array(labellings, dtype=np.int64)
+
+
+def _blocked_relabellings(cells: IntArray, seeds: IntArray) -> IntArray | None:
+    blocks = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
+    n_cells = int(cells.max()) + 1
+    if any(sorted(cells[block]) != list(range(n_cells)) for block in blocks):
+        raise ValueError("shared seeds must form complete blocks: one run of every cell for every seed")
+    if factorial(n_cells) ** (len(blocks) - 1) > _MOST_RELABELLINGS:
+        return None
+    labels = []
+    for choice in product(permutations(range(n_cells)), repeat=len(blocks) - 1):
+        row = cells.copy()
+        for block, labelling in zip(blocks[1:], choice, strict=True):
+            row[block] = labelling
+        labels.append(row)
+    return np.array(labels, dtype=np.int64)
+
+
+def _draw_within_blocks(cells: IntArray, blocks: IntArray, rng: np.random.Generator, draws: int) -> IntArray:
+    labels = np.tile(cells, (draws, 1))
+    for block in np.unique(blocks):
+        positions = np.flatnonzero(blocks == block)
+        labels[:, positions] = rng.permuted(labels[:, positions], axis=1)
+    return labels
+
+
+def _check_runs(scores: FloatArray, design: RunDesign) -> None:
+    if scores.ndim != 2 or scores.shape[0] != design.cells.size:
+        raise ValueError(f"scores must have shape ({design.cells.size} runs, N), got {scores.shape}")
+    if design.seeds is not None and design.seeds.shape != design.cells.shape:
+        raise ValueError(f"seeds {design.seeds.shape} and cells {design.cells.shape} differ in shape")
+    if design.fewest_seeds < 2:
+        raise ValueError("every cell needs at least two runs, else the noise within a cell is unknown")

@@ -1,0 +1,215 @@
+"""Runs a Hugging Face decoder over token trees and shared trunks.
+
+Everything that must know how transformers takes positions, masks and caches is in this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from layersig.evaluating.sharing import Row, Segment
+from layersig.models.targets import LOGIT_ELEMENTS, logits_at
+
+ATTENTION_SLOWNESS = 3.0
+"""How much slower a floating-point operation of attention is than one of a linear layer, on the devices measured."""
+PROBE = (Row([5, 6, 7, 8, 9, 10], [0, 1, 2, 3, 2, 3], [Segment(0, 4, -1), Segment(4, 6, 1)], [(0, [3]), (1, [5])]),)
+
+
+class Trunk:
+    """Cached keys and values of a shared beginning.
+
+    Attributes:
+        length: Its tokens.
+    """
+
+    def __init__(self, cache: DynamicCache, length: int) -> None:
+        self.length = length
+        self._states = [(cast(torch.Tensor, layer.keys), cast(torch.Tensor, layer.values)) for layer in cache.layers]
+
+    def shared(self) -> DynamicCache:
+        """A cache to read from in one forward pass: every row sees the trunk, nothing is kept."""
+        cache = DynamicCache()
+        cache.layers = [_SharedLayer(keys, values) for keys, values in self._states]
+        return cache
+
+    def copies(self, rows: int) -> DynamicCache:
+        """A cache to generate with: the trunk once for each row."""
+        return DynamicCache(
+            [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in self._states]
+        )
+
+
+class _SharedLayer(DynamicLayer):  # type: ignore[misc]  # untyped in transformers
+    """Puts the trunk before each row's keys and values and forgets them again: one layer's copy lives at a time."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of trunk and row."""
+        rows = key_states.shape[0]
+        return (
+            torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2),
+            torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2),
+        )
+
+
+class Decoder:
+    """A causal language model whose attention masks are ours.
+
+    Args:
+        model: A Hugging Face causal language model, or a PEFT model around one, in eval mode.
+
+    Attributes:
+        shares: Whether trees and trunks give this model's own results; probed once. Models without such masks or
+            caches (linear attention, ALiBi, flash-attention kernels) run each sequence by itself.
+        pair_cost: Cost of one query-key pair in units of one token through the linear layers.
+        batch_targets: Positions whose logits may be held at once.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        config = model.config.get_text_config(decoder=True)
+        self._kinds: set[str] = set(getattr(config, "layer_types", None) or ())
+        self._window: int | None = getattr(config, "sliding_window", None)
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        embedding = cast(nn.Module, model.get_input_embeddings())
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        weights -= sum(parameter.numel() for parameter in embedding.parameters())
+        pair = 4 * config.num_hidden_layers * config.num_attention_heads * head_size
+        self.pair_cost = ATTENTION_SLOWNESS * pair / (2 * weights)
+        self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
+        self.shares = self._shares()
+
+    def _shares(self) -> bool:
+        implementation = getattr(self.model.config, "_attn_implementation", "")
+        if implementation not in {"sdpa", "eager"} or self._kinds - {"full_attention", "sliding_attention"}:
+            return False
+        try:
+            tree = self.logits(PROBE)
+            trunk = self.trunk((5, 6))
+            beyond = [Row([7, 8], [2, 3], [Segment(0, 2, -1)], [(0, [1])])]
+            cached = self.logits(beyond, trunk)
+        except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
+            return False
+        chains = [
+            Row(list(ids), list(range(4)), [Segment(0, 4, -1)], [(0, [3])]) for ids in ((5, 6, 7, 8), (5, 6, 9, 10))
+        ]
+        plain = torch.cat([self.logits([chain]) for chain in chains])
+        scale = plain.abs().max()
+        # Wrong masks or positions change logits by far more than rounding in 8 bits does.
+        return bool(((tree - plain).abs().max() < 0.05 * scale) and ((cached - plain[:1]).abs().max() < 0.05 * scale))
+
+    def trunk(self, tokens: Sequence[int]) -> Trunk:
+        """Run a shared beginning once."""
+        row = Row(list(tokens), list(range(len(tokens))), [Segment(0, len(tokens), -1)])
+        cache = DynamicCache()
+        self._forward([row], torch.empty(0, dtype=torch.long), None, cache, masked=self._window is not None)
+        return Trunk(cache, len(tokens))
+
+    def logits(self, rows: Sequence[Row], trunk: Trunk | None = None) -> torch.Tensor:
+        """Logits at the positions that the rows' readings name, in float32 or above.
+
+        Args:
+            rows: One batch.
+            trunk: What they continue.
+
+        Returns:
+            Shape [positions, vocabulary], by row, then by index; each position once (see `positions`).
+        """
+        width = max(map(len, rows))
+        wanted = [number * width + index for number, row in enumerate(rows) for index in positions(row)]
+        masked = trunk is not None or not all(row.is_chain for row in rows)
+        cache = trunk.shared() if trunk else None
+        found = self._forward(rows, torch.tensor(wanted), trunk, cache, masked)
+        return found if found.dtype == torch.float64 else found.float()
+
+    def _forward(
+        self, rows: Sequence[Row], wanted: torch.Tensor, trunk: Trunk | None, cache: DynamicCache | None, masked: bool
+    ) -> torch.Tensor:
+        width = max(map(len, rows))
+        tokens = torch.tensor([row.tokens + [0] * (width - len(row)) for row in rows])
+        inputs: dict[str, Any] = {"use_cache": cache is not None}
+        if cache is not None:
+            inputs["past_key_values"] = cache
+        if masked:
+            behind = trunk.length if trunk else 0
+            depths = torch.tensor([row.depths + [behind] * (width - len(row)) for row in rows])
+            inputs["position_ids"] = depths.to(self.device)
+            inputs["attention_mask"] = self.mask(_ancestors(rows, width, behind), depths, _key_depths(depths, behind))
+        return self.forward(tokens, wanted, **inputs)
+
+    def forward(self, tokens: torch.Tensor, wanted: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Logits of one pass, shape [len(wanted), vocabulary].
+
+        Args:
+            tokens: Token ids, shape [rows, length].
+            wanted: Indices into the flattened tokens.
+            inputs: What else the model's forward takes.
+        """
+        with torch.inference_mode(), logits_at(self.model, wanted.to(self.device)):
+            return cast(torch.Tensor, self.model(input_ids=tokens.to(self.device), **inputs).logits)
+
+    def empty_cache(self) -> DynamicCache:
+        """A cache to generate with. Masks of ours see every key; else the model's own kinds of cache apply."""
+        return DynamicCache() if self.shares else DynamicCache(config=self.model.config)
+
+    def mask(
+        self, allowed: torch.Tensor, query_depths: torch.Tensor, key_depths: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """The attention mask in the form that this model takes.
+
+        Args:
+            allowed: Who attends to whom without a window, shape [rows, queries, keys].
+            query_depths: Position of each query in its sequence, shape [rows, queries].
+            key_depths: Position of each key in its sequence, shape [rows, keys].
+
+        Returns:
+            Additive, shape [rows, 1, queries, keys]; by kind of layer where some have a sliding window.
+        """
+        if self._window is None:
+            return self._additive(allowed)
+        near = allowed & (query_depths[:, :, None] - key_depths[:, None, :] < self._window)
+        if "sliding_attention" in self._kinds:
+            return {"full_attention": self._additive(allowed), "sliding_attention": self._additive(near)}
+        return self._additive(allowed if self._kinds else near)
+
+    def _additive(self, allowed: torch.Tensor) -> torch.Tensor:
+        mask = torch.zeros(allowed.shape, dtype=self.dtype).masked_fill_(~allowed, torch.finfo(self.dtype).min)
+        return mask[:, None].to(self.device)
+
+
+def positions(row: Row) -> list[int]:
+    """Indices into the row that are read, each once, in ascending order."""
+    return sorted({index for _, reads in row.readings for index in reads})
+
+
+def _ancestors(rows: Sequence[Row], width: int, behind: int) -> torch.Tensor:
+    """Who attends to whom, shape [rows, width, behind + width]: each token to the trunk, its ancestors and itself."""
+    allowed = torch.zeros(len(rows), width, behind + width, dtype=torch.bool)
+    allowed[:, :, :behind] = True
+    # Padding attends to itself: a softmax over nothing would be NaN, and NaN times a weight of zero is NaN.
+    allowed[:, :, behind:] = torch.eye(width, dtype=torch.bool)
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    for mask, row in zip(allowed[:, :, behind:], rows, strict=True):
+        for start, stop, parent in row.segments:
+            if parent >= 0:
+                mask[start:stop] = mask[parent].clone()
+            mask[start:stop, start:stop] = causal[: stop - start, : stop - start]
+    return allowed
+
+
+def _key_depths(depths: torch.Tensor, behind: int) -> torch.Tensor:
+    return torch.cat([torch.arange(behind).expand(depths.shape[0], -1), depths], dim=1)

@@ -1,0 +1,149 @@
+"""Greedy generation in batches: a key-value cache, shared beginnings run once, finished rows taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from layersig.evaluating.decoder import Decoder, Trunk
+from layersig.evaluating.sharing import SHORTEST_TRUNK, shared_length
+
+
+class Prompt(NamedTuple):
+    """What to continue.
+
+    Attributes:
+        tokens: Token ids, at least one.
+        stops: Texts that end the generation; they may be part of what is returned.
+        most: Largest number of tokens to write.
+    """
+
+    tokens: tuple[int, ...]
+    stops: tuple[str, ...]
+    most: int
+
+
+def generate(
+    decoder: Decoder,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    batch_tokens: int,
+    share: bool = True,
+    done: Callable[[int, int], None] = lambda prompts, tokens: None,
+) -> list[list[int]]:
+    """Continue every prompt greedily.
+
+    Args:
+        decoder: The model. One that takes no masks of ours continues each prompt by itself.
+        tokenizer: For the stop strings, which need not end where a token ends.
+        prompts: What to continue, in any order.
+        batch_tokens: Tokens of a batch at its longest, prompts and answers together.
+        share: False runs shared beginnings again for each prompt.
+        done: Called with prompts finished and tokens run.
+
+    Returns:
+        Token ids written for each prompt, with the one that ended it.
+    """
+    written: list[list[int]] = [[] for _ in prompts]
+    for batch in _batches(prompts, batch_tokens if decoder.shares else 0):
+        tokens = [prompts[index].tokens for index in batch]
+        shared = min(shared_length(tokens[0], each) for each in tokens)
+        # The last token of a prompt must run with its row: its logits choose the first token written.
+        shared = min(shared, min(map(len, tokens)) - 1)
+        use = share and decoder.shares and len(batch) > 1 and shared >= SHORTEST_TRUNK
+        trunk = decoder.trunk(tokens[0][:shared]) if use else None
+        run = _Batch(decoder, trunk, [each[shared if use else 0 :] for each in tokens])
+        done(0, run.tokens)
+        live = list(batch)
+        while live:
+            chosen = run.next_tokens()
+            for index, token in zip(live, chosen, strict=True):
+                written[index].append(token)
+            keep = [
+                number for number, index in enumerate(live) if not _ended(written[index], prompts[index], tokenizer)
+            ]
+            done(len(live) - len(keep), len(live))
+            live = [live[number] for number in keep]
+            if live:
+                run.step(keep, [chosen[number] for number in keep])
+    return written
+
+
+def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]]:
+    """Prompts that begin alike together, then by length."""
+    order = sorted(range(len(prompts)), key=lambda index: prompts[index].tokens)
+    runs: list[list[int]] = []
+    for index in order:
+        alike = runs and shared_length(prompts[runs[-1][-1]].tokens, prompts[index].tokens) >= SHORTEST_TRUNK
+        if alike:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    alone = [run[0] for run in runs if len(run) == 1]
+    for run in [run for run in runs if len(run) > 1] + [alone]:
+        batch: list[int] = []
+        longest = 0
+        for index in sorted(run, key=lambda index: (-len(prompts[index].tokens) - prompts[index].most, index)):
+            longest = max(longest, len(prompts[index].tokens) + prompts[index].most)
+            if batch and (len(batch) + 1) * longest > batch_tokens:
+                yield batch
+                batch, longest = [], len(prompts[index].tokens) + prompts[index].most
+            batch.append(index)
+        if batch:
+            yield batch
+
+
+def _ended(written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> bool:
+    if len(written) >= prompt.most or written[-1] == tokenizer.eos_token_id:
+        return True
+    # A token is at least one byte, so a stop string that has just been completed lies within these.
+    tail = written[-max((len(stop.encode()) for stop in prompt.stops), default=0) - 4 :]
+    text = tokenizer.decode(tail)
+    return any(stop in text for stop in prompt.stops if stop)
+
+
+class _Batch:
+    """Rows being continued: left-padded prompts behind an optional trunk, and what has been written since."""
+
+    def __init__(self, decoder: Decoder, trunk: Trunk | None, prompts: Sequence[Sequence[int]]) -> None:
+        self._decoder = decoder
+        behind = trunk.length if trunk else 0
+        width = max(map(len, prompts))
+        padded = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        real = torch.tensor([[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts])
+        depths = behind + (real.cumsum(1) - 1).clamp(min=0)
+        rows = len(prompts)
+        self._cache = trunk.copies(rows) if trunk else decoder.empty_cache()
+        self._real = torch.cat([torch.ones(rows, behind, dtype=torch.bool), real], dim=1)
+        self._depths = torch.cat([torch.arange(behind).expand(rows, -1), depths], dim=1)
+        self.tokens = int(real.sum()) + behind
+        allowed = torch.ones(width, behind + width, dtype=torch.bool).tril(behind) & self._real[:, None]
+        allowed[:, :, behind:] |= torch.eye(width, dtype=torch.bool)
+        self._logits = self._run(padded, depths, allowed)
+
+    def next_tokens(self) -> list[int]:
+        """The most likely next token of each row; the first of equals."""
+        chosen: list[int] = self._logits.argmax(-1).tolist()
+        return chosen
+
+    def step(self, keep: Sequence[int], tokens: Sequence[int]) -> None:
+        """Drop the other rows, and run one more token of each row that is kept."""
+        kept = torch.tensor(keep)
+        if len(keep) < self._real.shape[0]:
+            self._cache.batch_select_indices(kept.to(self._decoder.device))
+            self._real, self._depths = self._real[kept], self._depths[kept]
+        depths = self._depths[:, -1:] + 1
+        self._real = torch.cat([self._real, torch.ones(len(keep), 1, dtype=torch.bool)], dim=1)
+        self._depths = torch.cat([self._depths, depths], dim=1)
+        self._logits = self._run(torch.tensor(tokens)[:, None], depths, self._real[:, None])
+
+    def _run(self, tokens: torch.Tensor, depths: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        inputs: dict[str, Any] = {"past_key_values": self._cache}
+        if self._decoder.shares:
+            inputs["position_ids"] = depths.to(self._decoder.device)
+            inputs["attention_mask"] = self._decoder.mask(allowed, depths, self._depths)
+        last = torch.arange(tokens.shape[0]) * tokens.shape[1] + tokens.shape[1] - 1
+        return self._decoder.forward(tokens, last, use_cache=True, **inputs)

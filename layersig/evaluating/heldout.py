@@ -1,0 +1,76 @@
+"""Loss on held-out conversations, per conversation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from layersig.data.batches import collate, micro_batches
+from layersig.data.examples import Example, Examples
+from layersig.errors import StageFailed
+from layersig.models.targets import LOGIT_ELEMENTS, logits_at
+from layersig.records import Outcome
+
+LOGIT_ROWS = 1024
+"""Positions whose logits are turned into losses at once: keeps the float32 copy of a bf16 block small."""
+
+
+def heldout_losses(
+    model: PreTrainedModel,
+    examples: Examples,
+    name: str,
+    batch_tokens: int,
+    advance: Callable[[int, int], None] = lambda examples, tokens: None,
+) -> list[Outcome]:
+    """Mean loss per target token of each conversation, in nats.
+
+    The weight of an outcome is its number of target tokens, so the weighted mean over outcomes is the loss per target
+    token of the split. Cross-entropy is taken in float32 or above.
+
+    Args:
+        model: In eval mode.
+        examples: The held-out split.
+        name: Name of the data set; the task is `heldout/NAME`.
+        batch_tokens: Padded tokens that go through the model at once.
+        advance: Called with examples and real tokens done.
+
+    Returns:
+        Outcomes in the order of `examples`.
+
+    Raises:
+        StageFailed: A loss is NaN or infinite.
+    """
+    losses: dict[str, float] = {}
+    budget = min(batch_tokens, LOGIT_ELEMENTS // model.config.get_text_config().vocab_size)
+    for batch in micro_batches(examples.lengths, range(len(examples)), budget):
+        chosen = [examples[index] for index in batch]
+        for example, loss in zip(chosen, _losses(model, chosen), strict=True):
+            if not math.isfinite(loss):
+                raise StageFailed(f"heldout/{name}: conversation {example.id} has the loss {loss}")
+            losses[example.id] = loss
+        advance(len(chosen), sum(map(len, chosen)))
+    return [
+        Outcome(f"heldout/{name}", example.id, "loss", losses[example.id], float(example.targets.sum()), example.group)
+        for example in map(examples.__getitem__, range(len(examples)))
+    ]
+
+
+def _losses(model: PreTrainedModel, examples: list[Example]) -> Iterator[float]:
+    batch = collate(examples)
+    rows, columns = torch.nonzero(batch.targets, as_tuple=True)
+    before = rows * batch.tokens.shape[1] + columns - 1
+    with torch.inference_mode(), logits_at(model, before.to(model.device)):
+        logits = model(input_ids=batch.tokens.to(model.device), use_cache=False).logits
+    wanted = batch.tokens[rows, columns].to(model.device)
+    losses = torch.cat(
+        [
+            cross_entropy(part if part.dtype == torch.float64 else part.float(), targets, reduction="none")
+            for part, targets in zip(torch.split(logits, LOGIT_ROWS), torch.split(wanted, LOGIT_ROWS), strict=True)
+        ]
+    ).double()
+    for part in torch.split(losses.cpu(), batch.targets.sum(1).tolist()):
+        yield float(part.mean())

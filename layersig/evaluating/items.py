@@ -1,0 +1,134 @@
+"""Scores tasks with lm-eval and keeps what every item gave."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lm_eval
+from lm_eval.api.model import LM
+
+from layersig.errors import StageFailed
+from layersig.evaluating.local import FEWSHOT_SEED, LocalTask, ResolvedTask
+from layersig.records import Outcome
+
+_CLUSTER_FIELDS = ("source_id", "fact1", "passage")
+"""Fields whose equal values tie items together: HellaSwag's source, OpenBookQA's fact, BoolQ's passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a task gave.
+
+    Attributes:
+        outcomes: Every item's, in order of parts, rows and metrics.
+        summary: By task: means over items, `n`, the strata of a pooled task, and how it was shown.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    summary: Mapping[str, Mapping[str, Any]]
+
+
+def score_task(task: ResolvedTask, model: LM) -> Scored:
+    """Run one task through lm-eval.
+
+    Means are taken over items here: lm-eval's group aggregation weighs standard errors by a formula that does not fit
+    unweighted means, and drops the items.
+
+    Raises:
+        StageFailed: A metric came out NaN or infinite.
+    """
+    evaluated = lm_eval.evaluate(
+        lm=model,
+        task_dict={"tasks": {str(part.config.task): part for part in task.parts}},
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+    outcomes: list[Outcome] = []
+    summary: dict[str, dict[str, Any]] = {}
+    for part in task.parts:
+        name = str(part.config.task)
+        found = list(_outcomes(task, part, evaluated["samples"][name]))
+        for outcome in found:
+            if not math.isfinite(outcome.value):
+                raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
+        outcomes += found
+        theirs = {key: value for key, value in evaluated["results"][name].items() if _is_number(value)}
+        entry = summary.setdefault(task.label(part), _shown(task, part))
+        if task.pooled:
+            entry["strata"][name] = {**means(found), "n": len(part.chosen or ())}
+        else:
+            entry["lm_eval"] = dict(sorted(theirs.items()))
+    for label, entry in summary.items():
+        own = [outcome for outcome in outcomes if outcome.task == label]
+        parts = [part for part in task.parts if task.label(part) == label]
+        entry |= means(own)
+        entry["n"] = sum(len(part.chosen or ()) for part in parts)
+        entry["prompts"] = hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest()
+    return Scored(tuple(outcomes), summary)
+
+
+def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """The weighted mean of each metric, in order of first appearance."""
+    sums: dict[str, tuple[list[float], list[float]]] = {}
+    for outcome in outcomes:
+        values, weights = sums.setdefault(outcome.metric, ([], []))
+        values.append(outcome.value * outcome.weight)
+        weights.append(outcome.weight)
+    return {metric: math.fsum(values) / math.fsum(weights) for metric, (values, weights) in sums.items()}
+
+
+def _shown(task: ResolvedTask, part: LocalTask) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "shots": part.config.num_fewshot,
+        "fewshot_seed": FEWSHOT_SEED,
+        "split": part.scored_split,
+        "rows": task.rows if task.pooled else len(part.scored_rows),
+    }
+    return {**shown, "strata": {}} if task.pooled else shown
+
+
+def _outcomes(task: ResolvedTask, part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> Iterable[Outcome]:
+    label, items = task.label(part), task.items(part)
+    clusters = [str(part.config.task)] * len(items) if task.pooled else _clusters(part)
+    for sample in sorted(samples, key=lambda sample: int(sample["doc_id"])):
+        number = sample["doc_id"]
+        suffix = "" if sample["filter"] == "none" else f",{sample['filter']}"
+        for metric in sample["metrics"]:
+            value, weight = sample[metric], 1.0
+            if metric == "byte_perplexity":
+                log_likelihood, weight = value
+                value, metric = -log_likelihood / weight, "loss"
+            elif metric == "perplexity" and part.OUTPUT_TYPE == "loglikelihood":
+                value, metric = -value, "loss"
+            if _is_number(value):
+                yield Outcome(label, items[number], metric + suffix, float(value), float(weight), clusters[number])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, complex)
+
+
+def _clusters(part: LocalTask) -> list[str | None]:
+    if {"option1", "option2", "sentence"} <= set(part.features):
+        return _twins(part)
+    field = next((field for field in _CLUSTER_FIELDS if field in part.features), None)
+    if field is None:
+        return [None] * len(part.chosen or ())
+    return [hashlib.sha256(str(row[field]).encode()).hexdigest()[:12] for row in part.eval_docs]
+
+
+def _twins(part: LocalTask) -> list[str | None]:
+    """WinoGrande's pairs: the twin sentences stand one after the other and offer the same two options."""
+    pairs: list[int] = []
+    alone: set[str] = set()
+    for row in part.scored_rows:
+        options = {row["option1"].lower(), row["option2"].lower()}
+        twin = options == alone
+        pairs.append(pairs[-1] if twin else len(pairs))
+        alone = set() if twin else options
+    return [f"pair-{pairs[index]}" for index in part.chosen or ()]

@@ -1,0 +1,259 @@
+"""The lm-eval model `layersig`: same tokens and same results as lm-eval's `hf`, less work.
+
+    import layersig.evaluating.model  # registers it
+    lm_eval.simple_evaluate(model="layersig", model_args={"pretrained": "HuggingFaceTB/SmolLM2-135M"}, tasks=[...])
+
+or `python -m layersig.evaluating run --model layersig ...` for lm-eval's own command line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self, cast
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+from lm_eval.models.utils import (
+    configure_pad_token,
+    handle_stop_sequences,
+    has_bos_prefix,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+    resolve_max_length,
+)
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from layersig.errors import StageFailed, UserError
+from layersig.evaluating.decoder import Decoder, positions
+from layersig.evaluating.generation import Prompt, generate
+from layersig.evaluating.sharing import Row, Scored, batches, plan
+from layersig.store.job import Reporter, Silent
+
+Answer = tuple[float, bool]
+
+
+class TokenRequest(NamedTuple):
+    """A request as lm-eval's `TemplateLM` hands it on: its text (None for a window of a document) and its tokens."""
+
+    text: tuple[str, str] | None
+    context: list[int]
+    continuation: list[int]
+
+
+@register_model("layersig")
+class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
+    """Scores and generates with a Hugging Face model in memory, running what requests share only once.
+
+    Tokenisation, truncation and stop strings are those of lm-eval's `hf`; log-probabilities are taken in float32 (or
+    above) whatever the model's dtype.
+
+    Args:
+        pretrained: A causal language model in eval mode, or a PEFT model around one.
+        tokenizer: Its tokenizer.
+        batch_tokens: Padded tokens that go through the model at once.
+        max_length: Longest input in tokens; longer ones lose their beginning. None: what the model's config says.
+        add_bos_token: Whether to put a BOS token first. None: the tokenizer's habit.
+        share: False runs every sequence by itself (the plain twin of the fast path).
+        reporter: Told of requests and real tokens done.
+
+    Attributes:
+        title: What the reporter calls the work.
+        tokens: Tokens run through the model so far, padding not counted.
+    """
+
+    def __init__(
+        self,
+        pretrained: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        batch_tokens: int = 8192,
+        max_length: int | None = None,
+        add_bos_token: bool | None = None,
+        share: bool = True,
+        reporter: Reporter | None = None,
+    ) -> None:
+        super().__init__()
+        self.decoder = Decoder(pretrained)
+        self.tokenizer = configure_pad_token(tokenizer, model_config=pretrained.config)
+        self.batch_tokens = batch_tokens
+        self.share = share and self.decoder.shares
+        self.max_length: int = max_length or resolve_max_length(pretrained.config, tokenizer)
+        self.tokens = 0
+        self._device = self.decoder.device
+        self._add_bos_token = add_bos_token
+        self.title = "lm-eval"
+        self._reporter = reporter or Silent()
+        self._encoded: dict[str, list[int]] = {}
+
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> Self:
+        """What lm-eval calls with the user's model arguments; loads `pretrained` by name or folder.
+
+        lm-eval's `batch_size` is not used: batches hold `batch_tokens`.
+        """
+        arguments = dict(arg_dict)
+        source = arguments.pop("pretrained", None)
+        if not isinstance(source, str):
+            raise UserError("model_args: `pretrained` must name a model or the folder of one")
+        device = (additional_config or {}).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=arguments.pop("dtype", "auto")).to(device).eval()
+        if peft := arguments.pop("peft", None):
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, peft).eval()
+        return cls(model, AutoTokenizer.from_pretrained(arguments.pop("tokenizer", source)), **arguments)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> Self:
+        """As `create_from_arg_obj`, from `key=value,...`."""
+        from lm_eval.utils import simple_parse_args_string
+
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @property
+    def eot_token_id(self) -> int:
+        """The token that ends a text."""
+        return cast(int, self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands for an empty context: BOS, or EOS for tokenizers without."""
+        bos = self.tokenizer.bos_token_id
+        return cast(int, self.tokenizer.eos_token_id if bos is None else bos)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The name under which lm-eval caches requests."""
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+        """Token ids of a text; special tokens as lm-eval's `hf` puts them."""
+        if add_special_tokens is None:
+            if string in self._encoded:
+                return self._encoded[string]
+            add_special_tokens = self._special_tokens(string)
+        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        return cast(list[int], self.tokenizer.encode(string, **options))
+
+    def _special_tokens(self, string: str) -> bool | None:
+        if has_bos_prefix(string, self.tokenizer.decode(self.prefix_token_id)):
+            return False
+        return self._add_bos_token
+
+    def _encode_ahead(self, strings: set[str]) -> None:
+        """Tokenises all strings at once, which a fast tokenizer does on every core."""
+        for special in (None, True, False):
+            chosen = sorted(string for string in strings if self._special_tokens(string) is special)
+            if chosen:
+                options = {} if special is None else {"add_special_tokens": special}
+                self._encoded.update(zip(chosen, self.tokenizer(chosen, **options)["input_ids"], strict=True))
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[Answer]:
+        """Log-probability of each continuation after its context, and whether greedy decoding would say it."""
+        strings = set()
+        for context, continuation in (request.args for request in requests):
+            if context:
+                strings |= {context + continuation, context.rstrip() or context}
+        self._encode_ahead(strings)
+        try:
+            return cast(list[Answer], super().loglikelihood(requests, disable_tqdm=True))
+        finally:
+            self._encoded.clear()
+
+    def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[Answer]:
+        asked = [TokenRequest(*request) for request in requests]
+        self._reporter.start(self.title, len(asked), "requests")
+        answers: list[Answer | None] = [None] * len(asked)
+        families = plan([self._scored(request) for request in asked], self.decoder.pair_cost, self.share)
+        for family in families:
+            trunk = self.decoder.trunk(family.trunk) if family.trunk else None
+            self._done(0, len(family.trunk))
+            for batch in batches(family.rows, self.batch_tokens, self.decoder.batch_targets, self.share):
+                logits = self.decoder.logits(batch, trunk)
+                for index, answer in _read(batch, logits, asked):
+                    answers[index] = answer
+                    if (text := asked[index].text) is not None:
+                        self.cache_hook.add_partial("loglikelihood", text, answer)
+                self._done(sum(len(row.readings) for row in batch), sum(map(len, batch)))
+        return cast(list[Answer], answers)
+
+    def _scored(self, request: TokenRequest) -> Scored:
+        if not request.context or not 0 < len(request.continuation) <= self.max_length:
+            raise UserError(
+                f"{request.text}: {len(request.context)} tokens of context and {len(request.continuation)} of "
+                f"continuation; at least one of each is needed, and at most {self.max_length} of continuation"
+            )
+        tokens = (request.context + request.continuation)[-(self.max_length + 1) : -1]
+        return Scored(tuple(tokens), tuple(request.continuation))
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = True) -> list[float]:
+        """Log-probability of each whole text, long ones in windows of `max_length` tokens."""
+        windows: list[TokenRequest] = []
+        counts = []
+        for (text,) in (request.args for request in requests):
+            found = get_rolling_token_windows(self.tok_encode(text), self.prefix_token_id, self.max_length, 1)
+            pairs = [make_disjoint_window(pair) for pair in found]
+            windows += [TokenRequest(None, context, continuation) for context, continuation in pairs]
+            counts.append(len(pairs))
+        answers = iter(self._loglikelihood_tokens(windows))
+        sums = [math.fsum(next(answers)[0] for _ in range(count)) for count in counts]
+        for request, total in zip(requests, sums, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
+        return sums
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
+        """The text that the model writes after each context, up to a stop string; greedy."""
+        end = self.tokenizer.decode(self.eot_token_id)
+        prompts = []
+        for context, settings in (request.args for request in requests):
+            settings = normalize_gen_kwargs(settings)
+            if settings.get("do_sample"):
+                raise UserError(
+                    f"generation_kwargs {settings}: only greedy decoding is supported; set do_sample: false"
+                )
+            room = self.max_length - settings["max_gen_toks"]
+            if room < 1:
+                raise UserError(
+                    f"max_gen_toks {settings['max_gen_toks']} leaves no room of the {self.max_length} tokens"
+                )
+            stops = tuple(handle_stop_sequences(settings["until"], end))
+            prompts.append(Prompt(tuple(self.tok_encode(context)[-room:]), stops, settings["max_gen_toks"]))
+        self._reporter.start(self.title, len(prompts), "requests")
+        written = generate(self.decoder, self.tokenizer, prompts, self.batch_tokens, self.share, self._done)
+        texts = []
+        for request, prompt, tokens in zip(requests, prompts, written, strict=True):
+            text = postprocess_generated_text(
+                self.tokenizer.decode(tokens, skip_special_tokens=True), list(prompt.stops), None
+            )
+            self.cache_hook.add_partial("generate_until", request.args, text)
+            texts.append(text)
+        return texts
+
+    def _done(self, requests: int, tokens: int) -> None:
+        self.tokens += tokens
+        self._reporter.advance(requests, tokens=tokens)
+
+
+def _read(batch: Sequence[Row], logits: torch.Tensor, asked: Sequence[TokenRequest]) -> list[tuple[int, Answer]]:
+    """Answers to the requests of a batch from its logits, by index of the request."""
+    place: dict[tuple[int, int], int] = {}
+    for number, row in enumerate(batch):
+        for index in positions(row):
+            place[number, index] = len(place)
+    reads = [(index, number, where) for number, row in enumerate(batch) for index, where in row.readings]
+    at = torch.tensor([place[number, each] for _, number, where in reads for each in where], device=logits.device)
+    targets = torch.tensor(
+        [token for index, _, _ in reads for token in asked[index].continuation], device=logits.device
+    )
+    log_probabilities = (logits[at, targets] - logits.logsumexp(-1)[at]).double().cpu()
+    greedy = (logits.argmax(-1)[at] == targets).cpu()
+    if not log_probabilities.isfinite().all():
+        raise StageFailed("the model gives NaN or infinite log-likelihoods; its weights or its adapter are damaged")
+    lengths = [len(where) for _, _, where in reads]
+    sums = [float(part.sum()) for part in torch.split(log_probabilities, lengths)]
+    exact = [bool(part.all()) for part in torch.split(greedy, lengths)]
+    return [(index, answer) for (index, _, _), answer in zip(reads, zip(sums, exact, strict=True), strict=True)]

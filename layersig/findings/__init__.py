@@ -1,0 +1,161 @@
+"""From the files of a run to `analysis.json`: which rankings and arms are compared with which, by `layersig.analysis`.
+
+`analyse` reads a run folder, complete or not, and writes everything that a report may say. It computes no statistics
+itself and knows no layout; `rows` is the schema of its result.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from layersig.errors import UserError
+from layersig.findings.arms import Arms
+from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
+from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
+from layersig.findings.files import RunFiles
+from layersig.findings.grid import grid_of
+from layersig.findings.outcomes import outcome_tables
+from layersig.findings.overlaps import agreement_rows, overlap_rows
+from layersig.findings.rankings import (
+    concentration_rows,
+    layer_rows,
+    ranked_layer_rows,
+    ranking_row,
+    score_tables,
+    selected_layer_rows,
+    selection_rows,
+)
+from layersig.findings.rigor import rigor_rows
+from layersig.findings.rows import SCHEMA_VERSION, Findings
+from layersig.findings.stability import (
+    checkpoint_rows,
+    component_rows,
+    replicates,
+    sharing_rows,
+    stability_rows,
+)
+from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
+from layersig.layers import Unit
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.store.files import write_atomic
+
+__all__ = ["Findings", "analyse", "load"]
+
+_PAPER_FRACTIONS = (0.30, 0.75)
+
+
+def analyse(run: Path, recipe: Recipe) -> Findings:
+    """Compare everything in a run folder that can be compared, and write `analysis.json` there.
+
+    Args:
+        run: The run folder; what a failed run lacks is left out and told in `notes`.
+        recipe: The resolved recipe of the run.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: The folder is no run.
+    """
+    files = RunFiles(run)
+    manifest = files.manifest
+    unit = Unit(recipe.layers.unit)
+    groups = files.groups(unit)
+    units = layer_rows(groups)
+    tables = score_tables([s for s in files.rankings if s.ranking.unit is unit], groups, recipe) if groups else ()
+    grid, runs = grid_of(units), replicates(tables)
+    sizes = _sizes(files, unit)
+    order = {name: place for place, name in enumerate([*RESERVED_ARMS, *(arm.name for arm in recipe.arms)])}
+    selections = sorted(files.selections, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
+    outcomes = outcome_tables(files.evaluations())
+    arms = Arms(outcomes, recipe, files.model)
+    costs = cost_rows(manifest)
+    findings = Findings(
+        schema_version=SCHEMA_VERSION,
+        name=manifest["name"],
+        id=manifest["id"],
+        status=manifest["status"],
+        smoke=manifest.get("smoke", False),
+        model=files.model,
+        unit=unit.value,
+        baseline=recipe.analyze.baseline,
+        alpha=recipe.analyze.alpha,
+        sizes=sizes,
+        notes=_notes(files, recipe) + outcomes.notes,
+        layers=layer_rows(files.groups(Unit.MODULE)),
+        units=units,
+        rankings=tuple(map(ranking_row, tables)),
+        ranked_layers=tuple(row for table in tables for row in ranked_layer_rows(table, units)),
+        concentration=tuple(
+            row for table in tables if not table.control for k in sizes for row in concentration_rows(table, units, k)
+        ),
+        selections=selection_rows(selections, files.layers, recipe) if files.layers else (),
+        selected_layers=selected_layer_rows(selections, files.layers) if files.layers else (),
+        overlaps=overlap_rows(tables, units, sizes),
+        agreement=agreement_rows(tables, units),
+        stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
+        sharing=tuple(row for found in runs for row in sharing_rows(found, sizes, files.model, recipe)),
+        components=tuple(row for found in runs for row in component_rows(found, grid)),
+        checkpoints=tuple(checkpoint_rows(tables, sizes, recipe)),
+        estimators=tuple(estimator_rows(tables, arms.level)),
+        jaccard_matrix=tuple(matrix_rows(tables, sizes)),
+        overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
+        results=tuple(arms.results()),
+        seed_results=tuple(arms.seed_results()),
+        comparisons=tuple(adjusted(tuple(arms.comparisons()))),
+        seed_differences=tuple(arms.seed_differences()),
+        shares=tuple(arms.shares()),
+        claims=tuple(claim_rows(arms)),
+        arm_ranks=tuple(arm_rank_rows(arms)),
+        losses=loss_rows(files.losses(), recipe, files.label),
+        rigor=(),
+        costs=costs,
+        cost_sums=cost_sum_rows(costs),
+    )
+    findings = findings.model_copy(update={"rigor": rigor_rows(findings, files, recipe)})
+    write_atomic(run / "analysis.json", findings.to_json())
+    return findings
+
+
+def load(run: Path) -> Findings:
+    """Read `analysis.json` back.
+
+    Raises:
+        UserError: The run was not analysed, or by another version of the schema.
+    """
+    path = run / "analysis.json"
+    if not path.is_file():
+        raise UserError(f"{run} holds no analysis.json; `layersig run` writes it at the end of a run")
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if value.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {value.get('schema_version')}; this version of layersig reads "
+            f"{SCHEMA_VERSION}. `layersig run` on the same recipe writes it again from the run's files"
+        )
+    return Findings.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def _sizes(files: RunFiles, unit: Unit) -> tuple[int, ...]:
+    """The numbers of units that the arms select; the paper's fractions when no arm selects some of them."""
+    groups = files.groups(unit)
+    sizes = set()
+    for selected in files.selections:
+        chosen = set(selected.selection.layers)
+        sizes.add(sum(all(layer.name in chosen for layer in group.members) for group in groups))
+    proper = {size for size in sizes if 0 < size < len(groups)}
+    return tuple(sorted(proper or {round(fraction * len(groups)) for fraction in _PAPER_FRACTIONS} - {0}))
+
+
+def _notes(files: RunFiles, recipe: Recipe) -> tuple[str, ...]:
+    notes = []
+    if files.layers is None:
+        notes.append("The layers of the model are not recorded: no stage got as far as loading it.")
+    if recipe.scorers and not files.rankings:
+        notes.append("The run holds no ranking, although the recipe names scorers.")
+    if recipe.arms and not files.selections:
+        notes.append("The run holds no selection, although the recipe names arms.")
+    broken = [stage["id"] for stage in files.manifest.get("stages", ()) if stage["status"] != "done"]
+    if broken:
+        notes.append(f"Stages without a result: {', '.join(broken)}.")
+    return tuple(notes)

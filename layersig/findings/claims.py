@@ -1,0 +1,97 @@
+"""The claim "as good as all layers" in its fixed order, the ranks that arms may hold, and p-values within families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from layersig.analysis.margins import as_good_as_all
+from layersig.analysis.multiplicity import holm
+from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals_items_and_seeds
+from layersig.analysis.results import Alternative
+from layersig.findings.arms import ALL_LAYERS, BASE, Arms
+from layersig.findings.contrasts import contrast
+from layersig.findings.rows import ArmRankRow, ClaimRow, ComparisonRow
+from layersig.recipe.schema import RESERVED_ARMS
+
+
+def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
+    """The fixed sequence of every arm that has a random control, on every primary measure with a margin."""
+    outcomes, alpha = arms.outcomes, arms.recipe.analyze.alpha
+    for measure, arm, data in arms.cells():
+        margin, control = measure.default_margin, arms.random_control(arm)
+        if arm in RESERVED_ARMS or margin is None or control is None or not outcomes.primary(measure):
+            continue
+        pairs = [(ALL_LAYERS, BASE), (arm, ALL_LAYERS), (arm, control)]
+        found = [contrast(outcomes, measure, data, *pair) for pair in pairs]
+        favourable = [each.favourable for each in found if each is not None]
+        gain, loss, selective = (*favourable, None, None, None)[:3]
+        if len(favourable) < len(pairs) or gain is None or loss is None or selective is None:
+            continue
+        beats_random = selective.p_value(alternative=Alternative.GREATER)
+        sequence = as_good_as_all(gain, loss, beats_random, margin, alpha)
+        own = found[1]
+        if own is None:
+            continue
+        yield ClaimRow(
+            arm=arm,
+            data=data,
+            task=measure.task,
+            metric=measure.metric,
+            margin=margin,
+            assay_p=sequence.assay.p,
+            not_worse_p=None if sequence.not_worse is None else sequence.not_worse.p,
+            beats_random_p=sequence.beats_random_p,
+            conclusion=sequence.conclusion.value,
+            scope=own.scope.value,
+            seeds=len(own.seeds),
+            n=own.n,
+        )
+
+
+def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
+    """Simultaneous rank sets of the trained arms on every primary measure, from five seeds on."""
+    outcomes = arms.outcomes
+    cells = [cell for cell in arms.cells() if cell[1] != BASE and outcomes.primary(cell[0])]
+    for measure, data in dict.fromkeys((measure, data) for measure, _, data in cells):
+        names = [arm for m, arm, d in cells if (m, d) == (measure, data)]
+        common = set.intersection(*(set(outcomes.seeds(measure, arm, data)) for arm in names))
+        seeds = sorted(seed for seed in common if seed is not None)
+        if len(seeds) < MIN_SEEDS_FOR_RANKS or len(names) < 2:
+            continue
+        tables = np.stack([outcomes.units(measure, arm, data, seeds) for arm in names])
+        sign = 1.0 if measure.higher_is_better else -1.0
+        if tables.shape[2] < 2:
+            continue
+        sets = rank_intervals_items_and_seeds(sign * tables, arms.recipe.analyze.alpha)
+        for arm, ranks in zip(names, sets, strict=True):
+            yield ArmRankRow(
+                arm=arm,
+                data=data,
+                task=measure.task,
+                metric=measure.metric,
+                value=sign * ranks.mean,
+                best=ranks.best,
+                worst=ranks.worst,
+                seeds=len(seeds),
+                level=arms.level,
+            )
+
+
+def adjusted(rows: Sequence[ComparisonRow]) -> Iterator[ComparisonRow]:
+    """The rows with p-values adjusted by Holm's method inside families.
+
+    A family is every arm on every primary measure against one kind of reference on one data set: the claim that some
+    arm differs on some task. The untouched base is no claim and stays out.
+    """
+    families: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        if row.primary and row.p is not None and row.arm != BASE:
+            families.setdefault(f"arms against {row.role}, {row.data}", []).append(i)
+    corrected: dict[int, dict[str, str | float]] = {}
+    for family, members in families.items():
+        values = holm(np.array([rows[i].p for i in members]))
+        corrected |= {i: {"family": family, "adjusted_p": float(p)} for i, p in zip(members, values, strict=True)}
+    for i, row in enumerate(rows):
+        yield row.model_copy(update=corrected.get(i, {}))

@@ -1,0 +1,160 @@
+"""Reading a run folder: whatever is there, as records; what is missing is simply absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from layersig.layers import Group, LayerMap, Unit
+from layersig.records import Cell, Outcome, Ranking, Selection, read_jsonl
+from layersig.store.runfolder import RunFolder
+
+HELDOUT = "heldout"
+"""Tasks `heldout/DATA` are the loss on the held-out conversations of a data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A ranking and where it stands in the grid."""
+
+    cell: Cell
+    ranking: Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A selection and where it stands in the grid."""
+
+    cell: Cell
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class LossPoint:
+    """The loss of one optimizer step; `cell` is the label of the training."""
+
+    cell: str
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run folder, complete or not.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """`manifest.json`.
+
+        Raises:
+            UserError: The folder holds no readable manifest, so that it is no run.
+        """
+        return RunFolder(self.path).manifest()
+
+    @cached_property
+    def layers(self) -> LayerMap | None:
+        """`layers.json`; None when the model was never looked at."""
+        path = self.path / "layers.json"
+        return LayerMap.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    @cached_property
+    def rankings(self) -> tuple[Scored, ...]:
+        """Every line of `scores.jsonl`, sorted by cell."""
+        found = [Scored(self._cell(line), Ranking.from_json(line)) for line in self._lines("scores.jsonl")]
+        return tuple(sorted(found, key=lambda scored: _order(scored.cell)))
+
+    @cached_property
+    def model(self) -> str:
+        """The model that was really used."""
+        used = [source["resolved"] for source in self.manifest.get("sources", ()) if source["role"] == "model"]
+        return str(used[0]).partition(":")[2] if used else "unknown model"
+
+    def label(self, data: str | None) -> str | None:
+        """The label of a data set: its name, and after `>` the fallback that replaced it."""
+        return self._labels.get(data, data) if data is not None else None
+
+    @cached_property
+    def _labels(self) -> Mapping[str, str]:
+        return {
+            source["name"]: source["label"] for source in self.manifest.get("sources", ()) if source["role"] == "data"
+        }
+
+    @cached_property
+    def selections(self) -> tuple[Selected, ...]:
+        """Every line of `selections.jsonl`, sorted by cell."""
+        known = self.layers.by_name if self.layers is not None else {}
+        found = [
+            Selected(
+                self._cell(line),
+                Selection(
+                    tuple(line["layers"]), sum(known[name].parameters for name in line["layers"] if name in known)
+                ),
+            )
+            for line in self._lines("selections.jsonl")
+        ]
+        return tuple(sorted(found, key=lambda selected: _order(selected.cell)))
+
+    @cached_property
+    def data_reports(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the data stages recorded, by label of the data set."""
+        files = sorted((self.path / "data").glob("*.json"))
+        return {self.label(file.stem) or "": json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+    @cached_property
+    def task_records(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the first evaluation recorded of each task: shots, split, digest of the prompts."""
+        for path in sorted((self.path / "evaluations").glob("**/results.json")):
+            tasks: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+            return tasks
+        return {}
+
+    def groups(self, unit: Unit) -> tuple[Group, ...]:
+        """What one score speaks of, in model order; empty without a layer map."""
+        return self.layers.groups(unit) if self.layers is not None else ()
+
+    def losses(self) -> Iterator[LossPoint]:
+        """Every training step of `metrics.jsonl` that tells a loss."""
+        for line in self._lines("metrics.jsonl"):
+            if line.get("loss") is not None:
+                yield LossPoint(line["cell"], line["step"], line["loss"])
+
+    def evaluations(self) -> Iterator[tuple[Cell, list[Outcome]]]:
+        """The outcomes of every evaluated model, one model at a time, the untouched base first."""
+        root = self.path / "evaluations"
+        files = {self._evaluated(file.relative_to(root).parts[:-1]): file for file in root.glob("**/items.jsonl")}
+        for cell in sorted(files, key=_order):
+            yield cell, [self._outcome(line) for line in read_jsonl(files[cell])]
+
+    def _cell(self, line: Mapping[str, Any]) -> Cell:
+        data = self.label(line.get("data"))
+        return Cell(line.get("arm"), line.get("scorer"), data, line.get("seed"), line.get("checkpoint"))
+
+    def _evaluated(self, parts: tuple[str, ...]) -> Cell:
+        arm, data, seed = (*parts, None, None)[:3]
+        return Cell(arm=arm, data=self.label(data), seed=int(seed.removeprefix("seed-")) if seed is not None else None)
+
+    def _outcome(self, line: dict[str, Any]) -> Outcome:
+        task, slash, data = line["task"].partition("/")
+        if slash and task == HELDOUT:
+            line["task"] = f"{HELDOUT}/{self.label(data)}"
+        return Outcome.from_json(line)
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        path = self.path / name
+        if path.is_file():
+            yield from read_jsonl(path)
+
+
+def _order(cell: Cell) -> tuple[bool, str, str, str, int, float]:
+    seed = -1 if cell.seed is None else cell.seed
+    return cell.arm != "base", cell.arm or "", cell.scorer or "", cell.data or "", seed, cell.checkpoint or 0.0

@@ -1,0 +1,172 @@
+"""The outcomes of a run as arrays whose plain mean is the result of the task.
+
+Weights (target tokens) and clusters (conversations) are dealt with once, here: an outcome becomes a *unit value*, and
+everything after it is the statistics of plain means over independent units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layersig.records import Cell, Outcome
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_LOWER_IS_BETTER = {"loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
+_SHARES = {"acc", "acc_norm", "exact_match"}
+_PRIMARY_METRICS = ("loss", "exact_match", "acc_norm", "acc")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Measure:
+    """A metric of a task."""
+
+    task: str
+    metric: str
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger value is the better one."""
+        return self.metric not in _LOWER_IS_BETTER
+
+    @property
+    def is_share(self) -> bool:
+        """Whether values are shares of right answers, shown in percent and compared in points."""
+        return self.metric in _SHARES
+
+    @property
+    def default_margin(self) -> float | None:
+        """Smallest difference that matters where the recipe declares none (ours): 1 point, 0.02 nats per token."""
+        if self.is_share:
+            return 0.01
+        return 0.02 if self.metric == "loss" else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Items:
+    """The items that a measure was taken on, equal in every arm and seed.
+
+    Attributes:
+        names: Item identifiers.
+        weights: Weight of each item in the mean, shape (n,).
+        clusters: Index of the cluster of each item, shape (n,); None when every item stands alone.
+    """
+
+    names: tuple[str, ...]
+    weights: FloatArray
+    clusters: IntArray | None
+
+    @property
+    def n_clusters(self) -> int | None:
+        """Number of clusters; None when every item stands alone."""
+        return None if self.clusters is None else int(self.clusters.max()) + 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether items are independent and weigh the same."""
+        return self.clusters is None and bool(np.all(self.weights == self.weights[0]))
+
+    def unit_values(self, values: FloatArray) -> FloatArray:
+        """Values whose plain mean is the weighted mean, one per independent unit.
+
+        The weighted mean m is linearised: item i counts m + (w_i / mean w)(v_i - m), and a cluster the sum of what its
+        items differ from m, times clusters / items. The plain standard error of the result is then the usual
+        (cluster-robust) standard error of a ratio of totals. The map is linear in the values, so that differences of
+        unit values are the unit values of differences.
+
+        Args:
+            values: Shape (n,).
+
+        Returns:
+            Shape (n,), or (clusters,) where items are clustered.
+
+        Source:
+            Sarndal, Swensson and Wretman 1992, Model Assisted Survey Sampling, section 5.6.
+        """
+        mean = float(self.weights @ values / self.weights.sum())
+        deviations = self.weights / self.weights.mean() * (values - mean)
+        if self.clusters is None:
+            return np.asarray(mean + deviations)
+        totals = np.bincount(self.clusters, weights=deviations)
+        return np.asarray(mean + totals * totals.size / values.size)
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeTables:
+    """Every measured outcome of a run.
+
+    Attributes:
+        items: Items of each measure.
+        values: Raw values by measure and cell (arm, data, seed), each of shape (n,).
+        notes: Evaluations left out, and why.
+    """
+
+    items: Mapping[Measure, Items]
+    values: Mapping[Measure, Mapping[Cell, FloatArray]]
+    notes: tuple[str, ...]
+
+    def primary(self, measure: Measure) -> bool:
+        """Whether this metric speaks for its task: a loss, else exact match, normalised accuracy, accuracy."""
+        metrics = [other.metric for other in self.values if other.task == measure.task]
+        known = [metric for metric in _PRIMARY_METRICS if metric in metrics]
+        return measure.metric == (known or sorted(metrics))[0]
+
+    def seeds(self, measure: Measure, arm: str, data: str | None) -> tuple[int | None, ...]:
+        """Seeds that an arm was evaluated for, sorted; (None,) for an arm that has no seed."""
+        cells = [cell for cell in self.values[measure] if cell.arm == arm and cell.data in (data, None)]
+        return tuple(sorted((cell.seed for cell in cells), key=lambda seed: -1 if seed is None else seed))
+
+    def raw(self, measure: Measure, arm: str, data: str | None, seeds: Sequence[int | None]) -> FloatArray:
+        """Raw values, shape (seeds, n); an arm without data or seed (`base`) is repeated."""
+        cells = self.values[measure]
+        rows = []
+        for seed in seeds:
+            fitting = (Cell(arm=arm, data=data, seed=seed), Cell(arm=arm, data=data), Cell(arm=arm))
+            rows.append(next(cells[cell] for cell in fitting if cell in cells))
+        return np.stack(rows)
+
+    def units(self, measure: Measure, arm: str, data: str | None, seeds: Sequence[int | None]) -> FloatArray:
+        """Unit values, shape (seeds, units)."""
+        items = self.items[measure]
+        return np.stack([items.unit_values(row) for row in self.raw(measure, arm, data, seeds)])
+
+
+def outcome_tables(evaluations: Iterable[tuple[Cell, Sequence[Outcome]]]) -> OutcomeTables:
+    """Sort the outcomes of a run into tables; an evaluation of other items than the first one's is left out."""
+    items: dict[Measure, Items] = {}
+    order: dict[Measure, dict[str, int]] = {}
+    values: dict[Measure, dict[Cell, FloatArray]] = {}
+    notes: list[str] = []
+    for cell, outcomes in evaluations:
+        by_measure: dict[Measure, list[Outcome]] = {}
+        for outcome in outcomes:
+            by_measure.setdefault(Measure(outcome.task, outcome.metric), []).append(outcome)
+        for measure, found in by_measure.items():
+            if measure not in items:
+                items[measure] = _items(found)
+                order[measure] = {name: place for place, name in enumerate(items[measure].names)}
+            places = [order[measure].get(outcome.item, -1) for outcome in found]
+            if sorted(places) != list(range(len(order[measure]))):
+                notes.append(f"{cell.key} was evaluated on other items of {measure.task} and is left out there")
+                continue
+            vector = np.empty(len(found))
+            vector[places] = [outcome.value for outcome in found]
+            values.setdefault(measure, {})[cell] = vector
+    ordered = sorted(values)
+    return OutcomeTables({m: items[m] for m in ordered}, {m: values[m] for m in ordered}, tuple(notes))
+
+
+def _items(outcomes: Sequence[Outcome]) -> Items:
+    labels = [outcome.cluster if outcome.cluster is not None else f"\0{outcome.item}" for outcome in outcomes]
+    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    clustered = len(codes) < len(outcomes)
+    return Items(
+        tuple(outcome.item for outcome in outcomes),
+        np.array([outcome.weight for outcome in outcomes]),
+        np.array([codes[label] for label in labels], dtype=np.int64) if clustered else None,
+    )

@@ -1,0 +1,149 @@
+"""Agreement of rankings: every pair at the sizes that arms select, and groups of pairs as curves over k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layersig.analysis.overlap import jaccard, kappa_curve, law_given_strata, top_k, uniform_law
+from layersig.findings.rankings import ScoreTable
+from layersig.findings.rows import CurveRow, LayerRow, OverlapRow
+from layersig.records import Cell
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_AXES = ("scorer", "data", "checkpoint", "seed")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    a: Cell
+    b: Cell
+    scores_a: FloatArray
+    scores_b: FloatArray
+
+    @property
+    def differ(self) -> tuple[str, ...]:
+        """The axes of the grid on which the two rankings stand apart."""
+        return tuple(axis for axis in _AXES if getattr(self.a, axis) != getattr(self.b, axis))
+
+    @property
+    def group(self) -> str:
+        """What is compared with what, seeds and data sets not named."""
+        scorers = sorted({str(self.a.scorer), str(self.b.scorer)})
+        others = [axis for axis in self.differ if axis != "scorer"]
+        if len(scorers) == 2:
+            return " and ".join(scorers)
+        return f"{scorers[0]}, other {' and '.join(others)}"
+
+
+def overlap_rows(
+    tables: Sequence[ScoreTable], layers: Sequence[LayerRow], sizes: Sequence[int]
+) -> tuple[OverlapRow, ...]:
+    """Overlap of every pair of rankings at every size, beside the uniform and the type-stratified chance level."""
+    types = _types(layers)
+    rows = []
+    for pair in _pairs(tables):
+        for k in sizes:
+            a, b = top_k(pair.scores_a, k), top_k(pair.scores_b, k)
+            shared = int((a & b).sum())
+            uniform, typed = uniform_law(a.size, k, k), law_given_strata(a, b, types)
+            low, high = uniform.jaccard_range()
+            type_low, type_high = typed.jaccard_range()
+            rows.append(
+                OverlapRow(
+                    a=pair.a.key,
+                    b=pair.b.key,
+                    group=pair.group,
+                    differ="+".join(pair.differ),
+                    k=k,
+                    of=a.size,
+                    shared=shared,
+                    jaccard=jaccard(a, b),
+                    kappa=uniform.kappa(shared) if k < a.size else None,
+                    chance_jaccard=uniform.jaccard_mean,
+                    chance_low=low,
+                    chance_high=high,
+                    type_jaccard=typed.jaccard_mean,
+                    type_low=type_low,
+                    type_high=type_high,
+                    p_uniform=uniform.p_value(shared).p,
+                    p_type=typed.p_value(shared).p,
+                )
+            )
+    return tuple(rows)
+
+
+def agreement_rows(tables: Sequence[ScoreTable], layers: Sequence[LayerRow]) -> tuple[CurveRow, ...]:
+    """Chance-corrected agreement over k of groups of pairs.
+
+    Pairs of two scorers count when they share data set, checkpoint and seed where both have one; pairs of one scorer
+    when exactly one of seed, data set or checkpoint differs, and other data sets with other seeds.
+    """
+    grouped: dict[str, list[_Pair]] = {}
+    for pair in _pairs(tables):
+        if _comparable(pair):
+            grouped.setdefault(pair.group, []).append(pair)
+    if not grouped:
+        return ()
+    n, types = len(layers), _types(layers)
+    ks = np.arange(1, n)
+    laws = [uniform_law(n, int(k), int(k)) for k in ks]
+    bands = np.array([[law.kappa(end) for end in law.overlap_range()] for law in laws])
+    rows = []
+    for group, pairs in grouped.items():
+        a, b = np.stack([pair.scores_a for pair in pairs]), np.stack([pair.scores_b for pair in pairs])
+        curves, expected = kappa_curve(a, b), _type_kappa(a, b, types).mean(axis=0)
+        for i, k in enumerate(ks):
+            rows.append(
+                CurveRow(
+                    group=group,
+                    pairs=len(pairs),
+                    k=int(k),
+                    of=n,
+                    kappa=float(curves[:, i].mean()),
+                    kappa_low=float(curves[:, i].min()),
+                    kappa_high=float(curves[:, i].max()),
+                    chance_low=float(bands[i, 0]),
+                    chance_high=float(bands[i, 1]),
+                    type_kappa=float(expected[i]),
+                )
+            )
+    return tuple(rows)
+
+
+def _pairs(tables: Sequence[ScoreTable]) -> Iterator[_Pair]:
+    runs = [(table.run_cell(row), table.scores[row]) for table in tables for row in range(len(table.seeds))]
+    for (a, scores_a), (b, scores_b) in combinations(runs, 2):
+        yield _Pair(a, b, scores_a, scores_b)
+
+
+def _comparable(pair: _Pair) -> bool:
+    if "scorer" in pair.differ:
+        return all(axis == "scorer" or None in (getattr(pair.a, axis), getattr(pair.b, axis)) for axis in pair.differ)
+    return len(pair.differ) == 1 or pair.differ == ("data", "seed")
+
+
+def _types(layers: Sequence[LayerRow]) -> IntArray:
+    codes = {kind: code for code, kind in enumerate(dict.fromkeys(layer.kind for layer in layers))}
+    return np.array([codes[layer.kind] for layer in layers], dtype=np.int64)
+
+
+def _type_kappa(a: FloatArray, b: FloatArray, types: IntArray) -> FloatArray:
+    """Kappa expected from the per-type counts alone, shape (pairs, N - 1): E overlap is the sum of a_t b_t / n_t."""
+    n = types.size
+    ks = np.arange(1, n)
+    expected = np.zeros((a.shape[0], n - 1))
+    for code in np.unique(types):
+        members = types == code
+        counts = []
+        for scores in (a, b):
+            order = np.argsort(-scores, axis=1, kind="stable")
+            counts.append(np.cumsum(members[order], axis=1)[:, :-1])
+        expected += counts[0] * counts[1] / int(members.sum())
+    return np.asarray((expected * n - ks * ks) / (ks * (n - ks)))

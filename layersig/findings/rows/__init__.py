@@ -1,0 +1,64 @@
+"""The schema of `analysis.json`: flat tables of rows, each written as a CSV too.
+
+A number that a figure or a sentence of the report shows stands in one of these rows. Absent numbers are null: what
+could not be computed, and the ends of intervals that are infinite.
+"""
+
+from layersig.findings.rows.agreement import CurveRow, OverlapRow
+from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.rows.base import Role, Row, Scope
+from layersig.findings.rows.claims import ArmRankRow, ClaimRow, RigorRow, RigorStatus
+from layersig.findings.rows.layers import (
+    ConcentrationRow,
+    LayerRow,
+    RankedLayerRow,
+    RankingRow,
+    SelectedLayerRow,
+    SelectionRow,
+)
+from layersig.findings.rows.stability import (
+    CheckpointRow,
+    ComponentRow,
+    EstimatorRow,
+    MatrixRow,
+    OverlapTestRow,
+    SharingRow,
+    StabilityRow,
+)
+from layersig.findings.rows.training import CostRow, CostSumRow, LossRow
+from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "ArmRankRow",
+    "CheckpointRow",
+    "ClaimRow",
+    "ComparisonRow",
+    "ComponentRow",
+    "ConcentrationRow",
+    "CostRow",
+    "CostSumRow",
+    "CurveRow",
+    "EstimatorRow",
+    "Findings",
+    "LayerRow",
+    "LossRow",
+    "MatrixRow",
+    "OverlapRow",
+    "OverlapTestRow",
+    "RankedLayerRow",
+    "RankingRow",
+    "ResultRow",
+    "RigorRow",
+    "RigorStatus",
+    "Role",
+    "Row",
+    "Scope",
+    "SeedDifferenceRow",
+    "SeedResultRow",
+    "SelectedLayerRow",
+    "SelectionRow",
+    "ShareRow",
+    "SharingRow",
+    "StabilityRow",
+]

@@ -1,0 +1,117 @@
+"""Rows about what the arms score."""
+
+from __future__ import annotations
+
+from layersig.findings.rows.base import Role, Row, Scope
+
+
+class ResultRow(Row):
+    """What an arm scores on a task."""
+
+    arm: str
+    data: str | None
+    task: str
+    metric: str
+    primary: bool
+    """True for the one metric of the task that figures and sentences use."""
+    higher_is_better: bool
+    value: float
+    se: float | None
+    """Standard error over items (one run) or over seeds and items (several)."""
+    low: float | None
+    high: float | None
+    level: float
+    n: int
+    """Items."""
+    clusters: int | None
+    """Independent groups of items, where items are not independent; the standard error is over these."""
+    seeds: int
+    """Training runs; 0 for the untouched model."""
+    scope: Scope
+
+
+class SeedResultRow(Row):
+    """What one training run scores on a task."""
+
+    arm: str
+    data: str | None
+    seed: int | None
+    task: str
+    metric: str
+    value: float
+
+
+class ComparisonRow(Row):
+    """A paired comparison of two arms on the same items and seeds."""
+
+    arm: str
+    reference: str
+    role: Role
+    """Why the reference is compared with."""
+    data: str | None
+    task: str
+    metric: str
+    primary: bool
+    higher_is_better: bool
+    estimate: float
+    """Mean of arm minus reference."""
+    se: float | None
+    df: float | None
+    low: float | None
+    high: float | None
+    level: float
+    margin: float | None
+    """Smallest difference that matters; null where none is declared, and then there is no verdict."""
+    test: str
+    p: float | None
+    family: str | None
+    """The tests that p is adjusted over; null for secondary metrics and the untouched base."""
+    adjusted_p: float | None
+    """p by Holm's method within the family."""
+    half_width: float | None
+    """Half of the interval."""
+    detectable: float | None
+    """Difference that a new study of this size would find with 80 % power."""
+    bootstrap_low: float | None
+    """Crossed bootstrap over seeds and items, from five seeds on: a second opinion beside the interval."""
+    bootstrap_high: float | None
+    n: int
+    clusters: int | None
+    seeds: int
+    scope: Scope
+    declared: bool
+    """False: exploratory."""
+    verdict: str | None
+    sentence: str | None
+    """The verdict in full, with scope, data set, model, metric, S and n."""
+
+
+class SeedDifferenceRow(Row):
+    """The difference of two arms in one seed."""
+
+    arm: str
+    reference: str
+    data: str | None
+    seed: int | None
+    task: str
+    metric: str
+    difference: float
+
+
+class ShareRow(Row):
+    """Share of the gain of all layers that an arm keeps, (arm - base) / (all - base)."""
+
+    arm: str
+    data: str | None
+    task: str
+    metric: str
+    primary: bool
+    share: float
+    shape: str
+    """Shape of Fieller's set: an interval, two rays (everything outside of low..high), or everything."""
+    low: float | None
+    high: float | None
+    level: float
+    n: int
+    seeds: int
+    scope: Scope

@@ -1,0 +1,97 @@
+"""The whole of `analysis.json`."""
+
+from __future__ import annotations
+
+from layersig.findings.rows.agreement import CurveRow, OverlapRow
+from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.rows.base import Row
+from layersig.findings.rows.claims import ArmRankRow, ClaimRow, RigorRow
+from layersig.findings.rows.layers import (
+    ConcentrationRow,
+    LayerRow,
+    RankedLayerRow,
+    RankingRow,
+    SelectedLayerRow,
+    SelectionRow,
+)
+from layersig.findings.rows.stability import (
+    CheckpointRow,
+    ComponentRow,
+    EstimatorRow,
+    MatrixRow,
+    OverlapTestRow,
+    SharingRow,
+    StabilityRow,
+)
+from layersig.findings.rows.training import CostRow, CostSumRow, LossRow
+from layersig.records import dumps
+
+SCHEMA_VERSION = 1
+
+
+class Findings(Row):
+    """Everything that the files of a run say, ready to be shown."""
+
+    schema_version: int
+    name: str
+    id: str
+    status: str
+    smoke: bool
+    model: str
+    unit: str
+    baseline: str
+    alpha: float
+    sizes: tuple[int, ...]
+    """The k at which rankings are compared: the sizes that the arms select."""
+    notes: tuple[str, ...]
+    """What is missing or could not be computed, and why."""
+    layers: tuple[LayerRow, ...]
+    """The linear modules, which selections name."""
+    units: tuple[LayerRow, ...]
+    """What a score speaks of: the layers themselves, or blocks or parts of them."""
+    rankings: tuple[RankingRow, ...]
+    ranked_layers: tuple[RankedLayerRow, ...]
+    concentration: tuple[ConcentrationRow, ...]
+    selections: tuple[SelectionRow, ...]
+    selected_layers: tuple[SelectedLayerRow, ...]
+    overlaps: tuple[OverlapRow, ...]
+    agreement: tuple[CurveRow, ...]
+    stability: tuple[StabilityRow, ...]
+    sharing: tuple[SharingRow, ...]
+    components: tuple[ComponentRow, ...]
+    checkpoints: tuple[CheckpointRow, ...]
+    estimators: tuple[EstimatorRow, ...]
+    jaccard_matrix: tuple[MatrixRow, ...]
+    overlap_tests: tuple[OverlapTestRow, ...]
+    results: tuple[ResultRow, ...]
+    seed_results: tuple[SeedResultRow, ...]
+    comparisons: tuple[ComparisonRow, ...]
+    seed_differences: tuple[SeedDifferenceRow, ...]
+    shares: tuple[ShareRow, ...]
+    claims: tuple[ClaimRow, ...]
+    arm_ranks: tuple[ArmRankRow, ...]
+    losses: tuple[LossRow, ...]
+    rigor: tuple[RigorRow, ...]
+    costs: tuple[CostRow, ...]
+    cost_sums: tuple[CostSumRow, ...]
+
+    def tables(self) -> dict[str, tuple[Row, ...]]:
+        """Every table that has rows, by its name."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if isinstance(value, tuple) and _holds_rows(value)}
+
+    def to_json(self) -> str:
+        """Canonical JSON with one row of a table on a line."""
+        tables = self.tables()
+        lines = []
+        for name, value in self:
+            if name in tables:
+                rows = ",\n  ".join(dumps(row.model_dump()) for row in tables[name])
+                lines.append(f' "{name}": [\n  {rows}\n ]')
+            else:
+                lines.append(f' "{name}": {dumps(value)}')
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _holds_rows(value: tuple[object, ...]) -> bool:
+    return bool(value) and isinstance(value[0], Row)

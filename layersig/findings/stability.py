@@ -1,0 +1,202 @@
+"""What a ranking is worth: noise ceiling, agreement between data sets, identity gain, variance, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs, label_permutation_test
+from layersig.analysis.components import variance_components
+from layersig.analysis.identity import identity_gain
+from layersig.analysis.overlap import kappa_curve
+from layersig.analysis.results import Estimate
+from layersig.analysis.sharing import ratio_bound_jackknife_runs, sharing_test
+from layersig.analysis.verdicts import sharing_sentence
+from layersig.findings.grid import Grid
+from layersig.findings.rankings import ScoreTable
+from layersig.findings.rows import CheckpointRow, ComponentRow, SharingRow, StabilityRow
+from layersig.recipe.schema import Recipe
+from layersig.streams import Streams
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replicates:
+    """Rankings of one scorer over data sets and seeds, every data set with the same seeds.
+
+    Attributes:
+        scorer: Name of the scorer.
+        checkpoint: Its checkpoint.
+        data: Labels of the data sets.
+        seeds: Values of the seed axis.
+        scores: Shape (data sets, seeds, units).
+    """
+
+    scorer: str
+    checkpoint: float | None
+    data: tuple[str, ...]
+    seeds: tuple[int, ...]
+    scores: FloatArray
+
+    @property
+    def runs(self) -> FloatArray:
+        """Scores, shape (data sets x seeds, units)."""
+        return self.scores.reshape(-1, self.scores.shape[-1])
+
+    @property
+    def design(self) -> RunDesign:
+        """A data set is a cell; equal seeds share initialisation and order, so they are left out together."""
+        cells = np.repeat(np.arange(len(self.data)), len(self.seeds))
+        return RunDesign(cells, np.tile(np.array(self.seeds), len(self.data)) if len(self.data) > 1 else None)
+
+
+def replicates(tables: Sequence[ScoreTable]) -> tuple[Replicates, ...]:
+    """Scorers that look at the model, with at least two seeds on every data set; ragged ones keep common seeds."""
+    found = []
+    keys = dict.fromkeys((table.cell.scorer or "", table.cell.checkpoint) for table in tables if not table.control)
+    for scorer, checkpoint in keys:
+        members = [table for table in tables if (table.cell.scorer, table.cell.checkpoint) == (scorer, checkpoint)]
+        known = [{seed for seed in table.seeds if seed is not None} for table in members]
+        seeds = tuple(sorted(set.intersection(*known)))
+        if len(seeds) < 2:
+            continue
+        scores = np.stack([table.scores[[table.seeds.index(seed) for seed in seeds]] for table in members])
+        data = tuple(table.cell.data or "" for table in members)
+        found.append(Replicates(scorer, checkpoint, data, seeds, scores))
+    return tuple(found)
+
+
+def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: float) -> Iterator[StabilityRow]:
+    """Noise ceiling, agreement between data sets, their ratio and the identity gain at every size."""
+    n, design = found.runs.shape[1], found.design
+
+    def row(data: str | None, k: int, quantity: str, estimate: Estimate, runs: int, shared: bool) -> StabilityRow:
+        interval = estimate.interval(level)
+        return StabilityRow(
+            scorer=found.scorer,
+            checkpoint=found.checkpoint,
+            data=data,
+            k=k,
+            of=n,
+            quantity=quantity,
+            value=estimate.value,
+            se=_finite(estimate.se),
+            df=estimate.df,
+            low=_finite(interval.low),
+            high=_finite(interval.high),
+            level=level,
+            runs=runs,
+            data_sets=len(found.data) if data is None else 1,
+            left_out="a seed of all data sets" if shared else "a run",
+        )
+
+    for k in sizes:
+        if not 0 < k < n:
+            continue
+        for data, scores in zip(found.data, found.scores, strict=True):
+            own = RunDesign(np.zeros(len(scores), dtype=np.int64))
+            yield row(data, k, "within", agreement_jackknife_runs(scores, own, k).within, len(scores), False)
+            gain = identity_gain(scores, own, k, grid.types, grid.depths)
+            yield row(data, k, "identity gain", gain, len(scores), False)
+        if len(found.data) > 1:
+            agreement = agreement_jackknife_runs(found.runs, design, k)
+            runs = len(found.runs)
+            yield row(None, k, "within", agreement.within, runs, True)
+            yield row(None, k, "between", agreement.between, runs, True)
+            if isfinite(agreement.ratio.value):
+                yield row(None, k, "ratio", agreement.ratio, runs, True)
+
+
+def sharing_rows(found: Replicates, sizes: Sequence[int], model: str, recipe: Recipe) -> Iterator[SharingRow]:
+    """The sharing test at every size, beside the test of the opposite question; needs two data sets."""
+    n = found.runs.shape[1]
+    if len(found.data) < 2:
+        return
+    for k in sizes:
+        bound = ratio_bound_jackknife_runs(found.runs, found.design, k) if 0 < k < n else None
+        if bound is None or not isfinite(bound.ratio) or not isfinite(bound.lower):
+            continue
+        test = sharing_test(bound, found.design)
+        rng = Streams(recipe.root_seed).generator("relabel", found.scorer, k)
+        differ = label_permutation_test(found.runs, found.design, k, rng)
+        yield SharingRow(
+            scorer=found.scorer,
+            checkpoint=found.checkpoint,
+            k=k,
+            of=n,
+            ratio=bound.ratio,
+            lower=bound.lower,
+            level=bound.level,
+            margin=test.margin,
+            seeds=len(found.seeds),
+            data_sets=len(found.data),
+            verdict=test.verdict.value,
+            sentence=sharing_sentence(test, k, n, found.data, model, found.scorer),
+            p_different=differ.p,
+            relabellings=differ.resamples,
+        )
+
+
+def component_rows(found: Replicates, grid: Grid) -> Iterator[ComponentRow]:
+    """Variance components on the block x type grid; nothing where the model has no such grid."""
+    if grid.modules is None or min(grid.modules.index.shape, default=0) < 2:
+        return
+    for part in variance_components(grid.modules.fields(found.scores), seeds_crossed=len(found.data) > 1):
+        yield ComponentRow(
+            scorer=found.scorer,
+            checkpoint=found.checkpoint,
+            component=part.name,
+            variance=part.variance,
+            share=part.share,
+            df=part.df,
+            low=None if part.interval is None else part.interval.low,
+            high=None if part.interval is None else part.interval.high,
+        )
+
+
+def checkpoint_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: Recipe) -> Iterator[CheckpointRow]:
+    """Scorers that differ in nothing but their checkpoint, each against the last one, run by run."""
+    for last, others in _checkpoint_series(tables, recipe):
+        for table in others:
+            seeds = [seed for seed in table.seeds if seed in last.seeds]
+            if not seeds or table.cell.checkpoint is None or last.cell.checkpoint is None:
+                continue
+            a = table.scores[[table.seeds.index(seed) for seed in seeds]]
+            b = last.scores[[last.seeds.index(seed) for seed in seeds]]
+            curves, n = kappa_curve(a, b), a.shape[1]
+            for k in (size for size in sizes if 0 < size < n):
+                kappa = curves[:, k - 1]
+                yield CheckpointRow(
+                    kind=table.kind,
+                    data=table.cell.data,
+                    checkpoint=table.cell.checkpoint,
+                    last=last.cell.checkpoint,
+                    k=k,
+                    of=n,
+                    kappa=float(kappa.mean()),
+                    kappa_low=float(kappa.min()),
+                    kappa_high=float(kappa.max()),
+                    runs=len(seeds),
+                )
+
+
+def _checkpoint_series(tables: Sequence[ScoreTable], recipe: Recipe) -> Iterator[tuple[ScoreTable, list[ScoreTable]]]:
+    series: dict[tuple[str, str, str | None], list[ScoreTable]] = {}
+    for table in tables:
+        choice = recipe.scorers.get(table.cell.scorer or "")
+        if choice is not None and table.cell.checkpoint is not None:
+            key = (choice.kind, repr(sorted(choice.params.items())), table.cell.data)
+            series.setdefault(key, []).append(table)
+    for members in series.values():
+        ordered = sorted(members, key=lambda table: table.cell.checkpoint or 0.0)
+        if len(ordered) > 1:
+            yield ordered[-1], ordered[:-1]
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None

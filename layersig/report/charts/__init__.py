@@ -1,0 +1,1 @@
+"""The drawings of a report, one kind a module: rows of `analysis.json` in, an altair chart out."""

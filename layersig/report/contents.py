@@ -1,0 +1,40 @@
+"""Which sections a report has, in their order."""
+
+from __future__ import annotations
+
+from layersig.report.document import Document
+from layersig.report.material import Material
+from layersig.report.numbers import plural
+from layersig.report.sections import (
+    agreement,
+    answer,
+    arms,
+    cost,
+    data,
+    layers,
+    provenance,
+    rigor,
+    stability,
+    status,
+    training,
+)
+
+_SECTIONS = (status, answer, layers, arms, training, agreement, stability, cost, data, rigor, provenance)
+
+
+def document(material: Material) -> Document:
+    """The whole report; a section that has nothing to say is left out."""
+    findings, manifest = material.findings, material.manifest
+    seeds = manifest.get("seeds", ())
+    labels = [source["label"] for source in manifest.get("sources", ()) if source["role"] == "data"]
+    facts = [
+        ("model", findings.model),
+        ("data", ", ".join(labels) or "\u2013"),
+        ("seeds", ", ".join(map(str, seeds)) or "\u2013"),
+        ("layers", plural(len(findings.layers), "linear module") if findings.layers else "\u2013"),
+        ("status", findings.status),
+        ("run", findings.id),
+    ]
+    found = [module.section(material) for module in _SECTIONS]
+    sections = tuple(section for section in found if section is not None)
+    return Document(findings.name, "Which layers matter, and what tuning only those does", tuple(facts), sections)

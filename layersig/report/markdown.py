@@ -1,0 +1,101 @@
+"""The report as Markdown (GitHub's dialect) with its figures as files beside it."""
+
+from __future__ import annotations
+
+import re
+
+from layersig.report.document import (
+    Block,
+    Bullets,
+    Callout,
+    Code,
+    Details,
+    Document,
+    Figure,
+    Heading,
+    Inline,
+    Listing,
+    Paragraph,
+    Strong,
+    Table,
+    Text,
+    Tiles,
+)
+
+
+def render_markdown(document: Document) -> str:
+    """The whole report; figures are read from `figures/`."""
+    facts = " · ".join(f"{label}: **{_escaped(value)}**" for label, value in document.facts)
+    parts = [f"# {_escaped(document.title)}", _escaped(document.subtitle), facts]
+    for section in document.sections:
+        parts.append(f"## {_escaped(section.title)}")
+        parts += [_block(block) for block in section.blocks]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Paragraph(text):
+            return _text(text)
+        case Heading(text):
+            return f"### {_escaped(text)}"
+        case Bullets(items):
+            return _bullets(items)
+        case Callout(kind, title, items):
+            body = f"[!{kind.upper()}]\n**{_escaped(title)}**\n\n{_bullets(items)}"
+            return "\n".join(f"> {line}".rstrip() for line in body.splitlines())
+        case Tiles(items):
+            return "\n".join(f"- **{_escaped(t.value)}** {_escaped(t.label)} ({_escaped(t.note)})" for t in items)
+        case Table():
+            return _table(block)
+        case Figure():
+            return (
+                f"![{_escaped(block.alt)}](figures/{block.name}.svg)\n\n"
+                f"**{_escaped(block.title)}.** {_escaped(block.caption)}{_sources(block.csv)}"
+            )
+        case Listing(title, text):
+            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+            return f"{_escaped(title)}\n\n{fence}text\n{text.rstrip()}\n{fence}"
+        case Details(summary, blocks):
+            inner = "\n\n".join(_block(b) for b in blocks)
+            return f"<details><summary>{_escaped(summary)}</summary>\n\n{inner}\n\n</details>"
+
+
+def _table(table: Table) -> str:
+    heads = "| " + " | ".join(_escaped(column.head) for column in table.columns) + " |"
+    rule = "| " + " | ".join("---:" if column.numeric else "---" for column in table.columns) + " |"
+    rows = ["| " + " | ".join(_inline(cell).replace("\n", " ") for cell in row) + " |" for row in table.rows]
+    return f"{_escaped(table.caption)}.{_sources((table.csv,) if table.csv else ())}\n\n" + "\n".join(
+        [heads, rule, *rows]
+    )
+
+
+def _sources(files: tuple[str, ...]) -> str:
+    return f" Numbers: {', '.join(f'[{file}]({file})' for file in files)}" if files else ""
+
+
+def _bullets(items: tuple[Text, ...]) -> str:
+    return "\n".join(f"- {_text(item)}" for item in items)
+
+
+def _text(text: Text) -> str:
+    return "".join(_inline(part) for part in text)
+
+
+def _inline(part: Inline) -> str:
+    match part:
+        case Code(text):
+            ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+            pad = " " if "`" in text else ""
+            return f"{ticks}{pad}{text.replace('|', chr(92) + '|')}{pad}{ticks}"
+        case Strong(text):
+            return f"**{_escaped(text)}**"
+        case _:
+            return _escaped(part)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is; an underscore inside a word needs no escape."""
+    text = re.sub(r"([\\`*\[\]|#])", r"\\\1", text)
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,105 @@
+"""What a report is made of: the findings of a run, and the records that findings leave as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from layersig.findings import Findings, load
+from layersig.findings.files import HELDOUT, RunFiles
+from layersig.findings.outcomes import Measure
+from layersig.findings.rows import ComparisonRow, RankingRow, ResultRow, ShareRow
+from layersig.recipe.schema import RESERVED_ARMS
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that the sections of a report read.
+
+    Attributes:
+        run: The run folder.
+        findings: `analysis.json`.
+        files: The records of the run.
+    """
+
+    run: Path
+    findings: Findings
+    files: RunFiles
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """`manifest.json`."""
+        return self.files.manifest
+
+    @classmethod
+    def read(cls, run: Path) -> Material:
+        """Read a run that was analysed.
+
+        Raises:
+            UserError: The folder is no run, or was not analysed.
+        """
+        return cls(run, load(run), RunFiles(run))
+
+    def text(self, name: str) -> str | None:
+        """A text file of the run folder; None when it is absent."""
+        path = self.run / name
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    @cached_property
+    def lead(self) -> tuple[RankingRow, ...]:
+        """The rankings that the report speaks of first: those of the first scorer that looks at the model."""
+        told = [row for row in self.findings.rankings if not row.control] or list(self.findings.rankings)
+        return tuple(row for row in told if (row.scorer, row.checkpoint) == (told[0].scorer, told[0].checkpoint))
+
+    @cached_property
+    def selective_arms(self) -> tuple[str, ...]:
+        """Arms that select by a scorer which looks at the model, in the order of the recipe."""
+        scorers = {row.scorer for row in self.findings.rankings if not row.control}
+        arms = [row for row in self.findings.selections if scorers & set(row.scorers)]
+        return tuple(dict.fromkeys(row.arm for row in arms if row.arm not in RESERVED_ARMS))
+
+    @cached_property
+    def primary_measures(self) -> tuple[Measure, ...]:
+        """The one metric of every task that figures show; held-out losses first."""
+        found = {Measure(row.task, row.metric) for row in self.findings.results if row.primary}
+        return tuple(sorted(found, key=lambda measure: (not measure.task.startswith(f"{HELDOUT}/"), measure)))
+
+    def own_measure(self, data: str | None) -> Measure | None:
+        """What an arm is first judged by: the held-out loss of its own data, else the first measure."""
+        own = [measure for measure in self.primary_measures if measure.task == f"{HELDOUT}/{data}"]
+        return next(iter(own or self.primary_measures), None)
+
+    def result(self, measure: Measure, arm: str, data: str | None) -> ResultRow | None:
+        """What an arm scored."""
+        rows = self.findings.results
+        return next((r for r in rows if measure_of(r) == measure and r.arm == arm and r.data in (data, None)), None)
+
+    def comparison(self, measure: Measure, arm: str, data: str | None, role: str) -> ComparisonRow | None:
+        """How an arm differs from the baseline, or from its random control."""
+        for row in self.findings.comparisons:
+            if measure_of(row) == measure and (row.arm, row.data, row.role) == (arm, data, role):
+                return row
+        return None
+
+    def share(self, measure: Measure, arm: str, data: str | None) -> ShareRow | None:
+        """What an arm keeps of the gain."""
+        for row in self.findings.shares:
+            if measure_of(row) == measure and (row.arm, row.data) == (arm, data):
+                return row
+        return None
+
+
+def measure_of(row: ResultRow | ComparisonRow | ShareRow) -> Measure:
+    """Task and metric of a row."""
+    return Measure(row.task, row.metric)
+
+
+def place_of(data: str | None, checkpoint: float | None = None) -> str:
+    """Where a ranking or an arm stands: its data set, and the checkpoint where it is not the end."""
+    parts = [data or "no data"]
+    if checkpoint is not None and checkpoint != 1:
+        parts.append(f"at {checkpoint:.0%} of the reference training")
+    return ", ".join(parts)

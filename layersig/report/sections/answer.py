@@ -1,0 +1,164 @@
+"""The answer in some sentences: which layers matter, and what tuning only those did."""
+
+from __future__ import annotations
+
+from layersig.findings.rows import ConcentrationRow, RankingRow, ShareRow
+from layersig.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    Inline,
+    Paragraph,
+    Section,
+    Strong,
+    Text,
+    Tile,
+    Tiles,
+)
+from layersig.report.material import Material, place_of
+from layersig.report.numbers import (
+    count,
+    difference_of,
+    fixed,
+    interval_of,
+    level,
+    percent,
+    plural,
+    unit_of,
+)
+
+_NAMED_TYPES = 2
+
+
+def section(material: Material) -> Section | None:
+    """None when there is neither a ranking nor a comparison."""
+    blocks: list[Block] = []
+    if tiles := _tiles(material):
+        blocks.append(Tiles(tiles))
+    if which := [_which(material, row) for row in material.lead if material.findings.sizes]:
+        blocks += [Heading("Which layers matter"), Bullets(tuple(which))]
+    if effects := _effects(material):
+        blocks += [Heading("What tuning only those did"), Bullets(effects)]
+    if blocks:
+        blocks.append(_reach(material))
+    return Section("answer", "The answer", tuple(blocks)) if blocks else None
+
+
+def _tiles(material: Material) -> tuple[Tile, ...]:
+    """The first selective arm on the first data set, in figures."""
+    for row in material.findings.selections:
+        measure = material.own_measure(row.data)
+        if row.arm not in material.selective_arms or measure is None:
+            continue
+        where = f"{row.arm} on {row.data}, {measure.task}"
+        tiles = [
+            Tile(
+                "layers tuned",
+                f"{count(row.layers)} of {row.of}",
+                f"{row.arm} on {row.data}, {percent(row.share_of_parameters)} of the weights",
+            )
+        ]
+        if (kept := material.share(measure, row.arm, row.data)) is not None:
+            tiles.append(Tile("of the gain of all layers kept", percent(kept.share), f"{_kept(kept)}; {where}"))
+        for role, label in (("baseline", material.findings.baseline), ("random control", "matched random")):
+            if (found := material.comparison(measure, row.arm, row.data, role)) is not None:
+                tiles.append(
+                    Tile(
+                        f"{unit_of(measure)} against {label}",
+                        difference_of(measure, found.estimate),
+                        f"{level(found.level)} {interval_of(measure, found.low, found.high)}, n = {found.n}, "
+                        f"S = {found.seeds}, {'higher' if measure.higher_is_better else 'lower'} is better",
+                    )
+                )
+        return tuple(tiles)
+    return ()
+
+
+def _which(material: Material, ranking: RankingRow) -> Text:
+    k = material.findings.sizes[0]
+    rows = [
+        row
+        for row in material.findings.concentration
+        if (row.scorer, row.data, row.checkpoint, row.k) == (ranking.scorer, ranking.data, ranking.checkpoint, k)
+    ]
+    types = sorted((row for row in rows if row.by == "kind" and row.layers > 1), key=lambda row: -row.share)
+    depths = [row for row in rows if row.by == "depth"]
+    n = len(material.findings.units)
+    text: list[Inline] = [
+        "By ",
+        Code(ranking.scorer),
+        f" on {place_of(ranking.data, ranking.checkpoint)} "
+        f"({plural(ranking.runs, 'seed')}), the top {k} of {n} {material.findings.unit}s "
+        f"({percent(k / n)}) hold ",
+    ]
+    if len(types) > 1:
+        for i, row in enumerate(types[:_NAMED_TYPES]):
+            text += [" and " if i else "", _held(row), " ", Code(row.group)]
+        text += [", but only ", _held(types[-1]), " ", Code(types[-1].group)]
+        text += [f"; chance would hold {percent(rows[0].expected)} of each type. By depth: "]
+    text.append("; ".join(f"{row.group} {_held(row)}" for row in depths))
+    top = [
+        row
+        for row in material.findings.ranked_layers
+        if (row.scorer, row.data, row.checkpoint) == (ranking.scorer, ranking.data, ranking.checkpoint)
+    ]
+    text.append(". First come ")
+    for i, layer in enumerate(sorted(top, key=lambda row: row.rank)[:3]):
+        text += [", " if i else "", f"{layer.number} ", Code(layer.layer)]
+    text.append(".")
+    return tuple(text)
+
+
+def _held(row: ConcentrationRow) -> str:
+    spread = ""
+    if row.selected_low != row.selected_high:
+        spread = f", range over seeds {row.selected_low}\u2013{row.selected_high}"
+    return f"{count(round(row.selected, 1))} of {row.layers} ({percent(row.share)}{spread})"
+
+
+def _effects(material: Material) -> tuple[Text, ...]:
+    items: list[Text] = []
+    for arm in material.selective_arms:
+        data_sets = dict.fromkeys(row.data for row in material.findings.selections if row.arm == arm)
+        for data in data_sets:
+            if (measure := material.own_measure(data)) is None:
+                continue
+            text: list[Inline] = []
+            kept = material.share(measure, arm, data)
+            if kept is not None:
+                share = f"{arm} on {data} keeps {percent(kept.share)} of the gain of all layers ({_kept(kept)})."
+                text.append(Strong(share))
+            for role in ("baseline", "random control"):
+                found = material.comparison(measure, arm, data, role)
+                if found is not None and found.sentence is not None:
+                    text += [" " if text else "", found.sentence]
+            if text:
+                items.append(tuple(text))
+    return tuple(items)
+
+
+def _kept(row: ShareRow) -> str:
+    if row.shape == "interval":
+        ends = f"{percent(row.low)} to {percent(row.high)}".replace(" %", "", 1)
+        return f"{level(row.level)} {ends}"
+    if row.shape == "two rays":
+        return f"{level(row.level)} set unbounded: below {fixed(row.low, 2)} or above {fixed(row.high, 2)}"
+    return f"the {level(row.level)} set excludes no share"
+
+
+def _reach(material: Material) -> Paragraph:
+    rows = material.findings.comparisons
+    seeds = max((row.seeds for row in rows), default=max((row.runs for row in material.lead), default=0))
+    if seeds <= 1:
+        scope = (
+            "With one training run per arm these are statements about these checkpoints. Whether the method is better "
+            "is not answered: that takes several seeds."
+        )
+    else:
+        scope = f"Statements about a method rest on {seeds} training runs per arm, paired by seed and by item."
+    data = dict.fromkeys(row.data for row in material.findings.rankings if row.data is not None)
+    where = (
+        f" They hold for {material.findings.model}" + (f" on {', '.join(data)}" if data else "") + " and no further."
+    )
+    return Paragraph((scope, where))

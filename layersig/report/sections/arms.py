@@ -1,0 +1,347 @@
+"""What the arms score, how they differ, what of the gain they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from layersig.findings.outcomes import Measure
+from layersig.findings.rows import ComparisonRow, ShareRow
+from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.document import (
+    Block,
+    Bullets,
+    Column,
+    Details,
+    Figure,
+    Heading,
+    Inline,
+    Section,
+    Table,
+    Text,
+    columns,
+)
+from layersig.report.material import Material, measure_of
+from layersig.report.numbers import (
+    count,
+    difference_of,
+    fixed,
+    interval_of,
+    level,
+    number,
+    p_value,
+    percent,
+    plural,
+    unit_of,
+    value_of,
+)
+from layersig.report.svg import described, draw
+
+
+def section(material: Material) -> Section | None:
+    """None when no arm was evaluated."""
+    if not material.findings.results:
+        return None
+    parts = (_values, _differences, _claims, _shares, _ranks)
+    blocks: list[Block] = [block for part in parts for block in part(material)]
+    return Section("arms", "What the arms score", tuple(blocks))
+
+
+def _values(material: Material) -> list[Block]:
+    """One table a data set: arms below each other, measures beside each other."""
+    findings = material.findings
+    trained = list(dict.fromkeys(row.data for row in findings.results if row.data is not None))
+    measures = material.primary_measures
+    tables: list[Block] = []
+    data_sets: list[str | None] = [*trained] or [None]
+    for data in data_sets:
+        arms = list(dict.fromkeys(row.arm for row in findings.results if row.data in (data, None)))
+        body = []
+        for arm in arms:
+            line: list[Inline] = [arm]
+            for measure in measures:
+                row = material.result(measure, arm, data)
+                shown = "\u2013" if row is None else value_of(measure, row.value)
+                if row is not None and row.se is not None:
+                    shown += f" \u00b1 {fixed(100 * row.se, 1) if measure.is_share else fixed(row.se, 4)}"
+                line.append(shown)
+            body.append(tuple(line))
+        tables.append(
+            Table(
+                f"Value \u00b1 standard error{f', trained on {data}' if data else ''}",
+                (Column("arm"), *(Column(_head(material, measure, data), True) for measure in measures)),
+                tuple(body),
+                "results.csv",
+            )
+        )
+    rest = [row for row in findings.results if not row.primary]
+    if rest:
+        every = Table(
+            "Every other metric",
+            columns("arm", "data", "task", "metric", "#value", "#standard error", "#n", "#S"),
+            tuple(
+                (
+                    r.arm,
+                    r.data or "\u2013",
+                    r.task,
+                    r.metric,
+                    value_of(measure_of(r), r.value),
+                    number(r.se),
+                    str(r.n),
+                    str(r.seeds),
+                )
+                for r in rest
+            ),
+            "results.csv",
+        )
+        tables.append(Details("Every other metric", (every,)))
+    return tables
+
+
+def _head(material: Material, measure: Measure, data: str | None) -> str:
+    rows = [r for r in material.findings.results if measure_of(r) == measure and r.data == data]
+    side = "\u2191" if measure.higher_is_better else "\u2193"
+    sizes = f", n = {count(rows[0].n)}, S = {max(r.seeds for r in rows)}" if rows else ""
+    return f"{measure.task} {measure.metric} {side}{sizes}"
+
+
+def _differences(material: Material) -> list[Block]:
+    rows = [row for row in material.findings.comparisons if row.primary]
+    if not rows:
+        return []
+    blocks: list[Block] = []
+    for role, name, reference in (
+        ("baseline", "differences", material.findings.baseline),
+        ("random control", "against-random", "its random control"),
+    ):
+        chosen = [row for row in rows if row.role == role]
+        if not chosen:
+            continue
+        panels = [
+            _panel(material, measure, [r for r in chosen if measure_of(r) == measure], reference)
+            for measure in material.primary_measures
+            if any(measure_of(r) == measure for r in chosen)
+        ]
+        alt = (
+            f"Forest plots of arm minus {reference} on {plural(len(panels), 'task')}: estimate, interval, every seed. "
+            "The table of comparisons holds the same numbers."
+        )
+        figure = Figure(
+            name,
+            f"Difference from {reference}",
+            described(draw(forest(panels), name), alt),
+            alt,
+            f"Diamond: mean difference; bar: {level(1 - material.findings.alpha)} interval, paired by item"
+            f"{' and by seed' if max(r.seeds for r in chosen) > 1 else ''}; rings: single seeds; grey band: the margin "
+            "within which a difference does not matter; line: no difference; the arrow shows the better side. "
+            "Bars that reach the edge go on; the numbers at the right tell how far.",
+            ("comparisons.csv", "seed_differences.csv"),
+        )
+        blocks += [Heading(f"Against {reference}"), figure]
+    sentences: list[Text] = [(row.sentence,) for row in rows if row.sentence is not None]
+    blocks.append(Details(f"Verdicts in full ({len(sentences)})", (Bullets(tuple(sentences)),)))
+    blocks.append(Details(f"Every comparison ({len(rows)})", (_table(rows),)))
+    return blocks
+
+
+def _panel(material: Material, measure: Measure, rows: Sequence[ComparisonRow], reference: str) -> Panel:
+    scale = 100.0 if measure.is_share else 1.0
+    dots: dict[tuple[str, str | None], list[float]] = {}
+    for one in material.findings.seed_differences:
+        if (one.task, one.metric, one.reference) == (measure.task, measure.metric, rows[0].reference):
+            dots.setdefault((one.arm, one.data), []).append(scale * one.difference)
+    margin = rows[0].margin
+    side = "better \u2192" if measure.higher_is_better else "\u2190 better"
+    return Panel(
+        f"{measure.task}, {measure.metric} (n = {count(rows[0].n)}, S = {max(r.seeds for r in rows)})",
+        f"arm \u2212 {reference}, {unit_of(measure)}\u2003{side}",
+        tuple(_estimated(measure, row, scale, dots.get((row.arm, row.data), [])) for row in rows),
+        None if margin is None else scale * margin,
+    )
+
+
+def _estimated(measure: Measure, row: ComparisonRow, scale: float, dots: Sequence[float]) -> Estimated:
+    figures = f"{difference_of(measure, row.estimate)} {interval_of(measure, row.low, row.high)}"
+    tip = (
+        f"{row.arm} \u2212 {row.reference}, trained on {row.data}\n{figures} {unit_of(measure)}\n{row.test}, p = "
+        f"{p_value(row.p)}"
+    )
+    tip += f"\nscope: {row.scope}, n = {row.n}, S = {row.seeds}"
+    if row.verdict is not None:
+        tip += f"\n{row.verdict}"
+    return Estimated(
+        row.arm,
+        row.data or "",
+        scale * row.estimate,
+        None if row.low is None else scale * row.low,
+        None if row.high is None else scale * row.high,
+        tuple(dots) if len(dots) > 1 else (),
+        figures,
+        tip,
+    )
+
+
+def _table(rows: Sequence[ComparisonRow]) -> Table:
+    body = []
+    for row in rows:
+        measure = measure_of(row)
+        line: tuple[Inline, ...] = (
+            row.arm,
+            row.reference,
+            row.data or "\u2013",
+            f"{row.task} {row.metric}",
+            difference_of(measure, row.estimate),
+            interval_of(measure, row.low, row.high),
+            interval_of(measure, row.bootstrap_low, row.bootstrap_high) if row.bootstrap_low is not None else "\u2013",
+            _margin(row),
+            "\u2013" if row.detectable is None else difference_of(measure, row.detectable).removeprefix("+"),
+            row.test,
+            p_value(row.p),
+            p_value(row.adjusted_p),
+            str(row.n),
+            str(row.seeds),
+            row.scope,
+            "declared" if row.declared else "exploratory",
+            row.verdict or "\u2013",
+        )
+        body.append(line)
+    heads = columns(
+        "arm",
+        "reference",
+        "data",
+        "task",
+        "#difference",
+        "#interval",
+        "#crossed bootstrap",
+        "#margin",
+        "#detectable",
+        "test",
+        "#p",
+        "#p (Holm)",
+        "#n",
+        "#S",
+        "scope",
+        "status",
+        "verdict",
+    )
+    caption = (
+        "Arm minus reference, on the same items and seeds. Detectable: what a new study of this size would find with "
+        "80 % power. Holm: within every arm and task against one reference on one data set. The crossed bootstrap over "
+        "seeds and items needs five seeds and is a second opinion beside the two-way interval"
+    )
+    return Table(caption, heads, tuple(body), "comparisons.csv")
+
+
+def _claims(material: Material) -> list[Block]:
+    rows = material.findings.claims
+    if not rows:
+        return []
+    table = Table(
+        "\u201cAs good as all layers\u201d is tested in this order, each step only after the one before it",
+        columns(
+            "arm",
+            "data",
+            "task",
+            "#margin",
+            "#(i) all layers beat the untouched model by the margin: p",
+            "#(ii) not worse than all by the margin: p",
+            "#(iii) beats its random control: p",
+            "conclusion",
+            "scope",
+            "#n",
+            "#S",
+        ),
+        tuple(
+            (
+                row.arm,
+                row.data or "\u2013",
+                f"{row.task} {row.metric}",
+                number(row.margin, 2),
+                p_value(row.assay_p),
+                p_value(row.not_worse_p),
+                p_value(row.beats_random_p),
+                row.conclusion,
+                row.scope,
+                str(row.n),
+                str(row.seeds),
+            )
+            for row in rows
+        ),
+        "claims.csv",
+    )
+    return [Heading("As good as all layers?"), table]
+
+
+def _ranks(material: Material) -> list[Block]:
+    rows = material.findings.arm_ranks
+    if not rows:
+        return []
+    measures = list(dict.fromkeys((row.task, row.metric, row.data) for row in rows))
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    cells = {(row.arm, row.task, row.metric, row.data): f"{row.best}\u2013{row.worst}" for row in rows}
+    table = Table(
+        "Ranks that each trained arm may hold (1 is the best); all sets of a column hold together with "
+        f"{level(rows[0].level)}",
+        (Column("arm"), *(Column(f"{task} {metric}, {data}", True) for task, metric, data in measures)),
+        tuple((arm, *(cells.get((arm, *measure), "\u2013") for measure in measures)) for arm in arms),
+        "arm_ranks.csv",
+    )
+    return [Details("Ranks of the arms", (table,))]
+
+
+def _margin(row: ComparisonRow) -> str:
+    if row.margin is None:
+        return "\u2013"
+    return f"{number(100 * row.margin, 2)} points" if measure_of(row).is_share else f"{number(row.margin, 2)}"
+
+
+def _shares(material: Material) -> list[Block]:
+    rows = [row for row in material.findings.shares if row.primary]
+    measures = [measure for measure in material.primary_measures if any(measure_of(row) == measure for row in rows)]
+    drawn = [measure for measure in measures if any(measure_of(r) == measure and r.shape == "interval" for r in rows)]
+    if not drawn:
+        return []
+    panels = [
+        Panel(
+            f"{measure.task}, {measure.metric}",
+            "share of the gain of all layers that the arm keeps (0 = untouched, 1 = all layers)",
+            tuple(_share(row) for row in rows if measure_of(row) == measure),
+            reference=1.0,
+        )
+        for measure in drawn
+    ]
+    alt = f"Forest plots of the share of the gain that each arm keeps, on {plural(len(panels), 'task')}."
+    left_out = len(measures) - len(drawn)
+    caption = (
+        "(arm \u2212 base) / (all layers \u2212 base), with Fieller's set, which may be unbounded where all "
+        "layers gain little."
+    )
+    if left_out:
+        caption += (
+            f" {plural(left_out, 'task')} left out: all layers gain so little there that no share is excluded "
+            "(see the CSV)."
+        )
+    figure = Figure(
+        "shares",
+        "Share of the gain kept",
+        described(draw(forest(panels), "shares"), alt),
+        alt,
+        caption,
+        ("shares.csv",),
+    )
+    return [Heading("Share of the gain kept"), figure]
+
+
+def _share(row: ShareRow) -> Estimated:
+    bounded = row.shape == "interval" and row.low is not None and row.high is not None
+    label = (
+        f"{percent(row.share)} [{percent(row.low)}, {percent(row.high)}]".replace(" %", "") + " %"
+        if bounded
+        else f"{percent(row.share)}, unbounded"
+    )
+    tip = (
+        f"{row.arm}, trained on {row.data}\n{label}\nFieller's set: {row.shape}, scope: {row.scope}, n = {row.n}, "
+        f"S = {row.seeds}"
+    )
+    return Estimated(
+        row.arm, row.data or "", row.share, row.low if bounded else None, row.high if bounded else None, (), label, tip
+    )

@@ -1,0 +1,63 @@
+"""From what, with what and how the run was made."""
+
+from __future__ import annotations
+
+from layersig.report.document import Block, Bullets, Code, Details, Listing, Section, Table, columns
+from layersig.report.material import Material
+
+_SHORT = 16
+
+
+def section(material: Material) -> Section:
+    """Sources, versions, machine, fingerprints, recipe."""
+    manifest = material.manifest
+    blocks: list[Block] = []
+    if sources := manifest.get("sources"):
+        blocks.append(
+            Table(
+                "Sources",
+                columns("role", "name", "declared", "used", "fallback", "revision", "digest", "licence", "notes"),
+                tuple(
+                    (
+                        s["role"],
+                        Code(s["label"]),
+                        Code(s["spec"]),
+                        Code(s["resolved"]),
+                        "yes" if s.get("fallback") else "no",
+                        Code(str(s.get("revision") or "\u2013")),
+                        Code(str(s.get("digest") or "\u2013")[:_SHORT]),
+                        str(s.get("licence") or "\u2013"),
+                        " ".join(s.get("notes") or ()),
+                    )
+                    for s in sources
+                ),
+            )
+        )
+    facts = {
+        "run": f"{manifest['name']}/{manifest['id']}",
+        "status": manifest["status"],
+        "command": " ".join(manifest.get("argv", ())),
+        "started": manifest.get("started"),
+        "finished": manifest.get("finished"),
+        "root seed": manifest.get("root_seed"),
+        "seeds": ", ".join(map(str, manifest.get("seeds", ()))),
+        **{f"machine: {key}": value for key, value in manifest.get("machine", {}).items()},
+        **{f"version: {key}": value for key, value in manifest.get("versions", {}).items()},
+    }
+    body = tuple((key, Code(str(value))) for key, value in facts.items() if value not in (None, ""))
+    blocks.append(Table("Run", columns("record", "value"), body))
+    if warnings := list(manifest.get("warnings", ())):
+        blocks.append(Details(f"Warnings of the run ({len(warnings)})", (Bullets(tuple((w,) for w in warnings)),)))
+    if stages := manifest.get("stages"):
+        prints = Table(
+            "Fingerprint of every stage: the hash of its code version, parameters, inputs and numerics",
+            columns("stage", "fingerprint", "cached"),
+            tuple(
+                (s["id"], Code(str(s.get("fingerprint", "\u2013"))), "yes" if s.get("cached") else "no") for s in stages
+            ),
+        )
+        blocks.append(Details(f"Fingerprints ({len(stages)})", (prints,)))
+    for name, title in (("recipe.toml", "The recipe as written"), ("resolved.toml", "The recipe as resolved")):
+        if (text := material.text(name)) is not None:
+            blocks.append(Details(title, (Listing(name, text),)))
+    return Section("provenance", "Provenance", tuple(blocks))

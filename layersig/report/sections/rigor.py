@@ -1,0 +1,28 @@
+"""The rigor card."""
+
+from __future__ import annotations
+
+from layersig.report.document import Paragraph, Section, Strong, Table, columns
+from layersig.report.material import Material
+
+_SIGNS = {"met": "\u2713 met", "not met": "\u2717 not met", "does not apply": "\u2013 does not apply"}
+
+
+def section(material: Material) -> Section | None:
+    """The checklist that reviewers apply, as the findings filled it in."""
+    rows = material.findings.rigor
+    if not rows:
+        return None
+    met, applicable = (sum(row.status in statuses for row in rows) for statuses in ({"met"}, {"met", "not met"}))
+    about = Paragraph(
+        (
+            Strong(f"{met} of {applicable} items that apply are met. "),
+            "Filled in from the records of this run, never by hand.",
+        )
+    )
+    body = tuple((row.item, _SIGNS[row.status], row.evidence) for row in rows)
+    return Section(
+        "rigor",
+        "Rigor card",
+        (about, Table("What reviewers ask", columns("item", "status", "evidence"), body, "rigor.csv")),
+    )

@@ -1,0 +1,228 @@
+"""What a ranking is worth: noise ceiling, sharing, identity, variance, estimators, checkpoints, tests of overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from layersig.findings.rows import StabilityRow
+from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.lines import Line, LinePanel, line_charts
+from layersig.report.document import Block, Bullets, Figure, Heading, Paragraph, Section, Table, columns
+from layersig.report.material import Material
+from layersig.report.numbers import fixed, level, number, p_value, percent, plural
+from layersig.report.svg import described, draw
+
+_SHARING_MARGIN = 0.1
+
+
+def section(material: Material) -> Section | None:
+    """None where no scorer has two seeds, two checkpoints or a scorer beside it."""
+    parts = (_noise, _sharing, _components, _estimators, _checkpoints, _tests)
+    blocks = tuple(block for part in parts for block in part(material))
+    return Section("stability", "What a ranking is worth", blocks) if blocks else None
+
+
+def _noise(material: Material) -> list[Block]:
+    rows = material.findings.stability
+    if not rows:
+        return []
+    panels = []
+    for k in material.findings.sizes:
+        for ratio in (False, True):
+            chosen = [row for row in rows if row.k == k and (row.quantity == "ratio") is ratio]
+            if chosen:
+                panels.append(_panel(k, chosen, ratio))
+    alt = "Forest plots of agreement between seeds, between data sets, their ratio and the identity gain, per size."
+    figure = Figure(
+        "stability",
+        "Noise ceiling, agreement between data sets, identity gain",
+        described(draw(forest(panels), "stability"), alt),
+        alt,
+        f"Diamond: estimate; bar: {level(rows[0].level)} jackknife interval with t, leaving out one run (or one "
+        "seed of "
+        "all data sets) at a time; a run is never drawn twice, since it would meet itself. Within: other seeds "
+        "of one data "
+        "set, the noise ceiling. Between: other data sets and other seeds. Identity gain: what the scores of "
+        "single layers "
+        "predict of another run beyond a smooth fit of type and depth; near 0 the ranking says nothing about "
+        "single layers.",
+        ("stability.csv",),
+    )
+    return [Heading("Noise and identity"), figure]
+
+
+def _panel(k: int, rows: Sequence[StabilityRow], ratio: bool) -> Panel:
+    estimated = []
+    for row in rows:
+        label = f"{fixed(row.value, 2)} [{fixed(row.low, 2)}, {fixed(row.high, 2)}]"
+        where = row.data or "all data sets"
+        tip = f"{row.scorer}, {row.quantity}, {where}\n{label}\n{plural(row.runs, 'run')}, left out: {row.left_out}"
+        name = f"{row.scorer}: {row.quantity}"
+        estimated.append(Estimated(name, where, row.value, row.low, row.high, (), label, tip))
+    share = f"top {k} of {rows[0].of} ({percent(k / rows[0].of)})"
+    if ratio:
+        return Panel(f"Ratio between / within, {share}", "ratio", tuple(estimated), _SHARING_MARGIN, 1.0)
+    return Panel(f"Agreement, {share}", "kappa (0 = chance, 1 = identical)", tuple(estimated))
+
+
+def _sharing(material: Material) -> list[Block]:
+    rows = material.findings.sharing
+    if not rows:
+        return []
+    table = Table(
+        "Do the data sets share layers, and do they differ? Two questions: a failure to show a difference is not "
+        "sharing",
+        columns(
+            "scorer",
+            "#k",
+            "#ratio",
+            "#one-sided lower bound",
+            "#margin",
+            "verdict on sharing",
+            "#S",
+            "#p that data sets differ",
+        ),
+        tuple(
+            (
+                r.scorer,
+                str(r.k),
+                fixed(r.ratio, 2),
+                fixed(r.lower, 2),
+                fixed(r.margin, 2),
+                r.verdict,
+                str(r.seeds),
+                p_value(r.p_different),
+            )
+            for r in rows
+        ),
+        "sharing.csv",
+    )
+    return [Heading("Do data sets share layers?"), Bullets(tuple((row.sentence,) for row in rows)), table]
+
+
+def _components(material: Material) -> list[Block]:
+    rows = material.findings.components
+    if not rows:
+        return []
+    table = Table(
+        "Where the variance of scores comes from, every run scaled to variance 1; no interval below 3 degrees of "
+        "freedom",
+        columns("scorer", "component", "#share", "#variance", "#95 % interval", "#df"),
+        tuple(
+            (
+                r.scorer,
+                r.component,
+                percent(r.share, 1),
+                number(r.variance, 3),
+                "\u2013" if r.low is None else f"[{number(r.low, 2)}, {number(r.high, 2)}]",
+                str(r.df),
+            )
+            for r in rows
+        ),
+        "components.csv",
+    )
+    return [Heading("Components of variance"), table]
+
+
+def _estimators(material: Material) -> list[Block]:
+    rows = material.findings.estimators
+    if not rows:
+        return []
+    table = Table(
+        "Rank correlation of scorers, raw and corrected for the noise of each. Runs of two scorers with equal "
+        "seed may share "
+        "a training, which makes the raw value somewhat too high",
+        columns(
+            "scorer",
+            "scorer",
+            "data",
+            "#Spearman",
+            "#reliability of the first",
+            "#of the second",
+            "#corrected",
+            "#set",
+            "#runs",
+        ),
+        tuple(
+            (
+                r.a,
+                r.b,
+                r.data or "\u2013",
+                fixed(r.correlation, 2),
+                fixed(r.reliability_a, 2),
+                fixed(r.reliability_b, 2),
+                fixed(r.corrected, 2),
+                _set(r.shape, r.low, r.high),
+                str(r.runs),
+            )
+            for r in rows
+        ),
+        "estimators.csv",
+    )
+    return [Heading("Do estimators agree?"), table]
+
+
+def _set(shape: str | None, low: float | None, high: float | None) -> str:
+    if shape is None:
+        return "\u2013"
+    return f"[{fixed(low, 2)}, {fixed(high, 2)}]" if shape == "interval" else shape
+
+
+def _checkpoints(material: Material) -> list[Block]:
+    rows = material.findings.checkpoints
+    if not rows:
+        return []
+    panels = []
+    for k in dict.fromkeys(row.k for row in rows):
+        lines = []
+        for kind, data in dict.fromkeys((row.kind, row.data) for row in rows if row.k == k):
+            own = sorted((r for r in rows if (r.k, r.kind, r.data) == (k, kind, data)), key=lambda r: r.checkpoint)
+            points = [(r.checkpoint, r.kappa) for r in own] + [(own[0].last, 1.0)]
+            lines.append(Line(f"{kind} on {data}", tuple(points)))
+        panels.append(
+            LinePanel(f"Top {k}", "share of the reference training", "kappa with the last checkpoint", tuple(lines))
+        )
+    alt = "Agreement of the ranking at each checkpoint with the ranking at the last checkpoint."
+    figure = Figure(
+        "checkpoints",
+        "Stability over checkpoints",
+        described(draw(line_charts(panels), "checkpoints"), alt),
+        alt,
+        "Kappa of the top k at a share of the reference training with the top k at its last checkpoint, mean "
+        "over seeds.",
+        ("checkpoints.csv",),
+    )
+    return [Heading("Stability over checkpoints"), figure]
+
+
+def _tests(material: Material) -> list[Block]:
+    rows = material.findings.overlap_tests
+    if not rows:
+        return []
+    about = Paragraph(
+        (
+            "Permutation tests of the Jaccard index of seed-averaged rankings. The first two are what papers use; they "
+            "ignore that scores are smooth over depth, and reject too often. The last keeps type, smoothness and "
+            "the bond "
+            "between types of a block.",
+        )
+    )
+    table = Table(
+        "Tests of overlap, each beside what it assumes",
+        columns("ranking", "ranking", "#k", "#Jaccard", "test", "#p", "assumes", "tenable for layers"),
+        tuple(
+            (
+                r.a,
+                r.b,
+                str(r.k),
+                fixed(r.jaccard, 3),
+                r.test,
+                p_value(r.p),
+                r.assumes,
+                "approximately" if r.holds else "no",
+            )
+            for r in rows
+        ),
+        "overlap_tests.csv",
+    )
+    return [Heading("Permutation tests of overlap"), about, table]

@@ -1,0 +1,186 @@
+"""What a scorer may read: exactly what it declared in `needs`, loaded when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from layersig.errors import UserError
+from layersig.layers import Group, Layer, LayerMap
+from layersig.plugin.components import Component
+from layersig.recipe.schema import TrainSettings
+from layersig.store.job import Job, Reporter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from layersig.data.batches import Batch
+    from layersig.data.examples import Examples
+    from layersig.models.updates import Update
+
+
+class Inputs:
+    """The half of a scorer's context that is read, in force while its `score` runs.
+
+    Attributes:
+        layers: Names of the units to score, in model order; with unit `module`, full names of linear modules.
+        groups: The same units with their layers.
+        params: The scorer's own parameters.
+        train_settings: The recipe's `[train]`.
+        trajectory: Rows that the scorer wants kept beside its scores, such as scores by step.
+    """
+
+    def __init__(self, job: Job, component: Component, groups: tuple[Group, ...]) -> None:
+        self.groups = groups
+        self.layers = tuple(group.name for group in groups)
+        self.params: Any = component.parse(job.params["params"])
+        self.trajectory: list[dict[str, Any]] = []
+        self._job = job
+        self._component = component
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def stream(self, name: str) -> np.random.Generator:
+        """A NumPy generator of its own for every name; the same for equal root seed, seed and name."""
+        return self._job.streams.generator(f"scorer/{self._component.name}", name)
+
+    @property
+    def reporter(self) -> Reporter:
+        """Where to tell of progress, and what the user should know."""
+        return self._job.reporter
+
+    @cached_property
+    def unit_of(self) -> Mapping[str, str]:
+        """Name of the unit that each layer belongs to, by the layer's name."""
+        return {layer.name: group.name for group in self.groups for layer in group.members}
+
+    @cached_property
+    def train_settings(self) -> TrainSettings:
+        """The recipe's `[train]`."""
+        return TrainSettings.model_validate(self._job.params["train"], strict=False)
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The pretrained model, frozen, in eval mode; it must be left as it was."""
+        from layersig.models.load import borrow_model
+
+        self._must("model", "gradients", "data", "update", "checkpoints", "tasks")
+        params = self._job.params
+        return self._open.enter_context(
+            borrow_model(
+                self._job.inputs["model"],
+                dtype=params["dtype"],
+                device=params["device"],
+                quantization=params["quantization"],
+                attention=params["attention"],
+            )
+        )
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        from layersig.models.load import load_tokenizer
+
+        self._must("model", "gradients", "data", "update", "checkpoints", "tasks")
+        return load_tokenizer(self._job.inputs["model"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self.model.device
+        return device
+
+    def weight(self, name: str) -> Tensor:
+        """The pretrained weight of a layer as (out, in), or (experts, out, in).
+
+        For a unit of several layers, the weights of all of them, flattened end to end.
+
+        Args:
+            name: A unit, or a layer of one.
+
+        Raises:
+            UserError: There is no such unit or layer, or the model is quantised.
+        """
+        import torch
+
+        from layersig.models.layermap import layer_weight
+
+        weights = [layer_weight(self.model, layer).detach() for layer in self._members_of(name)]
+        return weights[0] if len(weights) == 1 else torch.cat([weight.reshape(-1) for weight in weights])
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The training split."""
+        from layersig.data.examples import read_examples
+
+        self._must("data", "gradients", "update", "checkpoints")
+        return read_examples(self._job.inputs["data"], "train")
+
+    def optimizer_batches(self, steps: int) -> Sequence[tuple[int, ...]]:
+        """Indices of the examples of `steps` optimizer batches, of the recipe's batch size, in the seed's own order."""
+        from layersig.data.batches import optimizer_batches
+
+        return optimizer_batches(
+            self.examples, batch_size=self.train_settings.batch_size, steps=steps, streams=self._job.streams
+        )
+
+    def draw(self, count: int) -> tuple[int, ...]:
+        """Indices of `count` different examples, or of all there are, in the seed's own order."""
+        from layersig.data.batches import optimizer_batches
+
+        steps = min(count, len(self.examples))
+        batches = optimizer_batches(self.examples, batch_size=1, steps=steps, streams=self._job.streams)
+        return tuple(index for (index,) in batches)
+
+    def batches(self, steps: int) -> Iterator[Batch]:
+        """The batches of `optimizer_batches` as right-padded tensors."""
+        from layersig.data.batches import collate
+
+        for indices in self.optimizer_batches(steps):
+            yield collate([self.examples[index] for index in indices])
+
+    @cached_property
+    def update(self) -> Update:
+        """What the reference training changed, layer by layer, up to the scorer's checkpoint."""
+        self._must("update")
+        return self._read(self._job.inputs["update"])
+
+    @cached_property
+    def checkpoints(self) -> Mapping[float, Update]:
+        """The update at every milestone of the reference training, by fraction of the planned steps."""
+        self._must("checkpoints")
+        folders = self._job.inputs["checkpoints"].glob("at-*")
+        found = {float(folder.name.removeprefix("at-")): folder for folder in folders}
+        return {fraction: self._read(found[fraction]) for fraction in sorted(found)}
+
+    def _members_of(self, name: str) -> tuple[Layer, ...]:
+        for group in self.groups:
+            if group.name == name:
+                return group.members
+            if self.unit_of.get(name) == group.name:
+                return tuple(layer for layer in group.members if layer.name == name)
+        raise UserError(f"{self._component.label} asked for {name!r}, which is no layer of the model")
+
+    def _read(self, folder: Path) -> Update:
+        from layersig.models.adapters import read_update
+
+        return read_update(folder, LayerMap.from_json(self._job.read("layers", "layers.json")))
+
+    def _must(self, *needs: str) -> None:
+        if not self._component.needs & set(needs):
+            raise UserError(f"{self._component.label} uses what it did not ask for; add {needs[0]!r} to its `needs`")

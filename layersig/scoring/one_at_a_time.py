@@ -1,0 +1,72 @@
+"""The loss when a single layer's update is taken away, or put in alone: the exact references of cheaper scorers.
+
+Nothing is trained, and on the batches that are looked at nothing is approximated. Cost: a forward pass over them for
+every unit, and one more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from layersig.plugin.components import Params as ComponentParams
+from layersig.plugin.decorators import scorer
+
+if TYPE_CHECKING:
+    from layersig.scoring.context import ScoringContext
+
+
+class _Params(ComponentParams):
+    batches: Annotated[int, Field(ge=1)] = 2
+    """Optimizer batches, the same for every unit. Cost: `batches` x (units + 1) forward passes."""
+
+
+@scorer("leave-one-out", needs={"model", "data", "update"}, version=1)
+class LeaveOneOut:
+    """What the loss gains when one unit loses its update: L(theta_0 + Delta - Delta_i) - L(theta_0 + Delta).
+
+    Single ablation of the update, not of the layer: the pretrained weight stays. Two layers whose updates do the same
+    thing both score low.
+    """
+
+    Params = _Params
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """Rise of the loss without each unit's update, in nats per target token."""
+        return _changes(context, 1.0)
+
+
+@scorer("add-one-in", needs={"model", "data", "update"}, version=1)
+class AddOneIn:
+    """What the loss loses when one unit alone gets its update: L(theta_0) - L(theta_0 + Delta_i).
+
+    An update that works only together with others scores low.
+    """
+
+    Params = _Params
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """Fall of the loss with each unit's update alone, in nats per target token."""
+        return {name: -change for name, change in _changes(context, 0.0).items()}
+
+
+def _changes(context: ScoringContext, start: float) -> dict[str, float]:
+    """Change of the loss when one gate goes from `start` to 1 - `start`, all others staying at `start`."""
+    import torch
+
+    dtype = torch.promote_types(context.model.dtype, torch.float32)
+    gates = torch.full((len(context.layers),), start, dtype=dtype, device=context.device)
+    batches = context.optimizer_batches(context.params.batches)
+    changes: dict[str, float] = {}
+    context.reporter.start("one at a time", len(gates), "layer")
+    with context.gated(lambda: gates):
+        origin = fmean(context.losses(batches))
+        for place, name in enumerate(context.layers):
+            gates[place] = 1 - start
+            changes[name] = fmean(context.losses(batches)) - origin
+            gates[place] = start
+            context.reporter.advance(1)
+    return changes

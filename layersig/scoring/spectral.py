@@ -1,0 +1,72 @@
+"""The shape of each layer's update: over how many directions it spreads, and how far it reaches in the longest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from layersig.plugin.components import Params as ComponentParams
+from layersig.plugin.decorators import scorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from layersig.models.updates import Delta
+    from layersig.scoring.context import ScoringContext
+
+
+@scorer("spectral", needs={"update"}, version=1)
+class Spectral:
+    """A figure of the singular values s of each unit's update.
+
+    Stable rank sum s^2 / max s^2 (Rudelson and Vershynin, arXiv math/0503442), effective rank exp(-sum p ln p) with
+    p = s / sum s (Roy and Vetterli, "The effective rank", EUSIPCO 2007), spectral norm max s. Those of B A come from
+    r x r matrices: with B = Q R and A' = P S, the singular values of B A are those of R S'. A unit of several layers or
+    experts has the singular values of all of them. An update of zeros scores 0.
+    """
+
+    class Params(ComponentParams):
+        """Parameters of `spectral`."""
+
+        measure: Literal["stable-rank", "effective-rank", "spectral-norm"] = "stable-rank"
+        """Which figure is the score."""
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """The figure of every unit."""
+        import torch
+
+        figure = {"stable-rank": _stable_rank, "effective-rank": _effective_rank, "spectral-norm": _spectral_norm}
+        return {
+            group.name: figure[context.params.measure](
+                torch.cat([singular_values(context.update.delta(layer.name)) for layer in group.members])
+            )
+            for group in context.groups
+        }
+
+
+def singular_values(delta: Delta) -> Tensor:
+    """Singular values of a change, of all its experts together where it has some; float64, without order."""
+    import torch
+
+    core = delta.b.double()
+    if delta.a is not None:
+        core = torch.linalg.qr(core).R @ torch.linalg.qr(delta.a.double().mT).R.mT
+    values: Tensor = torch.linalg.svdvals(core)
+    return abs(delta.scale) * values.flatten()
+
+
+def _stable_rank(values: Tensor) -> float:
+    largest = values.max()
+    return ((values / largest) ** 2).sum().item() if largest > 0 else 0.0
+
+
+def _effective_rank(values: Tensor) -> float:
+    import torch
+
+    total = values.sum()
+    return math.exp(torch.special.entr(values / total).sum().item()) if total > 0 else 0.0
+
+
+def _spectral_norm(values: Tensor) -> float:
+    return values.max().item()

@@ -1,0 +1,46 @@
+"""The rule that ignores single layers: what type of module it is, and how deep it sits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from layersig.plugin.components import Params as ComponentParams
+from layersig.plugin.decorators import policy
+
+if TYPE_CHECKING:
+    from layersig.selecting.context import SelectionContext
+
+
+@policy("type-depth", rankings="one", version=1)
+class TypeDepth:
+    """As many units as another arm has, by a smooth fit to the ranking: a cubic in depth for every module type.
+
+    An arm that is not better than this one owes nothing to the identity of single layers. The fit is to the same
+    ranking that the other arm reads.
+    """
+
+    class Params(ComponentParams):
+        """Parameters of `type-depth`."""
+
+        like: str
+        """Name of the arm whose number of units is taken."""
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names of the units with the highest fitted scores; ties go to the earlier unit."""
+        import numpy as np
+
+        from layersig.analysis.identity import type_depth_fit
+
+        assert context.like is not None, "the policy has a parameter `like`"
+        chosen = set(context.like.layers)
+        count = sum({layer.name for layer in group.members} <= chosen for group in context.groups)
+        kinds = sorted({group.kind for group in context.groups})
+        types = np.array([kinds.index(group.kind) for group in context.groups])
+        last = max(group.block for group in context.groups if group.block is not None)
+        depths = np.array([last + 1 if group.block is None else group.block for group in context.groups])
+        scores = np.array([context.ranking.scores[group.name] for group in context.groups])
+        fitted = type_depth_fit(scores, types, depths)
+        # Fitted values of one smooth curve can agree to the last digits but one, so they are rounded before they rank.
+        order = np.argsort(-np.round(fitted, 12), kind="stable")
+        return [context.groups[place].name for place in order[:count]]

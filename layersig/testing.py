@@ -1,0 +1,264 @@
+"""What authors of scorers test with: a tiny study in a folder, and the rules that every scorer must keep.
+
+from layersig.testing import check_scorer
+
+def test_my_scorer_keeps_the_rules():
+    check_scorer(MyScorer, {"batches": 2})
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from tokenizers import Tokenizer, models
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from layersig.data.examples import Example, read_examples, write_examples
+from layersig.layers import Unit
+from layersig.models.adapters import inject_lora, read_update, remove_adapter, save_adapter
+from layersig.models.adapters.wrappers import ADAPTER, wrapped_layers
+from layersig.models.isolation import isolated
+from layersig.models.layermap import layer_map
+from layersig.plugin.components import Component, declared
+from layersig.recipe.schema import TrainSettings
+from layersig.records import Cell, Ranking
+from layersig.scoring.context import ScoringContext
+from layersig.scoring.stage import checked
+from layersig.store.job import Job
+from layersig.streams import Streams
+
+_VOCABULARY = 64
+
+
+class TinyStudy:
+    """A pretrained model, data, and what a training changed, small enough for a test.
+
+    The model is a Llama of 2 blocks, 14 linear layers and 64 tokens with random weights; the data are 12 random
+    sequences, whose first tokens are no targets; the update is a random LoRA of rank 2 on every layer, kept at half and
+    at the whole of a training that never took place.
+
+    Attributes:
+        model: The model, in eval mode without gradients.
+        layers: Its layers.
+        examples: The training split.
+        update: What the training changed, at its end.
+        train: The recipe's `[train]`, with batches of 4 examples.
+    """
+
+    def __init__(self, folder: Path, *, dtype: str = "float32", seed: int = 0) -> None:
+        """Write the study.
+
+        Args:
+            folder: An empty folder.
+            dtype: `float32` or `float64`; the latter makes finite differences usable.
+            seed: Seed of weights, data and update.
+        """
+        self._folder, self._dtype = folder, dtype
+        generator = torch.Generator().manual_seed(seed)
+        self.train = TrainSettings(batch_size=4)
+        self.model = _tiny_model(generator).to(getattr(torch, dtype))
+        self.model.save_pretrained(folder / "model")
+        _tiny_tokenizer().save_pretrained(folder / "model")
+        self.layers = layer_map(self.model)
+        (folder / "layers").mkdir()
+        (folder / "layers" / "layers.json").write_text(json.dumps(self.layers.to_json()), encoding="utf-8")
+        (folder / "data").mkdir()
+        write_examples(folder / "data", "train", [_example(number, generator) for number in range(12)])
+        self.examples = read_examples(folder / "data", "train")
+        self._write_updates(generator)
+        self.update = read_update(folder / "reference" / "at-1", self.layers)
+
+    def job(self, component: Component, params: Mapping[str, Any], unit: Unit, seed: int, out: Path) -> Job:
+        """What the score stage of a run would be given; it reads only what the scorer needs."""
+        roles = {
+            "layers": (True, "layers"),
+            "model": (bool(component.needs), "model"),
+            "data": (bool(component.needs - {"model"}), "data"),
+            "update": ("update" in component.needs, "reference/at-1"),
+            "checkpoints": ("checkpoints" in component.needs, "reference"),
+        }
+        return Job(
+            cell=Cell(scorer=component.name),
+            params={
+                "params": dict(params),
+                "unit": unit,
+                "train": self.train.model_dump(mode="json"),
+                "dtype": self._dtype,
+                "device": "cpu",
+                "quantization": "none",
+                "attention": "sdpa",
+            },
+            inputs={role: self._folder / path for role, (wanted, path) in roles.items() if wanted},
+            out=out,
+            work=out,
+            streams=Streams(0, seed),
+            components=(component,),
+        )
+
+    def ranking(
+        self, target: object, params: Mapping[str, Any] | None = None, *, unit: str = "module", seed: int = 0
+    ) -> Ranking:
+        """The ranking of a scorer on this study, for comparison with a computation of your own.
+
+        Args:
+            target: A function or class decorated with `@scorer`.
+            params: Its parameters, as a recipe gives them.
+            unit: What a score speaks of, unless the scorer says so itself.
+            seed: Value of the seed axis.
+
+        Raises:
+            UserError: The scores do not cover every unit, or are not finite numbers.
+            AssertionError: The scorer changed the model or the update.
+        """
+        component = _component(target)
+        unit = Unit(component.unit or unit)
+        groups = self.layers.groups(unit)
+        with (
+            TemporaryDirectory() as out,
+            ScoringContext(self.job(component, params or {}, unit, seed, Path(out)), component, groups) as context,
+        ):
+            before = _contents(context, component)
+            scores = component.create().score(context)
+            after = _contents(context, component)
+        changed = [name for name, value in before.items() if not _same(value, after.get(name))]
+        changed += sorted(after.keys() - before.keys())
+        assert not changed, f"{component.label} changed {changed[0]} and did not put it back"
+        return checked(component, unit, [group.name for group in groups], scores)
+
+    def _write_updates(self, generator: torch.Generator) -> None:
+        adapted = inject_lora(self.model, list(self.layers), rank=2, alpha=2, dropout=0.0, streams=Streams(0))
+        factors = [
+            (each.lora_A[ADAPTER].weight, each.lora_B[ADAPTER].weight) for each in wrapped_layers(self.model).values()
+        ]
+        for a, _ in factors:
+            a.data.normal_(std=0.2, generator=generator)
+        ends = [torch.empty_like(b).normal_(std=0.2, generator=generator) for _, b in factors]
+        for fraction in (0.5, 1.0):
+            for (_, b), end in zip(factors, ends, strict=True):
+                b.data.copy_(fraction * end)
+            save_adapter(adapted, self._folder / "reference" / f"at-{fraction:g}", base_model="tiny", revision=None)
+        remove_adapter(adapted)
+
+
+def check_scorer(
+    target: object, params: Mapping[str, Any] | None = None, *, units: Collection[str] = tuple(Unit)
+) -> None:
+    """Check on a tiny model that a scorer keeps the rules.
+
+    Its parameters parse, unknown ones are refused, and they have a JSON schema. For every unit its scores cover all
+    layers, are finite, and come out the same twice, whatever the global random generators hold; weights, hooks and
+    update are left bit for bit as they were. A scorer that neither reads data nor declares `seeded` gives the same to
+    every seed.
+
+    Args:
+        target: A function or class decorated with `@scorer`.
+        params: Its parameters, as a recipe gives them.
+        units: What scores may speak of, of `module`, `block` and `part`; a scorer with a unit of its own is tried with
+            that one.
+
+    Raises:
+        pydantic.ValidationError: `params` are refused.
+        UserError: What a run would refuse: a layer without a score, one that is not finite, or something used that is
+            not in `needs`.
+        AssertionError: Any other rule is broken; the message says which.
+    """
+    component, given = _component(target), dict(params or {})
+    component.parse(given)
+    try:
+        component.parse({**given, "no-such-parameter": 1})
+    except ValidationError:
+        pass
+    else:
+        raise AssertionError(f"{component.label} takes unknown parameters; derive `Params` from `layersig.Params`")
+    component.params.model_json_schema()
+    with TemporaryDirectory() as folder:
+        study = TinyStudy(Path(folder))
+        for unit in [component.unit] if component.unit else units:
+            with isolated(1):
+                first = study.ranking(target, given, unit=unit)
+            with isolated(2):
+                second = study.ranking(target, given, unit=unit)
+            assert first == second, (
+                f"{component.label} gave two rankings for one seed; draw from `context.stream(name)`, not from global "
+                "generators"
+            )
+            if not (component.needs - {"model"} or component.seeded):
+                assert study.ranking(target, given, unit=unit, seed=1) == first, (
+                    f"{component.label} depends on the seed; declare it with `seeded=True`"
+                )
+
+
+def _component(target: object) -> Component:
+    component = target if isinstance(target, Component) else declared(target)
+    assert component is not None, f"{target!r} is not decorated with @scorer"
+    return component
+
+
+def _contents(context: ScoringContext, component: Component) -> dict[str, Any]:
+    """Everything that a scorer must leave as it was."""
+    found: dict[str, Any] = {}
+    if component.needs:
+        for name, value in context.model.state_dict().items():
+            found[f"the weight {name}"] = value.clone()
+        for name, parameter in context.model.named_parameters():
+            found[f"requires_grad of {name}"] = parameter.requires_grad
+            found[f"the gradient of {name}"] = None if parameter.grad is None else parameter.grad.clone()
+        for name, module in context.model.named_modules():
+            found[f"hooks or mode of {name or 'the model'}"] = _habits(module)
+    updates = {"update": context.update} if "update" in component.needs else {}
+    if "checkpoints" in component.needs:
+        updates |= {f"checkpoint {fraction:g}": update for fraction, update in context.checkpoints.items()}
+    for title, update in updates.items():
+        for layer in update.layers:
+            found[f"the {title} of {layer}"] = update.delta(layer).dense()
+    return found
+
+
+def _habits(module: nn.Module) -> tuple[Any, ...]:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return type(module), module.training, "forward" in vars(module), *map(len, hooks)
+
+
+def _same(before: Any, after: Any) -> bool:
+    if isinstance(before, Tensor) and isinstance(after, Tensor):
+        return torch.equal(before, after)
+    return bool(before == after)
+
+
+def _tiny_model(generator: torch.Generator) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=_VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+    )
+    with isolated(0):
+        model = LlamaForCausalLM(config)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            # Wider than usual, so that every layer has a visible effect on the loss.
+            parameter.data.normal_(std=0.2, generator=generator)
+    return model.eval().requires_grad_(False)
+
+
+def _tiny_tokenizer() -> PreTrainedTokenizerFast:
+    words = {"<pad>": 0, "<unk>": 1, **{f"w{number}": number for number in range(2, _VOCABULARY)}}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")
+
+
+def _example(number: int, generator: torch.Generator) -> Example:
+    length = 8 + number % 3 * 2
+    tokens = torch.randint(2, _VOCABULARY, (length,), generator=generator).numpy().astype(np.int32)
+    return Example(f"example-{number}", f"group-{number}", tokens, np.arange(length) >= 3)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from layersig.analysis.components import variance_components
+
+
+def _fields(rng, data_sets, seeds, blocks, types, sd):
+    shape = (data_sets, seeds, blocks, types)
+    return (
+        sd["type"] * rng.normal(size=types)
+        + sd["depth"] * rng.normal(size=(blocks, 1))
+        + sd["type x depth"] * rng.normal(size=(blocks, types))
+        + sd["data set"] * rng.normal(size=(data_sets, 1, blocks, types))
+        + sd["seed"] * rng.normal(size=(1, seeds, blocks, types))
+        + sd["run"] * rng.normal(size=shape)
+    )
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_shares_are_unbiased(crossed: bool):
+    sd = {"type": 1.0, "depth": 0.7, "type x depth": 0.6, "data set": 0.5, "seed": 0.4 if crossed else 0.0, "run": 0.8}
+    rng = np.random.default_rng(0)
+    fits = [variance_components(_fields(rng, 3, 5, 20, 60, sd), crossed) for _ in range(30)]
+    total = sum(v**2 for v in sd.values())
+    names = [c.name for c in fits[0]]
+    assert names == [name for name in sd if crossed or name != "seed"]
+    for position, name in enumerate(names):
+        share = np.mean([fit[position].share for fit in fits])
+        assert share == pytest.approx(sd[name] ** 2 / total, abs=0.03), name
+
+
+def test_degrees_of_freedom_are_those_of_the_sampled_level():
+    rng = np.random.default_rng(1)
+    sd = dict.fromkeys(("type", "depth", "type x depth", "data set", "seed", "run"), 1.0)
+    crossed = {c.name: c for c in variance_components(_fields(rng, 3, 5, 10, 7, sd), True)}
+    assert {name: c.df for name, c in crossed.items()} == {
+        "type": 6, "depth": 9, "type x depth": 54, "data set": 2, "seed": 4, "run": 8,
+    }  # fmt: skip
+    assert crossed["data set"].interval is None
+    assert crossed["run"].interval is not None
+    assert crossed["run"].interval.contains(crossed["run"].variance)
+    assert sum(c.share for c in crossed.values()) == pytest.approx(1)
+    nested = {c.name: c.df for c in variance_components(_fields(rng, 3, 5, 10, 7, sd), False)}
+    assert nested["run"] == 12
+    assert [c.name for c in variance_components(_fields(rng, 1, 5, 10, 7, sd), False)] == [
+        "type",
+        "depth",
+        "type x depth",
+        "run",
+    ]
+
+
+def test_crossed_seeds_equal_the_textbook_anova():
+    """Mean squares of one module column against statsmodels' two-way table."""
+    import pandas as pd
+    import statsmodels.formula.api as smf
+    from statsmodels.stats.anova import anova_lm
+
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=(3, 4, 6, 5))
+    y -= y.mean(axis=(2, 3), keepdims=True)
+    y /= np.sqrt((y**2).mean(axis=(2, 3), keepdims=True))
+    components = {c.name: c.variance for c in variance_components(y, True)}
+    squares = np.zeros(3)
+    for module in y.reshape(3, 4, -1).transpose(2, 0, 1):
+        d, s = np.meshgrid(range(3), range(4), indexing="ij")
+        frame = pd.DataFrame({"y": module.ravel(), "d": d.ravel(), "s": s.ravel()})
+        squares += anova_lm(smf.ols("y ~ C(d) + C(s)", frame).fit())["sum_sq"].to_numpy()
+    data, seed, run = squares / (np.array([2, 3, 6]) * 29)
+    assert components["run"] == pytest.approx(run, abs=1e-10)
+    assert components["data set"] == pytest.approx((data - run) / 4, abs=1e-10)
+    assert components["seed"] == pytest.approx((seed - run) / 3, abs=1e-10)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match="fields must have shape"):
+        variance_components(np.zeros((3, 1, 5, 5)), False)
+    with pytest.raises(ValueError, match="crossed only"):
+        variance_components(np.ones((1, 3, 5, 5)), True)

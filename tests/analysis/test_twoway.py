@@ -1,0 +1,102 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layersig.analysis.twoway import (
+    MeanSquares,
+    bootstrap_items_and_seeds,
+    mean_squares,
+    two_way_covariance,
+    two_way_estimate,
+)
+
+
+def test_mean_squares_equal_statsmodels():
+    import pandas as pd
+    import statsmodels.formula.api as smf
+    from statsmodels.stats.anova import anova_lm
+
+    table = np.random.default_rng(0).normal(size=(4, 9))
+    s, i = np.meshgrid(range(4), range(9), indexing="ij")
+    frame = pd.DataFrame({"y": table.ravel(), "s": s.ravel(), "i": i.ravel()})
+    reference = anova_lm(smf.ols("y ~ C(s) + C(i)", frame).fit())["mean_sq"].to_numpy()
+    ms = mean_squares(table)
+    assert (ms.seed, ms.item, ms.residual) == pytest.approx(tuple(reference), abs=1e-10)
+    assert ms.mean == pytest.approx(table.mean())
+
+
+def test_estimate_by_hand():
+    estimate = two_way_estimate(MeanSquares(5, 100, 0.1, 2.0, 1.5, 1.0))
+    assert estimate.se == pytest.approx((2.5 / 500) ** 0.5)
+    assert estimate.df == pytest.approx(2.5**2 / (4 / 4 + 1.5**2 / 99 + 1 / (4 * 99)))
+    careful = two_way_estimate(MeanSquares(5, 100, 0.1, 2.0, 1.5, 1.0), conservative=True)
+    assert careful.se == pytest.approx((3.5 / 500) ** 0.5)
+    assert careful.df == pytest.approx(3.5**2 / (4 / 4 + 1.5**2 / 99))
+
+
+def test_negative_variance_falls_back_to_the_conservative_version():
+    ms = MeanSquares(5, 100, 0.1, 0.2, 0.3, 1.0)
+    assert two_way_estimate(ms) == two_way_estimate(ms, conservative=True)
+    assert two_way_estimate(ms).se > 0
+
+
+def test_mean_squares_are_unbiased_for_the_components():
+    rng = np.random.default_rng(1)
+    found = np.mean(
+        [
+            mean_squares(0.5 * rng.normal(size=(6, 1)) + 0.8 * rng.normal(size=50) + rng.normal(size=(6, 50))).variances
+            for _ in range(3000)
+        ],
+        axis=0,
+    )
+    np.testing.assert_allclose(found, [0.25, 0.64, 1.0], rtol=0.05)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 6), st.integers(2, 30), st.integers(0, 2**32 - 1), st.floats(-5, 5), st.floats(0.1, 10))
+def test_shift_and_scale(seeds: int, items: int, seed: int, shift: float, scale: float):
+    table = np.random.default_rng(seed).normal(size=(seeds, items))
+    plain, moved = (two_way_estimate(mean_squares(t)) for t in (table, shift + scale * table))
+    assert moved.value == pytest.approx(shift + scale * plain.value, abs=1e-9)
+    assert moved.se == pytest.approx(scale * plain.se, rel=1e-6)
+    assert moved.df == pytest.approx(plain.df, rel=1e-6)
+    careful = two_way_estimate(mean_squares(table), conservative=True)
+    assert careful.se >= plain.se - 1e-12
+
+
+def test_covariance_is_that_of_linear_combinations():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, 5, 40))
+    covariance = two_way_covariance(a, b)
+    for r in (-1.0, 0.3, 2.0):
+        contrast = np.array([1.0, -r])
+        direct = two_way_estimate(mean_squares(a - r * b), conservative=True).se ** 2
+        assert contrast @ covariance @ contrast == pytest.approx(direct, abs=1e-12)
+
+
+def test_crossed_bootstrap_has_the_variance_of_the_pigeonhole():
+    rng = np.random.default_rng(3)
+    table = rng.normal(size=(8, 60)) + rng.normal(size=(8, 1)) + rng.normal(size=60)
+    interval = bootstrap_items_and_seeds(table, np.random.default_rng(0), draws=8000)
+    # Direct resampling of rows and columns as the reference.
+    means = [table[np.ix_(rng.integers(0, 8, 8), rng.integers(0, 60, 60))].mean() for _ in range(8000)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.05)
+
+
+def test_too_few_seeds_are_refused():
+    with pytest.raises(ValueError, match="at least 5 seeds"):
+        bootstrap_items_and_seeds(np.zeros((4, 10)), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="seeds >= 2"):
+        mean_squares(np.zeros((1, 10)))
+
+
+def test_mmlu_sized_tables_of_eight_arms_are_quick():
+    tables = np.random.default_rng(4).normal(size=(8, 5, 14_042))
+    start = time.process_time()
+    for table in tables:
+        two_way_estimate(mean_squares(table)).interval()
+    assert time.process_time() - start < 1

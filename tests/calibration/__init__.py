@@ -1,0 +1,1 @@
+"""Simulated studies of how often ``layersig.analysis`` errs: ``python -m tests.calibration``."""

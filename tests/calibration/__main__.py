@@ -1,0 +1,65 @@
+"""Run every simulated study and write the pages that rest on them: ``python -m tests.calibration [--quick]``."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tests.calibration.agreement_studies import gains_and_attenuation, interval_coverage, sharing
+from tests.calibration.depth_studies import group_nulls, label_tests, pair_nulls
+from tests.calibration.published import published_page
+from tests.calibration.report import Study, calibration_page, fill_tables, write_whole
+from tests.calibration.score_studies import (
+    detectable,
+    families,
+    margins,
+    method_claims,
+    paired_tests,
+    ratios,
+    two_way_coverage,
+)
+
+STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
+    pair_nulls, group_nulls, label_tests, interval_coverage, sharing, gains_and_attenuation,
+    two_way_coverage, method_claims, margins, families, paired_tests, detectable, ratios,
+)  # fmt: skip
+REPETITIONS, QUICK_REPETITIONS = 2000, 20
+SEED = 20_410
+
+
+def run_studies(repetitions: int) -> list[Study]:
+    studies = []
+    for number, study in enumerate(STUDIES):
+        start = time.perf_counter()
+        result = study(repetitions, np.random.default_rng([SEED, number]))
+        studies.append(replace(result, seconds=time.perf_counter() - start))
+        sys.stderr.write(f"{studies[-1].seconds:7.1f} s  {result.title}\n")
+    return studies
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.calibration", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help=f"smoke test: {QUICK_REPETITIONS} experiments, prints, writes nothing"
+    )
+    quick = parser.parse_args().quick
+    repetitions = QUICK_REPETITIONS if quick else REPETITIONS
+    studies = run_studies(repetitions)
+    page = calibration_page(studies, repetitions)
+    docs = Path(__file__).parents[2] / "docs"
+    which = docs / "which-test-holds.md"
+    comparison = fill_tables(which.read_text(encoding="utf-8"), studies)
+    if quick:
+        sys.stdout.write(page)
+        return
+    write_whole(docs / "calibration.md", page)
+    write_whole(which, comparison)
+    write_whole(docs / "published-overlaps.md", published_page())
+
+
+if __name__ == "__main__":
+    main()

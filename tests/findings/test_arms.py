@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from layersig.findings.arms import Arms
+from layersig.findings.contrasts import contrast
+from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
+from layersig.findings.rows import ComparisonRow
+from layersig.recipe.schema import Recipe
+from layersig.records import Cell, Outcome
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "r",
+        "seeds": (0, 1, 2),
+        "model": {"source": "pypi:x"},
+        "data": ({"name": "d", "source": "pypi:y"},),
+        "scorers": {"ila": {"kind": "ila"}},
+        "arms": (
+            {"name": "few", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},
+            {"name": "control", "select": {"kind": "matched-random", "like": "few"}},
+        ),
+    }
+)
+ARMS = ("all-layers", "few", "control")
+
+
+def outcomes(values: dict[Cell, np.ndarray], metric: str = "acc") -> OutcomeTables:
+    return outcome_tables(
+        (cell, [Outcome("t", str(i), metric, float(value)) for i, value in enumerate(vector)])
+        for cell, vector in values.items()
+    )
+
+
+def binary(seeds: tuple[int, ...], n: int = 60) -> dict[Cell, np.ndarray]:
+    rng = np.random.default_rng(11)
+    cells = [Cell(arm="base"), *(Cell(arm=arm, data="d", seed=seed) for arm, seed in product(ARMS, seeds))]
+    return {cell: (rng.uniform(size=n) < 0.6).astype(float) for cell in cells}
+
+
+def find(rows: list[ComparisonRow], arm: str, role: str) -> ComparisonRow:
+    (row,) = [row for row in rows if (row.arm, row.role) == (arm, role)]
+    return row
+
+
+def test_one_run_is_compared_by_item_and_speaks_for_checkpoints_only() -> None:
+    values = binary((0,))
+    rows = list(Arms(outcomes(values), RECIPE, "m").comparisons())
+    row = find(rows, "few", "baseline")
+    a, b = values[Cell(arm="few", data="d", seed=0)], values[Cell(arm="all-layers", data="d", seed=0)]
+    interval = stats.ttest_rel(a, b).confidence_interval(0.95)
+    only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
+    assert row.scope == "checkpoints"
+    assert row.estimate == pytest.approx(float(np.mean(a - b)))
+    assert (row.low, row.high) == pytest.approx((interval.low, interval.high))
+    assert row.p == pytest.approx(stats.binomtest(only_a, only_a + only_b).pvalue)
+    assert "McNemar" in row.test
+    assert "as checkpoints" in str(row.sentence)
+    assert not any(r.scope == "method" for r in rows)
+
+
+def test_several_runs_are_compared_over_seeds_and_items() -> None:
+    values = binary((0, 1, 2))
+    values[Cell(arm="few", data="d", seed=1)][:25] = 1.0
+    row = find(list(Arms(outcomes(values), RECIPE, "m").comparisons()), "few", "baseline")
+    d = np.stack([values[Cell("few", None, "d", s)] - values[Cell("all-layers", None, "d", s)] for s in range(3)])
+    s, n = d.shape
+    rest = d - d.mean(0) - d.mean(1, keepdims=True) + d.mean()
+    ms_seed, ms_item = n * d.mean(1).var(ddof=1), s * d.mean(0).var(ddof=1)
+    ms_rest = (rest**2).sum() / ((s - 1) * (n - 1))
+    assert ms_seed > ms_rest
+    assert row.scope == "method"
+    assert row.seeds == 3
+    assert row.se == pytest.approx(float(np.sqrt((ms_seed + ms_item - ms_rest) / (s * n))))
+
+
+def test_the_random_control_is_the_arm_that_is_like_it() -> None:
+    rows = list(Arms(outcomes(binary((0,))), RECIPE, "m").comparisons())
+    assert {(row.arm, row.reference, row.role) for row in rows} == {
+        ("base", "all-layers", "baseline"),
+        ("few", "all-layers", "baseline"),
+        ("few", "control", "random control"),
+        ("control", "all-layers", "baseline"),
+    }
+
+
+def test_only_seeds_that_both_arms_have_are_paired() -> None:
+    values = binary((0, 1, 2))
+    del values[Cell(arm="few", data="d", seed=1)]
+    tables = outcomes(values)
+    found = contrast(tables, Measure("t", "acc"), "d", "few", "all-layers")
+    assert found is not None
+    assert found.seeds == (0, 2)
+    only = {cell: v for cell, v in values.items() if cell.arm != "few" or cell.seed == 0}
+    only = {cell: v for cell, v in only.items() if cell.arm != "all-layers" or cell.seed == 2}
+    assert contrast(outcomes(only), Measure("t", "acc"), "d", "few", "all-layers") is None
+
+
+def test_share_of_the_gain_is_a_ratio_of_averages() -> None:
+    values = binary((0,))
+    shares = {row.arm: row for row in Arms(outcomes(values), RECIPE, "m").shares()}
+    base = values[Cell(arm="base")].mean()
+    gains = {arm: values[Cell(arm=arm, data="d", seed=0)].mean() - base for arm in ARMS}
+    assert shares["few"].share == pytest.approx(gains["few"] / gains["all-layers"])
+    assert set(shares) == {"few", "control"}
+
+
+def test_a_task_that_training_does_not_move_cannot_tell() -> None:
+    values = binary((0, 1, 2))
+    for seed in range(3):
+        values[Cell(arm="all-layers", data="d", seed=seed)] = values[Cell(arm="base")]
+    row = find(list(Arms(outcomes(values), RECIPE, "m").comparisons()), "few", "baseline")
+    assert row.verdict == "this task cannot tell"
+
+
+def test_a_lower_loss_is_the_better_one() -> None:
+    rng = np.random.default_rng(5)
+    base = rng.normal(2, 0.1, size=50)
+    values = {Cell(arm="base"): base}
+    for arm, gain in zip(ARMS, (0.5, 0.3, 0.1), strict=True):
+        values[Cell(arm=arm, data="d", seed=0)] = base - gain + 0.001 * rng.normal(size=50)
+    rows = list(Arms(outcomes(values, "loss"), RECIPE, "m").comparisons())
+    assert find(rows, "few", "baseline").verdict == "worse by more than the margin"
+    assert find(rows, "few", "random control").verdict == "better by more than the margin"
+    assert find(rows, "few", "random control").estimate < 0
+
+
+def test_one_item_gives_a_value_and_no_error() -> None:
+    arms = Arms(outcomes(binary((0,), n=1)), RECIPE, "m")
+    assert all(row.se is None and row.low is None for row in arms.results())
+    assert all(row.p is None and row.verdict is None for row in arms.comparisons())

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from layersig.analysis.overlap import law_given_strata, top_k
+from layersig.findings.overlaps import agreement_rows, overlap_rows
+from layersig.findings.rankings import ScoreTable
+from layersig.findings.rows import LayerRow
+from layersig.records import Cell
+
+KINDS = ("q", "v", "up")
+LAYERS = tuple(
+    LayerRow(number=3 * b + i, layer=f"m.{b}.{kind}", block=b, kind=kind, parameters=10)
+    for b in range(8)
+    for i, kind in enumerate(KINDS)
+)
+TYPES = np.array([layer.number % 3 for layer in LAYERS])
+
+
+def table(scorer: str, data: str | None, seeds: tuple[int | None, ...], seed: int) -> ScoreTable:
+    scores = np.random.default_rng(seed).normal(size=(len(seeds), len(LAYERS)))
+    return ScoreTable(Cell(scorer=scorer, data=data), scorer, seeds, scores, 0)
+
+
+def test_overlap_beside_exact_chance() -> None:
+    tables = [table("ila", "d", (0, 1), 1), table("random", None, (None,), 2)]
+    rows = overlap_rows(tables, LAYERS, (6,))
+    assert [(row.a, row.b, row.differ) for row in rows] == [
+        ("ila/d/seed-0", "ila/d/seed-1", "seed"),
+        ("ila/d/seed-0", "random", "scorer+data+seed"),
+        ("ila/d/seed-1", "random", "scorer+data+seed"),
+    ]
+    a, b = (top_k(tables[0].scores[i], 6) for i in (0, 1))
+    shared = len(set(np.flatnonzero(a)) & set(np.flatnonzero(b)))
+    x = np.arange(0, 7)
+    pmf = stats.hypergeom(24, 6, 6).pmf(x)
+    assert rows[0].shared == shared
+    assert rows[0].jaccard == pytest.approx(shared / (12 - shared))
+    assert rows[0].chance_jaccard == pytest.approx(float((x / (12 - x)) @ pmf), rel=1e-12)
+    assert rows[0].p_uniform == pytest.approx(float(pmf[x >= shared].sum()), rel=1e-10)
+    assert rows[0].kappa == pytest.approx((shared * 24 - 36) / (6 * 18), rel=1e-12)
+    assert rows[0].type_jaccard == law_given_strata(a, b, TYPES).jaccard_mean
+
+
+def test_agreement_curve_agrees_with_the_overlap_rows_and_the_stratified_law() -> None:
+    tables = [table("ila", "d", (0, 1), 1)]
+    curve = {row.k: row for row in agreement_rows(tables, LAYERS)}
+    assert set(curve) == set(range(1, 24))
+    (pair,) = overlap_rows(tables, LAYERS, (9,))
+    assert curve[9].kappa == pytest.approx(pair.kappa, rel=1e-12)
+    a, b = (top_k(tables[0].scores[i], 9) for i in (0, 1))
+    expected = law_given_strata(a, b, TYPES).mean
+    assert curve[9].type_kappa == pytest.approx((expected * 24 - 81) / (9 * 15), rel=1e-12)
+
+
+def test_two_scorers_are_compared_on_the_same_data_and_seed_only() -> None:
+    tables = [table("ila", "d", (0, 1), 1), table("norm", "d", (0, 1), 2), table("norm", "e", (0, 1), 3)]
+    groups = {row.group: row.pairs for row in agreement_rows(tables, LAYERS)}
+    assert groups == {
+        "ila, other seed": 1,
+        "ila and norm": 2,
+        "norm, other seed": 2,
+        "norm, other data": 2,
+        "norm, other data and seed": 2,
+    }
+
+
+def test_selecting_everything_has_no_kappa() -> None:
+    (row,) = overlap_rows([table("ila", "d", (0, 1), 1)], LAYERS, (24,))
+    assert row.kappa is None
+    assert row.jaccard == row.chance_jaccard == 1.0

@@ -1,0 +1,56 @@
+"""SNIP and GMT against dense gradients of whole batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from layersig.layers import Unit
+from layersig.models.layermap import layer_parameter
+from tests.scoring.moved import loss_of
+from tests.scoring.world import World
+from tests.tiny import tiny_batch
+
+ROWS = tiny_batch(rows=4, length=12).tolist()
+TARGETS_FROM = 3
+
+
+@pytest.fixture
+def world(packages, tmp_path):
+    """A model with the gradient of the loss on all four rows."""
+    world = World(tmp_path, "gpt2")
+    world.write_data(ROWS, TARGETS_FROM)
+    world.model.requires_grad_(True)
+    loss_of(world.model, ROWS, TARGETS_FROM).backward()
+    return world
+
+
+@pytest.mark.parametrize("unit", [Unit.MODULE, Unit.BLOCK])
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+def test_sensitivity_is_the_gradient_of_gates_on_single_weights(world, unit, reduce):
+    weights = {layer.name: layer_parameter(world.model, layer) for layer in world.layers}
+    # One gate a weight, c = 1: the derivative by c is what the paper calls sensitivity.
+    gates = {f"{name}.weight": torch.ones_like(weight, requires_grad=True) for name, weight in weights.items()}
+    gated = {name: gate * world.model.get_parameter(name).detach() for name, gate in gates.items()}
+    tokens = torch.tensor(ROWS)
+    logits = torch.func.functional_call(world.model, gated, (tokens,)).logits[:, TARGETS_FROM - 1 : -1]
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, TARGETS_FROM:].flatten())
+    slopes = torch.autograd.grad(loss, list(gates.values()))
+    sensitivity = {name: slope.abs() for name, slope in zip(weights, slopes, strict=True)}
+    whole = sum(value.sum() for value in sensitivity.values())
+    ranking = world.ranking("snip", {"batches": 1, "reduce": reduce}, unit=unit)
+    for group in world.layers.groups(unit):
+        values = torch.cat([sensitivity[layer.name].flatten() for layer in group.members]) / whole
+        expected = values.sum() if reduce == "sum" else values.mean()
+        assert ranking.scores[group.name] == pytest.approx(expected.item(), rel=1e-3), group.name
+
+
+@pytest.mark.parametrize("unit", [Unit.MODULE, Unit.BLOCK])
+def test_gradients_accumulate_within_a_window(world, unit):
+    # Four batches of one row, in one window: the gradient on all rows, whose parts cancel before the absolute value.
+    together = world.ranking("gmt", {"window": 4, "windows": 1}, unit=unit, batch_size=1)
+    apart = world.ranking("gmt", {"window": 1, "windows": 4}, unit=unit, batch_size=1)
+    for group in world.layers.groups(unit):
+        gradient = torch.cat([layer_parameter(world.model, layer).grad.flatten() for layer in group.members])
+        assert together.scores[group.name] == pytest.approx(gradient.abs().mean().item(), rel=1e-3), group.name
+        assert apart.scores[group.name] > together.scores[group.name]

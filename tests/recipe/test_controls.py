@@ -1,0 +1,51 @@
+"""Controls that every comparing recipe gets."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from layersig.plugin.manager import installed
+from layersig.recipe.resolve import to_toml, with_defaults
+from layersig.recipe.schema import Recipe
+
+TOP = {"kind": "top", "fraction": 0.3}
+
+
+def resolved(arms: list[dict], **analyze: object) -> Recipe:
+    recipe = Recipe.model_validate_json(
+        json.dumps(
+            {
+                "name": "x",
+                "model": {"source": "path:m"},
+                "data": [{"name": "a", "source": "file:a.jsonl"}],
+                "scorers": {"ila": {"kind": "ila"}, "random": {"kind": "random"}},
+                "arms": arms,
+                "analyze": analyze,
+            }
+        )
+    )
+    return with_defaults(recipe, installed())
+
+
+def test_the_first_scored_arm_gets_a_random_and_a_rule_control():
+    recipe = resolved([{"name": "ila-30", "scorer": "ila", "select": TOP, "action": "graft"}])
+    assert recipe.analyze.primary == ("ila-30",)
+    assert [arm.name for arm in recipe.arms] == ["ila-30", "ila-30.random", "ila-30.rule"]
+    assert {arm.action for arm in recipe.arms} == {"graft"}
+    assert recipe.arms[2].scorers == ("ila",)
+
+
+def test_controls_that_are_there_are_not_added_again():
+    given = {"name": "drawn", "select": {"kind": "matched-random", "like": "ila-30"}}
+    recipe = resolved([{"name": "ila-30", "scorer": "ila", "select": TOP}, given])
+    assert [arm.name for arm in recipe.arms] == ["ila-30", "drawn", "ila-30.rule"]
+    assert with_defaults(recipe, installed()) == recipe
+    assert "ila-30.rule" in to_toml(recipe)
+
+
+@pytest.mark.parametrize("analyze", [{"controls": False}, {"primary": []}])
+def test_no_controls_where_none_are_wanted(analyze):
+    recipe = resolved([{"name": "ila-30", "scorer": "ila", "select": TOP}], **analyze)
+    assert [arm.name for arm in recipe.arms] == ["ila-30"]

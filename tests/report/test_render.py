@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from markdown_it import MarkdownIt
+
+from layersig.analysis.overlap import uniform_law
+from layersig.errors import UserError
+from layersig.findings import Findings, analyse, load
+from layersig.report import render
+from layersig.report.numbers import fixed, number
+from tests.report.synthetic import Study, read, write_run
+
+SMALL = Study(
+    blocks=6, data=("norobots>sample", "lima"), seeds=(0, 1), tasks=(("hellaswag", 40),), heldout=12, steps=30
+)
+EVIL = "</script><script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """The elements of a page, its text, and what each `data-tip` says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.tips: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.tips += [value or "" for name, value in attrs if name == "data-tip"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def having(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page_of(run: Path) -> Page:
+    page = Page()
+    page.feed((run / "report.html").read_text(encoding="utf-8"))
+    return page
+
+
+def rendered(run: Path, study: Study) -> Path:
+    analyse(run, write_run(run, study))
+    render(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rendered(tmp_path_factory.mktemp("report") / "run", SMALL)
+
+
+def test_equal_runs_give_equal_bytes(run: Path, tmp_path: Path) -> None:
+    again = rendered(tmp_path / "again", SMALL)
+    names = ["report.html", "report.md", *sorted(f"figures/{file.name}" for file in (run / "figures").iterdir())]
+    assert len(names) > 8
+    for name in names:
+        assert (again / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
+    page = page_of(run)
+    assert [section["id"] for section in page.having("section")] == [
+        "status",
+        "answer",
+        "layers",
+        "arms",
+        "training",
+        "agreement",
+        "cost",
+        "data",
+        "provenance",
+    ]
+    text = page.text
+    assert text.index("Sources were replaced by their fallbacks") < text.index("Which layers matter, and what") + 2000
+    assert text.index("pypi:sample") < text.index("layers tuned")
+
+
+def test_nothing_is_loaded_from_anywhere(run: Path) -> None:
+    page = page_of(run)
+    for tag, attributes in page.elements:
+        for name in ("src", "srcset", "href", "xlink:href", "data", "action"):
+            link = attributes.get(name)
+            assert link is None or re.fullmatch(r"#[\w-]+|[\w]+\.csv", link), (tag, link)
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert "@import" not in html
+    assert "url(" not in html.replace("url(#", "")
+    assert len(page.having("script")) == 1
+
+
+def test_every_figure_has_an_alternative_and_files_that_exist(run: Path) -> None:
+    page = page_of(run)
+    drawings = page.having("svg")
+    assert len(drawings) == len(list((run / "figures").iterdir()))
+    assert all(len(drawing["aria-label"] or "") > 40 and drawing["role"] == "img" for drawing in drawings)
+    links = {a["href"] for a in page.having("a") if str(a["href"]).endswith(".csv")}
+    assert links
+    assert all((run / str(link)).is_file() for link in links)
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_hover_tells_layer_score_and_rank_of_every_cell(run: Path) -> None:
+    tips = page_of(run).tips
+    findings = load(run)
+    for row in (row for row in findings.ranked_layers if row.scorer == "ila"):
+        own = [
+            tip
+            for tip in tips
+            if tip.startswith(f"{row.number}  {row.layer}\nscore {number(row.score, 4)}, rank {row.rank} ")
+        ]
+        assert any(f"rank {row.rank_low} to {row.rank_high}" in tip for tip in own)
+
+
+def test_chance_levels_on_the_page_are_the_library_s(run: Path) -> None:
+    tips = page_of(run).tips
+    findings = load(run)
+    for k in findings.sizes:
+        law = uniform_law(42, k, k)
+        low, high = law.jaccard_range()
+        shown = f"chance {fixed(law.jaccard_mean, 3)} [{fixed(low, 3)}, {fixed(high, 3)}]"
+        assert sum(shown in tip for tip in tips) >= 10
+
+
+def test_every_number_of_the_csv_files_is_in_analysis_json(run: Path) -> None:
+    written = read(run / "analysis.json")
+    files = sorted(run.glob("*.csv"))
+    tables = {
+        name for name, value in written.items() if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    assert {file.stem for file in files} == tables
+    for file in files:
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        table = written[file.stem]
+        assert len(rows) == len(table)
+        for row, original in zip(rows, table, strict=True):
+            assert {key: _spelled(value) for key, value in original.items()} == row
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def test_names_are_shown_as_text_everywhere(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    evil = f"m{EVIL}`|*"
+    recipe = write_run(
+        run, Study(blocks=4, data=("evil",), seeds=(0,), tasks=(("hellaswag", 20),), heldout=8, steps=10, prefix=evil)
+    )
+    for file in run.glob("*.json*"):
+        file.write_text(file.read_text(encoding="utf-8").replace('"evil', '"evil<script>alert(2)'), encoding="utf-8")
+    analyse(run, recipe)
+    render(run)
+    page = page_of(run)
+    assert len(page.having("script")) == 1
+    assert f"m{EVIL}`|*.0.mlp.down_proj" in page.text
+    assert any(f"m{EVIL}`|*.0.mlp.down_proj" in tip for tip in page.tips)
+    assert "evil<script>alert(2)" in page.text
+    tokens = MarkdownIt("commonmark").enable("table").parse((run / "report.md").read_text(encoding="utf-8"))
+    every = [inner for token in tokens for inner in (token, *(token.children or ()))]
+    markup = [token.content for token in every if token.type in {"html_inline", "html_block"}]
+    assert markup
+    assert all(re.fullmatch(r"\s*</?details>\s*|<details><summary>[^<]*</summary>\s*", text) for text in markup)
+    assert any(token.type == "code_inline" and token.content == f"{evil}.0.mlp.down_proj" for token in every)
+    for figure in (run / "figures").iterdir():
+        assert not [e for e in ElementTree.parse(figure).iter() if e.tag.endswith("script")]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("scores.jsonl",),
+        ("selections.jsonl", "data", "metrics.jsonl"),
+        ("evaluations",),
+        ("layers.json", "recipe.toml"),
+        ("evaluations/base",),
+        ("evaluations/all-layers",),
+        ("scores.jsonl", "selections.jsonl", "evaluations", "metrics.jsonl", "layers.json", "data"),
+    ],
+)
+def test_a_run_that_is_not_whole_gives_a_smaller_report(run: Path, tmp_path: Path, missing: tuple[str, ...]) -> None:
+    part = tmp_path / "run"
+    shutil.copytree(run, part)
+    for name in missing:
+        shutil.rmtree(part / name) if (part / name).is_dir() else (part / name).unlink()
+    analyse(part, write_run(tmp_path / "other", SMALL))
+    render(part)
+    assert "Provenance" in page_of(part).text
+
+
+def test_one_ranking_alone_gives_a_report(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = write_run(run, Study(blocks=4, data=("lima",), seeds=(0,), tasks=(), heldout=8, steps=10))
+    first = (run / "scores.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[0]
+    (run / "scores.jsonl").write_text(first, encoding="utf-8")
+    for name in ("evaluations", "data"):
+        shutil.rmtree(run / name)
+    for name in ("selections.jsonl", "metrics.jsonl"):
+        (run / name).unlink()
+    findings: Findings = analyse(run, recipe)
+    render(run)
+    assert findings.overlaps == ()
+    assert "Which layers matter" in page_of(run).text
+
+
+def test_an_unanalysed_run_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", Study(blocks=2, data=("lima",), seeds=(0,), tasks=(), heldout=4, steps=4))
+    with pytest.raises(UserError, match="holds no analysis"):
+        render(tmp_path / "run")
