@@ -95,7 +95,8 @@ class StageReporter:
         if not self._display.console.is_terminal and now - self._told >= _PLAIN_EVERY:
             self._told = now
             left = (now - self._began) / max(self._done, 1) * (self._total - self._done)
-            self._display.say(f"  {self._stage} {self._done}/{self._total} {self._unit} · {text} · {left:.0f} s left")
+            done = f"{self._stage} {self._done}/{self._total} {self._unit}"
+            self._display.say("  " + " · ".join(part for part in (done, text, f"{left:.0f} s left") if part))
 
     def warn(self, message: str) -> None:
         """Something the user should know."""

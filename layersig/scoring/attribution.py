@@ -50,7 +50,8 @@ class PathAttribution:
     Integrated gradients (Sundararajan et al., arXiv 1703.01365, section 3) over gates that open together, instead of
     over inputs. The integral is taken by Gauss-Legendre quadrature. Shares are complete,
     sum_i a_i = L(theta_0) - L(theta_0 + Delta), up to quadrature and rounding; the trajectory keeps both sides, and a
-    warning tells when they differ by more than the tolerance.
+    warning tells when they differ by more than the tolerance. In bfloat16 they may differ by more than a tenth however
+    many nodes there are: the update's part of an output is rounded away with it, which a gradient does not see.
     """
 
     class Params(ComponentParams):

@@ -1,7 +1,8 @@
 """The loss when a single layer's update is taken away, or put in alone: the exact references of cheaper scorers.
 
 Nothing is trained, and on the batches that are looked at nothing is approximated. Cost: a forward pass over them for
-every unit, and one more.
+every unit, and one more. What one layer changes may be less than what bfloat16 rounds away (a loss moves by up to half
+a percent), so a warning asks for float32.
 """
 
 from __future__ import annotations
@@ -58,6 +59,11 @@ def _changes(context: ScoringContext, start: float) -> dict[str, float]:
     import torch
 
     dtype = torch.promote_types(context.model.dtype, torch.float32)
+    if context.model.dtype != dtype:
+        context.reporter.warn(
+            f"one layer's share of the loss may be less than {context.model.dtype} rounds away; set "
+            'model.dtype = "float32" for an exact reference'
+        )
     gates = torch.full((len(context.layers),), start, dtype=dtype, device=context.device)
     batches = context.optimizer_batches(context.params.batches)
     changes: dict[str, float] = {}

@@ -12,8 +12,8 @@ from layersig.layers import Unit
 from layersig.models.adapters import inject_lora, read_update, remove_adapter, save_adapter
 from layersig.models.layermap import layer_parameter, layer_weight
 from layersig.scoring.stage import score
-from layersig.store.job import Silent
 from layersig.streams import Streams
+from tests.scoring.heard import Heard
 from tests.scoring.moved import loss_of, moved
 from tests.scoring.world import World, low_rank
 from tests.tiny import tiny_batch
@@ -43,14 +43,6 @@ def slopes(world, update, share):
             delta = delta.mT
         found[layer.name] = (weight.grad * delta).sum().item()
     return found
-
-
-class Heard(Silent):
-    def __init__(self):
-        self.warnings = []
-
-    def warn(self, message):
-        self.warnings.append(message)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from layersig.layers import Unit
 from layersig.models.adapters import read_update
 from layersig.scoring.stage import score
+from tests.scoring.heard import Heard
 from tests.scoring.moved import loss_of, moved
 from tests.scoring.world import World, low_rank
 from tests.tiny import tiny_batch
@@ -55,3 +58,15 @@ def test_every_batch_counts_and_the_cost_is_told(tmp_path):
     score(job)
     blocks = len(world.layers.groups(Unit.BLOCK))
     assert job.cost["tokens"] == (blocks + 1) * 2 * 4 * 10
+
+
+@pytest.mark.parametrize(("dtype", "warnings"), [("bfloat16", 1), ("float32", 0)])
+def test_arithmetic_too_coarse_for_one_layer_is_told(tmp_path, dtype, warnings):
+    world = World(tmp_path, dtype=dtype)
+    generator = torch.Generator().manual_seed(5)
+    world.write_update({layer.name: low_rank(layer.shape, 2, 1.0, generator) for layer in world.layers})
+    world.write_data(ROWS, TARGETS_FROM)
+    job = replace(world.job("add-one-in", {"batches": 1}, unit=Unit.BLOCK), reporter=Heard())
+    score(job)
+    assert len(job.reporter.warnings) == warnings
+    assert all('model.dtype = "float32"' in warning for warning in job.reporter.warnings)

@@ -59,7 +59,9 @@ class World:
         save_adapter(adapted, self.root / "update", base_model="tiny", revision=None)
         remove_adapter(adapted)
 
-    def job(self, scorer: str, params: Mapping[str, Any], *, unit: Unit = Unit.MODULE, seed: int = 0, **train: Any) -> Job:
+    def job(
+        self, scorer: str, params: Mapping[str, Any], *, unit: Unit = Unit.MODULE, seed: int = 0, **train: Any
+    ) -> Job:
         """A job whose output is in a folder of its own."""
         out = self.root / f"out-{len(list(self.root.glob('out-*')))}"
         out.mkdir()
