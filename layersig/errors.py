@@ -5,6 +5,8 @@ A message is for the person who reads it: where it happened, what was found, wha
 
 from __future__ import annotations
 
+import errno
+
 
 class LayersigError(Exception):
     """Root of every error that the command line turns into one message without a traceback."""
@@ -28,3 +30,20 @@ class StageFailed(LayersigError):
     """A stage broke off (a loss turned NaN, a kernel failed); what was whole before it is kept."""
 
     exit_code = 1
+
+
+_FOLDERS = "LAYERSIG_CACHE sets the folder of the cache, --runs that of runs"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"free some space, or use another disk: {_FOLDERS}"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
+        f"use a folder that can be written: {_FOLDERS}",
+    ),
+}
+
+
+def machine_error(error: OSError) -> MachineError:
+    """What the operating system refused, in words: where, why, and what helps."""
+    told = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return MachineError(f"{told}; {remedy}" if remedy else told)

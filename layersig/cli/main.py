@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from layersig import __version__
-from layersig.errors import LayersigError
+from layersig.errors import LayersigError, MachineError, machine_error
 
 # verb -> one line for `--help`; the module of a verb is imported only when it is called
 VERBS = {
@@ -43,6 +43,18 @@ class Verbs(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that the arguments begin with; an unknown one gets a suggestion."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = get_close_matches(args[0], VERBS, n=1)
+            if not close:
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}, did you mean '{close[0]}'?", error.ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs, without importing one of them."""
         with formatter.section("Verbs"):
@@ -66,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(error.ctx.get_help() if error.ctx else "", err=False)
         sys.exit(0)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"error: {_usage(error)}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run the same command again to continue", err=True)
@@ -76,15 +88,22 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output went away; there is nobody left to tell, and Python must not try at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"error: {machine_error(error)}", err=True)
+        sys.exit(MachineError.exit_code)
     except Exception as error:
         if "--debug" in arguments:
             raise
         click.echo(f"error: {_unexpected(error)}", err=True)
         sys.exit(1)
+
+
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    shown = f"; `{context.command_path} --help` shows how to call it" if context else ""
+    return " ".join(error.format_message().split()).rstrip(".") + shown
 
 
 def _unexpected(error: BaseException) -> str:

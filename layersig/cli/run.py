@@ -41,8 +41,9 @@ def command(
     console = Console(stderr=True)
     loaded = load(recipe, overrides, smoke=smoke)
     outcome = run(loaded, Options(runs, offline=offline, strict=strict, reuse=not no_cache), console)
-    for failure in outcome.failures:
-        click.echo(f"error: {failure}", err=True)
+    if outcome.failures:
+        several = [f"{len(outcome.failures)} failures"] if len(outcome.failures) > 1 else []
+        click.echo("error: " + "\n  ".join([*several, *outcome.failures]), err=True)
     path = outcome.folder.path
     emit(
         {"run": str(path), "status": outcome.status},

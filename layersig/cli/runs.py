@@ -8,6 +8,7 @@ import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, runs
+from layersig.errors import UserError
 
 
 @click.command("runs")
@@ -19,7 +20,11 @@ def command(runs: Path, as_json: bool) -> None:
 
     found = []
     for folder in all_runs(runs):
-        manifest = folder.manifest()
+        try:
+            manifest = folder.manifest()
+        except UserError as error:
+            click.echo(f"warning: {error}", err=True)
+            continue
         found.append({"run": folder.name, "status": manifest["status"], "started": manifest["started"]})
     found.sort(key=lambda row: row["started"])
     lines = [f"{row['started']}  {row['status']:22}{row['run']}" for row in found]

@@ -139,8 +139,10 @@ def _parquet_rows(path: Path) -> list[_Row]:
         raise MachineError(f"{path}: reading Parquet needs the package pyarrow; install it.") from error
     try:
         values = parquet.read_table(path).to_pylist()
-    except ArrowException as error:
-        raise UserError(f"{path}: it is not a Parquet file that can be read: {error}.") from error
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be read: {error}.") from error
+    except (ArrowException, OSError) as error:
+        # Arrow calls a damaged page an OSError too; one of the operating system has a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise MachineError(f"{path}: cannot be read: {error.strerror}.") from error
+        said = " ".join(str(error).rpartition("': ")[2].split()).rstrip(".")
+        raise UserError(f"{path}: it is not a Parquet file that can be read ({said}). Write it again.") from error
     return [_Row(number, value) for number, value in enumerate(values, start=1)]

@@ -66,7 +66,7 @@ def split_conversations(
         held += sizes[group]
     if held == len(kept):
         raise UserError(
-            f"data: {len(kept)} conversations in {len(sizes)} groups leave none to train on once at least {wanted} are "
+            f"{len(kept)} conversations in {len(sizes)} groups leave none to train on once at least {wanted} are "
             "held out by whole groups. Ask for a smaller `heldout`, a larger `limit`, or give more data."
         )
     kept.sort(key=lambda conversation: conversation.id)

@@ -147,8 +147,8 @@ def _write(job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conver
     encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
     if conversations and not encoded.examples:
         raise UserError(
-            f"data: none of the {len(conversations)} {name} conversations has an answer within "
-            f"{job.params['max_tokens']} tokens. Raise data.max_tokens."
+            f"none of the {len(conversations)} {name} conversations has an answer within "
+            f"{job.params['max_tokens']} tokens. Raise `max_tokens`."
         )
     write_examples(job.out, name, encoded.examples)
     return encoded

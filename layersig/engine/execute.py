@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from layersig.engine.publish import Publisher
-from layersig.errors import LayersigError, MachineError, StageFailed, UserError
+from layersig.errors import LayersigError, MachineError, StageFailed, UserError, machine_error
 from layersig.pipeline import KINDS, Graph, Stage
 from layersig.plugin.identity import identity
 from layersig.sources.source import Source
@@ -145,11 +145,12 @@ class Executor:
             try:
                 origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
                 return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams, declarations))
-            except (UserError, MachineError):
-                publisher.ended(stage, "failed", key, False, None, None)
-                raise
-            except LayersigError as error:
-                return Ended("failed", key, error=str(error))
+            except Exception as error:
+                known = _known(error)
+                if not isinstance(known, UserError | MachineError):
+                    return Ended("failed", key, error=str(known))
+                publisher.ended(stage, "failed", key, False, None, str(known))
+                raise type(known)(f"{stage.id}: {known}") from error
             finally:
                 gc.collect()
 
@@ -177,16 +178,7 @@ class Executor:
         )
         module, _, name = KINDS[stage.kind].function.partition(":")
         began = time.monotonic()
-        try:
-            getattr(importlib.import_module(module), name)(job)
-        except LayersigError:
-            raise
-        except MemoryError as error:
-            raise MachineError(f"{stage.id}: out of memory; lower `train.micro_batch_tokens`") from error
-        except OSError as error:
-            raise MachineError(f"{stage.id}: {error}") from error
-        except Exception as error:
-            raise StageFailed(f"{stage.id}: {type(error).__name__}: {error}") from error
+        getattr(importlib.import_module(module), name)(job)
         about = {
             "kind": stage.kind,
             "version": KINDS[stage.kind].version,
@@ -196,3 +188,16 @@ class Executor:
             "declarations": list(declarations),
         }
         return self._cache.commit(key, about, job.metrics)
+
+
+def _known(error: Exception) -> LayersigError:
+    """Whatever a stage raised as one of the failures that layersig tells apart."""
+    if isinstance(error, LayersigError):
+        return error
+    # torch has a class of its own for the memory of a GPU, and a bare RuntimeError for that of the CPU.
+    said = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
+        return MachineError("out of memory; lower `train.micro_batch_tokens` or `evaluate.batch_tokens`")
+    if isinstance(error, OSError):
+        return machine_error(error)
+    return StageFailed(f"{type(error).__name__}: {error}")

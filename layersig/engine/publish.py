@@ -58,9 +58,6 @@ class Publisher:
             record |= {"seconds": entry.about["seconds"], **cost, "warnings": entry.about["warnings"]}
             record["declared"] = self._declaration in entry.about["declarations"]
             self._place(stage, fingerprint, entry)
-        else:
-            for target in stage.files.values():
-                self._folder.remove(target)
         self._stages[stage.id] = record
         self.save()
 
@@ -69,7 +66,14 @@ class Publisher:
         self._folder.save_manifest({**self._manifest, "stages": list(self._stages.values())})
 
     def finish(self) -> None:
-        """Write the files of lines, so that nothing of an older state of the run remains in them."""
+        """The run got to its end: write the files of lines, and let nothing of an older state of the run remain.
+
+        A run that breaks off before leaves what an earlier one had.
+        """
+        for stage in self._graph.stages:
+            if self._stages[stage.id]["status"] != "done":
+                for target in stage.files.values():
+                    self._folder.remove(target)
         for target in sorted({stage.line.target for stage in self._graph.stages if stage.line}):
             lines = self._lines.get(target, {})
             self._folder.write_lines(target, (lines[stage.id] for stage in self._graph.stages if stage.id in lines))

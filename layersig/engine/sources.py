@@ -101,8 +101,10 @@ def _resolve(
     spec, fallback = source.spec, source.fallback
     loaders = _loaders(loaded)
     if pinned is not None and not pinned.fallback:
-        # The revision of the first start stays, even when the hub has a newer one now.
-        found = resolve(pinned.resolved, source.kind, request, name=source.name, loaders=loaders)
+        # The revision of the first start stays, even when the hub has a newer one now. A path stays as it was written:
+        # where it led may be elsewhere since the study was moved.
+        wanted = spec if pinned.resolved.startswith(("path:", "file:")) else pinned.resolved
+        found = resolve(wanted, source.kind, request, name=source.name, loaders=loaders)
         return replace(found, spec=spec)
     if pinned is not None:
         if strict:

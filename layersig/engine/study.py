@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sys
 from collections.abc import Callable, Mapping
@@ -51,7 +52,7 @@ class Outcome:
     Attributes:
         folder: The run folder.
         status: `complete`, `complete-on-fallback` or `failed`.
-        failures: What failed, one sentence a stage.
+        failures: What failed and where, one sentence a cause.
     """
 
     folder: RunFolder
@@ -75,7 +76,7 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
             warnings.append(message)
             display.say(f"warning: {message}")
 
-        earlier = folder.manifest() if folder.has_manifest() else {}
+        earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
         graph = stages(recipe, loaded.components)
         sources = resolve_all(
@@ -107,12 +108,12 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
             manifest["status"] = "interrupted"
             publisher.save()
             raise
-        except LayersigError:
+        except (LayersigError, OSError):
             manifest["status"] = "failed"
-            publisher.save()
+            with contextlib.suppress(OSError):  # a full disk may be the very reason
+                publisher.save()
             raise
-        failures = tuple(stage["error"] for stage in folder.manifest()["stages"] if "error" in stage)
-        return Outcome(folder, manifest["status"], failures)
+        return Outcome(folder, manifest["status"], _failures(folder))
 
 
 def _opening(
@@ -183,6 +184,15 @@ def _close(manifest: dict[str, Any], sources: Mapping[str, Source], complete: bo
     fell_back = any(source.fallback for source in sources.values())
     manifest["status"] = ("complete-on-fallback" if fell_back else "complete") if complete else "failed"
     manifest["finished"] = _now()
+
+
+def _failures(folder: RunFolder) -> tuple[str, ...]:
+    stages: dict[str, list[str]] = {}
+    for stage in folder.manifest()["stages"]:
+        if "error" in stage:
+            stages.setdefault(stage["error"], []).append(stage["id"])
+    more = {error: f" and {len(ids) - 1} more" if len(ids) > 1 else "" for error, ids in stages.items()}
+    return tuple(f"{ids[0]}{more[error]}: {error}" for error, ids in stages.items())
 
 
 def _write_report(folder: RunFolder, loaded: Loaded) -> None:

@@ -60,7 +60,8 @@ def user(path: Path, *, functions: bool = True) -> tuple[Config, ...]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f":{where.line + 1}" if where else ""
-        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from error
+        said = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UserError(f"{path}{line}: not valid YAML ({said})") from error
     except (ValueError, OSError, ImportError, AttributeError, SyntaxError, TypeError) as error:
         raise UserError(f"{path}: cannot be read as an lm-eval task ({error})") from error
     if isinstance(config.get("group"), str):

@@ -17,8 +17,9 @@ from lm_eval.api.task import ConfigurableTask
 
 from layersig.errors import LayersigError, UserError
 from layersig.evaluating import definitions
+from layersig.evaluating.checks import check_answers, check_definition
 from layersig.evaluating.definitions import Config
-from layersig.evaluating.rows import Splits, file_splits, prepared_splits
+from layersig.evaluating.rows import Splits, declared_files, file_splits, prepared_splits
 from layersig.evaluating.tasks import is_definition, task_name
 from layersig.recipe.schema import TaskSettings
 from layersig.streams import Streams
@@ -100,11 +101,27 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         self.set_fewshot_seed(FEWSHOT_SEED)
         self._instances = []
         for number, row in enumerate(self.eval_docs):
-            context = self.fewshot_context(row, num_fewshot=self.config.num_fewshot, gen_prefix=self.doc_to_prefix(row))
-            built = self.construct_requests(
-                doc=row, ctx=context, metadata=(self.config.task, number, self.config.repeats)
-            )
-            self._instances.extend(built if isinstance(built, list) else [built])
+            try:
+                self._instances += self._requests(number, row)
+            except Exception as error:  # errors of every kind come from a definition that does not fit its rows
+                index = (self.chosen or [])[number]
+                raise UserError(
+                    f"task {self.config.task}: row {index} cannot be shown with {self.config.num_fewshot} few-shot "
+                    f"examples ({type(error).__name__}: {error})"
+                ) from error
+
+    def _requests(self, number: int, row: dict[str, Any]) -> list[Any]:
+        context = self.fewshot_context(row, num_fewshot=self.config.num_fewshot, gen_prefix=self.doc_to_prefix(row))
+        built = self.construct_requests(doc=row, ctx=context, metadata=(self.config.task, number, self.config.repeats))
+        return built if isinstance(built, list) else [built]
+
+    def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
+        """The metrics of one row."""
+        try:
+            return dict(super().process_results(doc, results))
+        except Exception as error:  # as above
+            kind = type(error).__name__
+            raise UserError(f"task {self.config.task}: an answer cannot be scored ({kind}: {error})") from error
 
     def prompts(self) -> str:
         """Sha256 of everything that the chosen rows show the model, in order; requests must have been built."""
@@ -187,8 +204,7 @@ def load_task(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedT
 
 
 def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
+    _hush()
     name = task_name(settings.source)
     configs = definitions.user(path) if is_definition(path) else definitions.named(name)
     shots = OWN_SHOTS.get(name) if settings.shots is None else settings.shots
@@ -201,6 +217,8 @@ def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
     if is_definition(path):
         name = configs[0]["task"] if len(configs) == 1 else path.stem
     chosen = _choose(parts, settings.limit, streams, name)
+    for part in chosen:
+        check_answers(part, path)
     stands_in = settings.source == name and (path / "README.md").is_file()  # only embedded benchmarks have one
     rows = sum(len(part.scored_rows) for part in parts)
     return ResolvedTask(f"{name}>pypi:{name}" if stands_in else name, chosen, pooled, rows)
@@ -209,7 +227,27 @@ def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
 _load_once = lru_cache(maxsize=16)(_load)
 
 
+def check_user_task(path: Path) -> None:
+    """Build the tasks of a user's YAML whose rows lie in files, so that mistakes show before anything is trained.
+
+    Raises:
+        UserError: As `load_task`.
+    """
+    _hush()
+    for config in definitions.user(path):
+        if declared_files(config, path.parent):
+            check_answers(_task(config, file_splits(config, path.parent), None, path), path)
+
+
+def _hush() -> None:
+    """What lm-eval and datasets tell is told by layersig in its own words, or is of no use to the user."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+
+
 def _task(config: Config, splits: Splits, shots: int | None, path: Path) -> LocalTask:
+    if is_definition(path):
+        check_definition(config, next(iter(splits.values())).column_names, path)
     try:
         return LocalTask(config, splits, shots)
     except LayersigError:
@@ -242,7 +280,8 @@ def _fitting(config: Config, splits: Splits, shots: int | None) -> Config:
         fitted["fewshot_config"] = {key: value for key, value in fewshot.items() if key != "split"}
     if not (fitted["test_split"] or fitted["validation_split"]):
         asked = config.get("test_split") or config.get("validation_split")
-        raise UserError(f"task {config['task']}: no split `{asked}` to score; its data have {', '.join(splits)}")
+        lacks = f"its data have no split `{asked}`" if asked else "it names no `test_split` or `validation_split`"
+        raise UserError(f"task {config['task']}: {lacks} to score; its data have {', '.join(splits)}")
     return fitted
 
 

@@ -16,8 +16,8 @@ SHORTEST_TRUNK = 64
 """Shorter common beginnings are not looked at."""
 TRUNK_OVERHEAD = 128
 """What a cache of its own costs (one more pass, smaller batches), in tokens through the linear layers."""
-PACKED_WIDTH = 256
-"""Rows are filled up to this many tokens at least: wider ones spend more on attention than they save in padding."""
+ENOUGH_TOKENS = 1024
+"""A batch that holds so many is not filled up with rows much shorter than its longest: padding costs more."""
 
 
 class Scored(NamedTuple):
@@ -188,7 +188,7 @@ def batches(rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bo
     """
     left = sorted(rows, key=lambda row: (-len(row), row.tokens))
     while left:
-        width = max(len(left[0]), PACKED_WIDTH if pack else 0)
+        width = len(left[0])
         bins: list[list[Row]] = []
         room: list[int] = []
         targets = 0
@@ -199,7 +199,8 @@ def batches(rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bo
                 later.append(row)
                 continue
             if place is None:
-                if bins and (len(bins) + 1) * width > batch_tokens:
+                held = len(bins) * width
+                if held + width > max(batch_tokens, width) or (held >= ENOUGH_TOKENS and len(row) < 0.9 * width):
                     later.append(row)
                     continue
                 place = len(bins)

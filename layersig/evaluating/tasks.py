@@ -70,6 +70,7 @@ def _pinned(source: Source) -> Source:
 
 def _user(spec: str, request: Request) -> Source:
     from layersig.evaluating import definitions
+    from layersig.evaluating.local import check_user_task
     from layersig.evaluating.rows import declared_files
 
     path = (request.base_dir / spec.removeprefix("file:")).resolve()
@@ -80,6 +81,7 @@ def _user(spec: str, request: Request) -> Source:
     for config in configs:
         for paths in declared_files(config, path.parent).values():
             files.update(paths)
+    check_user_task(path)
     hashes = hash_files(request.cache, {str(file): file for file in files})
     # Includes are merged into the definition, and functions stand there with their path, which says nothing.
     definition = json.dumps(configs, sort_keys=True, default=str).replace(str(path.parent), "")

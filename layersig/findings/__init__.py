@@ -17,6 +17,7 @@ from layersig.findings.files import RunFiles
 from layersig.findings.grid import grid_of
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
+from layersig.findings.plan import Plan
 from layersig.findings.rankings import (
     concentration_rows,
     layer_rows,
@@ -69,7 +70,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     order = {name: place for place, name in enumerate([*RESERVED_ARMS, *(arm.name for arm in recipe.arms)])}
     selections = sorted(files.selections, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
     outcomes = outcome_tables(files.evaluations())
-    arms = Arms(outcomes, recipe, files.model)
+    arms = Arms(outcomes, recipe, Plan.of(recipe, files), files.model)
     costs = cost_rows(manifest)
     findings = Findings(
         schema_version=SCHEMA_VERSION,

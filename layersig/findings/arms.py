@@ -8,13 +8,13 @@ from math import isfinite
 
 import numpy as np
 
-from layersig.analysis.fieller import RatioSet
 from layersig.analysis.margins import MarginTest, superiority_by
 from layersig.analysis.results import Estimate
-from layersig.analysis.retention import ratio_fieller_items, ratio_fieller_items_and_seeds
+from layersig.analysis.retention import ratio_bootstrap_items
 from layersig.findings.contrasts import Contrast, contrast, mean_of, scope_of
 from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure, OutcomeTables
+from layersig.findings.plan import CONTROLS, Plan
 from layersig.findings.rows import ComparisonRow, ResultRow, Role, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.streams import Streams
@@ -28,18 +28,20 @@ class Arms:
 
     Attributes:
         outcomes: What was measured.
-        recipe: Baseline, level, controls.
-        model: Label of the model, for sentences.
+        recipe: The recipe.
+        plan: What it declares about comparisons.
+        model: Name of the model, for sentences.
     """
 
     outcomes: OutcomeTables
     recipe: Recipe
+    plan: Plan
     model: str
 
     @property
     def level(self) -> float:
         """Coverage of intervals."""
-        return 1 - self.recipe.analyze.alpha
+        return 1 - self.plan.alpha
 
     def results(self) -> Iterator[ResultRow]:
         """Value and standard error of every arm on every measure."""
@@ -86,19 +88,24 @@ class Arms:
             estimate, measure = found.estimate, found.measure
             tested = found.test(self._rng("sign-flip", found))
             low, high = _ends(estimate, self.level)
-            second = found.bootstrap(self._rng("bootstrap", found), self.level)
-            margin = measure.default_margin
+            primary = self.outcomes.primary(measure)
+            outcome = self.plan.is_outcome(measure, found.data)
+            second = None
+            if outcome and role == "baseline":
+                second = found.bootstrap(self._rng("bootstrap", found), self.plan.resamples, self.level)
+            margin = self.plan.margin(measure)
             judgement = None
             if margin is not None:
-                judgement = found.judge(margin, self.model, self._assay(found, margin), self.recipe.analyze.alpha)
+                judgement = found.judge(margin, self.model, self._assay(found, margin), self.plan.alpha)
             yield ComparisonRow(
                 arm=found.arm,
                 reference=found.reference,
                 role=role,
+                outcome=outcome,
                 data=found.data,
                 task=measure.task,
                 metric=measure.metric,
-                primary=self.outcomes.primary(measure),
+                primary=primary,
                 higher_is_better=measure.higher_is_better,
                 estimate=found.value,
                 se=estimate.se if estimate else None,
@@ -112,14 +119,14 @@ class Arms:
                 family=None,
                 adjusted_p=None,
                 half_width=None if estimate is None else estimate.interval(self.level).half_width,
-                detectable=found.detectable(self.recipe.analyze.alpha),
+                detectable=found.detectable(self.plan.alpha) if primary else None,
                 bootstrap_low=None if second is None else second.low,
                 bootstrap_high=None if second is None else second.high,
                 n=found.n,
                 clusters=self.outcomes.items[measure].n_clusters,
                 seeds=len(found.seeds),
                 scope=found.scope.value,
-                declared=False,
+                declared=role == "baseline" and outcome and self.plan.declared(found),
                 verdict=judgement.verdict.value if judgement else None,
                 sentence=judgement.sentence if judgement else None,
             )
@@ -143,25 +150,33 @@ class Arms:
         for measure, arm, data in self.cells():
             if arm in RESERVED_ARMS:
                 continue
-            kept = self._share(measure, data, arm)
-            if kept is None:
+            gains = self._gains(measure, data, arm)
+            if gains is None:
                 continue
-            shown = finite_set(kept)
-            seeds = self.outcomes.seeds(measure, arm, data)
+            own, everything = gains
+            second = None
+            if self.plan.is_outcome(measure, data):
+                averages = (own.differences.mean(axis=0), everything.differences.mean(axis=0))
+                second = ratio_bootstrap_items(*averages, self._rng("bootstrap", own), self.plan.resamples, self.level)
+            shown = finite_set(own.share_of(everything, self.level))
+            if shown.ratio is None or shown.shape is None:
+                continue
             yield ShareRow(
                 arm=arm,
                 data=data,
                 task=measure.task,
                 metric=measure.metric,
                 primary=self.outcomes.primary(measure),
-                share=kept.ratio,
-                shape=kept.shape.value,
+                share=shown.ratio,
+                shape=shown.shape,
                 low=shown.low,
                 high=shown.high,
-                level=kept.level,
-                n=len(self.outcomes.items[measure].names),
-                seeds=len(seeds),
-                scope=scope_of(seeds).value,
+                bootstrap_low=None if second is None else second.low,
+                bootstrap_high=None if second is None else second.high,
+                level=self.level,
+                n=own.n,
+                seeds=len(own.seeds),
+                scope=own.scope.value,
             )
 
     def cells(self) -> Iterator[tuple[Measure, str, str | None]]:
@@ -182,17 +197,11 @@ class Arms:
                         yield found, role
 
     def _references(self, arm: str) -> Iterator[tuple[str, Role]]:
-        if arm != self.recipe.analyze.baseline:
-            yield self.recipe.analyze.baseline, "baseline"
-        if (control := self.random_control(arm)) is not None:
-            yield control, "random control"
-
-    def random_control(self, arm: str) -> str | None:
-        """The arm of randomly chosen layers that selects as many of each type as `arm`."""
-        for control in self.recipe.arms:
-            if control.select.kind == "matched-random" and control.select.params.get("like") == arm:
-                return control.name
-        return None
+        if arm != self.plan.baseline:
+            yield self.plan.baseline, "baseline"
+        for role in CONTROLS:
+            if (control := self.plan.control(arm, role)) is not None:
+                yield control, role
 
     def _rng(self, purpose: str, found: Contrast) -> np.random.Generator:
         names = (found.arm, found.reference, found.data or "", found.measure.task, found.measure.metric)
@@ -205,18 +214,15 @@ class Arms:
         moved = contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE)
         if moved is None or moved.favourable is None:
             return None
-        return superiority_by(moved.favourable, margin, self.recipe.analyze.alpha)
+        return superiority_by(moved.favourable, margin, self.plan.alpha)
 
-    def _share(self, measure: Measure, data: str | None, arm: str) -> RatioSet | None:
+    def _gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
+        """The arm and all layers, each against the untouched model, on the same seeds."""
         own = contrast(self.outcomes, measure, data, arm, BASE)
         everything = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE)
-        if own is None or everything is None or own.seeds != everything.seeds or own.estimate is None:
+        if own is None or everything is None or own.seeds != everything.seeds:
             return None
-        if everything.value == 0:
-            return None
-        if len(own.seeds) == 1:
-            return ratio_fieller_items(own.differences[0], everything.differences[0], self.level)
-        return ratio_fieller_items_and_seeds(own.differences, everything.differences, self.level)
+        return None if own.estimate is None or everything.value == 0 else (own, everything)
 
 
 def _ends(estimate: Estimate | None, level: float) -> tuple[float | None, float | None]:

@@ -18,9 +18,9 @@ from layersig.recipe.schema import RESERVED_ARMS
 
 def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
     """The fixed sequence of every arm that has a random control, on every primary measure with a margin."""
-    outcomes, alpha = arms.outcomes, arms.recipe.analyze.alpha
+    outcomes, alpha = arms.outcomes, arms.plan.alpha
     for measure, arm, data in arms.cells():
-        margin, control = measure.default_margin, arms.random_control(arm)
+        margin, control = arms.plan.margin(measure), arms.plan.control(arm, "random control")
         if arm in RESERVED_ARMS or margin is None or control is None or not outcomes.primary(measure):
             continue
         pairs = [(ALL_LAYERS, BASE), (arm, ALL_LAYERS), (arm, control)]
@@ -64,7 +64,7 @@ def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
         sign = 1.0 if measure.higher_is_better else -1.0
         if tables.shape[2] < 2:
             continue
-        sets = rank_intervals_items_and_seeds(sign * tables, arms.recipe.analyze.alpha)
+        sets = rank_intervals_items_and_seeds(sign * tables, arms.plan.alpha)
         for arm, ranks in zip(names, sets, strict=True):
             yield ArmRankRow(
                 arm=arm,
@@ -82,13 +82,15 @@ def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
 def adjusted(rows: Sequence[ComparisonRow]) -> Iterator[ComparisonRow]:
     """The rows with p-values adjusted by Holm's method inside families.
 
-    A family is every arm on every primary measure against one kind of reference on one data set: the claim that some
-    arm differs on some task. The untouched base is no claim and stays out.
+    The declared comparisons are one family. Of the others, a family is every arm on every primary measure against one
+    kind of reference on one data set: the claim that some arm differs on some task. The untouched base is no claim and
+    stays out.
     """
     families: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         if row.primary and row.p is not None and row.arm != BASE:
-            families.setdefault(f"arms against {row.role}, {row.data}", []).append(i)
+            family = "declared" if row.declared else f"exploratory: against {row.role}, {row.data}"
+            families.setdefault(family, []).append(i)
     corrected: dict[int, dict[str, str | float]] = {}
     for family, members in families.items():
         values = holm(np.array([rows[i].p for i in members]))

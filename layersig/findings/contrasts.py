@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layersig.analysis.fieller import RatioSet
 from layersig.analysis.margins import MarginTest
 from layersig.analysis.means import mean_items
 from layersig.analysis.paired import mcnemar_items, sign_flip_test
 from layersig.analysis.power import detectable_difference, detectable_two_way
 from layersig.analysis.results import Estimate, Interval
+from layersig.analysis.retention import ratio_fieller_items, ratio_fieller_items_and_seeds
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares, two_way_estimate
 from layersig.analysis.verdicts import Claim, Judgement, Scope, judge
 from layersig.findings.outcomes import Measure, OutcomeTables
@@ -88,11 +90,17 @@ class Contrast:
         seed, item, residual = (max(0.0, variance) for variance in table.variances)
         return detectable_two_way((seed, item, residual), table.seeds, table.items, alpha=alpha)
 
-    def bootstrap(self, rng: np.random.Generator, level: float) -> Interval | None:
+    def share_of(self, other: Contrast, level: float) -> RatioSet:
+        """This difference as a share of another on the same seeds and units, with its Fieller set."""
+        if self.scope is Scope.METHOD:
+            return ratio_fieller_items_and_seeds(self.differences, other.differences, level)
+        return ratio_fieller_items(self.differences[0], other.differences[0], level)
+
+    def bootstrap(self, rng: np.random.Generator, draws: int, level: float) -> Interval | None:
         """Crossed bootstrap over seeds and items, the second opinion; None with fewer than five seeds."""
         if len(self.seeds) < MIN_SEEDS_FOR_BOOTSTRAP or self.estimate is None:
             return None
-        return bootstrap_items_and_seeds(self.differences, rng, level=level)
+        return bootstrap_items_and_seeds(self.differences, rng, draws=draws, level=level)
 
     def test(self, rng: np.random.Generator) -> Tested:
         """The test that fits scope and outcome."""

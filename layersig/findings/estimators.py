@@ -27,13 +27,12 @@ from layersig.streams import Streams
 
 FloatArray = NDArray[np.float64]
 
-SURROGATES = 1999
 _LEAST_RUNS = 3
 
 
 def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[EstimatorRow]:
-    """Every two scorers on one data set, at their last checkpoint."""
-    for a, b in combinations([table for table in tables if not table.control], 2):
+    """Every two scorers on one data set."""
+    for a, b in _pairs(tables):
         if a.cell.scorer == b.cell.scorer or a.cell.data != b.cell.data:
             continue
         n = len(a.scores)
@@ -92,7 +91,7 @@ def overlap_test_rows(
     tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, recipe: Recipe
 ) -> Iterator[OverlapTestRow]:
     """Permutation tests of the Jaccard index of two seed-averaged rankings, each beside what it assumes."""
-    for a, b in combinations([table for table in tables if not table.control], 2):
+    for a, b in _pairs(tables):
         if a.cell.scorer != b.cell.scorer and a.cell.data != b.cell.data:
             continue
         pair = np.stack([a.scores.mean(axis=0), b.scores.mean(axis=0)])
@@ -113,7 +112,7 @@ def overlap_test_rows(
             ]
             if grid.modules is not None and min(grid.modules.index.shape, default=0) > 1:
                 rng = Streams(recipe.root_seed).generator("surrogates", _name(a), _name(b), k)
-                kept = surrogate_test(pair, grid.modules, np.arange(2), rng, k=k, draws=SURROGATES)
+                kept = surrogate_test(pair, grid.modules, np.arange(2), rng, k=k, draws=recipe.analyze.resamples)
                 assumption = "scores are stationary over depth, equally smooth in every block"
                 found.append(("depth-preserving surrogates", kept.p, kept.resamples, assumption, True))
             for test, p, draws, assumes, holds in found:
@@ -129,6 +128,13 @@ def overlap_test_rows(
                     assumes=assumes,
                     holds=holds,
                 )
+
+
+def _pairs(tables: Sequence[ScoreTable]) -> Iterator[tuple[ScoreTable, ScoreTable]]:
+    """Scorers that look at the model, at the same checkpoint where both have one."""
+    for a, b in combinations([table for table in tables if not table.control], 2):
+        if None in (a.cell.checkpoint, b.cell.checkpoint) or a.cell.checkpoint == b.cell.checkpoint:
+            yield a, b
 
 
 def _name(table: ScoreTable) -> str:

@@ -70,7 +70,7 @@ class RunFiles:
     @cached_property
     def rankings(self) -> tuple[Scored, ...]:
         """Every line of `scores.jsonl`, sorted by cell."""
-        found = [Scored(self._cell(line), Ranking.from_json(line)) for line in self._lines("scores.jsonl")]
+        found = [Scored(self.cell(line), Ranking.from_json(line)) for line in self._lines("scores.jsonl")]
         return tuple(sorted(found, key=lambda scored: _order(scored.cell)))
 
     @cached_property
@@ -95,7 +95,7 @@ class RunFiles:
         known = self.layers.by_name if self.layers is not None else {}
         found = [
             Selected(
-                self._cell(line),
+                self.cell(line),
                 Selection(
                     tuple(line["layers"]), sum(known[name].parameters for name in line["layers"] if name in known)
                 ),
@@ -133,9 +133,12 @@ class RunFiles:
         root = self.path / "evaluations"
         files = {self._evaluated(file.relative_to(root).parts[:-1]): file for file in root.glob("**/items.jsonl")}
         for cell in sorted(files, key=_order):
-            yield cell, [self._outcome(line) for line in read_jsonl(files[cell])]
+            # One call of the parser for the whole file: a study has a million outcomes, and a call each takes minutes.
+            lines = files[cell].read_text(encoding="utf-8").rstrip("\n").split("\n")
+            yield cell, [self._outcome(line) for line in json.loads(f"[{','.join(lines)}]")]
 
-    def _cell(self, line: Mapping[str, Any]) -> Cell:
+    def cell(self, line: Mapping[str, Any]) -> Cell:
+        """The point of the grid that a record speaks of, its data set by label."""
         data = self.label(line.get("data"))
         return Cell(line.get("arm"), line.get("scorer"), data, line.get("seed"), line.get("checkpoint"))
 

@@ -39,13 +39,6 @@ class Measure:
         """Whether values are shares of right answers, shown in percent and compared in points."""
         return self.metric in _SHARES
 
-    @property
-    def default_margin(self) -> float | None:
-        """Smallest difference that matters where the recipe declares none (ours): 1 point, 0.02 nats per token."""
-        if self.is_share:
-            return 0.01
-        return 0.02 if self.metric == "loss" else None
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Items:
@@ -143,15 +136,17 @@ def outcome_tables(evaluations: Iterable[tuple[Cell, Sequence[Outcome]]]) -> Out
     values: dict[Measure, dict[Cell, FloatArray]] = {}
     notes: list[str] = []
     for cell, outcomes in evaluations:
-        by_measure: dict[Measure, list[Outcome]] = {}
+        by_measure: dict[tuple[str, str], list[Outcome]] = {}
         for outcome in outcomes:
-            by_measure.setdefault(Measure(outcome.task, outcome.metric), []).append(outcome)
-        for measure, found in by_measure.items():
+            by_measure.setdefault((outcome.task, outcome.metric), []).append(outcome)
+        for key, found in by_measure.items():
+            measure = Measure(*key)
             if measure not in items:
                 items[measure] = _items(found)
                 order[measure] = {name: place for place, name in enumerate(items[measure].names)}
-            places = [order[measure].get(outcome.item, -1) for outcome in found]
-            if sorted(places) != list(range(len(order[measure]))):
+            known = order[measure]
+            places = [known.get(outcome.item, -1) for outcome in found]
+            if len(set(places)) != len(known) or len(places) != len(known) or -1 in places:
                 notes.append(f"{cell.key} was evaluated on other items of {measure.task} and is left out there")
                 continue
             vector = np.empty(len(found))

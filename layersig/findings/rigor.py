@@ -125,16 +125,18 @@ class _Card:
         return _judged("untouched model as baseline", rows, there, evidence)
 
     def _equal_budget(self) -> RigorRow:
-        controls = {ranking.scorer for ranking in self.findings.rankings if ranking.control}
-        selective = [a.name for a in self.recipe.arms if a.scorers and not controls.issuperset(a.scorers)]
-        matched = {a.select.params.get("like") for a in self.recipe.arms if a.select.kind == "matched-random"}
-        without = [name for name in selective if name not in matched]
-        rules = [a.name for a in self.recipe.arms if a.scorers and controls.issuperset(a.scorers)]
+        told = {row.arm for row in self.findings.selections if not row.control and row.scorers}
+        kinds = {arm.select.kind: set[object]() for arm in self.recipe.arms}
+        for arm in self.recipe.arms:
+            kinds[arm.select.kind].add(arm.select.params.get("like"))
+        random, rule = (sorted(told - kinds.get(kind, set())) for kind in ("matched-random", "type-depth"))
         evidence = (
-            f"Random layers with the same number of each type: for {len(selective) - len(without)} of {len(selective)} "
-            f"arms{f' (not for {_names(without)})' if without else ''}; arms by rule: {_names(rules) or 'none'}."
+            f"Of {len(told)} arms that select by the model, {len(told) - len(random)} have random layers with the same "
+            f"number of each type beside them, {len(told) - len(rule)} the rule that knows type and depth alone"
         )
-        return _judged("baselines of equal budget", selective, not without, evidence)
+        missing = _names(sorted({*random, *rule}))
+        evidence += f"; one or both lack for: {missing}." if missing else "."
+        return _judged("baselines of equal budget", sorted(told), not random and not rule, evidence)
 
     def _search(self) -> RigorRow:
         arms = self.recipe.arms

@@ -121,7 +121,7 @@ def sharing_rows(found: Replicates, sizes: Sequence[int], model: str, recipe: Re
         bound = ratio_bound_jackknife_runs(found.runs, found.design, k) if 0 < k < n else None
         if bound is None or not isfinite(bound.ratio) or not isfinite(bound.lower):
             continue
-        test = sharing_test(bound, found.design)
+        test = sharing_test(bound, found.design, recipe.analyze.sharing_margin)
         rng = Streams(recipe.root_seed).generator("relabel", found.scorer, k)
         differ = label_permutation_test(found.runs, found.design, k, rng)
         yield SharingRow(

@@ -18,7 +18,12 @@ import torch
 
 from layersig.errors import UserError
 
-_DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -38,10 +43,12 @@ def pick_device(requested: str = "auto") -> torch.device:
     try:
         device = torch.device(requested)
     except RuntimeError as error:
-        raise UserError(f"device = {requested!r} is none; write auto, cpu, cuda, cuda:1, ... or mps") from error
+        raise UserError(f"model.device = {requested!r} is none; write auto, cpu, cuda, cuda:1, ... or mps") from error
     count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type, 0)
     if (device.index or 0) >= count:
-        raise UserError(f"device = {requested!r} is not there: torch sees {count} of that kind; write auto or cpu")
+        raise UserError(
+            f"model.device = {requested!r} is not there: torch sees {count} of that kind; write auto or cpu"
+        )
     return device
 
 

@@ -1,8 +1,8 @@
 """Examples end to end in one row, without padding, and the attention that keeps them apart.
 
 Every layer but attention then works on real tokens only. On short examples plain matrix products are also several times
-faster on a CPU than the backward of torch's scaled-dot-product kernel. Scores and their gradients are float32 or wider;
-probabilities are kept in the type of the values.
+faster on a CPU than the backward of torch's scaled-dot-product kernel. Scores are float32 or wider, because rounding
+them to bfloat16 is what would move gradients; probabilities and their gradients have the type of the values.
 
 Plain twin: the model's own attention on padded examples.
 """
@@ -58,14 +58,11 @@ class _Attention(torch.autograd.Function):
         saved = iter(ctx.saved_tensors)
         for start, end in pairwise(ctx.bounds):
             keys, values = next(saved), next(saved)
-            wide = _scores_type(values)
-            wide_values = values.to(wide)
-            grad_keys, grad_values = (torch.zeros_like(each, dtype=wide) for each in (keys, values))
+            grad_keys, grad_values = (torch.zeros_like(each, dtype=_wide(each)) for each in (keys, values))
             for first, last in _blocks(end - start):
                 queries, weights = next(saved), next(saved)
                 upper = _stacked(upper_heads, start + first, start + last, groups)
-                slope = torch.bmm(upper.to(wide), wide_values[:, :last].mT)
-                slope = torch._softmax_backward_data(slope, weights.to(wide), -1, wide).to(weights.dtype)
+                slope = torch._softmax_backward_data(upper @ values[:, :last].mT, weights, -1, weights.dtype)
                 _put(grads[0][start + first : start + last], (slope @ keys[:, :last]).mul_(ctx.scale))
                 grad_keys[:, :last] += slope.mT @ queries
                 grad_values[:, :last] += weights.mT @ upper
@@ -78,7 +75,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(first, min(first + _BLOCK, length)) for first in range(0, length, _BLOCK)]
 
 
-def _scores_type(values: Tensor) -> torch.dtype:
+def _wide(values: Tensor) -> torch.dtype:
     return torch.promote_types(values.dtype, torch.float32)
 
 
@@ -94,7 +91,7 @@ def _put(rows: Tensor, heads: Tensor) -> None:
 
 def _weights(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
     """Probabilities of the last rows of `keys` as queries, [groups, stacked rows, keys]."""
-    wide = _scores_type(queries)
+    wide = _wide(queries)
     scores = torch.bmm(queries.to(wide) * scale, keys.to(wide).mT)
     length = keys.shape[1]
     rows = length - (length - 1) // _BLOCK * _BLOCK

@@ -225,6 +225,8 @@ def _training(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any]) ->
 
 def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:
     named = {number: arm for number, arm in arms.items() if isinstance(arm.get("name"), str)}
+    if len({arm["name"] for arm in named.values()}) < len(named):
+        return  # a fault of its own, told already; whom an arm follows cannot be said before it is mended
     likes = {
         arm["name"]: arm["select"]["like"]
         for arm in named.values()

@@ -19,6 +19,7 @@ from layersig.recipe.read import read
 from layersig.recipe.resolve import recipe_id, to_toml, with_defaults
 from layersig.recipe.resolve import smoke as shortened
 from layersig.recipe.schema import Recipe
+from layersig.recipe.template import inline_template
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     base_dir = path.resolve().parent
     origins, faulty = apply(data, overrides, base_dir, Origins(str(path), locate(text)))
     components, files, faults = plugin_files(data, base_dir)
+    faulty += inline_template(data, base_dir)
     found = [*faulty, *strange_values(data), *faults, *cross_checks(data, components)]
     recipe = _parsed(data, found)
     if found or recipe is None:

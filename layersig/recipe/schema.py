@@ -220,8 +220,8 @@ class AnalyzeSettings(Table):
     outcome: str = "heldout"
     """The primary outcome: `heldout`, or a task by name."""
     margins: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """By metric (`loss`, `acc`, ...), the smallest difference that matters. Absent: 0.02 nats per token for a loss, 0.01
-    (one point) for a share of items (both ours)."""
+    """By metric (`loss`, `acc`, ...), the smallest difference that matters. Absent: 0.02 nats per token for a loss,
+    0.01 (one point) for a share of items (both ours)."""
     sharing_margin: float = Field(0.9, gt=0, le=1)
     """`Shares layers` needs this share of the agreement that two seeds of one data set have."""
     resamples: int = Field(2000, ge=100)

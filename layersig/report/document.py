@@ -127,10 +127,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Text with its line breaks: a prompt, a file."""
+    """Text with its line breaks: a prompt, a file; stressed parts stand out."""
 
     title: str
-    text: str
+    text: Text
 
 
 @dataclass(frozen=True, slots=True)

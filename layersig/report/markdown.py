@@ -53,7 +53,8 @@ def _block(block: Block) -> str:
                 f"![{_escaped(block.alt)}](figures/{block.name}.svg)\n\n"
                 f"**{_escaped(block.title)}.** {_escaped(block.caption)}{_sources(block.csv)}"
             )
-        case Listing(title, text):
+        case Listing(title, parts):
+            text = "".join(part if isinstance(part, str) else part.text for part in parts)
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
             return f"{_escaped(title)}\n\n{fence}text\n{text.rstrip()}\n{fence}"
         case Details(summary, blocks):

@@ -12,7 +12,6 @@ from layersig.findings import Findings, load
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import ComparisonRow, RankingRow, ResultRow, ShareRow
-from layersig.recipe.schema import RESERVED_ARMS
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,8 @@ class Material:
     @cached_property
     def selective_arms(self) -> tuple[str, ...]:
         """Arms that select by a scorer which looks at the model, in the order of the recipe."""
-        scorers = {row.scorer for row in self.findings.rankings if not row.control}
-        arms = [row for row in self.findings.selections if scorers & set(row.scorers)]
-        return tuple(dict.fromkeys(row.arm for row in arms if row.arm not in RESERVED_ARMS))
+        arms = [row for row in self.findings.selections if row.scorers and not row.control]
+        return tuple(dict.fromkeys(row.arm for row in arms))
 
     @cached_property
     def primary_measures(self) -> tuple[Measure, ...]:
@@ -68,9 +66,9 @@ class Material:
         return tuple(sorted(found, key=lambda measure: (not measure.task.startswith(f"{HELDOUT}/"), measure)))
 
     def own_measure(self, data: str | None) -> Measure | None:
-        """What an arm is first judged by: the held-out loss of its own data, else the first measure."""
-        own = [measure for measure in self.primary_measures if measure.task == f"{HELDOUT}/{data}"]
-        return next(iter(own or self.primary_measures), None)
+        """What arms trained on a data set are first judged by: the declared outcome, else the first measure."""
+        declared = [measure_of(r) for r in self.findings.comparisons if r.outcome and r.primary and r.data == data]
+        return next(iter(declared or self.primary_measures), None)
 
     def result(self, measure: Measure, arm: str, data: str | None) -> ResultRow | None:
         """What an arm scored."""

@@ -11,6 +11,7 @@ TONES = {
     "muted": ("#5b6676", "#9fabbb"),
     "grid": ("#dfe4ea", "#303a48"),
     "band": ("#c3cbd6", "#46536a"),
+    "paper": ("#f8fafc", "#171e27"),
     "on-strong": ("#fdfeff", "#0c141e"),
     "series-0": ("#0b62a8", "#5fb0ff"),
     "series-1": ("#c4501b", "#ff9a5c"),
@@ -32,7 +33,9 @@ TONES = {
     "ramp-9": ("#123360", "#c3e8e2"),
 }
 
-INK, MUTED, GRID, BAND, ON_STRONG = (TONES[name][0] for name in ("ink", "muted", "grid", "band", "on-strong"))
+INK, MUTED, GRID, BAND, PAPER, ON_STRONG = (
+    TONES[name][0] for name in ("ink", "muted", "grid", "band", "paper", "on-strong")
+)
 SERIES = tuple(light for name, (light, _) in TONES.items() if name.startswith("series-"))
 RAMP = tuple(light for name, (light, _) in TONES.items() if name.startswith("ramp-"))
 

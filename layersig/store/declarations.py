@@ -1,8 +1,9 @@
 """What was declared before it was measured.
 
-A recipe's `[analyze]` says which comparison is confirmatory. That means something only if it was said before the outcome
-could be known, so every start of a run puts its declaration on record, and a result keeps the hashes of all declarations
-that were on record before it was computed. A declaration that came later is exploratory, however the cache was filled.
+A recipe's `[analyze]` says which comparison is confirmatory. That means something only if it was said before the
+outcome could be known, so every start of a run puts its declaration on record, and a result keeps the hashes of all
+declarations that were on record before it was computed. A declaration that came later is exploratory, however the cache
+was filled.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class RunFolder:
         """
         path = self.path / "manifest.json"
         try:
-            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            manifest = _object(path)
         except FileNotFoundError:
             raise UserError(f"{self.path} is not a run: it has no manifest.json") from None
         except (OSError, ValueError) as error:
@@ -49,9 +49,23 @@ class RunFolder:
             raise UserError(f"{path} has schema {manifest.get('schema')!r}; this version of layersig reads {SCHEMA}")
         return manifest
 
-    def has_manifest(self) -> bool:
-        """Whether the run was ever started."""
-        return (self.path / "manifest.json").exists()
+    def earlier(self, warn: Callable[[str], None]) -> dict[str, Any]:
+        """The manifest of the last start; empty when there was none, or when it was damaged and is now set aside.
+
+        Raises:
+            UserError: Another version of layersig wrote it.
+        """
+        path = self.path / "manifest.json"
+        if not path.exists():
+            return {}
+        try:
+            _object(path)
+        except (OSError, ValueError) as error:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            warn(f"{path} is damaged ({error}); set aside as {aside.name} and built again")
+            return {}
+        return self.manifest()
 
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest."""
@@ -62,6 +76,7 @@ class RunFolder:
 
         Raises:
             UserError: Another process is at work on it.
+            OSError: The folder cannot be made.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
@@ -95,6 +110,13 @@ class RunFolder:
     def write_lines(self, target: str, lines: Iterable[str]) -> None:
         """Replace a file of lines."""
         write_atomic(self.path / target, "".join(lines))
+
+
+def _object(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return value
 
 
 def find_run(runs: Path, wanted: str) -> RunFolder:

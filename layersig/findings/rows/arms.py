@@ -47,6 +47,8 @@ class ComparisonRow(Row):
     arm: str
     reference: str
     role: Role
+    outcome: bool
+    """True for the declared outcome: the held-out loss of the arm's own data, or the task that the recipe names."""
     """Why the reference is compared with."""
     data: str | None
     task: str
@@ -80,7 +82,7 @@ class ComparisonRow(Row):
     seeds: int
     scope: Scope
     declared: bool
-    """False: exploratory."""
+    """True where the recipe declared arm, reference and outcome before both were measured; else exploratory."""
     verdict: str | None
     sentence: str | None
     """The verdict in full, with scope, data set, model, metric, S and n."""
@@ -111,6 +113,9 @@ class ShareRow(Row):
     """Shape of Fieller's set: an interval, two rays (everything outside of low..high), or everything."""
     low: float | None
     high: float | None
+    bootstrap_low: float | None
+    """Percentile bootstrap over items in pairs, seeds taken as fixed; bounded even where the truth is not."""
+    bootstrap_high: float | None
     level: float
     n: int
     seeds: int

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Scope = Literal["checkpoints", "method"]
-Role = Literal["baseline", "random control"]
+Role = Literal["baseline", "random control", "rule control"]
 
 
 class Row(BaseModel):

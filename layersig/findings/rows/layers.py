@@ -94,6 +94,8 @@ class SelectionRow(Row):
     """The policy and its parameters."""
     scorers: tuple[str, ...]
     """Scorers whose rankings the policy reads."""
+    control: bool
+    """True for random layers, rules, and scorers that ignore the model."""
     action: str
     runs: int
     layers: float

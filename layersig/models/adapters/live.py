@@ -52,7 +52,7 @@ def inject_lora(
 ) -> PeftModel:
     """Put LoRA factors on exactly `layers`; everything else is frozen.
 
-    A and B are float32 whatever the dtype of the model. A of every layer is drawn from the stream ("adapter-init",
+    A and B are float32 (float64 in a float64 model). A of every layer is drawn from the stream ("adapter-init",
     layer) with PEFT's default (Kaiming uniform, a = sqrt 5), so a layer starts the same whichever others are
     selected; B is zero. PEFT has no dropout on parameters: fused experts are trained without, and so are linear modules
     that bear the name of an expert (such as those of a shared expert); see `dropouts`.
@@ -144,10 +144,11 @@ def _taken_for_expert(model: PreTrainedModel, name: str) -> bool:
 
 def _initialise(wrapper: LoraLayer, seed: int) -> None:
     a, b = wrapper.lora_A[ADAPTER], wrapper.lora_B[ADAPTER]
+    dtype = torch.promote_types(a.weight.dtype, torch.float32)
     start = torch.empty(a.weight.shape, dtype=torch.float32)
     nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=torch.Generator().manual_seed(seed))
-    a.weight = nn.Parameter(start.to(a.weight.device))
-    b.weight = nn.Parameter(torch.zeros_like(b.weight, dtype=torch.float32))
+    a.weight = nn.Parameter(start.to(a.weight.device, dtype))
+    b.weight = nn.Parameter(torch.zeros_like(b.weight, dtype=dtype))
 
 
 def _assert_same(selected: set[str], wrapped: set[str]) -> None:

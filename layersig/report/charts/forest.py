@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layersig.report.palette import BAND, INK, SERIES
+from layersig.report.palette import BAND, INK, PAPER, SERIES
 from layersig.report.svg import TIP, Datasets, Drawing
 
 _WIDTH = 420
@@ -105,7 +105,7 @@ def _panel(altair: Any, data: Datasets, panel: Panel) -> Any:
             description=altair.Description("tip:N"),
         ),
         altair.Chart(data.add(dots))
-        .mark_point(shape="circle", size=22, strokeWidth=1.2, filled=False, yOffset=6)
+        .mark_point(shape="circle", size=22, strokeWidth=1.2, fill=PAPER, yOffset=6)
         .encode(x=x, y=y, color=colour, description=altair.Description("tip:N")),
         altair.Chart(estimates)
         .mark_point(shape="diamond", size=95, filled=True, opacity=1)

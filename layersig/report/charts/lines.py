@@ -11,6 +11,7 @@ from layersig.report.svg import TIP, Datasets, Drawing
 
 _WIDTH = 600
 _HEIGHT = 230
+_FEW_POINTS = 12
 _MOST_COLOURS = len(SERIES)
 
 
@@ -80,6 +81,8 @@ def _panel(altair: Any, data: Datasets, panel: LinePanel, names: Sequence[str]) 
         ]
         if values:
             style: dict[str, Any] = {"strokeWidth": 1, "opacity": 0.28} if faint else {"strokeWidth": 2}
+            if len(values) <= _FEW_POINTS * len(panel.lines):
+                style["point"] = {"size": 45}
             if dashed:
                 style |= {"strokeDash": [4, 3], "strokeWidth": 1.4}
             layers.append(

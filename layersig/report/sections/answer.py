@@ -61,7 +61,11 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
         ]
         if (kept := material.share(measure, row.arm, row.data)) is not None:
             tiles.append(Tile("of the gain of all layers kept", percent(kept.share), f"{_kept(kept)}; {where}"))
-        for role, label in (("baseline", material.findings.baseline), ("random control", "matched random")):
+        for role, label in (
+            ("baseline", material.findings.baseline),
+            ("random control", "matched random"),
+            ("rule control", "the rule type x depth"),
+        ):
             if (found := material.comparison(measure, row.arm, row.data, role)) is not None:
                 tiles.append(
                     Tile(
@@ -120,7 +124,7 @@ def _held(row: ConcentrationRow) -> str:
 def _effects(material: Material) -> tuple[Text, ...]:
     items: list[Text] = []
     for arm in material.selective_arms:
-        data_sets = dict.fromkeys(row.data for row in material.findings.selections if row.arm == arm)
+        data_sets = dict.fromkeys(row.data for row in material.findings.results if row.arm == arm)
         for data in data_sets:
             if (measure := material.own_measure(data)) is None:
                 continue
@@ -129,7 +133,7 @@ def _effects(material: Material) -> tuple[Text, ...]:
             if kept is not None:
                 share = f"{arm} on {data} keeps {percent(kept.share)} of the gain of all layers ({_kept(kept)})."
                 text.append(Strong(share))
-            for role in ("baseline", "random control"):
+            for role in ("baseline", "random control", "rule control"):
                 found = material.comparison(measure, arm, data, role)
                 if found is not None and found.sentence is not None:
                     text += [" " if text else "", found.sentence]
@@ -141,7 +145,7 @@ def _effects(material: Material) -> tuple[Text, ...]:
 def _kept(row: ShareRow) -> str:
     if row.shape == "interval":
         ends = f"{percent(row.low)} to {percent(row.high)}".replace(" %", "", 1)
-        return f"{level(row.level)} {ends}"
+        return f"{level(row.level)} interval {ends}"
     if row.shape == "two rays":
         return f"{level(row.level)} set unbounded: below {fixed(row.low, 2)} or above {fixed(row.high, 2)}"
     return f"the {level(row.level)} set excludes no share"

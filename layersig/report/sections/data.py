@@ -1,50 +1,77 @@
-"""The data as the run saw it: counts, template, and an example of what the model reads."""
+"""The data as the run saw it: counts, template, what the model reads, and how the tasks ask."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from layersig.report.document import Block, Code, Column, Inline, Listing, Section, Table
+from layersig.report.document import Block, Code, Column, Inline, Listing, Section, Strong, Table, Text, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count
 
+_EXAMPLE = "example"
+_SHORT = 16
+
 
 def section(material: Material) -> Section | None:
-    """None when no data stage left its record."""
-    reports = material.files.data_reports
+    """None when neither a data stage nor an evaluation left its record."""
+    blocks = (*_records(material), *_examples(material), *_tasks(material))
+    return Section("data", "Data and prompts", blocks) if blocks else None
+
+
+def _records(material: Material) -> list[Block]:
+    reports = {name: dict(_leaves(report)) for name, report in material.files.data_reports.items()}
     if not reports:
-        return None
-    short = {
-        name: [(key, value) for key, value in _flat(report) if not _long(value)] for name, report in reports.items()
-    }
-    keys = list(dict.fromkeys(key for pairs in short.values() for key, _ in pairs))
-    body: list[tuple[Inline, ...]] = [(key, *(_shown(dict(short[name]).get(key)) for name in reports)) for key in keys]
-    table = Table(
-        "What the data stages recorded", (Column("record"), *(Column(name, True) for name in reports)), tuple(body)
-    )
-    listings: list[Block] = [
-        Listing(f"{name}: {key}", value)
-        for name, report in reports.items()
-        for key, value in _flat(report)
-        if isinstance(value, str) and _long(value)
+        return []
+    keys = dict.fromkeys(key for report in reports.values() for key in report)
+    return [
+        Table(
+            "What the data stages recorded",
+            (Column("record"), *(Column(name, True) for name in reports)),
+            tuple((key, *(_shown(report.get(key)) for report in reports.values())) for key in keys),
+        )
     ]
-    return Section("data", "Data and prompts", (table, *listings))
 
 
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Every leaf of a record with the path of its keys."""
-    if isinstance(value, dict):
-        return [pair for key, inner in value.items() for pair in _flat(inner, f"{prefix}{key}: ")]
-    if isinstance(value, list):
-        text = ", ".join(map(str, value)) if not any(isinstance(inner, dict | list) for inner in value) else None
-        if text is not None:
-            return [(prefix.removesuffix(": "), text)]
-        return [pair for i, inner in enumerate(value) for pair in _flat(inner, f"{prefix}{i}: ")]
-    return [(prefix.removesuffix(": "), value)]
+def _leaves(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Every value of a record but the example, with the path of its keys."""
+    found: list[tuple[str, Any]] = []
+    for key, value in report.items():
+        if isinstance(value, Mapping):
+            found += _leaves(value, f"{prefix}{key}: ")
+        elif key != _EXAMPLE:
+            found.append((f"{prefix}{key}".replace("_", " "), value))
+    return found
 
 
-def _long(value: object) -> bool:
-    return isinstance(value, str) and ("\n" in value or len(value) > 80)
+def _examples(material: Material) -> list[Block]:
+    """The first training example of every data set; what the model is to predict stands out."""
+    found: list[Block] = []
+    for name, report in material.files.data_reports.items():
+        parts: Text = tuple(
+            Strong(piece["text"]) if piece["target"] else str(piece["text"]) for piece in report.get(_EXAMPLE, ())
+        )
+        if parts:
+            found.append(Listing(f"A training example of {name}; what the model is to predict stands out", parts))
+    return found
+
+
+def _tasks(material: Material) -> list[Block]:
+    rows: list[tuple[Inline, ...]] = [
+        (
+            task,
+            str(record.get("split", "\u2013")),
+            count(record.get("n")),
+            count(record.get("rows")),
+            str(record.get("shots", "\u2013")),
+            Code(str(record.get("prompts", "\u2013"))[:_SHORT]),
+        )
+        for task, record in material.files.task_records.items()
+    ]
+    if not rows:
+        return []
+    heads = columns("task", "split", "#items evaluated", "#items there are", "#shots", "digest of the prompts")
+    return [Table("What the tasks ask, equal in every arm", heads, tuple(rows))]
 
 
 def _shown(value: object) -> Inline:
@@ -55,5 +82,7 @@ def _shown(value: object) -> Inline:
             return "yes" if value else "no"
         case int() | float():
             return count(value)
+        case str() if len(value) > _SHORT * 2:
+            return Code(f"{value[:_SHORT]}\u2026")
         case _:
             return Code(str(value))

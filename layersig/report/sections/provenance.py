@@ -59,5 +59,5 @@ def section(material: Material) -> Section:
         blocks.append(Details(f"Fingerprints ({len(stages)})", (prints,)))
     for name, title in (("recipe.toml", "The recipe as written"), ("resolved.toml", "The recipe as resolved")):
         if (text := material.text(name)) is not None:
-            blocks.append(Details(title, (Listing(name, text),)))
+            blocks.append(Details(title, (Listing(name, (text,)),)))
     return Section("provenance", "Provenance", tuple(blocks))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from layersig.findings.rows import StabilityRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.charts.lines import Line, LinePanel, line_charts
-from layersig.report.document import Block, Bullets, Figure, Heading, Paragraph, Section, Table, columns
+from layersig.report.document import Block, Bullets, Column, Figure, Heading, Section, Strong, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural
 from layersig.report.svg import described, draw
@@ -199,30 +199,23 @@ def _tests(material: Material) -> list[Block]:
     rows = material.findings.overlap_tests
     if not rows:
         return []
-    about = Paragraph(
+    tests = list(dict.fromkeys((row.test, row.assumes, row.holds) for row in rows))
+    assumptions = tuple(
         (
-            "Permutation tests of the Jaccard index of seed-averaged rankings. The first two are what papers use; they "
-            "ignore that scores are smooth over depth, and reject too often. The last keeps type, smoothness and "
-            "the bond "
-            "between types of a block.",
+            Strong(test),
+            f" assumes that {assumes}; for the layers of one model this is {'roughly so' if holds else 'not so'}",
+            "." if holds else ", and the test rejects too often.",
         )
+        for test, assumes, holds in tests
     )
+    p = {(row.a, row.b, row.k, row.test): row.p for row in rows}
     table = Table(
-        "Tests of overlap, each beside what it assumes",
-        columns("ranking", "ranking", "#k", "#Jaccard", "test", "#p", "assumes", "tenable for layers"),
+        "Do two rankings overlap more than chance? One-sided p of the Jaccard index of the seed-averaged rankings",
+        (*columns("ranking", "ranking", "#k", "#Jaccard"), *(Column(f"p, {test}", True) for test, _, _ in tests)),
         tuple(
-            (
-                r.a,
-                r.b,
-                str(r.k),
-                fixed(r.jaccard, 3),
-                r.test,
-                p_value(r.p),
-                r.assumes,
-                "approximately" if r.holds else "no",
-            )
-            for r in rows
+            (a, b, str(k), fixed(jaccard, 3), *(p_value(p.get((a, b, k, test))) for test, _, _ in tests))
+            for a, b, k, jaccard in dict.fromkeys((row.a, row.b, row.k, row.jaccard) for row in rows)
         ),
         "overlap_tests.csv",
     )
-    return [Heading("Permutation tests of overlap"), about, table]
+    return [Heading("Permutation tests of overlap"), Bullets(assumptions), table]

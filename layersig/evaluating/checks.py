@@ -1,0 +1,65 @@
+"""Mistakes in a user's task that lm-eval tells in words of its own, late, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lm_eval.api.registry import METRIC_REGISTRY
+
+from layersig.errors import UserError
+from layersig.evaluating.definitions import Config
+
+if TYPE_CHECKING:
+    from layersig.evaluating.local import LocalTask
+
+
+def check_definition(config: Config, fields: Iterable[str], path: Path) -> None:
+    """Refuse metrics and fields that are not there.
+
+    Args:
+        config: A task of the user's YAML.
+        fields: Names of its rows' fields.
+        path: The YAML file.
+
+    Raises:
+        UserError: lm-eval has no such metric (it would ask the hub for one), or no row has such a field.
+    """
+    for entry in config.get("metric_list") or ():
+        name = entry.get("metric")
+        if isinstance(name, str) and not entry.get("hf_evaluate") and name not in METRIC_REGISTRY:
+            raise UserError(f"{path}: lm-eval has no metric `{name}`{_near(name, METRIC_REGISTRY)}")
+    choices = config.get("doc_to_choice")
+    if isinstance(choices, str) and choices.isidentifier() and not config.get("process_docs"):
+        known = list(fields)
+        if choices not in known:
+            raise UserError(
+                f"{path}: doc_to_choice: the rows have {', '.join(known)} and no field `{choices}`"
+                f"{_near(choices, known)}"
+            )
+
+
+def check_answers(task: LocalTask, path: Path) -> None:
+    """Refuse chosen rows of a multiple-choice task whose right answer is none of the choices; lm-eval calls any wrong.
+
+    Raises:
+        UserError: It names the first such row.
+    """
+    if task.OUTPUT_TYPE != "multiple_choice" or task.config.process_results is not None:
+        return
+    for index, row in zip(task.chosen or (), task.eval_docs, strict=True):
+        choices = task.doc_to_choice(row)
+        right = task.doc_to_text(row) if task.multiple_input else task.doc_to_target(row)
+        for each in right if isinstance(right, list) else [right]:
+            if not (0 <= each < len(choices) if isinstance(each, int | float) else each in choices):
+                raise UserError(
+                    f"{path}: task {task.config.task}, row {index + 1} of split `{task.scored_split}`: the right "
+                    f"answer is {each!r}, none of the {len(choices)} choices; mend the row or `doc_to_target`"
+                )
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""

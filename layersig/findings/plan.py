@@ -1,0 +1,86 @@
+"""What a recipe declares about its comparisons, and which of them were declared before they were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from layersig.findings.contrasts import Contrast
+from layersig.findings.files import HELDOUT, RunFiles
+from layersig.findings.outcomes import Measure
+from layersig.findings.rows import Role
+from layersig.recipe.schema import Recipe
+from layersig.records import Cell
+
+CONTROLS: dict[Role, str] = {"random control": "matched-random", "rule control": "type-depth"}
+"""Kind of the policy behind each kind of control."""
+
+_MARGINS = {"loss": 0.02}
+_MARGIN_OF_SHARES = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The comparisons of a recipe.
+
+    Attributes:
+        recipe: The recipe.
+        declared_cells: Evaluations (arm, data, seed) that were computed when the declaration was on record already.
+    """
+
+    recipe: Recipe
+    declared_cells: Set[Cell]
+
+    @classmethod
+    def of(cls, recipe: Recipe, files: RunFiles) -> Plan:
+        """The plan of a run; the manifest says which evaluations came after the declaration."""
+        stages = [stage for stage in files.manifest.get("stages", ()) if stage["kind"] == "evaluate"]
+        return cls(recipe, {files.cell(stage["cell"]) for stage in stages if stage.get("declared")})
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are compared with."""
+        return self.recipe.analyze.baseline
+
+    @property
+    def alpha(self) -> float:
+        """Level of tests."""
+        return self.recipe.analyze.alpha
+
+    @property
+    def resamples(self) -> int:
+        """Draws of bootstraps and surrogates."""
+        return self.recipe.analyze.resamples
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        """Arms whose comparison with the baseline is confirmatory."""
+        if self.recipe.analyze.primary is not None:
+            return self.recipe.analyze.primary
+        return tuple(arm.name for arm in self.recipe.arms if arm.scorers)[:1]
+
+    def margin(self, measure: Measure) -> float | None:
+        """Smallest difference that matters: declared, else one point for shares and 0.02 nats per token (ours)."""
+        default = _MARGIN_OF_SHARES if measure.is_share else _MARGINS.get(measure.metric)
+        return self.recipe.analyze.margins.get(measure.metric, default)
+
+    def is_outcome(self, measure: Measure, data: str | None) -> bool:
+        """Whether a measure is the declared outcome of arms trained on a data set."""
+        wanted = self.recipe.analyze.outcome
+        return measure.task == (f"{HELDOUT}/{data}" if wanted == HELDOUT else wanted)
+
+    def control(self, arm: str, role: Role) -> str | None:
+        """The arm that controls another in a role."""
+        for other in self.recipe.arms:
+            if other.select.kind == CONTROLS[role] and other.select.params.get("like") == arm:
+                return other.name
+        return None
+
+    def declared(self, found: Contrast) -> bool:
+        """Whether the arm is a primary one and both sides were measured after the declaration."""
+        cells = {
+            cell
+            for name in (found.arm, found.reference)
+            for cell in [Cell(arm=name, data=found.data, seed=seed) for seed in found.seeds]
+        }
+        return found.arm in self.primary and cells <= self.declared_cells

@@ -1,0 +1,141 @@
+"""Tables about arms: every comparison, the claim "as good as all layers", the ranks that arms may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from layersig.findings.rows import ComparisonRow
+from layersig.report.document import (
+    Block,
+    Column,
+    Details,
+    Heading,
+    Inline,
+    Table,
+    columns,
+)
+from layersig.report.material import Material, measure_of
+from layersig.report.numbers import (
+    difference_of,
+    interval_of,
+    level,
+    number,
+    p_value,
+)
+
+
+def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
+    """Every comparison with its interval, test, adjusted p-value and verdict."""
+    body = []
+    for row in rows:
+        measure = measure_of(row)
+        line: tuple[Inline, ...] = (
+            row.arm,
+            row.reference,
+            row.data or "\u2013",
+            f"{row.task} {row.metric}",
+            difference_of(measure, row.estimate),
+            interval_of(measure, row.low, row.high),
+            interval_of(measure, row.bootstrap_low, row.bootstrap_high) if row.bootstrap_low is not None else "\u2013",
+            _margin(row),
+            "\u2013" if row.detectable is None else difference_of(measure, row.detectable).removeprefix("+"),
+            row.test,
+            p_value(row.p),
+            p_value(row.adjusted_p),
+            str(row.n),
+            str(row.seeds),
+            row.scope,
+            "declared" if row.declared else "exploratory",
+            row.verdict or "\u2013",
+        )
+        body.append(line)
+    heads = columns(
+        "arm",
+        "reference",
+        "data",
+        "task",
+        "#difference",
+        "#interval",
+        "#crossed bootstrap",
+        "#margin",
+        "#detectable",
+        "test",
+        "#p",
+        "#p (Holm)",
+        "#n",
+        "#S",
+        "scope",
+        "status",
+        "verdict",
+    )
+    caption = (
+        "Arm minus reference, on the same items and seeds. Detectable: what a new study of this size would find with "
+        "80 % power. Holm: within every arm and task against one reference on one data set. The crossed bootstrap over "
+        "seeds and items needs five seeds and is a second opinion beside the two-way interval"
+    )
+    return Table(caption, heads, tuple(body), "comparisons.csv")
+
+
+def _margin(row: ComparisonRow) -> str:
+    if row.margin is None:
+        return "\u2013"
+    return f"{number(100 * row.margin, 2)} points" if measure_of(row).is_share else f"{number(row.margin, 2)}"
+
+
+def claims(material: Material) -> list[Block]:
+    """The fixed sequence of every arm that has a random control."""
+    rows = material.findings.claims
+    if not rows:
+        return []
+    table = Table(
+        "\u201cAs good as all layers\u201d is tested in this order, each step only after the one before it",
+        columns(
+            "arm",
+            "data",
+            "task",
+            "#margin",
+            "#(i) all layers beat the untouched model by the margin: p",
+            "#(ii) not worse than all by the margin: p",
+            "#(iii) beats its random control: p",
+            "conclusion",
+            "scope",
+            "#n",
+            "#S",
+        ),
+        tuple(
+            (
+                row.arm,
+                row.data or "\u2013",
+                f"{row.task} {row.metric}",
+                number(row.margin, 2),
+                p_value(row.assay_p),
+                p_value(row.not_worse_p),
+                p_value(row.beats_random_p),
+                row.conclusion,
+                row.scope,
+                str(row.n),
+                str(row.seeds),
+            )
+            for row in rows
+        ),
+        "claims.csv",
+    )
+    return [Heading("As good as all layers?"), table]
+
+
+def ranks(material: Material) -> list[Block]:
+    """Simultaneous rank sets, folded away."""
+    rows = material.findings.arm_ranks
+    if not rows:
+        return []
+    measures = list(dict.fromkeys((row.task, row.metric, row.data) for row in rows))
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    cells = {(row.arm, row.task, row.metric, row.data): f"{row.best}\u2013{row.worst}" for row in rows}
+    table = Table(
+        "Ranks that each trained arm may hold (1 is the best); all sets of a column hold together with "
+        f"{level(rows[0].level)}",
+        (Column("arm"), *(Column(f"{task} {metric}, {data}", True) for task, metric, data in measures)),
+        tuple((arm, *(cells.get((arm, *measure), "\u2013") for measure in measures)) for arm in arms),
+        "arm_ranks.csv",
+    )
+    return [Details("Ranks of the arms", (table,))]
