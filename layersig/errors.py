@@ -47,3 +47,8 @@ def machine_error(error: OSError) -> MachineError:
     told = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     remedy = _REMEDIES.get(error.errno or 0)
     return MachineError(f"{told}; {remedy}" if remedy else told)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of another library says, its first paragraph in one line; its type where it says nothing."""
+    return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__

@@ -15,7 +15,7 @@ from layersig.data.examples import Example, write_examples
 from layersig.data.overlap import normalised
 from layersig.data.rows import read_rows
 from layersig.data.split import split_conversations
-from layersig.errors import UserError
+from layersig.errors import UserError, one_line
 from layersig.store.job import Job
 
 
@@ -139,8 +139,8 @@ def _tokenizer(folder: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: no tokenizer that can be loaded: {error}") from error
+    except Exception as error:  # the parsers of tokenizers raise bare Exception
+        raise UserError(f"{folder}: no tokenizer that can be loaded ({one_line(error)}); save it again") from error
 
 
 def _write(job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation]) -> Encoded:

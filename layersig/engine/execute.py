@@ -145,7 +145,7 @@ class Executor:
             try:
                 origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
                 return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams, declarations))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 known = _known(error)
                 if not isinstance(known, UserError | MachineError):
                     return Ended("failed", key, error=str(known))
@@ -190,7 +190,7 @@ class Executor:
         return self._cache.commit(key, about, job.metrics)
 
 
-def _known(error: Exception) -> LayersigError:
+def _known(error: BaseException) -> LayersigError:
     """Whatever a stage raised as one of the failures that layersig tells apart."""
     if isinstance(error, LayersigError):
         return error

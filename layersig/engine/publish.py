@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from layersig.pipeline import Graph, Stage
@@ -23,9 +24,19 @@ class Publisher:
         manifest: What the manifest holds besides stages; rewritten after every stage.
         model: Resolved name of the model, for the lines that carry it.
         declaration: Hash of what the recipe declares; a stage computed before it was on record is marked so.
+        finished: An earlier run came to its end here: its files stay untouched until this one has come to its own.
     """
 
-    def __init__(self, folder: RunFolder, graph: Graph, manifest: dict[str, Any], model: str, declaration: str) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        graph: Graph,
+        manifest: dict[str, Any],
+        model: str,
+        declaration: str,
+        *,
+        finished: bool = False,
+    ) -> None:
         self._folder = folder
         self._graph = graph
         self._manifest = manifest
@@ -33,6 +44,8 @@ class Publisher:
         self._declaration = declaration
         self._lines: dict[str, dict[str, str]] = {}
         self._metrics: dict[str, str] = {}
+        self._finished = finished
+        self._held: list[tuple[Path, str]] = []
         self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
 
     def started(self, stage: Stage, fingerprint: str) -> None:
@@ -74,6 +87,8 @@ class Publisher:
             if self._stages[stage.id]["status"] != "done":
                 for target in stage.files.values():
                     self._folder.remove(target)
+        for source, target in self._held:
+            self._folder.place(source, target)
         for target in sorted({stage.line.target for stage in self._graph.stages if stage.line}):
             lines = self._lines.get(target, {})
             self._folder.write_lines(target, (lines[stage.id] for stage in self._graph.stages if stage.id in lines))
@@ -85,7 +100,9 @@ class Publisher:
     def _place(self, stage: Stage, fingerprint: str, entry: Entry) -> None:
         for part, target in stage.files.items():
             source = entry.out / part if part else entry.out
-            if source.exists():
+            if source.exists() and self._finished:
+                self._held.append((source, target))
+            elif source.exists():
                 self._folder.place(source, target)
         if stage.line is not None:
             value: Mapping[str, Any] = json.loads((entry.out / stage.line.file).read_text(encoding="utf-8"))

@@ -88,7 +88,8 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         manifest = _opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root)
         declared = declarations.put(declaration(recipe))
-        publisher = Publisher(folder, graph, manifest, sources["source/model"].label, declared)
+        reported = (folder.path / "report.html").exists()
+        publisher = Publisher(folder, graph, manifest, sources["source/model"].label, declared, finished=reported)
         _write_recipes(folder, loaded)
         executor = Executor(
             cache,

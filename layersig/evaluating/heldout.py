@@ -50,7 +50,7 @@ def heldout_losses(
         chosen = [examples[index] for index in batch]
         for example, loss in zip(chosen, _losses(model, chosen), strict=True):
             if not math.isfinite(loss):
-                raise StageFailed(f"heldout/{name}: conversation {example.id} has the loss {loss}")
+                raise StageFailed(f"heldout/{name}: conversation {example.id} has the loss {loss}; check the weights")
             losses[example.id] = loss
         advance(len(chosen), sum(map(len, chosen)))
     return [

@@ -200,7 +200,7 @@ def batches(rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bo
                 continue
             if place is None:
                 held = len(bins) * width
-                if held + width > max(batch_tokens, width) or (held >= ENOUGH_TOKENS and len(row) < 0.9 * width):
+                if held + width > max(batch_tokens, width) or (held >= ENOUGH_TOKENS and len(row) < 0.95 * width):
                     later.append(row)
                     continue
                 place = len(bins)

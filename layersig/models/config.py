@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-from layersig.errors import UserError
+from layersig.errors import UserError, one_line
 
 
 def read_config(path: Path) -> PretrainedConfig:
@@ -24,8 +24,13 @@ def read_config(path: Path) -> PretrainedConfig:
     try:
         declared = json.loads(file.read_text(encoding="utf-8")).get("architectures") or []
         config = AutoConfig.from_pretrained(path, local_files_only=True)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file}: not a configuration that transformers can read ({error})") from error
+    except Exception as error:  # values of a wrong kind bring errors of every kind
+        if isinstance(error, ValueError) and "trust_remote_code" in str(error):
+            raise UserError(
+                f"{file}: its architecture comes as code of its own, which is never run; only architectures of "
+                "transformers are supported"
+            ) from error
+        raise UserError(f"{file}: not a configuration that transformers can read ({one_line(error)})") from error
     if config.is_encoder_decoder:
         raise UserError(f"{file}: {config.model_type} is an encoder-decoder; only causal language models are supported")
     classes = AutoModelForCausalLM._model_mapping

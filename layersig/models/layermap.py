@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from layersig.errors import UserError
+from layersig.errors import UserError, one_line
 from layersig.layers import Layer, LayerMap, Part
 from layersig.models.config import read_config
 
@@ -64,8 +64,13 @@ def layer_map_of_checkpoint(path: Path, *, head: bool = False) -> LayerMap:
         UserError: As `layer_map`, and when the folder holds no readable configuration of a decoder.
     """
     config = read_config(path)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # values that do not go together bring errors of every kind
+        raise UserError(
+            f"{path / 'config.json'}: transformers cannot build the model it describes ({one_line(error)})"
+        ) from error
     return layer_map(model, head=head)
 
 

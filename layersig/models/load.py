@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import is_bitsandbytes_available
 from transformers.utils import logging as transformers_logging
 
-from layersig.errors import UserError
+from layersig.errors import UserError, one_line
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.values import hash_values
@@ -55,7 +55,9 @@ def load_model(
     """
     config = read_config(path)
     _check_weights(path)
-    transformers_logging.disable_progress_bar()  # progress is the engine's to show
+    # Progress is the engine's to show, and what does not fit is told below.
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     device = pick_device(str(device))
     dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
     options: dict[str, Any] = {}
@@ -73,14 +75,23 @@ def load_model(
         options["attn_implementation"] = attention
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=dtype, local_files_only=True, output_loading_info=True, **options
+            path,
+            config=config,
+            dtype=dtype,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that the report names them
+            **options,
         )
+    except torch.OutOfMemoryError:
+        raise
     except (OSError, ValueError, RuntimeError, SafetensorError, ImportError) as error:
-        raise UserError(f"{path}: transformers cannot load the model ({error})") from error
-    for fault in ("missing_keys", "mismatched_keys"):
-        if report[fault]:
-            names = ", ".join(sorted(str(key) for key in report[fault])[:5])
-            raise UserError(f"{path}: the weights do not fit config.json; {fault.replace('_', ' ')}: {names}")
+        raise UserError(f"{path}: transformers cannot load the model ({one_line(error)})") from error
+    misfits = [f"{name} is missing" for name in report["missing_keys"]]
+    misfits += [f"{name} is {tuple(found)}, not {tuple(due)}" for name, found, due in report["mismatched_keys"]]
+    if misfits:
+        shown = "; ".join(sorted(misfits)[:3]) + (f"; and {len(misfits) - 3} more" if len(misfits) > 3 else "")
+        raise UserError(f"{path}: the weights do not fit config.json: {shown}. Fetch or save both again.")
     _check_depth(path, model, report["unexpected_keys"])
     model.eval().requires_grad_(False)
     if quantization == "nf4":
@@ -98,7 +109,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except Exception as error:  # the parsers of tokenizers raise bare Exception
-        raise UserError(f"{path}: holds no tokenizer that transformers can read ({error})") from error
+        raise UserError(f"{path}: holds no tokenizer that transformers can read ({one_line(error)})") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -33,7 +33,7 @@ def score(job: Job) -> None:
             scores = component.create().score(context)
         except LayersigError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise StageFailed(f"{component.label} failed: {type(error).__name__}: {error}") from error
     ranking = checked(component, unit, [group.name for group in groups], scores)
     job.write("ranking.json", ranking.to_json())

@@ -28,7 +28,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from layersig.errors import MachineError, UserError
+from layersig.errors import MachineError, UserError, one_line
 from layersig.sources.entries import hash_files, whole_entry
 from layersig.sources.files import MODEL_PATTERNS, check_model_folder, digest_model
 from layersig.sources.hubfiles import files_of_split
@@ -203,13 +203,9 @@ def _translated(spec: str) -> Iterator[None]:
             raise UserError(
                 f"{spec}: the hub refuses your token; log in anew with `hf auth login` or correct HF_TOKEN"
             ) from error
-        raise MachineError(f"{spec}: the hub answered with an error ({_first_line(error)})") from error
+        raise MachineError(f"{spec}: the hub answered with an error ({one_line(error)})") from error
     except (_HTTP_ERROR, OfflineModeIsEnabled, OSError) as error:
-        raise MachineError(f"{spec} cannot be reached ({_first_line(error)})") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise MachineError(f"{spec} cannot be reached ({one_line(error)})") from error
 
 
 def _merge(files: list[Path], folder: Path, split: str) -> None:

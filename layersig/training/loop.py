@@ -154,10 +154,14 @@ def _clip(parameters: Iterable[Tensor], clip: float | None) -> float:
 
 def _diverged(number: int, lr: float, loss: float, norm: float, steps: Sequence[Step]) -> StageFailed:
     found = f"loss is {loss}" if not math.isfinite(loss) else f"norm of the gradient is {norm}"
-    before = f"the last finite loss was {steps[-1].loss:.4g}" if steps else "there was no step before it"
+    if not steps:
+        return StageFailed(
+            f"training, step {number}: the {found} before anything was trained; check the weights of the model, or set "
+            "model.dtype to float32"
+        )
     return StageFailed(
-        f"training, step {number}: the {found} at learning rate {lr:.3g} ({before}); lower train.learning_rate, raise "
-        "train.warmup_ratio, or set train.clip"
+        f"training, step {number}: the {found} at learning rate {lr:.3g} (the last finite loss was "
+        f"{steps[-1].loss:.4g}); lower train.learning_rate, raise train.warmup_ratio, or set train.clip"
     )
 
 

@@ -9,6 +9,7 @@ from scipy import stats
 from layersig.findings.arms import Arms
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
+from layersig.findings.plan import Plan
 from layersig.findings.rows import ComparisonRow
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
@@ -26,6 +27,7 @@ RECIPE = Recipe.model_validate(
         ),
     }
 )
+PLAN = Plan(RECIPE, frozenset())
 ARMS = ("all-layers", "few", "control")
 
 
@@ -49,7 +51,7 @@ def find(rows: list[ComparisonRow], arm: str, role: str) -> ComparisonRow:
 
 def test_one_run_is_compared_by_item_and_speaks_for_checkpoints_only() -> None:
     values = binary((0,))
-    rows = list(Arms(outcomes(values), RECIPE, "m").comparisons())
+    rows = list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons())
     row = find(rows, "few", "baseline")
     a, b = values[Cell(arm="few", data="d", seed=0)], values[Cell(arm="all-layers", data="d", seed=0)]
     interval = stats.ttest_rel(a, b).confidence_interval(0.95)
@@ -66,7 +68,7 @@ def test_one_run_is_compared_by_item_and_speaks_for_checkpoints_only() -> None:
 def test_several_runs_are_compared_over_seeds_and_items() -> None:
     values = binary((0, 1, 2))
     values[Cell(arm="few", data="d", seed=1)][:25] = 1.0
-    row = find(list(Arms(outcomes(values), RECIPE, "m").comparisons()), "few", "baseline")
+    row = find(list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons()), "few", "baseline")
     d = np.stack([values[Cell("few", None, "d", s)] - values[Cell("all-layers", None, "d", s)] for s in range(3)])
     s, n = d.shape
     rest = d - d.mean(0) - d.mean(1, keepdims=True) + d.mean()
@@ -79,7 +81,7 @@ def test_several_runs_are_compared_over_seeds_and_items() -> None:
 
 
 def test_the_random_control_is_the_arm_that_is_like_it() -> None:
-    rows = list(Arms(outcomes(binary((0,))), RECIPE, "m").comparisons())
+    rows = list(Arms(outcomes(binary((0,))), RECIPE, PLAN, "m").comparisons())
     assert {(row.arm, row.reference, row.role) for row in rows} == {
         ("base", "all-layers", "baseline"),
         ("few", "all-layers", "baseline"),
@@ -102,7 +104,7 @@ def test_only_seeds_that_both_arms_have_are_paired() -> None:
 
 def test_share_of_the_gain_is_a_ratio_of_averages() -> None:
     values = binary((0,))
-    shares = {row.arm: row for row in Arms(outcomes(values), RECIPE, "m").shares()}
+    shares = {row.arm: row for row in Arms(outcomes(values), RECIPE, PLAN, "m").shares()}
     base = values[Cell(arm="base")].mean()
     gains = {arm: values[Cell(arm=arm, data="d", seed=0)].mean() - base for arm in ARMS}
     assert shares["few"].share == pytest.approx(gains["few"] / gains["all-layers"])
@@ -113,7 +115,7 @@ def test_a_task_that_training_does_not_move_cannot_tell() -> None:
     values = binary((0, 1, 2))
     for seed in range(3):
         values[Cell(arm="all-layers", data="d", seed=seed)] = values[Cell(arm="base")]
-    row = find(list(Arms(outcomes(values), RECIPE, "m").comparisons()), "few", "baseline")
+    row = find(list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons()), "few", "baseline")
     assert row.verdict == "this task cannot tell"
 
 
@@ -123,13 +125,13 @@ def test_a_lower_loss_is_the_better_one() -> None:
     values = {Cell(arm="base"): base}
     for arm, gain in zip(ARMS, (0.5, 0.3, 0.1), strict=True):
         values[Cell(arm=arm, data="d", seed=0)] = base - gain + 0.001 * rng.normal(size=50)
-    rows = list(Arms(outcomes(values, "loss"), RECIPE, "m").comparisons())
+    rows = list(Arms(outcomes(values, "loss"), RECIPE, PLAN, "m").comparisons())
     assert find(rows, "few", "baseline").verdict == "worse by more than the margin"
     assert find(rows, "few", "random control").verdict == "better by more than the margin"
     assert find(rows, "few", "random control").estimate < 0
 
 
 def test_one_item_gives_a_value_and_no_error() -> None:
-    arms = Arms(outcomes(binary((0,), n=1)), RECIPE, "m")
+    arms = Arms(outcomes(binary((0,), n=1)), RECIPE, PLAN, "m")
     assert all(row.se is None and row.low is None for row in arms.results())
     assert all(row.p is None and row.verdict is None for row in arms.comparisons())

@@ -37,6 +37,9 @@ class Study:
         heldout: Held-out conversations of each data set.
         extra_scorer: Adds a fifth model-dependent scorer and an arm for it.
         prefix: Start of every layer name.
+        checkpoints: Earlier fractions of the reference training at which ILA scores too.
+        steps: Steps of every training.
+        declared: Whether the evaluations came after the declaration.
     """
 
     blocks: int = 30
@@ -47,7 +50,9 @@ class Study:
     extra_scorer: bool = False
     prefix: str = "model.layers"
 
+    checkpoints: tuple[float, ...] = ()
     steps: int = 120
+    declared: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,9 +73,12 @@ def recipe_of(study: Study) -> Recipe:
         {"name": "ila-30", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},
         {"name": "ila-75", "scorer": "ila", "select": {"kind": "top", "fraction": 0.75}},
         {"name": "matched-random", "select": {"kind": "matched-random", "like": "ila-30"}},
+        {"name": "ila-30.rule", "scorer": "ila", "select": {"kind": "type-depth", "like": "ila-30"}},
         {"name": "first-k", "scorer": "first-k", "select": {"kind": "top", "fraction": 0.3}},
         {"name": "last-k", "scorer": "last-k", "select": {"kind": "top", "fraction": 0.3}},
     ]
+    for checkpoint in study.checkpoints:
+        scorers[f"ila-at-{checkpoint:g}"] = {"kind": "ila", "checkpoint": checkpoint}
     if study.extra_scorer:
         arms.append({"name": "gradient-30", "scorer": "gradient-norm", "select": {"kind": "top", "fraction": 0.3}})
     return Recipe.model_validate(
@@ -127,14 +135,19 @@ def _rankings(study: Study, layers: LayerMap, rng: np.random.Generator) -> dict[
     common = np.tile(TYPE_EFFECT, study.blocks) + 0.6 * depth + 0.7 * rng.normal(size=n)
     found: dict[Cell, Ranking] = {}
 
-    def add(scorer: str, data: str | None, seed: int | None, scores: np.ndarray) -> None:
+    def add(
+        scorer: str, data: str | None, seed: int | None, scores: np.ndarray, checkpoint: float | None = None
+    ) -> None:
         named = dict(zip(layers.names, map(float, scores), strict=True))
-        found[Cell(scorer=scorer, data=data, seed=seed)] = Ranking(Unit.MODULE, named)
+        found[Cell(scorer=scorer, data=data, seed=seed, checkpoint=checkpoint)] = Ranking(Unit.MODULE, named)
 
     for data in study.names:
         own = common + 0.35 * rng.normal(size=n)
         for seed in study.seeds:
-            add("ila", data, seed, 1 / (1 + np.exp(-own - 0.3 * rng.normal(size=n))))
+            add("ila", data, seed, 1 / (1 + np.exp(-own - 0.3 * rng.normal(size=n))), 1.0)
+            for checkpoint in study.checkpoints:
+                early = own + 0.5 * (1 - checkpoint) * rng.normal(size=n) + 0.3 * rng.normal(size=n)
+                add(f"ila-at-{checkpoint:g}", data, seed, 1 / (1 + np.exp(-early)), checkpoint)
             add("gradient-norm", data, seed, np.exp(0.5 * own - 0.9 * depth + 0.2 * rng.normal(size=n)))
     for seed in study.seeds:
         add("random", None, seed, rng.uniform(size=n))
@@ -156,10 +169,10 @@ def _selections(
     k30, k75 = round(0.3 * len(layers)), round(0.75 * len(layers))
     for data in study.names:
         for seed in study.seeds:
-            ila = rankings[Cell(scorer="ila", data=data, seed=seed)].ordered()
-            add("all-layers", data, seed, set(layers.names))
+            ila = rankings[Cell(scorer="ila", data=data, seed=seed, checkpoint=1.0)].ordered()
             add("ila-30", data, seed, set(ila[:k30]))
             add("ila-75", data, seed, set(ila[:k75]))
+            add("ila-30.rule", data, seed, set(sorted(layers.names, key=lambda name: name[::-1])[:k30]))
             add("first-k", data, seed, set(layers.names[:k30]))
             add("last-k", data, seed, set(layers.names[-k30:]))
             random: set[str] = set()
@@ -179,6 +192,7 @@ _GAIN = {
     "ila-75": 0.99,
     "ila-30": 0.93,
     "gradient-30": 0.9,
+    "ila-30.rule": 0.88,
     "matched-random": 0.8,
     "last-k": 0.75,
     "first-k": 0.55,
@@ -286,12 +300,14 @@ def _manifest(study: Study, arms: list[str], rng: np.random.Generator) -> dict[s
                         "tokens": 108_000,
                     }
                 )
+            for arm in ("all-layers", *arms):
                 stages.append(
                     {
                         "id": f"evaluate/{arm}/{data}/seed-{seed}",
                         "kind": "evaluate",
                         "cell": {"arm": arm, **cell},
                         "tokens": 240_000,
+                        "declared": study.declared,
                     }
                 )
     for stage in stages:
@@ -367,19 +383,23 @@ def _source(label: str) -> dict[str, Any]:
 
 
 def _data_report(study: Study, name: str) -> dict[str, Any]:
+    side = {"conversations": 1000, "tokens": 310_000, "target_tokens": 190_000, "longest": 512, "truncated": 21}
     return {
         "rows": 1200,
-        "conversations": 1150,
+        "shape": "messages",
         "duplicates": 14,
-        "dropped": {"no answer": 2},
-        "train": 1000,
-        "heldout": study.heldout,
-        "truncated": 21,
-        "tokens": 310_000,
-        "target_tokens": 190_000,
-        "template": "the model's own",
-        "example": "<|im_start|>user\nWrite a <b>poem</b>.<|im_end|>\n<|im_start|>assistant\nRoses are "
-        "red.<|im_end|>\n",
+        "max_tokens": 512,
+        "template": "model",
+        "template_sha256": "ab" * 32,
+        "train": side,
+        "heldout": {**side, "conversations": study.heldout},
+        "example": [
+            {
+                "text": f"<|im_start|>user\nWrite a <b>poem</b> for {name}.<|im_end|>\n<|im_start|>assistant\n",
+                "target": False,
+            },
+            {"text": "Roses are red.<|im_end|>", "target": True},
+        ],
     }
 
 

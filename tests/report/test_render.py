@@ -78,8 +78,10 @@ def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
         "arms",
         "training",
         "agreement",
+        "stability",
         "cost",
         "data",
+        "rigor",
         "provenance",
     ]
     text = page.text

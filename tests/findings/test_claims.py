@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from layersig.findings.arms import Arms
+from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
+from layersig.findings.contrasts import contrast
+from layersig.findings.outcomes import Measure, outcome_tables
+from layersig.findings.plan import Plan
+from layersig.recipe.schema import Recipe
+from layersig.records import Cell, Outcome
+
+
+def recipe(**analyze: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "r",
+            "seeds": tuple(range(5)),
+            "model": {"source": "pypi:x"},
+            "data": ({"name": "d", "source": "pypi:y"},),
+            "scorers": {"ila": {"kind": "ila"}},
+            "arms": (
+                {"name": "few", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},
+                {"name": "other", "scorer": "ila", "select": {"kind": "top", "fraction": 0.5}},
+                {"name": "random", "select": {"kind": "matched-random", "like": "few"}},
+                {"name": "rule", "scorer": "ila", "select": {"kind": "type-depth", "like": "few"}},
+            ),
+            "analyze": {"resamples": 200, **analyze},
+        }
+    )
+
+
+GAINS = {"all-layers": 0.5, "few": 0.497, "other": 0.45, "random": 0.3, "rule": 0.4}
+SEEDS = range(5)
+
+
+def arms(plan: Plan, noise: float = 0.01) -> Arms:
+    rng = np.random.default_rng(2)
+    base = rng.normal(2, 0.2, size=60)
+    cells = {Cell(arm="base"): base}
+    for (arm, gain), seed in product(GAINS.items(), SEEDS):
+        shift = noise * rng.normal()
+        cells[Cell(arm=arm, data="d", seed=seed)] = base - gain + shift + noise * rng.normal(size=60)
+    tables = outcome_tables(
+        (
+            cell,
+            [
+                Outcome(task, str(i), "loss", float(v))
+                for task in ("heldout/d", "heldout/e")
+                for i, v in enumerate(values)
+            ],
+        )
+        for cell, values in cells.items()
+    )
+    return Arms(tables, plan.recipe, plan, "m")
+
+
+EVERY = frozenset(Cell(arm=arm, data="d", seed=seed) for arm, seed in product(GAINS, SEEDS))
+
+
+def test_only_the_primary_arm_on_the_declared_outcome_is_confirmatory() -> None:
+    rows = list(arms(Plan(recipe(), EVERY)).comparisons())
+    assert [(r.arm, r.reference, r.task) for r in rows if r.declared] == [("few", "all-layers", "heldout/d")]
+    late = EVERY - {Cell(arm="few", data="d", seed=3)}
+    assert not any(r.declared for r in arms(Plan(recipe(), late)).comparisons())
+    named = list(arms(Plan(recipe(primary=("other",), outcome="heldout/e"), EVERY)).comparisons())
+    assert [(r.arm, r.task) for r in named if r.declared] == [("other", "heldout/e")]
+
+
+def test_declared_and_exploratory_tests_are_corrected_apart() -> None:
+    rows = list(adjusted(tuple(arms(Plan(recipe(), EVERY)).comparisons())))
+    families = {row.family for row in rows if row.family is not None}
+    assert "declared" in families
+    (declared,) = [row for row in rows if row.family == "declared"]
+    assert declared.adjusted_p == declared.p
+    members = [row for row in rows if row.family == "exploratory: against baseline, d"]
+    expected = multipletests([row.p for row in members], method="holm")[1]
+    assert [row.adjusted_p for row in members] == pytest.approx(expected.tolist())
+    assert all(row.adjusted_p is None for row in rows if row.arm == "base")
+
+
+def test_the_fixed_sequence_stops_at_its_first_failure() -> None:
+    rows = {(row.arm, row.task): row for row in claim_rows(arms(Plan(recipe(), EVERY)))}
+    good = rows["few", "heldout/d"]
+    assert good.conclusion == "as good as all layers and better than matched random"
+    strict = next(iter(claim_rows(arms(Plan(recipe(margins={"loss": 0.9}), EVERY)))))
+    assert strict.conclusion == "this task cannot tell"
+    assert strict.not_worse_p is None
+    assert strict.beats_random_p is None
+
+
+def test_the_declared_margin_replaces_ours() -> None:
+    assert Plan(recipe(margins={"loss": 0.7}), EVERY).margin(Measure("t", "loss")) == 0.7
+    assert Plan(recipe(), EVERY).margin(Measure("t", "acc")) == 0.01
+    assert Plan(recipe(), EVERY).margin(Measure("t", "zeta")) is None
+
+
+def test_controls_are_found_by_role() -> None:
+    rows = {(row.arm, row.role): row.reference for row in arms(Plan(recipe(), EVERY)).comparisons()}
+    assert rows["few", "random control"] == "random"
+    assert rows["few", "rule control"] == "rule"
+    assert ("other", "random control") not in rows
+
+
+def test_detectable_difference_is_that_of_a_t_test_over_seeds_when_items_do_not_vary() -> None:
+    study = arms(Plan(recipe(), EVERY))
+    found = contrast(study.outcomes, Measure("heldout/d", "loss"), "d", "few", "all-layers")
+    assert found is not None
+    flat = found.differences.mean(axis=1, keepdims=True) + np.zeros((1, 60))
+    object.__setattr__(found, "differences", flat)
+    detectable = found.detectable(0.05)
+    sd, df = flat[:, 0].std(ddof=1), 4
+    t = stats.t.ppf(0.975, df)
+    power = stats.nct.sf(t, df, detectable * 5**0.5 / sd) + stats.nct.cdf(-t, df, detectable * 5**0.5 / sd)
+    assert power == pytest.approx(0.8, abs=1e-6)
+
+
+def test_ranks_of_arms_need_five_seeds() -> None:
+    rows = {(row.arm, row.task): row for row in arm_rank_rows(arms(Plan(recipe(), EVERY)))}
+    assert (rows["random", "heldout/d"].best, rows["random", "heldout/d"].worst) == (5, 5)
+    assert rows["all-layers", "heldout/d"].best == 1
+    study = arms(Plan(recipe(), EVERY))
+    few = {m: {c: v for c, v in cells.items() if (c.seed or 0) < 4} for m, cells in study.outcomes.values.items()}
+    object.__setattr__(study.outcomes, "values", few)
+    assert list(arm_rank_rows(study)) == []
+
+
+def test_bootstraps_stand_beside_the_intervals_of_the_outcome() -> None:
+    study = arms(Plan(recipe(), EVERY))
+    for row in study.comparisons():
+        known = row.bootstrap_low is not None and row.bootstrap_high is not None
+        assert known == (row.role == "baseline" and row.task == "heldout/d")
+    shares = [row for row in study.shares() if row.task == "heldout/d"]
+    assert shares
+    for row in shares:
+        assert row.bootstrap_low is not None
+        assert row.bootstrap_high is not None
+        assert row.bootstrap_low < row.share < row.bootstrap_high

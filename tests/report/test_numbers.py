@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from layersig.findings.outcomes import Measure
+from layersig.report import numbers
+
+ACC, LOSS = Measure("t", "acc"), Measure("t", "loss")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (numbers.number(-0.012345), "\u22120.0123"),
+        (numbers.number(0.0), "0"),
+        (numbers.number(None), "\u2013"),
+        (numbers.number(12345.6), "12,346"),
+        (numbers.p_value(0.0004), "<0.001"),
+        (numbers.p_value(0.0416), "0.042"),
+        (numbers.value_of(ACC, 0.4127), "41.3 %"),
+        (numbers.difference_of(ACC, -0.0127), "\u22121.3"),
+        (numbers.difference_of(LOSS, 0.01234), "+0.0123"),
+        (numbers.difference_of(LOSS, 3.8e18), "+3.8e+18"),
+        (numbers.interval_of(LOSS, None, 0.5), "[\u2212\u221e, +0.5000]"),
+        (numbers.interval_of(LOSS, None, None), "not estimable"),
+        (numbers.seconds(59.94), "59.9 s"),
+        (numbers.seconds(119.7), "2 min 00 s"),
+        (numbers.seconds(7260), "2 h 01 min"),
+        (numbers.size(3 * 2**29), "1.50 GiB"),
+        (numbers.plural(1, "seed"), "1 seed"),
+        (numbers.plural(12345, "seed"), "12\u202f345 seeds"),
+    ],
+)
+def test_numbers_as_a_reader_wants_them(shown: str, expected: str) -> None:
+    assert shown == expected
