@@ -21,6 +21,7 @@ VERBS = {
     "runs": "List the runs.",
     "status": "Show how far a run is.",
     "report": "Write the report of a run anew.",
+    "compare": "Compare arms, also across runs and recipes.",
     "plugins": "List scorers, policies and sources, and who brings them.",
     "recipes": "List, show or copy the recipes that come with layersig.",
     "schema": "Print the JSON schema of recipes, for editors.",

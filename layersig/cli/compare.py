@@ -1,0 +1,69 @@
+"""`layersig compare RUN_OR_ARM ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from layersig.cli.main import emit
+from layersig.cli.options import as_json, runs
+
+
+@click.command("compare")
+@click.argument("names", nargs=-1, required=True, metavar="RUN[:ARM[@DATA]]...")
+@runs
+@as_json
+@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True)
+def command(names: tuple[str, ...], runs: Path, as_json: bool, alpha: float) -> None:
+    """Compare arms, also across runs and recipes: the first is the reference of all others.
+
+    A RUN without an ARM stands for its all-layers arm as the reference, and for every arm elsewhere. Arms that were not
+    measured alike (base model, items, prompts, precision, batch policy) are refused. Comparisons made here were
+    declared by no recipe: they are exploratory.
+
+    Example: layersig compare quickstart:all-layers quickstart:ila-30 other-run:ila-30
+    """
+    from layersig.errors import UserError
+    from layersig.findings.compare import compare, p_value, sides, split_name
+    from layersig.store.runfolder import find_run
+
+    first, *rest = (split_name(name) for name in names)
+    reference = sides(find_run(runs, first[0]), first[1] or "all-layers")
+    if len(reference) > 1:
+        raise UserError(
+            f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
+        )
+    others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(find_run(runs, run), arm)]
+    rows: list[dict[str, Any]] = []
+    for found in compare(reference[0], [side for side in others if side.label != reference[0].label]):
+        estimate, (test, p) = found.estimate, p_value(found)
+        interval = None if estimate is None else estimate.interval(1 - alpha)
+        rows.append(
+            {
+                "arm": found.arm,
+                "reference": found.reference,
+                "task": found.measure.task,
+                "metric": found.measure.metric,
+                "difference": found.value,
+                "low": None if interval is None else interval.low,
+                "high": None if interval is None else interval.high,
+                "test": test,
+                "p": p,
+                "n": found.n,
+                "seeds": len(found.seeds),
+                "scope": found.scope.value,
+                "declared": False,
+            }
+        )
+    emit({"comparisons": rows}, as_json=as_json, text="\n".join(map(_line, rows)))
+
+
+def _line(row: dict[str, Any]) -> str:
+    ends = "no interval" if row["low"] is None else f"[{row['low']:+.4f}, {row['high']:+.4f}]"
+    p = "" if row["p"] is None else f"  p {row['p']:.3g} ({row['test']})"
+    return (
+        f"{row['arm']} minus {row['reference']}\n  {row['task']} {row['metric']}: {row['difference']:+.4f} {ends}{p}"
+        f"  n {row['n']}, {row['seeds']} seed(s), scope {row['scope']}, exploratory"
+    )

@@ -1,0 +1,153 @@
+"""Arms of different runs against each other, where that makes sense; every such comparison is exploratory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from layersig.errors import UserError
+from layersig.findings.contrasts import Contrast, contrast
+from layersig.findings.files import RunFiles
+from layersig.findings.outcomes import OutcomeTables, outcome_tables
+from layersig.records import Cell, Outcome
+from layersig.store.runfolder import RunFolder
+from layersig.streams import Streams
+
+
+@dataclass(frozen=True)
+class Side:
+    """An arm of a run, trained on one data set (the untouched base on none).
+
+    Attributes:
+        folder: The run.
+        arm: Name of the arm.
+        data: Label of the data set it was trained on; None for the base.
+    """
+
+    folder: RunFolder
+    arm: str
+    data: str | None
+
+    @property
+    def label(self) -> str:
+        """`NAME/ID:ARM`, with `@DATA` behind it where there is one."""
+        return f"{self.folder.name}:{self.arm}" + (f"@{self.data}" if self.data is not None else "")
+
+    @cached_property
+    def files(self) -> RunFiles:
+        """The run's files."""
+        return RunFiles(self.folder.path)
+
+    def outcomes(self) -> Iterator[tuple[Cell, Sequence[Outcome]]]:
+        """The outcomes of every seed, under this side's label."""
+        for cell, outcomes in self.files.evaluations():
+            if (cell.arm, cell.data) == (self.arm, self.data):
+                yield Cell(arm=self.label, seed=cell.seed), outcomes
+
+    @cached_property
+    def conditions(self) -> Mapping[str, Any]:
+        """What must be equal on both sides for a difference to mean something, by what a person would call it."""
+        model = next(source for source in self.files.manifest["sources"] if source["role"] == "model")
+        results = self._results()
+        return {
+            "base model": model["digest"],
+            "precision": results["dtype"],
+            "device": results["device"],
+            "batch policy": results["batch"],
+            "version of lm-eval": results["lm_eval"],
+            **{
+                f"prompts of {task}": record["prompts"]
+                for task, record in results["tasks"].items()
+                if "prompts" in record
+            },
+        }
+
+    def _results(self) -> Mapping[str, Any]:
+        root = self.folder.path / "evaluations" / self.arm
+        found = sorted(root.glob("**/results.json"))
+        if not found:
+            raise UserError(f"{self.label} was not evaluated")
+        results: Mapping[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
+        return results
+
+
+def sides(folder: RunFolder, wanted: str | None) -> list[Side]:
+    """The arms of a run that `ARM` or `ARM@DATA` means; every evaluated arm when nothing is wanted.
+
+    Raises:
+        UserError: The run has no such arm.
+    """
+    files = RunFiles(folder.path)
+    cells = dict.fromkeys((cell.arm or "", cell.data) for cell, _ in files.evaluations())
+    arm, _, data = (wanted or "").partition("@")
+    found = [
+        Side(folder, name, trained_on)
+        for name, trained_on in cells
+        if (not arm or name == arm) and (not data or trained_on == data)
+    ]
+    if not found:
+        known = ", ".join(sorted({name for name, _ in cells})) or "none that was evaluated"
+        raise UserError(f"{folder.name} has no arm {wanted!r}; it has: {known}")
+    return found
+
+
+def compare(reference: Side, others: Sequence[Side]) -> list[Contrast]:
+    """Every other side minus the reference, on every measure that both have, paired by item and seed.
+
+    Raises:
+        UserError: The two were measured under other conditions or on other items, so that a difference would not
+            speak of the arms.
+    """
+    found: list[Contrast] = []
+    for other in others:
+        _same_conditions(reference, other)
+        tables = outcome_tables([*reference.outcomes(), *other.outcomes()])
+        if tables.notes:
+            raise UserError(f"{other.label} cannot be compared with {reference.label}: {tables.notes[0]}")
+        found += _contrasts(tables, reference, other)
+        if not found:
+            raise UserError(f"{other.label} and {reference.label} have no task, or no seed, in common")
+    return found
+
+
+def p_value(found: Contrast) -> tuple[str, float | None]:
+    """Name and p-value of the test that fits a contrast; its random draws hang on the two labels alone."""
+    names = (found.arm, found.reference, found.measure.task, found.measure.metric)
+    tested = found.test(Streams(0).generator("compare", *names))
+    return tested.name, tested.p
+
+
+def _contrasts(tables: OutcomeTables, reference: Side, other: Side) -> Iterator[Contrast]:
+    for measure, cells in tables.values.items():
+        if {cell.arm for cell in cells} == {reference.label, other.label}:
+            pair = contrast(tables, measure, None, other.label, reference.label)
+            if pair is not None:
+                yield replace(pair, data=other.data)
+
+
+def _same_conditions(reference: Side, other: Side) -> None:
+    ours, theirs = reference.conditions, other.conditions
+    for name in ours.keys() & theirs.keys():
+        if ours[name] != theirs[name]:
+            shown = f": {_short(ours[name])} and {_short(theirs[name])}"
+            raise UserError(
+                f"{other.label} cannot be compared with {reference.label}: they differ in {name}{shown}. "
+                "Run both with the same, or compare each with the untouched model of its own run"
+            )
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return f"{text[:12]}..." if len(text) == 64 else text
+
+
+def split_name(text: str) -> tuple[str, str | None]:
+    """RUN and ARM of `RUN:ARM`; a path may hold a colon, so an existing folder is a RUN as it stands."""
+    if (Path(text) / "manifest.json").exists() or ":" not in text:
+        return text, None
+    run, _, arm = text.rpartition(":")
+    return run, arm

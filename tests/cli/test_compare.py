@@ -1,0 +1,94 @@
+"""`layersig compare`: what it computes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from scipy.stats import t
+
+from layersig.records import dumps
+from layersig.store.runfolder import RunFolder
+from tests.study import call
+
+RESULTS = {
+    "tasks": {"choice": {"prompts": "p" * 64, "acc": 0.5, "n": 8}},
+    "lm_eval": "0.4.13",
+    "dtype": "float32",
+    "device": "cpu",
+    "batch": {"tokens": 8192},
+}
+
+
+def write_run(runs: Path, name: str, values: dict[str, list[float]], **changes: object) -> None:
+    folder = RunFolder(runs / name / "0123456789ab")
+    model = {"role": "model", "name": "model", "digest": changes.get("digest", "d" * 64), "resolved": "path:m"}
+    folder.save_manifest({"name": name, "id": "0123456789ab", "status": "complete", "sources": [model], "stages": []})
+    for arm, outcomes in values.items():
+        place = folder.path / "evaluations" / arm / ("" if arm == "base" else "chats/seed-0")
+        place.mkdir(parents=True)
+        lines = [
+            dumps({"task": "choice", "item": f"{changes.get('item', 'i')}{number}", "metric": "loss", "value": value})
+            for number, value in enumerate(outcomes)
+        ]
+        (place / "items.jsonl").write_text("\n".join(lines) + "\n")
+        results = {**RESULTS, **{key: value for key, value in changes.items() if key in RESULTS}}
+        (place / "results.json").write_text(json.dumps(results))
+
+
+FIRST = [0.1, 0.9, 0.4, 0.6, 0.2, 0.3, 0.8, 0.5]
+SECOND = [0.0, 0.7, 0.5, 0.5, 0.1, 0.3, 0.6, 0.2]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    write_run(tmp_path, "one", {"base": FIRST, "all-layers": FIRST, "ila-30": SECOND})
+    write_run(tmp_path, "two", {"base": FIRST, "all-layers": SECOND})
+    return tmp_path
+
+
+def test_it_pairs_items_across_runs(capsys, runs):
+    code, out, _ = call(capsys, "compare", "one:ila-30", "two:base", "--runs", runs, "--json")
+    (row,) = json.loads(out.splitlines()[-1])["comparisons"]
+    differences = [first - second for first, second in zip(FIRST, SECOND, strict=True)]
+    mean = sum(differences) / 8
+    se = (sum((each - mean) ** 2 for each in differences) / 56) ** 0.5
+    assert code == 0
+    assert row["difference"] == pytest.approx(mean)
+    assert row["high"] - row["difference"] == pytest.approx(t.ppf(0.975, 7) * se)
+    assert (row["n"], row["scope"], row["declared"]) == (8, "checkpoints", False)
+
+
+def test_a_run_alone_compares_its_arms_with_all_layers(capsys, runs):
+    _, out, _ = call(capsys, "compare", "one", "--runs", runs, "--json")
+    rows = json.loads(out.splitlines()[-1])["comparisons"]
+    assert {row["arm"] for row in rows} == {"one/0123456789ab:base", "one/0123456789ab:ila-30@chats"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"digest": "e" * 64}, "base model"),
+        ({"dtype": "bfloat16"}, "precision: float32 and bfloat16"),
+        ({"batch": {"tokens": 1}}, "batch policy"),
+        ({"tasks": {"choice": {"prompts": "q" * 64}}}, "prompts of choice"),
+        ({"item": "j"}, "other items"),
+    ],
+)
+def test_what_was_not_measured_alike_is_refused(capsys, runs, change, words):
+    shutil.rmtree(runs / "two")
+    write_run(runs, "two", {"all-layers": SECOND}, **change)
+    code, out, err = call(capsys, "compare", "one", "two", "--runs", runs)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert err.count("error:") == 1
+
+
+def test_an_arm_that_is_not_there_is_named_with_those_that_are(capsys, runs):
+    code, _, err = call(capsys, "compare", "one:ila-31", "--runs", runs)
+    assert code == 2
+    assert "ila-31" in err
+    assert "ila-30" in err
