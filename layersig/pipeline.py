@@ -1,6 +1,7 @@
 """Read this first: the stages of a study, in order, as a pure function of its recipe.
 
     recipe -> model + data -> reference training -> scores -> selection -> action (tune | graft) -> evaluation
+                                                              -> overlap of the training data with what is evaluated
 
 What `plan` prints, `status` shows, the cache is keyed by and the engine runs is the graph that `stages` returns.
 Analysis and report come after it, from the files of the run folder alone.
@@ -34,6 +35,7 @@ KINDS: Mapping[str, Kind] = {
     "tune": Kind("layersig.training.stages:tune", 1),
     "graft": Kind("layersig.models.stages:graft", 1),
     "evaluate": Kind("layersig.evaluating.stage:evaluate", 1),
+    "overlap": Kind("layersig.evaluating.overlap:overlap", 1),
 }
 
 
@@ -145,7 +147,9 @@ class _Builder:
         for data in self.recipe.data:
             found[f"source/data/{data.name}"] = Source("data", data.name, data.source, data.fallback, data.split)
         for number, task in enumerate(self.recipe.evaluate.tasks):
-            found[f"source/task/{number}"] = Source("task", task.source, task.source, self.recipe.evaluate.fallback)
+            falls_back = self.recipe.evaluate.fallback == "embedded" and ":" not in task.source
+            fallback = f"pypi:{task.source}" if falls_back else None
+            found[f"source/task/{number}"] = Source("task", task.source, task.source, fallback)
         return found
 
     def all(self) -> Iterator[Stage]:
@@ -172,6 +176,8 @@ class _Builder:
                 for arm in self.recipe.arms:
                     yield self.act(arm, data.name, seed)
                     yield self.evaluate(arm.name, data.name, seed)
+        if self.recipe.evaluate.tasks:
+            yield from (self.overlap(data.name) for data in self.recipe.data)
 
     @property
     def trains_reference(self) -> bool:
@@ -355,7 +361,7 @@ class _Builder:
             )
         if settings.heldout:
             inputs.update({f"data/{each.name}": Input(f"data/{each.name}") for each in self.recipe.data})
-        inputs.update({f"task/{number}": Input(f"source/task/{number}") for number in range(len(settings.tasks))})
+        inputs.update(self._task_inputs())
         return Stage(
             id=f"evaluate/{cell.key}",
             kind="evaluate",
@@ -363,12 +369,30 @@ class _Builder:
             params={
                 "tasks": [task.model_dump(mode="json") for task in settings.tasks],
                 "batch_tokens": settings.batch_tokens,
-                "chat_template": self.recipe.model.chat_template,
                 **self.compute,
             },
             inputs=inputs,
             files={"": f"evaluations/{cell.key}"},
         )
+
+    def overlap(self, data: str) -> Stage:
+        """What the tasks, and the held-out conversations, share with the training side of a data set."""
+        settings = self.recipe.evaluate
+        inputs = {"data": Input(f"data/{data}"), **self._task_inputs()}
+        if settings.heldout:
+            inputs["model"] = Input("source/model")
+        return Stage(
+            id=f"overlap/{data}",
+            kind="overlap",
+            cell=Cell(data=data),
+            params={"tasks": [task.model_dump(mode="json") for task in settings.tasks]},
+            inputs=inputs,
+            computes=False,
+            files={"overlap.json": f"overlap/{data}.json"},
+        )
+
+    def _task_inputs(self) -> dict[str, Input]:
+        return {f"task/{number}": Input(f"source/task/{number}") for number in range(len(self.recipe.evaluate.tasks))}
 
     def _training_inputs(self, data: str) -> dict[str, Input]:
         return {"model": Input("source/model"), "layers": Input("layers"), "data": Input(f"data/{data}")}

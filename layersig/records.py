@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layersig.errors import UserError
 from layersig.layers import Unit
 
 
@@ -157,10 +158,33 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file, one a line."""
+    """The objects of a JSONL file that layersig wrote, one a line.
+
+    Raises:
+        UserError: The file was damaged since.
+    """
     with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise _damaged(f"{path}:{number}", error) from error
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file that layersig wrote.
+
+    Raises:
+        UserError: The file was damaged since.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(str(path), error) from error
+
+
+def _damaged(where: str, error: ValueError) -> UserError:
+    return UserError(f"{where}: damaged ({error}); run the recipe again to have it rebuilt")
 
 
 def jsonl(rows: Sequence[Mapping[str, Any]]) -> str:

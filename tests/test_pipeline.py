@@ -98,6 +98,21 @@ def test_an_arm_may_train_otherwise():
     assert (train["steps"], train["rank"], train["epochs"]) == (5, 4, None)
 
 
+def test_overlap_comes_last_once_a_data_set(graph):
+    last = graph.stages[-2:]
+    assert [stage.id for stage in last] == ["overlap/a", "overlap/b"]
+    assert {role: each.node for role, each in last[0].inputs.items()} == {
+        "data": "data/a",
+        "task/0": "source/task/0",
+        "model": "source/model",
+    }
+    assert last[0].files == {"overlap.json": "overlap/a.json"}
+    assert not last[0].computes
+    without = graph_of(evaluate={"tasks": ["pypi:hellaswag"], "heldout": False})
+    assert "model" not in without["overlap/a"].inputs
+    assert "overlap" not in {stage.kind for stage in graph_of(evaluate={}).stages}
+
+
 def test_no_arms_and_no_update_need_no_training():
     graph = graph_of(arms=[], scorers={"gradient-norm": {"kind": "gradient-norm"}})
     assert {stage.kind for stage in graph.stages} == {"layers", "data", "score"}

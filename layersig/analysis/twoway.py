@@ -1,5 +1,6 @@
 """Means over seeds x items, both random: the interval that a claim about a method needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,25 +61,28 @@ def mean_squares(table: FloatArray) -> MeanSquares:
 def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
     """Mean of a seeds x items table with both factors random.
 
-    V = (MS_seed + MS_item - MS_residual) / (S n), referred to t with Satterthwaite's degrees of freedom. When V is not
-    positive, or on demand, MS_residual is not subtracted, which can only widen the interval.
+    V = (MS_seed + MS_item - MS_residual) / (S n), referred to t with Satterthwaite's degrees of freedom. MS_residual is
+    not subtracted on demand, and whenever the subtraction would leave V <= 0 or less than one degree of freedom: the
+    mean squares then all but cancel, V is mostly their noise, and t with a fraction of a degree of freedom would
+    stretch an interval of that noise without bound. Without the subtraction V can only grow and df is at least
+    min(S, n) - 1.
 
     Args:
         ms: From :func:`mean_squares`.
         conservative: Never subtract MS_residual.
 
     Source:
-        Searle, Casella and McCulloch 1992, chapter 4; Satterthwaite 1946.
+        Searle, Casella and McCulloch 1992, chapter 4; Satterthwaite 1946. Deviation: the rule above; Satterthwaite
+        keeps the difference however few degrees of freedom it has.
     """
     s, n = ms.seeds, ms.items
-    terms = [(ms.seed, s - 1), (ms.item, n - 1), (-ms.residual, (s - 1) * (n - 1))]
-    if conservative or sum(value for value, _ in terms) <= 0:
-        terms = terms[:2]
-    total = sum(value for value, _ in terms)
-    if total == 0:
+    kept = [(ms.seed, s - 1), (ms.item, n - 1)]
+    subtracted = [*kept, (-ms.residual, (s - 1) * (n - 1))]
+    cancels = _total(subtracted) <= 0 or _satterthwaite(subtracted) < 1
+    terms = kept if conservative or cancels else subtracted
+    if _total(terms) == 0:
         return Estimate(ms.mean, 0.0, s - 1)
-    df = total**2 / sum(value**2 / df for value, df in terms)
-    return Estimate(ms.mean, float(np.sqrt(total / (s * n))), df)
+    return Estimate(ms.mean, float(np.sqrt(_total(terms) / (s * n))), _satterthwaite(terms))
 
 
 def two_way_covariance(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
@@ -128,3 +132,13 @@ def bootstrap_items_and_seeds(
         means.append((seed_weights * (item_weights @ table.T)).sum(axis=1))
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level)
+
+
+def _total(terms: Sequence[tuple[float, int]]) -> float:
+    """The sum of signed mean squares, given with their degrees of freedom."""
+    return sum(value for value, _ in terms)
+
+
+def _satterthwaite(terms: Sequence[tuple[float, int]]) -> float:
+    """Degrees of freedom of a sum of signed mean squares."""
+    return _total(terms) ** 2 / sum(value**2 / df for value, df in terms)

@@ -72,9 +72,10 @@ def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any
                 single = Source(source.kind, source.name, spec, None, source.split)
                 found.append(_resolve(single, loaded, None, offline=False, strict=False, warn=warn))
                 rows.append({"node": node, "spec": spec, "path": str(found[-1].path), "error": None})
-            except UserError:
-                raise
             except LayersigError as error:
+                # There may be no fallback for everything that has a fallback.
+                if isinstance(error, UserError) and spec == source.spec:
+                    raise
                 errors.append(error)
                 rows.append({"node": node, "spec": spec, "path": None, "error": str(error)})
         if not found:
@@ -94,18 +95,21 @@ def _resolve(
     request = Request(
         base_dir=loaded.base_dir, cache=cache_root(), offline=offline, split=source.split or "train", warn=warn
     )
-    if source.kind == "task":
-        from layersig.evaluating.tasks import resolve_task
-
-        return resolve_task(source.spec, source.fallback, request, strict=strict)
     spec, fallback = source.spec, source.fallback
     loaders = _loaders(loaded)
+
+    def find(wanted: str, name: str | None = None) -> Resolved:
+        if source.kind == "task":
+            from layersig.evaluating.tasks import resolve_task
+
+            return resolve_task(wanted, None, request)
+        return resolve(wanted, source.kind, request, name=name, loaders=loaders)
+
     if pinned is not None and not pinned.fallback:
         # The revision of the first start stays, even when the hub has a newer one now. A path stays as it was written:
         # where it led may be elsewhere since the study was moved.
-        wanted = spec if pinned.resolved.startswith(("path:", "file:")) else pinned.resolved
-        found = resolve(wanted, source.kind, request, name=source.name, loaders=loaders)
-        return replace(found, spec=spec)
+        moves = source.kind == "task" or pinned.resolved.startswith(("path:", "file:"))
+        return replace(find(spec if moves else pinned.resolved, source.name), spec=spec)
     if pinned is not None:
         if strict:
             raise MachineError(
@@ -113,8 +117,11 @@ def _resolve(
                 "run into another --runs folder"
             )
         assert fallback is not None, "the same recipe declared it when the run was started"
-        found = resolve(fallback, source.kind, request, loaders=loaders)
-        return replace(found, spec=spec, label=pinned.label, fallback=True, notes=pinned.notes)
+        return replace(find(fallback), spec=spec, label=pinned.label, fallback=True, notes=pinned.notes)
+    if source.kind == "task":
+        from layersig.evaluating.tasks import resolve_task
+
+        return resolve_task(spec, fallback, request, strict=strict)
     return resolve_with_fallback(spec, fallback, source.kind, request, name=source.name, strict=strict, loaders=loaders)
 
 

@@ -176,13 +176,13 @@ class ResolvedTask:
         """Identifiers of a part's chosen rows, unique within the task."""
         return [f"{part.config.task}/{item}" if self.pooled else item for item in part.item_ids()]
 
-    def texts(self) -> list[ItemText]:
-        """What every chosen item shows, for the search for overlap with training data."""
-        return [
-            ItemText(item, text)
-            for part in self.parts
-            for item, text in zip(self.items(part), part.texts(), strict=True)
-        ]
+    def texts(self) -> dict[str, list[ItemText]]:
+        """What every chosen item shows, by the name of its task in results, to be sought in training data."""
+        found: dict[str, list[ItemText]] = {}
+        for part in self.parts:
+            shown = zip(self.items(part), part.texts(), strict=True)
+            found.setdefault(self.label(part), []).extend(ItemText(item, text) for item, text in shown)
+        return found
 
 
 def load_task(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:

@@ -13,8 +13,9 @@ import pyarrow.csv
 import pyarrow.parquet
 from datasets import Dataset
 
-from layersig.errors import MachineError, UserError
+from layersig.errors import MachineError, UserError, one_line
 from layersig.evaluating.definitions import Config
+from layersig.sources.hub import asked_once
 
 Splits = Mapping[str, Dataset]
 
@@ -76,10 +77,12 @@ def hub_splits(config: Config) -> Splits:
     """
     options = {key: value for key, value in (config.get("dataset_kwargs") or {}).items() if key != "trust_remote_code"}
     try:
-        loaded = datasets.load_dataset(config["dataset_path"], config.get("dataset_name"), **options)
+        with asked_once(config["dataset_path"]):
+            loaded = datasets.load_dataset(config["dataset_path"], config.get("dataset_name"), **options)
     except (OSError, datasets.exceptions.DatasetsError, ValueError, RuntimeError) as error:
         raise MachineError(
-            f"the data of the task {config['task']} ({config['dataset_path']}) cannot be loaded from the hub: {error}"
+            f"the data of the task {config['task']} ({config['dataset_path']}) cannot be loaded from the hub: "
+            f"{one_line(error).rstrip('.')}"
         ) from error
     return dict(loaded)
 

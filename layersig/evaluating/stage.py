@@ -13,6 +13,7 @@ from layersig.data.examples import read_examples
 from layersig.evaluating.heldout import heldout_losses
 from layersig.models.adapters import attach_adapter
 from layersig.models.devices import peak_memory, pick_device, pick_dtype
+from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model, load_tokenizer
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Outcome, jsonl
@@ -40,6 +41,7 @@ def evaluate(job: Job) -> None:
         peak_memory(device) as memory,
         borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as borrowed,
         attach_adapter(borrowed, adapter) if adapter else contextlib.nullcontext(borrowed) as model,
+        fast_lora(model),
     ):
         run = _Run(job, model)
         run.heldout()

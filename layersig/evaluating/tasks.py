@@ -35,7 +35,7 @@ def resolve_task(spec: str, fallback: str | None, request: Request, *, strict: b
 
     Args:
         spec: lm-eval's name of a task or group (rows from the hub), `pypi:NAME` (embedded rows), or `file:X.yaml`.
-        fallback: `embedded`: when the hub cannot be reached, and only then, the embedded benchmark stands in.
+        fallback: `pypi:NAME`: when the hub cannot be reached, and only then, these embedded rows stand in.
         request: How it may be fetched.
         strict: Forbid the fallback.
 
@@ -58,10 +58,13 @@ def resolve_task(spec: str, fallback: str | None, request: Request, *, strict: b
         if fallback is None:
             raise
         if strict:
-            raise MachineError(f"{error}; --strict forbids its embedded fallback") from error
-        source = _pinned(resolve(f"pypi:{spec}", "benchmark", request))
-        why = f"{spec} is not what was used: {error}. The embedded pypi:{spec} stands in"
-        return replace(source, spec=spec, label=f"{spec}>pypi:{spec}", fallback=True, notes=(why, *source.notes))
+            raise MachineError(f"{error}; --strict forbids its embedded fallback {fallback}") from error
+        try:
+            source = resolve_task(fallback, None, request)
+        except (UserError, MachineError) as second:
+            raise MachineError(f"{error}; its fallback is not to be had either: {second}") from second
+        why = f"{spec} is not what was used: {error}. The embedded {fallback} stands in"
+        return replace(source, spec=spec, label=f"{spec}>{fallback}", fallback=True, notes=(why, *source.notes))
 
 
 def _pinned(source: Source) -> Source:

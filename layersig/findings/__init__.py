@@ -100,7 +100,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         components=tuple(row for found in runs for row in component_rows(found, grid)),
         checkpoints=tuple(checkpoint_rows(tables, sizes, recipe)),
         estimators=tuple(estimator_rows(tables, arms.level)),
-        jaccard_matrix=tuple(matrix_rows(tables, sizes)),
+        jaccard_matrix=tuple(matrix_rows(tables, sizes, recipe, arms.level)),
         overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
         results=tuple(arms.results()),
         seed_results=tuple(arms.seed_results()),
@@ -156,7 +156,9 @@ def _notes(files: RunFiles, recipe: Recipe) -> tuple[str, ...]:
         notes.append("The run holds no ranking, although the recipe names scorers.")
     if recipe.arms and not files.selections:
         notes.append("The run holds no selection, although the recipe names arms.")
-    broken = [stage["id"] for stage in files.manifest.get("stages", ()) if stage["status"] != "done"]
+    stages = files.manifest.get("stages", ())
+    notes += [f"{stage['id']} failed: {stage['error']}" for stage in stages if "error" in stage]
+    broken = [stage["id"] for stage in stages if stage["status"] != "done"]
     if broken:
         notes.append(f"Stages without a result: {', '.join(broken)}.")
     return tuple(notes)

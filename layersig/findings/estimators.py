@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from layersig.analysis.attenuation import disattenuated_correlation
 from layersig.analysis.overlap import (
     jaccard,
+    jaccard_bootstrap_runs,
     jaccard_test_uniform,
     jaccard_test_within_strata,
     top_k,
@@ -66,16 +67,22 @@ def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[Estim
         yield row
 
 
-def matrix_rows(tables: Sequence[ScoreTable], sizes: Sequence[int]) -> Iterator[MatrixRow]:
+def matrix_rows(
+    tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: Recipe, level: float
+) -> Iterator[MatrixRow]:
     """Mean Jaccard index of every two rankings; a ranking with itself counts pairs of different seeds."""
     for k in sizes:
-        masks = [top_k(table.scores, k).astype(np.float64) for table in tables]
+        masks = [top_k(table.scores, k) for table in tables]
         for i, j in combinations_with_replacement(range(len(tables)), 2):
-            shared = masks[i] @ masks[j].T
+            shared = masks[i].astype(np.float64) @ masks[j].T.astype(np.float64)
             index = shared / (2 * k - shared)
             values = index[np.triu_indices(len(masks[i]), 1)] if i == j else index.ravel()
             if values.size:
                 n = tables[i].scores.shape[1]
+                interval = None
+                if i != j and min(index.shape) > 1:
+                    rng = Streams(recipe.root_seed).generator("runs", _name(tables[i]), _name(tables[j]), k)
+                    interval = jaccard_bootstrap_runs(masks[i], masks[j], rng, recipe.analyze.resamples, level)
                 yield MatrixRow(
                     a=_name(tables[i]),
                     b=_name(tables[j]),
@@ -84,6 +91,9 @@ def matrix_rows(tables: Sequence[ScoreTable], sizes: Sequence[int]) -> Iterator[
                     jaccard=float(values.mean()),
                     pairs=values.size,
                     chance=uniform_law(n, k, k).jaccard_mean,
+                    low=interval.low if interval else None,
+                    high=interval.high if interval else None,
+                    level=level,
                 )
 
 

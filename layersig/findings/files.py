@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layersig.layers import Group, LayerMap, Unit
-from layersig.records import Cell, Outcome, Ranking, Selection, read_jsonl
+from layersig.records import Cell, Outcome, Ranking, Selection, read_json, read_jsonl
 from layersig.store.runfolder import RunFolder
 
 HELDOUT = "heldout"
@@ -65,7 +65,7 @@ class RunFiles:
     def layers(self) -> LayerMap | None:
         """`layers.json`; None when the model was never looked at."""
         path = self.path / "layers.json"
-        return LayerMap.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        return LayerMap.from_json(read_json(path)) if path.is_file() else None
 
     @cached_property
     def rankings(self) -> tuple[Scored, ...]:
@@ -107,16 +107,24 @@ class RunFiles:
     @cached_property
     def data_reports(self) -> Mapping[str, Mapping[str, Any]]:
         """What the data stages recorded, by label of the data set."""
-        files = sorted((self.path / "data").glob("*.json"))
-        return {self.label(file.stem) or "": json.loads(file.read_text(encoding="utf-8")) for file in files}
+        return self._by_data("data")
+
+    @cached_property
+    def overlaps(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each task, and the held-out side as `heldout`, shares with the training side, by label of the data."""
+        return self._by_data("overlap")
 
     @cached_property
     def task_records(self) -> Mapping[str, Mapping[str, Any]]:
         """What the first evaluation recorded of each task: shots, split, digest of the prompts."""
         for path in sorted((self.path / "evaluations").glob("**/results.json")):
-            tasks: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+            tasks: Mapping[str, Mapping[str, Any]] = read_json(path)["tasks"]
             return tasks
         return {}
+
+    def _by_data(self, folder: str) -> Mapping[str, Mapping[str, Any]]:
+        files = sorted((self.path / folder).glob("*.json"))
+        return {self.label(file.stem) or "": read_json(file) for file in files}
 
     def groups(self, unit: Unit) -> tuple[Group, ...]:
         """What one score speaks of, in model order; empty without a layer map."""
@@ -135,7 +143,11 @@ class RunFiles:
         for cell in sorted(files, key=_order):
             # One call of the parser for the whole file: a study has a million outcomes, and a call each takes minutes.
             lines = files[cell].read_text(encoding="utf-8").rstrip("\n").split("\n")
-            yield cell, [self._outcome(line) for line in json.loads(f"[{','.join(lines)}]")]
+            try:
+                rows = json.loads(f"[{','.join(lines)}]")
+            except ValueError:
+                rows = read_jsonl(files[cell])  # it names the damaged line
+            yield cell, [self._outcome(row) for row in rows]
 
     def cell(self, line: Mapping[str, Any]) -> Cell:
         """The point of the grid that a record speaks of, its data set by label."""

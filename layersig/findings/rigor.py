@@ -14,6 +14,8 @@ from layersig.recipe.schema import Recipe
 _MET: RigorStatus = "met"
 _NOT_MET: RigorStatus = "not met"
 _NONE: RigorStatus = "does not apply"
+_LONG = "13"
+"""Words in the n-grams that the card speaks of."""
 
 
 def rigor_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> tuple[RigorRow, ...]:
@@ -180,10 +182,16 @@ class _Card:
         return _judged("data description", self.recipe.data, len(described) == len(self.recipe.data), evidence)
 
     def _contamination(self) -> RigorRow:
-        tasks = self._benchmarks
-        known = [task for task in tasks if "overlap" in self.files.task_records[task]]
-        evidence = f"Shared 8- and 13-grams are counted for {len(known)} of {len(tasks)} benchmarks."
-        return _judged("overlap of training data with benchmarks", tasks, len(known) == len(tasks), evidence)
+        pairs = [(task, self.files.label(data.name) or "") for data in self.recipe.data for task in self._benchmarks]
+        overlaps = self.files.overlaps
+        known = [(task, data) for task, data in pairs if task in overlaps.get(data, {})]
+        evidence = f"Shared 8- and 13-grams are counted for {len(known)} of {len(pairs)} pairs of benchmark and data"
+        told = [(task, data) for task, data in known if overlaps[data][task]["ngrams"][_LONG]["hits"]]
+        told += [(HELDOUT, data) for data in overlaps if HELDOUT in overlaps[data]]
+        found = [(f"{task} in {data}", overlaps[data][task]) for task, data in told]
+        hits = [f"{where} {record['ngrams'][_LONG]['hits']} of {record['items']}" for where, record in found]
+        evidence += f"; items that share a 13-gram: {_names(hits)}." if hits else "; no item shares a 13-gram."
+        return _judged("overlap of training data with benchmarks", pairs, len(known) == len(pairs), evidence)
 
     def _prompts(self) -> RigorRow:
         tasks = self._benchmarks

@@ -122,8 +122,12 @@ def _known(layer: LoraLinear) -> bool:
         and adapter not in layer.lora_variant
         and not layer.lora_bias[adapter]
         and not any(parameter.requires_grad for parameter in layer.base_layer.parameters())
-        and isinstance(layer.lora_dropout[adapter], nn.Identity | KeyedDropout)
+        and _known_dropout(layer.lora_dropout[adapter])
     )
+
+
+def _known_dropout(dropout: nn.Module) -> bool:
+    return isinstance(dropout, nn.Identity | KeyedDropout) or (type(dropout) is nn.Dropout and not dropout.training)
 
 
 @contextmanager
@@ -132,8 +136,8 @@ def fast_lora(model: nn.Module) -> Iterator[int]:
 
     Equal to PEFT's forward up to rounding: products are taken in the type of the frozen weight, with sums in float32
     inside a product; gradients of the factors arrive, and are summed over micro-batches, in the factors' float32.
-    Layers that the fast path does not know (quantised weights, DoRA, several adapters, trained base weights, plain
-    `nn.Dropout`) keep PEFT's forward.
+    Layers that the fast path does not know (quantised weights, DoRA, several adapters, trained base weights, a plain
+    `nn.Dropout` in training mode) keep PEFT's forward.
 
     Yields:
         How many layers run on the fast path.

@@ -9,15 +9,17 @@ import glob
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow
 import pyarrow.parquet
-from huggingface_hub import HfApi, metadata_load, snapshot_download
+from huggingface_hub import HfApi, constants, metadata_load, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -27,6 +29,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from layersig.errors import MachineError, UserError, one_line
 from layersig.sources.entries import hash_files, whole_entry
@@ -97,6 +100,34 @@ class Hub:
         )
 
 
+@contextmanager
+def asked_once(repo_id: str) -> Iterator[None]:
+    """Within this context other libraries ask a hub that does not answer no more, and look into its cache at once.
+
+    Left to themselves they ask six times, for half a minute.
+
+    Args:
+        repo_id: The data set to ask for; a hub that refuses it or does not know it has answered.
+    """
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _answers(constants.ENDPOINT, repo_id)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@lru_cache
+def _answers(endpoint: str, repo_id: str) -> bool:
+    try:
+        HfApi(endpoint=endpoint).dataset_info(repo_id, timeout=TIMEOUT)
+    except (HfHubHTTPError, HFValidationError):
+        return True
+    except (_HTTP_ERROR, OfflineModeIsEnabled, OSError):
+        return False
+    return True
+
+
 def _locate(reference: str, repo_type: str, *, offline: bool) -> _Repo:
     """Ask the hub which commit is meant and what it holds; fall back on what the cache knows of that revision."""
     repo_id, _, wanted = reference.partition("@")
@@ -164,6 +195,8 @@ def _data(repo: _Repo, request: Request) -> tuple[Path, str, Path | None]:
 
 
 def _snapshot(repo: _Repo, allow: list[str], ignore: list[str] | None = None) -> Path:
+    if not sys.stderr.isatty():  # the hub's own bars are for eyes; in a log they are noise
+        disable_progress_bars()
     with _translated(repo.spec):
         folder = Path(
             snapshot_download(
@@ -203,9 +236,10 @@ def _translated(spec: str) -> Iterator[None]:
             raise UserError(
                 f"{spec}: the hub refuses your token; log in anew with `hf auth login` or correct HF_TOKEN"
             ) from error
-        raise MachineError(f"{spec}: the hub answered with an error ({one_line(error)})") from error
+        said = str(error).splitlines()[0]
+        raise MachineError(f"{spec}: the hub answered with an error ({said}); try again later") from error
     except (_HTTP_ERROR, OfflineModeIsEnabled, OSError) as error:
-        raise MachineError(f"{spec} cannot be reached ({one_line(error)})") from error
+        raise MachineError(f"{spec} cannot be reached ({one_line(error)}; is there a network?)") from error
 
 
 def _merge(files: list[Path], folder: Path, split: str) -> None:

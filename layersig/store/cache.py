@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from layersig.records import dumps, jsonl
 from layersig.store.files import files_below, write_atomic
-from layersig.store.hashing import FileHashes, digest_of
+from layersig.store.hashing import FileHashes, digest_of, sha256_bytes
 
 
 def cache_root() -> Path:
@@ -108,8 +108,10 @@ class Cache:
         """
         work = self.root / "work" / fingerprint
         files = {str(name): self._hash_new(work / "out" / name) for name in files_below(work / "out")}
-        full = {**about, "fingerprint": fingerprint, "files": files, "digest": digest_of(files)}
-        write_atomic(work / "metrics.jsonl", jsonl(metrics))
+        rows = jsonl(metrics)
+        kept = {"fingerprint": fingerprint, "files": files, "digest": digest_of(files)}
+        full = {**about, **kept, "metrics": sha256_bytes(rows.encode())}
+        write_atomic(work / "metrics.jsonl", rows)
         write_atomic(work / "stage.json", dumps(full, indent=1))
         shutil.rmtree(work / "state", ignore_errors=True)
         folder = self._folder(fingerprint)
@@ -133,7 +135,9 @@ class Cache:
                     return f"{name} was changed or cut short"
             if digest_of(about["files"]) != about["digest"]:
                 return "stage.json does not match its files"
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+            if self.hashes.file(folder / "metrics.jsonl") != about["metrics"]:
+                return "metrics.jsonl was changed or cut short"
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             return f"unreadable: {error}"
         return None
 

@@ -116,6 +116,8 @@ def _object(path: Path) -> dict[str, Any]:
     value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
+    if value.get("schema") == SCHEMA and "stages" not in value:
+        raise ValueError("it names no stages")
     return value
 
 

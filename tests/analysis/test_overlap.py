@@ -9,6 +9,7 @@ from scipy import stats
 from layersig.analysis.overlap import (
     descending_ranks,
     jaccard,
+    jaccard_bootstrap_runs,
     jaccard_of_overlap,
     jaccard_test_uniform,
     jaccard_test_within_strata,
@@ -178,3 +179,40 @@ def test_wrong_shapes_are_refused():
         uniform_law(5, 6, 2)
     with pytest.raises(ValueError, match="boolean masks"):
         jaccard(np.array([True]), np.array([True, False]))
+
+
+def _runs(seed: int, runs: int, n: int = 30, k: int = 10):
+    rng = np.random.default_rng(seed)
+    return top_k(np.linspace(0, 2, n) + rng.normal(size=(runs, n)), k)
+
+
+def test_bootstrap_over_runs_is_that_of_drawing_rows():
+    a, b = _runs(1, 6), _runs(2, 4)
+    rng = np.random.default_rng(3)
+    index = np.array([[jaccard(x, y) for y in b] for x in a])
+    direct = [index[np.ix_(rng.integers(0, 6, 6), rng.integers(0, 4, 4))].mean() for _ in range(8000)]
+    found = jaccard_bootstrap_runs(a, b, np.random.default_rng(0), draws=8000, level=0.9)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(direct, [0.05, 0.95])), abs=0.01)
+    assert found.level == 0.9
+    assert found.contains(float(index.mean()))
+    assert found == jaccard_bootstrap_runs(a, b, np.random.default_rng(0), draws=8000, level=0.9)
+
+
+def test_bootstrap_of_a_cell_with_itself_is_biased_as_its_docstring_says():
+    a = _runs(4, 5)
+    between = np.mean([jaccard(a[i], a[j]) for i in range(5) for j in range(i)])
+    found = jaccard_bootstrap_runs(a, a, np.random.default_rng(0))
+    assert (found.low + found.high) / 2 > between + 0.05
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (_runs(1, 1), _runs(2, 3), "runs >= 2"),
+        (_runs(1, 3), _runs(2, 3, n=31), "equal N"),
+        (_runs(1, 3), np.zeros((3, 30), dtype=bool), "selects nothing"),
+    ],
+)
+def test_bootstrap_over_runs_refuses(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        jaccard_bootstrap_runs(a, b, np.random.default_rng(0))

@@ -43,6 +43,35 @@ def test_negative_variance_falls_back_to_the_conservative_version():
     assert two_way_estimate(ms).se > 0
 
 
+@pytest.mark.parametrize(
+    "ms",
+    [
+        MeanSquares(3, 19, 0.0, 7.8e-05, 1.681e-3, 1.642e-3),
+        MeanSquares(3, 30, 0.0, 1.47e-4, 1.0234e-3, 1.0168e-3),
+    ],
+)
+def test_a_difference_with_less_than_one_degree_of_freedom_is_not_taken(ms: MeanSquares):
+    assert ms.seed + ms.item > ms.residual
+    estimate = two_way_estimate(ms)
+    assert estimate == two_way_estimate(ms, conservative=True)
+    assert estimate.df > 1
+    assert estimate.interval().half_width < 4 * (ms.item / (ms.seeds * ms.items)) ** 0.5
+
+
+@pytest.mark.parametrize("seed_sd", [0.0, 0.02, 0.1])
+def test_coverage_at_five_seeds_with_little_variance_between_them(seed_sd: float):
+    rng = np.random.default_rng(5)
+    reps, seeds, items = 800, 5, 40
+    tables = (
+        seed_sd * rng.normal(size=(reps, seeds, 1))
+        + 0.1 * rng.normal(size=(reps, 1, items))
+        + rng.normal(size=(reps, seeds, items))
+    )
+    intervals = [two_way_estimate(mean_squares(table)).interval() for table in tables]
+    assert np.mean([interval.contains(0.0) for interval in intervals]) >= 0.93
+    assert max(interval.half_width for interval in intervals) < 1.0
+
+
 def test_mean_squares_are_unbiased_for_the_components():
     rng = np.random.default_rng(1)
     found = np.mean(

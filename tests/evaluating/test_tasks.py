@@ -152,7 +152,7 @@ def test_twin_sentences_share_a_cluster(tmp_path: Path) -> None:
     scored = score_task(task, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
     clusters = [outcome.cluster for outcome in scored.outcomes]
     assert clusters == ["pair-0", "pair-0", "pair-2", "pair-3", "pair-4", "pair-4"]
-    assert task.texts()[0].text == "It was Ann number 0."
+    assert next(iter(task.texts().values()))[0].text == "It was Ann number 0."
 
 
 def test_a_task_of_ones_own(capitals: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_task_of_ones_own(capitals: Path) -> None:
     task = load("file:capitals.yaml", source.path, limit=5)
     scored = score_task(task, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
     assert (task.name, len(scored.outcomes)) == ("capitals", 5)
-    texts = dict(load("file:capitals.yaml", source.path).texts())
+    texts = dict(load("file:capitals.yaml", source.path).texts()["capitals"])
     assert sorted(texts.values())[:2] == ["land 0: city 0", "land 10: city 10"]
 
 
@@ -247,7 +247,7 @@ def test_offline_needs_the_cache(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="--offline"):
         resolve_task("arc_easy", None, request(tmp_path, offline=True))
     with pytest.raises(MachineError, match="--strict"):
-        resolve_task("arc_easy", "embedded", request(tmp_path, offline=True), strict=True)
+        resolve_task("arc_easy", "pypi:arc_easy", request(tmp_path, offline=True), strict=True)
 
 
 def test_outcomes_survive_their_line(tmp_path: Path) -> None:

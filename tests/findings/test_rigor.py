@@ -42,6 +42,19 @@ def test_several_seeds_and_a_declaration_are_told_as_met(tmp_path: Path) -> None
     assert "ila-75" in rows["baselines of equal budget"].evidence
 
 
+def test_overlap_with_benchmarks_is_told_from_its_files(tmp_path: Path) -> None:
+    item, run = "overlap of training data with benchmarks", tmp_path / "run"
+    recipe = write_run(run, ONE)
+    (row,) = (row for row in analyse(run, recipe).rigor if row.item == item)
+    assert row.status == "met"
+    assert "1 of 1 pairs" in row.evidence
+    assert "arc_easy in alpaca>sample 2 of 20, heldout in alpaca>sample 0 of 8" in row.evidence
+    shutil.rmtree(run / "overlap")
+    (row,) = (row for row in analyse(run, recipe).rigor if row.item == item)
+    assert row.status == "not met"
+    assert "0 of 1 pairs" in row.evidence
+
+
 @pytest.mark.parametrize(
     ("missing", "item"), [("evaluations", "error bars"), ("scores.jsonl", "overlap beside chance and noise")]
 )

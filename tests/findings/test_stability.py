@@ -110,12 +110,20 @@ def test_estimators_are_compared_on_one_data_set_and_checkpoint() -> None:
 
 
 def test_the_matrix_averages_pairs_of_runs() -> None:
-    rows = {(row.a, row.b): row for row in matrix_rows(TABLES[:2], (8,))}
+    rows = {(row.a, row.b): row for row in matrix_rows(TABLES[:2], (8,), RECIPE, 0.9)}
     masks = [top_k(t.scores, 8) for t in TABLES[:2]]
     index = [[len(set(np.flatnonzero(a)) & set(np.flatnonzero(b))) for b in masks[1]] for a in masks[0]]
     expected = np.mean([[x / (16 - x) for x in line] for line in index])
     assert rows["ila/d/at-1", "ila/e/at-1"].jaccard == pytest.approx(expected)
-    assert rows["ila/d/at-1", "ila/d/at-1"].pairs == 3
+    between, itself = rows["ila/d/at-1", "ila/e/at-1"], rows["ila/d/at-1", "ila/d/at-1"]
+    assert itself.pairs == 3
+    assert between.low is not None
+    assert between.high is not None
+    assert between.low <= between.jaccard <= between.high
+    assert between.level == 0.9
+    assert (itself.low, itself.high) == (None, None), "a run would meet itself"
+    single = [table("ila", "d", 0.3, 1.0, seeds=1), TABLES[1]]
+    assert {row.low for row in matrix_rows(single, (8,), RECIPE, 0.9)} == {None}
 
 
 def test_every_test_of_overlap_stands_beside_what_it_assumes() -> None:

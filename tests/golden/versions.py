@@ -39,7 +39,15 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "select": ("selecting/stage.py", "selecting/context.py", "layers.py", "records.py"),
     "tune": _TRAINING,
     "graft": ("models/stages.py", *_ADAPTERS),
-    "evaluate": ("evaluating/*.py", "models/packing.py", "models/targets.py", "models/load.py", *_ADAPTERS),
+    "evaluate": (
+        "evaluating/*.py",
+        "models/kernels.py",
+        "models/packing.py",
+        "models/targets.py",
+        "models/load.py",
+        *_ADAPTERS,
+    ),
+    "overlap": ("data/overlap.py", "evaluating/overlap.py", "evaluating/local.py"),
 }
 
 

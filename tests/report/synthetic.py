@@ -113,6 +113,7 @@ def write_run(path: Path, study: Study = Study(), seed: int = 7) -> Recipe:
     _metrics(path, study, [arm.name for arm in recipe.arms], rng)
     for name in study.names:
         _json(path / "data" / f"{name}.json", _data_report(study, name))
+        _json(path / "overlap" / f"{name}.json", _overlap(study))
     _json(path / "manifest.json", _manifest(study, [arm.name for arm in recipe.arms], rng))
     (path / "recipe.toml").write_text('name = "synthetic"\n', encoding="utf-8")
     (path / "resolved.toml").write_text('name = "synthetic"\n# resolved\n', encoding="utf-8")
@@ -401,6 +402,16 @@ def _data_report(study: Study, name: str) -> dict[str, Any]:
             {"text": "Roses are red.<|im_end|>", "target": True},
         ],
     }
+
+
+def _overlap(study: Study) -> dict[str, Any]:
+    def grams(items: int, hits: int) -> dict[str, Any]:
+        ids = [f"item-{number}" for number in range(hits)]
+        return {"hits": hits, "share": hits / items, "too_short": 0, "covered": 0, "ids": ids}
+
+    found = {task: {"items": n, "ngrams": {"13": grams(n, 2), "8": grams(n, 3)}} for task, n in study.tasks}
+    heldout = {"items": study.heldout, "ngrams": {"13": grams(study.heldout, 0), "8": grams(study.heldout, 1)}}
+    return {**found, "heldout": heldout}
 
 
 def _scores_line(cell: Cell, ranking: Ranking) -> dict[str, Any]:

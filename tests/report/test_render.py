@@ -89,6 +89,23 @@ def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
     assert text.index("pypi:sample") < text.index("layers tuned")
 
 
+def test_overlap_with_the_training_data_and_between_runs_is_shown(run: Path) -> None:
+    text = (run / "report.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| hellaswag | lima |")]
+    assert [[cell.strip() for cell in line.split("|")[3:9]] for line in lines] == [
+        ["40", "8", "40", "3", "7.5 %", "0"],
+        ["40", "13", "40", "2", "5.0 %", "0"],
+    ]
+    assert "held-out conversations of the same data" in text
+    findings, page = load(run), page_of(run).text
+    tested = {(row.a, row.b, row.k) for row in findings.overlap_tests}
+    drawn = [row for row in findings.jaccard_matrix if (row.a, row.b, row.k) in tested]
+    assert {(row.a, row.b, row.k) for row in drawn} == tested
+    for row in drawn:
+        assert f"[{fixed(row.low, 3)}, {fixed(row.high, 3)}] (95 %)" in page
+    assert "bootstrap over runs assumes" in page
+
+
 def test_nothing_is_loaded_from_anywhere(run: Path) -> None:
     page = page_of(run)
     for tag, attributes in page.elements:

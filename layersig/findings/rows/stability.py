@@ -110,6 +110,11 @@ class MatrixRow(Row):
     jaccard: float
     pairs: int
     chance: float
+    low: float | None
+    """Bootstrap interval, runs of both rankings drawn with replacement; null for a ranking with itself, whose runs
+    would meet themselves, and where a ranking has one run."""
+    high: float | None
+    level: float
 
 
 class OverlapTestRow(Row):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from layersig.findings.files import HELDOUT
 from layersig.report.document import Block, Code, Column, Inline, Listing, Section, Strong, Table, Text, columns
 from layersig.report.material import Material
-from layersig.report.numbers import count
+from layersig.report.numbers import count, percent
 
 _EXAMPLE = "example"
 _SHORT = 16
@@ -15,7 +16,7 @@ _SHORT = 16
 
 def section(material: Material) -> Section | None:
     """None when neither a data stage nor an evaluation left its record."""
-    blocks = (*_records(material), *_examples(material), *_tasks(material))
+    blocks = (*_records(material), *_examples(material), *_tasks(material), *_overlaps(material))
     return Section("data", "Data and prompts", blocks) if blocks else None
 
 
@@ -72,6 +73,32 @@ def _tasks(material: Material) -> list[Block]:
         return []
     heads = columns("task", "split", "#items evaluated", "#items there are", "#shots", "digest of the prompts")
     return [Table("What the tasks ask, equal in every arm", heads, tuple(rows))]
+
+
+def _overlaps(material: Material) -> list[Block]:
+    rows: list[tuple[Inline, ...]] = [
+        (
+            "held-out conversations of the same data" if task == HELDOUT else task,
+            data,
+            count(record["items"]),
+            n,
+            count(record["items"] - found["too_short"]),
+            count(found["hits"]),
+            percent(found["share"], 1),
+            count(found["covered"]),
+        )
+        for data, tasks in material.files.overlaps.items()
+        for task, record in tasks.items()
+        for n, found in sorted(record["ngrams"].items(), key=lambda each: int(each[0]))
+    ]
+    if not rows:
+        return []
+    caption = (
+        "What the training conversations share with what is evaluated, in runs of n words. An item of fewer words "
+        "cannot share one; an item is covered where at least 70 % of its runs occur in the training conversations"
+    )
+    heads = columns("evaluated", "data", "#items", "#n", "#long enough", "#share a run", "#of long enough", "#covered")
+    return [Table(caption, heads, tuple(rows))]
 
 
 def _shown(value: object) -> Inline:
