@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from difflib import get_close_matches
 from typing import Any
@@ -72,6 +73,8 @@ def cli(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the code of the contract."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # When it is imported it warns of kernels that it would like to have; nothing here uses them.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         code = cli.main(args=arguments, prog_name="layersig", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

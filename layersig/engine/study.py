@@ -104,7 +104,8 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
             publisher.finish()
             _close(manifest, sources, complete)
             publisher.save()
-            _write_report(folder, loaded)
+            if not (reported and _reported(earlier) == _reported(folder.manifest())):
+                _write_report(folder, loaded)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
@@ -135,6 +136,12 @@ def _opening(
         "sources": [_source_record(node, graph, source) for node, source in sources.items()],
         "warnings": warnings,
     }
+
+
+def _reported(manifest: Mapping[str, Any]) -> Any:
+    """What a report hangs on: equal values make an equal report, but for what was cached."""
+    stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest.get("stages", ())]
+    return manifest.get("status"), manifest.get("versions"), stages
 
 
 def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:

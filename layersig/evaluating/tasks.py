@@ -80,17 +80,19 @@ def _user(spec: str, request: Request) -> Source:
     if not is_definition(path):
         raise UserError(f"evaluate.tasks: {spec!r} is no lm-eval task; its name must end in .yaml")
     configs = definitions.user(path, functions=False)
-    files = {path, *path.parent.glob("*.py")}
+    definition = json.dumps(configs, sort_keys=True, default=str, ensure_ascii=False)
+    # Functions stand in it with their path; whatever they import may lie beside them. Without any, Python files that
+    # happen to be there, such as a plugin of the recipe, are none of its business.
+    files = {path, *(path.parent.glob("*.py") if f"{path.parent}/" in definition else ())}
     for config in configs:
         for paths in declared_files(config, path.parent).values():
             files.update(paths)
     check_user_task(path)
     hashes = hash_files(request.cache, {str(file): file for file in files})
-    # Includes are merged into the definition, and functions stand there with their path, which says nothing.
-    definition = json.dumps(configs, sort_keys=True, default=str).replace(str(path.parent), "")
     content = {
         "lm_eval": _lm_eval_version(),
-        "definition": sha256_bytes(definition.encode()),
+        # Includes are merged into it; where the folder lies says nothing.
+        "definition": sha256_bytes(definition.replace(str(path.parent), "").encode()),
         "files": sorted(hashes.values()),
     }
     return Source(spec, f"file:{path}", path.stem, "benchmark", path, None, sha256_json(content), None)

@@ -65,7 +65,7 @@ class FileData:
         if path.suffix not in DATA_SUFFIXES:
             raise UserError(f"{path}: a data file must end in {', '.join(DATA_SUFFIXES)}")
         if not path.is_file():
-            raise UserError(f"{path}: there is no such file")
+            raise UserError(f"{path}: there is no such file; a source is relative to the recipe")
         if path.stat().st_size == 0:
             raise UserError(f"{path}: the file is empty; one conversation a row is needed")
         digest = hash_files(request.cache, {"data": path})["data"]
@@ -79,7 +79,7 @@ def check_model_folder(folder: Path) -> None:
         UserError: It names the file that is missing or damaged.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder")
+        raise UserError(f"{folder}: there is no such folder; a source is relative to the recipe")
     config = _json_object(folder / "config.json")
     if "model_type" not in config:
         raise UserError(f"{folder / 'config.json'}: has no `model_type`; is this the folder of a transformers model?")

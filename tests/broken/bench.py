@@ -75,10 +75,14 @@ class Bench:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         write_lines(path, change(rows) or rows)
 
+    def told(self, *arguments: object) -> Told:
+        """Call the command line."""
+        return Told(*call(self.capture, *arguments))
+
     def call(self, *arguments: object) -> Told:
         """Call the command line; what earlier runs left, manifests aside, must stay as it is, byte for byte."""
         before = self.results()
-        told = Told(*call(self.capture, *arguments))
+        told = self.told(*arguments)
         after = self.results()
         assert {name: after.get(name) for name in before} == before
         return told
@@ -121,3 +125,43 @@ class Case:
 def each(cases: list[Case]) -> pytest.MarkDecorator:
     """Parametrise a test over cases, by their names."""
     return pytest.mark.parametrize("case", cases, ids=[case.name.replace(" ", "-") for case in cases])
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Bench], None]:
+    """Replace the first `old` of a text file."""
+    return lambda bench: bench.edit(name, old, new)
+
+
+def recipe(old: str, new: str) -> Callable[[Bench], None]:
+    """Replace the first `old` of the recipe."""
+    return edit("recipe.toml", old, new)
+
+
+def write(name: str, content: str | bytes) -> Callable[[Bench], object]:
+    """Write a file."""
+    raw = content if isinstance(content, bytes) else content.encode()
+    return lambda bench: (bench.folder / name).write_bytes(raw)
+
+
+def cut(name: str, size: int) -> Callable[[Bench], None]:
+    """Cut a file to some bytes; a negative size takes them off its end."""
+
+    def harm(bench: Bench) -> None:
+        path = bench.folder / name
+        path.write_bytes(path.read_bytes()[:size])
+
+    return harm
+
+
+def remove(*names: str) -> Callable[[Bench], None]:
+    """Remove files."""
+
+    def harm(bench: Bench) -> None:
+        for name in names:
+            (bench.folder / name).unlink()
+
+    return harm
+
+
+def nothing(bench: Bench) -> None:
+    """Leave the study as it is: the arguments are what is wrong."""

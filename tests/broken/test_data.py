@@ -1,110 +1,215 @@
+"""Conversations and tasks that cannot be used."""
+
 from __future__ import annotations
 
 import json
-from tests.broken.bench import Bench, Case, each
-from tests.study import write_lines
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from lm_eval.tasks import TaskManager
+
+from layersig.evaluating import definitions
+from tests.broken.bench import Bench, Case, each, edit, recipe, remove, write
 
 
-def rows(change):
+def rows(change: Callable[[list[Any]], Any]) -> Callable[[Bench], None]:
     return lambda bench: bench.rows(change)
 
 
-def text(content, name="chats.jsonl"):
-    return lambda bench: (bench.folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-def unanswered(rows):
+def unanswered(rows: list[Any]) -> None:
     rows[16]["messages"].pop()
 
 
-def empty_answer(rows):
-    rows[16]["messages"][1]["content"] = "  "
+def silent(rows: list[Any]) -> None:
+    rows[16]["messages"][1]["content"] = " "
 
 
-def not_alternating(rows):
+def two_questions(rows: list[Any]) -> None:
     rows[4]["messages"].insert(1, {"role": "user", "content": "again"})
 
 
-def strange_role(rows):
+def strange_role(rows: list[Any]) -> None:
     rows[4]["messages"][1]["role"] = "bot"
 
 
-def invalid(bench: Bench) -> None:
-    bench.edit("chats.jsonl", '"say 6"', '"say 6')
+def other_file(name: str) -> Callable[[Bench], None]:
+    def harm(bench: Bench) -> None:
+        (bench.folder / "chats.jsonl").rename(bench.folder / name)
+        bench.edit("recipe.toml", "chats.jsonl", name)
 
-
-def parquet(cut):
-    def harm(bench):
-        import pyarrow, pyarrow.parquet
-        path = bench.folder / "chats.parquet"
-        rows = [json.loads(l) for l in (bench.folder/"chats.jsonl").read_text().splitlines()]
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-        if cut: path.write_bytes(path.read_bytes()[:-cut])
-        bench.edit("recipe.toml", "chats.jsonl", "chats.parquet")
     return harm
 
-def parquet_middle(bench):
-    parquet(0)(bench)
-    p = bench.folder/"chats.parquet"; b=bytearray(p.read_bytes()); b[20:120]=bytes(100); p.write_bytes(b)
 
-SETTINGS = "max_tokens = 64"
-CASES = [
-    Case("empty file", text(""), 2, ()),
-    Case("blank file", text("\n\n"), 2, ()),
-    Case("row 17 unanswered", rows(unanswered), 2, ()),
-    Case("row 17 empty answer", rows(empty_answer), 2, ()),
-    Case("invalid json", invalid, 2, ()),
-    Case("not alternating", rows(not_alternating), 2, ()),
-    Case("strange role", rows(strange_role), 2, ()),
-    Case("no file", lambda b: (b.folder/"chats.jsonl").unlink(), 2, ()),
-    Case("file is folder", lambda b: ((b.folder/"chats.jsonl").unlink(), (b.folder/"chats.jsonl").mkdir()), 2, ()),
-    Case("suffix", lambda b: ((b.folder/"chats.jsonl").rename(b.folder/"chats.csv"), b.edit("recipe.toml", "chats.jsonl", "chats.csv")), 2, ()),
-    Case("one conversation", rows(lambda r: r[:1]), 2, ()),
-    Case("heldout all", lambda b: b.edit("recipe.toml", "heldout = 6", "heldout = 30"), 2, ()),
-    Case("too long", lambda b: b.edit("recipe.toml", "max_tokens = 64", "max_tokens = 8"), 2, ()),
-    Case("group_by", lambda b: b.edit("recipe.toml", "max_tokens = 64", 'group_by = "tree_id"'), 2, ()),
-    Case("parquet cut", parquet(50), 2, ()),
-    Case("parquet damaged", parquet_middle, 2, ()),
-    Case("json as parquet", lambda b: ((b.folder/"chats.jsonl").rename(b.folder/"chats.parquet"), b.edit("recipe.toml", "chats.jsonl", "chats.parquet")), 2, ()),
-    Case("NaN", lambda b: b.edit("chats.jsonl", '"3 abcabcabcabc"', "NaN"), 2, ()),
-    Case("NaN label", lambda b: (b.rows(lambda rows: [{**row, "id": float("nan")} for row in rows]), b.edit("recipe.toml", "max_tokens = 64", 'group_by = "id"')), 2, ()),
-    Case("number answer", lambda b: b.edit("chats.jsonl", '"3 abcabcabcabc"', "3"), 2, ()),
-    Case("unknown shape", rows(lambda rows: [{"text": "a"} for r in rows]), 2, ()),
-    Case("list rows", rows(lambda rows: [[1] for r in rows]), 2, ()),
-    Case("not utf8", text(b'{"prompt": "\xff", "response": "a"}\n'), 2, ()),
-    Case("surrogate", text('{"prompt": "\\ud800", "response": "a"}\n'), 2, ()),
-    Case("all same", rows(lambda rows: [rows[0]]*24), 2, ()),
-    Case("heldout none fits", rows(lambda rows: None), 2, ()),
-    # tasks
-    Case("task yaml missing", lambda b: (b.folder/"choice.yaml").unlink(), 2, ()),
-    Case("task yaml broken", lambda b: b.edit("choice.yaml", 'test_split: test', 'test_split: [test'), 2, ()),
-    Case("task yaml list", text("- a\n- b\n", "choice.yaml"), 2, ()),
-    Case("task yaml empty", text("", "choice.yaml"), 2, ()),
-    Case("task yaml binary", text(b"\xff\xfe\x00", "choice.yaml"), 2, ()),
-    Case("task no name", lambda b: b.edit("choice.yaml", "task: choice\n", ""), 2, ()),
-    Case("task data missing", lambda b: (b.folder/"choice.jsonl").unlink(), 2, ()),
-    Case("task data invalid", lambda b: b.edit("choice.jsonl", '"which of 3"', '"which'), 2, ()),
-    Case("task data empty", text("", "choice.jsonl"), 2, ()),
-    Case("task data lacks field", lambda b: b.edit("choice.yaml", "{{question}}", "{{qestion}}"), 2, ()),
-    Case("task data lacks choices", lambda b: b.edit("choice.yaml", "doc_to_choice: choices", "doc_to_choice: chioces"), 2, ()),
-    Case("task data lacks answer", lambda b: b.edit("choice.yaml", "doc_to_target: answer", "doc_to_target: anwser"), 2, ()),
-    Case("task answer out of range", lambda b: b.edit("choice.jsonl", '"answer": 1', '"answer": 7'), 2, ()),
-    Case("task jinja broken", lambda b: b.edit("choice.yaml", "{{question}}", "{{question"), 2, ()),
-    Case("task split missing", lambda b: b.edit("choice.yaml", "test_split: test", "test_split: tset"), 2, ()),
-    Case("task metric unknown", lambda b: b.edit("choice.yaml", "metric: acc", "metric: acccc"), 2, ()),
-    Case("task output type unknown", lambda b: b.edit("choice.yaml", "multiple_choice", "multiple_chioce"), 2, ()),
-    Case("task unknown key", lambda b: b.edit("choice.yaml", "test_split: test", "test_splitt: test"), 2, ()),
-    Case("task include missing", lambda b: b.edit("choice.yaml", "task: choice", "task: choice\ninclude: other.yaml"), 2, ()),
-    Case("task function missing", lambda b: b.edit("choice.yaml", "doc_to_target: answer", "doc_to_target: !function helper.answer"), 2, ()),
-    Case("task unknown name", lambda b: b.edit("recipe.toml", '"file:choice.yaml"', '"helaswag"'), 2, ()),
-    Case("task unknown embedded", lambda b: b.edit("recipe.toml", '"file:choice.yaml"', '"pypi:helaswag"'), 2, ()),
-    Case("task unknown scheme", lambda b: b.edit("recipe.toml", '"file:choice.yaml"', '"fiel:choice.yaml"'), 2, ()),
-    Case("task suffix", lambda b: b.edit("recipe.toml", '"file:choice.yaml"', '"file:choice.jsonl"'), 2, ()),
-    Case("task too many shots", lambda b: b.edit("recipe.toml", '["file:choice.yaml"]', '[{source = "file:choice.yaml", shots = 50}]'), 2, ()),
-    Case("task offline hub", lambda b: b.edit("recipe.toml", '"file:choice.yaml"', '"hellaswag"'), 3, (), ("run", "recipe.toml", "--offline")),
+def parquet(spoil: Callable[[bytes], bytes]) -> Callable[[Bench], None]:
+    def harm(bench: Bench) -> None:
+        path = bench.folder / "chats.parquet"
+        found = [json.loads(line) for line in (bench.folder / "chats.jsonl").read_text().splitlines()]
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(found), path)
+        path.write_bytes(spoil(path.read_bytes()))
+        bench.edit("recipe.toml", "chats.jsonl", "chats.parquet")
+
+    return harm
+
+
+def unknown_task(bench: Bench) -> None:
+    recipe('"file:choice.yaml"', '"helaswag"')(bench)
+    # The index of all tasks takes ten seconds to build.
+    few = partial(TaskManager, include_defaults=False, include_path=definitions._ROOT / "hellaswag")
+    bench.patch.setattr(definitions, "TaskManager", lambda **_: few())
+
+
+CHATS = [
+    Case("an empty file", write("chats.jsonl", ""), 2, ("chats.jsonl: the file is empty", "one conversation a row")),
+    Case("blank lines", write("chats.jsonl", "\n\n"), 2, ("data/chats: ", "chats.jsonl: it holds no rows")),
+    Case(
+        "row 17 without an answer",
+        rows(unanswered),
+        2,
+        ("chats.jsonl: 1 of 24 rows", "Mend", "row 17: `messages` ends"),
+    ),
+    Case("row 17 with an empty answer", rows(silent), 2, ("row 17: `messages[1].content` is empty; a text is needed",)),
+    Case("roles that do not alternate", rows(two_questions), 2, ("row 5: `messages[1].role`", "assistant is due")),
+    Case("a strange role", rows(strange_role), 2, ("row 5: `messages[1].role` is 'bot'; allowed: system, user",)),
+    Case("no JSON", edit("chats.jsonl", '"say 6"', '"say 6'), 2, ("row 7: it is not JSON", "column 54")),
+    Case(
+        "NaN for an answer",
+        edit("chats.jsonl", '"3 abcabcabcabc"', "NaN"),
+        2,
+        ("row 4: `messages[1].content` is a number",),
+    ),
+    Case(
+        "no UTF-8",
+        write("chats.jsonl", b'{"prompt": "\xff", "response": "a"}\n'),
+        2,
+        ("row 1: it is not UTF-8 at byte 13",),
+    ),
+    Case(
+        "rows of no known shape",
+        write("chats.jsonl", '{"text": "a"}\n'),
+        2,
+        ("fields found: `text`. Accepted: `messages`",),
+    ),
+    Case("lists for rows", write("chats.jsonl", "[1]\n"), 2, ("row 1: it is a list; an object",)),
+    Case("no file", remove("chats.jsonl"), 2, ("chats.jsonl: there is no such file",)),
+    Case("a wrong suffix", other_file("chats.csv"), 2, ("chats.csv: a data file must end in .parquet, .jsonl, .json",)),
+    Case("one conversation", rows(lambda rows: rows[:1]), 2, ("data/chats: 1 conversations", "smaller `heldout`")),
+    Case("equal conversations", rows(lambda rows: rows[:1] * 24), 2, ("data/chats: 1 conversations", "more data")),
+    Case("conversations all too long", recipe("= 64", "= 8"), 2, ("data/chats: none of the 18", "Raise `max_tokens`")),
+    Case(
+        "no field to group by",
+        recipe("max_tokens = 64", 'group_by = "tree_id"'),
+        2,
+        ("24 of 24 rows", "row 1: `tree_id` (group_by) is missing", "and 19 more"),
+    ),
+    Case(
+        "a parquet file cut short",
+        parquet(lambda raw: raw[:-50]),
+        2,
+        ("chats.parquet: it is not a Parquet file", "Write it"),
+    ),
+    Case(
+        "a damaged page of parquet",
+        parquet(lambda raw: raw[:20] + bytes(100) + raw[120:]),
+        2,
+        ("chats.parquet: it is not a Parquet file that can be read",),
+    ),
+]
+
+TASKS = [
+    Case("no task file", remove("choice.yaml"), 2, ("choice.yaml: no such task file",)),
+    Case("no YAML", edit("choice.yaml", "split: test", "split: [test"), 2, ("choice.yaml:8: not valid YAML",)),
+    Case("binary YAML", write("choice.yaml", b"\xff\xfe\x00"), 2, ("choice.yaml: not valid YAML",)),
+    Case(
+        "a list for a task",
+        write("choice.yaml", "- a\n"),
+        2,
+        ("choice.yaml: cannot be read as an lm-eval task", "got list"),
+    ),
+    Case("a task without a name", edit("choice.yaml", "task: choice\n", ""), 2, ("choice.yaml: ", "`task: my_task`")),
+    Case(
+        "no rows of a task",
+        remove("choice.jsonl"),
+        2,
+        ("choice.jsonl: no such file", "choice names it as its test split"),
+    ),
+    Case("rows that are no JSON", edit("choice.jsonl", "of 3", 'of "3'), 2, ("choice.jsonl:4: not valid JSON",)),
+    Case("an empty file of rows", write("choice.jsonl", ""), 2, ("choice.jsonl: holds no rows",)),
+    Case(
+        "a field that is not there",
+        edit("choice.yaml", "{{question}}", "{{qestion}}"),
+        2,
+        ("choice.yaml: ", "'qestion' is undefined"),
+    ),
+    Case(
+        "no field of choices",
+        edit("choice.yaml", "choice: choices", "choice: chioces"),
+        2,
+        ("choice.yaml: doc_to_choice: ", "no field `chioces`; did you mean `choices`?"),
+    ),
+    Case(
+        "an answer that is no choice",
+        edit("choice.jsonl", '"answer": 1', '"answer": 7'),
+        2,
+        ("choice.yaml: task choice, row 2 of split `test`", "answer is 7", "mend the row or `doc_to_target`"),
+    ),
+    Case(
+        "no field of answers",
+        edit("choice.yaml", "target: answer", "target: anwser"),
+        2,
+        ("row 1 of split `test`", "'anwser'"),
+    ),
+    Case(
+        "no such split",
+        edit("choice.yaml", "split: test", "split: tset"),
+        2,
+        ("choice", "no split `tset`", "have test"),
+    ),
+    Case(
+        "an unknown metric",
+        edit("choice.yaml", "acc\n", "acccc\n"),
+        2,
+        ("choice.yaml: lm-eval has no metric `acccc`; did you mean `acc`?",),
+    ),
+    Case(
+        "an unknown task", unknown_task, 2, ("evaluate.tasks: lm-eval has no task `helaswag`; did you mean hellaswag",)
+    ),
+    Case(
+        "an unknown embedded task",
+        recipe("file:choice.yaml", "pypi:helaswag"),
+        2,
+        ("pypi:helaswag", "there are arc_challenge"),
+    ),
+    Case(
+        "an unknown scheme of tasks",
+        recipe("file:choice", "fiel:choice"),
+        2,
+        ("evaluate.tasks: 'fiel:choice.yaml'", "file:X.yaml"),
+    ),
+    Case(
+        "more examples than rows",
+        recipe('["file:choice.yaml"]', '[{ source = "file:choice.yaml", shots = 50 }]'),
+        2,
+        ("evaluate/base: task choice: row 0 cannot be shown with 50 few-shot examples",),
+    ),
+    Case(
+        "a task of the hub offline",
+        recipe("file:choice.yaml", "hellaswag"),
+        3,
+        ("the task hellaswag is not in the cache", "`layersig fetch RECIPE`"),
+        ("run", "recipe.toml", "--offline"),
+    ),
 ]
 
 
-@each(CASES)
-def test_broken_data(bench: Bench, case: Case) -> None:
+@each(CHATS)
+def test_broken_conversations(bench: Bench, case: Case) -> None:
     case.check(bench)
+
+
+@each(TASKS)
+def test_a_broken_task_is_told_before_anything_is_trained(bench: Bench, case: Case) -> None:
+    told = case.check(bench)
+    assert "tune/" not in told.err

@@ -1,73 +1,163 @@
-"""Recipes that are wrong, through the command line; `tests/recipe` has every fault of the loader."""
+"""Recipes and arguments that are wrong; `tests/recipe` has every fault of the loader."""
 
 from __future__ import annotations
 
-from tests.broken.bench import Bench, Case, each
+from tests.broken.bench import Bench, Case, each, nothing, recipe, remove, write
 
-OVERRIDE = ("run", "recipe.toml")
-
-
-def recipe(old: str, new: str):  # type: ignore[no-untyped-def]
-    return lambda bench: bench.edit("recipe.toml", old, new)
-
-
-def whole(text: str | bytes):
-    def harm(bench: Bench) -> None:
-        content = text if isinstance(text, bytes) else text.encode()
-        (bench.folder / "recipe.toml").write_bytes(content)
-
-    return harm
+RANDOM_ARM = 'select = { kind = "matched-random", like = "ila-30" }'
+FIRST_AND_LAST = """\
+scorer = ["first", "last"]
+select = { kind = "intersection", fraction = 0.10 }
+[scorers.first]
+kind = "first-k"
+[scorers.last]
+kind = "last-k"
+"""
 
 
 def folder(bench: Bench) -> None:
-    (bench.folder / "recipe.toml").unlink()
+    remove("recipe.toml")(bench)
     (bench.folder / "recipe.toml").mkdir()
 
 
-def nothing(bench: Bench) -> None:
-    pass
+def run(*arguments: str) -> tuple[str, ...]:
+    return ("run", "recipe.toml", *arguments)
 
 
 CASES = [
-    Case("wrong type", recipe("rank = 2", 'rank = "two"'), 2, ()),
-    Case("unknown key", recipe("rank = 2", "rnak = 2"), 2, ()),
-    Case("unknown scorer", recipe('kind = "ila"', 'kind = "illa"'), 2, ()),
-    Case("unknown policy", recipe('kind = "top"', 'kind = "tpo"'), 2, ()),
-    Case("fraction 1.2", recipe("fraction = 0.30", "fraction = 1.2"), 2, ()),
-    Case("two arms of one name", recipe('"matched-random"\nselect', '"ila-30"\nselect'), 2, ()),
-    Case("name leads out", recipe('name = "tiny"', 'name = "../tiny"'), 2, ()),
-    Case("arm leads out", recipe('name = "graft-30"', 'name = "../../graft"'), 2, ()),
-    Case("no data table", recipe("[[data]]", "[[dataa]]"), 2, ()),
-    Case("nonfinite", recipe("learning_rate = 0.01", "learning_rate = nan"), 2, ()),
-    Case("not TOML", recipe("[model]", "[model"), 2, ()),
-    Case("empty", whole(""), 2, ()),
-    Case("binary", whole(bytes(range(256))), 2, ()),
-    Case("folder", folder, 2, ()),
-    Case("missing", lambda bench: (bench.folder / "recipe.toml").unlink(), 2, ()),
-    Case("override of nothing", nothing, 2, (), ("run", "recipe.toml", "train.rnak=3")),
-    Case("override without value", nothing, 2, (), ("run", "recipe.toml", "train.rank")),
-    Case("override out of range", nothing, 2, (), ("run", "recipe.toml", "arms.9.name=x")),
-    Case("override wrong", nothing, 2, (), ("run", "recipe.toml", "arms.0.select.fraction=1.2")),
-    Case("unknown option", nothing, 2, (), ("run", "recipe.toml", "--ofline")),
-    Case("unknown verb", nothing, 2, (), ("rnu", "recipe.toml")),
-    Case("no recipe", nothing, 2, (), ("run",)),
-    Case("unknown scheme", recipe('"path:model"', '"pth:model"'), 2, ()),
-    Case("dtype", nothing, 2, (), ("run", "recipe.toml", "model.dtype=float13")),
-    Case("device tpu", nothing, 2, (), ("run", "recipe.toml", "model.device=tpu")),
-    Case("device cuda", nothing, 2, (), ("run", "recipe.toml", "model.device=cuda")),
-    Case("device cuda 9", nothing, 2, (), ("run", "recipe.toml", "model.device=cuda:9")),
-    Case("attention", nothing, 2, (), ("run", "recipe.toml", "model.attention=flash_attention_2")),
-    Case("quant", nothing, 2, (), ("run", "recipe.toml", "model.quantization=nf4")),
-    Case("bad template", nothing, 2, (), ("run", "recipe.toml", "model.chat_template=file:none.jinja")),
-    Case("bad template name", nothing, 2, (), ("run", "recipe.toml", "model.chat_template=chatlm")),
-    Case("validate", recipe("rank = 2", 'rank = "two"'), 2, (), ("validate", "recipe.toml")),
-    Case("plan", recipe("rank = 2", 'rank = "two"'), 2, (), ("plan", "recipe.toml")),
-    Case("fetch", recipe("rank = 2", 'rank = "two"'), 2, (), ("fetch", "recipe.toml")),
-    Case("recipes show", nothing, 2, (), ("recipes", "show", "quikstart")),
-    Case("recipes cp", nothing, 2, (), ("recipes", "cp", "quickstart", "recipe.toml")),
-    Case("recipes cp nowhere", nothing, 2, (), ("recipes", "cp", "quickstart", "no/where.toml")),
-    Case("list nothing", recipe('{ kind = "matched-random", like = "ila-30" }', '{ kind = "list", layers = ["model.layers.*.self_atn.q_proj"] }'), 2, ()),
-    Case("intersection empty", recipe('scorer = "ila"\nselect = { kind = "top", fraction = 0.30 }\n\n[[arms]]\nname = "matched-random"\nselect = { kind = "matched-random", like = "ila-30" }', 'scorer = ["f", "l"]\nselect = { kind = "intersection", fraction = 0.10 }\n[scorers.f]\nkind = "first-k"\n[scorers.l]\nkind="last-k"\n'), 2, ()),
+    Case(
+        "a value of a wrong type",
+        recipe("rank = 2", 'rank = "two"'),
+        2,
+        ("recipe.toml:15: train.rank", 'must be a whole number; got "two"'),
+    ),
+    Case("an unknown key", recipe("rank = 2", "rnak = 2"), 2, ("recipe.toml:15: train.rnak", 'did you mean "rank"?')),
+    Case(
+        "an unknown scorer",
+        recipe('kind = "ila"', 'kind = "illa"'),
+        2,
+        ("recipe.toml:22: scorers.ila.kind", 'there is no scorer "illa"; did you mean "ila"?'),
+    ),
+    Case(
+        "an unknown policy",
+        recipe('kind = "top"', 'kind = "tpo"'),
+        2,
+        ("recipe.toml:29: arms.0.select.kind", 'did you mean "top"?'),
+    ),
+    Case(
+        "a fraction of 1.2",
+        recipe("fraction = 0.30", "fraction = 1.2"),
+        2,
+        ("recipe.toml:29: arms.0.select.fraction", "must be at most 1; got 1.2"),
+    ),
+    Case(
+        "two arms of one name",
+        recipe('name = "matched-random"', 'name = "ila-30"'),
+        2,
+        ("recipe.toml:32: arms.1.name", '"ila-30" is taken', "names are unique"),
+    ),
+    Case("a name that leads out", recipe('"tiny"', '"../tiny"'), 2, ("recipe.toml:1: name", 'got "../tiny"')),
+    Case("an arm that leads out", recipe('"graft-30"', '"../../x"'), 2, ("recipe.toml:36: arms.2.name", "letters")),
+    Case(
+        "no table of data",
+        recipe("[[data]]", "[[dataa]]"),
+        2,
+        ("data: missing", 'recipe.toml:8: dataa: unknown key; did you mean "data"?'),
+    ),
+    Case("a rate that is no number", recipe("= 0.01", "= nan"), 2, ("recipe.toml:19: train.learning_rate", "finite")),
+    Case("no TOML", recipe("[model]", "[model"), 2, ("recipe.toml:4:7: not valid TOML", "Expected ']'")),
+    Case("an empty recipe", write("recipe.toml", ""), 2, ("name: missing", "model: missing", "data: missing")),
+    Case("a binary recipe", write("recipe.toml", bytes(range(256))), 2, ("recipe.toml:2: the file is not UTF-8",)),
+    Case("a folder for a recipe", folder, 2, ("recipe.toml is a folder; name the recipe file in it",)),
+    Case("no recipe", remove("recipe.toml"), 2, ("there is no recipe recipe.toml",)),
+    Case("an unknown scheme", recipe('"path:model"', '"pth:model"'), 2, ("recipe.toml:5: model.source", '"path"?')),
+    Case(
+        "an override of an unknown key",
+        nothing,
+        2,
+        ("override train.rnak=3", 'did you mean "rank"?'),
+        run("train.rnak=3"),
+    ),
+    Case("an override without a value", nothing, 2, ("override train.rank: write `key.sub=value`",), run("train.rank")),
+    Case("an override beyond a list", nothing, 2, ("override arms.9.name=x", "(0 to 2)"), run("arms.9.name=x")),
+    Case("an unknown dtype", nothing, 2, ("model.dtype: must be", 'got "float13"'), run("model.dtype=float13")),
+    Case("an unknown device", nothing, 2, ("model.device = 'tpu' is none; write auto",), run("model.device=tpu")),
+    Case(
+        "a GPU that is not there",
+        nothing,
+        2,
+        ("model.device = 'cuda' is not there", "write auto or cpu"),
+        run("model.device=cuda"),
+    ),
+    Case(
+        "a tenth GPU",
+        nothing,
+        2,
+        ("model.device = 'cuda:9' is not there", "write auto or cpu"),
+        run("model.device=cuda:9"),
+    ),
+    Case(
+        "a chat template without a file",
+        nothing,
+        2,
+        ("model.chat_template: ", "none.jinja cannot be read: No such file"),
+        run("model.chat_template=file:none.jinja"),
+    ),
+    Case(
+        "an unknown chat template",
+        nothing,
+        2,
+        ('model.chat_template: must be "auto", "plain" or "file:X.jinja"; got "chatlm"',),
+        run("model.chat_template=chatlm"),
+    ),
+    Case(
+        "a pattern that matches no layer",
+        recipe(RANDOM_ARM, 'select = { kind = "list", layers = ["model.layers.1.self_atn.q_proj"] }'),
+        2,
+        ("select/matched-random: select.layers", "did you mean 'model.layers.1.self_attn.q_proj'?"),
+    ),
+    Case(
+        "rankings with nothing in common",
+        recipe(RANDOM_ARM, FIRST_AND_LAST),
+        2,
+        (
+            "select/matched-random: ",
+            "the top 10% of first/chats, last/chats have no layer in common",
+            "larger `fraction`",
+        ),
+    ),
+    Case(
+        "an unknown option",
+        nothing,
+        2,
+        ("'--ofline'. Did you mean '--offline'?", "`layersig run --help`"),
+        run("--ofline"),
+    ),
+    Case(
+        "an unknown verb",
+        nothing,
+        2,
+        ("No such command 'rnu', did you mean 'run'?", "`layersig --help`"),
+        ("rnu", "recipe.toml"),
+    ),
+    Case("a verb without its recipe", nothing, 2, ("Missing argument 'RECIPE'", "`layersig run --help`"), ("run",)),
+    Case("validate", recipe("rank = 2", "rank = 0"), 2, ("recipe.toml:15: train.rank",), ("validate", "recipe.toml")),
+    Case("plan", recipe("rank = 2", "rank = 0"), 2, ("recipe.toml:15: train.rank",), ("plan", "recipe.toml")),
+    Case("fetch", recipe("rank = 2", "rank = 0"), 2, ("recipe.toml:15: train.rank",), ("fetch", "recipe.toml")),
+    Case(
+        "an unknown shipped recipe",
+        nothing,
+        2,
+        ("'quikstart'", "`layersig recipes ls`"),
+        ("recipes", "show", "quikstart"),
+    ),
+    Case(
+        "a copy onto a recipe",
+        nothing,
+        2,
+        ("recipe.toml exists already; give another name",),
+        ("recipes", "cp", "quickstart", "recipe.toml"),
+    ),
 ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 @pytest.fixture(scope="session")
 def first(told: Told) -> Run:
-    """Its run folder."""
-    return told.run
+    """Its run folder, as it was before anything else was run."""
+    return Run(Path(shutil.copytree(told.run.path, told.base / "first" / "tiny" / told.run.path.name)))
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,12 @@ from safetensors.torch import load_file
 
 from layersig.layers import LayerMap
 from layersig.records import Outcome
-from tests.e2e.world import Run, Told, World, counted_steps
+from layersig.training import loop
+from tests.e2e.world import Run, Told, World, calls
 
-ARMS = ("all-layers", "ila-30", "matched-random", "graft-30")
+TUNED = ("ila-30", "matched-random", "ila-30.rule")
+SELECTED = (*TUNED[:2], "graft-30", TUNED[2])
+ARMS = ("all-layers", *SELECTED)
 FILES = {
     "recipe.toml",
     "resolved.toml",
@@ -26,6 +29,7 @@ FILES = {
     "trajectories/ila/chats/seed-0.jsonl",
     "evaluations/base/results.json",
     "evaluations/base/items.jsonl",
+    "overlap/chats.json",
     "analysis.json",
     "report.html",
     "report.md",
@@ -42,7 +46,7 @@ HEX = re.compile(r"[0-9a-f]{64}")
 
 def test_json_goes_to_stdout_and_everything_else_to_stderr(told: Told, first: Run) -> None:
     assert told.code == 0
-    assert told.json == {"run": str(first.path.relative_to(told.base)), "status": "complete"}
+    assert told.json == {"run": f"runs/tiny/{first.path.name}", "status": "complete"}
     assert len(told.out.splitlines()) == 1
     assert "tune/ila-30/chats/seed-0" in told.err
     assert "error" not in told.err.lower()
@@ -50,7 +54,7 @@ def test_json_goes_to_stdout_and_everything_else_to_stderr(told: Told, first: Ru
 
 
 def test_the_run_folder_holds_what_it_promises_and_nothing_else(told: Told, first: Run) -> None:
-    assert first.path == told.base / "runs" / "tiny" / first.manifest["id"]
+    assert first.path.name == first.manifest["id"]
     beyond = first.files() - FILES
     assert first.files() >= FILES
     assert all(re.fullmatch(r"figures/[\w-]+\.svg|\w+\.csv", name) for name in beyond), beyond
@@ -65,7 +69,7 @@ def test_the_resolved_recipe_is_a_recipe_with_the_same_id(world: World, first: R
     plan = world.call("plan", copy, "--json")
     assert [stage["id"] for stage in plan.json["stages"]] == list(first.stages)
     again = World(world.base, copy).run().run
-    assert (again.path, again.ran) == (first.path, set())
+    assert (again.path.name, again.ran) == (first.path.name, set())
 
 
 def test_the_manifest_tells_how_the_run_was_made(first: Run) -> None:
@@ -103,11 +107,12 @@ def test_every_stage_is_recorded_with_what_it_cost(first: Run) -> None:
         "data/chats",
         "reference/chats/seed-0",
         "score/ila/chats/seed-0/at-1",
-        *(f"select/{arm}/chats/seed-0" for arm in ARMS[1:]),
-        *(f"tune/{arm}/chats/seed-0" for arm in ARMS[1:3]),
+        *(f"select/{arm}/chats/seed-0" for arm in SELECTED),
+        *(f"tune/{arm}/chats/seed-0" for arm in TUNED),
         "graft/graft-30/chats/seed-0",
         "evaluate/base",
         *(f"evaluate/{arm}/chats/seed-0" for arm in ARMS),
+        "overlap/chats",
     }
     for stage in first.stages.values():
         assert HEX.fullmatch(stage["fingerprint"])
@@ -119,7 +124,8 @@ def test_every_stage_is_recorded_with_what_it_cost(first: Run) -> None:
             assert stage["peak_memory"] > 2**20
     assert first.stages["tune/ila-30/chats/seed-0"]["cell"] == {"arm": "ila-30", "data": "chats", "seed": 0}
     # graft-30 selects as ila-30 does, so its selection was there already.
-    assert set(first.stages) - first.ran == {"select/graft-30/chats/seed-0"}
+    assert first.stages["select/graft-30/chats/seed-0"]["cached"]
+    assert first.ran >= {"layers", "data/chats", "reference/chats/seed-0", "tune/ila-30/chats/seed-0", "evaluate/base"}
 
 
 def test_scores_and_selections_speak_of_every_layer(first: Run) -> None:
@@ -132,7 +138,7 @@ def test_scores_and_selections_speak_of_every_layer(first: Run) -> None:
     assert list(score["scores"]) == list(layers.names)
     assert score["fingerprint"] == first.stages["score/ila/chats/seed-0/at-1"]["fingerprint"]
     selections = first.lines("selections.jsonl")
-    assert [row["arm"] for row in selections] == ["ila-30", "matched-random", "graft-30"]
+    assert [row["arm"] for row in selections] == list(SELECTED)
     for row in selections:
         assert list(row) == [
             *("cell", "fingerprint", "model", "arm", "data", "seed", "layers", "trained_parameters"),
@@ -155,8 +161,7 @@ def test_every_training_step_is_told(first: Run) -> None:
     assert steps == {
         "all-layers/chats/seed-0": [1, 2, 3],
         "ila/chats/seed-0/at-1": [1, 2],
-        "ila-30/chats/seed-0": [1, 2, 3],
-        "matched-random/chats/seed-0": [1, 2, 3],
+        **{f"{arm}/chats/seed-0": [1, 2, 3] for arm in TUNED},
     }
     trajectory = first.lines("trajectories/ila/chats/seed-0.jsonl")
     assert [row["step"] for row in trajectory] == [1, 2]
@@ -192,9 +197,9 @@ def test_the_report_stands_alone_and_names_every_arm(first: Run) -> None:
 
 def test_a_second_run_trains_nothing_and_changes_nothing(world: World, first: Run) -> None:
     before, started = first.results(), first.manifest["started"]
-    with counted_steps() as steps:
+    with calls(loop, "Step") as steps:
         again = world.run().run
-    assert again.path == first.path
+    assert again.path.name == first.path.name
     assert (again.ran, steps) == (set(), [])
     assert (again.results(), again.manifest["started"]) == (before, started)
     assert again.lines("metrics.jsonl")
@@ -203,11 +208,11 @@ def test_a_second_run_trains_nothing_and_changes_nothing(world: World, first: Ru
 
 def test_another_fraction_uses_reference_and_ranking_again(world: World, first: Run) -> None:
     other = world.run("arms.0.select.fraction=0.5").run
-    assert other.path != first.path
-    assert other.ran == {
-        *(f"{kind}/ila-30/chats/seed-0" for kind in ("select", "tune", "evaluate")),
-        *(f"{kind}/matched-random/chats/seed-0" for kind in ("select", "tune", "evaluate")),
-    }
+    assert other.path.name != first.path.name
+    steps = ("select", "tune", "evaluate")
+    assert other.ran <= {f"{step}/{arm}/chats/seed-0" for step in steps for arm in TUNED}
+    # A control may happen to choose the layers of another arm, which are not trained twice.
+    assert other.ran >= {f"{step}/ila-30/chats/seed-0" for step in steps} | {"select/matched-random/chats/seed-0"}
     assert other.lines("scores.jsonl") == first.lines("scores.jsonl")
     assert len(other.layers("ila-30")) == round(0.5 * 21 + 1e-9)
 
@@ -217,11 +222,13 @@ def test_what_changes_one_arm_leaves_the_others(world: World, first: Run) -> Non
         "tune/matched-random/chats/seed-0",
         "evaluate/matched-random/chats/seed-0",
     }
-    assert world.run("arms.0.name=renamed", "arms.1.select.like=renamed", "name=other").run.ran == set()
+    renamed = world.run("arms.0.name=renamed", "arms.1.select.like=renamed", "analyze.controls=false", "name=other").run
+    assert renamed.ran == {"select/matched-random/chats/seed-0"}
+    assert renamed.layers("matched-random") == first.layers("matched-random")
 
 
 def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
-    with counted_steps() as steps:
+    with calls(loop, "Step") as steps:
         run = world.run("scorers.ila.checkpoint=0.5", "train.steps=4", "train.milestones=[0.25]", "arms=[]").run
     (reference,) = [stage for stage in run.stages.values() if stage["kind"] == "reference"]
     told = [row for row in run.lines("metrics.jsonl") if row["cell"] == "all-layers/chats/seed-0"]
@@ -235,3 +242,22 @@ def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
     published = load_file(run.adapter("all-layers") / "adapter_model.safetensors")
     assert all(published[name].equal(value) for name, value in kept["at-1"].items())
     assert any(not kept["at-0.5"][name].equal(value) for name, value in kept["at-1"].items())
+
+
+def test_a_chat_template_is_known_by_its_text_not_by_its_name(world: World, first: Run) -> None:
+    template = world.base / "own.jinja"
+    words = ("model.chat_template=file:own.jinja", "analyze.controls=false", "evaluate.tasks=[]", "arms=[]")
+    template.write_text(
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    run = world.run(*words).run
+    report = json.loads((run.path / "data" / "chats.json").read_text())
+    assert report["template"] == "file"
+    assert report["example"][0] == {"text": "user: say 7</s>assistant: ", "target": False}
+    again = world.run(*words).run
+    assert (again.path, again.ran) == (run.path, set())
+    template.write_text(template.read_text().replace("{{ m.role }}: ", "<{{ m.role }}> "))
+    other = world.run(*words).run
+    assert other.path != run.path
+    assert "data/chats" in other.ran

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Run:
     def results(self) -> dict[str, str]:
         """Hash of everything that must be equal when the same recipe runs again: no times, no costs, no paths."""
         kept = [self.path / name for name in ("scores.jsonl", "selections.jsonl", "layers.json")]
-        for folder in ("adapters", "evaluations", "trajectories", "data"):
+        for folder in ("adapters", "evaluations", "overlap", "trajectories", "data"):
             kept += [path for path in (self.path / folder).rglob("*") if path.is_file()]
         return {
             path.relative_to(self.path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -138,17 +138,22 @@ class World:
 
 
 @contextlib.contextmanager
-def counted_steps() -> Iterator[list[int]]:
-    """The number of every training step that is taken within the block."""
-    from layersig.training import loop
+def calls(module: object, name: str, before: Callable[[int], None] = lambda number: None) -> Iterator[list[Any]]:
+    """The first argument of every call of a function within the block.
 
-    steps: list[int] = []
-    original = loop.Step
+    Args:
+        module: Where the function is looked up.
+        name: Its name there.
+        before: Called before every call with its number, from 1.
+    """
+    original = getattr(module, name)
+    seen: list[Any] = []
 
-    def counted(step: int, *rest: Any) -> Any:
-        steps.append(step)
-        return original(step, *rest)
+    def watched(*arguments: Any, **named: Any) -> Any:
+        seen.append(arguments[0])
+        before(len(seen))
+        return original(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "Step", counted)
-        yield steps
+        patch.setattr(module, name, watched)
+        yield seen

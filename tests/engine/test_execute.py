@@ -157,6 +157,21 @@ def test_a_users_mistake_ends_the_run_at_once(world):
     assert world.stage("length")["status"] == "failed"
 
 
+def test_a_run_that_breaks_off_leaves_what_an_earlier_one_had(world):
+    world.run()
+    with pytest.raises(UserError, match=r"^length: text\.txt"):
+        world.run("bad")
+    assert json.loads((world.folder.path / "evaluations" / "a" / "value.json").read_text()) == {"value": 10}
+    assert (world.folder.path / "scores.jsonl").read_text()
+
+
+def test_a_run_with_a_failed_stage_holds_nothing_of_an_older_state(world):
+    world.run()
+    assert not world.run(breaks_at=5)
+    assert not (world.folder.path / "evaluations" / "a").exists()
+    assert (world.folder.path / "scores.jsonl").read_text() == ""
+
+
 def test_trouble_with_the_machine_is_told_as_such(world, monkeypatch):
     monkeypatch.setattr("layersig.store.job.Job.write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(MachineError, match="disk full"):

@@ -179,6 +179,20 @@ def test_the_digest_follows_what_is_shown(capitals: Path) -> None:
     assert len({first, second, digest()}) == 3
 
 
+def test_python_files_count_only_where_the_task_calls_functions(capitals: Path) -> None:
+    def digest() -> str:
+        return resolve_task("file:capitals.yaml", None, request(capitals.parent)).digest
+
+    helper = capitals.with_name("helper.py")
+    before = digest()
+    helper.write_text("def shout(row):\n    return row['country'].upper()\n")
+    assert digest() == before
+    capitals.write_text(YAML.replace('"{{country}}:"', "!function helper.shout"))
+    called = digest()
+    helper.write_text("def shout(row):\n    return row['country'].lower()\n")
+    assert len({before, called, digest()}) == 3
+
+
 def test_text_is_scored_per_byte(capitals: Path) -> None:
     text = YAML.replace("multiple_choice", "loglikelihood_rolling").replace('"{{country}}:"', '""')
     text = (

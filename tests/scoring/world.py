@@ -98,5 +98,3 @@ def low_rank(shape: tuple[int, ...], rank: int, norm: float, generator: torch.Ge
     a = torch.randn(rank, shape[1], generator=generator)
     size = torch.linalg.matrix_norm(b @ a)
     return b * (norm / size), a
-
-

@@ -28,12 +28,14 @@ class Repo:
         files: Content by name.
         access: `gated` shows what there is but refuses the files (403), `bad-token` refuses all (401), `broken`
             answers 500.
+        earlier: The commit before, which is still there by its name.
     """
 
     id: str
     type: Literal["model", "dataset"]
     files: Mapping[str, bytes]
     access: Access = "open"
+    earlier: Repo | None = None
 
     @property
     def commit(self) -> str:
@@ -114,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
             parts = parts[1:] if repo_type == "dataset" else parts
             repo_id, rest = "/".join(parts[:2]), parts[2:]
         repo = self.server.repos.get((repo_type, repo_id))  # type: ignore[attr-defined]
+        if repo is not None and repo.earlier is not None and rest[1:2] == [repo.earlier.commit]:
+            repo = repo.earlier
         if repo is None:
             self._error(404, "RepoNotFound")
         elif repo.access == "gated" and rest[:1] == ["resolve"]:

@@ -1,0 +1,125 @@
+"""Broken off anywhere, a run goes on where it was and ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layersig.evaluating import stage as evaluating
+from layersig.training import loop
+from tests.e2e.world import Run, World, calls
+
+KILLED = """
+import os, signal
+from layersig.cli.main import main
+from layersig.training import loop
+
+loop.train.__kwdefaults__["checkpoint_seconds"] = 0.0
+accumulate, passes = loop._accumulate, []
+
+
+def deadly(*arguments):
+    passes.append(1)
+    if len(passes) == {number}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return accumulate(*arguments)
+
+
+loop._accumulate = deadly
+main()
+"""
+
+
+def _steps(run: Run) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.lines("metrics.jsonl")]
+
+
+def _interrupt_at(number: int) -> Callable[[int], None]:
+    def interrupt(call: int) -> None:
+        if call == number:
+            signal.raise_signal(signal.SIGINT)
+
+    return interrupt
+
+
+def test_interrupted_everywhere_it_ends_as_if_never_interrupted(world: World, first: Run, tmp_path: Path) -> None:
+    cache, runs = tmp_path / "cache", tmp_path / "runs"
+    # Step 2 of the reference; step 2 of ILA; step 3 of the first arm; the second arm's held-out losses.
+    places: list[tuple[Any, str, int, str, list[int]]] = [
+        (loop, "_accumulate", 2, "reference/chats/seed-0", [1]),
+        (loop, "_accumulate", 4, "score/ila/chats/seed-0/at-1", [2, 3, 1]),
+        (loop, "_accumulate", 5, "tune/ila-30/chats/seed-0", [1, 2, 1, 2]),
+        (evaluating, "heldout_losses", 2, "evaluate/matched-random/chats/seed-0", [3, 1, 2, 3]),
+    ]
+    for module, name, number, broken, taken in places:
+        with calls(module, name, _interrupt_at(number)), calls(loop, "Step") as steps:
+            told = world.run("--runs", runs, cache=cache)
+        assert told.code == 130
+        assert told.out == ""
+        assert told.err.splitlines()[-1] == "interrupted; run the same command again to continue"
+        assert "Traceback" not in told.err
+        assert steps == taken
+        status = world.call("status", "tiny", "--runs", runs, "--json", cache=cache).json
+        assert status["status"] == "interrupted"
+        assert [stage["id"] for stage in status["stages"] if stage["status"] == "running"] == [broken]
+    run = world.run("--runs", runs, cache=cache).run
+    assert run.manifest["status"] == "complete"
+    assert run.results() == first.results()
+    assert _steps(run) == _steps(first)
+    assert not list((cache / "work").iterdir())
+
+
+def test_killed_in_a_training_step_it_goes_on_from_its_checkpoint(world: World, first: Run, tmp_path: Path) -> None:
+    cache, runs = tmp_path / "cache", tmp_path / "runs"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED.format(number=3), "run", str(world.recipe), "--runs", str(runs)],
+        env={**os.environ, "LAYERSIG_CACHE": str(cache)},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with calls(loop, "Step") as steps:
+        run = world.run("--runs", runs, cache=cache).run
+    assert steps[:2] == [3, 1]
+    assert run.results() == first.results()
+    assert _steps(run) == _steps(first)
+
+
+def test_ctrl_c_ends_a_process_with_130_and_one_line(world: World, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from layersig.cli.main import main; main()", "run", world.recipe, "--runs", runs],
+        env={**os.environ, "LAYERSIG_CACHE": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(runs.glob("*/*/manifest.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "interrupted; run the same command again to continue"
+    assert world.call("status", "tiny", "--runs", runs, "--json").json["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("verb", ["report", "status"])
+def test_an_interrupted_run_can_be_looked_at(world: World, tmp_path: Path, verb: str) -> None:
+    runs = tmp_path / "runs"
+    with calls(loop, "_accumulate", _interrupt_at(1)):
+        world.run("--runs", runs, cache=tmp_path / "cache")
+    told = world.call(verb, "tiny", "--runs", runs, "--json")
+    assert told.code == 0, told.err
