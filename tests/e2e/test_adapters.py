@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ arms=[
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
-def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Run]]:
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     """Folder of a model whose head counts as a layer, and a run on it."""
     base = tmp_path_factory.mktemp("heads")
     told = World(base, write_study(base, tied=request.param)).run(

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -135,7 +134,7 @@ def away(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 @pytest.fixture
-def never(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+def never(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     """A world that never saw the hub."""
     hub.use(monkeypatch, NOWHERE, tmp_path / "home")
     return World(tmp_path, RECIPE)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,14 @@ def _interrupt_at(number: int) -> Callable[[int], None]:
             signal.raise_signal(signal.SIGINT)
 
     return interrupt
+
+
+@pytest.fixture(autouse=True)
+def _heeds_ctrl_c() -> Iterator[None]:
+    """A shell starts jobs in the background with SIGINT ignored, which they hand on; these tests are about SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_interrupted_everywhere_it_ends_as_if_never_interrupted(world: World, first: Run, tmp_path: Path) -> None:
