@@ -207,7 +207,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     with pytest.raises(UserError) as caught:
         manager.built_in().get("policy", "tpo")
     assert str(caught.value) == (
-        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, matched-random, top, type-depth, union'
+        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, matched-random, top, type-depth, union'  # noqa: E501  # one message, whole
     )
 
 
