@@ -20,7 +20,7 @@ def test_no_stage_changed_without_a_new_version():
         if name in accepted and found != accepted[name] and found["version"] == accepted[name]["version"]
     ]
     assert not unversioned, (
-        f"the code of {unversioned} changed and the version did not: bump it (layersig/pipeline.py, or the decorator), "
-        "or, if every result stays as it was, run `python -m tests.golden.versions`"
+        f"the code of {unversioned} changed and the version did not: bump it (layersig/pipeline/kinds.py, or the "
+        "decorator), or, if every result stays as it was, run `python -m tests.golden.versions`"
     )
     assert now == accepted, "run `python -m tests.golden.versions` to accept the new versions"

@@ -1,0 +1,65 @@
+"""The walk through the grid of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from layersig.pipeline.actions import action
+from layersig.pipeline.evaluations import evaluation, overlap
+from layersig.pipeline.graph import Graph, Stage
+from layersig.pipeline.materials import data_stage, layers_stage, sources
+from layersig.pipeline.scores import score
+from layersig.pipeline.selections import selections
+from layersig.pipeline.study import Study
+from layersig.pipeline.training import reference
+from layersig.plugin.table import Components
+from layersig.recipe.schema import Recipe
+
+
+def stages(recipe: Recipe, known: Components) -> Graph:
+    """The graph of a recipe.
+
+    Args:
+        recipe: A validated recipe.
+        known: Registered scorers and policies.
+    """
+    study = Study(recipe, known)
+    return Graph(sources(study), tuple(_once(_all(study))))
+
+
+def declaration(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards."""
+    return recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
+
+
+def _all(study: Study) -> Iterator[Stage]:
+    """Every stage; the same stage may come more than once."""
+    recipe = study.recipe
+    yield layers_stage(study)
+    yield from (data_stage(study, data.name) for data in recipe.data)
+    if study.trains_reference:
+        yield from (reference(study, data, seed) for data, seed in study.grid())
+    for data, seed in study.grid():
+        yield from (score(study, name, data, seed) for name in recipe.scorers)
+    for data, seed in study.grid():
+        for arm in recipe.arms:
+            yield from selections(study, arm, data, seed)
+    if not recipe.arms:
+        return
+    yield evaluation(study, "base", None, None)
+    for data, seed in study.grid():
+        yield evaluation(study, "all-layers", data, seed)
+        for arm in recipe.arms:
+            yield action(study, arm, data, seed)
+            yield evaluation(study, arm.name, data, seed)
+    if recipe.evaluate.tasks:
+        yield from (overlap(study, data.name) for data in recipe.data)
+
+
+def _once(found: Iterator[Stage]) -> Iterator[Stage]:
+    seen: set[str] = set()
+    for stage in found:
+        if stage.id not in seen:
+            seen.add(stage.id)
+            yield stage

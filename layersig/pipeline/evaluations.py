@@ -1,0 +1,52 @@
+"""What arms are measured on, and what that shares with the training data."""
+
+from __future__ import annotations
+
+from layersig.pipeline.actions import action
+from layersig.pipeline.graph import Input, Stage
+from layersig.pipeline.study import Study
+from layersig.pipeline.training import reference_update
+from layersig.records import Cell
+
+
+def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> Stage:
+    """Per-item outcomes of an arm on the held-out conversations and the tasks of the recipe."""
+    cell = Cell(arm=arm, data=data, seed=seed)
+    settings = study.recipe.evaluate
+    inputs = {"model": Input("source/model"), **_made(study, arm, data, seed)}
+    if settings.heldout:
+        inputs.update({f"data/{each.name}": Input(f"data/{each.name}") for each in study.recipe.data})
+    inputs.update(study.task_inputs)
+    return Stage(
+        id=f"evaluate/{cell.key}",
+        kind="evaluate",
+        cell=cell,
+        params={"tasks": study.tasks, "batch_tokens": settings.batch_tokens, **study.compute},
+        inputs=inputs,
+        files={"": f"evaluations/{cell.key}"},
+    )
+
+
+def _made(study: Study, arm: str, data: str | None, seed: int | None) -> dict[str, Input]:
+    """What an arm made of the model; nothing for the untouched base."""
+    if data is None or seed is None:
+        return {}
+    if arm == "all-layers":
+        return {"adapter": reference_update(data, seed)}
+    return {"adapter": Input(action(study, study.arm(arm), data, seed).id, "adapter")}
+
+
+def overlap(study: Study, data: str) -> Stage:
+    """What the tasks, and the held-out conversations, share with the training side of a data set."""
+    inputs = {"data": Input(f"data/{data}"), **study.task_inputs}
+    if study.recipe.evaluate.heldout:
+        inputs["model"] = Input("source/model")
+    return Stage(
+        id=f"overlap/{data}",
+        kind="overlap",
+        cell=Cell(data=data),
+        params={"tasks": study.tasks},
+        inputs=inputs,
+        computes=False,
+        files={"overlap.json": f"overlap/{data}.json"},
+    )

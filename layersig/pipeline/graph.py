@@ -1,0 +1,78 @@
+"""The values that a graph is made of: sources, stages, what a stage reads and where its output goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from layersig.plugin.components import Component
+from layersig.records import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something from outside that the recipe names: a model, a data set, the data of a task."""
+
+    kind: Literal["model", "data", "task"]
+    name: str
+    spec: str
+    fallback: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a stage reads: the output of another stage or a source, or one folder of it."""
+
+    node: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A JSON object of a stage's output that becomes a line of a file of the run folder, behind its labels."""
+
+    file: str
+    target: str
+    labels: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One node of the graph.
+
+    Attributes:
+        id: Unique, path-like, readable.
+        kind: Key of `KINDS`.
+        cell: Labels, for people.
+        params: What the stage's function is told; enters the fingerprint.
+        inputs: What it reads, by role.
+        seed: Value of the seed axis that its random streams hang on; None for what all seeds share.
+        computes: True when results depend on device, dtype and library versions.
+        components: Plugin components that it calls.
+        files: Where its output, or folders and files of it, go in the run folder.
+        line: What it adds to a file of lines.
+    """
+
+    id: str
+    kind: str
+    cell: Cell
+    params: Mapping[str, Any]
+    inputs: Mapping[str, Input]
+    seed: int | None = None
+    computes: bool = True
+    components: tuple[Component, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    line: Line | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Sources and stages of a recipe; every stage comes after what it reads."""
+
+    sources: Mapping[str, Source]
+    stages: tuple[Stage, ...]
+
+    def __getitem__(self, stage: str) -> Stage:
+        return next(each for each in self.stages if each.id == stage)

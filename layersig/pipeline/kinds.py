@@ -1,0 +1,26 @@
+"""The kinds of stages there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of stage: where its function is, and a version to bump whenever its results may change."""
+
+    function: str
+    version: int
+
+
+KINDS: Mapping[str, Kind] = {
+    "layers": Kind("layersig.models.stages:layers", 1),
+    "data": Kind("layersig.data.stage:prepare", 1),
+    "reference": Kind("layersig.training.stages:reference", 1),
+    "score": Kind("layersig.scoring.stage:score", 1),
+    "select": Kind("layersig.selecting.stage:select", 1),
+    "tune": Kind("layersig.training.stages:tune", 1),
+    "graft": Kind("layersig.models.stages:graft", 1),
+    "evaluate": Kind("layersig.evaluating.stage:evaluate", 1),
+    "overlap": Kind("layersig.evaluating.overlap:overlap", 1),
+}

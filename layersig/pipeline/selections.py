@@ -1,0 +1,49 @@
+"""Selections: the layers that the policy of an arm chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from layersig.pipeline.graph import Input, Line, Stage
+from layersig.pipeline.scores import score
+from layersig.pipeline.study import Study, labels
+from layersig.recipe.schema import Arm
+from layersig.records import Cell
+
+
+def selections(study: Study, arm: Arm, data: str, seed: int) -> Iterator[Stage]:
+    """The selection of an arm, behind the selections that it refers to."""
+    if study.policy(arm).reads_selection:
+        yield from selections(study, study.arm(arm.select.params["like"]), data, seed)
+    yield selection(study, arm, data, seed)
+
+
+def selection(study: Study, arm: Arm, data: str, seed: int) -> Stage:
+    """The layers of an arm; its cell has only the axes that the policy depends on."""
+    policy = study.policy(arm)
+    inputs = {"layers": Input("layers")}
+    on_data = on_seed = False
+    over = [each.name for each in study.recipe.data] if policy.rankings == "some" else [data]
+    for name in arm.scorers:
+        for each in over:
+            ranking = score(study, name, each, seed)
+            inputs[f"ranking/{name}/{each}"] = Input(ranking.id)
+            on_data = on_data or (ranking.cell.data is not None and policy.rankings == "one")
+            on_seed = on_seed or ranking.cell.seed is not None
+    if policy.reads_selection:
+        like = selection(study, study.arm(arm.select.params["like"]), data, seed)
+        inputs["like"] = Input(like.id)
+        on_data, on_seed = on_data or like.cell.data is not None, on_seed or like.cell.seed is not None
+    on_seed = on_seed or policy.seeded
+    cell = Cell(arm=arm.name, data=data if on_data else None, seed=seed if on_seed else None)
+    return Stage(
+        id=f"select/{cell.key}",
+        kind="select",
+        cell=cell,
+        params={"policy": arm.select.kind, "params": dict(arm.select.params), "unit": study.recipe.layers.unit},
+        inputs=inputs,
+        seed=cell.seed,
+        computes=False,
+        components=(policy,),
+        line=Line("selection.json", "selections.jsonl", labels(cell, "arm", "data", "seed")),
+    )

@@ -1,0 +1,75 @@
+"""What the builders of stages ask about a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from layersig.pipeline.graph import Input
+from layersig.plugin.components import Component
+from layersig.plugin.table import Components
+from layersig.recipe.schema import Arm, Recipe
+from layersig.records import Cell
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe and the components that it may name.
+
+    Attributes:
+        recipe: A validated recipe.
+        known: Registered scorers and policies.
+    """
+
+    recipe: Recipe
+    known: Components
+
+    def grid(self) -> Iterator[tuple[str, int]]:
+        """Every data set by name with every seed, seeds slowest."""
+        for seed in self.recipe.seeds:
+            for data in self.recipe.data:
+                yield data.name, seed
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name."""
+        return next(arm for arm in self.recipe.arms if arm.name == name)
+
+    def scorer(self, name: str) -> Component:
+        """The component behind a scorer of the recipe."""
+        return self.known.get("scorer", self.recipe.scorers[name].kind)
+
+    def policy(self, arm: Arm) -> Component:
+        """The component behind the policy of an arm."""
+        return self.known.get("policy", arm.select.kind)
+
+    @property
+    def trains_reference(self) -> bool:
+        """Whether anything reads the reference training: an arm (through `all-layers`), or a scorer of updates."""
+        reads = {"update", "checkpoints"}
+        return bool(self.recipe.arms) or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
+
+    @property
+    def compute(self) -> dict[str, Any]:
+        """The parameters of every stage that runs the model."""
+        return self.recipe.model.model_dump(include={"dtype", "device", "quantization", "attention"}, mode="json")
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """The tasks of `[evaluate]` in full."""
+        return [task.model_dump(mode="json") for task in self.recipe.evaluate.tasks]
+
+    @property
+    def task_inputs(self) -> dict[str, Input]:
+        """The data of every task."""
+        return {f"task/{number}": Input(f"source/task/{number}") for number in range(len(self.recipe.evaluate.tasks))}
+
+    @property
+    def train(self) -> dict[str, Any]:
+        """The keys of `[train]` that change what a training does."""
+        return self.recipe.train.model_dump(mode="json", exclude={"milestones"})
+
+
+def labels(cell: Cell, *names: str) -> Mapping[str, Any]:
+    """The axes of a cell that stand in a line of the run folder."""
+    return {name: getattr(cell, name) for name in names}

@@ -1,0 +1,32 @@
+"""The reference training, and what every training reads."""
+
+from __future__ import annotations
+
+from layersig.pipeline.graph import Input, Stage
+from layersig.pipeline.study import Study
+from layersig.records import Cell
+
+
+def reference(study: Study, data: str, seed: int) -> Stage:
+    """The training of all layers, kept at its milestones and at its end."""
+    checkpoints = {choice.checkpoint for choice in study.recipe.scorers.values()}
+    milestones = sorted({*study.recipe.train.milestones, *checkpoints, 1.0})
+    return Stage(
+        id=f"reference/{data}/seed-{seed}",
+        kind="reference",
+        cell=Cell(arm="all-layers", data=data, seed=seed),
+        params={"train": study.train, "milestones": milestones, **study.compute},
+        inputs=training_inputs(data),
+        seed=seed,
+        files={f"at-{1.0:g}": f"adapters/all-layers/{data}/seed-{seed}"},
+    )
+
+
+def reference_update(data: str, seed: int, checkpoint: float = 1.0) -> Input:
+    """The update of the reference training at a fraction of its planned steps."""
+    return Input(f"reference/{data}/seed-{seed}", f"at-{checkpoint:g}")
+
+
+def training_inputs(data: str) -> dict[str, Input]:
+    """What a training on a data set reads."""
+    return {"model": Input("source/model"), "layers": Input("layers"), "data": Input(f"data/{data}")}
