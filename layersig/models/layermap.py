@@ -42,7 +42,7 @@ def layer_map(model: PreTrainedModel, *, head: bool = False) -> LayerMap:
         raise UserError(f"{_title(model)} is an encoder-decoder; only decoders (causal language models) are supported")
     if hasattr(model, "peft_config"):
         raise UserError(f"{_title(model)} carries a PEFT adapter; layers are those of the model without adapters")
-    prefix, blocks = _block_list(model)
+    prefix, blocks = block_list(model)
     names = tuple(f"{prefix}.{index}" for index in range(len(blocks)))
     layers = [
         layer
@@ -111,7 +111,7 @@ def _title(model: PreTrainedModel) -> str:
     return f"{type(model).__name__} ({model.config.model_type})"
 
 
-def _block_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+def block_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     """The outermost module list with as many entries as the configuration says blocks, the largest if several."""
     depth = getattr(model.config.get_text_config(decoder=True), "num_hidden_layers", None)
     found: list[tuple[str, nn.ModuleList]] = []

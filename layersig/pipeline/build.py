@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from layersig.pipeline.actions import action
+from layersig.pipeline.actions import actions
 from layersig.pipeline.evaluations import evaluation, overlap
 from layersig.pipeline.graph import Graph, Stage
 from layersig.pipeline.materials import data_stage, layers_stage, sources
@@ -49,9 +49,10 @@ def _all(study: Study) -> Iterator[Stage]:
         return
     yield evaluation(study, "base", None, None)
     for data, seed in study.grid():
-        yield evaluation(study, "all-layers", data, seed)
+        if study.trains_reference:
+            yield evaluation(study, "all-layers", data, seed)
         for arm in recipe.arms:
-            yield action(study, arm, data, seed)
+            yield from actions(study, arm, data, seed)
             yield evaluation(study, arm.name, data, seed)
     if recipe.evaluate.tasks:
         yield from (overlap(study, data.name) for data in recipe.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.pipeline.actions import action
+from layersig.pipeline.actions import made
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
 from layersig.pipeline.training import reference_update
@@ -31,9 +31,7 @@ def _made(study: Study, arm: str, data: str | None, seed: int | None) -> dict[st
     """What an arm made of the model; nothing for the untouched base."""
     if data is None or seed is None:
         return {}
-    if arm == "all-layers":
-        return {"adapter": reference_update(data, seed)}
-    return {"adapter": Input(action(study, study.arm(arm), data, seed).id, "adapter")}
+    return {"adapter": reference_update(data, seed)} if arm == "all-layers" else made(study.arm(arm), data, seed)
 
 
 def overlap(study: Study, data: str) -> Stage:

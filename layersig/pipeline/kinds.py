@@ -21,6 +21,8 @@ KINDS: Mapping[str, Kind] = {
     "select": Kind("layersig.selecting.stage:select", 1),
     "tune": Kind("layersig.training.stages:tune", 1),
     "graft": Kind("layersig.models.stages:graft", 1),
+    "prune": Kind("layersig.pruning.surgery:prune", 1),
+    "recover": Kind("layersig.training.stages:recover", 1),
     "evaluate": Kind("layersig.evaluating.stage:evaluate", 1),
     "overlap": Kind("layersig.evaluating.overlap:overlap", 1),
 }

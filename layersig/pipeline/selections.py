@@ -36,11 +36,12 @@ def selection(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         on_data, on_seed = on_data or like.cell.data is not None, on_seed or like.cell.seed is not None
     on_seed = on_seed or policy.seeded
     cell = Cell(arm=arm.name, data=data if on_data else None, seed=seed if on_seed else None)
+    unit = "block" if arm.action == "prune" else study.recipe.layers.unit
     return Stage(
         id=f"select/{cell.key}",
         kind="select",
         cell=cell,
-        params={"policy": arm.select.kind, "params": dict(arm.select.params), "unit": study.recipe.layers.unit},
+        params={"policy": arm.select.kind, "params": dict(arm.select.params), "unit": unit},
         inputs=inputs,
         seed=cell.seed,
         computes=False,

@@ -47,7 +47,10 @@ class Study:
     def trains_reference(self) -> bool:
         """Whether anything reads the reference training: an arm (through `all-layers`), or a scorer of updates."""
         reads = {"update", "checkpoints"}
-        return bool(self.recipe.arms) or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
+        if self.recipe.arms and self.recipe.analyze.baseline == "all-layers":
+            return True
+        trains = any(arm.trains for arm in self.recipe.arms)
+        return trains or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
 
     @property
     def compute(self) -> dict[str, Any]:

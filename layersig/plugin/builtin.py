@@ -24,6 +24,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
     "policy": {
         "top": "layersig.selecting.policies:Top",
         "freeze": "layersig.selecting.policies:Freeze",
+        "lowest": "layersig.selecting.policies:Lowest",
         "intersection": "layersig.selecting.policies:Intersection",
         "union": "layersig.selecting.policies:Union",
         "matched-random": "layersig.selecting.policies:MatchedRandom",

@@ -27,6 +27,10 @@ _BESIDE_PARAMS: Mapping[Kind, frozenset[str]] = {
     "scorer": frozenset(ScorerChoice.model_fields),
     "policy": frozenset({"kind"}),
 }
+_UNTRAINED: Mapping[Any, str] = {
+    "graft": "a grafted arm is not trained; leave `train` out",
+    "prune": "a pruned arm is trained by `recover`; write the keys there",
+}
 
 
 def strange_values(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
@@ -174,7 +178,8 @@ def _component(
 
 
 def _arm(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    yield from _training(arm, path, data)
+    yield from _training(arm, path)
+    yield from _pruning(arm, path, data, components)
     named = arm.get("scorer")
     scorers = [named] if isinstance(named, str) else named if isinstance(named, list) else []
     for number, name in enumerate(scorers):
@@ -208,19 +213,46 @@ def _rankings(policy: Component, scorers: list[Any], path: KeyPath, *, given: bo
         yield Fault((*path, "scorer"), f'policy "{policy.name}" reads one ranking; got {len(scorers)} scorers')
 
 
-def _training(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any]) -> Iterator[Fault]:
-    keys = arm.get("train")
-    if not isinstance(keys, dict) or not keys:
-        return
-    if arm.get("action") == "graft":
-        yield Fault((*path, "train"), "a grafted arm is not trained; leave `train` out")
-        return
+def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    action, keys, recover = arm.get("action"), arm.get("train"), arm.get("recover")
+    if keys and action in _UNTRAINED:
+        yield Fault((*path, "train"), _UNTRAINED[action])
+    elif isinstance(keys, dict):
+        yield from _train_keys(keys, (*path, "train"))
+    if recover is not None and action != "prune":
+        yield Fault((*path, "recover"), 'only an arm with `action = "prune"` recovers; leave `recover` out')
+    elif isinstance(recover, dict):
+        yield from _train_keys(recover, (*path, "recover"))
+
+
+def _train_keys(keys: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
     try:
         TrainSettings.model_validate_json(json.dumps(keys, default=str))
     except ValidationError as error:
-        yield from faults_of(error, TrainSettings, keys, (*path, "train"))
+        yield from faults_of(error, TrainSettings, keys, path)
     if "milestones" in keys:
-        yield Fault((*path, "train", "milestones"), "milestones belong to the reference training; set them in [train]")
+        yield Fault((*path, "milestones"), "milestones belong to the reference training; set them in [train]")
+
+
+def _pruning(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Whether an arm that prunes reads scores of whole blocks."""
+    if arm.get("action") != "prune":
+        return
+    layers = data.get("layers") if isinstance(data.get("layers"), dict) else {}
+    assert isinstance(layers, dict)
+    if layers.get("head"):
+        yield Fault(("layers", "head"), "blocks are pruned, and the head is none; leave it out, or the arms that prune")
+    named = arm.get("scorer")
+    for name in [named] if isinstance(named, str) else named if isinstance(named, list) else []:
+        table = _scorers(data).get(name) if isinstance(name, str) else None
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if kind in components.names("scorer") and layers.get("unit") != "block":
+            component = components.get("scorer", kind)
+            if component.unit != "block":
+                yield Fault(
+                    (*path, "scorer"),
+                    f'"{name}" does not score whole blocks, which is what `prune` removes; set layers.unit = "block"',
+                )
 
 
 def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:

@@ -32,7 +32,9 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
     primary = recipe.analyze.primary
     if primary is None:
         primary = tuple(arm.name for arm in recipe.arms if arm.scorers)[:1]
-    analyze = recipe.analyze.model_copy(update={"primary": primary})
+    untrained = bool(recipe.arms) and not any(arm.trains for arm in recipe.arms)
+    baseline = "base" if untrained and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
+    analyze = recipe.analyze.model_copy(update={"primary": primary, "baseline": baseline})
     arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))
     return recipe.model_copy(update={"scorers": scorers, "arms": arms, "analyze": analyze})
 
@@ -47,10 +49,15 @@ def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
             continue
         if ("matched-random", arm.name) not in present:
             drawn = Choice(kind="matched-random", like=arm.name)
-            yield Arm(name=f"{arm.name}.random", select=drawn, action=arm.action, train=arm.train)
+            yield arm.model_copy(update={"name": f"{arm.name}.random", "scorer": None, "select": drawn})
         if ("type-depth", arm.name) not in present:
-            rule = Choice(kind="type-depth", like=arm.name)
-            yield Arm(name=f"{arm.name}.rule", scorer=arm.scorers[0], select=rule, action=arm.action, train=arm.train)
+            rule = Choice(kind="type-depth", like=arm.name, **_end(arm))
+            yield arm.model_copy(update={"name": f"{arm.name}.rule", "scorer": arm.scorers[0], "select": rule})
+
+
+def _end(arm: Arm) -> dict[str, Any]:
+    """From which end of the fitted ranking the rule takes layers: that of the arm it stands beside."""
+    return {"end": "lowest"} if arm.select.kind == "lowest" else {}
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:
@@ -101,7 +108,11 @@ def _short(choice: ScorerChoice) -> ScorerChoice:
 
 
 def _short_arm(arm: Arm) -> Arm:
-    return arm.model_copy(update={"train": {k: v for k, v in arm.train.items() if k not in {"epochs", "steps"}}})
+    def short(keys: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in keys.items() if key not in {"epochs", "steps"}}
+
+    recover = None if arm.recover is None else short(arm.recover)
+    return arm.model_copy(update={"train": short(arm.train), "recover": recover})
 
 
 def to_toml(recipe: Recipe) -> str:

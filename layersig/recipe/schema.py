@@ -161,10 +161,19 @@ class Arm(Table):
     """Scorer(s) whose ranking the policy reads; absent for policies that need none."""
     select: Choice
     """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`."""
-    action: Literal["tune", "graft"] = "tune"
-    """`tune`: fine-tune the selected layers from the pretrained weights. `graft`: keep the reference update on them."""
+    action: Literal["tune", "graft", "prune"] = "tune"
+    """`tune`: fine-tune the selected layers from the pretrained weights. `graft`: keep the reference update on them.
+    `prune`: remove the selected blocks from the model."""
     train: dict[str, Any] = {}
     """Keys of `[train]` that differ in this arm, such as `{ epochs = 2 }`."""
+    recover: dict[str, Any] | None = None
+    """After `prune`: fine-tune all that is left, with these keys of `[train]` different; `{}` for none. Absent: the
+    pruned model is evaluated as it is."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained for it."""
+        return self.action != "prune" or self.recover is not None
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -211,7 +220,7 @@ class AnalyzeSettings(Table):
     """`[analyze]`: how arms and rankings are compared."""
 
     baseline: Name = "all-layers"
-    """The arm that the others are compared with."""
+    """The arm that the others are compared with. Absent where every arm prunes and nothing is trained: `base`."""
     alpha: float = Field(0.05, gt=0, lt=0.5)
     """Level of tests; intervals cover 1 - alpha."""
     primary: tuple[Name, ...] | None = None
@@ -262,8 +271,9 @@ class Recipe(Table):
     """How they are compared."""
 
     def training_of(self, arm: Arm) -> TrainSettings:
-        """The recipe's `[train]` with the arm's own keys over it."""
-        merged = {**self.train.model_dump(exclude_defaults=True), **arm.train}
-        if {"epochs", "steps"} & arm.train.keys():
-            merged = {key: value for key, value in merged.items() if key not in {"epochs", "steps"} - arm.train.keys()}
+        """The recipe's `[train]` with the arm's own keys, of its tuning or its recovery, over it."""
+        own = arm.train if arm.recover is None else arm.recover
+        merged = {**self.train.model_dump(exclude_defaults=True), **own}
+        if {"epochs", "steps"} & own.keys():
+            merged = {key: value for key, value in merged.items() if key not in {"epochs", "steps"} - own.keys()}
         return TrainSettings.model_validate_json(json.dumps(merged))

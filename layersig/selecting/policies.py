@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from layersig.errors import UserError
 from layersig.layers import Group
@@ -97,6 +97,58 @@ class Freeze:
         ordered = context.ranking.ordered()
         frozen = rounded(context.params.fraction * len(ordered), context.params.rounding)
         return ordered[: max(1, len(ordered) - frozen)]
+
+
+@policy("lowest", rankings="one", version=1)
+class Lowest:
+    """The lowest-ranked units: what `action = "prune"` removes.
+
+    Ties go to the later unit, as in the greedy search of arXiv 2602.01997.
+    """
+
+    class Params(Params):
+        """Parameters of `lowest`."""
+
+        fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+        """Share of all units to take from the bottom of the ranking."""
+        count: Annotated[int, Field(ge=1)] | None = None
+        """Number of units to take, instead of `fraction`."""
+        rounding: Rounding = "nearest"
+        """How the share becomes a count."""
+        protect: tuple[int, ...] = ()
+        """Numbers of blocks that are never taken, from 0; negative ones count from the end (`[0, -1]`)."""
+
+        @model_validator(mode="after")
+        def _one_amount(self) -> Self:
+            if (self.fraction is None) == (self.count is None):
+                raise ValueError("give `fraction` or `count`, one of them")
+            return self
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names of the chosen units."""
+        params = context.params
+        names = [group.name for group in context.groups]
+        kept = protected(context.groups, params.protect)
+        free = [name for name in names if name not in kept]
+        count = params.count or max(1, rounded(params.fraction * len(names), params.rounding))
+        if count > len(free):
+            raise UserError(f"select: {count} units are to be taken, and {len(free)} are not protected; take fewer")
+        order = sorted(range(len(free)), key=lambda place: (context.ranking.scores[free[place]], -place))
+        return [free[place] for place in order[:count]]
+
+
+def protected(groups: Sequence[Group], blocks: Sequence[int]) -> set[str]:
+    """Names of the units in blocks given by number; negative numbers count from the end.
+
+    Raises:
+        UserError: There is no such block.
+    """
+    depth = 1 + max(group.block for group in groups if group.block is not None)
+    for number in blocks:
+        if not -depth <= number < depth:
+            raise UserError(f"protect: there is no block {number}; the model has blocks 0 to {depth - 1}")
+    places = {number % depth for number in blocks}
+    return {group.name for group in groups if group.block in places}
 
 
 @policy("intersection", rankings="some", version=1)

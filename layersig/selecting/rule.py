@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import policy
@@ -25,9 +25,11 @@ class TypeDepth:
 
         like: str
         """Name of the arm whose number of units is taken."""
+        end: Literal["top", "lowest"] = "top"
+        """Take the units with the highest fitted scores, or with the lowest, as for arms that prune."""
 
     def select(self, context: SelectionContext) -> Iterable[str]:
-        """Names of the units with the highest fitted scores; ties go to the earlier unit."""
+        """Names of the units with the highest (or lowest) fitted scores; ties go to the earlier unit."""
         import numpy as np
 
         from layersig.analysis.identity import type_depth_fit
@@ -42,5 +44,6 @@ class TypeDepth:
         scores = np.array([context.ranking.scores[group.name] for group in context.groups])
         fitted = type_depth_fit(scores, types, depths)
         # Fitted values of one smooth curve can agree to the last digits but one, so they are rounded before they rank.
-        order = np.argsort(-np.round(fitted, 12), kind="stable")
+        sign = -1 if context.params.end == "top" else 1
+        order = np.argsort(sign * np.round(fitted, 12), kind="stable")
         return [context.groups[place].name for place in order[:count]]

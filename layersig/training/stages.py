@@ -50,6 +50,17 @@ def tune(job: Job) -> None:
     _train(job, [layers[name] for name in selection.layers], {"adapter": 1.0})
 
 
+def recover(job: Job) -> None:
+    """Train all that pruning left, from the pruned weights, as `tune` does.
+
+    Inputs and params as `tune`, with `layers` and `selection` of the pruned model; `base`, the model that was pruned.
+
+    Raises:
+        StageFailed: As `tune`.
+    """
+    tune(job)
+
+
 def _train(job: Job, layers: Sequence[Layer], adapters: Mapping[str, float]) -> None:
     settings = TrainSettings.model_validate(job.params["train"], strict=False)
     examples = read_examples(job.inputs["data"], "train")
@@ -91,6 +102,9 @@ def _train(job: Job, layers: Sequence[Layer], adapters: Mapping[str, float]) -> 
 
 def _keep(job: Job, adapted: PeftModel, names: Sequence[str]) -> Callable[[], None]:
     base_model, revision = _base_model(job.origins.get("model", "model"))
+    if "base" in job.inputs:
+        base_model, revision = _base_model(job.origins.get("base", "model"))
+        base_model = f"{base_model} without {', '.join(job.read('layers', 'pruned.json')['removed'])}"
 
     def save() -> None:
         for name in names:

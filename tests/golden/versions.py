@@ -39,6 +39,8 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "select": ("selecting/stage.py", "selecting/context.py", "layers.py", "records.py"),
     "tune": _TRAINING,
     "graft": ("models/stages.py", *_ADAPTERS),
+    "prune": ("pruning/surgery.py", "models/depth.py", "models/layermap.py", "models/load.py", "layers.py"),
+    "recover": _TRAINING,
     "evaluate": (
         "evaluating/*.py",
         "models/kernels.py",

@@ -133,3 +133,39 @@ def test_type_depth_follows_the_smooth_part_and_ignores_single_layers():
     assert odd in choose("top", {"fraction": 0.25}, ila=ranking)
     assert odd not in chosen
     assert sum(name.endswith("up_proj") for name in chosen) >= 6
+
+
+BLOCKS = LAYERS.groups(Unit.BLOCK)
+
+
+def by_block(*scores: float) -> Ranking:
+    return Ranking(Unit.BLOCK, {group.name: score for group, score in zip(BLOCKS, scores, strict=True)})
+
+
+def test_lowest_takes_the_bottom_and_of_equal_units_the_later():
+    ranking = by_block(0, 1, 1, 1, 5, 5, 5, 5, 5, 5, 5, 0)
+    assert choose("lowest", {"count": 3}, groups=BLOCKS, ila=ranking) == {f"model.layers.{n}" for n in (0, 11, 3)}
+    assert choose("lowest", {"fraction": 0.25}, groups=BLOCKS, ila=ranking) == {f"model.layers.{n}" for n in (0, 11, 3)}
+    assert choose("lowest", {"count": 2, "protect": [0, -1]}, groups=BLOCKS, ila=ranking) == {
+        "model.layers.3",
+        "model.layers.2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"count": 11, "protect": [0, -1]}, "11 units are to be taken, and 10"),
+        ({"count": 1, "protect": [12]}, "there is no block 12"),
+    ],
+)
+def test_lowest_refuses_what_cannot_be(params, told):
+    with pytest.raises(UserError, match=told):
+        choose("lowest", params, groups=BLOCKS, ila=by_block(*range(12)))
+
+
+def test_the_rule_can_take_from_the_lower_end():
+    like = Selection(tuple(layer.name for layer in BLOCKS[5].members + BLOCKS[7].members), 0)
+    ranking = by_block(*[(place - 8) ** 2 for place in range(12)])
+    found = choose("type-depth", {"like": "x", "end": "lowest"}, groups=BLOCKS, like=like, ila=ranking)
+    assert found == {"model.layers.8", "model.layers.7"}

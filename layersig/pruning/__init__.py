@@ -1,0 +1,1 @@
+"""Depth pruning: a checkpoint without some of its blocks, plain for everyone who loads it."""

@@ -1,0 +1,161 @@
+"""Pruning in a whole study: what is removed, published, trained again and evaluated."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from layersig.cli.main import main
+from layersig.models.depth import without_blocks
+from layersig.pipeline import stages
+from layersig.plugin.manager import installed
+from layersig.recipe.resolve import with_defaults
+from layersig.recipe.schema import Recipe
+from tests.study import RECIPE, call, write_study
+from tests.tiny import tiny_batch
+
+HEAD = RECIPE.partition("[scorers.ila]")[0]
+PRUNE = f"""{HEAD}
+[layers]
+unit = "block"
+
+[scorers.first-k]
+kind = "first-k"
+
+[[arms]]
+name = "last"
+scorer = "first-k"
+select = {{ kind = "lowest", count = 1 }}
+action = "prune"
+
+[[arms]]
+name = "last-recovered"
+scorer = "first-k"
+select = {{ kind = "lowest", count = 1 }}
+action = "prune"
+recover = {{ steps = 2 }}
+
+[evaluate]
+tasks = ["file:choice.yaml"]
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pruning")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAYERSIG_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        recipe = write_study(folder, recipe=PRUNE)
+        with pytest.raises(SystemExit) as ended:
+            main(["run", str(recipe), "--runs", str(folder / "runs")])
+        assert not ended.value.code
+        (run,) = (folder / "runs").glob("tiny/*")
+        yield folder, run
+
+
+def loss_of(run, arm):
+    return json.loads((run / "evaluations" / arm / "chats/seed-0/results.json").read_text())["tasks"]["heldout/chats"]
+
+
+def test_what_is_published_is_a_plain_checkpoint(study):
+    folder, run = study
+    original = AutoModelForCausalLM.from_pretrained(folder / "model").eval()
+    pruned = AutoModelForCausalLM.from_pretrained(run / "models/last/chats/seed-0").eval()
+    with torch.no_grad(), without_blocks(original, [2]):
+        assert torch.equal(pruned(tiny_batch()).logits, original(tiny_batch()).logits)
+
+
+def test_recovery_trains_all_that_is_left_and_is_evaluated_on_it(study):
+    _, run = study
+    pruned = AutoModelForCausalLM.from_pretrained(run / "models/last-recovered/chats/seed-0").eval()
+    adapter = run / "adapters/last-recovered/chats/seed-0"
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert len(config["target_modules"]) == 2 * 7
+    assert config["base_model_name_or_path"].endswith("model without model.layers.2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT reads a deprecated property of transformers
+        adapted = PeftModel.from_pretrained(pruned, adapter)
+    assert adapted(tiny_batch()).logits.isfinite().all()
+    assert loss_of(run, "last-recovered")["loss"] < loss_of(run, "last")["loss"]
+    read = {stage["id"]: stage["inputs"] for stage in json.loads((run / "manifest.json").read_text())["stages"]}
+    trained = read["recover/last-recovered/chats/seed-0"]
+    assert trained["model"] == "prune/last-recovered/chats/seed-0/model"
+    assert (trained["base"], trained["data"]) == ("source/model", "data/chats")
+
+
+def test_two_arms_with_one_selection_share_one_surgery(study):
+    _, run = study
+    found = {stage["id"]: stage for stage in json.loads((run / "manifest.json").read_text())["stages"]}
+    assert not found["prune/last/chats/seed-0"]["cached"]
+    assert found["prune/last-recovered/chats/seed-0"]["cached"]
+
+
+def test_controls_prune_as_many_blocks_from_the_same_end(study):
+    _, run = study
+    rows = [json.loads(line) for line in (run / "selections.jsonl").read_text().splitlines()]
+    blocks = {row["arm"]: {name.split(".")[2] for name in row["layers"]} for row in rows}
+    assert blocks["last"] == blocks["last.rule"] == {"2"}
+    assert len(blocks["last.random"]) == 1
+    assert (run / "models/last.random/chats/seed-0/model.safetensors").is_file()
+
+
+def recipe_of(*arms, **changes):
+    values = {
+        "name": "x",
+        "model": {"source": "path:m"},
+        "layers": {"unit": "block"},
+        "data": [{"name": "a", "source": "file:a.jsonl"}],
+        "scorers": {"first-k": {"kind": "first-k"}},
+        "arms": [
+            {"name": "p", "scorer": "first-k", "select": {"kind": "lowest", "count": 1}, "action": "prune", **arm}
+            for arm in arms
+        ],
+        **changes,
+    }
+    return with_defaults(Recipe.model_validate_json(json.dumps(values)), installed())
+
+
+def test_where_nothing_is_trained_there_is_no_reference_training():
+    bare = recipe_of({})
+    assert bare.analyze.baseline == "base"
+    assert {stage.kind for stage in stages(bare, installed()).stages} == {"layers", "data", "select", "prune"} | {
+        "score",
+        "evaluate",
+    }
+    asked = stages(recipe_of({}, analyze={"baseline": "all-layers"}), installed())
+    assert any(stage.kind == "reference" for stage in asked.stages)
+    assert any(stage.kind == "reference" for stage in stages(recipe_of({"recover": {}}), installed()).stages)
+
+
+def test_a_recovery_has_its_own_training_keys():
+    recipe = recipe_of({"recover": {"steps": 7}}, train={"epochs": 2.0, "rank": 4})
+    graph = stages(recipe, installed())
+    train = graph["recover/p/a/seed-0"].params["train"]
+    assert (train["steps"], train["epochs"], train["rank"]) == (7, None, 4)
+    assert graph["evaluate/p/a/seed-0"].inputs["adapter"].node == "recover/p/a/seed-0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('unit = "block"', 'unit = "module"', 'does not score whole blocks, which is what `prune` removes'),
+        ('unit = "block"', 'unit = "block"\nhead = true', "blocks are pruned, and the head is none"),
+        ("recover = { steps = 2 }", "train = { steps = 2 }", "a pruned arm is trained by `recover`"),
+        ("recover = { steps = 2 }", "recover = { stepz = 2 }", "stepz"),
+        ("recover = { steps = 2 }", "recover = { milestones = [0.5] }", "milestones belong to the reference training"),
+        ('action = "prune"\nrecover', "recover", "only an arm with `action = \"prune\"` recovers"),
+        ("count = 1 }", "count = 1, fraction = 0.5 }", "give `fraction` or `count`"),
+        (", count = 1 }", " }", "give `fraction` or `count`"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told(tmp_path, capsys, old, new, told):
+    (tmp_path / "recipe.toml").write_text(PRUNE.replace(old, new))
+    code, out, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert code == 2
+    assert told in out + err

@@ -1,0 +1,79 @@
+"""Pruned checkpoints, read back by transformers alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from layersig.errors import UserError
+from layersig.layers import LayerMap
+from layersig.models.layermap import layer_map_of_checkpoint
+from layersig.pruning.surgery import prune, whole_blocks, write_pruned
+from layersig.records import Cell, Selection
+from layersig.store.job import Job
+from layersig.streams import Streams
+from tests.models.test_depth import ALL, greedy, logits_of, skipping
+from tests.tiny import save_tiny, tiny_batch
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_a_saved_model_computes_what_the_original_does_without_the_blocks(architecture, tmp_path):
+    source = save_tiny(tmp_path / "source", architecture)
+    original = AutoModelForCausalLM.from_pretrained(source).eval()
+    tokens = tiny_batch(length=20)
+    with skipping(original, [1]):
+        due = logits_of(original, tokens)
+    write_pruned(source, [1], tmp_path / "pruned")
+    pruned = AutoModelForCausalLM.from_pretrained(tmp_path / "pruned").eval()
+    found = logits_of(pruned, tokens)
+    torch.testing.assert_close(found, due, rtol=0, atol=1e-5 * due.abs().max().item())
+    with skipping(original, [1]):
+        reference = greedy(original, tokens, use_cache=False)
+    assert torch.equal(greedy(pruned, tokens, use_cache=True), reference)
+    assert torch.equal(greedy(pruned, tokens, use_cache=False), reference)
+
+
+def test_weights_keep_their_dtype_a_head_its_tie_and_the_tokenizer_its_bytes(tmp_path):
+    source = save_tiny(tmp_path / "source", "llama", dtype=torch.bfloat16, tied=True)
+    write_pruned(source, [0, 2], tmp_path / "pruned")
+    pruned = AutoModelForCausalLM.from_pretrained(tmp_path / "pruned")
+    assert pruned.dtype is torch.bfloat16
+    assert pruned.lm_head.weight is pruned.model.embed_tokens.weight
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (tmp_path / "pruned" / name).read_bytes() == (source / name).read_bytes()
+    assert AutoTokenizer.from_pretrained(tmp_path / "pruned").chat_template
+    assert not list((tmp_path / "pruned").glob("*.bin"))
+    assert str(tmp_path) not in (tmp_path / "pruned" / "config.json").read_text()
+
+
+def job_of(tmp_path, source, layers, selected):
+    for name, value in {"layers": layers, "selection": Selection(selected, 0)}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.json").write_text(json.dumps(value.to_json()))
+    inputs = {"model": source, "layers": tmp_path / "layers", "selection": tmp_path / "selection"}
+    for folder in ("out", "work"):
+        (tmp_path / folder).mkdir()
+    return Job(Cell(), {"head": False}, inputs, tmp_path / "out", tmp_path / "work", Streams(0, None))
+
+
+def test_the_stage_tells_what_is_left(tmp_path):
+    source = save_tiny(tmp_path / "source", "mistral")
+    layers = layer_map_of_checkpoint(source)
+    job = job_of(tmp_path, source, layers, [layer.name for layer in layers if layer.block == 1])
+    prune(job)
+    assert json.loads((job.out / "all" / "pruned.json").read_text()) == {"removed": ["model.layers.1"], "blocks": 2}
+    left = LayerMap.from_json(json.loads((job.out / "all" / "layers.json").read_text()))
+    assert left == layer_map_of_checkpoint(job.out / "model")
+    selection = Selection.from_json(json.loads((job.out / "all" / "selection.json").read_text()))
+    assert selection.layers == left.names
+
+
+def test_parts_of_blocks_are_refused(tmp_path):
+    layers = layer_map_of_checkpoint(save_tiny(tmp_path / "source", "llama"), head=True)
+    with pytest.raises(UserError, match="only whole blocks"):
+        whole_blocks(Selection(("model.layers.1.self_attn.q_proj",), 0), layers)
+    with pytest.raises(UserError, match="only whole blocks"):
+        whole_blocks(Selection(("lm_head",), 0), layers)
