@@ -54,7 +54,16 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "update-taylor",
         "weight-change",
     )
-    assert known.names("policy") == ("freeze", "intersection", "list", "matched-random", "top", "type-depth", "union")
+    assert known.names("policy") == (
+        "freeze",
+        "intersection",
+        "list",
+        "lowest",
+        "matched-random",
+        "top",
+        "type-depth",
+        "union",
+    )
     for component in known:
         loaded = known.get(component.kind, component.name)
         assert loaded.label == f'{component.kind} "{component.name}" (built into layersig)'
@@ -207,7 +216,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     with pytest.raises(UserError) as caught:
         manager.built_in().get("policy", "tpo")
     assert str(caught.value) == (
-        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, matched-random, top, type-depth, union'  # noqa: E501  # one message, whole
+        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, lowest, matched-random, top, type-depth, union'  # noqa: E501  # one message, whole
     )
 
 
