@@ -4,6 +4,9 @@ BIN := .venv/bin
 # Wheels are not byte-compiled at installation: Python compiles what it imports, which is a fraction of them.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint requirements.lock
 
+# One thread a worker: two workers that wait for each other's threads are slower than one.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
 .PHONY: env dev quickstart test test-all lint format calibrate lock clean
 
 env: .venv/.runtime
@@ -23,10 +26,10 @@ quickstart: env
 	$(BIN)/layersig run recipes/quickstart.toml
 
 test: dev
-	$(BIN)/python -m pytest --numprocesses 2
+	$(PYTEST)
 
 test-all: dev lint
-	$(BIN)/python -m pytest --numprocesses 2 -m ''
+	$(PYTEST) -m ''
 
 lint: dev
 	$(BIN)/ruff check .

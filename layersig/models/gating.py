@@ -2,13 +2,15 @@
 
 This is the masked model of ILA (arXiv 2410.17875, definition of gamma) with real gates instead of {0, 1}. Weights and
 update are only read. The gradient of a gate needs the gradient at the layer's output, not the weight's: with
-Delta = scale * B A it is scale * <g B, x A'>, an inner product of r-dimensional vectors.
+Delta = scale * B A it is scale * <g B, x A'>, an inner product of r-dimensional vectors. A linear layer with a low-rank
+update runs as one node of the autograd graph; other layers, and other updates, add their change beside the layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
 from layersig.errors import UserError
+from layersig.models.kernels import lora_linear
 from layersig.models.updates import Delta, Update
 
 
@@ -66,11 +69,24 @@ def gated(model: PreTrainedModel, update: Update, gamma: Tensor) -> Iterator[Gat
             except AttributeError as error:
                 raise UserError(f"the update changes {name}, which the model does not have") from error
             delta = update.delta(name)
-            if isinstance(target, nn.Module):
+            if type(target) is nn.Linear and delta.a is not None and target.weight.dtype == model.dtype:
+                _gate_linear(target, delta.to(model.device, model.dtype), gates, index, hooks)
+            elif isinstance(target, nn.Module):
                 _gate_module(target, delta.to(model.device, model.dtype), gates, index, hooks)
             else:
                 _gate_parameter(owner, attribute, delta.to(target.device, target.dtype), gates, index, hooks)
         yield gates
+
+
+def _gate_linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, hooks: ExitStack) -> None:
+    module.forward = partial(_linear, module, delta, gates, index)
+    hooks.callback(module.__dict__.pop, "forward")
+
+
+def _linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, x: Tensor) -> Tensor:
+    assert delta.a is not None
+    scale = gates.gamma[index] * delta.scale
+    return lora_linear(x, module.weight, module.bias, delta.a, delta.b, scale=scale)
 
 
 def _gate_module(module: nn.Module, delta: Delta, gates: Gates, index: int, hooks: ExitStack) -> None:

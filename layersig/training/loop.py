@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,8 @@ from layersig.training.checkpoint import load_checkpoint, save_checkpoint
 from layersig.training.log import Step, TrainLog
 from layersig.training.loss import cross_entropy
 from layersig.training.optimization import Optimization
+from layersig.training.prefix import NUMERICS as KEPT_PREFIX
+from layersig.training.prefix import Prefix, kept_prefix
 
 
 def train(
@@ -90,7 +92,10 @@ def train(
     reporter.advance(len(steps))
     saved = time.monotonic()
     consistent = True
-    with peak_memory(device) as memory, _prepared(base, streams, settings, max(lengths)) as (batching, keys):
+    with (
+        peak_memory(device) as memory,
+        _prepared(base, parameters, examples, batches, settings, streams) as (batching, keys, prefix),
+    ):
         try:
             for number in range(len(steps) + 1, len(batches) + 1):
                 began = time.perf_counter()
@@ -102,7 +107,8 @@ def train(
                 for cut in batching.cut(lengths, indices):
                     micro = batching.lay_out([examples[index] for index in cut], device)
                     keys.set(number, *micro.layouts)
-                    loss += _accumulate(base, micro, targets)
+                    with prefix.passing(cut, micro) if prefix is not None else nullcontext():
+                        loss += _accumulate(base, micro, targets)
                 if extra_loss is not None:
                     extra = extra_loss(number)
                     extra.backward()  # type: ignore[no-untyped-call]
@@ -131,7 +137,8 @@ def train(
             if checkpoint is not None and consistent:
                 save_checkpoint(checkpoint, parameters, optimizer, steps)
             raise
-    return TrainLog(tuple(steps), memory.peak, f"{batching.numerics}+{kernels.NUMERICS}")
+    numerics = [batching.numerics, kernels.NUMERICS, *([KEPT_PREFIX] if prefix is not None else [])]
+    return TrainLog(tuple(steps), memory.peak, "+".join(numerics))
 
 
 def _accumulate(model: PreTrainedModel, micro: MicroBatch, targets: int) -> float:
@@ -168,24 +175,34 @@ def _diverged(number: int, lr: float, loss: float, norm: float, steps: Sequence[
 class _Prepared(NamedTuple):
     batching: Batching
     keys: DropoutKeys
+    prefix: Prefix | None
 
 
 @contextmanager
-def _prepared(model: PreTrainedModel, streams: Streams, settings: TrainSettings, longest: int) -> Iterator[_Prepared]:
+def _prepared(
+    model: PreTrainedModel,
+    parameters: Mapping[str, Tensor],
+    examples: Sequence[Example] | Examples,
+    batches: Sequence[Sequence[int]],
+    settings: TrainSettings,
+    streams: Streams,
+) -> Iterator[_Prepared]:
     """The model as training wants it: its own dropouts off, those of LoRA layers keyed, the fast paths in place."""
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:
         stack.callback(_set_modes, modes)
-        model.eval()
-        batching = stack.enter_context(batching_of(model, settings.micro_batch_tokens, longest))
         keys = stack.enter_context(keyed_dropout(model, streams))
+        model.eval()
+        longest = max(len(examples[index]) for index in range(len(examples)))
+        batching = stack.enter_context(batching_of(model, settings.micro_batch_tokens, longest))
         stack.enter_context(kernels.fast_lora(model))
         if settings.gradient_checkpointing:
             stack.enter_context(checkpointed_blocks(model))
+        prefix = stack.enter_context(kept_prefix(model, parameters, examples, batches, batching))
         for module in model.modules():
             if isinstance(module, KeyedDropout):
                 module.train()
-        yield _Prepared(batching, keys)
+        yield _Prepared(batching, keys, prefix)
 
 
 def _set_modes(modes: Mapping[nn.Module, bool]) -> None:

@@ -1,0 +1,176 @@
+"""Keeps what comes out of the blocks below the lowest trained one, so that each example goes through them once.
+
+Nothing below the lowest trained block changes during a training, and nothing there is random (a model's own dropouts
+are off), so later epochs need not compute it again. Memory: tokens of the training split x hidden size.
+
+Plain twin: the same training without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from layersig.data.examples import Example, Examples
+from layersig.errors import UserError
+from layersig.models.layermap import blocks_of
+from layersig.training.batching import Batching, MicroBatch
+
+NUMERICS = "kept-prefix"
+
+_LARGEST = 2 * 2**30  # bytes of hidden states worth keeping
+
+
+class _Reached(Exception):  # a signal, not an error
+    """The lowest trained block was reached by a pass that is about the blocks below it only."""
+
+
+class Prefix:
+    """Runs a model's frozen lower blocks once an example.
+
+    Which passes compute the prefix hangs on the schedule alone: those in which an example comes up for the first time.
+    A training that was interrupted computes what it has forgotten in the very composition of that first pass, so it
+    goes on bit for bit.
+    """
+
+    def __init__(self, model: PreTrainedModel, blocks: Sequence[nn.Module], lowest: int) -> None:
+        self._model = model
+        self._blocks, self._lowest = blocks, lowest
+        self._kept: dict[str, Tensor] = {}
+        self._first: dict[int, tuple[int, ...]] = {}
+        self._lay_out: Callable[[Sequence[int]], MicroBatch] | None = None
+        self._replay: MicroBatch | None = None
+        self._micro: MicroBatch | None = None
+        self._only_prefix = False
+
+    def plan(self, cuts: Sequence[Sequence[int]], lay_out: Callable[[Sequence[int]], MicroBatch]) -> None:
+        """Say in which micro-batches, given by index, examples will come up; forget what was kept."""
+        self._kept.clear()
+        self._first.clear()
+        self._lay_out = lay_out
+        for cut in cuts:
+            for index in cut:
+                self._first.setdefault(index, tuple(cut))
+
+    @contextmanager
+    def passing(self, cut: Sequence[int], micro: MicroBatch) -> Iterator[None]:
+        """Within this context `micro`, the examples of `cut`, goes through the model."""
+        new = any(self._first[index] == tuple(cut) for index in cut)
+        if not new:
+            self._recall(cut, micro)
+        self._micro, self._replay = micro, None if new else micro
+        try:
+            yield
+        finally:
+            self._micro = self._replay = None
+
+    def _recall(self, cut: Sequence[int], micro: MicroBatch) -> None:
+        assert self._lay_out is not None
+        for index, segment in zip(cut, micro.layouts[0].segments, strict=True):
+            if segment.example not in self._kept:
+                self._micro, self._only_prefix = self._lay_out(self._first[index]), True
+                try:
+                    with torch.no_grad():
+                        self._model(**self._micro.inputs, use_cache=False)
+                except _Reached:
+                    pass
+                finally:
+                    self._only_prefix = False
+
+    def run(self, index: int, forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Forward of the block of that number, in place of its own."""
+        if index < self._lowest:
+            return hidden if self._replay is not None else forward(hidden, *args, **kwargs)
+        if self._replay is not None:
+            hidden = self._recalled(hidden, self._replay)
+        elif self._micro is not None:
+            rows = hidden.detach().flatten(0, -2)
+            for segment in self._micro.layouts[0].segments:
+                self._kept.setdefault(segment.example, rows[segment.start : segment.start + segment.rows].clone())
+            if self._only_prefix:
+                raise _Reached
+        return forward(hidden, *args, **kwargs)
+
+    def _recalled(self, like: Tensor, micro: MicroBatch) -> Tensor:
+        hidden = torch.zeros_like(like)
+        rows = hidden.view(-1, hidden.shape[-1])
+        for segment in micro.layouts[0].segments:
+            rows[segment.start : segment.start + segment.rows] = self._kept[segment.example]
+        return hidden
+
+
+@contextmanager
+def kept_prefix(
+    model: PreTrainedModel,
+    trained: Mapping[str, Tensor],
+    examples: Sequence[Example] | Examples,
+    batches: Sequence[Sequence[int]],
+    batching: Batching,
+) -> Iterator[Prefix | None]:
+    """Within this context the lower blocks of `model` run through a `Prefix`; None where that would not pay or hold.
+
+    It pays when examples come up more than once, the lowest trained block is not the first one, and what is kept fits
+    into 2 GiB. That it holds is tried out on one example.
+    """
+    try:
+        blocks = blocks_of(model)
+    except UserError:
+        yield None
+        return
+    lowest = _lowest(model, blocks, trained)
+    drawn = {index for indices in batches for index in indices}
+    size = (
+        sum(len(examples[index]) for index in drawn) * model.config.get_text_config().hidden_size * model.dtype.itemsize
+    )
+    if not lowest or len(drawn) < 2 or sum(map(len, batches)) == len(drawn) or size > _LARGEST:
+        yield None
+        return
+    prefix = Prefix(model, blocks, lowest)
+    forwards = [block.forward for block in blocks[: lowest + 1]]
+    replaced = [block.__dict__.get("forward") for block in blocks[: lowest + 1]]
+    try:
+        for index, (block, forward) in enumerate(zip(blocks, forwards, strict=False)):
+            block.forward = partial(prefix.run, index, forward)
+
+        def lay_out(cut: Sequence[int]) -> MicroBatch:
+            return batching.lay_out([examples[index] for index in cut], model.device)
+
+        lengths = [len(examples[index]) for index in range(len(examples))]
+        shortest = sorted(drawn, key=lambda index: (lengths[index], index))[:2]
+        holds = _holds(prefix, model, shortest, lay_out)
+        prefix.plan([cut for indices in batches for cut in batching.cut(lengths, indices)], lay_out)
+        yield prefix if holds else None
+    finally:
+        for block, before in zip(blocks, replaced, strict=False):
+            del block.forward
+            if before is not None:
+                block.forward = before
+
+
+def _lowest(model: nn.Module, blocks: Sequence[nn.Module], trained: Mapping[str, Tensor]) -> int:
+    """Number of the lowest block with a trained parameter; 0 where a parameter lies outside of the blocks."""
+    owner = {id(each): number for number, block in enumerate(blocks) for each in block.parameters()}
+    return min((owner.get(id(parameter), 0) for parameter in trained.values()), default=0)
+
+
+def _holds(
+    prefix: Prefix, model: PreTrainedModel, pair: Sequence[int], lay_out: Callable[[Sequence[int]], MicroBatch]
+) -> bool:
+    """Whether an example gives the same logits when its prefix comes from a pass together with another one."""
+    micro = lay_out(pair[:1])
+    with torch.no_grad():
+        plain = model(**micro.inputs, use_cache=False).logits
+        prefix.plan([pair], lay_out)
+        try:
+            with prefix.passing(pair[:1], micro):
+                through = model(**micro.inputs, use_cache=False).logits
+        except (TypeError, ValueError, AttributeError):
+            return False
+    rounding = (1e-3 if torch.finfo(plain.dtype).bits > 16 else 5e-2) * plain.norm()
+    return through.shape == plain.shape and bool((through - plain).norm() < rounding)
