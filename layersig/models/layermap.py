@@ -74,15 +74,6 @@ def layer_map_of_checkpoint(path: Path, *, head: bool = False) -> LayerMap:
     return layer_map(model, head=head)
 
 
-def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
-    """The blocks of a decoder, in their order.
-
-    Raises:
-        UserError: The model has no list of as many blocks as its configuration says.
-    """
-    return _block_list(model)[1]
-
-
 def has_tied_head(model: PreTrainedModel) -> bool:
     """Whether the output head and the input embedding are one weight."""
     output = model.get_output_embeddings()

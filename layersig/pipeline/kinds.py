@@ -16,10 +16,10 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = {
     "layers": Kind("layersig.models.stages:layers", 1),
     "data": Kind("layersig.data.stage:prepare", 1),
-    "reference": Kind("layersig.training.stages:reference", 1),
-    "score": Kind("layersig.scoring.stage:score", 1),
+    "reference": Kind("layersig.training.stages:reference", 2),
+    "score": Kind("layersig.scoring.stage:score", 2),
     "select": Kind("layersig.selecting.stage:select", 1),
-    "tune": Kind("layersig.training.stages:tune", 1),
+    "tune": Kind("layersig.training.stages:tune", 2),
     "graft": Kind("layersig.models.stages:graft", 1),
     "prune": Kind("layersig.pruning.surgery:prune", 1),
     "recover": Kind("layersig.training.stages:recover", 1),

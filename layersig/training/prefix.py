@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import Example, Examples
 from layersig.errors import UserError
-from layersig.models.layermap import blocks_of
+from layersig.models.layermap import block_list
 from layersig.training.batching import Batching, MicroBatch
 
 NUMERICS = "kept-prefix"
@@ -119,7 +119,7 @@ def kept_prefix(
     into 2 GiB. That it holds is tried out on one example.
     """
     try:
-        blocks = blocks_of(model)
+        _, blocks = block_list(model)
     except UserError:
         yield None
         return

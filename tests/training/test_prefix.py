@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from layersig.models.layermap import blocks_of, layer_map
+from layersig.models.layermap import block_list, layer_map
 from layersig.training import loop, prefix
 from tests.tiny import ARCHITECTURES, tiny_model
 from tests.training.test_checkpoint import Killed
@@ -30,7 +30,7 @@ def without_prefix(monkeypatch):
 def work_of_first_block(model):
     """Tokens that go through a linear layer of the first block, pass by pass."""
     counted = []
-    layer = next(module for module in blocks_of(model)[0].modules() if isinstance(module, torch.nn.Linear))
+    layer = next(module for module in block_list(model)[1][0].modules() if isinstance(module, torch.nn.Linear))
     layer.register_forward_hook(lambda _, inputs, __: counted.append(inputs[0].shape[-2]))
     return counted
 
