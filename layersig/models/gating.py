@@ -79,7 +79,7 @@ def gated(model: PreTrainedModel, update: Update, gamma: Tensor) -> Iterator[Gat
 
 
 def _gate_linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, hooks: ExitStack) -> None:
-    module.forward = partial(_linear, module, delta, gates, index)
+    module.forward = partial(_linear, module, delta, gates, index)  # type: ignore[method-assign]
     hooks.callback(module.__dict__.pop, "forward")
 
 

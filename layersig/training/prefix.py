@@ -119,7 +119,7 @@ def kept_prefix(
     into 2 GiB. That it holds is tried out on one example.
     """
     try:
-        _, blocks = block_list(model)
+        blocks = list(block_list(model)[1])
     except UserError:
         yield None
         return
