@@ -94,10 +94,11 @@ class ChatFormat:
         ] = True
 
     @property
-    def ends_turns(self) -> bool:
-        """True when an answer ends with a control token, so that a model can learn to stop."""
+    def turn_end(self) -> int | None:
+        """The control token that ends an answer; None when the template writes none, so that no model learns to stop."""
         tokens, targets, _ = self._code((Message("user", "a"), Message("assistant", "b")))
-        return bool(self._is_control[tokens[np.flatnonzero(targets)[-1]]])
+        last = int(tokens[np.flatnonzero(targets)[-1]])
+        return last if self._is_control[last] else None
 
     def prompt(self, messages: Sequence[Message]) -> NDArray[np.int32]:
         """Tokens, int32 [T], of messages that end with a user turn, up to where the assistant is to write.

@@ -195,5 +195,5 @@ def _warn(job: Job, report: DataReport, chat: ChatFormat) -> None:
             job.reporter.warn(f"{count} of {kept} conversations {what}.")
     if report.template == "plain" and job.params["chat_template"] == "auto":
         job.reporter.warn("The model has no chat template; the built-in `plain` one is used.")
-    if not chat.ends_turns:
+    if chat.turn_end is None:
         job.reporter.warn("The chat template writes no token that ends a turn; a model will not learn to stop.")

@@ -28,9 +28,9 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from layersig.errors import StageFailed, UserError
-from layersig.evaluating.decoder import Decoder, positions
-from layersig.evaluating.generation import Prompt, generate
-from layersig.evaluating.sharing import Row, Scored, batches, plan
+from layersig.generating.decoder import Decoder, positions
+from layersig.generating.generation import Prompt, generate
+from layersig.generating.sharing import Row, Scored, batches, plan
 from layersig.store.job import Reporter, Silent
 
 Answer = tuple[float, bool]

@@ -50,7 +50,8 @@ def test_targets_are_the_answers_and_the_tokens_that_end_them(template: str | No
     assert example.id == TWO_TURNS.id
     rendered = chat.template.render(chat.tokenizer, TWO_TURNS.messages)
     assert chat.tokenizer.decode(example.tokens) == rendered
-    assert chat.ends_turns
+    assert chat.turn_end is not None
+    assert answers[-1].endswith(chat.tokenizer.decode([chat.turn_end]))
 
 
 def test_metaspace_tokenizer_and_folded_system() -> None:
@@ -80,7 +81,7 @@ def test_token_that_runs_from_prompt_into_answer_is_a_target() -> None:
     place = example.tokens.tolist().index(merged)
     assert example.targets[place]
     assert not example.targets[:place].any()
-    assert not chat.ends_turns
+    assert chat.turn_end is None
 
 
 def test_history_that_a_template_rewrites_is_context_only() -> None:

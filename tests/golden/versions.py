@@ -43,6 +43,10 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "recover": _TRAINING,
     "evaluate": (
         "evaluating/*.py",
+        "generating/decoder.py",
+        "generating/generation.py",
+        "generating/sampling.py",
+        "generating/sharing.py",
         "models/kernels.py",
         "models/packing.py",
         "models/targets.py",

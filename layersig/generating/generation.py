@@ -1,15 +1,16 @@
-"""Greedy generation in batches: a key-value cache, shared beginnings run once, finished rows taken out."""
+"""Generation in batches: a key-value cache, shared beginnings run once, finished rows taken out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from layersig.evaluating.decoder import Decoder, Trunk
-from layersig.evaluating.sharing import SHORTEST_TRUNK, shared_length
+from layersig.generating.decoder import Decoder, Trunk
+from layersig.generating.sampling import GREEDY, Sampler
+from layersig.generating.sharing import SHORTEST_TRUNK, shared_length
 
 
 class Prompt(NamedTuple):
@@ -26,6 +27,18 @@ class Prompt(NamedTuple):
     most: int
 
 
+class Written(NamedTuple):
+    """Token ids written for one prompt, with the one that ended it, if any did.
+
+    Attributes:
+        prompt: Index of the prompt.
+        tokens: At least one.
+    """
+
+    prompt: int
+    tokens: list[int]
+
+
 def generate(
     decoder: Decoder,
     tokenizer: PreTrainedTokenizerBase,
@@ -34,21 +47,51 @@ def generate(
     share: bool = True,
     done: Callable[[int, int], None] = lambda prompts, tokens: None,
 ) -> list[list[int]]:
-    """Continue every prompt greedily.
+    """Continue every prompt greedily, up to the tokenizer's end-of-text token; arguments as in `generated`.
+
+    Returns:
+        Token ids written for each prompt, with the one that ended it.
+    """
+    found: list[list[int]] = [[] for _ in prompts]
+    for batch in generated(decoder, tokenizer, prompts, batch_tokens, share=share, done=done):
+        for prompt, tokens in batch:
+            found[prompt] = tokens
+    return found
+
+
+def generated(
+    decoder: Decoder,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    batch_tokens: int,
+    *,
+    sampler: Sampler | None = None,
+    ends: Collection[int] | None = None,
+    known: Collection[int] = (),
+    share: bool = True,
+    done: Callable[[int, int], None] = lambda prompts, tokens: None,
+) -> Iterator[list[Written]]:
+    """Continue prompts, batch by batch. The batches follow from the prompts alone, never from what is known already.
 
     Args:
         decoder: The model. One that takes no masks of ours continues each prompt by itself.
         tokenizer: For the stop strings, which need not end where a token ends.
         prompts: What to continue, in any order.
         batch_tokens: Tokens of a batch at its longest, prompts and answers together.
+        sampler: Chooses tokens, by index of the prompt; None takes the most likely ones.
+        ends: Tokens that end a text; None for the tokenizer's own.
+        known: Prompts that need no answer any more. A batch of such alone is not run.
         share: False runs shared beginnings again for each prompt.
         done: Called with prompts finished and tokens run.
 
-    Returns:
-        Token ids written for each prompt, with the one that ended it.
+    Yields:
+        What was written in each batch that was run, in order of the batch.
     """
-    written: list[list[int]] = [[] for _ in prompts]
+    sampler = sampler or Sampler(GREEDY)
+    ends = {tokenizer.eos_token_id} if ends is None else ends
     for batch in _batches(prompts, batch_tokens if decoder.shares else 0):
+        if all(index in known for index in batch):
+            continue
         tokens = [prompts[index].tokens for index in batch]
         shared = min(shared_length(tokens[0], each) for each in tokens)
         # The last token of a prompt must run with its row: its logits choose the first token written.
@@ -57,19 +100,22 @@ def generate(
         trunk = decoder.trunk(tokens[0][:shared]) if use else None
         run = _Batch(decoder, trunk, [each[shared if use else 0 :] for each in tokens])
         done(0, run.tokens)
+        written: dict[int, list[int]] = {index: [] for index in batch}
         live = list(batch)
         while live:
-            chosen = run.next_tokens()
+            chosen = sampler.choose(run.logits, live)
             for index, token in zip(live, chosen, strict=True):
                 written[index].append(token)
             keep = [
-                number for number, index in enumerate(live) if not _ended(written[index], prompts[index], tokenizer)
+                number
+                for number, index in enumerate(live)
+                if not _ended(written[index], prompts[index], tokenizer, ends)
             ]
             done(len(live) - len(keep), len(live))
             live = [live[number] for number in keep]
             if live:
                 run.step(keep, [chosen[number] for number in keep])
-    return written
+        yield [Written(index, written[index]) for index in batch]
 
 
 def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]]:
@@ -96,17 +142,26 @@ def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]
             yield batch
 
 
-def _ended(written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> bool:
-    if len(written) >= prompt.most or written[-1] == tokenizer.eos_token_id:
+def _ended(
+    written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]
+) -> bool:
+    if len(written) >= prompt.most or written[-1] in ends:
         return True
+    if not prompt.stops:
+        return False
     # A token is at least one byte, so a stop string that has just been completed lies within these.
-    tail = written[-max((len(stop.encode()) for stop in prompt.stops), default=0) - 4 :]
+    tail = written[-max(len(stop.encode()) for stop in prompt.stops) - 4 :]
     text = tokenizer.decode(tail)
     return any(stop in text for stop in prompt.stops if stop)
 
 
 class _Batch:
-    """Rows being continued: left-padded prompts behind an optional trunk, and what has been written since."""
+    """Rows being continued: left-padded prompts behind an optional trunk, and what has been written since.
+
+    Attributes:
+        tokens: Real tokens that the prompts took.
+        logits: Of the next token of each row, shape [rows, vocabulary].
+    """
 
     def __init__(self, decoder: Decoder, trunk: Trunk | None, prompts: Sequence[Sequence[int]]) -> None:
         self._decoder = decoder
@@ -122,12 +177,7 @@ class _Batch:
         self.tokens = int(real.sum()) + behind
         allowed = torch.ones(width, behind + width, dtype=torch.bool).tril(behind) & self._real[:, None]
         allowed[:, :, behind:] |= torch.eye(width, dtype=torch.bool)
-        self._logits = self._run(padded, depths, allowed)
-
-    def next_tokens(self) -> list[int]:
-        """The most likely next token of each row; the first of equals."""
-        chosen: list[int] = self._logits.argmax(-1).tolist()
-        return chosen
+        self.logits = self._run(padded, depths, allowed)
 
     def step(self, keep: Sequence[int], tokens: Sequence[int]) -> None:
         """Drop the other rows, and run one more token of each row that is kept."""
@@ -138,7 +188,7 @@ class _Batch:
         depths = self._depths[:, -1:] + 1
         self._real = torch.cat([self._real, torch.ones(len(keep), 1, dtype=torch.bool)], dim=1)
         self._depths = torch.cat([self._depths, depths], dim=1)
-        self._logits = self._run(torch.tensor(tokens)[:, None], depths, self._real[:, None])
+        self.logits = self._run(torch.tensor(tokens)[:, None], depths, self._real[:, None])
 
     def _run(self, tokens: torch.Tensor, depths: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         inputs: dict[str, Any] = {"past_key_values": self._cache}

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from layersig.evaluating.sharing import Row, Segment
+from layersig.generating.sharing import Row, Segment
 from layersig.models.targets import LOGIT_ELEMENTS, logits_at
 
 ATTENTION_SLOWNESS = 3.0

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layersig.evaluating.decoder import Decoder
-from layersig.evaluating.generation import Prompt, generate
+from layersig.generating.decoder import Decoder
+from layersig.generating.generation import Prompt, generate
 from tests.evaluating.peers import FEWSHOT
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 
