@@ -120,3 +120,20 @@ def test_no_arms_and_no_update_need_no_training():
 
 def test_the_graph_is_a_pure_function_of_the_recipe(graph):
     assert graph_of() == graph
+
+
+def test_self_generated_responses_stand_between_source_and_data(graph):
+    data = [{**BASE["data"][0], "limit": 9, "generate": {"samples": 2}}, BASE["data"][1]]
+    asked = graph_of(data=data)
+    stage = asked["generate/a"]
+    assert {role: each.node for role, each in stage.inputs.items()} == {
+        "model": "source/model",
+        "rows": "source/data/a",
+    }
+    assert (stage.computes, stage.seed, stage.params["limit"]) == (True, None, 9)
+    assert (stage.params["generate"]["temperature"], stage.params["generate"]["top_p"]) == (0.9, 0.95)
+    prepared = asked["data/a"]
+    assert (prepared.inputs["rows"].node, prepared.inputs["rows"].path) == ("generate/a", "rows.jsonl")
+    assert (prepared.params["limit"], prepared.params["group_by"]) == (None, "group")
+    assert asked["data/b"] == graph["data/b"]
+    assert "generate" not in {stage.kind for stage in graph.stages}

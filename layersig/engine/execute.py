@@ -39,12 +39,12 @@ class Node:
     origin: str | None = None
 
     def part(self, path: str) -> tuple[Path, str]:
-        """Path and content hash of a folder inside it, or of the whole for an empty path."""
+        """Path and content hash of a file or folder inside it, or of the whole for an empty path."""
         if not path:
             return self.path, self.digest
         assert self.files is not None, "only outputs of stages are read in part"
         return self.path / path, digest_of(
-            {name: digest for name, digest in self.files.items() if name.startswith(f"{path}/")}
+            {name: digest for name, digest in self.files.items() if name == path or name.startswith(f"{path}/")}
         )
 
 

@@ -110,6 +110,11 @@ class RunFiles:
         return self._by_data("data")
 
     @cached_property
+    def generation_reports(self) -> Mapping[str, Mapping[str, Any]]:
+        """What became of self-generated responses, by label of the data set."""
+        return self._by_data("responses")
+
+    @cached_property
     def overlaps(self) -> Mapping[str, Mapping[str, Any]]:
         """What each task, and the held-out side as `heldout`, shares with the training side, by label of the data."""
         return self._by_data("overlap")

@@ -8,7 +8,7 @@ from typing import Any
 from layersig.pipeline.actions import actions
 from layersig.pipeline.evaluations import evaluation, overlap
 from layersig.pipeline.graph import Graph, Stage
-from layersig.pipeline.materials import data_stage, layers_stage, sources
+from layersig.pipeline.materials import data_stages, layers_stage, sources
 from layersig.pipeline.scores import score
 from layersig.pipeline.selections import selections
 from layersig.pipeline.study import Study
@@ -37,7 +37,8 @@ def _all(study: Study) -> Iterator[Stage]:
     """Every stage; the same stage may come more than once."""
     recipe = study.recipe
     yield layers_stage(study)
-    yield from (data_stage(study, data.name) for data in recipe.data)
+    for each in recipe.data:
+        yield from data_stages(study, each.name)
     if study.trains_reference:
         yield from (reference(study, data, seed) for data, seed in study.grid())
     for data, seed in study.grid():

@@ -23,7 +23,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a stage reads: the output of another stage or a source, or one folder of it."""
+    """What a stage reads: the output of another stage or a source, or one file or folder of it."""
 
     node: str
     path: str = ""

@@ -15,6 +15,7 @@ class Kind(NamedTuple):
 
 KINDS: Mapping[str, Kind] = {
     "layers": Kind("layersig.models.stages:layers", 1),
+    "generate": Kind("layersig.generating.stage:generate", 1),
     "data": Kind("layersig.data.stage:prepare", 1),
     "reference": Kind("layersig.training.stages:reference", 2),
     "score": Kind("layersig.scoring.stage:score", 2),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from layersig.pipeline.graph import Input, Source, Stage
 from layersig.pipeline.study import Study
 from layersig.records import Cell
@@ -34,19 +36,52 @@ def layers_stage(study: Study) -> Stage:
     )
 
 
+def generate_stage(study: Study, name: str) -> Stage:
+    """The untouched model's own responses to the first prompts of a data set."""
+    settings = study.data(name)
+    assert settings.generate is not None
+    return Stage(
+        id=f"generate/{name}",
+        kind="generate",
+        cell=Cell(data=name),
+        params={
+            "generate": settings.generate.model_dump(mode="json"),
+            "limit": settings.limit,
+            "group_by": settings.group_by,
+            "chat_template": study.recipe.model.chat_template,
+            **study.compute,
+        },
+        inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
+        files={"report.json": f"responses/{name}.json", "responses.jsonl": f"responses/{name}.jsonl"},
+    )
+
+
+def data_stages(study: Study, name: str) -> Iterator[Stage]:
+    """Conversations of one data set: answered anew where the recipe asks for it, then prepared."""
+    if study.data(name).generate is not None:
+        yield generate_stage(study, name)
+    yield data_stage(study, name)
+
+
 def data_stage(study: Study, name: str) -> Stage:
     """Conversations of one data set: cleaned, split, formatted, tokenised."""
-    settings = next(data for data in study.recipe.data if data.name == name)
-    outside = {"name", "source", "fallback", "split"}
+    settings = study.data(name)
+    outside = {"name", "source", "fallback", "split", "generate"}
+    params = {
+        **settings.model_dump(mode="json", exclude=outside),
+        "chat_template": study.recipe.model.chat_template,
+    }
+    rows = Input(f"source/data/{name}")
+    if settings.generate is not None:
+        rows = Input(f"generate/{name}", "rows.jsonl")
+        # The limit was on prompts, and responses keep the groups of their prompts.
+        params |= {"limit": None, "group_by": "group"}
     return Stage(
         id=f"data/{name}",
         kind="data",
         cell=Cell(data=name),
-        params={
-            **settings.model_dump(mode="json", exclude=outside),
-            "chat_template": study.recipe.model.chat_template,
-        },
-        inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
+        params=params,
+        inputs={"model": Input("source/model"), "rows": rows},
         computes=False,
         files={"report.json": f"data/{name}.json"},
     )

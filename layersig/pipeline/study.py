@@ -9,7 +9,7 @@ from typing import Any
 from layersig.pipeline.graph import Input
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import Arm, Recipe
+from layersig.recipe.schema import Arm, DataSettings, Recipe
 from layersig.records import Cell
 
 
@@ -30,6 +30,10 @@ class Study:
         for seed in self.recipe.seeds:
             for data in self.recipe.data:
                 yield data.name, seed
+
+    def data(self, name: str) -> DataSettings:
+        """The data set of that name."""
+        return next(data for data in self.recipe.data if data.name == name)
 
     def arm(self, name: str) -> Arm:
         """The arm of that name."""

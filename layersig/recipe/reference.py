@@ -25,6 +25,8 @@ _HEADINGS: Mapping[str, str] = {
     "ModelSettings": "[model]",
     "LayerSettings": "[layers]",
     "DataSettings": "[[data]]",
+    "GenerateSettings": "data.generate",
+    "FilterSettings": "generate.filters",
     "TrainSettings": "[train]",
     "ScorerChoice": "[scorers.NAME]",
     "Arm": "[[arms]]",

@@ -9,11 +9,12 @@ from typing import Any
 
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import Arm, Choice, Recipe, ScorerChoice
+from layersig.recipe.schema import Arm, Choice, FilterSettings, GenerateSettings, Recipe, ScorerChoice
 
 SMOKE_STEPS = 2
 SMOKE_ITEMS = 4
 SMOKE_ROWS = 24
+SMOKE_TOKENS = 16
 
 
 def with_defaults(recipe: Recipe, components: Components) -> Recipe:
@@ -72,7 +73,8 @@ def _in_full(component: Component, choice: Choice) -> dict[str, Any]:
 def smoke(recipe: Recipe) -> Recipe:
     """The same recipe made as short as it can be while every stage still runs: a recipe of its own, with its own id.
 
-    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations.
+    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations, a
+    self-generated response 16 tokens.
     """
     return recipe.model_copy(
         update={
@@ -81,6 +83,7 @@ def smoke(recipe: Recipe) -> Recipe:
                     update={
                         "limit": min(data.limit or SMOKE_ROWS, SMOKE_ROWS),
                         "heldout": min(data.heldout, SMOKE_ITEMS) if isinstance(data.heldout, int) else data.heldout,
+                        "generate": _short_generation(data.generate),
                     }
                 )
                 for data in recipe.data
@@ -98,6 +101,14 @@ def smoke(recipe: Recipe) -> Recipe:
             ),
         }
     )
+
+
+def _short_generation(settings: GenerateSettings | None) -> GenerateSettings | None:
+    """Without filters: of responses that short none may be left."""
+    if settings is None:
+        return None
+    tokens = min(settings.max_new_tokens, SMOKE_TOKENS)
+    return settings.model_copy(update={"max_new_tokens": tokens, "filters": FilterSettings()})
 
 
 def _short(choice: ScorerChoice) -> ScorerChoice:

@@ -62,6 +62,45 @@ class LayerSettings(Table):
     """Count the output head as a layer: the paper's 225th of Llama-2-7B."""
 
 
+class FilterSettings(Table):
+    """`generate.filters`: which responses are not trained on. None by default, as in the paper; empty ones never are."""
+
+    truncated: bool = False
+    """Drop responses that were cut at `max_new_tokens` or at the end of the model's context."""
+    min_words: int = Field(1, ge=1)
+    """Drop responses of fewer words."""
+    max_repetition: Fraction | None = None
+    """Drop responses whose Rep-4 (share of repeated 4-grams of words) is above this; absent: keep them."""
+
+
+class GenerateSettings(Table):
+    """`data.generate`: the untouched model answers the first prompts of this data set, and its responses replace the
+    assistant's turns (self-generated responses, arXiv 2602.01997)."""
+
+    samples: int = Field(1, ge=1)
+    """Responses to each prompt (paper: 1)."""
+    temperature: float = Field(0.9, ge=0)
+    """Logits are divided by it (paper: 0.9); 0 takes the most likely token."""
+    top_p: Fraction = 0.95
+    """Draw from the fewest tokens whose probabilities reach this sum (paper: 0.95)."""
+    top_k: int | None = Field(None, ge=1)
+    """Draw from so many tokens at most; absent: from all (paper)."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Largest number of tokens of a response (ours; paper: 8192)."""
+    system: str | None = Field(None, min_length=1)
+    """System message, instead of the data set's own (paper: "You are a helpful assistant.")."""
+    batch_tokens: int = Field(8192, ge=1)
+    """Tokens of a batch at its longest, prompts and responses together; for memory and speed."""
+    filters: FilterSettings = FilterSettings()
+    """Which responses are not trained on."""
+
+    @model_validator(mode="after")
+    def _draws(self) -> Self:
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError("with `temperature = 0` all samples of a prompt are equal; set `samples = 1`")
+        return self
+
+
 class DataSettings(Table):
     """`[[data]]`: a set of conversations to fine-tune on."""
 
@@ -81,6 +120,9 @@ class DataSettings(Table):
     """Field whose equal values never straddle the split (such as `tree_id`); equal first prompts never do."""
     max_tokens: int = Field(512, ge=8)
     """Longer conversations are cut from the right, and counted."""
+    generate: GenerateSettings | None = None
+    """Train on the untouched model's own responses to the first prompts; `limit` then counts prompts. Absent: train on
+    the data set's own."""
 
 
 class TrainSettings(Table):

@@ -51,6 +51,18 @@ CASES = [
         ("recipe.toml:29: arms.0.select.fraction", "must be at most 1; got 1.2"),
     ),
     Case(
+        "samples that are all equal",
+        recipe('name = "chats"', 'name = "chats"\ngenerate = { samples = 2, temperature = 0 }'),
+        2,
+        ("recipe.toml:10: data.0.generate", "all samples of a prompt are equal"),
+    ),
+    Case(
+        "a filter that there is not",
+        recipe('name = "chats"', 'name = "chats"\ngenerate = { filters = { truncate = true } }'),
+        2,
+        ("recipe.toml:10: data.0.generate.filters.truncate", 'did you mean "truncated"?'),
+    ),
+    Case(
         "two arms of one name",
         recipe('name = "matched-random"', 'name = "ila-30"'),
         2,

@@ -84,7 +84,7 @@ def test_where_the_context_ends_is_told(form: ChatFormat) -> None:
     short = tiny_model("llama", dtype=torch.float64)
     short.config.max_position_embeddings = 40
     chats = [Chat("fits", (Message("user", "Why?"),)), Chat("full", (Message("user", "w" * 60),))]
-    fits, full = answers(short, form, chats, max_new_tokens=30, samples=1)
+    fits, full = answers(short, form, chats, max_new_tokens=30, samples=1, sampling=GREEDY)
     assert (full.finish, full.text, full.tokens) == ("no-room", "", 0)
     assert (fits.finish, fits.tokens) == ("context", 40 - len(form.prompt(chats[0].messages)))
 

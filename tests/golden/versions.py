@@ -33,6 +33,17 @@ _TRAINING = (
 )
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "layers": ("models/stages.py", "models/layermap.py", "layers.py"),
+    "generate": (
+        "generating/*.py",
+        "probes/degeneration.py",
+        "data/chat.py",
+        "data/rows.py",
+        "data/shapes.py",
+        "data/templates.py",
+        "models/load.py",
+        "models/targets.py",
+        "streams.py",
+    ),
     "data": ("data/*.py", "streams.py"),
     "reference": _TRAINING,
     "score": ("scoring/context.py", "scoring/stage.py", "models/gating.py", "models/updates.py", *_TRAINING),

@@ -16,22 +16,30 @@ _SHORT = 16
 
 def section(material: Material) -> Section | None:
     """None when neither a data stage nor an evaluation left its record."""
-    blocks = (*_records(material), *_examples(material), *_tasks(material), *_overlaps(material))
+    blocks = (*_generated(material), *_records(material), *_examples(material), *_tasks(material), *_overlaps(material))
     return Section("data", "Data and prompts", blocks) if blocks else None
 
 
+def _generated(material: Material) -> list[Block]:
+    caption = (
+        "Self-generated responses: the untouched model answered the first prompts of the data, and what it wrote is "
+        "what was trained on"
+    )
+    return _side_by_side(caption, material.files.generation_reports)
+
+
 def _records(material: Material) -> list[Block]:
-    reports = {name: dict(_leaves(report)) for name, report in material.files.data_reports.items()}
+    return _side_by_side("What the data stages recorded", material.files.data_reports)
+
+
+def _side_by_side(caption: str, records: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    reports = {name: dict(_leaves(report)) for name, report in records.items()}
     if not reports:
         return []
     keys = dict.fromkeys(key for report in reports.values() for key in report)
-    return [
-        Table(
-            "What the data stages recorded",
-            (Column("record"), *(Column(name, True) for name in reports)),
-            tuple((key, *(_shown(report.get(key)) for report in reports.values())) for key in keys),
-        )
-    ]
+    heads = (Column("record"), *(Column(name, True) for name in reports))
+    rows = tuple((key, *(_shown(report.get(key)) for report in reports.values())) for key in keys)
+    return [Table(caption, heads, rows)]
 
 
 def _leaves(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

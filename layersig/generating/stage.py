@@ -1,0 +1,241 @@
+"""The generation stage: the untouched model answers the prompts of a data set, and what is kept becomes its rows.
+
+The method is that of self-generated responses in "On the Limits of Layer Pruning for Generative Reasoning in Large
+Language Models" (arXiv 2602.01997). Deviations: prompts are first user turns (the paper's script takes the last), they
+are distinct, and streams belong to a prompt and a sample instead of to a whole run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from layersig.data.chat import ChatFormat
+from layersig.data.conversation import Conversation, Message, content_id
+from layersig.data.rows import read_rows
+from layersig.errors import UserError
+from layersig.generating.chats import Chat, Key, Response, responses
+from layersig.generating.sampling import Sampling
+from layersig.models.devices import peak_memory, pick_device, pick_dtype
+from layersig.models.load import borrow_model, load_tokenizer
+from layersig.probes.degeneration import repetition, words
+from layersig.recipe.schema import FilterSettings, GenerateSettings
+from layersig.records import dumps, jsonl
+from layersig.store.job import Job
+from layersig.streams import Streams
+
+_LOG = "responses.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationReport:
+    """`report.json` of the generation stage.
+
+    Attributes:
+        rows: Rows of the data set.
+        prompts: Distinct first prompts answered.
+        repeated_prompts: Rows whose first prompt an earlier one has.
+        beyond_limit: Distinct prompts left out by `limit`.
+        responses: Responses asked for.
+        kept: Responses that became rows.
+        dropped: Responses that did not, by reason.
+        finish: Responses by how they ended, see `Response`.
+        tokens: Tokens written.
+        longest: Tokens of the longest response.
+        template: Name of the chat template.
+        template_sha256: Digest of the chat template.
+        settings: How was generated, in full.
+    """
+
+    rows: int
+    prompts: int
+    repeated_prompts: int
+    beyond_limit: int
+    responses: int
+    kept: int
+    dropped: Mapping[str, int]
+    finish: Mapping[str, int]
+    tokens: int
+    longest: int
+    template: str
+    template_sha256: str
+    settings: Mapping[str, Any]
+
+
+def generate(job: Job) -> None:
+    """Run the stage.
+
+    Inputs: `model`, a folder; `rows`, as in the data stage.
+
+    Params: `generate` (`GenerateSettings`), `limit` (prompts, a sample from the root seed; all when None), `group_by`,
+    `chat_template`, `dtype`, `device`, `quantization`, `attention`.
+
+    Streams: the root alone: `sample` by prompt for the limit, `response` by prompt and sample.
+
+    Output: `responses.jsonl`, a response a line in order of prompts and samples: `prompt` (id), `sample`, `seed`,
+    `finish`, `tokens`, `dropped` (reason, or null), `example` (id of the conversation that it became, or null), `text`;
+    `rows.jsonl`, what is kept, for the data stage: `messages`, `group`, `prompt`, `sample`; `report.json`.
+
+    Every batch is appended to a log that survives an interruption; what stands there whole is not generated again.
+
+    Raises:
+        UserError: The rows or the template cannot be used, or no response is kept.
+    """
+    settings = GenerateSettings.model_validate(job.params["generate"], strict=False)
+    root = Streams(job.streams.root)
+    rows = read_rows(job.inputs["rows"], group_by=job.params["group_by"]).conversations
+    distinct = _prompts(rows, settings.system)
+    ranked = sorted(distinct, key=lambda prompt: root.number("sample", prompt))
+    prompts = {prompt: distinct[prompt] for prompt in sorted(ranked[: job.params["limit"]])}
+    chat = ChatFormat(load_tokenizer(job.inputs["model"]), job.params["chat_template"])
+    asked = [Chat(prompt, conversation.messages) for prompt, conversation in prompts.items()]
+    found = _answers(job, settings, chat, asked, root)
+    ordered = [found[prompt, sample] for prompt in prompts for sample in range(settings.samples)]
+    lines = [_Line.of(response, prompts[response.chat], settings.filters) for response in ordered]
+    (job.out / "responses.jsonl").write_text(jsonl([line.record() for line in lines]), encoding="utf-8")
+    kept = [line.row() for line in lines if line.dropped is None]
+    (job.out / "rows.jsonl").write_text(jsonl(kept), encoding="utf-8")
+    dropped = Counter(line.dropped for line in lines if line.dropped is not None)
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
+        raise UserError(f"data.generate: of {len(lines)} responses none is left to train on ({reasons})")
+    report = GenerationReport(
+        rows=len(rows),
+        prompts=len(prompts),
+        repeated_prompts=len(rows) - len(distinct),
+        beyond_limit=len(distinct) - len(prompts),
+        responses=len(lines),
+        kept=len(kept),
+        dropped=dict(sorted(dropped.items())),
+        finish=dict(sorted(Counter(response.finish for response in ordered).items())),
+        tokens=sum(response.tokens for response in ordered),
+        longest=max(response.tokens for response in ordered),
+        template=chat.template.name,
+        template_sha256=chat.template.sha256,
+        settings=settings.model_dump(mode="json"),
+    )
+    job.write("report.json", asdict(report))
+    if cut := sum(response.finish in ("length", "context") for response in ordered):
+        job.reporter.warn(f"{cut} of {len(lines)} responses did not end by themselves.")
+
+
+def _prompts(rows: Sequence[Conversation], system: str | None) -> dict[str, Conversation]:
+    """By id, the distinct chats up to the first user turn, each with the group of the first row that has it."""
+    found: dict[str, Conversation] = {}
+    for row in rows:
+        end = next(place for place, message in enumerate(row.messages) if message.role == "user")
+        opening = row.messages[: end + 1]
+        if system is not None:
+            opening = (Message("system", system), opening[-1])
+        identity = content_id(opening)
+        found.setdefault(identity, Conversation(identity, row.group, opening))
+    return found
+
+
+def _answers(
+    job: Job, settings: GenerateSettings, chat: ChatFormat, asked: Sequence[Chat], root: Streams
+) -> dict[Key, Response]:
+    device = pick_device(job.params["device"])
+    dtype = pick_dtype(job.params["dtype"], device).dtype
+    options = {"quantization": job.params["quantization"], "attention": job.params["attention"]}
+    log = job.work / _LOG
+    found = {(response.chat, response.sample): response for response in _logged(log)}
+    job.reporter.start("generate", len(asked) * settings.samples, "responses")
+    job.reporter.advance(len(found))
+    tokens = 0
+
+    def done(finished: int, run: int) -> None:
+        nonlocal tokens
+        tokens += run
+        job.reporter.advance(finished, tokens=run)
+
+    with (
+        peak_memory(device) as memory,
+        borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as model,
+        log.open("a", encoding="utf-8") as lines,
+    ):
+        for batch in responses(
+            model,
+            chat,
+            asked,
+            root,
+            max_new_tokens=settings.max_new_tokens,
+            sampling=Sampling(settings.temperature, settings.top_p, settings.top_k),
+            samples=settings.samples,
+            batch_tokens=settings.batch_tokens,
+            known=frozenset(found),
+            done=done,
+        ):
+            lines.write("".join(dumps(response.to_json()) + "\n" for response in batch))
+            lines.flush()
+            os.fsync(lines.fileno())
+            found |= {(response.chat, response.sample): response for response in batch}
+    job.cost.update(tokens=float(tokens), peak_memory=float(memory.peak))
+    return found
+
+
+def _logged(log: Path) -> Iterator[Response]:
+    """The whole lines of an interrupted stage's log; what stands behind the last of them is cut off the file."""
+    if not log.exists():
+        return
+    raw = log.read_bytes()
+    whole = raw.rfind(b"\n") + 1
+    if whole < len(raw):
+        with log.open("r+b") as file:
+            file.truncate(whole)
+    for line in raw[:whole].splitlines():
+        yield Response.from_json(json.loads(line))
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A response, the conversation that it ends, and why it is not trained on (None: it is)."""
+
+    response: Response
+    conversation: Conversation
+    dropped: str | None
+
+    @classmethod
+    def of(cls, response: Response, prompt: Conversation, filters: FilterSettings) -> _Line:
+        messages = (*prompt.messages, Message("assistant", response.text))
+        return cls(response, Conversation(content_id(messages), prompt.group, messages), dropped(response, filters))
+
+    def record(self) -> dict[str, Any]:
+        response = self.response
+        return {
+            "prompt": response.chat,
+            "sample": response.sample,
+            "seed": response.seed,
+            "finish": response.finish,
+            "tokens": response.tokens,
+            "dropped": self.dropped,
+            "example": self.conversation.id if self.dropped is None else None,
+            "text": response.text,
+        }
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "messages": [message._asdict() for message in self.conversation.messages],
+            "group": self.conversation.group,
+            "prompt": self.response.chat,
+            "sample": self.response.sample,
+        }
+
+
+def dropped(response: Response, filters: FilterSettings) -> str | None:
+    """Why a response is not trained on: the first filter that it meets; None when it is."""
+    found = words(response.text)
+    repeated = repetition(found, 4) or 0.0
+    reasons = {
+        "no room": response.finish == "no-room",
+        "empty": not response.text,
+        "truncated": filters.truncated and response.finish in ("length", "context"),
+        "too short": len(found) < filters.min_words,
+        "repetitive": filters.max_repetition is not None and repeated > filters.max_repetition,
+    }
+    return next((reason for reason, met in reasons.items() if met), None)

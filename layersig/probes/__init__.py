@@ -1,0 +1,1 @@
+"""What breaks in what a model writes: pure functions of texts, one measure a module, no model and no tensor."""

@@ -1,0 +1,139 @@
+"""Started in a process of its own: gives up everything but a scratch folder, then runs the program it was handed.
+
+A script that needs the standard library alone. It reads one JSON object from standard input (`run.py` writes it), and
+tells once, at the end, on the descriptor named there, how the program ended. Files are taken away by Landlock (see the
+kernel's documentation, userspace-api/landlock; whatever the kernel's version knows to restrict is restricted), all
+system calls but harmless ones by seccomp, the rest by resource limits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_RULE_PATH_BENEATH, _ASK_VERSION = 1, 1
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REGULAR = 1 << 4, 1 << 5, 1 << 7, 1 << 8
+_READ = _READ_FILE | _READ_DIR
+_WRITE = _READ | _WRITE_FILE | _TRUNCATE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REGULAR
+_OF_FILES = _READ_FILE | _WRITE_FILE | _TRUNCATE
+_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
+"""Number of rights on files by version of Landlock; 16 since version 5."""
+_TCP_SINCE, _TCP = 4, 0b11
+_SCOPES_SINCE, _SIGNALS_AND_SOCKETS = 6, 0b11
+
+_PARENT_DEATH_SIGNAL, _SET_SECCOMP, _NO_NEW_PRIVILEGES, _FILTER_MODE = 1, 22, 38, 2
+_LONGEST_MESSAGE = 300
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
+
+
+class _Filter(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _restrict_files(readable: Iterable[str], writable: Iterable[str]) -> None:
+    """Give up every file that is not below one of these paths; missing paths are passed over."""
+    version = _checked(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)))
+    handled = (1 << _FILE_RIGHTS.get(version, 16)) - 1
+    network = _TCP if version >= _TCP_SINCE else 0
+    scoped = _SIGNALS_AND_SOCKETS if version >= _SCOPES_SINCE else 0
+    size = ctypes.c_size_t(24 if scoped else 16 if network else 8)
+    rules = _Ruleset(handled, network, scoped)
+    ruleset = _checked(_libc.syscall(_CREATE_RULESET, ctypes.byref(rules), size, ctypes.c_uint32(0)))
+    for paths, rights in ((readable, _READ), (writable, _WRITE)):
+        for path in paths:
+            try:
+                place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            except OSError:
+                continue
+            # Rights that only a folder can have are refused for a file.
+            of_kind = rights if os.path.isdir(path) else rights & _OF_FILES  # noqa: PTH112
+            rule = ctypes.byref(_PathBeneath(of_kind & handled, place))
+            kind, none = ctypes.c_int(_RULE_PATH_BENEATH), ctypes.c_uint32(0)
+            _checked(_libc.syscall(_ADD_RULE, ctypes.c_int(ruleset), kind, rule, none))
+            os.close(place)
+    _checked(_libc.syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)))
+    os.close(ruleset)
+
+
+def _confine(order: dict[str, Any]) -> None:
+    """Each step only takes away, and none can be undone."""
+    _checked(_libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0))
+    _checked(_libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+    _restrict_files(order["readable"], [order["scratch"], os.devnull])
+    limits = {
+        resource.RLIMIT_AS: order["memory"],
+        resource.RLIMIT_CPU: order["cpu_seconds"],
+        resource.RLIMIT_FSIZE: order["file_size"],
+        resource.RLIMIT_NOFILE: order["open_files"],
+        resource.RLIMIT_CORE: 0,
+    }
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+    instructions = bytes.fromhex(order["filter"])
+    program = _Filter(len(instructions) // 8, instructions)
+    _checked(_libc.prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.byref(program), 0, 0))
+
+
+def main() -> NoReturn:
+    """Confine this process, run the program, tell how it ended."""
+    order = json.loads(sys.stdin.buffer.read())
+    tell, token, source = order["tell"], order["token"], order["program"]
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+    def told(ended: str, error: BaseException | None = None) -> NoReturn:
+        kinds = [] if error is None else [each.__name__ for each in type(error).__mro__[:-1]]
+        try:
+            sys.stdout.flush()
+            message = "" if error is None else str(error)[:_LONGEST_MESSAGE]
+        except BaseException:  # what the program made of them may raise anything
+            message = ""
+        line = json.dumps({"token": token, "ended": ended, "kinds": kinds, "message": message})
+        os.write(tell, f"\n{line}\n".encode())
+        os._exit(0)
+
+    try:
+        _confine(order)
+    except OSError as error:
+        told("unconfined", error)
+    try:
+        code = compile(source, "<program>", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        told("not compiled", error)
+    try:
+        exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+    except SystemExit as error:
+        told("exited", error)
+    except BaseException as error:
+        told("raised", error)
+    told("completed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A study that trains on the model's own responses: from the recipe to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.world import World
+from tests.study import RECIPE, write_study
+
+GENERATE = 'name = "chats"\ngenerate = { samples = 2, max_new_tokens = 12, filters = { min_words = 1 } }\nlimit = 9'
+SCORES_ONLY = """
+[scorers.gradient-norm]
+kind = "gradient-norm"
+batches = 1
+"""
+
+
+def test_a_study_on_self_generated_responses(tmp_path: Path) -> None:
+    recipe = RECIPE.replace('name = "chats"', GENERATE)
+    recipe = recipe[: recipe.index("[scorers.ila]")].replace("heldout = 6", "heldout = 4") + SCORES_ONLY
+    world = World(tmp_path, write_study(tmp_path, recipe=recipe))
+    run = world.run().run
+    assert list(run.stages) == ["layers", "generate/chats", "data/chats", "score/gradient-norm/chats/seed-0"]
+    responses = run.lines("responses/chats.jsonl")
+    assert len(responses) == 18
+    counts = json.loads((run.path / "responses" / "chats.json").read_text())
+    prepared = json.loads((run.path / "data" / "chats.json").read_text())
+    assert (counts["prompts"], counts["beyond_limit"], counts["responses"]) == (9, 15, 18)
+    assert prepared["rows"] == counts["kept"] == sum(line["dropped"] is None for line in responses)
+    report = (run.path / "report.md").read_text()
+    assert "Self-generated responses" in report
+    assert f"| kept | {counts['kept']} |" in report
+    again = world.run("--runs", tmp_path / "other", cache=tmp_path / "fresh").run
+    for name in ("responses/chats.jsonl", "responses/chats.json", "data/chats.json"):
+        assert (again.path / name).read_bytes() == (run.path / name).read_bytes()

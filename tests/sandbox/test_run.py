@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from layersig.errors import MachineError
+from layersig.sandbox import Execution, Limits, refusal, run
+from layersig.sandbox import run as package_run
+from layersig.sandbox.syscalls import ALLOWED, ARCHITECTURES, COMMANDS, seccomp_filter
+
+confined = pytest.mark.skipif(refusal() is not None, reason=str(refusal()))
+SHORT = Limits(seconds=2, memory=1 << 28, output=1 << 16)
+
+
+def hostile(program: str, limits: Limits = SHORT) -> tuple[Execution, float]:
+    """The end of a hostile program and the seconds that took; nothing of it may be left."""
+    began = time.monotonic()
+    found = run(program, limits)
+    seconds = time.monotonic() - began
+    assert [child for child in psutil.Process().children(recursive=True) if "launch.py" in " ".join(child.cmdline())] == []
+    return found, seconds
+
+
+def kind(found: Execution) -> str:
+    return found.kinds[0] if found.kinds else found.ended
+
+
+@confined
+def test_a_program_runs_to_its_end() -> None:
+    found = run("import math, json, collections\nprint(math.sqrt(9))\nassert json.loads('[1]') == [1]")
+    assert found == Execution("completed", (), "", "3.0\n")
+    assert found.passed
+
+
+@confined
+@pytest.mark.parametrize(
+    ("program", "ended", "kinds"),
+    [
+        ("assert 1 == 2, 'no'", "raised", ("AssertionError", "Exception", "BaseException")),
+        ("undefined", "raised", ("NameError", "Exception", "BaseException")),
+        ("class Own(KeyError): pass\nraise Own('x')", "raised", ("Own", "KeyError", "LookupError")),
+        ("def f(:", "not compiled", ("SyntaxError", "Exception", "BaseException")),
+        ("  x = 1", "not compiled", ("IndentationError", "SyntaxError", "Exception")),
+        ("import sys\nsys.exit(0)", "exited", ("SystemExit", "BaseException")),
+        ("import os\nos._exit(0)", "died", ()),
+        ("def f(): f()\nf()", "raised", ("RecursionError", "RuntimeError", "Exception")),
+        ("class E(Exception):\n  def __str__(self): raise ValueError\nraise E", "raised", ("E", "Exception")),
+    ],
+)
+def test_how_it_ended_is_told_by_python_itself(program: str, ended: str, kinds: tuple[str, ...]) -> None:
+    found = run(program, SHORT)
+    assert (found.ended, found.kinds[: len(kinds)]) == (ended, kinds)
+    assert not found.passed
+
+
+@confined
+def test_numpy_may_be_used() -> None:
+    found = run("import numpy as np\nassert np.allclose(np.ones(3) @ np.ones((3, 3)), 3)\nnp.linalg.inv(np.eye(4))")
+    assert found.passed, found
+
+
+@confined
+def test_an_endless_loop_ends() -> None:
+    found, seconds = hostile("while True: pass")
+    assert found.ended == "timeout"
+    assert seconds < 4
+
+
+@confined
+def test_sleep_does_not_outlive_the_clock() -> None:
+    found, seconds = hostile("import time\nwhile True:\n  try: time.sleep(60)\n  except BaseException: pass")
+    assert found.ended == "timeout"
+    assert seconds < 4
+
+
+@confined
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os\nwhile True: os.fork()",
+        "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(60,)).start()",
+        "import subprocess\nwhile True: subprocess.Popen(['/bin/sleep', '60'])",
+        "import multiprocessing as m, time\nwhile True: m.Process(target=time.sleep, args=(60,)).start()",
+        "import os\nos.execv('/bin/sh', ['sh', '-c', 'sleep 60'])",
+        "import os\nos.posix_spawn('/bin/sleep', ['sleep', '60'], {})",
+    ],
+)
+def test_a_fork_bomb_does_not_go_off(program: str) -> None:
+    before = len(psutil.pids())
+    found, seconds = hostile(program)
+    assert found.ended == "raised", found
+    assert found.kinds[0] in {"PermissionError", "RuntimeError"}
+    assert seconds < 2
+    assert len(psutil.pids()) < before + 50
+
+
+@confined
+@pytest.mark.parametrize(
+    "program",
+    [
+        "open('{secret}').read()",
+        "open('/etc/passwd').read()",
+        "open('/proc/{parent}/environ').read()",
+        "open('/proc/self/mem', 'rb')",
+        "import os\nos.listdir('/')",
+        "import os\nos.listdir('{folder}')",
+        "import os\nos.symlink('{secret}', 'link')\nopen('link').read()",
+        "import os\nos.link('{secret}', 'link')\nopen('link').read()",
+        "open('{secret}', 'w').write('harmed')",
+        "open('{folder}/new', 'w')",
+        "import os\nos.remove('{secret}')",
+        "import os\nos.truncate('{secret}', 0)",
+        "import os\nos.chmod('{secret}', 0o777)",
+        "import os\nos.utime('{secret}', (0, 0))",
+        "import os\nos.rename('{secret}', 'mine')",
+        "import os\nos.chdir('/')",
+        "import os\nos.chroot('.')",
+        "import os\nos.mkfifo('pipe')",
+        "import os\nos.setuid(0)",
+        "import os\nos.memfd_create('x')",
+        "import ctypes\nc = ctypes.CDLL(None, use_errno=True)\n"
+        "assert c.mount(b'none', b'.', b'tmpfs', 0, None) == -1 and ctypes.get_errno() == 1\nraise PermissionError",
+    ],
+)
+def test_nothing_outside_its_folder_is_read_or_changed(program: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    before = secret.stat()
+    filled = program.format(secret=secret, folder=tmp_path, parent=os.getpid())
+    found, _ = hostile(filled)
+    assert kind(found) == "PermissionError", found
+    assert secret.read_text() == "mine"
+    assert secret.stat().st_mode == before.st_mode
+    assert secret.stat().st_mtime == before.st_mtime
+    assert list(tmp_path.iterdir()) == [secret]
+
+
+@confined
+def test_its_own_folder_is_its_own_and_gone_afterwards() -> None:
+    found, _ = hostile(
+        "import os, tempfile\nopen('a', 'w').write('x')\nos.mkdir('b')\nassert open('a').read() == 'x'\n"
+        "with tempfile.TemporaryFile() as f: f.write(b'y')\nprint(os.getcwd())"
+    )
+    assert found.passed, found
+    assert not Path(found.output.strip()).exists()
+
+
+@confined
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import socket\nsocket.socket()",
+        "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+        "import socket\nsocket.socket(socket.AF_UNIX)",
+        "import socket\nsocket.socketpair()",
+        "import socket\nsocket.create_connection(('127.0.0.1', 80), 1)",
+        "import urllib.request\ntry: urllib.request.urlopen('http://127.0.0.1')\n"
+        "except OSError as e: raise getattr(e, 'reason', e)",
+    ],
+)
+def test_there_is_no_network(program: str) -> None:
+    found, _ = hostile(program)
+    assert kind(found) == "PermissionError", found
+
+
+@confined
+@pytest.mark.parametrize(
+    "program", ["x = bytearray(10 << 30)", "x = [0]\nwhile True: x += x", "import numpy as np\nnp.ones(10 << 30)"]
+)
+def test_memory_ends_before_the_machine_does(program: str) -> None:
+    found, _ = hostile(program, Limits(seconds=5, memory=1 << 29))
+    assert "MemoryError" in found.kinds, found
+
+
+@confined
+@pytest.mark.parametrize("where", ["sys.stdout", "sys.stderr"])
+def test_a_flood_is_cut(where: str) -> None:
+    found, seconds = hostile(f"import sys\nwhile True: {where}.write('flood' * 1000)")
+    assert found.ended == "output"
+    assert len(found.output) == SHORT.output
+    assert seconds < 2
+
+
+@confined
+def test_files_stay_small_and_few() -> None:
+    found, _ = hostile("f = open('big', 'wb')\nwhile True: f.write(b'0' * (1 << 20))")
+    # SIGXFSZ is ignored by Python, so that the write fails.
+    assert (found.ended, found.kinds[0]) == ("raised", "OSError"), found
+    many, _ = hostile(
+        "n = 0\nwhile True:\n  n += 1\n  with open(str(n), 'wb') as f: f.write(b'0' * (1 << 20))",
+        Limits(seconds=20, disk=1 << 22),
+    )
+    assert many.ended == "disk"
+    handles, _ = hostile("x = []\nwhile True: x.append(open('/dev/null'))")
+    assert (handles.ended, handles.kinds[0]) == ("raised", "OSError")
+
+
+@confined
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
+        "import os, signal\nos.kill({victim}, signal.SIGKILL)",
+        "import os, signal\nos.kill(-1, signal.SIGKILL)",
+        "import os, signal\nos.killpg(os.getpgid({victim}), signal.SIGKILL)",
+        "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, {victim})",
+        "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, 10, 9)",
+        "import resource\nresource.prlimit({victim}, resource.RLIMIT_AS, (1, 1))",
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
+        "import os\nos.setpriority(os.PRIO_PROCESS, {victim}, 19)",
+        "import os\nos.sched_setaffinity({victim}, {{0}})",
+        "import os, signal\nsignal.pidfd_send_signal(os.pidfd_open({victim}), 9)",
+        "import ctypes\nc = ctypes.CDLL(None, use_errno=True)\nassert c.ptrace(16, {victim}, 0, 0) == -1\n"
+        "assert ctypes.get_errno() == 1\nraise PermissionError",
+    ],
+)
+def test_other_processes_are_out_of_reach(program: str) -> None:
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        found, _ = hostile(program.format(victim=victim.pid))
+        assert kind(found) in {"PermissionError", "ValueError"}, found
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+@confined
+def test_a_program_that_closes_everything_still_ends() -> None:
+    found, seconds = hostile("import os\nos.closerange(0, 64)\nwhile True: pass")
+    assert found.ended == "timeout"
+    assert seconds < 4
+
+
+@confined
+def test_garbage_on_every_descriptor_is_no_verdict() -> None:
+    found, _ = hostile(
+        "import os\nfor n in range(3, 64):\n  try: os.write(n, b'{\"ended\": \"completed\"}\\n[1]\\n')\n"
+        "  except OSError: pass\nraise KeyError('x')"
+    )
+    assert (found.ended, found.kinds[0]) == ("raised", "KeyError")
+
+
+@confined
+def test_nothing_of_the_environment_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "mine")
+    found = run("import os, sys\nprint(sorted(os.environ))\nprint(sys.stdin.read() == '')")
+    assert "SECRET" not in found.output
+    assert found.output.endswith("True\n")
+
+
+def test_a_machine_that_cannot_confine_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    module = importlib.import_module("layersig.sandbox.run")
+    monkeypatch.setattr(module.sys, "platform", "darwin")
+    module.refusal.cache_clear()
+    try:
+        with pytest.raises(MachineError, match="cannot confine a program; model-written code is run only where Linux"):
+            package_run("raise SystemExit")
+    finally:
+        monkeypatch.undo()
+        module.refusal.cache_clear()
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_the_filter_is_whole_on_every_architecture(machine: str) -> None:
+    column, _ = ARCHITECTURES[machine]
+    listed = [numbers[column] for numbers in ALLOWED.values() if numbers[column] is not None]
+    assert len(set(listed)) == len(listed)
+    branches = sum(2 * len(commands) + 3 for _, commands in COMMANDS.values())
+    assert len(seccomp_filter(machine)) == 8 * (4 + 2 * len(listed) + branches + 1)
+    assert not {"socket", "clone", "clone3", "fork", "kill", "tgkill", "ptrace", "execve", "prlimit64"} & set(ALLOWED)
