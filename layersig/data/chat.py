@@ -95,7 +95,7 @@ class ChatFormat:
 
     @property
     def turn_end(self) -> int | None:
-        """The control token that ends an answer; None when the template writes none, so that no model learns to stop."""
+        """The control token that ends an answer; None when there is none, so that a model will not learn to stop."""
         tokens, targets, _ = self._code((Message("user", "a"), Message("assistant", "b")))
         last = int(tokens[np.flatnonzero(targets)[-1]])
         return last if self._is_control[last] else None

@@ -142,9 +142,7 @@ def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]
             yield batch
 
 
-def _ended(
-    written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]
-) -> bool:
+def _ended(written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> bool:
     if len(written) >= prompt.most or written[-1] in ends:
         return True
     if not prompt.stops:

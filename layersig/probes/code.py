@@ -89,9 +89,10 @@ def extract(response: str, *, opened: bool = False) -> Extraction:
     if opened:
         end = fences[0].start() if fences else len(response)
         return Extraction(response[:end], True, bool(fences))
-    for start, end in zip_longest(fences[::2], fences[1::2]):
-        if start[1].lower() in _PYTHON:
-            return Extraction(response[start.end() : end.start() if end else len(response)], True, end is not None)
+    for first, last in zip_longest(fences[::2], fences[1::2]):
+        if first[1].lower() in _PYTHON:
+            end = last.start() if last else len(response)
+            return Extraction(response[first.end() : end], True, last is not None)
     return Extraction(response if response.strip() else "", False, True)
 
 

@@ -80,7 +80,7 @@ def _bleu(
     best: dict[Gram, tuple[int, int, int]],
     lengths: Counter[int],
 ) -> float:
-    logs = []
+    logs: list[float] = []
     for of_length in counts:
         matched = 0
         for gram, count in of_length.items():

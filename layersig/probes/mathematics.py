@@ -67,7 +67,9 @@ def normalised(answer: str) -> str:
     for left, right in ((r"\(", r"\)"), (r"\[", r"\]")):
         text = text.replace(left, "").replace(right, "")
     text = text.replace("\\$", "").replace("$", "")
-    text = _SPACING.sub(" ", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac"))
+    text = _SPACING.sub(
+        " ", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
+    )
     text = _STYLE.sub(r"\1", _UNIT.sub("", text))
     for sign in ("\\%", "%", "^{\\circ}", "^\\circ", "\\degree", "\u00b0"):
         text = text.replace(sign, "")

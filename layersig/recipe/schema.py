@@ -63,7 +63,7 @@ class LayerSettings(Table):
 
 
 class FilterSettings(Table):
-    """`generate.filters`: which responses are not trained on. None by default, as in the paper; empty ones never are."""
+    """`generate.filters`: responses that are not trained on. None by default, as in the paper; empty ones never are."""
 
     truncated: bool = False
     """Drop responses that were cut at `max_new_tokens` or at the end of the model's context."""
@@ -74,8 +74,10 @@ class FilterSettings(Table):
 
 
 class GenerateSettings(Table):
-    """`data.generate`: the untouched model answers the first prompts of this data set, and its responses replace the
-    assistant's turns (self-generated responses, arXiv 2602.01997)."""
+    """`data.generate`: the untouched model's own responses to the first prompts replace the assistant's turns.
+
+    The method is "self-generated responses" in arXiv 2602.01997.
+    """
 
     samples: int = Field(1, ge=1)
     """Responses to each prompt (paper: 1)."""

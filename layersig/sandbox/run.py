@@ -118,7 +118,7 @@ def _run(program: str, limits: Limits) -> Execution:
     token = secrets.token_hex(16)
     listen, tell = os.pipe()
     folder_of_its_own = tempfile.TemporaryDirectory(prefix="layersig-", ignore_cleanup_errors=True)
-    with folder_of_its_own as scratch, open(listen, "rb") as told:
+    with folder_of_its_own as scratch, os.fdopen(listen, "rb") as told:
         folder = Path(scratch).resolve()
         order = {
             **asdict(limits),

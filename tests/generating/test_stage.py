@@ -73,9 +73,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def job_in(
-    folder: Path, inputs: Path, reporter: Silent | None = None, limit: int | None = None, **changes: Any
-) -> Job:
+def job_in(folder: Path, inputs: Path, reporter: Silent | None = None, limit: int | None = None, **changes: Any) -> Job:
     params = {
         "generate": GenerateSettings(**{**SETTINGS, **changes}).model_dump(mode="json"),
         "limit": limit,

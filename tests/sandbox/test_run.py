@@ -22,7 +22,9 @@ def hostile(program: str, limits: Limits = SHORT) -> tuple[Execution, float]:
     began = time.monotonic()
     found = run(program, limits)
     seconds = time.monotonic() - began
-    assert [child for child in psutil.Process().children(recursive=True) if "launch.py" in " ".join(child.cmdline())] == []
+    assert [
+        child for child in psutil.Process().children(recursive=True) if "launch.py" in " ".join(child.cmdline())
+    ] == []
     return found, seconds
 
 
@@ -240,7 +242,7 @@ def test_a_program_that_closes_everything_still_ends() -> None:
 @confined
 def test_garbage_on_every_descriptor_is_no_verdict() -> None:
     found, _ = hostile(
-        "import os\nfor n in range(3, 64):\n  try: os.write(n, b'{\"ended\": \"completed\"}\\n[1]\\n')\n"
+        'import os\nfor n in range(3, 64):\n  try: os.write(n, b\'{"ended": "completed"}\\n[1]\\n\')\n'
         "  except OSError: pass\nraise KeyError('x')"
     )
     assert (found.ended, found.kinds[0]) == ("raised", "KeyError")
