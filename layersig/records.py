@@ -53,11 +53,14 @@ class Ranking:
         unit: What a score speaks of.
         scores: Score by name of the unit, in model order; finite, none missing.
         se: Standard error of each score where the scorer knows one.
+        coverage: Share of the units that have a score of their own, where a ranking was carried over from elsewhere;
+            the others rank last. None where the scorer looked at every unit.
     """
 
     unit: Unit
     scores: Mapping[str, float]
     se: Mapping[str, float] | None = None
+    coverage: float | None = None
 
     def ordered(self) -> tuple[str, ...]:
         """Names from most to least important; ties keep model order, the earlier layer first."""
@@ -75,12 +78,14 @@ class Ranking:
         value: dict[str, Any] = {"unit": str(self.unit), "scores": dict(self.scores)}
         if self.se is not None:
             value["se"] = dict(self.se)
+        if self.coverage is not None:
+            value["coverage"] = self.coverage
         return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Ranking:
         """The ranking that `to_json` wrote."""
-        return cls(Unit(value["unit"]), dict(value["scores"]), value.get("se"))
+        return cls(Unit(value["unit"]), dict(value["scores"]), value.get("se"), value.get("coverage"))
 
 
 @dataclass(frozen=True, slots=True)

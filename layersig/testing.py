@@ -29,7 +29,7 @@ from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
 from layersig.plugin.components import Component, declared
 from layersig.recipe.schema import TrainSettings
-from layersig.records import Cell, Ranking
+from layersig.records import Cell, Ranking, jsonl
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import checked
 from layersig.store.job import Job
@@ -43,7 +43,7 @@ class TinyStudy:
 
     The model is a Llama of 2 blocks, 14 linear layers and 64 tokens with random weights; the data are 12 random
     sequences, whose first tokens are no targets; the update is a random LoRA of rank 2 on every layer, kept at half and
-    at the whole of a training that never took place.
+    at the whole of a training that never took place; another run, of a scorer `places`, ranked the last layer first.
 
     Attributes:
         model: The model, in eval mode without gradients.
@@ -73,6 +73,7 @@ class TinyStudy:
         (folder / "data").mkdir()
         write_examples(folder / "data", "train", [_example(number, generator) for number in range(12)])
         self.examples = read_examples(folder / "data", "train")
+        self._write_rankings()
         self._write_updates(generator)
         self.update = read_update(folder / "reference" / "at-1", self.layers)
 
@@ -80,10 +81,11 @@ class TinyStudy:
         """What the score stage of a run would be given; it reads only what the scorer needs."""
         roles = {
             "layers": (True, "layers"),
-            "model": (bool(component.needs), "model"),
-            "data": (bool(component.needs - {"model"}), "data"),
+            "model": (component.computes, "model"),
+            "data": (component.reads_data, "data"),
             "update": ("update" in component.needs, "reference/at-1"),
             "checkpoints": ("checkpoints" in component.needs, "reference"),
+            "rankings": ("rankings" in component.needs, f"rankings-{unit}.jsonl"),
         }
         return Job(
             cell=Cell(scorer=component.name),
@@ -132,6 +134,13 @@ class TinyStudy:
         changed += sorted(after.keys() - before.keys())
         assert not changed, f"{component.label} changed {changed[0]} and did not put it back"
         return checked(component, unit, [group.name for group in groups], scores)
+
+    def _write_rankings(self) -> None:
+        for unit in Unit:
+            names = [group.name for group in self.layers.groups(unit)]
+            line = {"scorer": "places", "data": None, "seed": None}
+            ranking = Ranking(unit, {name: float(place) for place, name in enumerate(names)})
+            (self._folder / f"rankings-{unit}.jsonl").write_text(jsonl([{**line, **ranking.to_json()}]), "utf-8")
 
     def _write_updates(self, generator: torch.Generator) -> None:
         adapted = inject_lora(self.model, list(self.layers), rank=2, alpha=2, dropout=0.0, streams=Streams(0))
@@ -190,7 +199,7 @@ def check_scorer(
                 f"{component.label} gave two rankings for one seed; draw from `context.stream(name)`, not from global "
                 "generators"
             )
-            if not (component.needs - {"model"} or component.seeded):
+            if not (component.reads_data or component.seeded):
                 assert study.ranking(target, given, unit=unit, seed=1) == first, (
                     f"{component.label} depends on the seed; declare it with `seeded=True`"
                 )
@@ -205,7 +214,7 @@ def _component(target: object) -> Component:
 def _contents(context: ScoringContext, component: Component) -> dict[str, Any]:
     """Everything that a scorer must leave as it was."""
     found: dict[str, Any] = {}
-    if component.needs:
+    if component.computes:
         for name, value in context.model.state_dict().items():
             found[f"the weight {name}"] = value.clone()
         for name, parameter in context.model.named_parameters():

@@ -137,3 +137,38 @@ def test_self_generated_responses_stand_between_source_and_data(graph):
     assert (prepared.params["limit"], prepared.params["group_by"]) == (None, "group")
     assert asked["data/b"] == graph["data/b"]
     assert "generate" not in {stage.kind for stage in graph.stages}
+
+
+def test_an_arm_may_read_the_ranking_of_another_data_set():
+    top = {"kind": "top", "fraction": 0.3}
+    both = {"kind": "intersection", "fraction": 0.9}
+    graph = graph_of(
+        data=[{"name": name, "source": f"file:{name}.jsonl"} for name in "abc"],
+        arms=[
+            {"name": "of-b", "scorer": "ila", "ranked_on": "b", "select": top},
+            {"name": "of-two", "scorer": "ila", "ranked_on": ["a", "c"], "select": both},
+        ],
+    )
+    # One selection for all data sets: the cell has no data, and every tuning reads it.
+    assert graph["select/of-b/seed-1"].inputs["ranking/ila/b"].node == "score/ila/b/seed-1/at-0.5"
+    assert {graph[f"tune/of-b/{name}/seed-1"].inputs["selection"].node for name in "abc"} == {"select/of-b/seed-1"}
+    assert graph["select/of-two/seed-0"].inputs.keys() == {"layers", "ranking/ila/a", "ranking/ila/c"}
+    assert graph["select/of-b.random/seed-0"].cell.data is None
+
+
+def test_rankings_of_another_run_are_a_source():
+    scorers = {"other": {"kind": "transfer", "source": "file:runs/x", "scorer": "ila"}}
+    graph = graph_of(scorers=scorers, arms=[])
+    assert graph.sources["source/rankings/other"].spec == "file:runs/x"
+    (stage,) = [stage for stage in graph.stages if stage.kind == "score"]
+    assert {role: each.node for role, each in stage.inputs.items()} == {
+        "layers": "layers",
+        "rankings": "source/rankings/other",
+    }
+    # What the file says counts, not where it lies; and neither the model nor the data nor the seed is read.
+    assert (stage.computes, stage.seed, stage.cell.data, "source" in stage.params["params"]) == (
+        False,
+        None,
+        None,
+        False,
+    )

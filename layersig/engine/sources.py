@@ -10,6 +10,7 @@ from layersig.errors import LayersigError, MachineError, UserError
 from layersig.pipeline import Graph, Source
 from layersig.pipeline import stages as graph_of
 from layersig.recipe.load import Loaded
+from layersig.sources.rankings import resolve_rankings
 from layersig.sources.resolve import LOADERS, resolve, resolve_with_fallback
 from layersig.sources.source import Request, SourceLoader
 from layersig.sources.source import Source as Resolved
@@ -103,6 +104,8 @@ def _resolve(
             from layersig.evaluating.tasks import resolve_task
 
             return resolve_task(wanted, None, request)
+        if source.kind == "rankings":
+            return resolve_rankings(wanted, source.name, request)
         return resolve(wanted, source.kind, request, name=name, loaders=loaders)
 
     if pinned is not None and not pinned.fallback:
@@ -122,6 +125,8 @@ def _resolve(
         from layersig.evaluating.tasks import resolve_task
 
         return resolve_task(spec, fallback, request, strict=strict)
+    if source.kind == "rankings":
+        return find(spec, source.name)
     return resolve_with_fallback(spec, fallback, source.kind, request, name=source.name, strict=strict, loaders=loaders)
 
 

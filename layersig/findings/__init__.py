@@ -12,6 +12,7 @@ from pathlib import Path
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
 from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
+from layersig.findings.controls import control_set_rows
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.grid import grid_of
@@ -68,9 +69,11 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     grid, runs = grid_of(units), replicates(tables)
     sizes = _sizes(files, unit)
     order = {name: place for place, name in enumerate([*RESERVED_ARMS, *(arm.name for arm in recipe.arms)])}
-    selections = sorted(files.selections, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
+    plan = Plan.of(recipe, files)
+    shown = [s for s in files.selections if s.cell.arm not in plan.further_controls]
+    selections = sorted(shown, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
     outcomes = outcome_tables(files.evaluations())
-    arms = Arms(outcomes, recipe, Plan.of(recipe, files), files.model)
+    arms = Arms(outcomes, recipe, plan, files.model)
     costs = cost_rows(manifest)
     findings = Findings(
         schema_version=SCHEMA_VERSION,
@@ -107,6 +110,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         comparisons=tuple(adjusted(tuple(arms.comparisons()))),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
+        control_sets=tuple(control_set_rows(arms)),
         claims=tuple(claim_rows(arms)),
         arm_ranks=tuple(arm_rank_rows(arms)),
         losses=loss_rows(files.losses(), recipe, files.label),

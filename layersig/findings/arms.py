@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 
 import numpy as np
@@ -22,7 +23,7 @@ from layersig.streams import Streams
 BASE, ALL_LAYERS = RESERVED_ARMS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arms:
     """The arms of a run and how they are to be compared.
 
@@ -43,9 +44,16 @@ class Arms:
         """Coverage of intervals."""
         return 1 - self.plan.alpha
 
+    @cached_property
+    def evaluated(self) -> frozenset[tuple[Measure, str, str | None]]:
+        """Everything that `cells` goes through."""
+        return frozenset(self.cells())
+
     def results(self) -> Iterator[ResultRow]:
-        """Value and standard error of every arm on every measure."""
+        """Value and standard error of every arm on every measure; of several random controls, the first."""
         for measure, arm, data in self.cells():
+            if arm in self.plan.further_controls:
+                continue
             seeds = self.outcomes.seeds(measure, arm, data)
             table = self.outcomes.units(measure, arm, data, seeds)
             estimate, items = mean_of(table), self.outcomes.items[measure]
@@ -148,7 +156,7 @@ class Arms:
     def shares(self) -> Iterator[ShareRow]:
         """Share of the gain of all layers over the untouched base that every other arm keeps."""
         for measure, arm, data in self.cells():
-            if arm in RESERVED_ARMS:
+            if arm in RESERVED_ARMS or arm in self.plan.further_controls:
                 continue
             gains = self._gains(measure, data, arm)
             if gains is None:
@@ -188,7 +196,7 @@ class Arms:
                 yield measure, arm, data
 
     def _contrasts(self) -> Iterator[tuple[Contrast, Role]]:
-        cells = list(self.cells())
+        cells = [cell for cell in self.cells() if cell[1] not in self.plan.further_controls]
         for measure, arm, data in cells:
             data_sets = [data] if arm != BASE else sorted({d for m, _, d in cells if m == measure and d is not None})
             for data_set in data_sets:

@@ -12,12 +12,16 @@ from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals
 from layersig.analysis.results import Alternative
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
 from layersig.findings.contrasts import contrast
+from layersig.findings.controls import standing
 from layersig.findings.rows import ArmRankRow, ClaimRow, ComparisonRow
 from layersig.recipe.schema import RESERVED_ARMS
 
 
 def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
-    """The fixed sequence of every arm that has a random control, on every primary measure with a margin."""
+    """The fixed sequence of every arm that has a random control, on every primary measure with a margin.
+
+    With enough random control sets, the last step is the arm's rank among them, else its difference from the first.
+    """
     outcomes, alpha = arms.outcomes, arms.plan.alpha
     for measure, arm, data in arms.cells():
         margin, control = arms.plan.margin(measure), arms.plan.control(arm, "random control")
@@ -29,7 +33,10 @@ def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
         gain, loss, selective = (*favourable, None, None, None)[:3]
         if len(favourable) < len(pairs) or gain is None or loss is None or selective is None:
             continue
+        among = standing(arms, measure, arm, data)
         beats_random = selective.p_value(alternative=Alternative.GREATER)
+        if among is not None and among.p is not None:
+            beats_random = among.p
         sequence = as_good_as_all(gain, loss, beats_random, margin, alpha)
         own = found[1]
         if own is None:
@@ -43,6 +50,7 @@ def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
             assay_p=sequence.assay.p,
             not_worse_p=None if sequence.not_worse is None else sequence.not_worse.p,
             beats_random_p=sequence.beats_random_p,
+            control_sets=1 if among is None or among.p is None else among.sets.size,
             conclusion=sequence.conclusion.value,
             scope=own.scope.value,
             seeds=len(own.seeds),
@@ -53,7 +61,8 @@ def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
 def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
     """Simultaneous rank sets of the trained arms on every primary measure, from five seeds on."""
     outcomes = arms.outcomes
-    cells = [cell for cell in arms.cells() if cell[1] != BASE and outcomes.primary(cell[0])]
+    out = {BASE, *arms.plan.further_controls}
+    cells = [cell for cell in arms.cells() if cell[1] not in out and outcomes.primary(cell[0])]
     for measure, data in dict.fromkeys((measure, data) for measure, _, data in cells):
         names = [arm for m, arm, d in cells if (m, d) == (measure, data)]
         common = set.intersection(*(set(outcomes.seeds(measure, arm, data)) for arm in names))

@@ -70,11 +70,21 @@ class Plan:
         return measure.task == (f"{HELDOUT}/{data}" if wanted == HELDOUT else wanted)
 
     def control(self, arm: str, role: Role) -> str | None:
-        """The arm that controls another in a role."""
-        for other in self.recipe.arms:
-            if other.select.kind == CONTROLS[role] and other.select.params.get("like") == arm:
-                return other.name
-        return None
+        """The arm that controls another in a role: of several random controls, the first."""
+        return next(iter(self._controls(arm, role)), None)
+
+    def random_controls(self, arm: str) -> tuple[str, ...]:
+        """Every random control of an arm."""
+        return self._controls(arm, "random control")
+
+    @property
+    def further_controls(self) -> frozenset[str]:
+        """Random controls behind the first of their arm: they stand for chance together, and none is compared alone."""
+        return frozenset(name for arm in self.recipe.arms for name in self.random_controls(arm.name)[1:])
+
+    def _controls(self, arm: str, role: Role) -> tuple[str, ...]:
+        found = [each for each in self.recipe.arms if each.select.kind == CONTROLS[role]]
+        return tuple(each.name for each in found if each.select.params.get("like") == arm)
 
     def declared(self, found: Contrast) -> bool:
         """Whether the arm is a primary one and both sides were measured after the declaration."""
@@ -84,3 +94,9 @@ class Plan:
             for cell in [Cell(arm=name, data=found.data, seed=seed) for seed in found.seeds]
         }
         return found.arm in self.primary and cells <= self.declared_cells
+
+
+def matched_by(recipe: Recipe, control: str) -> str:
+    """What a random control has in common with its arm: `types`, `layers` or `parameters`."""
+    (found,) = (arm.select.params.get("match", "types") for arm in recipe.arms if arm.name == control)
+    return str(found)

@@ -39,6 +39,7 @@ class ScoreTable:
         seeds: Seed of each row.
         scores: Shape (seeds, units), units in model order.
         ties: Most tied units in any row.
+        coverage: Share of units with a score of their own; None where the scorer looked at every unit.
     """
 
     cell: Cell
@@ -46,6 +47,7 @@ class ScoreTable:
     seeds: tuple[int | None, ...]
     scores: NDArray[np.float64]
     ties: int
+    coverage: float | None = None
 
     @property
     def control(self) -> bool:
@@ -68,7 +70,8 @@ def score_tables(rankings: Sequence[Scored], groups: Sequence[Group], recipe: Re
         choice = recipe.scorers.get(cell.scorer or "")
         kind = choice.kind if choice is not None else str(cell.scorer)
         seeds = tuple(run.cell.seed for run in runs)
-        tables.append(ScoreTable(cell, kind, seeds, scores, max(run.ranking.ties for run in runs)))
+        ties, coverage = max(run.ranking.ties for run in runs), runs[0].ranking.coverage
+        tables.append(ScoreTable(cell, kind, seeds, scores, ties, coverage))
     order = {name: place for place, name in enumerate(recipe.scorers)}
     return tuple(sorted(tables, key=lambda table: (table.control, order.get(table.cell.scorer or "", len(order)))))
 
@@ -91,6 +94,7 @@ def ranking_row(table: ScoreTable) -> RankingRow:
         checkpoint=table.cell.checkpoint,
         runs=len(table.seeds),
         ties=table.ties,
+        coverage=table.coverage,
     )
 
 

@@ -12,9 +12,9 @@ from layersig.records import Cell
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something from outside that the recipe names: a model, a data set, the data of a task."""
+    """Something from outside that the recipe names: a model, data, the data of a task, rankings of another run."""
 
-    kind: Literal["model", "data", "task"]
+    kind: Literal["model", "data", "task", "rankings"]
     name: str
     spec: str
     fallback: str | None = None

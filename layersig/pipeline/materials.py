@@ -20,6 +20,9 @@ def sources(study: Study) -> dict[str, Source]:
         falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task.source
         fallback = f"pypi:{task.source}" if falls_back else None
         found[f"source/task/{number}"] = Source("task", task.source, task.source, fallback)
+    for name, choice in recipe.scorers.items():
+        if choice.source is not None:
+            found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)
     return found
 
 

@@ -15,7 +15,7 @@ def score(study: Study, name: str, data: str, seed: int) -> Stage:
     """A ranking of the layers; its cell has only the axes that the scorer depends on."""
     choice, component = study.recipe.scorers[name], study.scorer(name)
     needs = component.needs
-    on_data = bool(needs - {"model"})
+    on_data = component.reads_data
     on_seed = on_data or component.seeded
     on_checkpoint = bool(needs & {"update"})
     cell = Cell(
@@ -26,11 +26,13 @@ def score(study: Study, name: str, data: str, seed: int) -> Stage:
     )
     params: dict[str, Any] = {"scorer": choice.kind, "params": dict(choice.params), "unit": study.recipe.layers.unit}
     inputs = {"layers": Input("layers")}
-    if needs:
+    if component.computes:
         params |= {"train": study.train, **study.compute}
         inputs["model"] = Input("source/model")
     if on_data:
         inputs["data"] = Input(f"data/{data}")
+    if "rankings" in needs:
+        inputs["rankings"] = Input(f"source/rankings/{name}")
     if "update" in needs:
         inputs["update"] = reference_update(data, seed, choice.checkpoint)
     if "checkpoints" in needs:
@@ -42,7 +44,7 @@ def score(study: Study, name: str, data: str, seed: int) -> Stage:
         params=params,
         inputs=inputs,
         seed=cell.seed,
-        computes=bool(needs),
+        computes=component.computes,
         components=(component,),
         files={"trajectory.jsonl": f"trajectories/{replace(cell, checkpoint=None).key}.jsonl"},
         line=Line("ranking.json", "scores.jsonl", labels(cell, "scorer", "data", "seed", "checkpoint")),

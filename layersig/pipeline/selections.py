@@ -23,12 +23,13 @@ def selection(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     policy = study.policy(arm)
     inputs = {"layers": Input("layers")}
     on_data = on_seed = False
-    over = [each.name for each in study.recipe.data] if policy.rankings == "some" else [data]
+    every = [each.name for each in study.recipe.data] if policy.rankings == "some" else []
+    elsewhere = [*arm.rankings_of] or every
     for name in arm.scorers:
-        for each in over:
+        for each in elsewhere or [data]:
             ranking = score(study, name, each, seed)
             inputs[f"ranking/{name}/{each}"] = Input(ranking.id)
-            on_data = on_data or (ranking.cell.data is not None and policy.rankings == "one")
+            on_data = on_data or (ranking.cell.data is not None and not elsewhere)
             on_seed = on_seed or ranking.cell.seed is not None
     if policy.reads_selection:
         like = selection(study, study.arm(arm.select.params["like"]), data, seed)

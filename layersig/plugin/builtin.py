@@ -17,6 +17,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "gradient-norm": "layersig.scoring.gradient_norm:GradientNorm",
         "weight-change": "layersig.scoring.weight_change:WeightChange",
         "spectral": "layersig.scoring.spectral:Spectral",
+        "transfer": "layersig.scoring.transfer:Transfer",
         "random": "layersig.scoring.positional:Random",
         "first-k": "layersig.scoring.positional:FirstK",
         "last-k": "layersig.scoring.positional:LastK",

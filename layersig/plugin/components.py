@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from layersig.errors import UserError
 
 Kind = Literal["scorer", "policy", "source"]
-Need = Literal["model", "gradients", "data", "update", "checkpoints", "tasks"]
+Need = Literal["model", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
 Rankings = Literal["none", "one", "some"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 NEEDS: tuple[str, ...] = get_args(Need)
 UNITS = ("module", "block", "part")
-RESERVED_PARAMS = frozenset({"kind", "checkpoint"})
+RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source"})
 """Keys that stand beside a component's parameters in a recipe."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -124,6 +124,16 @@ class Component:
         """First paragraph of the implementation's docstring, in one line; empty where there is none."""
         text = inspect.getdoc(self.implementation) or ""
         return " ".join(text.partition("\n\n")[0].split())
+
+    @property
+    def computes(self) -> bool:
+        """Whether a scorer runs the model, so that its scores depend on device, dtype and library versions."""
+        return bool(self.needs - {"rankings"})
+
+    @property
+    def reads_data(self) -> bool:
+        """Whether a scorer's ranking hangs on the data set, and on the seed with it."""
+        return bool(self.needs - {"model", "rankings"})
 
     @property
     def reads_selection(self) -> bool:

@@ -33,8 +33,8 @@ def scorer(
 
     Args:
         name: What a recipe writes after `kind =`.
-        needs: What the context must offer, of `model`, `gradients`, `data`, `update`, `checkpoints`, `tasks`;
-            default: nothing.
+        needs: What the context must offer, of `model`, `gradients`, `data`, `update`, `checkpoints`, `tasks`,
+            `rankings`; default: nothing.
         version: To be raised whenever equal inputs may give other scores; default: 1.
         unit: `module`, `block` or `part`; default: the recipe's.
         seeded: Whether it draws from the context's random streams although it needs no data; default: no.

@@ -81,7 +81,7 @@ def cross_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fa
     yield from _tasks(data)
     for name, table in _scorers(data).items():
         if isinstance(table, dict):
-            yield from _component(table, "scorer", ("scorers", name), components)[1]
+            yield from _scorer(table, ("scorers", name), components)
     for number, arm in arms.items():
         yield from _arm(arm, ("arms", number), data, components)
     yield from _circles(arms)
@@ -177,6 +177,23 @@ def _component(
     return component, []
 
 
+def _scorer(table: Mapping[str, Any], path: KeyPath, components: Components) -> Iterator[Fault]:
+    scorer, faults = _component(table, "scorer", path, components)
+    yield from faults
+    if scorer is None:
+        return
+    source = table.get("source")
+    if "rankings" not in scorer.needs:
+        if source is not None:
+            yield Fault((*path, "source"), f'scorer "{scorer.name}" reads no rankings of another run; leave it out')
+    elif source is None:
+        yield Fault(
+            (*path, "source"), f'missing: scorer "{scorer.name}" reads another run; give "file:" and its folder'
+        )
+    elif isinstance(source, str) and ":" in source and not source.startswith("file:"):
+        yield Fault((*path, "source"), f'must be "file:" and the folder of a run, or a scores.jsonl; got "{source}"')
+
+
 def _arm(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     yield from _training(arm, path)
     yield from _pruning(arm, path, data, components)
@@ -194,6 +211,7 @@ def _arm(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], compone
     if policy is None:
         return
     yield from _rankings(policy, scorers, path, given=named is not None)
+    yield from _ranked_on(policy, arm.get("ranked_on"), path, data)
     like = select.get("like")
     if policy.reads_selection and isinstance(like, str) and like not in _arm_names(data):
         if like in RESERVED_ARMS:
@@ -211,6 +229,19 @@ def _rankings(policy: Component, scorers: list[Any], path: KeyPath, *, given: bo
         yield Fault((*path, "scorer"), f'missing: policy "{policy.name}" reads a ranking; name a scorer of [scorers]')
     elif policy.rankings == "one" and len(scorers) > 1:
         yield Fault((*path, "scorer"), f'policy "{policy.name}" reads one ranking; got {len(scorers)} scorers')
+
+
+def _ranked_on(policy: Component, given: Any, path: KeyPath, data: Mapping[str, Any]) -> Iterator[Fault]:
+    names = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    known = [entry["name"] for _, entry in _tables(data, "data") if isinstance(entry.get("name"), str)]
+    for number, name in enumerate(names):
+        if isinstance(name, str) and name not in known:
+            place = (*path, "ranked_on", number) if isinstance(given, list) else (*path, "ranked_on")
+            yield Fault(place, f'there is no [[data]] named "{name}"{suggestion(name, known)}')
+    if policy.rankings == "none" and given is not None:
+        yield Fault((*path, "ranked_on"), f'policy "{policy.name}" reads no ranking; leave `ranked_on` out')
+    elif policy.rankings == "one" and len(names) > 1:
+        yield Fault((*path, "ranked_on"), f'policy "{policy.name}" reads one ranking; got {len(names)} data sets')
 
 
 def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:

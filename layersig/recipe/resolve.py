@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from itertools import count, islice
 from typing import Any
 
 from layersig.plugin.components import Component
@@ -26,7 +27,10 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
     """
     scorers = {
         name: ScorerChoice(
-            kind=choice.kind, checkpoint=choice.checkpoint, **_in_full(components.get("scorer", choice.kind), choice)
+            kind=choice.kind,
+            checkpoint=choice.checkpoint,
+            source=choice.source,
+            **_in_full(components.get("scorer", choice.kind), choice),
         )
         for name, choice in recipe.scorers.items()
     }
@@ -48,17 +52,35 @@ def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
     for arm in recipe.arms:
         if arm.name not in primary or not arm.scorers:
             continue
-        if ("matched-random", arm.name) not in present:
-            drawn = Choice(kind="matched-random", like=arm.name)
-            yield arm.model_copy(update={"name": f"{arm.name}.random", "scorer": None, "select": drawn})
+        yield from _random_controls(recipe, arm)
         if ("type-depth", arm.name) not in present:
-            rule = Choice(kind="type-depth", like=arm.name, **_end(arm))
-            yield arm.model_copy(update={"name": f"{arm.name}.rule", "scorer": arm.scorers[0], "select": rule})
+            own = {
+                "name": f"{arm.name}.rule",
+                "scorer": arm.scorers[0],
+                "ranked_on": next(iter(arm.rankings_of), None),
+                "select": Choice(kind="type-depth", like=arm.name, **_end(arm)),
+            }
+            yield arm.model_copy(update=own)
 
 
 def _end(arm: Arm) -> dict[str, Any]:
     """From which end of the fitted ranking the rule takes layers: that of the arm it stands beside."""
     return {"end": "lowest"} if arm.select.kind == "lowest" else {}
+
+
+def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
+    """The random controls that an arm still lacks; those that the recipe brings count, and keep names and draws."""
+    brought = [each.select.params for each in recipe.arms if each.select.kind == "matched-random"]
+    alike = [params for params in brought if params.get("like") == arm.name and params.get("match", "types") == "types"]
+    draws = {params.get("draw", 0) for params in alike}
+    used = {each.name for each in recipe.arms}
+    names = (f"{arm.name}.random{f'-{number}' if number > 1 else ''}" for number in count(1))
+    free_names = (name for name in names if name not in used)
+    free_draws = (draw for draw in count() if draw not in draws)
+    missing = max(0, recipe.analyze.control_sets - len(alike))
+    for name, draw in islice(zip(free_names, free_draws, strict=False), missing):
+        drawn = Choice(kind="matched-random", like=arm.name, draw=draw)
+        yield arm.model_copy(update={"name": name, "scorer": None, "ranked_on": None, "select": drawn})
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:
@@ -115,7 +137,7 @@ def _short(choice: ScorerChoice) -> ScorerChoice:
     params = {
         key: min(value, SMOKE_STEPS) if key in {"steps", "batches"} else value for key, value in choice.params.items()
     }
-    return ScorerChoice(kind=choice.kind, checkpoint=choice.checkpoint, **params)
+    return ScorerChoice(kind=choice.kind, checkpoint=choice.checkpoint, source=choice.source, **params)
 
 
 def _short_arm(arm: Arm) -> Arm:

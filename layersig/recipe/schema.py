@@ -194,6 +194,9 @@ class ScorerChoice(Choice):
 
     checkpoint: Fraction = 1.0
     """Fraction of the reference training's planned steps: ILA's T. Ignored by scorers that need no update."""
+    source: SourceSpec | None = None
+    """Rankings of another run, for scorers that read some: `file:` and a run folder, the folder of a study that holds
+    one run, or a `scores.jsonl`."""
 
 
 class Arm(Table):
@@ -203,6 +206,9 @@ class Arm(Table):
     """What records, paths and figures call it; `base` and `all-layers` are taken."""
     scorer: str | tuple[str, ...] | None = None
     """Scorer(s) whose ranking the policy reads; absent for policies that need none."""
+    ranked_on: Name | tuple[Name, ...] | None = None
+    """Data set(s) of the recipe whose rankings the policy reads, whatever the arm is tuned on: a transfer between data
+    sets. Absent: the data set that it is tuned on; policies over several rankings then read those of all data sets."""
     select: Choice
     """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`."""
     action: Literal["tune", "graft", "prune"] = "tune"
@@ -225,6 +231,13 @@ class Arm(Table):
         if self.scorer is None:
             return ()
         return (self.scorer,) if isinstance(self.scorer, str) else self.scorer
+
+    @property
+    def rankings_of(self) -> tuple[str, ...]:
+        """The names in `ranked_on`."""
+        if self.ranked_on is None:
+            return ()
+        return (self.ranked_on,) if isinstance(self.ranked_on, str) else self.ranked_on
 
 
 class TaskSettings(Table):
@@ -282,6 +295,9 @@ class AnalyzeSettings(Table):
     controls: bool = True
     """Add, for every primary arm that has none, a random control with its counts by module type (`NAME.random`) and the
     rule arm that knows module type and depth alone (`NAME.rule`): two more trainings an arm."""
+    control_sets: int = Field(1, ge=1)
+    """Random controls of every primary arm (`NAME.random`, `NAME.random-2`, ...): with 19 or more, the arm's rank among
+    them is a test; with fewer, a range. A training each, unless the arm is a graft: then nearly free."""
 
 
 class Recipe(Table):

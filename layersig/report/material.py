@@ -11,7 +11,7 @@ from typing import Any
 from layersig.findings import Findings, load
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ComparisonRow, RankingRow, ResultRow, ShareRow
+from layersig.findings.rows import ComparisonRow, ControlSetRow, RankingRow, ResultRow, ShareRow
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Material:
         return None
 
 
-def measure_of(row: ResultRow | ComparisonRow | ShareRow) -> Measure:
+def measure_of(row: ResultRow | ComparisonRow | ShareRow | ControlSetRow) -> Measure:
     """Task and metric of a row."""
     return Measure(row.task, row.metric)
 

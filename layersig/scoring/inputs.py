@@ -15,6 +15,7 @@ from layersig.errors import UserError
 from layersig.layers import Group, Layer, LayerMap
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
+from layersig.records import read_jsonl
 from layersig.store.job import Job, Reporter
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Inputs:
         params: The scorer's own parameters.
         train_settings: The recipe's `[train]`.
         trajectory: Rows that the scorer wants kept beside its scores, such as scores by step.
+        coverage: To be set by a scorer that cannot tell every unit apart: the share of units with a score of their own.
     """
 
     def __init__(self, job: Job, component: Component, groups: tuple[Group, ...]) -> None:
@@ -43,6 +45,7 @@ class Inputs:
         self.layers = tuple(group.name for group in groups)
         self.params: Any = component.parse(job.params["params"])
         self.trajectory: list[dict[str, Any]] = []
+        self.coverage: float | None = None
         self._job = job
         self._component = component
         self._open = ExitStack()
@@ -167,6 +170,12 @@ class Inputs:
         folders = self._job.inputs["checkpoints"].glob("at-*")
         found = {float(folder.name.removeprefix("at-")): folder for folder in folders}
         return {fraction: self._read(found[fraction]) for fraction in sorted(found)}
+
+    @property
+    def rankings(self) -> Iterator[dict[str, Any]]:
+        """The lines of the `scores.jsonl` that the recipe gives as `source`."""
+        self._must("rankings")
+        return read_jsonl(self._job.inputs["rankings"])
 
     def _members_of(self, name: str) -> tuple[Layer, ...]:
         for group in self.groups:

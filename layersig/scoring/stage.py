@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -17,7 +18,8 @@ from layersig.store.job import Job
 def score(job: Job) -> None:
     """Write `ranking.json`, and `trajectory.jsonl` where the scorer keeps one.
 
-    Inputs: `layers`; as the scorer needs: `model`, `data`, `update` (an adapter folder), `checkpoints`.
+    Inputs: `layers`; as the scorer needs: `model`, `data`, `update` (an adapter folder), `checkpoints`, `rankings` (a
+    `scores.jsonl`).
     Params: `scorer`, its `params`, `unit`; for scorers that compute also `train`, `dtype`, `device`, `quantization`,
     `attention`.
 
@@ -36,7 +38,7 @@ def score(job: Job) -> None:
         except (Exception, SystemExit) as error:
             raise StageFailed(f"{component.label} failed: {type(error).__name__}: {error}") from error
     ranking = checked(component, unit, [group.name for group in groups], scores)
-    job.write("ranking.json", ranking.to_json())
+    job.write("ranking.json", replace(ranking, coverage=context.coverage).to_json())
     if context.trajectory:
         (job.out / "trajectory.jsonl").write_text(jsonl(context.trajectory), encoding="utf-8")
 

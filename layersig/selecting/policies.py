@@ -185,10 +185,12 @@ def _top_sets(context: SelectionContext) -> list[set[str]]:
 
 @policy("matched-random", rankings="none", version=1)
 class MatchedRandom:
-    """A random selection with as many units of each module type as another arm's: a control of equal budget.
+    """A random selection of the same budget as another arm's: as many units of each module type, by default.
 
-    Within each type, units stand in a random order that depends on the seed and on `draw` only; the first k are taken.
-    Two controls with the same draw are therefore nested.
+    Units (of a type) stand in a random order that depends on the seed and on `draw` only; the first k are taken, so
+    that two controls with the same draw are nested. With equal counts by type the weights are equal too, and so is
+    whatever a method trains. With `layers` only the number of units is. With `parameters` units are taken in their
+    random order as long as they fit into the other arm's weights; those that do not fit are passed over.
     """
 
     class Params(Params):
@@ -198,6 +200,8 @@ class MatchedRandom:
         """Name of the arm whose counts by module type are matched."""
         draw: Annotated[int, Field(ge=0)] = 0
         """Number of the random draw; give each control of a set its own."""
+        match: Literal["types", "layers", "parameters"] = "types"
+        """What is equal: the counts by module type, the number of units, or (from below) the weights in them."""
 
     seeded = True
 
@@ -205,12 +209,28 @@ class MatchedRandom:
         """Names of the drawn units."""
         assert context.like is not None, "the policy declares that it needs a selection"
         chosen = set(context.like.layers)
-        wanted = Counter(group.kind for group in context.groups if {layer.name for layer in group.members} <= chosen)
+        kept = [group for group in context.groups if {layer.name for layer in group.members} <= chosen]
+        if context.params.match == "parameters":
+            return self._within(context, sum(group.parameters for group in kept))
+        if context.params.match == "layers":
+            return [group.name for group in self._shuffled(context, context.groups, "any type")[: len(kept)]]
         drawn: list[str] = []
-        for kind, count in sorted(wanted.items()):
-            units = [group.name for group in context.groups if group.kind == kind]
-            order = context.streams.generator("matched-random", context.params.draw, kind).permutation(len(units))
-            drawn += [units[index] for index in order[:count]]
+        for kind, count in sorted(Counter(group.kind for group in kept).items()):
+            units = [group for group in context.groups if group.kind == kind]
+            drawn += [group.name for group in self._shuffled(context, units, kind)[:count]]
+        return drawn
+
+    @staticmethod
+    def _shuffled(context: SelectionContext, units: Sequence[Group], name: str) -> list[Group]:
+        order = context.streams.generator("matched-random", context.params.draw, name).permutation(len(units))
+        return [units[index] for index in order]
+
+    def _within(self, context: SelectionContext, budget: int) -> list[str]:
+        drawn: list[str] = []
+        for group in self._shuffled(context, context.groups, "any type"):
+            if group.parameters <= budget:
+                drawn.append(group.name)
+                budget -= group.parameters
         return drawn
 
 

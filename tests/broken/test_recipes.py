@@ -15,6 +15,18 @@ kind = "last-k"
 """
 
 
+ILA = """\
+kind = "ila"
+steps = 2
+keep_every = 1
+"""
+TRANSFER = """\
+kind = "transfer"
+source = "file:{}"
+scorer = "ila"
+"""
+
+
 def folder(bench: Bench) -> None:
     remove("recipe.toml")(bench)
     (bench.folder / "recipe.toml").mkdir()
@@ -82,6 +94,60 @@ CASES = [
     Case("a binary recipe", write("recipe.toml", bytes(range(256))), 2, ("recipe.toml:2: the file is not UTF-8",)),
     Case("a folder for a recipe", folder, 2, ("recipe.toml is a folder; name the recipe file in it",)),
     Case("no recipe", remove("recipe.toml"), 2, ("there is no recipe recipe.toml",)),
+    Case(
+        "a transfer from nowhere",
+        recipe(ILA, 'kind = "transfer"\nscorer = "ila"\n'),
+        2,
+        ("recipe.toml:21: scorers.ila.source", 'missing: scorer "transfer" reads another run; give "file:"'),
+    ),
+    Case(
+        "rankings of another run for a scorer that reads none",
+        recipe('kind = "ila"', 'kind = "ila"\nsource = "file:runs"'),
+        2,
+        ("recipe.toml:23: scorers.ila.source", 'scorer "ila" reads no rankings of another run; leave it out'),
+    ),
+    Case(
+        "a transfer from a hub",
+        recipe(ILA, TRANSFER.replace("file:{}", "hub:me/run")),
+        2,
+        ("recipe.toml:23: scorers.ila.source", 'the folder of a run, or a scores.jsonl; got "hub:me/run"'),
+    ),
+    Case(
+        "a transfer from a run that is not there",
+        recipe(ILA, TRANSFER.format("runs/none")),
+        2,
+        ("runs/none: there is no such run; a source is relative to the recipe",),
+    ),
+    Case(
+        "a transfer from a folder without rankings",
+        recipe(ILA, TRANSFER.format("model")),
+        2,
+        ("model: holds no scores.jsonl; name the folder of a run that ranked layers",),
+    ),
+    Case(
+        "a transfer of a scorer that the run has not",
+        recipe(ILA, TRANSFER.format("runs/tiny").replace('scorer = "ila"', 'scorer = "owl"')),
+        2,
+        ("score/ila: the source has no scorer 'owl'; it has ila",),
+    ),
+    Case(
+        "a ranking on an unknown data set",
+        recipe('scorer = "ila"', 'scorer = "ila"\nranked_on = "chat"'),
+        2,
+        ("recipe.toml:29: arms.0.ranked_on", 'there is no [[data]] named "chat"; did you mean "chats"?'),
+    ),
+    Case(
+        "a data set for a policy without ranking",
+        recipe('name = "matched-random"', 'name = "matched-random"\nranked_on = "chats"'),
+        2,
+        ("recipe.toml:33: arms.1.ranked_on", 'policy "matched-random" reads no ranking; leave `ranked_on` out'),
+    ),
+    Case(
+        "two data sets for a policy of one ranking",
+        recipe('scorer = "ila"', 'scorer = "ila"\nranked_on = ["chats", "chats"]'),
+        2,
+        ("recipe.toml:29: arms.0.ranked_on", 'policy "top" reads one ranking; got 2 data sets'),
+    ),
     Case("an unknown scheme", recipe('"path:model"', '"pth:model"'), 2, ("recipe.toml:5: model.source", '"path"?')),
     Case(
         "an override of an unknown key",

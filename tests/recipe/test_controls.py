@@ -49,3 +49,24 @@ def test_controls_that_are_there_are_not_added_again():
 def test_no_controls_where_none_are_wanted(analyze):
     recipe = resolved([{"name": "ila-30", "scorer": "ila", "select": TOP}], **analyze)
     assert [arm.name for arm in recipe.arms] == ["ila-30"]
+
+
+def test_as_many_random_control_sets_as_wanted():
+    given = {"name": "drawn", "select": {"kind": "matched-random", "like": "ila-30", "draw": 1}}
+    taken = {"name": "ila-30.random", "select": {"kind": "matched-random", "like": "ila-30", "match": "layers"}}
+    arms = [{"name": "ila-30", "scorer": "ila", "select": TOP, "action": "graft"}, given, taken]
+    recipe = resolved(arms, control_sets=4)
+    added = recipe.arms[3:-1]
+    # The one that is there by counts of types counts, and so do its draw and the names that are taken.
+    assert [(arm.name, arm.select.params["draw"]) for arm in added] == [
+        ("ila-30.random-2", 0),
+        ("ila-30.random-3", 2),
+        ("ila-30.random-4", 3),
+    ]
+    assert {(arm.action, arm.select.params["match"]) for arm in added} == {("graft", "types")}
+    assert with_defaults(recipe, installed()) == recipe
+
+
+def test_the_rule_of_a_transferred_arm_reads_the_same_ranking():
+    recipe = resolved([{"name": "ila-30", "scorer": "ila", "ranked_on": "a", "select": TOP}])
+    assert recipe.arms[-1].ranked_on == "a"

@@ -14,6 +14,8 @@ FEW = {
     "add-one-in": {"batches": 1},
     "update-taylor": {"batches": 2},
     "gradient-norm": {"batches": 2},
+    "adalora-sensitivity": {"batches": 3},
+    "transfer": {"scorer": "places"},
 }
 
 

@@ -105,6 +105,22 @@ def test_matched_random_differs_by_draw_and_seed_and_is_uniform():
     assert all(60 < counts[group.name] < 140 for group in GROUPS)
 
 
+def test_matched_random_may_match_the_number_of_layers_or_their_weights():
+    like = Selection(tuple(group.name for group in GROUPS if group.kind == "mlp.up_proj")[:5], 0)
+    size = {group.name: group.parameters for group in GROUPS}
+    kind = {group.name: group.kind for group in GROUPS}
+    kinds = set()
+    for draw in range(30):
+        params = {"like": "x", "draw": draw}
+        counted = choose("matched-random", {**params, "match": "layers"}, like=like)
+        assert len(counted) == 5
+        kinds |= {kind[name] for name in counted}
+        weighed = choose("matched-random", {**params, "match": "parameters"}, like=like)
+        # Nothing that is left over would still fit: the smallest layer has 2 weights.
+        assert 5 * 12 - 2 < sum(size[name] for name in weighed) <= 5 * 12
+    assert kinds == set(KINDS)
+
+
 def test_list_reads_patterns_and_refuses_what_matches_nothing():
     assert choose("list", {"layers": ["model.layers.1.mlp.*", "model.layers.1?.self_attn.q_proj"]}) == {
         "model.layers.1.mlp.up_proj",

@@ -7,7 +7,7 @@ could not be computed, and the ends of intervals that are infinite.
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
-from layersig.findings.rows.claims import ArmRankRow, ClaimRow, RigorRow, RigorStatus
+from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow, RigorStatus
 from layersig.findings.rows.layers import (
     ConcentrationRow,
     LayerRow,
@@ -36,6 +36,7 @@ __all__ = [
     "ComparisonRow",
     "ComponentRow",
     "ConcentrationRow",
+    "ControlSetRow",
     "CostRow",
     "CostSumRow",
     "CurveRow",

@@ -22,11 +22,39 @@ class ClaimRow(Row):
     not_worse_p: float | None
     """(ii) The arm is not worse than all layers by more than the margin."""
     beats_random_p: float | None
-    """(iii) The arm beats its random control."""
+    """(iii) The arm beats its random control, or its random control sets where there are enough for a rank test."""
+    control_sets: int
+    """Random sets behind (iii)."""
     conclusion: str
     scope: Scope
     seeds: int
     n: int
+
+
+class ControlSetRow(Row):
+    """Where an arm stands among its random control sets, all averaged over the same seeds."""
+
+    arm: str
+    data: str | None
+    task: str
+    metric: str
+    primary: bool
+    higher_is_better: bool
+    match: str
+    """What the sets have in common with the arm: counts by module type, number of layers, or weights."""
+    value: float
+    """The arm's."""
+    sets: int
+    low: float
+    """Smallest value of a set: a range, not an interval."""
+    median: float
+    high: float
+    at_least_as_good: int
+    """Sets that are as good as the arm or better."""
+    p: float | None
+    """(1 + at_least_as_good) / (1 + sets), one-sided; null with fewer than 19 sets, which allow no test."""
+    seeds: int
+    sentence: str
 
 
 class ArmRankRow(Row):

@@ -36,6 +36,8 @@ class RankingRow(Row):
     """Rankings averaged: one a seed."""
     ties: int
     """Units that share their score with another, in the run that has most."""
+    coverage: float | None
+    """Share of the units with a score of their own, where the ranking was carried over from another run."""
 
 
 class RankedLayerRow(Row):

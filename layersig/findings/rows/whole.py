@@ -5,7 +5,7 @@ from __future__ import annotations
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
-from layersig.findings.rows.claims import ArmRankRow, ClaimRow, RigorRow
+from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
     LayerRow,
@@ -26,7 +26,7 @@ from layersig.findings.rows.stability import (
 from layersig.findings.rows.training import CostRow, CostSumRow, LossRow
 from layersig.records import dumps
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Findings(Row):
@@ -68,6 +68,7 @@ class Findings(Row):
     comparisons: tuple[ComparisonRow, ...]
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
+    control_sets: tuple[ControlSetRow, ...]
     claims: tuple[ClaimRow, ...]
     arm_ranks: tuple[ArmRankRow, ...]
     losses: tuple[LossRow, ...]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from layersig.findings.rows import ComparisonRow
 from layersig.report.document import (
     Block,
+    Bullets,
     Column,
     Details,
     Heading,
@@ -21,6 +22,7 @@ from layersig.report.numbers import (
     level,
     number,
     p_value,
+    value_of,
 )
 
 
@@ -97,6 +99,7 @@ def claims(material: Material) -> list[Block]:
             "#(i) all layers beat the untouched model by the margin: p",
             "#(ii) not worse than all by the margin: p",
             "#(iii) beats its random control: p",
+            "#sets",
             "conclusion",
             "scope",
             "#n",
@@ -111,6 +114,7 @@ def claims(material: Material) -> list[Block]:
                 p_value(row.assay_p),
                 p_value(row.not_worse_p),
                 p_value(row.beats_random_p),
+                str(row.control_sets),
                 row.conclusion,
                 row.scope,
                 str(row.n),
@@ -121,6 +125,34 @@ def claims(material: Material) -> list[Block]:
         "claims.csv",
     )
     return [Heading("As good as all layers?"), table]
+
+
+def control_sets(material: Material) -> list[Block]:
+    """Where arms stand among several random sets of their own budget."""
+    rows = [row for row in material.findings.control_sets if row.primary]
+    if not rows:
+        return []
+    table = Table(
+        "An arm among its random control sets, means over the same seeds. The range is that of the sets; p is "
+        "one-sided, (1 + sets at least as good) / (1 + sets), and takes 19 sets",
+        columns("arm", "data", "task", "#arm", "#sets", "#range of the sets", "#at least as good", "#p", "#S"),
+        tuple(
+            (
+                row.arm,
+                row.data or "\u2013",
+                f"{row.task} {row.metric}",
+                value_of(measure_of(row), row.value),
+                f"{row.sets} by {row.match}",
+                f"{value_of(measure_of(row), row.low)} to {value_of(measure_of(row), row.high)}",
+                str(row.at_least_as_good),
+                p_value(row.p),
+                str(row.seeds),
+            )
+            for row in rows
+        ),
+        "control_sets.csv",
+    )
+    return [Heading("Among random sets of equal budget"), Bullets(tuple((row.sentence,) for row in rows)), table]
 
 
 def ranks(material: Material) -> list[Block]:

@@ -34,7 +34,7 @@ from layersig.report.numbers import (
     unit_of,
     value_of,
 )
-from layersig.report.sections.arm_tables import claims, comparison_table, ranks
+from layersig.report.sections.arm_tables import claims, comparison_table, control_sets, ranks
 from layersig.report.svg import described, draw
 
 
@@ -42,7 +42,7 @@ def section(material: Material) -> Section | None:
     """None when no arm was evaluated."""
     if not material.findings.results:
         return None
-    parts = (_values, _differences, claims, _shares, ranks)
+    parts = (_values, _differences, control_sets, claims, _shares, ranks)
     blocks: list[Block] = [block for part in parts for block in part(material)]
     return Section("arms", "What the arms score", tuple(blocks))
 

@@ -61,7 +61,10 @@ def _layers_of(material: Material, ranking: RankingRow) -> list[RankedLayerRow]:
 
 
 def _title(ranking: RankingRow) -> str:
-    return f"{place_of(ranking.data, ranking.checkpoint)} ({plural(ranking.runs, 'seed')})"
+    told = [plural(ranking.runs, "seed")]
+    if ranking.coverage is not None:
+        told.append(f"carried over from another run, {percent(ranking.coverage)} of the layers covered")
+    return f"{place_of(ranking.data, ranking.checkpoint)} ({', '.join(told)})"
 
 
 def _scored(row: RankedLayerRow, n: int) -> Square:

@@ -1,0 +1,109 @@
+"""Where an arm stands among its random control sets: a rank test from 19 sets on, before that only their range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from layersig.analysis.results import Alternative, monte_carlo_p
+from layersig.findings.arms import Arms
+from layersig.findings.outcomes import Measure
+from layersig.findings.plan import matched_by
+from layersig.findings.rows import ControlSetRow
+
+MIN_SETS = 19
+"""Random sets from which on a rank among them can be significant at 5 %: the smallest p-value is 1 / (sets + 1)."""
+
+_BUDGETS = {"types": "its counts by module type", "layers": "its number of layers", "parameters": "its weights"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """An arm and its random control sets on one measure, each averaged over the seeds that all have.
+
+    Attributes:
+        value: Mean of the arm.
+        sets: Mean of every control set, shape (sets,).
+        seeds: Training runs behind each mean.
+        higher_is_better: Direction of the measure.
+    """
+
+    value: float
+    sets: NDArray[np.float64]
+    seeds: int
+    higher_is_better: bool
+
+    @property
+    def at_least_as_good(self) -> int:
+        """Number of sets that are as good as the arm or better."""
+        sign = 1.0 if self.higher_is_better else -1.0
+        return int(np.count_nonzero(sign * self.sets >= sign * self.value))
+
+    @property
+    def p(self) -> float | None:
+        """One-sided (1 + #at least as good) / (1 + sets); None with too few sets for a test.
+
+        Under the null hypothesis the arm's layers are as good as drawn, and then every rank among the sets is equally
+        likely.
+        """
+        if self.sets.size < MIN_SETS:
+            return None
+        alternative = Alternative.GREATER if self.higher_is_better else Alternative.LESS
+        return monte_carlo_p(self.value, self.sets, alternative).p
+
+
+def standing(arms: Arms, measure: Measure, arm: str, data: str | None, match: str = "types") -> Standing | None:
+    """An arm among its control sets of one kind of match; None without any, or without a seed that all have."""
+    names = [name for name in arms.plan.random_controls(arm) if matched_by(arms.recipe, name) == match]
+    names = [name for name in names if (measure, name, data) in arms.evaluated]
+    if not names:
+        return None
+    seeds = [arms.outcomes.seeds(measure, name, data) for name in (arm, *names)]
+    common = [seed for seed in seeds[0] if all(seed in others for others in seeds)]
+    if not common:
+        return None
+    means = [float(arms.outcomes.units(measure, name, data, common).mean()) for name in (arm, *names)]
+    return Standing(means[0], np.array(means[1:]), len(common), measure.higher_is_better)
+
+
+def control_set_rows(arms: Arms) -> Iterator[ControlSetRow]:
+    """Every arm that has several random control sets, on every measure."""
+    for measure, arm, data in arms.cells():
+        for match, budget in _BUDGETS.items():
+            found = standing(arms, measure, arm, data, match)
+            if found is None or found.sets.size < 2:
+                continue
+            yield ControlSetRow(
+                arm=arm,
+                data=data,
+                task=measure.task,
+                metric=measure.metric,
+                primary=arms.outcomes.primary(measure),
+                higher_is_better=measure.higher_is_better,
+                match=match,
+                value=found.value,
+                sets=found.sets.size,
+                low=float(found.sets.min()),
+                median=float(np.median(found.sets)),
+                high=float(found.sets.max()),
+                at_least_as_good=found.at_least_as_good,
+                p=found.p,
+                seeds=found.seeds,
+                sentence=_sentence(arms, measure, arm, data, budget, found),
+            )
+
+
+def _sentence(arms: Arms, measure: Measure, arm: str, data: str | None, budget: str, found: Standing) -> str:
+    n = found.sets.size
+    where = f"{measure.metric} of {measure.task}, trained on {data}, {arms.model}, S = {found.seeds}"
+    better = f"{n - found.at_least_as_good} of {n} random sets of {budget}"
+    if found.p is None:
+        return (
+            f"{arm} is better than {better} ({where}): a range, no test, which takes {MIN_SETS} sets "
+            "(`analyze.control_sets`)."
+        )
+    verdict = "better than random sets" if found.p <= arms.plan.alpha else "not shown to be better than random sets"
+    return f"{arm} is {verdict}: better than {better} ({where}), p = {found.p:.3g} by its rank among them."

@@ -1,0 +1,130 @@
+"""A ranking carried over from another run: from another model, or from a training of another kind."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from layersig.errors import UserError
+from layersig.plugin.components import Params as ComponentParams
+from layersig.plugin.decorators import scorer
+from layersig.records import Ranking
+
+if TYPE_CHECKING:
+    from layersig.scoring.context import ScoringContext
+
+_BLOCK = re.compile(r"\.(\d+)(?:\.|$)")
+
+
+@scorer("transfer", needs={"rankings"}, version=1)
+class Transfer:
+    """The ranking of another run, mapped onto the layers of this model (arXiv 2410.17875, tables 13 and 14).
+
+    A score is the relative rank in the other run, averaged over its seeds: from 1 (first) to 0 (last), so that scorers
+    of any scale carry over. By name, a unit takes the score of its namesake. By depth, it takes that of its module type
+    at the same relative depth (b + 1/2) / blocks, interpolated linearly between blocks. The paper does not say how
+    it mapped models of different depth: this is ours. Units without a counterpart rank last, and their share is told.
+    """
+
+    class Params(ComponentParams):
+        """Parameters of `transfer`."""
+
+        scorer: str
+        """Name of the scorer in the other run."""
+        data: str | None = None
+        """Name of the data set in the other run; needed where the scorer ranked on several."""
+        match: Literal["depth", "name"] = "depth"
+        """`depth`: by module type and relative depth, for another model. `name`: by full name, for the same one."""
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """Relative rank of every unit's counterpart."""
+        params: Transfer.Params = context.params
+        scores = _relative_ranks(_chosen(context, params))
+        found = _by_name(scores, context.layers) if params.match == "name" else _by_depth(scores, context.layers)
+        context.coverage = len(found) / len(context.layers)
+        if not found:
+            raise UserError(
+                f"no layer of this model has a counterpart by {params.match} in the source: that ranks "
+                f"{next(iter(scores))}, this recipe {context.layers[0]}; set `layers.unit` alike in both runs, and to "
+                "`block` where the architectures differ"
+            )
+        if len(found) < len(context.layers):
+            missing = [name for name in context.layers if name not in found]
+            context.reporter.warn(
+                f"{len(missing)} of {len(context.layers)} layers have no counterpart by {params.match} in the source "
+                f"and rank last: {missing[0]}{', ...' if missing[1:] else ''}"
+            )
+        return {name: found.get(name, 0.0) for name in context.layers}
+
+
+def _chosen(context: ScoringContext, params: Transfer.Params) -> list[Ranking]:
+    """The rankings of the scorer, one a seed."""
+    lines = list(context.rankings)
+    ranked = [line for line in lines if line["scorer"] == params.scorer]
+    if not ranked:
+        raise UserError(f"the source has no scorer {params.scorer!r}; it has {_names(lines, 'scorer')}")
+    fitting = [line for line in ranked if params.data in (None, line["data"])]
+    if not fitting:
+        raise UserError(f"the source has no ranking on {params.data!r}; it has {_names(ranked, 'data')}")
+    if len({line["data"] for line in fitting}) > 1:
+        raise UserError(f"the source ranks on several data sets; set `data` to one of {_names(fitting, 'data')}")
+    return [Ranking.from_json(line) for line in fitting]
+
+
+def _names(lines: Sequence[Mapping[str, Any]], key: str) -> str:
+    return ", ".join(dict.fromkeys(str(line[key]) for line in lines))
+
+
+def _relative_ranks(rankings: Sequence[Ranking]) -> dict[str, float]:
+    """Mean over rankings of (N - rank) / (N - 1), ranks from 1 and shared by ties."""
+    from scipy.stats import rankdata
+
+    names = list(rankings[0].scores)
+    total = sum(rankdata([ranking.scores[name] for name in names]) for ranking in rankings)
+    mean = (total / len(rankings) - 1) / max(1, len(names) - 1)
+    return dict(zip(names, mean.tolist(), strict=True))
+
+
+def _by_name(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    return {name: scores[name] for name in names if name in scores}
+
+
+class _Place(NamedTuple):
+    """A unit by its name: module type, and block (None for the output head)."""
+
+    kind: str
+    block: int | None
+
+
+def _place(name: str) -> _Place:
+    # The first number in a name is the block: experts of a mixture come after it.
+    number = _BLOCK.search(name)
+    return _Place(name, None) if number is None else _Place(name[number.end() :], int(number.group(1)))
+
+
+def _by_depth(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+    import numpy as np
+
+    known: dict[str, list[tuple[int | None, float]]] = defaultdict(list)
+    for name, score in scores.items():
+        place = _place(name)
+        known[place.kind].append((place.block, score))
+    depth, new_depth = _blocks(scores), _blocks(names)
+    found = {}
+    for name in names:
+        kind, block = _place(name)
+        if kind not in known:
+            continue
+        if block is None:
+            found[name] = known[kind][0][1]
+            continue
+        ordered = sorted((each, score) for each, score in known[kind] if each is not None)
+        places = [(each + 0.5) / depth for each, _ in ordered]
+        found[name] = float(np.interp((block + 0.5) / new_depth, places, [score for _, score in ordered]))
+    return found
+
+
+def _blocks(names: Mapping[str, float] | Sequence[str]) -> int:
+    return 1 + max((block for block in (_place(name).block for name in names) if block is not None), default=0)

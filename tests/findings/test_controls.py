@@ -1,0 +1,103 @@
+"""The rank of an arm among its random control sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from layersig.findings.arms import Arms
+from layersig.findings.claims import claim_rows
+from layersig.findings.controls import MIN_SETS, control_set_rows
+from layersig.findings.outcomes import outcome_tables
+from layersig.findings.plan import Plan
+from layersig.recipe.schema import Recipe
+from layersig.records import Cell, Outcome
+
+SEEDS = (0, 1)
+
+
+def arms_of(sets: int, *, metric: str = "loss", rank: int = 0, match: str = "types") -> Arms:
+    """An arm that `rank` of its random control sets beat, all with noise over seeds and items."""
+    controls = [
+        {"name": f"r{draw}", "select": {"kind": "matched-random", "like": "few", "draw": draw, "match": match}}
+        for draw in range(sets)
+    ]
+    recipe = Recipe.model_validate(
+        {
+            "name": "r",
+            "seeds": SEEDS,
+            "model": {"source": "pypi:x"},
+            "data": ({"name": "d", "source": "pypi:y"},),
+            "scorers": {"ila": {"kind": "ila"}},
+            "arms": ({"name": "few", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}}, *controls),
+        }
+    )
+    sign = -1.0 if metric == "loss" else 1.0
+    gains = {"all-layers": 3.0, "few": 2.99, **{f"r{draw}": 3.5 if draw < rank else 2.0 for draw in range(sets)}}
+    rng = np.random.default_rng(3)
+    cells = {Cell(arm="base"): 5 + rng.normal(size=40)}
+    for arm, gain in gains.items():
+        for seed in SEEDS:
+            cells[Cell(arm=arm, data="d", seed=seed)] = (
+                cells[Cell(arm="base")] + sign * gain + 0.02 * rng.normal(size=40)
+            )
+    tables = outcome_tables(
+        (cell, [Outcome("heldout/d", str(i), metric, float(v)) for i, v in enumerate(values)])
+        for cell, values in cells.items()
+    )
+    return Arms(tables, recipe, Plan(recipe, frozenset()), "m")
+
+
+@pytest.mark.parametrize("metric", ["loss", "acc"])
+@pytest.mark.parametrize("rank", [0, 3, 19])
+def test_the_p_value_is_the_rank_among_the_sets(metric: str, rank: int) -> None:
+    arms = arms_of(19, metric=metric, rank=rank)
+    (row,) = control_set_rows(arms)
+    # An independent reference: the share of all 20 that are at least as good as the arm, itself among them.
+    values = {name: np.mean([arms.outcomes.units(m, name, "d", SEEDS)]) for m, name, d in arms.cells() if d == "d"}
+    pool = [values["few"], *(value for name, value in values.items() if name.startswith("r"))]
+    worse = stats.percentileofscore(pool, values["few"], kind="strict" if metric == "acc" else "weak") / 100
+    expected = 1 - worse if metric == "acc" else worse
+    assert (row.sets, row.at_least_as_good, row.seeds) == (19, rank, 2)
+    assert row.p == pytest.approx(expected) == pytest.approx((1 + rank) / 20)
+    assert row.low == pytest.approx(min(pool[1:]))
+    assert ("not shown" in row.sentence) is (rank > 0)
+
+
+def test_fewer_than_nineteen_sets_give_a_range_and_no_test() -> None:
+    (row,) = control_set_rows(arms_of(MIN_SETS - 1))
+    assert row.p is None
+    assert "better than 18 of 18 random sets of its counts by module type" in row.sentence
+    assert "a range, no test" in row.sentence
+    assert not list(control_set_rows(arms_of(1)))
+
+
+def test_the_claim_rests_on_the_rank_where_there_are_enough_sets() -> None:
+    (few,) = claim_rows(arms_of(18))
+    (enough,) = claim_rows(arms_of(19))
+    (beaten,) = claim_rows(arms_of(19, rank=1))
+    assert (few.control_sets, enough.control_sets) == (1, 19)
+    assert few.beats_random_p < 0.01  # the difference from one control, paired by seed and item
+    assert enough.beats_random_p == pytest.approx(1 / 20)
+    assert "better than matched random" in enough.conclusion
+    assert "not shown to beat" in beaten.conclusion
+
+
+def test_only_the_first_of_several_controls_is_compared_alone() -> None:
+    arms = arms_of(19)
+    compared = {(row.arm, row.reference) for row in arms.comparisons()}
+    assert compared == {
+        ("base", "all-layers"),
+        ("few", "all-layers"),
+        ("few", "r0"),
+        ("r0", "all-layers"),
+    }
+    assert {row.arm for row in arms.results()} == {"base", "all-layers", "few", "r0"}
+    assert {row.arm for row in arms.seed_results()} >= {f"r{draw}" for draw in range(19)}
+
+
+def test_sets_of_another_match_are_told_apart() -> None:
+    (row,) = control_set_rows(arms_of(19, match="layers"))
+    assert (row.match, row.p) == ("layers", pytest.approx(0.05))
+    assert "its number of layers" in row.sentence
