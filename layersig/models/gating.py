@@ -107,7 +107,7 @@ def _gate_parameter(owner: nn.Module, name: str, delta: Delta, gates: Gates, ind
     def enter(module: nn.Module, _: Any) -> None:
         gamma = gates.gamma[index]
         change: Tensor = _GatedDelta.apply(gamma, delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
-        module.__dict__[name] = parameter.detach() + change
+        module.__dict__[name] = parameter + change
 
     def leave(module: nn.Module, *_: Any) -> None:
         module.__dict__.pop(name, None)

@@ -1,4 +1,4 @@
-"""SNIP and GMT against dense gradients of whole batches."""
+"""SNIP, Taylor and GMT against dense gradients of whole batches."""
 
 from __future__ import annotations
 
@@ -54,3 +54,28 @@ def test_gradients_accumulate_within_a_window(world, unit):
         gradient = torch.cat([layer_parameter(world.model, layer).grad.flatten() for layer in group.members])
         assert together.scores[group.name] == pytest.approx(gradient.abs().mean().item(), rel=1e-3), group.name
         assert apart.scores[group.name] > together.scores[group.name]
+
+
+@pytest.mark.parametrize("unit", [Unit.MODULE, Unit.BLOCK])
+@pytest.mark.parametrize("removed", ["group", "single"])
+def test_taylor_importance_is_the_squared_slope_of_taking_weights_away(world, unit, removed):
+    ranking = world.ranking("taylor", {"batches": 1, "removed": removed}, unit=unit)
+    for group in world.layers.groups(unit):
+        weights = [layer_parameter(world.model, layer) for layer in group.members]
+        products = torch.cat([(weight.grad * weight).detach().double().flatten() for weight in weights])
+        expected = products.sum() ** 2 if removed == "group" else (products**2).sum()
+        assert ranking.scores[group.name] == pytest.approx(expected.item(), rel=2e-3, abs=1e-9), group.name
+
+
+def test_taylor_importance_squares_before_it_averages(world):
+    apart = world.ranking("taylor", {"batches": 4}, batch_size=1)
+    slopes = {layer.name: [] for layer in world.layers}
+    for row in ROWS:
+        world.model.zero_grad()
+        loss_of(world.model, [row], TARGETS_FROM).backward()
+        for layer in world.layers:
+            weight = layer_parameter(world.model, layer)
+            slopes[layer.name].append((weight.grad * weight).sum().item())
+    for name, found in slopes.items():
+        expected = sum(slope**2 for slope in found) / len(found)
+        assert apart.scores[name] == pytest.approx(expected, rel=2e-3, abs=1e-9), name

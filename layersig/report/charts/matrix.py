@@ -1,4 +1,4 @@
-"""Matrices: every ranking against every other, the value written into its square."""
+"""Matrices: every ranking or scorer against every other, the value written into its square."""
 
 from __future__ import annotations
 

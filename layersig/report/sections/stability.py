@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import MatrixRow, StabilityRow
+from layersig.findings.rows import EstimatorRow, MatrixRow, StabilityRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.charts.lines import Line, LinePanel, line_charts
+from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.document import Block, Bullets, Column, Figure, Heading, Section, Strong, Table, Text, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural
@@ -165,7 +166,38 @@ def _estimators(material: Material) -> list[Block]:
         ),
         "estimators.csv",
     )
-    return [Heading("Do estimators agree?"), table]
+    return [Heading("Do estimators agree?"), _correlations(rows), table]
+
+
+def _correlations(rows: Sequence[EstimatorRow]) -> Figure:
+    """Every two scorers as a heat map, one for each data set."""
+    drawn = []
+    for data in dict.fromkeys(row.data for row in rows):
+        own = [row for row in rows if row.data == data]
+        names = tuple(dict.fromkeys(name for row in own for name in (row.a, row.b)))
+        entries = []
+        for row in own:
+            tip = f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} ({plural(row.runs, 'run')})"
+            if row.corrected is not None:
+                tip += f"\ncorrected for noise {fixed(row.corrected, 2)} {_set(row.shape, row.low, row.high)}"
+            entries += [Entry(one, other, row.correlation, tip) for one, other in ((row.a, row.b), (row.b, row.a))]
+        known = {name: value for row in own for name, value in ((row.a, row.reliability_a), (row.b, row.reliability_b))}
+        entries += [
+            Entry(name, name, value, f"{name}\nSpearman of two seeds, its reliability: {fixed(value, 2)}")
+            for name, value in known.items()
+            if value is not None
+        ]
+        drawn.append(Matrix(f"Spearman correlation on {data or 'no data'}", names, tuple(entries)))
+    alt = "Rank correlation of every two scorers; the table holds the same numbers, with reliabilities and intervals."
+    return Figure(
+        "estimators",
+        "Correlation of every two scorers",
+        described(draw(matrices(drawn), "estimators"), alt),
+        alt,
+        "Mean over pairs of runs; hover tells the correlation corrected for noise with its set. On the diagonal: two "
+        "seeds of one scorer, the most that a raw correlation can be expected to reach; empty with fewer than three.",
+        ("estimators.csv",),
+    )
 
 
 def _set(shape: str | None, low: float | None, high: float | None) -> str:

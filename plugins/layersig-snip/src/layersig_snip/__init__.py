@@ -1,4 +1,4 @@
-"""Scores from the gradient of every single weight: connection sensitivity (SNIP) and accumulated gradients (GMT)."""
+"""Scores from the gradient of every weight: sensitivity (SNIP), Taylor importance, accumulated gradients (GMT)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from layersig.scoring.context import ScoringContext
 
-__all__ = ["Gmt", "Snip"]
+__all__ = ["Gmt", "Snip", "Taylor"]
 
 
 @scorer("snip", needs={"model", "data", "gradients"}, version=1)
@@ -48,6 +48,40 @@ class Snip:
         whole = sum(totals.values()) or 1.0
         sizes = {group.name: group.parameters if context.params.reduce == "mean" else 1 for group in context.groups}
         return {name: totals[name] / whole / sizes[name] for name in context.layers}
+
+
+@scorer("taylor", needs={"model", "data", "gradients"}, version=1)
+class Taylor:
+    """First-order Taylor importance of each unit's weights: (sum of g W)^2 of the unit, or sum of (g W)^2.
+
+    Molchanov et al. (arXiv 1906.10771, equations 8 and 5): the squared change of the loss, to first order, when the
+    weights become 0. `group` takes them away together, so that contributions of opposite sign cancel; `single` one at
+    a time. Averaged over batches, as the paper averages over mini-batches. Deviation: a unit is a layer or several,
+    not a filter.
+    """
+
+    class Params(ComponentParams):
+        """Parameters of `taylor`."""
+
+        batches: Annotated[int, Field(ge=1)] = 8
+        """Optimizer batches to average over: one forward and backward pass each."""
+        removed: Literal["group", "single"] = "group"
+        """Whether the weights of a unit are taken away together or one at a time."""
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """Mean squared first-order change of the loss, by unit."""
+        import torch
+
+        count, together = context.params.batches, context.params.removed == "group"
+        totals: dict[str, list[float]] = defaultdict(lambda: [0.0] * count)
+
+        def visit(batch: int, layer: str, gradient: Tensor) -> None:
+            product = (gradient * context.weight(layer)).to(torch.promote_types(gradient.dtype, torch.float32))
+            totals[context.unit_of[layer]][batch] += float(product.sum() if together else product.square().sum())
+
+        context.visit_gradients(context.optimizer_batches(count), visit)
+        power = 2 if together else 1
+        return {name: sum(value**power for value in totals[name]) / count for name in context.layers}
 
 
 @scorer("gmt", needs={"model", "data", "gradients"}, version=1)

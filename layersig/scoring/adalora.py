@@ -1,0 +1,103 @@
+"""AdaLoRA's importance of the directions of each layer's update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from layersig.plugin.components import Params as ComponentParams
+from layersig.plugin.decorators import scorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from layersig.models.updates import Delta
+    from layersig.scoring.context import ScoringContext
+
+
+@scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=1)
+class AdaLoraSensitivity:
+    """Sum over a unit's triplets of AdaLoRA's importance, by which that method hands out ranks.
+
+    AdaLoRA (Zhang et al., arXiv 2303.10512, section 3.2), with the update as Delta = P diag(lambda) Q: the sensitivity
+    of an entry p is I = |p dL/dp|, smoothed over batches, I' <- b1 I' + (1 - b1) I; its uncertainty is
+    U <- b2 U + (1 - b2) |I - I'|; its score is s = I' U; triplet i has S_i = s(lambda_i) + mean_j s(P_ji) +
+    mean_j s(Q_ij). Deviations: the paper smooths over the steps of a training that learns P, lambda and Q, here they
+    are the singular value decomposition of a finished update and stay still; and the paper cuts ranks by S_i, here a
+    unit has the sum of all of them. One batch has no uncertainty to speak of: take several.
+    """
+
+    class Params(ComponentParams):
+        """Parameters of `adalora-sensitivity`."""
+
+        batches: Annotated[int, Field(ge=2)] = 16
+        """Optimizer batches to smooth over: one forward and backward pass each."""
+        beta1: Annotated[float, Field(gt=0, lt=1)] = 0.85
+        """Smoothing of the sensitivity (paper)."""
+        beta2: Annotated[float, Field(gt=0, lt=1)] = 0.85
+        """Smoothing of the uncertainty (paper)."""
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """Importance of every unit."""
+        import torch
+
+        params: AdaLoraSensitivity.Params = context.params
+        triplets = {layer: triplets_of(context.update.delta(layer)) for layer in context.unit_of}
+        entries = {layer: _Smoothed(params.beta1, params.beta2) for layer in triplets}
+
+        def visit(_: int, layer: str, gradient: Tensor) -> None:
+            p, values, q = (each.to(gradient.device) for each in triplets[layer])
+            wide = gradient.double()
+            along_q, along_p = wide @ q.mT, p.mT @ wide
+            slopes = (along_q * values.unsqueeze(-2), (along_q * p).sum(-2), along_p * values.unsqueeze(-1))
+            entries[layer].add(*(each * slope for each, slope in zip((p, values, q), slopes, strict=True)))
+
+        ones = torch.ones(len(context.layers), dtype=torch.float32, device=context.device)
+        with context.gated(lambda: ones):
+            context.visit_gradients(context.optimizer_batches(params.batches), visit)
+        scores = dict.fromkeys(context.layers, 0.0)
+        for layer, unit in context.unit_of.items():
+            scores[unit] += entries[layer].total()
+        return scores
+
+
+def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
+    """P (..., out, r), lambda (..., r) and Q (..., r, in) of a change in float64; of factors, from r x r matrices."""
+    import torch
+
+    b = delta.b.double()
+    if delta.a is None:
+        p, values, q = torch.linalg.svd(b, full_matrices=False)
+        return p, delta.scale * values, q
+    left, right = torch.linalg.qr(b), torch.linalg.qr(delta.a.double().mT)
+    p, values, q = torch.linalg.svd(left.R @ right.R.mT)
+    return left.Q @ p, delta.scale * values, q @ right.Q.mT
+
+
+@dataclass(slots=True)
+class _Smoothed:
+    """Sensitivity and uncertainty of the entries of P, lambda and Q of one layer."""
+
+    beta1: float
+    beta2: float
+    sensitivity: tuple[Tensor, ...] = ()
+    uncertainty: tuple[Tensor, ...] = ()
+
+    def add(self, *products: Tensor) -> None:
+        """Take in p dL/dp of one batch."""
+        fresh = tuple(each.abs() for each in products)
+        old = self.sensitivity or tuple(each.new_zeros(each.shape) for each in fresh)
+        self.sensitivity = tuple(self.beta1 * was + (1 - self.beta1) * now for was, now in zip(old, fresh, strict=True))
+        swings = [(now - mean).abs() for now, mean in zip(fresh, self.sensitivity, strict=True)]
+        doubt = self.uncertainty or tuple(each.new_zeros(each.shape) for each in fresh)
+        self.uncertainty = tuple(
+            self.beta2 * was + (1 - self.beta2) * swing for was, swing in zip(doubt, swings, strict=True)
+        )
+
+    def total(self) -> float:
+        """Sum of the importance of all triplets."""
+        p, values, q = (i * u for i, u in zip(self.sensitivity, self.uncertainty, strict=True))
+        return float((values + p.mean(-2) + q.mean(-1)).sum())
