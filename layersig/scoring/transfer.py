@@ -79,11 +79,12 @@ def _names(lines: Sequence[Mapping[str, Any]], key: str) -> str:
 
 def _relative_ranks(rankings: Sequence[Ranking]) -> dict[str, float]:
     """Mean over rankings of (N - rank) / (N - 1), ranks from 1 and shared by ties."""
+    import numpy as np
     from scipy.stats import rankdata
 
     names = list(rankings[0].scores)
-    total = sum(rankdata([ranking.scores[name] for name in names]) for ranking in rankings)
-    mean = (total / len(rankings) - 1) / max(1, len(names) - 1)
+    ranks = rankdata(np.array([[ranking.scores[name] for name in names] for ranking in rankings]), axis=1)
+    mean = (ranks.mean(axis=0) - 1) / max(1, len(names) - 1)
     return dict(zip(names, mean.tolist(), strict=True))
 
 
