@@ -42,6 +42,7 @@ Install = Callable[..., Path]
 def test_the_built_in_table_leads_to_declared_components() -> None:
     known = manager.built_in()
     assert known.names("scorer") == (
+        "adalora-sensitivity",
         "add-one-in",
         "first-k",
         "gradient-norm",
@@ -51,6 +52,7 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "path-attribution",
         "random",
         "spectral",
+        "transfer",
         "update-taylor",
         "weight-change",
     )
