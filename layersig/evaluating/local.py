@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -201,6 +201,39 @@ def load_task(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedT
         return _load(settings, path, streams)
     # Folders of rows bear their content in their name, and every arm asks for the same tasks.
     return _load_once(settings, path, streams)
+
+
+def load_selection_task(
+    settings: TaskSettings, path: Path, streams: Streams, shown: Collection[str], *, leak: bool = False
+) -> ResolvedTask:
+    """As `load_task`, with a seeded sample of the items that evaluation does not show: those to choose layers on.
+
+    Args:
+        settings: An entry like those of `evaluate.tasks`.
+        path: As of `load_task`.
+        streams: As of `load_task`.
+        shown: The texts of all items that are evaluated; items are told apart by what they show.
+        leak: Take items that are evaluated instead, or any where none is.
+
+    Raises:
+        UserError: As `load_task`, or every item is evaluated.
+    """
+    task = _load(settings.model_copy(update={"limit": None}), path, streams)
+    every = [(part, row, text) for part in task.parts for row, text in enumerate(part.texts())]
+    pool = [(part, row) for part, row, text in every if (text in shown) is leak]
+    if leak and not pool:
+        pool = [(part, row) for part, row, _ in every]
+    if not pool:
+        raise UserError(
+            f"task {task.name}: every item is evaluated, so none is left to choose layers on; set a `limit` on it in "
+            "evaluate.tasks, or choose on another task"
+        )
+    size = min(settings.limit or len(pool), len(pool))
+    drawn = streams.generator("selection-items", task.name).choice(len(pool), size=size, replace=False)
+    chosen = [pool[place] for place in sorted(drawn.tolist())]
+    for part in task.parts:
+        part.chosen = [row for owner, row in chosen if owner is part]
+    return replace(task, parts=tuple(part for part in task.parts if part.chosen))
 
 
 def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:

@@ -16,6 +16,7 @@ from layersig.findings.controls import control_set_rows
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.grid import grid_of
+from layersig.findings.leaks import leak_notes
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
@@ -86,7 +87,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         baseline=recipe.analyze.baseline,
         alpha=recipe.analyze.alpha,
         sizes=sizes,
-        notes=_notes(files, recipe) + outcomes.notes,
+        notes=_notes(files, recipe) + leak_notes(recipe) + outcomes.notes,
         layers=layer_rows(files.groups(Unit.MODULE)),
         units=units,
         rankings=tuple(map(ranking_row, tables)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from layersig.analysis.verdicts import MIN_DATA_SETS_TO_GENERALISE
 from layersig.findings.arms import BASE
 from layersig.findings.files import HELDOUT, RunFiles
+from layersig.findings.leaks import leaking
 from layersig.findings.rows import ComparisonRow, Findings, RigorRow, RigorStatus
 from layersig.recipe.schema import Recipe
 
@@ -50,6 +51,7 @@ class _Card:
         yield self._environment()
         yield self._sources()
         yield self._data()
+        yield self._apart()
         yield self._contamination()
         yield self._prompts()
         yield RigorRow(item="judge", status=_NONE, evidence="No outcome of this run comes from a model that judges.")
@@ -180,6 +182,15 @@ class _Card:
         told = ", ".join(f"{name} ({licences.get(name) or 'licence unknown'})" for name in described) or "none"
         evidence = f"Rows, duplicates, cuts, tokens and template are recorded of: {told}."
         return _judged("data description", self.recipe.data, len(described) == len(self.recipe.data), evidence)
+
+    def _apart(self) -> RigorRow:
+        leaks = leaking(self.recipe)
+        evidence = (
+            f"Computed on what arms are evaluated on: {_names(sorted(leaks))}."
+            if leaks
+            else "Scores are computed on the training side, or on task items that are not evaluated."
+        )
+        return _judged("selection apart from evaluation", sorted(self.recipe.scorers), not leaks, evidence)
 
     def _contamination(self) -> RigorRow:
         pairs = [(task, self.files.label(data.name) or "") for data in self.recipe.data for task in self._benchmarks]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from layersig.pipeline.graph import Input, Source, Stage
-from layersig.pipeline.study import Study
+from layersig.pipeline.study import Study, selection_node, selection_tasks
 from layersig.records import Cell
 
 
@@ -16,10 +16,13 @@ def sources(study: Study) -> dict[str, Source]:
     found = {"source/model": Source("model", "model", model.source, model.fallback)}
     for data in recipe.data:
         found[f"source/data/{data.name}"] = Source("data", data.name, data.source, data.fallback, data.split)
-    for number, task in enumerate(recipe.evaluate.tasks):
-        falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task.source
-        fallback = f"pypi:{task.source}" if falls_back else None
-        found[f"source/task/{number}"] = Source("task", task.source, task.source, fallback)
+    named = {f"source/task/{number}": task.source for number, task in enumerate(recipe.evaluate.tasks)}
+    for name in recipe.scorers:
+        tasks = enumerate(selection_tasks(study, name))
+        named |= {selection_node(name, number): task["source"] for number, task in tasks}
+    for node, task in named.items():
+        falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task
+        found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None)
     for name, choice in recipe.scorers.items():
         if choice.source is not None:
             found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from layersig.pipeline.graph import Input, Line, Stage
-from layersig.pipeline.study import Study, labels
+from layersig.pipeline.study import Study, labels, selection_node, selection_tasks
 from layersig.pipeline.training import reference_update
 from layersig.records import Cell
 
@@ -14,8 +14,10 @@ from layersig.records import Cell
 def score(study: Study, name: str, data: str, seed: int) -> Stage:
     """A ranking of the layers; its cell has only the axes that the scorer depends on."""
     choice, component = study.recipe.scorers[name], study.scorer(name)
-    needs = component.needs
-    on_data = component.reads_data
+    tasks = selection_tasks(study, name)
+    # A scorer that could work on either works on tasks where it is given some.
+    needs = component.needs - ({"data"} if tasks else {"tasks"})
+    on_data = component.reads_data and not tasks
     on_seed = on_data or component.seeded
     on_checkpoint = bool(needs & {"update"})
     cell = Cell(
@@ -29,6 +31,10 @@ def score(study: Study, name: str, data: str, seed: int) -> Stage:
     if component.computes:
         params |= {"train": study.train, **study.compute}
         inputs["model"] = Input("source/model")
+    if tasks:
+        params |= {"evaluated": study.tasks, "batch_tokens": study.recipe.evaluate.batch_tokens}
+        inputs |= {f"task/{number}": Input(selection_node(name, number)) for number in range(len(tasks))}
+        inputs |= {f"evaluated/{number}": each for number, each in enumerate(study.task_inputs.values())}
     if on_data:
         inputs["data"] = Input(f"data/{data}")
     if "rankings" in needs:

@@ -77,6 +77,21 @@ class Study:
         return self.recipe.train.model_dump(mode="json", exclude={"milestones"})
 
 
+def selection_tasks(study: Study, scorer: str) -> list[dict[str, Any]]:
+    """The tasks that a scorer is computed on, from its parameter `tasks`; none for scorers that need no tasks."""
+    if "tasks" not in study.scorer(scorer).needs:
+        return []
+    return [
+        task if isinstance(task, dict) else {"source": task}
+        for task in study.recipe.scorers[scorer].params.get("tasks", ())
+    ]
+
+
+def selection_node(scorer: str, number: int) -> str:
+    """The node of the data of a selection task."""
+    return f"source/selection/{scorer}/{number}"
+
+
 def labels(cell: Cell, *names: str) -> Mapping[str, Any]:
     """The axes of a cell that stand in a line of the run folder."""
     return {name: getattr(cell, name) for name in names}

@@ -90,7 +90,8 @@ def _default(value: Mapping[str, Any], *, required: bool) -> str:
 
 def _type(value: Mapping[str, Any]) -> str:
     if "$ref" in value:
-        return f"table {_code(_HEADINGS[value['$ref'].rpartition('/')[2]])}"
+        # Those of a component stand behind its name.
+        return f"table {_code(_HEADINGS[value['$ref'].rpartition('/')[2].rpartition('.')[2]])}"
     if "const" in value or "enum" in value:
         return ", ".join(f"`{json.dumps(each)}`" for each in value.get("enum", [value.get("const")]))
     if "anyOf" in value:

@@ -137,6 +137,8 @@ def _short(choice: ScorerChoice) -> ScorerChoice:
     params = {
         key: min(value, SMOKE_STEPS) if key in {"steps", "batches"} else value for key, value in choice.params.items()
     }
+    if isinstance(tasks := params.get("tasks"), list):
+        params["tasks"] = [{**task, "limit": min(task.get("limit") or SMOKE_ITEMS, SMOKE_ITEMS)} for task in tasks]
     return ScorerChoice(kind=choice.kind, checkpoint=choice.checkpoint, source=choice.source, **params)
 
 

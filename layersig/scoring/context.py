@@ -88,12 +88,39 @@ class ScoringContext(Inputs):
         self._count(log.tokens, log.peak_memory)
         return log
 
+    def evaluate(self) -> dict[str, float]:
+        """The score of the model, as it is now, on every selection task: `acc_norm`, or else the task's first metric.
+
+        Raises:
+            UserError: A task measures a loss, so that it has no score.
+        """
+        from layersig.evaluating.items import score_task
+        from layersig.evaluating.model import SharedPrefixLM
+        from layersig.models.devices import peak_memory
+
+        tasks = self.tasks
+        tokens = self._job.params["batch_tokens"]
+        found: dict[str, float] = {}
+        with peak_memory(self.device) as memory:
+            model = SharedPrefixLM(self.model, self.tokenizer, batch_tokens=tokens, reporter=self.reporter)
+            for task in tasks:
+                model.title = task.name
+                outcomes = score_task(task, model).outcomes
+                metrics = dict.fromkeys(outcome.metric for outcome in outcomes)
+                metric = "acc_norm" if "acc_norm" in metrics else next(iter(metrics))
+                if metric == "loss":
+                    raise UserError(f"task {task.name} measures a loss and cannot select; take one with a score")
+                values = [outcome.value for outcome in outcomes if outcome.metric == metric]
+                found[task.name] = sum(values) / len(values)
+        self._count(model.tokens, memory.peak)
+        return found
+
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """The training loss of every optimizer batch, in nats per target token; nothing is trained."""
         from layersig.scoring.losses import batch_losses
 
         budget = self.train_settings.micro_batch_tokens
-        with self._counted(batches):
+        with self.counted(batches):
             return batch_losses(self.model, self.examples, batches, token_budget=budget, device=self.device)
 
     def gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
@@ -148,7 +175,7 @@ class ScoringContext(Inputs):
         from layersig.training.gradients import visit_gradients
 
         self._must("gradients")
-        with self._counted(batches):
+        with self.counted(batches):
             visit_gradients(
                 self.model,
                 parameters,
@@ -160,7 +187,7 @@ class ScoringContext(Inputs):
             )
 
     @contextmanager
-    def _counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:
+    def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:
         """Add to the cost what one pass over the batches takes."""
         from layersig.models.devices import peak_memory
 

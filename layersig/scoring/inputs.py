@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from layersig.data.batches import Batch
     from layersig.data.examples import Examples
+    from layersig.evaluating.local import ResolvedTask
     from layersig.models.updates import Update
 
 
@@ -61,6 +62,11 @@ class Inputs:
     def stream(self, name: str) -> np.random.Generator:
         """A NumPy generator of its own for every name; the same for equal root seed, seed and name."""
         return self._job.streams.generator(f"scorer/{self._component.name}", name)
+
+    @property
+    def work(self) -> Path:
+        """A folder that survives an interruption; removed once the scores are there."""
+        return self._job.work
 
     @property
     def reporter(self) -> Reporter:
@@ -128,11 +134,38 @@ class Inputs:
 
     @cached_property
     def examples(self) -> Examples:
-        """The training split."""
+        """The training split; the held-out one for a scorer whose parameter `leak` is set."""
         from layersig.data.examples import read_examples
 
         self._must("data", "gradients", "update", "checkpoints")
-        return read_examples(self._job.inputs["data"], "train")
+        if not getattr(self.params, "leak", False):
+            return read_examples(self._job.inputs["data"], "train")
+        examples = read_examples(self._job.inputs["data"], "heldout")
+        if not len(examples):
+            raise UserError(f"{self._component.label}: leak = true asks for held-out conversations; none is held out")
+        return examples
+
+    @cached_property
+    def tasks(self) -> tuple[ResolvedTask, ...]:
+        """The selection tasks that the scorer's parameter `tasks` names, with items that evaluation does not show.
+
+        With the scorer's parameter `leak` they are items that evaluation shows.
+        """
+        from layersig.evaluating.local import load_selection_task, load_task
+        from layersig.recipe.schema import TaskSettings
+        from layersig.streams import Streams
+
+        self._must("tasks")
+        root = Streams(self._job.streams.root)
+        shown: set[str] = set()
+        for number, entry in enumerate(self._job.params["evaluated"]):
+            settings = TaskSettings.model_validate(entry, strict=False)
+            task = load_task(settings, self._job.inputs[f"evaluated/{number}"], root)
+            shown |= {item.text for items in task.texts().values() for item in items}
+        return tuple(
+            load_selection_task(settings, self._job.inputs[f"task/{number}"], root, shown, leak=self.params.leak)
+            for number, settings in enumerate(self.params.tasks)
+        )
 
     def optimizer_batches(self, steps: int) -> Sequence[tuple[int, ...]]:
         """Indices of the examples of `steps` optimizer batches, of the recipe's batch size, in the seed's own order."""

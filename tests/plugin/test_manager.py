@@ -42,10 +42,14 @@ Install = Callable[..., Path]
 def test_the_built_in_table_leads_to_declared_components() -> None:
     known = manager.built_in()
     assert known.names("scorer") == (
+        "ablation",
         "adalora-sensitivity",
         "add-one-in",
+        "angular-distance",
+        "block-influence",
         "first-k",
         "gradient-norm",
+        "greedy",
         "ila",
         "last-k",
         "leave-one-out",

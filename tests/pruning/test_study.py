@@ -16,6 +16,7 @@ from layersig.pipeline import stages
 from layersig.plugin.manager import installed
 from layersig.recipe.resolve import with_defaults
 from layersig.recipe.schema import Recipe
+from layersig.scoring.context import ScoringContext
 from tests.study import RECIPE, call, write_study
 from tests.tiny import tiny_batch
 
@@ -42,6 +43,9 @@ recover = {{ steps = 2 }}
 
 [evaluate]
 tasks = ["file:choice.yaml"]
+
+[analyze]
+resamples = 100
 """
 
 
@@ -103,6 +107,82 @@ def test_controls_prune_as_many_blocks_from_the_same_end(study):
     assert blocks["last"] == blocks["last.rule"] == {"2"}
     assert len(blocks["last.random"]) == 1
     assert (run / "models/last.random/chats/seed-0/model.safetensors").is_file()
+
+
+CHOSEN = f"""{HEAD}
+[layers]
+unit = "block"
+
+[scorers.greedy]
+kind = "greedy"
+remove = 1
+tasks = [{{ source = "file:choice.yaml", limit = 4 }}]
+
+[scorers.ablation]
+kind = "ablation"
+tasks = ["file:choice.yaml"]
+leak = true
+
+[[arms]]
+name = "greedy"
+scorer = "greedy"
+select = {{ kind = "lowest", count = 1 }}
+action = "prune"
+
+[[arms]]
+name = "worst"
+scorer = "ablation"
+select = {{ kind = "lowest", count = 1 }}
+action = "prune"
+
+[evaluate]
+tasks = [{{ source = "file:choice.yaml", limit = 5 }}]
+
+[analyze]
+controls = false
+"""
+
+
+def shown_items(run):
+    (file,) = (run / "evaluations/base").glob("items.jsonl")
+    return {row["item"] for line in file.read_text().splitlines() if (row := json.loads(line))["task"] == "choice"}
+
+
+def test_layers_are_never_chosen_on_items_that_are_evaluated(tmp_path, monkeypatch):
+    seen = []
+    own = ScoringContext.evaluate
+
+    def watched(self):
+        seen.append((self.params.leak, {item for task in self.tasks for p in task.parts for item in task.items(p)}))
+        return own(self)
+
+    monkeypatch.setattr(ScoringContext, "evaluate", watched)
+    monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(write_study(tmp_path, recipe=CHOSEN)), "--runs", str(tmp_path / "runs")])
+    assert not ended.value.code
+    (run,) = (tmp_path / "runs").glob("tiny/*")
+    evaluated = shown_items(run)
+    assert len(evaluated) == 5
+    apart = [items for leak, items in seen if not leak]
+    assert len(apart) == 1 + 2
+    assert all(len(items) == 4 and not items & evaluated for items in apart)
+    assert all(items == evaluated for leak, items in seen if leak)
+    findings = json.loads((run / "analysis.json").read_text())
+    assert [note for note in findings["notes"] if note.startswith("Leak: scorer ablation") and "worst" in note]
+    (row,) = [row for row in findings["rigor"] if row["item"] == "selection apart from evaluation"]
+    assert (row["status"], row["evidence"]) == ("not met", "Computed on what arms are evaluated on: ablation.")
+    assert "too good to be compared" in (run / "report.md").read_text()
+
+
+def test_where_all_items_are_evaluated_none_is_left_to_choose_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, recipe=CHOSEN.replace(", limit = 5", ""))
+    code, _, err = call(capsys, "run", "recipe.toml")
+    assert code == 2
+    assert "task choice: every item is evaluated, so none is left to choose layers on" in err
 
 
 def recipe_of(*arms, **changes):

@@ -8,6 +8,8 @@ from layersig.plugin.manager import built_in
 from layersig.testing import check_scorer
 
 FEW = {
+    "ablation": {"batches": 1},
+    "greedy": {"batches": 1, "remove": 1},
     "ila": {"steps": 2},
     "path-attribution": {"batches": 1, "nodes": 2, "tolerance": 1.0},
     "leave-one-out": {"batches": 1},
@@ -28,6 +30,9 @@ def test_it_keeps_the_rules_of_scorers(name):
     ("name", "params"),
     [
         ("gradient-norm", {"batches": 2, "relative": True}),
+        ("ablation", {"batches": 1, "how": "mean"}),
+        ("block-influence", {"mean": "examples"}),
+        ("angular-distance", {"tokens": "all"}),
         ("weight-change", {"measure": "relative"}),
         ("weight-change", {"measure": "rms"}),
         ("spectral", {"measure": "effective-rank"}),

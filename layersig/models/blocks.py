@@ -1,0 +1,122 @@
+"""Runs a model block by block: the hidden state between any two blocks, and the model from any block on.
+
+The model's own forward does the work, so that embedding, masks, positions and final norm are its own; blocks are only
+told to hand on what they are given. States are taken from the blocks themselves: `hidden_states[-1]` of transformers
+lies behind the final norm and would distort the last block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from layersig.models.layermap import block_list
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passed:
+    """What a pass through the whole model gave.
+
+    Attributes:
+        logits: As the model gives them.
+        states: Hidden state before every block, and behind the last one: one more than there are blocks. A block that
+            was skipped has the same tensor on both sides.
+    """
+
+    logits: Tensor
+    states: tuple[Tensor, ...]
+
+
+class BlockRunner:
+    """A model that can be run from any block on; no KV cache is used.
+
+    Args:
+        model: A decoder without adapters, in eval mode; it is left as it was after every call.
+        skipped: Numbers of blocks that hand on what they are given, from 0.
+    """
+
+    def __init__(self, model: PreTrainedModel, skipped: Collection[int] = ()) -> None:
+        self._model = model
+        self._blocks = tuple(block_list(model)[1])
+        self._skipped = frozenset(skipped)
+        self._in_tuples = _gives_tuples(model, self._blocks[0])
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def run(self, inputs: Mapping[str, Any]) -> Passed:
+        """Run the whole model.
+
+        Args:
+            inputs: Keyword arguments of the model's forward.
+        """
+        states: list[Tensor] = []
+
+        def watched(number: int, own: Callable[..., Any]) -> Callable[..., Any]:
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                states.append(_entering(args, kwargs))
+                output = self._wrapped(states[-1]) if number in self._skipped else own(*args, **kwargs)
+                if number == len(self) - 1:
+                    states.append(output[0] if self._in_tuples else output)
+                return output
+
+            return forward
+
+        with _forwards({block: watched(number, block.forward) for number, block in enumerate(self._blocks)}):
+            logits = self._model(**inputs, use_cache=False).logits
+        return Passed(logits, tuple(states))
+
+    def resume(self, inputs: Mapping[str, Any], place: int, state: Tensor) -> Tensor:
+        """Run the model from block `place` on, as if the blocks before had left `state`; gives its logits.
+
+        Args:
+            inputs: As of the `run` that came before; its tokens are embedded anew and then ignored.
+            place: Number of the first block that runs, from 1; the number of blocks runs final norm and head alone.
+            state: Hidden state in front of that block, of the shape of `Passed.states`.
+        """
+
+        def handing_on(number: int) -> Callable[..., Any]:
+            return lambda *args, **kwargs: self._wrapped(_entering(args, kwargs) if number else state)
+
+        idle = [number for number in range(len(self)) if number < place or number in self._skipped]
+        with _forwards({self._blocks[number]: handing_on(number) for number in idle}):
+            logits: Tensor = self._model(**inputs, use_cache=False).logits
+        return logits
+
+    def _wrapped(self, state: Tensor) -> Any:
+        return (state,) if self._in_tuples else state
+
+
+def _gives_tuples(model: PreTrainedModel, block: nn.Module) -> bool:
+    """Whether blocks of this architecture wrap their output, tried out on one token."""
+    found: list[bool] = []
+    handle = block.register_forward_hook(lambda module, args, output: found.append(isinstance(output, tuple)))
+    try:
+        with torch.no_grad():
+            model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
+    finally:
+        handle.remove()
+    return found[0]
+
+
+def _entering(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    state: Tensor = args[0] if args else kwargs["hidden_states"]
+    return state
+
+
+@contextmanager
+def _forwards(changed: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for module, forward in changed.items():
+            if "forward" in vars(module):  # something else has wrapped it already
+                stack.callback(setattr, module, "forward", module.forward)
+            else:
+                stack.callback(delattr, module, "forward")
+            module.forward = forward
+        yield

@@ -1,0 +1,67 @@
+"""What blocks do to the hidden state of every token: the passes behind block influence and angular distance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from layersig.models.blocks import BlockRunner
+from layersig.models.dropout import Layout
+from layersig.models.targets import logits_at
+from layersig.scoring.context import ScoringContext
+from layersig.training.batching import batching_of
+
+
+class States(NamedTuple):
+    """Hidden states of some examples, padding left out.
+
+    Attributes:
+        boundaries: Before every block and behind the last one, [tokens, width] each.
+        lengths: Tokens of every example, in the order of the rows.
+    """
+
+    boundaries: tuple[Tensor, ...]
+    lengths: tuple[int, ...]
+
+
+def block_states(context: ScoringContext, indices: Sequence[int]) -> Iterator[States]:
+    """States of training examples, some examples at a time.
+
+    Args:
+        context: Of a scorer that needs model and data.
+        indices: Examples by index.
+    """
+    examples, device = context.examples, context.device
+    lengths = [len(examples[index]) for index in range(len(examples))]
+    runner = BlockRunner(context.model)
+    nowhere = torch.empty(0, dtype=torch.long, device=device)
+    context.reporter.start("states", len(indices), "example")
+    budget = context.train_settings.micro_batch_tokens
+    with torch.no_grad(), context.counted([indices]), batching_of(context.model, budget, max(lengths)) as batching:
+        for cut in batching.cut(lengths, indices):
+            micro = batching.lay_out([examples[index] for index in cut], device)
+            with logits_at(context.model, nowhere):
+                states = runner.run(micro.inputs).states
+            rows = token_rows(micro.layouts[0], device)
+            flat = tuple(state.reshape(-1, state.shape[-1])[rows] for state in states)
+            yield States(flat, tuple(segment.rows for segment in micro.layouts[0].segments))
+            context.reporter.advance(len(cut))
+
+
+def token_rows(layout: Layout, device: torch.device) -> Tensor:
+    """Rows of a layer's input that hold a token, not padding, example after example."""
+    return torch.cat([torch.arange(each.start, each.start + each.rows) for each in layout.segments]).to(device)
+
+
+def cosines(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine of every row with the same row, in float32 or wider, within [-1, 1]."""
+    wide = torch.promote_types(first.dtype, torch.float32)
+    return torch.nn.functional.cosine_similarity(first.to(wide), second.to(wide), dim=-1).clamp(-1.0, 1.0)
+
+
+def means(values: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Mean over the tokens of every example, [examples], in float64."""
+    return torch.stack([part.double().mean() for part in torch.split(values, list(lengths))])

@@ -1,0 +1,36 @@
+"""How much of its scores on the selection tasks a model keeps when it loses blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from statistics import fmean
+
+from layersig.errors import UserError
+from layersig.models.depth import without_blocks
+from layersig.scoring.context import ScoringContext
+
+
+class Retention:
+    """Scores without blocks over scores of the whole model, averaged over tasks (arXiv 2602.01997, section 3).
+
+    Args:
+        context: Of a scorer that needs tasks.
+
+    Raises:
+        UserError: The whole model scores 0 on every task, so that nothing can be retained.
+    """
+
+    def __init__(self, context: ScoringContext) -> None:
+        self._context = context
+        self._whole = context.evaluate()
+        if not any(self._whole.values()):
+            raise UserError(
+                f"the whole model scores 0 on {', '.join(self._whole)}, so no block can be told from another by them; "
+                "take easier tasks or more items"
+            )
+
+    def without(self, removed: Collection[int]) -> float:
+        """Mean over tasks of the share kept; a task whose score is 0 counts 0, as in the paper's code."""
+        with without_blocks(self._context.model, removed):
+            found = self._context.evaluate()
+        return fmean(found[task] / whole if whole else 0.0 for task, whole in self._whole.items())

@@ -1,0 +1,112 @@
+"""The likelihood of data without each block in turn, with everything in front of the block run once.
+
+N + 1 separate evaluations of a model of N blocks run N * N blocks. What lies in front of the ablated block is the same
+in all of them, so one pass keeps the state at every boundary and each ablation goes on from there: N (N + 1) / 2.
+
+Plain twin: `layersig.scoring.losses.batch_losses` of the model with the block taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from layersig.models.blocks import BlockRunner
+from layersig.models.targets import logits_at
+from layersig.scoring.block_states import token_rows
+from layersig.scoring.context import ScoringContext
+from layersig.training.batching import Batching, MicroBatch, batching_of
+
+Ablation = Literal["skip", "zero", "mean"]
+
+_LOGIT_ROWS = 256
+"""Positions whose logits are turned into losses at once: keeps their float32 copy small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Losses per target token, in nats.
+
+    Attributes:
+        loss: Of the model as it is.
+        without: Of the model without each candidate, by its number.
+    """
+
+    loss: float
+    without: dict[int, float]
+
+
+def sweep(
+    context: ScoringContext,
+    indices: Sequence[int],
+    candidates: Collection[int],
+    *,
+    removed: Collection[int] = (),
+    how: Ablation = "skip",
+) -> Swept:
+    """The loss on training examples of the model as it is, and without each candidate.
+
+    Args:
+        context: Of a scorer that needs model and data.
+        indices: Examples by index, taken together: the loss is summed over all their targets, over their number.
+        candidates: Numbers of blocks, from 0.
+        removed: Numbers of blocks that are gone throughout.
+        how: What an ablated block leaves behind: `skip`, the state in front of it; `zero`, a state of zeros; `mean`,
+            the state in front of it plus what the block adds on average over all tokens of `indices`.
+    """
+    examples = context.examples
+    lengths = [len(examples[index]) for index in range(len(examples))]
+    targets = sum(int(examples[index].targets.sum()) for index in indices)
+    runner = BlockRunner(context.model, removed)
+    loss, without = 0.0, dict.fromkeys(sorted(candidates), 0.0)
+    context.reporter.start("sweep", len(indices), "example")
+    budget = context.train_settings.micro_batch_tokens
+    with torch.no_grad(), context.counted([indices]), batching_of(context.model, budget, max(lengths)) as batching:
+        cuts = batching.cut(lengths, indices)
+        added = _mean_added(context, runner, batching, cuts) if how == "mean" else None
+        for cut in cuts:
+            micro = batching.lay_out([examples[index] for index in cut], context.device)
+            with logits_at(context.model, micro.positions):
+                passed = runner.run(micro.inputs)
+                loss += _share(passed.logits, micro, targets)
+                for place in without:
+                    state = _ablated(passed.states[place], how, None if added is None else added[place])
+                    without[place] += _share(runner.resume(micro.inputs, place + 1, state), micro, targets)
+            context.reporter.advance(len(cut))
+    return Swept(loss, without)
+
+
+def _share(logits: Tensor, micro: MicroBatch, targets: int) -> float:
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    parts = zip(torch.split(logits, _LOGIT_ROWS), torch.split(micro.labels, _LOGIT_ROWS), strict=True)
+    return sum(float(cross_entropy(part.to(wide), labels, reduction="sum")) for part, labels in parts) / targets
+
+
+def _ablated(state: Tensor, how: Ablation, added: Tensor | None) -> Tensor:
+    if how == "zero":
+        return torch.zeros_like(state)
+    return state if added is None else state + added.to(state.dtype)
+
+
+def _mean_added(
+    context: ScoringContext, runner: BlockRunner, batching: Batching, cuts: Sequence[Sequence[int]]
+) -> list[Tensor]:
+    """What every block adds to the state, averaged over all tokens: [width] each, in float32 or wider."""
+    total: list[Any] = [0.0] * len(runner)
+    count = 0
+    nowhere = torch.empty(0, dtype=torch.long, device=context.device)
+    for cut in cuts:
+        micro = batching.lay_out([context.examples[index] for index in cut], context.device)
+        with logits_at(context.model, nowhere):
+            states = runner.run(micro.inputs).states
+        rows = token_rows(micro.layouts[0], context.device)
+        count += len(rows)
+        wide = torch.promote_types(states[0].dtype, torch.float32)
+        flat = [state.reshape(-1, state.shape[-1])[rows].to(wide) for state in states]
+        total = [each + (flat[place + 1] - flat[place]).sum(0) for place, each in enumerate(total)]
+    return [each / count for each in total]
