@@ -23,10 +23,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from layersig.data.examples import Example, read_examples, write_examples
 from layersig.layers import Unit
-from layersig.models.adapters import inject_lora, read_update, remove_adapter, save_adapter
+from layersig.models.adapters import inject_lora, remove_adapter, save_adapter
 from layersig.models.adapters.wrappers import ADAPTER, wrapped_layers
 from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
+from layersig.models.stored import read_update
 from layersig.plugin.components import Component, declared
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking, jsonl

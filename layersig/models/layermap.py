@@ -86,7 +86,7 @@ def layer_parameter(model: PreTrainedModel, layer: Layer) -> nn.Parameter:
     Raises:
         UserError: The weight is stored in packed (quantised) form.
     """
-    weight: nn.Parameter = model.get_parameter(_weight_name(layer))
+    weight: nn.Parameter = model.get_parameter(weight_name(layer))
     if weight.numel() != layer.parameters or not weight.is_floating_point():
         raise UserError(f"{layer.name} is quantised; load the model without quantization to read or train its weight")
     return weight
@@ -99,11 +99,12 @@ def layer_weight(model: PreTrainedModel, layer: Layer) -> Tensor:
         UserError: The weight is stored in packed (quantised) form.
     """
     weight: Tensor = layer_parameter(model, layer)
-    owner = model.get_submodule(_weight_name(layer).rpartition(".")[0])
+    owner = model.get_submodule(weight_name(layer).rpartition(".")[0])
     return weight.mT if isinstance(owner, Conv1D) or (layer.is_parameter and _is_transposed(owner)) else weight
 
 
-def _weight_name(layer: Layer) -> str:
+def weight_name(layer: Layer) -> str:
+    """Name of the parameter that holds the weight of `layer`."""
     return layer.name if layer.is_parameter else f"{layer.name}.weight"
 
 
@@ -135,7 +136,7 @@ def block_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 def _refuse_shared_weights(model: PreTrainedModel, layers: list[Layer]) -> None:
     names: dict[nn.Parameter, str] = {}
     for layer in layers:
-        weight = model.get_parameter(_weight_name(layer))
+        weight = model.get_parameter(weight_name(layer))
         if weight in names:
             raise UserError(
                 f"{layer.name} and {names[weight]} share one weight, so they cannot be told apart as layers"

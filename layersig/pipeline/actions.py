@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.selections import selection
 from layersig.pipeline.study import Study
-from layersig.pipeline.training import reference_update, training_inputs
-from layersig.recipe.schema import Arm
+from layersig.pipeline.training import outcome, published, reference_update, training_inputs
+from layersig.recipe.schema import Arm, TrainSettings
 from layersig.records import Cell
 
 
@@ -19,53 +19,63 @@ def actions(study: Study, arm: Arm, data: str, seed: int) -> Iterator[Stage]:
         yield recover(study, arm, data, seed)
 
 
-def made(arm: Arm, data: str, seed: int) -> dict[str, Input]:
+def made(study: Study, arm: Arm, data: str, seed: int) -> dict[str, Input]:
     """What an arm comes to, by the role in which it is evaluated: an adapter, another model, or both."""
     key = Cell(arm=arm.name, data=data, seed=seed).key
     if arm.action != "prune":
-        return {"adapter": Input(f"{arm.action}/{key}", "adapter")}
+        return outcome(training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
     model = {"model": Input(f"prune/{key}", "model")}
-    return model if arm.recover is None else {**model, "adapter": Input(f"recover/{key}", "adapter")}
+    if arm.recover is None:
+        return model
+    return {**model, **outcome(training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
 
 
 def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Fine-tune the selected layers from the pretrained weights."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
+    settings = training_behind(study, arm)
     return Stage(
         id=f"tune/{cell.key}",
         kind="tune",
         cell=cell,
-        params={
-            "train": study.recipe.training_of(arm).model_dump(mode="json", exclude={"milestones"}),
-            **study.compute,
-        },
+        params={"train": settings.effective(), **study.compute},
         inputs={**training_inputs(data), "selection": Input(selection(study, arm, data, seed).id)},
         seed=seed,
-        files={"adapter": f"adapters/{cell.key}"},
+        files=published(settings, "adapter", cell.key),
     )
+
+
+def training_behind(study: Study, arm: Arm) -> TrainSettings:
+    """How what an arm ends with was trained: by itself, or as the reference that it is grafted from."""
+    return study.recipe.train if arm.action == "graft" else study.recipe.training_of(arm)
 
 
 def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Keep the reference update on the selected layers."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
+    inputs = {
+        "layers": Input("layers"),
+        "update": reference_update(data, seed),
+        "selection": Input(selection(study, arm, data, seed).id),
+    }
+    if study.recipe.train.method == "full":
+        inputs["model"] = Input("source/model")
     return Stage(
         id=f"graft/{cell.key}",
         kind="graft",
         cell=cell,
         params={},
-        inputs={
-            "layers": Input("layers"),
-            "update": reference_update(data, seed),
-            "selection": Input(selection(study, arm, data, seed).id),
-        },
+        inputs=inputs,
         computes=False,
-        files={"adapter": f"adapters/{cell.key}"},
+        files=published(study.recipe.train, "adapter", cell.key),
     )
 
 
 def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Remove the selected blocks."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
+    # A recovery by full fine-tuning makes a checkpoint of its own in the same place.
+    last = arm.recover is None or training_behind(study, arm).method != "full"
     return Stage(
         id=f"prune/{cell.key}",
         kind="prune",
@@ -77,7 +87,7 @@ def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
             "selection": Input(selection(study, arm, data, seed).id),
         },
         computes=False,
-        files={"model": f"models/{cell.key}"},
+        files={"model": f"models/{cell.key}"} if last else {},
     )
 
 
@@ -85,14 +95,12 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Fine-tune all that pruning left."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
     pruned = f"prune/{cell.key}"
+    settings = training_behind(study, arm)
     return Stage(
         id=f"recover/{cell.key}",
         kind="recover",
         cell=cell,
-        params={
-            "train": study.recipe.training_of(arm).model_dump(mode="json", exclude={"milestones"}),
-            **study.compute,
-        },
+        params={"train": settings.effective(), **study.compute},
         inputs={
             "base": Input("source/model"),
             "model": Input(pruned, "model"),
@@ -101,5 +109,5 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
             "data": Input(f"data/{data}"),
         },
         seed=seed,
-        files={"adapter": f"adapters/{cell.key}"},
+        files=published(settings, "adapter", cell.key),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from layersig.pipeline.actions import made
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
-from layersig.pipeline.training import reference_update
+from layersig.pipeline.training import outcome, reference_update
 from layersig.records import Cell
 
 
@@ -31,7 +31,9 @@ def _made(study: Study, arm: str, data: str | None, seed: int | None) -> dict[st
     """What an arm made of the model; nothing for the untouched base."""
     if data is None or seed is None:
         return {}
-    return {"adapter": reference_update(data, seed)} if arm == "all-layers" else made(study.arm(arm), data, seed)
+    if arm == "all-layers":
+        return outcome(study.recipe.train, reference_update(data, seed))
+    return made(study, study.arm(arm), data, seed)
 
 
 def overlap(study: Study, data: str) -> Stage:

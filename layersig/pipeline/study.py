@@ -74,7 +74,7 @@ class Study:
     @property
     def train(self) -> dict[str, Any]:
         """The keys of `[train]` that change what a training does."""
-        return self.recipe.train.model_dump(mode="json", exclude={"milestones"})
+        return self.recipe.train.effective()
 
 
 def selection_tasks(study: Study, scorer: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
+from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell
 
 
@@ -18,8 +19,18 @@ def reference(study: Study, data: str, seed: int) -> Stage:
         params={"train": study.train, "milestones": milestones, **study.compute},
         inputs=training_inputs(data),
         seed=seed,
-        files={f"at-{1.0:g}": f"adapters/all-layers/{data}/seed-{seed}"},
+        files=published(study.recipe.train, f"at-{1.0:g}", f"all-layers/{data}/seed-{seed}"),
     )
+
+
+def published(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
+    """Where what a training made goes in the run folder: an adapter, or a checkpoint after full fine-tuning."""
+    return {"model": f"models/{place}"} if settings.method == "full" else {adapter: f"adapters/{place}"}
+
+
+def outcome(settings: TrainSettings, adapter: Input) -> dict[str, Input]:
+    """What a training came to, by the role in which it is evaluated; `adapter` is where that is unless it was full."""
+    return {"model": Input(adapter.node, "model")} if settings.method == "full" else {"adapter": adapter}
 
 
 def reference_update(data: str, seed: int, checkpoint: float = 1.0) -> Input:

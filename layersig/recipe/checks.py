@@ -22,6 +22,7 @@ from layersig.plugin.table import Components, suggestion
 from layersig.recipe.faults import Fault, faults_of
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import DATA_SCHEMES, MODEL_SCHEMES, RESERVED_ARMS, ScorerChoice, TrainSettings
+from layersig.recipe.tuning_checks import tuning_checks
 
 _BESIDE_PARAMS: Mapping[Kind, frozenset[str]] = {
     "scorer": frozenset(ScorerChoice.model_fields),
@@ -86,6 +87,7 @@ def cross_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fa
         yield from _arm(arm, ("arms", number), data, components)
     yield from _circles(arms)
     yield from _baseline(data)
+    yield from tuning_checks(data)
     if not arms and not data.get("arms") and not _scorers(data):
         yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")
 

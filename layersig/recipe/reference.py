@@ -28,6 +28,7 @@ _HEADINGS: Mapping[str, str] = {
     "GenerateSettings": "data.generate",
     "FilterSettings": "generate.filters",
     "TrainSettings": "[train]",
+    "AdaLoraSettings": "[train.adalora]",
     "ScorerChoice": "[scorers.NAME]",
     "Arm": "[[arms]]",
     "Choice": "select",

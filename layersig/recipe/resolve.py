@@ -10,7 +10,7 @@ from typing import Any
 
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import Arm, Choice, FilterSettings, GenerateSettings, Recipe, ScorerChoice
+from layersig.recipe.schema import Arm, Choice, FilterSettings, GenerateSettings, Recipe, ScorerChoice, TrainSettings
 
 SMOKE_STEPS = 2
 SMOKE_ITEMS = 4
@@ -110,7 +110,7 @@ def smoke(recipe: Recipe) -> Recipe:
                 )
                 for data in recipe.data
             ),
-            "train": recipe.train.model_copy(update={"epochs": None, "steps": SMOKE_STEPS}),
+            "train": recipe.train.model_copy(update=_short_training(recipe.train)),
             "scorers": {name: _short(choice) for name, choice in recipe.scorers.items()},
             "arms": tuple(_short_arm(arm) for arm in recipe.arms),
             "evaluate": recipe.evaluate.model_copy(
@@ -131,6 +131,17 @@ def _short_generation(settings: GenerateSettings | None) -> GenerateSettings | N
         return None
     tokens = min(settings.max_new_tokens, SMOKE_TOKENS)
     return settings.model_copy(update={"max_new_tokens": tokens, "filters": FilterSettings()})
+
+
+def _short_training(train: TrainSettings) -> dict[str, Any]:
+    # The first step of a warm-up moves nothing, so of two steps it would leave AdaLoRA nothing to tell ranks by.
+    warmup = {"warmup_ratio": 0.0} if train.method == "adalora" else {}
+    return {
+        "epochs": None,
+        "steps": SMOKE_STEPS,
+        "adalora": train.adalora.model_copy(update={"tinit": 0, "tfinal": 0}),
+        **warmup,
+    }
 
 
 def _short(choice: ScorerChoice) -> ScorerChoice:

@@ -127,17 +127,47 @@ class DataSettings(Table):
     the data set's own."""
 
 
+class AdaLoraSettings(Table):
+    """`[train.adalora]`: ranks that are cut while they train; every default is PEFT's."""
+
+    target_r: int = Field(8, ge=1)
+    """Mean rank of a layer once ranks are cut."""
+    init_r: int = Field(12, ge=2)
+    """Rank of every layer at first."""
+    tinit: int = Field(0, ge=0)
+    """Steps before ranks are cut."""
+    tfinal: int = Field(0, ge=0)
+    """Steps at the end in which ranks stay as they are."""
+    deltaT: int = Field(1, ge=1)  # noqa: N815 - PEFT's name of it
+    """Steps between two cuts."""
+    beta1: float = Field(0.85, gt=0, lt=1)
+    """Decay of the average of importance."""
+    beta2: float = Field(0.85, gt=0, lt=1)
+    """Decay of the average of its uncertainty."""
+    orth_reg_weight: float = Field(0.5, ge=0)
+    """Weight of the penalty on factors that are not orthogonal."""
+
+    @model_validator(mode="after")
+    def _cuts(self) -> Self:
+        if self.target_r >= self.init_r:
+            raise ValueError(f"`target_r` must be below `init_r`; got {self.target_r} and {self.init_r}")
+        return self
+
+
 class TrainSettings(Table):
     """`[train]`: the reference training of all layers, and the default of every arm."""
 
-    method: Literal["lora"] = "lora"
-    """How the chosen layers are tuned."""
+    method: Literal["lora", "adalora", "full"] = "lora"
+    """How the chosen layers are tuned: by low-rank factors (over `model.quantization = "nf4"`: QLoRA), by factors whose
+    ranks are cut while they train, or by training their weights themselves, in float32."""
     rank: int = Field(32, ge=1)
     """LoRA rank r (paper: 32)."""
     alpha: float | None = Field(None, gt=0)
-    """LoRA alpha; the update is scaled by alpha / r. Absent: 2 r (ours)."""
+    """LoRA alpha; the update is scaled by alpha / r (AdaLoRA: alpha / init_r). Absent: 2 r (ours)."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Dropout on the input of the LoRA factors (paper: 0.1)."""
+    """Dropout on the input of the factors (paper: 0.1); full fine-tuning has none."""
+    adalora: AdaLoraSettings = AdaLoraSettings()
+    """Ranks and budget of `method = "adalora"`."""
     epochs: float | None = Field(None, gt=0)
     """Passes over the training split; 1 when neither `epochs` nor `steps` is given."""
     steps: int | None = Field(None, ge=1)
@@ -170,9 +200,23 @@ class TrainSettings(Table):
         return self
 
     @property
+    def lora_rank(self) -> int:
+        """The rank that factors start with."""
+        return self.adalora.init_r if self.method == "adalora" else self.rank
+
+    @property
     def scale(self) -> float:
         """The factor on B A: alpha / r."""
-        return (self.alpha if self.alpha is not None else 2.0 * self.rank) / self.rank
+        return self.alpha / self.lora_rank if self.alpha is not None else 2.0
+
+    def effective(self) -> dict[str, Any]:
+        """The keys that change what a training by this method does, as JSON values."""
+        unread = {
+            "lora": {"adalora"},
+            "adalora": {"rank"},
+            "full": {"adalora", "rank", "alpha", "dropout"},
+        }
+        return self.model_dump(mode="json", exclude={"milestones", *unread[self.method]})
 
 
 class Choice(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,19 +19,35 @@ from layersig.training.log import Step
 _FILE = "training.safetensors"
 
 
+class Memory(Protocol):
+    """Something that a training remembers between steps besides parameters and optimizer."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """All of it."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+
+
 def save_checkpoint(
-    folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, steps: Sequence[Step]
+    folder: Path,
+    parameters: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    steps: Sequence[Step],
+    memory: Memory | None = None,
 ) -> None:
-    """Write parameters, optimizer state and log after the last of `steps`."""
+    """Write parameters, optimizer state, memory and log after the last of `steps`."""
     tensors = {f"parameter/{name}": value.detach() for name, value in parameters.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+    for name, value in (memory.state() if memory is not None else {}).items():
+        tensors[f"memory/{name}"] = value
     metadata = {"steps": dumps([step.to_json() for step in steps])}
     write_atomic(folder / _FILE, save({name: value.contiguous() for name, value in tensors.items()}, metadata))
 
 
 def load_checkpoint(
-    folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+    folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, memory: Memory | None = None
 ) -> tuple[Step, ...]:
     """Put the state that `save_checkpoint` wrote back in place.
 
@@ -59,5 +76,7 @@ def load_checkpoint(
         if name.startswith("optimizer/"):
             _, index, key = name.split("/")
             state.setdefault(int(index), {})[key] = value
+    if memory is not None:
+        memory.restore({n.removeprefix("memory/"): value for n, value in tensors.items() if n.startswith("memory/")})
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return steps

@@ -29,7 +29,7 @@ from layersig.store.job import Reporter
 from layersig.streams import Streams
 from layersig.training.batching import Batching, MicroBatch, batching_of
 from layersig.training.blocks import checkpointed_blocks
-from layersig.training.checkpoint import load_checkpoint, save_checkpoint
+from layersig.training.checkpoint import Memory, load_checkpoint, save_checkpoint
 from layersig.training.log import Step, TrainLog
 from layersig.training.loss import cross_entropy
 from layersig.training.optimization import Optimization
@@ -48,9 +48,10 @@ def train(
     reporter: Reporter,
     device: torch.device,
     optimization: Optimization | None = None,
-    extra_loss: Callable[[int], Tensor] | None = None,
+    extra_loss: Callable[[int], Tensor | None] | None = None,
     after_step: Callable[[Step], bool | None] | None = None,
     milestones: Mapping[int, Callable[[], None]] | None = None,
+    memory: Memory | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> TrainLog:
@@ -69,9 +70,10 @@ def train(
         reporter: Told of every step.
         device: Where the model is.
         optimization: How parameters move, instead of what `settings` say.
-        extra_loss: A term of the loss of every step (numbered from 1) that hangs on the parameters alone.
+        extra_loss: A term of the loss of a step (numbered from 1) that hangs on the parameters alone; None for none.
         after_step: Called after every update; True ends the training there.
         milestones: What to call after the step of that number (from 1).
+        memory: What must be kept in a checkpoint besides parameters and optimizer.
         checkpoint: Folder for the state of an interrupted training. If it holds one of these parameters, training
             goes on from there and ends bit for bit as if never interrupted. `after_step` and `milestones` are not
             called again for the steps before.
@@ -85,7 +87,7 @@ def train(
     """
     rule = optimization or Optimization.of(settings)
     optimizer = rule.build(parameters.values())
-    steps = list(load_checkpoint(checkpoint, parameters, optimizer) if checkpoint is not None else ())
+    steps = list(load_checkpoint(checkpoint, parameters, optimizer, memory) if checkpoint is not None else ())
     lengths = [len(examples[index]) for index in range(len(examples))]
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     reporter.start("train", len(batches), "step")
@@ -93,7 +95,7 @@ def train(
     saved = time.monotonic()
     consistent = True
     with (
-        peak_memory(device) as memory,
+        peak_memory(device) as used,
         _prepared(base, parameters, examples, batches, settings, streams) as (batching, keys, prefix),
     ):
         try:
@@ -109,8 +111,8 @@ def train(
                     keys.set(number, *micro.layouts)
                     with prefix.passing(cut, micro) if prefix is not None else nullcontext():
                         loss += _accumulate(base, micro, targets)
-                if extra_loss is not None:
-                    extra = extra_loss(number)
+                extra = extra_loss(number) if extra_loss is not None else None
+                if extra is not None:
                     extra.backward()  # type: ignore[no-untyped-call]
                     loss += extra.item()
                 norm = _clip(parameters.values(), rule.clip)
@@ -130,15 +132,15 @@ def train(
                 if ended:
                     break
                 if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
-                    save_checkpoint(checkpoint, parameters, optimizer, steps)
+                    save_checkpoint(checkpoint, parameters, optimizer, steps, memory)
                     saved = time.monotonic()
         except (KeyboardInterrupt, StageFailed):
             # An interrupt between an update and its entry in the log leaves the checkpoint before it.
             if checkpoint is not None and consistent:
-                save_checkpoint(checkpoint, parameters, optimizer, steps)
+                save_checkpoint(checkpoint, parameters, optimizer, steps, memory)
             raise
     numerics = [batching.numerics, kernels.NUMERICS, *([KEPT_PREFIX] if prefix is not None else [])]
-    return TrainLog(tuple(steps), memory.peak, "+".join(numerics))
+    return TrainLog(tuple(steps), used.peak, "+".join(numerics))
 
 
 def _accumulate(model: PreTrainedModel, micro: MicroBatch, targets: int) -> float:

@@ -1,53 +1,60 @@
-"""The stages that train adapters: the reference training of all layers, and the tuning of a selection."""
+"""The stages that fine-tune: the reference training of all layers, and the tuning of a selection."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-
-from peft import PeftModel
+from functools import partial
+from pathlib import Path
 
 from layersig.data.batches import optimizer_batches
 from layersig.data.examples import read_examples
 from layersig.layers import Layer, LayerMap
-from layersig.models.adapters import assert_moved, inject_lora, remove_adapter, save_adapter
+from layersig.models.dense import write_checkpoint
 from layersig.models.load import borrow_model
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Selection
 from layersig.store.job import Job
 from layersig.training.log import TrainLog
 from layersig.training.loop import train
+from layersig.training.methods import Base, Full, Tuning, tuned
 from layersig.training.stability import stability
 
 
 def reference(job: Job) -> None:
-    """Train all layers and keep the update at every milestone, as an adapter folder `at-FRACTION`.
+    """Train all layers and keep the update at every milestone, as a folder `at-FRACTION`.
 
     Inputs: `model`, `layers`, `data`. Params: `train` (TrainSettings), `milestones` (fractions of the planned steps,
     1 among them), `dtype`, `device`, `quantization`, `attention`.
 
-    Output: the adapters, and `log.json`: every step without its time, the arithmetic used, and epsilon-stability
+    Output: the updates (adapters, or differences of weights after full fine-tuning, then with the whole checkpoint
+    `model/` as well), and `log.json`: every step without its time, the arithmetic used, and epsilon-stability
     (arXiv 2410.17875), which is told and never ends the training: the schedule and the milestones hang on its length.
 
     Raises:
+        UserError: The method cannot tune these layers.
         StageFailed: The training diverged, or left a layer as it was.
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
-    _train(job, list(layers), {f"at-{fraction:g}": fraction for fraction in job.params["milestones"]})
+    _train(job, layers, list(layers), {f"at-{fraction:g}": fraction for fraction in job.params["milestones"]})
 
 
 def tune(job: Job) -> None:
-    """Train the selected layers from the pretrained weights and write `adapter/`, proved to have moved, and `log.json`.
+    """Train the selected layers from the pretrained weights, and prove that they alone have moved.
 
     Inputs and params as `reference`, without `milestones`; `selection`.
 
+    Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`.
+
     Raises:
+        UserError: The method cannot tune these layers.
         StageFailed: The training diverged, or moved other layers than the selected ones.
     """
-    layers = LayerMap.from_json(job.read("layers", "layers.json")).by_name
+    layers = LayerMap.from_json(job.read("layers", "layers.json"))
     selection = Selection.from_json(job.read("selection", "selection.json"))
-    _train(job, [layers[name] for name in selection.layers], {"adapter": 1.0})
+    kept = {} if job.params["train"]["method"] == "full" else {"adapter": 1.0}
+    _train(job, layers, [layers.by_name[name] for name in selection.layers], kept)
 
 
 def recover(job: Job) -> None:
@@ -61,66 +68,78 @@ def recover(job: Job) -> None:
     tune(job)
 
 
-def _train(job: Job, layers: Sequence[Layer], adapters: Mapping[str, float]) -> None:
+def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
+    """Train `chosen`; keep the update under every name of `kept` at its fraction of the planned steps."""
     settings = TrainSettings.model_validate(job.params["train"], strict=False)
     examples = read_examples(job.inputs["data"], "train")
     length = {"steps": settings.steps} if settings.steps is not None else {"epochs": settings.epochs or 1.0}
     batches = optimizer_batches(examples, batch_size=settings.batch_size, streams=job.streams, **length)
     due: dict[int, list[str]] = {}
-    for name, fraction in adapters.items():
+    for name, fraction in kept.items():
         due.setdefault(max(1, round(fraction * len(batches))), []).append(name)
     compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
-    with borrow_model(job.inputs["model"], **compute) as model:
-        adapted = inject_lora(
-            model,
-            layers,
-            rank=settings.rank,
-            alpha=settings.scale * settings.rank,
-            dropout=settings.dropout,
-            streams=job.streams,
+    with (
+        borrow_model(job.inputs["model"], **compute) as model,
+        tuned(model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams) as tuning,
+    ):
+        log = train(
+            tuning.model,
+            tuning.parameters,
+            examples,
+            batches,
+            settings,
+            job.streams,
+            reporter=job.reporter,
+            device=model.device,
+            extra_loss=tuning.extra_loss,
+            after_step=tuning.after_step,
+            milestones={step: partial(_keep, tuning, job.work, names) for step, names in due.items()},
+            memory=tuning,
+            checkpoint=job.work,
         )
-        try:
-            log = train(
-                adapted,
-                {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad},
-                examples,
-                batches,
-                settings,
-                job.streams,
-                reporter=job.reporter,
-                device=model.device,
-                milestones={step: _keep(job, adapted, names) for step, names in due.items()},
-                checkpoint=job.work,
-            )
-            assert_moved(adapted, layers)
-        finally:
-            remove_adapter(adapted)
-    for name in adapters:
+        tuning.assert_moved()
+        if isinstance(tuning, Full):
+            write_checkpoint(model, layers, tuning.update(), job.inputs["model"], job.out / "model")
+        job.cost.update(_memory(tuning))
+    for name in kept:
         shutil.move(job.work / name, job.out / name)
     _report(job, log)
 
 
-def _keep(job: Job, adapted: PeftModel, names: Sequence[str]) -> Callable[[], None]:
-    base_model, revision = _base_model(job.origins.get("model", "model"))
+def _keep(tuning: Tuning, work: Path, names: Sequence[str]) -> None:
+    for name in names:
+        # Under `work`, so that a milestone outlives an interruption as the checkpoint behind it does.
+        tuning.save(work / name)
+
+
+def _memory(tuning: Tuning) -> dict[str, float]:
+    """Bytes that a training must hold besides activations: weights, and for what is trained values and their kin."""
+    trained = {id(each): each.nbytes for each in tuning.parameters.values()}
+    size = sum(trained.values())
+    return {
+        "weights_memory": sum(each.nbytes for each in tuning.model.parameters() if id(each) not in trained),
+        "trained_memory": size,
+        "gradient_memory": size,
+        # AdamW keeps two moments of every trained value.
+        "optimizer_memory": 2 * size,
+    }
+
+
+def _base(job: Job) -> Base:
+    """What adapters call the model they belong to."""
     if "base" in job.inputs:
-        base_model, revision = _base_model(job.origins.get("base", "model"))
-        base_model = f"{base_model} without {', '.join(job.read('layers', 'pruned.json')['removed'])}"
-
-    def save() -> None:
-        for name in names:
-            # Under `work`, so that a milestone outlives an interruption as the checkpoint behind it does.
-            save_adapter(adapted, job.work / name, base_model=base_model, revision=revision)
-
-    return save
+        name, revision = _base_model(job.origins.get("base", "model"))
+        return Base(f"{name} without {', '.join(job.read('layers', 'pruned.json')['removed'])}", revision)
+    return _base_model(job.origins.get("model", "model"))
 
 
-def _base_model(origin: str) -> tuple[str, str | None]:
-    """What PEFT calls the base model: a hub repository and its commit, or the name that the recipe gave."""
+def _base_model(origin: str) -> Base:
+    """A hub repository and its commit, or the name that the recipe gave."""
     scheme, _, name = origin.partition(":")
     if scheme != "hub":
-        return origin.removeprefix("path:"), None
+        return Base(origin.removeprefix("path:"))
     repository, _, revision = name.partition("@")
-    return repository, revision or None
+    return Base(repository, revision or None)
 
 
 def _report(job: Job, log: TrainLog) -> None:

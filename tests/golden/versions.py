@@ -22,6 +22,8 @@ ACCEPTED = Path(__file__).with_name("versions.json")
 _ADAPTERS = ("models/adapters/*.py", "models/layermap.py", "models/isolation.py", "streams.py")
 _TRAINING = (
     "training/*.py",
+    "training/methods/*.py",
+    "models/dense.py",
     "models/dropout.py",
     "models/kernels.py",
     "models/packing.py",
@@ -49,7 +51,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "score": ("scoring/context.py", "scoring/stage.py", "models/gating.py", "models/updates.py", *_TRAINING),
     "select": ("selecting/stage.py", "selecting/context.py", "layers.py", "records.py"),
     "tune": _TRAINING,
-    "graft": ("models/stages.py", *_ADAPTERS),
+    "graft": ("models/stages.py", "models/dense.py", *_ADAPTERS),
     "prune": ("pruning/surgery.py", "models/depth.py", "models/layermap.py", "models/load.py", "layers.py"),
     "recover": _TRAINING,
     "evaluate": (

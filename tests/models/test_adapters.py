@@ -17,7 +17,7 @@ from layersig.models.adapters import (
     dropouts,
     graft,
     inject_lora,
-    read_update,
+    read_adapter,
     remove_adapter,
     save_adapter,
 )
@@ -67,7 +67,7 @@ def test_a_graft_equals_zeroing_the_other_layers(architecture: str, tmp_path: Pa
     keep = [layer for layer in keep if not layer.name.endswith("experts.down_proj")]
     graft(tmp_path / "all", layers, keep, tmp_path / "some")
 
-    everything, some = read_update(tmp_path / "all", layers), read_update(tmp_path / "some", layers)
+    everything, some = read_adapter(tmp_path / "all", layers), read_adapter(tmp_path / "some", layers)
     assert some.layers == tuple(layer.name for layer in keep)
     for name in some.layers:
         assert torch.equal(some.delta(name).dense(), everything.delta(name).dense())
@@ -88,7 +88,7 @@ def test_a_graft_keeps_ranks_and_scales(architecture: str, tmp_path: Path) -> No
     # The first and last kind of a block; in qwen2_moe the last is a linear module that PEFT targets as a parameter.
     ends = [layer for layer in layers if layer.block == 0][:: len(layers) // 3 - 1]
     peft_model = inject_lora(
-        model, layers, rank=4, alpha=8, dropout=0.0, streams=STREAMS, rank_pattern={layer.name: 2 for layer in ends}
+        model, layers, rank=4, alpha=8, dropout=0.0, streams=STREAMS, ranks={layer.name: 2 for layer in ends}
     )
     move(peft_model)
     save_adapter(peft_model, tmp_path / "all", base_model="b", revision=None)
@@ -96,7 +96,7 @@ def test_a_graft_keeps_ranks_and_scales(architecture: str, tmp_path: Path) -> No
     config["alpha_pattern"] = {"q_proj": 5}
     (tmp_path / "all/adapter_config.json").write_text(json.dumps(config))
     graft(tmp_path / "all", layers, [*ends, layers[1]], tmp_path / "some")
-    update = read_update(tmp_path / "some", layers)
+    update = read_adapter(tmp_path / "some", layers)
     scales = {ends[0].name: 5 / 2, layers[1].name: 8 / 4, ends[1].name: 8 / 2}
     assert {name: update.delta(name).scale for name in update.layers} == scales
     with attach_adapter(remove_adapter(peft_model), tmp_path / "some"):
@@ -301,7 +301,7 @@ def test_an_adapter_made_with_plain_peft_is_read(rslora: bool, tmp_path: Path) -
     with expected_warnings():
         peft_model = get_peft_model(model, config)
     peft_model.save_pretrained(str(tmp_path), save_embedding_layers=False)
-    update = read_update(tmp_path, layers)
+    update = read_adapter(tmp_path, layers)
     assert update.layers == tuple(name for name in layers.names if name.endswith(("q_proj", "down_proj")))
     for name in update.layers:
         wrapper = model.get_submodule(name)
@@ -330,7 +330,7 @@ def test_an_adapter_that_is_more_than_low_rank_factors_is_refused(
     file = tmp_path / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(UserError, match=message):
-        read_update(tmp_path, layers)
+        read_adapter(tmp_path, layers)
 
 
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -339,26 +339,26 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     adapter_folder(model, layers[-2:], tmp_path)
     file = tmp_path / "adapter_model.safetensors"
     with pytest.raises(UserError, match="adapts lm_head, which is no layer"):
-        read_update(tmp_path, layer_map(model))
+        read_adapter(tmp_path, layer_map(model))
     tensors = load_file(file)
     del tensors["base_model.model.lm_head.lora_A.weight"]
     save_file(tensors, file)
     with pytest.raises(UserError, match="lm_head has only one of its two factors"):
-        read_update(tmp_path, layers)
+        read_adapter(tmp_path, layers)
     save_file({"base_model.model.model.embed_tokens.lora_embedding_A": torch.zeros(1)}, file)
     with pytest.raises(UserError, match=r"embed_tokens\.lora_embedding_A is no factor"):
-        read_update(tmp_path, layers)
+        read_adapter(tmp_path, layers)
     file.write_bytes(b"broken")
     with pytest.raises(UserError, match=r"adapter_model\.safetensors: cannot be read"):
-        read_update(tmp_path, layers)
+        read_adapter(tmp_path, layers)
     file.unlink()
     with pytest.raises(UserError, match=r"adapter_model\.safetensors: no such file"):
-        read_update(tmp_path, layers)
+        read_adapter(tmp_path, layers)
     with pytest.raises(UserError, match=r"adapter_config\.json: no such file"):
-        read_update(tmp_path / "nowhere", layers)
+        read_adapter(tmp_path / "nowhere", layers)
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(UserError, match=r"adapter_config\.json: not a configuration of PEFT"):
-        read_update(tmp_path, layers)
+        read_adapter(tmp_path, layers)
 
 
 def test_attaching_restores_the_model_after_an_error(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from layersig.errors import UserError
-from layersig.models.adapters import read_update
+from layersig.models.adapters import read_adapter
 from layersig.models.gating import gated
 from layersig.models.layermap import layer_map, layer_weight
 from layersig.models.updates import Delta, LowRankUpdate, Update
@@ -66,7 +66,7 @@ def test_open_gates_are_the_adapted_model_and_closed_gates_the_base(architecture
     layers = layer_map(model, head=True)
     base = model(tiny_batch()).logits
     adapted = adapter_folder(model, layers, tmp_path)
-    update = read_update(tmp_path, layers)
+    update = read_adapter(tmp_path, layers)
     assert update.layers == layers.names
     with gated(model, update, torch.ones(len(layers))) as gates:
         assert (model(tiny_batch()).logits - adapted).abs().max() <= 1e-5 * adapted.abs().max()

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from layersig.layers import Unit
-from layersig.models.adapters import inject_lora, read_update, remove_adapter, save_adapter
+from layersig.models.adapters import inject_lora, remove_adapter, save_adapter
 from layersig.models.layermap import layer_parameter, layer_weight
+from layersig.models.stored import read_update
 from layersig.scoring.stage import score
 from layersig.streams import Streams
 from tests.scoring.heard import Heard

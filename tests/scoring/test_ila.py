@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from layersig.layers import Unit
-from layersig.models.adapters import read_update
 from layersig.models.gating import gated
+from layersig.models.stored import read_update
 from layersig.plugin.manager import installed
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import score

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 from itertools import pairwise
 
@@ -9,54 +8,12 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from layersig.data.examples import write_examples
 from layersig.errors import StageFailed
 from layersig.models.adapters.wrappers import expected_warnings
-from layersig.models.layermap import layer_map_of_checkpoint
 from layersig.models.load import load_model
-from layersig.records import Cell, Selection, dumps
-from layersig.store.job import Job
-from layersig.streams import Streams
 from layersig.training import loop, stages
-from tests.tiny import save_tiny, tiny_batch, tiny_model
-from tests.training.world import SETTINGS, examples
-
-CHOSEN = ("model.layers.0.mlp.up_proj", "model.layers.2.self_attn.v_proj")
-TRAIN = SETTINGS.model_copy(update={"epochs": 2.0, "dropout": 0.2, "warmup_ratio": 0.0})
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("inputs")
-    folders = {name: root / name for name in ("model", "data", "layers", "selection")}
-    for folder in folders.values():
-        folder.mkdir()
-    save_tiny(folders["model"])
-    write_examples(folders["data"], "train", examples(18))
-    layers = layer_map_of_checkpoint(folders["model"])
-    (folders["layers"] / "layers.json").write_text(dumps(layers.to_json()))
-    chosen = Selection(CHOSEN, sum(layers.by_name[name].parameters for name in CHOSEN))
-    (folders["selection"] / "selection.json").write_text(dumps(chosen.to_json()))
-    return folders
-
-
-def job(tmp_path, inputs, name="job", *, train=TRAIN, seed=0, dtype="float32", **params):
-    folders = [tmp_path / name / part for part in ("out", "work")]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    compute = {"dtype": dtype, "device": "cpu", "quantization": "none", "attention": "sdpa"}
-    return Job(
-        Cell(arm="arm"),
-        {"train": train.model_dump(mode="json", exclude={"milestones"}), **compute, **params},
-        inputs,
-        *folders,
-        Streams(1, seed),
-    )
-
-
-def digests(folder):
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+from tests.tiny import tiny_batch, tiny_model
+from tests.training.world import CHOSEN, TRAIN, digests, examples, job
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

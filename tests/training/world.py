@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor
 
-from layersig.data.examples import Example
+from layersig.data.examples import Example, write_examples
 from layersig.models.adapters import inject_lora
-from layersig.models.layermap import layer_map
+from layersig.models.layermap import layer_map, layer_map_of_checkpoint
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
+from layersig.records import Cell, Selection, dumps
+from layersig.store.job import Job, Silent
 from layersig.streams import Streams
 from layersig.training.log import TrainLog
 from layersig.training.loop import train
-from tests.tiny import SPECIAL_TOKENS, VOCABULARY, tiny_model
+from tests.tiny import SPECIAL_TOKENS, VOCABULARY, save_tiny, tiny_model
 
 STREAMS = Streams(root=3, seed=0)
 CPU = torch.device("cpu")
 SETTINGS = TrainSettings(rank=3, dropout=0.0, batch_size=4, learning_rate=2e-3, micro_batch_tokens=64)
+CHOSEN = ("model.layers.0.mlp.up_proj", "model.layers.2.self_attn.v_proj")
+TRAIN = SETTINGS.model_copy(update={"epochs": 2.0, "dropout": 0.2, "warmup_ratio": 0.0})
 BATCHES = [(0, 1, 2, 3), (4, 5, 6, 7), (1, 3, 5, 7)]
 
 
@@ -71,3 +76,40 @@ def run(model: PeftModel, settings: TrainSettings = SETTINGS, **options: object)
     """Train all factors on `BATCHES`."""
     arguments = {"batches": BATCHES, "examples": examples(), "reporter": Silent(), "device": CPU} | options
     return train(model, trained(model), settings=settings, streams=STREAMS, **arguments)
+
+
+def write_inputs(root: Path, architecture: str = "llama", chosen: Sequence[str] = CHOSEN) -> dict[str, Path]:
+    """The folders that a training stage reads, by role."""
+    folders = {name: root / name for name in ("model", "data", "layers", "selection")}
+    for folder in folders.values():
+        folder.mkdir()
+    save_tiny(folders["model"], architecture)
+    write_examples(folders["data"], "train", examples(18))
+    layers = layer_map_of_checkpoint(folders["model"])
+    (folders["layers"] / "layers.json").write_text(dumps(layers.to_json()))
+    selection = Selection(tuple(chosen), sum(layers.by_name[name].parameters for name in chosen))
+    (folders["selection"] / "selection.json").write_text(dumps(selection.to_json()))
+    return folders
+
+
+def job(
+    folder: Path,
+    inputs: Mapping[str, Path],
+    name: str = "job",
+    *,
+    train: TrainSettings = TRAIN,
+    seed: int = 0,
+    **params: object,
+) -> Job:
+    """A training stage about to run in `folder/name`; one of the same name finds its state."""
+    parts = [folder / name / part for part in ("out", "work")]
+    for part in parts:
+        part.mkdir(parents=True, exist_ok=True)
+    compute = {"dtype": "float32", "device": "cpu", "quantization": "none", "attention": "sdpa"}
+    return Job(Cell(arm="arm"), {"train": train.effective(), **compute, **params}, inputs, *parts, Streams(1, seed))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Sha256 of every file by its name below the folder."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -1,23 +1,30 @@
-"""LoRA adapters. PEFT is the one way in which they are injected, saved and loaded."""
+"""LoRA and AdaLoRA adapters. PEFT is the one way in which they are injected, saved and loaded."""
 
-from layersig.models.adapters.files import graft, read_update, save_adapter
+from layersig.models.adapters.adalora import allocate, allocation_state, orthogonality, restore_allocation
+from layersig.models.adapters.files import graft, read_adapter, save_adapter
 from layersig.models.adapters.live import (
     adapter_layers,
     assert_moved,
     attach_adapter,
     dropouts,
+    inject_adalora,
     inject_lora,
     remove_adapter,
 )
 
 __all__ = [
     "adapter_layers",
+    "allocate",
+    "allocation_state",
     "assert_moved",
     "attach_adapter",
     "dropouts",
     "graft",
+    "inject_adalora",
     "inject_lora",
-    "read_update",
+    "orthogonality",
+    "read_adapter",
     "remove_adapter",
+    "restore_allocation",
     "save_adapter",
 ]

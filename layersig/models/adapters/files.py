@@ -6,14 +6,12 @@ import dataclasses
 import json
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftModel
+from peft import AdaLoraConfig, LoraConfig, PeftModel
 from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,8 +19,10 @@ from torch import Tensor
 
 from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
+from layersig.models.adapters.adalora import ADALORA, as_lora, exact_ranks
 from layersig.models.adapters.wrappers import ADAPTER
 from layersig.models.updates import Delta, LowRankUpdate
+from layersig.store.files import whole_folder
 
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
@@ -79,14 +79,14 @@ def save_adapter(peft_model: PeftModel, folder: Path, *, base_model: str, revisi
     names = model.name_or_path, model.config.name_or_path
     model.name_or_path = model.config.name_or_path = base_model
     try:
-        with _whole_folder(folder) as temporary:
+        with whole_folder(folder) as temporary, exact_ranks(peft_model):
             peft_model.save_pretrained(str(temporary), save_embedding_layers=False)
     finally:
         model.name_or_path, model.config.name_or_path = names
 
 
-def read_update(folder: Path, layers: LayerMap) -> LowRankUpdate:
-    """The factors of a LoRA adapter in PEFT's format, also of one made elsewhere.
+def read_adapter(folder: Path, layers: LayerMap) -> LowRankUpdate:
+    """The factors of a LoRA or AdaLoRA adapter in PEFT's format, also of one made elsewhere.
 
     Args:
         folder: Holds adapter_config.json and adapter_model.safetensors.
@@ -96,8 +96,8 @@ def read_update(folder: Path, layers: LayerMap) -> LowRankUpdate:
         Float32 factors of the layers that the adapter holds, in model order.
 
     Raises:
-        UserError: The folder is no LoRA adapter, its setting changes more than scale * B A, or it does not fit the
-            model; the message names the file and the setting or layer.
+        UserError: The folder is no LoRA or AdaLoRA adapter, its setting changes more than scale * B A, or it does not
+            fit the model; the message names the file and the setting or layer.
     """
     adapter = _read(folder, layers)
     return LowRankUpdate({name: entry.delta for name, entry in adapter.entries.items()})
@@ -108,12 +108,12 @@ def graft(source: Path, layers: LayerMap, keep: Sequence[Layer], folder: Path) -
 
     Args:
         source: Folder of the adapter to cut.
-        layers: Map of its model, as for `read_update`.
+        layers: Map of its model, as for `read_adapter`.
         keep: Layers to keep; every one must be in the adapter.
         folder: Target.
 
     Raises:
-        UserError: As `read_update`, or a layer of `keep` is not in the adapter, or `keep` is empty.
+        UserError: As `read_adapter`, or a layer of `keep` is not in the adapter, or `keep` is empty.
     """
     adapter = _read(source, layers)
     kept = {layer.name for layer in keep}
@@ -143,7 +143,7 @@ def graft(source: Path, layers: LayerMap, keep: Sequence[Layer], folder: Path) -
     for name, path in _paths(list(entries), layers).items():
         tensors[f"{_PREFIX}{path}.lora_A.weight"] = entries[name].raw_a
         tensors[f"{_PREFIX}{path}.lora_B.weight"] = entries[name].raw_b
-    with _whole_folder(folder) as temporary:
+    with whole_folder(folder) as temporary:
         save_file(tensors, temporary / _WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(str(temporary))
         if (source / _CARD).is_file():
@@ -177,6 +177,8 @@ def _read(folder: Path, layers: LayerMap) -> _Adapter:
         tensors = load_file(file)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file}: cannot be read ({error}); save the adapter again") from error
+    if isinstance(config, AdaLoraConfig):
+        config, tensors = as_lora(file, config, tensors)
     pairs = _pairs(file, tensors)
     targets = list(config.target_parameters or ())
     names = {path: name for name, path in _paths(_adapted(pairs, layers, targets), layers).items()}
@@ -275,10 +277,10 @@ def _read_config(file: Path) -> LoraConfig:
         kind = value["peft_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: not a configuration of PEFT ({error!r})") from error
-    if kind != "LORA":
-        raise UserError(f"{file}: peft_type is {kind}; only LORA adapters are understood")
+    if kind not in ("LORA", "ADALORA"):
+        raise UserError(f"{file}: peft_type is {kind}; only LORA and ADALORA adapters are understood")
     defaults = LoraConfig().to_dict()
-    for key in sorted(value.keys() - _UNDERSTOOD - {"init_lora_weights"}):
+    for key in sorted(value.keys() - _UNDERSTOOD - {"init_lora_weights"} - (ADALORA if kind == "ADALORA" else set())):
         if value[key] and value[key] != defaults.get(key):
             raise UserError(f"{file}: {key} = {value[key]!r} is not supported; only plain LoRA is (scale * B A)")
     if value.get("init_lora_weights", True) not in _STARTS:
@@ -287,26 +289,10 @@ def _read_config(file: Path) -> LoraConfig:
             "no update of the base model; convert the adapter with PEFT's path_initial_model_for_weight_conversion"
         )
     try:
-        config = LoraConfig.from_pretrained(str(file.parent))
+        config = (LoraConfig if kind == "LORA" else AdaLoraConfig).from_pretrained(str(file.parent))
     except (TypeError, ValueError) as error:
         raise UserError(f"{file}: PEFT cannot read it ({error})") from error
     assert isinstance(config, LoraConfig)
-    config.rank_pattern, config.alpha_pattern = config.rank_pattern or {}, config.alpha_pattern or {}
+    if kind == "LORA":
+        config.rank_pattern, config.alpha_pattern = config.rank_pattern or {}, config.alpha_pattern or {}
     return config
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place when the block ends well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
-            folder.replace(old)
-            shutil.rmtree(old)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

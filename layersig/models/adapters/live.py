@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
+from peft.tuners.adalora.layer import AdaLoraLayer
 from peft.tuners.lora import LoraLayer
 from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from torch import Tensor, nn
@@ -20,12 +21,14 @@ from transformers import PreTrainedModel
 
 from layersig.errors import StageFailed, UserError
 from layersig.layers import Layer
-from layersig.models.adapters.files import read_update
+from layersig.models.adapters.adalora import EPSILON, load_exactly
+from layersig.models.adapters.files import read_adapter
 from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
 from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
 from layersig.models.updates import Delta
 from layersig.models.values import hash_values
+from layersig.recipe.schema import AdaLoraSettings
 from layersig.streams import Streams
 
 
@@ -48,7 +51,7 @@ def inject_lora(
     alpha: float,
     dropout: float,
     streams: Streams,
-    rank_pattern: Mapping[str, int] | None = None,
+    ranks: Mapping[str, int] | None = None,
 ) -> PeftModel:
     """Put LoRA factors on exactly `layers`; everything else is frozen.
 
@@ -64,28 +67,103 @@ def inject_lora(
         alpha: The product is scaled by alpha / r.
         dropout: Dropout on the input of the factors.
         streams: Random streams of the cell.
-        rank_pattern: Ranks of single layers, by full name; alpha stays the same.
+        ranks: Ranks of single layers, by full name; the scale stays alpha / `rank`.
 
     Raises:
         UserError: No layer is given.
         StageFailed: PEFT wrapped another set of modules than the selected one, or refused the model.
     """
-    if not layers:
-        raise UserError("no layer is selected, so there is nothing to adapt")
     modules, parameters = _targets(model, layers)
+    key_of = {name: re.escape(f"{name}.weight" if f"{name}.weight" in parameters else name) for name in ranks or ()}
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0 if parameters else dropout,
         target_modules=modules,
         target_parameters=parameters or None,
-        rank_pattern={
-            re.escape(f"{name}.weight" if f"{name}.weight" in parameters else name): value
-            for name, value in (rank_pattern or {}).items()
-        },
+        rank_pattern={key_of[name]: value for name, value in (ranks or {}).items()},
+        alpha_pattern={key_of[name]: alpha / rank * value for name, value in (ranks or {}).items()},
         bias="none",
         task_type="CAUSAL_LM",
     )
+
+    def start(wrapper: LoraLayer, name: str) -> None:
+        _initialise(wrapper, streams.number("adapter-init", name))
+        if config.lora_dropout < dropout and name in modules:
+            wrapper.lora_dropout[ADAPTER] = nn.Dropout(dropout)
+
+    return _inject(model, layers, config, streams, start)
+
+
+def inject_adalora(
+    model: PreTrainedModel,
+    layers: Sequence[Layer],
+    *,
+    settings: AdaLoraSettings,
+    alpha: float,
+    dropout: float,
+    steps: int,
+    streams: Streams,
+) -> PeftModel:
+    """Put PEFT's AdaLoRA (Zhang et al., arXiv 2303.10512) on exactly `layers`; everything else is frozen.
+
+    The change of a layer is alpha / init_r * P diag(E) Q. Factors are float32 (float64 in a float64 model); P and Q
+    start as PEFT's do, normal with deviation 0.02, from the stream ("adapter-init", layer), E at zero.
+
+    Args:
+        model: A model without adapters; it is changed in place until `remove_adapter`.
+        layers: Linear modules of its map.
+        settings: Ranks, budget schedule and importance of AdaLoRA.
+        alpha: The product is scaled by alpha / init_r.
+        dropout: Dropout on the input of the factors.
+        steps: Planned optimizer steps, on which the budget schedule hangs.
+        streams: Random streams of the cell.
+
+    Raises:
+        UserError: No layer is given, a layer is no module of its own, or the schedule does not fit into the steps.
+        StageFailed: PEFT wrapped another set of modules than the selected one, or refused the model.
+    """
+    modules, parameters = _targets(model, layers)
+    if parameters:
+        raise UserError(
+            f"AdaLoRA cannot tune {parameters[0]}: PEFT has it for linear modules only, not for experts; write "
+            'train.method = "lora", or leave such layers out'
+        )
+    if settings.tinit + settings.tfinal >= steps:
+        raise UserError(
+            f"train.adalora: tinit + tfinal is {settings.tinit + settings.tfinal}, but the training has {steps} steps, "
+            "so no step is left to cut ranks; lower them or train longer"
+        )
+    config = AdaLoraConfig(
+        **settings.model_dump(),
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        total_step=steps,
+        target_modules=modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+    def start(wrapper: LoraLayer, name: str) -> None:
+        generator = torch.Generator().manual_seed(streams.number("adapter-init", name))
+        for factors, deviation in ((wrapper.lora_A, 0.02), (wrapper.lora_E, 0.0), (wrapper.lora_B, 0.02)):
+            value = deviation * torch.randn(factors[ADAPTER].shape, generator=generator)
+            dtype = torch.promote_types(factors[ADAPTER].dtype, torch.float32)
+            factors[ADAPTER] = nn.Parameter(value.to(factors[ADAPTER].device, dtype))
+
+    return _inject(model, layers, config, streams, start)
+
+
+def _inject(
+    model: PreTrainedModel,
+    layers: Sequence[Layer],
+    config: LoraConfig,
+    streams: Streams,
+    start: Callable[[LoraLayer, str], None],
+) -> PeftModel:
+    if not layers:
+        raise UserError("no layer is selected, so there is nothing to adapt")
+    modules, parameters = sorted(config.target_modules or ()), config.target_parameters
     restorer = Restorer(model)
     try:
         with isolated(streams.number("adapter-init")):
@@ -96,12 +174,9 @@ def inject_lora(
         restorer.restore()
         raise
     # PEFT may have shortened the list to suffixes; full names are what an export must carry.
-    config.target_modules = modules
-    config.target_parameters = parameters or None
+    config.target_modules, config.target_parameters = modules, parameters
     for name, wrapper in wrappers.items():
-        _initialise(wrapper, streams.number("adapter-init", name))
-        if config.lora_dropout < dropout and name in modules:
-            wrapper.lora_dropout[ADAPTER] = nn.Dropout(dropout)
+        start(wrapper, name)
     _injections[peft_model] = _Injection(restorer, _frozen_state(peft_model))
     return peft_model
 
@@ -181,13 +256,15 @@ def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
     """Prove that training changed the selected layers and nothing else.
 
     Raises:
-        StageFailed: The product B A of a selected layer is zero or not finite, the adapted layers are not the
-            selected ones, or another parameter is trainable or has changed since `inject_lora`.
+        StageFailed: The update of a selected layer is zero or not finite (AdaLoRA may give single layers no rank, not
+            all of them), the adapted layers are not the selected ones, or another parameter is trainable or has
+            changed since the injection.
     """
     wrappers = wrapped_layers(peft_model.get_base_model())
     _assert_same({layer.name for layer in layers}, set(wrappers))
     norms = {name: _delta(wrapper).norm() for name, wrapper in wrappers.items()}
-    still = sorted(name for name, norm in norms.items() if not (math.isfinite(norm) and norm > 0))
+    may_rest = any(norms.values()) and isinstance(peft_model.peft_config[ADAPTER], AdaLoraConfig)
+    still = sorted(name for name, norm in norms.items() if not math.isfinite(norm) or (norm == 0 and not may_rest))
     if still:
         raise StageFailed(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
     factors = {id(factor) for wrapper in wrappers.values() for factor in _factors(wrapper)}
@@ -204,12 +281,17 @@ def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
         raise StageFailed(f"frozen parameters have changed: {', '.join(changed)}")
 
 
-def _factors(wrapper: LoraLayer) -> tuple[Tensor, Tensor]:
+def _factors(wrapper: LoraLayer) -> tuple[Tensor, ...]:
+    """Everything of a wrapper that is trained."""
+    if isinstance(wrapper, AdaLoraLayer):
+        return wrapper.lora_A[ADAPTER], wrapper.lora_E[ADAPTER], wrapper.lora_B[ADAPTER]
     return wrapper.lora_A[ADAPTER].weight, wrapper.lora_B[ADAPTER].weight
 
 
 def _delta(wrapper: LoraLayer) -> Delta:
-    a, b = (factor.detach() for factor in _factors(wrapper))
+    a, *values, b = (factor.detach() for factor in _factors(wrapper))
+    if values:
+        return Delta(b, values[0] * a, wrapper.scaling[ADAPTER] / (float(wrapper.ranknum[ADAPTER]) + EPSILON))
     return Delta(b, a, wrapper.scaling[ADAPTER])
 
 
@@ -227,15 +309,17 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PreTrainedM
         `model` itself, its layers wrapped by PEFT with float32 factors, in eval mode.
 
     Raises:
-        UserError: The folder is no LoRA adapter of this model, see `read_update`.
+        UserError: The folder is no adapter of this model, see `read_adapter`.
         StageFailed: PEFT adapted other layers than the file holds.
     """
-    update = read_update(folder, layer_map(model, head=model.get_output_embeddings() is not None))
+    update = read_adapter(folder, layer_map(model, head=model.get_output_embeddings() is not None))
     restorer = Restorer(model)
     try:
         with isolated(0), expected_warnings():
             PeftModel.from_pretrained(model, folder, torch_device=str(model.device))
-        _assert_same(set(update.layers), set(wrapped_layers(model)))
+        wrappers = wrapped_layers(model)
+        _assert_same(set(update.layers), set(wrappers))
+        load_exactly(folder, wrappers)
         model.eval()
         yield model
     finally:

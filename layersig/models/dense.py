@@ -1,0 +1,178 @@
+"""Full fine-tuning of chosen layers: weights of their own while a model trains, and how the change lies on disk.
+
+A stored change is one file, `dense_update.safetensors`: by layer name the float32 difference to the weight it started
+from, in the orientation of the layer map, and in its header the type that the starting weights were held in.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from layersig.errors import UserError
+from layersig.layers import Layer, LayerMap
+from layersig.models.layermap import layer_parameter, layer_weight, weight_name
+from layersig.models.updates import DenseUpdate
+from layersig.store.files import whole_folder
+
+FILE = "dense_update.safetensors"
+
+_BASE_DTYPE = "base_dtype"
+# What makes a checkpoint whole beside its weights and configuration.
+_TOKENIZER = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+)
+
+
+@contextmanager
+def trained_weights(model: PreTrainedModel, layers: Sequence[Layer]) -> Iterator[dict[str, nn.Parameter]]:
+    """Within this context `model` computes with weights of its own in `layers`, and may train them.
+
+    They are float32 (float64 in a float64 model) copies of the model's weights, cast to the model's type in every
+    forward pass, so that steps smaller than a bfloat16 can hold are not lost; gradients arrive in float32. The model's
+    own parameters are never touched.
+
+    Yields:
+        By layer name, parameters as the model stores them, without their biases.
+
+    Raises:
+        UserError: A weight is quantised, or is the embedding's as well.
+    """
+    embedding = model.get_input_embeddings().weight
+    weights: dict[str, nn.Parameter] = {}
+    with ExitStack() as hooks:
+        for layer in layers:
+            own = layer_parameter(model, layer)
+            if own is embedding:
+                raise UserError(
+                    f"{layer.name} is tied: its weight is the embedding's too, and full fine-tuning of the head alone "
+                    'is not defined; set layers.head = false, or train.method = "lora"'
+                )
+            start = own.detach().to(torch.promote_types(own.dtype, torch.float32), copy=True)
+            weights[layer.name] = nn.Parameter(start)
+            owner, _, attribute = weight_name(layer).rpartition(".")
+            _substitute(model.get_submodule(owner), attribute, weights[layer.name], own.dtype, hooks)
+        yield weights
+
+
+def _substitute(owner: nn.Module, name: str, weight: nn.Parameter, dtype: torch.dtype, hooks: ExitStack) -> None:
+    # An attribute of the instance hides the parameter of the same name while the module runs.
+    def enter(module: nn.Module, _: Any) -> None:
+        module.__dict__[name] = weight.to(dtype)
+
+    def leave(module: nn.Module, *_: Any) -> None:
+        module.__dict__.pop(name, None)
+
+    hooks.callback(owner.register_forward_pre_hook(enter).remove)
+    hooks.callback(owner.register_forward_hook(leave, always_call=True).remove)
+
+
+def change(model: PreTrainedModel, layers: Sequence[Layer], weights: Mapping[str, Tensor]) -> DenseUpdate:
+    """What `weights`, as the model stores them, differ by from those of the model."""
+    moved: dict[str, Tensor] = {}
+    for layer in layers:
+        weight = weights[layer.name].detach()
+        moved[layer.name] = _oriented(model, layer, weight - layer_parameter(model, layer).detach()).float()
+    return DenseUpdate(moved)
+
+
+def _oriented(model: PreTrainedModel, layer: Layer, value: Tensor) -> Tensor:
+    """From the orientation of storage to that of the layer map, or back."""
+    turned = layer_weight(model, layer) is not layer_parameter(model, layer)
+    return value.mT if turned else value
+
+
+def write_update(update: DenseUpdate, folder: Path, *, base_dtype: torch.dtype) -> None:
+    """Write an update to a folder that is whole or absent.
+
+    Args:
+        update: Differences.
+        folder: Target, replaced if it exists.
+        base_dtype: The type of the weights that they are differences to.
+    """
+    tensors = {name: value.contiguous().cpu() for name, value in update.tensors.items()}
+    with whole_folder(folder) as temporary:
+        save_file(tensors, temporary / FILE, {_BASE_DTYPE: str(base_dtype).removeprefix("torch.")})
+
+
+def read_dense(folder: Path, layers: LayerMap) -> DenseUpdate:
+    """The update that `write_update` wrote, in model order.
+
+    Raises:
+        UserError: It cannot be read, or does not fit the model.
+    """
+    file = folder / FILE
+    try:
+        with safe_open(file, "pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); make it again") from error
+    for name, tensor in tensors.items():
+        if name not in layers.by_name:
+            raise UserError(f"{file}: changes {name}, which is no layer of the model (a head counts only if asked for)")
+        if tuple(tensor.shape) != layers.by_name[name].shape:
+            raise UserError(
+                f"{file}: the change of {name} is {tuple(tensor.shape)}, the layer {layers.by_name[name].shape}"
+            )
+    return DenseUpdate({layer.name: tensors[layer.name] for layer in layers if layer.name in tensors})
+
+
+def base_dtype(folder: Path) -> torch.dtype:
+    """The type of the weights that a stored update starts from."""
+    with safe_open(folder / FILE, "pt") as opened:
+        dtype: torch.dtype = getattr(torch, opened.metadata()[_BASE_DTYPE])
+    return dtype
+
+
+def write_checkpoint(model: PreTrainedModel, layers: LayerMap, update: DenseUpdate, source: Path, folder: Path) -> None:
+    """Write `model` with an update as a checkpoint that plain transformers loads; `folder` is whole or absent.
+
+    Changed weights are stored in float32 as start + change, all others as `model` holds them, so that nothing of the
+    update is lost; the configuration asks for float32 then.
+
+    Args:
+        model: The model that the update starts from, without adapters.
+        layers: Its map.
+        update: Changes of some of its layers.
+        source: Folder that the tokenizer is copied from.
+        folder: Target, replaced if it exists.
+    """
+    state = dict(model.state_dict())
+    for name in update.layers:
+        layer = layers.by_name[name]
+        own = layer_parameter(model, layer).detach()
+        wide = torch.promote_types(own.dtype, torch.float32)
+        state[weight_name(layer)] = own.to(wide) + _oriented(model, layer, update.tensors[name]).to(own.device, wide)
+    dtype = model.config.dtype
+    with whole_folder(folder) as temporary:
+        try:
+            model.save_pretrained(temporary, state_dict=state)
+        finally:
+            model.config.dtype = dtype
+        _declare(temporary / "config.json", torch.promote_types(model.dtype, torch.float32))
+        for pattern in _TOKENIZER:
+            for file in source.glob(pattern):
+                shutil.copyfile(file, temporary / file.name)
+
+
+def _declare(file: Path, dtype: torch.dtype) -> None:
+    """Let a configuration ask for `dtype`, in which every stored weight is exact."""
+    value = json.loads(file.read_text(encoding="utf-8"))
+    value["dtype"] = str(dtype).removeprefix("torch.")
+    file.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,350 @@
+"""Every tuning method trains what it was told to and nothing else, and leaves behind what plain libraries load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import AdaLoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from layersig.data.batches import collate
+from layersig.errors import StageFailed, UserError
+from layersig.layers import LayerMap
+from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
+from layersig.models.dense import base_dtype, trained_weights
+from layersig.models.layermap import layer_map
+from layersig.models.load import load_model
+from layersig.models.stored import read_update
+from layersig.recipe.schema import AdaLoraSettings, TrainSettings
+from layersig.training import loop, stages
+from layersig.training.methods import Base, tuned
+from tests.tiny import tiny_batch, tiny_model
+from tests.training.world import (
+    BATCHES,
+    CHOSEN,
+    CPU,
+    STREAMS,
+    TRAIN,
+    Silent,
+    digests,
+    examples,
+    job,
+    write_inputs,
+)
+
+ADALORA = AdaLoraSettings(target_r=2, init_r=4, tinit=2, tfinal=2, deltaT=2)
+CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "lora": ({}, {}),
+    "qlora": ({}, {"quantization": "nf4"}),
+    # A larger rate, since PEFT starts AdaLoRA's factors small.
+    "adalora": ({"method": "adalora", "adalora": ADALORA, "learning_rate": 5e-2}, {}),
+    "qadalora": ({"method": "adalora", "adalora": ADALORA, "learning_rate": 5e-2}, {"quantization": "nf4"}),
+    "full": ({"method": "full"}, {}),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, TrainSettings, dict[str, str]]:
+    """Name, settings and compute parameters of a method."""
+    if "nf4" in CASES[request.param][1].values():
+        pytest.importorskip("bitsandbytes")
+    changes, compute = CASES[request.param]
+    return request.param, TRAIN.model_copy(update=changes), compute
+
+
+class Spy:
+    """Looks at the model around the loop of a stage."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._train = loop.train
+        monkeypatch.setattr(stages, "train", self)
+
+    def __call__(self, model: Any, parameters: Mapping[str, Tensor], *arguments: Any, **named: Any) -> Any:
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        log = self._train(model, parameters, *arguments, **named)
+        self.parameters = set(parameters)
+        self.changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        self.logits = _logits(model)
+        return log
+
+
+def _logits(model: Any) -> Tensor:
+    """Logits in eval mode; a training that goes on is not disturbed."""
+    training = [module for module in model.modules() if module.training]
+    with torch.no_grad():
+        logits: Tensor = model.eval()(tiny_batch()).logits
+    for module in training:
+        module.training = True
+    return logits
+
+
+def _reloaded(model: Path, out: Path, compute: Mapping[str, str]) -> torch.nn.Module:
+    """What plain transformers and PEFT make of the output of a stage."""
+    if (out / "model").is_dir():
+        plain: torch.nn.Module = AutoModelForCausalLM.from_pretrained(out / "model")
+        assert not any("layersig" in type(module).__module__ for module in plain.modules())
+        return plain.eval()
+    base = load_model(model, dtype="float32", device="cpu", quantization=compute.get("quantization", "none"))  # type: ignore[arg-type]
+    with expected_warnings():
+        return PeftModel.from_pretrained(base, out / "adapter").eval()
+
+
+def test_a_method_trains_the_selected_layers_alone_and_reloads_equal(
+    tmp_path: Path,
+    inputs: Mapping[str, Path],
+    case: tuple[str, TrainSettings, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, train, compute = case
+    spy = Spy(monkeypatch)
+    run = job(tmp_path, inputs, train=train, **compute)
+    stages.tune(run)
+    if name == "full":
+        assert spy.changed == set()
+        assert spy.parameters == set(CHOSEN)
+        before, after = (load_file(folder / "model.safetensors") for folder in (inputs["model"], run.out / "model"))
+        assert {key for key in after if not torch.equal(after[key], before[key])} == {f"{key}.weight" for key in CHOSEN}
+        assert before.keys() == after.keys()
+    else:
+        owners = {key.removeprefix("base_model.model.").partition(".lora_")[0] for key in spy.changed}
+        assert owners == set(CHOSEN)
+        assert all(".lora_" in key for key in spy.changed)
+        assert spy.parameters == spy.changed
+    with torch.no_grad():
+        plain = _reloaded(inputs["model"], run.out, compute)(tiny_batch()).logits
+        base = load_model(
+            inputs["model"],
+            dtype="float32",
+            device="cpu",
+            quantization=compute.get("quantization", "none"),  # type: ignore[arg-type]
+        )(tiny_batch()).logits
+    assert (plain - spy.logits).abs().max() <= 1e-5 * plain.abs().max()
+    assert (base - spy.logits).abs().max() > 1e-3 * plain.abs().max()
+
+
+def test_killed_and_resumed_gives_the_same_bytes(
+    tmp_path: Path,
+    inputs: Mapping[str, Path],
+    case: tuple[str, TrainSettings, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, train, compute = case
+    unbroken = job(tmp_path, inputs, "unbroken", train=train, milestones=[0.25, 1.0], **compute)
+    stages.reference(unbroken)
+    whole, calls = loop._clip, []
+
+    def interrupt(parameters: Any, clip: float | None) -> float:
+        calls.append(None)
+        if len(calls) in {5, 9}:
+            raise KeyboardInterrupt
+        return whole(parameters, clip)
+
+    monkeypatch.setattr(loop, "_clip", interrupt)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            stages.reference(job(tmp_path, inputs, "broken", train=train, milestones=[0.25, 1.0], **compute))
+    resumed = job(tmp_path, inputs, "broken", train=train, milestones=[0.25, 1.0], **compute)
+    stages.reference(resumed)
+    assert len(calls) == 9 + 2
+    assert digests(resumed.out) == digests(unbroken.out)
+
+
+@pytest.mark.parametrize("method", ["adalora", "full"])
+def test_a_stored_update_is_the_change_of_the_weights(tmp_path: Path, inputs: Mapping[str, Path], method: str) -> None:
+    run = job(tmp_path, inputs, train=TRAIN.model_copy(update={"method": method, "adalora": ADALORA}), milestones=[1.0])
+    stages.reference(run)
+    base = tiny_model("llama")
+    layers = layer_map(base)
+    update = read_update(run.out / "at-1", layers)
+    assert update.layers == layers.names
+    if method == "full":
+        after = AutoModelForCausalLM.from_pretrained(run.out / "model").state_dict()
+        before = base.state_dict()
+        change = {name: after[f"{name}.weight"] - before[f"{name}.weight"] for name in layers.names}
+        assert base_dtype(run.out / "at-1") is torch.float32
+    else:
+        with expected_warnings():
+            peft_model = PeftModel.from_pretrained(base, run.out / "at-1")
+        wrappers = wrapped_layers(peft_model.get_base_model())
+        change = {name: wrapper.get_delta_weight("default").detach() for name, wrapper in wrappers.items()}
+        # Rank 4 was cut to a mean of 2, and nobody is left with what was masked.
+        ranks = [wrapper.r["default"] for wrapper in wrappers.values()]
+        assert sum(ranks) == 2 * len(layers)
+        assert max(ranks) > min(ranks)
+    for name in layers.names:
+        torch.testing.assert_close(update.delta(name).dense(), change[name], rtol=1e-5, atol=1e-7)
+
+
+def test_adalora_between_two_cuts_is_stored_as_it_computes(
+    tmp_path: Path, inputs: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 9 steps, cuts after steps 4 and 6: after step 5 masked values have moved again.
+    run = job(
+        tmp_path,
+        inputs,
+        train=TRAIN.model_copy(update={"method": "adalora", "adalora": ADALORA}),
+        milestones=[5 / 9, 1.0],
+    )
+    keep, seen = stages._keep, []
+
+    def look(tuning: Any, work: Path, names: list[str]) -> None:
+        keep(tuning, work, names)
+        # Without the loop's own ways of running the model, which know only its batches.
+        with torch.no_grad():
+            changes = {
+                name: wrapper.get_delta_weight("default") for name, wrapper in wrapped_layers(tuning.model).items()
+            }
+        seen.append({name.removeprefix("base_model.model."): change for name, change in changes.items()})
+
+    monkeypatch.setattr(stages, "_keep", look)
+    stages.reference(run)
+    for name, changes in zip((f"at-{5 / 9:g}", "at-1"), seen, strict=True):
+        with expected_warnings(), torch.no_grad():
+            plain = PeftModel.from_pretrained(tiny_model("llama"), run.out / name)
+            for layer, wrapper in wrapped_layers(plain.get_base_model()).items():
+                torch.testing.assert_close(wrapper.get_delta_weight("default"), changes[layer], rtol=1e-5, atol=1e-7)
+
+
+def test_adalora_is_what_pefts_own_loop_computes() -> None:
+    model, twin = (tiny_model("llama", dtype=torch.float64) for _ in range(2))
+    layers = [layer_map(model).by_name[name] for name in CHOSEN]
+    settings = TRAIN.model_copy(
+        update={"method": "adalora", "adalora": ADALORA, "dropout": 0.0, "alpha": 6.0, "schedule": "constant"}
+    )
+    many = BATCHES * 3
+    with tuned(model, layers, settings, base=Base("b"), steps=len(many), streams=STREAMS) as tuning:
+        start = {name: value.detach().clone() for name, value in tuning.parameters.items()}
+        log = loop.train(
+            tuning.model,
+            tuning.parameters,
+            examples(),
+            many,
+            settings,
+            STREAMS,
+            reporter=Silent(),
+            device=CPU,
+            extra_loss=tuning.extra_loss,
+            after_step=tuning.after_step,
+        )
+        ours = {name: value.detach().clone() for name, value in tuning.parameters.items()}
+    config = AdaLoraConfig(
+        **ADALORA.model_dump(),
+        lora_alpha=6,
+        total_step=len(many),
+        target_modules=list(CHOSEN),
+        task_type="CAUSAL_LM",
+    )
+    with expected_warnings():
+        plain = get_peft_model(twin, config)
+    theirs = {name: value for name, value in plain.named_parameters() if value.requires_grad}
+    for name, value in theirs.items():
+        value.data = start[name].clone()
+    optimizer = torch.optim.AdamW(theirs.values(), lr=settings.learning_rate, betas=settings.betas, weight_decay=0.1)
+    for step, indices in enumerate(many, start=1):
+        batch = collate([examples()[index] for index in indices])
+        optimizer.zero_grad()
+        found = plain(input_ids=batch.tokens, labels=torch.where(batch.targets, batch.tokens, -100), use_cache=False)
+        found.loss.backward()
+        assert found.loss.item() == pytest.approx(log.steps[step - 1].loss, rel=1e-5)
+        torch.nn.utils.clip_grad_norm_(theirs.values(), 1.0)
+        optimizer.step()
+        plain.base_model.update_and_allocate(step)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value.detach(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_full_fine_tuning_is_adamw_on_float32_weights(dtype: torch.dtype) -> None:
+    model, twin = (tiny_model("llama", dtype=dtype) for _ in range(2))
+    layers = [layer_map(model).by_name[name] for name in CHOSEN]
+    # In bfloat16 a step of this size is less than a weight can hold; in float32 it is not lost.
+    settings = TRAIN.model_copy(update={"method": "full", "schedule": "constant", "learning_rate": 1e-6})
+    with tuned(model, layers, settings, base=Base("b"), steps=len(BATCHES), streams=STREAMS) as tuning:
+        loop.train(
+            tuning.model, tuning.parameters, examples(), BATCHES, settings, STREAMS, reporter=Silent(), device=CPU
+        )
+        ours = {name: value.detach().clone() for name, value in tuning.parameters.items()}
+    wide = torch.promote_types(dtype, torch.float32)
+    masters = {name: twin.get_parameter(f"{name}.weight").detach().to(wide).requires_grad_() for name in CHOSEN}
+    start = {name: value.detach().clone() for name, value in masters.items()}
+    optimizer = torch.optim.AdamW(masters.values(), lr=1e-6, betas=settings.betas, weight_decay=0.1)
+    for indices in BATCHES:
+        batch = collate([examples()[index] for index in indices])
+        optimizer.zero_grad()
+        swapped = {f"{name}.weight": value.to(dtype) for name, value in masters.items()}
+        logits = torch.func.functional_call(twin, swapped, (batch.tokens,)).logits[:, :-1]
+        wanted = batch.targets[:, 1:]
+        loss = torch.nn.functional.cross_entropy(logits[wanted].to(wide), batch.tokens[:, 1:][wanted])
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(masters.values(), 1.0)
+        optimizer.step()
+    for name, value in masters.items():
+        moved, expected = ours[name] - start[name], value.detach() - start[name]
+        assert expected.abs().max() > 1e-7
+        if dtype is torch.float64:
+            torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-12)
+        else:
+            # Gradients differ by bfloat16's rounding, and Adam's step keeps little but their sign.
+            assert torch.nn.functional.cosine_similarity(moved.flatten(), expected.flatten(), dim=0) > 0.95
+
+
+def test_what_a_method_cannot_tune_is_refused(tmp_path: Path) -> None:
+    experts = tiny_model("qwen3_moe")
+    fused = [layer for layer in layer_map(experts) if layer.is_parameter][:1]
+    adalora = TRAIN.model_copy(update={"method": "adalora"})
+    with (
+        pytest.raises(UserError, match=r"AdaLoRA cannot tune .*experts"),
+        tuned(experts, fused, adalora, base=Base("b"), steps=9, streams=STREAMS),
+    ):
+        pass
+    model = tiny_model("llama", tied=True)
+    late = adalora.model_copy(update={"adalora": AdaLoraSettings(tinit=5, tfinal=4)})
+    with (
+        pytest.raises(UserError, match=r"tinit \+ tfinal is 9, but the training has 9 steps"),
+        tuned(model, layer_map(model), late, base=Base("b"), steps=9, streams=STREAMS),
+    ):
+        pass
+    head = layer_map(model, head=True)[-1:]
+    with pytest.raises(UserError, match="lm_head is tied"), trained_weights(model, head):
+        pass
+    assert not hasattr(model, "peft_config")
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_change_of_other_weights_is_noticed() -> None:
+    model = tiny_model("llama")
+    layers = [layer_map(model).by_name[name] for name in CHOSEN]
+    settings = TRAIN.model_copy(update={"method": "full"})
+    with tuned(model, layers, settings, base=Base("b"), steps=9, streams=STREAMS) as tuning:
+        with pytest.raises(StageFailed, match="without a finite, non-zero update"):
+            tuning.assert_moved()
+        for value in tuning.parameters.values():
+            value.data += 1e-3
+        tuning.assert_moved()
+        model.get_parameter("model.norm.weight").data += 1e-3
+        with pytest.raises(StageFailed, match="own weights have changed"):
+            tuning.assert_moved()
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "qwen3_moe", "gpt_oss"])
+def test_full_fine_tuning_knows_how_a_model_stores_its_weights(tmp_path: Path, architecture: str) -> None:
+    every: LayerMap = layer_map(tiny_model(architecture))
+    chosen = [layer.name for layer in every if layer.block == 1]
+    inputs = write_inputs(tmp_path, architecture, chosen)
+    with pytest.MonkeyPatch.context() as patch:
+        spy = Spy(patch)
+        run = job(tmp_path, inputs, train=TRAIN.model_copy(update={"method": "full", "epochs": None, "steps": 2}))
+        stages.tune(run)
+    plain = AutoModelForCausalLM.from_pretrained(run.out / "model").eval()
+    with torch.no_grad():
+        assert (plain(tiny_batch()).logits - spy.logits).abs().max() <= 1e-5 * spy.logits.abs().max()
+    before = AutoModelForCausalLM.from_pretrained(inputs["model"]).state_dict()
+    changed = {name for name, value in plain.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.removesuffix(".weight") for name in changed} == set(chosen)
