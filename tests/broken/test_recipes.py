@@ -80,6 +80,25 @@ CASES = [
         2,
         ("recipe.toml:32: arms.1.name", '"ila-30" is taken', "names are unique"),
     ),
+    Case(
+        "full fine-tuning of 4-bit weights",
+        nothing,
+        2,
+        ("train.method", '"full" trains the weights themselves', 'take "lora"'),
+        run('model.quantization="nf4"', 'train.method="full"'),
+    ),
+    Case(
+        "AdaLoRA without ranks to cut",
+        recipe("rank = 2", 'method = "adalora"\nadalora = { target_r = 12 }'),
+        2,
+        ("train.adalora", "`target_r` must be below `init_r`; got 12 and 12"),
+    ),
+    Case(
+        "AdaLoRA without steps to cut ranks in",
+        recipe("rank = 2", 'method = "adalora"\nadalora = { tinit = 2, tfinal = 1 }'),
+        2,
+        ("train.adalora: tinit + tfinal is 3, but the training has 3 steps",),
+    ),
     Case("a name that leads out", recipe('"tiny"', '"../tiny"'), 2, ("recipe.toml:1: name", 'got "../tiny"')),
     Case("an arm that leads out", recipe('"graft-30"', '"../../x"'), 2, ("recipe.toml:36: arms.2.name", "letters")),
     Case(

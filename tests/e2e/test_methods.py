@@ -1,0 +1,98 @@
+"""Whole studies by every tuning method: what is published loads in plain libraries and is what was evaluated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.e2e.test_adapters import PICKED, _layers, _plain
+from tests.e2e.world import Run, World
+from tests.study import write_study
+
+ARMS = f"""\
+arms=[
+    {{ name = "picked", select = {{ kind = "list", layers = {json.dumps(PICKED)} }} }},
+    {{ name = "graft", action = "graft", select = {{ kind = "list", layers = {json.dumps(PICKED)} }} }},
+    {{ name = "ila-30", scorer = "ila", select = {{ kind = "top", fraction = 0.3 }}, train = {{ method = "lora" }} }},
+]"""
+
+
+def _study(base: Path, *changes: str) -> Run:
+    world = World(base, write_study(base, tied=False))
+    return world.run("layers.head=true", "evaluate.tasks=[]", "analyze.controls=false", *changes, ARMS).run
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A study whose reference and arms are tuned in full, but for one arm."""
+    return _study(tmp_path_factory.mktemp("full"), 'train.method="full"', "train.learning_rate=0.001")
+
+
+def _losses(model: torch.nn.Module, base: Path) -> list[float]:
+    """Loss of every chat, from its text alone."""
+    tokenizer = AutoTokenizer.from_pretrained(base / "model")
+    losses = []
+    for line in (base / "chats.jsonl").read_text().splitlines():
+        messages = json.loads(line)["messages"]
+        prompt = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n")
+        ids = tokenizer(whole, return_tensors="pt", add_special_tokens=False).input_ids
+        start = len(tokenizer(prompt, add_special_tokens=False).input_ids)
+        with torch.inference_mode():
+            scores = model(ids).logits[0, start - 1 : -1].log_softmax(-1)
+        losses.append(-scores.gather(1, ids[0, start:, None]).mean().item())
+    return losses
+
+
+@pytest.mark.parametrize("arm", ["all-layers", "picked", "graft"])
+def test_a_fully_tuned_arm_is_a_checkpoint_that_transformers_loads(full: Run, arm: str) -> None:
+    base = full.path.parents[2]
+    folder = full.path / "models" / arm / "chats" / "seed-0"
+    assert not full.adapter(arm).exists()
+    before, after = load_file(base / "model" / "model.safetensors"), load_file(folder / "model.safetensors")
+    every = {layer["name"] for layer in json.loads((full.path / "layers.json").read_text())["layers"]}
+    changed = {name.removesuffix(".weight") for name in after if not torch.equal(after[name], before[name])}
+    assert changed == (every if arm == "all-layers" else set(PICKED))
+    assert before.keys() == after.keys()
+    losses = _losses(AutoModelForCausalLM.from_pretrained(folder).eval(), base)
+    for item in full.lines(f"evaluations/{arm}/chats/seed-0/items.jsonl"):
+        assert min(abs(item["value"] - loss) for loss in losses) <= 1e-5
+    assert AutoTokenizer.from_pretrained(folder)("say 1").input_ids
+    for file in folder.iterdir():
+        assert str(base).encode() not in file.read_bytes(), file
+
+
+def test_a_graft_of_a_full_update_is_the_reference_on_the_selected_layers(full: Run) -> None:
+    folders = [full.path / "models" / arm / "chats" / "seed-0" for arm in ("all-layers", "graft", "picked")]
+    reference, graft, tuned = (load_file(folder / "model.safetensors") for folder in folders)
+    for name in PICKED:
+        assert graft[f"{name}.weight"].equal(reference[f"{name}.weight"])
+        assert not graft[f"{name}.weight"].equal(tuned[f"{name}.weight"])
+
+
+def test_an_arm_may_be_tuned_by_another_method_than_the_reference(full: Run) -> None:
+    assert _layers(load_file(full.adapter("ila-30") / "adapter_model.safetensors")) == set(full.layers("ila-30"))
+    assert full.manifest["status"] == "complete"
+    tune, reference = full.stages["tune/ila-30/chats/seed-0"], full.stages["reference/chats/seed-0"]
+    assert reference["optimizer_memory"] == 2 * reference["trained_memory"] > 2 * tune["trained_memory"]
+
+
+def test_a_study_by_adalora(tmp_path: Path) -> None:
+    run = _study(tmp_path, 'train.method="adalora"', "train.adalora={target_r=2,init_r=4}", "train.learning_rate=0.05")
+    losses = {arm: _losses(_plain(tmp_path / "model", run.adapter(arm)), tmp_path) for arm in ("all-layers", "graft")}
+    for arm, known in losses.items():
+        for item in run.lines(f"evaluations/{arm}/chats/seed-0/items.jsonl"):
+            assert min(abs(item["value"] - loss) for loss in known) <= 1e-5
+    config = json.loads((run.adapter("all-layers") / "adapter_config.json").read_text())
+    assert config["peft_type"] == "ADALORA"
+    assert sum(map(sum, config["rank_pattern"].values())) == 2 * len(config["rank_pattern"])
+    assert json.loads((run.adapter("graft") / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    smoke = World(tmp_path, tmp_path / "recipe.toml").run(
+        "--smoke", 'train.method="adalora"', "train.adalora={tinit=9}", "evaluate.tasks=[]"
+    )
+    assert smoke.run.manifest["status"] == "complete"
