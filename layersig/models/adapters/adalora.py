@@ -121,7 +121,8 @@ def orthogonality(peft_model: PeftModel) -> Tensor:
         if name.endswith(f".{kind}.{ADAPTER}")
     ]
     gaps = [torch.linalg.matrix_norm(each @ each.T - torch.eye(len(each)).to(each)) for each in factors]
-    return cast(AdaLoraConfig, peft_model.peft_config[ADAPTER]).orth_reg_weight * torch.stack(gaps).mean()
+    config = cast(AdaLoraConfig, peft_model.peft_config[ADAPTER])
+    return torch.stack(gaps).mean() * float(config.orth_reg_weight)
 
 
 def allocate(peft_model: PeftModel, step: int) -> None:
