@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from layersig.data.conversation import Conversation, Message, content_id
-from layersig.data.shapes import ACCEPTED, RowError, detect_shape, kind
+from layersig.data.shapes import ACCEPTED, RowError, detect_shape, kind, named_fields
 from layersig.errors import MachineError, UserError
 
 _SHOWN = 5
@@ -42,13 +42,14 @@ class _Row(NamedTuple):
     value: Any
 
 
-def read_rows(path: Path, *, group_by: str | None = None) -> Rows:
+def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, Any] | None = None) -> Rows:
     """Read a `.jsonl`, `.json` (a list, or lines) or `.parquet` file.
 
     Args:
         path: The file.
         group_by: Field whose equal values must not straddle a split; it labels a conversation's group. Without it the
             label is a hash of the first prompt.
+        fields: `prompt` and `response` (one or several), names of fields; without it the shape is found.
 
     Raises:
         UserError: The file is empty, is of no known shape, or has rows that cannot be used; those are all counted and
@@ -60,6 +61,9 @@ def read_rows(path: Path, *, group_by: str | None = None) -> Rows:
         raise UserError(f"{path}: it holds no rows; one conversation a row is needed.")
     objects = [row.value for row in rows if isinstance(row.value, dict)]
     shape = next((shape for shape in map(detect_shape, objects) if shape is not None), None)
+    if fields is not None:
+        response = fields["response"]
+        shape = named_fields(fields["prompt"], [response] if isinstance(response, str) else response)
     if shape is None and objects:
         fields = ", ".join(f"`{field}`" for field in objects[0]) or "none"
         raise UserError(f"{path}: rows of no known shape; fields found: {fields}. Accepted: {ACCEPTED}.")

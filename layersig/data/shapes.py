@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,16 @@ def detect_shape(row: Mapping[str, Any]) -> Shape | None:
         if pair.prompt in row and pair.answer in row:
             return Shape(pair.name, pair.read)
     return None
+
+
+def named_fields(prompt: str, responses: Sequence[str]) -> Shape:
+    """One exchange in the fields that a recipe names; several fields of the response follow after blank lines."""
+
+    def read(row: Mapping[str, Any]) -> tuple[Message, ...]:
+        response = "\n\n".join(_text(row, name) for name in responses)
+        return Message("user", _text(row, prompt)), Message("assistant", response)
+
+    return Shape(f"{prompt}/{'+'.join(responses)}", read)
 
 
 @dataclass(frozen=True, slots=True)

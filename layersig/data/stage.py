@@ -92,8 +92,9 @@ def prepare(job: Job) -> None:
 
     Inputs: `model`, a folder with a tokenizer; `rows`, a `.jsonl`, `.json` or `.parquet` file.
 
-    Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `max_tokens` (int), as in
-    `DataSettings`; `chat_template` (`auto`, `plain`, or the text of a Jinja template).
+    Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `fields` (absent, or names of
+    fields), `max_tokens` (int), as in `DataSettings`; `chat_template` (`auto`, `plain`, or the text of a Jinja
+    template).
 
     Streams: the root alone ("sample", "split"), so that all seeds share the split.
 
@@ -105,7 +106,7 @@ def prepare(job: Job) -> None:
         UserError: The rows, the template or the split cannot be used, or a side of the split holds no target.
     """
     params = job.params
-    rows = read_rows(job.inputs["rows"], group_by=params["group_by"])
+    rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"))
     split = split_conversations(
         rows.conversations, heldout=params["heldout"], limit=params["limit"], root=job.streams.root
     )

@@ -73,7 +73,7 @@ def generate(job: Job) -> None:
     Inputs: `model`, a folder; `rows`, as in the data stage.
 
     Params: `generate` (`GenerateSettings`), `limit` (prompts, a sample from the root seed; all when None), `group_by`,
-    `chat_template`, `dtype`, `device`, `quantization`, `attention`.
+    `fields` where given, `chat_template`, `dtype`, `device`, `quantization`, `attention`.
 
     Streams: the root alone: `sample` by prompt for the limit, `response` by prompt and sample.
 
@@ -88,7 +88,8 @@ def generate(job: Job) -> None:
     """
     settings = GenerateSettings.model_validate(job.params["generate"], strict=False)
     root = Streams(job.streams.root)
-    rows = read_rows(job.inputs["rows"], group_by=job.params["group_by"]).conversations
+    fields = job.params.get("fields")
+    rows = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields).conversations
     distinct = _prompts(rows, settings.system)
     ranked = sorted(distinct, key=lambda prompt: root.number("sample", prompt))
     prompts = {prompt: distinct[prompt] for prompt in sorted(ranked[: job.params["limit"]])}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from layersig.pipeline.graph import Input, Source, Stage
 from layersig.pipeline.study import Study, selection_node, selection_tasks
+from layersig.recipe.schema import DataSettings
 from layersig.records import Cell
 
 
@@ -54,12 +56,18 @@ def generate_stage(study: Study, name: str) -> Stage:
             "generate": settings.generate.model_dump(mode="json"),
             "limit": settings.limit,
             "group_by": settings.group_by,
+            **_fields(settings),
             "chat_template": study.recipe.model.chat_template,
             **study.compute,
         },
         inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
         files={"report.json": f"responses/{name}.json", "responses.jsonl": f"responses/{name}.jsonl"},
     )
+
+
+def _fields(settings: DataSettings) -> dict[str, Any]:
+    """Names of fields, where the recipe gives some: absent ones are no parameter, as before they could be given."""
+    return {} if settings.fields is None else {"fields": settings.fields.model_dump(mode="json")}
 
 
 def data_stages(study: Study, name: str) -> Iterator[Stage]:
@@ -72,13 +80,15 @@ def data_stages(study: Study, name: str) -> Iterator[Stage]:
 def data_stage(study: Study, name: str) -> Stage:
     """Conversations of one data set: cleaned, split, formatted, tokenised."""
     settings = study.data(name)
-    outside = {"name", "source", "fallback", "split", "generate"}
+    outside = {"name", "source", "fallback", "split", "generate", "fields"}
     params = {
         **settings.model_dump(mode="json", exclude=outside),
         "chat_template": study.recipe.model.chat_template,
     }
     rows = Input(f"source/data/{name}")
-    if settings.generate is not None:
+    if settings.generate is None:
+        params |= _fields(settings)
+    else:
         rows = Input(f"generate/{name}", "rows.jsonl")
         # The limit was on prompts, and responses keep the groups of their prompts.
         params |= {"limit": None, "group_by": "group"}

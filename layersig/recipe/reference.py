@@ -25,6 +25,7 @@ _HEADINGS: Mapping[str, str] = {
     "ModelSettings": "[model]",
     "LayerSettings": "[layers]",
     "DataSettings": "[[data]]",
+    "FieldSettings": "data.fields",
     "GenerateSettings": "data.generate",
     "FilterSettings": "generate.filters",
     "TrainSettings": "[train]",

@@ -103,6 +103,15 @@ class GenerateSettings(Table):
         return self
 
 
+class FieldSettings(Table):
+    """`data.fields`: the fields of prompt and response, where their names are not known, or known ones lead astray."""
+
+    prompt: str
+    """Field of the prompt."""
+    response: str | tuple[str, ...]
+    """Field of the response, or several that follow one another after a blank line."""
+
+
 class DataSettings(Table):
     """`[[data]]`: a set of conversations to fine-tune on."""
 
@@ -118,6 +127,9 @@ class DataSettings(Table):
     """Conversations to keep after duplicates are dropped: a seeded sample; all when absent."""
     heldout: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Conversations (an integer) or share of them (below 1) kept out of training for the held-out loss."""
+    fields: FieldSettings | None = None
+    """Fields of prompt and response, such as `{ prompt = "question", response = "solution" }`; absent: found from the
+    shape of the rows."""
     group_by: str | None = None
     """Field whose equal values never straddle the split (such as `tree_id`); equal first prompts never do."""
     max_tokens: int = Field(512, ge=8)

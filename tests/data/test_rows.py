@@ -50,6 +50,19 @@ def test_every_shape_gives_the_same_conversation(tmp_path: Path, row: dict[str, 
     assert conversation.id == read_rows(write(tmp_path, [{"messages": [USER, ASSISTANT]}])).conversations[0].id
 
 
+def test_named_fields_go_before_the_shape(tmp_path: Path) -> None:
+    # LIMO's rows: a shape of question and answer would train on the bare result.
+    row = {"question": "1 + 1?", "solution": "Count.", "attempt": "It is 2.", "answer": "2"}
+    path = write(tmp_path, [row])
+    assert read_rows(path).conversations[0].messages[1].content == "2"
+    rows = read_rows(path, fields={"prompt": "question", "response": "solution"})
+    assert (rows.shape, rows.conversations[0].messages[1].content) == ("question/solution", "Count.")
+    both = read_rows(path, fields={"prompt": "question", "response": ["solution", "attempt"]})
+    assert both.conversations[0].messages == (Message("user", "1 + 1?"), Message("assistant", "Count.\n\nIt is 2."))
+    with pytest.raises(UserError, match="`thoughts` is missing"):
+        read_rows(path, fields={"prompt": "question", "response": "thoughts"})
+
+
 def test_input_follows_the_instruction_after_a_blank_line(tmp_path: Path) -> None:
     path = write(tmp_path, [{"instruction": "Sum.", "input": "1 2", "output": "3"}])
     assert read_rows(path).conversations[0].messages[0] == Message("user", "Sum.\n\n1 2")
