@@ -65,8 +65,8 @@ def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, A
         response = fields["response"]
         shape = named_fields(fields["prompt"], [response] if isinstance(response, str) else response)
     if shape is None and objects:
-        fields = ", ".join(f"`{field}`" for field in objects[0]) or "none"
-        raise UserError(f"{path}: rows of no known shape; fields found: {fields}. Accepted: {ACCEPTED}.")
+        there = ", ".join(f"`{field}`" for field in objects[0]) or "none"
+        raise UserError(f"{path}: rows of no known shape; fields found: {there}. Accepted: {ACCEPTED}.")
     conversations: list[Conversation] = []
     unanswered = 0
     faults: list[tuple[int, RowError]] = []
