@@ -55,9 +55,16 @@ def test_every_stage_comes_after_what_it_reads(graph):
 def test_stage_one_and_the_all_layers_arm_are_one_training(graph):
     references = [stage for stage in graph.stages if stage.kind == "reference"]
     assert len(references) == 4
-    assert references[0].params["milestones"] == [0.5, 1.0]
+    assert references[0].params["milestones"] == [0.01, 0.25, 0.5, 0.75, 1.0]
     assert graph["score/ila/a/seed-0/at-0.5"].inputs["update"].path == "at-0.5"
     assert graph["evaluate/all-layers/a/seed-0"].inputs["adapter"] == graph["graft/graft/a/seed-0"].inputs["update"]
+
+
+def test_a_list_of_checkpoints_is_a_ranking_each_and_arms_read_the_last():
+    graph = graph_of(scorers={**BASE["scorers"], "ila": {"kind": "ila", "checkpoint": [0.9, 0.3]}})
+    assert {f"score/ila/a/seed-0/at-{at}" for at in (0.3, 0.9)} <= {stage.id for stage in graph.stages}
+    assert graph["select/ila-30/a/seed-0"].inputs["ranking/ila/a"].node == "score/ila/a/seed-0/at-0.9"
+    assert graph["reference/a/seed-0"].params["milestones"] == [0.01, 0.25, 0.3, 0.5, 0.75, 0.9, 1.0]
 
 
 def test_cells_have_only_the_axes_they_depend_on(graph):

@@ -9,10 +9,10 @@ from layersig.pipeline.actions import actions
 from layersig.pipeline.evaluations import evaluation, overlap
 from layersig.pipeline.graph import Graph, Stage
 from layersig.pipeline.materials import data_stages, layers_stage, sources
-from layersig.pipeline.scores import score
+from layersig.pipeline.scores import scores
 from layersig.pipeline.selections import selections
 from layersig.pipeline.study import Study
-from layersig.pipeline.training import reference
+from layersig.pipeline.training import given_update, reference
 from layersig.plugin.table import Components
 from layersig.recipe.schema import Recipe
 
@@ -41,8 +41,10 @@ def _all(study: Study) -> Iterator[Stage]:
         yield from data_stages(study, each.name)
     if study.trains_reference:
         yield from (reference(study, data, seed) for data, seed in study.grid())
+    yield from given_update(study)
     for data, seed in study.grid():
-        yield from (score(study, name, data, seed) for name in recipe.scorers)
+        for name in recipe.scorers:
+            yield from scores(study, name, data, seed)
     for data, seed in study.grid():
         for arm in recipe.arms:
             yield from selections(study, arm, data, seed)

@@ -14,7 +14,7 @@ from layersig.records import Cell
 class Source:
     """Something from outside that the recipe names: a model, data, the data of a task, rankings of another run."""
 
-    kind: Literal["model", "data", "task", "rankings"]
+    kind: Literal["model", "data", "task", "rankings", "update"]
     name: str
     spec: str
     fallback: str | None = None

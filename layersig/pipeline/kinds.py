@@ -18,6 +18,7 @@ KINDS: Mapping[str, Kind] = {
     "generate": Kind("layersig.generating.stage:generate", 1),
     "data": Kind("layersig.data.stage:prepare", 1),
     "reference": Kind("layersig.training.stages:reference", 2),
+    "update": Kind("layersig.models.given:update", 1),
     "score": Kind("layersig.scoring.stage:score", 2),
     "select": Kind("layersig.selecting.stage:select", 1),
     "tune": Kind("layersig.training.stages:tune", 2),

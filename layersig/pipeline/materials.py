@@ -25,6 +25,8 @@ def sources(study: Study) -> dict[str, Source]:
     for node, task in named.items():
         falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task
         found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None)
+    if recipe.update is not None:
+        found["source/update"] = Source("update", "update", recipe.update.source)
     for name, choice in recipe.scorers.items():
         if choice.source is not None:
             found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)

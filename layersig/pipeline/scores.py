@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from layersig.pipeline.graph import Input, Line, Stage
 from layersig.pipeline.study import Study, labels, selection_node, selection_tasks
-from layersig.pipeline.training import reference_update
+from layersig.pipeline.training import scored_update
 from layersig.records import Cell
 
 
-def score(study: Study, name: str, data: str, seed: int) -> Stage:
-    """A ranking of the layers; its cell has only the axes that the scorer depends on."""
+def scores(study: Study, name: str, data: str, seed: int) -> Iterator[Stage]:
+    """The rankings of a scorer, one for each of its checkpoints."""
+    yield from (score(study, name, data, seed, each) for each in study.recipe.scorers[name].checkpoints)
+
+
+def score(study: Study, name: str, data: str, seed: int, checkpoint: float | None = None) -> Stage:
+    """A ranking of the layers; its cell has only the axes that the scorer depends on.
+
+    Args:
+        study: The study.
+        name: The scorer.
+        data: A data set.
+        seed: A seed.
+        checkpoint: One of the scorer's checkpoints; its last, which arms read, when None.
+    """
     choice, component = study.recipe.scorers[name], study.scorer(name)
+    at = choice.checkpoints[-1] if checkpoint is None else checkpoint
+    trained = study.recipe.update is None
     tasks = selection_tasks(study, name)
     # A scorer that could work on either works on tasks where it is given some.
     needs = component.needs - ({"data"} if tasks else {"tasks"})
-    on_data = component.reads_data and not tasks
+    # An update from elsewhere is the same whatever the data set.
+    on_data = component.reads_data and not tasks and (trained or bool(needs & {"data", "gradients", "checkpoints"}))
     on_seed = on_data or component.seeded
-    on_checkpoint = bool(needs & {"update"})
     cell = Cell(
         scorer=name,
         data=data if on_data else None,
         seed=seed if on_seed else None,
-        checkpoint=choice.checkpoint if on_checkpoint else None,
+        checkpoint=at if "update" in needs and trained else None,
     )
     params: dict[str, Any] = {"scorer": choice.kind, "params": dict(choice.params), "unit": study.recipe.layers.unit}
     inputs = {"layers": Input("layers")}
@@ -40,9 +56,10 @@ def score(study: Study, name: str, data: str, seed: int) -> Stage:
     if "rankings" in needs:
         inputs["rankings"] = Input(f"source/rankings/{name}")
     if "update" in needs:
-        inputs["update"] = reference_update(data, seed, choice.checkpoint)
+        inputs["update"] = scored_update(study, data, seed, at)
     if "checkpoints" in needs:
         inputs["checkpoints"] = Input(f"reference/{data}/seed-{seed}")
+    place = cell if len(choice.checkpoints) > 1 else replace(cell, checkpoint=None)
     return Stage(
         id=f"score/{cell.key}",
         kind="score",
@@ -52,6 +69,6 @@ def score(study: Study, name: str, data: str, seed: int) -> Stage:
         seed=cell.seed,
         computes=component.computes,
         components=(component,),
-        files={"trajectory.jsonl": f"trajectories/{replace(cell, checkpoint=None).key}.jsonl"},
+        files={"trajectory.jsonl": f"trajectories/{place.key}.jsonl"},
         line=Line("ranking.json", "scores.jsonl", labels(cell, "scorer", "data", "seed", "checkpoint")),
     )

@@ -50,7 +50,7 @@ class Study:
     @property
     def trains_reference(self) -> bool:
         """Whether anything reads the reference training: an arm (through `all-layers`), or a scorer of updates."""
-        reads = {"update", "checkpoints"}
+        reads = {"update", "checkpoints"} if self.recipe.update is None else {"checkpoints"}
         if self.recipe.arms and self.recipe.analyze.baseline == "all-layers":
             return True
         trains = any(arm.trains for arm in self.recipe.arms)

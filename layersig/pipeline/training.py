@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import STANDARD_MILESTONES, TrainSettings
 from layersig.records import Cell
 
 
 def reference(study: Study, data: str, seed: int) -> Stage:
     """The training of all layers, kept at its milestones and at its end."""
-    checkpoints = {choice.checkpoint for choice in study.recipe.scorers.values()}
-    milestones = sorted({*study.recipe.train.milestones, *checkpoints, 1.0})
+    checkpoints = {each for choice in study.recipe.scorers.values() for each in choice.checkpoints}
+    # Kept beside what is asked for, so that another checkpoint of a scorer takes no other training. A difference of
+    # whole weights is too large for that.
+    standard = () if study.recipe.train.method == "full" else STANDARD_MILESTONES
+    milestones = sorted({*study.recipe.train.milestones, *checkpoints, *standard, 1.0})
     return Stage(
         id=f"reference/{data}/seed-{seed}",
         kind="reference",
@@ -21,6 +26,26 @@ def reference(study: Study, data: str, seed: int) -> Stage:
         seed=seed,
         files=published(study.recipe.train, f"at-{1.0:g}", f"all-layers/{data}/seed-{seed}"),
     )
+
+
+def given_update(study: Study) -> Iterator[Stage]:
+    """The update that the recipe brings, if it brings one."""
+    if study.recipe.update is None:
+        return
+    yield Stage(
+        id="update",
+        kind="update",
+        cell=Cell(),
+        params={},
+        inputs={"model": Input("source/model"), "layers": Input("layers"), "update": Input("source/update")},
+        computes=False,
+        files={"origin.json": "update.json"},
+    )
+
+
+def scored_update(study: Study, data: str, seed: int, checkpoint: float) -> Input:
+    """The update that scorers look at: the one that the recipe brings, or else the reference training's."""
+    return reference_update(data, seed, checkpoint) if study.recipe.update is None else Input("update", "at-1")
 
 
 def published(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:

@@ -21,7 +21,14 @@ from layersig.plugin.manager import with_files
 from layersig.plugin.table import Components, suggestion
 from layersig.recipe.faults import Fault, faults_of
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import DATA_SCHEMES, MODEL_SCHEMES, RESERVED_ARMS, ScorerChoice, TrainSettings
+from layersig.recipe.schema import (
+    DATA_SCHEMES,
+    MODEL_SCHEMES,
+    RESERVED_ARMS,
+    UPDATE_SCHEMES,
+    ScorerChoice,
+    TrainSettings,
+)
 from layersig.recipe.tuning_checks import tuning_checks
 
 _BESIDE_PARAMS: Mapping[Kind, frozenset[str]] = {
@@ -87,7 +94,7 @@ def cross_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fa
         yield from _arm(arm, ("arms", number), data, components)
     yield from _circles(arms)
     yield from _baseline(data)
-    yield from tuning_checks(data)
+    yield from tuning_checks(data, components)
     if not arms and not data.get("arms") and not _scorers(data):
         yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")
 
@@ -127,6 +134,8 @@ def _schemes(data: Mapping[str, Any], components: Components) -> Iterator[Fault]
     places: list[tuple[KeyPath, dict[str, Any], tuple[str, ...]]] = []
     if isinstance(model, dict):
         places.append((("model",), model, MODEL_SCHEMES))
+    if isinstance(update := data.get("update"), dict):
+        places.append((("update",), update, UPDATE_SCHEMES))
     places += [(("data", number), entry, DATA_SCHEMES) for number, entry in _tables(data, "data")]
     for path, table, schemes in places:
         known = (*schemes, *components.names("source"))

@@ -30,6 +30,7 @@ _HEADINGS: Mapping[str, str] = {
     "FilterSettings": "generate.filters",
     "TrainSettings": "[train]",
     "AdaLoraSettings": "[train.adalora]",
+    "UpdateSettings": "[update]",
     "ScorerChoice": "[scorers.NAME]",
     "Arm": "[[arms]]",
     "Choice": "select",

@@ -15,7 +15,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 RESERVED_ARMS = ("base", "all-layers")
 
 MODEL_SCHEMES = ("hub", "path", "pypi")
+UPDATE_SCHEMES = ("path",)
 DATA_SCHEMES = ("hub", "file", "pypi")
+
+STANDARD_MILESTONES = (0.01, 0.25, 0.5, 0.75)
+"""Fractions of the planned steps at which an update of factors is always kept: those of the paper's table 4."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*$"
 SOURCE_PATTERN = r"^[a-z][a-z0-9\-]*:.+$"
@@ -203,7 +207,8 @@ class TrainSettings(Table):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     milestones: tuple[Fraction, ...] = ()
-    """Fractions of the planned steps at which the reference update is kept; the end always is."""
+    """More fractions of the planned steps at which the reference update is kept. The end and every `checkpoint` of a
+    scorer always are, and 1, 25, 50 and 75 % where the update is one of factors."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -231,6 +236,14 @@ class TrainSettings(Table):
         return self.model_dump(mode="json", exclude={"milestones", *unread[self.method]})
 
 
+class UpdateSettings(Table):
+    """`[update]`: an update that was made elsewhere, for scorers to look at instead of the reference training's."""
+
+    source: SourceSpec
+    """`path:DIR`: a LoRA or AdaLoRA adapter of the model in PEFT's format, or a tuned checkpoint of it, whose
+    difference is taken. Which of them is found out."""
+
+
 class Choice(BaseModel):
     """A table with a `kind` that names a registered component; its other keys are that component's parameters."""
 
@@ -248,11 +261,17 @@ class Choice(BaseModel):
 class ScorerChoice(Choice):
     """`[scorers.NAME]`: a scorer, and the point of the reference training whose update it sees."""
 
-    checkpoint: Fraction = 1.0
-    """Fraction of the reference training's planned steps: ILA's T. Ignored by scorers that need no update."""
+    checkpoint: Fraction | Annotated[tuple[Fraction, ...], Field(min_length=1)] = 1.0
+    """Fraction of the reference training's planned steps: ILA's T. A list gives a ranking at each, all of one training;
+    arms read the last. Ignored by scorers that need no update."""
     source: SourceSpec | None = None
     """Rankings of another run, for scorers that read some: `file:` and a run folder, the folder of a study that holds
     one run, or a `scores.jsonl`."""
+
+    @property
+    def checkpoints(self) -> tuple[float, ...]:
+        """The fractions in `checkpoint`, ascending."""
+        return tuple(sorted(set(self.checkpoint))) if isinstance(self.checkpoint, tuple) else (self.checkpoint,)
 
 
 class Arm(Table):
@@ -377,6 +396,8 @@ class Recipe(Table):
     """One or more data sets to fine-tune on."""
     train: TrainSettings = TrainSettings()
     """How models are fine-tuned."""
+    update: UpdateSettings | None = None
+    """An update from elsewhere, which scorers look at instead of the reference training's."""
     scorers: dict[Name, ScorerChoice] = {}
     """Scorers by the name that arms and results use."""
     arms: tuple[Arm, ...] = ()

@@ -5,17 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from layersig.plugin.table import Components
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
 
-def tuning_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Faults of `[train]` and of the `train` of arms that show only beside other keys."""
+def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Faults of `[train]`, `[update]` and of the `train` of arms that show only beside other keys."""
     quantised = _table(data, "model").get("quantization", "none") != "none"
     for path, table in _trainings(data):
         if quantised and table.get("method") == "full":
             reason = '"full" trains the weights themselves, which 4-bit ones cannot be; take "lora", or no quantization'
             yield Fault((*path, "method"), reason)
+    if "update" in data:
+        yield from _given_update(_table(data, "scorers"), components)
+
+
+def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Scorers that want more of an update from elsewhere than it has."""
+    for name, table in scorers.items():
+        if not isinstance(table, dict):
+            continue
+        if table.get("checkpoint", 1.0) not in (1, 1.0):
+            reason = "the update of [update] has no checkpoints; leave it out"
+            yield Fault(("scorers", name, "checkpoint"), reason)
+        kind = table.get("kind")
+        if kind in components.names("scorer") and "checkpoints" in components.get("scorer", kind).needs:
+            reason = f'scorer "{kind}" reads checkpoints of a training, which the update of [update] has none of'
+            yield Fault(("scorers", name, "kind"), reason)
 
 
 def _trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:

@@ -49,9 +49,11 @@ class Material:
 
     @cached_property
     def lead(self) -> tuple[RankingRow, ...]:
-        """The rankings that the report speaks of first: those of the first scorer that looks at the model."""
+        """The rankings that the report speaks of first: the last of the first scorer that looks at the model."""
         told = [row for row in self.findings.rankings if not row.control] or list(self.findings.rankings)
-        return tuple(row for row in told if (row.scorer, row.checkpoint) == (told[0].scorer, told[0].checkpoint))
+        first = [row for row in told if row.scorer == told[0].scorer]
+        last = max((row.checkpoint or 0.0 for row in first), default=0.0)
+        return tuple(row for row in first if (row.checkpoint or 0.0) == last)
 
     @cached_property
     def selective_arms(self) -> tuple[str, ...]:

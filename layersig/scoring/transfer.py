@@ -60,7 +60,7 @@ class Transfer:
 
 
 def _chosen(context: ScoringContext, params: Transfer.Params) -> list[Ranking]:
-    """The rankings of the scorer, one a seed."""
+    """The rankings of the scorer at its last checkpoint, one a seed."""
     lines = list(context.rankings)
     ranked = [line for line in lines if line["scorer"] == params.scorer]
     if not ranked:
@@ -70,7 +70,8 @@ def _chosen(context: ScoringContext, params: Transfer.Params) -> list[Ranking]:
         raise UserError(f"the source has no ranking on {params.data!r}; it has {_names(ranked, 'data')}")
     if len({line["data"] for line in fitting}) > 1:
         raise UserError(f"the source ranks on several data sets; set `data` to one of {_names(fitting, 'data')}")
-    return [Ranking.from_json(line) for line in fitting]
+    last = max((line["checkpoint"] for line in fitting if line.get("checkpoint") is not None), default=None)
+    return [Ranking.from_json(line) for line in fitting if line.get("checkpoint") == last]
 
 
 def _names(lines: Sequence[Mapping[str, Any]], key: str) -> str:

@@ -12,8 +12,11 @@ from layersig.sources.entries import hash_files
 from layersig.sources.source import Kind, Request, Source
 from layersig.store.hashing import digest_of
 
+DENSE_UPDATE = "dense_update.safetensors"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter_model.safetensors"
 MODEL_PATTERNS = (
     "config.json",
     "generation_config.json",
@@ -34,9 +37,9 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "voc
 
 
 class PathModel:
-    """`path:DIR`: a Hugging Face folder with safetensors."""
+    """`path:DIR`: a Hugging Face folder with safetensors; as an update, an adapter of PEFT as well."""
 
-    kinds: frozenset[Kind] = frozenset({"model"})
+    kinds: frozenset[Kind] = frozenset({"model", "update"})
 
     def load(self, kind: Kind, reference: str, request: Request) -> Source:
         """The folder, after its files were checked.
@@ -45,9 +48,16 @@ class PathModel:
             UserError: It is missing, incomplete or damaged.
         """
         folder = (request.base_dir / Path(reference).expanduser()).resolve()
-        check_model_folder(folder)
-        digest = digest_model(folder, request.cache)
-        return Source(f"path:{reference}", f"path:{folder}", folder.name, kind, folder, None, digest, None)
+        resolved = f"path:{folder}"
+        notes: tuple[str, ...] = ()
+        if kind == "update":
+            notes = (check_update_folder(folder),)
+            files = {name: folder / name for name in (ADAPTER_CONFIG, ADAPTER) if (folder / name).is_file()}
+            digest = digest_of(hash_files(request.cache, files)) if files else digest_model(folder, request.cache)
+        else:
+            check_model_folder(folder)
+            digest = digest_model(folder, request.cache)
+        return Source(f"path:{reference}", resolved, folder.name, kind, folder, None, digest, None, notes)
 
 
 class FileData:
@@ -80,11 +90,37 @@ def check_model_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; a source is relative to the recipe")
+    _check_model(folder)
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise UserError(f"{folder}: has no tokenizer ({', '.join(TOKENIZERS)}); save it into the same folder")
+
+
+def check_update_folder(folder: Path) -> str:
+    """Refuse a folder that holds no update, reading headers only; says what it holds.
+
+    Raises:
+        UserError: It names the file that is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; a source is relative to the recipe")
+    if not (folder / ADAPTER_CONFIG).is_file():
+        if (folder / DENSE_UPDATE).is_file():
+            _check_safetensors(folder / DENSE_UPDATE)
+            return "the update is a stored difference of weights"
+        _check_model(folder)
+        return "the update is the difference of this checkpoint to the model"
+    config = _json_object(folder / ADAPTER_CONFIG)
+    _check_safetensors(folder / ADAPTER)
+    kind = str(config.get("peft_type"))
+    return (
+        f"the update is {'an' if kind[0] in 'AEIO' else 'a'} {kind} adapter of {config.get('base_model_name_or_path')}"
+    )
+
+
+def _check_model(folder: Path) -> None:
     config = _json_object(folder / "config.json")
     if "model_type" not in config:
         raise UserError(f"{folder / 'config.json'}: has no `model_type`; is this the folder of a transformers model?")
-    if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise UserError(f"{folder}: has no tokenizer ({', '.join(TOKENIZERS)}); save it into the same folder")
     for shard in _shards(folder):
         _check_safetensors(shard)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-Kind = Literal["model", "data", "benchmark", "rankings"]
+Kind = Literal["model", "data", "benchmark", "rankings", "update"]
 Warn = Callable[[str], None]
 
 log_warning: Warn = logging.getLogger("layersig").warning
@@ -25,6 +25,7 @@ class Source:
         kind: What it is.
         path: A model: a Hugging Face folder with safetensors. Data: one `.jsonl`, `.json` or `.parquet` file.
             A benchmark: a folder that `datasets.load_dataset` reads. Rankings: a `scores.jsonl`.
+            An update: a folder, see `layersig.models.given`.
         revision: Commit of a hub repository, version of a package; None for files.
         digest: Hex sha256 over the contents that matter.
         licence: Licence as its publisher states it; None when unknown.

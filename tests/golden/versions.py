@@ -49,6 +49,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "data": ("data/*.py", "streams.py"),
     "reference": _TRAINING,
     "score": ("scoring/context.py", "scoring/stage.py", "models/gating.py", "models/updates.py", *_TRAINING),
+    "update": ("models/given.py", "models/dense.py", "models/updates.py", "models/stored.py", *_ADAPTERS),
     "select": ("selecting/stage.py", "selecting/context.py", "layers.py", "records.py"),
     "tune": _TRAINING,
     "graft": ("models/stages.py", "models/dense.py", *_ADAPTERS),

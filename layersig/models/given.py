@@ -1,0 +1,92 @@
+"""An update that was made elsewhere: an adapter, a stored difference of weights, or a tuned checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from layersig.errors import UserError
+from layersig.layers import LayerMap, Part
+from layersig.models.config import read_config
+from layersig.models.dense import write_update
+from layersig.models.layermap import layer_map_of_checkpoint, weight_name
+from layersig.models.load import load_model
+from layersig.models.stored import is_dense, read_update
+from layersig.models.updates import DenseUpdate, Update
+from layersig.store.job import Job
+
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def update(job: Job) -> None:
+    """Write `at-1`, the given update in the form in which a reference training keeps its own, and `origin.json`.
+
+    Inputs: `model`, `layers`, `update` (a folder). `origin.json` says what was found, in how many layers it changes
+    something, and how many other weights a checkpoint changes, which no scorer sees.
+
+    Raises:
+        UserError: The update does not fit the model, leaves a layer out, or changes nothing.
+    """
+    layers = LayerMap.from_json(job.read("layers", "layers.json"))
+    source, target = job.inputs["update"], job.out / "at-1"
+    others: list[str] = []
+    if (source / _ADAPTER[0]).is_file():
+        found, given = "adapter", read_update(source, layers)
+        target.mkdir()
+        for name in _ADAPTER:
+            shutil.copyfile(source / name, target / name)
+    elif is_dense(source):
+        found, given = "difference", read_update(source, layers)
+        shutil.copytree(source, target)
+    else:
+        found, (given, others) = "checkpoint", _difference(job.inputs["model"], source, layers)
+        write_update(given, target, base_dtype=torch.float32)
+    changed = _changed(source, given, layers)
+    if others:
+        job.reporter.warn(
+            f"{source}: changes {len(others)} weights that are no layers as well, such as {others[0]}; scorers see "
+            "the change of the layers alone"
+        )
+    job.write("origin.json", {"found": found, "layers": len(layers), "changed": changed, "other_weights": len(others)})
+
+
+def _changed(source: Path, given: Update, layers: LayerMap) -> int:
+    """Number of layers with a change."""
+    missing = sorted(set(layers.names) - set(given.layers))
+    if missing:
+        raise UserError(
+            f"{source}: has no change for {len(missing)} of {len(layers)} layers, such as {missing[0]}, but scorers "
+            "compare all of them; tune all layers, or set layers.head = false if only the head is missing"
+        )
+    changed = sum(given.norm(name) > 0 for name in given.layers)
+    if not changed:
+        raise UserError(f"{source}: changes no layer of the model; is it the model itself?")
+    return changed
+
+
+def _difference(before: Path, after: Path, layers: LayerMap) -> tuple[DenseUpdate, list[str]]:
+    """The change of every layer, and the names of other weights that changed."""
+    found = layer_map_of_checkpoint(after, head=any(layer.part is Part.HEAD for layer in layers))
+    shapes = [{layer.name: layer.shape for layer in each} for each in (layers, found)]
+    for name in [*shapes[0], *shapes[1]]:
+        due, there = (str(each.get(name, "missing")) for each in shapes)
+        if due != there:
+            raise UserError(f"{after}: is not the recipe's model with other weights: {name} is {there}, not {due}")
+    one, two = _load(before), _load(after)
+    names = {weight_name(layer) for layer in layers}
+    mine, theirs = (dict(model.named_parameters()) for model in (one, two))
+    others = [
+        name
+        for name in mine
+        if name not in names and (name not in theirs or not torch.equal(mine[name].float(), theirs[name].float()))
+    ]
+    return DenseUpdate.difference(one, two, layers), others
+
+
+def _load(path: Path) -> PreTrainedModel:
+    """A model in the type it is stored in, which takes the least memory."""
+    dtype = read_config(path).dtype
+    return load_model(path, dtype=dtype if isinstance(dtype, torch.dtype) else torch.float32, device="cpu")
