@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,24 +9,13 @@ import torch
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap
+from layersig.models.checkpoints import copy_tokenizer
 from layersig.models.config import read_config
 from layersig.models.depth import remove_blocks
 from layersig.models.layermap import layer_map
 from layersig.models.load import load_model
 from layersig.records import Selection
 from layersig.store.job import Job
-
-_OF_TOKENIZER = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.tiktoken",
-    "spiece.model",
-    "chat_template*",
-    "additional_chat_templates",
-)
 
 
 def prune(job: Job) -> None:
@@ -89,13 +77,3 @@ def write_pruned(source: Path, removed: Collection[int], folder: Path, *, head: 
     model.save_pretrained(folder)
     copy_tokenizer(source, folder)
     return layer_map(model, head=head)
-
-
-def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copy the files of a tokenizer from one checkpoint folder to another, byte for byte."""
-    for pattern in _OF_TOKENIZER:
-        for path in source.glob(pattern):
-            if path.is_dir():
-                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(path, folder / path.name)

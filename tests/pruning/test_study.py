@@ -109,6 +109,55 @@ def test_controls_prune_as_many_blocks_from_the_same_end(study):
     assert (run / "models/last.random/chats/seed-0/model.safetensors").is_file()
 
 
+def export(capsys, run, arm, dest, *more):
+    return call(capsys, "export", run, arm, dest, *more)
+
+
+@pytest.mark.parametrize("arm", ["all-layers", "last-recovered"])
+def test_an_export_has_its_adapter_merged(study, capsys, tmp_path, arm):
+    folder, run = study
+    assert export(capsys, run, arm, tmp_path / "plain")[0] == 0
+    base = folder / "model" if arm == "all-layers" else run / "models/last-recovered/chats/seed-0"
+    adapted = AutoModelForCausalLM.from_pretrained(base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT reads a deprecated property of transformers
+        adapted = PeftModel.from_pretrained(adapted, run / f"adapters/{arm}/chats/seed-0").eval()
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "plain").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(plain(tiny_batch()).logits, adapted(tiny_batch()).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_an_exported_pruned_model_is_a_copy(study, capsys, tmp_path):
+    _, run = study
+    code, out, _ = export(capsys, run, "last", tmp_path / "plain", "--json")
+    assert (code, json.loads(out)["merged"]) == (0, False)
+    for path in (run / "models/last/chats/seed-0").iterdir():
+        assert (tmp_path / "plain" / path.name).read_bytes() == path.read_bytes()
+        assert not (tmp_path / "plain" / path.name).samefile(path)
+
+
+@pytest.mark.parametrize(
+    ("arm", "more", "told"),
+    [
+        ("lost", (), "has no model or adapter of an arm 'lost'; there are: all-layers, last,"),
+        ("last", ("--seed", 3), "0 cells of last fit; choose one of: --data chats --seed 0"),
+    ],
+)
+def test_an_export_of_what_is_not_there_is_refused(study, capsys, tmp_path, arm, more, told):
+    code, _, err = export(capsys, study[1], arm, tmp_path / "plain", *more)
+    assert code == 2
+    assert told in err
+    assert not (tmp_path / "plain").exists()
+
+
+def test_an_export_never_writes_over_anything(study, capsys, tmp_path):
+    (tmp_path / "plain").mkdir()
+    code, _, err = export(capsys, study[1], "last", tmp_path / "plain")
+    assert code == 2
+    assert "plain exists; name a folder that is not there yet" in err
+    assert not list((tmp_path / "plain").iterdir())
+
+
 CHOSEN = f"""{HEAD}
 [layers]
 unit = "block"

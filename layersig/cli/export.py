@@ -1,0 +1,121 @@
+"""`layersig export RUN ARM DEST`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from layersig.cli.main import emit
+from layersig.cli.options import as_json, offline, run_name, runs
+
+
+@click.command("export")
+@run_name
+@click.argument("arm", metavar="ARM")
+@click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
+@click.option("--data", help="Data set of the arm; needed where the run has several.")
+@click.option("--seed", type=int, help="Seed of the arm; needed where the run has several.")
+@runs
+@offline
+@as_json
+def command(
+    run: str, arm: str, dest: Path, data: str | None, seed: int | None, runs: Path, offline: bool, as_json: bool
+) -> None:
+    """Write ARM of RUN as a plain Hugging Face checkpoint into the new folder DEST.
+
+    A pruned model is copied as it is, in its own dtype. An adapter is merged into the model it belongs to, in float32,
+    and saved in float32, since a small update rounds away below that (the adapter by itself lies in the run folder,
+    in PEFT's format).
+
+    Example: layersig export quickstart ila-30 exported/ila-30
+    """
+    from layersig.errors import UserError
+    from layersig.store.runfolder import find_run
+
+    folder = find_run(runs, run)
+    if dest.exists():
+        raise UserError(f"{dest} exists; name a folder that is not there yet")
+    cell = _cell(folder.path, arm, data, seed)
+    adapter, model = folder.path / "adapters" / cell, folder.path / "models" / cell
+    untied = False
+    with _new_folder(dest) as part:
+        if adapter.is_dir():
+            from layersig.models.checkpoints import write_merged
+
+            base = model if model.is_dir() else _base(folder.manifest(), offline=offline)
+            untied = write_merged(base, adapter, part)
+        else:
+            shutil.copytree(model, part, dirs_exist_ok=True)  # no links: what is exported is the user's to change
+    told = ["the adapter is merged, in float32" if adapter.is_dir() else "copied as it is"]
+    told += ["the tied head is untied, because the adapter changes the head alone"] if untied else []
+    emit(
+        {"exported": str(dest), "cell": str(cell), "merged": adapter.is_dir(), "untied": untied},
+        as_json=as_json,
+        text=f"{dest}: {cell} ({'; '.join(told)})",
+    )
+
+
+def _cell(run: Path, arm: str, data: str | None, seed: int | None) -> Path:
+    """`ARM/DATA/seed-K` of the one cell that is meant.
+
+    Raises:
+        UserError: None or several fit.
+    """
+    from layersig.errors import UserError
+
+    found = {
+        path.relative_to(run / kind) for kind in ("adapters", "models") for path in (run / kind).glob("*/*/seed-*")
+    }
+    of_arm = sorted(path for path in found if path.parts[0] == arm)
+    fitting = [
+        path
+        for path in of_arm
+        if data in (None, path.parts[1]) and seed in (None, int(path.parts[2].removeprefix("seed-")))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not of_arm:
+        arms = ", ".join(sorted({path.parts[0] for path in found})) or "none yet"
+        raise UserError(f"{run} has no model or adapter of an arm {arm!r}; there are: {arms}")
+    shown = ", ".join(f"--data {path.parts[1]} --seed {path.parts[2].removeprefix('seed-')}" for path in of_arm)
+    raise UserError(f"{len(fitting)} cells of {arm} fit; choose one of: {shown}")
+
+
+def _base(manifest: dict[str, object], *, offline: bool) -> Path:
+    """The model of a run, fetched anew where it is not at hand.
+
+    Raises:
+        UserError: It is no longer what the run was made with.
+    """
+    from layersig.errors import UserError
+    from layersig.plugin.manager import installed
+    from layersig.sources.resolve import LOADERS, resolve
+    from layersig.sources.source import Request
+    from layersig.store.cache import cache_root
+
+    records = manifest["sources"]
+    assert isinstance(records, list)
+    (record,) = (each for each in records if each["role"] == "model")
+    known = installed()
+    loaders = {**LOADERS, **{name: known.get("source", name).create() for name in known.names("source")}}
+    source = resolve(record["resolved"], "model", Request(Path.cwd(), cache_root(), offline=offline), loaders=loaders)
+    if source.digest != record["digest"]:
+        raise UserError(f"{source.resolved} has changed since the run, so its adapters do not belong to it any more")
+    return source.path
+
+
+@contextmanager
+def _new_folder(dest: Path) -> Iterator[Path]:
+    """A folder that becomes `dest` when the block ends well."""
+    part = dest.with_name(f".{dest.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        part.replace(dest)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

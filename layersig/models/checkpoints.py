@@ -1,0 +1,73 @@
+"""Writes checkpoints that need nothing but transformers: an adapter merged into its model, and the tokenizer beside."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from layersig.models.adapters import read_update
+from layersig.models.layermap import has_tied_head, layer_map, layer_weight
+from layersig.models.load import load_model
+
+_OF_TOKENIZER = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.tiktoken",
+    "spiece.model",
+    "chat_template*",
+    "additional_chat_templates",
+)
+
+
+def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
+    """Write a model with its adapter merged into the weights, all in float32.
+
+    Below float32 most of a small update would round away, so the result is not cast back.
+
+    Args:
+        source: Folder of the model that the adapter belongs to.
+        adapter: Folder of a LoRA adapter in PEFT's format.
+        folder: Target; made when missing.
+
+    Returns:
+        Whether a tied head had to be untied, because the adapter changes the head and not the embedding.
+
+    Raises:
+        UserError: As `read_update` and `load_model`.
+    """
+    model = load_model(source, dtype=torch.float32, device="cpu")
+    layers = layer_map(model, head=model.get_output_embeddings() is not None)
+    update = read_update(adapter, layers)
+    untied = has_tied_head(model) and any(layers.by_name[name].block is None for name in update.layers)
+    if untied:
+        _untie(model)
+    with torch.no_grad():
+        for name in update.layers:
+            layer_weight(model, layers.by_name[name]).add_(update.delta(name).dense())
+    model.save_pretrained(folder)
+    copy_tokenizer(source, folder)
+    return untied
+
+
+def _untie(model: PreTrainedModel) -> None:
+    head = model.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+    for config in (model.config, model.config.get_text_config(decoder=True)):
+        config.tie_word_embeddings = False
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the files of a tokenizer from one checkpoint folder to another, byte for byte."""
+    for pattern in _OF_TOKENIZER:
+        for path in source.glob(pattern):
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, folder / path.name)
