@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -27,13 +25,14 @@ def command(
 ) -> None:
     """Write ARM of RUN as a plain Hugging Face checkpoint into the new folder DEST.
 
-    A pruned model is copied as it is, in its own dtype. An adapter is merged into the model it belongs to, in float32,
+    The model of an arm that prunes, or that was fine-tuned in full, is copied as it is, in its own dtype. An adapter is merged into the model it belongs to, in float32,
     and saved in float32, since a small update rounds away below that (the adapter by itself lies in the run folder,
     in PEFT's format).
 
     Example: layersig export quickstart ila-30 exported/ila-30
     """
     from layersig.errors import UserError
+    from layersig.store.files import whole_folder
     from layersig.store.runfolder import find_run
 
     folder = find_run(runs, run)
@@ -42,7 +41,7 @@ def command(
     cell = _cell(folder.path, arm, data, seed)
     adapter, model = folder.path / "adapters" / cell, folder.path / "models" / cell
     untied = False
-    with _new_folder(dest) as part:
+    with whole_folder(dest) as part:
         if adapter.is_dir():
             from layersig.models.checkpoints import write_merged
 
@@ -106,16 +105,3 @@ def _base(manifest: dict[str, object], *, offline: bool) -> Path:
     if source.digest != record["digest"]:
         raise UserError(f"{source.resolved} has changed since the run, so its adapters do not belong to it any more")
     return source.path
-
-
-@contextmanager
-def _new_folder(dest: Path) -> Iterator[Path]:
-    """A folder that becomes `dest` when the block ends well."""
-    part = dest.with_name(f".{dest.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        part.replace(dest)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from layersig.models.adapters import read_update
 from layersig.models.layermap import has_tied_head, layer_map, layer_weight
 from layersig.models.load import load_model
-
-_OF_TOKENIZER = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.tiktoken",
-    "spiece.model",
-    "chat_template*",
-    "additional_chat_templates",
-)
+from layersig.models.stored import read_update
+from layersig.models.tokenizer_files import copy_tokenizer
 
 
 def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
@@ -33,7 +21,7 @@ def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
 
     Args:
         source: Folder of the model that the adapter belongs to.
-        adapter: Folder of a LoRA adapter in PEFT's format.
+        adapter: Folder of an adapter in PEFT's format.
         folder: Target; made when missing.
 
     Returns:
@@ -61,13 +49,3 @@ def _untie(model: PreTrainedModel) -> None:
     head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
     for config in (model.config, model.config.get_text_config(decoder=True)):
         config.tie_word_embeddings = False
-
-
-def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copy the files of a tokenizer from one checkpoint folder to another, byte for byte."""
-    for pattern in _OF_TOKENIZER:
-        for path in source.glob(pattern):
-            if path.is_dir():
-                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(path, folder / path.name)

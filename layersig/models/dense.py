@@ -7,7 +7,6 @@ from, in the orientation of the layer map, and in its header the type that the s
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,22 +21,13 @@ from transformers import PreTrainedModel
 from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
 from layersig.models.layermap import layer_parameter, layer_weight, weight_name
+from layersig.models.tokenizer_files import copy_tokenizer
 from layersig.models.updates import DenseUpdate
 from layersig.store.files import whole_folder
 
 FILE = "dense_update.safetensors"
 
 _BASE_DTYPE = "base_dtype"
-# What makes a checkpoint whole beside its weights and configuration.
-_TOKENIZER = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-)
 
 
 @contextmanager
@@ -166,9 +156,7 @@ def write_checkpoint(model: PreTrainedModel, layers: LayerMap, update: DenseUpda
         finally:
             model.config.dtype = dtype
         _declare(temporary / "config.json", torch.promote_types(model.dtype, torch.float32))
-        for pattern in _TOKENIZER:
-            for file in source.glob(pattern):
-                shutil.copyfile(file, temporary / file.name)
+        copy_tokenizer(source, temporary)
 
 
 def _declare(file: Path, dtype: torch.dtype) -> None:

@@ -9,11 +9,11 @@ import torch
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap
-from layersig.models.checkpoints import copy_tokenizer
 from layersig.models.config import read_config
 from layersig.models.depth import remove_blocks
 from layersig.models.layermap import layer_map
 from layersig.models.load import load_model
+from layersig.models.tokenizer_files import copy_tokenizer
 from layersig.records import Selection
 from layersig.store.job import Job
 

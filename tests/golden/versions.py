@@ -66,7 +66,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "graft": ("models/stages.py", "models/dense.py", *_ADAPTERS),
     "prune": (
         "pruning/surgery.py",
-        "models/checkpoints.py",
+        "models/tokenizer_files.py",
         "models/depth.py",
         "models/layermap.py",
         "models/load.py",
