@@ -25,9 +25,9 @@ def command(
 ) -> None:
     """Write ARM of RUN as a plain Hugging Face checkpoint into the new folder DEST.
 
-    The model of an arm that prunes, or that was fine-tuned in full, is copied as it is, in its own dtype. An adapter is merged into the model it belongs to, in float32,
-    and saved in float32, since a small update rounds away below that (the adapter by itself lies in the run folder,
-    in PEFT's format).
+    The model of an arm that prunes, or that was fine-tuned in full, is copied as it is, in its own dtype. An adapter
+    is merged into the model it belongs to, in float32, and saved in float32, since a small update rounds away below
+    that (the adapter by itself lies in the run folder, in PEFT's format).
 
     Example: layersig export quickstart ila-30 exported/ila-30
     """
