@@ -70,7 +70,7 @@ def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any
             if spec is None:
                 continue
             try:
-                single = Source(source.kind, source.name, spec, None, source.split)
+                single = replace(source, spec=spec, fallback=None)
                 found.append(_resolve(single, loaded, None, offline=False, strict=False, warn=warn))
                 rows.append({"node": node, "spec": spec, "path": str(found[-1].path), "error": None})
             except LayersigError as error:
@@ -103,7 +103,7 @@ def _resolve(
         if source.kind == "task":
             from layersig.evaluating.tasks import resolve_task
 
-            return resolve_task(wanted, None, request)
+            return resolve_task(wanted, None, request, data=source.rows)
         if source.kind == "rankings":
             return resolve_rankings(wanted, source.name, request)
         return resolve(wanted, source.kind, request, name=name, loaders=loaders)
@@ -124,7 +124,7 @@ def _resolve(
     if source.kind == "task":
         from layersig.evaluating.tasks import resolve_task
 
-        return resolve_task(spec, fallback, request, strict=strict)
+        return resolve_task(spec, fallback, request, strict=strict, data=source.rows)
     if source.kind == "rankings":
         return find(spec, source.name)
     return resolve_with_fallback(spec, fallback, source.kind, request, name=source.name, strict=strict, loaders=loaders)

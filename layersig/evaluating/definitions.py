@@ -16,6 +16,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from layersig.errors import UserError
+from layersig.evaluating.own import own
 
 Config = dict[str, Any]
 
@@ -25,7 +26,7 @@ _STRUCTURE = frozenset({"tag", "group", "task_list"})
 
 
 def named(name: str, *, functions: bool = True) -> tuple[Config, ...]:
-    """The leaf tasks of lm-eval's own task, group or tag `name`, groups in their order.
+    """The leaf tasks of the task, group or tag `name`, groups in their order: ours (see `own`), else lm-eval's.
 
     Args:
         name: As lm-eval lists it.
@@ -34,6 +35,8 @@ def named(name: str, *, functions: bool = True) -> tuple[Config, ...]:
     Raises:
         UserError: lm-eval has no such task, or it is written in Python.
     """
+    if (config := own(name)) is not None:
+        return (_clean(config),)
     # The index of all of lm-eval's tasks takes ten seconds to build; that of one folder a few tenths.
     index = TaskManager(include_defaults=False, include_path=_folders(name)).task_index
     try:

@@ -6,16 +6,20 @@ import hashlib
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lm_eval
 from lm_eval.api.model import LM
 
-from layersig.errors import StageFailed
+from layersig.errors import MachineError, StageFailed, UserError
 from layersig.evaluating.local import FEWSHOT_SEED, LocalTask, ResolvedTask
+from layersig.evaluating.responses import response_lines
 from layersig.records import Outcome
+from layersig.sandbox import refusal
 
+_FORMATS = {"multiple_choice": "classification", "generate_until": "generation"}
+"""How a task is answered, by lm-eval's type of output; other types keep its name."""
 _CLUSTER_FIELDS = ("source_id", "fact1", "passage")
 """Fields whose equal values tie items together: HellaSwag's source, OpenBookQA's fact, BoolQ's passage."""
 
@@ -27,21 +31,34 @@ class Scored:
     Attributes:
         outcomes: Every item's, in order of parts, rows and metrics.
         summary: By task: means over items, `n`, the strata of a pooled task, and how it was shown.
+        responses: What the model wrote and what probes see in it, see `response_lines`.
+        samples: What lm-eval logged, by name of the part.
     """
 
     outcomes: tuple[Outcome, ...]
     summary: Mapping[str, Mapping[str, Any]]
+    responses: tuple[Mapping[str, Any], ...]
+    samples: Mapping[str, Sequence[Mapping[str, Any]]] = field(compare=False, repr=False)
 
 
-def score_task(task: ResolvedTask, model: LM) -> Scored:
+def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Scored:
     """Run one task through lm-eval.
 
     Means are taken over items here: lm-eval's group aggregation weighs standard errors by a formula that does not fit
     unweighted means, and drops the items.
 
+    Args:
+        task: The task.
+        model: What is measured.
+        allow_code: Let the task run what the model writes.
+
     Raises:
         StageFailed: A metric came out NaN or infinite.
+        UserError: The task would run what the model writes, and may not.
+        MachineError: It may, and this machine cannot confine it.
     """
+    if any(part.runs_code for part in task.parts):
+        _check_code(task, allow_code)
     evaluated = lm_eval.evaluate(
         lm=model,
         task_dict={"tasks": {str(part.config.task): part for part in task.parts}},
@@ -49,6 +66,7 @@ def score_task(task: ResolvedTask, model: LM) -> Scored:
         log_samples=True,
     )
     outcomes: list[Outcome] = []
+    responses: list[Mapping[str, Any]] = []
     summary: dict[str, dict[str, Any]] = {}
     for part in task.parts:
         name = str(part.config.task)
@@ -57,6 +75,7 @@ def score_task(task: ResolvedTask, model: LM) -> Scored:
             if not math.isfinite(outcome.value):
                 raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
         outcomes += found
+        responses += response_lines(task, part, evaluated["samples"][name])
         theirs = {key: value for key, value in evaluated["results"][name].items() if _is_number(value)}
         entry = summary.setdefault(task.label(part), _shown(task, part))
         if task.pooled:
@@ -69,7 +88,53 @@ def score_task(task: ResolvedTask, model: LM) -> Scored:
         entry |= means(own)
         entry["n"] = sum(len(part.chosen or ()) for part in parts)
         entry["prompts"] = hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest()
-    return Scored(tuple(outcomes), summary)
+    return Scored(tuple(outcomes), summary, tuple(responses), evaluated["samples"])
+
+
+def _check_code(task: ResolvedTask, allowed: bool) -> None:
+    """Nothing that a model wrote is run unasked, nor where it cannot be confined."""
+    if not allowed:
+        raise UserError(
+            f"the task {task.name} runs programs that the model writes; allow it with "
+            "`allow_code_execution = true` in [evaluate], or leave the task out"
+        )
+    if (reason := refusal()) is not None:
+        raise MachineError(f"the task {task.name} cannot be scored here: {reason}")
+
+
+def floor_outcomes(task: ResolvedTask, model: LM, scored: Scored) -> tuple[Outcome, ...]:
+    """What answers are worth without their question, item by item: the floor of retention.
+
+    A task of choices is asked again, every item with the question of the next one. Where the model writes, what it
+    wrote to the next item is scored against an item's target; programs are not run again. Other tasks have no floor.
+    """
+    parts = [part for part in task.parts if len(part.chosen or ()) > 1]
+    choices = [part for part in parts if part.OUTPUT_TYPE == "multiple_choice"]
+    found: list[Outcome] = []
+    for part in choices:
+        part.shuffled = True
+    try:
+        if choices:
+            found += score_task(replace(task, parts=tuple(choices)), model).outcomes
+    finally:
+        for part in choices:
+            part.shuffled = False
+    for part in parts:
+        if part.OUTPUT_TYPE == "generate_until" and not part.runs_code:
+            found += _exchanged(task, part, scored.samples[str(part.config.task)])
+    return tuple(found)
+
+
+def _exchanged(task: ResolvedTask, part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> Iterable[Outcome]:
+    by_filter: dict[str, list[Mapping[str, Any]]] = {}
+    for sample in sorted(samples, key=lambda sample: int(sample["doc_id"])):
+        by_filter.setdefault(sample["filter"], []).append(sample)
+    for own in by_filter.values():
+        exchanged = []
+        for sample, other in zip(own, [*own[1:], own[0]], strict=True):
+            values = part.process_results(sample["doc"], list(other["filtered_resps"]))
+            exchanged.append({**sample, **values, "metrics": list(values)})
+        yield from _outcomes(task, part, exchanged)
 
 
 def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
@@ -84,6 +149,7 @@ def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
 
 def _shown(task: ResolvedTask, part: LocalTask) -> dict[str, Any]:
     shown: dict[str, Any] = {
+        "format": _FORMATS.get(part.OUTPUT_TYPE, part.OUTPUT_TYPE),
         "shots": part.config.num_fewshot,
         "fewshot_seed": FEWSHOT_SEED,
         "split": part.scored_split,

@@ -16,7 +16,7 @@ from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
 
 from layersig.errors import LayersigError, UserError
-from layersig.evaluating import definitions
+from layersig.evaluating import definitions, metrics
 from layersig.evaluating.checks import check_answers, check_definition
 from layersig.evaluating.definitions import Config
 from layersig.evaluating.rows import Splits, declared_files, file_splits, prepared_splits
@@ -49,12 +49,15 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
 
     Attributes:
         chosen: Indices of the rows to score, ascending, in the scored split after lm-eval's own processing.
+        shuffled: Whether every chosen row is asked with the question of the next one, which measures what its answers
+            alone are worth: the floor of a task of choices.
     """
 
     def __init__(self, config: Config, splits: Splits, shots: int | None) -> None:
         self._splits = splits
         self._processed: dict[str, Dataset] = {}
         self.chosen: list[int] | None = None
+        self.shuffled = False
         super().__init__(config=_fitting(config, splits, shots))
         self.chosen = list(range(len(self.scored_rows)))
 
@@ -92,6 +95,11 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         return self.scored_rows if self.chosen is None else self.scored_rows.select(self.chosen)
 
     @property
+    def runs_code(self) -> bool:
+        """Whether scoring it runs what the model wrote."""
+        return any(entry["metric"] == metrics.PASSES for entry in self.config.metric_list or ())
+
+    @property
     def scored_split(self) -> str:
         """Name of the split that is scored."""
         return str(self.config.test_split or self.config.validation_split)
@@ -100,9 +108,13 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         """Build the requests of the chosen rows; few-shot examples are drawn anew from the same seed."""
         self.set_fewshot_seed(FEWSHOT_SEED)
         self._instances = []
-        for number, row in enumerate(self.eval_docs):
+        rows = list(self.eval_docs)
+        for number, row in enumerate(rows):
             try:
-                self._instances += self._requests(number, row)
+                asked = self._requests(number, row)
+                if self.shuffled:
+                    self._exchange(asked, self._requests(number, rows[(number + 1) % len(rows)]))
+                self._instances += asked
             except Exception as error:  # errors of every kind come from a definition that does not fit its rows
                 index = (self.chosen or [])[number]
                 raise UserError(
@@ -114,6 +126,13 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         context = self.fewshot_context(row, num_fewshot=self.config.num_fewshot, gen_prefix=self.doc_to_prefix(row))
         built = self.construct_requests(doc=row, ctx=context, metadata=(self.config.task, number, self.config.repeats))
         return built if isinstance(built, list) else [built]
+
+    def _exchange(self, own: list[Any], others: list[Any]) -> None:
+        """Put another row's question before the answers of a row; where answers are contexts, behind them."""
+        for number, request in enumerate(own):
+            other = others[number % len(others)]
+            asked, answered = (request, other) if self.multiple_input else (other, request)
+            request.arguments = (asked.args[0], answered.args[1])
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
         """The metrics of one row."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -20,15 +21,21 @@ from layersig.records import Outcome, jsonl
 from layersig.store.job import Job
 from layersig.streams import Streams
 
+RESPONSES = "responses.jsonl"
+FLOORS = "floors.jsonl"
+
 
 def evaluate(job: Job) -> None:
-    """Write `results.json` and `items.jsonl`.
+    """Measure a model.
 
     Roles: `model`; `adapter` (a PEFT folder; absent for the untouched base); `data/NAME` (output of the data stage,
     for the held-out loss); `task/N` (what `tasks.resolve_task` found for `tasks[N]`).
 
-    Parameters: `tasks` (a list of `TaskSettings`), `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
+    Parameters: `tasks` (a list of `TaskSettings`), `allow_code_execution` (absent: no), `batch_tokens`, `dtype`,
+    `device`, `quantization`, `attention`.
 
+    `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote;
+    `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions.
     `results.json` holds `tasks` (by task: means over items by metric, `n`, shots, split, digest of the prompts,
     lm-eval's own figures, or the strata of a pooled task), lm-eval's version, dtype, device kind and batch policy.
     """
@@ -58,6 +65,10 @@ def evaluate(job: Job) -> None:
             "batch": {"tokens": job.params["batch_tokens"], **run.policy},
         },
     )
+    if run.floors:
+        (job.out / FLOORS).write_text(jsonl([outcome.to_json() for outcome in run.floors]), encoding="utf-8")
+    if run.responses:
+        (job.out / RESPONSES).write_text(jsonl(run.responses), encoding="utf-8")
     (job.out / "items.jsonl").write_text(jsonl([outcome.to_json() for outcome in run.outcomes]), encoding="utf-8")
 
 
@@ -68,6 +79,8 @@ class _Run:
         self.job = job
         self.model = model
         self.outcomes: list[Outcome] = []
+        self.responses: list[Mapping[str, Any]] = []
+        self.floors: list[Outcome] = []
         self.summary: dict[str, Any] = {}
         self.policy: dict[str, Any] = {}
         self.tokens = 0
@@ -92,7 +105,7 @@ class _Run:
         """lm-eval's tasks."""
         if not self.job.params["tasks"]:
             return
-        from layersig.evaluating.items import score_task
+        from layersig.evaluating.items import floor_outcomes, score_task
         from layersig.evaluating.local import load_task
         from layersig.evaluating.model import SharedPrefixLM
 
@@ -105,8 +118,12 @@ class _Run:
             settings = TaskSettings.model_validate(entry, strict=False)
             task = load_task(settings, self.job.inputs[f"task/{number}"], root)
             model.title = task.name
-            scored = score_task(task, model)
+            scored = score_task(task, model, allow_code=self.job.params.get("allow_code_execution", False))
             self.outcomes += scored.outcomes
+            self.responses += scored.responses
+            if settings.floor:
+                model.title = f"{task.name}, floor"
+                self.floors += floor_outcomes(task, model, scored)
             self.summary.update(scored.summary)
         self.tokens += model.tokens
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from layersig.sources.entries import hash_files, whole_entry
 from layersig.sources.resolve import resolve
 from layersig.sources.source import Request, Source
 from layersig.store.hashing import digest_of, sha256_bytes, sha256_json
+
+LocalData = str | Mapping[str, str]
 
 LAYOUT_VERSION = 1
 """Part of the cache key: bump it when the folders that hold a task's rows change."""
@@ -27,7 +31,9 @@ def is_definition(path: Path) -> bool:
     return path.suffix in {".yaml", ".yml"}
 
 
-def resolve_task(spec: str, fallback: str | None, request: Request, *, strict: bool = False) -> Source:
+def resolve_task(
+    spec: str, fallback: str | None, request: Request, *, strict: bool = False, data: LocalData | None = None
+) -> Source:
     """Fetch what a task shows, and say where it lies and what its digest is.
 
     The digest covers lm-eval's version, the definition and the rows. Few-shot examples and the choice of items are
@@ -38,6 +44,7 @@ def resolve_task(spec: str, fallback: str | None, request: Request, *, strict: b
         fallback: `pypi:NAME`: when the hub cannot be reached, and only then, these embedded rows stand in.
         request: How it may be fetched.
         strict: Forbid the fallback.
+        data: `file:X.jsonl` with the rows to score of a task by name, or files by split; nothing is fetched then.
 
     Returns:
         A source whose `path` `load_task` reads: a folder of rows, or the YAML file.
@@ -46,6 +53,10 @@ def resolve_task(spec: str, fallback: str | None, request: Request, *, strict: b
         UserError: No such task, a broken definition, a missing file.
         MachineError: The rows cannot be reached.
     """
+    if data is not None:
+        if ":" in spec:
+            raise UserError(f"evaluate.tasks: `data` goes with a task by name; {spec} says itself where its rows are")
+        return _local(spec, data, request)
     if spec.startswith("file:"):
         return _user(spec, request)
     if spec.startswith("pypi:"):
@@ -113,8 +124,42 @@ def _hub(name: str, request: Request) -> Source:
 
     key = f"{name}-lm-eval-{_lm_eval_version()}-{LAYOUT_VERSION}"
     entry = whole_entry(request.cache, "tasks", key, build, origin={"task": name}, warn=request.warn)
-    digest = digest_of({"lm_eval": _lm_eval_version(), "rows": entry.digest})
+    digest = digest_of({**_definition(name), "rows": entry.digest})
     return Source(name, f"lm-eval:{name}", name, "benchmark", entry.path, _lm_eval_version(), digest, None)
+
+
+def _local(name: str, data: LocalData, request: Request) -> Source:
+    from layersig.evaluating import definitions
+
+    configs = definitions.named(name, functions=False)
+    if len(configs) > 1:
+        raise UserError(f"evaluate.tasks: {name} is a group of {len(configs)} tasks; give `data` to one task at a time")
+    [config] = configs
+    scored = config.get("test_split") or config.get("validation_split")
+    files: dict[str, Path] = {}
+    for split, spec in ({scored: data} if isinstance(data, str) else data).items():
+        path = (request.base_dir / spec.removeprefix("file:")).resolve()
+        if path.suffix not in {".jsonl", ".parquet"} or not path.is_file():
+            raise UserError(f"{path}: no such file of rows for the task {name}; a .jsonl or .parquet file is needed")
+        files[f"{config['task']}/{split}{path.suffix}"] = path
+    hashes = hash_files(request.cache, files)
+
+    def build(folder: Path) -> None:
+        for target, path in files.items():
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / target)
+
+    key = f"{name}-local-{digest_of(hashes)[:16]}-{LAYOUT_VERSION}"
+    entry = whole_entry(request.cache, "tasks", key, build, origin={"task": name}, warn=request.warn)
+    digest = digest_of({**_definition(name), **hashes})
+    used = ", ".join(f"file:{path}" for path in files.values())
+    return Source(name, f"{name} on {used}", name, "benchmark", entry.path, None, digest, None)
+
+
+def _definition(name: str) -> dict[str, str]:
+    """What the definition of a task by name hangs on: lm-eval's version, and the file of a task of ours."""
+    own = Path(__file__).with_name("own") / f"{name}.yaml"
+    return {"lm_eval": _lm_eval_version(), **({"own": sha256_bytes(own.read_bytes())} if own.is_file() else {})}
 
 
 def _lm_eval_version() -> str:

@@ -18,8 +18,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _LOWER_IS_BETTER = {"loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
-_SHARES = {"acc", "acc_norm", "exact_match"}
-_PRIMARY_METRICS = ("loss", "exact_match", "acc_norm", "acc")
+_SHARES = {"acc", "acc_norm", "exact_match", "math_answer", "passes"}
+_PRIMARY_METRICS = ("loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,7 +37,12 @@ class Measure:
     @property
     def is_share(self) -> bool:
         """Whether values are shares of right answers, shown in percent and compared in points."""
-        return self.metric in _SHARES
+        return self.kind in _SHARES
+
+    @property
+    def kind(self) -> str:
+        """The metric without the filter that lm-eval writes behind it, as in `exact_match,strict-match`."""
+        return self.metric.partition(",")[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +109,10 @@ class OutcomeTables:
     notes: tuple[str, ...]
 
     def primary(self, measure: Measure) -> bool:
-        """Whether this metric speaks for its task: a loss, else exact match, normalised accuracy, accuracy."""
-        metrics = [other.metric for other in self.values if other.task == measure.task]
-        known = [metric for metric in _PRIMARY_METRICS if metric in metrics]
-        return measure.metric == (known or sorted(metrics))[0]
+        """Whether this metric speaks for its task: the first of `_PRIMARY_METRICS` there is, else the first by name."""
+        metrics = sorted(other for other in self.values if other.task == measure.task)
+        known = [other for metric in _PRIMARY_METRICS for other in metrics if other.kind == metric]
+        return measure == (known or metrics)[0]
 
     def seeds(self, measure: Measure, arm: str, data: str | None) -> tuple[int | None, ...]:
         """Seeds that an arm was evaluated for, sorted; (None,) for an arm that has no seed."""

@@ -21,7 +21,12 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
         id=f"evaluate/{cell.key}",
         kind="evaluate",
         cell=cell,
-        params={"tasks": study.tasks, "batch_tokens": settings.batch_tokens, **study.compute},
+        params={
+            "tasks": study.tasks if arm == "base" else study.tasks_without_floors,
+            "batch_tokens": settings.batch_tokens,
+            **study.allowed,
+            **study.compute,
+        },
         inputs=inputs,
         files={"": f"evaluations/{cell.key}"},
     )
@@ -45,7 +50,7 @@ def overlap(study: Study, data: str) -> Stage:
         id=f"overlap/{data}",
         kind="overlap",
         cell=Cell(data=data),
-        params={"tasks": study.tasks},
+        params={"tasks": study.tasks_without_floors},
         inputs=inputs,
         computes=False,
         files={"overlap.json": f"overlap/{data}.json"},

@@ -12,13 +12,17 @@ from layersig.records import Cell
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something from outside that the recipe names: a model, data, the data of a task, rankings of another run."""
+    """Something from outside that the recipe names: a model, data, the data of a task, rankings of another run.
+
+    `rows` are files that the recipe gives for a task by name, one for the scored split or several by split.
+    """
 
     kind: Literal["model", "data", "task", "rankings", "update"]
     name: str
     spec: str
     fallback: str | None = None
     split: str | None = None
+    rows: str | Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

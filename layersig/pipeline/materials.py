@@ -18,13 +18,13 @@ def sources(study: Study) -> dict[str, Source]:
     found = {"source/model": Source("model", "model", model.source, model.fallback)}
     for data in recipe.data:
         found[f"source/data/{data.name}"] = Source("data", data.name, data.source, data.fallback, data.split)
-    named = {f"source/task/{number}": task.source for number, task in enumerate(recipe.evaluate.tasks)}
+    tasks = {f"source/task/{number}": (task.source, task.data) for number, task in enumerate(recipe.evaluate.tasks)}
     for name in recipe.scorers:
-        tasks = enumerate(selection_tasks(study, name))
-        named |= {selection_node(name, number): task["source"] for number, task in tasks}
-    for node, task in named.items():
-        falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task
-        found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None)
+        named = enumerate(selection_tasks(study, name))
+        tasks |= {selection_node(name, number): (task["source"], task.get("data")) for number, task in named}
+    for node, (task, rows) in tasks.items():
+        falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task and rows is None
+        found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None, rows=rows)
     if recipe.update is not None:
         found["source/update"] = Source("update", "update", recipe.update.source)
     for name, choice in recipe.scorers.items():

@@ -63,8 +63,19 @@ class Study:
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
-        """The tasks of `[evaluate]` in full."""
-        return [task.model_dump(mode="json") for task in self.recipe.evaluate.tasks]
+        """The tasks of `[evaluate]`; the rows that they read are inputs, and a floor not asked for adds nothing."""
+        found = [task.model_dump(mode="json", exclude={"data"}) for task in self.recipe.evaluate.tasks]
+        return [{key: value for key, value in task.items() if (key, value) != ("floor", False)} for task in found]
+
+    @property
+    def tasks_without_floors(self) -> list[dict[str, Any]]:
+        """The tasks as arms are evaluated on them: floors are the untouched model's."""
+        return [{key: value for key, value in task.items() if key != "floor"} for task in self.tasks]
+
+    @property
+    def allowed(self) -> dict[str, Any]:
+        """The parameter of stages that may run what a model wrote; none where the recipe does not allow it."""
+        return {"allow_code_execution": True} if self.recipe.evaluate.allow_code_execution else {}
 
     @property
     def task_inputs(self) -> dict[str, Input]:

@@ -93,3 +93,17 @@ def _bleu(
     closest = min(others, key=lambda length: (abs(length - len(sentence)), length))
     penalty = min(0.0, 1 - closest / len(sentence))
     return math.exp(penalty + math.fsum(logs) / _LONGEST)
+
+
+def degeneration(text: str) -> dict[str, float]:
+    """Every measure of one response that is defined for it.
+
+    Returns:
+        `words`; `rep_2`, `rep_3`, `rep_4`, and their mean `rep` where all three are defined; `self_bleu`.
+    """
+    tokens = words(text)
+    measured = {f"rep_{n}": repetition(tokens, n) for n in (2, 3, 4)}
+    whole = [value for value in measured.values() if value is not None]
+    measured["rep"] = math.fsum(whole) / len(whole) if len(whole) == len(measured) else None
+    measured["self_bleu"] = self_bleu(text)
+    return {"words": float(len(tokens)), **{name: value for name, value in measured.items() if value is not None}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,10 @@ _UNTRAINED: Mapping[Any, str] = {
     "graft": "a grafted arm is not trained; leave `train` out",
     "prune": "a pruned arm is trained by `recover`; write the keys there",
 }
+
+_CODE_TASKS = ("humaneval", "mbpp")
+"""How the names of lm-eval's tasks begin whose answers are programs to be run."""
+_CODE_MARKS = re.compile(r"^\s*unsafe_code\s*:\s*true|\bmetric\s*:\s*[\"']?passes\b", re.MULTILINE | re.IGNORECASE)
 
 
 def strange_values(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
@@ -79,14 +84,21 @@ def plugin_files(data: Mapping[str, Any], base_dir: Path) -> Brought:
     return Brought(with_files(files), tuple(files), faults)
 
 
-def cross_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Every fault that shows only when keys are read together, or with the registered components."""
+def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path) -> Iterator[Fault]:
+    """Every fault that shows only when keys are read together, or with the registered components.
+
+    Args:
+        data: The values of the recipe.
+        components: What it may name.
+        base_dir: Where relative files start from.
+    """
     arms = dict(_tables(data, "arms"))
     yield from _unique(data, "data")
     yield from _unique(data, "arms")
     yield from _schemes(data, components)
     yield from _seeds(data)
     yield from _tasks(data)
+    yield from _code(data, base_dir)
     for name, table in _scorers(data).items():
         if isinstance(table, dict):
             yield from _scorer(table, ("scorers", name), components)
@@ -163,6 +175,29 @@ def _tasks(data: Mapping[str, Any]) -> Iterator[Fault]:
         if isinstance(source, str) and source in seen:
             yield Fault(("evaluate", "tasks", number), f'task "{source}" stands there twice')
         seen.append(source)
+
+
+def _code(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
+    """Tasks that run what the model writes, where the recipe does not allow it."""
+    evaluate = data.get("evaluate")
+    if not isinstance(evaluate, dict) or evaluate.get("allow_code_execution") is True:
+        return
+    tasks = evaluate.get("tasks")
+    for number, task in enumerate(tasks if isinstance(tasks, list) else []):
+        source = task.get("source") if isinstance(task, dict) else task
+        if isinstance(source, str) and _runs_code(source, base_dir):
+            reason = "runs programs that the model writes; set `allow_code_execution = true` in [evaluate] to let it"
+            yield Fault(("evaluate", "tasks", number), f'task "{source}" {reason}')
+
+
+def _runs_code(source: str, base_dir: Path) -> bool:
+    if not source.startswith("file:"):
+        return source.removeprefix("pypi:").startswith(_CODE_TASKS)
+    try:
+        text = (base_dir / source.removeprefix("file:")).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False  # told when the task is looked for
+    return _CODE_MARKS.search(text) is not None
 
 
 def _component(

@@ -83,7 +83,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     origins, faulty = apply(data, overrides, base_dir, Origins(str(path), locate(text)))
     components, files, faults = plugin_files(data, base_dir)
     faulty += inline_template(data, base_dir)
-    crossed = list(cross_checks(data, components))
+    crossed = list(cross_checks(data, components, base_dir))
     if faults:  # what a broken plugin file would have brought is not missed as well
         crossed = [fault for fault in crossed if fault.path[-1:] not in (("kind",), ("source",), ("fallback",))]
     found = [*faulty, *strange_values(data), *faults, *crossed]

@@ -27,6 +27,7 @@ SOURCE_PATTERN = r"^[a-z][a-z0-9\-]*:.+$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Moment = Annotated[float, Field(ge=0, lt=1)]
+FileSpec = Annotated[str, StringConstraints(pattern=r"^file:.+\.(jsonl|parquet)$")]
 SourceSpec = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 
 
@@ -324,6 +325,11 @@ class TaskSettings(Table):
     """Few-shot examples; the task's own number when absent (MMLU: 5)."""
     limit: int | None = Field(None, ge=1)
     """Items to evaluate: a seeded sample, the same in every arm and seed; all when absent."""
+    data: FileSpec | dict[Name, FileSpec] | None = None
+    """Rows of a task by name from a file of yours, such as `file:gsm8k.jsonl`, in the fields that its definition reads;
+    or files by split, such as `{ train = "file:train.jsonl", test = "file:test.jsonl" }` for few-shot examples."""
+    floor: bool = False
+    """Measure the task's floor on the untouched model too: every item is asked with the question of another one."""
 
 
 def _in_full(task: Any) -> Any:
@@ -342,6 +348,8 @@ class EvaluateSettings(Table):
     """Benchmark tasks; a string is short for `{ source = "..." }`."""
     heldout: bool = True
     """Loss per target token on the held-out conversations of every data set of the recipe."""
+    allow_code_execution: bool = False
+    """Let tasks run programs that the model wrote, confined by the kernel; without it such a task is refused."""
     fallback: Literal["embedded"] | None = None
     """Where a task's data cannot be reached: use the embedded benchmark of that name; the report says so first."""
     batch_tokens: int = Field(8192, ge=1)

@@ -100,12 +100,13 @@ class ScoringContext(Inputs):
 
         tasks = self.tasks
         tokens = self._job.params["batch_tokens"]
+        allowed = self._job.params.get("allow_code_execution", False)
         found: dict[str, float] = {}
         with peak_memory(self.device) as memory:
             model = SharedPrefixLM(self.model, self.tokenizer, batch_tokens=tokens, reporter=self.reporter)
             for task in tasks:
                 model.title = task.name
-                outcomes = score_task(task, model).outcomes
+                outcomes = score_task(task, model, allow_code=allowed).outcomes
                 metrics = dict.fromkeys(outcome.metric for outcome in outcomes)
                 metric = "acc_norm" if "acc_norm" in metrics else next(iter(metrics))
                 if metric == "loss":

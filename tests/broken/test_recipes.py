@@ -32,6 +32,11 @@ def folder(bench: Bench) -> None:
     (bench.folder / "recipe.toml").mkdir()
 
 
+def code_task(bench: Bench) -> None:
+    write("code.yaml", "task: code\nmetric_list:\n  - metric: passes\n")(bench)
+    recipe('tasks = ["file:choice.yaml"]', 'tasks = ["file:code.yaml"]')(bench)
+
+
 def run(*arguments: str) -> tuple[str, ...]:
     return ("run", "recipe.toml", *arguments)
 
@@ -73,6 +78,24 @@ CASES = [
         recipe('name = "chats"', 'name = "chats"\ngenerate = { filters = { truncate = true } }'),
         2,
         ("recipe.toml:10: data.0.generate.filters.truncate", 'did you mean "truncated"?'),
+    ),
+    Case(
+        "a task that runs code unasked",
+        recipe('tasks = ["file:choice.yaml"]', 'tasks = [{ source = "humaneval_plus", data = "file:x.jsonl" }]'),
+        2,
+        ('task "humaneval_plus" runs programs that the model writes', "set `allow_code_execution = true`"),
+    ),
+    Case(
+        "a task of one's own that runs code unasked",
+        code_task,
+        2,
+        ('task "file:code.yaml" runs programs that the model writes',),
+    ),
+    Case(
+        "rows that are no file",
+        recipe('tasks = ["file:choice.yaml"]', 'tasks = [{ source = "gsm8k", data = "gsm8k.jsonl" }]'),
+        2,
+        ("evaluate.tasks.0.data",),
     ),
     Case(
         "two arms of one name",

@@ -75,6 +75,9 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "recover": _TRAINING,
     "evaluate": (
         "evaluating/*.py",
+        "evaluating/own/*.py",
+        "probes/*.py",
+        "sandbox/*.py",
         "generating/decoder.py",
         "generating/generation.py",
         "generating/sampling.py",

@@ -1,0 +1,59 @@
+"""Tasks that lm-eval lacks, and those of its own that would run model-written code unconfined."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lm_eval.tasks
+from lm_eval.tasks._yaml_loader import load_yaml
+
+Config = dict[str, Any]
+
+_HERE = Path(__file__).parent
+_LM_EVAL = Path(lm_eval.tasks.__file__).parent
+_CONTINUES = {"function": "program", "prefix": "prompt", "opened": True}
+_WHOLE = {"function": "program", "opened": True}
+_CODE: Mapping[str, tuple[str, Config]] = {
+    "humaneval": ("humaneval", _CONTINUES),
+    "humaneval_plus": ("humaneval", _CONTINUES),
+    "humaneval_instruct": ("humaneval", _CONTINUES),
+    "mbpp": ("mbpp", _WHOLE),
+    "mbpp_plus": ("mbpp", _WHOLE),
+    "mbpp_instruct": ("mbpp", _WHOLE),
+    "mbpp_plus_instruct": ("mbpp", _WHOLE),
+}
+
+
+def own(name: str) -> Config | None:
+    """The definition of a task by name, or None where lm-eval's own is to be taken.
+
+    Of lm-eval's code tasks everything is kept (data, prompt, few-shot examples, stop strings, tests) but two things:
+    the filter, so that a response that opens or leaves out a fence counts for what it says, and the metric, `passes`.
+    """
+    path = _HERE / f"{name}.yaml"
+    if path.is_file():
+        return dict(load_yaml(path))
+    if name not in _CODE:
+        return None
+    folder, taken = _CODE[name]
+    config = dict(load_yaml(_LM_EVAL / folder / f"{name}.yaml", resolve_func=False))
+    config.pop("unsafe_code", None)
+    config["metric_list"] = [{"metric": "passes", "aggregation": "mean", "higher_is_better": True}]
+    config["filter_list"] = [{"name": "none", "filter": [dict(taken), {"function": "take_first"}]}]
+    fewshot = config.get("fewshot_config")
+    if isinstance(fewshot, dict) and isinstance(fewshot.get("samples"), str):
+        module, _, function = fewshot["samples"].rpartition(".")
+        config["fewshot_config"] = {**fewshot, "samples": _alone(Path(f"{module}.py"), function)()}
+    return config
+
+
+def _alone(path: Path, name: str) -> Any:
+    """One function of a module that as a whole would fetch and run what is not wanted here."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    found: dict[str, Any] = {}
+    exec(compile(tree, str(path), "exec"), found)
+    return found[name]
