@@ -20,7 +20,7 @@ def shipped() -> Path:
 
 
 def find(name: str) -> Path:
-    """The shipped recipe of a name such as `quickstart` or `paper/llama2-7b-lima`.
+    """The shipped recipe of a name such as `quickstart` or `paper/table-05`.
 
     Raises:
         UserError: There is none.
