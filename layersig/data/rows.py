@@ -35,7 +35,7 @@ class Rows:
     unanswered: int
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A row and its 1-based number (the line in JSON Lines); what is no JSON has a `RowError` for a value."""
 
     number: int
@@ -56,7 +56,7 @@ def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, A
             the first few named by row, field and what is allowed.
         MachineError: The file cannot be read, or Parquet support is not installed.
     """
-    rows = _raw_rows(path)
+    rows = raw_rows(path)
     if not rows:
         raise UserError(f"{path}: it holds no rows; one conversation a row is needed.")
     objects = [row.value for row in rows if isinstance(row.value, dict)]
@@ -84,7 +84,7 @@ def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, A
         except RowError as fault:
             faults.append((number, fault))
     if shape is None or faults:
-        raise UserError(_complaint(path, faults, len(rows)))
+        raise UserError(complaint(path, faults, len(rows)))
     return Rows(tuple(conversations), shape.name, unanswered)
 
 
@@ -99,13 +99,20 @@ def _conversation(messages: tuple[Message, ...], row: Mapping[str, Any], group_b
     return conversation._replace(group=str(label))
 
 
-def _complaint(path: Path, faults: Sequence[tuple[int, RowError]], count: int) -> str:
+def complaint(path: Path, faults: Sequence[tuple[int, RowError]], count: int) -> str:
+    """One message for all rows that cannot be used: how many, and the first few by number."""
     shown = "".join(f"\n  row {number}: {fault}" for number, fault in faults[:_SHOWN])
     more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return f"{path}: {len(faults)} of {count} rows cannot be used. Mend or delete them.{shown}{more}"
 
 
-def _raw_rows(path: Path) -> list[_Row]:
+def raw_rows(path: Path) -> list[Row]:
+    """The rows of a `.jsonl`, `.json` or `.parquet` file, whatever they hold.
+
+    Raises:
+        UserError: The file is of another format, or is damaged as a whole.
+        MachineError: The file cannot be read, or Parquet support is not installed.
+    """
     if path.suffix not in (".jsonl", ".json", ".parquet"):
         raise UserError(f"{path}: a data file must end in .jsonl, .json or .parquet.")
     if path.suffix == ".parquet":
@@ -118,9 +125,9 @@ def _raw_rows(path: Path) -> list[_Row]:
         values = _parsed(raw)
         if isinstance(values, RowError):
             raise UserError(f"{path}: {values}.")
-        return [_Row(number, value) for number, value in enumerate(values, start=1)]
+        return [Row(number, value) for number, value in enumerate(values, start=1)]
     # Split as bytes: a text may hold line separators of Unicode unescaped.
-    return [_Row(number, _parsed(line)) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
+    return [Row(number, _parsed(line)) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
 
 
 def _parsed(raw: bytes) -> Any:
@@ -136,7 +143,7 @@ def _parsed(raw: bytes) -> Any:
         return RowError(f"it is not usable JSON: {error}")
 
 
-def _parquet_rows(path: Path) -> list[_Row]:
+def _parquet_rows(path: Path) -> list[Row]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -149,4 +156,4 @@ def _parquet_rows(path: Path) -> list[_Row]:
             raise MachineError(f"{path}: cannot be read: {error.strerror}.") from error
         said = " ".join(str(error).rpartition("': ")[2].split()).rstrip(".")
         raise UserError(f"{path}: it is not a Parquet file that can be read ({said}). Write it again.") from error
-    return [_Row(number, value) for number, value in enumerate(values, start=1)]
+    return [Row(number, value) for number, value in enumerate(values, start=1)]

@@ -167,7 +167,7 @@ class Executor:
         reporter = self._reporter(stage)
         job = Job(
             cell=stage.cell,
-            params=stage.params,
+            params={**stage.params, **stage.manner},
             inputs={role: path for role, (path, _) in inputs.items()},
             out=work / "out",
             work=work / "state",

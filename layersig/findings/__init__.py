@@ -16,8 +16,11 @@ from layersig.findings.controls import control_set_rows
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.grid import grid_of
+from layersig.findings.judge_pairs import pair_rows, position_rows
+from layersig.findings.judge_records import JudgeRecords
+from layersig.findings.judged import judge_rows, judged_rows, noise_rows
 from layersig.findings.leaks import leak_notes
-from layersig.findings.outcomes import outcome_tables
+from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
 from layersig.findings.rankings import (
@@ -75,6 +78,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     selections = sorted(shown, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
     outcomes = outcome_tables(files.evaluations())
     arms = Arms(outcomes, recipe, plan, files.model)
+    judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     findings = Findings(
         schema_version=SCHEMA_VERSION,
@@ -87,7 +91,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         baseline=recipe.analyze.baseline,
         alpha=recipe.analyze.alpha,
         sizes=sizes,
-        notes=_notes(files, recipe) + leak_notes(recipe) + outcomes.notes,
+        notes=_notes(files, recipe) + leak_notes(recipe) + outcomes.notes + _unrated(outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
         units=units,
         rankings=tuple(map(ranking_row, tables)),
@@ -114,6 +118,11 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         control_sets=tuple(control_set_rows(arms)),
         claims=tuple(claim_rows(arms)),
         arm_ranks=tuple(arm_rank_rows(arms)),
+        judges=tuple(judge_rows(files)),
+        judged=tuple(judged_rows(judged, arms)),
+        judge_noise=tuple(noise_rows(judged, arms)),
+        judge_pairs=tuple(pair_rows(judged, arms)),
+        judge_positions=tuple(position_rows(judged, arms)),
         losses=loss_rows(files.losses(), recipe, files.label),
         rigor=(),
         costs=costs,
@@ -151,6 +160,14 @@ def _sizes(files: RunFiles, unit: Unit) -> tuple[int, ...]:
         sizes.add(sum(all(layer.name in chosen for layer in group.members) for group in groups))
     proper = {size for size in sizes if 0 < size < len(groups)}
     return tuple(sorted(proper or {round(fraction * len(groups)) for fraction in _PAPER_FRACTIONS} - {0}))
+
+
+def _unrated(outcomes: OutcomeTables) -> tuple[str, ...]:
+    return tuple(
+        f"{measure.task}: {count} turns have no valid grade in some arm or seed, and are left out of all of them."
+        for measure, count in outcomes.unrated.items()
+        if count
+    )
 
 
 def _notes(files: RunFiles, recipe: Recipe) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from layersig.errors import UserError
 from layersig.findings.contrasts import Contrast, contrast
-from layersig.findings.files import RunFiles
+from layersig.findings.files import JUDGEMENTS, RunFiles
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
-from layersig.records import Cell, Outcome
+from layersig.records import Cell, Outcome, read_json
 from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
 
@@ -52,7 +52,7 @@ class Side:
     def conditions(self) -> Mapping[str, Any]:
         """What must be equal on both sides for a difference to mean something, by what a person would call it."""
         model = next(source for source in self.files.manifest["sources"] if source["role"] == "model")
-        results = self._results()
+        results, judge = self._results(), self._judge()
         return {
             "base model": model["digest"],
             "precision": results["dtype"],
@@ -64,7 +64,14 @@ class Side:
                 for task, record in results["tasks"].items()
                 if "prompts" in record
             },
+            **({"judge": judge["judge"], "model of the judge": judge["models"]} if judge else {}),
+            **{f"questions of {name}": digest for name, digest in judge.get("questions", {}).items()},
         }
+
+    def _judge(self) -> Mapping[str, Any]:
+        found = self.files.by_cell(JUDGEMENTS, "results.json")
+        own = [read_json(path) for cell, path in found.items() if (cell.arm, cell.data) == (self.arm, self.data)]
+        return own[0] if own else {}
 
     def _results(self) -> Mapping[str, Any]:
         root = self.folder.path / "evaluations" / self.arm

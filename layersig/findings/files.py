@@ -17,6 +17,10 @@ HELDOUT = "heldout"
 """Tasks `heldout/DATA` are the loss on the held-out conversations of a data set."""
 
 
+JUDGEMENTS, PAIRS, CONVERSATIONS = "judgements", "pairs", "conversations"
+"""Folders with what a judge says of single answers and of pairs of them, and with the answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """A ranking and where it stands in the grid."""
@@ -142,10 +146,22 @@ class RunFiles:
                 yield LossPoint(line["cell"], line["step"], line["loss"])
 
     def evaluations(self) -> Iterator[tuple[Cell, list[Outcome]]]:
-        """The outcomes of every evaluated model, one model at a time, the untouched base first."""
-        root = self.path / "evaluations"
-        files = {self._evaluated(file.relative_to(root).parts[:-1]): file for file in root.glob("**/items.jsonl")}
-        for cell in sorted(files, key=_order):
+        """The outcomes of every evaluated model, one model at a time, the untouched base first; then what a judge says.
+
+        A model that was judged comes a second time.
+        """
+        for folder in ("evaluations", JUDGEMENTS):
+            yield from self._outcomes(folder)
+
+    def by_cell(self, folder: str, name: str) -> Mapping[Cell, Path]:
+        """The files of that name below a folder that has one for every model, by cell, the untouched base first."""
+        root = self.path / folder
+        files = {self._evaluated(file.relative_to(root).parts[:-1]): file for file in root.glob(f"**/{name}")}
+        return {cell: files[cell] for cell in sorted(files, key=_order)}
+
+    def _outcomes(self, folder: str) -> Iterator[tuple[Cell, list[Outcome]]]:
+        files = self.by_cell(folder, "items.jsonl")
+        for cell in files:
             # One call of the parser for the whole file: a study has a million outcomes, and a call each takes minutes.
             lines = files[cell].read_text(encoding="utf-8").rstrip("\n").split("\n")
             try:

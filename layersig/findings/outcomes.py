@@ -7,11 +7,12 @@ everything after it is the statistics of plain means over independent units.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from layersig.judging.records import SCORE
 from layersig.records import Cell, Outcome
 
 FloatArray = NDArray[np.float64]
@@ -102,11 +103,13 @@ class OutcomeTables:
         items: Items of each measure.
         values: Raw values by measure and cell (arm, data, seed), each of shape (n,).
         notes: Evaluations left out, and why.
+        unrated: Items of judged measures left out in all cells, because one cell or more lack a value.
     """
 
     items: Mapping[Measure, Items]
     values: Mapping[Measure, Mapping[Cell, FloatArray]]
     notes: tuple[str, ...]
+    unrated: Mapping[Measure, int] = field(default_factory=dict)
 
     def primary(self, measure: Measure) -> bool:
         """Whether this metric speaks for its task: the first of `_PRIMARY_METRICS` there is, else the first by name."""
@@ -140,12 +143,16 @@ def outcome_tables(evaluations: Iterable[tuple[Cell, Sequence[Outcome]]]) -> Out
     order: dict[Measure, dict[str, int]] = {}
     values: dict[Measure, dict[Cell, FloatArray]] = {}
     notes: list[str] = []
+    judged: dict[Measure, dict[Cell, list[Outcome]]] = {}
     for cell, outcomes in evaluations:
         by_measure: dict[tuple[str, str], list[Outcome]] = {}
         for outcome in outcomes:
             by_measure.setdefault((outcome.task, outcome.metric), []).append(outcome)
         for key, found in by_measure.items():
             measure = Measure(*key)
+            if measure.metric == SCORE:  # an item lacks a value where the judge gave no verdict that can be read
+                judged.setdefault(measure, {})[cell] = found
+                continue
             if measure not in items:
                 items[measure] = _items(found)
                 order[measure] = {name: place for place, name in enumerate(items[measure].names)}
@@ -157,16 +164,30 @@ def outcome_tables(evaluations: Iterable[tuple[Cell, Sequence[Outcome]]]) -> Out
             vector = np.empty(len(found))
             vector[places] = [outcome.value for outcome in found]
             values.setdefault(measure, {})[cell] = vector
+    unrated = {}
+    for measure, cells in judged.items():
+        named = [{outcome.item: outcome for outcome in found} for found in cells.values()]
+        common = [item for item in named[0] if all(item in each for each in named)]
+        unrated[measure] = len({item for each in named for item in each}) - len(common)
+        if common:
+            items[measure] = _items([named[0][item] for item in common])
+            values[measure] = {
+                cell: np.array([each[item].value for item in common]) for cell, each in zip(cells, named, strict=True)
+            }
     ordered = sorted(values)
-    return OutcomeTables({m: items[m] for m in ordered}, {m: values[m] for m in ordered}, tuple(notes))
+    return OutcomeTables({m: items[m] for m in ordered}, {m: values[m] for m in ordered}, tuple(notes), unrated)
+
+
+def clusters_of(labels: Sequence[str]) -> IntArray | None:
+    """Index of the cluster of each item, from its label; None when no two items share one."""
+    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    return np.array([codes[label] for label in labels], dtype=np.int64) if len(codes) < len(labels) else None
 
 
 def _items(outcomes: Sequence[Outcome]) -> Items:
     labels = [outcome.cluster if outcome.cluster is not None else f"\0{outcome.item}" for outcome in outcomes]
-    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
-    clustered = len(codes) < len(outcomes)
     return Items(
         tuple(outcome.item for outcome in outcomes),
         np.array([outcome.weight for outcome in outcomes]),
-        np.array([codes[label] for label in labels], dtype=np.int64) if clustered else None,
+        clusters_of(labels),
     )

@@ -15,6 +15,8 @@ from layersig.recipe.schema import Recipe
 _MET: RigorStatus = "met"
 _NOT_MET: RigorStatus = "not met"
 _NONE: RigorStatus = "does not apply"
+_INVALID_SHARE = 0.05
+"""Share of invalid verdicts above which a judge is not fit for the study (ours)."""
 _LONG = "13"
 """Words in the n-grams that the card speaks of."""
 
@@ -54,7 +56,7 @@ class _Card:
         yield self._apart()
         yield self._contamination()
         yield self._prompts()
-        yield RigorRow(item="judge", status=_NONE, evidence="No outcome of this run comes from a model that judges.")
+        yield self._judge()
         yield self._cost()
         yield self._limits()
 
@@ -211,6 +213,24 @@ class _Card:
             f"A digest of every prompt, shots and split are recorded for {len(known)} of {len(tasks)} benchmarks."
         )
         return _judged("prompts", tasks, len(known) == len(tasks), evidence)
+
+    def _judge(self) -> RigorRow:
+        judges = self.findings.judges
+        if not judges:
+            return RigorRow(
+                item="judge", status=_NONE, evidence="No outcome of this run comes from a model that judges."
+            )
+        named = {name for row in judges for name in row.answered_by}
+        verdicts, invalid = sum(row.verdicts for row in judges), sum(row.invalid for row in judges)
+        compared = any(row.what == "comparisons" for row in judges)
+        evidence = (
+            f"{judges[0].model}, by its endpoint {_names(sorted(named)) or 'without a name'}; {verdicts} verdicts with "
+            f"their prompts are kept, {invalid} invalid; {_range([row.repeats for row in judges])} repeats"
+        )
+        evidence += "; pairs in both orders." if compared else "; no pairs, so that a bias of position is not known."
+        repeated = min(row.repeats for row in judges) > 1
+        usable = invalid <= _INVALID_SHARE * verdicts
+        return _judged("judge", judges, len(named) == 1 and compared and repeated and usable, evidence)
 
     @property
     def _benchmarks(self) -> list[str]:

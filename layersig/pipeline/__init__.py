@@ -10,7 +10,8 @@ Analysis and report come after it, from the files of the run folder alone.
 - `kinds`: `KINDS`, every kind of stage with its function and its version
 - `graph`: the values a graph is made of
 - `study`: what every builder below asks about the recipe
-- `materials`, `training`, `scores`, `selections`, `actions`, `evaluations`: from a grid point to its `Stage`
+- `materials`, `training`, `scores`, `selections`, `actions`, `evaluations`, `conversations`: from a grid point to its
+  `Stage`
 """
 
 from layersig.pipeline.build import declaration, stages

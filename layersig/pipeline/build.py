@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from layersig.pipeline.actions import actions
+from layersig.pipeline.conversations import MANNER, conversations
 from layersig.pipeline.evaluations import evaluation, overlap
 from layersig.pipeline.graph import Graph, Stage
 from layersig.pipeline.materials import data_stages, layers_stage, sources
@@ -30,7 +31,10 @@ def stages(recipe: Recipe, known: Components) -> Graph:
 
 def declaration(recipe: Recipe) -> dict[str, Any]:
     """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards."""
-    return recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
+    declared = recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
+    if recipe.judge is not None:
+        declared["judge"] = recipe.judge.model_dump(mode="json", exclude=MANNER)
+    return declared
 
 
 def _all(study: Study) -> Iterator[Stage]:
@@ -59,6 +63,7 @@ def _all(study: Study) -> Iterator[Stage]:
             yield evaluation(study, arm.name, data, seed)
     if recipe.evaluate.tasks:
         yield from (overlap(study, data.name) for data in recipe.data)
+    yield from conversations(study)
 
 
 def _once(found: Iterator[Stage]) -> Iterator[Stage]:

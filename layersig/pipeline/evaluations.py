@@ -13,7 +13,7 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
     """Per-item outcomes of an arm on the held-out conversations and the tasks of the recipe."""
     cell = Cell(arm=arm, data=data, seed=seed)
     settings = study.recipe.evaluate
-    inputs = {"model": Input("source/model"), **_made(study, arm, data, seed)}
+    inputs = {"model": Input("source/model"), **arm_inputs(study, arm, data, seed)}
     if settings.heldout:
         inputs.update({f"data/{each.name}": Input(f"data/{each.name}") for each in study.recipe.data})
     inputs.update(study.task_inputs)
@@ -32,7 +32,7 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
     )
 
 
-def _made(study: Study, arm: str, data: str | None, seed: int | None) -> dict[str, Input]:
+def arm_inputs(study: Study, arm: str, data: str | None, seed: int | None) -> dict[str, Input]:
     """What an arm made of the model; nothing for the untouched base."""
     if data is None or seed is None:
         return {}

@@ -12,12 +12,12 @@ from layersig.records import Cell
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something from outside that the recipe names: a model, data, the data of a task, rankings of another run.
+    """Something from outside: a model, data, the data of a task, rankings of another run, an update, questions.
 
     `rows` are files that the recipe gives for a task by name, one for the scored split or several by split.
     """
 
-    kind: Literal["model", "data", "task", "rankings", "update"]
+    kind: Literal["model", "data", "task", "rankings", "update", "questions"]
     name: str
     spec: str
     fallback: str | None = None
@@ -51,6 +51,7 @@ class Stage:
         kind: Key of `KINDS`.
         cell: Labels, for people.
         params: What the stage's function is told; enters the fingerprint.
+        manner: What it is told besides: how to do it, which changes no result and is no part of the fingerprint.
         inputs: What it reads, by role.
         seed: Value of the seed axis that its random streams hang on; None for what all seeds share.
         computes: True when results depend on device, dtype and library versions.
@@ -64,6 +65,7 @@ class Stage:
     cell: Cell
     params: Mapping[str, Any]
     inputs: Mapping[str, Input]
+    manner: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     computes: bool = True
     components: tuple[Component, ...] = ()

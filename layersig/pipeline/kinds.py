@@ -27,4 +27,7 @@ KINDS: Mapping[str, Kind] = {
     "recover": Kind("layersig.training.stages:recover", 1),
     "evaluate": Kind("layersig.evaluating.stage:evaluate", 1),
     "overlap": Kind("layersig.evaluating.overlap:overlap", 1),
+    "answer": Kind("layersig.judging.answering:answer", 1),
+    "grade": Kind("layersig.judging.stages:grade", 1),
+    "compare": Kind("layersig.judging.stages:compare", 1),
 }

@@ -30,6 +30,8 @@ def sources(study: Study) -> dict[str, Source]:
     for name, choice in recipe.scorers.items():
         if choice.source is not None:
             found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)
+    for number, asked in enumerate(recipe.evaluate.conversations):
+        found[f"source/questions/{number}"] = Source("questions", asked.label, asked.source, None, asked.split)
     return found
 
 

@@ -21,6 +21,7 @@ from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.manager import with_files
 from layersig.plugin.table import Components, suggestion
 from layersig.recipe.faults import Fault, faults_of
+from layersig.recipe.judge_checks import judge_checks, question_sets
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import (
     DATA_SCHEMES,
@@ -99,6 +100,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from _seeds(data)
     yield from _tasks(data)
     yield from _code(data, base_dir)
+    yield from judge_checks(data)
     for name, table in _scorers(data).items():
         if isinstance(table, dict):
             yield from _scorer(table, ("scorers", name), components)
@@ -149,6 +151,8 @@ def _schemes(data: Mapping[str, Any], components: Components) -> Iterator[Fault]
     if isinstance(update := data.get("update"), dict):
         places.append((("update",), update, UPDATE_SCHEMES))
     places += [(("data", number), entry, DATA_SCHEMES) for number, entry in _tables(data, "data")]
+    for number, entry in question_sets(data):
+        places.append((("evaluate", "conversations", number), entry, DATA_SCHEMES))
     for path, table, schemes in places:
         known = (*schemes, *components.names("source"))
         for key in ("source", "fallback"):

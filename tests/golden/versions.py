@@ -33,6 +33,7 @@ _TRAINING = (
     "data/examples.py",
     *_ADAPTERS,
 )
+_JUDGING = ("judging/asking.py", "judging/prompts.py", "judging/records.py", "judging/stages.py", "judging/verdicts.py")
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "layers": ("models/stages.py", "models/layermap.py", "layers.py"),
     "generate": (
@@ -89,6 +90,21 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
         *_ADAPTERS,
     ),
     "overlap": ("data/overlap.py", "evaluating/overlap.py", "evaluating/local.py"),
+    "answer": (
+        "judging/answering.py",
+        "judging/records.py",
+        "generating/*.py",
+        "data/chat.py",
+        "data/questions.py",
+        "data/templates.py",
+        "models/kernels.py",
+        "models/packing.py",
+        "models/targets.py",
+        "models/load.py",
+        *_ADAPTERS,
+    ),
+    "grade": _JUDGING,
+    "compare": _JUDGING,
 }
 
 

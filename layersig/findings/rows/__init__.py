@@ -8,6 +8,7 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow, RigorStatus
+from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
     LayerRow,
@@ -42,11 +43,16 @@ __all__ = [
     "CurveRow",
     "EstimatorRow",
     "Findings",
+    "JudgeNoiseRow",
+    "JudgeRow",
+    "JudgedRow",
     "LayerRow",
     "LossRow",
     "MatrixRow",
     "OverlapRow",
     "OverlapTestRow",
+    "PairRow",
+    "PositionRow",
     "RankedLayerRow",
     "RankingRow",
     "ResultRow",

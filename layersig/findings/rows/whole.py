@@ -6,6 +6,7 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow
+from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
     LayerRow,
@@ -71,6 +72,11 @@ class Findings(Row):
     control_sets: tuple[ControlSetRow, ...]
     claims: tuple[ClaimRow, ...]
     arm_ranks: tuple[ArmRankRow, ...]
+    judges: tuple[JudgeRow, ...] = ()
+    judged: tuple[JudgedRow, ...] = ()
+    judge_noise: tuple[JudgeNoiseRow, ...] = ()
+    judge_pairs: tuple[PairRow, ...] = ()
+    judge_positions: tuple[PositionRow, ...] = ()
     losses: tuple[LossRow, ...]
     rigor: tuple[RigorRow, ...]
     costs: tuple[CostRow, ...]

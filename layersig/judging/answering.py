@@ -1,0 +1,126 @@
+"""The stage in which an arm answers questions, each turn after its own answers to the turns before."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from layersig.data.chat import ChatFormat
+from layersig.data.conversation import Message
+from layersig.data.questions import Question, read_questions, sample
+from layersig.generating.chats import Chat, Response, answer_chats
+from layersig.generating.sampling import Sampling
+from layersig.judging.records import Answered
+from layersig.models.adapters import attach_adapter
+from layersig.models.devices import peak_memory, pick_device, pick_dtype
+from layersig.models.kernels import fast_lora
+from layersig.models.load import borrow_model, load_tokenizer
+from layersig.records import jsonl
+from layersig.store.job import Job
+
+Asked = tuple[str, Question]
+"""The name of a set, and a question of it."""
+
+
+def answer(job: Job) -> None:
+    """Write `answers.jsonl`, a question a line.
+
+    Roles: `model`; `adapter` (a PEFT folder; absent for the untouched base); `questions/N` (the file of set N).
+
+    Parameters: `conversations` (a list of `name` and `limit`), `answers` (as `AnswerSettings`), `chat_template`,
+    `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
+
+    Drawn answers hang on the seed of the cell, the question and the turn, never on the arm, so that arms are paired.
+
+    Raises:
+        UserError: A set of questions or the chat template cannot be used.
+    """
+    params = job.params
+    asked = _asked(job)
+    device = pick_device(params["device"])
+    dtype = pick_dtype(params["dtype"], device).dtype
+    options = {"quantization": params["quantization"], "attention": params["attention"]}
+    chat_format = ChatFormat(load_tokenizer(job.inputs["model"]), params["chat_template"])
+    settings = params["answers"]
+    sampling = Sampling(settings["temperature"], settings["top_p"])
+    responses: list[dict[int, Response]] = [{} for _ in asked]
+    started = time.perf_counter()
+    tokens = 0
+
+    def done(count: int, run: int) -> None:
+        nonlocal tokens
+        tokens += run
+        job.reporter.advance(count, tokens=run)
+
+    adapter = job.inputs.get("adapter")
+    with (
+        peak_memory(device) as memory,
+        borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as borrowed,
+        attach_adapter(borrowed, adapter) if adapter else contextlib.nullcontext(borrowed) as model,
+        fast_lora(model),
+    ):
+        for turn in range(max(len(question.turns) for _, question in asked)):
+            now = [number for number, (_, question) in enumerate(asked) if turn < len(question.turns)]
+            job.reporter.start(f"turn {turn + 1}", len(now), "answers")
+            chats = [_chat(asked[number], responses[number], turn) for number in now]
+            found = answer_chats(
+                model,
+                chat_format,
+                chats,
+                job.streams,
+                max_new_tokens=settings["max_new_tokens"],
+                sampling=sampling,
+                batch_tokens=params["batch_tokens"],
+                done=done,
+            )
+            for number, response in zip(now, found, strict=True):
+                responses[number][turn] = response
+    rows = [_answered(each, given) for each, given in zip(asked, responses, strict=True)]
+    (job.out / "answers.jsonl").write_text(jsonl([row.to_json() for row in rows]), encoding="utf-8")
+    seconds = time.perf_counter() - started
+    job.cost.update(tokens=float(tokens), answer_seconds=seconds, peak_memory=float(memory.peak))
+    _warn(job, rows)
+
+
+def _asked(job: Job) -> list[Asked]:
+    found: list[Asked] = []
+    for number, entry in enumerate(job.params["conversations"]):
+        every = read_questions(job.inputs[f"questions/{number}"])
+        kept = sample(every, entry["name"], entry["limit"], job.streams.root)
+        found += [(entry["name"], question) for question in kept]
+    return found
+
+
+def _chat(asked: Asked, given: Mapping[int, Response], turn: int) -> Chat:
+    name, question = asked
+    messages = [
+        message
+        for number in range(turn)
+        for message in (Message("user", question.turns[number]), Message("assistant", given[number].text))
+    ]
+    return Chat(f"{name}/{question.id}/turn-{turn + 1}", (*messages, Message("user", question.turns[turn])))
+
+
+def _answered(asked: Asked, given: Mapping[int, Response]) -> Answered:
+    name, question = asked
+    turns = [given[turn] for turn in range(len(question.turns))]
+    return Answered(
+        name,
+        question.id,
+        question.category,
+        question.turns,
+        tuple(each.text for each in turns),
+        tuple(each.finish for each in turns),
+        tuple(each.tokens for each in turns),
+        question.reference,
+    )
+
+
+def _warn(job: Job, rows: Sequence[Answered]) -> None:
+    ends: list[Any] = [end for row in rows for end in row.finish]
+    cut = sum(end != "stop" for end in ends)
+    if cut:
+        most = job.params["answers"]["max_new_tokens"]
+        job.reporter.warn(f"{cut} of {len(ends)} answers did not end by themselves within {most} tokens and were cut")

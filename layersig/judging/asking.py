@@ -1,0 +1,144 @@
+"""Puts many questions to the judge, a few at once, keeps every verdict as it comes, and asks for none twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from layersig.errors import UserError
+from layersig.judging.endpoint import Endpoint, Refused, Reply
+from layersig.judging.prompts import Prompt
+from layersig.judging.records import Judgement, Key
+from layersig.records import dumps
+from layersig.store.job import Reporter
+
+Read = Callable[[str], float | str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A verdict to be had.
+
+    Attributes:
+        key: Which.
+        category: Category of the question.
+        prompt: What to ask.
+        read: Finds the verdict in what the judge writes; None where there is none.
+        again: What to say when it finds none.
+    """
+
+    key: Key
+    category: str
+    prompt: Prompt
+    read: Read
+    again: str
+
+
+class Store:
+    """Verdicts in a file of lines that only grows; a line cut off by a crash does not count.
+
+    Args:
+        path: The file; made with the first verdict.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.held: dict[Key, Judgement] = {}
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        for line in lines[:-1]:
+            found = Judgement.from_json(json.loads(line))
+            self.held[found.key] = found
+        if lines and lines[-1]:
+            path.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
+
+    def add(self, judgement: Judgement) -> None:
+        """Keep a verdict."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(dumps(judgement.to_json()) + "\n")
+        self.held[judgement.key] = judgement
+
+
+def judgements(
+    wanted: Sequence[Wanted],
+    endpoint: Endpoint,
+    store: Store,
+    *,
+    attempts: int,
+    concurrency: int,
+    reporter: Reporter,
+) -> list[Judgement]:
+    """Every verdict, in the order wanted, whatever order they come in.
+
+    A verdict is stored as soon as it is there; also an invalid one, after `attempts` replies that hold none. A prompt
+    that the endpoint refuses gives an invalid one too, which is not stored, so that another run asks for it again.
+
+    Args:
+        wanted: What is to be had.
+        endpoint: Whom to ask.
+        store: What is there already; it grows.
+        attempts: Replies to ask for until one holds a verdict.
+        concurrency: Questions put at once.
+        reporter: Told of progress.
+
+    Raises:
+        UserError: The endpoint refuses key, model or every prompt.
+        MachineError: It cannot be reached any more. What came before is stored.
+    """
+    found = dict(store.held)
+    missing = [each for each in wanted if each.key not in found]
+    reporter.start("verdicts", len(missing), "verdicts")
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="judge") as pool:
+        futures = [pool.submit(_ask, each, endpoint, attempts) for each in missing]
+        try:
+            for future in as_completed(futures):
+                _take(future.result(), found, store)
+                reporter.advance(1)
+        finally:
+            # After a failure, or Ctrl-C: ask nothing more, but keep what was under way; it has been paid for.
+            endpoint.halt.set()
+            pool.shutdown(cancel_futures=True)
+            for future in futures:
+                if not future.cancelled() and future.exception() is None and future.result().key not in found:
+                    _take(future.result(), found, store)
+    refused = [each for each in found.values() if each.refused is not None]
+    if refused and len(refused) == len(wanted):
+        raise UserError(f"the judge at {endpoint.base} refuses every prompt ({refused[0].refused}); correct [judge]")
+    return [found[each.key] for each in wanted]
+
+
+def _take(judgement: Judgement, found: dict[Key, Judgement], store: Store) -> None:
+    found[judgement.key] = judgement
+    if judgement.refused is None:
+        store.add(judgement)
+
+
+def _ask(wanted: Wanted, endpoint: Endpoint, attempts: int) -> Judgement:
+    replies: list[Reply] = []
+    verdict: float | str | None = None
+    prompt = wanted.prompt
+    try:
+        while verdict is None and len(replies) < attempts:
+            replies.append(endpoint.ask(prompt))
+            verdict = wanted.read(replies[-1].text)
+            if replies[-1].text:  # the same words at temperature 0 would get the same answer
+                said = {"role": "assistant", "content": replies[-1].text}
+                prompt = [*wanted.prompt, said, {"role": "user", "content": wanted.again}]
+    except Refused as refusal:
+        return Judgement(wanted.key, wanted.category, None, wanted.prompt, _texts(replies), str(refusal))
+    return Judgement(
+        wanted.key,
+        wanted.category,
+        verdict,
+        wanted.prompt,
+        _texts(replies),
+        model=replies[-1].model,
+        created=replies[-1].created,
+        tokens=sum(reply.tokens for reply in replies),
+    )
+
+
+def _texts(replies: Sequence[Reply]) -> tuple[str, ...]:
+    return tuple(reply.text for reply in replies)

@@ -1,0 +1,245 @@
+"""The judge behind its endpoint: one question over HTTP, asked again where that can help."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from layersig.errors import MachineError, UserError
+from layersig.judging.prompts import Prompt
+
+BUSY_TRIES = 8
+"""Requests before a judge that is busy (429, 5xx) is given up; with the waits between them, some two minutes."""
+BROKEN_TRIES = 3
+"""Requests before connections that break or stay silent are given up."""
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 60.0
+"""Seconds between requests: doubled from the first up to the longest, unless the endpoint names a time itself."""
+LONGEST_ASKED = 600.0
+"""Seconds that an endpoint may ask to wait; more than that is given up at once."""
+
+_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_REFUSED = frozenset({400, 413, 422})
+_SHOWN = 300
+_SIZE_LIMIT = 2**24
+
+
+class Reply(NamedTuple):
+    """What the judge wrote.
+
+    Attributes:
+        text: Its words; empty when it wrote none.
+        model: The model that the endpoint says wrote them.
+        created: When, as the endpoint says, in UTC.
+        tokens: Tokens of prompt and answer, as the endpoint counts them.
+    """
+
+    text: str
+    model: str | None
+    created: str | None
+    tokens: int
+
+
+class Refused(Exception):
+    """The endpoint refuses this one prompt, for instance because it is too long; others may still pass."""
+
+
+class Halted(Exception):
+    """Another question has met a failure that stops all of them."""
+
+
+class _Again(Exception):
+    """A failure that may pass: what it was, how often to try, and how long the endpoint asks to wait."""
+
+    def __init__(self, told: str, tries: int, wait: float | None = None) -> None:
+        super().__init__(told)
+        self.tries = tries
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint that speaks OpenAI's chat completions.
+
+    Attributes:
+        base: Base URL.
+        settings: What every request holds besides the prompt: `model`, `temperature`, the limit of tokens.
+        key: The key, or None; it goes into one header of the requests and nowhere else.
+        key_env: The variable that it was read from, for messages.
+        timeout: Seconds to wait for an answer.
+        halt: Once it is set, waiting ends and nothing more is asked.
+    """
+
+    base: str
+    settings: Mapping[str, Any]
+    key: str | None
+    key_env: str | None
+    timeout: float
+    halt: threading.Event
+
+    def ask(self, prompt: Prompt) -> Reply:
+        """Put one prompt to the judge.
+
+        Raises:
+            UserError: The endpoint refuses the key, or knows no such model or path.
+            MachineError: It cannot be reached, or stays busy or broken.
+            Refused: It refuses this prompt.
+            Halted: `halt` was set.
+        """
+        failures = 0
+        while not self.halt.is_set():
+            try:
+                return self._request(prompt)
+            except _Again as failure:
+                failures += 1
+                wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failures - 1)) if failure.wait is None else failure.wait
+                if failures >= failure.tries or wait > LONGEST_ASKED:
+                    raise MachineError(
+                        f"the judge at {self.base} {self._safe(str(failure))}, {failures} times over; run again when "
+                        "it is well: verdicts that are there are kept"
+                    ) from None
+                self.halt.wait(wait)
+        raise Halted
+
+    def _request(self, prompt: Prompt) -> Reply:
+        body = json.dumps({**self.settings, "messages": prompt}).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        request = urllib.request.Request(f"{self.base.rstrip('/')}/chat/completions", body, headers, method="POST")
+        try:
+            with _opener(self.base)(request, self.timeout) as response:
+                raw, sent = response.read(_SIZE_LIMIT), response.headers.get("Date")
+        except urllib.error.HTTPError as error:
+            with error:
+                self._refusal(error.code, error.read(_SIZE_LIMIT), error.headers.get("Retry-After"))
+        except (OSError, http.client.HTTPException) as error:
+            self._unreached(error)
+        return self._reply(raw, sent)
+
+    def _reply(self, raw: bytes, sent: str | None) -> Reply:
+        try:
+            value = json.loads(raw)
+            text = value["choices"][0]["message"].get("content") or ""
+            usage = value.get("usage") or {}
+            return Reply(
+                self._safe(str(text)),
+                None if value.get("model") is None else self._safe(str(value["model"])),
+                _moment(value.get("created"), sent),
+                int(usage.get("total_tokens") or 0),
+            )
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError):
+            said = raw.decode(errors="replace")
+            raise _Again(f"answers what is no chat completion ({_short(said)})", BROKEN_TRIES) from None
+
+    def _refusal(self, code: int, raw: bytes, retry_after: str | None) -> None:
+        """Raises what an error of HTTP means."""
+        said = self._safe(_short(_message(raw)))
+        if code in (401, 403):
+            how = f"the key in {self.key_env}" if self.key else "requests without a key"
+            remedy = f"set {self.key_env} to a valid key" if self.key_env else "name its variable in `judge.key_env`"
+            raise UserError(f"the judge at {self.base} refuses {how} ({code}); {remedy}")
+        if code in _BUSY:
+            raise _Again(f"answers {code} ({said})", BUSY_TRIES, _retry_after(retry_after))
+        if code in _REFUSED:
+            raise Refused(f"{code}: {said}")
+        model = self.settings["model"]
+        raise UserError(
+            f"the judge at {self.base} answers {code} ({said}); correct `judge.endpoint`, or `judge.model` ({model})"
+        )
+
+    def _unreached(self, error: Exception) -> None:
+        """Raises what an error of the network means."""
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(cause, TimeoutError):
+            raise _Again(f"does not answer within {self.timeout:g} seconds", BROKEN_TRIES) from None
+        if isinstance(cause, ConnectionRefusedError):
+            raise MachineError(
+                f"nobody listens at {self.base}; start the judge's server, or correct `judge.endpoint`. Verdicts that "
+                "are there are kept"
+            ) from None
+        if isinstance(cause, ConnectionError | http.client.HTTPException):
+            raise _Again(f"breaks off ({cause or type(cause).__name__})", BROKEN_TRIES) from None
+        raise MachineError(f"the judge at {self.base} cannot be reached ({self._safe(str(cause))})") from None
+
+    def _safe(self, text: str) -> str:
+        """A text from outside without the key, should it have been sent back."""
+        return text.replace(self.key, "***") if self.key else text
+
+
+def is_local(base: str) -> bool:
+    """Whether a base URL leads to this machine."""
+    host = urlsplit(base).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the key to another place; it becomes an error that names the code."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Follow nothing."""
+
+
+def _opener(base: str) -> Callable[[urllib.request.Request, float], Any]:
+    """What opens a request; this machine is never reached through a proxy."""
+    proxies = [urllib.request.ProxyHandler({})] if is_local(base) else []
+    opener = urllib.request.build_opener(_NoRedirect, *proxies)
+    return lambda request, timeout: opener.open(request, timeout=timeout)
+
+
+def _message(raw: bytes) -> str:
+    """What an error's body says: OpenAI's `error.message`, FastAPI's `detail`, or the body itself."""
+    text = raw.decode(errors="replace")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(value, dict):
+        error = value.get("error", value.get("detail", value.get("message", value)))
+        return str(error.get("message", error) if isinstance(error, dict) else error)
+    return text
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+
+
+def _moment(created: object, sent: str | None) -> str | None:
+    """When an answer was made, by its own field or by the header `Date`."""
+    try:
+        moment = dt.datetime.fromtimestamp(float(str(created)), dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        try:
+            moment = parsedate_to_datetime(sent or "").astimezone(dt.UTC)
+        except ValueError:
+            return None
+    return moment.replace(microsecond=0).isoformat()
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that a `Retry-After` header asks for, whether it names seconds or a date."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

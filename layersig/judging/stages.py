@@ -1,0 +1,148 @@
+"""The stages that ask the judge: grades of one arm's answers, and comparisons of two arms."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
+from typing import Any
+
+from layersig.errors import UserError
+from layersig.judging.asking import Store, Wanted, judgements
+from layersig.judging.endpoint import Endpoint, is_local
+from layersig.judging.prompts import COMPARE_AGAIN, GRADE_AGAIN, compare_prompt, grade_prompt
+from layersig.judging.records import SCORE, Answered, Judgement, Key, Order, read_answers
+from layersig.judging.verdicts import read_rating, read_winner
+from layersig.records import Outcome, jsonl
+from layersig.store.hashing import sha256_json
+from layersig.store.job import Job
+
+_JUDGE = ("endpoint", "model", "temperature", "max_tokens", "repeats", "attempts")
+
+
+def grade(job: Job) -> None:
+    """Let the judge grade every answer of an arm from 1 to 10: `judgements.jsonl`, `items.jsonl`, `results.json`.
+
+    Roles: `answers` (output of the answer stage).
+
+    Parameters: `endpoint`, `model`, `temperature`, `max_tokens`, `length_key`, `repeats`, `attempts`; and, which change
+    no result, `key_env`, `timeout`, `concurrency`; all as in `JudgeSettings`.
+
+    `items.jsonl` holds an outcome a turn: the mean over the repeats that gave a rating. The turns of a question are one
+    cluster. A turn without any rating has no outcome; its judgements say why. `results.json` holds who judged (`judge`,
+    as asked; `models` and the dates `first` and `last`, as the endpoint says), counts of verdicts, and by set a digest
+    of its questions.
+
+    Raises:
+        UserError: The key is missing or refused, or the endpoint knows no such model.
+        MachineError: The endpoint cannot be reached; another run asks only what is missing.
+    """
+    answers = list(read_answers(job.inputs["answers"] / "answers.jsonl"))
+    wanted = [
+        Wanted(key, each.category, grade_prompt(each.shown(key.turn)), read_rating, GRADE_AGAIN)
+        for each in answers
+        for key in _keys(each, job.params["repeats"], ("alone",))
+    ]
+    found = _judged(job, wanted, answers)
+    outcomes = [outcome.to_json() for each in answers for outcome in _outcomes(each, found)]
+    (job.out / "items.jsonl").write_text(jsonl(outcomes), encoding="utf-8")
+
+
+def compare(job: Job) -> None:
+    """Let the judge compare every answer of an arm with that of another, in both orders.
+
+    It writes `judgements.jsonl` and `results.json`.
+
+    Roles: `answers` and `reference` (outputs of answer stages for the same questions).
+
+    Parameters and errors: as `grade` has them.
+    """
+    answers, others = (list(read_answers(job.inputs[role] / "answers.jsonl")) for role in ("answers", "reference"))
+    wanted = []
+    for ours, theirs in zip(answers, others, strict=True):
+        assert (ours.set, ours.question, ours.turns) == (theirs.set, theirs.question, theirs.turns)
+        for key in _keys(ours, job.params["repeats"], ("arm-first", "arm-second")):
+            pair = (ours, theirs) if key.order == "arm-first" else (theirs, ours)
+            first, second = (each.shown(key.turn) for each in pair)
+            wanted.append(Wanted(key, ours.category, compare_prompt(first, second), read_winner, COMPARE_AGAIN))
+    _judged(job, wanted, answers)
+
+
+def _keys(answered: Answered, repeats: int, orders: Sequence[Order]) -> Iterator[Key]:
+    for turn in range(1, len(answered.turns) + 1):
+        for repeat in range(repeats):
+            for order in orders:
+                yield Key(answered.set, answered.question, turn, repeat, order)
+
+
+def _judged(job: Job, wanted: Sequence[Wanted], answers: Sequence[Answered]) -> list[Judgement]:
+    found = judgements(
+        wanted,
+        _endpoint(job),
+        Store(job.work / "judgements.jsonl"),
+        attempts=job.params["attempts"],
+        concurrency=job.params["concurrency"],
+        reporter=job.reporter,
+    )
+    (job.out / "judgements.jsonl").write_text(jsonl([each.to_json() for each in found]), encoding="utf-8")
+    invalid = sum(each.verdict is None for each in found)
+    refused = sum(each.refused is not None for each in found)
+    dates = sorted(each.created for each in found if each.created is not None)
+    results = {
+        "judge": {name: job.params[name] for name in _JUDGE},
+        "models": sorted({each.model for each in found if each.model is not None}),
+        "first": dates[0] if dates else None,
+        "last": dates[-1] if dates else None,
+        "verdicts": len(found),
+        "asked_again": sum(len(each.replies) > 1 for each in found),
+        "invalid": invalid,
+        "refused": refused,
+        "questions": {name: _digest(answers, name) for name in dict.fromkeys(each.set for each in answers)},
+    }
+    job.write("results.json", results)
+    if invalid:
+        why = f" ({refused} of them because the endpoint refused the prompt)" if refused else ""
+        job.reporter.warn(f"{invalid} of {len(found)} verdicts are invalid{why}; the report counts them")
+    job.cost["tokens"] = float(sum(each.tokens for each in found))
+    return found
+
+
+def _digest(answers: Sequence[Answered], name: str) -> str:
+    return sha256_json([[each.question, each.turns, each.reference] for each in answers if each.set == name])
+
+
+def _endpoint(job: Job) -> Endpoint:
+    params: dict[str, Any] = dict(job.params)
+    base, key_env = params["endpoint"], params["key_env"]
+    key = _key(key_env)
+    if key and base.startswith("http:") and not is_local(base):
+        job.reporter.warn(f"the key in {key_env} goes to {base} unencrypted; use https if the endpoint has it")
+    settings = {
+        "model": params["model"],
+        "temperature": params["temperature"],
+        params["length_key"]: params["max_tokens"],
+    }
+    return Endpoint(base, settings, key, key_env, params["timeout"], threading.Event())
+
+
+def _key(name: str | None) -> str | None:
+    """The key, read now and kept in this process only."""
+    if name is None:
+        return None
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise UserError(f"judge.key_env: the environment variable {name} is not set; set it to the judge's key")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UserError(f"judge.key_env: {name} holds white space or signs that no key has; set it to the key alone")
+    return key
+
+
+def _outcomes(answered: Answered, found: Iterable[Judgement]) -> Iterator[Outcome]:
+    ratings: dict[int, list[float]] = {}
+    for each in found:
+        if (each.key.set, each.key.question) == (answered.set, answered.question) and isinstance(each.verdict, float):
+            ratings.setdefault(each.key.turn, []).append(each.verdict)
+    cluster = answered.question if len(answered.turns) > 1 else None
+    for turn, values in sorted(ratings.items()):
+        yield Outcome(answered.set, answered.item(turn), SCORE, fmean(values), cluster=cluster)

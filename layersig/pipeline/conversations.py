@@ -1,0 +1,99 @@
+"""What arms answer in conversations, and what the judge says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from layersig.pipeline.evaluations import arm_inputs
+from layersig.pipeline.graph import Input, Stage
+from layersig.pipeline.study import Study
+from layersig.recipe.schema import RESERVED_ARMS
+from layersig.records import Cell
+
+BASE = RESERVED_ARMS[0]
+MANNER = {"key_env", "timeout", "concurrency"}
+"""Keys of `[judge]` that change no result."""
+
+
+def conversations(study: Study) -> Iterator[Stage]:
+    """Every arm answers, then the judge is asked: what needs the model is done before anything is paid for."""
+    if not study.recipe.evaluate.conversations or study.recipe.judge is None:
+        return
+    cells = list(_cells(study))
+    yield from (answer(study, cell) for cell in cells)
+    yield from (grade(study, cell) for cell in cells)
+    if study.recipe.judge.pairwise:
+        yield from _comparisons(study)
+
+
+def answer(study: Study, cell: Cell) -> Stage:
+    """The answers of an arm."""
+    settings = study.recipe.evaluate
+    assert cell.arm is not None
+    questions = {
+        f"questions/{number}": Input(f"source/questions/{number}") for number in range(len(settings.conversations))
+    }
+    return Stage(
+        id=f"answer/{cell.key}",
+        kind="answer",
+        cell=cell,
+        params={
+            "conversations": [{"name": each.label, "limit": each.limit} for each in settings.conversations],
+            "answers": settings.answers.model_dump(mode="json"),
+            "chat_template": study.recipe.model.chat_template,
+            "batch_tokens": settings.batch_tokens,
+            **study.compute,
+        },
+        inputs={"model": Input("source/model"), **arm_inputs(study, cell.arm, cell.data, cell.seed), **questions},
+        seed=cell.seed,
+        files={"answers.jsonl": f"conversations/{cell.key}/answers.jsonl"},
+    )
+
+
+def grade(study: Study, cell: Cell) -> Stage:
+    """The judge's grades of them."""
+    return _asking(study, "grade", cell, {"answers": Input(answer(study, cell).id)}, f"judgements/{cell.key}")
+
+
+def compare(study: Study, cell: Cell) -> Stage:
+    """The judge's comparisons of an arm with the baseline, both trained on one data set with one seed."""
+    theirs = Cell(arm=study.recipe.analyze.baseline, data=cell.data, seed=cell.seed)
+    inputs = {
+        role: Input(answer(study, Cell(arm=BASE) if each.arm == BASE else each).id)
+        for role, each in (("answers", cell), ("reference", theirs))
+    }
+    return _asking(study, "compare", cell, inputs, f"pairs/{cell.key}")
+
+
+def _asking(study: Study, kind: str, cell: Cell, inputs: dict[str, Input], target: str) -> Stage:
+    assert study.recipe.judge is not None
+    settings: dict[str, Any] = study.recipe.judge.model_dump(mode="json", exclude={"pairwise"})
+    return Stage(
+        id=f"{kind}/{cell.key}",
+        kind=kind,
+        cell=cell,
+        params={name: value for name, value in settings.items() if name not in MANNER},
+        manner={name: value for name, value in settings.items() if name in MANNER},
+        inputs=inputs,
+        computes=False,
+        files={"": target},
+    )
+
+
+def _cells(study: Study) -> Iterator[Cell]:
+    yield Cell(arm=BASE)
+    for data, seed in study.grid():
+        yield from (Cell(arm=arm, data=data, seed=seed) for arm in _arms(study))
+
+
+def _arms(study: Study) -> list[str]:
+    """Every arm but the untouched base."""
+    return [*(("all-layers",) if study.trains_reference else ()), *(arm.name for arm in study.recipe.arms)]
+
+
+def _comparisons(study: Study) -> Iterator[Stage]:
+    for data, seed in study.grid():
+        for arm in (BASE, *_arms(study)):
+            if arm != study.recipe.analyze.baseline:
+                yield compare(study, Cell(arm=arm, data=data, seed=seed))

@@ -1,0 +1,47 @@
+"""What a recipe must fulfil where a judge model grades answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from layersig.recipe.faults import Fault
+from layersig.recipe.schema import NAME_PATTERN, ConversationSettings
+
+
+def question_sets(data: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The entries of `evaluate.conversations` with their numbers; what is neither a text nor a table is left out."""
+    evaluate = data.get("evaluate")
+    entries = evaluate.get("conversations") if isinstance(evaluate, dict) else None
+    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, str | dict):
+            yield number, {"source": entry} if isinstance(entry, str) else entry
+
+
+def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Sets of questions need a judge, arms to answer them and names of their own; a judge needs questions."""
+    sets = list(question_sets(data))
+    if sets and data.get("judge") is None:
+        yield Fault(("evaluate", "conversations"), "somebody has to grade the answers; give a table [judge]")
+    if sets and not data.get("arms"):
+        yield Fault(("evaluate", "conversations"), "there is no arm to answer the questions; give an [[arms]]")
+    if not sets and isinstance(data.get("judge"), dict):
+        yield Fault(("judge",), "there is nothing to judge; name sets of questions in `evaluate.conversations`")
+    evaluate = data.get("evaluate")
+    tasks = evaluate.get("tasks") if isinstance(evaluate, dict) else None
+    named = tasks if isinstance(tasks, list) else []
+    sources = [task.get("source") if isinstance(task, dict) else task for task in named]
+    seen = {source.rpartition(":")[2].casefold() for source in sources if isinstance(source, str)} | {"heldout"}
+    for number, entry in sets:
+        try:
+            label = ConversationSettings.model_validate(entry, strict=False).label
+        except ValidationError:
+            continue
+        if label.casefold() in seen:
+            yield Fault(("evaluate", "conversations", number), f'"{label}" is taken already; give it another `name`')
+        elif not re.fullmatch(NAME_PATTERN, label):
+            yield Fault(("evaluate", "conversations", number), f'"{label}" cannot name a set; give it a `name`')
+        seen.add(label.casefold())

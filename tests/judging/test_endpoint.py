@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from layersig.errors import MachineError, UserError
+from layersig.judging import endpoint as module
+from layersig.judging.endpoint import Endpoint, Halted, Refused, is_local
+from tests.judging.server import Answer, Judge, judge_server, scripted
+
+KEY = "sk-secret-0123456789"
+PROMPT = [{"role": "user", "content": "How good?"}]
+
+
+class Waits:
+    """Stands for the event that ends waiting, and remembers how long one would have waited."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def is_set(self) -> bool:
+        return False
+
+    def wait(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def endpoint(judge: Judge | str, key: str | None = None, halt: Any = None, timeout: float = 5.0) -> Endpoint:
+    base = judge if isinstance(judge, str) else judge.url
+    settings = {"model": "judge-7b", "temperature": 0.0, "max_tokens": 9}
+    return Endpoint(base, settings, key, "JUDGE_KEY" if key else None, timeout, halt or threading.Event())
+
+
+def test_a_question_gets_its_answer_with_model_and_date() -> None:
+    with judge_server(scripted(["Well."])) as judge:
+        reply = endpoint(judge, KEY).ask(PROMPT)
+    assert reply == ("Well.", "judge-7b-2026-09-21", "2026-09-21T14:13:20+00:00", 11)
+    (body,) = judge.bodies
+    assert body == {
+        "model": "judge-7b",
+        "temperature": 0.0,
+        "max_tokens": 9,
+        "messages": PROMPT,
+        "path": "/v1/chat/completions",
+    }
+    assert judge.keys == [f"Bearer {KEY}"]
+
+
+def test_without_a_key_none_is_sent() -> None:
+    with judge_server() as judge:
+        endpoint(judge).ask([PROMPT[0], PROMPT[0]])
+    assert judge.keys == [None]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_named_by_its_variable_and_not_shown(status: int) -> None:
+    with (
+        judge_server(scripted([Answer(status=status, body=f'{{"error": {{"message": "bad {KEY}"}}}}')])) as judge,
+        pytest.raises(UserError, match=rf"refuses the key in JUDGE_KEY \({status}\); set JUDGE_KEY") as error,
+    ):
+        endpoint(judge, KEY).ask(PROMPT)
+    assert KEY not in str(error.value)
+    assert len(judge.bodies) == 1
+
+
+def test_a_key_that_is_asked_for_but_not_given() -> None:
+    with (
+        judge_server(scripted([Answer(status=401, body="")])) as judge,
+        pytest.raises(UserError, match=r"refuses requests without a key.*`judge.key_env`"),
+    ):
+        endpoint(judge).ask(PROMPT)
+
+
+def test_a_busy_judge_is_asked_again_after_the_time_it_names() -> None:
+    halt = Waits()
+    soon = format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=30), usegmt=True)
+    busy = [Answer(status=429, body="slow", headers={"Retry-After": value}) for value in ("7", "0.5", soon)]
+    with judge_server(scripted([*busy, Answer(status=503, body=""), "Well."])) as judge:
+        assert endpoint(judge, halt=halt).ask(PROMPT).text == "Well."
+    assert halt.seconds[:2] == [7.0, 0.5]
+    assert 25 < halt.seconds[2] <= 30
+    assert halt.seconds[3] == 8.0  # the fourth failure in a row
+
+
+def test_without_a_time_the_waits_double_up_to_a_cap_and_end() -> None:
+    halt = Waits()
+    answer = Answer(status=429, body='{"error": {"message": "quota of this month is used up"}}')
+    with (
+        judge_server(scripted([answer])) as judge,
+        pytest.raises(MachineError, match=r"429 \(quota of this month is used up\), 8 times over.*are kept"),
+    ):
+        endpoint(judge, halt=halt).ask(PROMPT)
+    assert halt.seconds == [1, 2, 4, 8, 16, 32, 60]
+    assert len(judge.bodies) == module.BUSY_TRIES == 8
+
+
+def test_a_wait_of_hours_is_not_waited_for() -> None:
+    with (
+        judge_server(scripted([Answer(status=429, body="", headers={"Retry-After": "7200"})])) as judge,
+        pytest.raises(MachineError, match="answers 429"),
+    ):
+        endpoint(judge, halt=Waits()).ask(PROMPT)
+    assert len(judge.bodies) == 1
+
+
+def test_a_time_really_is_waited_for() -> None:
+    with judge_server(scripted([Answer(status=429, body="", headers={"Retry-After": "0.3"}), "Well."])) as judge:
+        endpoint(judge).ask(PROMPT)
+    assert judge.times[1] - judge.times[0] >= 0.3
+
+
+def test_waiting_ends_when_another_question_failed() -> None:
+    halt = threading.Event()
+    with judge_server(scripted([Answer(status=429, body="", headers={"Retry-After": "60"})])) as judge:
+        threading.Timer(0.1, halt.set).start()
+        with pytest.raises(Halted):
+            endpoint(judge, halt=halt).ask(PROMPT)
+
+
+def test_a_silent_judge_is_asked_again_then_given_up() -> None:
+    with (
+        judge_server(scripted([Answer(delay=0.4)])) as judge,
+        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times over"),
+    ):
+        endpoint(judge, halt=Waits(), timeout=0.1).ask(PROMPT)
+    assert len(judge.bodies) == module.BROKEN_TRIES
+
+
+def test_a_connection_that_breaks_is_made_anew() -> None:
+    with judge_server(scripted([Answer(drop=True), "Well."])) as judge:
+        assert endpoint(judge, halt=Waits()).ask(PROMPT).text == "Well."
+
+
+def test_nobody_listens() -> None:
+    with judge_server() as judge:
+        pass
+    with pytest.raises(MachineError, match=r"nobody listens at .*start the judge's server"):
+        endpoint(judge, halt=Waits()).ask(PROMPT)
+
+
+def test_a_host_that_does_not_exist() -> None:
+    with pytest.raises(MachineError, match="cannot be reached"):
+        endpoint("http://no-such-host.invalid/v1").ask(PROMPT)
+
+
+@pytest.mark.parametrize("body", ["<html>", "{}", '{"choices": []}', '{"choices": [{"message": null}]}', "[1]"])
+def test_something_else_than_a_judge_is_told(body: str) -> None:
+    with (
+        judge_server(scripted([Answer(body=body)])) as judge,
+        pytest.raises(MachineError, match="answers what is no chat completion"),
+    ):
+        endpoint(judge, halt=Waits()).ask(PROMPT)
+    assert len(judge.bodies) == module.BROKEN_TRIES
+
+
+def test_an_empty_answer_is_an_answer() -> None:
+    body = '{"choices": [{"message": {"content": null}}], "created": null}'
+    with judge_server(scripted([Answer(body=body)])) as judge:
+        reply = endpoint(judge).ask(PROMPT)
+    assert (reply.text, reply.model, reply.tokens) == ("", None, 0)
+    assert reply.created is not None, "the header Date tells when"
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_prompt_that_is_refused(status: int) -> None:
+    with (
+        judge_server(scripted([Answer(status=status, body='{"detail": "too long"}')])) as judge,
+        pytest.raises(Refused, match=f"{status}: too long"),
+    ):
+        endpoint(judge).ask(PROMPT)
+
+
+def test_an_unknown_model_or_path() -> None:
+    with (
+        judge_server(scripted([Answer(status=404, body='{"error": "no such model"}')])) as judge,
+        pytest.raises(
+            UserError, match=r"404 \(no such model\); correct `judge.endpoint`, or `judge.model` \(judge-7b\)"
+        ),
+    ):
+        endpoint(judge).ask(PROMPT)
+
+
+def test_a_redirect_is_not_followed_with_the_key() -> None:
+    with judge_server() as other:
+        moved = Answer(status=307, body="", headers={"Location": f"{other.url}/chat/completions"})
+        with judge_server(scripted([moved])) as judge, pytest.raises(UserError, match="answers 307"):
+            endpoint(judge, KEY).ask(PROMPT)
+    assert not other.bodies
+
+
+def test_a_key_that_is_sent_back_is_blotted_out() -> None:
+    with judge_server(scripted([f"Your key is {KEY}.\nRating: 3"])) as judge:
+        assert endpoint(judge, KEY).ask(PROMPT).text == "Your key is ***.\nRating: 3"
+
+
+@pytest.mark.parametrize(
+    ("base", "local"),
+    [
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.1/v1", True),
+        ("http://[::1]:9/v1", True),
+        ("https://api.example.org/v1", False),
+        ("http://10.0.0.7:8000/v1", False),
+    ],
+)
+def test_this_machine_is_known(base: str, local: bool) -> None:
+    assert is_local(base) is local
