@@ -15,6 +15,7 @@ from lm_eval.api.model import LM
 from layersig.errors import MachineError, StageFailed, UserError
 from layersig.evaluating.local import FEWSHOT_SEED, LocalTask, ResolvedTask
 from layersig.evaluating.responses import response_lines
+from layersig.probes.arithmetic import constant_floor
 from layersig.records import Outcome
 from layersig.sandbox import refusal
 
@@ -87,6 +88,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
         parts = [part for part in task.parts if task.label(part) == label]
         entry |= means(own)
         entry["n"] = sum(len(part.chosen or ()) for part in parts)
+        entry |= _constant(parts)
         entry["prompts"] = hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest()
     return Scored(tuple(outcomes), summary, tuple(responses), evaluated["samples"])
 
@@ -145,6 +147,16 @@ def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
         values.append(outcome.value * outcome.weight)
         weights.append(outcome.weight)
     return {metric: math.fsum(values) / math.fsum(weights) for metric, (values, weights) in sums.items()}
+
+
+def _constant(parts: Sequence[LocalTask]) -> dict[str, float]:
+    """What the best constant answer would score, where items have a right answer: a floor that needs no model."""
+    right: list[object] = []
+    for part in parts:
+        if part.OUTPUT_TYPE == "multiple_choice" and not part.multiple_input:
+            targets = ((part.doc_to_choice(row), part.doc_to_target(row)) for row in part.eval_docs)
+            right += [str(choices[each] if isinstance(each, int) else each).strip() for choices, each in targets]
+    return {"constant": constant_floor(right)} if right else {}
 
 
 def _shown(task: ResolvedTask, part: LocalTask) -> dict[str, Any]:

@@ -135,9 +135,12 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             request.arguments = (asked.args[0], answered.args[1])
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
-        """The metrics of one row."""
+        """The metrics of one row; `logprob`, of the right choice, where the definition's metadata ask for it."""
         try:
-            return dict(super().process_results(doc, results))
+            found = dict(super().process_results(doc, results))
+            if (self.config.metadata or {}).get("logprob"):
+                found["logprob"] = results[self.doc_to_target(doc)][0]
+            return found
         except Exception as error:  # as above
             kind = type(error).__name__
             raise UserError(f"task {self.config.task}: an answer cannot be scored ({kind}: {error})") from error
