@@ -11,6 +11,7 @@ from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
+from layersig.findings.bridge import bridge_block_rows, bridge_pairs, bridge_rows
 from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
 from layersig.findings.controls import control_set_rows
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
@@ -80,6 +81,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     arms = Arms(outcomes, recipe, plan, files.model)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
+    bridged = bridge_pairs(files.rankings, files.layers, recipe)
     findings = Findings(
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
@@ -110,6 +112,8 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         estimators=tuple(estimator_rows(tables, arms.level)),
         jaccard_matrix=tuple(matrix_rows(tables, sizes, recipe, arms.level)),
         overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
+        bridge=tuple(bridge_rows(bridged, recipe)),
+        bridge_blocks=tuple(bridge_block_rows(bridged)),
         results=tuple(arms.results()),
         seed_results=tuple(arms.seed_results()),
         comparisons=tuple(adjusted(tuple(arms.comparisons()))),

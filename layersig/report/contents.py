@@ -9,6 +9,7 @@ from layersig.report.sections import (
     agreement,
     answer,
     arms,
+    bridge,
     cost,
     data,
     judge,
@@ -20,7 +21,7 @@ from layersig.report.sections import (
     training,
 )
 
-_SECTIONS = (status, answer, layers, arms, judge, training, agreement, stability, cost, data, rigor, provenance)
+_SECTIONS = (status, answer, layers, arms, judge, training, agreement, bridge, stability, cost, data, rigor, provenance)
 
 
 def document(material: Material) -> Document:

@@ -7,6 +7,7 @@ could not be computed, and the ends of intervals that are infinite.
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
+from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow, RigorStatus
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
@@ -32,6 +33,8 @@ from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 __all__ = [
     "SCHEMA_VERSION",
     "ArmRankRow",
+    "BridgeBlockRow",
+    "BridgeRow",
     "CheckpointRow",
     "ClaimRow",
     "ComparisonRow",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
+from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
@@ -64,6 +65,8 @@ class Findings(Row):
     estimators: tuple[EstimatorRow, ...]
     jaccard_matrix: tuple[MatrixRow, ...]
     overlap_tests: tuple[OverlapTestRow, ...]
+    bridge: tuple[BridgeRow, ...] = ()
+    bridge_blocks: tuple[BridgeBlockRow, ...] = ()
     results: tuple[ResultRow, ...]
     seed_results: tuple[SeedResultRow, ...]
     comparisons: tuple[ComparisonRow, ...]
