@@ -109,7 +109,7 @@ def train(
                 for cut in batching.cut(lengths, indices):
                     micro = batching.lay_out([examples[index] for index in cut], device)
                     keys.set(number, *micro.layouts)
-                    with prefix.passing(cut, micro) if prefix is not None else nullcontext():
+                    with prefix.passing(number, cut, micro) if prefix is not None else nullcontext():
                         loss += _accumulate(base, micro, targets)
                 extra = extra_loss(number) if extra_loss is not None else None
                 if extra is not None:

@@ -8,7 +8,7 @@ Plain twin: the same training without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -43,25 +43,25 @@ class Prefix:
         self._model = model
         self._blocks, self._lowest = blocks, lowest
         self._kept: dict[str, Tensor] = {}
-        self._first: dict[int, tuple[int, ...]] = {}
+        self._first: dict[int, tuple[int, tuple[int, ...]]] = {}
         self._lay_out: Callable[[Sequence[int]], MicroBatch] | None = None
         self._replay: MicroBatch | None = None
         self._micro: MicroBatch | None = None
         self._only_prefix = False
 
-    def plan(self, cuts: Sequence[Sequence[int]], lay_out: Callable[[Sequence[int]], MicroBatch]) -> None:
-        """Say in which micro-batches, given by index, examples will come up; forget what was kept."""
+    def plan(self, cuts: Iterable[tuple[int, Sequence[int]]], lay_out: Callable[[Sequence[int]], MicroBatch]) -> None:
+        """Say in which step and micro-batch, given by index, examples will come up; forget what was kept."""
         self._kept.clear()
         self._first.clear()
         self._lay_out = lay_out
-        for cut in cuts:
+        for step, cut in cuts:
             for index in cut:
-                self._first.setdefault(index, tuple(cut))
+                self._first.setdefault(index, (step, tuple(cut)))
 
     @contextmanager
-    def passing(self, cut: Sequence[int], micro: MicroBatch) -> Iterator[None]:
-        """Within this context `micro`, the examples of `cut`, goes through the model."""
-        new = any(self._first[index] == tuple(cut) for index in cut)
+    def passing(self, step: int, cut: Sequence[int], micro: MicroBatch) -> Iterator[None]:
+        """Within this context `micro`, the examples of `cut` in that step, goes through the model."""
+        new = any(self._first[index][0] == step for index in cut)
         if not new:
             self._recall(cut, micro)
         self._micro, self._replay = micro, None if new else micro
@@ -74,7 +74,7 @@ class Prefix:
         assert self._lay_out is not None
         for index, segment in zip(cut, micro.layouts[0].segments, strict=True):
             if segment.example not in self._kept:
-                self._micro, self._only_prefix = self._lay_out(self._first[index]), True
+                self._micro, self._only_prefix = self._lay_out(self._first[index][1]), True
                 try:
                     with torch.no_grad():
                         self._model(**self._micro.inputs, use_cache=False)
@@ -144,7 +144,8 @@ def kept_prefix(
         lengths = [len(examples[index]) for index in range(len(examples))]
         shortest = sorted(drawn, key=lambda index: (lengths[index], index))[:2]
         holds = _holds(prefix, model, shortest, lay_out)
-        prefix.plan([cut for indices in batches for cut in batching.cut(lengths, indices)], lay_out)
+        steps = enumerate(batches, start=1)
+        prefix.plan(((step, cut) for step, indices in steps for cut in batching.cut(lengths, indices)), lay_out)
         yield prefix if holds else None
     finally:
         for block, before in zip(blocks, replaced, strict=False):
@@ -166,9 +167,9 @@ def _holds(
     micro = lay_out(pair[:1])
     with torch.no_grad():
         plain = model(**micro.inputs, use_cache=False).logits
-        prefix.plan([pair], lay_out)
+        prefix.plan([(0, pair)], lay_out)
         try:
-            with prefix.passing(pair[:1], micro):
+            with prefix.passing(1, pair[:1], micro):
                 through = model(**micro.inputs, use_cache=False).logits
         except (TypeError, ValueError, AttributeError):
             return False
