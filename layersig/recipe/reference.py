@@ -29,6 +29,7 @@ _HEADINGS: Mapping[str, str] = {
     "GenerateSettings": "data.generate",
     "FilterSettings": "generate.filters",
     "TrainSettings": "[train]",
+    "ResampleSettings": "train.resample",
     "AdaLoraSettings": "[train.adalora]",
     "UpdateSettings": "[update]",
     "ScorerChoice": "[scorers.NAME]",

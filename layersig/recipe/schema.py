@@ -175,6 +175,15 @@ class AdaLoraSettings(Table):
         return self
 
 
+class ResampleSettings(Table):
+    """`resample` in the `train` of an arm: LISA, blocks in turns (arXiv 2403.17919)."""
+
+    blocks: int = Field(2, ge=1)
+    """Blocks of the selection that move at a time; the head, where it is selected, always does."""
+    every: int = Field(20, ge=1)
+    """Optimizer steps until others are drawn."""
+
+
 class TrainSettings(Table):
     """`[train]`: the reference training of all layers, and the default of every arm."""
 
@@ -211,6 +220,9 @@ class TrainSettings(Table):
     """Largest norm of the whole gradient (ours)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    resample: ResampleSettings | None = None
+    """In the `train` of an arm, LISA: of its layers only those of some blocks move at a time, drawn anew every so many
+    steps. Absent: all of them in every step."""
     milestones: tuple[Fraction, ...] = ()
     """More fractions of the planned steps at which the reference update is kept. The end and every `checkpoint` of a
     scorer always are, and 1, 25, 50 and 75 % where the update is one of factors."""
@@ -238,7 +250,8 @@ class TrainSettings(Table):
             "adalora": {"rank"},
             "full": {"adalora", "rank", "alpha", "dropout"},
         }
-        return self.model_dump(mode="json", exclude={"milestones", *unread[self.method]})
+        absent = {"resample"} if self.resample is None else set()
+        return self.model_dump(mode="json", exclude={"milestones", *unread[self.method], *absent})
 
 
 class UpdateSettings(Table):

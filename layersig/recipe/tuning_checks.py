@@ -17,8 +17,19 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         if quantised and table.get("method") == "full":
             reason = '"full" trains the weights themselves, which 4-bit ones cannot be; take "lora", or no quantization'
             yield Fault((*path, "method"), reason)
+        yield from _resampling(path, table, _table(data, "train").get("method", "lora"))
     if "update" in data:
         yield from _given_update(_table(data, "scorers"), components)
+
+
+def _resampling(path: KeyPath, table: Mapping[str, Any], method: Any) -> Iterator[Fault]:
+    """Blocks in turns where they cannot take turns."""
+    if "resample" not in table:
+        return
+    if path == ("train",):
+        yield Fault((*path, "resample"), "the reference training tunes all layers in every step; set it in an arm")
+    elif table.get("method", method) == "adalora":
+        yield Fault((*path, "resample"), '"adalora" weighs all layers in every step; take "lora" or "full"')
 
 
 def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterator[Fault]:

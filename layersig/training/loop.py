@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +50,7 @@ def train(
     optimization: Optimization | None = None,
     extra_loss: Callable[[int], Tensor | None] | None = None,
     after_step: Callable[[Step], bool | None] | None = None,
+    in_turn: Callable[[int], Collection[str]] | None = None,
     milestones: Mapping[int, Callable[[], None]] | None = None,
     memory: Memory | None = None,
     checkpoint: Path | None = None,
@@ -72,6 +73,8 @@ def train(
         optimization: How parameters move, instead of what `settings` say.
         extra_loss: A term of the loss of a step (numbered from 1) that hangs on the parameters alone; None for none.
         after_step: Called after every update; True ends the training there.
+        in_turn: Names of the parameters that move in a step (numbered from 1); the others keep value and moments. All,
+            when absent.
         milestones: What to call after the step of that number (from 1).
         memory: What must be kept in a checkpoint besides parameters and optimizer.
         checkpoint: Folder for the state of an interrupted training. If it holds one of these parameters, training
@@ -105,6 +108,8 @@ def train(
                 tokens = sum(lengths[index] for index in indices)
                 targets = sum(int(examples[index].targets.sum()) for index in indices)
                 optimizer.zero_grad(set_to_none=True)
+                if in_turn is not None:
+                    _move_only(parameters, in_turn(number))
                 loss = 0.0
                 for cut in batching.cut(lengths, indices):
                     micro = batching.lay_out([examples[index] for index in cut], device)
@@ -139,8 +144,16 @@ def train(
             if checkpoint is not None and consistent:
                 save_checkpoint(checkpoint, parameters, optimizer, steps, memory)
             raise
+        finally:
+            _move_only(parameters, parameters)
     numerics = [batching.numerics, kernels.NUMERICS, *([KEPT_PREFIX] if prefix is not None else [])]
     return TrainLog(tuple(steps), used.peak, "+".join(numerics))
+
+
+def _move_only(parameters: Mapping[str, Tensor], names: Collection[str]) -> None:
+    """Give the others no gradient: an optimizer passes over what has none."""
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in names)
 
 
 def _accumulate(model: PreTrainedModel, micro: MicroBatch, targets: int) -> float:

@@ -19,6 +19,7 @@ from layersig.store.job import Job
 from layersig.training.log import TrainLog
 from layersig.training.loop import train
 from layersig.training.methods import Base, Full, Tuning, tuned
+from layersig.training.resampling import Resampling
 from layersig.training.stability import stability
 
 
@@ -45,7 +46,8 @@ def tune(job: Job) -> None:
 
     Inputs and params as `reference`, without `milestones`; `selection`.
 
-    Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`.
+    Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`. With `train.resample` blocks take
+    turns, told in `log.json` as `blocks_in_turn`; a block that is never drawn stays without an adapter.
 
     Raises:
         UserError: The method cannot tune these layers.
@@ -77,6 +79,10 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
     due: dict[int, list[str]] = {}
     for name, fraction in kept.items():
         due.setdefault(max(1, round(fraction * len(batches))), []).append(name)
+    turns = None
+    if settings.resample is not None:
+        turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams)
+        chosen = turns.layers
     compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
     with (
         borrow_model(job.inputs["model"], **compute) as model,
@@ -93,6 +99,7 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
             device=model.device,
             extra_loss=tuning.extra_loss,
             after_step=tuning.after_step,
+            in_turn=None if turns is None else partial(turns.in_turn, parameters=tuning.parameters),
             milestones={step: partial(_keep, tuning, job.work, names) for step, names in due.items()},
             memory=tuning,
             checkpoint=job.work,
@@ -103,7 +110,7 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
         job.cost.update(_memory(tuning))
     for name in kept:
         shutil.move(job.work / name, job.out / name)
-    _report(job, log)
+    _report(job, log, turns)
 
 
 def _keep(tuning: Tuning, work: Path, names: Sequence[str]) -> None:
@@ -142,7 +149,7 @@ def _base_model(origin: str) -> Base:
     return Base(repository, revision or None)
 
 
-def _report(job: Job, log: TrainLog) -> None:
+def _report(job: Job, log: TrainLog, turns: Resampling | None) -> None:
     rows = [step.to_json() for step in log.steps]
     job.metrics.extend(rows)
     job.write(
@@ -150,6 +157,7 @@ def _report(job: Job, log: TrainLog) -> None:
         {
             "numerics": log.numerics,
             "stability": asdict(stability([step.loss for step in log.steps])),
+            **({} if turns is None else {"blocks_in_turn": turns.drawn}),
             "steps": [{key: value for key, value in row.items() if key != "seconds"} for row in rows],
         },
     )

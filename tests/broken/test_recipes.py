@@ -190,6 +190,18 @@ CASES = [
         2,
         ("recipe.toml:29: arms.0.ranked_on", 'policy "top" reads one ranking; got 2 data sets'),
     ),
+    Case(
+        "a reference training in turns",
+        recipe("rank = 2", "rank = 2\nresample = { blocks = 1 }"),
+        2,
+        ("recipe.toml:16: train.resample", "the reference training tunes all layers in every step; set it in an arm"),
+    ),
+    Case(
+        "AdaLoRA in turns",
+        recipe('scorer = "ila"', 'scorer = "ila"\ntrain = { method = "adalora", resample = { every = 2 } }'),
+        2,
+        ("recipe.toml:29: arms.0.train.resample", '"adalora" weighs all layers in every step; take "lora" or "full"'),
+    ),
     Case("an unknown scheme", recipe('"path:model"', '"pth:model"'), 2, ("recipe.toml:5: model.source", '"path"?')),
     Case(
         "an override of an unknown key",

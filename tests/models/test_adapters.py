@@ -16,6 +16,7 @@ from layersig.models.adapters import (
     attach_adapter,
     dropouts,
     graft,
+    inject_adalora,
     inject_lora,
     read_adapter,
     remove_adapter,
@@ -23,6 +24,7 @@ from layersig.models.adapters import (
 )
 from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
 from layersig.models.layermap import layer_map
+from layersig.recipe.schema import AdaLoraSettings
 from tests.models.helpers import STREAMS, adapter_folder, assert_same_state, move, state, structure
 from tests.tiny import ARCHITECTURES, MIXTURES, tiny_batch, tiny_model
 
@@ -374,3 +376,15 @@ def test_attaching_restores_the_model_after_an_error(tmp_path: Path) -> None:
     model.eval()
     assert_same_state(before, model)
     assert structure(model) == shape
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adalora_trains_its_factors_alone_whatever_the_model_computes_in(dtype: torch.dtype) -> None:
+    model = tiny_model("llama", dtype=dtype)
+    layers = list(layer_map(model))[:2]
+    settings = AdaLoraSettings()
+    adapted = inject_adalora(model, layers, settings=settings, alpha=24, dropout=0.0, steps=9, streams=STREAMS)
+    trained = {name: value for name, value in adapted.named_parameters() if value.requires_grad}
+    assert len(trained) == 3 * len(layers)
+    assert all(".lora_" in name for name in trained)
+    assert {value.dtype for value in trained.values()} == {torch.float32}
