@@ -150,7 +150,7 @@ def inject_adalora(
             value = deviation * torch.randn(factors[ADAPTER].shape, generator=generator)
             dtype = torch.promote_types(factors[ADAPTER].dtype, torch.float32)
             factors[ADAPTER] = nn.Parameter(value.to(factors[ADAPTER].device, dtype))
-        # Casting it up from half precision, PEFT makes a trained value of the number of ranks.
+        # PEFT declares the number of ranks frozen, and thaws it where it casts it to another type.
         wrapper.ranknum[ADAPTER].requires_grad_(False)
 
     return _inject(model, layers, config, streams, start)
