@@ -78,6 +78,32 @@ def split_conversations(
     )
 
 
+def validation_indices(groups: Sequence[str], share: float, root: int) -> frozenset[int]:
+    """Which of the training examples, by whole groups, are kept for comparing trials.
+
+    Args:
+        groups: Group of every training example.
+        share: Share of the examples to keep at least; more by less than one group.
+        root: The recipe's root seed: arms and seeds share one split.
+
+    Raises:
+        UserError: Nothing would be left to train on.
+    """
+    streams = Streams(root)
+    wanted = ceil(share * len(groups) - 1e-9)
+    kept: set[int] = set()
+    for group in sorted(set(groups), key=lambda group: streams.number("validation", group)):
+        if len(kept) >= wanted:
+            break
+        kept |= {index for index, each in enumerate(groups) if each == group}
+    if len(kept) == len(groups):
+        raise UserError(
+            f"train.search.validation = {share:g} leaves none of {len(groups)} conversations in {len(set(groups))} "
+            "groups to train on; ask for less, or give more data"
+        )
+    return frozenset(kept)
+
+
 def _regrouped(conversations: Sequence[Conversation]) -> list[Conversation]:
     """Conversations with the label of their component, where equal labels or first prompts connect (union-find)."""
     parent: dict[str, str] = {}

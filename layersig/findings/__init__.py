@@ -43,6 +43,7 @@ from layersig.findings.stability import (
     stability_rows,
 )
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
+from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.layers import Unit
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.store.files import write_atomic
@@ -82,6 +83,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)
+    rows = selection_rows(selections, files.layers, recipe) if files.layers else ()
     findings = Findings(
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
@@ -101,7 +103,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         concentration=tuple(
             row for table in tables if not table.control for k in sizes for row in concentration_rows(table, units, k)
         ),
-        selections=selection_rows(selections, files.layers, recipe) if files.layers else (),
+        selections=rows,
         selected_layers=selected_layer_rows(selections, files.layers) if files.layers else (),
         overlaps=overlap_rows(tables, units, sizes),
         agreement=agreement_rows(tables, units),
@@ -129,6 +131,8 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         judge_positions=tuple(position_rows(judged, arms)),
         losses=loss_rows(files.losses(), recipe, files.label),
         rigor=(),
+        trials=trial_rows(files),
+        tuning_costs=tuning_cost_rows(manifest, rows, recipe, files.label),
         costs=costs,
         cost_sums=cost_sum_rows(costs),
     )

@@ -131,6 +131,13 @@ class RunFiles:
             return tasks
         return {}
 
+    @cached_property
+    def searches(self) -> tuple[tuple[Cell, Mapping[str, Any]], ...]:
+        """What the search of every training found, sorted by cell."""
+        root = self.path / "searches"
+        files = {self._evaluated(file.relative_to(root).with_suffix("").parts): file for file in root.glob("**/*.json")}
+        return tuple((cell, read_json(files[cell])) for cell in sorted(files, key=_order))
+
     def _by_data(self, folder: str) -> Mapping[str, Mapping[str, Any]]:
         files = sorted((self.path / folder).glob("*.json"))
         return {self.label(file.stem) or "": read_json(file) for file in files}

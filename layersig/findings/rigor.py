@@ -147,6 +147,20 @@ class _Card:
     def _search(self) -> RigorRow:
         arms = self.recipe.arms
         own = [arm.name for arm in arms if arm.train]
+        search = self.recipe.train.search
+        if search is not None:
+            tried: dict[tuple[str, str | None, int | None], int] = {}
+            for row in self.findings.trials:
+                tried[row.arm, row.data, row.seed] = tried.get((row.arm, row.data, row.seed), 0) + 1
+            counts = sorted(set(tried.values()))
+            lengths = f" and {len(search.epochs)} lengths" if search.epochs else ""
+            evidence = (
+                f"Every training of every arm had {_range(counts)} trials of {len(search.learning_rates) or 1} "
+                f"learning rates{lengths}; the best on {search.validation:.0%} of the training data, which no "
+                "trial trains on and which is not evaluated, is the arm"
+            )
+            evidence += f"; keys of their own: {_names(own)}." if own else "."
+            return _judged("equal search of hyper-parameters", arms, len(counts) == 1, evidence)
         evidence = (
             f"No search: every arm is trained with the learning rate {self.recipe.train.learning_rate:g}"
             f"{f', but {_names(own)} with keys of their own' if own else ''}; a rate that suits one arm may not "

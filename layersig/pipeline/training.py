@@ -49,8 +49,10 @@ def scored_update(study: Study, data: str, seed: int, checkpoint: float) -> Inpu
 
 
 def published(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
-    """Where what a training made goes in the run folder: an adapter, or a checkpoint after full fine-tuning."""
-    return {"model": f"models/{place}"} if settings.method == "full" else {adapter: f"adapters/{place}"}
+    """Where what a training made goes in the run folder: an adapter or a checkpoint, and what its search found."""
+    search = {} if settings.search is None else {"search.json": f"searches/{place}.json"}
+    made = {"model": f"models/{place}"} if settings.method == "full" else {adapter: f"adapters/{place}"}
+    return made | search
 
 
 def outcome(settings: TrainSettings, adapter: Input) -> dict[str, Input]:

@@ -30,6 +30,7 @@ _HEADINGS: Mapping[str, str] = {
     "FilterSettings": "generate.filters",
     "TrainSettings": "[train]",
     "ResampleSettings": "train.resample",
+    "SearchSettings": "[train.search]",
     "AdaLoraSettings": "[train.adalora]",
     "UpdateSettings": "[update]",
     "ScorerChoice": "[scorers.NAME]",

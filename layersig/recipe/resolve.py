@@ -10,7 +10,16 @@ from typing import Any
 
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import Arm, Choice, FilterSettings, GenerateSettings, Recipe, ScorerChoice, TrainSettings
+from layersig.recipe.schema import (
+    Arm,
+    Choice,
+    FilterSettings,
+    GenerateSettings,
+    Recipe,
+    ScorerChoice,
+    SearchSettings,
+    TrainSettings,
+)
 
 SMOKE_STEPS = 2
 SMOKE_ITEMS = 4
@@ -146,9 +155,16 @@ def _short_training(train: TrainSettings) -> dict[str, Any]:
     return {
         "epochs": None,
         "steps": SMOKE_STEPS,
+        "search": None if train.search is None else _short_search(train.search),
         "adalora": train.adalora.model_copy(update={"tinit": 0, "tfinal": 0}),
         **warmup,
     }
+
+
+def _short_search(search: SearchSettings) -> SearchSettings:
+    """Two learning rates at most, and no lengths: all trainings are short."""
+    rates = search.learning_rates[:2]
+    return search.model_copy(update={"learning_rates": rates, "epochs": ()})
 
 
 def _short(choice: ScorerChoice) -> ScorerChoice:

@@ -184,6 +184,23 @@ class ResampleSettings(Table):
     """Optimizer steps until others are drawn."""
 
 
+class SearchSettings(Table):
+    """`[train.search]`: the same trials for every arm, of which the best on a validation split becomes the arm."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Peak learning rates to try. Absent: `learning_rate` alone."""
+    epochs: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Lengths to try with each of them. Absent: `epochs` or `steps` alone."""
+    validation: float = Field(0.1, gt=0, lt=1)
+    """Share of the training conversations, by whole groups, that no trial trains on and the trials are compared by."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if max(len(self.learning_rates), 1) * max(len(self.epochs), 1) < 2:
+            raise ValueError("a search takes two trials at least; give two `learning_rates` or `epochs`")
+        return self
+
+
 class TrainSettings(Table):
     """`[train]`: the reference training of all layers, and the default of every arm."""
 
@@ -223,6 +240,8 @@ class TrainSettings(Table):
     resample: ResampleSettings | None = None
     """In the `train` of an arm, LISA: of its layers only those of some blocks move at a time, drawn anew every so many
     steps. Absent: all of them in every step."""
+    search: SearchSettings | None = None
+    """Trials of learning rates and lengths; absent, every arm is trained once."""
     milestones: tuple[Fraction, ...] = ()
     """More fractions of the planned steps at which the reference update is kept. The end and every `checkpoint` of a
     scorer always are, and 1, 25, 50 and 75 % where the update is one of factors."""
@@ -250,7 +269,7 @@ class TrainSettings(Table):
             "adalora": {"rank"},
             "full": {"adalora", "rank", "alpha", "dropout"},
         }
-        absent = {"resample"} if self.resample is None else set()
+        absent = {key for key in ("resample", "search") if getattr(self, key) is None}
         return self.model_dump(mode="json", exclude={"milestones", *unread[self.method], *absent})
 
 

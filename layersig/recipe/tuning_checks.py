@@ -18,6 +18,8 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
             reason = '"full" trains the weights themselves, which 4-bit ones cannot be; take "lora", or no quantization'
             yield Fault((*path, "method"), reason)
         yield from _resampling(path, table, _table(data, "train").get("method", "lora"))
+    if "search" in _table(data, "train"):
+        yield from _search(data)
     if "update" in data:
         yield from _given_update(_table(data, "scorers"), components)
 
@@ -30,6 +32,20 @@ def _resampling(path: KeyPath, table: Mapping[str, Any], method: Any) -> Iterato
         yield Fault((*path, "resample"), "the reference training tunes all layers in every step; set it in an arm")
     elif table.get("method", method) == "adalora":
         yield Fault((*path, "resample"), '"adalora" weighs all layers in every step; take "lora" or "full"')
+
+
+def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Keys that would give arms trials of their own, or a trial two lengths."""
+    search = _table(_table(data, "train"), "search")
+    told = {"learning_rate": "learning_rates", "epochs": "epochs", "steps": "epochs", "search": ""}
+    for path, table in _trainings(data):
+        for key in told.keys() & table.keys():
+            if path == ("train",) and (key != "steps" or not search.get("epochs")):
+                continue
+            if path == ("train",):
+                yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; leave it out")
+            elif key == "search" or search.get(told[key]):
+                yield Fault((*path, key), "[train.search] gives every arm the same trials; leave it out here")
 
 
 def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterator[Fault]:
@@ -47,12 +63,13 @@ def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterato
 
 
 def _trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """`[train]` and the `train` of every arm, with where they stand."""
+    """`[train]`, and the `train` and `recover` of every arm, with where they stand."""
     yield ("train",), _table(data, "train")
     arms = data.get("arms")
     for number, arm in enumerate(arms if isinstance(arms, list) else []):
         if isinstance(arm, dict):
-            yield ("arms", number, "train"), _table(arm, "train")
+            for key in ("train", "recover"):
+                yield ("arms", number, key), _table(arm, key)
 
 
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:

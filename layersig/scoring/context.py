@@ -118,7 +118,7 @@ class ScoringContext(Inputs):
 
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """The training loss of every optimizer batch, in nats per target token; nothing is trained."""
-        from layersig.scoring.losses import batch_losses
+        from layersig.training.losses import batch_losses
 
         budget = self.train_settings.micro_batch_tokens
         with self.counted(batches):

@@ -3,7 +3,7 @@
 N + 1 separate evaluations of a model of N blocks run N * N blocks. What lies in front of the ablated block is the same
 in all of them, so one pass keeps the state at every boundary and each ablation goes on from there: N (N + 1) / 2.
 
-Plain twin: `layersig.scoring.losses.batch_losses` of the model with the block taken out.
+Plain twin: `layersig.training.losses.batch_losses` of the model with the block taken out.
 """
 
 from __future__ import annotations

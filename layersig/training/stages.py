@@ -8,18 +8,22 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from layersig.data.batches import optimizer_batches
-from layersig.data.examples import read_examples
+from layersig.data.examples import Example, Examples, read_examples
 from layersig.layers import Layer, LayerMap
-from layersig.models.dense import write_checkpoint
+from layersig.models.dense import read_dense, write_checkpoint
+from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Selection
 from layersig.store.job import Job
-from layersig.training.log import TrainLog
 from layersig.training.loop import train
-from layersig.training.methods import Base, Full, Tuning, tuned
+from layersig.training.losses import batch_losses
+from layersig.training.methods import Base, Tuning, tuned
 from layersig.training.resampling import Resampling
+from layersig.training.search import Fit, search
 from layersig.training.stability import stability
 
 
@@ -55,8 +59,7 @@ def tune(job: Job) -> None:
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
     selection = Selection.from_json(job.read("selection", "selection.json"))
-    kept = {} if job.params["train"]["method"] == "full" else {"adapter": 1.0}
-    _train(job, layers, [layers.by_name[name] for name in selection.layers], kept)
+    _train(job, layers, [layers.by_name[name] for name in selection.layers], {"adapter": 1.0})
 
 
 def recover(job: Job) -> None:
@@ -71,11 +74,44 @@ def recover(job: Job) -> None:
 
 
 def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
-    """Train `chosen`; keep the update under every name of `kept` at its fraction of the planned steps."""
+    """Train `chosen`; keep the update under every name of `kept` at its fraction of the planned steps, 1 the last."""
     settings = TrainSettings.model_validate(job.params["train"], strict=False)
     examples = read_examples(job.inputs["data"], "train")
+    compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
+    with borrow_model(job.inputs["model"], **compute) as model:
+
+        def fit(
+            settings: TrainSettings, trained: Sequence[Example] | Examples, validation: Sequence[Example], work: Path
+        ) -> Fit:
+            return _fit(job, model, chosen, kept, settings, trained, validation, work)
+
+        if settings.search is None:
+            fitted = fit(settings, examples, (), job.work)
+        else:
+            fitted = search(job, settings, examples, fit)
+        if settings.method == "full":
+            update = read_dense(fitted.folder / list(kept)[-1], layers)
+            write_checkpoint(model, layers, update, job.inputs["model"], job.out / "model")
+    for name in kept:
+        # The difference that an arm makes is in its checkpoint.
+        if settings.method != "full" or name != "adapter":
+            shutil.move(fitted.folder / name, job.out / name)
+    _report(job, fitted)
+
+
+def _fit(
+    job: Job,
+    model: PreTrainedModel,
+    chosen: Sequence[Layer],
+    kept: Mapping[str, float],
+    settings: TrainSettings,
+    trained: Sequence[Example] | Examples,
+    validation: Sequence[Example],
+    work: Path,
+) -> Fit:
+    """One training; its state and what it keeps go to `work`."""
     length = {"steps": settings.steps} if settings.steps is not None else {"epochs": settings.epochs or 1.0}
-    batches = optimizer_batches(examples, batch_size=settings.batch_size, streams=job.streams, **length)
+    batches = optimizer_batches(trained, batch_size=settings.batch_size, streams=job.streams, **length)
     due: dict[int, list[str]] = {}
     for name, fraction in kept.items():
         due.setdefault(max(1, round(fraction * len(batches))), []).append(name)
@@ -83,15 +119,11 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
     if settings.resample is not None:
         turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams)
         chosen = turns.layers
-    compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
-    with (
-        borrow_model(job.inputs["model"], **compute) as model,
-        tuned(model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams) as tuning,
-    ):
+    with tuned(model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams) as tuning:
         log = train(
             tuning.model,
             tuning.parameters,
-            examples,
+            trained,
             batches,
             settings,
             job.streams,
@@ -100,17 +132,22 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
             extra_loss=tuning.extra_loss,
             after_step=tuning.after_step,
             in_turn=None if turns is None else partial(turns.in_turn, parameters=tuning.parameters),
-            milestones={step: partial(_keep, tuning, job.work, names) for step, names in due.items()},
+            milestones={step: partial(_keep, tuning, work, names) for step, names in due.items()},
             memory=tuning,
-            checkpoint=job.work,
+            checkpoint=work,
         )
         tuning.assert_moved()
-        if isinstance(tuning, Full):
-            write_checkpoint(model, layers, tuning.update(), job.inputs["model"], job.out / "model")
-        job.cost.update(_memory(tuning))
-    for name in kept:
-        shutil.move(job.work / name, job.out / name)
-    _report(job, log, turns)
+        loss = _loss(model, tuning, settings, validation) if validation else None
+        return Fit(work, log, loss, _memory(tuning), None if turns is None else turns.drawn)
+
+
+def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Sequence[Example]) -> float:
+    """Loss per target token of the tuned model, without dropout."""
+    tuning.model.eval()
+    every, budget = [range(len(examples))], settings.micro_batch_tokens
+    with fast_lora(model):
+        (loss,) = batch_losses(model, examples, every, token_budget=budget, device=model.device)
+    return loss
 
 
 def _keep(tuning: Tuning, work: Path, names: Sequence[str]) -> None:
@@ -149,7 +186,8 @@ def _base_model(origin: str) -> Base:
     return Base(repository, revision or None)
 
 
-def _report(job: Job, log: TrainLog, turns: Resampling | None) -> None:
+def _report(job: Job, fitted: Fit) -> None:
+    log = fitted.log
     rows = [step.to_json() for step in log.steps]
     job.metrics.extend(rows)
     job.write(
@@ -157,8 +195,10 @@ def _report(job: Job, log: TrainLog, turns: Resampling | None) -> None:
         {
             "numerics": log.numerics,
             "stability": asdict(stability([step.loss for step in log.steps])),
-            **({} if turns is None else {"blocks_in_turn": turns.drawn}),
+            **({} if fitted.turns is None else {"blocks_in_turn": fitted.turns}),
             "steps": [{key: value for key, value in row.items() if key != "seconds"} for row in rows],
         },
     )
-    job.cost.update(tokens=log.tokens, peak_memory=log.peak_memory, seconds_per_token=log.seconds / log.tokens)
+    cost = {"tokens": log.tokens, "peak_memory": log.peak_memory, "seconds_per_token": log.seconds / log.tokens}
+    # A search has told the cost of all its trials.
+    job.cost.update({**cost, **fitted.memory, **job.cost})

@@ -27,7 +27,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.training import CostRow, CostSumRow, LossRow
+from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
 __all__ = [
@@ -71,4 +71,6 @@ __all__ = [
     "ShareRow",
     "SharingRow",
     "StabilityRow",
+    "TrialRow",
+    "TuningCostRow",
 ]

@@ -25,7 +25,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.training import CostRow, CostSumRow, LossRow
+from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 
 SCHEMA_VERSION = 2
@@ -84,6 +84,8 @@ class Findings(Row):
     rigor: tuple[RigorRow, ...]
     costs: tuple[CostRow, ...]
     cost_sums: tuple[CostSumRow, ...]
+    trials: tuple[TrialRow, ...] = ()
+    tuning_costs: tuple[TuningCostRow, ...] = ()
 
     def tables(self) -> dict[str, tuple[Row, ...]]:
         """Every table that has rows, by its name."""

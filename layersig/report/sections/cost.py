@@ -1,4 +1,4 @@
-"""What the run cost: time, tokens, peak memory, and what came from the cache."""
+"""What the run cost: by share of the layers tuned, by stage, and what came from the cache."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from layersig.report.charts.bars import Bar, bars
 from layersig.report.document import Details, Figure, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, plural, seconds, size
+from layersig.report.sections.tuning_cost import shares
 from layersig.report.svg import described, draw
 
 
@@ -67,4 +68,6 @@ def section(material: Material) -> Section | None:
         ),
         "costs.csv",
     )
-    return Section("cost", "Cost", (figure, by_kind, Details(f"Every stage ({len(every.rows)})", (every,))))
+    return Section(
+        "cost", "Cost", (*shares(material), figure, by_kind, Details(f"Every stage ({len(every.rows)})", (every,)))
+    )

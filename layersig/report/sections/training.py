@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from layersig.findings.rows import LossRow
 from layersig.report.charts.lines import Line, LinePanel, line_charts
-from layersig.report.document import Block, Details, Figure, Section, Table, columns
+from layersig.report.document import Block, Details, Figure, Paragraph, Section, Table, columns
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, plural
+from layersig.report.numbers import count, fixed, number, plural
 from layersig.report.svg import described, draw
 
 _MOST_ROWS = 12
@@ -44,8 +44,36 @@ def section(material: Material) -> Section | None:
     heads = columns("training", "#steps", "#first stretch", "#last stretch")
     table = Table("Where each training began and ended", heads, tuple(ends), "losses.csv")
     folded = Details(f"Every training ({len(ends)})", (table,)) if len(ends) > _MOST_ROWS else table
-    blocks: tuple[Block, ...] = (figure, folded)
+    blocks: tuple[Block, ...] = (figure, folded, *_search(material))
     return Section("training", "Training", blocks)
+
+
+def _search(material: Material) -> tuple[Block, ...]:
+    """What every arm tried, where the recipe asked for a search."""
+    rows = material.findings.trials
+    if not rows:
+        return ()
+    heads = columns("arm", "data", "#seed", "#learning rate", "#epochs", "#steps", "#validation loss", "outcome")
+    cells = tuple(
+        (
+            row.arm,
+            row.data or "",
+            str(row.seed),
+            number(row.learning_rate),
+            number(row.epochs),
+            count(row.steps),
+            fixed(row.loss, 4),
+            "chosen" if row.chosen else (row.error or ""),
+        )
+        for row in rows
+    )
+    told = (
+        "Every arm had the same trials. They were compared by the loss on conversations of the training split that "
+        "none of them trained on, and the best one is the arm; nothing that arms are evaluated on was looked at."
+    )
+    table = Table("Trials of learning rates and lengths", heads, cells, "trials.csv")
+    folded = Details(f"Every trial ({len(cells)})", (table,)) if len(cells) > _MOST_ROWS else table
+    return (Paragraph((told,)), folded)
 
 
 def _lines(rows: Sequence[LossRow]) -> tuple[Line, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
-from layersig.data.examples import Examples
+from layersig.data.examples import Example, Examples
 from layersig.models.targets import logits_at
 from layersig.training.batching import batching_of
 from layersig.training.loss import cross_entropy
@@ -15,7 +15,7 @@ from layersig.training.loss import cross_entropy
 
 def batch_losses(
     model: PreTrainedModel,
-    examples: Examples,
+    examples: Sequence[Example] | Examples,
     batches: Sequence[Sequence[int]],
     *,
     token_budget: int,

@@ -1,0 +1,154 @@
+"""Trials of learning rates and lengths; the best on a validation split is the training.
+
+The split is taken from the training conversations by whole groups, from the recipe's root seed: no trial trains on it,
+and what arms are evaluated on is never looked at. Every arm and every seed gets the same trials and the same split, so
+arms stay comparable. Nothing is trained again on all conversations afterwards, which would be another training than the
+one that was compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from layersig.data.examples import Example, Examples
+from layersig.data.split import validation_indices
+from layersig.errors import StageFailed
+from layersig.recipe.schema import TrainSettings
+from layersig.records import dumps
+from layersig.store.files import write_atomic
+from layersig.store.job import Job
+from layersig.training.log import Step, TrainLog
+
+_DONE = "trial.json"
+
+
+class Fit(NamedTuple):
+    """A training that ended.
+
+    Attributes:
+        folder: Holds what it kept.
+        log: Its steps.
+        loss: Loss per target token on the validation split; None without one.
+        memory: Bytes that it held besides activations, by purpose.
+        turns: Blocks in turn by interval, where they took turns.
+    """
+
+    folder: Path
+    log: TrainLog
+    loss: float | None
+    memory: Mapping[str, float]
+    turns: Sequence[Sequence[int]] | None
+
+
+class _Trial(NamedTuple):
+    settings: TrainSettings
+    fit: Fit | None
+    error: str | None
+
+
+def search(
+    job: Job,
+    settings: TrainSettings,
+    examples: Examples,
+    fit: Callable[[TrainSettings, Sequence[Example], Sequence[Example], Path], Fit],
+) -> Fit:
+    """Run every trial, write `search.json`, count the cost of all of them, and give the best.
+
+    A trial that diverges loses. One that an interruption left done is not run again.
+
+    Args:
+        job: The stage.
+        settings: With a `search`.
+        examples: The training split of the data set.
+        fit: Trains with given settings on given examples, measures the loss on others, and keeps all in a folder.
+
+    Raises:
+        UserError: The validation split would leave nothing to train on.
+        StageFailed: Every trial diverged.
+    """
+    assert settings.search is not None
+    kept = validation_indices(examples.groups, settings.search.validation, job.streams.root)
+    parts = [[examples[index] for index in range(len(examples)) if (index in kept) == wanted] for wanted in (0, 1)]
+    trials = []
+    for number, each in enumerate(_settings(settings)):
+        job.reporter.start(f"trial {number + 1}", 1, "training")
+        trials.append(_run(each, job.work / f"trial-{number}", lambda s, work: fit(s, parts[0], parts[1], work)))
+        job.reporter.advance(1)
+    done = [trial for trial in trials if trial.fit is not None]
+    if not done:
+        raise StageFailed(f"every trial of the search failed; the last: {trials[-1].error}")
+    best = min(done, key=lambda trial: _loss(trial.fit))
+    targets = sum(int(example.targets.sum()) for example in parts[1])
+    job.write(
+        "search.json",
+        {
+            "validation": {"conversations": len(parts[1]), "targets": targets, "trained_on": len(parts[0])},
+            "trials": [_row(trial, trial is best) for trial in trials],
+        },
+    )
+    fits = [trial.fit for trial in done if trial.fit is not None]
+    tokens, seconds = sum(each.log.tokens for each in fits), sum(each.log.seconds for each in fits)
+    validated = len(fits) * sum(len(example) for example in parts[1])
+    job.cost.update(
+        trials=len(trials),
+        tokens=tokens + validated,
+        peak_memory=max(each.log.peak_memory for each in fits),
+        seconds_per_token=seconds / tokens,
+    )
+    assert best.fit is not None
+    return best.fit
+
+
+def _settings(settings: TrainSettings) -> list[TrainSettings]:
+    assert settings.search is not None
+    rates = settings.search.learning_rates or (settings.learning_rate,)
+    lengths: Sequence[dict[str, Any]] = [{"epochs": each, "steps": None} for each in settings.search.epochs] or [{}]
+    return [settings.model_copy(update={"learning_rate": rate, **length}) for rate, length in product(rates, lengths)]
+
+
+def _run(settings: TrainSettings, folder: Path, fit: Callable[[TrainSettings, Path], Fit]) -> _Trial:
+    if (folder / _DONE).is_file():
+        return _read(settings, folder)
+    folder.mkdir(exist_ok=True)
+    try:
+        trial = _Trial(settings, fit(settings, folder), None)
+    except StageFailed as failure:
+        trial = _Trial(settings, None, str(failure))
+    value: dict[str, Any] = {"error": trial.error}
+    if trial.fit is not None:
+        log = trial.fit.log
+        value |= {"loss": trial.fit.loss, "memory": dict(trial.fit.memory), "turns": trial.fit.turns}
+        value["log"] = [[step.to_json() for step in log.steps], log.peak_memory, log.numerics]
+    write_atomic(folder / _DONE, dumps(value))
+    return trial
+
+
+def _read(settings: TrainSettings, folder: Path) -> _Trial:
+    value = json.loads((folder / _DONE).read_text(encoding="utf-8"))
+    if value["error"] is not None:
+        return _Trial(settings, None, value["error"])
+    steps, peak, numerics = value["log"]
+    log = TrainLog(tuple(Step(**row) for row in steps), peak, numerics)
+    return _Trial(settings, Fit(folder, log, value["loss"], value["memory"], value["turns"]), None)
+
+
+def _loss(fit: Fit | None) -> float:
+    assert fit is not None
+    assert fit.loss is not None
+    return fit.loss
+
+
+def _row(trial: _Trial, chosen: bool) -> dict[str, Any]:
+    settings = trial.settings
+    return {
+        "learning_rate": settings.learning_rate,
+        "epochs": (settings.epochs or 1.0) if settings.steps is None else None,
+        "steps": len(trial.fit.log.steps) if trial.fit is not None else None,
+        "loss": trial.fit.loss if trial.fit is not None else None,
+        "chosen": chosen,
+        "error": trial.error,
+    }
