@@ -33,6 +33,7 @@ from layersig.findings.rankings import (
     selected_layer_rows,
     selection_rows,
 )
+from layersig.findings.retention import class_rows, gap_rows, retention_rows
 from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
 from layersig.findings.stability import (
@@ -44,6 +45,7 @@ from layersig.findings.stability import (
 )
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
+from layersig.findings.written import error_rows, probe_rows, written
 from layersig.layers import Unit
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.store.files import write_atomic
@@ -84,6 +86,8 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)
     rows = selection_rows(selections, files.layers, recipe) if files.layers else ()
+    kept = retention_rows(arms, files.floors, files.task_records)
+    texts = written(files)
     findings = Findings(
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
@@ -121,6 +125,11 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         comparisons=tuple(adjusted(tuple(arms.comparisons()))),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
+        retention=kept,
+        retention_classes=class_rows(arms, kept),
+        retention_gaps=gap_rows(arms, kept),
+        probes=tuple(probe_rows(texts, arms.level)),
+        code_errors=tuple(error_rows(texts)),
         control_sets=tuple(control_set_rows(arms)),
         claims=tuple(claim_rows(arms)),
         arm_ranks=tuple(arm_rank_rows(arms)),

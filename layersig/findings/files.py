@@ -142,6 +142,17 @@ class RunFiles:
         files = sorted((self.path / folder).glob("*.json"))
         return {self.label(file.stem) or "": read_json(file) for file in files}
 
+    @cached_property
+    def floors(self) -> tuple[Outcome, ...]:
+        """What the untouched model scored without the items' own questions; empty where no task asks for it."""
+        path = self.path / "evaluations" / "base" / "floors.jsonl"
+        return tuple(map(Outcome.from_json, read_jsonl(path))) if path.is_file() else ()
+
+    def responses(self) -> Iterator[tuple[Cell, list[dict[str, Any]]]]:
+        """What every evaluated model wrote, one model at a time, the untouched base first."""
+        for cell, path in self.by_cell("evaluations", "responses.jsonl").items():
+            yield cell, list(read_jsonl(path))
+
     def groups(self, unit: Unit) -> tuple[Group, ...]:
         """What one score speaks of, in model order; empty without a layer map."""
         return self.layers.groups(unit) if self.layers is not None else ()

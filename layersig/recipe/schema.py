@@ -485,6 +485,9 @@ class AnalyzeSettings(Table):
     0.01 (one point) for a share of items (both ours)."""
     sharing_margin: float = Field(0.9, gt=0, le=1)
     """`Shares layers` needs this share of the agreement that two seeds of one data set have."""
+    same_items: tuple[tuple[str, str], ...] = ()
+    """Pairs of tasks that ask the same items as a choice and in writing, such as `["arithmetic_answer",
+    "arithmetic_written"]`: their gap in retention separates the way to answer from the items."""
     resamples: int = Field(2000, ge=100)
     """Draws of surrogates, bootstraps and Monte Carlo tests."""
     controls: bool = True

@@ -15,13 +15,29 @@ from layersig.report.sections import (
     judge,
     layers,
     provenance,
+    retention,
     rigor,
     stability,
     status,
     training,
 )
 
-_SECTIONS = (status, answer, layers, arms, judge, training, agreement, bridge, stability, cost, data, rigor, provenance)
+_SECTIONS = (
+    status,
+    answer,
+    layers,
+    arms,
+    retention,
+    judge,
+    training,
+    agreement,
+    bridge,
+    stability,
+    cost,
+    data,
+    rigor,
+    provenance,
+)
 
 
 def document(material: Material) -> Document:

@@ -18,6 +18,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
     ComponentRow,
@@ -44,6 +45,7 @@ __all__ = [
     "CostRow",
     "CostSumRow",
     "CurveRow",
+    "ErrorRow",
     "EstimatorRow",
     "Findings",
     "JudgeNoiseRow",
@@ -56,9 +58,13 @@ __all__ = [
     "OverlapTestRow",
     "PairRow",
     "PositionRow",
+    "ProbeRow",
     "RankedLayerRow",
     "RankingRow",
     "ResultRow",
+    "RetentionClassRow",
+    "RetentionGapRow",
+    "RetentionRow",
     "RigorRow",
     "RigorStatus",
     "Role",

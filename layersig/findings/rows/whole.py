@@ -16,6 +16,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
     ComponentRow,
@@ -72,6 +73,11 @@ class Findings(Row):
     comparisons: tuple[ComparisonRow, ...]
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
+    retention: tuple[RetentionRow, ...] = ()
+    retention_classes: tuple[RetentionClassRow, ...] = ()
+    retention_gaps: tuple[RetentionGapRow, ...] = ()
+    probes: tuple[ProbeRow, ...] = ()
+    code_errors: tuple[ErrorRow, ...] = ()
     control_sets: tuple[ControlSetRow, ...]
     claims: tuple[ClaimRow, ...]
     arm_ranks: tuple[ArmRankRow, ...]

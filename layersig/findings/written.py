@@ -1,0 +1,106 @@
+"""What breaks in what the arms write: probes beside the untouched model, and how programs end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from layersig.analysis.means import mean_items
+from layersig.findings.arms import BASE
+from layersig.findings.files import RunFiles
+from layersig.findings.rows import ErrorRow, ProbeRow
+
+_PASSED = {"none", "passed"}
+_TAXONOMIES: Sequence[tuple[Literal["by exception", "of the paper"], str]] = (
+    ("by exception", "error"),
+    ("of the paper", "paper_error"),
+)
+
+Line = Mapping[str, Any]
+
+
+class Written(NamedTuple):
+    """What one arm wrote in one task: the lines of each of its runs."""
+
+    arm: str
+    data: str | None
+    task: str
+    runs: tuple[tuple[Line, ...], ...]
+
+
+def written(files: RunFiles) -> tuple[Written, ...]:
+    """Everything that models wrote, the untouched one first."""
+    found: dict[tuple[str, str | None, str], list[tuple[Line, ...]]] = {}
+    for cell, lines in files.responses():
+        by_task: dict[str, list[Line]] = {}
+        for line in lines:
+            by_task.setdefault(line["task"], []).append(line)
+        for task, of_task in by_task.items():
+            found.setdefault((cell.arm or "", cell.data, task), []).append(tuple(of_task))
+    return tuple(Written(*key, tuple(runs)) for key, runs in found.items())
+
+
+def probe_rows(found: Sequence[Written], level: float) -> Iterator[ProbeRow]:
+    """Every probe of every arm and task."""
+    for each in found:
+        base = _base(found, each)
+        runs = [{line["item"]: line["probes"] for line in run} for run in each.runs]
+        bare = {line["item"]: line["probes"] for line in base.runs[0]} if base else {}
+        for probe in dict.fromkeys(name for run in runs for probes in run.values() for name in probes):
+            values = [probes[probe] for run in runs for probes in run.values() if probe in probes]
+            differences = np.array(
+                [
+                    np.mean([run[item][probe] for run in runs]) - probes[probe]
+                    for item, probes in bare.items()
+                    if probe in probes and all(probe in run.get(item, {}) for run in runs)
+                ]
+            )
+            own = each.arm == BASE
+            estimate = mean_items(differences) if differences.size > 1 and not own else None
+            interval = None if estimate is None else estimate.interval(level)
+            yield ProbeRow(
+                arm=each.arm,
+                data=each.data,
+                task=each.task,
+                probe=probe,
+                value=float(np.mean(values)),
+                n=len(values),
+                difference=float(differences.mean()) if differences.size and not own else None,
+                low=None if interval is None else interval.low,
+                high=None if interval is None else interval.high,
+                pairs=0 if own else int(differences.size),
+                level=level,
+            )
+
+
+def error_rows(found: Sequence[Written]) -> Iterator[ErrorRow]:
+    """How programs ended, in both taxonomies, as counts and shares of samples and of errors."""
+    for each in found:
+        base = _base(found, each)
+        for taxonomy, key in _TAXONOMIES:
+            counts, bare = _counts(each, key), _counts(base, key) if base else Counter()
+            samples, of_base = counts.total(), max(1, bare.total())
+            failed = sum(count for error, count in counts.items() if error not in _PASSED)
+            for error, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
+                yield ErrorRow(
+                    arm=each.arm,
+                    data=each.data,
+                    task=each.task,
+                    taxonomy=taxonomy,
+                    error=error,
+                    count=count,
+                    share_of_samples=count / samples,
+                    share_of_errors=None if error in _PASSED else count / failed,
+                    difference=count / samples - bare[error] / of_base,
+                )
+
+
+def _counts(each: Written, key: str) -> Counter[str]:
+    return Counter(line["code"][key] for run in each.runs for line in run if "code" in line)
+
+
+def _base(found: Sequence[Written], each: Written) -> Written | None:
+    return next((other for other in found if (other.arm, other.task) == (BASE, each.task)), None)
