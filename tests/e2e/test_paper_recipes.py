@@ -24,6 +24,7 @@ from tests.tiny import VOCABULARY, tiny_tokenizer
 RECIPES = Path(__file__).parents[2] / "recipes"
 PAPER = {path.stem: path for path in sorted((RECIPES / "paper").glob("*.toml"))}
 TABLES = [f"table-{number:02}" for number in range(2, 19)]
+MODELS = ["llama-2-7b", "llama-3.1-8b", "mistral-7b"]
 COMMON = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -129,10 +130,10 @@ def test_every_recipe_is_valid(world: World) -> None:
     assert told.json == {"valid": [str(path) for path in found], "faults": {}}
 
 
-def test_there_is_a_recipe_for_every_table_and_figure() -> None:
-    assert [*PAPER] == ["figure-1", "figure-2", "figure-3", *TABLES]
+def test_there_is_a_recipe_for_every_table_figure_and_main_model() -> None:
+    assert [*PAPER] == ["figure-1", "figure-2", "figure-3", *MODELS, *TABLES]
     models = {load(path).recipe.model.source.removeprefix("hub:") for path in PAPER.values()}
-    assert models | {"meta-llama/Llama-3.1-8B"} == set(ARCHITECTURES)
+    assert models == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("stem", PAPER)
