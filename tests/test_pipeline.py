@@ -100,6 +100,17 @@ def test_stage_one_and_the_all_layers_arm_are_one_training(graph):
     assert graph["evaluate/all-layers/a/seed-0"].inputs["adapter"] == graph["graft/graft/a/seed-0"].inputs["update"]
 
 
+def test_ranks_by_scores_read_the_ranking_of_the_arm_and_its_controls_do_not():
+    arm = {**BASE["arms"][1], "train": {"ranks": "scores"}}
+    graph = graph_of(arms=[arm])
+    assert graph["tune/ila-30/a/seed-0"].inputs["ranking"].node == "score/ila/a/seed-0/at-0.5"
+    assert graph["tune/ila-30/a/seed-0"].params["train"]["ranks"] == "scores"
+    for control in ("ila-30.random", "ila-30.rule"):
+        stage = graph[f"tune/{control}/a/seed-0"]
+        assert "ranking" not in stage.inputs
+        assert "ranks" not in stage.params["train"]
+
+
 def test_a_list_of_checkpoints_is_a_ranking_each_and_arms_read_the_last():
     graph = graph_of(scorers={**BASE["scorers"], "ila": {"kind": "ila", "checkpoint": [0.9, 0.3]}})
     assert {f"score/ila/a/seed-0/at-{at}" for at in (0.3, 0.9)} <= {stage.id for stage in graph.stages}

@@ -34,12 +34,18 @@ def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Fine-tune the selected layers from the pretrained weights."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
     settings = training_behind(study, arm)
+    chosen = selection(study, arm, data, seed)
+    inputs = {**training_inputs(data), "selection": Input(chosen.id)}
+    params = {"train": settings.effective(), **study.compute}
+    if settings.ranks == "scores":
+        own, *_ = (each for role, each in chosen.inputs.items() if role.startswith("ranking/"))
+        inputs["ranking"] = chosen.inputs.get(f"ranking/{arm.scorers[0]}/{data}", own)
     return Stage(
         id=f"tune/{cell.key}",
         kind="tune",
         cell=cell,
-        params={"train": settings.effective(), **study.compute},
-        inputs={**training_inputs(data), "selection": Input(selection(study, arm, data, seed).id)},
+        params=params,
+        inputs=inputs,
         seed=seed,
         files=published(settings, "adapter", cell.key),
     )

@@ -68,8 +68,14 @@ def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
                 "scorer": arm.scorers[0],
                 "ranked_on": next(iter(arm.rankings_of), None),
                 "select": Choice(kind="type-depth", like=arm.name, **_end(arm)),
+                "train": _without_ranks(arm),
             }
             yield arm.model_copy(update=own)
+
+
+def _without_ranks(arm: Arm) -> dict[str, Any]:
+    """The `train` of an arm's controls, which know no scores to give ranks by."""
+    return {key: value for key, value in arm.train.items() if key != "ranks"}
 
 
 def _end(arm: Arm) -> dict[str, Any]:
@@ -89,7 +95,8 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
     missing = max(0, recipe.analyze.control_sets - len(alike))
     for name, draw in islice(zip(free_names, free_draws, strict=False), missing):
         drawn = Choice(kind="matched-random", like=arm.name, draw=draw)
-        yield arm.model_copy(update={"name": name, "scorer": None, "ranked_on": None, "select": drawn})
+        own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_ranks(arm)}
+        yield arm.model_copy(update=own)
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:

@@ -209,6 +209,9 @@ class TrainSettings(Table):
     ranks are cut while they train, or by training their weights themselves, in float32."""
     rank: int = Field(32, ge=1)
     """LoRA rank r (paper: 32)."""
+    ranks: Literal["equal", "scores"] = "equal"
+    """In the `train` of an arm, `scores`: ranks that fall linearly from twice `rank` to 1 down the arm's ranking, with
+    the mean `rank`; the scale stays alpha / `rank`. Equal: `rank` everywhere. For LoRA."""
     alpha: float | None = Field(None, gt=0)
     """LoRA alpha; the update is scaled by alpha / r (AdaLoRA: alpha / init_r). Absent: 2 r (ours)."""
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -270,6 +273,7 @@ class TrainSettings(Table):
             "full": {"adalora", "rank", "alpha", "dropout"},
         }
         absent = {key for key in ("resample", "search") if getattr(self, key) is None}
+        absent |= {"ranks"} if self.ranks == "equal" else set()
         return self.model_dump(mode="json", exclude={"milestones", *unread[self.method], *absent})
 
 

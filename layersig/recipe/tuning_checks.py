@@ -17,11 +17,24 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         if quantised and table.get("method") == "full":
             reason = '"full" trains the weights themselves, which 4-bit ones cannot be; take "lora", or no quantization'
             yield Fault((*path, "method"), reason)
+        yield from _ranks(path, table, data)
         yield from _resampling(path, table, _table(data, "train").get("method", "lora"))
     if "search" in _table(data, "train"):
         yield from _search(data)
     if "update" in data:
         yield from _given_update(_table(data, "scorers"), components)
+
+
+def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Ranks by scores where there are none."""
+    if table.get("ranks") != "scores":
+        return
+    if path == ("train",):
+        yield Fault((*path, "ranks"), '"scores" are those of an arm; set it in the `train` of an arm')
+    elif table.get("method", _table(data, "train").get("method", "lora")) != "lora":
+        yield Fault((*path, "ranks"), 'only "lora" has ranks to give; leave it out, or take method = "lora"')
+    elif path[-1] != "train" or not isinstance(data["arms"][path[1]].get("scorer"), str):
+        yield Fault((*path, "ranks"), '"scores" needs one ranking; name one scorer in `scorer` of the arm')
 
 
 def _resampling(path: KeyPath, table: Mapping[str, Any], method: Any) -> Iterator[Fault]:

@@ -17,11 +17,12 @@ from layersig.models.dense import read_dense, write_checkpoint
 from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model
 from layersig.recipe.schema import TrainSettings
-from layersig.records import Selection
+from layersig.records import Ranking, Selection
 from layersig.store.job import Job
 from layersig.training.loop import train
 from layersig.training.losses import batch_losses
 from layersig.training.methods import Base, Tuning, tuned
+from layersig.training.ranks import ranks_by_order
 from layersig.training.resampling import Resampling
 from layersig.training.search import Fit, search
 from layersig.training.stability import stability
@@ -48,7 +49,7 @@ def reference(job: Job) -> None:
 def tune(job: Job) -> None:
     """Train the selected layers from the pretrained weights, and prove that they alone have moved.
 
-    Inputs and params as `reference`, without `milestones`; `selection`.
+    Inputs and params as `reference`, without `milestones`; `selection`; where ranks follow scores, `ranking`.
 
     Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`. With `train.resample` blocks take
     turns, told in `log.json` as `blocks_in_turn`; a block that is never drawn stays without an adapter.
@@ -119,7 +120,10 @@ def _fit(
     if settings.resample is not None:
         turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams)
         chosen = turns.layers
-    with tuned(model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams) as tuning:
+    ranks = _ranks(job, chosen, settings.rank) if settings.ranks == "scores" else None
+    with tuned(
+        model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams, ranks=ranks
+    ) as tuning:
         log = train(
             tuning.model,
             tuning.parameters,
@@ -139,6 +143,15 @@ def _fit(
         tuning.assert_moved()
         loss = _loss(model, tuning, settings, validation) if validation else None
         return Fit(work, log, loss, _memory(tuning), None if turns is None else turns.drawn)
+
+
+def _ranks(job: Job, chosen: Sequence[Layer], mean: int) -> dict[str, int]:
+    """Ranks of the chosen layers by the ranking of the arm; layers of one unit stand together, in model order."""
+    ranking = Ranking.from_json(job.read("ranking", "ranking.json"))
+    groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(ranking.unit)
+    place = {name: number for number, name in enumerate(ranking.ordered())}
+    places = {layer.name: place[group.name] for group in groups for layer in group.members}
+    return ranks_by_order(sorted((layer.name for layer in chosen), key=lambda name: places[name]), mean)
 
 
 def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Sequence[Example]) -> float:

@@ -139,6 +139,20 @@ CASES = [
         run("train.search={learning_rates=[1e-4]}"),
     ),
     Case(
+        "ranks by scores without scores",
+        nothing,
+        2,
+        ("arms.1.train.ranks", '"scores" needs one ranking'),
+        run('arms.1.train={ranks="scores"}'),
+    ),
+    Case(
+        "ranks by scores for all layers",
+        nothing,
+        2,
+        ("train.ranks", "set it in the `train` of an arm"),
+        run('train.ranks="scores"'),
+    ),
+    Case(
         "AdaLoRA without ranks to cut",
         recipe("rank = 2", 'method = "adalora"\nadalora = { target_r = 12 }'),
         2,
