@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,11 +15,13 @@ from lm_eval.api.model import LM
 
 from layersig.errors import MachineError, StageFailed, UserError
 from layersig.evaluating.local import FEWSHOT_SEED, LocalTask, ResolvedTask
+from layersig.evaluating.metrics import rouge_l
 from layersig.evaluating.responses import response_lines
 from layersig.probes.arithmetic import constant_floor
 from layersig.records import Outcome
 from layersig.sandbox import refusal
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 _FORMATS = {"multiple_choice": "classification", "generate_until": "generation"}
 """How a task is answered, by lm-eval's type of output; other types keep its name."""
 _CLUSTER_FIELDS = ("source_id", "fact1", "passage")
@@ -88,7 +91,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
         parts = [part for part in task.parts if task.label(part) == label]
         entry |= means(own)
         entry["n"] = sum(len(part.chosen or ()) for part in parts)
-        entry |= _constant(parts)
+        entry |= _constant(parts) | _lead(parts)
         entry["prompts"] = hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest()
     return Scored(tuple(outcomes), summary, tuple(responses), evaluated["samples"])
 
@@ -157,6 +160,18 @@ def _constant(parts: Sequence[LocalTask]) -> dict[str, float]:
             targets = ((part.doc_to_choice(row), part.doc_to_target(row)) for row in part.eval_docs)
             right += [str(choices[each] if isinstance(each, int) else each).strip() for choices, each in targets]
     return {"constant": constant_floor(right)} if right else {}
+
+
+def _lead(parts: Sequence[LocalTask]) -> dict[str, float]:
+    """What an article's first sentence scores as its summary: another floor that needs no model."""
+    scores = [
+        rouge_l([str(part.doc_to_target(row))], [_SENTENCE_END.split(row["document"], maxsplit=1)[0]])
+        for part in parts
+        if part.OUTPUT_TYPE == "generate_until" and "document" in part.features
+        for row in part.eval_docs
+        if "rouge_l" in part._metric_fn_list
+    ]
+    return {"lead": math.fsum(scores) / len(scores)} if scores else {}
 
 
 def _shown(task: ResolvedTask, part: LocalTask) -> dict[str, Any]:

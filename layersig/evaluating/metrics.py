@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import lm_eval.api.metrics  # noqa: F401  # registers the aggregations that are named below
 from lm_eval.api.filter import Filter
 from lm_eval.api.registry import register_filter, register_metric
 from rouge_score.rouge_scorer import RougeScorer

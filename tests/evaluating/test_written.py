@@ -150,11 +150,13 @@ def test_mathematics_and_summaries(tmp_path: Path) -> None:
     scored = score_task(task, Scripted({"3 + 3": r"It is \boxed{6}.", "4 + 4": r"It is \boxed{9}."}))
     assert [outcome.value for outcome in scored.outcomes] == [1.0, 0.0]
     assert [line["probes"]["words"] for line in scored.responses] == [8.0, 8.0]  # It is \\ boxed { 6 } .
-    articles = [{"id": str(n), "document": f"Article {n}.", "summary": "The cat sat"} for n in (1, 2)]
+    articles = [{"id": str(n), "document": f"Article {n}. The cat sat.", "summary": "The cat sat"} for n in (1, 2)]
+    articles[1]["document"] = "The cat sat. Article 2."
     summaries = score_task(
         load(tmp_path, "xsum", *articles), Scripted({"Article 1": " The cat sat", "Article 2": " Dogs ran"})
     )
     assert [outcome.value for outcome in summaries.outcomes] == [1.0, 0.0]
+    assert summaries.summary["xsum"]["lead"] == 0.5  # "Article 1." and "The cat sat."
 
 
 def test_gsm8k_from_a_file_of_ones_own(tmp_path: Path) -> None:
