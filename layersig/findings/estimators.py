@@ -32,16 +32,16 @@ _LEAST_RUNS = 3
 
 
 def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[EstimatorRow]:
-    """Every two scorers on one data set."""
+    """Every two scorers on one data set, and those that know of none, such as carried-over rankings, on each."""
     for a, b in _pairs(tables):
-        if a.cell.scorer == b.cell.scorer or a.cell.data != b.cell.data:
+        if a.cell.scorer == b.cell.scorer or not _on_one(a, b):
             continue
         n = len(a.scores)
         raw = pairwise_spearman(np.concatenate([a.scores, b.scores]))[:n, n:]
         row = EstimatorRow(
             a=a.cell.scorer or "",
             b=b.cell.scorer or "",
-            data=a.cell.data,
+            data=a.cell.data or b.cell.data,
             runs=min(n, len(b.scores)),
             correlation=float(raw.mean()),
             reliability_a=None,
@@ -102,7 +102,7 @@ def overlap_test_rows(
 ) -> Iterator[OverlapTestRow]:
     """Permutation tests of the Jaccard index of two seed-averaged rankings, each beside what it assumes."""
     for a, b in _pairs(tables):
-        if a.cell.scorer != b.cell.scorer and a.cell.data != b.cell.data:
+        if a.cell.scorer != b.cell.scorer and not _on_one(a, b):
             continue
         pair = np.stack([a.scores.mean(axis=0), b.scores.mean(axis=0)])
         n = pair.shape[1]
@@ -145,6 +145,11 @@ def _pairs(tables: Sequence[ScoreTable]) -> Iterator[tuple[ScoreTable, ScoreTabl
     for a, b in combinations([table for table in tables if not table.control], 2):
         if None in (a.cell.checkpoint, b.cell.checkpoint) or a.cell.checkpoint == b.cell.checkpoint:
             yield a, b
+
+
+def _on_one(a: ScoreTable, b: ScoreTable) -> bool:
+    """Whether two rankings are on one data set, as far as they know of any."""
+    return a.cell.data == b.cell.data or None in (a.cell.data, b.cell.data)
 
 
 def _name(table: ScoreTable) -> str:

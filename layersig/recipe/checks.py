@@ -23,6 +23,7 @@ from layersig.plugin.table import Components, suggestion
 from layersig.recipe.faults import Fault, faults_of
 from layersig.recipe.judge_checks import judge_checks, question_sets
 from layersig.recipe.positions import KeyPath
+from layersig.recipe.ranking_checks import ranked_on_checks, ranking_checks, source_checks
 from layersig.recipe.schema import (
     DATA_SCHEMES,
     MODEL_SCHEMES,
@@ -232,16 +233,7 @@ def _scorer(table: Mapping[str, Any], path: KeyPath, components: Components) -> 
     yield from faults
     if scorer is None:
         return
-    source = table.get("source")
-    if "rankings" not in scorer.needs:
-        if source is not None:
-            yield Fault((*path, "source"), f'scorer "{scorer.name}" reads no rankings of another run; leave it out')
-    elif source is None:
-        yield Fault(
-            (*path, "source"), f'missing: scorer "{scorer.name}" reads another run; give "file:" and its folder'
-        )
-    elif isinstance(source, str) and ":" in source and not source.startswith("file:"):
-        yield Fault((*path, "source"), f'must be "file:" and the folder of a run, or a scores.jsonl; got "{source}"')
+    yield from source_checks(scorer, table.get("source"), path)
 
 
 def _arm(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
@@ -260,8 +252,9 @@ def _arm(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], compone
     yield from faults
     if policy is None:
         return
-    yield from _rankings(policy, scorers, path, given=named is not None)
-    yield from _ranked_on(policy, arm.get("ranked_on"), path, data)
+    yield from ranking_checks(policy, scorers, path, given=named is not None)
+    known = [entry["name"] for _, entry in _tables(data, "data") if isinstance(entry.get("name"), str)]
+    yield from ranked_on_checks(policy, arm.get("ranked_on"), path, known)
     like = select.get("like")
     if policy.reads_selection and isinstance(like, str) and like not in _arm_names(data):
         if like in RESERVED_ARMS:
@@ -269,29 +262,6 @@ def _arm(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], compone
         else:
             reason = f'there is no arm "{like}"{suggestion(like, _arm_names(data))}'
         yield Fault((*path, "select", "like"), reason)
-
-
-def _rankings(policy: Component, scorers: list[Any], path: KeyPath, *, given: bool) -> Iterator[Fault]:
-    if policy.rankings == "none":
-        if given:
-            yield Fault((*path, "scorer"), f'policy "{policy.name}" reads no ranking; leave `scorer` out')
-    elif not scorers:
-        yield Fault((*path, "scorer"), f'missing: policy "{policy.name}" reads a ranking; name a scorer of [scorers]')
-    elif policy.rankings == "one" and len(scorers) > 1:
-        yield Fault((*path, "scorer"), f'policy "{policy.name}" reads one ranking; got {len(scorers)} scorers')
-
-
-def _ranked_on(policy: Component, given: Any, path: KeyPath, data: Mapping[str, Any]) -> Iterator[Fault]:
-    names = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-    known = [entry["name"] for _, entry in _tables(data, "data") if isinstance(entry.get("name"), str)]
-    for number, name in enumerate(names):
-        if isinstance(name, str) and name not in known:
-            place = (*path, "ranked_on", number) if isinstance(given, list) else (*path, "ranked_on")
-            yield Fault(place, f'there is no [[data]] named "{name}"{suggestion(name, known)}')
-    if policy.rankings == "none" and given is not None:
-        yield Fault((*path, "ranked_on"), f'policy "{policy.name}" reads no ranking; leave `ranked_on` out')
-    elif policy.rankings == "one" and len(names) > 1:
-        yield Fault((*path, "ranked_on"), f'policy "{policy.name}" reads one ranking; got {len(names)} data sets')
 
 
 def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:

@@ -109,6 +109,13 @@ def test_estimators_are_compared_on_one_data_set_and_checkpoint() -> None:
     assert two.correlation > 0.5
 
 
+def test_a_ranking_without_data_stands_beside_those_on_every_data_set() -> None:
+    carried = ScoreTable(Cell(scorer="llama"), "transfer", (None,), TABLES[0].scores[:1], 0, 0.9)
+    rows = [row for row in estimator_rows([*TABLES, carried], 0.95) if row.b == "llama"]
+    assert {(row.a, row.data) for row in rows} >= {("ila", "d"), ("ila", "e")}
+    assert all(row.corrected is None for row in rows)
+
+
 def test_the_matrix_averages_pairs_of_runs() -> None:
     rows = {(row.a, row.b): row for row in matrix_rows(TABLES[:2], (8,), RECIPE, 0.9)}
     masks = [top_k(t.scores, 8) for t in TABLES[:2]]

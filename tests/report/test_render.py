@@ -240,3 +240,15 @@ def test_an_unanalysed_run_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "run", Study(blocks=2, data=("lima",), seeds=(0,), tasks=(), heldout=4, steps=4))
     with pytest.raises(UserError, match="holds no analysis"):
         render(tmp_path / "run")
+
+
+def test_the_map_of_estimators_tells_both_correlations_and_the_interval(tmp_path: Path) -> None:
+    study = Study(blocks=6, data=("lima",), tasks=(("hellaswag", 40),), heldout=12, steps=30, extra_scorer=True)
+    run = rendered(tmp_path / "run", study)
+    told = "\n".join(page_of(run).tips)
+    rows = [row for row in load(run).estimators if row.corrected is not None]
+    assert rows
+    for row in rows:
+        assert f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} (3 runs)" in told
+        assert f"corrected for noise {fixed(row.corrected, 2)} [{fixed(row.low, 2)}, {fixed(row.high, 2)}]" in told
+        assert f"its reliability: {fixed(row.reliability_a, 2)}" in told
