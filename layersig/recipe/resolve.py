@@ -49,8 +49,9 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
     untrained = bool(recipe.arms) and not any(arm.trains for arm in recipe.arms)
     baseline = "base" if untrained and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
     analyze = recipe.analyze.model_copy(update={"primary": primary, "baseline": baseline})
+    recipe = recipe.model_copy(update={"scorers": scorers, "analyze": analyze})
     arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))
-    return recipe.model_copy(update={"scorers": scorers, "arms": arms, "analyze": analyze})
+    return recipe.model_copy(update={"arms": arms})
 
 
 def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
@@ -67,7 +68,7 @@ def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
                 "name": f"{arm.name}.rule",
                 "scorer": arm.scorers[0],
                 "ranked_on": next(iter(arm.rankings_of), None),
-                "select": Choice(kind="type-depth", like=arm.name, **_end(arm)),
+                "select": Choice(kind="type-depth", like=arm.name, **_end(arm), **_protection(recipe, arm)),
                 "train": _without_ranks(arm),
             }
             yield arm.model_copy(update=own)
@@ -83,6 +84,14 @@ def _end(arm: Arm) -> dict[str, Any]:
     return {"end": "lowest"} if arm.select.kind == "lowest" else {}
 
 
+def _protection(recipe: Recipe, arm: Arm) -> dict[str, Any]:
+    """Blocks that an arm would never take, its controls may not take either: by its policy, or by its scorer."""
+    if arm.select.kind != "lowest":
+        return {}
+    blocks = {*arm.select.params.get("protect", ()), *recipe.scorers[arm.scorers[0]].params.get("protect", ())}
+    return {"protect": sorted(blocks)} if blocks else {}
+
+
 def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
     """The random controls that an arm still lacks; those that the recipe brings count, and keep names and draws."""
     brought = [each.select.params for each in recipe.arms if each.select.kind == "matched-random"]
@@ -94,7 +103,7 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
     free_draws = (draw for draw in count() if draw not in draws)
     missing = max(0, recipe.analyze.control_sets - len(alike))
     for name, draw in islice(zip(free_names, free_draws, strict=False), missing):
-        drawn = Choice(kind="matched-random", like=arm.name, draw=draw)
+        drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **_protection(recipe, arm))
         own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_ranks(arm)}
         yield arm.model_copy(update=own)
 
@@ -176,7 +185,8 @@ def _short_search(search: SearchSettings) -> SearchSettings:
 
 def _short(choice: ScorerChoice) -> ScorerChoice:
     params = {
-        key: min(value, SMOKE_STEPS) if key in {"steps", "batches"} else value for key, value in choice.params.items()
+        key: min(value, SMOKE_STEPS) if key in {"steps", "batches", "remove"} else value
+        for key, value in choice.params.items()
     }
     if isinstance(tasks := params.get("tasks"), list):
         params["tasks"] = [{**task, "limit": min(task.get("limit") or SMOKE_ITEMS, SMOKE_ITEMS)} for task in tasks]

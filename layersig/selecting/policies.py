@@ -202,6 +202,8 @@ class MatchedRandom:
         """Number of the random draw; give each control of a set its own."""
         match: Literal["types", "layers", "parameters"] = "types"
         """What is equal: the counts by module type, the number of units, or (from below) the weights in them."""
+        protect: tuple[int, ...] = ()
+        """Numbers of blocks that are never drawn, as those of `lowest`."""
 
     seeded = True
 
@@ -213,12 +215,17 @@ class MatchedRandom:
         if context.params.match == "parameters":
             return self._within(context, sum(group.parameters for group in kept))
         if context.params.match == "layers":
-            return [group.name for group in self._shuffled(context, context.groups, "any type")[: len(kept)]]
+            return [group.name for group in self._shuffled(context, self._free(context), "any type")[: len(kept)]]
         drawn: list[str] = []
         for kind, count in sorted(Counter(group.kind for group in kept).items()):
-            units = [group for group in context.groups if group.kind == kind]
+            units = [group for group in self._free(context) if group.kind == kind]
             drawn += [group.name for group in self._shuffled(context, units, kind)[:count]]
         return drawn
+
+    @staticmethod
+    def _free(context: SelectionContext) -> list[Group]:
+        kept = protected(context.groups, context.params.protect)
+        return [group for group in context.groups if group.name not in kept]
 
     @staticmethod
     def _shuffled(context: SelectionContext, units: Sequence[Group], name: str) -> list[Group]:
@@ -227,7 +234,7 @@ class MatchedRandom:
 
     def _within(self, context: SelectionContext, budget: int) -> list[str]:
         drawn: list[str] = []
-        for group in self._shuffled(context, context.groups, "any type"):
+        for group in self._shuffled(context, self._free(context), "any type"):
             if group.parameters <= budget:
                 drawn.append(group.name)
                 budget -= group.parameters

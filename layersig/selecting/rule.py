@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import policy
+from layersig.selecting.policies import protected
 
 if TYPE_CHECKING:
     from layersig.selecting.context import SelectionContext
@@ -27,6 +28,8 @@ class TypeDepth:
         """Name of the arm whose number of units is taken."""
         end: Literal["top", "lowest"] = "top"
         """Take the units with the highest fitted scores, or with the lowest, as for arms that prune."""
+        protect: tuple[int, ...] = ()
+        """Numbers of blocks that are never taken, as those of `lowest`; they are fitted all the same."""
 
     def select(self, context: SelectionContext) -> Iterable[str]:
         """Names of the units with the highest (or lowest) fitted scores; ties go to the earlier unit."""
@@ -46,4 +49,6 @@ class TypeDepth:
         # Fitted values of one smooth curve can agree to the last digits but one, so they are rounded before they rank.
         sign = -1 if context.params.end == "top" else 1
         order = np.argsort(sign * np.round(fitted, 12), kind="stable")
-        return [context.groups[place].name for place in order[:count]]
+        kept = protected(context.groups, context.params.protect)
+        names = [context.groups[place].name for place in order]
+        return [name for name in names if name not in kept][:count]

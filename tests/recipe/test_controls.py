@@ -70,3 +70,17 @@ def test_as_many_random_control_sets_as_wanted():
 def test_the_rule_of_a_transferred_arm_reads_the_same_ranking():
     recipe = resolved([{"name": "ila-30", "scorer": "ila", "ranked_on": "a", "select": TOP}])
     assert recipe.arms[-1].ranked_on == "a"
+
+
+def test_controls_of_a_pruning_arm_spare_the_blocks_that_it_spares():
+    arm = {
+        "name": "p",
+        "scorer": "ila",
+        "select": {"kind": "lowest", "count": 2, "protect": [0, -1]},
+        "action": "prune",
+    }
+    recipe = resolved([arm])
+    params = {each.name: each.select.params for each in recipe.arms}
+    assert params["p.random"]["protect"] == [-1, 0]
+    assert (params["p.rule"]["protect"], params["p.rule"]["end"]) == ([-1, 0], "lowest")
+    assert with_defaults(recipe, installed()) == recipe

@@ -185,3 +185,17 @@ def test_the_rule_can_take_from_the_lower_end():
     ranking = by_block(*[(place - 8) ** 2 for place in range(12)])
     found = choose("type-depth", {"like": "x", "end": "lowest"}, groups=BLOCKS, like=like, ila=ranking)
     assert found == {"model.layers.8", "model.layers.7"}
+
+
+def test_controls_spare_protected_blocks():
+    like = Selection(tuple(layer.name for group in BLOCKS[5:9] for layer in group.members), 0)
+    spared = {"model.layers.0", "model.layers.11"}
+    for seed in range(20):
+        for match in ("types", "layers", "parameters"):
+            params = {"like": "x", "protect": [0, -1], "match": match}
+            drawn = choose("matched-random", params, groups=BLOCKS, like=like, seed=seed)
+            assert len(drawn) == 4
+            assert not drawn & spared
+    params = {"like": "x", "end": "lowest", "protect": [0, -1]}
+    lowest = choose("type-depth", params, groups=BLOCKS, like=like, ila=by_block(*range(12)))
+    assert lowest == {f"model.layers.{place}" for place in (1, 2, 3, 4)}
