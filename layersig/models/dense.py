@@ -7,7 +7,7 @@ from, in the orientation of the layer map, and in its header the type that the s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,9 @@ def _substitute(owner: nn.Module, name: str, weight: nn.Parameter, dtype: torch.
     hooks.callback(owner.register_forward_hook(leave, always_call=True).remove)
 
 
-def change(model: PreTrainedModel, layers: Sequence[Layer], weights: Mapping[str, Tensor]) -> DenseUpdate:
-    """What `weights`, as the model stores them, differ by from those of the model."""
-    moved: dict[str, Tensor] = {}
-    for layer in layers:
-        weight = weights[layer.name].detach()
-        moved[layer.name] = _oriented(model, layer, weight - layer_parameter(model, layer).detach()).float()
-    return DenseUpdate(moved)
+def change(model: PreTrainedModel, layer: Layer, weight: Tensor) -> Tensor:
+    """What `weight`, as the model stores it, differs by from the model's own: float32, oriented as the layer map."""
+    return _oriented(model, layer, weight.detach() - layer_parameter(model, layer).detach()).float()
 
 
 def _oriented(model: PreTrainedModel, layer: Layer, value: Tensor) -> Tensor:

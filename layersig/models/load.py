@@ -146,6 +146,13 @@ def _check_depth(path: Path, model: PreTrainedModel, unexpected: set[str]) -> No
         raise UserError(f"{path}: config.json leaves out weights of the checkpoint: {', '.join(lost[:5])}")
 
 
+def stored_bytes(parameter: nn.Parameter) -> int:
+    """Bytes that a weight takes, with the scales of a quantised one."""
+    state = getattr(parameter, "quant_state", None)
+    scales = state.as_dict().values() if state is not None else ()
+    return parameter.nbytes + sum(each.nbytes for each in scales if isinstance(each, torch.Tensor))
+
+
 def _keep_packing(model: PreTrainedModel) -> None:
     """On some CPUs bitsandbytes repacks weights in place at first use, and a frozen model would look changed."""
     for module in model.modules():

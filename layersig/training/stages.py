@@ -15,7 +15,7 @@ from layersig.data.examples import Example, Examples, read_examples
 from layersig.layers import Layer, LayerMap
 from layersig.models.dense import read_dense, write_checkpoint
 from layersig.models.kernels import fast_lora
-from layersig.models.load import borrow_model
+from layersig.models.load import borrow_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.store.job import Job
@@ -174,7 +174,7 @@ def _memory(tuning: Tuning) -> dict[str, float]:
     trained = {id(each): each.nbytes for each in tuning.parameters.values()}
     size = sum(trained.values())
     return {
-        "weights_memory": sum(each.nbytes for each in tuning.model.parameters() if id(each) not in trained),
+        "weights_memory": sum(stored_bytes(each) for each in tuning.model.parameters() if id(each) not in trained),
         "trained_memory": size,
         "gradient_memory": size,
         # AdamW keeps two moments of every trained value.

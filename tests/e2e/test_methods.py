@@ -96,3 +96,27 @@ def test_a_study_by_adalora(tmp_path: Path) -> None:
         "--smoke", 'train.method="adalora"', "train.adalora={tinit=9}", "evaluate.tasks=[]"
     )
     assert smoke.run.manifest["status"] == "complete"
+
+
+def test_a_pruned_arm_may_recover_in_full(tmp_path: Path) -> None:
+    prune = 'action="prune", scorer="first", select={kind="lowest", count=1}, recover={method="full", steps=1}'
+    run = (
+        World(tmp_path, write_study(tmp_path, tied=False))
+        .run(
+            'layers.unit="block"',
+            'scorers={first={kind="first-k"}}',
+            f'arms=[{{name="pruned", {prune}}}]',
+            'analyze={controls=false, baseline="base"}',
+            "evaluate.tasks=[]",
+        )
+        .run
+    )
+    folder = run.path / "models" / "pruned" / "chats" / "seed-0"
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    assert model.config.num_hidden_layers == 2
+    whole = load_file(tmp_path / "model" / "model.safetensors")
+    moved = [name for name, value in model.state_dict().items() if not torch.equal(value, whole[name])]
+    assert len(moved) == 14
+    losses = _losses(model, tmp_path)
+    for item in run.lines("evaluations/pruned/chats/seed-0/items.jsonl"):
+        assert min(abs(item["value"] - loss) for loss in losses) <= 1e-5

@@ -229,7 +229,7 @@ def test_what_changes_one_arm_leaves_the_others(world: World, first: Run) -> Non
 
 def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
     with calls(loop, "Step") as steps:
-        run = world.run("scorers.ila.checkpoint=0.5", "train.steps=4", "train.milestones=[0.25]", "arms=[]").run
+        run = world.run("scorers.ila.checkpoint=0.5", "train.steps=4", "train.milestones=[0.3]", "arms=[]").run
     (reference,) = [stage for stage in run.stages.values() if stage["kind"] == "reference"]
     told = [row for row in run.lines("metrics.jsonl") if row["cell"] == "all-layers/chats/seed-0"]
     assert [row["step"] for row in told] == [1, 2, 3, 4]
@@ -238,7 +238,7 @@ def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
     assert set(run.stages) == {"layers", "data/chats", reference["id"], "score/ila/chats/seed-0/at-0.5"}
     entry = world.cache / "stages" / reference["fingerprint"][:2] / reference["fingerprint"] / "out"
     kept = {folder.name: load_file(folder / "adapter_model.safetensors") for folder in sorted(entry.glob("at-*"))}
-    assert set(kept) == {"at-0.25", "at-0.5", "at-1"}
+    assert set(kept) == {"at-0.01", "at-0.25", "at-0.3", "at-0.5", "at-0.75", "at-1"}
     published = load_file(run.adapter("all-layers") / "adapter_model.safetensors")
     assert all(published[name].equal(value) for name, value in kept["at-1"].items())
     assert any(not kept["at-0.5"][name].equal(value) for name, value in kept["at-1"].items())

@@ -68,7 +68,7 @@ class Spy:
     def __call__(self, model: Any, parameters: Mapping[str, Tensor], *arguments: Any, **named: Any) -> Any:
         before = {name: value.clone() for name, value in model.state_dict().items()}
         log = self._train(model, parameters, *arguments, **named)
-        self.parameters = set(parameters)
+        self.parameters, self.values = set(parameters), list(parameters.values())
         self.changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
         self.logits = _logits(model)
         return log
@@ -116,6 +116,13 @@ def test_a_method_trains_the_selected_layers_alone_and_reloads_equal(
         assert owners == set(CHOSEN)
         assert all(".lora_" in key for key in spy.changed)
         assert spy.parameters == spy.changed
+    sizes = {name: each.numel() for name, each in tiny_model("llama").named_parameters()}
+    linear = [size for key, size in sizes.items() if key.endswith("proj.weight")]
+    # Of a 4-bit weight: half a byte, a byte for every 64 of them, and two tables of 16 and 256 numbers a layer.
+    packed = sum(size / 2 + size / 64 + 4 * (16 + 256) for size in linear)
+    held = 4 * (sum(sizes.values()) - sum(linear)) + (packed if compute else 4 * sum(linear))
+    assert run.cost["weights_memory"] == pytest.approx(held, rel=1e-2)
+    assert run.cost["trained_memory"] == sum(value.nbytes for value in spy.values)
     with torch.no_grad():
         plain = _reloaded(inputs["model"], run.out, compute)(tiny_batch()).logits
         base = load_model(

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from layersig.errors import StageFailed
 from layersig.layers import Layer
 from layersig.models.dense import change, write_update
-from layersig.models.updates import DenseUpdate
+from layersig.models.updates import Delta, DenseUpdate
 from layersig.models.values import hash_values
 from layersig.training.methods.base import Tuning
 
@@ -27,18 +27,17 @@ class Full(Tuning):
         self._layers = layers
         self._before = hash_values(model.state_dict().values())
 
-    def update(self) -> DenseUpdate:
-        """What training changed so far."""
-        return change(self.model, self._layers, self.parameters)
-
     def save(self, folder: Path) -> None:
         """The difference of the tuned weights, in float32."""
-        write_update(self.update(), folder, base_dtype=self.model.dtype)
+        # Off the device layer by layer, where the training has left no room for all of them.
+        moved = {layer.name: change(self.model, layer, self.parameters[layer.name]).cpu() for layer in self._layers}
+        write_update(DenseUpdate(moved), folder, base_dtype=self.model.dtype)
 
     def assert_moved(self) -> None:
         """Every chosen weight changed to finite values, and the model's own are as they were."""
-        update = self.update()
-        norms = {name: update.norm(name) for name in update.layers}
+        norms = {
+            layer.name: Delta(change(self.model, layer, self.parameters[layer.name])).norm() for layer in self._layers
+        }
         still = sorted(name for name, norm in norms.items() if not (math.isfinite(norm) and norm > 0))
         if still:
             raise StageFailed(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
