@@ -126,7 +126,8 @@ def test_code_tasks_of_lm_eval_run_confined(tmp_path: Path) -> None:
 
 @confined
 def test_mbpp_plus_keeps_lm_evals_prompt_and_tests(tmp_path: Path) -> None:
-    row = {"task_id": 2, "prompt": "Write add.", "code": "", "test_list": ["assert add(1, 2) == 3"] * 3, "test": ""}
+    tests = ["assert add(1, 2) == 3", "assert math.isclose(add(1, 2), 3)", "assert add(0, 0) == 0"]
+    row = {"task_id": 2, "prompt": "Write add.", "code": "", "test_list": tests, "test_imports": ["import math"]}
     task = load(tmp_path, "mbpp_plus", row)
     scored = score_task(task, Scripted({"Write add": "def add(a, b):\n    return a + b\n"}), allow_code=True)
     assert [outcome.value for outcome in scored.outcomes] == [1.0]

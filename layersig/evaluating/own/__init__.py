@@ -26,12 +26,15 @@ _CODE: Mapping[str, tuple[str, Config]] = {
     "mbpp_plus_instruct": ("mbpp", _WHOLE),
 }
 
+_IMPORTS = "{% if test_imports is defined and is_fewshot is not defined %}{{test_imports | join('\\n')}}\n{% endif %}"
+
 
 def own(name: str) -> Config | None:
     """The definition of a task by name, or None where lm-eval's own is to be taken.
 
-    Of lm-eval's code tasks everything is kept (data, prompt, few-shot examples, stop strings, tests) but two things:
-    the filter, so that a response that opens or leaves out a fence counts for what it says, and the metric, `passes`.
+    Of lm-eval's code tasks everything is kept (data, prompt, few-shot examples, stop strings, tests) but three things:
+    the filter, so that a response that opens or leaves out a fence counts for what it says; the metric, `passes`; and
+    the imports that tests of MBPP+ need and lm-eval leaves out, so that four of its own solutions fail there.
     """
     path = _HERE / f"{name}.yaml"
     if path.is_file():
@@ -43,6 +46,8 @@ def own(name: str) -> Config | None:
     config.pop("unsafe_code", None)
     config["metric_list"] = [{"metric": "passes", "aggregation": "mean", "higher_is_better": True}]
     config["filter_list"] = [{"name": "none", "filter": [dict(taken), {"function": "take_first"}]}]
+    if folder == "mbpp":
+        config["doc_to_target"] = _IMPORTS + config["doc_to_target"]
     fewshot = config.get("fewshot_config")
     if isinstance(fewshot, dict) and isinstance(fewshot.get("samples"), str):
         module, _, function = fewshot["samples"].rpartition(".")
