@@ -42,7 +42,9 @@ class Row(NamedTuple):
     value: Any
 
 
-def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, Any] | None = None) -> Rows:
+def read_rows(
+    path: Path, *, group_by: str | None = None, fields: Mapping[str, Any] | None = None, prompts: bool = False
+) -> Rows:
     """Read a `.jsonl`, `.json` (a list, or lines) or `.parquet` file.
 
     Args:
@@ -50,6 +52,7 @@ def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, A
         group_by: Field whose equal values must not straddle a split; it labels a conversation's group. Without it the
             label is a hash of the first prompt.
         fields: `prompt` and `response` (one or several), names of fields; without it the shape is found.
+        prompts: Rows are only asked, and need no answer; what they end with is kept.
 
     Raises:
         UserError: The file is empty, is of no known shape, or has rows that cannot be used; those are all counted and
@@ -60,7 +63,7 @@ def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, A
     if not rows:
         raise UserError(f"{path}: it holds no rows; one conversation a row is needed.")
     objects = [row.value for row in rows if isinstance(row.value, dict)]
-    shape = next((shape for shape in map(detect_shape, objects) if shape is not None), None)
+    shape = next((found for row in objects if (found := detect_shape(row, prompts=prompts)) is not None), None)
     if fields is not None:
         response = fields["response"]
         shape = named_fields(fields["prompt"], [response] if isinstance(response, str) else response)
@@ -77,7 +80,7 @@ def read_rows(path: Path, *, group_by: str | None = None, fields: Mapping[str, A
             if shape is None or not isinstance(value, dict):
                 raise RowError(f"it is {kind(value)}; an object with named fields is needed")
             messages = shape.read(value)
-            if messages[-1].role == "user":
+            if messages[-1].role == "user" and not prompts:
                 messages = messages[:-1]
                 unanswered += 1
             conversations.append(_conversation(messages, value, group_by))

@@ -41,24 +41,30 @@ class Shape:
     read: Callable[[Mapping[str, Any]], tuple[Message, ...]]
 
 
-def detect_shape(row: Mapping[str, Any]) -> Shape | None:
-    """The shape of a row by the fields it has; None when it is of none."""
+def detect_shape(row: Mapping[str, Any], *, prompts: bool = False) -> Shape | None:
+    """The shape of a row by the fields it has; None when it is of none.
+
+    Args:
+        row: A row.
+        prompts: Rows are only asked: they may end with a user turn, and a field of answers may be missing.
+    """
     if "messages" in row:
-        return Shape("messages", lambda row: _turns(row, "messages", "role", "content", _OWN_ROLES))
+        return Shape("messages", lambda row: _turns(row, "messages", "role", "content", _OWN_ROLES, prompts))
     first = next(iter(row["conversations"]), None) if isinstance(row.get("conversations"), list) else None
     if isinstance(first, str):
         return Shape("conversations of texts (LIMA)", _texts_in_turn)
     if isinstance(first, dict) and "from" in first:
         return Shape(
             "conversations of from/value (ShareGPT)",
-            lambda row: _turns(row, "conversations", "from", "value", _SHAREGPT_ROLES),
+            lambda row: _turns(row, "conversations", "from", "value", _SHAREGPT_ROLES, prompts),
         )
     if isinstance(first, dict) and "role" in first:
-        return Shape("conversations", lambda row: _turns(row, "conversations", "role", "content", _OWN_ROLES))
+        return Shape("conversations", lambda row: _turns(row, "conversations", "role", "content", _OWN_ROLES, prompts))
     for pair in _PAIRS:
         if pair.prompt in row and pair.answer in row:
             return Shape(pair.name, pair.read)
-    return None
+    asked = next((pair for pair in _PAIRS if prompts and pair.prompt in row), None)
+    return None if asked is None else Shape(asked.prompt, lambda row: (asked.ask(row),))
 
 
 def named_fields(prompt: str, responses: Sequence[str]) -> Shape:
@@ -84,11 +90,14 @@ class _Pair:
         middle = f"({self.context})/" if self.context else ""
         return f"{self.prompt}/{middle}{self.answer}"
 
-    def read(self, row: Mapping[str, Any]) -> tuple[Message, ...]:
+    def ask(self, row: Mapping[str, Any]) -> Message:
         prompt = _text(row, self.prompt)
         if self.context is not None and row.get(self.context) not in (None, ""):
             prompt = f"{prompt}\n\n{_text(row, self.context)}"
-        return Message("user", prompt), Message("assistant", _text(row, self.answer))
+        return Message("user", prompt)
+
+    def read(self, row: Mapping[str, Any]) -> tuple[Message, ...]:
+        return self.ask(row), Message("assistant", _text(row, self.answer))
 
 
 _PAIRS = (
@@ -101,7 +110,7 @@ _PAIRS = (
 
 
 def _turns(
-    row: Mapping[str, Any], name: str, role_key: str, text_key: str, roles: Mapping[str, str]
+    row: Mapping[str, Any], name: str, role_key: str, text_key: str, roles: Mapping[str, str], prompts: bool
 ) -> tuple[Message, ...]:
     messages: list[Message] = []
     for place, turn in enumerate(_list(row, name)):
@@ -118,7 +127,7 @@ def _turns(
                 "user and assistant take turns after at most one system message"
             )
         messages.append(Message(role, _text(turn, text_key, where)))
-    if messages[-1].role != "assistant":
+    if messages[-1].role != "assistant" and not (prompts and messages[-1].role == "user"):
         raise RowError(f"`{name}` ends with {messages[-1].role}; the assistant must have the last turn")
     return tuple(messages)
 

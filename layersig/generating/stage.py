@@ -70,7 +70,7 @@ class GenerationReport:
 def generate(job: Job) -> None:
     """Run the stage.
 
-    Inputs: `model`, a folder; `rows`, as in the data stage.
+    Inputs: `model`, a folder; `rows`, as in the data stage, but for answers: they may be missing.
 
     Params: `generate` (`GenerateSettings`), `limit` (prompts, a sample from the root seed; all when None), `group_by`,
     `fields` where given, `chat_template`, `dtype`, `device`, `quantization`, `attention`.
@@ -89,7 +89,7 @@ def generate(job: Job) -> None:
     settings = GenerateSettings.model_validate(job.params["generate"], strict=False)
     root = Streams(job.streams.root)
     fields = job.params.get("fields")
-    rows = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields).conversations
+    rows = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields, prompts=True).conversations
     distinct = _prompts(rows, settings.system)
     ranked = sorted(distinct, key=lambda prompt: root.number("sample", prompt))
     prompts = {prompt: distinct[prompt] for prompt in sorted(ranked[: job.params["limit"]])}

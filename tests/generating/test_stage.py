@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,22 @@ def test_responses_that_did_not_end_are_warned_of(inputs: Path, tmp_path: Path) 
     told = Told()
     generate(job_in(tmp_path, inputs, told, max_new_tokens=2, temperature=0.0, samples=1))
     assert told.warnings == ["7 of 7 responses did not end by themselves."]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Why?"},
+        {"instruction": "Why?", "input": ""},
+        {"messages": [{"role": "user", "content": "Why?"}]},
+        {"conversations": [{"from": "human", "value": "Why?"}]},
+        {"question": "Why?", "id": 3},
+    ],
+)
+def test_prompts_need_no_answers(inputs: Path, tmp_path: Path, row: dict[str, Any]) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    job = job_in(tmp_path, inputs, samples=1)
+    generate(replace(job, inputs={**job.inputs, "rows": tmp_path / "rows.jsonl"}))
+    [kept] = lines(tmp_path, "rows.jsonl")
+    assert kept["messages"][0] == {"role": "user", "content": "Why?"}
+    assert kept["messages"][1]["role"] == "assistant"

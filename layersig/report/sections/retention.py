@@ -166,7 +166,7 @@ def _figure(material: Material, rows: list[RetentionRow]) -> list[Block]:
         )
         if floor is not None:
             tip = f"floor of {task}: {percent(floor, 1)} of the untouched model's score"
-            shown += (Estimated("floor", _NONE, 100 * floor, None, None, (), percent(floor), tip),)
+            shown += (Estimated("floor", "measured floor", 100 * floor, None, None, (), percent(floor), tip),)
         if shown:
             panels.append(
                 Panel(f"{task} {own[0].metric}", "share of the untouched model's score, %", shown, None, 100.0)
