@@ -106,7 +106,7 @@ def _resolve(
             return resolve_task(wanted, None, request, data=source.rows)
         if source.kind == "rankings":
             return resolve_rankings(wanted, source.name, request)
-        return resolve(wanted, source.kind, request, name=name, loaders=loaders)
+        return _checked(resolve(wanted, source.kind, request, name=name, loaders=loaders))
 
     if pinned is not None and not pinned.fallback:
         # The revision of the first start stays, even when the hub has a newer one now. A path stays as it was written:
@@ -127,7 +127,18 @@ def _resolve(
         return resolve_task(spec, fallback, request, strict=strict, data=source.rows)
     if source.kind == "rankings":
         return find(spec, source.name)
-    return resolve_with_fallback(spec, fallback, source.kind, request, name=source.name, strict=strict, loaders=loaders)
+    return _checked(
+        resolve_with_fallback(spec, fallback, source.kind, request, name=source.name, strict=strict, loaders=loaders)
+    )
+
+
+def _checked(found: Resolved) -> Resolved:
+    """Questions are read only after everything is trained; what is wrong with them is told before."""
+    if found.kind == "questions":
+        from layersig.data.questions import read_questions
+
+        read_questions(found.path)
+    return found
 
 
 def _loaders(loaded: Loaded) -> dict[str, SourceLoader]:

@@ -1,4 +1,4 @@
-"""The overlap stage: which benchmark items and held-out conversations share words with the training data."""
+"""The overlap stage: which benchmark items, questions and held-out conversations share words with the training data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from layersig.data.examples import read_examples
 from layersig.data.overlap import TaskOverlap, ngram_overlap
+from layersig.data.questions import read_questions, sample
 from layersig.evaluating.local import ItemText, load_task
 from layersig.models.load import load_tokenizer
 from layersig.recipe.schema import TaskSettings
@@ -23,10 +24,12 @@ _IDS_TOLD = 20
 def overlap(job: Job) -> None:
     """Write `overlap.json`.
 
-    Roles: `data` (output of the data stage); `task/N` (what `tasks.resolve_task` found for `tasks[N]`); `model` (a
-    folder with the tokenizer of the data), only where held-out conversations are to be sought too.
+    Roles: `data` (output of the data stage); `task/N` (what `tasks.resolve_task` found for `tasks[N]`);
+    `questions/N` (the file of set N); `model` (a folder with the tokenizer of the data), only where held-out
+    conversations are to be sought too.
 
-    Parameters: `tasks` (a list of `TaskSettings`).
+    Parameters: `tasks` (a list of `TaskSettings`); `conversations` (a list of `name` and `limit`), where there are sets
+    of questions: all turns of a question are one item.
 
     `overlap.json` holds by task `items` and, in `ngrams` by words of one, `hits` (items that share an n-gram with a
     training conversation), `share` (of the items that have n words), `too_short` (the other items), `covered` (items of
@@ -41,6 +44,10 @@ def overlap(job: Job) -> None:
     for number, entry in enumerate(job.params["tasks"]):
         settings = TaskSettings.model_validate(entry, strict=False)
         items.update(load_task(settings, job.inputs[f"task/{number}"], root).texts())
+    for number, entry in enumerate(job.params.get("conversations", ())):
+        every = read_questions(job.inputs[f"questions/{number}"])
+        asked = sample(every, entry["name"], entry["limit"], job.streams.root)
+        items[entry["name"]] = [ItemText(each.id, "\n".join(each.turns)) for each in asked]
     if "model" in job.inputs:
         items[HELDOUT] = list(_heldout(job))
     training = (job.inputs["data"] / "train.txt").read_text(encoding="utf-8").splitlines()

@@ -64,7 +64,7 @@ class Side:
                 for task, record in results["tasks"].items()
                 if "prompts" in record
             },
-            **({"judge": judge["judge"], "model of the judge": judge["models"]} if judge else {}),
+            **({"judge": _without_place(judge["judge"]), "model of the judge": judge["models"]} if judge else {}),
             **{f"questions of {name}": digest for name, digest in judge.get("questions", {}).items()},
         }
 
@@ -145,6 +145,11 @@ def _same_conditions(reference: Side, other: Side) -> None:
                 f"{other.label} cannot be compared with {reference.label}: they differ in {name}{shown}. "
                 "Run both with the same, or compare each with the untouched model of its own run"
             )
+
+
+def _without_place(judge: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What makes a judge the same judge, wherever it is served."""
+    return {name: value for name, value in judge.items() if name != "endpoint"}
 
 
 def _short(value: Any) -> str:

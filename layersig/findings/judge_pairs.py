@@ -21,6 +21,8 @@ def pair_rows(records: JudgeRecords, arms: Arms) -> Iterator[PairRow]:
     """Wins, ties and losses of every arm against the baseline, on the turns that every seed has verdicts for."""
     for (arm, data), group in groupby(records.pairs, lambda cell: (cell.arm or "", cell.data)):
         cells = list(group)
+        if arm in arms.plan.further_controls:
+            continue
         for name in records.pairs[cells[0]]:
             yield from _rows(records, arms, name, arm, data, cells)
 
@@ -70,7 +72,8 @@ def position_rows(records: JudgeRecords, arms: Arms) -> Iterator[PositionRow]:
     """The bias of position on every set, for all arms together and for each."""
     cells = list(records.pairs)
     for name in dict.fromkeys(name for sets in records.pairs.values() for name in sets):
-        for arm in (None, *dict.fromkeys(cell.arm for cell in cells)):
+        told = dict.fromkeys(cell.arm for cell in cells if cell.arm not in arms.plan.further_controls)
+        for arm in (None, *told):
             row = _position(records, arms, name, arm, [cell for cell in cells if arm in (None, cell.arm)])
             if row is not None:
                 yield row

@@ -90,7 +90,8 @@ def noise_rows(records: JudgeRecords, arms: Arms) -> Iterator[JudgeNoiseRow]:
 
 
 def _measured(arms: Arms) -> Iterator[tuple[Measure, str, str | None]]:
-    return (cell for cell in arms.cells() if cell[0].metric == SCORE)
+    out = arms.plan.further_controls
+    return (cell for cell in arms.cells() if cell[0].metric == SCORE and cell[1] not in out)
 
 
 def _cells(arm: str, data: str | None, seeds: Sequence[int | None]) -> list[Cell]:

@@ -209,7 +209,8 @@ class _Card:
         return _judged("selection apart from evaluation", sorted(self.recipe.scorers), not leaks, evidence)
 
     def _contamination(self) -> RigorRow:
-        pairs = [(task, self.files.label(data.name) or "") for data in self.recipe.data for task in self._benchmarks]
+        tasks = [*self._benchmarks, *(each.label for each in self.recipe.evaluate.conversations)]
+        pairs = [(task, self.files.label(data.name) or "") for data in self.recipe.data for task in tasks]
         overlaps = self.files.overlaps
         known = [(task, data) for task, data in pairs if task in overlaps.get(data, {})]
         evidence = f"Shared 8- and 13-grams are counted for {len(known)} of {len(pairs)} pairs of benchmark and data"

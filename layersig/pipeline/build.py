@@ -61,7 +61,7 @@ def _all(study: Study) -> Iterator[Stage]:
         for arm in recipe.arms:
             yield from actions(study, arm, data, seed)
             yield evaluation(study, arm.name, data, seed)
-    if recipe.evaluate.tasks:
+    if recipe.evaluate.tasks or recipe.evaluate.conversations:
         yield from (overlap(study, data.name) for data in recipe.data)
     yield from conversations(study)
 

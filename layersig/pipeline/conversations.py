@@ -31,21 +31,22 @@ def answer(study: Study, cell: Cell) -> Stage:
     """The answers of an arm."""
     settings = study.recipe.evaluate
     assert cell.arm is not None
-    questions = {
-        f"questions/{number}": Input(f"source/questions/{number}") for number in range(len(settings.conversations))
-    }
     return Stage(
         id=f"answer/{cell.key}",
         kind="answer",
         cell=cell,
         params={
-            "conversations": [{"name": each.label, "limit": each.limit} for each in settings.conversations],
+            "conversations": study.question_sets,
             "answers": settings.answers.model_dump(mode="json"),
             "chat_template": study.recipe.model.chat_template,
             "batch_tokens": settings.batch_tokens,
             **study.compute,
         },
-        inputs={"model": Input("source/model"), **arm_inputs(study, cell.arm, cell.data, cell.seed), **questions},
+        inputs={
+            "model": Input("source/model"),
+            **arm_inputs(study, cell.arm, cell.data, cell.seed),
+            **study.question_inputs,
+        },
         seed=cell.seed,
         files={"answers.jsonl": f"conversations/{cell.key}/answers.jsonl"},
     )

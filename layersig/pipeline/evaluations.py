@@ -42,15 +42,18 @@ def arm_inputs(study: Study, arm: str, data: str | None, seed: int | None) -> di
 
 
 def overlap(study: Study, data: str) -> Stage:
-    """What the tasks, and the held-out conversations, share with the training side of a data set."""
-    inputs = {"data": Input(f"data/{data}"), **study.task_inputs}
+    """What tasks, questions and the held-out conversations share with the training side of a data set."""
+    inputs = {"data": Input(f"data/{data}"), **study.task_inputs, **study.question_inputs}
     if study.recipe.evaluate.heldout:
         inputs["model"] = Input("source/model")
     return Stage(
         id=f"overlap/{data}",
         kind="overlap",
         cell=Cell(data=data),
-        params={"tasks": study.tasks_without_floors},
+        params={
+            "tasks": study.tasks_without_floors,
+            **({"conversations": study.question_sets} if study.question_sets else {}),
+        },
         inputs=inputs,
         computes=False,
         files={"overlap.json": f"overlap/{data}.json"},

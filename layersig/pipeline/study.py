@@ -83,6 +83,17 @@ class Study:
         return {f"task/{number}": Input(f"source/task/{number}") for number in range(len(self.recipe.evaluate.tasks))}
 
     @property
+    def question_sets(self) -> list[dict[str, Any]]:
+        """Names of the sets of questions, and how many to ask."""
+        return [{"name": each.label, "limit": each.limit} for each in self.recipe.evaluate.conversations]
+
+    @property
+    def question_inputs(self) -> dict[str, Input]:
+        """The questions of every set."""
+        count = len(self.recipe.evaluate.conversations)
+        return {f"questions/{number}": Input(f"source/questions/{number}") for number in range(count)}
+
+    @property
     def train(self) -> dict[str, Any]:
         """The keys of `[train]` that change what a training does."""
         return self.recipe.train.effective()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import _thread
 import json
+import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -150,6 +152,27 @@ def test_a_judge_killed_half_way_is_asked_only_for_the_rest(tmp_path: Path) -> N
     assert len(second.bodies) == 48 - 20, "no stored verdict is asked for again"
     assert (job.work / "judgements.jsonl").read_text().startswith(held), "the store only grows"
     assert [(each.key, each.verdict, each.prompt) for each in judged(job)] == unbroken
+
+
+def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
+    def interrupting(body: Mapping[str, Any], number: int) -> str:
+        if number == 6:
+            _thread.interrupt_main()
+        return sensible(body)
+
+    rows = [answered(str(number), "a") for number in range(40)]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with judge_server(interrupting) as judge:
+            job = job_of(tmp_path, judge, {"answers": rows}, repeats=1)
+            with pytest.raises(KeyboardInterrupt):
+                grade(job)
+            held = (job.work / "judgements.jsonl").read_text().count("\n")
+            assert held == len(judge.bodies) < 40
+            grade(job)
+            assert len(judge.bodies) == 40
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_line_cut_off_by_a_crash_is_asked_for_again(tmp_path: Path) -> None:

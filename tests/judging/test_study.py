@@ -235,9 +235,26 @@ def test_a_row_that_asks_nothing_is_named(run: Run, world: World) -> None:
     write_lines(world.base / "bad.jsonl", [*QUESTIONS, {"question_id": 85}])
     told = world.run('evaluate.conversations=["file:bad.jsonl"]', "judge.endpoint=http://127.0.0.1:9/v1")
     assert told.code == 2
-    assert "answer/base: " in told.err
+    assert "\u00b7" not in told.err, "no stage was run"
     assert "1 of 5 rows cannot be used" in told.err
     assert "row 5: `turns` is missing or empty" in told.err
+
+
+def test_questions_are_sought_in_the_training_data(run: Run) -> None:
+    overlap = json.loads((run.path / "overlap" / "chats.json").read_text())
+    assert overlap["talk"]["items"] == 4
+    assert overlap["talk"]["ngrams"]["8"]["too_short"] == 4
+    (row,) = [row for row in table(run, "rigor") if row["item"] == "overlap of training data with benchmarks"]
+    assert row["status"] == "met"
+
+
+def test_runs_with_other_judges_are_not_compared(run: Run, world: World, judge: Judge) -> None:
+    with judge_server(lambda body, number: "Rating: 6") as second:
+        more = ("judge.model=other", "judge.pairwise=false")
+        other = world.run(f"judge.endpoint={second.url}", *more).run
+    told = world.call("compare", f"{run.path}:ila-30", f"{other.path}:ila-30")
+    assert told.code == 2
+    assert "they differ in judge" in told.err
 
 
 def test_a_missing_key_ends_the_run_with_one_sentence(run: Run, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
