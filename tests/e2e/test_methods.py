@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from layersig.models.adapters import attach_adapter
+from layersig.models.adapters.wrappers import expected_warnings
+from layersig.models.load import load_model
 from tests.e2e.test_adapters import PICKED, _layers, _plain
 from tests.e2e.world import Run, World
 from tests.study import write_study
@@ -120,3 +124,30 @@ def test_a_pruned_arm_may_recover_in_full(tmp_path: Path) -> None:
     losses = _losses(model, tmp_path)
     for item in run.lines("evaluations/pruned/chats/seed-0/items.jsonl"):
         assert min(abs(item["value"] - loss) for loss in losses) <= 1e-5
+
+
+def test_a_study_by_qlora(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    run = _study(tmp_path, 'model.quantization="nf4"')
+    assert run.manifest["status"] == "complete"
+    base = load_model(tmp_path / "model", dtype=torch.float32, device="cpu", quantization="nf4")
+    before = [value.clone() for value in base.parameters()]
+    for arm in ("picked", "ila-30", "all-layers"):
+        with attach_adapter(base, run.adapter(arm)) as model:
+            ours = _losses(model, tmp_path)
+        with expected_warnings():
+            plain = PeftModel.from_pretrained(
+                load_model(tmp_path / "model", dtype=torch.float32, device="cpu", quantization="nf4"), run.adapter(arm)
+            )
+        theirs = _losses(plain.eval(), tmp_path)
+        assert ours == pytest.approx(theirs, rel=1e-5)
+        for item in run.lines(f"evaluations/{arm}/chats/seed-0/items.jsonl"):
+            assert min(abs(item["value"] - loss) for loss in theirs) <= 1e-5
+        assert set(run.layers(arm) if arm != "all-layers" else _every(run)) == _layers(
+            load_file(run.adapter(arm) / "adapter_model.safetensors")
+        )
+    assert all(value.equal(old) for value, old in zip(base.parameters(), before, strict=True))
+
+
+def _every(run: Run) -> list[str]:
+    return [layer["name"] for layer in json.loads((run.path / "layers.json").read_text())["layers"]]
