@@ -85,6 +85,9 @@ def _gate_linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, hook
 
 def _linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, x: Tensor) -> Tensor:
     assert delta.a is not None
+    if module.weight.requires_grad:  # the one node knows no gradient of the weight
+        change: Tensor = _GatedProduct.apply(x, gates.gamma[index], delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
+        return nn.functional.linear(x, module.weight, module.bias) + change
     scale = gates.gamma[index] * delta.scale
     return lora_linear(x, module.weight, module.bias, delta.a, delta.b, scale=scale)
 

@@ -14,7 +14,11 @@ from layersig.testing import check_scorer
 OFFERED = {
     "layersig-fisher": {"fisher": {"examples": 3}, "fisher-change": {"examples": 3}},
     "layersig-owl": {"owl": {"examples": 3, "threshold": 2.0}},
-    "layersig-snip": {"gmt": {"window": 2, "windows": 2}, "snip": {"batches": 2, "reduce": "mean"}},
+    "layersig-snip": {
+        "gmt": {"window": 2, "windows": 2},
+        "snip": {"batches": 2, "reduce": "mean"},
+        "taylor": {"batches": 2},
+    },
 }
 
 
