@@ -6,13 +6,19 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
+from layersig.analysis.paired import sign_flip_test
+from layersig.analysis.results import Estimate
 from layersig.findings.arms import Arms
 from layersig.findings.contrasts import mean_of, scope_of
-from layersig.findings.judge_records import JudgeRecords, Pair, mean_of_turns
+from layersig.findings.judge_records import JudgeRecords, Pair, units_of_turns
 from layersig.findings.outcomes import Items
 from layersig.findings.rows import PairRow, PositionRow
 from layersig.records import Cell
+from layersig.streams import Streams
+
+FloatArray = NDArray[np.float64]
 
 _EVEN = 0.5
 
@@ -41,7 +47,8 @@ def _rows(
     seeds = tuple(cell.seed for cell in cells)
     for by, label, mask in records.groups(name, turns):
         chosen = [turn for turn, kept in zip(turns, mask, strict=True) if kept]
-        estimate = mean_of_turns(points[:, mask], chosen)
+        units = units_of_turns(points[:, mask], chosen)
+        estimate = mean_of(units)
         interval = estimate.interval(arms.level) if estimate else None
         win, loss = float(won[:, mask].mean()), float(lost[:, mask].mean())
         yield PairRow(
@@ -59,13 +66,20 @@ def _rows(
             low=interval.low if interval else None,
             high=interval.high if interval else None,
             level=arms.level,
-            p=estimate.p_value(_EVEN) if estimate else None,
+            p=_p_value(estimate, units, Streams(arms.recipe.root_seed).generator("pairs", arm, name, by, label)),
             n=len(chosen),
             questions=len({question for question, _ in chosen}),
             seeds=len(seeds),
             scope=scope_of(seeds).value,
             unrated=len(every) - len(turns) if by == "all" else 0,
         )
+
+
+def _p_value(estimate: Estimate | None, units: FloatArray, rng: np.random.Generator) -> float | None:
+    """Of no preference: questions flipped where there is one training run, else t over seeds and questions."""
+    if estimate is None:
+        return None
+    return estimate.p_value(_EVEN) if len(units) > 1 else float(sign_flip_test(units[0] - _EVEN, rng).p)
 
 
 def position_rows(records: JudgeRecords, arms: Arms) -> Iterator[PositionRow]:

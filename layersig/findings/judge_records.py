@@ -127,14 +127,19 @@ class JudgeRecords:
 
 
 def mean_of_turns(values: FloatArray, turns: Sequence[Turn]) -> Estimate | None:
-    """Mean over seeds and turns; the turns of a question are one unit.
+    """Mean over seeds and turns, see `units_of_turns`."""
+    return mean_of(units_of_turns(values, turns))
+
+
+def units_of_turns(values: FloatArray, turns: Sequence[Turn]) -> FloatArray:
+    """Unit values, shape (seeds, questions): the turns of a question are one unit.
 
     Args:
         values: Shape (seeds, turns).
         turns: Which they are.
     """
     items = Items(tuple(map(str, turns)), np.ones(len(turns)), clusters_of([question for question, _ in turns]))
-    return mean_of(np.stack([items.unit_values(row) for row in values]))
+    return np.stack([items.unit_values(row) for row in values])
 
 
 def _ends(answers: Iterator[Answered]) -> dict[Turn, str]:

@@ -152,6 +152,7 @@ def test_categories_turns_noise_and_pairs_are_told(run: Run) -> None:
     losses = [ours < theirs for ours, theirs in zip(lengths["ila-30"], lengths["all"], strict=True)]
     assert pairs["ila-30", "all"]["win"] == pytest.approx(sum(wins) / TURNS)
     assert pairs["ila-30", "all"]["loss"] == pytest.approx(sum(losses) / TURNS)
+    assert min(row["p"] for row in table(run, "judge_pairs")) >= 2 / 2**4, "four questions cannot give less"
     (overall,) = [row for row in table(run, "judge_positions") if row["arm"] is None]
     assert overall["flips"] == 0
     assert overall["pairs"] == 2 * TURNS * 2

@@ -93,7 +93,7 @@ class PairRow(Row):
     high: float | None
     level: float
     p: float | None
-    """Of the hypothesis that it is 0.5."""
+    """Of the hypothesis that it is 0.5: signs flipped by question with one training run, else t."""
     n: int
     """Pairs of turns; repeats count as one."""
     questions: int

@@ -23,7 +23,7 @@ def pairs(material: Material) -> list[Block]:
     whole = [row for row in rows if row.by == "all"]
     panels = [
         Panel(
-            f"{name} (n = {next(row.n for row in whole if row.set == name)})",
+            f"{name} (n = {_sizes([row.n for row in whole if row.set == name])})",
             f"share of wins against {rows[0].reference}, ties by halves, in percent\u2003better \u2192",
             tuple(_drawn(row) for row in whole if row.set == name),
             reference=100 * EVEN,
@@ -48,6 +48,11 @@ def pairs(material: Material) -> list[Block]:
         _pair_table("Wins, ties and losses", whole),
         Details("By category and turn", (_pair_table("By category and turn", [r for r in rows if r.by != "all"]),)),
     ]
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    low, high = min(sizes), max(sizes)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _drawn(row: PairRow) -> Estimated:
