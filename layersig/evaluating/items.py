@@ -68,6 +68,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
         task_dict={"tasks": {str(part.config.task): part for part in task.parts}},
         bootstrap_iters=0,
         log_samples=True,
+        apply_chat_template=task.chat,
     )
     outcomes: list[Outcome] = []
     responses: list[Mapping[str, Any]] = []
@@ -177,6 +178,7 @@ def _lead(parts: Sequence[LocalTask]) -> dict[str, float]:
 def _shown(task: ResolvedTask, part: LocalTask) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "format": _FORMATS.get(part.OUTPUT_TYPE, part.OUTPUT_TYPE),
+        **({"chat": True} if task.chat else {}),
         "shots": part.config.num_fewshot,
         "fewshot_seed": FEWSHOT_SEED,
         "split": part.scored_split,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -58,6 +58,7 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         self._processed: dict[str, Dataset] = {}
         self.chosen: list[int] | None = None
         self.shuffled = False
+        self._chat_template: Callable[..., str] | None = None
         super().__init__(config=_fitting(config, splits, shots))
         self.chosen = list(range(len(self.scored_rows)))
 
@@ -104,8 +105,13 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         """Name of the split that is scored."""
         return str(self.config.test_split or self.config.validation_split)
 
-    def build_all_requests(self, **_: Any) -> None:
-        """Build the requests of the chosen rows; few-shot examples are drawn anew from the same seed."""
+    def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **_: Any) -> None:
+        """Build the requests of the chosen rows; few-shot examples are drawn anew from the same seed.
+
+        Args:
+            chat_template: Makes one text of messages; None for plain prompts.
+        """
+        self._chat_template = chat_template
         self.set_fewshot_seed(FEWSHOT_SEED)
         self._instances = []
         rows = list(self.eval_docs)
@@ -123,8 +129,20 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
                 ) from error
 
     def _requests(self, number: int, row: dict[str, Any]) -> list[Any]:
-        context = self.fewshot_context(row, num_fewshot=self.config.num_fewshot, gen_prefix=self.doc_to_prefix(row))
-        built = self.construct_requests(doc=row, ctx=context, metadata=(self.config.task, number, self.config.repeats))
+        chat = self._chat_template is not None
+        context = self.fewshot_context(
+            row,
+            num_fewshot=self.config.num_fewshot,
+            apply_chat_template=chat,
+            chat_template=self._chat_template,
+            gen_prefix=self.doc_to_prefix(row),
+        )
+        built = self.construct_requests(
+            doc=row,
+            ctx=context,
+            metadata=(self.config.task, number, self.config.repeats),
+            apply_chat_template=chat,
+        )
         return built if isinstance(built, list) else [built]
 
     def _exchange(self, own: list[Any], others: list[Any]) -> None:
@@ -183,12 +201,14 @@ class ResolvedTask:
         parts: Its leaf tasks with rows to score, in lm-eval's order.
         pooled: Whether the parts are subjects of one benchmark: their items are one task then, with subjects as strata.
         rows: Rows in the scored splits, chosen or not.
+        chat: Whether prompts are user turns of the model's chat template.
     """
 
     name: str
     parts: tuple[LocalTask, ...]
     pooled: bool
     rows: int
+    chat: bool = False
 
     def label(self, part: LocalTask) -> str:
         """The name of a part's task in results."""
@@ -276,7 +296,7 @@ def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
         check_answers(part, path)
     stands_in = settings.source == name and (path / "README.md").is_file()  # only embedded benchmarks have one
     rows = sum(len(part.scored_rows) for part in parts)
-    return ResolvedTask(f"{name}>pypi:{name}" if stands_in else name, chosen, pooled, rows)
+    return ResolvedTask(f"{name}>pypi:{name}" if stands_in else name, chosen, pooled, rows, settings.chat)
 
 
 _load_once = lru_cache(maxsize=16)(_load)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, Self, cast
 
 import torch
@@ -27,6 +28,8 @@ from lm_eval.models.utils import (
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from layersig.data.chat import ChatFormat
+from layersig.data.conversation import Message
 from layersig.errors import StageFailed, UserError
 from layersig.generating.decoder import Decoder, positions
 from layersig.generating.generation import Prompt, generate
@@ -59,6 +62,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         add_bos_token: Whether to put a BOS token first. None: the tokenizer's habit.
         share: False runs every sequence by itself (the plain twin of the fast path).
         reporter: Told of requests and real tokens done.
+        chat_template: For tasks that ask in chats: `auto`, `plain`, or the text of a template.
 
     Attributes:
         title: What the reporter calls the work.
@@ -75,6 +79,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         add_bos_token: bool | None = None,
         share: bool = True,
         reporter: Reporter | None = None,
+        chat_template: str = "auto",
     ) -> None:
         super().__init__()
         self.decoder = Decoder(pretrained)
@@ -88,6 +93,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self.title = "lm-eval"
         self._reporter = reporter or Silent()
         self._encoded: dict[str, list[int]] = {}
+        self._chat_template = chat_template
 
     @classmethod
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> Self:
@@ -129,6 +135,17 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     def tokenizer_name(self) -> str:
         """The name under which lm-eval caches requests."""
         return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    @cached_property
+    def _chat(self) -> ChatFormat:
+        return ChatFormat(self.tokenizer, self._chat_template)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The text of messages up to where the assistant is to write; or, without that, to go on with in the last."""
+        messages = [Message(each["role"], each["content"]) for each in chat_history]
+        begun = "" if add_generation_prompt else messages.pop().content
+        template = self._chat.template
+        return template.render(self.tokenizer, template.arrange(messages), prompt=True) + begun
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Token ids of a text; special tokens as lm-eval's `hf` puts them."""

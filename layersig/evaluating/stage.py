@@ -31,8 +31,8 @@ def evaluate(job: Job) -> None:
     Roles: `model`; `adapter` (a PEFT folder; absent for the untouched base); `data/NAME` (output of the data stage,
     for the held-out loss); `task/N` (what `tasks.resolve_task` found for `tasks[N]`).
 
-    Parameters: `tasks` (a list of `TaskSettings`), `allow_code_execution` (absent: no), `batch_tokens`, `dtype`,
-    `device`, `quantization`, `attention`.
+    Parameters: `tasks` (a list of `TaskSettings`), `allow_code_execution` (absent: no), `chat_template` (for tasks
+    that ask in chats; absent: `auto`), `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
 
     `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote;
     `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions.
@@ -111,7 +111,13 @@ class _Run:
 
         tokenizer = load_tokenizer(self.job.inputs["model"])
         batch_tokens = self.job.params["batch_tokens"]
-        model = SharedPrefixLM(self.model, tokenizer, batch_tokens=batch_tokens, reporter=self.job.reporter)
+        model = SharedPrefixLM(
+            self.model,
+            tokenizer,
+            batch_tokens=batch_tokens,
+            reporter=self.job.reporter,
+            chat_template=self.job.params.get("chat_template", "auto"),
+        )
         self.policy = {"shared_prefixes": model.share, "max_length": model.max_length}
         root = Streams(self.job.streams.root)
         for number, entry in enumerate(self.job.params["tasks"]):

@@ -24,7 +24,7 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
         params={
             "tasks": study.tasks if arm == "base" else study.tasks_without_floors,
             "batch_tokens": settings.batch_tokens,
-            **study.allowed,
+            **study.beside_tasks,
             **study.compute,
         },
         inputs=inputs,

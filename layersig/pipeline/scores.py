@@ -49,7 +49,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         inputs["model"] = Input("source/model")
     if tasks:
         params |= {"evaluated": study.tasks_without_floors, "batch_tokens": study.recipe.evaluate.batch_tokens}
-        params |= study.allowed
+        params |= study.beside_tasks
         inputs |= {f"task/{number}": Input(selection_node(name, number)) for number in range(len(tasks))}
         inputs |= {f"evaluated/{number}": each for number, each in enumerate(study.task_inputs.values())}
     if on_data:

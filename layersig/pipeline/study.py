@@ -65,7 +65,8 @@ class Study:
     def tasks(self) -> list[dict[str, Any]]:
         """The tasks of `[evaluate]`; the rows that they read are inputs, and a floor not asked for adds nothing."""
         found = [task.model_dump(mode="json", exclude={"data"}) for task in self.recipe.evaluate.tasks]
-        return [{key: value for key, value in task.items() if (key, value) != ("floor", False)} for task in found]
+        unasked = (("floor", False), ("chat", False))
+        return [{key: value for key, value in task.items() if (key, value) not in unasked} for task in found]
 
     @property
     def tasks_without_floors(self) -> list[dict[str, Any]]:
@@ -73,9 +74,12 @@ class Study:
         return [{key: value for key, value in task.items() if key != "floor"} for task in self.tasks]
 
     @property
-    def allowed(self) -> dict[str, Any]:
-        """The parameter of stages that may run what a model wrote; none where the recipe does not allow it."""
-        return {"allow_code_execution": True} if self.recipe.evaluate.allow_code_execution else {}
+    def beside_tasks(self) -> dict[str, Any]:
+        """What tasks take from elsewhere in the recipe: whether code may run, and a chat template other than `auto`."""
+        code = {"allow_code_execution": True} if self.recipe.evaluate.allow_code_execution else {}
+        template = self.recipe.model.chat_template
+        chats = any(task.chat for task in self.recipe.evaluate.tasks)
+        return {**code, **({"chat_template": template} if chats and template != "auto" else {})}
 
     @property
     def task_inputs(self) -> dict[str, Input]:

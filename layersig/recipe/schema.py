@@ -368,6 +368,9 @@ class TaskSettings(Table):
     data: FileSpec | dict[Name, FileSpec] | None = None
     """Rows of a task by name from a file of yours, such as `file:gsm8k.jsonl`, in the fields that its definition reads;
     or files by split, such as `{ train = "file:train.jsonl", test = "file:test.jsonl" }` for few-shot examples."""
+    chat: bool = False
+    """Ask in the user's turn of the chat template, as instruction-tuned models were trained; few-shot examples stand in
+    the same turn, and what a task puts in the answer's mouth opens the assistant's."""
     floor: bool = False
     """Measure the task's floor on the untouched model too: every item is asked with the question of another one."""
 

@@ -103,7 +103,13 @@ class ScoringContext(Inputs):
         allowed = self._job.params.get("allow_code_execution", False)
         found: dict[str, float] = {}
         with peak_memory(self.device) as memory:
-            model = SharedPrefixLM(self.model, self.tokenizer, batch_tokens=tokens, reporter=self.reporter)
+            model = SharedPrefixLM(
+                self.model,
+                self.tokenizer,
+                batch_tokens=tokens,
+                reporter=self.reporter,
+                chat_template=self._job.params.get("chat_template", "auto"),
+            )
             for task in tasks:
                 model.title = task.name
                 outcomes = score_task(task, model, allow_code=allowed).outcomes

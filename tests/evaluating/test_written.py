@@ -254,3 +254,24 @@ def test_the_stage_keeps_responses(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [line["code"]["error"] for line in found] == ["bracket", "other"]
     assert [line["code"]["exception"] for line in found] == ["SyntaxError", "ZeroDivisionError"]
     assert not (job.out / "floors.jsonl").exists()
+
+
+def test_a_task_may_ask_in_chats(tmp_path: Path) -> None:
+    task = load(tmp_path, "humaneval_instruct", ADD, chat=True)
+    model = Scripted({"def add": "    return a + b\n```"})
+    [part] = task.parts
+    part.build_all_requests(chat_template=model.apply_chat_template)
+    prompt = part.instances[0].args[0]
+    # The template of the tiny tokenizer, and the beginning of the answer that the task gives.
+    assert prompt.startswith("<s>user\nWrite a solution to the following problem")
+    assert prompt.endswith(f"</s>\n<s>assistant\nHere is the completed function:\n```python\n{ADD['prompt']}\n")
+    assert model.tok_encode(prompt)[:2] != [1, 1]
+    lines = [{"question": f"What is {n}?", "answer": f"#### {n}"} for n in (1, 2)]
+    asked = load(tmp_path, "gsm8k", *lines, shots=1, chat=True)
+    scored = score_task(asked, Scripted({"What is 1": "1", "What is 2": "2"}))
+    assert scored.summary["gsm8k"]["chat"] is True
+    shown = asked.parts[0].instances[0].args[0]
+    assert shown.count("<s>user\n") == 1
+    assert shown.endswith("Question: What is 1?\nAnswer:</s>\n<s>assistant\n")
+    plain = score_task(load(tmp_path, "gsm8k", *lines, shots=0), Scripted({"What": "1"}))
+    assert "chat" not in plain.summary["gsm8k"]
