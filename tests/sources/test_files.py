@@ -73,15 +73,18 @@ def test_a_damaged_header_is_said_to_be_damaged(folder: Path, raw: bytes) -> Non
 def test_what_is_missing_is_named(folder: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         check_model_folder(folder / "elsewhere")
+    tokenizer = {name: (folder / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")}
+    for name in tokenizer:
+        (folder / name).unlink()
+    with pytest.raises(UserError, match="has no tokenizer"):
+        check_model_folder(folder)
+    for name, content in tokenizer.items():
+        (folder / name).write_bytes(content)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"neither model\.safetensors nor .*save_pretrained"):
         check_model_folder(folder)
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(UserError, match="an adapter, not a model"):
-        check_model_folder(folder)
-    (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(UserError, match="has no tokenizer"):
         check_model_folder(folder)
     (folder / "config.json").write_text("[]")
     with pytest.raises(UserError, match=r"config\.json: is not a JSON object"):
