@@ -185,14 +185,19 @@ def _tasks(data: Mapping[str, Any]) -> Iterator[Fault]:
 def _code(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
     """Tasks that run what the model writes, where the recipe does not allow it."""
     evaluate = data.get("evaluate")
-    if not isinstance(evaluate, dict) or evaluate.get("allow_code_execution") is True:
+    if isinstance(evaluate, dict) and evaluate.get("allow_code_execution") is True:
         return
-    tasks = evaluate.get("tasks")
-    for number, task in enumerate(tasks if isinstance(tasks, list) else []):
-        source = task.get("source") if isinstance(task, dict) else task
-        if isinstance(source, str) and _runs_code(source, base_dir):
-            reason = "runs programs that the model writes; set `allow_code_execution = true` in [evaluate] to let it"
-            yield Fault(("evaluate", "tasks", number), f'task "{source}" {reason}')
+    tables: list[tuple[KeyPath, Any]] = [(("evaluate",), evaluate)]
+    tables += [(("scorers", name), scorer) for name, scorer in _scorers(data).items()]
+    for path, table in tables:
+        tasks = table.get("tasks") if isinstance(table, dict) else None
+        for number, task in enumerate(tasks if isinstance(tasks, list) else []):
+            source = task.get("source") if isinstance(task, dict) else task
+            if isinstance(source, str) and _runs_code(source, base_dir):
+                reason = (
+                    "runs programs that the model writes; set `allow_code_execution = true` in [evaluate] to let it"
+                )
+                yield Fault((*path, "tasks", number), f'task "{source}" {reason}')
 
 
 def _runs_code(source: str, base_dir: Path) -> bool:

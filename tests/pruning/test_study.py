@@ -288,3 +288,10 @@ def test_mistakes_are_told(tmp_path, capsys, old, new, told):
     code, out, err = call(capsys, "validate", tmp_path / "recipe.toml")
     assert code == 2
     assert told in out + err
+
+
+def test_choosing_on_tasks_that_run_code_takes_leave(tmp_path, capsys):
+    (tmp_path / "recipe.toml").write_text(CHOSEN.replace("file:choice.yaml", "humaneval_plus", 1))
+    code, out, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert code == 2
+    assert 'scorers.greedy.tasks.0: task "humaneval_plus" runs programs that the model writes' in out + err
