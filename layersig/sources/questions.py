@@ -49,7 +49,7 @@ QUESTIONS: Mapping[str, QuestionSet] = {
         count=80,
         licence="Apache-2.0",
         notes=(
-            "mt-bench: the reference answers of its categories math, reasoning and coding were written by GPT-4, and "
+            "the reference answers to math, reasoning and coding were written by GPT-4, and "
             "some of them are wrong",
         ),
     )
