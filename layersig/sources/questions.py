@@ -49,8 +49,7 @@ QUESTIONS: Mapping[str, QuestionSet] = {
         count=80,
         licence="Apache-2.0",
         notes=(
-            "the reference answers to math, reasoning and coding were written by GPT-4, and "
-            "some of them are wrong",
+            "the reference answers to math, reasoning and coding were written by GPT-4, and some of them are wrong",
         ),
     )
 }
