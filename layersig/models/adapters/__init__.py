@@ -2,13 +2,12 @@
 
 from layersig.models.adapters.adalora import allocate, allocation_state, orthogonality, restore_allocation
 from layersig.models.adapters.files import graft, read_adapter, save_adapter
+from layersig.models.adapters.inject import inject_adalora, inject_lora
 from layersig.models.adapters.live import (
     adapter_layers,
     assert_moved,
     attach_adapter,
     dropouts,
-    inject_adalora,
-    inject_lora,
     remove_adapter,
 )
 

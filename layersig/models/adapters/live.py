@@ -1,244 +1,28 @@
-"""Adapters in a live model: injected for training, proved to have moved, attached for evaluation, taken out."""
+"""Adapters in a live model: proved to have moved, attached for evaluation, taken out."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from weakref import WeakKeyDictionary
 
-import torch
-from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
+from peft import AdaLoraConfig, PeftModel
 from peft.tuners.adalora.layer import AdaLoraLayer
 from peft.tuners.lora import LoraLayer
-from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from layersig.errors import StageFailed, UserError
+from layersig.errors import StageFailed
 from layersig.layers import Layer
 from layersig.models.adapters.adalora import EPSILON, load_exactly
 from layersig.models.adapters.files import read_adapter
+from layersig.models.adapters.inject import assert_same, frozen_state, injections
 from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
 from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
 from layersig.models.updates import Delta
-from layersig.models.values import hash_values
-from layersig.recipe.schema import AdaLoraSettings
-from layersig.streams import Streams
-
-
-@dataclass(frozen=True, slots=True)
-class _Injection:
-    """What must be known after training: how to restore the model, and hashes of its frozen parameters."""
-
-    restorer: Restorer
-    frozen: Mapping[str, int]
-
-
-_injections: WeakKeyDictionary[PeftModel, _Injection] = WeakKeyDictionary()
-
-
-def inject_lora(
-    model: PreTrainedModel,
-    layers: Sequence[Layer],
-    *,
-    rank: int,
-    alpha: float,
-    dropout: float,
-    streams: Streams,
-    ranks: Mapping[str, int] | None = None,
-) -> PeftModel:
-    """Put LoRA factors on exactly `layers`; everything else is frozen.
-
-    A and B are float32 (float64 in a float64 model). A of every layer is drawn from the stream ("adapter-init",
-    layer) with PEFT's default (Kaiming uniform, a = sqrt 5), so a layer starts the same whichever others are
-    selected; B is zero. PEFT has no dropout on parameters: fused experts are trained without, and so are linear modules
-    that bear the name of an expert (such as those of a shared expert); see `dropouts`.
-
-    Args:
-        model: A model without adapters; it is changed in place until `remove_adapter`.
-        layers: Layers of its map.
-        rank: Rank r of the factors.
-        alpha: The product is scaled by alpha / r.
-        dropout: Dropout on the input of the factors.
-        streams: Random streams of the cell.
-        ranks: Ranks of single layers, by full name; the scale stays alpha / `rank`.
-
-    Raises:
-        UserError: No layer is given.
-        StageFailed: PEFT wrapped another set of modules than the selected one, or refused the model.
-    """
-    modules, parameters = _targets(model, layers)
-    key_of = {name: re.escape(f"{name}.weight" if f"{name}.weight" in parameters else name) for name in ranks or ()}
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0 if parameters else dropout,
-        target_modules=modules,
-        target_parameters=parameters or None,
-        rank_pattern={key_of[name]: value for name, value in (ranks or {}).items()},
-        alpha_pattern={key_of[name]: alpha / rank * value for name, value in (ranks or {}).items()},
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-
-    def start(wrapper: LoraLayer, name: str) -> None:
-        _initialise(wrapper, streams.number("adapter-init", name))
-        if config.lora_dropout < dropout and name in modules:
-            wrapper.lora_dropout[ADAPTER] = nn.Dropout(dropout)
-
-    return _inject(model, layers, config, streams, start)
-
-
-def inject_adalora(
-    model: PreTrainedModel,
-    layers: Sequence[Layer],
-    *,
-    settings: AdaLoraSettings,
-    alpha: float,
-    dropout: float,
-    steps: int,
-    streams: Streams,
-) -> PeftModel:
-    """Put PEFT's AdaLoRA (Zhang et al., arXiv 2303.10512) on exactly `layers`; everything else is frozen.
-
-    The change of a layer is alpha / init_r * P diag(E) Q. Factors are float32 (float64 in a float64 model); P and Q
-    start as PEFT's do, normal with deviation 0.02, from the stream ("adapter-init", layer), E at zero.
-
-    Args:
-        model: A model without adapters; it is changed in place until `remove_adapter`.
-        layers: Linear modules of its map.
-        settings: Ranks, budget schedule and importance of AdaLoRA.
-        alpha: The product is scaled by alpha / init_r.
-        dropout: Dropout on the input of the factors.
-        steps: Planned optimizer steps, on which the budget schedule hangs.
-        streams: Random streams of the cell.
-
-    Raises:
-        UserError: No layer is given, a layer is no module of its own, or the schedule does not fit into the steps.
-        StageFailed: PEFT wrapped another set of modules than the selected one, or refused the model.
-    """
-    modules, parameters = _targets(model, layers)
-    if parameters:
-        raise UserError(
-            f"AdaLoRA cannot tune {parameters[0]}: PEFT has it for linear modules only, not for experts; write "
-            'train.method = "lora", or leave such layers out'
-        )
-    if settings.tinit + settings.tfinal >= steps:
-        raise UserError(
-            f"train.adalora: tinit + tfinal is {settings.tinit + settings.tfinal}, but the training has {steps} steps, "
-            "so no step is left to cut ranks; lower them or train longer"
-        )
-    config = AdaLoraConfig(
-        **settings.model_dump(),
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        total_step=steps,
-        target_modules=modules,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-
-    def start(wrapper: LoraLayer, name: str) -> None:
-        generator = torch.Generator().manual_seed(streams.number("adapter-init", name))
-        for factors, deviation in ((wrapper.lora_A, 0.02), (wrapper.lora_E, 0.0), (wrapper.lora_B, 0.02)):
-            value = deviation * torch.randn(factors[ADAPTER].shape, generator=generator)
-            dtype = torch.promote_types(factors[ADAPTER].dtype, torch.float32)
-            factors[ADAPTER] = nn.Parameter(value.to(factors[ADAPTER].device, dtype))
-        # PEFT declares the number of ranks frozen, and thaws it where it casts it to another type.
-        wrapper.ranknum[ADAPTER].requires_grad_(False)
-
-    return _inject(model, layers, config, streams, start)
-
-
-def _inject(
-    model: PreTrainedModel,
-    layers: Sequence[Layer],
-    config: LoraConfig,
-    streams: Streams,
-    start: Callable[[LoraLayer, str], None],
-) -> PeftModel:
-    if not layers:
-        raise UserError("no layer is selected, so there is nothing to adapt")
-    modules, parameters = sorted(config.target_modules or ()), config.target_parameters
-    restorer = Restorer(model)
-    try:
-        with isolated(streams.number("adapter-init")):
-            peft_model = _wrap(model, config)
-        wrappers = wrapped_layers(model)
-        _assert_same({layer.name for layer in layers}, set(wrappers))
-    except StageFailed:
-        restorer.restore()
-        raise
-    # PEFT may have shortened the list to suffixes; full names are what an export must carry.
-    config.target_modules, config.target_parameters = modules, parameters
-    for name, wrapper in wrappers.items():
-        start(wrapper, name)
-    _injections[peft_model] = _Injection(restorer, _frozen_state(peft_model))
-    return peft_model
-
-
-def _wrap(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
-    try:
-        with expected_warnings():
-            return cast(PeftModel, get_peft_model(model, config))
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise StageFailed(f"PEFT cannot adapt {type(model).__name__}: {error}") from error
-
-
-def _targets(model: PreTrainedModel, layers: Sequence[Layer]) -> tuple[list[str], list[str]]:
-    """Sorted full names for `target_modules` and for `target_parameters`.
-
-    In models with fused experts PEFT takes a linear module for an expert of an older format when it bears an
-    expert's name (`shared_expert.down_proj`). Its weight is then targeted as a parameter.
-    """
-    taken = {kind: _taken_for_expert(model, kind) for kind in {layer.name.rpartition(".")[2] for layer in layers}}
-    modules: list[str] = []
-    parameters: list[str] = []
-    for layer in layers:
-        if layer.is_parameter:
-            parameters.append(layer.name)
-        elif taken[layer.name.rpartition(".")[2]]:
-            parameters.append(f"{layer.name}.weight")
-        else:
-            modules.append(layer.name)
-    return sorted(modules), sorted(parameters)
-
-
-def _taken_for_expert(model: PreTrainedModel, name: str) -> bool:
-    config = LoraConfig(target_modules=[name])
-    try:
-        convert_peft_config_for_transformers(config, model, None)
-    except ValueError:
-        return True
-    return name not in (config.target_modules or ())
-
-
-def _initialise(wrapper: LoraLayer, seed: int) -> None:
-    a, b = wrapper.lora_A[ADAPTER], wrapper.lora_B[ADAPTER]
-    dtype = torch.promote_types(a.weight.dtype, torch.float32)
-    start = torch.empty(a.weight.shape, dtype=torch.float32)
-    nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=torch.Generator().manual_seed(seed))
-    a.weight = nn.Parameter(start.to(a.weight.device, dtype))
-    b.weight = nn.Parameter(torch.zeros_like(b.weight, dtype=dtype))
-
-
-def _assert_same(selected: set[str], wrapped: set[str]) -> None:
-    if selected != wrapped:
-        raise StageFailed(
-            "PEFT did not adapt the selected layers: "
-            f"missing {sorted(selected - wrapped) or 'none'}, not selected {sorted(wrapped - selected) or 'none'}"
-        )
-
-
-def _frozen_state(model: nn.Module) -> dict[str, int]:
-    frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return dict(zip(frozen, hash_values(frozen.values()), strict=True))
 
 
 def adapter_layers(peft_model: PeftModel) -> set[str]:
@@ -263,7 +47,7 @@ def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
             changed since the injection.
     """
     wrappers = wrapped_layers(peft_model.get_base_model())
-    _assert_same({layer.name for layer in layers}, set(wrappers))
+    assert_same({layer.name for layer in layers}, set(wrappers))
     norms = {name: _delta(wrapper).norm() for name, wrapper in wrappers.items()}
     may_rest = any(norms.values()) and isinstance(peft_model.peft_config[ADAPTER], AdaLoraConfig)
     still = sorted(name for name, norm in norms.items() if not math.isfinite(norm) or (norm == 0 and not may_rest))
@@ -277,7 +61,7 @@ def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
     ]
     if trainable:
         raise StageFailed(f"parameters outside the adapters are trainable: {', '.join(sorted(trainable))}")
-    before, after = _injections[peft_model].frozen, _frozen_state(peft_model)
+    before, after = injections[peft_model].frozen, frozen_state(peft_model)
     changed = sorted(name for name in before if before[name] != after.get(name))
     if changed:
         raise StageFailed(f"frozen parameters have changed: {', '.join(changed)}")
@@ -299,7 +83,7 @@ def _delta(wrapper: LoraLayer) -> Delta:
 
 def remove_adapter(peft_model: PeftModel) -> PreTrainedModel:
     """Take the adapter out and give back the model as it was before `inject_lora`."""
-    _injections.pop(peft_model).restorer.restore()
+    injections.pop(peft_model).restorer.restore()
     return cast(PreTrainedModel, peft_model.get_base_model())
 
 
@@ -320,7 +104,7 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PreTrainedM
         with isolated(0), expected_warnings():
             PeftModel.from_pretrained(model, folder, torch_device=str(model.device))
         wrappers = wrapped_layers(model)
-        _assert_same(set(update.layers), set(wrappers))
+        assert_same(set(update.layers), set(wrappers))
         load_exactly(folder, wrappers)
         model.eval()
         yield model
