@@ -17,9 +17,12 @@ from layersig.analysis.retention import ratio_fieller_items, ratio_fieller_items
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares, two_way_estimate
 from layersig.analysis.verdicts import Claim, Judgement, Scope, judge
 from layersig.findings.outcomes import Measure, OutcomeTables
+from layersig.judging.records import SCORE
 
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, ...]
+
+_UNITS = {"loss": "nats", SCORE: "grade points"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ class Contrast:
             metric=f"{self.measure.metric} of {self.measure.task}",
             seeds=len(self.seeds),
             items=self.n,
-            unit="points" if share else "nats" if self.measure.metric == "loss" else self.measure.metric,
+            unit="points" if share else _UNITS.get(self.measure.metric, self.measure.metric),
             scale=100.0 if share else 1.0,
             higher_is_better=self.measure.higher_is_better,
         )

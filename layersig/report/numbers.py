@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layersig.findings.outcomes import Measure
+from layersig.judging.records import SCORE
 
 MINUS = "\u2212"
 _LARGE = 100.0
@@ -73,7 +74,7 @@ def unit_of(measure: Measure) -> str:
     """The unit of differences."""
     if measure.is_share:
         return "points"
-    return "nats per token" if measure.metric == "loss" else measure.metric
+    return {"loss": "nats per token", SCORE: "grade points"}.get(measure.metric, measure.metric)
 
 
 def seconds(value: float | None) -> str:

@@ -250,6 +250,8 @@ def test_a_comparison_is_declared_only_if_its_grades_were(told: tuple[Told, Find
     (row,) = [row for row in findings.comparisons if (row.arm, row.role) == ("ila-30", "baseline")]
     assert row.outcome
     assert not row.declared, "one of the stages came before the declaration"
+    assert row.sentence is not None
+    assert "0.5 grade points" in row.sentence
 
 
 def test_the_rigor_card_reads_the_records(told: tuple[Told, Findings]) -> None:
