@@ -138,8 +138,8 @@ def _contrasts(tables: OutcomeTables, reference: Side, other: Side) -> Iterator[
 
 def _same_conditions(reference: Side, other: Side) -> None:
     ours, theirs = reference.conditions, other.conditions
-    for name in ours.keys() & theirs.keys():
-        if ours[name] != theirs[name]:
+    for name in ours:
+        if name in theirs and ours[name] != theirs[name]:
             shown = f": {_short(ours[name])} and {_short(theirs[name])}"
             raise UserError(
                 f"{other.label} cannot be compared with {reference.label}: they differ in {name}{shown}. "
