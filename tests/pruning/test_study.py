@@ -41,9 +41,6 @@ select = {{ kind = "lowest", count = 1 }}
 action = "prune"
 recover = {{ steps = 2 }}
 
-[evaluate]
-tasks = ["file:choice.yaml"]
-
 [analyze]
 resamples = 100
 """
