@@ -200,9 +200,9 @@ def borrow_model(
     finally:
         if _state(kept.model) == kept.state:
             _kept = kept
-        else:
-            del kept
-            free(device)
+        del kept
+        # What the borrower has let go of must not count as memory of the next one.
+        free(device)
 
 
 def _state(model: PreTrainedModel) -> tuple[Any, ...]:
