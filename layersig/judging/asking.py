@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from layersig.errors import UserError
 from layersig.judging.endpoint import Endpoint, Refused, Reply
@@ -46,6 +47,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = Lock()
         self.held: dict[Key, Judgement] = {}
         lines = path.read_bytes().split(b"\n") if path.exists() else []
         for line in lines[:-1]:
@@ -55,10 +57,10 @@ class Store:
             path.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
 
     def add(self, judgement: Judgement) -> None:
-        """Keep a verdict."""
-        with self._path.open("a", encoding="utf-8") as file:
+        """Keep a verdict; from any thread."""
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(dumps(judgement.to_json()) + "\n")
-        self.held[judgement.key] = judgement
+            self.held[judgement.key] = judgement
 
 
 def judgements(
@@ -91,28 +93,28 @@ def judgements(
     missing = [each for each in wanted if each.key not in found]
     reporter.start("verdicts", len(missing), "verdicts")
     with ThreadPoolExecutor(concurrency, thread_name_prefix="judge") as pool:
-        futures = [pool.submit(_ask, each, endpoint, attempts) for each in missing]
+        futures = [pool.submit(_kept, each, endpoint, attempts, store) for each in missing]
         try:
             for future in as_completed(futures):
-                _take(future.result(), found, store)
+                judgement = future.result()
+                found[judgement.key] = judgement
                 reporter.advance(1)
         finally:
-            # After a failure, or Ctrl-C: ask nothing more, but keep what was under way; it has been paid for.
+            # After a failure, or Ctrl-C: ask nothing more, but wait for what is under way; it has been paid for.
             endpoint.halt.set()
             pool.shutdown(cancel_futures=True)
-            for future in futures:
-                if not future.cancelled() and future.exception() is None and future.result().key not in found:
-                    _take(future.result(), found, store)
     refused = [each for each in found.values() if each.refused is not None]
     if refused and len(refused) == len(wanted):
         raise UserError(f"the judge at {endpoint.base} refuses every prompt ({refused[0].refused}); correct [judge]")
     return [found[each.key] for each in wanted]
 
 
-def _take(judgement: Judgement, found: dict[Key, Judgement], store: Store) -> None:
-    found[judgement.key] = judgement
+def _kept(wanted: Wanted, endpoint: Endpoint, attempts: int, store: Store) -> Judgement:
+    """Asks and stores in one thread that no Ctrl-C reaches: no reply that came is lost between the two."""
+    judgement = _ask(wanted, endpoint, attempts)
     if judgement.refused is None:
         store.add(judgement)
+    return judgement
 
 
 def _ask(wanted: Wanted, endpoint: Endpoint, attempts: int) -> Judgement:
