@@ -1,0 +1,132 @@
+"""The recipe as typed, frozen data; the one place where its keys, defaults and limits are written down.
+
+Defaults marked "paper" are given in "Understanding Layer Significance in LLM Alignment" (arXiv 2410.17875), appendix B;
+those marked "ours" are choices of this project where the paper is silent.
+
+- `common`: what the tables share
+- `materials`: `[model]`, `[layers]`, `[[data]]`
+- `tuning`: `[train]`
+- `arms`: `[update]`, `[scorers]`, `[[arms]]`
+- `measuring`: `[evaluate]`, `[judge]`, `[analyze]`
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import Field
+
+from layersig.recipe.schema.arms import RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
+from layersig.recipe.schema.common import (
+    DATA_SCHEMES,
+    MODEL_SCHEMES,
+    NAME_PATTERN,
+    SOURCE_PATTERN,
+    UPDATE_SCHEMES,
+    Name,
+    Table,
+)
+from layersig.recipe.schema.materials import (
+    DataSettings,
+    FieldSettings,
+    FilterSettings,
+    GenerateSettings,
+    LayerSettings,
+    ModelSettings,
+)
+from layersig.recipe.schema.measuring import (
+    ENDPOINT_PATTERN,
+    VARIABLE_PATTERN,
+    AnalyzeSettings,
+    AnswerSettings,
+    ConversationSettings,
+    EvaluateSettings,
+    JudgeSettings,
+    Task,
+    TaskSettings,
+)
+from layersig.recipe.schema.tuning import (
+    STANDARD_MILESTONES,
+    AdaLoraSettings,
+    ResampleSettings,
+    SearchSettings,
+    TrainSettings,
+)
+
+__all__ = [
+    "DATA_SCHEMES",
+    "ENDPOINT_PATTERN",
+    "MODEL_SCHEMES",
+    "NAME_PATTERN",
+    "RESERVED_ARMS",
+    "SOURCE_PATTERN",
+    "STANDARD_MILESTONES",
+    "UPDATE_SCHEMES",
+    "VARIABLE_PATTERN",
+    "AdaLoraSettings",
+    "AnalyzeSettings",
+    "AnswerSettings",
+    "Arm",
+    "Choice",
+    "ConversationSettings",
+    "DataSettings",
+    "EvaluateSettings",
+    "FieldSettings",
+    "FilterSettings",
+    "GenerateSettings",
+    "JudgeSettings",
+    "LayerSettings",
+    "ModelSettings",
+    "Recipe",
+    "ResampleSettings",
+    "ScorerChoice",
+    "SearchSettings",
+    "Task",
+    "TaskSettings",
+    "TrainSettings",
+    "UpdateSettings",
+]
+
+
+class Recipe(Table):
+    """A whole recipe: a grid of arms x data sets x seeds over one model."""
+
+    name: Name
+    """Name of the study, and of its folder below the run root."""
+    description: str = ""
+    """What the study asks; the report shows it."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    """Values of the seed axis: data order, adapter initialisation, dropout."""
+    root_seed: int = Field(0, ge=0)
+    """Root of every random stream; splits and evaluation items hang on it alone."""
+    plugins: tuple[str, ...] = ()
+    """Plugin files relative to the recipe, such as `./my_scorer.py`."""
+    model: ModelSettings
+    """The pretrained model."""
+    layers: LayerSettings = LayerSettings()
+    """What counts as a layer."""
+    data: tuple[DataSettings, ...] = Field(min_length=1)
+    """One or more data sets to fine-tune on."""
+    train: TrainSettings = TrainSettings()
+    """How models are fine-tuned."""
+    update: UpdateSettings | None = None
+    """An update from elsewhere, which scorers look at instead of the reference training's."""
+    scorers: dict[Name, ScorerChoice] = {}
+    """Scorers by the name that arms and results use."""
+    arms: tuple[Arm, ...] = ()
+    """What is compared, beside `base` and `all-layers`."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """What arms are measured on."""
+    judge: JudgeSettings | None = None
+    """Who grades the answers to `evaluate.conversations`."""
+    analyze: AnalyzeSettings = AnalyzeSettings()
+    """How they are compared."""
+
+    def training_of(self, arm: Arm) -> TrainSettings:
+        """The recipe's `[train]` with the arm's own keys, of its tuning or its recovery, over it."""
+        own = arm.train if arm.recover is None else arm.recover
+        merged = {**self.train.model_dump(exclude_defaults=True), **own}
+        if {"epochs", "steps"} & own.keys():
+            merged = {key: value for key, value in merged.items() if key not in {"epochs", "steps"} - own.keys()}
+        return TrainSettings.model_validate_json(json.dumps(merged))

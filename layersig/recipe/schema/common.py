@@ -1,0 +1,27 @@
+"""What the tables of a recipe share: how strict they are, and what names and sources look like."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MODEL_SCHEMES = ("hub", "path", "pypi")
+UPDATE_SCHEMES = ("path",)
+DATA_SCHEMES = ("hub", "file", "pypi")
+"""Of data sets and of sets of questions."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*$"
+SOURCE_PATTERN = r"^[a-z][a-z0-9\-]*:.+$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+SourceSpec = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
+
+
+class Table(BaseModel):
+    """A table of the recipe: frozen, unknown keys refused, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )

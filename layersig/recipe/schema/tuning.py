@@ -1,0 +1,143 @@
+"""`[train]`: how models are fine-tuned."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from layersig.recipe.schema.common import Fraction, Table
+
+STANDARD_MILESTONES = (0.01, 0.25, 0.5, 0.75)
+"""Fractions of the planned steps at which an update of factors is always kept: those of the paper's table 4."""
+
+Moment = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdaLoraSettings(Table):
+    """`[train.adalora]`: ranks that are cut while they train; every default is PEFT's."""
+
+    target_r: int = Field(8, ge=1)
+    """Mean rank of a layer once ranks are cut."""
+    init_r: int = Field(12, ge=2)
+    """Rank of every layer at first."""
+    tinit: int = Field(0, ge=0)
+    """Steps before ranks are cut."""
+    tfinal: int = Field(0, ge=0)
+    """Steps at the end in which ranks stay as they are."""
+    deltaT: int = Field(1, ge=1)  # noqa: N815 - PEFT's name of it
+    """Steps between two cuts."""
+    beta1: float = Field(0.85, gt=0, lt=1)
+    """Decay of the average of importance."""
+    beta2: float = Field(0.85, gt=0, lt=1)
+    """Decay of the average of its uncertainty."""
+    orth_reg_weight: float = Field(0.5, ge=0)
+    """Weight of the penalty on factors that are not orthogonal."""
+
+    @model_validator(mode="after")
+    def _cuts(self) -> Self:
+        if self.target_r >= self.init_r:
+            raise ValueError(f"`target_r` must be below `init_r`; got {self.target_r} and {self.init_r}")
+        return self
+
+
+class ResampleSettings(Table):
+    """`resample` in the `train` of an arm: LISA, blocks in turns (arXiv 2403.17919)."""
+
+    blocks: int = Field(2, ge=1)
+    """Blocks of the selection that move at a time; the head, where it is selected, always does."""
+    every: int = Field(20, ge=1)
+    """Optimizer steps until others are drawn."""
+
+
+class SearchSettings(Table):
+    """`[train.search]`: the same trials for every arm, of which the best on a validation split becomes the arm."""
+
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Peak learning rates to try. Absent: `learning_rate` alone."""
+    epochs: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Lengths to try with each of them. Absent: `epochs` or `steps` alone."""
+    validation: float = Field(0.1, gt=0, lt=1)
+    """Share of the training conversations, by whole groups, that no trial trains on and the trials are compared by."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if max(len(self.learning_rates), 1) * max(len(self.epochs), 1) < 2:
+            raise ValueError("a search takes two trials at least; give two `learning_rates` or `epochs`")
+        return self
+
+
+class TrainSettings(Table):
+    """`[train]`: the reference training of all layers, and the default of every arm."""
+
+    method: Literal["lora", "adalora", "full"] = "lora"
+    """How the chosen layers are tuned: by low-rank factors (over `model.quantization = "nf4"`: QLoRA), by factors whose
+    ranks are cut while they train, or by training their weights themselves, in float32."""
+    rank: int = Field(32, ge=1)
+    """LoRA rank r (paper: 32)."""
+    ranks: Literal["equal", "scores"] = "equal"
+    """In the `train` of an arm, `scores`: ranks that fall linearly from twice `rank` to 1 down the arm's ranking, with
+    the mean `rank`; the scale stays alpha / `rank`. Equal: `rank` everywhere. For LoRA."""
+    alpha: float | None = Field(None, gt=0)
+    """LoRA alpha; the update is scaled by alpha / r (AdaLoRA: alpha / init_r). Absent: 2 r (ours)."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout on the input of the factors (paper: 0.1); full fine-tuning has none."""
+    adalora: AdaLoraSettings = AdaLoraSettings()
+    """Ranks and budget of `method = "adalora"`."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training split; 1 when neither `epochs` nor `steps` is given."""
+    steps: int | None = Field(None, ge=1)
+    """Optimizer steps, instead of `epochs`."""
+    batch_size: int = Field(8, ge=1)
+    """Examples in an optimizer step (ours)."""
+    micro_batch_tokens: int = Field(4096, ge=1)
+    """Padded tokens that go through the model at once; changes memory and speed, never the result beyond rounding."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Peak learning rate (ours; the paper searched five values it does not list)."""
+    betas: tuple[Moment, Moment] = (0.9, 0.99)
+    """AdamW moments (paper)."""
+    weight_decay: float = Field(0.1, ge=0)
+    """AdamW weight decay (paper)."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Learning rate after warm-up (paper: cosine, to 0)."""
+    warmup_ratio: float = Field(0.01, ge=0, lt=1)
+    """Share of the steps spent warming up (paper: 0.01)."""
+    clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the whole gradient (ours)."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    resample: ResampleSettings | None = None
+    """In the `train` of an arm, LISA: of its layers only those of some blocks move at a time, drawn anew every so many
+    steps. Absent: all of them in every step."""
+    search: SearchSettings | None = None
+    """Trials of learning rates and lengths; absent, every arm is trained once."""
+    milestones: tuple[Fraction, ...] = ()
+    """More fractions of the planned steps at which the reference update is kept. The end and every `checkpoint` of a
+    scorer always are, and 1, 25, 50 and 75 % where the update is one of factors."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give `epochs` or `steps`, not both")
+        return self
+
+    @property
+    def lora_rank(self) -> int:
+        """The rank that factors start with."""
+        return self.adalora.init_r if self.method == "adalora" else self.rank
+
+    @property
+    def scale(self) -> float:
+        """The factor on B A: alpha / r."""
+        return self.alpha / self.lora_rank if self.alpha is not None else 2.0
+
+    def effective(self) -> dict[str, Any]:
+        """The keys that change what a training by this method does, as JSON values."""
+        unread = {
+            "lora": {"adalora"},
+            "adalora": {"rank"},
+            "full": {"adalora", "rank", "alpha", "dropout"},
+        }
+        absent = {key for key in ("resample", "search") if getattr(self, key) is None}
+        absent |= {"ranks"} if self.ranks == "equal" else set()
+        return self.model_dump(mode="json", exclude={"milestones", *unread[self.method], *absent})
