@@ -18,7 +18,8 @@ from layersig.training.loop import train
 from layersig.training.optimization import Optimization
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, alternate, ratio
-from tests.benchmarks.training import CPU, _copies, _padded, _rows, ours, settings
+from tests.benchmarks.training import ours, settings
+from tests.benchmarks.world import CPU
 
 
 class _Factors:
@@ -72,14 +73,14 @@ def plain(model, found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> f
     factors = [module.lora_B["default"] for module in model.modules() if hasattr(module, "lora_B")]
     scores = torch.full((len(factors),), 4.0, requires_grad=True)
     optimizer = torch.optim.Adam([scores], lr=0.05)
-    rows, place, began = _rows(found, chosen), 0, time.perf_counter()
+    rows, place, began = world.rows(found, chosen), 0, time.perf_counter()
     with ExitStack() as hooks:
         for index, module in enumerate(factors):
             handle = module.register_forward_hook(lambda _, __, out, index=index: out * torch.sigmoid(scores[index]))
             hooks.callback(handle.remove)
         for batch in chosen:
             optimizer.zero_grad()
-            model(**_padded(rows[place : place + len(batch)])).loss.backward()
+            model(**world.padded(rows[place : place + len(batch)])).loss.backward()
             optimizer.step()
             place += len(batch)
     seconds = time.perf_counter() - began
@@ -101,7 +102,7 @@ def speed(spec: str, steps: int, repeats: int) -> Table:
             parameter.data.normal_(std=0.01, generator=torch.Generator().manual_seed(number))
     update, base = _Factors(model), world.base_model().eval()
     assert len(update.layers) == len(layer_map(base))
-    dropped = _copies(0.1)
+    dropped = world.copies(0.1)
     timings = alternate(
         {
             "stage 2, layersig": lambda: stage_two(base, update, found, chosen),

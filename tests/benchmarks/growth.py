@@ -22,7 +22,7 @@ from layersig.training.batching import Packed
 from layersig.training.loss import cross_entropy
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table
-from tests.benchmarks.training import CPU
+from tests.benchmarks.world import CPU
 
 FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "growth.svg"
 

@@ -11,7 +11,8 @@ from layersig.streams import Streams
 from layersig.training.loop import train
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, Timing, alternate
-from tests.benchmarks.training import CPU, settings
+from tests.benchmarks.training import settings
+from tests.benchmarks.world import CPU
 
 EPOCHS = 3
 

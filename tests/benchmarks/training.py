@@ -21,9 +21,9 @@ from layersig.training.loop import train
 from layersig.training.loss import cross_entropy
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, alternate, matrix_peak, ratio
+from tests.benchmarks.world import CPU
 
 RATE = 2e-4
-CPU = torch.device("cpu")
 
 
 def settings(dropout: float) -> TrainSettings:
@@ -71,32 +71,6 @@ def _arguments(kind, folder: str, **options):
     )
 
 
-def _padded(rows):
-    width = max(len(row["input_ids"]) for row in rows)
-    shape = (len(rows), width)
-    ids, mask, labels = (torch.full(shape, fill) for fill in (0, 0, -100))
-    for place, row in enumerate(rows):
-        length = len(row["input_ids"])
-        ids[place, :length] = torch.tensor(row["input_ids"])
-        mask[place, :length] = 1
-        labels[place, :length] = torch.tensor(row["labels"])
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-def _rows(found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> list[dict[str, list[int]]]:
-    return [
-        {
-            "input_ids": found[index].tokens.tolist(),
-            "labels": [
-                int(token) if target else -100
-                for token, target in zip(found[index].tokens, found[index].targets, strict=True)
-            ],
-        }
-        for batch in chosen
-        for index in batch
-    ]
-
-
 def trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], **options) -> float:
     """The same with `Trainer`."""
     clock = _Clock()
@@ -104,8 +78,8 @@ def trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], **
         Trainer(
             model=model,
             args=_arguments(TrainingArguments, folder, **options),
-            train_dataset=_rows(found, chosen),
-            data_collator=_padded,
+            train_dataset=world.rows(found, chosen),
+            data_collator=world.padded,
             callbacks=[clock],
         ).train()
     return clock.ended - clock.began
@@ -127,8 +101,8 @@ def sft_trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]]
                 gradient_checkpointing=False,
                 dataset_kwargs={"skip_prepare_dataset": True},
             ),
-            train_dataset=Dataset.from_list(_rows(found, chosen)),
-            data_collator=_padded,
+            train_dataset=Dataset.from_list(world.rows(found, chosen)),
+            data_collator=world.padded,
             processing_class=world.tokenizer(),
             callbacks=[clock],
         ).train()
@@ -183,7 +157,7 @@ def _compared(
     found: Sequence[Example], dropout: float, steps: int, repeats: int, peak: float
 ) -> Iterator[tuple[str, ...]]:
     mixed, grouped = (world.batches(found, steps, grouped=flag) for flag in (False, True))
-    fresh = _copies(dropout)
+    fresh = world.copies(dropout)
     timings = alternate(
         {
             "layersig": lambda: ours(fresh(), found, mixed, dropout),
@@ -208,21 +182,6 @@ def _compared(
             ratio(timings["Trainer + PEFT"], timing) if own else "",
             f"{limit / timing.median:.0%}",
         )
-
-
-def _copies(dropout: float):
-    """Fresh equal models, without loading the checkpoint each time."""
-    first = world.peft_model(dropout=dropout)
-    state = {name: value.detach().clone() for name, value in world.trained(first).items()}
-
-    def fresh():
-        for name, parameter in world.trained(first).items():
-            parameter.data.copy_(state[name])
-            parameter.grad = None
-        first.train()
-        return first
-
-    return fresh
 
 
 def equality(spec: str, steps: int) -> Table:

