@@ -127,14 +127,18 @@ class OutcomeTables:
         cells = self.values[measure]
         rows = []
         for seed in seeds:
-            fitting = (Cell(arm=arm, data=data, seed=seed), Cell(arm=arm, data=data), Cell(arm=arm))
-            rows.append(next(cells[cell] for cell in fitting if cell in cells))
+            rows.append(next(cells[cell] for cell in cells_of(arm, data, seed) if cell in cells))
         return np.stack(rows)
 
     def units(self, measure: Measure, arm: str, data: str | None, seeds: Sequence[int | None]) -> FloatArray:
         """Unit values, shape (seeds, units)."""
         items = self.items[measure]
         return np.stack([items.unit_values(row) for row in self.raw(measure, arm, data, seeds)])
+
+
+def cells_of(arm: str, data: str | None, seed: int | None) -> tuple[Cell, Cell, Cell]:
+    """Where the outcomes of an arm may lie, which has no seed or no data (`base`) where these change nothing."""
+    return Cell(arm=arm, data=data, seed=seed), Cell(arm=arm, data=data), Cell(arm=arm)
 
 
 def outcome_tables(evaluations: Iterable[tuple[Cell, Sequence[Outcome]]]) -> OutcomeTables:

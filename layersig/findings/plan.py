@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from layersig.findings.contrasts import Contrast
 from layersig.findings.files import HELDOUT, RunFiles
-from layersig.findings.outcomes import Measure
+from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows import Role
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell
@@ -89,12 +89,11 @@ class Plan:
 
     def declared(self, found: Contrast) -> bool:
         """Whether the arm is a primary one and both sides were measured after the declaration."""
-        cells = {
-            cell
-            for name in (found.arm, found.reference)
-            for cell in [Cell(arm=name, data=found.data, seed=seed) for seed in found.seeds]
-        }
-        return found.arm in self.primary and cells <= self.declared_cells
+        return found.arm in self.primary and all(
+            any(cell in self.declared_cells for cell in cells_of(arm, found.data, seed))
+            for arm in (found.arm, found.reference)
+            for seed in found.seeds
+        )
 
 
 def matched_by(recipe: Recipe, control: str) -> str:

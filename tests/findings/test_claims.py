@@ -72,6 +72,13 @@ def test_only_the_primary_arm_on_the_declared_outcome_is_confirmatory() -> None:
     assert [(r.arm, r.task) for r in named if r.declared] == [("other", "heldout/e")]
 
 
+def test_a_comparison_with_the_untouched_model_can_be_declared() -> None:
+    declared = recipe(baseline="base", primary=("few",))
+    rows = list(arms(Plan(declared, EVERY | {Cell(arm="base")})).comparisons())
+    assert [(r.arm, r.reference, r.task) for r in rows if r.declared] == [("few", "base", "heldout/d")]
+    assert not any(r.declared for r in arms(Plan(declared, EVERY)).comparisons())
+
+
 def test_declared_and_exploratory_tests_are_corrected_apart() -> None:
     rows = list(adjusted(tuple(arms(Plan(recipe(), EVERY)).comparisons())))
     families = {row.family for row in rows if row.family is not None}
