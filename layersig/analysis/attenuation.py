@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layersig.analysis.agreement import RunDesign
 from layersig.analysis.fieller import RatioSet, fieller_set
 from layersig.analysis.jackknife import Jackknife, pair_mean, pair_means_without
 from layersig.analysis.rankcorr import pairwise_spearman
-from layersig.analysis.results import FloatArray
+from layersig.analysis.results import FloatArray, IntArray
 
 MIN_RELIABILITY = 0.3
 
@@ -17,11 +18,11 @@ class Disattenuated:
     """Correlation of two noise-free rankings.
 
     Attributes:
-        r_ab: Mean correlation of a run of A with a run of B.
+        r_ab: Mean correlation of a run of A with a run of B of another seed.
         reliability_a: Mean correlation of two runs of A.
         reliability_b: Mean correlation of two runs of B.
         corrected: r_ab / sqrt(reliability_a reliability_b) with its Fieller set, not clipped at 1; None when a
-            reliability is below 0.3.
+            reliability is below 0.3 or, because a ranking is constant, unknown.
     """
 
     r_ab: float
@@ -30,37 +31,44 @@ class Disattenuated:
     corrected: RatioSet | None
 
 
-def disattenuated_correlation(a: FloatArray, b: FloatArray, level: float = 0.95) -> Disattenuated:
+def disattenuated_correlation(
+    a: FloatArray, b: FloatArray, level: float = 0.95, seeds: IntArray | None = None
+) -> Disattenuated:
     """Correct the rank correlation of two cells for attenuation.
 
     Args:
         a: Scores of the runs of the first cell, shape (runs_a >= 3, N).
-        b: Scores of the runs of the second cell, shape (runs_b >= 3, N), with seeds of their own.
+        b: Scores of the runs of the second cell, shape (runs_b >= 3, N).
         level: Coverage of the set.
+        seeds: Seed of each run of the first and then of the second cell, where equal numbers share a training; None
+            when all differ. Runs of one seed have noise in common, which the formula takes for agreement: such pairs
+            stay out, and a seed is left out with all its runs.
 
     Returns:
         Spearman correlations and, unless a reliability is under 0.3, the corrected one. The set is Fieller's with the
-        delete-one-run jackknife covariance and the runs minus two as degrees of freedom.
+        delete-one jackknife covariance and its degrees of freedom: runs minus two, or seeds minus one.
 
     Raises:
         ValueError: Fewer than three runs in a cell, or different numbers of modules.
 
     Source:
-        Spearman 1904. Correct for correlations only: an overlap such as Jaccard has no attenuation formula.
+        Spearman 1904, for errors that are independent. Correct for correlations only: an overlap such as Jaccard has no
+        attenuation formula.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 3:
         raise ValueError(f"two score arrays of shape (runs >= 3, N) are needed, got {a.shape} and {b.shape}")
     r = pairwise_spearman(np.concatenate([a, b]))
-    cell = np.repeat([0, 1], [len(a), len(b)])
-    same = (cell[:, None] == cell) & ~np.eye(cell.size, dtype=np.bool_)
-    masks = [same & (cell == 0), same & (cell == 1), cell[:, None] != cell]
+    design = RunDesign(np.repeat([0, 1], [len(a), len(b)]), seeds)
+    masks = [design.within & (design.cells == 0), design.within & (design.cells == 1), design.between]
     aa, bb, ab = (pair_mean(r, mask) for mask in masks)
-    if min(aa, bb) < MIN_RELIABILITY:
+    if not (aa >= MIN_RELIABILITY and bb >= MIN_RELIABILITY):
         return Disattenuated(ab, aa, bb, None)
-    without = [pair_means_without(r, mask, np.arange(cell.size)) for mask in masks]
+    without = [pair_means_without(r, mask, design.units) for mask in masks]
     ceiling = np.sqrt(np.maximum(without[0], 0) * np.maximum(without[1], 0))
-    covariance = Jackknife(np.stack([without[2], ceiling], axis=1), cell).covariance()
-    return Disattenuated(ab, aa, bb, fieller_set(ab, float(np.sqrt(aa * bb)), covariance, cell.size - 2, level))
+    jackknife = Jackknife(np.stack([without[2], ceiling], axis=1), design.unit_strata)
+    return Disattenuated(
+        ab, aa, bb, fieller_set(ab, float(np.sqrt(aa * bb)), jackknife.covariance(), jackknife.df, level)
+    )
 
 
 def spearman_brown(reliability: float, runs: float) -> float:

@@ -19,7 +19,7 @@ from layersig.analysis.overlap import (
 )
 from layersig.analysis.rankcorr import pairwise_spearman
 from layersig.analysis.surrogates import surrogate_test
-from layersig.findings.fractions import finite_set
+from layersig.findings.fractions import finite, finite_set
 from layersig.findings.grid import Grid
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import EstimatorRow, MatrixRow, OverlapTestRow
@@ -37,13 +37,13 @@ def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[Estim
         if a.cell.scorer == b.cell.scorer or not _on_one(a, b):
             continue
         n = len(a.scores)
-        raw = pairwise_spearman(np.concatenate([a.scores, b.scores]))[:n, n:]
+        raw = pairwise_spearman(np.concatenate([a.scores, b.scores]))[:n, n:][_unlike_seeds(a, b)]
         row = EstimatorRow(
             a=a.cell.scorer or "",
             b=b.cell.scorer or "",
             data=a.cell.data or b.cell.data,
             runs=min(n, len(b.scores)),
-            correlation=float(raw.mean()),
+            correlation=finite(float(raw.mean())),
             reliability_a=None,
             reliability_b=None,
             corrected=None,
@@ -52,12 +52,13 @@ def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[Estim
             high=None,
         )
         if min(n, len(b.scores)) >= _LEAST_RUNS:
-            found = disattenuated_correlation(a.scores, b.scores, level)
+            seeds = np.array([*a.seeds, *b.seeds], dtype=np.int64)
+            found = disattenuated_correlation(a.scores, b.scores, level, seeds)
             shown = finite_set(found.corrected)
             row = row.model_copy(
                 update={
-                    "reliability_a": found.reliability_a,
-                    "reliability_b": found.reliability_b,
+                    "reliability_a": finite(found.reliability_a),
+                    "reliability_b": finite(found.reliability_b),
                     "corrected": shown.ratio,
                     "shape": shown.shape,
                     "low": shown.low,
@@ -145,6 +146,12 @@ def _pairs(tables: Sequence[ScoreTable]) -> Iterator[tuple[ScoreTable, ScoreTabl
     for a, b in combinations([table for table in tables if not table.control], 2):
         if None in (a.cell.checkpoint, b.cell.checkpoint) or a.cell.checkpoint == b.cell.checkpoint:
             yield a, b
+
+
+def _unlike_seeds(a: ScoreTable, b: ScoreTable) -> NDArray[np.bool_]:
+    """Pairs of runs of different seeds, since runs of one seed may share a training; all pairs where there are none."""
+    unlike = np.array([[one != other for other in b.seeds] for one in a.seeds])
+    return unlike if unlike.any() else np.ones_like(unlike)
 
 
 def _on_one(a: ScoreTable, b: ScoreTable) -> bool:

@@ -1,4 +1,4 @@
-"""Confidence sets of ratios as they go into rows."""
+"""Numbers and confidence sets as they go into rows."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ class ShownSet:
     shape: str | None
     low: float | None
     high: float | None
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where it is infinite or unknown."""
+    return value if isfinite(value) else None
 
 
 def finite_set(found: RatioSet | None) -> ShownSet:

@@ -16,6 +16,7 @@ from layersig.analysis.overlap import kappa_curve
 from layersig.analysis.results import Estimate
 from layersig.analysis.sharing import ratio_bound_jackknife_runs, sharing_test
 from layersig.analysis.verdicts import sharing_sentence
+from layersig.findings.fractions import finite
 from layersig.findings.grid import Grid
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import CheckpointRow, ComponentRow, SharingRow, StabilityRow
@@ -85,10 +86,10 @@ def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: f
             of=n,
             quantity=quantity,
             value=estimate.value,
-            se=_finite(estimate.se),
+            se=finite(estimate.se),
             df=estimate.df,
-            low=_finite(interval.low),
-            high=_finite(interval.high),
+            low=finite(interval.low),
+            high=finite(interval.high),
             level=level,
             runs=runs,
             data_sets=len(found.data) if data is None else 1,
@@ -143,8 +144,10 @@ def sharing_rows(found: Replicates, sizes: Sequence[int], model: str, recipe: Re
 
 
 def component_rows(found: Replicates, grid: Grid) -> Iterator[ComponentRow]:
-    """Variance components on the block x type grid; nothing where the model has no such grid."""
+    """Variance components on the block x type grid; nothing where there is no such grid, or nothing varies on it."""
     if grid.modules is None or min(grid.modules.index.shape, default=0) < 2:
+        return
+    if not np.all(np.ptp(grid.modules.fields(found.scores), axis=(2, 3)) > 0):
         return
     for part in variance_components(grid.modules.fields(found.scores), seeds_crossed=len(found.data) > 1):
         yield ComponentRow(
@@ -196,7 +199,3 @@ def _checkpoint_series(tables: Sequence[ScoreTable], recipe: Recipe) -> Iterator
         ordered = sorted(members, key=lambda table: table.cell.checkpoint or 0.0)
         if len(ordered) > 1:
             yield ordered[-1], ordered[:-1]
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None

@@ -43,3 +43,23 @@ def test_low_reliability_is_refused():
 def test_spearman_brown_of_the_trial():
     assert spearman_brown(0.36, 3) == pytest.approx(0.63, abs=0.005)
     assert spearman_brown(0.36, 1) == pytest.approx(0.36)
+
+
+def test_noise_that_two_scorers_share_in_a_seed_is_no_agreement():
+    rng, seeds = np.random.default_rng(3), np.tile(np.arange(5), 2)
+    shared = rng.normal(size=(5, 400))
+    a, b = (cell + shared for cell in _cells(rng, 0.0, 0.0, runs=5))
+    naive, result = disattenuated_correlation(a, b), disattenuated_correlation(a, b, seeds=seeds)
+    unlike = [stats.spearmanr(x, y).statistic for i, x in enumerate(a) for j, y in enumerate(b) if i != j]
+    assert result.r_ab == pytest.approx(np.mean(unlike), abs=1e-12)
+    assert (naive.reliability_a, naive.reliability_b) == (result.reliability_a, result.reliability_b)
+    assert naive.corrected is not None
+    assert result.corrected is not None
+    assert naive.corrected.ratio > 0.15
+    assert result.corrected.contains(0.0)
+
+
+def test_a_constant_ranking_has_no_reliability():
+    result = disattenuated_correlation(np.zeros((3, 20)), np.random.default_rng(4).normal(size=(3, 20)))
+    assert result.corrected is None
+    assert np.isnan(result.reliability_a)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.overlap import pairwise_kappa, top_k
@@ -102,11 +105,16 @@ def test_estimators_are_compared_on_one_data_set_and_checkpoint() -> None:
     row = rows["ila", "norm"]
     assert row.reliability_a is not None
     assert row.reliability_b is not None
+    assert row.correlation is not None
     assert row.corrected == pytest.approx(row.correlation / np.sqrt(row.reliability_a * row.reliability_b))
     short = [table("ila", "d", 0.3, 1.0, seeds=2), table("norm", "d", 0.5, seeds=2)]
     (two,) = estimator_rows(short, 0.95)
     assert two.corrected is None
-    assert two.correlation > 0.5
+    a, b = (each.scores for each in short)
+    expected = [spearmanr(a[0], b[1]).statistic, spearmanr(a[1], b[0]).statistic]
+    assert two.correlation == pytest.approx(np.mean(expected))
+    (one,) = estimator_rows([replace(each, seeds=(0,), scores=each.scores[:1]) for each in short], 0.95)
+    assert one.correlation == pytest.approx(spearmanr(a[0], b[0]).statistic)
 
 
 def test_a_ranking_without_data_stands_beside_those_on_every_data_set() -> None:
@@ -114,6 +122,15 @@ def test_a_ranking_without_data_stands_beside_those_on_every_data_set() -> None:
     rows = [row for row in estimator_rows([*TABLES, carried], 0.95) if row.b == "llama"]
     assert {(row.a, row.data) for row in rows} >= {("ila", "d"), ("ila", "e")}
     assert all(row.corrected is None for row in rows)
+
+
+def test_a_scorer_that_scores_all_layers_alike_leaves_figures_empty_but_breaks_nothing() -> None:
+    flat = replace(table("norm", "d", 0.5), scores=np.zeros((3, N)))
+    (row,) = estimator_rows([TABLES[0], flat], 0.95)
+    assert (row.correlation, row.corrected, row.reliability_b) == (None, None, None)
+    assert row.reliability_a is not None
+    (found,) = (each for each in replicates([TABLES[0], flat]) if each.scorer == "norm")
+    assert list(component_rows(found, grid_of(UNITS))) == []
 
 
 def test_the_matrix_averages_pairs_of_runs() -> None:

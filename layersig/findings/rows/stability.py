@@ -71,12 +71,13 @@ class EstimatorRow(Row):
     b: str
     data: str | None
     runs: int
-    correlation: float
-    """Mean Spearman correlation of a run of a with a run of b."""
+    correlation: float | None
+    """Mean Spearman correlation of a run of a with a run of b of another seed, or of the one seed that there is; null
+    where one of them scores all layers alike."""
     reliability_a: float | None
     reliability_b: float | None
     corrected: float | None
-    """Null when a reliability is below 0.3 or there are fewer than three seeds; not clipped at 1."""
+    """Null when a reliability is below 0.3 or unknown, or there are fewer than three seeds; not clipped at 1."""
     shape: str | None
     """Shape of Fieller's set."""
     low: float | None

@@ -136,9 +136,8 @@ def _estimators(material: Material) -> list[Block]:
     if not rows:
         return []
     table = Table(
-        "Rank correlation of scorers, raw and corrected for the noise of each. Runs of two scorers with equal "
-        "seed may share "
-        "a training, which makes the raw value somewhat too high",
+        "Rank correlation of scorers, raw and corrected for the noise of each. Runs of different seeds are paired, "
+        "since those of one seed may share a training; with a single seed the value is somewhat too high for that",
         columns(
             "scorer",
             "scorer",
@@ -180,7 +179,8 @@ def _correlations(rows: Sequence[EstimatorRow]) -> Figure:
             tip = f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} ({plural(row.runs, 'run')})"
             if row.corrected is not None:
                 tip += f"\ncorrected for noise {fixed(row.corrected, 2)} {_set(row.shape, row.low, row.high)}"
-            entries += [Entry(one, other, row.correlation, tip) for one, other in ((row.a, row.b), (row.b, row.a))]
+            if row.correlation is not None:
+                entries += [Entry(one, other, row.correlation, tip) for one, other in ((row.a, row.b), (row.b, row.a))]
         known = {name: value for row in own for name, value in ((row.a, row.reliability_a), (row.b, row.reliability_b))}
         entries += [
             Entry(name, name, value, f"{name}\nSpearman of two seeds, its reliability: {fixed(value, 2)}")
