@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lm_eval.api.registry import METRIC_REGISTRY
 
 from layersig.errors import UserError
 from layersig.evaluating.definitions import Config
-
-if TYPE_CHECKING:
-    from layersig.evaluating.local import LocalTask
+from layersig.evaluating.local import LocalTask
 
 
 def check_definition(config: Config, fields: Iterable[str], path: Path) -> None:

@@ -25,6 +25,11 @@ _GROUP_KEYS = frozenset(GroupConfig.__dataclass_fields__)
 _STRUCTURE = frozenset({"tag", "group", "task_list"})
 
 
+def is_definition(path: Path) -> bool:
+    """Whether a task's path is a user's YAML file, not a folder of rows."""
+    return path.suffix in {".yaml", ".yml"}
+
+
 def named(name: str, *, functions: bool = True) -> tuple[Config, ...]:
     """The leaf tasks of the task, group or tag `name`, groups in their order: ours (see `own`), else lm-eval's.
 

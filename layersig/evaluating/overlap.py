@@ -8,7 +8,7 @@ from typing import Any
 from layersig.data.examples import read_examples
 from layersig.data.overlap import TaskOverlap, ngram_overlap
 from layersig.data.questions import read_questions, sample
-from layersig.evaluating.local import ItemText, load_task
+from layersig.evaluating.loading import ItemText, load_task
 from layersig.models.load import load_tokenizer
 from layersig.recipe.schema import TaskSettings
 from layersig.store.job import Job

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from layersig.evaluating.local import LocalTask, ResolvedTask
+from layersig.evaluating.loading import ResolvedTask
+from layersig.evaluating.local import LocalTask
 from layersig.evaluating.metrics import executed, extraction
 from layersig.probes.code import Ending, error_of, paper_error_of
 from layersig.probes.degeneration import degeneration

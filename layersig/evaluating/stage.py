@@ -106,7 +106,7 @@ class _Run:
         if not self.job.params["tasks"]:
             return
         from layersig.evaluating.items import floor_outcomes, score_task
-        from layersig.evaluating.local import load_task
+        from layersig.evaluating.loading import load_task
         from layersig.evaluating.model import SharedPrefixLM
 
         tokenizer = load_tokenizer(self.job.inputs["model"])

@@ -21,16 +21,6 @@ LAYOUT_VERSION = 1
 """Part of the cache key: bump it when the folders that hold a task's rows change."""
 
 
-def task_name(spec: str) -> str:
-    """The name of lm-eval's own task that a spec asks for."""
-    return spec.removeprefix("pypi:")
-
-
-def is_definition(path: Path) -> bool:
-    """Whether a task's path is a user's YAML file, not a folder of rows."""
-    return path.suffix in {".yaml", ".yml"}
-
-
 def resolve_task(
     spec: str, fallback: str | None, request: Request, *, strict: bool = False, data: LocalData | None = None
 ) -> Source:
@@ -84,11 +74,11 @@ def _pinned(source: Source) -> Source:
 
 def _user(spec: str, request: Request) -> Source:
     from layersig.evaluating import definitions
-    from layersig.evaluating.local import check_user_task
+    from layersig.evaluating.loading import check_user_task
     from layersig.evaluating.rows import declared_files
 
     path = (request.base_dir / spec.removeprefix("file:")).resolve()
-    if not is_definition(path):
+    if not definitions.is_definition(path):
         raise UserError(f"evaluate.tasks: {spec!r} is no lm-eval task; its name must end in .yaml")
     configs = definitions.user(path, functions=False)
     definition = json.dumps(configs, sort_keys=True, default=str, ensure_ascii=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from layersig.data.batches import Batch
     from layersig.data.examples import Examples
-    from layersig.evaluating.local import ResolvedTask
+    from layersig.evaluating.loading import ResolvedTask
     from layersig.models.updates import Update
 
 
@@ -151,7 +151,7 @@ class Inputs:
 
         With the scorer's parameter `leak` they are items that evaluation shows.
         """
-        from layersig.evaluating.local import load_selection_task, load_task
+        from layersig.evaluating.loading import load_selection_task, load_task
         from layersig.recipe.schema import TaskSettings
         from layersig.streams import Streams
 

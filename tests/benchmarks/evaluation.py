@@ -10,7 +10,7 @@ from lm_eval.api.model import LM
 from lm_eval.models.huggingface import HFLM
 
 from layersig.evaluating.items import score_task
-from layersig.evaluating.local import ResolvedTask, load_task
+from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.recipe.schema import TaskSettings
 from layersig.sources.resolve import resolve

@@ -11,7 +11,7 @@ import pytest
 from layersig.errors import MachineError, UserError
 from layersig.evaluating import rows as row_module
 from layersig.evaluating.items import score_task
-from layersig.evaluating.local import ResolvedTask, load_task
+from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.tasks import resolve_task
 from layersig.recipe.schema import TaskSettings

@@ -11,7 +11,7 @@ import pytest
 from layersig.errors import MachineError, UserError
 from layersig.evaluating import definitions
 from layersig.evaluating.items import floor_outcomes, score_task
-from layersig.evaluating.local import ResolvedTask, load_task
+from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.metrics import ProgramFilter, math_answer, passes, rouge_l
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.stage import evaluate

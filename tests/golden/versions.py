@@ -89,7 +89,13 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
         "models/load.py",
         *_ADAPTERS,
     ),
-    "overlap": ("data/overlap.py", "data/questions.py", "evaluating/overlap.py", "evaluating/local.py"),
+    "overlap": (
+        "data/overlap.py",
+        "data/questions.py",
+        "evaluating/overlap.py",
+        "evaluating/loading.py",
+        "evaluating/local.py",
+    ),
     "answer": (
         "judging/answering.py",
         "judging/records.py",
