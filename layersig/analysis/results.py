@@ -1,6 +1,6 @@
 """Values that every part of the analysis returns: an interval, an estimate with its error, a p-value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -62,6 +62,10 @@ class Estimate:
         """Central t interval."""
         reach = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se
         return Interval(self.value - reach, self.value + reach, level)
+
+    def with_least_se(self, least: float) -> "Estimate":
+        """The estimate with a standard error of `least` or more."""
+        return self if self.se >= least else replace(self, se=least)
 
     def lower_bound(self, level: float = 0.95) -> float:
         """One-sided lower confidence bound."""

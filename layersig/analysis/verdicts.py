@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 
-from layersig.analysis.margins import MarginTest
+from layersig.analysis.margins import MarginTest, least_items_of_shares
 from layersig.analysis.power import seeds_for_half_width
 from layersig.analysis.results import Estimate
 from layersig.analysis.sharing import SharingTest, SharingVerdict
@@ -91,7 +91,9 @@ class Judgement:
     sentence: str
 
 
-def verdict_of(estimate: Estimate, margin: float, alpha: float = 0.05) -> Verdict:
+def verdict_of(
+    estimate: Estimate, margin: float, alpha: float = 0.05, p: float | None = None, least_se: float = 0.0
+) -> Verdict:
     """Verdict of one estimate, where positive means better.
 
     Better and worse follow from the 1 - alpha interval; equivalence and the one-sided claims from the 1 - 2 alpha one.
@@ -100,18 +102,21 @@ def verdict_of(estimate: Estimate, margin: float, alpha: float = 0.05) -> Verdic
         estimate: Arm minus reference.
         margin: Smallest difference that matters, positive.
         alpha: Level.
+        p: P-value of the test that stands beside the estimate, where it is another one: better and worse need both.
+        least_se: Least standard error for claims against the margin, see ``margins.least_se_of_shares``.
     """
     if margin <= 0:
         raise ValueError(f"a margin must be positive, got {margin}")
-    wide, narrow = estimate.interval(1 - alpha), estimate.interval(1 - 2 * alpha)
-    if wide.low > margin:
-        return Verdict.BETTER_BY_MARGIN
-    if wide.high < -margin:
-        return Verdict.WORSE_BY_MARGIN
-    if wide.low > 0:
-        return Verdict.BETTER_WITHIN_MARGIN if wide.high < margin else Verdict.BETTER_SIZE_UNSETTLED
-    if wide.high < 0:
-        return Verdict.WORSE_WITHIN_MARGIN if wide.low > -margin else Verdict.WORSE_SIZE_UNSETTLED
+    wide, narrow = estimate.interval(1 - alpha), estimate.with_least_se(least_se).interval(1 - 2 * alpha)
+    if p is None or p <= alpha:
+        if wide.low > margin:
+            return Verdict.BETTER_BY_MARGIN
+        if wide.high < -margin:
+            return Verdict.WORSE_BY_MARGIN
+        if wide.low > 0:
+            return Verdict.BETTER_WITHIN_MARGIN if wide.high < margin else Verdict.BETTER_SIZE_UNSETTLED
+        if wide.high < 0:
+            return Verdict.WORSE_WITHIN_MARGIN if wide.low > -margin else Verdict.WORSE_SIZE_UNSETTLED
     if -margin < narrow.low and narrow.high < margin:
         return Verdict.EQUIVALENT
     if narrow.low > -margin:
@@ -128,6 +133,8 @@ def judge(
     assay: MarginTest | None,
     table: MeanSquares | None = None,
     alpha: float = 0.05,
+    p: float | None = None,
+    least_se: float = 0.0,
 ) -> Judgement:
     """Verdict and sentence of one comparison.
 
@@ -139,6 +146,8 @@ def judge(
             comparison is itself with the untouched base.
         table: Mean squares of the comparison, from which "what it would take" is told at scope ``method``.
         alpha: Level.
+        p: See :func:`verdict_of`.
+        least_se: See :func:`verdict_of`.
 
     Returns:
         ``REFUSED`` for scope ``method`` with one run per arm; ``CANNOT_TELL`` when the untouched base was not moved;
@@ -157,7 +166,7 @@ def judge(
             f"{_amount(margin, claim)} {_where(claim)}, so {claim.arm} and {claim.reference} cannot be told apart.",
         )
     favourable = estimate if claim.higher_is_better else Estimate(-estimate.value, estimate.se, estimate.df)
-    verdict = verdict_of(favourable, margin, alpha)
+    verdict = verdict_of(favourable, margin, alpha, p, least_se)
     equivalence = verdict in (Verdict.EQUIVALENT, Verdict.NOT_WORSE, Verdict.NOT_BETTER)
     interval = estimate.interval(1 - 2 * alpha if equivalence else 1 - alpha)
     figures = (
@@ -166,7 +175,10 @@ def judge(
     )
     sentence = f"{_PHRASES[verdict].format(arm=claim.arm, reference=claim.reference)} {_where(claim)}: {figures}."
     if verdict is Verdict.UNDECIDED:
-        sentence += f" {_what_it_takes(estimate, margin, claim, table, alpha)}"
+        if estimate.se < least_se:
+            sentence += f" {_too_few_items(estimate, margin, claim, alpha)}"
+        else:
+            sentence += f" {_what_it_takes(estimate, margin, claim, table, alpha)}"
     return Judgement(verdict, sentence)
 
 
@@ -226,6 +238,14 @@ def _what_it_takes(estimate: Estimate, margin: float, claim: Claim, table: MeanS
     if seeds is None:
         return "No number of seeds would bring the half-width down to the margin with these items: it takes more items."
     return f"About {seeds} seeds per arm with these items would bring the half-width down to the margin."
+
+
+def _too_few_items(estimate: Estimate, margin: float, claim: Claim, alpha: float) -> str:
+    least = least_items_of_shares(margin, estimate.df, alpha)
+    return (
+        f"{claim.items} items that are right or wrong cannot exclude a difference of the margin, however few of them "
+        f"differ: that takes about {least} or more."
+    )
 
 
 def _signed(value: float, claim: Claim) -> str:

@@ -104,7 +104,8 @@ class Arms:
             margin = self.plan.margin(measure)
             judgement = None
             if margin is not None:
-                judgement = found.judge(margin, self.model, self._assay(found, margin), self.plan.alpha)
+                assay = self._assay(found, margin)
+                judgement = found.judge(margin, self.model, assay, self.plan.alpha, tested.p)
             yield ComparisonRow(
                 arm=found.arm,
                 reference=found.reference,
@@ -220,9 +221,8 @@ class Arms:
         if BASE in (found.arm, found.reference):
             return None
         moved = contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE)
-        if moved is None or moved.favourable is None:
-            return None
-        return superiority_by(moved.favourable, margin, self.plan.alpha)
+        gain = None if moved is None else moved.against(margin)
+        return None if gain is None else superiority_by(gain, margin, self.plan.alpha)
 
     def _gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
         """The arm and all layers, each against the untouched model, on the same seeds."""

@@ -27,20 +27,20 @@ def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
         margin, control = arms.plan.margin(measure), arms.plan.control(arm, "random control")
         if arm in RESERVED_ARMS or margin is None or control is None or not outcomes.primary(measure):
             continue
-        pairs = [(ALL_LAYERS, BASE), (arm, ALL_LAYERS), (arm, control)]
-        found = [contrast(outcomes, measure, data, *pair) for pair in pairs]
-        favourable = [each.favourable for each in found if each is not None]
-        gain, loss, selective = (*favourable, None, None, None)[:3]
-        if len(favourable) < len(pairs) or gain is None or loss is None or selective is None:
+        moved, own, beyond = (
+            contrast(outcomes, measure, data, *pair)
+            for pair in [(ALL_LAYERS, BASE), (arm, ALL_LAYERS), (arm, control)]
+        )
+        if moved is None or own is None or beyond is None:
+            continue
+        gain, loss, selective = moved.against(margin), own.against(margin), beyond.favourable
+        if gain is None or loss is None or selective is None:
             continue
         among = standing(arms, measure, arm, data)
         beats_random = selective.p_value(alternative=Alternative.GREATER)
         if among is not None and among.p is not None:
             beats_random = among.p
         sequence = as_good_as_all(gain, loss, beats_random, margin, alpha)
-        own = found[1]
-        if own is None:
-            continue
         yield ClaimRow(
             arm=arm,
             data=data,

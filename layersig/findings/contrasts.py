@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.fieller import RatioSet
-from layersig.analysis.margins import MarginTest
+from layersig.analysis.margins import MarginTest, least_se_of_shares
 from layersig.analysis.means import mean_items
 from layersig.analysis.paired import mcnemar_items, sign_flip_test
 from layersig.analysis.power import detectable_difference, detectable_two_way
@@ -81,6 +81,14 @@ class Contrast:
             return found
         return Estimate(-found.value, found.se, found.df)
 
+    def against(self, margin: float) -> Estimate | None:
+        """`favourable` for claims against a margin."""
+        found = self.favourable
+        return None if found is None else found.with_least_se(self._least_se(margin))
+
+    def _least_se(self, margin: float) -> float:
+        return least_se_of_shares(margin, self.n) if self.measure.is_share else 0.0
+
     def detectable(self, alpha: float) -> float | None:
         """Difference that a new study of this size would find with 80 % power, the variances being as seen here."""
         estimate = self.estimate
@@ -116,8 +124,10 @@ class Contrast:
             return Tested("McNemar, exact (items)", mcnemar_items(*self.solved).p)
         return Tested("sign flip (items)", sign_flip_test(self.differences[0], rng).p)
 
-    def judge(self, margin: float, model: str, assay: MarginTest | None, alpha: float) -> Judgement | None:
-        """The verdict that the interval and the margin allow."""
+    def judge(
+        self, margin: float, model: str, assay: MarginTest | None, alpha: float, p: float | None
+    ) -> Judgement | None:
+        """The verdict that the interval, the margin and the p-value of `test` allow."""
         if self.estimate is None:
             return None
         share = self.measure.is_share
@@ -135,7 +145,7 @@ class Contrast:
             higher_is_better=self.measure.higher_is_better,
         )
         table = mean_squares(self.differences) if self.scope is Scope.METHOD else None
-        return judge(self.estimate, margin, claim, assay, table, alpha)
+        return judge(self.estimate, margin, claim, assay, table, alpha, p, self._least_se(margin))
 
 
 def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:

@@ -45,6 +45,13 @@ def test_a_direction_is_claimed_exactly_when_the_interval_leaves_zero(value: flo
     assert said.startswith("worse") == (interval.high < 0)
 
 
+def test_a_direction_needs_the_test_that_stands_beside_it():
+    estimate = Estimate(0.125, 0.053, 39)
+    assert verdict_of(estimate, 0.02, p=0.03) is Verdict.BETTER_SIZE_UNSETTLED
+    assert verdict_of(estimate, 0.02, p=0.0625) is Verdict.NOT_WORSE
+    assert verdict_of(Estimate(-1.0, 0.0, 2), 0.02, p=0.25) is Verdict.NOT_BETTER
+
+
 def test_sentence_names_everything_and_only_these_data_sets():
     claim = replace(CLAIM, data_sets=("lima", "norobots", "alpaca"))
     judgement = judge(Estimate(0.03, 0.01, 20), 0.02, claim, MOVED)

@@ -80,6 +80,22 @@ def test_several_runs_are_compared_over_seeds_and_items() -> None:
     assert row.se == pytest.approx(float(np.sqrt((ms_seed + ms_item - ms_rest) / (s * n))))
 
 
+def test_a_dozen_items_that_agree_make_no_arms_equivalent() -> None:
+    agree = {cell: np.arange(12) % 2.0 for cell in binary((0, 1))}
+    row = find(list(Arms(outcomes(agree), RECIPE, PLAN, "m").comparisons()), "base", "baseline")
+    assert (row.estimate, row.se, row.verdict) == (0, 0, "undecided")
+    assert "12 items that are right or wrong cannot exclude a difference of the margin" in str(row.sentence)
+    many = {cell: np.arange(100_000) % 2.0 for cell in agree}
+    row = find(list(Arms(outcomes(many), RECIPE, PLAN, "m").comparisons()), "base", "baseline")
+    assert row.verdict == "equivalent"
+
+
+def test_a_handful_of_items_is_no_better_than_their_exact_test_says() -> None:
+    values = {cell: np.full(4, float(cell.arm == "all-layers")) for cell in binary((0,))}
+    row = find(list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons()), "base", "baseline")
+    assert (row.estimate, row.p, row.verdict) == (-1, 0.125, "not better by more than the margin")
+
+
 def test_the_random_control_is_the_arm_that_is_like_it() -> None:
     rows = list(Arms(outcomes(binary((0,))), RECIPE, PLAN, "m").comparisons())
     assert {(row.arm, row.reference, row.role) for row in rows} == {
