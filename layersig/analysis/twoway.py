@@ -65,15 +65,16 @@ def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
     not subtracted on demand, and whenever the subtraction would leave V <= 0 or less than one degree of freedom: the
     mean squares then all but cancel, V is mostly their noise, and t with a fraction of a degree of freedom would
     stretch an interval of that noise without bound. Without the subtraction V can only grow and df is at least
-    min(S, n) - 1.
+    min(S, n) - 1. With two seeds (or two items) df is 1: their mean square is then so uncertain that degrees of freedom
+    estimated from it make the interval miss the truth in up to 13 % of cases.
 
     Args:
         ms: From :func:`mean_squares`.
         conservative: Never subtract MS_residual.
 
     Source:
-        Searle, Casella and McCulloch 1992, chapter 4; Satterthwaite 1946. Deviation: the rule above; Satterthwaite
-        keeps the difference however few degrees of freedom it has.
+        Searle, Casella and McCulloch 1992, chapter 4; Satterthwaite 1946. Deviations: the two rules above;
+        Satterthwaite keeps the difference however few degrees of freedom it has, and estimates them for two seeds too.
     """
     s, n = ms.seeds, ms.items
     kept = [(ms.seed, s - 1), (ms.item, n - 1)]
@@ -82,7 +83,8 @@ def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
     terms = kept if conservative or cancels else subtracted
     if _total(terms) == 0:
         return Estimate(ms.mean, 0.0, s - 1)
-    return Estimate(ms.mean, float(np.sqrt(_total(terms) / (s * n))), _satterthwaite(terms))
+    df = _satterthwaite(terms) if min(s, n) > 2 else 1.0
+    return Estimate(ms.mean, float(np.sqrt(_total(terms) / (s * n))), df)
 
 
 def two_way_covariance(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

@@ -28,8 +28,7 @@ def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
         if arm in RESERVED_ARMS or margin is None or control is None or not outcomes.primary(measure):
             continue
         moved, own, beyond = (
-            contrast(outcomes, measure, data, *pair)
-            for pair in [(ALL_LAYERS, BASE), (arm, ALL_LAYERS), (arm, control)]
+            contrast(outcomes, measure, data, *pair) for pair in [(ALL_LAYERS, BASE), (arm, ALL_LAYERS), (arm, control)]
         )
         if moved is None or own is None or beyond is None:
             continue

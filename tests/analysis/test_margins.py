@@ -71,7 +71,9 @@ def test_rare_differences_of_right_or_wrong_items_seldom_pass_for_none(items: in
     plain = sum(w for w, e in zip(weights, estimates, strict=True) if non_inferiority(e, margin).established)
     least = least_se_of_shares(margin, items)
     held = sum(
-        w for w, e in zip(weights, estimates, strict=True) if non_inferiority(e.with_least_se(least), margin).established
+        w
+        for w, e in zip(weights, estimates, strict=True)
+        if non_inferiority(e.with_least_se(least), margin).established
     )
     assert held <= 0.07
     assert plain > 0.3 or items > 100

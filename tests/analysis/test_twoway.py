@@ -129,3 +129,14 @@ def test_mmlu_sized_tables_of_eight_arms_are_quick():
     for table in tables:
         two_way_estimate(mean_squares(table)).interval()
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("load", [0.0, 3.0, 10.0, 100.0])
+def test_two_seeds_seldom_tell_two_equal_methods_apart(load: float):
+    """Pairs of arms that differ in seed only: mean squares drawn from their laws, seed variance load / n."""
+    rng, n, draws = np.random.default_rng(7), 1000, 2000
+    seed, item = (1 + load) * rng.chisquare(1, draws), rng.chisquare(n - 1, (2, draws)) / (n - 1)
+    means = rng.normal(size=draws) * np.sqrt((load + 1) / (2 * n))
+    tables = (MeanSquares(2, n, *map(float, row)) for row in zip(means, seed, *item, strict=True))
+    false = sum(not two_way_estimate(table).interval().contains(0) for table in tables)
+    assert false / draws <= 0.065
