@@ -87,6 +87,7 @@ CASES = [
     Broken("epochs = 2", "milestones = [0.5]", "milestones", "arms.2.train.milestones", "belong to the reference"),
     Broken('"graft"', '"graft"\ntrain = { rank = 4 }', "rank = 4", "arms.1.train", "a grafted arm is not trained"),
     Broken('"graft"', '"prone"', "prone", "arms.1.action", 'must be "tune", "graft" or "prune"; got "prone"'),
+    Broken('"graft"', '["graft"]\ntrain = { rank = 4 }', '["graft"]', "arms.1.action", "got a list of 1"),
     Broken('"hellaswag"', '{ shots = 5 }', "shots = 5 }", "evaluate.tasks.0.source", "missing (A task of lm-eval"),
     Broken('"hellaswag"', "5", "tasks", "evaluate.tasks.0", "must be the name of a task"),
     Broken('"hellaswag"', '"mmlu"', "tasks", "evaluate.tasks.1", 'task "mmlu" stands there twice'),

@@ -6,23 +6,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from layersig.plugin.table import Components
+from layersig.recipe.checks.values import table_at, tables_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
 
 def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     """Faults of `[train]`, `[update]` and of the `train` of arms that show only beside other keys."""
-    quantised = _table(data, "model").get("quantization", "none") != "none"
+    quantised = table_at(data, "model").get("quantization", "none") != "none"
     for path, table in _trainings(data):
         if quantised and table.get("method") == "full":
             reason = '"full" trains the weights themselves, which 4-bit ones cannot be; take "lora", or no quantization'
             yield Fault((*path, "method"), reason)
         yield from _ranks(path, table, data)
-        yield from _resampling(path, table, _table(data, "train").get("method", "lora"))
-    if "search" in _table(data, "train"):
+        yield from _resampling(path, table, table_at(data, "train").get("method", "lora"))
+    if "search" in table_at(data, "train"):
         yield from _search(data)
     if "update" in data:
-        yield from _given_update(_table(data, "scorers"), components)
+        yield from _given_update(table_at(data, "scorers"), components)
 
 
 def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -31,7 +32,7 @@ def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> 
         return
     if path == ("train",):
         yield Fault((*path, "ranks"), '"scores" are those of an arm; set it in the `train` of an arm')
-    elif table.get("method", _table(data, "train").get("method", "lora")) != "lora":
+    elif table.get("method", table_at(data, "train").get("method", "lora")) != "lora":
         yield Fault((*path, "ranks"), 'only "lora" has ranks to give; leave it out, or take method = "lora"')
     elif path[-1] != "train" or not isinstance(data["arms"][path[1]].get("scorer"), str):
         yield Fault((*path, "ranks"), '"scores" needs one ranking; name one scorer in `scorer` of the arm')
@@ -49,7 +50,7 @@ def _resampling(path: KeyPath, table: Mapping[str, Any], method: Any) -> Iterato
 
 def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Keys that would give arms trials of their own, or a trial two lengths."""
-    search = _table(_table(data, "train"), "search")
+    search = table_at(table_at(data, "train"), "search")
     told = {"learning_rate": "learning_rates", "epochs": "epochs", "steps": "epochs", "search": ""}
     for path, table in _trainings(data):
         for key in told.keys() & table.keys():
@@ -77,14 +78,7 @@ def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterato
 
 def _trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
     """`[train]`, and the `train` and `recover` of every arm, with where they stand."""
-    yield ("train",), _table(data, "train")
-    arms = data.get("arms")
-    for number, arm in enumerate(arms if isinstance(arms, list) else []):
-        if isinstance(arm, dict):
-            for key in ("train", "recover"):
-                yield ("arms", number, key), _table(arm, key)
-
-
-def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    return value if isinstance(value, dict) else {}
+    yield ("train",), table_at(data, "train")
+    for number, arm in tables_at(data, "arms"):
+        for key in ("train", "recover"):
+            yield ("arms", number, key), table_at(arm, key)

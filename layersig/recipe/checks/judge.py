@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from layersig.recipe.checks.tasks import task_sources
+from layersig.recipe.checks.values import list_at, table_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.schema import NAME_PATTERN, ConversationSettings
 
 
 def question_sets(data: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The entries of `evaluate.conversations` with their numbers; what is neither a text nor a table is left out."""
-    evaluate = data.get("evaluate")
-    entries = evaluate.get("conversations") if isinstance(evaluate, dict) else None
-    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+    for number, entry in enumerate(list_at(table_at(data, "evaluate"), "conversations")):
         if isinstance(entry, str | dict):
             yield number, {"source": entry} if isinstance(entry, str) else entry
 
@@ -30,11 +30,8 @@ def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("evaluate", "conversations"), "there is no arm to answer the questions; give an [[arms]]")
     if not sets and isinstance(data.get("judge"), dict):
         yield Fault(("judge",), "there is nothing to judge; name sets of questions in `evaluate.conversations`")
-    evaluate = data.get("evaluate")
-    tasks = evaluate.get("tasks") if isinstance(evaluate, dict) else None
-    named = tasks if isinstance(tasks, list) else []
-    sources = [task.get("source") if isinstance(task, dict) else task for task in named]
-    seen = {source.rpartition(":")[2].casefold() for source in sources if isinstance(source, str)} | {"heldout"}
+    tasks = task_sources(table_at(data, "evaluate"))
+    seen = {"heldout", *(source.rpartition(":")[2].casefold() for _, source in tasks)}
     for number, entry in sets:
         try:
             label = ConversationSettings.model_validate(entry, strict=False).label

@@ -7,6 +7,7 @@ from typing import Any
 
 from layersig.plugin.components import Component
 from layersig.plugin.table import suggestion
+from layersig.recipe.checks.values import one_or_more
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
@@ -37,7 +38,7 @@ def ranking_checks(policy: Component, scorers: list[Any], path: KeyPath, *, give
 
 def ranked_on_checks(policy: Component, given: Any, path: KeyPath, known: Sequence[str]) -> Iterator[Fault]:
     """Data sets that there are, as many as the policy reads rankings."""
-    names = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    names = one_or_more(given)
     for number, name in enumerate(names):
         if isinstance(name, str) and name not in known:
             place = (*path, "ranked_on", number) if isinstance(given, list) else (*path, "ranked_on")

@@ -1,0 +1,45 @@
+"""What a recipe must fulfil beyond the types of its keys: names, references, and the parameters of components.
+
+The checks read the values as they stand in the file, so that they report even where other keys are wrong.
+
+- `values`: how they read them
+- `names`: names that are unique, schemes and arms that there are
+- `components`: plugin files, scorers and policies with their parameters
+- `tasks`, `judge`, `rankings`, `arms`, `tuning`: the sections of a recipe
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from layersig.plugin.table import Components
+from layersig.recipe.checks.arms import arm_checks
+from layersig.recipe.checks.components import Brought, plugin_files, scorer_checks
+from layersig.recipe.checks.judge import judge_checks
+from layersig.recipe.checks.names import name_checks
+from layersig.recipe.checks.tasks import task_checks
+from layersig.recipe.checks.tuning import tuning_checks
+from layersig.recipe.checks.values import strange_values, table_at
+from layersig.recipe.faults import Fault
+
+__all__ = ["Brought", "cross_checks", "plugin_files", "strange_values"]
+
+
+def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path) -> Iterator[Fault]:
+    """Every fault that shows only when keys are read together, or with the registered components.
+
+    Args:
+        data: The values of the recipe.
+        components: What it may name.
+        base_dir: Where relative files start from.
+    """
+    yield from name_checks(data, components)
+    yield from task_checks(data, base_dir)
+    yield from judge_checks(data)
+    yield from scorer_checks(data, components)
+    yield from arm_checks(data, components)
+    yield from tuning_checks(data, components)
+    if not data.get("arms") and not table_at(data, "scorers"):
+        yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")

@@ -1,0 +1,114 @@
+"""What recipes must fulfil about arms: the rankings and policies that they read, and what is done with their layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from layersig.plugin.table import Components, suggestion
+from layersig.recipe.checks.components import component
+from layersig.recipe.checks.rankings import ranked_on_checks, ranking_checks
+from layersig.recipe.checks.values import arm_names, one_or_more, table_at, tables_at
+from layersig.recipe.faults import Fault, faults_of
+from layersig.recipe.positions import KeyPath
+from layersig.recipe.schema import RESERVED_ARMS, TrainSettings
+
+_UNTRAINED: Mapping[str, str] = {
+    "graft": "a grafted arm is not trained; leave `train` out",
+    "prune": "a pruned arm is trained by `recover`; write the keys there",
+}
+
+
+def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Scorers, policies, data sets and arms that there are, and keys that go with the action."""
+    arms = dict(tables_at(data, "arms"))
+    for number, arm in arms.items():
+        path = ("arms", number)
+        yield from _training(arm, path)
+        if arm.get("action") == "prune":
+            yield from _pruning(arm, path, data, components)
+        yield from _choice(arm, path, data, components)
+    yield from _circles(arms)
+
+
+def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    action, keys, recover = arm.get("action"), arm.get("train"), arm.get("recover")
+    if keys and isinstance(action, str) and action in _UNTRAINED:
+        yield Fault((*path, "train"), _UNTRAINED[action])
+    elif isinstance(keys, dict):
+        yield from _train_keys(keys, (*path, "train"))
+    if recover is not None and action != "prune":
+        yield Fault((*path, "recover"), 'only an arm with `action = "prune"` recovers; leave `recover` out')
+    elif isinstance(recover, dict):
+        yield from _train_keys(recover, (*path, "recover"))
+
+
+def _train_keys(keys: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    try:
+        TrainSettings.model_validate_json(json.dumps(keys, default=str))
+    except ValidationError as error:
+        yield from faults_of(error, TrainSettings, keys, path)
+    if "milestones" in keys:
+        yield Fault((*path, "milestones"), "milestones belong to the reference training; set them in [train]")
+
+
+def _pruning(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Whether an arm that prunes reads scores of whole blocks."""
+    layers, scorers = table_at(data, "layers"), table_at(data, "scorers")
+    if layers.get("head"):
+        yield Fault(("layers", "head"), "blocks are pruned, and the head is none; leave it out, or the arms that prune")
+    for name in one_or_more(arm.get("scorer")):
+        kind = table_at(scorers, name).get("kind") if isinstance(name, str) else None
+        if kind not in components.names("scorer"):
+            continue
+        if "block" not in (layers.get("unit"), components.get("scorer", kind).unit):
+            reason = 'does not score whole blocks, which is what `prune` removes; set layers.unit = "block"'
+            yield Fault((*path, "scorer"), f'"{name}" {reason}')
+
+
+def _choice(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Whether the policy and what it reads are there."""
+    named, known = arm.get("scorer"), table_at(data, "scorers")
+    scorers = one_or_more(named)
+    for number, name in enumerate(scorers):
+        if isinstance(name, str) and name not in known:
+            place = (*path, "scorer", number) if isinstance(named, list) else (*path, "scorer")
+            yield Fault(place, f"there is no [scorers.{name}]{suggestion(name, known)}")
+    select = arm.get("select")
+    if not isinstance(select, dict):
+        return
+    policy, faults = component(select, "policy", (*path, "select"), components)
+    yield from faults
+    if policy is None:
+        return
+    yield from ranking_checks(policy, scorers, path, given=named is not None)
+    sets = [entry["name"] for _, entry in tables_at(data, "data") if isinstance(entry.get("name"), str)]
+    yield from ranked_on_checks(policy, arm.get("ranked_on"), path, sets)
+    like = select.get("like")
+    if policy.reads_selection and isinstance(like, str) and like not in arm_names(data):
+        if like in RESERVED_ARMS:
+            reason = f'"{like}" selects nothing; name an arm with a policy'
+        else:
+            reason = f'there is no arm "{like}"{suggestion(like, arm_names(data))}'
+        yield Fault((*path, "select", "like"), reason)
+
+
+def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:
+    named = {number: arm for number, arm in arms.items() if isinstance(arm.get("name"), str)}
+    if len({arm["name"] for arm in named.values()}) < len(named):
+        return  # a fault of its own, told already; whom an arm follows cannot be said before it is mended
+    likes = {
+        arm["name"]: arm["select"]["like"]
+        for arm in named.values()
+        if isinstance(arm.get("select"), dict) and isinstance(arm["select"].get("like"), str)
+    }
+    for number, arm in named.items():
+        chain = [arm["name"]]
+        while chain[-1] in likes and likes[chain[-1]] not in chain:
+            chain.append(likes[chain[-1]])
+        if likes.get(chain[-1]) == chain[0]:
+            way = " -> ".join(f'"{name}"' for name in [*chain, chain[0]])
+            yield Fault(("arms", number, "select", "like"), f"arms follow one another in a circle: {way}")

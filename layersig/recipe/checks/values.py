@@ -1,0 +1,54 @@
+"""The values of a recipe as they stand in the file, right or wrong: what is not of the shape asked for is left out."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from layersig.recipe.faults import Fault
+from layersig.recipe.positions import KeyPath
+
+
+def table_at(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The table at a key."""
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def list_at(data: Mapping[str, Any], key: str) -> list[Any]:
+    """The list at a key."""
+    value = data.get(key)
+    return value if isinstance(value, list) else []
+
+
+def tables_at(data: Mapping[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The tables in the list at a key, with their numbers."""
+    for number, entry in enumerate(list_at(data, key)):
+        if isinstance(entry, dict):
+            yield number, entry
+
+
+def one_or_more(value: Any) -> list[Any]:
+    """The entries of a key that takes a string or a list of them."""
+    return [value] if isinstance(value, str) else value if isinstance(value, list) else []
+
+
+def arm_names(data: Mapping[str, Any]) -> list[str]:
+    """The names of `[[arms]]`."""
+    return [arm["name"] for _, arm in tables_at(data, "arms") if isinstance(arm.get("name"), str)]
+
+
+def strange_values(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
+    """Values that TOML knows and no key of a recipe may have."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from strange_values(each, (*path, key))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from strange_values(each, (*path, number))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Fault(path, f"must be a finite number; got {value}")
+    elif isinstance(value, datetime.date | datetime.time):
+        yield Fault(path, f'must not be a date or time; write "{value}" if a string is meant')
