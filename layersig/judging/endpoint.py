@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -29,10 +29,13 @@ LONGEST_WAIT = 60.0
 LONGEST_ASKED = 600.0
 """Seconds that an endpoint may ask to wait; more than that is given up at once."""
 
-_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_OF_PROXIES = range(520, 531)
+"""Errors of the proxies in front of many endpoints, which tell that the endpoint behind does not answer."""
 _REFUSED = frozenset({400, 413, 422})
 _SHOWN = 300
 _SIZE_LIMIT = 2**24
+_PART = 2**16
 
 
 class Reply(NamedTuple):
@@ -118,15 +121,15 @@ class Endpoint:
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         request = urllib.request.Request(f"{self.base.rstrip('/')}/chat/completions", body, headers, method="POST")
+        deadline = time.monotonic() + self.timeout
         try:
-            with _opener(self.base)(request, self.timeout) as response:
-                raw, sent = response.read(_SIZE_LIMIT), response.headers.get("Date")
-        except urllib.error.HTTPError as error:
-            with error:
-                self._refusal(error.code, error.read(_SIZE_LIMIT), error.headers.get("Retry-After"))
+            with _opened(self.base, request, self.timeout) as response:
+                raw, status, headers = _read(response, deadline), response.status, response.headers
         except (OSError, http.client.HTTPException) as error:
             self._unreached(error)
-        return self._reply(raw, sent)
+        if not 200 <= status < 300:
+            self._refusal(status, raw, headers.get("Retry-After"))
+        return self._reply(raw, headers.get("Date"))
 
     def _reply(self, raw: bytes, sent: str | None) -> Reply:
         try:
@@ -150,7 +153,7 @@ class Endpoint:
             how = f"the key in {self.key_env}" if self.key else "requests without a key"
             remedy = f"set {self.key_env} to a valid key" if self.key_env else "name its variable in `judge.key_env`"
             raise UserError(f"the judge at {self.base} refuses {how} ({code}); {remedy}")
-        if code in _BUSY:
+        if code in _BUSY or code in _OF_PROXIES:
             raise _Again(f"answers {code} ({said})", BUSY_TRIES, _retry_after(retry_after))
         if code in _REFUSED:
             raise Refused(f"{code}: {said}")
@@ -194,11 +197,27 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow nothing."""
 
 
-def _opener(base: str) -> Callable[[urllib.request.Request, float], Any]:
-    """What opens a request; this machine is never reached through a proxy."""
+def _opened(base: str, request: urllib.request.Request, timeout: float) -> Any:
+    """The response to a request, whatever its status; this machine is never reached through a proxy."""
     proxies = [urllib.request.ProxyHandler({})] if is_local(base) else []
-    opener = urllib.request.build_opener(_NoRedirect, *proxies)
-    return lambda request, timeout: opener.open(request, timeout=timeout)
+    try:
+        return urllib.request.build_opener(_NoRedirect, *proxies).open(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+def _read(response: Any, deadline: float) -> bytes:
+    """The body of a response.
+
+    Raises:
+        TimeoutError: It is not whole at the deadline: the time limit of a socket is for each of its parts alone.
+    """
+    body = bytearray()
+    while len(body) < _SIZE_LIMIT and (part := response.read1(_PART)):
+        body += part
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(body)
 
 
 def _message(raw: bytes) -> str:

@@ -93,6 +93,8 @@ def load_model(
         shown = "; ".join(sorted(misfits)[:3]) + (f"; and {len(misfits) - 3} more" if len(misfits) > 3 else "")
         raise UserError(f"{path}: the weights do not fit config.json: {shown}. Fetch or save both again.")
     _check_depth(path, model, report["unexpected_keys"])
+    if dtype is torch.float64:
+        model.set_experts_implementation("eager")  # the fast path of transformers knows no float64
     model.eval().requires_grad_(False)
     if quantization == "nf4":
         _keep_packing(model)

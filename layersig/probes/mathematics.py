@@ -12,10 +12,11 @@ import re
 from fractions import Fraction
 
 _AFTER = re.compile(
-    r"(?:####|(?:final\s+)?answer\s*(?:is|:|=)?)[\s:*]*(?P<answer>[^\n]+)",
-    re.IGNORECASE,
+    r"(?:####|\banswer[*_]*\s*(?:is\b|:|=)|^[#*_\s]*(?:final\s+)?answer[*_\s]*$)[\s:*_]*(?P<answer>[^\n]+)",
+    re.IGNORECASE | re.MULTILINE,
 )
-_NUMBER = re.compile(r"[-+]?\$?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?|[-+]?\.\d+")
+_NUMBER = re.compile(r"[-+]?\$?\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s*/\s*\d+)?|[-+]?\.\d+")
+_WORD = re.compile(r"[A-Za-z]{2,}")
 _SPACING = re.compile(r"\\[,;:! ]|~|\\q?quad|\\displaystyle|\\left(?![a-z])|\\right(?![a-z])|\\big[lr]?(?![a-z])")
 _STYLE = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
 _UNIT = re.compile(r"(?<=[\d}])\s*\\(?:text|mathrm|mbox)\s*\{[^{}]*\}(?:\^\{?\d\}?)?\s*$")
@@ -31,16 +32,19 @@ _BRACKETS = {"(": ")", "[": "]", "\\{": "\\}"}
 def final_answer(text: str) -> str | None:
     r"""The result that a worked answer gives.
 
-    The content of the last whole `\boxed{}`; else what follows the last `####`, "answer is" or "answer:" on its line;
-    else the last number; None without any.
+    The content of the last whole `\boxed{}`; else what follows the last `####`, "answer is", "answer:" or a heading
+    "Answer", up to the end of the line, and of words with a number among them the first number; else the last number
+    of the text; None without any.
     """
     if (boxed := _last_boxed(text)) is not None:
         return boxed
     told = list(_AFTER.finditer(text))
     if told:
         answer = told[-1]["answer"].strip().strip("*").rstrip(".")
-        in_dollars = re.search(r"\$([^$]+)\$", answer)
-        return in_dollars[1] if in_dollars else answer
+        if in_dollars := re.search(r"\$([^$]+)\$", answer):
+            return in_dollars[1]
+        number = _NUMBER.search(answer) if _WORD.search(answer) and "\\" not in answer else None
+        return number[0] if number else answer
     numbers = _NUMBER.findall(text)
     return numbers[-1] if numbers else None
 

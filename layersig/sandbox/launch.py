@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import types
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -126,8 +127,11 @@ def main() -> NoReturn:
         code = compile(source, "<program>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         told("not compiled", error)
+    # What looks a class or a function up by its module (pickle, doctest, typing) must find the program, not this file.
+    main_module = types.ModuleType("__main__")
+    sys.modules["__main__"] = main_module
     try:
-        exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+        exec(code, main_module.__dict__)
     except SystemExit as error:
         told("exited", error)
     except BaseException as error:

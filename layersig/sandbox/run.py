@@ -10,7 +10,6 @@ import selectors
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from layersig.errors import MachineError
+from layersig.sandbox.scratch import scratch_folder, size_of
 from layersig.sandbox.syscalls import ARCHITECTURES, seccomp_filter
 
 Ended = Literal["completed", "raised", "not compiled", "exited", "timeout", "output", "disk", "died"]
@@ -36,7 +36,7 @@ class Limits:
         seconds: Wall-clock time, the start of the interpreter included.
         memory: Bytes of address space; a second NumPy takes about half a gigabyte.
         file_size: Bytes of any file that it writes.
-        disk: Bytes of all that it leaves in its folder at any time; looked at every 50 ms.
+        disk: Bytes of all that it keeps in its folder at any time, at least 4096 a file; looked at every 50 ms.
         output: Bytes of standard output and error together.
         open_files: Descriptors at a time.
     """
@@ -117,9 +117,7 @@ _TRIALS = (
 def _run(program: str, limits: Limits) -> Execution:
     token = secrets.token_hex(16)
     listen, tell = os.pipe()
-    folder_of_its_own = tempfile.TemporaryDirectory(prefix="layersig-", ignore_cleanup_errors=True)
-    with folder_of_its_own as scratch, os.fdopen(listen, "rb") as told:
-        folder = Path(scratch).resolve()
+    with scratch_folder() as folder, os.fdopen(listen, "rb") as told:
         order = {
             **asdict(limits),
             "cpu_seconds": int(limits.seconds) + 1,
@@ -189,7 +187,7 @@ def _attend(process: subprocess.Popen[bytes], order: bytes, folder: Path, limits
                 return None, bytes(output)
             if time.monotonic() > deadline:
                 return "timeout", bytes(output)
-            if _size(folder) > limits.disk:
+            if size_of(folder, process.pid) > limits.disk:
                 return "disk", bytes(output)
 
 
@@ -203,17 +201,6 @@ def _said(raw: bytes, token: str) -> dict[str, Any] | None:
         if isinstance(said, dict) and said.get("token") == token:
             return said
     return None
-
-
-def _size(folder: Path) -> int:
-    size = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                size += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118  # a Path each would cost more
-            except OSError:  # gone since
-                continue
-    return size
 
 
 def _libraries() -> list[str]:

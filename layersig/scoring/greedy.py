@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("greedy", needs={"model", "data", "tasks"}, unit="block", version=1)
+@scorer("greedy", needs={"model", "data", "tasks"}, unit="block", version=2)
 class Greedy:
     """Order of removal in a greedy search: in every round each remaining block is tried, and the best loss goes.
 

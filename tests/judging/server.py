@@ -25,6 +25,8 @@ class Answer:
         headers: Further headers.
         delay: Seconds before anything is sent.
         drop: Close the connection without a word.
+        drip: Seconds before every byte of the body.
+        cut: Bytes at the end of the body that are promised and never sent.
     """
 
     text: str = "Fair.\nRating: 7"
@@ -33,6 +35,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     drop: bool = False
+    drip: float = 0.0
+    cut: int = 0
 
 
 Behaviour = Callable[[Mapping[str, Any], int], Answer | str]
@@ -139,6 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
-            self.wfile.write(raw)
+            raw = raw[: len(raw) - answer.cut]
+            for part in (raw[at : at + 1] for at in range(len(raw))) if answer.drip else (raw,):
+                time.sleep(answer.drip)
+                self.wfile.write(part)
         except OSError:
             return  # who asked has gone

@@ -130,8 +130,19 @@ def test_a_silent_judge_is_asked_again_then_given_up() -> None:
     assert len(judge.bodies) == module.BROKEN_TRIES
 
 
-def test_a_connection_that_breaks_is_made_anew() -> None:
-    with judge_server(scripted([Answer(drop=True), "Well."])) as judge:
+@pytest.mark.parametrize("status", [200, 429])
+@pytest.mark.parametrize("drip", [0.04, 0.5])
+def test_a_judge_that_drips_is_a_silent_one(status: int, drip: float) -> None:
+    with (
+        judge_server(scripted([Answer(status=status, body="{" * 1000, drip=drip)])) as judge,
+        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times over"),
+    ):
+        endpoint(judge, halt=Waits(), timeout=0.1).ask(PROMPT)
+
+
+@pytest.mark.parametrize("broken", [Answer(drop=True), Answer(cut=9), Answer(status=522, body="<html>")])
+def test_a_connection_that_breaks_is_made_anew(broken: Answer) -> None:
+    with judge_server(scripted([broken, "Well."])) as judge:
         assert endpoint(judge, halt=Waits()).ask(PROMPT).text == "Well."
 
 

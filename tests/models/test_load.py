@@ -16,7 +16,7 @@ from layersig.models.gating import gated
 from layersig.models.layermap import layer_map, layer_parameter
 from layersig.models.load import borrow_model, load_model, load_tokenizer
 from tests.models.helpers import STREAMS, low_rank_update, move
-from tests.tiny import ARCHITECTURES, save_tiny, tiny_batch, tiny_model, tiny_tokenizer
+from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model, tiny_tokenizer
 
 CPU = torch.device("cpu")
 
@@ -43,6 +43,14 @@ def test_dtype_and_attention_are_obeyed(folder: Path) -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert model.config._attn_implementation == "eager"
     assert _load(folder).config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_mixtures_of_experts_compute_in_float64_too(architecture: str, tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path, architecture)
+    exact = load_model(folder, dtype="float64", device="cpu")(tiny_batch()).logits
+    assert exact.dtype is torch.float64
+    torch.testing.assert_close(exact.float(), _load(folder)(tiny_batch()).logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 2000])

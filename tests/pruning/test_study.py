@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from layersig.cli.main import main
 from layersig.models.depth import without_blocks
+from layersig.models.layermap import layer_map
 from layersig.pipeline import stages
 from layersig.plugin.manager import installed
 from layersig.recipe.resolve import with_defaults
@@ -40,6 +41,13 @@ scorer = "first-k"
 select = {{ kind = "lowest", count = 1 }}
 action = "prune"
 recover = {{ steps = 2 }}
+
+[[arms]]
+name = "last-retrained"
+scorer = "first-k"
+select = {{ kind = "lowest", count = 1 }}
+action = "prune"
+recover = {{ method = "full", steps = 2, learning_rate = 0.001 }}
 
 [analyze]
 resamples = 100
@@ -90,6 +98,16 @@ def test_recovery_trains_all_that_is_left_and_is_evaluated_on_it(study):
     assert (trained["base"], trained["data"]) == ("source/model", "data/chats")
 
 
+def test_recovery_by_full_fine_tuning_leaves_one_plain_checkpoint(study):
+    _, run = study
+    pruned = AutoModelForCausalLM.from_pretrained(run / "models/last/chats/seed-0").state_dict()
+    retrained = AutoModelForCausalLM.from_pretrained(run / "models/last-retrained/chats/seed-0")
+    moved = {name for name, value in retrained.state_dict().items() if not torch.equal(value, pruned[name])}
+    assert moved == {f"{name}.weight" for name in layer_map(retrained).names}
+    assert not (run / "adapters/last-retrained").exists()
+    assert loss_of(run, "last-retrained")["loss"] < loss_of(run, "last")["loss"]
+
+
 def test_two_arms_with_one_selection_share_one_surgery(study):
     _, run = study
     found = {stage["id"]: stage for stage in json.loads((run / "manifest.json").read_text())["stages"]}
@@ -124,11 +142,12 @@ def test_an_export_has_its_adapter_merged(study, capsys, tmp_path, arm):
         torch.testing.assert_close(plain(tiny_batch()).logits, adapted(tiny_batch()).logits, rtol=1e-4, atol=1e-5)
 
 
-def test_an_exported_pruned_model_is_a_copy(study, capsys, tmp_path):
+@pytest.mark.parametrize("arm", ["last", "last-retrained"])
+def test_an_exported_pruned_model_is_a_copy(study, capsys, tmp_path, arm):
     _, run = study
-    code, out, _ = export(capsys, run, "last", tmp_path / "plain", "--json")
+    code, out, _ = export(capsys, run, arm, tmp_path / "plain", "--json")
     assert (code, json.loads(out)["merged"]) == (0, False)
-    for path in (run / "models/last/chats/seed-0").iterdir():
+    for path in (run / f"models/{arm}/chats/seed-0").iterdir():
         assert (tmp_path / "plain" / path.name).read_bytes() == path.read_bytes()
         assert not (tmp_path / "plain" / path.name).samefile(path)
 

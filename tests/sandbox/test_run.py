@@ -12,6 +12,7 @@ import pytest
 from layersig.errors import MachineError
 from layersig.sandbox import Execution, Limits, refusal, run
 from layersig.sandbox import run as package_run
+from layersig.sandbox.scratch import scratch_folder
 from layersig.sandbox.syscalls import ALLOWED, ARCHITECTURES, COMMANDS, seccomp_filter
 
 confined = pytest.mark.skipif(refusal() is not None, reason=str(refusal()))
@@ -60,6 +61,17 @@ def test_how_it_ended_is_told_by_python_itself(program: str, ended: str, kinds: 
     found = run(program, SMALL)
     assert (found.ended, found.kinds[: len(kinds)]) == (ended, kinds)
     assert not found.passed
+
+
+@confined
+def test_a_program_is_the_main_module() -> None:
+    found = run(
+        "import pickle\nfrom typing import NamedTuple, get_type_hints\nclass Point(NamedTuple):\n  x: 'Other'\n"
+        "class Other: pass\nassert pickle.loads(pickle.dumps(Point(1))) == Point(1)\n"
+        "assert get_type_hints(Point) == {'x': Other}\nassert __name__ == '__main__'",
+        SMALL,
+    )
+    assert found.passed, found
 
 
 @confined
@@ -202,6 +214,51 @@ def test_files_stay_small_and_few() -> None:
     assert many.ended == "disk"
     handles, _ = hostile("x = []\nwhile True: x.append(open('/dev/null'))")
     assert (handles.ended, handles.kinds[0]) == ("raised", "OSError")
+
+
+IN_DEPTH = (
+    "import os\nplace = os.open('.', os.O_RDONLY)\nfor _ in range(40):\n  os.mkdir('d' * 200, dir_fd=place)\n"
+    "  place = os.open('d' * 200, os.O_RDONLY, dir_fd=place)\nfile = os.open('x', os.O_CREAT | os.O_WRONLY, dir_fd=place)\n"
+    "os.write(file, b'x')\n"
+)
+
+
+@confined
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(IN_DEPTH, id="below the longest path"),
+        pytest.param(
+            "import os\nfiles = []\nfor _ in range(8):\n  files.append(open('x', 'wb'))\n  os.unlink('x')\n"
+            "  files[-1].write(b'0' * (1 << 20))\n  files[-1].flush()\n",
+            id="without a name",
+        ),
+        pytest.param("for number in range(2000): open(str(number), 'w').close()\n", id="empty, but many"),
+    ],
+)
+def test_no_file_is_hidden_from_the_limit_of_the_disk(program: str) -> None:
+    found, _ = hostile(f"{program}import time\ntime.sleep(60)", Limits(seconds=20, disk=1 << 22))
+    assert found.ended == "disk", found
+
+
+def test_whatever_a_program_leaves_goes_away(tmp_path: Path) -> None:
+    outside = tmp_path / "mine"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    with scratch_folder() as folder:
+        place = os.open(folder, os.O_RDONLY)
+        for _ in range(1100):  # deeper than Python's stack
+            os.mkdir("d", dir_fd=place)
+            inner = os.open("d", os.O_RDONLY, dir_fd=place)
+            os.close(place)
+            place = inner
+        os.mkdir("shut", mode=0, dir_fd=place)
+        os.close(place)
+        (folder / "link").symlink_to(outside)
+        (folder / "a").mkdir()
+        (folder / "a" / "link").symlink_to(outside / "file")
+    assert not folder.exists()
+    assert (outside / "file").read_text() == "mine"
 
 
 @confined
