@@ -218,8 +218,8 @@ def test_files_stay_small_and_few() -> None:
 
 IN_DEPTH = (
     "import os\nplace = os.open('.', os.O_RDONLY)\nfor _ in range(40):\n  os.mkdir('d' * 200, dir_fd=place)\n"
-    "  place = os.open('d' * 200, os.O_RDONLY, dir_fd=place)\nfile = os.open('x', os.O_CREAT | os.O_WRONLY, dir_fd=place)\n"
-    "os.write(file, b'x')\n"
+    "  place = os.open('d' * 200, os.O_RDONLY, dir_fd=place)\n"
+    "file = os.open('x', os.O_CREAT | os.O_WRONLY, dir_fd=place)\nos.write(file, b'x')\n"
 )
 
 
