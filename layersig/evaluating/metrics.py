@@ -10,13 +10,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import lm_eval.api.metrics  # noqa: F401  # registers the aggregations that are named below
 from lm_eval.api.filter import Filter
 from lm_eval.api.registry import register_filter, register_metric
-from rouge_score.rouge_scorer import RougeScorer
 
 from layersig.probes.code import Extraction, extract
 from layersig.probes.mathematics import equal, final_answer
@@ -27,7 +26,6 @@ PROGRAM_LIMITS = Limits(seconds=30.0, memory=1 << 32)
 """30 seconds as in the paper (arXiv 2602.01997); memory for tests that use NumPy."""
 
 _RESULT_MARKS = ("\\boxed", "\\fbox", "####")
-_rouge = RougeScorer(["rougeL"], use_stemmer=True)
 
 
 def math_answer(references: Sequence[str], predictions: Sequence[str], **_: Any) -> float:
@@ -39,7 +37,15 @@ def math_answer(references: Sequence[str], predictions: Sequence[str], **_: Any)
 
 def rouge_l(references: Sequence[str], predictions: Sequence[str], **_: Any) -> float:
     """ROUGE-L F1 in [0, 1]."""
-    return float(_rouge.score(references[0], predictions[0])["rougeL"].fmeasure)
+    return float(_rouge().score(references[0], predictions[0])["rougeL"].fmeasure)
+
+
+@cache
+def _rouge() -> Any:
+    # It brings nltk, which takes a second to import.
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=True)
 
 
 def passes(references: Sequence[str], predictions: Sequence[str], **_: Any) -> float:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -267,3 +269,9 @@ def test_offline_needs_the_cache(tmp_path: Path) -> None:
 def test_outcomes_survive_their_line(tmp_path: Path) -> None:
     scored = score_task(load("pypi:arc_easy", arc(tmp_path)), SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
     assert [Outcome.from_json(outcome.to_json()) for outcome in scored.outcomes] == list(scored.outcomes)
+
+
+def test_looking_at_a_users_task_imports_no_metric_that_it_does_not_name() -> None:
+    # A run that is cached already does so, and is to end within seconds.
+    code = "import sys, layersig.evaluating.local; print({'nltk', 'scipy', 'sklearn', 'torch'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
