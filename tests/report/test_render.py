@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -234,6 +235,27 @@ def test_one_ranking_alone_gives_a_report(tmp_path: Path) -> None:
     render(run)
     assert findings.overlaps == ()
     assert "Which layers matter" in page_of(run).text
+
+
+def test_equal_scores_are_told_and_an_arm_that_read_no_data_is_shown_where_it_was_tuned(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = write_run(
+        run, Study(blocks=3, data=("lima",), seeds=(0, 1), tasks=(("arc_easy", 12),), heldout=8, steps=4)
+    )
+    for name, change in (
+        ("scores.jsonl", lambda line: {**line, "scores": dict.fromkeys(line["scores"], 0.5)}),
+        ("selections.jsonl", lambda line: {**line, "data": None}),
+    ):
+        lines = [change(json.loads(line)) for line in (run / name).read_text(encoding="utf-8").splitlines()]
+        (run / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    findings = analyse(run, recipe)
+    render(run)
+    n = len(findings.units)
+    assert all(row.correlation is None for row in findings.estimators)
+    text = page_of(run).text
+    assert f"{n} of {n} scores are tied" in text
+    assert "on lima, " in text
+    assert "on None" not in text
 
 
 def test_an_unanalysed_run_is_refused(tmp_path: Path) -> None:

@@ -48,25 +48,28 @@ def section(material: Material) -> Section | None:
 def _tiles(material: Material) -> tuple[Tile, ...]:
     """The first selective arm on the first data set, in figures."""
     for row in material.findings.selections:
-        measure = material.own_measure(row.data)
+        trained_on = (result.data for result in material.findings.results if result.arm == row.arm)
+        data = row.data if row.data is not None else next(trained_on, None)
+        measure = material.own_measure(data)
         if row.arm not in material.selective_arms or measure is None:
             continue
-        where = f"{row.arm} on {row.data}, {measure.task}"
+        which = f"{row.arm} on {place_of(data)}"
+        where = f"{which}, {measure.task}"
         tiles = [
             Tile(
                 "layers tuned",
                 f"{count(row.layers)} of {row.of}",
-                f"{row.arm} on {row.data}, {percent(row.share_of_parameters)} of the weights",
+                f"{which}, {percent(row.share_of_parameters)} of the weights",
             )
         ]
-        if (kept := material.share(measure, row.arm, row.data)) is not None:
+        if (kept := material.share(measure, row.arm, data)) is not None:
             tiles.append(Tile("of the gain of all layers kept", percent(kept.share), f"{_kept(kept)}; {where}"))
         for role, label in (
             ("baseline", material.findings.baseline),
             ("random control", "matched random"),
             ("rule control", "the rule type x depth"),
         ):
-            if (found := material.comparison(measure, row.arm, row.data, role)) is not None:
+            if (found := material.comparison(measure, row.arm, data, role)) is not None:
                 tiles.append(
                     Tile(
                         f"{unit_of(measure)} against {label}",
@@ -110,7 +113,10 @@ def _which(material: Material, ranking: RankingRow) -> Text:
     text.append(". First come ")
     for i, layer in enumerate(sorted(top, key=lambda row: row.rank)[:3]):
         text += [", " if i else "", f"{layer.number} ", Code(layer.layer)]
-    text.append(".")
+    tied = (
+        f", where {ranking.ties} of {n} scores are tied: among equals the model's order decides" if ranking.ties else ""
+    )
+    text.append(f"{tied}.")
     return tuple(text)
 
 
