@@ -11,7 +11,7 @@ from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
-from layersig.findings.bridge import bridge_block_rows, bridge_pairs, bridge_rows
+from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
 from layersig.findings.controls import control_set_rows
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
@@ -70,7 +70,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     """
     files = RunFiles(run)
     manifest = files.manifest
-    unit = Unit(recipe.layers.unit)
+    unit = _unit(files, recipe)
     groups = files.groups(unit)
     units = layer_rows(groups)
     tables = score_tables([s for s in files.rankings if s.ranking.unit is unit], groups, recipe) if groups else ()
@@ -99,7 +99,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         baseline=recipe.analyze.baseline,
         alpha=recipe.analyze.alpha,
         sizes=sizes,
-        notes=_notes(files, recipe) + leak_notes(recipe) + outcomes.notes + _unrated(outcomes),
+        notes=_notes(files, recipe) + _unit_notes(files, unit) + bridge_notes(files.layers, recipe) + leak_notes(recipe) + outcomes.notes + _unrated(outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
         units=units,
         rankings=tuple(map(ranking_row, tables)),
@@ -166,6 +166,24 @@ def load(run: Path) -> Findings:
             f"{SCHEMA_VERSION}. `layersig run` on the same recipe writes it again from the run's files"
         )
     return Findings.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def _unit(files: RunFiles, recipe: Recipe) -> Unit:
+    """What the tables speak of: the recipe's unit, unless all its scorers have one of their own."""
+    units = [scored.ranking.unit for scored in files.rankings]
+    own = Unit(recipe.layers.unit)
+    return own if own in units or not units else units[0]
+
+
+def _unit_notes(files: RunFiles, unit: Unit) -> tuple[str, ...]:
+    """A sentence on the rankings that the tables leave out, since they speak of something else."""
+    others = {scored.cell.scorer or "": scored.ranking.unit for scored in files.rankings}
+    return tuple(
+        f"Scorer {name} ranks by {other} and the tables of scores by {unit}, so its ranking is in scores.jsonl alone; "
+        f'with layers.unit = "{other}" all stand beside each other.'
+        for name, other in sorted(others.items())
+        if other is not unit
+    )
 
 
 def _sizes(files: RunFiles, unit: Unit) -> tuple[int, ...]:

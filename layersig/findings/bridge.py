@@ -92,6 +92,17 @@ def bridge_rows(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[BridgeRow]:
         )
 
 
+def bridge_notes(layers: LayerMap | None, recipe: Recipe) -> tuple[str, ...]:
+    """Why scorers of necessity and plasticity are not put beside each other, where the model is too shallow for it."""
+    kinds = {choice.kind for choice in recipe.scorers.values()}
+    if layers is None or len(layers.blocks) >= MIN_BLOCKS or not (kinds & NECESSITY and kinds & PLASTICITY):
+        return ()
+    return (
+        f"Necessity and plasticity are not correlated: {len(layers.blocks)} blocks are too few for an interval, which "
+        f"takes {MIN_BLOCKS}.",
+    )
+
+
 def bridge_block_rows(pairs: Sequence[Pair]) -> Iterator[BridgeBlockRow]:
     """Every block of every pair."""
     for pair in pairs:

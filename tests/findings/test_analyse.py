@@ -11,7 +11,7 @@ import pytest
 from layersig.errors import UserError
 from layersig.findings import Findings, analyse, load
 from layersig.recipe.schema import Recipe
-from layersig.records import read_jsonl
+from layersig.records import jsonl, read_jsonl
 from tests.report.synthetic import Study, read, write_run
 
 SMALL = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 30),), heldout=12, steps=120)
@@ -115,6 +115,26 @@ def test_a_failed_stage_is_told(study: tuple[Path, Recipe, Findings], tmp_path: 
     text = (run / "manifest.json").read_text().replace('"status": "done"', '"status": "failed"', 1)
     (run / "manifest.json").write_text(text)
     assert any("model" in note for note in analyse(run, study[1]).notes)
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_scorers_of_blocks_are_never_passed_over_in_silence(
+    study: tuple[Path, Recipe, Findings], tmp_path: Path, every: bool
+) -> None:
+    run = copy_of(study, tmp_path / "run")
+    lines = list(read_jsonl(run / "scores.jsonl"))
+    names = {line["scorer"] for line in lines}
+    of_blocks = names if every else {"ila"}
+    for line in lines:
+        if line["scorer"] in of_blocks:
+            line |= {"unit": "block", "scores": {f"model.layers.{block}": line["seed"] or block for block in range(6)}}
+    (run / "scores.jsonl").write_text(jsonl(lines))
+    found = analyse(run, study[1])
+    notes = [note for note in found.notes if "ranks by block" in note]
+    assert found.unit == ("block" if every else "module")
+    assert {row.scorer for row in found.rankings} == (names if every else names - {"ila"})
+    assert len(notes) == (not every)
+    assert every or 'layers.unit = "block"' in notes[0]
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, study: tuple[Path, Recipe, Findings]) -> None:

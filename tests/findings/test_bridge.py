@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.findings.bridge import bridge_block_rows, bridge_pairs, bridge_rows
+from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.files import Scored
 from layersig.layers import Unit
 from layersig.recipe.schema import Recipe
@@ -91,3 +91,12 @@ def test_without_one_of_the_two_there_is_nothing_to_show(left_out):
     del rest[left_out]
     assert bridge_pairs(rest, LAYERS, RECIPE) == ()
     assert bridge_pairs(RANKINGS, None, RECIPE) == ()
+
+
+def test_a_model_too_shallow_for_an_interval_is_told():
+    shallow = layer_map(Study(blocks=5))
+    assert bridge_pairs(RANKINGS, shallow, RECIPE) == ()
+    (note,) = bridge_notes(shallow, RECIPE)
+    assert "5 blocks are too few" in note
+    assert bridge_notes(LAYERS, RECIPE) == ()
+    assert bridge_notes(shallow, RECIPE.model_copy(update={"scorers": {}})) == ()
