@@ -99,7 +99,12 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         baseline=recipe.analyze.baseline,
         alpha=recipe.analyze.alpha,
         sizes=sizes,
-        notes=_notes(files, recipe) + _unit_notes(files, unit) + bridge_notes(files.layers, recipe) + leak_notes(recipe) + outcomes.notes + _unrated(outcomes),
+        notes=_notes(files, recipe)
+        + _unit_notes(files, unit)
+        + bridge_notes(files.layers, recipe)
+        + leak_notes(recipe)
+        + outcomes.notes
+        + _unrated(outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
         units=units,
         rankings=tuple(map(ranking_row, tables)),
