@@ -9,7 +9,7 @@ or `python -m layersig.evaluating run --model layersig ...` for lm-eval's own co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Self, cast
 
@@ -33,7 +33,7 @@ from layersig.data.conversation import Message
 from layersig.errors import StageFailed, UserError
 from layersig.generating.decoder import Decoder, positions
 from layersig.generating.generation import Prompt, generate
-from layersig.generating.sharing import Row, Scored, batches, plan
+from layersig.generating.sharing import Row, Scored, batches, lines, plan
 from layersig.store.job import Reporter, Silent
 
 Answer = tuple[float, bool]
@@ -86,6 +86,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self.tokenizer = configure_pad_token(tokenizer, model_config=pretrained.config)
         self.batch_tokens = batch_tokens
         self.share = share and self.decoder.shares
+        self.decoder.flat = share and self.decoder.flat
         self.max_length: int = max_length or resolve_max_length(pretrained.config, tokenizer)
         self.tokens = 0
         self._device = self.decoder.device
@@ -189,7 +190,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         for family in families:
             trunk = self.decoder.trunk(family.trunk) if family.trunk else None
             self._done(0, len(family.trunk))
-            for batch in batches(family.rows, self.batch_tokens, self.decoder.batch_targets, self.share):
+            for batch in self._batches(family.rows):
                 logits = self.decoder.logits(batch, trunk)
                 for index, answer in _read(batch, logits, asked):
                     answers[index] = answer
@@ -197,6 +198,10 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
                         self.cache_hook.add_partial("loglikelihood", text, answer)
                 self._done(sum(len(row.readings) for row in batch), sum(map(len, batch)))
         return cast(list[Answer], answers)
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        limits = self.batch_tokens, self.decoder.batch_targets
+        return lines(rows, *limits) if self.decoder.flat else batches(rows, *limits, self.share)
 
     def _scored(self, request: TokenRequest) -> Scored:
         if not request.context or not 0 < len(request.continuation) <= self.max_length:

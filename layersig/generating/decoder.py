@@ -6,6 +6,7 @@ Everything that must know how transformers takes positions, masks and caches is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,8 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from layersig.generating.sharing import Row, Segment
+from layersig.generating.sharing import Row, Segment, joined
+from layersig.generating.trees import Tree, tree_attention
 from layersig.models.targets import LOGIT_ELEMENTS, logits_at
 
 ATTENTION_SLOWNESS = 3.0
@@ -73,6 +75,7 @@ class Decoder:
     Attributes:
         shares: Whether trees and trunks give this model's own results; probed once. Models without such masks or
             caches (linear attention, ALiBi, flash-attention kernels) run each sequence by itself.
+        flat: Whether trees end to end in one row do too, which is quicker on a CPU; probed as well.
         pair_cost: Cost of one query-key pair in units of one token through the linear layers.
         batch_targets: Positions whose logits may be held at once.
     """
@@ -91,12 +94,15 @@ class Decoder:
         pair = 4 * config.num_hidden_layers * config.num_attention_heads * head_size
         self.pair_cost = ATTENTION_SLOWNESS * pair / (2 * weights)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
-        self.shares = self._shares()
+        self.flat = False
+        implementation = getattr(model.config, "_attn_implementation", "")
+        known = implementation in {"sdpa", "eager"} and not self._kinds - {"full_attention", "sliding_attention"}
+        self.shares = known and self._trees_agree()
+        if self.shares and self.device.type == "cpu" and implementation == "sdpa" and model._supports_attention_backend:
+            self.flat = True
+            self.flat = self._trees_agree()
 
-    def _shares(self) -> bool:
-        implementation = getattr(self.model.config, "_attn_implementation", "")
-        if implementation not in {"sdpa", "eager"} or self._kinds - {"full_attention", "sliding_attention"}:
-            return False
+    def _trees_agree(self) -> bool:
         try:
             tree = self.logits(PROBE)
             trunk = self.trunk((5, 6))
@@ -104,10 +110,9 @@ class Decoder:
             cached = self.logits(beyond, trunk)
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
             return False
-        chains = [
-            Row(list(ids), list(range(4)), [Segment(0, 4, -1)], [(0, [3])]) for ids in ((5, 6, 7, 8), (5, 6, 9, 10))
-        ]
-        plain = torch.cat([self.logits([chain]) for chain in chains])
+        plain = torch.cat(
+            [self.forward(torch.tensor([ids]), torch.tensor([3])) for ids in ((5, 6, 7, 8), (5, 6, 9, 10))]
+        )
         scale = plain.abs().max()
         # Wrong masks or positions change logits by far more than rounding in 8 bits does.
         return bool(((tree - plain).abs().max() < 0.05 * scale) and ((cached - plain[:1]).abs().max() < 0.05 * scale))
@@ -130,11 +135,33 @@ class Decoder:
             Shape [positions, vocabulary], by row, then by index; each position once (see `positions`).
         """
         width = max(map(len, rows))
-        wanted = [number * width + index for number, row in enumerate(rows) for index in positions(row)]
-        masked = trunk is not None or not all(row.is_chain for row in rows)
+        starts = [0, *accumulate(map(len, rows))] if self.flat else range(0, len(rows) * width, width)
+        wanted = torch.tensor(
+            [start + index for start, row in zip(starts, rows, strict=False) for index in positions(row)]
+        )
         cache = trunk.shared() if trunk else None
-        found = self._forward(rows, torch.tensor(wanted), trunk, cache, masked)
+        if self.flat:
+            found = self._flat(rows, wanted, trunk, cache)
+        else:
+            masked = trunk is not None or not all(row.is_chain for row in rows)
+            found = self._forward(rows, wanted, trunk, cache, masked)
         return found if found.dtype == torch.float64 else found.float()
+
+    def _flat(
+        self, rows: Sequence[Row], wanted: torch.Tensor, trunk: Trunk | None, cache: DynamicCache | None
+    ) -> torch.Tensor:
+        behind = trunk.length if trunk else 0
+        trees = []
+        for row in rows:
+            depths = torch.tensor([row.depths])
+            mask = self.mask(_ancestors([row], len(row), behind), depths, _key_depths(depths, behind))
+            trees.append(Tree(len(row), mask))
+        whole = joined(rows)
+        inputs: dict[str, Any] = {"use_cache": cache is not None, "past_key_values": cache, "trees": trees}
+        with tree_attention(self.model):
+            return self.forward(
+                torch.tensor([whole.tokens]), wanted, position_ids=torch.tensor([whole.depths]), **inputs
+            )
 
     def _forward(
         self, rows: Sequence[Row], wanted: torch.Tensor, trunk: Trunk | None, cache: DynamicCache | None, masked: bool

@@ -213,6 +213,27 @@ def batches(rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bo
         left = later
 
 
+def lines(rows: Sequence[Row], batch_tokens: int, batch_targets: int) -> Iterator[list[Row]]:
+    """Rows in their order cut into batches that lie end to end, without padding.
+
+    Args:
+        rows: Rows of one family.
+        batch_tokens: Largest number of tokens; a longer row makes a batch of its own.
+        batch_targets: Largest number of positions with logits, likewise.
+    """
+    batch: list[Row] = []
+    tokens = targets = 0
+    for row in rows:
+        if batch and (tokens + len(row) > batch_tokens or targets + row.targets > batch_targets):
+            yield batch
+            batch, tokens, targets = [], 0, 0
+        batch.append(row)
+        tokens += len(row)
+        targets += row.targets
+    if batch:
+        yield batch
+
+
 def joined(rows: Sequence[Row]) -> Row:
     """Rows one after the other in one, as trees of their own."""
     whole = Row()

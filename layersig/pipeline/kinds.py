@@ -19,7 +19,7 @@ KINDS: Mapping[str, Kind] = {
     "data": Kind("layersig.data.stage:prepare", 1),
     "reference": Kind("layersig.training.stages:reference", 2),
     "update": Kind("layersig.models.given:update", 1),
-    "score": Kind("layersig.scoring.stage:score", 2),
+    "score": Kind("layersig.scoring.stage:score", 3),
     "select": Kind("layersig.selecting.stage:select", 1),
     "tune": Kind("layersig.training.stages:tune", 2),
     "graft": Kind("layersig.models.stages:graft", 1),

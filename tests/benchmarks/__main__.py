@@ -24,9 +24,9 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "accelerate", "lm_eval")
 def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[[], Table]]:
     first = next(iter(data.values()))
     tasks = {
-        "HellaSwag, 0-shot": lambda: evaluation.task("hellaswag", 40),
+        "HellaSwag, 0-shot": lambda: evaluation.task("hellaswag", 60),
         "ARC-Easy, 0-shot": lambda: evaluation.task("arc_easy", 60, shots=0),
-        "MMLU, 5-shot": lambda: evaluation.task("mmlu", 24, parts=1),
+        "MMLU, 5-shot, 60 items of each of 3 subjects": lambda: evaluation.task("mmlu", 60, parts=3),
     }
     return {
         "training": lambda: training.speed(data, (0.0, 0.1), steps, repeats),

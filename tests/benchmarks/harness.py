@@ -47,13 +47,15 @@ class Table:
         return "\n".join(lines) + "\n"
 
 
-def alternate(competitors: Mapping[str, Callable[[], float | None]], repeats: int) -> dict[str, Timing]:
-    """Run all competitors once to warm up, then `repeats` times in turn.
+def alternate(
+    competitors: Mapping[str, Callable[[], float | None]], repeats: int, *, warm: bool = False
+) -> dict[str, Timing]:
+    """Run all competitors once to warm up, unless they are warm, then `repeats` times in turn.
 
     A competitor returns the seconds it measured itself, or None for the wall time of the whole call.
     """
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
-    for repeat in range(repeats + 1):
+    for repeat in range(1 if warm else 0, repeats + 1):
         for name, run in competitors.items():
             gc.collect()
             began = time.perf_counter()

@@ -32,6 +32,18 @@ def test_log_likelihoods_are_those_of_lm_eval(architecture: str) -> None:
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_trees_end_to_end_are_those_of_padded_rows(architecture: str) -> None:
+    model, tokenizer = tiny_model(architecture, dtype=torch.float64), tiny_tokenizer()
+    own = model.config._attn_implementation
+    flat, padded = SharedPrefixLM(model, tokenizer), SharedPrefixLM(model, tokenizer)
+    assert flat.decoder.flat is (own == "sdpa")
+    padded.decoder.flat = False
+    ours, theirs = flat.loglikelihood(REQUESTS), padded.loglikelihood(REQUESTS)
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-11)
+    assert model.config._attn_implementation == own
+
+
 def test_sharing_runs_fewer_tokens_for_the_same_results() -> None:
     model, tokenizer = tiny_model("llama", dtype=torch.float64), tiny_tokenizer()
     shared, plain = SharedPrefixLM(model, tokenizer), SharedPrefixLM(model, tokenizer, share=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersig.generating.sharing import Family, Row, Scored, batches, plan
+from layersig.generating.sharing import Family, Row, Scored, batches, lines, plan
 
 LONG = tuple(range(100, 400))
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
@@ -74,3 +74,11 @@ def test_batches_keep_the_budget_and_fill_gaps() -> None:
     rows = plan([scored((length,) * length) for length in (40, 39, 20, 18, 3, 2)], 1e-3)[0].rows
     cut = list(batches(rows, 80, 10**6))
     assert [[len(row) for row in batch] for batch in cut] == [[40, 39], [20, 18 + 2, 3]]
+
+
+def test_lines_keep_order_and_limits() -> None:
+    rows = plan([scored((length,) * length) for length in (40, 39, 20, 18, 3)], 1e-3)[0].rows
+    assert [row for batch in lines(rows, 60, 10**6) for row in batch] == list(rows)
+    assert [[len(row) for row in batch] for batch in lines(rows, 60, 10**6)] == [[3, 18, 20], [39], [40]]
+    assert [len(batch) for batch in lines(rows, 1, 10**6)] == [1] * 5
+    assert [len(batch) for batch in lines(rows, 10**6, 2)] == [2, 2, 1]
