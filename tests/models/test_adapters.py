@@ -312,6 +312,24 @@ def test_an_adapter_made_with_plain_peft_is_read(rslora: bool, tmp_path: Path) -
         assert update.norm(name) == pytest.approx(float(expected.double().norm()), rel=1e-5)
 
 
+def test_the_weight_that_peft_saves_beside_an_adapted_head_is_passed_over(tmp_path: Path) -> None:
+    model = tiny_model("qwen2")
+    layers = layer_map(model, head=True)
+    head = model.lm_head.weight.detach().clone()
+    config = LoraConfig(r=2, target_modules=["q_proj", "lm_head"], task_type="CAUSAL_LM")
+    with expected_warnings():
+        adapted = get_peft_model(model, config)
+    move(adapted)
+    adapted.save_pretrained(tmp_path, save_embedding_layers=True)  # what PEFT does by itself, with a warning
+    assert any(key.endswith("lm_head.base_layer.weight") for key in load_file(tmp_path / "adapter_model.safetensors"))
+    update = read_adapter(tmp_path, layers)
+    assert update.layers == tuple(layer.name for layer in layers if layer.name.endswith(("q_proj", "lm_head")))
+    merged = adapted.merge_and_unload().lm_head.weight
+    torch.testing.assert_close(update.delta("lm_head").dense(), merged - head, rtol=0, atol=1e-6)
+    with pytest.raises(UserError, match="lm_head, which is no layer"):
+        read_adapter(tmp_path, layer_map(model))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -220,9 +220,15 @@ def _matches(name: str, targets: Sequence[str]) -> bool:
 
 
 def _pairs(file: Path, tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """A and B by the path of PEFT's wrapper."""
+    """A and B by the path of PEFT's wrapper.
+
+    PEFT saves the untouched weight of an adapted output head along with its factors; that is passed over.
+    """
     found: dict[str, dict[str, Tensor]] = {}
+    adapted = {key.removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")}
     for key, tensor in tensors.items():
+        if key.endswith(".base_layer.weight") and key.removesuffix(".base_layer.weight") in adapted:
+            continue
         match = re.fullmatch(re.escape(_PREFIX) + r"(.+)\.lora_([AB])\.weight", key)
         if match is None:
             raise UserError(f"{file}: {key} is no factor of a linear layer; only lora_A and lora_B are understood")
