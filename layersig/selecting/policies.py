@@ -215,12 +215,21 @@ class MatchedRandom:
         if context.params.match == "parameters":
             return self._within(context, sum(group.parameters for group in kept))
         if context.params.match == "layers":
-            return [group.name for group in self._shuffled(context, self._free(context), "any type")[: len(kept)]]
+            return self._drawn(context, self._free(context), "any type", len(kept))
         drawn: list[str] = []
         for kind, count in sorted(Counter(group.kind for group in kept).items()):
             units = [group for group in self._free(context) if group.kind == kind]
-            drawn += [group.name for group in self._shuffled(context, units, kind)[:count]]
+            drawn += self._drawn(context, units, kind, count)
         return drawn
+
+    @classmethod
+    def _drawn(cls, context: SelectionContext, units: Sequence[Group], name: str, count: int) -> list[str]:
+        if count > len(units):
+            raise UserError(
+                f"select: {context.params.like} has {count} units of {name}, and {len(units)} are not protected here, "
+                "so no control can match it; protect fewer blocks"
+            )
+        return [group.name for group in cls._shuffled(context, units, name)[:count]]
 
     @staticmethod
     def _free(context: SelectionContext) -> list[Group]:

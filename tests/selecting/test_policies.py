@@ -187,6 +187,13 @@ def test_the_rule_can_take_from_the_lower_end():
     assert found == {"model.layers.8", "model.layers.7"}
 
 
+@pytest.mark.parametrize("match", ["types", "layers"])
+def test_a_control_that_cannot_match_is_refused(match):
+    whole = Selection(LAYERS.names, 0)
+    with pytest.raises(UserError, match=r"x has \d+ units of .*, and \d+ are not protected here.*protect fewer"):
+        choose("matched-random", {"like": "x", "protect": [0], "match": match}, like=whole)
+
+
 def test_controls_spare_protected_blocks():
     like = Selection(tuple(layer.name for group in BLOCKS[5:9] for layer in group.members), 0)
     spared = {"model.layers.0", "model.layers.11"}
