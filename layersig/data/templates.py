@@ -124,10 +124,15 @@ def _takes_system(tokenizer: Any, text: str, exchange: Sequence[Message]) -> boo
 
 
 def _render(tokenizer: Any, text: str, messages: Sequence[Message], prompt: bool) -> str:
-    rendered: str = tokenizer.apply_chat_template(
-        [message._asdict() for message in messages],
-        chat_template=text,
-        add_generation_prompt=prompt,
-        tokenize=False,
-    )
+    try:
+        rendered: str = tokenizer.apply_chat_template(
+            [message._asdict() for message in messages],
+            chat_template=text,
+            add_generation_prompt=prompt,
+            tokenize=False,
+        )
+    except TemplateError:
+        raise
+    except Exception as error:  # what a template computes may fail in any way
+        raise TemplateError(f"{type(error).__name__}: {error}") from error
     return rendered

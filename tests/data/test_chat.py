@@ -203,6 +203,7 @@ def test_advance_counts_every_conversation() -> None:
     ("template", "says"),
     [
         ("{% for m in messages %}", "it cannot render one user and one assistant turn"),
+        ("{{ messages[0].content + 1 }}", "it cannot render one user and one assistant turn: TypeError"),
         ("{{ raise_exception('never') }}", "never"),
         ("{{ prompt }}", "leaves out the text"),
         ("{% for m in messages %}{{ m.role }}{% endfor %}", "leaves out the text"),
