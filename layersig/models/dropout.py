@@ -64,7 +64,7 @@ class DropoutKeys:
             StageFailed: The rows of x are not those of any layout, so nothing says which example a row belongs to.
         """
         rows, width = x.numel() // x.shape[-1], x.shape[-1]
-        layout = self._layouts.get(rows)
+        layout = self._layouts.get(rows) if rows else Layout(0, ())
         if layout is None:
             raise StageFailed(
                 f"{module}: its input has {rows} rows, not one for each token of the batch, so dropout cannot tell the "

@@ -71,7 +71,7 @@ class _LoraFunction(torch.autograd.Function):
         ctx.gated = isinstance(scale, Tensor)
         ctx.save_for_backward(rows, weight, a, b, keep, inner, scale if ctx.gated else None)
         ctx.scale = None if ctx.gated else scale
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     @once_differentiable
@@ -96,7 +96,7 @@ class _LoraFunction(torch.autograd.Function):
                 flat.addmm_(lower, a.to(upper.dtype))
             else:
                 flat.addcmul_(lower @ a.to(upper.dtype), keep)
-            grad_x = flat.view(*grad.shape[:-1], -1)
+            grad_x = flat.view(*grad.shape[:-1], weight.shape[1])
         return grad_x, None, None, grad_a, grad_b, grad_scale, None
 
 

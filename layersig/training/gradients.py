@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from layersig.data.examples import Examples
-from layersig.models.targets import logits_at
 from layersig.training.batching import Padded
-from layersig.training.loss import cross_entropy
+from layersig.training.loss import target_loss
 
 
 def visit_gradients(
@@ -63,9 +62,7 @@ def visit_gradients(
             for place, cut in enumerate(cuts):
                 state["batch"], state["last"] = number, place == len(cuts) - 1
                 micro = batching.lay_out([examples[index] for index in cut], device)
-                with logits_at(model, micro.positions):
-                    logits = model(**micro.inputs, use_cache=False).logits
-                cross_entropy(logits, micro.labels, targets).backward()  # type: ignore[no-untyped-call]
+                target_loss(model, micro, targets).backward()  # type: ignore[no-untyped-call]
     finally:
         for handle in handles:
             handle.remove()

@@ -23,7 +23,6 @@ from layersig.errors import StageFailed
 from layersig.models import kernels
 from layersig.models.devices import peak_memory
 from layersig.models.dropout import DropoutKeys, KeyedDropout, keyed_dropout
-from layersig.models.targets import logits_at
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Reporter
 from layersig.streams import Streams
@@ -31,7 +30,7 @@ from layersig.training.batching import Batching, MicroBatch, batching_of
 from layersig.training.blocks import checkpointed_blocks
 from layersig.training.checkpoint import Memory, load_checkpoint, save_checkpoint
 from layersig.training.log import Step, TrainLog
-from layersig.training.loss import cross_entropy
+from layersig.training.loss import target_loss
 from layersig.training.optimization import Optimization
 from layersig.training.prefix import NUMERICS as KEPT_PREFIX
 from layersig.training.prefix import Prefix, kept_prefix
@@ -158,9 +157,7 @@ def _move_only(parameters: Mapping[str, Tensor], names: Collection[str]) -> None
 
 def _accumulate(model: PreTrainedModel, micro: MicroBatch, targets: int) -> float:
     """Add the gradient of a micro-batch to the parameters; returns its share of the loss."""
-    with logits_at(model, micro.positions):
-        logits = model(**micro.inputs, use_cache=False).logits
-    loss = cross_entropy(logits, micro.labels, targets)
+    loss = target_loss(model, micro, targets)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item()
 

@@ -1,14 +1,73 @@
-"""Cross entropy over target tokens in float32, without a float32 copy of all logits."""
+"""Cross entropy over target tokens in float32, without a float32 copy of logits, nor all of them at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
+
+from layersig.models.targets import split_at_head
+from layersig.training.batching import MicroBatch
 
 # Elements at a time: 6 MB in float32, which stays in the last-level cache of a CPU.
 _CHUNK = 32 * 50_000
+# Targets at a time: enough for a matrix product to reach its speed, few enough for the logits to be allocated cheaply.
+_PIECE = 256
+
+
+def target_loss(model: PreTrainedModel, micro: MicroBatch, divisor: int) -> Tensor:
+    """Sum over the targets of a micro-batch of their cross entropy in nats, over `divisor`.
+
+    A frozen head goes through its logits piece by piece, forward and backward, so that they are never all in memory;
+    the gradient is made with the loss. A head that something is trained in runs on all targets at once.
+
+    Args:
+        model: A causal language model, in the mode it is to be run in.
+        micro: Some examples of an optimizer batch.
+        divisor: Target tokens of the whole optimizer batch.
+    """
+    hidden, head = split_at_head(model, micro.inputs, micro.positions)
+    if _is_trained(model, head, hidden):
+        return cross_entropy(head(hidden), micro.labels, divisor)
+    return _HeadLoss.apply(hidden, micro.labels, divisor, head)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _is_trained(model: PreTrainedModel, head: Callable[[Tensor], Tensor], hidden: Tensor) -> bool:
+    """Whether a gradient flows into the head itself: into its parameters, or into what gates them."""
+    if not torch.is_grad_enabled():
+        return False
+    parameters = model.get_output_embeddings().parameters()
+    return any(each.requires_grad for each in parameters) or head(hidden[:1].detach()).requires_grad
+
+
+class _HeadLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, labels: Tensor, divisor: int, head: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        needed = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(hidden) if needed else None
+        total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+        for start in range(0, len(hidden), _PIECE):
+            rows = slice(start, start + _PIECE)
+            with torch.set_grad_enabled(needed):
+                piece = hidden[rows].detach().requires_grad_(needed)
+                loss = cross_entropy(head(piece), labels[rows], divisor)
+                if gradient is not None:
+                    (gradient[rows],) = torch.autograd.grad(loss, piece)
+            total += loss.detach()
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upper: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upper, None, None, None
 
 
 class _CrossEntropy(torch.autograd.Function):

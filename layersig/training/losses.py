@@ -8,9 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from layersig.data.examples import Example, Examples
-from layersig.models.targets import logits_at
 from layersig.training.batching import batching_of
-from layersig.training.loss import cross_entropy
+from layersig.training.loss import target_loss
 
 
 def batch_losses(
@@ -38,8 +37,6 @@ def batch_losses(
             loss = 0.0
             for cut in batching.cut(lengths, indices):
                 micro = batching.lay_out([examples[index] for index in cut], device)
-                with logits_at(model, micro.positions):
-                    logits = model(**micro.inputs, use_cache=False).logits
-                loss += cross_entropy(logits, micro.labels, targets).item()
+                loss += target_loss(model, micro, targets).item()
             losses.append(loss)
     return losses

@@ -220,3 +220,12 @@ def test_settings_give_the_optimization():
         "weight_decay": 0.1,
         "clip": None,
     }
+
+
+def test_a_tuned_head_drops_out_like_any_layer():
+    tuned = ["lm_head", "model.layers.1.mlp.up_proj"]
+    whole, cut = (adapted("llama", layers=tuned, dropout=0.3) for _ in range(2))
+    run(whole, SETTINGS.model_copy(update={"micro_batch_tokens": 1000}), batches=BATCHES[:1])
+    run(cut, SETTINGS.model_copy(update={"micro_batch_tokens": 40}), batches=BATCHES[:1])
+    for name, value in trained(cut).items():
+        torch.testing.assert_close(value, whole.get_parameter(name), rtol=1e-9, atol=1e-12)

@@ -1,11 +1,20 @@
+"""The training loss against torch's."""
+
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch.nn import functional
 
+from layersig.models.kernels import fast_lora
+from layersig.models.targets import logits_at
 from layersig.training import loss as loss_module
-from layersig.training.loss import cross_entropy
+from layersig.training.batching import Padded
+from layersig.training.loss import cross_entropy, target_loss
+from tests.tiny import tiny_model
+from tests.training.world import CPU, adapted, examples, trained
 
 
 def draw(dtype):
@@ -43,3 +52,49 @@ def test_a_second_backward_is_refused():
     found.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         found.backward()
+
+
+def micro_batch(budget=200):
+    batching = Padded(budget)
+    found = examples(6)
+    (cut,) = batching.cut([len(each) for each in found], range(6))
+    return batching.lay_out([found[index] for index in cut], CPU)
+
+
+@pytest.mark.parametrize("piece", [3, 1000])
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
+def test_a_frozen_head_in_pieces_gives_loss_and_gradients_of_the_whole(architecture, piece, monkeypatch):
+    monkeypatch.setattr(loss_module, "_PIECE", piece)
+    model, micro = adapted(architecture), micro_batch()
+    with logits_at(model, micro.positions):
+        logits = model(**micro.inputs, use_cache=False).logits
+    reference = functional.cross_entropy(logits.view(len(micro.labels), -1), micro.labels, reduction="sum") / 7
+    reference.backward()
+    expected = {name: value.grad.clone() for name, value in trained(model).items()}
+    model.zero_grad()
+    found = target_loss(model.get_base_model(), micro, 7)
+    found.backward()
+    assert found.item() == pytest.approx(reference.item(), rel=1e-6)
+    for name, value in trained(model).items():
+        torch.testing.assert_close(value.grad, expected[name], rtol=1e-5, atol=1e-9)
+    with torch.no_grad():
+        assert target_loss(model.get_base_model(), micro, 7).item() == pytest.approx(found.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_head_that_is_trained_or_gated_gets_its_gradient(fast):
+    model, micro = adapted("llama", layers=["lm_head", "model.layers.1.mlp.up_proj"]), micro_batch()
+    base = model.get_base_model()
+    with fast_lora(model) if fast else nullcontext():
+        reference = adapted("llama", layers=["lm_head", "model.layers.1.mlp.up_proj"])
+        with logits_at(reference, micro.positions):
+            logits = reference(**micro.inputs, use_cache=False).logits
+        (functional.cross_entropy(logits, micro.labels, reduction="sum") / 7).backward()
+        target_loss(base, micro, 7).backward()
+    for name, value in trained(model).items():
+        torch.testing.assert_close(value.grad, reference.get_parameter(name).grad, rtol=1e-8, atol=1e-12)
+    gate = torch.ones((), dtype=torch.float64, requires_grad=True)
+    plain = tiny_model("llama", dtype=torch.float64)
+    plain.get_output_embeddings().register_forward_hook(lambda module, inputs, output: output * gate)
+    target_loss(plain.requires_grad_(False), micro, 7).backward()
+    assert gate.grad is not None and gate.grad != 0
