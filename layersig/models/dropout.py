@@ -6,11 +6,8 @@ tuned, and again when gradient checkpointing runs the layer a second time.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -73,23 +70,17 @@ class DropoutKeys:
         seeds = [self._streams.number("dropout", module, each.example, self._step) for each in layout.segments]
         if x.device.type != "cpu":
             return _draw_on_device(layout, width, seeds, x.device)
-        drawn = np.full((rows, width), np.iinfo(np.int16).max, np.int16)
-        jobs = [
-            _workers().submit(_fill, drawn[segment.start : segment.start + segment.rows].reshape(-1), seed)
-            for segment, seed in zip(layout.segments, seeds, strict=True)
-        ]
-        for job in jobs:
-            job.result()
+        drawn = np.empty((rows, width), np.int16)
+        if sum(segment.rows for segment in layout.segments) < rows:
+            drawn.fill(np.iinfo(np.int16).max)
+        # In this thread alone: others would take the cores from those of torch, which wait for each other actively.
+        for segment, seed in zip(layout.segments, seeds, strict=True):
+            _fill(drawn[segment.start : segment.start + segment.rows].reshape(-1), seed)
         return torch.from_numpy(drawn)
 
 
-@cache
-def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), "dropout")
-
-
 def _fill(target: NDArray[np.int16], seed: int) -> None:
-    # Raw words, four draws each: NumPy has no faster exact source, and it runs outside the GIL.
+    # Raw words, four draws each: NumPy has no faster exact source.
     words = np.random.SFC64(seed).random_raw(-(-target.size // 4))
     target[:] = words.view(np.int16)[: target.size]
 
