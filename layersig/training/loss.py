@@ -46,9 +46,7 @@ def _is_trained(model: PreTrainedModel, head: Callable[[Tensor], Tensor], hidden
 
 class _HeadLoss(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, labels: Tensor, divisor: int, head: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, labels: Tensor, divisor: int, head: Callable[[Tensor], Tensor]) -> Tensor:
         needed = ctx.needs_input_grad[0]
         gradient = torch.empty_like(hidden) if needed else None
         total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
