@@ -18,7 +18,8 @@ from layersig.errors import UserError, one_line
 from layersig.models.layermap import block_list
 
 _LISTS_OF_BLOCKS = ("layers", "indices", "idxs")
-_COUNTS_OF_FIRST_BLOCKS = ("first_k_dense_replace", "max_window_layers")
+_COUNTS_OF_FIRST_BLOCKS = ("first_k_dense_replace", "max_window_layers", "moe_layer_start_index", "num_dense_layers")
+_NUMBERS = frozenset({"layer_idx", "layer_id"})
 _NO_BLOCKS = ("architectures", "token_id", "token_ids")
 
 
@@ -68,8 +69,9 @@ def _changes(model: PreTrainedModel, removed: Collection[int]) -> Iterator[Calla
     yield _setting(model.get_submodule(parent), name, nn.ModuleList([blocks[place] for place in keep]))
     for number, place in enumerate(keep):
         for module in blocks[place].modules():
-            if isinstance(module.__dict__.get("layer_idx"), int):
-                yield _setting(module, "layer_idx", number)
+            for attribute in _NUMBERS & vars(module).keys():
+                if isinstance(getattr(module, attribute), int):
+                    yield _setting(module, attribute, number)
     for key, value in mended(config.to_dict(), len(blocks), keep).items():
         yield _setting(config, key, value)
 
@@ -101,6 +103,9 @@ def mended(config: Mapping[str, Any], depth: int, keep: Sequence[int]) -> dict[s
                 changed[key] = type(value)(number[place] for place in value if place in number)
             elif len(value) == depth:
                 changed[key] = type(value)(value[place] for place in keep)
+    if "attention_types" in config and "attention_layers" in changed:
+        # The same list with its repetitions counted, from which the other is made anew.
+        changed["attention_types"] = [[[kind], 1] for kind in changed["attention_layers"]]
     step = config.get("decoder_sparse_step")
     if isinstance(step, int) and step > 1:
         # Every step-th block is sparse: a rule of numbers, which the remaining blocks no longer follow.
@@ -124,7 +129,8 @@ def _check(model: PreTrainedModel) -> None:
     config: PretrainedConfig = model.config
     try:
         with torch.device("meta"):
-            rebuilt = AutoModelForCausalLM.from_config(config)
+            # As it is read back: some configurations make keys anew from others.
+            rebuilt = AutoModelForCausalLM.from_config(type(config).from_dict(config.to_dict()))
     except Exception as error:  # values that do not go together bring errors of every kind
         raise UserError(f"{config.model_type}: blocks cannot be removed ({one_line(error)})") from error
     (prefix, blocks), (_, others) = block_list(model), block_list(rebuilt)
@@ -149,6 +155,6 @@ def _structure(block: nn.Module) -> dict[str, Any]:
             for key, value in vars(module).items()
             if isinstance(value, bool | int | float | str)
             and not key.startswith("_")
-            and key not in ("layer_idx", "training")
+            and key not in _NUMBERS | {"training"}
         }
     return found

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap
@@ -16,7 +16,7 @@ from layersig.records import Cell, Selection
 from layersig.store.job import Job
 from layersig.streams import Streams
 from tests.models.test_depth import ALL, greedy, logits_of, skipping
-from tests.tiny import save_tiny, tiny_batch
+from tests.tiny import save_tiny, tiny_batch, tiny_tokenizer
 
 
 @pytest.mark.parametrize("architecture", ALL)
@@ -34,6 +34,31 @@ def test_a_saved_model_computes_what_the_original_does_without_the_blocks(archit
         reference = greedy(original, tokens, use_cache=False)
     assert torch.equal(greedy(pruned, tokens, use_cache=True), reference)
     assert torch.equal(greedy(pruned, tokens, use_cache=False), reference)
+
+
+_GPT_NEO = {"num_layers": 4, "num_heads": 4, "attention_types": [[["global", "local"], 2]], "window_size": 6}
+_ERNIE = {
+    **{"num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48},
+    **{"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 16, "moe_layer_start_index": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"), [("gpt_neo", _GPT_NEO), ("ernie4_5_moe", {**_ERNIE, "moe_layer_interval": 1})]
+)
+def test_blocks_that_a_configuration_tells_apart_by_number_stay_what_they_are(architecture, config, tmp_path):
+    shape = {"hidden_size": 32, "vocab_size": 260, "bos_token_id": 1, "eos_token_id": 2}
+    torch.manual_seed(0)
+    original = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **shape, **config)).eval()
+    original.save_pretrained(tmp_path / "source")
+    tiny_tokenizer().save_pretrained(tmp_path / "source")
+    tokens = tiny_batch(length=20)
+    with skipping(original, [0]):
+        due = logits_of(original, tokens)
+    write_pruned(tmp_path / "source", [0], tmp_path / "pruned")
+    pruned = AutoModelForCausalLM.from_pretrained(tmp_path / "pruned").eval()
+    torch.testing.assert_close(logits_of(pruned, tokens), due, rtol=0, atol=1e-5 * due.abs().max().item())
+    assert torch.equal(greedy(pruned, tokens, use_cache=True), greedy(pruned, tokens, use_cache=False))
 
 
 def test_weights_keep_their_dtype_a_head_its_tie_and_the_tokenizer_its_bytes(tmp_path):
