@@ -75,8 +75,8 @@ def speed(tasks: dict[str, Callable[[], ResolvedTask]], dtype: torch.dtype, repe
                 f"{timings[best].median:.1f} s ({best.removeprefix('lm-eval hf, ')})",
                 ratio(timings[best], timings["layersig"]),
                 f"{apart:.1e}",
-                f"{flips}",
-                f"{selves}",
+                f"{flips} ({flips / len(mine.accuracy):.1%})",
+                f"{selves} ({selves / len(mine.accuracy):.1%})",
             ]
         )
     return Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import altair
@@ -39,6 +40,7 @@ _SHAPES = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=1)
 def _model(blocks: int, rank: int):
     config = AutoConfig.from_pretrained(world.model_folder())
     config.num_hidden_layers = blocks
@@ -63,6 +65,7 @@ def _examples(batch: int, length: int) -> list[Example]:
 
 def _step(model, found: Sequence[Example], repeats: int) -> tuple[float, int]:
     """Median seconds of a forward and backward pass, and how far memory rises above the model's."""
+    model.zero_grad()  # gradients count as growth, whoever had the model before
     base, seconds = model.get_base_model(), []
     with packed(base), fast_lora(base), peak_memory(CPU) as memory:
         for _ in range(repeats + 1):
