@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,10 +11,8 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import read_examples
 from layersig.evaluating.heldout import heldout_losses
-from layersig.models.adapters import attach_adapter
-from layersig.models.devices import peak_memory, pick_device, pick_dtype
-from layersig.models.kernels import fast_lora
-from layersig.models.load import borrow_model, load_tokenizer
+from layersig.models.arm import arm_model
+from layersig.models.load import load_tokenizer
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Outcome, jsonl
 from layersig.store.job import Job
@@ -39,29 +36,20 @@ def evaluate(job: Job) -> None:
     `results.json` holds `tasks` (by task: means over items by metric, `n`, shots, split, digest of the prompts,
     lm-eval's own figures, or the strata of a pooled task), lm-eval's version, dtype, device kind and batch policy.
     """
-    device = pick_device(job.params["device"])
-    dtype = pick_dtype(job.params["dtype"], device).dtype
-    options = {"quantization": job.params["quantization"], "attention": job.params["attention"]}
     started = time.perf_counter()
-    adapter = job.inputs.get("adapter")
-    with (
-        peak_memory(device) as memory,
-        borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as borrowed,
-        attach_adapter(borrowed, adapter) if adapter else contextlib.nullcontext(borrowed) as model,
-        fast_lora(model),
-    ):
-        run = _Run(job, model)
+    with arm_model(job) as arm:
+        run = _Run(job, arm.model)
         run.heldout()
         run.tasks()
     seconds = time.perf_counter() - started
-    job.cost.update(tokens=float(run.tokens), evaluate_seconds=seconds, peak_memory=float(memory.peak))
+    job.cost.update(tokens=float(run.tokens), evaluate_seconds=seconds, peak_memory=float(arm.memory.peak))
     job.write(
         "results.json",
         {
             "tasks": run.summary,
             "lm_eval": version("lm_eval"),
-            "dtype": str(dtype).removeprefix("torch."),
-            "device": device.type,
+            "dtype": str(arm.dtype).removeprefix("torch."),
+            "device": arm.device.type,
             "batch": {"tokens": job.params["batch_tokens"], **run.policy},
         },
     )

@@ -21,8 +21,8 @@ from layersig.data.rows import read_rows
 from layersig.errors import UserError
 from layersig.generating.chats import Chat, Key, Response, responses
 from layersig.generating.sampling import Sampling
-from layersig.models.devices import peak_memory, pick_device, pick_dtype
-from layersig.models.load import borrow_model, load_tokenizer
+from layersig.models.arm import arm_model
+from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings
 from layersig.records import dumps, jsonl
@@ -141,9 +141,6 @@ def _prompts(rows: Sequence[Conversation], system: str | None) -> dict[str, Conv
 def _answers(
     job: Job, settings: GenerateSettings, chat: ChatFormat, asked: Sequence[Chat], root: Streams
 ) -> dict[Key, Response]:
-    device = pick_device(job.params["device"])
-    dtype = pick_dtype(job.params["dtype"], device).dtype
-    options = {"quantization": job.params["quantization"], "attention": job.params["attention"]}
     log = job.work / _LOG
     found = {(response.chat, response.sample): response for response in _logged(log)}
     job.reporter.start("generate", len(asked) * settings.samples, "responses")
@@ -155,13 +152,9 @@ def _answers(
         tokens += run
         job.reporter.advance(finished, tokens=run)
 
-    with (
-        peak_memory(device) as memory,
-        borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as model,
-        log.open("a", encoding="utf-8") as lines,
-    ):
+    with arm_model(job) as untouched, log.open("a", encoding="utf-8") as lines:
         for batch in responses(
-            model,
+            untouched.model,
             chat,
             asked,
             root,
@@ -176,7 +169,7 @@ def _answers(
             lines.flush()
             os.fsync(lines.fileno())
             found |= {(response.chat, response.sample): response for response in batch}
-    job.cost.update(tokens=float(tokens), peak_memory=float(memory.peak))
+    job.cost.update(tokens=float(tokens), peak_memory=float(untouched.memory.peak))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +12,8 @@ from layersig.data.questions import Question, read_questions, sample
 from layersig.generating.chats import Chat, Response, answer_chats
 from layersig.generating.sampling import Sampling
 from layersig.judging.records import Answered
-from layersig.models.adapters import attach_adapter
-from layersig.models.devices import peak_memory, pick_device, pick_dtype
-from layersig.models.kernels import fast_lora
-from layersig.models.load import borrow_model, load_tokenizer
+from layersig.models.arm import arm_model
+from layersig.models.load import load_tokenizer
 from layersig.records import jsonl
 from layersig.store.job import Job
 
@@ -39,9 +36,6 @@ def answer(job: Job) -> None:
     """
     params = job.params
     asked = _asked(job)
-    device = pick_device(params["device"])
-    dtype = pick_dtype(params["dtype"], device).dtype
-    options = {"quantization": params["quantization"], "attention": params["attention"]}
     chat_format = ChatFormat(load_tokenizer(job.inputs["model"]), params["chat_template"])
     settings = params["answers"]
     sampling = Sampling(settings["temperature"], settings["top_p"])
@@ -54,19 +48,13 @@ def answer(job: Job) -> None:
         tokens += run
         job.reporter.advance(count, tokens=run)
 
-    adapter = job.inputs.get("adapter")
-    with (
-        peak_memory(device) as memory,
-        borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as borrowed,
-        attach_adapter(borrowed, adapter) if adapter else contextlib.nullcontext(borrowed) as model,
-        fast_lora(model),
-    ):
+    with arm_model(job) as arm:
         for turn in range(max(len(question.turns) for _, question in asked)):
             now = [number for number, (_, question) in enumerate(asked) if turn < len(question.turns)]
             job.reporter.start(f"turn {turn + 1}", len(now), "answers")
             chats = [_chat(asked[number], responses[number], turn) for number in now]
             found = answer_chats(
-                model,
+                arm.model,
                 chat_format,
                 chats,
                 job.streams,
@@ -80,7 +68,7 @@ def answer(job: Job) -> None:
     rows = [_answered(each, given) for each, given in zip(asked, responses, strict=True)]
     (job.out / "answers.jsonl").write_text(jsonl([row.to_json() for row in rows]), encoding="utf-8")
     seconds = time.perf_counter() - started
-    job.cost.update(tokens=float(tokens), answer_seconds=seconds, peak_memory=float(memory.peak))
+    job.cost.update(tokens=float(tokens), answer_seconds=seconds, peak_memory=float(arm.memory.peak))
     _warn(job, rows)
 
 
