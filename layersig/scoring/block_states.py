@@ -12,7 +12,7 @@ from layersig.models.blocks import BlockRunner
 from layersig.models.dropout import Layout
 from layersig.models.targets import logits_at
 from layersig.scoring.context import ScoringContext
-from layersig.training.batching import batching_of
+from layersig.training.batching import MicroBatch, batching_of
 
 
 class States(NamedTuple):
@@ -37,21 +37,25 @@ def block_states(context: ScoringContext, indices: Sequence[int]) -> Iterator[St
     examples, device = context.examples, context.device
     lengths = [len(examples[index]) for index in range(len(examples))]
     runner = BlockRunner(context.model)
-    nowhere = torch.empty(0, dtype=torch.long, device=device)
     context.reporter.start("states", len(indices), "example")
     budget = context.train_settings.micro_batch_tokens
     with torch.no_grad(), context.counted([indices]), batching_of(context.model, budget, max(lengths)) as batching:
         for cut in batching.cut(lengths, indices):
             micro = batching.lay_out([examples[index] for index in cut], device)
-            with logits_at(context.model, nowhere):
-                states = runner.run(micro.inputs).states
-            rows = token_rows(micro.layouts[0], device)
-            flat = tuple(state.reshape(-1, state.shape[-1])[rows] for state in states)
+            flat = states_of_tokens(context, runner, micro)
             yield States(flat, tuple(segment.rows for segment in micro.layouts[0].segments))
             context.reporter.advance(len(cut))
 
 
-def token_rows(layout: Layout, device: torch.device) -> Tensor:
+def states_of_tokens(context: ScoringContext, runner: BlockRunner, micro: MicroBatch) -> tuple[Tensor, ...]:
+    """States of a micro-batch at every token, example after example: [tokens, width] each."""
+    with logits_at(context.model, torch.empty(0, dtype=torch.long, device=context.device)):
+        states = runner.run(micro.inputs).states
+    rows = _token_rows(micro.layouts[0], context.device)
+    return tuple(state.reshape(-1, state.shape[-1])[rows] for state in states)
+
+
+def _token_rows(layout: Layout, device: torch.device) -> Tensor:
     """Rows of a layer's input that hold a token, not padding, example after example."""
     return torch.cat([torch.arange(each.start, each.start + each.rows) for each in layout.segments]).to(device)
 

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from layersig.models.blocks import BlockRunner
 from layersig.models.targets import logits_at
-from layersig.scoring.block_states import token_rows
+from layersig.scoring.block_states import states_of_tokens
 from layersig.scoring.context import ScoringContext
 from layersig.training.batching import Batching, MicroBatch, batching_of
 
@@ -99,14 +99,12 @@ def _mean_added(
     """What every block adds to the state, averaged over all tokens: [width] each, in float32 or wider."""
     total: list[Any] = [0.0] * len(runner)
     count = 0
-    nowhere = torch.empty(0, dtype=torch.long, device=context.device)
     for cut in cuts:
         micro = batching.lay_out([context.examples[index] for index in cut], context.device)
-        with logits_at(context.model, nowhere):
-            states = runner.run(micro.inputs).states
-        rows = token_rows(micro.layouts[0], context.device)
-        count += len(rows)
+        states = states_of_tokens(context, runner, micro)
+        count += len(states[0])
         wide = torch.promote_types(states[0].dtype, torch.float32)
-        flat = [state.reshape(-1, state.shape[-1])[rows].to(wide) for state in states]
-        total = [each + (flat[place + 1] - flat[place]).sum(0) for place, each in enumerate(total)]
+        total = [
+            each + (states[place + 1].to(wide) - states[place].to(wide)).sum(0) for place, each in enumerate(total)
+        ]
     return [each / count for each in total]
