@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from layersig.findings import Findings, load
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ComparisonRow, ControlSetRow, RankingRow, ResultRow, ShareRow
+from layersig.findings.rows import (
+    ComparisonRow,
+    ConcentrationRow,
+    ControlSetRow,
+    RankedLayerRow,
+    RankingRow,
+    ResultRow,
+    ShareRow,
+)
+
+_OfRanking = TypeVar("_OfRanking", RankedLayerRow, ConcentrationRow)
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,12 @@ class Material:
 def measure_of(row: ResultRow | ComparisonRow | ShareRow | ControlSetRow) -> Measure:
     """Task and metric of a row."""
     return Measure(row.task, row.metric)
+
+
+def rows_of(ranking: RankingRow, rows: Iterable[_OfRanking]) -> list[_OfRanking]:
+    """The rows that speak of a ranking."""
+    place = (ranking.scorer, ranking.data, ranking.checkpoint)
+    return [row for row in rows if (row.scorer, row.data, row.checkpoint) == place]
 
 
 def place_of(data: str | None, checkpoint: float | None = None) -> str:

@@ -16,7 +16,7 @@ from layersig.report.document import (
     Tile,
     Tiles,
 )
-from layersig.report.material import Material, place_of
+from layersig.report.material import Material, place_of, rows_of
 from layersig.report.numbers import (
     count,
     difference_of,
@@ -84,11 +84,7 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
 
 def _which(material: Material, ranking: RankingRow) -> Text:
     k = material.findings.sizes[0]
-    rows = [
-        row
-        for row in material.findings.concentration
-        if (row.scorer, row.data, row.checkpoint, row.k) == (ranking.scorer, ranking.data, ranking.checkpoint, k)
-    ]
+    rows = [row for row in rows_of(ranking, material.findings.concentration) if row.k == k]
     types = sorted((row for row in rows if row.by == "kind" and row.layers > 1), key=lambda row: -row.share)
     depths = [row for row in rows if row.by == "depth"]
     n = len(material.findings.units)
@@ -105,11 +101,7 @@ def _which(material: Material, ranking: RankingRow) -> Text:
         text += [", but only ", _held(types[-1]), " ", Code(types[-1].group)]
         text += [f"; chance would hold {percent(rows[0].expected)} of each type. By depth: "]
     text.append("; ".join(f"{row.group} {_held(row)}" for row in depths))
-    top = [
-        row
-        for row in material.findings.ranked_layers
-        if (row.scorer, row.data, row.checkpoint) == (ranking.scorer, ranking.data, ranking.checkpoint)
-    ]
+    top = rows_of(ranking, material.findings.ranked_layers)
     text.append(". First come ")
     for i, layer in enumerate(sorted(top, key=lambda row: row.rank)[:3]):
         text += [", " if i else "", f"{layer.number} ", Code(layer.layer)]

@@ -8,7 +8,7 @@ from layersig.findings.rows import RankedLayerRow, RankingRow, SelectedLayerRow
 from layersig.recipe.schema import RESERVED_ARMS
 from layersig.report.charts.heatmap import Map, Square, heat_maps
 from layersig.report.document import Block, Code, Column, Details, Figure, Inline, Section, Table, columns
-from layersig.report.material import Material, place_of
+from layersig.report.material import Material, place_of, rows_of
 from layersig.report.numbers import count, fixed, number, percent, plural
 from layersig.report.svg import described, draw
 
@@ -27,7 +27,7 @@ def _scores(material: Material) -> list[Block]:
         return []
     maps, tables = [], []
     for ranking in told:
-        rows = _layers_of(material, ranking)
+        rows = rows_of(ranking, material.findings.ranked_layers)
         maps.append(Map(f"{ranking.scorer} on {_title(ranking)}", tuple(_scored(row, len(rows)) for row in rows)))
         tables.append(_named(ranking, rows))
     alt = (
@@ -49,14 +49,6 @@ def _scores(material: Material) -> list[Block]:
         figure,
         *tables[:1],
         *([Details("The highest layers of the other rankings", tuple(tables[1:]))] if tables[1:] else []),
-    ]
-
-
-def _layers_of(material: Material, ranking: RankingRow) -> list[RankedLayerRow]:
-    return [
-        row
-        for row in material.findings.ranked_layers
-        if (row.scorer, row.data, row.checkpoint) == (ranking.scorer, ranking.data, ranking.checkpoint)
     ]
 
 
@@ -92,11 +84,7 @@ def _concentration(material: Material) -> list[Block]:
     sizes = material.findings.sizes
     tables: list[Block] = []
     for ranking in material.lead:
-        rows = [
-            row
-            for row in material.findings.concentration
-            if (row.scorer, row.data, row.checkpoint) == (ranking.scorer, ranking.data, ranking.checkpoint)
-        ]
+        rows = rows_of(ranking, material.findings.concentration)
         groups = list(dict.fromkeys((row.by, row.group, row.layers) for row in rows))
         cells = {(row.by, row.group, row.k): row for row in rows}
         body = []
