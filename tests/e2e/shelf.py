@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow
-import pyarrow.ipc
 import pytest
 
 from layersig.sources import embedded
 from layersig.sources.benchmarks import BENCHMARKS
 from layersig.sources.embedded import Member
 from layersig.sources.pypi import Distribution
-from tests.sources.fakes import sdist, sha256, wheel
+from tests.sources.fakes import arrow, sdist, sha256, wheel
 from tests.sources.tiny_gguf import write_tiny_gguf
 
 MODEL, DATA = "smollm2-135m-instruct", "alpaca-gpt4-sample"
 SUBJECTS = 57
-
-
-def _arrow(rows: list[dict[str, Any]]) -> bytes:
-    table = pyarrow.Table.from_pylist(rows)
-    sink = io.BytesIO()
-    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue()
 
 
 def _benchmarks() -> dict[str, bytes]:
@@ -47,7 +35,7 @@ def _benchmarks() -> dict[str, bytes]:
         }
         for number in range(8)
     ]
-    members = {f"{data}/hellaswag/none/validation/{file}": _arrow(stories)}
+    members = {f"{data}/hellaswag/none/validation/{file}": arrow(stories)}
     for config in named("mmlu", functions=False):
         subject = config["dataset_name"]
         for split, count in {"dev": 5, "validation": 1, "test": 1}.items():
@@ -55,7 +43,7 @@ def _benchmarks() -> dict[str, bytes]:
                 {"question": f"{subject} {n}?", "subject": subject, "choices": ["a", "b", "c", "d"], "answer": n % 4}
                 for n in range(count)
             ]
-            members[f"{data}/hails/mmlu_no_train/{subject}/{split}/{file}"] = _arrow(rows)
+            members[f"{data}/hails/mmlu_no_train/{subject}/{split}/{file}"] = arrow(rows)
     return members
 
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from layersig.models.adapters import attach_adapter
 from layersig.models.load import load_model
+from tests.e2e.plain import PICKED, adapted_layers, assert_measured, chat_losses, every_layer, plain_peft
 from tests.e2e.world import Run, World
 from tests.study import write_study
 from tests.tiny import tiny_batch
 
-PICKED = ["lm_head", "model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"]
 ARMS = f"""\
 arms=[
     {{ name = "picked", select = {{ kind = "list", layers = {json.dumps(PICKED)} }} }},
@@ -38,27 +34,10 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return base / "model", told.run
 
 
-def _plain(model: Path, adapter: Path) -> PeftModel:
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    with warnings.catch_warnings():
-        # PEFT speaks of merging a tied head, which nobody does here, and reads a deprecated property of transformers.
-        warnings.simplefilter("ignore")
-        return PeftModel.from_pretrained(base, adapter).eval()
-
-
-def _layers(tensors: dict[str, Tensor]) -> set[str]:
-    return {
-        name.removeprefix("base_model.model.").removesuffix(f".lora_{factor}.weight")
-        for name in tensors
-        for factor in "AB"
-        if name.endswith(f".lora_{factor}.weight")
-    }
-
-
 @pytest.mark.parametrize("arm", ["all-layers", "picked", "graft", "ila-30"])
 def test_plain_peft_computes_what_the_run_computed(study: tuple[Path, Run], arm: str) -> None:
     model, run = study
-    plain = _plain(model, run.adapter(arm))
+    plain = plain_peft(model, run.adapter(arm))
     tokens = tiny_batch()
     with torch.inference_mode():
         theirs = plain(tokens).logits
@@ -67,31 +46,18 @@ def test_plain_peft_computes_what_the_run_computed(study: tuple[Path, Run], arm:
         with attach_adapter(untouched, run.adapter(arm)) as ours:
             assert (ours(tokens).logits - theirs).abs().max() <= 1e-5 * theirs.abs().max()
     assert (before - theirs).abs().max() > 1e-3 * theirs.abs().max()
-    # The run's own figures, from the text of the chats alone: loss of the answer and of the end of its turn.
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    losses = []
-    for line in (model.parent / "chats.jsonl").read_text().splitlines():
-        messages = json.loads(line)["messages"]
-        prompt = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n")
-        ids = tokenizer(whole, return_tensors="pt", add_special_tokens=False).input_ids
-        start = len(tokenizer(prompt, add_special_tokens=False).input_ids)
-        with torch.inference_mode():
-            scores = plain(ids).logits[0, start - 1 : -1].log_softmax(-1)
-        losses.append(-scores.gather(1, ids[0, start:, None]).mean().item())
-    for item in run.lines(f"evaluations/{arm}/chats/seed-0/items.jsonl"):
-        assert min(abs(item["value"] - loss) for loss in losses) <= 1e-5
+    assert_measured(run, arm, chat_losses(plain, model.parent))
 
 
 @pytest.mark.parametrize("arm", ["picked", "graft", "ila-30", "all-layers"])
 def test_an_adapter_holds_exactly_the_selected_layers(study: tuple[Path, Run], arm: str) -> None:
     _, run = study
     tensors = load_file(run.adapter(arm) / "adapter_model.safetensors")
-    every = [layer["name"] for layer in json.loads((run.path / "layers.json").read_text())["layers"]]
+    every = every_layer(run)
     selected = every if arm == "all-layers" else run.layers(arm)
     assert "lm_head" in every
     assert len(tensors) == 2 * len(selected)
-    assert _layers(tensors) == set(selected)
+    assert adapted_layers(tensors) == set(selected)
     assert set(json.loads((run.adapter(arm) / "adapter_config.json").read_text())["target_modules"]) == set(selected)
     if arm in {"picked", "graft"}:
         assert set(selected) == set(PICKED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -11,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import datasets
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from tests.e2e import shelf
 from tests.e2e.world import Run, Told, World
 from tests.sources.fakes import use_index
-from tests.sources.hub_server import HubServer, Repo, hub_server, use_hub
+from tests.sources.hub_server import HubServer, Repo, hub_server, no_robots, parquet, use_hub
 from tests.tiny import save_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -48,18 +45,7 @@ def _model_repo(folder: Path, *, chat_template: bool = True, seed: int = 0) -> R
 def _data_repo() -> Repo:
     files = {"README.md": b"---\nlicense: cc-by-nc-4.0\n---\n"}
     for split, count in {"train": 40, "test": 4}.items():
-        rows = [
-            {
-                "prompt": f"{split} {n}?",
-                "prompt_id": f"{n:04}",
-                "messages": [{"content": f"{split} {n}?", "role": "user"}, {"content": f"{n}.", "role": "assistant"}],
-                "category": "Open QA",
-            }
-            for n in range(count)
-        ]
-        buffer = io.BytesIO()
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
-        files[f"data/{split}-00000-of-00001.parquet"] = buffer.getvalue()
+        files[f"data/{split}-00000-of-00001.parquet"] = parquet(no_robots(count, split))
     return Repo(DATA, "dataset", files)
 
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from layersig.models.adapters import attach_adapter
 from layersig.models.adapters.wrappers import expected_warnings
 from layersig.models.load import load_model
-from tests.e2e.test_adapters import PICKED, _layers, _plain
+from tests.e2e.plain import PICKED, adapted_layers, assert_measured, chat_losses, every_layer, plain_peft
 from tests.e2e.world import Run, World
 from tests.study import write_study
 
@@ -37,35 +37,17 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return _study(tmp_path_factory.mktemp("full"), 'train.method="full"', "train.learning_rate=0.001")
 
 
-def _losses(model: torch.nn.Module, base: Path) -> list[float]:
-    """Loss of every chat, from its text alone."""
-    tokenizer = AutoTokenizer.from_pretrained(base / "model")
-    losses = []
-    for line in (base / "chats.jsonl").read_text().splitlines():
-        messages = json.loads(line)["messages"]
-        prompt = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template(messages, tokenize=False).removesuffix("\n")
-        ids = tokenizer(whole, return_tensors="pt", add_special_tokens=False).input_ids
-        start = len(tokenizer(prompt, add_special_tokens=False).input_ids)
-        with torch.inference_mode():
-            scores = model(ids).logits[0, start - 1 : -1].log_softmax(-1)
-        losses.append(-scores.gather(1, ids[0, start:, None]).mean().item())
-    return losses
-
-
 @pytest.mark.parametrize("arm", ["all-layers", "picked", "graft"])
 def test_a_fully_tuned_arm_is_a_checkpoint_that_transformers_loads(full: Run, arm: str) -> None:
     base = full.path.parents[2]
     folder = full.path / "models" / arm / "chats" / "seed-0"
     assert not full.adapter(arm).exists()
     before, after = load_file(base / "model" / "model.safetensors"), load_file(folder / "model.safetensors")
-    every = {layer["name"] for layer in json.loads((full.path / "layers.json").read_text())["layers"]}
+    every = set(every_layer(full))
     changed = {name.removesuffix(".weight") for name in after if not torch.equal(after[name], before[name])}
     assert changed == (every if arm == "all-layers" else set(PICKED))
     assert before.keys() == after.keys()
-    losses = _losses(AutoModelForCausalLM.from_pretrained(folder).eval(), base)
-    for item in full.lines(f"evaluations/{arm}/chats/seed-0/items.jsonl"):
-        assert min(abs(item["value"] - loss) for loss in losses) <= 1e-5
+    assert_measured(full, arm, chat_losses(AutoModelForCausalLM.from_pretrained(folder).eval(), base))
     assert AutoTokenizer.from_pretrained(folder)("say 1").input_ids
     for file in folder.iterdir():
         assert str(base).encode() not in file.read_bytes(), file
@@ -80,7 +62,7 @@ def test_a_graft_of_a_full_update_is_the_reference_on_the_selected_layers(full: 
 
 
 def test_an_arm_may_be_tuned_by_another_method_than_the_reference(full: Run) -> None:
-    assert _layers(load_file(full.adapter("ila-30") / "adapter_model.safetensors")) == set(full.layers("ila-30"))
+    assert adapted_layers(load_file(full.adapter("ila-30") / "adapter_model.safetensors")) == set(full.layers("ila-30"))
     assert full.manifest["status"] == "complete"
     tune, reference = full.stages["tune/ila-30/chats/seed-0"], full.stages["reference/chats/seed-0"]
     assert reference["optimizer_memory"] == 2 * reference["trained_memory"] > 2 * tune["trained_memory"]
@@ -88,10 +70,8 @@ def test_an_arm_may_be_tuned_by_another_method_than_the_reference(full: Run) -> 
 
 def test_a_study_by_adalora(tmp_path: Path) -> None:
     run = _study(tmp_path, 'train.method="adalora"', "train.adalora={target_r=2,init_r=4}", "train.learning_rate=0.05")
-    losses = {arm: _losses(_plain(tmp_path / "model", run.adapter(arm)), tmp_path) for arm in ("all-layers", "graft")}
-    for arm, known in losses.items():
-        for item in run.lines(f"evaluations/{arm}/chats/seed-0/items.jsonl"):
-            assert min(abs(item["value"] - loss) for loss in known) <= 1e-5
+    for arm in ("all-layers", "graft"):
+        assert_measured(run, arm, chat_losses(plain_peft(tmp_path / "model", run.adapter(arm)), tmp_path))
     config = json.loads((run.adapter("all-layers") / "adapter_config.json").read_text())
     assert config["peft_type"] == "ADALORA"
     assert sum(map(sum, config["rank_pattern"].values())) == 2 * len(config["rank_pattern"])
@@ -121,9 +101,7 @@ def test_a_pruned_arm_may_recover_in_full(tmp_path: Path) -> None:
     whole = load_file(tmp_path / "model" / "model.safetensors")
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, whole[name])]
     assert len(moved) == 14
-    losses = _losses(model, tmp_path)
-    for item in run.lines("evaluations/pruned/chats/seed-0/items.jsonl"):
-        assert min(abs(item["value"] - loss) for loss in losses) <= 1e-5
+    assert_measured(run, "pruned", chat_losses(model, tmp_path))
 
 
 def test_a_study_by_qlora(tmp_path: Path) -> None:
@@ -134,20 +112,15 @@ def test_a_study_by_qlora(tmp_path: Path) -> None:
     before = [value.clone() for value in base.parameters()]
     for arm in ("picked", "ila-30", "all-layers"):
         with attach_adapter(base, run.adapter(arm)) as model:
-            ours = _losses(model, tmp_path)
+            ours = chat_losses(model, tmp_path)
         with expected_warnings():
             plain = PeftModel.from_pretrained(
                 load_model(tmp_path / "model", dtype=torch.float32, device="cpu", quantization="nf4"), run.adapter(arm)
             )
-        theirs = _losses(plain.eval(), tmp_path)
+        theirs = chat_losses(plain.eval(), tmp_path)
         assert ours == pytest.approx(theirs, rel=1e-5)
-        for item in run.lines(f"evaluations/{arm}/chats/seed-0/items.jsonl"):
-            assert min(abs(item["value"] - loss) for loss in theirs) <= 1e-5
-        assert set(run.layers(arm) if arm != "all-layers" else _every(run)) == _layers(
+        assert_measured(run, arm, theirs)
+        assert set(run.layers(arm) if arm != "all-layers" else every_layer(run)) == adapted_layers(
             load_file(run.adapter(arm) / "adapter_model.safetensors")
         )
     assert all(value.equal(old) for value, old in zip(base.parameters(), before, strict=True))
-
-
-def _every(run: Run) -> list[str]:
-    return [layer["name"] for layer in json.loads((run.path / "layers.json").read_text())["layers"]]

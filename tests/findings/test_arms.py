@@ -11,22 +11,10 @@ from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
 from layersig.findings.rows import ComparisonRow
-from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
+from tests.findings.recipes import FEW, recipe_of
 
-RECIPE = Recipe.model_validate(
-    {
-        "name": "r",
-        "seeds": (0, 1, 2),
-        "model": {"source": "pypi:x"},
-        "data": ({"name": "d", "source": "pypi:y"},),
-        "scorers": {"ila": {"kind": "ila"}},
-        "arms": (
-            {"name": "few", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},
-            {"name": "control", "select": {"kind": "matched-random", "like": "few"}},
-        ),
-    }
-)
+RECIPE = recipe_of(FEW, {"name": "control", "select": {"kind": "matched-random", "like": "few"}}, seeds=(0, 1, 2))
 PLAN = Plan(RECIPE, frozenset())
 ARMS = ("all-layers", "few", "control")
 

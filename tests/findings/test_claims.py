@@ -14,24 +14,17 @@ from layersig.findings.outcomes import Measure, outcome_tables
 from layersig.findings.plan import Plan
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
+from tests.findings.recipes import FEW, recipe_of
 
 
 def recipe(**analyze: object) -> Recipe:
-    return Recipe.model_validate(
-        {
-            "name": "r",
-            "seeds": tuple(range(5)),
-            "model": {"source": "pypi:x"},
-            "data": ({"name": "d", "source": "pypi:y"},),
-            "scorers": {"ila": {"kind": "ila"}},
-            "arms": (
-                {"name": "few", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},
-                {"name": "other", "scorer": "ila", "select": {"kind": "top", "fraction": 0.5}},
-                {"name": "random", "select": {"kind": "matched-random", "like": "few"}},
-                {"name": "rule", "scorer": "ila", "select": {"kind": "type-depth", "like": "few"}},
-            ),
-            "analyze": {"resamples": 200, **analyze},
-        }
+    return recipe_of(
+        FEW,
+        {"name": "other", "scorer": "ila", "select": {"kind": "top", "fraction": 0.5}},
+        {"name": "random", "select": {"kind": "matched-random", "like": "few"}},
+        {"name": "rule", "scorer": "ila", "select": {"kind": "type-depth", "like": "few"}},
+        seeds=tuple(range(5)),
+        analyze={"resamples": 200, **analyze},
     )
 
 

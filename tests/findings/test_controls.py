@@ -11,8 +11,8 @@ from layersig.findings.claims import claim_rows
 from layersig.findings.controls import MIN_SETS, control_set_rows
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
-from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
+from tests.findings.recipes import FEW, recipe_of
 
 SEEDS = (0, 1, 2)
 
@@ -23,16 +23,7 @@ def arms_of(sets: int, *, metric: str = "loss", rank: int = 0, match: str = "typ
         {"name": f"r{draw}", "select": {"kind": "matched-random", "like": "few", "draw": draw, "match": match}}
         for draw in range(sets)
     ]
-    recipe = Recipe.model_validate(
-        {
-            "name": "r",
-            "seeds": SEEDS,
-            "model": {"source": "pypi:x"},
-            "data": ({"name": "d", "source": "pypi:y"},),
-            "scorers": {"ila": {"kind": "ila"}},
-            "arms": ({"name": "few", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}}, *controls),
-        }
-    )
+    recipe = recipe_of(FEW, *controls, seeds=SEEDS)
     sign = -1.0 if metric == "loss" else 1.0
     gains = {"all-layers": 3.0, "few": 2.99, **{f"r{draw}": 3.5 if draw < rank else 2.0 for draw in range(sets)}}
     rng = np.random.default_rng(3)

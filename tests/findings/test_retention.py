@@ -10,22 +10,12 @@ from layersig.findings.arms import Arms
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
 from layersig.findings.retention import class_rows, gap_rows, retention_rows
-from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
+from tests.findings.recipes import FEW, recipe_of
 
 Values = dict[str, list[float]]
 
-RECIPE = Recipe.model_validate(
-    {
-        "name": "r",
-        "seeds": (0,),
-        "model": {"source": "pypi:x"},
-        "data": ({"name": "d", "source": "pypi:y"},),
-        "scorers": {"ila": {"kind": "ila"}},
-        "arms": ({"name": "few", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},),
-        "analyze": {"same_items": (("choose", "write"),)},
-    }
-)
+RECIPE = recipe_of(FEW, analyze={"same_items": (("choose", "write"),)})
 BASE, FEW = Cell(arm="base"), Cell(arm="few", data="d", seed=0)
 METRICS = {"choose": "acc", "write": "math_answer", "other": "acc_norm"}
 RECORDS: dict[str, dict[str, Any]] = {"choose": {"format": "classification", "constant": 0.25}}

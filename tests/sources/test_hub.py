@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -21,26 +20,8 @@ from layersig.sources import hub
 from layersig.sources.files import digest_model
 from layersig.sources.hub import Hub
 from layersig.sources.source import Request
-from tests.sources.hub_server import HubServer, Repo, hub_server, use_hub
+from tests.sources.hub_server import HubServer, Repo, hub_server, no_robots, parquet, use_hub
 from tests.tiny import save_tiny
-
-
-def _no_robots(count: int, split: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "prompt": f"{split} {n}?",
-            "prompt_id": f"{n:04}",
-            "messages": [{"content": f"{split} {n}?", "role": "user"}, {"content": f"{n}.", "role": "assistant"}],
-            "category": "Open QA",
-        }
-        for n in range(count)
-    ]
-
-
-def _parquet(rows: list[dict[str, Any]]) -> bytes:
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
-    return buffer.getvalue()
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -66,9 +47,9 @@ DATA = Repo(
     "dataset",
     {
         "README.md": CARD,
-        "data/train-00000-of-00002.parquet": _parquet(_no_robots(3, "train")),
-        "data/train-00001-of-00002.parquet": _parquet(_no_robots(2, "more")),
-        "data/test-00000-of-00001.parquet": _parquet(_no_robots(1, "test")),
+        "data/train-00000-of-00002.parquet": parquet(no_robots(3, "train")),
+        "data/train-00001-of-00002.parquet": parquet(no_robots(2, "more")),
+        "data/test-00000-of-00001.parquet": parquet(no_robots(1, "test")),
     },
 )
 PLAIN = Repo("lab/plain", "dataset", {"chats.jsonl": b'{"prompt": "a", "response": "b"}\n'})
@@ -129,11 +110,11 @@ def test_a_model_is_fetched_pinned_and_loads(
 
 def test_data_hold_the_rows_of_the_split_and_nothing_else_is_fetched(server: HubServer, request_: Request) -> None:
     source = Hub().load("data", "lab/no_robots", request_)
-    assert _rows(source.path) == _no_robots(3, "train") + _no_robots(2, "more")
+    assert _rows(source.path) == no_robots(3, "train") + no_robots(2, "more")
     assert (source.licence, source.revision) == ("cc-by-nc-4.0", DATA.commit)
     assert not any("test-00000" in each for each in server.requests)
     test = Hub().load("data", f"lab/no_robots@{DATA.commit}", replace(request_, split="test"))
-    assert _rows(test.path) == _no_robots(1, "test")
+    assert _rows(test.path) == no_robots(1, "test")
     assert test.digest != source.digest
 
 
