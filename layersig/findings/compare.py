@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from layersig.errors import UserError
 from layersig.findings.contrasts import Contrast, contrast
-from layersig.findings.files import JUDGEMENTS, RunFiles
+from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.records import Cell, Outcome, read_json
 from layersig.store.runfolder import RunFolder
@@ -64,9 +64,21 @@ class Side:
                 for task, record in results["tasks"].items()
                 if "prompts" in record
             },
+            **self._heldout(results["tasks"]),
             **({"judge": _without_place(judge["judge"]), "model of the judge": judge["models"]} if judge else {}),
             **{f"questions of {name}": digest for name, digest in judge.get("questions", {}).items()},
         }
+
+    def _heldout(self, tasks: Iterable[str]) -> Mapping[str, Any]:
+        """How held-out conversations became tokens: their items are named by what is said, not by how it is shown."""
+        shown: dict[str, Any] = {}
+        for task in tasks:
+            name, _, data = task.partition("/")
+            label = self.files.label(data) if name == HELDOUT else None
+            if label is not None and (report := self.files.data_reports.get(label)) is not None:
+                shown[f"chat template of {HELDOUT}/{label}"] = report["template_sha256"]
+                shown[f"max_tokens of {HELDOUT}/{label}"] = report["max_tokens"]
+        return shown
 
     def _judge(self) -> Mapping[str, Any]:
         found = self.files.by_cell(JUDGEMENTS, "results.json")

@@ -14,7 +14,7 @@ from layersig.store.runfolder import RunFolder
 from tests.study import call
 
 RESULTS = {
-    "tasks": {"choice": {"prompts": "p" * 64, "acc": 0.5, "n": 8}},
+    "tasks": {"choice": {"prompts": "p" * 64, "acc": 0.5, "n": 8}, "heldout/chats": {"loss": 0.5, "n": 8}},
     "lm_eval": "0.4.13",
     "dtype": "float32",
     "device": "cpu",
@@ -26,6 +26,9 @@ def write_run(runs: Path, name: str, values: dict[str, list[float]], **changes: 
     folder = RunFolder(runs / name / "0123456789ab")
     model = {"role": "model", "name": "model", "digest": changes.get("digest", "d" * 64), "resolved": "path:m"}
     folder.save_manifest({"name": name, "id": "0123456789ab", "status": "complete", "sources": [model], "stages": []})
+    report = folder.path / "data" / "chats.json"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"template_sha256": "t" * 64, "max_tokens": 64, **changes}))
     for arm, outcomes in values.items():
         place = folder.path / "evaluations" / arm / ("" if arm == "base" else "chats/seed-0")
         place.mkdir(parents=True)
@@ -74,6 +77,8 @@ def test_a_run_alone_compares_its_arms_with_all_layers(capsys, runs):
         ({"dtype": "bfloat16"}, "precision: float32 and bfloat16"),
         ({"batch": {"tokens": 1}}, "batch policy"),
         ({"tasks": {"choice": {"prompts": "q" * 64}}}, "prompts of choice"),
+        ({"template_sha256": "u" * 64}, "chat template of heldout/chats"),
+        ({"max_tokens": 32}, "max_tokens of heldout/chats: 64 and 32"),
         ({"item": "j"}, "other items"),
     ],
 )
