@@ -17,6 +17,7 @@ import psutil
 import torch
 
 from layersig.errors import UserError
+from layersig.models.paths import FAST_PATHS
 
 _DTYPES = {
     "float64": torch.float64,
@@ -98,6 +99,7 @@ def numerics_key(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         "device": device.type,
         "dtype": str(dtype).removeprefix("torch."),
         "kernels": kernels,
+        "paths": list(FAST_PATHS),
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
         **{package: ".".join(version(package).split(".")[:2]) for package in ("torch", "transformers", "peft")},
     }

@@ -22,8 +22,6 @@ from torch.autograd.function import once_differentiable
 
 from layersig.models.dropout import KeyedDropout
 
-NUMERICS = "lora-linear"
-
 
 def lora_linear(
     x: Tensor,

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-NUMERICS = "packed-attention"
-
 _NAME = "layersig_packed"
 # Queries at a time: a block sees the keys up to its end only, which saves up to half of a long example's products.
 _BLOCK = 128

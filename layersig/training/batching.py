@@ -17,6 +17,7 @@ from layersig.data.batches import collate, micro_batches
 from layersig.data.examples import Example
 from layersig.models import packing
 from layersig.models.dropout import Layout, Segment
+from layersig.models.paths import PACKED_ATTENTION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +85,7 @@ class Packed:
     """Examples end to end in one row, without padding (`layersig.models.packing`)."""
 
     token_budget: int
-    numerics: str = packing.NUMERICS
+    numerics: str = PACKED_ATTENTION
 
     def cut(self, lengths: Sequence[int], indices: Sequence[int]) -> list[list[int]]:
         """The longest first, each into the micro-batch at hand while that stays within the budget of tokens."""

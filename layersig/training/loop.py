@@ -23,6 +23,7 @@ from layersig.errors import StageFailed
 from layersig.models import kernels
 from layersig.models.devices import peak_memory
 from layersig.models.dropout import DropoutKeys, KeyedDropout, keyed_dropout
+from layersig.models.paths import KEPT_PREFIX, LORA_LINEAR
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Reporter
 from layersig.streams import Streams
@@ -32,7 +33,6 @@ from layersig.training.checkpoint import Memory, load_checkpoint, save_checkpoin
 from layersig.training.log import Step, TrainLog
 from layersig.training.loss import target_loss
 from layersig.training.optimization import Optimization
-from layersig.training.prefix import NUMERICS as KEPT_PREFIX
 from layersig.training.prefix import Prefix, kept_prefix
 
 
@@ -145,7 +145,7 @@ def train(
             raise
         finally:
             _move_only(parameters, parameters)
-    numerics = [batching.numerics, kernels.NUMERICS, *([KEPT_PREFIX] if prefix is not None else [])]
+    numerics = [batching.numerics, LORA_LINEAR, *([KEPT_PREFIX] if prefix is not None else [])]
     return TrainLog(tuple(steps), used.peak, "+".join(numerics))
 
 

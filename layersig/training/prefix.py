@@ -22,8 +22,6 @@ from layersig.errors import UserError
 from layersig.models.layermap import block_list
 from layersig.training.batching import Batching, MicroBatch
 
-NUMERICS = "kept-prefix"
-
 _LARGEST = 2 * 2**30  # bytes of hidden states worth keeping
 
 

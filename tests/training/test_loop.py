@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
 from layersig.errors import StageFailed, UserError
+from layersig.models.devices import numerics_key
 from layersig.models.packing import can_pack
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Silent
@@ -191,6 +192,7 @@ def test_log_counts_real_tokens_and_targets():
         sum(int(data[index].targets.sum()) for index in batch) for batch in BATCHES
     ]
     assert log.numerics == "packed-attention+lora-linear"
+    assert set(log.numerics.split("+")) <= set(numerics_key(CPU, torch.float64)["paths"])
     assert log.peak_memory > 0
 
 

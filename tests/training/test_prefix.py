@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from layersig.models.layermap import block_list, layer_map
-from layersig.training import loop, prefix
+from layersig.models.paths import KEPT_PREFIX
+from layersig.training import loop
 from tests.tiny import ARCHITECTURES, tiny_model
 from tests.training.test_checkpoint import Killed
 from tests.training.world import SETTINGS, adapted, run, trained, values
@@ -42,8 +43,8 @@ def test_training_is_the_same_to_rounding(architecture, monkeypatch):
     without_prefix(monkeypatch)
     plain = in_last_block(architecture)
     other = run(plain, batches=EPOCHS)
-    assert prefix.NUMERICS in log.numerics
-    assert prefix.NUMERICS not in other.numerics
+    assert KEPT_PREFIX in log.numerics
+    assert KEPT_PREFIX not in other.numerics
     assert [step.loss for step in log.steps] == pytest.approx([step.loss for step in other.steps], rel=1e-6)
     found = trained(fast)
     for name, value in trained(plain).items():
@@ -67,7 +68,7 @@ def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype):
 
     unbroken = model()
     log = run(unbroken, **options)
-    assert prefix.NUMERICS in log.numerics
+    assert KEPT_PREFIX in log.numerics
 
     def kill(step):
         if step.step == 7:
@@ -83,8 +84,8 @@ def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype):
 
 
 def test_not_used_where_the_first_block_is_trained_or_nothing_comes_up_twice():
-    assert prefix.NUMERICS not in run(adapted(), batches=EPOCHS).numerics
-    assert prefix.NUMERICS not in run(in_last_block("llama"), batches=EPOCHS[:1]).numerics
+    assert KEPT_PREFIX not in run(adapted(), batches=EPOCHS).numerics
+    assert KEPT_PREFIX not in run(in_last_block("llama"), batches=EPOCHS[:1]).numerics
 
 
 def test_the_model_is_left_as_it_was():
