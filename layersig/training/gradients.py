@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples
 from layersig.training.batching import Padded
@@ -13,7 +14,7 @@ from layersig.training.loss import target_loss
 
 
 def visit_gradients(
-    model: nn.Module,
+    model: PreTrainedModel,
     parameters: Mapping[str, Tensor],
     examples: Examples,
     batches: Sequence[Sequence[int]],
@@ -26,7 +27,8 @@ def visit_gradients(
 
     The loss is that of training: summed over target tokens, over their number in the whole batch. A gradient is shown
     as soon as the last micro-batch has added to it and freed right after; where a batch fits into one micro-batch,
-    one gradient at a time is in memory.
+    one gradient at a time is in memory. A parameter that the last micro-batch does not reach is shown after it, one
+    that no micro-batch reaches with zeros.
 
     Args:
         model: A causal language model on `device`; it is run in the mode it is in, and left as it is.
@@ -40,15 +42,15 @@ def visit_gradients(
     batching = Padded(token_budget)
     lengths = [len(examples[index]) for index in range(len(examples))]
     state = {"batch": 0, "last": False}
+    unseen: set[str] = set()
+
+    def show(name: str, parameter: Tensor) -> None:
+        visit(state["batch"], name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+        parameter.grad = None
+        unseen.discard(name)
 
     def hook(name: str) -> Callable[[Tensor], None]:
-        def show(parameter: Tensor) -> None:
-            if state["last"]:
-                assert parameter.grad is not None
-                visit(state["batch"], name, parameter.grad)
-                parameter.grad = None
-
-        return show
+        return lambda parameter: show(name, parameter) if state["last"] else None
 
     wanted = {name: parameter.requires_grad for name, parameter in parameters.items()}
     handles = []
@@ -59,10 +61,13 @@ def visit_gradients(
         for number, indices in enumerate(batches):
             targets = sum(int(examples[index].targets.sum()) for index in indices)
             cuts = batching.cut(lengths, indices)
+            unseen.update(parameters)
             for place, cut in enumerate(cuts):
                 state["batch"], state["last"] = number, place == len(cuts) - 1
                 micro = batching.lay_out([examples[index] for index in cut], device)
                 target_loss(model, micro, targets).backward()  # type: ignore[no-untyped-call]
+            for name in sorted(unseen):
+                show(name, parameters[name])
     finally:
         for handle in handles:
             handle.remove()
