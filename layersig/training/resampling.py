@@ -24,14 +24,18 @@ class Resampling:
         layers: The chosen layers that are in turn at least once; a block that is never drawn is not adapted at all.
         drawn: Blocks in turn, by interval.
         every: Steps of an interval.
+        still: First steps, whose learning rate is 0; they prolong the first interval, so that every block moves.
     """
 
     layers: tuple[Layer, ...]
     drawn: tuple[tuple[int, ...], ...]
     every: int
+    still: int = 0
 
     @classmethod
-    def plan(cls, chosen: Sequence[Layer], settings: ResampleSettings, steps: int, streams: Streams) -> Resampling:
+    def plan(
+        cls, chosen: Sequence[Layer], settings: ResampleSettings, steps: int, streams: Streams, *, still: int = 0
+    ) -> Resampling:
         """Draw the blocks of every interval from named streams, so that a training that goes on draws the same.
 
         Args:
@@ -39,17 +43,21 @@ class Resampling:
             settings: How many blocks, and for how long.
             steps: Planned optimizer steps.
             streams: Random streams of the cell.
+            still: First steps, whose learning rate is 0.
         """
         blocks = sorted({layer.block for layer in chosen if layer.block is not None})
         count = min(settings.blocks, len(blocks))
-        intervals = -(-steps // settings.every)
+        intervals = -(-(steps - still) // settings.every)
         drawn = tuple(
             tuple(sorted(blocks[place] for place in _draw(streams, interval, len(blocks), count)))
             for interval in range(intervals)
         )
         ever = {block for interval in drawn for block in interval}
         return cls(
-            tuple(layer for layer in chosen if layer.block is None or layer.block in ever), drawn, settings.every
+            tuple(layer for layer in chosen if layer.block is None or layer.block in ever),
+            drawn,
+            settings.every,
+            still,
         )
 
     def in_turn(self, step: int, parameters: Iterable[str]) -> frozenset[str]:
@@ -59,7 +67,7 @@ class Resampling:
             step: Number of the step, from 1.
             parameters: Names of all that the tuning method trains; each holds the full name of its layer.
         """
-        blocks = self.drawn[(step - 1) // self.every]
+        blocks = self.drawn[max(0, step - 1 - self.still) // self.every]
         names = [layer.name for layer in self.layers if layer.block is None or layer.block in blocks]
         # With the dots, so that the layer of block 1 is not found in that of block 11.
         return frozenset(each for each in parameters if any(f".{name}." in f".{each}." for name in names))

@@ -22,6 +22,7 @@ from layersig.store.job import Job
 from layersig.training.loop import train
 from layersig.training.losses import batch_losses
 from layersig.training.methods import Base, Tuning, tuned
+from layersig.training.optimization import Optimization
 from layersig.training.ranks import ranks_by_order
 from layersig.training.resampling import Resampling
 from layersig.training.search import Fit, search
@@ -118,7 +119,8 @@ def _fit(
         due.setdefault(max(1, round(fraction * len(batches))), []).append(name)
     turns = None
     if settings.resample is not None:
-        turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams)
+        still = int(Optimization.of(settings).learning_rate_at(0, len(batches)) == 0)
+        turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams, still=still)
         chosen = turns.layers
     ranks = _ranks(job, chosen, settings.rank) if settings.ranks == "scores" else None
     with tuned(

@@ -49,6 +49,19 @@ def test_only_layers_of_blocks_in_turn_move() -> None:
     assert {layer.block for layer in found.layers} == {block for interval in found.drawn for block in interval}
 
 
+def test_steps_at_rate_0_prolong_the_first_interval_so_that_every_drawn_block_moves(
+    tmp_path: Path, inputs: Mapping[str, Path]
+) -> None:
+    once = TRAIN.model_copy(update={"resample": ResampleSettings(blocks=1, every=1), "warmup_ratio": 0.5})
+    settings = TrainSettings.model_validate({**once.model_dump(), "epochs": None, "steps": 2})
+    for seed in range(4):
+        short = job(tmp_path, inputs, f"seed-{seed}", train=settings, seed=seed)
+        stages.tune(short)
+        ((block,),) = json.loads((short.out / "log.json").read_text())["blocks_in_turn"]
+        layers = layer_map_of_checkpoint(inputs["model"])
+        assert {layers.by_name[name].block for name in read_update(short.out / "adapter", layers).layers} == {block}
+
+
 def test_all_blocks_in_turn_is_a_plain_training() -> None:
     one, two = adapted(dropout=0.2), adapted(dropout=0.2)
     run(one, SETTINGS)
