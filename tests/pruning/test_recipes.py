@@ -48,3 +48,6 @@ def test_it_runs(name, tmp_path, monkeypatch, capsys):
     assert code == 0, err
     report = Path(out.rpartition(" ")[2].strip()).with_suffix(".md").read_text()
     assert ("Necessity and plasticity" in report) is (name in ("small-recover", "small-sweep"))
+    if name == "small-self-generated":
+        parents = "| prune/bi-4-recovered/s-alpaca/seed-0 | data/s-alpaca | the untouched model |"
+        assert f"| recover/bi-4-recovered/s-alpaca/seed-0 {parents}" in report

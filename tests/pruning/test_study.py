@@ -96,6 +96,8 @@ def test_recovery_trains_all_that_is_left_and_is_evaluated_on_it(study):
     trained = read["recover/last-recovered/chats/seed-0"]
     assert trained["model"] == "prune/last-recovered/chats/seed-0/model"
     assert (trained["base"], trained["data"]) == ("source/model", "data/chats")
+    parents = "| prune/last-recovered/chats/seed-0 | data/chats | the data set |"
+    assert f"| recover/last-recovered/chats/seed-0 {parents}" in (run / "report.md").read_text()
 
 
 def test_recovery_by_full_fine_tuning_leaves_one_plain_checkpoint(study):

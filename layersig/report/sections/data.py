@@ -16,8 +16,28 @@ _SHORT = 16
 
 def section(material: Material) -> Section | None:
     """None when neither a data stage nor an evaluation left its record."""
-    blocks = (*_generated(material), *_records(material), *_examples(material), *_tasks(material), *_overlaps(material))
+    blocks = (
+        *_recovered(material),
+        *_generated(material),
+        *_records(material),
+        *_examples(material),
+        *_tasks(material),
+        *_overlaps(material),
+    )
     return Section("data", "Data and prompts", blocks) if blocks else None
+
+
+def _recovered(material: Material) -> list[Block]:
+    stages = {stage["id"]: stage for stage in material.files.manifest["stages"]}
+    rows = []
+    for stage in stages.values():
+        if stage["kind"] == "recover":
+            data = stages[stage["inputs"]["data"]]
+            made = data["inputs"]["rows"].startswith("generate/")
+            pruned = stage["inputs"]["model"].removesuffix("/model")
+            rows.append((stage["id"], pruned, data["id"], "the untouched model" if made else "the data set"))
+    heads = columns("recovery", "starts from the model of", "is trained on", "whose answers are by")
+    return [Table("Both parents of each recovered model", heads, tuple(rows))] if rows else []
 
 
 def _generated(material: Material) -> list[Block]:
