@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from lm_eval.api.registry import METRIC_REGISTRY
+from lm_eval.api.registry import METRIC_REGISTRY, is_higher_better
 
 from layersig.errors import UserError
 from layersig.evaluating.definitions import Config
@@ -14,7 +14,7 @@ from layersig.evaluating.local import LocalTask
 
 
 def check_definition(config: Config, fields: Iterable[str], path: Path) -> None:
-    """Refuse metrics and fields that are not there.
+    """Refuse metrics and fields that are not there, and metrics whose better side nobody knows.
 
     Args:
         config: A task of the user's YAML.
@@ -22,12 +22,16 @@ def check_definition(config: Config, fields: Iterable[str], path: Path) -> None:
         path: The YAML file.
 
     Raises:
-        UserError: lm-eval has no such metric (it would ask the hub for one), or no row has such a field.
+        UserError: lm-eval has no such metric (it would ask the hub for one) and the task computes none of that name,
+            nothing says whether its higher values are the better ones, or no row has such a field.
     """
     for entry in config.get("metric_list") or ():
         name = entry.get("metric")
-        if isinstance(name, str) and not entry.get("hf_evaluate") and name not in METRIC_REGISTRY:
+        own = config.get("process_results") is not None or bool(entry.get("hf_evaluate"))
+        if isinstance(name, str) and not own and name not in METRIC_REGISTRY:
             raise UserError(f"{path}: lm-eval has no metric `{name}`{_near(name, METRIC_REGISTRY)}")
+        if name is not None:
+            _check_direction(entry, name if isinstance(name, str) else name.__name__, path)
     choices = config.get("doc_to_choice")
     if isinstance(choices, str) and choices.isidentifier() and not config.get("process_docs"):
         known = list(fields)
@@ -55,6 +59,14 @@ def check_answers(task: LocalTask, path: Path) -> None:
                     f"{path}: task {task.config.task}, row {index + 1} of split `{task.scored_split}`: the right "
                     f"answer is {each!r}, none of the {len(choices)} choices; mend the row or `doc_to_target`"
                 )
+
+
+def _check_direction(entry: Config, name: str, path: Path) -> None:
+    """Where the task says nothing, lm-eval's registry speaks for its own metrics; for others a guess may be wrong."""
+    said = entry.get("higher_is_better", is_higher_better(name))
+    if not isinstance(said, bool):
+        what = f"is {said!r}" if "higher_is_better" in entry else "is missing, and lm-eval does not know this metric's"
+        raise UserError(f"{path}: metric `{name}`: higher_is_better {what}; write `true` or `false` beside the metric")
 
 
 def _near(name: str, known: Iterable[str]) -> str:

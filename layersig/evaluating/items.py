@@ -84,6 +84,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
         responses += response_lines(task, part, evaluated["samples"][name])
         theirs = {key: value for key, value in evaluated["results"][name].items() if _is_number(value)}
         entry = summary.setdefault(task.label(part), _shown(task, part))
+        entry["higher_is_better"] |= _directions(part, found)
         if task.pooled:
             entry["strata"][name] = {**means(found), "n": len(part.chosen or ())}
         else:
@@ -184,8 +185,16 @@ def _shown(task: ResolvedTask, part: LocalTask) -> dict[str, Any]:
         "fewshot_seed": FEWSHOT_SEED,
         "split": part.scored_split,
         "rows": task.rows if task.pooled else len(part.scored_rows),
+        "higher_is_better": {},
     }
     return {**shown, "strata": {}} if task.pooled else shown
+
+
+def _directions(part: LocalTask, found: Iterable[Outcome]) -> dict[str, bool]:
+    """Whether higher is better, of every metric that the task's definition or else lm-eval's registry says it of."""
+    known = part.higher_is_better()
+    said = {outcome.metric: known.get(outcome.metric.partition(",")[0]) for outcome in found}
+    return {metric: bool(higher) for metric, higher in said.items() if higher is not None}
 
 
 def _outcomes(task: ResolvedTask, part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> Iterable[Outcome]:

@@ -34,7 +34,8 @@ def evaluate(job: Job) -> None:
     `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote;
     `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions.
     `results.json` holds `tasks` (by task: means over items by metric, `n`, shots, split, digest of the prompts,
-    lm-eval's own figures, or the strata of a pooled task), lm-eval's version, dtype, device kind and batch policy.
+    which metrics are better when higher, lm-eval's own figures, or the strata of a pooled task), lm-eval's version,
+    dtype, device kind and batch policy.
     """
     started = time.perf_counter()
     with arm_model(job) as arm:

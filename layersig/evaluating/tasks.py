@@ -20,6 +20,9 @@ LocalData = str | Mapping[str, str]
 LAYOUT_VERSION = 1
 """Part of the cache key: bump it when the folders that hold a task's rows change."""
 
+USER_VERSION = 2
+"""Part of the digest of users' tasks: bump it when more of their definition is recorded than before."""
+
 
 def resolve_task(
     spec: str, fallback: str | None, request: Request, *, strict: bool = False, data: LocalData | None = None
@@ -91,6 +94,7 @@ def _user(spec: str, request: Request) -> Source:
     check_user_task(path)
     hashes = hash_files(request.cache, {str(file): file for file in files})
     content = {
+        "version": USER_VERSION,
         "lm_eval": _lm_eval_version(),
         # Includes are merged into it; where the folder lies says nothing.
         "definition": sha256_bytes(definition.replace(str(path.parent), "").encode()),

@@ -80,7 +80,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     plan = Plan.of(recipe, files)
     shown = [s for s in files.selections if s.cell.arm not in plan.further_controls]
     selections = sorted(shown, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
-    outcomes = outcome_tables(files.evaluations())
+    outcomes = outcome_tables(files.evaluations(), files.directions)
     arms = Arms(outcomes, recipe, plan, files.model)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)

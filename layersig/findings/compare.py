@@ -64,6 +64,7 @@ class Side:
                 for task, record in results["tasks"].items()
                 if "prompts" in record
             },
+            **{f"higher_is_better of {m.task}, {m.metric}": said for m, said in self.files.directions.items()},
             **self._heldout(results["tasks"]),
             **({"judge": _without_place(judge["judge"]), "model of the judge": judge["models"]} if judge else {}),
             **{f"questions of {name}": digest for name, digest in judge.get("questions", {}).items()},
@@ -124,7 +125,7 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast]:
     found: list[Contrast] = []
     for other in others:
         _same_conditions(reference, other)
-        tables = outcome_tables([*reference.outcomes(), *other.outcomes()])
+        tables = outcome_tables([*reference.outcomes(), *other.outcomes()], reference.files.directions)
         if tables.notes:
             raise UserError(f"{other.label} cannot be compared with {reference.label}: {tables.notes[0]}")
         found += _contrasts(tables, reference, other)

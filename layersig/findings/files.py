@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from layersig.findings.outcomes import Measure
 from layersig.layers import Group, LayerMap, Unit
 from layersig.records import Cell, Outcome, Ranking, Selection, read_json, read_jsonl
 from layersig.store.runfolder import RunFolder
@@ -130,6 +131,15 @@ class RunFiles:
             tasks: Mapping[str, Mapping[str, Any]] = read_json(path)["tasks"]
             return tasks
         return {}
+
+    @property
+    def directions(self) -> Mapping[Measure, bool]:
+        """Whether higher is better, as the definitions of tasks say."""
+        return {
+            Measure(task, metric): higher
+            for task, record in self.task_records.items()
+            for metric, higher in record.get("higher_is_better", {}).items()
+        }
 
     @cached_property
     def searches(self) -> tuple[tuple[Cell, Mapping[str, Any]], ...]:

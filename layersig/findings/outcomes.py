@@ -25,15 +25,22 @@ _PRIMARY_METRICS = ("loss", "passes", "math_answer", "exact_match", "rouge_l", "
 
 @dataclass(frozen=True, slots=True, order=True)
 class Measure:
-    """A metric of a task."""
+    """A metric of a task.
+
+    Attributes:
+        task: Name of the task.
+        metric: Name of the metric.
+        higher: Whether a larger value is the better one, as the task's definition says; None where it says nothing.
+    """
 
     task: str
     metric: str
+    higher: bool | None = field(default=None, compare=False)
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether a larger value is the better one."""
-        return self.metric not in _LOWER_IS_BETTER
+        """Whether a larger value is the better one; where the task says nothing, the metric's name tells."""
+        return self.kind not in _LOWER_IS_BETTER if self.higher is None else self.higher
 
     @property
     def is_share(self) -> bool:
@@ -141,8 +148,15 @@ def cells_of(arm: str, data: str | None, seed: int | None) -> tuple[Cell, Cell, 
     return Cell(arm=arm, data=data, seed=seed), Cell(arm=arm, data=data), Cell(arm=arm)
 
 
-def outcome_tables(evaluations: Iterable[tuple[Cell, Sequence[Outcome]]]) -> OutcomeTables:
-    """Sort the outcomes of a run into tables; an evaluation of other items than the first one's is left out."""
+def outcome_tables(
+    evaluations: Iterable[tuple[Cell, Sequence[Outcome]]], directions: Mapping[Measure, bool] = {}
+) -> OutcomeTables:
+    """Sort the outcomes of a run into tables; an evaluation of other items than the first one's is left out.
+
+    Args:
+        evaluations: Outcomes by cell.
+        directions: Whether higher is better, of measures whose task's definition says it.
+    """
     items: dict[Measure, Items] = {}
     order: dict[Measure, dict[str, int]] = {}
     values: dict[Measure, dict[Cell, FloatArray]] = {}
@@ -153,7 +167,7 @@ def outcome_tables(evaluations: Iterable[tuple[Cell, Sequence[Outcome]]]) -> Out
         for outcome in outcomes:
             by_measure.setdefault((outcome.task, outcome.metric), []).append(outcome)
         for key, found in by_measure.items():
-            measure = Measure(*key)
+            measure = Measure(*key, directions.get(Measure(*key)))
             if measure.metric == SCORE:  # an item lacks a value where the judge gave no verdict that can be read
                 judged.setdefault(measure, {})[cell] = found
                 continue

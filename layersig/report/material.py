@@ -74,7 +74,7 @@ class Material:
     @cached_property
     def primary_measures(self) -> tuple[Measure, ...]:
         """The one metric of every task that figures show; held-out losses first."""
-        found = {Measure(row.task, row.metric) for row in self.findings.results if row.primary}
+        found = {measure_of(row) for row in self.findings.results if row.primary}
         return tuple(sorted(found, key=lambda measure: (not measure.task.startswith(f"{HELDOUT}/"), measure)))
 
     def own_measure(self, data: str | None) -> Measure | None:
@@ -104,7 +104,7 @@ class Material:
 
 def measure_of(row: ResultRow | ComparisonRow | ShareRow | ControlSetRow) -> Measure:
     """Task and metric of a row."""
-    return Measure(row.task, row.metric)
+    return Measure(row.task, row.metric, None if isinstance(row, ShareRow) else row.higher_is_better)
 
 
 def rows_of(ranking: RankingRow, rows: Iterable[_OfRanking]) -> list[_OfRanking]:

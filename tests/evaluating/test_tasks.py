@@ -166,6 +166,20 @@ def test_a_task_of_ones_own(capitals: Path) -> None:
     assert sorted(texts.values())[:2] == ["land 0: city 0", "land 10: city 10"]
 
 
+def test_the_better_side_is_the_one_that_the_task_says(capitals: Path) -> None:
+    def directions(metrics: str) -> Any:
+        capitals.write_text(YAML.replace("[{metric: acc, aggregation: mean, higher_is_better: true}]", metrics))
+        scored = score_task(load("file:capitals.yaml", capitals), SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
+        return scored.summary["capitals"]["higher_is_better"]
+
+    assert directions("[{metric: acc, aggregation: mean, higher_is_better: false}]") == {"acc": False}
+    assert directions("[{metric: acc, aggregation: mean}]") == {"acc": True}
+    capitals.with_name("own.py").write_text("def results(row, answers):\n    return {'fault': 1.0, 'merit': 0.0}\n")
+    both = "[{metric: fault, aggregation: mean, higher_is_better: false}, "
+    both += "{metric: merit, aggregation: mean, higher_is_better: true}]\nprocess_results: !function own.results"
+    assert directions(both) == {"fault": False, "merit": True}
+
+
 def test_the_digest_follows_what_is_shown(capitals: Path) -> None:
     def digest() -> str:
         return resolve_task("file:capitals.yaml", None, request(capitals.parent)).digest
@@ -219,6 +233,11 @@ def test_text_is_scored_per_byte(capitals: Path) -> None:
         (("test_split: test", "test_split: exam"), "no split `exam`"),
         (("{{country}}", "{{country"), "cannot be built from its data"),
         (("multiple_choice", "guess"), "cannot be built from its data"),
+        (("higher_is_better: true", "higher_is_better: no idea"), "`acc`: higher_is_better is 'no idea'"),
+        (
+            ("acc, aggregation: mean, higher_is_better: true", "wer, hf_evaluate: true, aggregation: mean"),
+            "`wer`: higher_is_better is missing",
+        ),
         (("output_type", "doc_to_text: !function gone.text\noutput_type"), "cannot be read as an lm-eval task"),
     ],
 )

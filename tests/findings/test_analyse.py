@@ -10,8 +10,9 @@ import pytest
 
 from layersig.errors import UserError
 from layersig.findings import Findings, analyse, load
+from layersig.findings.rows import ComparisonRow
 from layersig.recipe.schema import Recipe
-from layersig.records import jsonl, read_jsonl
+from layersig.records import dumps, jsonl, read_jsonl
 from tests.report.synthetic import Study, read, write_run
 
 SMALL = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 30),), heldout=12, steps=120)
@@ -31,6 +32,32 @@ def copy_of(study: tuple[Path, Recipe, Findings], target: Path) -> Path:
 
 def test_findings_are_read_back_as_they_were_written(study: tuple[Path, Recipe, Findings]) -> None:
     assert load(study[0]) == study[2]
+
+
+def test_a_verdict_follows_the_better_side_that_the_task_declares(
+    study: tuple[Path, Recipe, Findings], tmp_path: Path
+) -> None:
+    run, task = copy_of(study, tmp_path / "run"), "heldout/alpaca"
+
+    def untouched(metric: str, declared: dict[str, bool]) -> ComparisonRow:
+        for path in (run / "evaluations").glob("**/items.jsonl"):
+            rows = [{**row, "metric": metric} if row["task"] == task else row for row in read_jsonl(path)]
+            path.write_text(jsonl(rows))
+            path.with_name("results.json").write_text(dumps({"tasks": {task: {"higher_is_better": declared}}}))
+        recipe = study[1].model_copy(
+            update={"analyze": study[1].analyze.model_copy(update={"margins": {metric: 0.02}})}
+        )
+        (row,) = [
+            row
+            for row in analyse(run, recipe).comparisons
+            if (row.arm, row.task, row.role) == ("base", task, "baseline")
+        ]
+        return row
+
+    faults, merits = untouched("faults", {"faults": False}), untouched("merits", {})
+    assert faults.estimate == merits.estimate > 0
+    assert (faults.higher_is_better, merits.higher_is_better) == (False, True)
+    assert (faults.verdict, merits.verdict) == ("worse by more than the margin", "better by more than the margin")
 
 
 def test_equal_files_give_equal_bytes(study: tuple[Path, Recipe, Findings], tmp_path: Path) -> None:
