@@ -57,12 +57,13 @@ class Side:
             "base model": model["digest"],
             "precision": results["dtype"],
             "device": results["device"],
-            "batch policy": results["batch"],
+            "batch policy": {"tokens": results["batch"]["tokens"]},
             "version of lm-eval": results["lm_eval"],
             **{
-                f"prompts of {task}": record["prompts"]
+                f"{what} of {task}": value
                 for task, record in results["tasks"].items()
-                if "prompts" in record
+                if "prompts" in record  # held-out conversations are batched by tokens alone
+                for what, value in (("prompts", record["prompts"]), ("batch policy", results["batch"]))
             },
             **{f"higher_is_better of {m.task}, {m.metric}": said for m, said in self.files.directions.items()},
             **self._heldout(results["tasks"]),

@@ -76,6 +76,7 @@ def test_a_run_alone_compares_its_arms_with_all_layers(capsys, runs):
         ({"digest": "e" * 64}, "base model"),
         ({"dtype": "bfloat16"}, "precision: float32 and bfloat16"),
         ({"batch": {"tokens": 1}}, "batch policy"),
+        ({"batch": {"tokens": 8192, "max_length": 64}}, "batch policy of choice"),
         ({"tasks": {"choice": {"prompts": "q" * 64}}}, "prompts of choice"),
         ({"template_sha256": "u" * 64}, "chat template of heldout/chats"),
         ({"max_tokens": 32}, "max_tokens of heldout/chats: 64 and 32"),
@@ -90,6 +91,17 @@ def test_what_was_not_measured_alike_is_refused(capsys, runs, change, words):
     assert out == ""
     assert words in err
     assert err.count("error:") == 1
+
+
+def test_a_run_without_tasks_is_compared_in_what_both_measured(capsys, runs):
+    shutil.rmtree(runs / "two")
+    with_tasks = {"tokens": 8192, "shared_prefixes": True, "max_length": 64}
+    write_run(runs, "two", {"all-layers": SECOND}, batch=with_tasks)
+    shutil.rmtree(runs / "one")
+    write_run(runs, "one", {"all-layers": FIRST}, tasks={"heldout/chats": {"loss": 0.5, "n": 8}})
+    code, out, err = call(capsys, "compare", "one", "two", "--runs", runs, "--json")
+    assert (code, err) == (0, "")
+    assert len(json.loads(out.splitlines()[-1])["comparisons"]) == 1
 
 
 def test_an_arm_that_is_not_there_is_named_with_those_that_are(capsys, runs):
