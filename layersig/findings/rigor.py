@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from layersig.analysis.verdicts import MIN_DATA_SETS_TO_GENERALISE
 from layersig.findings.arms import BASE
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.leaks import leaking
+from layersig.findings.plan import CONTROLS, matched_by
 from layersig.findings.rows import ComparisonRow, Findings, RigorRow, RigorStatus
 from layersig.recipe.schema import Recipe
 
@@ -17,6 +18,7 @@ _NOT_MET: RigorStatus = "not met"
 _NONE: RigorStatus = "does not apply"
 _INVALID_SHARE = 0.05
 """Share of invalid verdicts above which a judge is not fit for the study (ours)."""
+_MATCHED = {"types": "number of each type", "layers": "number of layers", "parameters": "number of weights"}
 _LONG = "13"
 """Words in the n-grams that the card speaks of."""
 
@@ -137,12 +139,20 @@ class _Card:
             kinds[arm.select.kind].add(arm.select.params.get("like"))
         random, rule = (sorted(told - kinds.get(kind, set())) for kind in ("matched-random", "type-depth"))
         evidence = (
-            f"Of {len(told)} arms that select by the model, {len(told) - len(random)} have random layers with the same "
-            f"number of each type beside them, {len(told) - len(rule)} the rule that knows type and depth alone"
+            f"Of {len(told)} arms that select by the model, {len(told) - len(random)} have random layers with "
+            f"{self._matched(told)} beside them, {len(told) - len(rule)} the rule that knows type and depth alone"
         )
         missing = _names(sorted({*random, *rule}))
         evidence += f"; one or both lack for: {missing}." if missing else "."
         return _judged("baselines of equal budget", sorted(told), not random and not rule, evidence)
+
+    def _matched(self, told: Set[str]) -> str:
+        """What random controls have in common with their arms."""
+        controls = [arm for arm in self.recipe.arms if arm.select.kind == CONTROLS["random control"]]
+        matches = {matched_by(self.recipe, arm.name) for arm in controls if arm.select.params.get("like") in told} or {
+            "types"
+        }
+        return " or ".join(f"the same {_MATCHED[match]}" for match in sorted(matches))
 
     def _search(self) -> RigorRow:
         arms = self.recipe.arms

@@ -42,6 +42,24 @@ def test_several_seeds_and_a_declaration_are_told_as_met(tmp_path: Path) -> None
     assert "ila-75" in rows["baselines of equal budget"].evidence
 
 
+@pytest.mark.parametrize(
+    ("match", "words"),
+    [("types", "number of each type"), ("layers", "number of layers"), ("parameters", "number of weights")],
+)
+def test_the_card_says_what_random_controls_match(tmp_path: Path, match: str, words: str) -> None:
+    run = tmp_path / "run"
+    recipe = write_run(run, ONE)
+    arms = tuple(
+        arm.model_copy(update={"select": arm.select.model_copy(update={"match": match})})
+        if arm.select.kind == "matched-random"
+        else arm
+        for arm in recipe.arms
+    )
+    recipe = recipe.model_copy(update={"arms": arms})
+    (row,) = (row for row in analyse(run, recipe).rigor if row.item == "baselines of equal budget")
+    assert f"random layers with the same {words} beside them" in row.evidence
+
+
 def test_overlap_with_benchmarks_is_told_from_its_files(tmp_path: Path) -> None:
     item, run = "overlap of training data with benchmarks", tmp_path / "run"
     recipe = write_run(run, ONE)
