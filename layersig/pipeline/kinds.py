@@ -25,7 +25,7 @@ KINDS: Mapping[str, Kind] = {
     "graft": Kind("layersig.models.stages:graft", 1),
     "prune": Kind("layersig.pruning.surgery:prune", 1),
     "recover": Kind("layersig.training.stages:recover", 2),
-    "evaluate": Kind("layersig.evaluating.stage:evaluate", 2),
+    "evaluate": Kind("layersig.evaluating.stage:evaluate", 3),
     "overlap": Kind("layersig.evaluating.overlap:overlap", 1),
     "answer": Kind("layersig.judging.answering:answer", 1),
     "grade": Kind("layersig.judging.stages:grade", 1),
