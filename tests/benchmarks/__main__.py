@@ -91,8 +91,8 @@ def _write(parts: dict[str, str], order: list[str]) -> None:
         "",
         "Ours beside what a user would otherwise run, on the same work and in one process: competitors take turns, "
         "after one turn to warm up; medians, with half the range as spread, and ratios of neighbouring turns in "
-        "brackets. `make bench` writes this page, one case at a time. How equal the results are stands beside each ratio "
-        "of evaluation; for training it is a case of its own.",
+        "brackets. `make bench` writes this page, one case at a time. How equal the results are stands beside each "
+        "ratio of evaluation; for training it is a case of its own.",
         "",
     ]
     lines += [f"<!-- case {name} -->\n{parts[name]}" for name in order if name in parts]
