@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
+
+from layersig.models.attention import attending, register, scale_of
 
 _NAME = "layersig_trees"
 
@@ -43,11 +45,8 @@ def _attention(
     trees: Sequence[Tree] = (),
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    unknown = [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]
-    if unknown:
-        raise NotImplementedError(f"attention of trees knows no {', '.join(unknown)}")
     heads, groups, behind = query.shape[1], key.shape[1], key.shape[2] - query.shape[2]
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scale = scale_of(query, scaling, kwargs)
     wide = torch.promote_types(query.dtype, torch.float32)
     kind = "full_attention" if sliding_window is None else "sliding_attention"
     output = value.new_empty(query.shape[2], heads, value.shape[-1])
@@ -70,20 +69,11 @@ def _seen(states: Tensor, behind: int, start: int, stop: int) -> Tensor:
     return torch.cat([states[0, :, :behind], own], dim=1) if behind else own
 
 
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    return None
-
-
-AttentionInterface.register(_NAME, _attention)
-AttentionMaskInterface.register(_NAME, _no_mask)
+register(_NAME, _attention)
 
 
 @contextmanager
 def tree_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within this context the model's forward takes one row and `trees`, and nothing else."""
-    own = model.config._attn_implementation
-    model.set_attn_implementation(_NAME)
-    try:
+    with attending(model, _NAME):
         yield
-    finally:
-        model.set_attn_implementation(own)

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
+
+from layersig.models.attention import attending, register, scale_of
 
 _NAME = "layersig_packed"
 # Queries at a time: a block sees the keys up to its end only, which saves up to half of a long example's products.
@@ -113,20 +115,14 @@ def _attention(
     example_bounds: Sequence[int] = (),
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    unknown = {name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None}
+    scale = scale_of(query, scaling, kwargs)
     longest = max(end - start for start, end in pairwise(example_bounds))
-    if unknown or not getattr(module, "is_causal", True) or (sliding_window is not None and longest > sliding_window):
-        raise NotImplementedError(f"packed attention knows no {', '.join(unknown) or 'such window'}")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if not getattr(module, "is_causal", True) or (sliding_window is not None and longest > sliding_window):
+        raise NotImplementedError("packed attention knows no such window")
     return _Attention.apply(query, key, value, example_bounds, scale), None  # type: ignore[no-untyped-call]
 
 
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    return None
-
-
-AttentionInterface.register(_NAME, _attention)
-AttentionMaskInterface.register(_NAME, _no_mask)
+register(_NAME, _attention)
 
 
 def packed_inputs(tokens: Sequence[Tensor]) -> dict[str, Any]:
@@ -142,12 +138,8 @@ def packed_inputs(tokens: Sequence[Tensor]) -> dict[str, Any]:
 @contextmanager
 def packed(model: PreTrainedModel) -> Iterator[None]:
     """Within this context the model takes `packed_inputs` and nothing else."""
-    own = model.config._attn_implementation
-    model.set_attn_implementation(_NAME)
-    try:
+    with attending(model, _NAME):
         yield
-    finally:
-        model.set_attn_implementation(own)
 
 
 def can_pack(model: PreTrainedModel, longest: int) -> bool:

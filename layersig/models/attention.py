@@ -1,0 +1,43 @@
+"""Attention of our own in models of transformers: registered without a mask, switched on for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+
+def register(name: str, attention: Callable[..., tuple[Tensor, None]]) -> None:
+    """Make an attention known under a name; it is handed no mask."""
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, _no_mask)
+
+
+def _no_mask(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+@contextmanager
+def attending(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Within this context the model computes with the attention registered under that name."""
+    own = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
+
+
+def scale_of(query: Tensor, scaling: float | None, options: Mapping[str, Any]) -> float:
+    """Factor of the scores.
+
+    Raises:
+        NotImplementedError: The model asks for more than scaled products.
+    """
+    unknown = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
+    if unknown:
+        raise NotImplementedError(f"attention here knows no {', '.join(unknown)}")
+    return float(query.shape[-1] ** -0.5) if scaling is None else scaling
