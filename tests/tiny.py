@@ -6,7 +6,8 @@ drawn wider than Hugging Face's default, so that every layer has a visible effec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,22 @@ def tiny_batch(*, rows: int = 2, length: int = 12, seed: int = 0) -> torch.Tenso
     return torch.randint(len(SPECIAL_TOKENS), VOCABULARY, (rows, length), generator=generator)
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Within this context torch has so many threads."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
+
+
 class Double(TorchFunctionMode):
     """Makes models compute in float64 throughout: norms, softmax and routers of transformers ask for float32.
 
-    Finite differences of a loss are exact to about 1e-10 under it, and to about 1e-2 without.
+    Finite differences of a loss are exact to about 1e-10 under it, and to about 1e-2 without. Only what runs in the
+    same thread is concerned.
     """
 
     def __torch_function__(

@@ -7,8 +7,7 @@ lies behind the final norm and would distort the last block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from layersig.models.forwards import replaced_forwards
 from layersig.models.layermap import block_list
 
 
@@ -68,7 +68,7 @@ class BlockRunner:
 
             return forward
 
-        with _forwards({block: watched(number, block.forward) for number, block in enumerate(self._blocks)}):
+        with replaced_forwards({block: watched(number, block.forward) for number, block in enumerate(self._blocks)}):
             logits = self._model(**inputs, use_cache=False).logits
         return Passed(logits, tuple(states))
 
@@ -85,7 +85,7 @@ class BlockRunner:
             return lambda *args, **kwargs: self._wrapped(_entering(args, kwargs) if number else state)
 
         idle = [number for number in range(len(self)) if number < place or number in self._skipped]
-        with _forwards({self._blocks[number]: handing_on(number) for number in idle}):
+        with replaced_forwards({self._blocks[number]: handing_on(number) for number in idle}):
             logits: Tensor = self._model(**inputs, use_cache=False).logits
         return logits
 
@@ -108,15 +108,3 @@ def _gives_tuples(model: PreTrainedModel, block: nn.Module) -> bool:
 def _entering(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
     state: Tensor = args[0] if args else kwargs["hidden_states"]
     return state
-
-
-@contextmanager
-def _forwards(changed: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for module, forward in changed.items():
-            if "forward" in vars(module):  # something else has wrapped it already
-                stack.callback(setattr, module, "forward", module.forward)
-            else:
-                stack.callback(delattr, module, "forward")
-            module.forward = forward
-        yield

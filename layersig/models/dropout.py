@@ -17,6 +17,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from layersig.errors import StageFailed
+from layersig.models.lanes import PerThread
 from layersig.streams import Streams
 
 _LEVELS = 1 << 16
@@ -40,19 +41,16 @@ class Layout(NamedTuple):
 class DropoutKeys:
     """What is going through the model: the optimizer step and its examples.
 
-    One object is shared by every `KeyedDropout` of a model. It is plain state and not a context variable, because
-    gradient checkpointing runs layers again from the threads of the backward pass.
+    One object is shared by every `KeyedDropout` of a model; each thread says what it is running itself.
     """
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        self._step = 0
-        self._layouts: dict[int, Layout] = {}
+        self._passing: PerThread[tuple[int, dict[int, Layout]]] = PerThread((0, {}))
 
     def set(self, step: int, *layouts: Layout) -> None:
         """Say which step and rows come next; a layer's input is matched to a layout by its number of rows."""
-        self._step = step
-        self._layouts = {layout.rows: layout for layout in layouts}
+        self._passing.value = step, {layout.rows: layout for layout in layouts}
 
     def draws(self, module: str, x: Tensor) -> Tensor:
         """Uniform 16-bit integers in the shape of x as rows, on its device.
@@ -61,13 +59,14 @@ class DropoutKeys:
             StageFailed: The rows of x are not those of any layout, so nothing says which example a row belongs to.
         """
         rows, width = x.numel() // x.shape[-1], x.shape[-1]
-        layout = self._layouts.get(rows) if rows else Layout(0, ())
+        step, layouts = self._passing.value
+        layout = layouts.get(rows) if rows else Layout(0, ())
         if layout is None:
             raise StageFailed(
                 f"{module}: its input has {rows} rows, not one for each token of the batch, so dropout cannot tell the "
                 "examples apart; set train.dropout = 0, or leave this layer out"
             )
-        seeds = [self._streams.number("dropout", module, each.example, self._step) for each in layout.segments]
+        seeds = [self._streams.number("dropout", module, each.example, step) for each in layout.segments]
         if x.device.type != "cpu":
             return _draw_on_device(layout, width, seeds, x.device)
         drawn = np.empty((rows, width), np.int16)

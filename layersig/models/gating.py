@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.models.kernels import lora_linear
+from layersig.models.lanes import PerThread
 from layersig.models.updates import Delta, Update
 
 
@@ -28,18 +29,22 @@ class Gates:
 
     def __init__(self, gamma: Tensor, layers: tuple[str, ...]) -> None:
         self.layers = layers
+        self._gamma = PerThread(gamma)
         self.gamma = gamma
 
     @property
     def gamma(self) -> Tensor:
-        """(layers of the update,), in their order; may be replaced between forward passes and require a gradient."""
-        return self._gamma
+        """(layers of the update,), in their order; may require a gradient.
+
+        May be replaced between forward passes, by every thread for itself.
+        """
+        return self._gamma.value
 
     @gamma.setter
     def gamma(self, value: Tensor) -> None:
         if value.shape != (len(self.layers),):
             raise ValueError(f"gamma has shape {tuple(value.shape)} instead of ({len(self.layers)},)")
-        self._gamma = value
+        self._gamma.value = value
 
 
 @contextmanager

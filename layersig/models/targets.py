@@ -8,6 +8,7 @@ states are gathered in a pre-hook of the head, so the model's own forward still 
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from layersig.models.forwards import replaced_forwards
 
 LOGIT_ELEMENTS = 2**28
 """Number of logits worth holding at once: 1 GiB in float32."""
@@ -48,38 +51,63 @@ def logits_at(model: nn.Module, positions: torch.Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def split_at_head(
-    model: PreTrainedModel, inputs: Mapping[str, Any], positions: Tensor
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Run the body of a model; the head can then be run on some positions at a time.
+class Split:
+    """A causal language model whose head runs apart from its body, see `split_at_head`; threads may share it.
 
-    Args:
-        model: A Hugging Face causal language model.
-        inputs: Keyword arguments of its forward.
-        positions: As for `logits_at`.
-
-    Returns:
-        Hidden states at `positions`, [n, hidden size], and a function that gives the logits, [m, vocabulary], of m of
-        them: whatever the model's own forward does after its body.
+    Attributes:
+        model: The whole model, which runs as ever.
     """
-    body = model.base_model
-    passed: list[Any] = []
-    handle = body.register_forward_hook(lambda module, args, output: passed.append(output))
-    try:
-        with logits_at(model, positions[:0]):
-            model(**inputs, use_cache=False)
-    finally:
-        handle.remove()
-    (outputs,) = passed
 
-    def logits(hidden: Tensor) -> Tensor:
-        given = dataclasses.replace(outputs, last_hidden_state=hidden[None])
-        body.forward = lambda *args, **kwargs: given
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._own_forward = model.base_model.forward
+        self._passing = threading.local()
+
+    def run(self, inputs: Mapping[str, Any], positions: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Run the body; the head can then be run on some positions at a time.
+
+        Args:
+            inputs: Keyword arguments of the model's forward.
+            positions: As for `logits_at`.
+
+        Returns:
+            Hidden states at `positions`, [n, hidden size], and a function that gives the logits, [m, vocabulary], of m
+            of them: whatever the model's own forward does after its body.
+        """
+        kept: list[Any] = []
+
+        def body(*args: Any, **kwargs: Any) -> Any:
+            kept.append(self._own_forward(*args, **kwargs))
+            return dataclasses.replace(kept[0], last_hidden_state=kept[0].last_hidden_state[:, :0])
+
+        with self._body(body):
+            self.model(**{"use_cache": False, **inputs})
+        (outputs,) = kept
+
+        def logits(hidden: Tensor) -> Tensor:
+            with self._body(lambda *args, **kwargs: dataclasses.replace(outputs, last_hidden_state=hidden[None])):
+                # Not called as a module: hooks around the whole model have run once already.
+                found: Tensor = self.model.forward(use_cache=False).logits
+            return found[0]
+
+        return outputs.last_hidden_state.flatten(0, -2).index_select(0, positions), logits
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Of the body, in place of its own."""
+        return getattr(self._passing, "body", self._own_forward)(*args, **kwargs)
+
+    @contextmanager
+    def _body(self, forward: Callable[..., Any]) -> Iterator[None]:
+        self._passing.body = forward
         try:
-            # Not called as a module: hooks around the whole model have run once already.
-            found: Tensor = model.forward(use_cache=False).logits
+            yield
         finally:
-            del body.forward
-        return found[0]
+            del self._passing.body
 
-    return outputs.last_hidden_state.flatten(0, -2).index_select(0, positions), logits
+
+@contextmanager
+def split_at_head(model: PreTrainedModel) -> Iterator[Split]:
+    """Within this context head and body of a Hugging Face causal language model can be run apart."""
+    split = Split(model)
+    with replaced_forwards({model.base_model: split.forward}):
+        yield split

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples
+from layersig.models.targets import split_at_head
 from layersig.training.batching import Padded
 from layersig.training.loss import target_loss
 
@@ -52,12 +54,13 @@ def visit_gradients(
     def hook(name: str) -> Callable[[Tensor], None]:
         return lambda parameter: show(name, parameter) if state["last"] else None
 
-    wanted = {name: parameter.requires_grad for name, parameter in parameters.items()}
-    handles = []
-    try:
+    with ExitStack() as stack:
+        split = stack.enter_context(split_at_head(model))
         for name, parameter in parameters.items():
+            stack.callback(_as_before, parameter, parameter.requires_grad)
             parameter.requires_grad_(True)
-            handles.append(parameter.register_post_accumulate_grad_hook(hook(name)))  # type: ignore[no-untyped-call]
+            handle = parameter.register_post_accumulate_grad_hook(hook(name))  # type: ignore[no-untyped-call]
+            stack.callback(handle.remove)
         for number, indices in enumerate(batches):
             targets = sum(int(examples[index].targets.sum()) for index in indices)
             cuts = batching.cut(lengths, indices)
@@ -65,12 +68,11 @@ def visit_gradients(
             for place, cut in enumerate(cuts):
                 state["batch"], state["last"] = number, place == len(cuts) - 1
                 micro = batching.lay_out([examples[index] for index in cut], device)
-                target_loss(model, micro, targets).backward()  # type: ignore[no-untyped-call]
+                target_loss(split, micro, targets).backward()  # type: ignore[no-untyped-call]
             for name in sorted(unseen):
                 show(name, parameters[name])
-    finally:
-        for handle in handles:
-            handle.remove()
-        for name, parameter in parameters.items():
-            parameter.requires_grad_(wanted[name])
-            parameter.grad = None
+
+
+def _as_before(parameter: Tensor, required: bool) -> None:
+    parameter.requires_grad_(required)
+    parameter.grad = None

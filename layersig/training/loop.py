@@ -10,8 +10,9 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from peft import PeftModel
@@ -24,16 +25,19 @@ from layersig.models import kernels
 from layersig.models.devices import peak_memory
 from layersig.models.dropout import DropoutKeys, KeyedDropout, keyed_dropout
 from layersig.models.paths import KEPT_PREFIX, LORA_LINEAR
+from layersig.models.targets import Split, split_at_head
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Reporter
 from layersig.streams import Streams
-from layersig.training.batching import Batching, MicroBatch, batching_of
+from layersig.training.batching import Batching, batching_of
 from layersig.training.blocks import checkpointed_blocks
 from layersig.training.checkpoint import Memory, load_checkpoint, save_checkpoint
 from layersig.training.log import Step, TrainLog
 from layersig.training.loss import target_loss
 from layersig.training.optimization import Optimization
 from layersig.training.prefix import Prefix, kept_prefix
+
+_LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
 
 
 def train(
@@ -98,7 +102,7 @@ def train(
     consistent = True
     with (
         peak_memory(device) as used,
-        _prepared(base, parameters, examples, batches, settings, streams) as (batching, keys, prefix),
+        _prepared(base, parameters, examples, batches, settings, streams) as prepared,
     ):
         try:
             for number in range(len(steps) + 1, len(batches) + 1):
@@ -109,12 +113,12 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 if in_turn is not None:
                     _move_only(parameters, in_turn(number))
+                moved = [parameter for parameter in parameters.values() if parameter.requires_grad]
+                share = partial(prepared.share, number, targets, moved)
                 loss = 0.0
-                for cut in batching.cut(lengths, indices):
-                    micro = batching.lay_out([examples[index] for index in cut], device)
-                    keys.set(number, *micro.layouts)
-                    with prefix.passing(number, cut, micro) if prefix is not None else nullcontext():
-                        loss += _accumulate(base, micro, targets)
+                for part, gradients in prepared.batching.lanes.run(share, prepared.batching.cut(lengths, indices)):
+                    loss += part
+                    _accumulate(moved, gradients)
                 extra = extra_loss(number) if extra_loss is not None else None
                 if extra is not None:
                     extra.backward()  # type: ignore[no-untyped-call]
@@ -145,7 +149,7 @@ def train(
             raise
         finally:
             _move_only(parameters, parameters)
-    numerics = [batching.numerics, LORA_LINEAR, *([KEPT_PREFIX] if prefix is not None else [])]
+    numerics = [prepared.batching.numerics, LORA_LINEAR, *([KEPT_PREFIX] if prepared.prefix is not None else [])]
     return TrainLog(tuple(steps), used.peak, "+".join(numerics))
 
 
@@ -155,11 +159,11 @@ def _move_only(parameters: Mapping[str, Tensor], names: Collection[str]) -> None
         parameter.requires_grad_(name in names)
 
 
-def _accumulate(model: PreTrainedModel, micro: MicroBatch, targets: int) -> float:
-    """Add the gradient of a micro-batch to the parameters; returns its share of the loss."""
-    loss = target_loss(model, micro, targets)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss.item()
+def _accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Add the gradient of a micro-batch to that of the parameters."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
 
 
 def _clip(parameters: Iterable[Tensor], clip: float | None) -> float:
@@ -184,10 +188,24 @@ def _diverged(number: int, lr: float, loss: float, norm: float, steps: Sequence[
     )
 
 
-class _Prepared(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    split: Split
+    examples: Sequence[Example] | Examples
     batching: Batching
     keys: DropoutKeys
     prefix: Prefix | None
+
+    def share(
+        self, step: int, targets: int, moved: Sequence[Tensor], cut: Sequence[int]
+    ) -> tuple[float, Sequence[Tensor | None]]:
+        """What a micro-batch contributes to the loss of a step, and to the gradients of `moved`."""
+        micro = self.batching.lay_out([self.examples[index] for index in cut], self.split.model.device)
+        self.keys.set(step, *micro.layouts)
+        with self.prefix.passing(step, cut, micro) if self.prefix is not None else nullcontext():
+            loss = target_loss(self.split, micro, targets)
+            # Not into `grad`: which of several lanes adds first would be left to chance.
+            return loss.item(), torch.autograd.grad(loss, moved, allow_unused=True)
 
 
 @contextmanager
@@ -206,7 +224,10 @@ def _prepared(
         keys = stack.enter_context(keyed_dropout(model, streams))
         model.eval()
         longest = max(len(examples[index]) for index in range(len(examples)))
-        batching = stack.enter_context(batching_of(model, settings.micro_batch_tokens, longest))
+        copied = sum(parameter.numel() * parameter.itemsize for parameter in parameters.values())
+        batching = stack.enter_context(
+            batching_of(model, settings.micro_batch_tokens, longest, side_by_side=copied <= _LARGEST)
+        )
         stack.enter_context(kernels.fast_lora(model))
         if settings.gradient_checkpointing:
             stack.enter_context(checkpointed_blocks(model))
@@ -214,7 +235,8 @@ def _prepared(
         for module in model.modules():
             if isinstance(module, KeyedDropout):
                 module.train()
-        yield _Prepared(batching, keys, prefix)
+        split = stack.enter_context(split_at_head(model))
+        yield _Prepared(split, examples, batching, keys, prefix)
 
 
 def _set_modes(modes: Mapping[nn.Module, bool]) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from transformers import PreTrainedModel
 
-from layersig.models.targets import split_at_head
+from layersig.models.targets import Split
 from layersig.training.batching import MicroBatch
 
 # Elements at a time: 6 MB in float32, which stays in the last-level cache of a CPU.
@@ -19,28 +18,28 @@ _CHUNK = 32 * 50_000
 _PIECE = 256
 
 
-def target_loss(model: PreTrainedModel, micro: MicroBatch, divisor: int) -> Tensor:
+def target_loss(split: Split, micro: MicroBatch, divisor: int) -> Tensor:
     """Sum over the targets of a micro-batch of their cross entropy in nats, over `divisor`.
 
     A frozen head goes through its logits piece by piece, forward and backward, so that they are never all in memory;
     the gradient is made with the loss. A head that something is trained in runs on all targets at once.
 
     Args:
-        model: A causal language model, in the mode it is to be run in.
+        split: A causal language model, in the mode it is to be run in.
         micro: Some examples of an optimizer batch.
         divisor: Target tokens of the whole optimizer batch.
     """
-    hidden, head = split_at_head(model, micro.inputs, micro.positions)
-    if _is_trained(model, head, hidden):
+    hidden, head = split.run(micro.inputs, micro.positions)
+    if _is_trained(split, head, hidden):
         return cross_entropy(head(hidden), micro.labels, divisor)
     return _HeadLoss.apply(hidden, micro.labels, divisor, head)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _is_trained(model: PreTrainedModel, head: Callable[[Tensor], Tensor], hidden: Tensor) -> bool:
+def _is_trained(split: Split, head: Callable[[Tensor], Tensor], hidden: Tensor) -> bool:
     """Whether a gradient flows into the head itself: into its parameters, or into what gates them."""
     if not torch.is_grad_enabled():
         return False
-    parameters = model.get_output_embeddings().parameters()
+    parameters = split.model.get_output_embeddings().parameters()
     return any(each.requires_grad for each in parameters) or head(hidden[:1].detach()).requires_grad
 
 

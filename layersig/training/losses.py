@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
 from layersig.data.examples import Example, Examples
+from layersig.models.targets import split_at_head
 from layersig.training.batching import batching_of
 from layersig.training.loss import target_loss
 
@@ -31,12 +33,17 @@ def batch_losses(
     """
     lengths = [len(examples[index]) for index in range(len(examples))]
     losses = []
-    with torch.no_grad(), batching_of(model, token_budget, max(lengths)) as batching:
+    with (
+        batching_of(model, token_budget, max(lengths), side_by_side=True) as batching,
+        split_at_head(model) as split,
+    ):
+
+        def share(targets: int, cut: Sequence[int]) -> float:
+            micro = batching.lay_out([examples[index] for index in cut], device)
+            with torch.no_grad():
+                return target_loss(split, micro, targets).item()
+
         for indices in batches:
             targets = sum(int(examples[index].targets.sum()) for index in indices)
-            loss = 0.0
-            for cut in batching.cut(lengths, indices):
-                micro = batching.lay_out([examples[index] for index in cut], device)
-                loss += target_loss(model, micro, targets).item()
-            losses.append(loss)
+            losses.append(sum(batching.lanes.run(partial(share, targets), batching.cut(lengths, indices))))
     return losses

@@ -9,9 +9,9 @@ Plain twin: the same training without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import Example, Examples
 from layersig.errors import UserError
+from layersig.models.forwards import replaced_forwards
+from layersig.models.lanes import PerThread
 from layersig.models.layermap import block_list
 from layersig.training.batching import Batching, MicroBatch
 
@@ -27,6 +29,19 @@ _LARGEST = 2 * 2**30  # bytes of hidden states worth keeping
 
 class _Reached(Exception):  # a signal, not an error
     """The lowest trained block was reached by a pass that is about the blocks below it only."""
+
+
+class _Passing(NamedTuple):
+    """What a thread is running."""
+
+    step: int = 0
+    cut: tuple[int, ...] = ()
+    micro: MicroBatch | None = None
+    replayed: bool = False
+    only_prefix: bool = False
+
+
+_NOTHING = _Passing()
 
 
 class Prefix:
@@ -43,9 +58,7 @@ class Prefix:
         self._kept: dict[str, Tensor] = {}
         self._first: dict[int, tuple[int, tuple[int, ...]]] = {}
         self._lay_out: Callable[[Sequence[int]], MicroBatch] | None = None
-        self._replay: MicroBatch | None = None
-        self._micro: MicroBatch | None = None
-        self._only_prefix = False
+        self._passing = PerThread(_NOTHING)
 
     def plan(self, cuts: Iterable[tuple[int, Sequence[int]]], lay_out: Callable[[Sequence[int]], MicroBatch]) -> None:
         """Say in which step and micro-batch, given by index, examples will come up; forget what was kept."""
@@ -62,38 +75,50 @@ class Prefix:
         new = any(self._first[index][0] == step for index in cut)
         if not new:
             self._recall(cut, micro)
-        self._micro, self._replay = micro, None if new else micro
+        with self._running(_Passing(step, tuple(cut), micro, replayed=not new)):
+            yield
+
+    @contextmanager
+    def _running(self, passing: _Passing) -> Iterator[None]:
+        self._passing.value = passing
         try:
             yield
         finally:
-            self._micro = self._replay = None
+            self._passing.value = _NOTHING
 
     def _recall(self, cut: Sequence[int], micro: MicroBatch) -> None:
         assert self._lay_out is not None
         for index, segment in zip(cut, micro.layouts[0].segments, strict=True):
             if segment.example not in self._kept:
-                self._micro, self._only_prefix = self._lay_out(self._first[index][1]), True
-                try:
-                    with torch.no_grad():
-                        self._model(**self._micro.inputs, use_cache=False)
-                except _Reached:
-                    pass
-                finally:
-                    self._only_prefix = False
+                step, first = self._first[index]
+                earlier = self._lay_out(first)
+                with (
+                    suppress(_Reached),
+                    self._running(_Passing(step, first, earlier, only_prefix=True)),
+                    torch.no_grad(),
+                ):
+                    self._model(**earlier.inputs, use_cache=False)
 
     def run(self, index: int, forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Forward of the block of that number, in place of its own."""
+        passing = self._passing.value
         if index < self._lowest:
-            return hidden if self._replay is not None else forward(hidden, *args, **kwargs)
-        if self._replay is not None:
-            hidden = self._recalled(hidden, self._replay)
-        elif self._micro is not None:
-            rows = hidden.detach().flatten(0, -2)
-            for segment in self._micro.layouts[0].segments:
-                self._kept.setdefault(segment.example, rows[segment.start : segment.start + segment.rows].clone())
-            if self._only_prefix:
+            return hidden if passing.replayed else forward(hidden, *args, **kwargs)
+        if passing.replayed and passing.micro is not None:
+            hidden = self._recalled(hidden, passing.micro)
+        elif passing.micro is not None:
+            self._keep(passing, hidden)
+            if passing.only_prefix:
                 raise _Reached
         return forward(hidden, *args, **kwargs)
+
+    def _keep(self, passing: _Passing, hidden: Tensor) -> None:
+        assert passing.micro is not None
+        rows = hidden.detach().flatten(0, -2)
+        for index, segment in zip(passing.cut, passing.micro.layouts[0].segments, strict=True):
+            # An example may come up twice in a step, in two lanes: what is kept must not hang on which is first.
+            if self._first[index] == (passing.step, passing.cut) and segment.example not in self._kept:
+                self._kept[segment.example] = rows[segment.start : segment.start + segment.rows].clone()
 
     def _recalled(self, like: Tensor, micro: MicroBatch) -> Tensor:
         hidden = torch.zeros_like(like)
@@ -130,11 +155,8 @@ def kept_prefix(
         yield None
         return
     prefix = Prefix(model, blocks, lowest)
-    forwards = [block.forward for block in blocks[: lowest + 1]]
-    replaced = [block.__dict__.get("forward") for block in blocks[: lowest + 1]]
-    try:
-        for index, (block, forward) in enumerate(zip(blocks, forwards, strict=False)):
-            block.forward = partial(prefix.run, index, forward)
+    lower = enumerate(blocks[: lowest + 1])
+    with replaced_forwards({block: partial(prefix.run, index, block.forward) for index, block in lower}):
 
         def lay_out(cut: Sequence[int]) -> MicroBatch:
             return batching.lay_out([examples[index] for index in cut], model.device)
@@ -145,11 +167,6 @@ def kept_prefix(
         steps = enumerate(batches, start=1)
         prefix.plan(((step, cut) for step, indices in steps for cut in batching.cut(lengths, indices)), lay_out)
         yield prefix if holds else None
-    finally:
-        for block, before in zip(blocks, replaced, strict=False):
-            del block.forward
-            if before is not None:
-                block.forward = before
 
 
 def _lowest(model: nn.Module, blocks: Sequence[nn.Module], trained: Mapping[str, Tensor]) -> int:

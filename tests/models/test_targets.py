@@ -19,8 +19,9 @@ def test_positions_and_pieces_give_the_logits_of_the_whole(architecture):
         whole = model(tokens).logits.flatten(0, 1)[POSITIONS]
         with logits_at(model, POSITIONS):
             gathered = model(input_ids=tokens, use_cache=False).logits
-        hidden, head = split_at_head(model, {"input_ids": tokens}, POSITIONS)
-        pieces = torch.cat([head(part) for part in hidden.split(2)])
+        with split_at_head(model) as split:
+            hidden, head = split.run({"input_ids": tokens}, POSITIONS)
+            pieces = torch.cat([head(part) for part in hidden.split(2)])
     torch.testing.assert_close(gathered.view_as(whole), whole, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(pieces, whole, rtol=1e-5, atol=1e-6)
     assert "forward" not in vars(model.base_model)
@@ -29,14 +30,18 @@ def test_positions_and_pieces_give_the_logits_of_the_whole(architecture):
 def test_hooks_of_the_model_run_once_a_pass():
     model, calls = tiny_model("llama"), []
     model.register_forward_pre_hook(lambda *_: calls.append("pass"))
-    _, head = split_at_head(model, {"input_ids": tiny_batch()}, POSITIONS)
-    head(torch.zeros(2, model.config.hidden_size, dtype=model.dtype))
+    with split_at_head(model) as split:
+        _, head = split.run({"input_ids": tiny_batch()}, POSITIONS)
+        head(torch.zeros(2, model.config.hidden_size, dtype=model.dtype))
     assert calls == ["pass"]
 
 
 def test_a_failing_head_leaves_the_model_whole():
     model = tiny_model("llama")
-    hidden, head = split_at_head(model, {"input_ids": tiny_batch()}, POSITIONS)
-    with pytest.raises(RuntimeError):
-        head(hidden[:, :3])
+    whole = model(tiny_batch()).logits
+    with split_at_head(model) as split:
+        hidden, head = split.run({"input_ids": tiny_batch()}, POSITIONS)
+        with pytest.raises(RuntimeError):
+            head(hidden[:, :3])
+        assert torch.equal(model(tiny_batch()).logits, whole)
     assert "forward" not in vars(model.base_model)

@@ -15,7 +15,7 @@ from layersig.plugin.manager import installed
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import score
 from tests.scoring.world import World, low_rank
-from tests.tiny import Double, tiny_batch
+from tests.tiny import Double, tiny_batch, torch_threads
 
 
 def sampled(model: torch.nn.Module, rows: int, length: int, seed: int) -> list[list[int]]:
@@ -70,7 +70,7 @@ def test_one_step_of_sgd_moves_scores_by_the_finite_difference(tmp_path, unit):
         # Loaded before, since reading files is no computation that could be widened.
         assert context.model is not None
         assert context.update.layers == update.layers
-        with Double():
+        with torch_threads(1), Double():
             learned = ila.create().score(context)
     place = {layer.name: number for number, group in enumerate(groups) for layer in group.members}
     index = torch.tensor([place[name] for name in update.layers])
@@ -122,6 +122,19 @@ def test_same_job_same_bytes_and_the_trajectory_ends_at_the_scores(tmp_path):
     assert [row["step"] for row in rows] == [2, 4, 5]
     assert rows[-1]["scores"] == json.loads((first.out / "ranking.json").read_text())["scores"]
     assert first.cost["tokens"] == 5 * 4 * 12
+
+
+def test_lanes_learn_the_same_scores(tmp_path):
+    world = World(tmp_path, dtype="float64")
+    generator = torch.Generator().manual_seed(3)
+    world.write_update({layer.name: low_rank(layer.shape, 2, 1.0, generator) for layer in world.layers})
+    world.write_data(tiny_batch(rows=16, length=10).tolist())
+    found = []
+    for threads in (1, 2, 2):
+        with torch_threads(threads):
+            found.append(world.ranking("ila", {"steps": 6}, batch_size=4).scores)
+    assert found[1] == found[2]
+    assert found[1] == pytest.approx(found[0], rel=1e-7)
 
 
 def test_the_stop_rule_ends_training_once_ranks_hold(tmp_path):

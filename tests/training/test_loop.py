@@ -12,13 +12,17 @@ from transformers import get_scheduler
 
 from layersig.errors import StageFailed, UserError
 from layersig.models.devices import numerics_key
+from layersig.models.lanes import Lanes
 from layersig.models.packing import can_pack
+from layersig.models.paths import LANES
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Silent
+from layersig.training import loop
+from layersig.training.batching import Packed
 from layersig.training.log import Step
 from layersig.training.loop import train
 from layersig.training.optimization import Optimization
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, torch_threads
 from tests.training.world import BATCHES, CPU, SETTINGS, STREAMS, adapted, examples, run, trained, values
 
 
@@ -115,6 +119,53 @@ def test_dropout_does_not_depend_on_the_cut(budget):
     for name, value in gradient.items():
         torch.testing.assert_close(other[name], value, rtol=1e-9, atol=1e-12)
     assert abs(loss - one_step_gradient(adapted())[0]) > 1e-3
+
+
+def trained_with(threads, settings, batches, **options):
+    model = adapted(dropout=0.3, **options)
+    with torch_threads(threads):
+        log = run(model, settings, batches=batches)
+    return model, log
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("layers", [None, ["model.layers.1.mlp.up_proj", "model.layers.2.self_attn.q_proj"]])
+def test_lanes_change_rounding_only_and_never_differ_from_themselves(layers, checkpointing):
+    settings = SETTINGS.model_copy(update={"gradient_checkpointing": checkpointing, "micro_batch_tokens": 80})
+    # Over two epochs, so that frozen lower blocks are kept; an example comes up twice in a step.
+    batches = [*BATCHES, (0, 0, 6, 2), *BATCHES]
+    alone, log = trained_with(1, settings, batches, layers=layers)
+    together, other = trained_with(2, settings, batches, layers=layers)
+    assert LANES in other.numerics
+    assert LANES not in log.numerics
+    assert [step.loss for step in other.steps] == pytest.approx([step.loss for step in log.steps], rel=1e-9)
+    for name, value in trained(alone).items():
+        torch.testing.assert_close(trained(together)[name], value, rtol=1e-6, atol=1e-8)
+    for _ in range(3):
+        again, _ = trained_with(2, settings, batches, layers=layers)
+        assert all(torch.equal(value, trained(again)[name]) for name, value in trained(together).items())
+
+
+def test_large_gradients_have_one_lane(monkeypatch):
+    monkeypatch.setattr(loop, "_LARGEST", 100)
+    _, log = trained_with(2, SETTINGS, BATCHES)
+    assert LANES not in log.numerics
+
+
+def test_packed_micro_batches_keep_the_budget_and_serve_every_lane():
+    lengths = [40, 39, 20, 18, 3, 2, 90]
+    for count, budget, most in ((1, 60, 60), (2, 120, 60), (2, 1000, 500), (3, 200, 66)):
+        cuts = Packed(budget, Lanes(count)).cut(lengths, range(7))
+        assert sorted(index for cut in cuts for index in cut) == list(range(7))
+        assert all(len(cut) == 1 or sum(lengths[index] for index in cut) <= most for cut in cuts)
+        assert len(cuts) >= count
+    assert Packed(1000, Lanes(2)).cut(lengths, range(7)) == [[6, 3], [0, 1, 2, 4, 5]]
+
+
+def test_a_batch_that_cannot_be_shared_out_stays_whole():
+    for lengths in ([50], [50, 20], [90, 10, 10, 10]):
+        assert Packed(1000, Lanes(2)).cut(lengths, range(len(lengths))) == [list(range(len(lengths)))]
+    assert len(Packed(60, Lanes(2)).cut([50, 20], range(2))) == 2
 
 
 @pytest.mark.parametrize("layers", [None, ["model.layers.1.mlp.up_proj", "model.layers.2.self_attn.q_proj"]])

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from layersig.models.kernels import fast_lora
-from layersig.models.targets import logits_at
+from layersig.models.targets import logits_at, split_at_head
 from layersig.training import loss as loss_module
 from layersig.training.batching import Padded
 from layersig.training.loss import cross_entropy, target_loss
@@ -72,13 +72,14 @@ def test_a_frozen_head_in_pieces_gives_loss_and_gradients_of_the_whole(architect
     reference.backward()
     expected = {name: value.grad.clone() for name, value in trained(model).items()}
     model.zero_grad()
-    found = target_loss(model.get_base_model(), micro, 7)
-    found.backward()
+    with split_at_head(model.get_base_model()) as split:
+        found = target_loss(split, micro, 7)
+        found.backward()
     assert found.item() == pytest.approx(reference.item(), rel=1e-6)
     for name, value in trained(model).items():
         torch.testing.assert_close(value.grad, expected[name], rtol=1e-5, atol=1e-9)
-    with torch.no_grad():
-        assert target_loss(model.get_base_model(), micro, 7).item() == pytest.approx(found.item(), rel=1e-12)
+    with torch.no_grad(), split_at_head(model.get_base_model()) as split:
+        assert target_loss(split, micro, 7).item() == pytest.approx(found.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -90,12 +91,14 @@ def test_a_head_that_is_trained_or_gated_gets_its_gradient(fast):
         with logits_at(reference, micro.positions):
             logits = reference(**micro.inputs, use_cache=False).logits
         (functional.cross_entropy(logits, micro.labels, reduction="sum") / 7).backward()
-        target_loss(base, micro, 7).backward()
+        with split_at_head(base) as split:
+            target_loss(split, micro, 7).backward()
     for name, value in trained(model).items():
         torch.testing.assert_close(value.grad, reference.get_parameter(name).grad, rtol=1e-8, atol=1e-12)
     gate = torch.ones((), dtype=torch.float64, requires_grad=True)
     plain = tiny_model("llama", dtype=torch.float64)
     plain.get_output_embeddings().register_forward_hook(lambda module, inputs, output: output * gate)
-    target_loss(plain.requires_grad_(False), micro, 7).backward()
+    with split_at_head(plain.requires_grad_(False)) as split:
+        target_loss(split, micro, 7).backward()
     assert gate.grad is not None
     assert gate.grad != 0

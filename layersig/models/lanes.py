@@ -1,0 +1,111 @@
+"""Parts of a batch side by side in threads, each with a share of torch's threads.
+
+On a CPU, an operation on a small tensor keeps one core busy while the others wait for it, as does Python between two
+operations, and threads that share an operation wait for each other at its end. Lanes work on parts of their own, so
+one's small operations run beside another's large ones.
+
+Plain twin: the same parts one after the other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+import torch
+from peft.tuners.lora.layer import ParamWrapper
+from torch import nn
+from transformers import PreTrainedModel
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+
+_MOST = 2
+_ROPE_WITH_STATE = {"dynamic", "longrope"}
+
+
+class Lanes:
+    """Runs work on several parts at a time, or on one after the other where `count` is 1."""
+
+    def __init__(self, count: int = 1, pool: ThreadPoolExecutor | None = None) -> None:
+        self.count = count
+        self._pool = pool
+
+    def run(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+        """Results in the order of the parts; no work goes on once this has ended, nor after an exception.
+
+        A single part is run here, with all threads.
+        """
+        if self._pool is None or len(parts) == 1:
+            yield from map(work, parts)
+            return
+        running = deque(self._pool.submit(work, part) for part in parts)
+        try:
+            while running:
+                yield running[0].result()
+                running.popleft()
+        finally:
+            for each in running:
+                each.cancel()
+            wait(running)
+
+
+@contextmanager
+def lanes(count: int) -> Iterator[Lanes]:
+    """Threads for `count` parts at a time, among which torch's threads are shared out."""
+    if count == 1:
+        yield Lanes()
+        return
+    threads = torch.get_num_threads()
+    share = max(1, threads // count)
+    try:
+        with ThreadPoolExecutor(count, "layersig-lane", torch.set_num_threads, (share,)) as pool:
+            yield Lanes(count, pool)
+    finally:
+        # The number that a lane sets is also that of threads to come.
+        torch.set_num_threads(threads)
+
+
+def lanes_for(model: PreTrainedModel) -> int:
+    """How many lanes may run a model at once: one where passes would not be independent of each other.
+
+    That is wherever a pass leaves something behind in the model for a while: parameters that are replaced or
+    parametrized during a forward, positional encodings that change with the length, hooks of whatever kind.
+    """
+    if model.device.type != "cpu":
+        return 1
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = {each.get("rope_type") for each in (rope, *rope.values()) if isinstance(each, dict)}
+    if kinds & _ROPE_WITH_STATE or any(_keeps_state(module) for module in model.modules() if module is not model):
+        return 1
+    return min(_MOST, torch.get_num_threads())
+
+
+def _keeps_state(module: nn.Module) -> bool:
+    return isinstance(module, ParamWrapper) or bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+class PerThread(Generic[Value]):
+    """A value that every thread sets for itself; one that has set none gets the one that was set last.
+
+    The second half is for backward passes on a GPU, which run in threads of their own.
+    """
+
+    def __init__(self, value: Value) -> None:
+        self._own = threading.local()
+        self._latest = value
+
+    @property
+    def value(self) -> Value:
+        """The value of this thread."""
+        found: Value = getattr(self._own, "value", self._latest)
+        return found
+
+    @value.setter
+    def value(self, value: Value) -> None:
+        self._own.value = self._latest = value
