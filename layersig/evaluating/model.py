@@ -9,7 +9,7 @@ or `python -m layersig.evaluating run --model layersig ...` for lm-eval's own co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Self, cast
 
@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
 from layersig.errors import StageFailed, UserError
-from layersig.generating.decoder import Decoder, positions
+from layersig.generating.decoder import Decoder, Trunk, positions
 from layersig.generating.generation import Prompt, generate
 from layersig.generating.sharing import Row, Scored, batches, lines, plan
 from layersig.store.job import Reporter, Silent
@@ -190,18 +190,24 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         for family in families:
             trunk = self.decoder.trunk(family.trunk) if family.trunk else None
             self._done(0, len(family.trunk))
-            for batch in self._batches(family.rows):
-                logits = self.decoder.logits(batch, trunk)
-                for index, answer in _read(batch, logits, asked):
-                    answers[index] = answer
-                    if (text := asked[index].text) is not None:
-                        self.cache_hook.add_partial("loglikelihood", text, answer)
-                self._done(sum(len(row.readings) for row in batch), sum(map(len, batch)))
+            with self.decoder.scoring() as lanes:
+
+                def read(batch: Sequence[Row], trunk: Trunk | None = trunk) -> list[tuple[int, Answer]]:
+                    return _read(batch, self.decoder.logits(batch, trunk), asked)
+
+                cut = self._batches(family.rows, lanes.count)
+                for batch, found in zip(cut, lanes.run(read, cut), strict=True):
+                    for index, answer in found:
+                        answers[index] = answer
+                        if (text := asked[index].text) is not None:
+                            self.cache_hook.add_partial("loglikelihood", text, answer)
+                    self._done(sum(len(row.readings) for row in batch), sum(map(len, batch)))
         return cast(list[Answer], answers)
 
-    def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        limits = self.batch_tokens, self.decoder.batch_targets
-        return lines(rows, *limits) if self.decoder.flat else batches(rows, *limits, self.share)
+    def _batches(self, rows: Sequence[Row], lanes: int) -> list[list[Row]]:
+        if self.decoder.flat:
+            return lines(rows, self.batch_tokens // lanes, self.decoder.batch_targets // lanes, lanes)
+        return list(batches(rows, self.batch_tokens, self.decoder.batch_targets, self.share))
 
     def _scored(self, request: TokenRequest) -> Scored:
         if not request.context or not 0 < len(request.continuation) <= self.max_length:

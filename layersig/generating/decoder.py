@@ -5,18 +5,21 @@ Everything that must know how transformers takes positions, masks and caches is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from layersig.generating.sharing import Row, Segment, joined
 from layersig.generating.trees import Tree, tree_attention
-from layersig.models.targets import LOGIT_ELEMENTS, logits_at
+from layersig.models.lanes import Lanes, lanes, lanes_for
+from layersig.models.targets import LOGIT_ELEMENTS, Split, logits_at, split_at_head
 
 ATTENTION_SLOWNESS = 3.0
 """How much slower a floating-point operation of attention is than one of a linear layer, on the devices measured."""
@@ -80,7 +83,9 @@ class Decoder:
         batch_targets: Positions whose logits may be held at once.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
+        if isinstance(model, PeftModel) and not model.active_peft_config.is_prompt_learning:
+            model = cast(PreTrainedModel, model.get_base_model())
         self.model = model
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
@@ -95,6 +100,7 @@ class Decoder:
         self.pair_cost = ATTENTION_SLOWNESS * pair / (2 * weights)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
         self.flat = False
+        self._split: Split | None = None
         implementation = getattr(model.config, "_attn_implementation", "")
         known = implementation in {"sdpa", "eager"} and not self._kinds - {"full_attention", "sliding_attention"}
         self.shares = known and self._trees_agree()
@@ -103,11 +109,11 @@ class Decoder:
             self.flat = self._trees_agree()
 
     def _trees_agree(self) -> bool:
+        beyond = [Row([7, 8], [2, 3], [Segment(0, 2, -1)], [(0, [1])])]
         try:
-            tree = self.logits(PROBE)
             trunk = self.trunk((5, 6))
-            beyond = [Row([7, 8], [2, 3], [Segment(0, 2, -1)], [(0, [1])])]
-            cached = self.logits(beyond, trunk)
+            with self.scoring():
+                tree, cached = self.logits(PROBE), self.logits(beyond, trunk)
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
             return False
         plain = torch.cat(
@@ -124,8 +130,21 @@ class Decoder:
         self._forward([row], torch.empty(0, dtype=torch.long), None, cache, masked=self._window is not None)
         return Trunk(cache, len(tokens))
 
+    @contextmanager
+    def scoring(self) -> Iterator[Lanes]:
+        """Within this context `logits` can be called, and nothing else; in the lanes that it gives, too."""
+        if not self.flat:
+            yield Lanes()
+            return
+        with tree_attention(self.model), split_at_head(self.model) as split, lanes(lanes_for(self.model)) as own:
+            self._split = split
+            try:
+                yield own
+            finally:
+                self._split = None
+
     def logits(self, rows: Sequence[Row], trunk: Trunk | None = None) -> torch.Tensor:
-        """Logits at the positions that the rows' readings name, in float32 or above.
+        """Logits at the positions that the rows' readings name, in float32 or above; see `scoring`.
 
         Args:
             rows: One batch.
@@ -157,11 +176,17 @@ class Decoder:
             mask = self.mask(_ancestors([row], len(row), behind), depths, _key_depths(depths, behind))
             trees.append(Tree(len(row), mask))
         whole = joined(rows)
-        inputs: dict[str, Any] = {"use_cache": cache is not None, "past_key_values": cache, "trees": trees}
-        with tree_attention(self.model):
-            return self.forward(
-                torch.tensor([whole.tokens]), wanted, position_ids=torch.tensor([whole.depths]), **inputs
-            )
+        inputs = {
+            "input_ids": torch.tensor([whole.tokens]),
+            "position_ids": torch.tensor([whole.depths]),
+            "use_cache": cache is not None,
+            "past_key_values": cache,
+            "trees": trees,
+        }
+        assert self._split is not None, "`logits` is called within `scoring`"
+        with torch.inference_mode():
+            hidden, head = self._split.run(inputs, wanted)
+            return head(hidden)
 
     def _forward(
         self, rows: Sequence[Row], wanted: torch.Tensor, trunk: Trunk | None, cache: DynamicCache | None, masked: bool

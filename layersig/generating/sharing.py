@@ -213,25 +213,30 @@ def batches(rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bo
         left = later
 
 
-def lines(rows: Sequence[Row], batch_tokens: int, batch_targets: int) -> Iterator[list[Row]]:
-    """Rows in their order cut into batches that lie end to end, without padding.
+def lines(rows: Sequence[Row], batch_tokens: int, batch_targets: int, multiple: int = 1) -> list[list[Row]]:
+    """Rows in their order cut into batches of about equal size that lie end to end, without padding.
 
     Args:
         rows: Rows of one family.
         batch_tokens: Largest number of tokens; a longer row makes a batch of its own.
         batch_targets: Largest number of positions with logits, likewise.
+        multiple: The batches are as few as may be and a multiple of this many, if there are rows enough.
     """
-    batch: list[Row] = []
-    tokens = targets = 0
-    for row in rows:
-        if batch and (tokens + len(row) > batch_tokens or targets + row.targets > batch_targets):
-            yield batch
-            batch, tokens, targets = [], 0, 0
-        batch.append(row)
-        tokens += len(row)
-        targets += row.targets
-    if batch:
-        yield batch
+    total = sum(map(len, rows))
+    count = multiple * max(1, total // max(1, multiple * batch_tokens))
+    while True:
+        cut: list[list[Row]] = [[] for _ in range(count)]
+        before = 0
+        for row in rows:
+            cut[(2 * before + len(row)) * count // (2 * total)].append(row)
+            before += len(row)
+        if all(len(batch) <= 1 or _fits(batch, batch_tokens, batch_targets) for batch in cut):
+            return [batch for batch in cut if batch]
+        count += multiple
+
+
+def _fits(batch: Sequence[Row], tokens: int, targets: int) -> bool:
+    return sum(map(len, batch)) <= tokens and sum(row.targets for row in batch) <= targets
 
 
 def joined(rows: Sequence[Row]) -> Row:

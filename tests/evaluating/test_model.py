@@ -8,7 +8,7 @@ import torch
 from layersig.errors import StageFailed, UserError
 from layersig.evaluating.model import SharedPrefixLM
 from tests.evaluating.peers import FEWSHOT, documents, lm_eval_hf, pairs, prompts
-from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
+from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer, torch_threads
 
 CHOICES = (" A", " B", " a long answer", " a longer answer", "no space")
 REQUESTS = pairs(
@@ -42,6 +42,22 @@ def test_trees_end_to_end_are_those_of_padded_rows(architecture: str) -> None:
     ours, theirs = flat.loglikelihood(REQUESTS), padded.loglikelihood(REQUESTS)
     assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-11)
     assert model.config._attn_implementation == own
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3_text"])
+def test_lanes_change_rounding_only(architecture: str) -> None:
+    model, tokenizer = tiny_model(architecture, dtype=torch.float64), tiny_tokenizer()
+    with torch_threads(1):
+        alone = SharedPrefixLM(model, tokenizer).loglikelihood(REQUESTS)
+    with torch_threads(2):
+        lm = SharedPrefixLM(model, tokenizer, batch_tokens=100)
+        with lm.decoder.scoring() as lanes:
+            assert lanes.count == 2
+        ours, again = lm.loglikelihood(REQUESTS), lm.loglikelihood(REQUESTS)
+        assert torch.get_num_threads() == 2
+    assert ours == again
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in alone], abs=1e-11)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in alone]
 
 
 def test_sharing_runs_fewer_tokens_for_the_same_results() -> None:

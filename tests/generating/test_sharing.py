@@ -78,7 +78,12 @@ def test_batches_keep_the_budget_and_fill_gaps() -> None:
 
 def test_lines_keep_order_and_limits() -> None:
     rows = plan([scored((length,) * length) for length in (40, 39, 20, 18, 3)], 1e-3)[0].rows
-    assert [row for batch in lines(rows, 60, 10**6) for row in batch] == list(rows)
-    assert [[len(row) for row in batch] for batch in lines(rows, 60, 10**6)] == [[3, 18, 20], [39], [40]]
+    for limits in ((60, 10**6), (1, 10**6), (10**6, 2), (10**6, 10**6)):
+        for multiple in (1, 2, 3):
+            cut = lines(rows, *limits, multiple)
+            assert [row for batch in cut for row in batch] == list(rows)
+            assert all(len(batch) == 1 or sum(map(len, batch)) <= limits[0] for batch in cut)
+            assert all(len(batch) == 1 or sum(row.targets for row in batch) <= limits[1] for batch in cut)
+    assert [[len(row) for row in batch] for batch in lines(rows, 10**6, 10**6, 2)] == [[3, 18, 20], [39, 40]]
+    assert [len(batch) for batch in lines(rows, 10**6, 10**6)] == [5]
     assert [len(batch) for batch in lines(rows, 1, 10**6)] == [1] * 5
-    assert [len(batch) for batch in lines(rows, 10**6, 2)] == [2, 2, 1]
