@@ -26,7 +26,7 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
     tasks = {
         "HellaSwag, 0-shot": lambda: evaluation.task("hellaswag", 60),
         "ARC-Easy, 0-shot": lambda: evaluation.task("arc_easy", 60, shots=0),
-        "MMLU, 5-shot, 60 items of each of 3 subjects": lambda: evaluation.task("mmlu", 60, parts=3),
+        "MMLU, 5-shot": lambda: evaluation.task("mmlu", 40, parts=1),
     }
     return {
         "training": lambda: training.speed(data, (0.0, 0.1), steps, repeats),

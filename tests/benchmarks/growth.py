@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +15,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
 from layersig.data.examples import Example
 from layersig.models.devices import peak_memory
-from layersig.models.kernels import fast_lora
-from layersig.models.packing import packed
-from layersig.models.targets import logits_at
-from layersig.training.batching import Packed
-from layersig.training.loss import cross_entropy
+from layersig.store.job import Silent
+from layersig.streams import Streams
+from layersig.training.loop import train
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table
+from tests.benchmarks.training import settings
 from tests.benchmarks.world import CPU
 
 FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "growth.svg"
@@ -64,19 +62,13 @@ def _examples(batch: int, length: int) -> list[Example]:
 
 
 def _step(model, found: Sequence[Example], repeats: int) -> tuple[float, int]:
-    """Median seconds of a forward and backward pass, and how far memory rises above the model's."""
+    """Median seconds of an optimizer step, and how far memory rises above the model's."""
     model.zero_grad()  # gradients count as growth, whoever had the model before
-    base, seconds = model.get_base_model(), []
-    with packed(base), fast_lora(base), peak_memory(CPU) as memory:
-        for _ in range(repeats + 1):
-            began = time.perf_counter()
-            micro = Packed(1 << 20).lay_out(found, CPU)
-            with logits_at(base, micro.positions):
-                logits = base(**micro.inputs, use_cache=False).logits
-            cross_entropy(logits, micro.labels, len(micro.labels)).backward()
-            seconds.append(time.perf_counter() - began)
-            del logits
-    return float(np.median(seconds[1:])), memory.growth
+    batches = [range(len(found))] * (repeats + 1)
+    rule = settings(0.0).model_copy(update={"micro_batch_tokens": 1 << 20})
+    with peak_memory(CPU) as memory:
+        log = train(model, world.trained(model), found, batches, rule, Streams(0, 0), reporter=Silent(), device=CPU)
+    return float(np.median([step.seconds for step in log.steps[1:]])), memory.growth
 
 
 def _exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
@@ -126,9 +118,9 @@ def growth(repeats: int) -> Table:
     _draw(points)
     return Table(
         "Growth",
-        f"One forward and backward pass of SmolLM2-135M's shape with {_BLOCKS} blocks, {_BATCH} examples of {_LENGTH} "
+        f"One optimizer step of SmolLM2-135M's shape with {_BLOCKS} blocks, {_BATCH} examples of {_LENGTH} "
         f"tokens and rank {_RANK}, one of these varied at a time; exponents over the upper half of the "
-        "sizes. Memory is what the pass adds to the model.\n\n![time over size](figures/growth.svg)",
+        "sizes. Memory is what the step adds to the model.\n\n![time over size](figures/growth.svg)",
         ["varied", "sizes", "seconds", "exponent", "MiB", "exponent", "arithmetic"],
         rows,
         _counted(),
@@ -162,7 +154,7 @@ def _draw(points: list[dict[str, object]]) -> None:
         .mark_line(point=True)
         .encode(
             x=altair.X("size:Q", scale=altair.Scale(type="log"), title=None),
-            y=altair.Y("seconds:Q", scale=altair.Scale(type="log"), title="seconds a pass"),
+            y=altair.Y("seconds:Q", scale=altair.Scale(type="log"), title="seconds a step"),
             facet=altair.Facet("axis:N", columns=4, title=None),
         )
         .properties(width=160, height=160)

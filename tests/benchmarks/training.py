@@ -109,14 +109,18 @@ def sft_trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]]
     return clock.ended - clock.began
 
 
-def arithmetic(model, found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> float:
+def arithmetic(
+    model, found: Sequence[Example], chosen: Sequence[Sequence[int]], *, forward: float = 1.0, backward: float = 1.0
+) -> float:
     """Operations that no implementation can leave out: products of weights, factors and attention, with gradients.
 
     Frozen weights take 2 forward and 2 backward a token and entry, factors 2 and 4, the head both at targets only;
-    attention 4 forward and 8 backward a pair of positions that sees each other, and channel.
+    attention 4 forward and 8 backward a pair of positions that sees each other, and channel. `forward` and `backward`
+    are the shares of the blocks that are gone through.
     """
     config = model.config
-    frozen = sum(module.base_layer.weight.numel() for module in model.modules() if hasattr(module, "base_layer"))
+    body = model.get_base_model().model.layers.named_parameters()
+    frozen = sum(each.numel() for name, each in body if each.dim() == 2 and "lora_" not in name)
     factors = sum(parameter.numel() for parameter in world.trained(model).values())
     head = config.vocab_size * config.hidden_size
     total = 0.0
@@ -124,8 +128,8 @@ def arithmetic(model, found: Sequence[Example], chosen: Sequence[Sequence[int]])
         for index in batch:
             length, targets = len(found[index]), int(found[index].targets.sum())
             pairs = length * (length + 1) / 2
-            total += 4 * length * frozen + 6 * length * factors + 4 * targets * head
-            total += 12 * pairs * config.hidden_size * config.num_hidden_layers
+            total += 2 * (forward + backward) * length * frozen + 6 * length * factors + 4 * targets * head
+            total += (4 * forward + 8 * backward) * pairs * config.hidden_size * config.num_hidden_layers
     return total
 
 
