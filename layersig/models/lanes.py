@@ -25,7 +25,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 
-_MOST = 2
+_COUNT = 2  # measured on two cores only; more would wait for Python's lock
 _ROPE_WITH_STATE = {"dynamic", "longrope"}
 
 
@@ -57,16 +57,16 @@ class Lanes:
 
 @contextmanager
 def lanes(count: int) -> Iterator[Lanes]:
-    """Threads for `count` parts at a time, among which torch's threads are shared out."""
+    """Threads for `count` parts at a time, among which torch's threads are shared out; a divisor of their number."""
     if count == 1:
         yield Lanes()
         return
     threads = torch.get_num_threads()
-    share = max(1, threads // count)
+    pool = ThreadPoolExecutor(count, "layersig-lane", torch.set_num_threads, (threads // count,))
     try:
-        with ThreadPoolExecutor(count, "layersig-lane", torch.set_num_threads, (share,)) as pool:
-            yield Lanes(count, pool)
+        yield Lanes(count, pool)
     finally:
+        pool.shutdown(cancel_futures=True)
         # The number that a lane sets is also that of threads to come.
         torch.set_num_threads(threads)
 
@@ -75,7 +75,8 @@ def lanes_for(model: PreTrainedModel) -> int:
     """How many lanes may run a model at once: one where passes would not be independent of each other.
 
     That is wherever a pass leaves something behind in the model for a while: parameters that are replaced or
-    parametrized during a forward, positional encodings that change with the length, hooks of whatever kind.
+    parametrized during a forward, positional encodings that change with the length, hooks of whatever kind. Threads
+    that cannot be shared out evenly make one lane, too.
     """
     if model.device.type != "cpu":
         return 1
@@ -83,7 +84,7 @@ def lanes_for(model: PreTrainedModel) -> int:
     kinds = {each.get("rope_type") for each in (rope, *rope.values()) if isinstance(each, dict)}
     if kinds & _ROPE_WITH_STATE or any(_keeps_state(module) for module in model.modules() if module is not model):
         return 1
-    return min(_MOST, torch.get_num_threads())
+    return _COUNT if torch.get_num_threads() % _COUNT == 0 else 1
 
 
 def _keeps_state(module: nn.Module) -> bool:

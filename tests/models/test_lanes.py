@@ -64,6 +64,22 @@ def test_nothing_runs_on_behind_a_failure():
         assert len(ended) == count < 5
 
 
+def test_what_is_left_when_the_caller_fails_is_not_begun():
+    begun = []
+
+    def work(part):
+        begun.append(part)
+        time.sleep(0.05)
+
+    def caller(own):
+        for _ in own.run(work, range(100)):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), torch_threads(2), lanes(2) as own:
+        caller(own)
+    assert len(begun) < 8
+
+
 def test_a_thread_without_a_value_of_its_own_has_the_latest():
     current, seen = PerThread("first"), []
     assert current.value == "first"
@@ -86,10 +102,10 @@ def test_a_thread_without_a_value_of_its_own_has_the_latest():
 
 
 def test_models_whose_passes_hang_together_have_one_lane():
-    with torch_threads(1):
-        assert lanes_for(tiny_model("llama")) == 1
+    for threads, count in ((1, 1), (2, 2), (3, 1), (4, 2)):
+        with torch_threads(threads):
+            assert lanes_for(tiny_model("llama")) == count
     with torch_threads(2):
-        assert lanes_for(tiny_model("llama")) == 2
         hooked = tiny_model("llama")
         hooked.model.layers[0].register_forward_hook(lambda *_: None)
         assert lanes_for(hooked) == 1
