@@ -23,17 +23,17 @@ from layersig.cli.main import main
 from layersig.training import loop
 
 loop.train.__kwdefaults__["checkpoint_seconds"] = 0.0
-accumulate, passes = loop._accumulate, []
+clip, passes = loop._clip, []
 
 
 def deadly(*arguments):
     passes.append(1)
     if len(passes) == {number}:
         os.kill(os.getpid(), signal.SIGKILL)
-    return accumulate(*arguments)
+    return clip(*arguments)
 
 
-loop._accumulate = deadly
+loop._clip = deadly
 main()
 """
 
@@ -62,9 +62,9 @@ def test_interrupted_everywhere_it_ends_as_if_never_interrupted(world: World, fi
     cache, runs = tmp_path / "cache", tmp_path / "runs"
     # Step 2 of the reference; step 2 of ILA; step 3 of the first arm; the second arm's held-out losses.
     places: list[tuple[Any, str, int, str, list[int]]] = [
-        (loop, "_accumulate", 2, "reference/chats/seed-0", [1]),
-        (loop, "_accumulate", 4, "score/ila/chats/seed-0/at-1", [2, 3, 1]),
-        (loop, "_accumulate", 5, "tune/ila-30/chats/seed-0", [1, 2, 1, 2]),
+        (loop, "_clip", 2, "reference/chats/seed-0", [1]),
+        (loop, "_clip", 4, "score/ila/chats/seed-0/at-1", [2, 3, 1]),
+        (loop, "_clip", 5, "tune/ila-30/chats/seed-0", [1, 2, 1, 2]),
         (evaluating, "heldout_losses", 2, "evaluate/matched-random/chats/seed-0", [3, 1, 2, 3]),
     ]
     for module, name, number, broken, taken in places:
@@ -127,7 +127,7 @@ def test_ctrl_c_ends_a_process_with_130_and_one_line(world: World, tmp_path: Pat
 @pytest.mark.parametrize("verb", ["report", "status"])
 def test_an_interrupted_run_can_be_looked_at(world: World, tmp_path: Path, verb: str) -> None:
     runs = tmp_path / "runs"
-    with calls(loop, "_accumulate", _interrupt_at(1)):
+    with calls(loop, "_clip", _interrupt_at(1)):
         world.run("--runs", runs, cache=tmp_path / "cache")
     told = world.call(verb, "tiny", "--runs", runs, "--json")
     assert told.code == 0, told.err
