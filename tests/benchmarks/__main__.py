@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from tests.benchmarks import evaluation, gates, growth, selection, training, wholes, world
+from tests.benchmarks import breakdown, evaluation, gates, growth, selection, training, wholes, world
 from tests.benchmarks.harness import Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -30,6 +30,7 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
     }
     return {
         "training": lambda: training.speed(data, (0.0, 0.1), steps, repeats),
+        "breakdown": lambda: breakdown.breakdown(first),
         "equality": lambda: training.equality(first, 8),
         "gates": lambda: gates.speed(first, steps, repeats),
         "selection": lambda: selection.speed(first, steps, repeats),
