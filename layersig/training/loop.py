@@ -159,9 +159,10 @@ def _move_only(parameters: Mapping[str, Tensor], names: Collection[str]) -> None
         parameter.requires_grad_(name in names)
 
 
-def _accumulate(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-    """Add the gradient of a micro-batch to that of the parameters."""
-    for parameter, gradient in zip(parameters, gradients, strict=True):
+def _accumulate(parameters: Sequence[Tensor], gradients: list[Tensor | None]) -> None:
+    """Move the gradient of a micro-batch over to that of the parameters, one after the other."""
+    for place, parameter in enumerate(parameters):
+        gradient, gradients[place] = gradients[place], None
         if gradient is not None:
             parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
 
@@ -198,14 +199,14 @@ class _Prepared:
 
     def share(
         self, step: int, targets: int, moved: Sequence[Tensor], cut: Sequence[int]
-    ) -> tuple[float, Sequence[Tensor | None]]:
+    ) -> tuple[float, list[Tensor | None]]:
         """What a micro-batch contributes to the loss of a step, and to the gradients of `moved`."""
         micro = self.batching.lay_out([self.examples[index] for index in cut], self.split.model.device)
         self.keys.set(step, *micro.layouts)
         with self.prefix.passing(step, cut, micro) if self.prefix is not None else nullcontext():
             loss = target_loss(self.split, micro, targets)
             # Not into `grad`: which of several lanes adds first would be left to chance.
-            return loss.item(), torch.autograd.grad(loss, moved, allow_unused=True)
+            return loss.item(), list(torch.autograd.grad(loss, moved, allow_unused=True))
 
 
 @contextmanager
