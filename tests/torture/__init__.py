@@ -1,0 +1,1 @@
+"""Thousands of damaged inputs of every kind, and what is said of each: `make torture`."""
