@@ -22,10 +22,13 @@ Error = Literal[
     "attribute or import",
     "index or key",
     "exited",
+    "not allowed here",
     "other",
 ]
 PaperError = Literal["passed", "assertion", "bracket/syntax", "other syntax", "not defined", "timeout", "others"]
 
+_REFUSED: Error = "not allowed here"
+"""What `layersig.sandbox` writes into the message of an exception that confinement caused."""
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n?", re.MULTILINE)
 _PYTHON = frozenset({"", "python", "python3", "py"})
 # The words in which Python since 3.8 tells of brackets, all in SyntaxError.
@@ -109,6 +112,8 @@ def error_of(extraction: Extraction, ending: Ending) -> Error:
         return "none"
     if ending.ended in ("timeout", "exited"):
         return "timeout" if ending.ended == "timeout" else "exited"
+    if _REFUSED in ending.message:
+        return _REFUSED
     if "SyntaxError" in ending.kinds and _BRACKET.search(ending.message):
         return "bracket"
     return next((error for kind, error in _KINDS if kind in ending.kinds), "other")

@@ -1,19 +1,26 @@
 """Started in a process of its own: gives up everything but a scratch folder, then runs the program it was handed.
 
 A script that needs the standard library alone. It reads one JSON object from standard input (`run.py` writes it), and
-tells once, at the end, on the descriptor named there, how the program ended. Files are taken away by Landlock (see the
-kernel's documentation, userspace-api/landlock; whatever the kernel's version knows to restrict is restricted), all
-system calls but harmless ones by seccomp, the rest by resource limits.
+writes on the descriptor named there: one line on whether this process is confined, and at the end how the program
+ended. Files are taken away by Landlock (see the kernel's documentation, userspace-api/landlock; whatever the kernel's
+version can restrict is restricted), all system calls but harmless ones by seccomp, the rest by resource limits.
+
+What the kernel refuses, Python explains: an audit hook names what a program may not do before the kernel is asked.
+What is harmless in the scratch folder, although no filter can limit it to that folder, has stand-ins (`standins.py`).
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import ctypes
+import importlib.util
 import json
 import os
 import resource
 import signal
 import sys
+import threading
 import types
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -22,8 +29,10 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _RULE_PATH_BENEATH, _ASK_VERSION = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REGULAR = 1 << 4, 1 << 5, 1 << 7, 1 << 8
+_MAKE_LINK, _MOVE = 1 << 12, 1 << 13
 _READ = _READ_FILE | _READ_DIR
-_WRITE = _READ | _WRITE_FILE | _TRUNCATE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REGULAR
+_CHANGE = _WRITE_FILE | _TRUNCATE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REGULAR | _MAKE_LINK | _MOVE
+_WRITE = _READ | _CHANGE
 _OF_FILES = _READ_FILE | _WRITE_FILE | _TRUNCATE
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 """Number of rights on files by version of Landlock; 16 since version 5."""
@@ -32,6 +41,26 @@ _SCOPES_SINCE, _SIGNALS_AND_SOCKETS = 6, 0b11
 
 _PARENT_DEATH_SIGNAL, _SET_SECCOMP, _NO_NEW_PRIVILEGES, _FILTER_MODE = 1, 22, 38, 2
 _LONGEST_MESSAGE = 300
+_PROGRAM = "<program>"
+_REFUSED = "not allowed here"
+_PROCESSES, _NETWORK = "processes", "network"
+_EVENTS = {
+    "os.exec": _PROCESSES,
+    "os.fork": _PROCESSES,
+    "os.forkpty": _PROCESSES,
+    "os.posix_spawn": _PROCESSES,
+    "os.spawn": _PROCESSES,
+    "os.system": _PROCESSES,
+    "pty.spawn": _PROCESSES,
+    "subprocess.Popen": _PROCESSES,
+    "socket.bind": _NETWORK,
+    "socket.connect": _NETWORK,
+    "socket.getaddrinfo": _NETWORK,
+    "socket.gethostbyaddr": _NETWORK,
+    "socket.gethostbyname": _NETWORK,
+}
+"""What Python's audit events (see its documentation, "Audit events table") would do."""
+_LOCAL_SOCKET = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,7 +87,7 @@ def _checked(result: int) -> int:
 
 def _restrict_files(readable: Iterable[str], writable: Iterable[str]) -> None:
     """Give up every file that is not below one of these paths; missing paths are passed over."""
-    version = _checked(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)))
+    version = landlock_version()
     handled = (1 << _FILE_RIGHTS.get(version, 16)) - 1
     network = _TCP if version >= _TCP_SINCE else 0
     scoped = _SIGNALS_AND_SOCKETS if version >= _SCOPES_SINCE else 0
@@ -81,6 +110,15 @@ def _restrict_files(readable: Iterable[str], writable: Iterable[str]) -> None:
     os.close(ruleset)
 
 
+def landlock_version() -> int:
+    """Version of the kernel's Landlock.
+
+    Raises:
+        OSError: The kernel has none.
+    """
+    return _checked(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION)))
+
+
 def _confine(order: dict[str, Any]) -> None:
     """Each step only takes away, and none can be undone."""
     _checked(_libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0))
@@ -100,8 +138,65 @@ def _confine(order: dict[str, Any]) -> None:
     _checked(_libc.prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.byref(program), 0, 0))
 
 
+def _explain(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: says in words what the kernel would refuse with a number."""
+    what = _EVENTS.get(event)
+    if event == "socket.__new__" and arguments[1] != _LOCAL_SOCKET:
+        what = _NETWORK
+    if event in ("os.kill", "os.killpg") and arguments[0] != os.getpid():
+        what = "signals to other processes"
+    if what is not None:
+        raise PermissionError(1, f"{_REFUSED}: {what}")
+
+
+def _sibling(name: str) -> types.ModuleType:
+    """A module beside this script: the package itself is not imported here."""
+    spec = importlib.util.spec_from_file_location(name, os.path.join(os.path.dirname(__file__), f"{name}.py"))  # noqa: PTH118, PTH120
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is_over(source: str, error: SystemExit) -> bool:
+    """Whether a library that the program's last statement called ended it with success, as `unittest.main()` does.
+
+    An exit that the program's own code asks for may come before its tests.
+    """
+    frames, inner, trace = [], "", error.__traceback__
+    while trace is not None:
+        inner = trace.tb_frame.f_code.co_filename
+        if inner == _PROGRAM:
+            frames.append(trace.tb_lineno)
+        trace = trace.tb_next
+    last = ast.parse(source).body[-1]
+    return error.code in (None, 0) and inner.endswith(".py") and len(frames) == 1 and frames[0] >= last.lineno
+
+
+def _kinds(error: BaseException) -> list[str]:
+    """Names of an exception's class and its bases, most special first."""
+    try:
+        return [str(each.__name__) for each in type(error).__mro__[:-1]]
+    except BaseException:  # what a program makes of a class may raise anything
+        return []
+
+
+def _message(error: BaseException) -> str:
+    """The text of an exception, with a note on a refusal that gives no reason."""
+    try:
+        message, cause = str(error)[:_LONGEST_MESSAGE], error
+        while _REFUSED not in message and cause is not None:
+            if isinstance(cause, PermissionError) and cause.errno == 1:
+                message = f"{message} ({cause.strerror if _REFUSED in str(cause.strerror) else _REFUSED})"
+            cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+        return message.encode("utf-8", "replace").decode()
+    except BaseException:  # see above
+        return ""
+
+
 def main() -> NoReturn:
-    """Confine this process, run the program, tell how it ended."""
+    """Confine this process, run the program, say how it ended."""
     order = json.loads(sys.stdin.buffer.read())
     tell, token, source = order["tell"], order["token"], order["program"]
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -109,31 +204,36 @@ def main() -> NoReturn:
     os.close(nothing)
 
     def told(ended: str, error: BaseException | None = None) -> NoReturn:
-        kinds = [] if error is None else [each.__name__ for each in type(error).__mro__[:-1]]
-        try:
+        kinds, message = ([], "") if error is None else (_kinds(error), _message(error))
+        with contextlib.suppress(BaseException):  # a program may have put anything in its place
             sys.stdout.flush()
-            message = "" if error is None else str(error)[:_LONGEST_MESSAGE]
-        except BaseException:  # what the program made of them may raise anything
-            message = ""
         line = json.dumps({"token": token, "ended": ended, "kinds": kinds, "message": message})
         os.write(tell, f"\n{line}\n".encode())
         os._exit(0)
 
+    stand_ins = _sibling("standins")
     try:
         _confine(order)
     except OSError as error:
-        told("unconfined", error)
+        os.write(tell, f"unconfined: {error}\n".encode())
+        os._exit(0)
+    os.write(tell, b"confined\n")
+    stand_ins.install(order["errands"])
+    sys.argv = [_PROGRAM]
     try:
-        code = compile(source, "<program>", "exec")
+        code = compile(source, _PROGRAM, "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         told("not compiled", error)
     # What looks a class or a function up by its module (pickle, doctest, typing) must find the program, not this file.
     main_module = types.ModuleType("__main__")
     sys.modules["__main__"] = main_module
+    sys.addaudithook(_explain)
     try:
         exec(code, main_module.__dict__)
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for its threads, as the interpreter does at its end
     except SystemExit as error:
-        told("exited", error)
+        if not _is_over(source, error):
+            told("exited", error)
     except BaseException as error:
         told("raised", error)
     told("completed")

@@ -63,6 +63,7 @@ def _empty(folder: Path) -> None:
 
     What lies below a folder in it is moved up into it, until nothing lies below; so no path is ever long.
     """
+    folder.chmod(stat.S_IRWXU)
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     moved = 0
     try:

@@ -82,6 +82,8 @@ def test_limits_and_missing_code() -> None:
     assert error_of(some, Ending("timeout", (), "")) == "timeout"
     assert paper_error_of(Ending("timeout", (), "")) == "timeout"
     assert error_of(some, Ending("exited", ("SystemExit",), "0")) == "exited"
+    refused = Ending("raised", ("PermissionError", "OSError"), "[Errno 1] not allowed here: processes")
+    assert error_of(some, refused) == "not allowed here"
     assert error_of(some, Ending("died", (), "")) == "other"
     assert error_of(some, Ending("raised", ("MemoryError",), "")) == "memory"
     assert error_of(none, Ending("completed", (), "")) == "no code"
