@@ -6,15 +6,14 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap, Part
-from layersig.models.config import read_config
 from layersig.models.dense import write_update
 from layersig.models.layermap import layer_map_of_checkpoint, weight_name
 from layersig.models.load import load_model
 from layersig.models.stored import is_dense, read_update
+from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.updates import DenseUpdate, Update
 from layersig.store.job import Job
 
@@ -42,7 +41,7 @@ def update(job: Job) -> None:
         found, given = "difference", read_update(source, layers)
         shutil.copytree(source, target)
     else:
-        found, (given, others) = "checkpoint", _difference(job.inputs["model"], source, layers)
+        found, (given, others) = "checkpoint", difference(job.inputs["model"], source, layers)
         write_update(given, target, base_dtype=torch.float32)
     changed = _changed(source, given, layers)
     if others:
@@ -67,26 +66,41 @@ def _changed(source: Path, given: Update, layers: LayerMap) -> int:
     return changed
 
 
-def _difference(before: Path, after: Path, layers: LayerMap) -> tuple[DenseUpdate, list[str]]:
-    """The change of every layer, and the names of other weights that changed."""
-    found = layer_map_of_checkpoint(after, head=any(layer.part is Part.HEAD for layer in layers))
-    shapes = [{layer.name: layer.shape for layer in each} for each in (layers, found)]
-    for name in [*shapes[0], *shapes[1]]:
-        due, there = (str(each.get(name, "missing")) for each in shapes)
-        if due != there:
-            raise UserError(f"{after}: is not the recipe's model with other weights: {name} is {there}, not {due}")
-    one, two = _load(before), _load(after)
+def difference(before: Path, after: Path, layers: LayerMap) -> tuple[DenseUpdate, list[str]]:
+    """The change of every layer between two checkpoints, and the names of other weights that changed.
+
+    Both are read in the narrowest type that holds every tensor of both files as it is stored, whatever their
+    configurations say.
+
+    Args:
+        before: Folder of the model.
+        after: Folder of the same model with other weights.
+        layers: Map of the model.
+
+    Raises:
+        UserError: The two are not the same model with other weights; or as `load_model`.
+    """
+    check_layers(after, layers)
+    stored = [*stored_tensors(before).values(), *stored_tensors(after).values()]
+    dtype = widest_dtype(stored)
+    one, two = (load_model(path, dtype=dtype, device="cpu") for path in (before, after))
     names = {weight_name(layer) for layer in layers}
-    mine, theirs = (dict(model.named_parameters()) for model in (one, two))
+    mine, theirs = (model.state_dict() for model in (one, two))
     others = [
-        name
-        for name in mine
-        if name not in names and (name not in theirs or not torch.equal(mine[name].float(), theirs[name].float()))
+        name for name in mine if name not in names and (name not in theirs or not torch.equal(mine[name], theirs[name]))
     ]
     return DenseUpdate.difference(one, two, layers), others
 
 
-def _load(path: Path) -> PreTrainedModel:
-    """A model in the type it is stored in, which takes the least memory."""
-    dtype = read_config(path).dtype
-    return load_model(path, dtype=dtype if isinstance(dtype, torch.dtype) else torch.float32, device="cpu")
+def check_layers(folder: Path, layers: LayerMap) -> None:
+    """Refuse a checkpoint whose layers are not those of a map, from its configuration alone.
+
+    Raises:
+        UserError: It names the first layer that differs.
+    """
+    found = layer_map_of_checkpoint(folder, head=any(layer.part is Part.HEAD for layer in layers))
+    shapes = [{layer.name: layer.shape for layer in each} for each in (layers, found)]
+    for name in [*shapes[0], *shapes[1]]:
+        due, there = (str(each.get(name, "missing")) for each in shapes)
+        if due != there:
+            raise UserError(f"{folder}: is not the recipe's model with other weights: {name} is {there}, not {due}")

@@ -30,8 +30,14 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
         ("[]", "is not a JSON object"),
         ('{"model_type": "no-such-model"}', "not a configuration"),
         ("{}", "not a configuration"),
-        ('{"model_type": "llama", "rope_parameters": ' + '{"a":' * 500 + "1" + "}" * 501, "is nested more than 64 levels"),
-        ('{"model_type": "llama", "layer_types": ' + "[" * 200_000 + "]" * 200_000 + "}", "is nested more than 64 levels"),
+        (
+            '{"model_type": "llama", "rope_parameters": ' + '{"a":' * 500 + "1" + "}" * 501,
+            "is nested more than 64 levels",
+        ),
+        (
+            '{"model_type": "llama", "layer_types": ' + "[" * 200_000 + "]" * 200_000 + "}",
+            "is nested more than 64 levels",
+        ),
         ('{"model_type": "llama", "architectures": {"a": 1}}', "`architectures` is not a list of names"),
         ('{"model_type": ["llama"]}', "not a configuration"),
     ],
