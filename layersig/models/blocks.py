@@ -63,7 +63,7 @@ class BlockRunner:
                 states.append(_entering(args, kwargs))
                 output = self._wrapped(number, states[-1]) if number in self._skipped else own(*args, **kwargs)
                 if number == len(self) - 1:
-                    states.append(output[0] if isinstance(output, tuple) else output)
+                    states.append(output if isinstance(output, Tensor) else output[0])
                 return output
 
             return forward
@@ -100,7 +100,7 @@ def _lengths_of_outputs(model: PreTrainedModel, blocks: Sequence[nn.Module]) -> 
     found: dict[nn.Module, int | None] = {}
 
     def look(module: nn.Module, args: Any, output: Any) -> None:
-        found[module] = len(output) if isinstance(output, tuple) else None
+        found[module] = None if isinstance(output, Tensor) else len(output)
 
     handles = [block.register_forward_hook(look) for block in blocks]
     try:

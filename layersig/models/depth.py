@@ -23,6 +23,7 @@ from layersig.models.layermap import block_list
 _LISTS_OF_BLOCKS = ("layers", "indices", "idxs")
 _COUNTS_OF_FIRST_BLOCKS = ("first_k_dense_replace", "max_window_layers", "moe_layer_start_index", "num_dense_layers")
 _COUNTS_OF_LAST_BLOCKS = ("num_kv_shared_layers",)
+_DEPTHS = ("num_blocks", "decoder_layers")
 _NO_BLOCKS = ("architectures", "token_id", "token_ids")
 _OTHER_BLOCKS = "mtp_"
 # Where a configuration of transformers keeps what it says of single blocks.
@@ -105,8 +106,8 @@ def _remove(model: PreTrainedModel, removed: Collection[int], undoing: ExitStack
     described = _described(model)
     parent, _, name = prefix.rpartition(".")
     _set(model.get_submodule(parent), name, nn.ModuleList([blocks[place] for place in keep]), undoing)
-    for number, (place, due) in enumerate(zip(keep, block_list(described)[1], strict=True)):
-        _renumber(blocks[place], due, place, number, undoing)
+    for number, (place, due) in enumerate(zip(keep, described.get_submodule(prefix), strict=True)):
+        _renumber(blocks[place], due, place, number, depth, len(keep), undoing)
         if getattr(model, "hf_quantizer", None) is None:  # a quantised block has modules of its own
             _compare(model, f"{prefix}.{number}", blocks[place], due)
     stretches = _cut_stretches(model, described, prefix, depth, keep, undoing)
@@ -155,14 +156,16 @@ def _set(owner: Any, name: str, value: Any, undoing: ExitStack) -> None:
     setattr(owner, name, value)
 
 
-def _renumber(block: nn.Module, due: nn.Module, place: int, number: int, undoing: ExitStack) -> None:
-    """Give a block that moves its new number, under whatever name its modules keep it."""
+def _renumber(
+    block: nn.Module, due: nn.Module, place: int, number: int, depth: int, kept: int, undoing: ExitStack
+) -> None:
+    """Tell a block its new number and how many blocks there are, under whatever names its modules keep them."""
     others = dict(due.named_modules())
     for name, module in block.named_modules():
         theirs = _settings(others.get(name))
         for key, value in _settings(module).items():
-            if type(value) is int and value == place != number == theirs.get(key):
-                _set(module, key, number, undoing)
+            if type(value) is int and (value, theirs.get(key)) in ((place, number), (depth, kept)):
+                _set(module, key, theirs[key], undoing)
 
 
 def _settings(module: nn.Module | None) -> dict[str, Any]:
@@ -259,6 +262,8 @@ def mended(config: Mapping[str, Any], depth: int, keep: Sequence[int]) -> dict[s
             changed[key] = sum(place < value for place in keep)
         elif key in _COUNTS_OF_LAST_BLOCKS and isinstance(value, int):
             changed[key] = sum(place >= depth - value for place in keep)
+        elif key in _DEPTHS and value == depth:
+            changed[key] = len(keep)
         elif key.startswith(_OTHER_BLOCKS):
             continue
         elif isinstance(value, dict) and _is_mapping_of_blocks(key, value, depth):

@@ -146,7 +146,7 @@ def _prefix_in_file(names: Iterable[str], removal: Removal, title: str) -> str:
             numbers.setdefault(name[: match.start(1)], set()).add(int(match[1]))
     due = removal.prefix.split(".")
     fits = {
-        prefix: len(set(prefix.split(".")) & set(due))
+        prefix: (prefix == f"{removal.prefix}.", len(set(prefix.split(".")) & set(due)))
         for prefix, places in numbers.items()
         if places >= set(range(removal.depth))
     }
