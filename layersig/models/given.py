@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +19,8 @@ from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.updates import DenseUpdate, Update
 from layersig.store.job import Job
 
+# Two models that were trained apart differ by about 1.4 times the norm of either.
+_FAR = 0.7
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -31,7 +35,8 @@ def update(job: Job) -> None:
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
     source, target = job.inputs["update"], job.out / "at-1"
-    others: list[str] = []
+    given: Update
+    others: tuple[str, ...] = ()
     if (source / _ADAPTER[0]).is_file():
         found, given = "adapter", read_update(source, layers)
         target.mkdir()
@@ -41,7 +46,13 @@ def update(job: Job) -> None:
         found, given = "difference", read_update(source, layers)
         shutil.copytree(source, target)
     else:
-        found, (given, others) = "checkpoint", difference(job.inputs["model"], source, layers)
+        apart = difference(job.inputs["model"], source, layers)
+        found, given, others = "checkpoint", apart.update, apart.others
+        if apart.relative > _FAR:
+            job.reporter.warn(
+                f"{source}: differs from the model by {apart.relative:.0%} of a layer's norm (median over layers), "
+                "more than tuning does; is it a tuned version of this very model?"
+            )
         write_update(given, target, base_dtype=torch.float32)
     changed = _changed(source, given, layers)
     if others:
@@ -54,20 +65,44 @@ def update(job: Job) -> None:
 
 def _changed(source: Path, given: Update, layers: LayerMap) -> int:
     """Number of layers with a change."""
-    missing = sorted(set(layers.names) - set(given.layers))
-    if missing:
-        raise UserError(
-            f"{source}: has no change for {len(missing)} of {len(layers)} layers, such as {missing[0]}, but scorers "
-            "compare all of them; tune all layers, or set layers.head = false if only the head is missing"
-        )
+    check_complete(source, given.layers, layers)
     changed = sum(given.norm(name) > 0 for name in given.layers)
     if not changed:
         raise UserError(f"{source}: changes no layer of the model; is it the model itself?")
     return changed
 
 
-def difference(before: Path, after: Path, layers: LayerMap) -> tuple[DenseUpdate, list[str]]:
-    """The change of every layer between two checkpoints, and the names of other weights that changed.
+def check_complete(source: Path, changed: Collection[str], layers: LayerMap) -> None:
+    """Refuse an update that leaves layers out.
+
+    Raises:
+        UserError: It names one.
+    """
+    missing = sorted(set(layers.names) - set(changed))
+    if missing:
+        raise UserError(
+            f"{source}: has no change for {len(missing)} of {len(layers)} layers, such as {missing[0]}, but scorers "
+            "compare all of them; tune all layers, or set layers.head = false if only the head is missing"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What tells two checkpoints of one model apart.
+
+    Attributes:
+        update: The change of every layer.
+        others: Names of other weights that changed.
+        relative: Median over layers of the change's norm over the weight's.
+    """
+
+    update: DenseUpdate
+    others: tuple[str, ...]
+    relative: float
+
+
+def difference(before: Path, after: Path, layers: LayerMap) -> Difference:
+    """What tells two checkpoints apart.
 
     Both are read in the narrowest type that holds every tensor of both files as it is stored, whatever their
     configurations say.

@@ -87,11 +87,13 @@ class Checked:
         model: The model on the meta device, without values.
         stored: The tensors of the files, by name.
         ignored: Those of them that the model has no place for, and that are harmless.
+        declared: The type that config.json declares, if any.
     """
 
     model: PreTrainedModel
     stored: dict[str, StoredTensor]
     ignored: frozenset[str]
+    declared: torch.dtype | None
 
 
 def check_model(path: Path) -> Checked:
@@ -102,7 +104,8 @@ def check_model(path: Path) -> Checked:
     """
     stored = stored_tensors(path)
     model, ignored = _read(path, stored, dtype=torch.float32, device_map={"": "meta"})
-    return Checked(model, stored, ignored)
+    declared = read_config(path).dtype
+    return Checked(model, stored, ignored, declared if isinstance(declared, torch.dtype) else None)
 
 
 def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[PreTrainedModel, frozenset[str]]:

@@ -81,16 +81,35 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         )
     found: dict[str, StoredTensor] = {}
     for file in files:
-        for tensor in _read_header(file):
-            if tensor.name in found:
-                raise UserError(
-                    f"{folder}: {tensor.name} is stored twice, in {found[tensor.name].file.name} and in {file.name}; "
-                    "fetch or save the model again"
-                )
-            found[tensor.name] = tensor
+        held = read_header(file)
+        if twice := sorted(held.keys() & found.keys()):
+            raise UserError(
+                f"{folder}: {twice[0]} is stored twice, in {found[twice[0]].file.name} and in {file.name}; "
+                "fetch or save the model again"
+            )
+        found |= held
     if listed is not None:
         _check_index(index, listed, found)
     return found
+
+
+def read_header(file: Path) -> dict[str, StoredTensor]:
+    """Every tensor of one file, by name.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; fetch or save it again")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            return {
+                name: StoredTensor(name, file, str(each.get_dtype()), tuple(each.get_shape()))
+                for name, each in slices.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: broken or incomplete ({error}); fetch or save it again") from error
 
 
 def widest_dtype(stored: Collection[StoredTensor]) -> torch.dtype:
@@ -131,20 +150,6 @@ def _weight_map(index: Path) -> Mapping[str, str]:
     ):
         raise UserError(f"{index}: not an index of weights (`weight_map` names a file for each); fetch the model again")
     return dict(listed)
-
-
-def _read_header(file: Path) -> list[StoredTensor]:
-    if not file.is_file():
-        raise UserError(f"{file}: no such file, although {INDEX} names it; fetch the model again")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
-            return [
-                StoredTensor(name, file, str(each.get_dtype()), tuple(each.get_shape()))
-                for name, each in slices.items()
-            ]
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: broken or incomplete ({error}); fetch the model again") from error
 
 
 def _check_index(index: Path, listed: Mapping[str, str], found: Mapping[str, StoredTensor]) -> None:

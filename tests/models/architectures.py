@@ -192,7 +192,7 @@ def _told(trial: Callable[[], None]) -> str:
 
 
 def _differ(folder: Path, layers: LayerMap) -> None:
-    update, _ = difference(folder / "before", folder / "after", layers)
+    update = difference(folder / "before", folder / "after", layers).update
     before, after = (load_model(folder / each, dtype=torch.float32, device="cpu") for each in ("before", "after"))
     for layer in layers:
         due = (layer_weight(after, layer) - layer_weight(before, layer)).double().norm().item()
