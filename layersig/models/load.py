@@ -133,7 +133,9 @@ def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # a configuration whose values do not go together brings errors of every kind
-        raise UserError(f"{path}: transformers cannot load the model ({one_line(error)})") from error
+        raise UserError(
+            f"{path}: transformers cannot load the model ({one_line(error)}); fetch or save it again"
+        ) from error
     return model, check_fit(path, model, report, stored)
 
 

@@ -39,7 +39,10 @@ def check_base(path: Path, *, head: bool, dtype: torch.dtype) -> tuple[LayerMap,
             tokens that the model has no embedding for.
     """
     checked = check_model(path)
-    layers = layer_map(checked.model, head=head)
+    try:
+        layers = layer_map(checked.model, head=head)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     rows = checked.model.get_input_embeddings().weight.shape[0]
     return layers, [*_types(path, checked, dtype), *_tokens(path, load_tokenizer(path), rows)]
 

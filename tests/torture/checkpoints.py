@@ -31,13 +31,15 @@ ADAPTER = "adapter_model.safetensors"
 _KINDS = (torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.float8_e4m3fn, torch.bool, torch.int64)
 _NAMES = ("with blanks", "ключ", "a'b\"c", "per%cent{0}", "new\nline", "-rf", "x" * 200, "..hidden", "emoji-🙂")
 _EXTRA = (
-    *(
-        "model.layers.0.self_attn.q_proj.weight_scale_inv",
-        "model.layers.0.mlp.up_proj.qweight",
-        "lm_head.weight_packed",
-    ),
-    *("model.layers.1.mlp.down_proj.weight.absmax", "model.layers.0.self_attn.o_proj.lora_A.weight", "v_head.weight"),
-    *("model.layers.0.self_attn.rotary_emb.inv_freq", "transformer.h.0.attn.masked_bias", "model.layers.7.norm.weight"),
+    "model.layers.0.self_attn.q_proj.weight_scale_inv",
+    "model.layers.0.mlp.up_proj.qweight",
+    "lm_head.weight_packed",
+    "model.layers.1.mlp.down_proj.weight.absmax",
+    "model.layers.0.self_attn.o_proj.lora_A.weight",
+    "v_head.weight",
+    "model.layers.0.self_attn.rotary_emb.inv_freq",
+    "transformer.h.0.attn.masked_bias",
+    "model.layers.7.norm.weight",
 )
 _PREFIXES = ("module.", "_orig_mod.", "base_model.model.", "model.", "a.b.")
 
@@ -85,9 +87,9 @@ def _value(draw: random.Random) -> Any:
     deep: Any = draw.choice((0, "x"))
     for _ in range(draw.choice((3, 70, 900))):
         deep = draw.choice(([deep], {"a": deep}))
+    numbers = (0, -1, 1, 3, 7, 10**6, 10**12, 10**40, 0.5, float("nan"), float("inf"))
     return draw.choice(
-        (None, True, 0, -1, 1, 3, 7, 10**6, 10**12, 10**40, 0.5, float("nan"), float("inf"), "", "wide", "32", [], {})
-        + ([1, 2], [[]], {"a": 1}, ["full_attention"], deep)
+        (*numbers, None, True, "", "wide", "32", [], {}, [1, 2], [[]], {"a": 1}, ["full_attention"], deep)
     )
 
 
@@ -198,9 +200,7 @@ def _index(folder: Path, draw: random.Random) -> None:
     if way == "shard":
         (folder / draw.choice(sorted(set(names.values())))).unlink()
     elif way == "file":
-        names[draw.choice(sorted(names))] = draw.choice(
-            ("", "..", "../x.safetensors", "no.safetensors", 5, None, [], {})
-        )
+        names[draw.choice(sorted(names))] = draw.choice(("", "..", "../x.safetensors", "no", 5, None, [], {}))
     elif way == "lost":
         names["model.layers.0.lost.weight"] = draw.choice(sorted(names.values()))
     elif way == "extra":
