@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from layersig.engine.execute import Executor
+from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.sources import Pinned, resolve_all
@@ -85,6 +86,7 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         for source in sources.values():
             for note in source.notes:
                 display.say(f"note: {source.label}: {note}")
+        check_sources(sources, recipe, warn)
         manifest = _opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root)
         declared = declarations.put(declaration(recipe))

@@ -7,7 +7,7 @@ lies behind the final norm and would distort the last block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class BlockRunner:
         self._model = model
         self._blocks = tuple(block_list(model)[1])
         self._skipped = frozenset(skipped)
-        self._in_tuples = _gives_tuples(model, self._blocks[0])
+        self._lengths = _lengths_of_outputs(model, self._blocks)
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -61,9 +61,9 @@ class BlockRunner:
         def watched(number: int, own: Callable[..., Any]) -> Callable[..., Any]:
             def forward(*args: Any, **kwargs: Any) -> Any:
                 states.append(_entering(args, kwargs))
-                output = self._wrapped(states[-1]) if number in self._skipped else own(*args, **kwargs)
+                output = self._wrapped(number, states[-1]) if number in self._skipped else own(*args, **kwargs)
                 if number == len(self) - 1:
-                    states.append(output[0] if self._in_tuples else output)
+                    states.append(output if isinstance(output, Tensor) else output[0])
                 return output
 
             return forward
@@ -82,27 +82,34 @@ class BlockRunner:
         """
 
         def handing_on(number: int) -> Callable[..., Any]:
-            return lambda *args, **kwargs: self._wrapped(_entering(args, kwargs) if number else state)
+            return lambda *args, **kwargs: self._wrapped(number, _entering(args, kwargs) if number else state)
 
         idle = [number for number in range(len(self)) if number < place or number in self._skipped]
         with replaced_forwards({self._blocks[number]: handing_on(number) for number in idle}):
             logits: Tensor = self._model(**inputs, use_cache=False).logits
         return logits
 
-    def _wrapped(self, state: Tensor) -> Any:
-        return (state,) if self._in_tuples else state
+    def _wrapped(self, number: int, state: Tensor) -> Any:
+        """A state in the form in which a block gives it: alone, or first in a tuple."""
+        length = self._lengths[number]
+        return state if length is None else (state, *[None] * (length - 1))
 
 
-def _gives_tuples(model: PreTrainedModel, block: nn.Module) -> bool:
-    """Whether blocks of this architecture wrap their output, tried out on one token."""
-    found: list[bool] = []
-    handle = block.register_forward_hook(lambda module, args, output: found.append(isinstance(output, tuple)))
+def _lengths_of_outputs(model: PreTrainedModel, blocks: Sequence[nn.Module]) -> list[int | None]:
+    """Lengths of the tuples that blocks give, None for one that gives a tensor; tried out on one token."""
+    found: dict[nn.Module, int | None] = {}
+
+    def look(module: nn.Module, args: Any, output: Any) -> None:
+        found[module] = None if isinstance(output, Tensor) else len(output)
+
+    handles = [block.register_forward_hook(look) for block in blocks]
     try:
         with torch.no_grad():
             model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
     finally:
-        handle.remove()
-    return found[0]
+        for handle in handles:
+            handle.remove()
+    return [found[block] for block in blocks]
 
 
 def _entering(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from layersig.errors import UserError, one_line
+from layersig.store.jsonfile import read_object
+
+_QUANTISATION = ("quantization_config", "compression_config")
 
 
 def read_config(path: Path) -> PretrainedConfig:
     """The configuration of the checkpoint in folder `path`.
 
     Raises:
-        UserError: The folder or its config.json is missing or broken, its architecture is unknown, or it is not
-            that of a causal language model.
+        UserError: The folder or its config.json is missing or broken, its architecture is unknown, its weights are
+            quantised, or it is not that of a causal language model.
     """
     file = path / "config.json"
     if not file.is_file():
         hint = "; it is a PEFT adapter, name its base model" if (path / "adapter_config.json").is_file() else ""
         raise UserError(f"{file}: no such file, so {path} is not a model in Hugging Face's format{hint}")
+    value = read_object(file)
+    declared = value.get("architectures") or []
     try:
-        declared = json.loads(file.read_text(encoding="utf-8")).get("architectures") or []
         config = AutoConfig.from_pretrained(path, local_files_only=True)
     except Exception as error:  # values of a wrong kind bring errors of every kind
         if isinstance(error, ValueError) and "trust_remote_code" in str(error):
@@ -31,6 +36,14 @@ def read_config(path: Path) -> PretrainedConfig:
                 "transformers are supported"
             ) from error
         raise UserError(f"{file}: not a configuration that transformers can read ({one_line(error)})") from error
+    for quantisation in _quantisations(value):
+        method = quantisation.get("quant_method", "a method that is not named")
+        raise UserError(
+            f"{file}: the weights are stored quantised ({method}), and layers are read from plain weights; bring the "
+            'checkpoint in full precision (model.quantization = "nf4" quantises it when it is loaded)'
+        )
+    if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
+        raise UserError(f"{file}: `architectures` is not a list of names; fetch or save it again")
     if config.is_encoder_decoder:
         raise UserError(f"{file}: {config.model_type} is an encoder-decoder; only causal language models are supported")
     classes = AutoModelForCausalLM._model_mapping
@@ -40,3 +53,10 @@ def read_config(path: Path) -> PretrainedConfig:
     if declared and expected not in declared:
         raise UserError(f"{file}: the checkpoint is a {', '.join(declared)}, not a causal language model ({expected})")
     return config
+
+
+def _quantisations(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a configuration says of quantised weights, in any of its parts."""
+    for key, part in value.items():
+        if isinstance(part, dict) and part:
+            yield from [part] if key in _QUANTISATION else _quantisations(part)

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
+from layersig.models.fit import check_finite
 from layersig.models.layermap import layer_parameter, layer_weight, weight_name
+from layersig.models.tensors import read_header
 from layersig.models.tokenizer_files import copy_tokenizer
 from layersig.models.updates import DenseUpdate
 from layersig.store.files import whole_folder
@@ -101,22 +103,31 @@ def read_dense(folder: Path, layers: LayerMap) -> DenseUpdate:
     """The update that `write_update` wrote, in model order.
 
     Raises:
+        UserError: It cannot be read, holds values that are not finite, or does not fit the model.
+    """
+    names = check_dense(folder, layers)
+    with safe_open(folder / FILE, "pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in names}
+    check_finite(folder / FILE, tensors.items())
+    return DenseUpdate(tensors)
+
+
+def check_dense(folder: Path, layers: LayerMap) -> list[str]:
+    """Names of the layers that a stored update changes, in model order, from the header of its file.
+
+    Raises:
         UserError: It cannot be read, or does not fit the model.
     """
     file = folder / FILE
-    try:
-        with safe_open(file, "pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); make it again") from error
-    for name, tensor in tensors.items():
+    found = read_header(file)
+    for name, tensor in found.items():
         if name not in layers.by_name:
             raise UserError(f"{file}: changes {name}, which is no layer of the model (a head counts only if asked for)")
-        if tuple(tensor.shape) != layers.by_name[name].shape:
-            raise UserError(
-                f"{file}: the change of {name} is {tuple(tensor.shape)}, the layer {layers.by_name[name].shape}"
-            )
-    return DenseUpdate({layer.name: tensors[layer.name] for layer in layers if layer.name in tensors})
+        if tensor.shape != layers.by_name[name].shape:
+            raise UserError(f"{file}: the change of {name} is {tensor.shape}, the layer {layers.by_name[name].shape}")
+        if tensor.dtype is None:
+            raise UserError(f"{file}: the change of {name} is stored as {tensor.kind}, which is no plain floating type")
+    return [layer.name for layer in layers if layer.name in found]
 
 
 def base_dtype(folder: Path) -> torch.dtype:

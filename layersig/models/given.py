@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap, Part
-from layersig.models.config import read_config
 from layersig.models.dense import write_update
 from layersig.models.layermap import layer_map_of_checkpoint, weight_name
 from layersig.models.load import load_model
 from layersig.models.stored import is_dense, read_update
+from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.updates import DenseUpdate, Update
 from layersig.store.job import Job
 
+# Two models that were trained apart differ by about 1.4 times the norm of either.
+_FAR = 0.7
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -32,7 +35,8 @@ def update(job: Job) -> None:
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
     source, target = job.inputs["update"], job.out / "at-1"
-    others: list[str] = []
+    given: Update
+    others: tuple[str, ...] = ()
     if (source / _ADAPTER[0]).is_file():
         found, given = "adapter", read_update(source, layers)
         target.mkdir()
@@ -42,7 +46,13 @@ def update(job: Job) -> None:
         found, given = "difference", read_update(source, layers)
         shutil.copytree(source, target)
     else:
-        found, (given, others) = "checkpoint", _difference(job.inputs["model"], source, layers)
+        apart = difference(job.inputs["model"], source, layers)
+        found, given, others = "checkpoint", apart.update, apart.others
+        if apart.relative > _FAR:
+            job.reporter.warn(
+                f"{source}: differs from the model by {apart.relative:.0%} of a layer's norm (median over layers), "
+                "more than tuning does; is it a tuned version of this very model?"
+            )
         write_update(given, target, base_dtype=torch.float32)
     changed = _changed(source, given, layers)
     if others:
@@ -55,38 +65,77 @@ def update(job: Job) -> None:
 
 def _changed(source: Path, given: Update, layers: LayerMap) -> int:
     """Number of layers with a change."""
-    missing = sorted(set(layers.names) - set(given.layers))
-    if missing:
-        raise UserError(
-            f"{source}: has no change for {len(missing)} of {len(layers)} layers, such as {missing[0]}, but scorers "
-            "compare all of them; tune all layers, or set layers.head = false if only the head is missing"
-        )
+    check_complete(source, given.layers, layers)
     changed = sum(given.norm(name) > 0 for name in given.layers)
     if not changed:
         raise UserError(f"{source}: changes no layer of the model; is it the model itself?")
     return changed
 
 
-def _difference(before: Path, after: Path, layers: LayerMap) -> tuple[DenseUpdate, list[str]]:
-    """The change of every layer, and the names of other weights that changed."""
-    found = layer_map_of_checkpoint(after, head=any(layer.part is Part.HEAD for layer in layers))
-    shapes = [{layer.name: layer.shape for layer in each} for each in (layers, found)]
-    for name in [*shapes[0], *shapes[1]]:
-        due, there = (str(each.get(name, "missing")) for each in shapes)
-        if due != there:
-            raise UserError(f"{after}: is not the recipe's model with other weights: {name} is {there}, not {due}")
-    one, two = _load(before), _load(after)
+def check_complete(source: Path, changed: Collection[str], layers: LayerMap) -> None:
+    """Refuse an update that leaves layers out.
+
+    Raises:
+        UserError: It names one.
+    """
+    missing = sorted(set(layers.names) - set(changed))
+    if missing:
+        raise UserError(
+            f"{source}: has no change for {len(missing)} of {len(layers)} layers, such as {missing[0]}, but scorers "
+            "compare all of them; tune all layers, or set layers.head = false if only the head is missing"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What tells two checkpoints of one model apart.
+
+    Attributes:
+        update: The change of every layer.
+        others: Names of other weights that changed.
+        relative: Median over layers of the change's norm over the weight's.
+    """
+
+    update: DenseUpdate
+    others: tuple[str, ...]
+    relative: float
+
+
+def difference(before: Path, after: Path, layers: LayerMap) -> Difference:
+    """What tells two checkpoints apart.
+
+    Both are read in the narrowest type that holds every tensor of both files as it is stored, whatever their
+    configurations say.
+
+    Args:
+        before: Folder of the model.
+        after: Folder of the same model with other weights.
+        layers: Map of the model.
+
+    Raises:
+        UserError: The two are not the same model with other weights; or as `load_model`.
+    """
+    check_layers(after, layers)
+    stored = [*stored_tensors(before).values(), *stored_tensors(after).values()]
+    dtype = widest_dtype(stored)
+    one, two = (load_model(path, dtype=dtype, device="cpu") for path in (before, after))
     names = {weight_name(layer) for layer in layers}
-    mine, theirs = (dict(model.named_parameters()) for model in (one, two))
+    mine, theirs = (model.state_dict() for model in (one, two))
     others = [
-        name
-        for name in mine
-        if name not in names and (name not in theirs or not torch.equal(mine[name].float(), theirs[name].float()))
+        name for name in mine if name not in names and (name not in theirs or not torch.equal(mine[name], theirs[name]))
     ]
     return DenseUpdate.difference(one, two, layers), others
 
 
-def _load(path: Path) -> PreTrainedModel:
-    """A model in the type it is stored in, which takes the least memory."""
-    dtype = read_config(path).dtype
-    return load_model(path, dtype=dtype if isinstance(dtype, torch.dtype) else torch.float32, device="cpu")
+def check_layers(folder: Path, layers: LayerMap) -> None:
+    """Refuse a checkpoint whose layers are not those of a map, from its configuration alone.
+
+    Raises:
+        UserError: It names the first layer that differs.
+    """
+    found = layer_map_of_checkpoint(folder, head=any(layer.part is Part.HEAD for layer in layers))
+    shapes = [{layer.name: layer.shape for layer in each} for each in (layers, found)]
+    for name in [*shapes[0], *shapes[1]]:
+        due, there = (str(each.get(name, "missing")) for each in shapes)
+        if due != there:
+            raise UserError(f"{folder}: is not the recipe's model with other weights: {name} is {there}, not {due}")

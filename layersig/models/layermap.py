@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _POSITION_WORDS = ("mask", "past", "cache", "position")
 # Matrices that are no linear maps: those of these classes, and the state decay of state-space models.
 _NOT_LINEAR = (nn.Embedding, nn.Conv1d, nn.Conv2d)
 _NOT_MAPS = ("A_log",)
+_OTHER_SENSES = re.compile("vision|visual|image|audio|speech")
 
 
 def layer_map(model: PreTrainedModel, *, head: bool = False) -> LayerMap:
@@ -125,10 +127,14 @@ def block_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
             f"{_title(model)} has no list of {depth} blocks (num_hidden_layers): it is not a decoder whose layers "
             "can be found"
         )
+    # An encoder of images or sounds may have as many blocks as the decoder.
+    found = [entry for entry in found if not _OTHER_SENSES.search(entry[0])] or found
     prefix, blocks = max(found, key=lambda entry: sum(parameter.numel() for parameter in entry[1].parameters()))
     parent = prefix.rpartition(".")[0]
     for name, other in found:
-        if other is not blocks and name.rpartition(".")[0] == parent and any(map(_linear_shape, other.modules())):
+        beside = other is not blocks and name.rpartition(".")[0] == parent
+        # A list of mere linear modules holds no parts of blocks.
+        if beside and any(map(_linear_shape, other.modules())) and not all(map(_linear_shape, other)):
             raise UserError(f"{_title(model)} splits its blocks over {prefix} and {name}, which is not supported")
     return prefix, blocks
 

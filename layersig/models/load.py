@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -25,6 +23,8 @@ from transformers.utils import logging as transformers_logging
 from layersig.errors import UserError, one_line
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
+from layersig.models.fit import check_finite, check_fit
+from layersig.models.tensors import StoredTensor, stored_tensors
 from layersig.models.values import hash_values
 
 Quantization = Literal["none", "nf4"]
@@ -53,11 +53,6 @@ def load_model(
         UserError: A file is missing, broken or does not fit the configuration (the message names it), the model is
             not a causal language model, or bitsandbytes is missing.
     """
-    config = read_config(path)
-    _check_weights(path)
-    # Progress is the engine's to show, and what does not fit is told below.
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
     device = pick_device(str(device))
     dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
     options: dict[str, Any] = {}
@@ -73,26 +68,8 @@ def load_model(
         )
     if attention != "sdpa":  # asking for it by name would refuse models that have no such kernel
         options["attn_implementation"] = attention
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            path,
-            config=config,
-            dtype=dtype,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that the report names them
-            **options,
-        )
-    except torch.OutOfMemoryError:
-        raise
-    except (OSError, ValueError, RuntimeError, SafetensorError, ImportError) as error:
-        raise UserError(f"{path}: transformers cannot load the model ({one_line(error)})") from error
-    misfits = [f"{name} is missing" for name in report["missing_keys"]]
-    misfits += [f"{name} is {tuple(found)}, not {tuple(due)}" for name, found, due in report["mismatched_keys"]]
-    if misfits:
-        shown = "; ".join(sorted(misfits)[:3]) + (f"; and {len(misfits) - 3} more" if len(misfits) > 3 else "")
-        raise UserError(f"{path}: the weights do not fit config.json: {shown}. Fetch or save both again.")
-    _check_depth(path, model, report["unexpected_keys"])
+    model, _ = _read(path, stored_tensors(path), dtype=dtype, **options)
+    check_finite(path, model.named_parameters())
     if dtype is torch.float64:
         model.set_experts_implementation("eager")  # the fast path of transformers knows no float64
     model.eval().requires_grad_(False)
@@ -100,6 +77,75 @@ def load_model(
         _keep_packing(model)
         return model
     return model.to(device)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checkpoint whose headers were compared with its configuration.
+
+    Attributes:
+        model: The model on the meta device, without values.
+        stored: The tensors of the files, by name.
+        ignored: Those of them that the model has no place for, and that are harmless.
+        declared: The type that config.json declares, if any.
+    """
+
+    model: PreTrainedModel
+    stored: dict[str, StoredTensor]
+    ignored: frozenset[str]
+    declared: torch.dtype | None
+
+
+def check_model(path: Path) -> Checked:
+    """Compare what the files in a folder hold with what config.json describes, without reading weights.
+
+    Raises:
+        UserError: As `load_model`, but for what only values show.
+    """
+    stored = stored_tensors(path)
+    model, ignored = _read(path, stored, dtype=torch.float32, device_map={"": "meta"})
+    declared = read_config(path).dtype
+    return Checked(model, stored, ignored, declared if isinstance(declared, torch.dtype) else None)
+
+
+def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[PreTrainedModel, frozenset[str]]:
+    config = read_config(path)
+    _refuse_adapter_beside(path)
+    depth = getattr(config.get_text_config(decoder=True), "num_hidden_layers", None) or 0
+    if depth > len(stored):
+        raise UserError(
+            f"{path}: the weights do not fit config.json: {depth} blocks (num_hidden_layers) cannot be made of "
+            f"{len(stored)} tensors. Fetch or save both again."
+        )
+    # Progress is the engine's to show, and what does not fit is named below.
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that the report names them
+            **options,
+        )
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # a configuration whose values do not go together brings errors of every kind
+        raise UserError(
+            f"{path}: transformers cannot load the model ({one_line(error)}); fetch or save it again"
+        ) from error
+    return model, check_fit(path, model, report, stored)
+
+
+def _refuse_adapter_beside(path: Path) -> None:
+    if (path / "adapter_config.json").is_file():
+        raise UserError(
+            f"{path}: holds the weights of a model and an adapter (adapter_config.json), and nothing says whether the "
+            "adapter is merged into them; remove the adapter's files if it is, else name the base model as "
+            "model.source and the adapter as update.source, in folders of their own"
+        )
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -115,37 +161,6 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def _check_weights(path: Path) -> None:
-    """Open every safetensors file, which checks its header and length."""
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{index}: not an index of weights ({error!r}); fetch the model again") from error
-        files = [path / name for name in names]
-    else:
-        files = sorted(path.glob("*.safetensors"))
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file, although {index.name} names it; fetch the model again")
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{file}: broken or incomplete ({error}); fetch the model again") from error
-    if not files and not any(path.glob("*.bin")):
-        raise UserError(f"{path}: holds no weights (model.safetensors)")
-
-
-def _check_depth(path: Path, model: PreTrainedModel, unexpected: set[str]) -> None:
-    """Refuse weights of blocks that the configuration does not have: the model would silently be shortened."""
-    lists = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList))
-    lost = sorted(key for key in unexpected if key.startswith(lists))
-    if lost:
-        raise UserError(f"{path}: config.json leaves out weights of the checkpoint: {', '.join(lost[:5])}")
 
 
 def stored_bytes(parameter: nn.Parameter) -> int:

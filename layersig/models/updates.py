@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layersig.layers import LayerMap
+from layersig.layers import Layer, LayerMap
 from layersig.models.layermap import layer_weight
 
 
@@ -103,14 +103,14 @@ class DenseUpdate(Update):
 
     @classmethod
     def difference(cls, before: PreTrainedModel, after: PreTrainedModel, layers: LayerMap) -> DenseUpdate:
-        """`after - before` in float32, for every layer of `layers`.
+        """`after - before`, computed in the models' own type where that is wider than float32, and kept in float32.
 
         Raises:
             UserError: A weight is quantised.
         """
-        return cls(
-            {
-                layer.name: layer_weight(after, layer).detach().float() - layer_weight(before, layer).detach().float()
-                for layer in layers
-            }
-        )
+        return cls({layer.name: (_wide(after, layer) - _wide(before, layer)).float() for layer in layers})
+
+
+def _wide(model: PreTrainedModel, layer: Layer) -> Tensor:
+    weight = layer_weight(model, layer).detach()
+    return weight.to(torch.promote_types(weight.dtype, torch.float32))

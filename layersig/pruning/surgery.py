@@ -1,21 +1,31 @@
-"""Writes a checkpoint without some of its blocks, in its own dtype, and the stage that does so for an arm."""
+"""Writes a checkpoint without some of its blocks, tensor by tensor as it is stored, and the stage that does so."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+import shutil
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
+from huggingface_hub import save_torch_state_dict
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from layersig.errors import UserError
+from layersig.errors import UserError, one_line
 from layersig.layers import LayerMap
-from layersig.models.config import read_config
-from layersig.models.depth import remove_blocks
+from layersig.models.blocks import BlockRunner
+from layersig.models.depth import Removal, remove_blocks
 from layersig.models.layermap import layer_map
-from layersig.models.load import load_model
+from layersig.models.load import check_model, load_model
+from layersig.models.tensors import StoredTensor, listing, widest_dtype
 from layersig.models.tokenizer_files import copy_tokenizer
 from layersig.records import Selection
+from layersig.store.files import whole_folder
 from layersig.store.job import Job
+
+_GENERATION = "generation_config.json"
+_SHARD = "50GB"
 
 
 def prune(job: Job) -> None:
@@ -57,23 +67,140 @@ def whole_blocks(selection: Selection, layers: LayerMap) -> tuple[int, ...]:
 def write_pruned(source: Path, removed: Collection[int], folder: Path, *, head: bool = False) -> LayerMap:
     """Write a Hugging Face checkpoint without some blocks: safetensors, configuration, tokenizer files as they are.
 
-    Weights keep their dtype and values; a tied head stays tied.
+    Tensors are copied from file to file, so each keeps its type and its bytes, whatever config.json says; only a tensor
+    outside of the blocks with a stretch for each of them is cut. Before anything appears at `folder`, the checkpoint is
+    read back by transformers alone, and must compute what the source computes with these blocks skipped.
 
     Args:
         source: Folder of the checkpoint; it stays as it is.
         removed: Numbers of the blocks to leave out, from 0.
-        folder: Target; made when missing.
+        folder: Target; whole or absent.
         head: Whether the output head counts as a layer of the map.
 
     Returns:
         The layer map of what was written.
 
     Raises:
-        UserError: As `remove_blocks` and `load_model`.
+        UserError: As `remove_blocks` and `load_model`, or the architecture does not pass the test.
     """
-    dtype = read_config(source).dtype or torch.float32
+    checked = check_model(source)
+    dtype = widest_dtype(checked.stored.values())
     model = load_model(source, dtype=dtype, device="cpu")
-    remove_blocks(model, removed)
-    model.save_pretrained(folder)
-    copy_tokenizer(source, folder)
-    return layer_map(model, head=head)
+    title = f"{type(model).__name__} ({model.config.model_type})"
+    due = _skipping(model, removed, title)
+    removal = remove_blocks(model, removed)
+    layers = layer_map(model, head=head)
+    model.config.dtype = str(dtype).removeprefix("torch.")
+    model.config.architectures = [type(model).__name__]
+    with whole_folder(folder) as temporary:
+        model.config.save_pretrained(temporary)
+        _copy_generation(source, model, temporary)
+        copy_tokenizer(source, temporary)
+        del model
+        kept = [tensor for name, tensor in checked.stored.items() if name not in checked.ignored]
+        _write_weights(kept, removal, title, temporary)
+        _read_back(temporary, due, title)
+    return layers
+
+
+def _copy_generation(source: Path, model: PreTrainedModel, folder: Path) -> None:
+    if (source / _GENERATION).is_file():
+        shutil.copyfile(source / _GENERATION, folder / _GENERATION)
+    elif model.can_generate():
+        model.generation_config.save_pretrained(folder)
+
+
+def _write_weights(stored: Iterable[StoredTensor], removal: Removal, title: str, folder: Path) -> None:
+    """Copy what stays, with the blocks' new numbers in the names."""
+    tensors = {tensor.name: tensor for tensor in stored}
+    prefix = _prefix_in_file(tensors, removal, title)
+    number = {place: new for new, place in enumerate(removal.keep)}
+    cuts = {each: stretches for name, stretches in removal.stretches.items() for each in _spellings(name, tensors)}
+    if len(cuts) < len(removal.stretches):
+        raise UserError(
+            f"{title}: blocks cannot be removed, because the file has other names than {listing(removal.stretches)}"
+        )
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix) and (place := name.removeprefix(prefix).partition(".")[0]).isdecimal():
+            if int(place) in number:
+                rest = name.removeprefix(f"{prefix}{place}")
+                found[f"{prefix}{number[int(place)]}{rest}"] = tensor.read()
+        else:
+            found[name] = cuts[name].of(tensor.read(), removal.keep) if name in cuts else tensor.read()
+    save_torch_state_dict(found, folder, max_shard_size=_SHARD, metadata={"format": "pt"})
+
+
+def _spellings(name: str, names: Collection[str]) -> list[str]:
+    """How a file spells the name of a tensor: from some part on as the model does."""
+    parts = name.split(".")
+    ends = [".".join(parts[start:]) for start in range(len(parts) - 1)]
+    return next((same for end in ends if (same := [each for each in names if f".{each}".endswith(f".{end}")])), [])
+
+
+def _prefix_in_file(names: Iterable[str], removal: Removal, title: str) -> str:
+    """What stands in front of a block's number in the names of a file, which may differ from those of the model."""
+    numbers: dict[str, set[int]] = {}
+    for name in names:
+        if match := re.match(r"(?:.*?\.)??(\d+)\.", name):
+            numbers.setdefault(name[: match.start(1)], set()).add(int(match[1]))
+    due = removal.prefix.split(".")
+    fits = {
+        prefix: (prefix == f"{removal.prefix}.", len(set(prefix.split(".")) & set(due)))
+        for prefix, places in numbers.items()
+        if places >= set(range(removal.depth))
+    }
+    best = [prefix for prefix, alike in fits.items() if alike == max(fits.values())]
+    if len(best) != 1:
+        raise UserError(
+            f"{title}: blocks cannot be removed, because the names in the file do not show which tensors belong to the "
+            f"{removal.depth} blocks of {removal.prefix}"
+        )
+    return best[0]
+
+
+def _tokens(model: PreTrainedModel) -> Tensor:
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    return torch.randint(vocabulary, (2, 16), generator=torch.Generator().manual_seed(0))
+
+
+def _skipping(model: PreTrainedModel, removed: Collection[int], title: str) -> Tensor:
+    """Logits of a model whose blocks `removed` hand on what they are given."""
+    try:
+        with torch.no_grad():
+            return BlockRunner(model, removed).run({"input_ids": _tokens(model)}).logits
+    except Exception as error:  # what an architecture does in its forward pass brings errors of every kind
+        raise UserError(
+            f"{title}: blocks cannot be removed, because it does not run without them ({one_line(error)})"
+        ) from error
+
+
+def _read_back(folder: Path, due: Tensor, title: str) -> None:
+    """Load a checkpoint as anybody would, and compare what it computes.
+
+    Raises:
+        UserError: A tensor is missing or too many, or the logits differ.
+    """
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        if model.dtype is torch.float64:
+            model.set_experts_implementation("eager")
+        with torch.no_grad():
+            found = model.eval()(input_ids=_tokens(model), use_cache=False).logits
+    except Exception as error:  # as above
+        raise UserError(
+            f"{title}: blocks cannot be removed, because what is left does not load ({one_line(error)})"
+        ) from error
+    misfits = {*report["missing_keys"], *report["unexpected_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if misfits:
+        raise UserError(
+            f"{title}: blocks cannot be removed, because what is left does not load in full: {listing(misfits)}"
+        )
+    apart = float((found.double() - due.double()).abs().max())
+    if not apart <= torch.finfo(due.dtype).eps * 16 * float(due.double().abs().max()):
+        raise UserError(
+            f"{title}: blocks cannot be removed, because the checkpoint without them computes something else than the "
+            f"model that skips them (logits differ by up to {apart:.2g})"
+        )

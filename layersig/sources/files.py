@@ -6,12 +6,12 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from layersig.errors import UserError
 from layersig.sources.entries import hash_files
 from layersig.sources.source import Kind, Request, Source
 from layersig.store.hashing import digest_of
+from layersig.store.jsonfile import read_object
 
 DENSE_UPDATE = "dense_update.safetensors"
 WEIGHTS = "model.safetensors"
@@ -93,6 +93,12 @@ def check_model_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; a source is relative to the recipe")
     _check_model(folder)
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise UserError(
+            f"{folder}: holds the weights of a model and an adapter ({ADAPTER_CONFIG}), and nothing says whether the "
+            "adapter is merged into them; remove the adapter's files if it is, else name the base model as "
+            "model.source and the adapter as update.source, in folders of their own"
+        )
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise UserError(f"{folder}: has no tokenizer ({', '.join(TOKENIZERS)}); save it into the same folder")
 
@@ -111,7 +117,14 @@ def check_update_folder(folder: Path) -> str:
             return "the update is a stored difference of weights"
         _check_model(folder)
         return "the update is the difference of this checkpoint to the model"
-    config = _json_object(folder / ADAPTER_CONFIG)
+    if any((folder / name).is_file() for name in (WEIGHTS, INDEX)):
+        raise UserError(
+            f"{folder}: holds an adapter ({ADAPTER_CONFIG}) and the weights of a whole model, and nothing says which "
+            "of the two is the update; move one of them to a folder of its own"
+        )
+    config = read_object(folder / ADAPTER_CONFIG)
+    if not (folder / ADAPTER).is_file():
+        raise UserError(f"{folder}: has no {ADAPTER}; save the adapter again, as safetensors")
     _check_safetensors(folder / ADAPTER)
     kind = str(config.get("peft_type"))
     return (
@@ -120,7 +133,9 @@ def check_update_folder(folder: Path) -> str:
 
 
 def _check_model(folder: Path) -> None:
-    config = _json_object(folder / "config.json")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: has no config.json; name the folder of a transformers model")
+    config = read_object(folder / "config.json")
     if "model_type" not in config:
         raise UserError(f"{folder / 'config.json'}: has no `model_type`; is this the folder of a transformers model?")
     for shard in _shards(folder):
@@ -135,10 +150,11 @@ def digest_model(folder: Path, cache: Path) -> str:
 
 def _shards(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
-        names = _json_object(folder / INDEX).get("weight_map")
-        if not isinstance(names, dict) or not names:
-            raise UserError(f"{folder / INDEX}: has no `weight_map`; save the model again")
-        return [folder / name for name in sorted(set(names.values()))]
+        names = read_object(folder / INDEX).get("weight_map")
+        files = list(names.values()) if isinstance(names, dict) else []
+        if not files or not all(isinstance(name, str) and Path(name).name == name for name in files):
+            raise UserError(f"{folder / INDEX}: its `weight_map` names no file for each tensor; save the model again")
+        return [folder / name for name in sorted(set(files))]
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / "adapter_config.json").is_file():
@@ -147,18 +163,6 @@ def _shards(folder: Path) -> list[Path]:
         f"{folder}: has neither {WEIGHTS} nor {INDEX}; other formats are not read "
         "(convert with transformers: from_pretrained, then save_pretrained)"
     )
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path.parent}: has no {path.name}; name the folder of a transformers model") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); fetch or save it again") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: is not a JSON object; fetch or save it again")
-    return value
 
 
 def _check_safetensors(path: Path) -> None:
@@ -173,7 +177,12 @@ def _check_safetensors(path: Path) -> None:
                 raise ValueError(f"header of {length:,} bytes in a file of {size:,}")
             header = json.loads(file.read(length))
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, struct.error, TypeError, KeyError, IndexError, AttributeError) as error:
+        if not all(isinstance(end, int) for end in ends):
+            raise ValueError("an offset is no number")
+    except (
+        *(OSError, ValueError, struct.error, RecursionError),
+        *(TypeError, KeyError, IndexError, AttributeError),
+    ) as error:
         raise UserError(f"{path}: damaged safetensors header ({error}); fetch or save it again") from error
     expected = 8 + length + max(ends, default=0)
     if size != expected:

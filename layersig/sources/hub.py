@@ -33,7 +33,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from layersig.errors import MachineError, UserError, one_line
 from layersig.sources.entries import hash_files, whole_entry
-from layersig.sources.files import MODEL_PATTERNS, check_model_folder, digest_model
+from layersig.sources.files import ADAPTER_CONFIG, MODEL_PATTERNS, check_model_folder, digest_model
 from layersig.sources.hubfiles import files_of_split
 from layersig.sources.source import Kind, Request, Source
 
@@ -159,7 +159,7 @@ def _locate(reference: str, repo_type: str, *, offline: bool) -> _Repo:
 
 def _model(repo: _Repo, request: Request) -> tuple[Path, str, Path | None]:
     # Folders below the top hold other formats, and `consolidated` files repeat the weights in the publisher's own.
-    folder = _snapshot(repo, [*MODEL_PATTERNS, _CARD], ignore=["*/*", "consolidated*"])
+    folder = _snapshot(repo, [*MODEL_PATTERNS, ADAPTER_CONFIG, _CARD], ignore=["*/*", "consolidated*"])
     check_model_folder(folder)
     return folder, digest_model(folder, request.cache), folder / _CARD
 

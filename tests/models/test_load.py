@@ -72,7 +72,7 @@ def test_missing_weights_are_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match=f"{shard.name}: no such file"):
         _load(sharded)
     (sharded / "model.safetensors.index.json").write_text("[]")
-    with pytest.raises(UserError, match=r"index\.json: not an index"):
+    with pytest.raises(UserError, match=r"index\.json: is not a JSON object"):
         _load(sharded)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,18 @@ from typing import Any
 
 from peft import AdaLoraConfig, LoraConfig, PeftModel
 from peft.utils.other import get_pattern_key
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from layersig.errors import UserError
+from layersig.errors import UserError, one_line
 from layersig.layers import Layer, LayerMap
 from layersig.models.adapters.adalora import ADALORA, as_lora, exact_ranks
 from layersig.models.adapters.wrappers import ADAPTER
+from layersig.models.fit import check_finite
+from layersig.models.tensors import read_header
 from layersig.models.updates import Delta, LowRankUpdate
 from layersig.store.files import whole_folder
+from layersig.store.jsonfile import read_object
 
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
@@ -173,10 +175,11 @@ def _read(folder: Path, layers: LayerMap) -> _Adapter:
     file = folder / _WEIGHTS
     if not file.is_file():
         raise UserError(f"{file}: no such file; an adapter must be saved by PEFT as safetensors")
-    try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); save the adapter again") from error
+    packed = [tensor for tensor in read_header(file).values() if tensor.dtype is None]
+    if packed and not isinstance(config, AdaLoraConfig):
+        raise UserError(f"{file}: {packed[0].name} is stored as {packed[0].kind}, which is no plain floating type")
+    tensors = load_file(file)
+    check_finite(file, tensors.items())
     if isinstance(config, AdaLoraConfig):
         config, tensors = as_lora(file, config, tensors)
     pairs = _pairs(file, tensors)
@@ -278,13 +281,11 @@ def _read_config(file: Path) -> LoraConfig:
     """The configuration, if it describes nothing but scale * B A on linear layers and fused experts."""
     if not file.is_file():
         raise UserError(f"{file}: no such file, so {file.parent} is not a PEFT adapter")
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-        kind = value["peft_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not a configuration of PEFT ({error!r})") from error
+    value = read_object(file)
+    kind = value.get("peft_type")
     if kind not in ("LORA", "ADALORA"):
         raise UserError(f"{file}: peft_type is {kind}; only LORA and ADALORA adapters are understood")
+    _check_values(file, value)
     defaults = LoraConfig().to_dict()
     for key in sorted(value.keys() - _UNDERSTOOD - {"init_lora_weights"} - (ADALORA if kind == "ADALORA" else set())):
         if value[key] and value[key] != defaults.get(key):
@@ -296,9 +297,53 @@ def _read_config(file: Path) -> LoraConfig:
         )
     try:
         config = (LoraConfig if kind == "LORA" else AdaLoraConfig).from_pretrained(str(file.parent))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{file}: PEFT cannot read it ({error})") from error
+    except Exception as error:  # values of a wrong kind bring errors of every kind
+        raise UserError(f"{file}: PEFT cannot read it ({one_line(error)})") from error
     assert isinstance(config, LoraConfig)
     if kind == "LORA":
         config.rank_pattern, config.alpha_pattern = config.rank_pattern or {}, config.alpha_pattern or {}
     return config
+
+
+def recorded_base(folder: Path) -> str | None:
+    """The base model that an adapter says it was made for, if it says so.
+
+    Raises:
+        UserError: The configuration of the adapter cannot be read.
+    """
+    base = read_object(folder / _CONFIG).get("base_model_name_or_path")
+    return base if isinstance(base, str) and base else None
+
+
+def _check_values(file: Path, value: Mapping[str, Any]) -> None:
+    """Refuse ranks and scales that are none, before anything is computed from them."""
+
+    def is_rank(found: Any) -> bool:
+        return isinstance(found, int) and not isinstance(found, bool) and found > 0
+
+    def is_scale(found: Any) -> bool:
+        return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+
+    def check(key: str, found: Any, fits: bool, due: str) -> None:
+        if not fits:
+            raise UserError(f"{file}: {key} = {found!r} is not {due}; save the adapter again")
+
+    for key, fits, due in (("r", is_rank, "a rank"), ("lora_alpha", is_scale, "a number")):
+        check(key, value.get(key), value.get(key) is None or fits(value[key]), due)
+    for key, fits, due in (("rank_pattern", is_rank, "ranks"), ("alpha_pattern", is_scale, "numbers")):
+        found = value.get(key) or {}
+        # AdaLoRA keeps a mask of each layer's ranks there.
+        known = isinstance(found, dict) and (value["peft_type"] == "ADALORA" or all(map(fits, found.values())))
+        check(key, found, known and all(map(_compiles, found)), f"a table of {due} by name")
+    for key in ("target_modules", "target_parameters"):
+        names = value.get(key) or []
+        plain = isinstance(names, str) or (isinstance(names, list) and all(isinstance(name, str) for name in names))
+        check(key, names, plain, "a list of names")
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True

@@ -16,7 +16,7 @@ from peft.utils.transformers_weight_conversion import convert_peft_config_for_tr
 from torch import nn
 from transformers import PreTrainedModel
 
-from layersig.errors import StageFailed, UserError
+from layersig.errors import LayersigError, StageFailed, UserError, one_line
 from layersig.layers import Layer
 from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
 from layersig.models.isolation import isolated
@@ -64,8 +64,8 @@ def inject_lora(
         ranks: Ranks of single layers, by full name; the scale stays alpha / `rank`.
 
     Raises:
-        UserError: No layer is given.
-        StageFailed: PEFT wrapped another set of modules than the selected one, or refused the model.
+        UserError: No layer is given, or PEFT refuses the model or a layer.
+        StageFailed: PEFT wrapped another set of modules than the selected one.
     """
     modules, parameters = _targets(model, layers)
     key_of = {name: re.escape(f"{name}.weight" if f"{name}.weight" in parameters else name) for name in ranks or ()}
@@ -114,8 +114,9 @@ def inject_adalora(
         streams: Random streams of the cell.
 
     Raises:
-        UserError: No layer is given, a layer is no module of its own, or the schedule does not fit into the steps.
-        StageFailed: PEFT wrapped another set of modules than the selected one, or refused the model.
+        UserError: No layer is given, a layer is no module of its own, PEFT refuses the model or a layer, or the
+            schedule does not fit into the steps.
+        StageFailed: PEFT wrapped another set of modules than the selected one.
     """
     modules, parameters = _targets(model, layers)
     if parameters:
@@ -166,7 +167,7 @@ def _inject(
             peft_model = _wrap(model, config)
         wrappers = wrapped_layers(model)
         assert_same({layer.name for layer in layers}, set(wrappers))
-    except StageFailed:
+    except LayersigError:
         restorer.restore()
         raise
     # PEFT may have shortened the list to suffixes; full names are what an export must carry.
@@ -182,7 +183,10 @@ def _wrap(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         with expected_warnings():
             return cast(PeftModel, get_peft_model(model, config))
     except (ValueError, TypeError, RuntimeError) as error:
-        raise StageFailed(f"PEFT cannot adapt {type(model).__name__}: {error}") from error
+        raise UserError(
+            f"PEFT cannot adapt {type(model).__name__} ({model.config.model_type}): {one_line(error)}; leave such "
+            "layers out"
+        ) from error
 
 
 def _targets(model: PreTrainedModel, layers: Sequence[Layer]) -> tuple[list[str], list[str]]:

@@ -22,6 +22,7 @@ from layersig.models.adapters.inject import assert_same, frozen_state, injection
 from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
 from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
+from layersig.models.tensors import listing
 from layersig.models.updates import Delta
 
 
@@ -52,7 +53,7 @@ def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
     may_rest = any(norms.values()) and isinstance(peft_model.peft_config[ADAPTER], AdaLoraConfig)
     still = sorted(name for name, norm in norms.items() if not math.isfinite(norm) or (norm == 0 and not may_rest))
     if still:
-        raise StageFailed(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
+        raise StageFailed(f"training left these layers without a finite, non-zero update: {listing(still)}")
     factors = {id(factor) for wrapper in wrappers.values() for factor in _factors(wrapper)}
     trainable = [
         name
