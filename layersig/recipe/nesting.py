@@ -1,7 +1,7 @@
 """What a TOML text may not hold, found before it is parsed: tables nested too deeply, bare words without an end.
 
-`tomllib` takes quadratic time for a key of many parts and recurses into values, and everything after it does as well, so
-the bounds are checked on the text, in one linear pass that does not need it to be valid.
+`tomllib` takes quadratic time for a key of many parts and recurses into values, and so does everything after it. The
+bounds are therefore checked on the text, in one linear pass that does not need it to be valid.
 """
 
 from __future__ import annotations

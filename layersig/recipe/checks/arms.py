@@ -112,15 +112,15 @@ def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:
         for arm in named.values()
         if isinstance(arm.get("select"), dict) and isinstance(arm["select"].get("like"), str)
     }
+    numbers = {arm["name"]: number for number, arm in named.items()}
     seen: set[str] = set()
-    for number, arm in named.items():
-        chain: dict[str, None] = {}
-        name = arm["name"]
+    for name in numbers:
+        chain: list[str] = []
         while name in likes and name not in seen:
             seen.add(name)
-            chain[name] = None
+            chain.append(name)
             name = likes[name]
         if name in chain:
-            circle = list(chain)[list(chain).index(name) :]
-            way = " -> ".join(f'"{each}"' for each in [*circle, name])
-            yield Fault(("arms", number, "select", "like"), f"arms follow one another in a circle: {way}")
+            way = " -> ".join(f'"{each}"' for each in [*chain[chain.index(name) :], name])
+            place = ("arms", numbers[name], "select", "like")
+            yield Fault(place, f"arms follow one another in a circle: {way}")

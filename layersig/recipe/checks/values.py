@@ -11,7 +11,6 @@ from typing import Any
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
-
 _LARGEST = 1 << 63
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
