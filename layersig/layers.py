@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
 
 
 class Part(StrEnum):
@@ -65,6 +67,26 @@ class Group:
     def parameters(self) -> int:
         """Weights in all members together."""
         return sum(layer.parameters for layer in self.members)
+
+
+class LayerForm(TypedDict):
+    """A layer of `layers.json`."""
+
+    name: str
+    block: int | None
+    kind: str
+    part: Literal["attention", "mlp", "head"]
+    parameters: int
+    shape: list[int]
+    is_parameter: bool
+
+
+class LayerMapForm(TypedDict):
+    """`layers.json`."""
+
+    layers: list[LayerForm]
+    blocks: list[str]
+    tied_head: bool
 
 
 @dataclass(frozen=True)

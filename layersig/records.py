@@ -1,19 +1,93 @@
 """The frozen values that cross a stage border, and their one form on disk.
 
-Every record is written as canonical JSON (`dumps`), so that equal results are equal bytes.
+Every record is written as canonical JSON (`dumps`), so that equal results are equal bytes. What is read back is checked
+against a form: a `TypedDict` beside whatever writes it, with the keys that readers rely on. Further keys are allowed.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypeVar, cast
+
+from pydantic import ConfigDict, FiniteFloat, StringConstraints, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from layersig.errors import UserError
 from layersig.layers import Unit
+
+Form = TypeVar("Form")
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+"""A sha256 in hex digits."""
+Number = int | FiniteFloat
+"""A finite number as it was written."""
+
+
+class Damaged(UserError):
+    """A file that layersig wrote does not hold what it wrote.
+
+    Args:
+        where: The file, with the line where it has lines.
+        why: What is wrong with it.
+    """
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: damaged ({why}); run the recipe again to have it rebuilt")
+        self.where = where
+        self.why = why
+
+
+@with_config(ConfigDict(extra="allow"))
+class Open(TypedDict):
+    """A form whose values may have further keys."""
+
+
+class CellForm(Open):
+    """The labels of a cell; those that do not apply are absent or null."""
+
+    arm: NotRequired[str | None]
+    scorer: NotRequired[str | None]
+    data: NotRequired[str | None]
+    seed: NotRequired[int | None]
+    checkpoint: NotRequired[FiniteFloat | None]
+
+
+class ScoredForm(Open):
+    """A line of `scores.jsonl`."""
+
+    scorer: str
+    data: NotRequired[str | None]
+    seed: NotRequired[int | None]
+    checkpoint: NotRequired[FiniteFloat | None]
+    unit: Literal["module", "block", "part"]
+    scores: dict[str, FiniteFloat]
+    se: NotRequired[dict[str, FiniteFloat] | None]
+    coverage: NotRequired[FiniteFloat | None]
+
+
+class SelectedForm(Open):
+    """A line of `selections.jsonl`."""
+
+    arm: str
+    data: NotRequired[str | None]
+    seed: NotRequired[int | None]
+    layers: list[str]
+    trained_parameters: int
+
+
+class OutcomeForm(Open):
+    """A line of `items.jsonl`."""
+
+    task: str
+    item: str
+    metric: str
+    value: FiniteFloat
+    weight: NotRequired[FiniteFloat]
+    cluster: NotRequired[str | None]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -162,34 +236,80 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file that layersig wrote, one a line.
+def parse_json(raw: bytes, form: type[Form]) -> Form:
+    """A JSON value of a form; keys that the form does not name are kept.
 
     Raises:
-        UserError: The file was damaged since.
-    """
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise _damaged(f"{path}:{number}", error) from error
-
-
-def read_json(path: Path) -> Any:
-    """The value of a JSON file that layersig wrote.
-
-    Raises:
-        UserError: The file was damaged since.
+        ValueError: The bytes are no JSON of that form; one line says where and why.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(str(path), error) from error
+        value: Form = _adapter(cast(Hashable, form)).validate_json(raw, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        what = first["msg"].replace("Input should", "must")
+        raise ValueError(f"{place}: {what}" if place else what) from None
+    return value
 
 
-def _damaged(where: str, error: ValueError) -> UserError:
-    return UserError(f"{where}: damaged ({error}); run the recipe again to have it rebuilt")
+def read_json(path: Path, form: type[Form]) -> Form:
+    """The value of a JSON file that layersig wrote.
+
+    Args:
+        path: The file.
+        form: What it must hold.
+
+    Raises:
+        Damaged: It holds something else.
+        OSError: There is no such file, or it cannot be read.
+    """
+    try:
+        return parse_json(path.read_bytes(), form)
+    except (ValueError, IsADirectoryError) as error:
+        raise Damaged(str(path), str(error)) from error
+
+
+def read_jsonl(path: Path, form: type[Form] = dict[str, Any]) -> Iterator[Form]:  # type: ignore[assignment]
+    """The objects of a JSONL file that layersig wrote, one a line.
+
+    Args:
+        path: The file.
+        form: What every line must hold.
+
+    Raises:
+        Damaged: A line holds something else.
+        OSError: There is no such file, or it cannot be read.
+    """
+    try:
+        lines = path.open("rb")
+    except IsADirectoryError as error:
+        raise Damaged(str(path), str(error)) from error
+    with lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield parse_json(line, form)
+            except ValueError as error:
+                raise Damaged(f"{path}:{number}", str(error)) from error
+
+
+def read_rows(path: Path, form: type[Form]) -> list[Form]:
+    """All objects of a JSONL file that layersig wrote.
+
+    One call of the parser for the whole file: a study has a million outcomes, and a call each takes minutes.
+
+    Raises:
+        Damaged: A line holds something else.
+        OSError: There is no such file, or it cannot be read.
+    """
+    try:
+        return parse_json(b"[" + path.read_bytes().rstrip(b"\n").replace(b"\n", b",") + b"]", list[form])  # type: ignore[valid-type]
+    except (ValueError, IsADirectoryError):
+        return list(read_jsonl(path, form))  # it names the line
+
+
+@cache
+def _adapter(form: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast(Any, form))
 
 
 def jsonl(rows: Sequence[Mapping[str, Any]]) -> str:

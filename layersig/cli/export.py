@@ -9,6 +9,7 @@ import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, run_name, runs
+from layersig.store.runfolder import SourceForm
 
 
 @click.command("export")
@@ -45,7 +46,7 @@ def command(
         if adapter.is_dir():
             from layersig.models.checkpoints import write_merged
 
-            base = model if model.is_dir() else _base(folder.manifest(), offline=offline)
+            base = model if model.is_dir() else _base(folder.model(), offline=offline)
             untied = write_merged(base, adapter, part)
         else:
             shutil.copytree(model, part, dirs_exist_ok=True)  # no links: what is exported is the user's to change
@@ -71,9 +72,7 @@ def _cell(run: Path, arm: str, data: str | None, seed: int | None) -> Path:
     }
     of_arm = sorted(path for path in found if path.parts[0] == arm)
     fitting = [
-        path
-        for path in of_arm
-        if data in (None, path.parts[1]) and seed in (None, int(path.parts[2].removeprefix("seed-")))
+        path for path in of_arm if data in (None, path.parts[1]) and (seed is None or path.parts[2] == f"seed-{seed}")
     ]
     if len(fitting) == 1:
         return fitting[0]
@@ -84,7 +83,7 @@ def _cell(run: Path, arm: str, data: str | None, seed: int | None) -> Path:
     raise UserError(f"{len(fitting)} cells of {arm} fit; choose one of: {shown}")
 
 
-def _base(manifest: dict[str, object], *, offline: bool) -> Path:
+def _base(record: SourceForm, *, offline: bool) -> Path:
     """The model of a run, fetched anew where it is not at hand.
 
     Raises:
@@ -96,9 +95,6 @@ def _base(manifest: dict[str, object], *, offline: bool) -> Path:
     from layersig.sources.source import Request
     from layersig.store.cache import cache_root
 
-    records = manifest["sources"]
-    assert isinstance(records, list)
-    (record,) = (each for each in records if each["role"] == "model")
     known = installed()
     loaders = {**LOADERS, **{name: known.get("source", name).create() for name in known.names("source")}}
     source = resolve(record["resolved"], "model", Request(Path.cwd(), cache_root(), offline=offline), loaders=loaders)

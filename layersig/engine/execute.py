@@ -15,7 +15,7 @@ from layersig.errors import LayersigError, MachineError, StageFailed, UserError,
 from layersig.pipeline import KINDS, Graph, Stage
 from layersig.plugin.identity import identity
 from layersig.sources.source import Source
-from layersig.store.cache import Cache, Entry
+from layersig.store.cache import AboutForm, Cache, Entry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
 from layersig.store.job import Job, Reporter
@@ -179,7 +179,7 @@ class Executor:
         module, _, name = KINDS[stage.kind].function.partition(":")
         began = time.monotonic()
         getattr(importlib.import_module(module), name)(job)
-        about = {
+        about: AboutForm = {
             "kind": stage.kind,
             "version": KINDS[stage.kind].version,
             "seconds": round(time.monotonic() - began, 3),

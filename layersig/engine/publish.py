@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from layersig.pipeline import Graph, Stage
-from layersig.records import dumps, read_jsonl
+from layersig.records import dumps, read_json, read_jsonl
 from layersig.store.cache import Entry
 from layersig.store.runfolder import RunFolder
 
@@ -105,11 +103,11 @@ class Publisher:
             elif source.exists():
                 self._folder.place(source, target)
         if stage.line is not None:
-            value: Mapping[str, Any] = json.loads((entry.out / stage.line.file).read_text(encoding="utf-8"))
+            value = read_json(entry.out / stage.line.file, dict[str, Any])
             labels = {"cell": stage.cell.key, "fingerprint": fingerprint, "model": self._model, **stage.line.labels}
             self._lines.setdefault(stage.line.target, {})[stage.id] = dumps({**labels, **value}) + "\n"
         if entry.metrics.exists():
-            rows = read_jsonl(entry.metrics)
+            rows = read_jsonl(entry.metrics, dict[str, Any])
             self._metrics[stage.id] = "".join(dumps({"cell": stage.cell.key, **row}) + "\n" for row in rows)
 
 

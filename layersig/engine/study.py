@@ -26,7 +26,7 @@ from layersig.store.cache import Cache, cache_root
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.provenance import machine, versions
-from layersig.store.runfolder import RunFolder
+from layersig.store.runfolder import ManifestForm, RunFolder
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
 
 
 def _opening(
-    loaded: Loaded, graph: Graph, sources: Mapping[str, Source], earlier: Mapping[str, Any], warnings: list[str]
+    loaded: Loaded, graph: Graph, sources: Mapping[str, Source], earlier: ManifestForm | None, warnings: list[str]
 ) -> dict[str, Any]:
     recipe = loaded.recipe
     return {
         "name": recipe.name,
         "id": loaded.id,
         "status": "running",
-        "started": earlier.get("started", _now()),
+        "started": _now() if earlier is None else earlier["started"],
         "argv": sys.argv[1:],
         "smoke": loaded.smoke,
         "versions": versions(),
@@ -140,10 +140,12 @@ def _opening(
     }
 
 
-def _reported(manifest: Mapping[str, Any]) -> Any:
-    """What a report hangs on: equal values make an equal report, but for what was cached."""
-    stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest.get("stages", ())]
-    return manifest.get("status"), manifest.get("versions"), stages
+def _reported(manifest: ManifestForm | None) -> Any:
+    """What a report depends on: equal values make an equal report, but for what was cached."""
+    if manifest is None:
+        return None
+    stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
+    return manifest["status"], manifest["versions"], stages
 
 
 def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
@@ -162,10 +164,10 @@ def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
     }
 
 
-def _pinned(earlier: Mapping[str, Any]) -> Mapping[str, Pinned]:
+def _pinned(earlier: ManifestForm | None) -> Mapping[str, Pinned]:
     return {
         record["node"]: Pinned(record["resolved"], record["label"], record["fallback"], tuple(record["notes"]))
-        for record in earlier.get("sources", ())
+        for record in (earlier["sources"] if earlier else ())
     }
 
 

@@ -6,7 +6,6 @@ itself and knows no layout; `rows` is the schema of its result.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from layersig.errors import UserError
@@ -16,6 +15,7 @@ from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
 from layersig.findings.controls import control_set_rows
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
 from layersig.findings.files import RunFiles
+from layersig.findings.forms import AnalysisForm
 from layersig.findings.grid import grid_of
 from layersig.findings.judge_pairs import pair_rows, position_rows
 from layersig.findings.judge_records import JudgeRecords
@@ -48,6 +48,7 @@ from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written
 from layersig.layers import Unit
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.records import read_json
 from layersig.store.files import write_atomic
 
 __all__ = ["Findings", "analyse", "load"]
@@ -93,7 +94,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         name=manifest["name"],
         id=manifest["id"],
         status=manifest["status"],
-        smoke=manifest.get("smoke", False),
+        smoke=manifest["smoke"],
         model=files.model,
         unit=unit.value,
         baseline=recipe.analyze.baseline,
@@ -164,13 +165,13 @@ def load(run: Path) -> Findings:
     path = run / "analysis.json"
     if not path.is_file():
         raise UserError(f"{run} holds no analysis.json; `layersig run` writes it at the end of a run")
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if value.get("schema_version") != SCHEMA_VERSION:
+    version = read_json(path, AnalysisForm)["schema_version"]
+    if version != SCHEMA_VERSION:
         raise UserError(
-            f"{path} has schema version {value.get('schema_version')}; this version of layersig reads "
+            f"{path} has schema version {version}; this version of layersig reads "
             f"{SCHEMA_VERSION}. `layersig run` on the same recipe writes it again from the run's files"
         )
-    return Findings.model_validate_json(path.read_text(encoding="utf-8"))
+    return read_json(path, Findings)
 
 
 def _unit(files: RunFiles, recipe: Recipe) -> Unit:
@@ -218,7 +219,7 @@ def _notes(files: RunFiles, recipe: Recipe) -> tuple[str, ...]:
         notes.append("The run holds no ranking, although the recipe names scorers.")
     if recipe.arms and not files.selections:
         notes.append("The run holds no selection, although the recipe names arms.")
-    stages = files.manifest.get("stages", ())
+    stages = files.manifest["stages"]
     notes += [f"{stage['id']} failed: {stage['error']}" for stage in stages if "error" in stage]
     broken = [stage["id"] for stage in stages if stage["status"] != "done"]
     if broken:

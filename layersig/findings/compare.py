@@ -12,6 +12,7 @@ from typing import Any
 from layersig.errors import UserError
 from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
+from layersig.findings.forms import ConditionsForm, JudgedForm
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.records import Cell, Outcome, read_json
 from layersig.store.runfolder import RunFolder
@@ -51,7 +52,7 @@ class Side:
     @cached_property
     def conditions(self) -> Mapping[str, Any]:
         """What must be equal on both sides for a difference to mean something, by what a person would call it."""
-        model = next(source for source in self.files.manifest["sources"] if source["role"] == "model")
+        model = self.folder.model()
         results, judge = self._results(), self._judge()
         return {
             "base model": model["digest"],
@@ -78,22 +79,21 @@ class Side:
             name, _, data = task.partition("/")
             label = self.files.label(data) if name == HELDOUT else None
             if label is not None and (report := self.files.data_reports.get(label)) is not None:
-                shown[f"chat template of {HELDOUT}/{label}"] = report["template_sha256"]
-                shown[f"max_tokens of {HELDOUT}/{label}"] = report["max_tokens"]
+                shown[f"chat template of {HELDOUT}/{label}"] = report.get("template_sha256")
+                shown[f"max_tokens of {HELDOUT}/{label}"] = report.get("max_tokens")
         return shown
 
     def _judge(self) -> Mapping[str, Any]:
         found = self.files.by_cell(JUDGEMENTS, "results.json")
-        own = [read_json(path) for cell, path in found.items() if (cell.arm, cell.data) == (self.arm, self.data)]
-        return own[0] if own else {}
+        own = [path for cell, path in found.items() if (cell.arm, cell.data) == (self.arm, self.data)]
+        return read_json(own[0], JudgedForm) if own else {}
 
-    def _results(self) -> Mapping[str, Any]:
+    def _results(self) -> ConditionsForm:
         root = self.folder.path / "evaluations" / self.arm
         found = sorted(root.glob("**/results.json"))
         if not found:
             raise UserError(f"{self.label} was not evaluated")
-        results: Mapping[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
-        return results
+        return read_json(found[0], ConditionsForm)
 
 
 def sides(folder: RunFolder, wanted: str | None) -> list[Side]:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from layersig.findings.forms import DataForm, EvaluationForm, OverlapForm, SearchForm, StepForm, TaskForm, WrittenForm
 from layersig.findings.outcomes import Measure
-from layersig.layers import Group, LayerMap, Unit
-from layersig.records import Cell, Outcome, Ranking, Selection, read_json, read_jsonl
-from layersig.store.runfolder import RunFolder
+from layersig.layers import Group, LayerMap, LayerMapForm, Unit
+from layersig.records import (
+    Cell,
+    Damaged,
+    Form,
+    Outcome,
+    OutcomeForm,
+    Ranking,
+    ScoredForm,
+    SelectedForm,
+    Selection,
+    read_json,
+    read_jsonl,
+    read_rows,
+)
+from layersig.store.runfolder import ManifestForm, RunFolder
+
+_SEED = re.compile("seed-[0-9]{1,18}")
 
 HELDOUT = "heldout"
 """Tasks `heldout/DATA` are the loss on the held-out conversations of a data set."""
@@ -58,7 +74,7 @@ class RunFiles:
     path: Path
 
     @cached_property
-    def manifest(self) -> Mapping[str, Any]:
+    def manifest(self) -> ManifestForm:
         """`manifest.json`.
 
         Raises:
@@ -70,18 +86,18 @@ class RunFiles:
     def layers(self) -> LayerMap | None:
         """`layers.json`; None when the model was never looked at."""
         path = self.path / "layers.json"
-        return LayerMap.from_json(read_json(path)) if path.is_file() else None
+        return LayerMap.from_json(read_json(path, LayerMapForm)) if path.exists() else None
 
     @cached_property
     def rankings(self) -> tuple[Scored, ...]:
         """Every line of `scores.jsonl`, sorted by cell."""
-        found = [Scored(self.cell(line), Ranking.from_json(line)) for line in self._lines("scores.jsonl")]
+        found = [Scored(self.cell(line), Ranking.from_json(line)) for line in self._lines("scores.jsonl", ScoredForm)]
         return tuple(sorted(found, key=lambda scored: _order(scored.cell)))
 
     @cached_property
     def model(self) -> str:
         """The model that was really used."""
-        used = [source["resolved"] for source in self.manifest.get("sources", ()) if source["role"] == "model"]
+        used = [source["resolved"] for source in self.manifest["sources"] if source["role"] == "model"]
         return str(used[0]).partition(":")[2] if used else "unknown model"
 
     def label(self, data: str | None) -> str | None:
@@ -90,9 +106,7 @@ class RunFiles:
 
     @cached_property
     def _labels(self) -> Mapping[str, str]:
-        return {
-            source["name"]: source["label"] for source in self.manifest.get("sources", ()) if source["role"] == "data"
-        }
+        return {source["name"]: source["label"] for source in self.manifest["sources"] if source["role"] == "data"}
 
     @cached_property
     def selections(self) -> tuple[Selected, ...]:
@@ -105,31 +119,30 @@ class RunFiles:
                     tuple(line["layers"]), sum(known[name].parameters for name in line["layers"] if name in known)
                 ),
             )
-            for line in self._lines("selections.jsonl")
+            for line in self._lines("selections.jsonl", SelectedForm)
         ]
         return tuple(sorted(found, key=lambda selected: _order(selected.cell)))
 
     @cached_property
-    def data_reports(self) -> Mapping[str, Mapping[str, Any]]:
+    def data_reports(self) -> Mapping[str, DataForm]:
         """What the data stages recorded, by label of the data set."""
-        return self._by_data("data")
+        return self._by_data("data", DataForm)
 
     @cached_property
     def generation_reports(self) -> Mapping[str, Mapping[str, Any]]:
         """What became of self-generated responses, by label of the data set."""
-        return self._by_data("responses")
+        return self._by_data("responses", dict[str, Any])
 
     @cached_property
-    def overlaps(self) -> Mapping[str, Mapping[str, Any]]:
+    def overlaps(self) -> Mapping[str, Mapping[str, OverlapForm]]:
         """What each task, and the held-out side as `heldout`, shares with the training side, by label of the data."""
-        return self._by_data("overlap")
+        return self._by_data("overlap", dict[str, OverlapForm])
 
     @cached_property
-    def task_records(self) -> Mapping[str, Mapping[str, Any]]:
+    def task_records(self) -> Mapping[str, TaskForm]:
         """What the first evaluation recorded of each task: shots, split, digest of the prompts."""
         for path in sorted((self.path / "evaluations").glob("**/results.json")):
-            tasks: Mapping[str, Mapping[str, Any]] = read_json(path)["tasks"]
-            return tasks
+            return read_json(path, EvaluationForm)["tasks"]
         return {}
 
     @property
@@ -142,26 +155,29 @@ class RunFiles:
         }
 
     @cached_property
-    def searches(self) -> tuple[tuple[Cell, Mapping[str, Any]], ...]:
+    def searches(self) -> tuple[tuple[Cell, SearchForm], ...]:
         """What the search of every training found, sorted by cell."""
         root = self.path / "searches"
-        files = {self._evaluated(file.relative_to(root).with_suffix("").parts): file for file in root.glob("**/*.json")}
-        return tuple((cell, read_json(files[cell])) for cell in sorted(files, key=_order))
+        files = {
+            self._evaluated("searches", file.relative_to(root).with_suffix("").parts): file
+            for file in root.glob("**/*.json")
+        }
+        return tuple((cell, read_json(files[cell], SearchForm)) for cell in sorted(files, key=_order))
 
-    def _by_data(self, folder: str) -> Mapping[str, Mapping[str, Any]]:
+    def _by_data(self, folder: str, form: type[Form]) -> Mapping[str, Form]:
         files = sorted((self.path / folder).glob("*.json"))
-        return {self.label(file.stem) or "": read_json(file) for file in files}
+        return {self.label(file.stem) or "": read_json(file, form) for file in files}
 
     @cached_property
     def floors(self) -> tuple[Outcome, ...]:
         """What the untouched model scored without the items' own questions; empty where no task asks for it."""
         path = self.path / "evaluations" / "base" / "floors.jsonl"
-        return tuple(map(Outcome.from_json, read_jsonl(path))) if path.is_file() else ()
+        return tuple(map(Outcome.from_json, read_rows(path, OutcomeForm))) if path.exists() else ()
 
-    def responses(self) -> Iterator[tuple[Cell, list[dict[str, Any]]]]:
+    def responses(self) -> Iterator[tuple[Cell, list[WrittenForm]]]:
         """What every evaluated model wrote, one model at a time, the untouched base first."""
         for cell, path in self.by_cell("evaluations", "responses.jsonl").items():
-            yield cell, list(read_jsonl(path))
+            yield cell, list(read_jsonl(path, WrittenForm))
 
     def groups(self, unit: Unit) -> tuple[Group, ...]:
         """What one score speaks of, in model order; empty without a layer map."""
@@ -169,9 +185,9 @@ class RunFiles:
 
     def losses(self) -> Iterator[LossPoint]:
         """Every training step of `metrics.jsonl` that tells a loss."""
-        for line in self._lines("metrics.jsonl"):
-            if line.get("loss") is not None:
-                yield LossPoint(line["cell"], line["step"], line["loss"])
+        for line in self._lines("metrics.jsonl", StepForm):
+            if (loss := line.get("loss")) is not None:
+                yield LossPoint(line["cell"], line["step"], loss)
 
     def evaluations(self) -> Iterator[tuple[Cell, list[Outcome]]]:
         """The outcomes of every evaluated model, one model at a time, the untouched base first; then what a judge says.
@@ -184,39 +200,37 @@ class RunFiles:
     def by_cell(self, folder: str, name: str) -> Mapping[Cell, Path]:
         """The files of that name below a folder that has one for every model, by cell, the untouched base first."""
         root = self.path / folder
-        files = {self._evaluated(file.relative_to(root).parts[:-1]): file for file in root.glob(f"**/{name}")}
+        files = {self._evaluated(folder, file.relative_to(root).parts[:-1]): file for file in root.glob(f"**/{name}")}
         return {cell: files[cell] for cell in sorted(files, key=_order)}
 
     def _outcomes(self, folder: str) -> Iterator[tuple[Cell, list[Outcome]]]:
         files = self.by_cell(folder, "items.jsonl")
         for cell in files:
-            # One call of the parser for the whole file: a study has a million outcomes, and a call each takes minutes.
-            lines = files[cell].read_text(encoding="utf-8").rstrip("\n").split("\n")
-            try:
-                rows = json.loads(f"[{','.join(lines)}]")
-            except ValueError:
-                rows = read_jsonl(files[cell])  # it names the damaged line
-            yield cell, [self._outcome(row) for row in rows]
+            yield cell, [self._outcome(row) for row in read_rows(files[cell], OutcomeForm)]
 
     def cell(self, line: Mapping[str, Any]) -> Cell:
         """The point of the grid that a record speaks of, its data set by label."""
         data = self.label(line.get("data"))
         return Cell(line.get("arm"), line.get("scorer"), data, line.get("seed"), line.get("checkpoint"))
 
-    def _evaluated(self, parts: tuple[str, ...]) -> Cell:
+    def _evaluated(self, folder: str, parts: tuple[str, ...]) -> Cell:
         arm, data, seed = (*parts, None, None)[:3]
-        return Cell(arm=arm, data=self.label(data), seed=int(seed.removeprefix("seed-")) if seed is not None else None)
+        if seed is not None and not _SEED.fullmatch(seed):
+            raise Damaged(
+                str(self.path.joinpath(folder, *parts)), 'the folder of a seed is called "seed-" and a number'
+            )
+        return Cell(arm=arm, data=self.label(data), seed=None if seed is None else int(seed.removeprefix("seed-")))
 
-    def _outcome(self, line: dict[str, Any]) -> Outcome:
+    def _outcome(self, line: OutcomeForm) -> Outcome:
         task, slash, data = line["task"].partition("/")
         if slash and task == HELDOUT:
             line["task"] = f"{HELDOUT}/{self.label(data)}"
         return Outcome.from_json(line)
 
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+    def _lines(self, name: str, form: type[Form]) -> Iterator[Form]:
         path = self.path / name
-        if path.is_file():
-            yield from read_jsonl(path)
+        if path.exists():
+            yield from read_jsonl(path, form)
 
 
 def _order(cell: Cell) -> tuple[bool, str, str, str, int, float]:

@@ -11,6 +11,7 @@ import numpy as np
 from layersig.findings.arms import BASE, Arms
 from layersig.findings.contrasts import mean_of, scope_of
 from layersig.findings.files import JUDGEMENTS, PAIRS, RunFiles
+from layersig.findings.forms import JudgedForm
 from layersig.findings.judge_records import JudgeRecords, mean_of_turns
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import JudgedRow, JudgeNoiseRow, JudgeRow
@@ -24,7 +25,7 @@ def judge_rows(files: RunFiles) -> Iterator[JudgeRow]:
     """Who judged, for grades and for comparisons; stages that asked different judges give a row each."""
     kinds: tuple[tuple[What, str], ...] = (("grades", JUDGEMENTS), ("comparisons", PAIRS))
     for what, folder in kinds:
-        found = [read_json(path) for path in files.by_cell(folder, "results.json").values()]
+        found = [read_json(path, JudgedForm) for path in files.by_cell(folder, "results.json").values()]
         judges = [tuple(each["judge"].items()) for each in found]
         for judge in dict.fromkeys(judges):
             own = [each for each, asked in zip(found, judges, strict=True) if asked == judge]

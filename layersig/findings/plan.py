@@ -34,7 +34,7 @@ class Plan:
     @classmethod
     def of(cls, recipe: Recipe, files: RunFiles) -> Plan:
         """The plan of a run; the manifest says which evaluations came after the declaration."""
-        stages = [stage for stage in files.manifest.get("stages", ()) if stage["kind"] in ("evaluate", "grade")]
+        stages = [stage for stage in files.manifest["stages"] if stage["kind"] in ("evaluate", "grade")]
         late = {files.cell(stage["cell"]) for stage in stages if not stage.get("declared")}
         return cls(recipe, {files.cell(stage["cell"]) for stage in stages} - late)
 

@@ -188,14 +188,14 @@ class _Card:
         return _judged("overlap beside chance and noise", rows, ceiling, evidence)
 
     def _environment(self) -> RigorRow:
-        versions, machine = self.files.manifest.get("versions", {}), self.files.manifest.get("machine", {})
+        versions, machine = self.files.manifest["versions"], self.files.manifest["machine"]
         evidence = f"{len(versions)} versions; device {machine.get('device')}, {machine.get('dtype')}."
         return RigorRow(
             item="environment and versions", status=_MET if versions and machine else _NOT_MET, evidence=evidence
         )
 
     def _sources(self) -> RigorRow:
-        sources = self.files.manifest.get("sources", ())
+        sources = self.files.manifest["sources"]
         pinned = sum(bool(source.get("digest")) for source in sources)
         replaced = [source["name"] for source in sources if source.get("fallback")]
         evidence = f"{pinned} of {len(sources)} sources have a digest"
@@ -204,7 +204,7 @@ class _Card:
 
     def _data(self) -> RigorRow:
         described = [data.name for data in self.recipe.data if self.files.label(data.name) in self.files.data_reports]
-        licences = {s["name"]: s.get("licence") for s in self.files.manifest.get("sources", ()) if s["role"] == "data"}
+        licences = {s["name"]: s.get("licence") for s in self.files.manifest["sources"] if s["role"] == "data"}
         told = ", ".join(f"{name} ({licences.get(name) or 'licence unknown'})" for name in described) or "none"
         evidence = f"Rows, duplicates, cuts, tokens and template are recorded of: {told}."
         return _judged("data description", self.recipe.data, len(described) == len(self.recipe.data), evidence)

@@ -56,7 +56,7 @@ def cost_rows(manifest: Mapping[str, Any]) -> tuple[CostRow, ...]:
             tokens=_whole(stage.get("tokens")),
             peak_memory=_whole(stage.get("peak_memory")),
         )
-        for stage in manifest.get("stages", ())
+        for stage in manifest["stages"]
     )
 
 

@@ -37,7 +37,7 @@ def tuning_cost_rows(
     shares = {(row.arm, row.data): row.layers / row.of for row in selections}
     methods = {arm.name: recipe.training_of(arm).method for arm in recipe.arms}
     found: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
-    for stage in manifest.get("stages", ()):
+    for stage in manifest["stages"]:
         if stage["kind"] in {"reference", "tune"} and "trained_memory" in stage:
             cell = stage["cell"]
             found.setdefault((cell["arm"], label_of(cell.get("data"))), []).append(stage)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NotRequired
+
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
 
 from layersig.judging.prompts import Exchange, Prompt, Shown
 from layersig.records import read_jsonl
@@ -109,11 +112,42 @@ class Judgement:
         return replace(found, replies=tuple(found.replies))
 
 
+class AnsweredForm(TypedDict):
+    """A line of `answers.jsonl`."""
+
+    set: str
+    question: str
+    category: str
+    turns: list[str]
+    answers: list[str]
+    finish: list[str]
+    tokens: list[int]
+    reference: list[str] | None
+
+
+class JudgementForm(TypedDict):
+    """A line of `judgements.jsonl`."""
+
+    set: str
+    question: str
+    turn: int
+    repeat: int
+    order: Order
+    category: str
+    verdict: FiniteFloat | Literal["first", "second", "tie"] | None
+    prompt: Any
+    replies: list[str]
+    refused: NotRequired[str | None]
+    model: NotRequired[str | None]
+    created: NotRequired[str | None]
+    tokens: NotRequired[int]
+
+
 def read_answers(path: Path) -> Iterator[Answered]:
     """What one arm answered, in the order of the questions."""
-    return map(Answered.from_json, read_jsonl(path))
+    return map(Answered.from_json, read_jsonl(path, AnsweredForm))
 
 
 def read_judgements(path: Path) -> Iterator[Judgement]:
     """What the judge said, in the order of the keys."""
-    return map(Judgement.from_json, read_jsonl(path))
+    return map(Judgement.from_json, read_jsonl(path, JudgementForm))

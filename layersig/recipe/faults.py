@@ -24,6 +24,9 @@ _PATTERNS = {
     VARIABLE_PATTERN: "must be the name of an environment variable, never the key itself",
 }
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LONGEST = 1000
+_MOST = 100
 _KINDS: Mapping[str, str] = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -74,11 +77,9 @@ class Origins:
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
-        """`recipe.toml:12`, `override train.rank=x`, or the file alone for what stands nowhere."""
+        """`recipe.toml:12`, `override train.rank=x`, or the first line for what is nowhere."""
         override, line = self._nearest(path)
-        if override is not None:
-            return f"override {override}"
-        return f"{self.file}:{line}" if line else self.file
+        return f"{self.file}:{line or 1}" if override is None else f"override {_cut(override, 100)}"
 
     def overlaid(self, path: KeyPath, override: str) -> Origins:
         """The origins once an override has set what stands at `path`."""
@@ -103,17 +104,29 @@ class Origins:
 
 
 def error(faults: Iterable[Fault], origins: Origins) -> UserError:
-    """One error that lists all faults, sorted by line; of several at one key the first is told."""
+    """One error that lists the faults, sorted by line; of several at one key the first is told, and at most 100."""
     first: dict[tuple[KeyPath, str | None], Fault] = {}
     for fault in faults:
         first.setdefault((fault.path, fault.override), fault)
-    told = [_told(fault, origins) for fault in sorted(first.values(), key=lambda fault: _order(fault, origins))]
-    return UserError(told[0] if len(told) == 1 else "\n  ".join([f"{origins.file}: {len(told)} faults", *told]))
+    ordered = sorted(first.values(), key=lambda fault: _order(fault, origins))
+    told = [_told(fault, origins) for fault in ordered[:_MOST]]
+    if len(ordered) == 1:
+        return UserError(told[0])
+    more = f", the first {_MOST} of them" if len(ordered) > _MOST else ""
+    return UserError("\n  ".join([f"{origins.file}: {len(ordered)} faults{more}", *told]))
 
 
 def _told(fault: Fault, origins: Origins) -> str:
-    where = origins.where(fault.path) if fault.override is None else f"override {fault.override}"
-    return ": ".join(part for part in (where, dotted(fault.path), fault.message) if part)
+    where = origins.where(fault.path) if fault.override is None else f"override {_cut(fault.override, 100)}"
+    said = ": ".join(part for part in (_cut(dotted(fault.path), 200), fault.message) if part)
+    return f"{where}: {_cut(said, _LONGEST)}"
+
+
+def _cut(text: str, most: int) -> str:
+    """A text on one line that a terminal can show, cut in its middle where it is too long."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} ... {text[-most // 2 :]}"
+    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def _order(fault: Fault, origins: Origins) -> tuple[tuple[int, int], list[str]]:
@@ -141,8 +154,11 @@ def faults_of(error: ValidationError, model: type[BaseModel], data: Any, prefix:
     # A list is also found too short when an entry is wrong, and a union complains for every branch: the inner fault
     # says more.
     outer = {path[:length] for path in found for length in range(len(path))}
+    inner = [path for path in found if path not in outer]
+    # A message may compare a key with all that are known; beyond what is shown, that a key is wrong is enough.
     return [
-        Fault((*prefix, *path), _message(path, details, model)) for path, details in found.items() if path not in outer
+        Fault((*prefix, *path), _message(path, found[path], model) if number < _MOST else "wrong")
+        for number, path in enumerate(inner)
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from layersig.plugin.table import Components
-from layersig.recipe.checks import cross_checks, plugin_files, strange_values
+from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
 from layersig.recipe.overrides import apply
 from layersig.recipe.positions import locate
@@ -81,6 +81,8 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     text, data = read(path)
     base_dir = path.resolve().parent
     origins, faulty = apply(data, overrides, base_dir, Origins(str(path), locate(text)))
+    if unusable := list(unusable_text(data)):
+        raise error([*faulty, *unusable], origins)
     components, files, faults = plugin_files(data, base_dir)
     faulty += inline_template(data, base_dir)
     crossed = list(cross_checks(data, components, base_dir))

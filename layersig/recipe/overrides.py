@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from layersig.recipe.faults import Fault, Origins, dotted, shown
+from layersig.recipe.nesting import DEEPEST, LONGEST_WORD, out_of_bounds
 from layersig.recipe.positions import KeyPath
 
 _LOCAL = ("file:", "path:")
@@ -49,13 +50,18 @@ def _parse(override: str) -> tuple[list[str], Any]:
     path = [part.strip() for part in key.split(".")]
     if not equals or not all(path):
         raise ValueError("write `key.sub=value`, such as `train.rank=8` or `data.0.source=file:x.jsonl`")
+    if len(path) > DEEPEST or max(map(len, path)) > LONGEST_WORD:
+        raise ValueError("no key of a recipe is that long")
     return path, _value(text.strip())
 
 
 def _value(text: str) -> Any:
+    toml = f"value = {text}"
     try:
-        found = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+        found = {} if out_of_bounds(toml) else tomllib.loads(toml)
+    except tomllib.TOMLDecodeError:
+        return text
+    if "value" not in found:
         return text
     value = found["value"]
     # No key of a recipe is a date, but a name may look like one; a line break would smuggle in a second key.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from layersig.errors import UserError
+from layersig.recipe.nesting import out_of_bounds
 
 _LARGEST = 1 << 20
 
@@ -23,15 +24,17 @@ def read(path: Path) -> Document:
     """Text and values of a TOML file.
 
     Raises:
-        UserError: It is missing, a folder, unreadable, too large, not UTF-8, or not TOML; with line and column.
+        UserError: It is missing, a folder, unreadable, too large, nested too deeply, not UTF-8, or not TOML; with line
+            and, where the syntax is wrong, column.
     """
     text = _text(path)
+    if (found := out_of_bounds(text)) is not None:
+        line, what = found
+        raise UserError(f"{path}:{line}: {what}")
     try:
         return Document(text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UserError(_syntax(path, text, str(error))) from None
-    except RecursionError:
-        raise UserError(f"{path}: values are nested too deeply to be a recipe") from None
 
 
 def _text(path: Path) -> str:
@@ -45,7 +48,8 @@ def _text(path: Path) -> str:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > _LARGEST:
-        raise UserError(f"{path} is larger than 1 MiB, so it is no recipe")
+        line = content.count(b"\n") + 1
+        raise UserError(f"{path}:{line}: the file is larger than 1 MiB, so it is no recipe")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -246,10 +246,8 @@ def _inline(value: Any) -> Any:
             inline.add(key, _inline(each))
         return inline
     if isinstance(value, list):
-        array = tomlkit.array()
-        for each in value:
-            array.append(_inline(each))
-        return array
+        # Entries that are appended one by one take quadratic time.
+        return tomlkit.array(f"[{', '.join(_inline(each).as_string() for each in value)}]")
     return tomlkit.item(value)
 
 

@@ -43,8 +43,8 @@ _SECTIONS = (
 def document(material: Material) -> Document:
     """The whole report; a section that has nothing to say is left out."""
     findings, manifest = material.findings, material.manifest
-    seeds = manifest.get("seeds", ())
-    labels = [source["label"] for source in manifest.get("sources", ()) if source["role"] == "data"]
+    seeds = manifest["seeds"]
+    labels = [source["label"] for source in manifest["sources"] if source["role"] == "data"]
     facts = [
         ("model", findings.model),
         ("data", ", ".join(labels) or "\u2013"),

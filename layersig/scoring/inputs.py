@@ -15,7 +15,7 @@ from layersig.errors import UserError
 from layersig.layers import Group, Layer, LayerMap
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
-from layersig.records import read_jsonl
+from layersig.records import ScoredForm, read_jsonl
 from layersig.store.job import Job, Reporter
 
 if TYPE_CHECKING:
@@ -205,10 +205,10 @@ class Inputs:
         return {fraction: self._read(found[fraction]) for fraction in sorted(found)}
 
     @property
-    def rankings(self) -> Iterator[dict[str, Any]]:
+    def rankings(self) -> Iterator[ScoredForm]:
         """The lines of the `scores.jsonl` that the recipe gives as `source`."""
         self._must("rankings")
-        return read_jsonl(self._job.inputs["rankings"])
+        return read_jsonl(self._job.inputs["rankings"], ScoredForm)
 
     def _members_of(self, name: str) -> tuple[Layer, ...]:
         for group in self.groups:

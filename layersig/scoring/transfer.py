@@ -65,17 +65,20 @@ def _chosen(context: ScoringContext, params: Transfer.Params) -> list[Ranking]:
     ranked = [line for line in lines if line["scorer"] == params.scorer]
     if not ranked:
         raise UserError(f"the source has no scorer {params.scorer!r}; it has {_names(lines, 'scorer')}")
-    fitting = [line for line in ranked if params.data in (None, line["data"])]
+    fitting = [line for line in ranked if params.data in (None, line.get("data"))]
     if not fitting:
         raise UserError(f"the source has no ranking on {params.data!r}; it has {_names(ranked, 'data')}")
-    if len({line["data"] for line in fitting}) > 1:
+    if len({line.get("data") for line in fitting}) > 1:
         raise UserError(f"the source ranks on several data sets; set `data` to one of {_names(fitting, 'data')}")
-    last = max((line["checkpoint"] for line in fitting if line.get("checkpoint") is not None), default=None)
-    return [Ranking.from_json(line) for line in fitting if line.get("checkpoint") == last]
+    last = max((at for line in fitting if (at := line.get("checkpoint")) is not None), default=None)
+    found = [Ranking.from_json(line) for line in fitting if line.get("checkpoint") == last]
+    if any(ranking.scores.keys() != found[0].scores.keys() for ranking in found):
+        raise UserError(f"the source's rankings of {params.scorer!r} are of different layers; run its recipe again")
+    return found
 
 
 def _names(lines: Sequence[Mapping[str, Any]], key: str) -> str:
-    return ", ".join(dict.fromkeys(str(line[key]) for line in lines))
+    return ", ".join(dict.fromkeys(str(line.get(key)) for line in lines))
 
 
 def _relative_ranks(rankings: Sequence[Ranking]) -> dict[str, float]:

@@ -16,9 +16,16 @@ from pathlib import Path
 from filelock import FileLock
 
 from layersig.errors import MachineError
+from layersig.records import Damaged, Digest, Open, read_json
 from layersig.sources.source import Warn
-from layersig.store.files import files_below, write_atomic
+from layersig.store.files import file_name, files_below, write_atomic
 from layersig.store.hashing import FileHashes, digest_of
+
+
+class EntryForm(Open):
+    """`KEY.json`."""
+
+    files: dict[str, Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +68,13 @@ def whole_entry(
     Raises:
         MachineError: The cache cannot be written, or `build` says so.
     """
-    folder = cache / "sources" / area / key
+    folder = cache / "sources" / area / file_name(key)
     entry = _intact(cache, folder)
     if entry is not None:
         return entry
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{key}.lock")):
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
             entry = _intact(cache, folder)  # another process may have built it while this one waited
             if entry is not None:
                 return entry
@@ -97,11 +104,15 @@ def _paths(folder: Path) -> dict[str, Path]:
 
 def _intact(cache: Path, folder: Path) -> Entry | None:
     try:
-        expected = json.loads(_manifest(folder).read_text(encoding="utf-8"))["files"]
-        found = hash_files(cache, _paths(folder))
-    except (OSError, ValueError, KeyError, TypeError):
+        expected = read_json(_manifest(folder), EntryForm)["files"]
+        memo = FileHashes(cache / "sources" / "hashes.json")
+        paths = _paths(folder)
+        intact = paths.keys() == expected.keys() and all(memo.matches(path, expected[n]) for n, path in paths.items())
+    except (OSError, Damaged):
         return None
-    return Entry(folder, digest_of(found)) if found == expected else None
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        memo.save()
+    return Entry(folder, digest_of(expected)) if intact else None
 
 
 def _set_aside(folder: Path, warn: Warn) -> None:

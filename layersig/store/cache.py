@@ -7,7 +7,6 @@ entry is whole or absent. A damaged one is set aside and built again.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock
 
-from layersig.records import dumps, jsonl
+from layersig.records import Damaged, Digest, Number, Open, dumps, jsonl, read_json
 from layersig.store.files import files_below, write_atomic
 from layersig.store.hashing import FileHashes, digest_of, sha256_bytes
 
@@ -29,17 +28,37 @@ def cache_root() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("layersig"))
 
 
+class AboutForm(Open):
+    """What a stage is, and what it cost."""
+
+    kind: str
+    version: int
+    seconds: Number
+    cost: Mapping[str, Number]
+    warnings: list[str]
+    declarations: list[Digest]
+
+
+class EntryForm(AboutForm):
+    """`stage.json`."""
+
+    fingerprint: Digest
+    files: dict[str, Digest]
+    digest: Digest
+    metrics: Digest
+
+
 @dataclass(frozen=True)
 class Entry:
     """A finished stage in the cache.
 
     Attributes:
         folder: The entry's folder.
-        about: What `stage.json` holds: kind, fingerprint, digest, files, seconds, cost, warnings.
+        about: What `stage.json` holds.
     """
 
     folder: Path
-    about: Mapping[str, Any]
+    about: EntryForm
 
     @property
     def out(self) -> Path:
@@ -54,7 +73,7 @@ class Entry:
     @property
     def digest(self) -> str:
         """Content hash of the output."""
-        return str(self.about["digest"])
+        return self.about["digest"]
 
 
 class Cache:
@@ -75,9 +94,10 @@ class Cache:
         folder = self._folder(fingerprint)
         if not folder.exists():
             return None
-        fault = self._fault(folder)
-        if fault is None:
-            return Entry(folder, json.loads((folder / "stage.json").read_text(encoding="utf-8")))
+        try:
+            return self._checked(folder, fingerprint)
+        except Damaged as error:
+            fault = error.why
         aside = self._free_name(self.root / "damaged", fingerprint)
         aside.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(aside)
@@ -98,7 +118,7 @@ class Cache:
         (work / "state").mkdir(exist_ok=True)
         return work
 
-    def commit(self, fingerprint: str, about: Mapping[str, Any], metrics: list[dict[str, Any]]) -> Entry:
+    def commit(self, fingerprint: str, about: AboutForm, metrics: list[dict[str, Any]]) -> Entry:
         """Make the workplace of a stage that ended well into its entry.
 
         Args:
@@ -109,8 +129,13 @@ class Cache:
         work = self.root / "work" / fingerprint
         files = {str(name): self._hash_new(work / "out" / name) for name in files_below(work / "out")}
         rows = jsonl(metrics)
-        kept = {"fingerprint": fingerprint, "files": files, "digest": digest_of(files)}
-        full = {**about, **kept, "metrics": sha256_bytes(rows.encode())}
+        full: EntryForm = {
+            **about,
+            "fingerprint": fingerprint,
+            "files": files,
+            "digest": digest_of(files),
+            "metrics": sha256_bytes(rows.encode()),
+        }
         write_atomic(work / "metrics.jsonl", rows)
         write_atomic(work / "stage.json", dumps(full, indent=1))
         shutil.rmtree(work / "state", ignore_errors=True)
@@ -127,19 +152,23 @@ class Cache:
         # The memo is keyed by path, and this path is about to change, so it is not asked.
         return FileHashes().file(path)
 
-    def _fault(self, folder: Path) -> str | None:
+    def _checked(self, folder: Path, fingerprint: str) -> Entry:
+        """The entry in a folder.
+
+        Raises:
+            Damaged: It is not what `commit` made.
+        """
         try:
-            about = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-            for name, digest in about["files"].items():
-                if self.hashes.file(folder / "out" / name) != digest:
-                    return f"{name} was changed or cut short"
-            if digest_of(about["files"]) != about["digest"]:
-                return "stage.json does not match its files"
-            if self.hashes.file(folder / "metrics.jsonl") != about["metrics"]:
-                return "metrics.jsonl was changed or cut short"
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            return f"unreadable: {error}"
-        return None
+            about = read_json(folder / "stage.json", EntryForm)
+            if (about["fingerprint"], about["digest"]) != (fingerprint, digest_of(about["files"])):
+                raise Damaged(str(folder), "stage.json does not match its files")
+            digests = {f"out/{name}": digest for name, digest in about["files"].items()}
+            for name, digest in {**digests, "metrics.jsonl": about["metrics"]}.items():
+                if not self.hashes.matches(folder / name, digest):
+                    raise Damaged(str(folder), f"{name} was changed or cut short")
+        except (OSError, ValueError) as error:  # a file name that cannot be one is a ValueError
+            raise Damaged(str(folder), f"unreadable: {error}") from error
+        return Entry(folder, about)
 
     @staticmethod
     def _free_name(parent: Path, name: str) -> Path:

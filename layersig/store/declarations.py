@@ -8,6 +8,7 @@ was filled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from layersig.records import dumps
 from layersig.store.files import write_atomic
 from layersig.store.hashing import sha256_json
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Declarations:
@@ -34,11 +37,11 @@ class Declarations:
             Its hash, 64 hex digits.
         """
         digest = sha256_json(declaration)
-        path = self._folder / f"{digest}.json"
-        if not path.exists():
-            write_atomic(path, dumps(declaration, indent=1) + "\n")
+        path, text = self._folder / f"{digest}.json", dumps(declaration, indent=1) + "\n"
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_atomic(path, text)
         return digest
 
     def on_record(self) -> list[str]:
         """Hashes of all declarations, sorted."""
-        return sorted(path.stem for path in self._folder.glob("*.json"))
+        return sorted(path.stem for path in self._folder.glob("*.json") if _DIGEST.fullmatch(path.stem))

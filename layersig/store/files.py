@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PLAIN = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.+@=\-]{0,149}")
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -31,6 +35,14 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def file_name(text: str) -> str:
+    """A name that any file system takes: the text itself where it is one, else what is left of it and its sha256."""
+    if _PLAIN.fullmatch(text):
+        return text
+    kept = re.sub(r"[^A-Za-z0-9_\-]+", "-", text)[:60].strip("-")
+    return f"{kept}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def link_or_copy(source: Path, target: Path) -> None:

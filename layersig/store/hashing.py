@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from layersig.records import Digest, parse_json
 from layersig.store.files import write_atomic
+
+Known = dict[str, tuple[int, int, int, Digest]]
+"""Size, modification time in ns, inode and sha256 by path."""
 
 
 def sha256_bytes(content: bytes) -> str:
@@ -30,25 +35,30 @@ class FileHashes:
 
     def __init__(self, memo: Path | None = None) -> None:
         self._memo = memo
-        self._known: dict[str, list[Any]] = {}
-        if memo is not None and memo.exists():
-            try:
-                self._known = json.loads(memo.read_text(encoding="utf-8"))
-            except ValueError:  # a damaged memo costs time, nothing else
-                self._known = {}
+        self._known: Known = {}
+        if memo is not None:
+            with contextlib.suppress(OSError, ValueError):  # without it, or with a damaged one, files are read again
+                self._known = parse_json(memo.read_bytes(), Known)
 
     def file(self, path: Path) -> str:
         """Hex sha256 of the file's content."""
         path = path.resolve()
         stat = path.stat()
-        identity = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        identity = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
         known = self._known.get(str(path))
         if known is not None and known[:3] == identity:
-            return str(known[3])
+            return known[3]
         with path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        self._known[str(path)] = [*identity, digest]
+        self._known[str(path)] = (*identity, digest)
         return digest
+
+    def matches(self, path: Path, digest: str) -> bool:
+        """Whether a file has this hash. What the memo says against it is checked on the content."""
+        if self.file(path) == digest:
+            return True
+        self._known.pop(str(path.resolve()))
+        return self.file(path) == digest
 
     def save(self) -> None:
         """Write the memo."""

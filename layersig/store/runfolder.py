@@ -2,19 +2,82 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from filelock import FileLock, Timeout
 
 from layersig.errors import UserError
-from layersig.records import dumps
+from layersig.records import CellForm, Damaged, Number, Open, dumps, read_json
 from layersig.store.files import files_below, link_or_copy, write_atomic
 
 SCHEMA = 1
+
+
+class VersionForm(Open):
+    """What every manifest tells, whichever version wrote it."""
+
+    schema: int
+
+
+class SourceForm(Open):
+    """A source of a run."""
+
+    node: str
+    role: str
+    name: str
+    spec: str
+    resolved: str
+    label: str
+    fallback: bool
+    revision: str | None
+    digest: str | None
+    licence: str | None
+    notes: list[str]
+
+
+class StageForm(Open):
+    """A stage of a run, with what it cost once it is done."""
+
+    id: str
+    kind: str
+    cell: CellForm
+    status: str
+    inputs: NotRequired[dict[str, str]]
+    fingerprint: NotRequired[str | None]
+    cached: NotRequired[bool]
+    declared: NotRequired[bool]
+    error: NotRequired[str]
+    warnings: NotRequired[list[str]]
+    seconds: NotRequired[Number]
+    tokens: NotRequired[Number]
+    seconds_per_token: NotRequired[Number]
+    peak_memory: NotRequired[Number]
+    weights_memory: NotRequired[Number]
+    trained_memory: NotRequired[Number]
+    gradient_memory: NotRequired[Number]
+    optimizer_memory: NotRequired[Number]
+
+
+class ManifestForm(VersionForm):
+    """`manifest.json`."""
+
+    name: str
+    id: str
+    status: str
+    started: str
+    finished: NotRequired[str]
+    argv: list[str]
+    smoke: bool
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    root_seed: int
+    seeds: list[int]
+    sources: list[SourceForm]
+    warnings: list[str]
+    stages: list[StageForm]
 
 
 class RunFolder:
@@ -32,7 +95,7 @@ class RunFolder:
         """`<name>/<id>`: how `status`, `report` and `compare` call it."""
         return f"{self.path.parent.name}/{self.path.name}"
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> ManifestForm:
         """The manifest.
 
         Raises:
@@ -40,32 +103,40 @@ class RunFolder:
         """
         path = self.path / "manifest.json"
         try:
-            manifest = _object(path)
+            schema = read_json(path, VersionForm)["schema"]
+            if schema != SCHEMA:
+                raise UserError(f"{path} has schema {schema}; this version of layersig reads {SCHEMA}")
+            return read_json(path, ManifestForm)
         except FileNotFoundError:
             raise UserError(f"{self.path} is not a run: it has no manifest.json") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}); run the recipe again to have it rebuilt") from None
-        if manifest.get("schema") != SCHEMA:
-            raise UserError(f"{path} has schema {manifest.get('schema')!r}; this version of layersig reads {SCHEMA}")
-        return manifest
 
-    def earlier(self, warn: Callable[[str], None]) -> dict[str, Any]:
-        """The manifest of the last start; empty when there was none, or when it was damaged and is now set aside.
+    def model(self) -> SourceForm:
+        """The record of the model that the run is about.
+
+        Raises:
+            UserError: As `manifest` has it; or it names none.
+        """
+        for source in self.manifest()["sources"]:
+            if source["role"] == "model":
+                return source
+        raise Damaged(str(self.path / "manifest.json"), "sources: no model")
+
+    def earlier(self, warn: Callable[[str], None]) -> ManifestForm | None:
+        """The manifest of the last start; None when there was none, or when it was damaged and is now set aside.
 
         Raises:
             UserError: Another version of layersig wrote it.
         """
         path = self.path / "manifest.json"
         if not path.exists():
-            return {}
+            return None
         try:
-            _object(path)
-        except (OSError, ValueError) as error:
+            return self.manifest()
+        except Damaged as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
-            warn(f"{path} is damaged ({error}); set aside as {aside.name} and built again")
-            return {}
-        return self.manifest()
+            warn(f"{path} is damaged ({error.why}); set aside as {aside.name} and built again")
+            return None
 
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest."""
@@ -110,15 +181,6 @@ class RunFolder:
     def write_lines(self, target: str, lines: Iterable[str]) -> None:
         """Replace a file of lines."""
         write_atomic(self.path / target, "".join(lines))
-
-
-def _object(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
-    if value.get("schema") == SCHEMA and "stages" not in value:
-        raise ValueError("it names no stages")
-    return value
 
 
 def find_run(runs: Path, wanted: str) -> RunFolder:

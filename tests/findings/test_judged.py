@@ -139,7 +139,29 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Findings]:
         "name": "judged",
         "id": "x",
         "status": "complete",
-        "sources": [{"role": "data", "name": "chats", "label": "chats", "resolved": "file:x"}],
+        "started": "2026-11-22T04:01:11+00:00",
+        "argv": [],
+        "smoke": False,
+        "versions": {},
+        "machine": {},
+        "root_seed": 0,
+        "seeds": list(SEEDS),
+        "warnings": [],
+        "sources": [
+            {
+                "node": "source/data/chats",
+                "role": "data",
+                "name": "chats",
+                "spec": "file:x",
+                "resolved": "file:x",
+                "label": "chats",
+                "fallback": False,
+                "revision": None,
+                "digest": None,
+                "licence": None,
+                "notes": [],
+            }
+        ],
         "stages": [
             {"id": f"{kind}/{number}", "kind": kind, "cell": cell, "status": "done", "declared": number != 2}
             for kind in ("evaluate", "grade")

@@ -46,7 +46,7 @@ CASES = [
     Broken("rank = 8", "learning_rate = 1e400", "1e400", "train.learning_rate", "must be a finite number; got inf"),
     Broken("seeds = [0, 1]", "seeds = []", "seeds", "seeds", "must have at least 1 entry; got an empty list"),
     Broken("seeds = [0, 1]", "seeds = [0, -1]", "seeds", "seeds.1", "must be at least 0; got -1"),
-    Broken("seeds = [0, 1]", "seeds = [3, 3]", "seeds", "seeds.1", "seed 3 stands there twice"),
+    Broken("seeds = [0, 1]", "seeds = [3, 3]", "seeds", "seeds.1", "seed 3 is given twice"),
     Broken("seeds = [0, 1]", "seeds = [0,\n  1,\n  1.5]", "1.5", "seeds.2", "must be a whole number; got 1.5"),
     Broken("plugins = []", 'plugins = ["./none.py"]', "none.py", "plugins.0", "cannot be read: No such file"),
     Broken("plugins = []", 'plugins = ["./study.toml"]', "study.toml", "plugins.0", "must end in .py"),
@@ -152,7 +152,7 @@ def test_arms_that_follow_one_another_in_a_circle(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, text))
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path}/study.toml: 3 faults\n")
+    assert message.startswith(f"{tmp_path}/study.toml:62: ")
     assert 'arms.3.select.like: arms follow one another in a circle: "a" -> "b" -> "c" -> "a"' in message
 
 
@@ -170,7 +170,7 @@ def test_all_faults_are_told_at_once_sorted_by_line(tmp_path: Path) -> None:
     told = str(caught.value).splitlines()
     assert told[0] == f"{path}: 9 faults"
     assert [line.partition(": ")[0].strip().removeprefix(str(path)) for line in told[1:]] == [
-        "",
+        ":1",
         f":{line_of(text, 'hubb')}",
         f":{line_of(text, 'rank = 0')}",
         f":{line_of(text, '1.2')}",
@@ -180,7 +180,7 @@ def test_all_faults_are_told_at_once_sorted_by_line(tmp_path: Path) -> None:
         "override train.alpa=3",
         "override nonsense",
     ]
-    assert told[1] == f"  {path}: name: missing (Name of the study, and of its folder below the run root)"
+    assert told[1] == f"  {path}:1: name: missing (Name of the study, and of its folder below the run root)"
 
 
 def test_a_recipe_with_nothing_in_it_misses_what_it_needs(tmp_path: Path) -> None:

@@ -321,6 +321,7 @@ def _manifest(study: Study, arms: list[str], rng: np.random.Generator) -> dict[s
         stage.setdefault("seconds", float(rng.uniform(5, 60)))
         stage.setdefault("peak_memory", int(rng.uniform(1.0, 2.4) * 2**30))
     model = {
+        "node": "source/model",
         "role": "model",
         "name": "smollm2",
         "spec": "pypi:smollm2-135m",
@@ -370,6 +371,7 @@ def _manifest(study: Study, arms: list[str], rng: np.random.Generator) -> dict[s
 def _source(label: str) -> dict[str, Any]:
     declared, arrow, used = label.partition(">")
     return {
+        "node": f"source/data/{declared}",
         "role": "data",
         "name": declared,
         "spec": f"hub:example/{declared}",

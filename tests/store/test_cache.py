@@ -21,7 +21,8 @@ def build(cache: Cache, key: str = KEY, text: str = "scores") -> None:
     (work / "out" / "deep").mkdir()
     (work / "out" / "deep" / "a.json").write_text(text)
     (work / "state" / "checkpoint").write_text("x")
-    cache.commit(key, {"seconds": 1.0, "cost": {}, "warnings": []}, [{"step": 1}])
+    about = {"kind": "score", "version": 1, "seconds": 1.0, "cost": {}, "warnings": [], "declarations": []}
+    cache.commit(key, about, [{"step": 1}])
 
 
 @pytest.fixture

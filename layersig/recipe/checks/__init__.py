@@ -21,10 +21,10 @@ from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.names import name_checks
 from layersig.recipe.checks.tasks import task_checks
 from layersig.recipe.checks.tuning import tuning_checks
-from layersig.recipe.checks.values import strange_values, table_at
+from layersig.recipe.checks.values import strange_values, table_at, unusable_text
 from layersig.recipe.faults import Fault
 
-__all__ = ["Brought", "cross_checks", "plugin_files", "strange_values"]
+__all__ = ["Brought", "cross_checks", "plugin_files", "strange_values", "unusable_text"]
 
 
 def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path) -> Iterator[Fault]:

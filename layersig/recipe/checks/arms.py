@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,12 +25,13 @@ _UNTRAINED: Mapping[str, str] = {
 def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     """Scorers, policies, data sets and arms that there are, and keys that go with the action."""
     arms = dict(tables_at(data, "arms"))
+    names = dict.fromkeys(arm_names(data))
     for number, arm in arms.items():
         path = ("arms", number)
         yield from _training(arm, path)
         if arm.get("action") == "prune":
             yield from _pruning(arm, path, data, components)
-        yield from _choice(arm, path, data, components)
+        yield from _choice(arm, path, data, components, names)
     yield from _circles(arms)
 
 
@@ -69,7 +70,13 @@ def _pruning(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], com
             yield Fault((*path, "scorer"), f'"{name}" {reason}')
 
 
-def _choice(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+def _choice(
+    arm: Mapping[str, Any],
+    path: KeyPath,
+    data: Mapping[str, Any],
+    components: Components,
+    arms: Collection[str],
+) -> Iterator[Fault]:
     """Whether the policy and what it reads are there."""
     named, known = arm.get("scorer"), table_at(data, "scorers")
     scorers = one_or_more(named)
@@ -88,11 +95,11 @@ def _choice(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], comp
     sets = [entry["name"] for _, entry in tables_at(data, "data") if isinstance(entry.get("name"), str)]
     yield from ranked_on_checks(policy, arm.get("ranked_on"), path, sets)
     like = select.get("like")
-    if policy.reads_selection and isinstance(like, str) and like not in arm_names(data):
+    if policy.reads_selection and isinstance(like, str) and like not in arms:
         if like in RESERVED_ARMS:
             reason = f'"{like}" selects nothing; name an arm with a policy'
         else:
-            reason = f'there is no arm "{like}"{suggestion(like, arm_names(data))}'
+            reason = f'there is no arm "{like}"{suggestion(like, arms)}'
         yield Fault((*path, "select", "like"), reason)
 
 
@@ -105,10 +112,15 @@ def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:
         for arm in named.values()
         if isinstance(arm.get("select"), dict) and isinstance(arm["select"].get("like"), str)
     }
-    for number, arm in named.items():
-        chain = [arm["name"]]
-        while chain[-1] in likes and likes[chain[-1]] not in chain:
-            chain.append(likes[chain[-1]])
-        if likes.get(chain[-1]) == chain[0]:
-            way = " -> ".join(f'"{name}"' for name in [*chain, chain[0]])
-            yield Fault(("arms", number, "select", "like"), f"arms follow one another in a circle: {way}")
+    numbers = {arm["name"]: number for number, arm in named.items()}
+    seen: set[str] = set()
+    for name in numbers:
+        chain: list[str] = []
+        while name in likes and name not in seen:
+            seen.add(name)
+            chain.append(name)
+            name = likes[name]
+        if name in chain:
+            way = " -> ".join(f'"{each}"' for each in [*chain[chain.index(name) :], name])
+            place = ("arms", numbers[name], "select", "like")
+            yield Fault(place, f"arms follow one another in a circle: {way}")

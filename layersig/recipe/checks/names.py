@@ -53,10 +53,13 @@ def _schemes(data: Mapping[str, Any], components: Components) -> Iterator[Fault]
 
 
 def _seeds(data: Mapping[str, Any]) -> Iterator[Fault]:
-    seeds = list_at(data, "seeds")
-    for number, seed in enumerate(seeds):
-        if seed in seeds[:number]:
-            yield Fault(("seeds", number), f"seed {seed} stands there twice; a repeated seed adds no information")
+    seen: set[int] = set()
+    for number, seed in enumerate(list_at(data, "seeds")):
+        if not isinstance(seed, int):
+            continue  # told by its type
+        if seed in seen:
+            yield Fault(("seeds", number), f"seed {seed} is given twice; a repeated seed adds no information")
+        seen.add(seed)
 
 
 def _baseline(data: Mapping[str, Any]) -> Iterator[Fault]:

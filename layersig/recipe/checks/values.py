@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
+
+_LARGEST = 1 << 63
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def table_at(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -40,6 +44,19 @@ def arm_names(data: Mapping[str, Any]) -> list[str]:
     return [arm["name"] for _, arm in tables_at(data, "arms") if isinstance(arm.get("name"), str)]
 
 
+def unusable_text(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
+    """Keys and strings that can name no file and be written to none; nothing else can be checked before they go."""
+    if isinstance(value, str) and (found := _UNUSABLE.search(value)):
+        yield Fault(path, f"must not hold the character U+{ord(found.group()):04X}")
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from unusable_text(key, (*path, key))
+            yield from unusable_text(each, (*path, key))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from unusable_text(each, (*path, number))
+
+
 def strange_values(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
     """Values that TOML knows and no key of a recipe may have."""
     if isinstance(value, dict):
@@ -48,6 +65,8 @@ def strange_values(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
     elif isinstance(value, list):
         for number, each in enumerate(value):
             yield from strange_values(each, (*path, number))
+    elif isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        yield Fault(path, "must be a number of 64 bits; got a larger one")
     elif isinstance(value, float) and not math.isfinite(value):
         yield Fault(path, f"must be a finite number; got {value}")
     elif isinstance(value, datetime.date | datetime.time):

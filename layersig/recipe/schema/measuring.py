@@ -156,6 +156,6 @@ class AnalyzeSettings(Table):
     controls: bool = True
     """Add, for every primary arm that has none, a random control with its counts by module type (`NAME.random`) and the
     rule arm that knows module type and depth alone (`NAME.rule`): two more trainings an arm."""
-    control_sets: int = Field(1, ge=1)
+    control_sets: int = Field(1, ge=1, le=1000)
     """Random controls of every primary arm (`NAME.random`, `NAME.random-2`, ...): with 19 or more, the arm's rank among
     them is a test; with fewer, a range. A training each, unless the arm is a graft: then nearly free."""

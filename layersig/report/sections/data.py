@@ -32,10 +32,11 @@ def _recovered(material: Material) -> list[Block]:
     rows = []
     for stage in stages.values():
         if stage["kind"] == "recover":
-            data = stages[stage["inputs"]["data"]]
-            made = data["inputs"]["rows"].startswith("generate/")
-            pruned = stage["inputs"]["model"].removesuffix("/model")
-            rows.append((stage["id"], pruned, data["id"], "the untouched model" if made else "the data set"))
+            reads = stage.get("inputs", {})
+            pruned, data = reads.get("model", "").removesuffix("/model"), reads.get("data", "")
+            rows_of_data = stages[data].get("inputs", {}).get("rows", "") if data in stages else ""
+            made = rows_of_data.startswith("generate/")
+            rows.append((stage["id"], pruned, data, "the untouched model" if made else "the data set"))
     heads = columns("recovery", "starts from the model of", "is trained on", "whose answers are by")
     return [Table("Both parents of each recovered model", heads, tuple(rows))] if rows else []
 
@@ -78,7 +79,7 @@ def _examples(material: Material) -> list[Block]:
     found: list[Block] = []
     for name, report in material.files.data_reports.items():
         parts: Text = tuple(
-            Strong(piece["text"]) if piece["target"] else str(piece["text"]) for piece in report.get(_EXAMPLE, ())
+            Strong(piece["text"]) if piece["target"] else piece["text"] for piece in report.get("example", ())
         )
         if parts:
             found.append(Listing(f"A training example of {name}; what the model is to predict stands out", parts))

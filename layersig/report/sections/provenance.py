@@ -12,7 +12,7 @@ def section(material: Material) -> Section:
     """Sources, versions, machine, fingerprints, recipe."""
     manifest = material.manifest
     blocks: list[Block] = []
-    if sources := manifest.get("sources"):
+    if sources := manifest["sources"]:
         blocks.append(
             Table(
                 "Sources",
@@ -36,19 +36,19 @@ def section(material: Material) -> Section:
     facts = {
         "run": f"{manifest['name']}/{manifest['id']}",
         "status": manifest["status"],
-        "command": " ".join(manifest.get("argv", ())),
-        "started": manifest.get("started"),
+        "command": " ".join(manifest["argv"]),
+        "started": manifest["started"],
         "finished": manifest.get("finished"),
-        "root seed": manifest.get("root_seed"),
-        "seeds": ", ".join(map(str, manifest.get("seeds", ()))),
-        **{f"machine: {key}": value for key, value in manifest.get("machine", {}).items()},
-        **{f"version: {key}": value for key, value in manifest.get("versions", {}).items()},
+        "root seed": manifest["root_seed"],
+        "seeds": ", ".join(map(str, manifest["seeds"])),
+        **{f"machine: {key}": value for key, value in manifest["machine"].items()},
+        **{f"version: {key}": value for key, value in manifest["versions"].items()},
     }
     body = tuple((key, Code(str(value))) for key, value in facts.items() if value not in (None, ""))
     blocks.append(Table("Run", columns("record", "value"), body))
-    if warnings := list(manifest.get("warnings", ())):
+    if warnings := list(manifest["warnings"]):
         blocks.append(Details(f"Warnings of the run ({len(warnings)})", (Bullets(tuple((w,) for w in warnings)),)))
-    if stages := manifest.get("stages"):
+    if stages := manifest["stages"]:
         prints = Table(
             "Fingerprint of every stage: the hash of its code version, parameters, inputs and numerics",
             columns("stage", "fingerprint", "cached"),

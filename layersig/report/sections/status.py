@@ -15,7 +15,7 @@ _STATES = {
 def section(material: Material) -> Section | None:
     """Warnings, the loudest first; None for a run that is whole and used what its recipe names."""
     blocks = []
-    if replaced := [source for source in material.manifest.get("sources", ()) if source.get("fallback")]:
+    if replaced := [source for source in material.manifest["sources"] if source.get("fallback")]:
         items: list[Text] = [
             (
                 "The ",

@@ -1,0 +1,147 @@
+"""The forms of the files that findings and reports read from a run folder: the keys that they rely on.
+
+Those of rankings, selections, outcomes, layers, judgements and the manifest are beside what writes them.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
+
+from layersig.records import Number, Open
+
+
+class AnalysisForm(Open):
+    """What every `analysis.json` tells, whichever version wrote it."""
+
+    schema_version: int
+
+
+class StepForm(Open):
+    """A line of `metrics.jsonl`; steps of anything but a training may tell no loss."""
+
+    cell: str
+    step: int
+    loss: NotRequired[FiniteFloat | None]
+
+
+class TaskForm(Open):
+    """What an evaluation records of a task."""
+
+    n: NotRequired[int]
+    rows: NotRequired[int | None]
+    shots: NotRequired[int | None]
+    split: NotRequired[str | None]
+    prompts: NotRequired[str | None]
+    higher_is_better: NotRequired[dict[str, bool]]
+
+
+class EvaluationForm(Open):
+    """`evaluations/**/results.json`."""
+
+    tasks: dict[str, TaskForm]
+
+
+class BatchForm(Open):
+    """How an evaluation was batched."""
+
+    tokens: int
+
+
+class ConditionsForm(EvaluationForm):
+    """The same, where it is compared with another."""
+
+    dtype: str
+    device: str
+    lm_eval: str
+    batch: BatchForm
+
+
+class PieceForm(Open):
+    """A part of a training example."""
+
+    text: str
+    target: bool
+
+
+class DataForm(Open):
+    """`data/DATA.json`."""
+
+    template_sha256: NotRequired[str]
+    max_tokens: NotRequired[int]
+    example: NotRequired[list[PieceForm]]
+
+
+class NgramsForm(Open):
+    """What the items of a task share in runs of n words."""
+
+    hits: int
+    share: FiniteFloat | None
+    too_short: int
+    covered: int
+
+
+class OverlapForm(Open):
+    """What a task shares with the training side, by n."""
+
+    items: int
+    ngrams: dict[str, NgramsForm]
+
+
+class TrialForm(TypedDict):
+    """A trial of a search."""
+
+    learning_rate: FiniteFloat
+    epochs: FiniteFloat | None
+    steps: int | None
+    loss: FiniteFloat | None
+    chosen: bool
+    error: str | None
+
+
+class SearchForm(Open):
+    """`searches/**/*.json`."""
+
+    trials: list[TrialForm]
+
+
+class JudgeForm(Open):
+    """The judge as it was asked."""
+
+    endpoint: str
+    model: str
+    temperature: Number | None
+    repeats: int
+    attempts: int
+
+
+class JudgedForm(Open):
+    """`judgements/**/results.json` and `pairs/**/results.json`."""
+
+    judge: JudgeForm
+    models: list[str]
+    first: str | None
+    last: str | None
+    verdicts: int
+    asked_again: int
+    invalid: int
+    refused: int
+    questions: dict[str, str]
+
+
+class CodeForm(Open):
+    """How a program ended, in both taxonomies."""
+
+    error: str
+    paper_error: str
+
+
+class WrittenForm(Open):
+    """A line of `responses.jsonl`."""
+
+    task: str
+    item: str
+    probes: dict[str, FiniteFloat]
+    code: NotRequired[CodeForm]
