@@ -1,6 +1,6 @@
 """Confidence sets of a ratio of two estimates, which may be unbounded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -45,6 +45,10 @@ class RatioSet:
                 return ratio <= self.low or ratio >= self.high
             case SetShape.EVERYTHING:
                 return True
+
+    def from_zero(self) -> "RatioSet":
+        """The set of a ratio that cannot be negative: an interval starts at 0 or above."""
+        return replace(self, low=max(0.0, self.low)) if self.shape is SetShape.INTERVAL else self
 
     def __str__(self) -> str:
         """The set in words, "unbounded" where it is."""

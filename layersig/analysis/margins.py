@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil
 
-import numpy as np
-from scipy import stats
-
-from layersig.analysis.results import Alternative, Estimate
+from layersig.analysis.results import Alternative, Effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +21,19 @@ class MarginTest:
     established: bool
 
 
-def superiority_by(estimate: Estimate, margin: float, alpha: float = 0.05) -> MarginTest:
+def superiority_by(estimate: Effect, margin: float, alpha: float = 0.05) -> MarginTest:
     """One-sided test that the effect exceeds ``margin``."""
     p = estimate.p_value(_positive(margin), Alternative.GREATER)
     return MarginTest(p, margin, p <= alpha)
 
 
-def non_inferiority(estimate: Estimate, margin: float, alpha: float = 0.05) -> MarginTest:
+def non_inferiority(estimate: Effect, margin: float, alpha: float = 0.05) -> MarginTest:
     """One-sided test that the effect is above ``-margin``; the same as the lower 1 - alpha bound above -margin."""
     p = estimate.p_value(-_positive(margin), Alternative.GREATER)
     return MarginTest(p, margin, p <= alpha)
 
 
-def tost(estimate: Estimate, margin: float, alpha: float = 0.05) -> MarginTest:
+def tost(estimate: Effect, margin: float, alpha: float = 0.05) -> MarginTest:
     """Two one-sided tests of equivalence; the same as the 1 - 2 alpha interval inside (-margin, margin).
 
     Source:
@@ -47,25 +43,6 @@ def tost(estimate: Estimate, margin: float, alpha: float = 0.05) -> MarginTest:
     above = estimate.p_value(margin, Alternative.LESS)
     p = max(below, above)
     return MarginTest(p, margin, p <= alpha)
-
-
-def least_se_of_shares(margin: float, items: int) -> float:
-    """Least standard error of a mean of -1, 0 and 1 over items whose truth is ``margin`` away from 0.
-
-    Such items vary by margin (1 - margin) or more, which a sample hides when few or none of them happen to differ: the
-    observed error is then near 0, and every claim that the difference is below the margin would seem established. With
-    the least error, items that never differ establish it from about 3 / margin of them on, as the exact test does.
-
-    Source:
-        The variance under the null hypothesis, as in Tango 1998, "Equivalence test and confidence interval for the
-        difference in proportions for the paired-sample design"; here its smallest value.
-    """
-    return float(np.sqrt(min(1.0, _positive(margin)) * max(0.0, 1 - margin) / items))
-
-
-def least_items_of_shares(margin: float, df: float, alpha: float = 0.05) -> int:
-    """Items from which on :func:`least_se_of_shares` lets items that never differ exclude the margin."""
-    return ceil(float(stats.t.ppf(1 - alpha, df)) ** 2 * max(0.0, 1 - margin) / _positive(margin))
 
 
 class AsGoodAsAll(StrEnum):
@@ -95,8 +72,8 @@ class FixedSequence:
 
 
 def as_good_as_all(
-    all_minus_base: Estimate,
-    arm_minus_all: Estimate,
+    all_minus_base: Effect,
+    arm_minus_all: Effect,
     beats_random_p: float,
     margin: float,
     alpha: float = 0.05,

@@ -1,12 +1,22 @@
 """What a design can detect, before it is run. There is no power after the fact: report the half-width instead."""
 
-import numpy as np
-from scipy import integrate, optimize, stats
+from collections.abc import Callable
 
-from layersig.analysis.results import Alternative
+import numpy as np
+from scipy import optimize, special, stats
+
+from layersig.analysis.paired import score_variance
+from layersig.analysis.results import Alternative, Effect
 from layersig.analysis.twoway import MeanSquares, two_way_estimate
 
 _MOST_SEEDS = 1000
+_MOST_ITEMS = 10**9
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
+_MANY = 2000
+"""Degrees of freedom from which on t is taken for normal."""
+_POWER = 0.8
+_LIMIT = 0.8
+"""Confidence of the upper limits that plans are made with."""
 
 
 def power_t(
@@ -32,13 +42,66 @@ def detectable_difference(sd: float, n: float, power: float = 0.8, alpha: float 
     return sd / float(np.sqrt(n)) * _detectable_noncentrality(n - 1, power, alpha)
 
 
-def detectable_difference_discordant(discordance: float, items: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Detectable difference of two checkpoints on binary items that disagree on a share ``discordance`` of the items.
+def detectable_of(estimate: Effect, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Difference that a new study of the same size finds with the given power, planned from the error seen in this one.
 
-    Normal approximation, (z_{1-alpha/2} + z_power) sqrt(discordance / items) (Miller 2024, section 5).
+    The error is taken at its upper 80 % limit: at the observed value itself, half of all plans fall short, and with a
+    few degrees of freedom far short.
+
+    Args:
+        estimate: Difference with its error, over items or over seeds and items.
+        alpha: Level of the two-sided test.
+        power: Wanted power.
     """
-    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
-    return z * float(np.sqrt(discordance / items))
+    return _upper(estimate) * _detectable_noncentrality(estimate.df, power, alpha)
+
+
+def power_discordant(difference: float, discordance: float, items: int, alpha: float = 0.05) -> float:
+    """Power of the exact McNemar test of two checkpoints, summed over the number of items on which they differ.
+
+    Args:
+        difference: True difference of the shares solved.
+        discordance: Share of items that one solves and the other does not, at least the difference.
+        items: Items.
+        alpha: Level, two-sided.
+    """
+    if not 0 <= abs(difference) <= discordance <= 1:
+        raise ValueError(f"a difference of {difference} needs a discordance from that to 1, got {discordance}")
+    if discordance == 0:
+        return 0.0
+    few, many = (int(stats.binom.ppf(p, items, discordance)) for p in (1e-9, 1 - 1e-9))
+    differing = np.arange(few, many + 1)
+    # Most losses (or wins) with which the doubled tail still rejects; -1 where none do.
+    most = stats.binom.ppf(alpha / 2, differing, 0.5)
+    most = np.where(stats.binom.cdf(most, differing, 0.5) > alpha / 2, most - 1, most)
+    won = (1 + difference / discordance) / 2
+    found = stats.binom.cdf(most, differing, 1 - won) + stats.binom.cdf(most, differing, won)
+    return float(stats.binom.pmf(differing, items, discordance) @ found)
+
+
+def detectable_difference_discordant(
+    discordant: int, items: int, power: float = 0.8, alpha: float = 0.05
+) -> float | None:
+    """Difference of two checkpoints that the exact McNemar test finds with the given power on as many new items.
+
+    Planned with the upper 80 % limit of the discordance, and never a difference above the discordance: where the limit
+    is too small for any, the discordance is the difference itself, every item that differs being won.
+
+    Args:
+        discordant: Items on which the two differ, in this sample.
+        items: All items.
+        power: Wanted power.
+        alpha: Level, two-sided.
+
+    Returns:
+        A share of the items; None where so few items find no difference at all.
+    """
+    limit = discordance_limit(discordant, items)
+
+    def gap(difference: float) -> float:
+        return power_discordant(difference, max(limit, difference), items, alpha) - power
+
+    return None if gap(1.0) < 0 else float(optimize.brentq(gap, 1e-9, 1.0, xtol=1e-6))
 
 
 def power_tost(true_difference: float, sd: float, n: int, margin: float, alpha: float = 0.05) -> float:
@@ -53,20 +116,107 @@ def power_tost(true_difference: float, sd: float, n: int, margin: float, alpha: 
         margin: Equivalence margin.
         alpha: Level of each test.
     """
-    df, se = n - 1, sd / float(np.sqrt(n))
+    return _power_tost(true_difference, sd / float(np.sqrt(n)), n - 1, margin, alpha)
+
+
+def items_for_equivalence(estimate: Effect, items: int, margin: float, alpha: float = 0.05) -> int | None:
+    """Least number of items on which two equal checkpoints are found equivalent with 80 % power.
+
+    Args:
+        estimate: Their difference, with an error over ``items`` items; taken at its upper 80 % limit.
+        items: Items behind the estimate.
+        margin: Equivalence margin.
+        alpha: Level of each of the two one-sided tests.
+
+    Returns:
+        None beyond a billion.
+    """
+    sd = _upper(estimate) * float(np.sqrt(items))
+    return _least(lambda n: power_tost(0.0, sd, n, margin, alpha) >= _POWER, _MOST_ITEMS)
+
+
+def items_for_equivalence_discordant(discordant: int, items: int, margin: float, alpha: float = 0.05) -> int | None:
+    """The same for items that are right or wrong, by the corrected score test of ``paired.PairedShares``.
+
+    Args:
+        discordant: Items on which the two differ, in this sample; planned with the upper 80 % limit of their share.
+        items: All items.
+        margin: Equivalence margin.
+        alpha: Level of each of the two one-sided tests.
+    """
+    limit = discordance_limit(discordant, items)
+
+    def suffices(n: int) -> bool:
+        # Half of the items that differ are wins; the test's error is that at the margin, the sample's that at 0.
+        spread = float(np.sqrt(score_variance(n * limit / 2, n * limit / 2, n, margin)))
+        room = n * margin - 0.5 - float(stats.norm.ppf(1 - alpha)) * spread
+        return room > 0 and 2 * float(stats.norm.cdf(room / np.sqrt(n * limit))) - 1 >= _POWER
+
+    return _least(suffices, _MOST_ITEMS)
+
+
+def seeds_for_equivalence(ms: MeanSquares, margin: float, alpha: float = 0.05) -> int | None:
+    """Least number of seeds at which two equal methods are found equivalent with 80 % power, the items staying.
+
+    The components of variance are scaled by what the upper 80 % limit of the error is above the observed one; negative
+    ones count as zero.
+
+    Returns:
+        None when even 1,000 seeds do not suffice: then the items limit the precision.
+    """
+    seen = two_way_estimate(ms)
+    scale = (_upper(seen) / seen.se) ** 2
+    seed, item, residual = (scale * max(0.0, variance) for variance in ms.variances)
+
+    def suffices(seeds: int) -> bool:
+        planned = two_way_estimate(_expected_mean_squares((seed, item, residual), seeds, ms.items))
+        return _power_tost(0.0, planned.se, planned.df, margin, alpha) >= _POWER
+
+    return _least(suffices, _MOST_SEEDS)
+
+
+def discordance_limit(discordant: int, items: int) -> float:
+    """Upper 80 % limit of the share of items on which two checkpoints differ (Clopper and Pearson 1934)."""
+    return float(stats.beta.ppf(_LIMIT, discordant + 1, items - discordant)) if discordant < items else 1.0
+
+
+def _least(suffices: Callable[[int], bool], most: int) -> int | None:
+    """The least number from 2 to ``most`` that suffices, where larger ones do too; None where none does."""
+    low, high = 1, 2
+    while not suffices(high):
+        if high == most:
+            return None
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high
+
+
+def _upper(estimate: Effect) -> float:
+    """Upper limit of a standard error; itself where its degrees of freedom are infinite."""
+    return sd_upper_limit(estimate.se, estimate.df) if np.isfinite(estimate.df) else estimate.se
+
+
+def _power_tost(true_difference: float, se: float, df: float, margin: float, alpha: float) -> float:
+    if df > _MANY:
+        room, shift = margin / se - float(stats.norm.ppf(1 - alpha)), true_difference / se
+        return max(0.0, float(stats.norm.cdf(room - shift) - stats.norm.cdf(-room - shift)))
     root_df = float(np.sqrt(df))
     t = float(stats.t.ppf(1 - alpha, df))
 
-    def inside(ratio: float) -> float:
-        room = (margin - t * se * ratio) / se
-        shift = true_difference / se
-        density = float(stats.chi.pdf(ratio * root_df, df)) * root_df
-        return density * float(stats.norm.cdf(room - shift) - stats.norm.cdf(-room - shift))
+    # The observed error over the true one follows chi; its law is narrow with many degrees of freedom.
+    around = 12 / float(np.sqrt(2 * df))
+    low, high = max(0.0, 1 - around), min(1 + around, margin / (t * se))
+    if low >= high:
+        return 0.0
+    ratio = low + (high - low) * (_NODES + 1) / 2
+    room, shift = margin / se - t * ratio, true_difference / se
+    found = stats.chi.pdf(ratio * root_df, df) * root_df * (special.ndtr(room - shift) - special.ndtr(-room - shift))
+    return float(_WEIGHTS @ found * (high - low) / 2)
 
-    return float(integrate.quad(inside, 0, margin / (t * se), limit=200)[0])
 
-
-def sd_upper_limit(sd: float, df: float, level: float = 0.8) -> float:
+def sd_upper_limit(sd: float, df: float, level: float = _LIMIT) -> float:
     """Upper confidence limit of a standard deviation from a pilot, to plan with instead of the estimate itself.
 
     Source:
@@ -105,25 +255,6 @@ def detectable_two_way(
     """Smallest positive difference that :func:`power_two_way` finds with the given power."""
     planned = two_way_estimate(_expected_mean_squares(variances, seeds, items))
     return planned.se * _detectable_noncentrality(planned.df, power, alpha)
-
-
-def seeds_for_half_width(ms: MeanSquares, half_width: float, level: float = 0.95) -> int | None:
-    """Least number of seeds whose expected interval is no wider than wanted, the items staying as they are.
-
-    Negative variance estimates count as zero.
-
-    Returns:
-        None when even 1,000 seeds do not suffice: then the items limit the precision.
-    """
-    seed, item, residual = ms.variances
-    variances = max(0.0, seed), max(0.0, item), residual
-    for seeds in range(2, _MOST_SEEDS + 1):
-        if (
-            two_way_estimate(_expected_mean_squares(variances, seeds, ms.items)).interval(level).half_width
-            <= half_width
-        ):
-            return seeds
-    return None
 
 
 def _expected_mean_squares(variances: tuple[float, float, float], seeds: int, items: int) -> MeanSquares:

@@ -7,7 +7,7 @@ import numpy as np
 
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.results import FloatArray
-from layersig.analysis.twoway import mean_squares, two_way_estimate
+from layersig.analysis.tables import Floor, mean_of
 
 MIN_SEEDS_FOR_RANKS = 5
 
@@ -27,7 +27,9 @@ class RankInterval:
     worst: int
 
 
-def rank_intervals_items_and_seeds(tables: FloatArray, alpha: float = 0.05) -> tuple[RankInterval, ...]:
+def rank_intervals_items_and_seeds(
+    tables: FloatArray, alpha: float = 0.05, shares: FloatArray | None = None, floor: Floor | None = None
+) -> tuple[RankInterval, ...]:
     """Simultaneous confidence sets for the ranks of arms.
 
     All pairs of arms are compared by the two-way random-effects t test with Holm's correction. An arm's best rank is
@@ -37,6 +39,9 @@ def rank_intervals_items_and_seeds(tables: FloatArray, alpha: float = 0.05) -> t
     Args:
         tables: Outcomes, shape (arms >= 2, seeds >= 5, items), higher is better.
         alpha: Family-wise error.
+        shares: Share of each unit in the weight of all, see ``means.mean_items``.
+        floor: ``Floor.DIFFERENCE`` where outcomes are right or wrong; without it, a pair of arms between which nothing
+            varies is not told apart.
 
     Raises:
         ValueError: Fewer than five seeds (then only ranges over seeds can be shown), or fewer than two arms.
@@ -49,11 +54,12 @@ def rank_intervals_items_and_seeds(tables: FloatArray, alpha: float = 0.05) -> t
         raise ValueError(f"tables must have shape (arms >= 2, seeds >= 5, items), got {tables.shape}")
     arms = tables.shape[0]
     pairs = list(combinations(range(arms), 2))
-    estimates = [two_way_estimate(mean_squares(tables[a] - tables[b])) for a, b in pairs]
-    adjusted = holm(np.array([estimate.p_value() for estimate in estimates]))
+    magnitude = float(np.abs(tables).max())
+    estimates = [mean_of(tables[a] - tables[b], shares, floor, magnitude) for a, b in pairs]
+    adjusted = holm(np.array([1.0 if estimate is None else estimate.p_value() for estimate in estimates]))
     better, worse = np.zeros(arms, dtype=np.int64), np.zeros(arms, dtype=np.int64)
     for (a, b), estimate, p in zip(pairs, estimates, adjusted, strict=True):
-        if p <= alpha:
+        if estimate is not None and p <= alpha:
             winner, loser = (a, b) if estimate.value > 0 else (b, a)
             better[loser] += 1
             worse[winner] += 1

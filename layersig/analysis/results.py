@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,31 @@ class Interval:
         return self.low <= value <= self.high
 
 
+class Effect(Protocol):
+    """A value with everything that may be said of its error: one object, so that what is shown is what was tested."""
+
+    @property
+    def value(self) -> float:
+        """The value."""
+
+    @property
+    def se(self) -> float:
+        """Its standard error, in the same unit; never 0 where nothing happened to vary."""
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of the standard error; infinite where the law is normal."""
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Two-sided interval."""
+
+    def p_value(self, null: float = 0.0, alternative: Alternative = Alternative.TWO_SIDED) -> float:
+        """P-value of the test that the truth is ``null``."""
+
+    def mirrored(self) -> Self:
+        """The same effect with its sign changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """An estimate whose studentised error is referred to a t distribution.
@@ -52,33 +78,37 @@ class Estimate:
         value: The estimate.
         se: Its standard error, in the same unit.
         df: Degrees of freedom of the standard error; infinite means the normal law.
+        centre: Centre of intervals and tests where it is not the value itself: the mean with the pseudo-items of
+            ``floors``.
+        reach: Least and largest value that the truth may have; intervals end there.
     """
 
     value: float
     se: float
     df: float
+    centre: float | None = None
+    reach: tuple[float, float] = (-np.inf, np.inf)
 
     def interval(self, level: float = 0.95) -> Interval:
         """Central t interval."""
-        reach = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se
-        return Interval(self.value - reach, self.value + reach, level)
-
-    def with_least_se(self, least: float) -> "Estimate":
-        """The estimate with a standard error of `least` or more."""
-        return self if self.se >= least else replace(self, se=least)
+        return Interval(*self._ends(float(stats.t.ppf((1 + level) / 2, self.df))), level)
 
     def lower_bound(self, level: float = 0.95) -> float:
         """One-sided lower confidence bound."""
-        return self.value - float(stats.t.ppf(level, self.df)) * self.se
+        return self._ends(float(stats.t.ppf(level, self.df)))[0]
 
     def upper_bound(self, level: float = 0.95) -> float:
         """One-sided upper confidence bound."""
-        return self.value + float(stats.t.ppf(level, self.df)) * self.se
+        return self._ends(float(stats.t.ppf(level, self.df)))[1]
 
     def p_value(self, null: float = 0.0, alternative: Alternative = Alternative.TWO_SIDED) -> float:
-        """P-value of the t test of ``value == null``; 1 when the estimate shows no variation and no difference."""
-        distance = self.value - null
-        t = distance / self.se if self.se > 0 else float(np.sign(distance)) * np.inf if distance else 0.0
+        """P-value of the t test of ``value == null``; 1 where the estimate shows no variation.
+
+        An observed error of 0 is an unknown one, and evidence of nothing.
+        """
+        if not self.se > 0:
+            return 1.0
+        t = (self._middle - null) / self.se
         match alternative:
             case Alternative.GREATER:
                 return float(stats.t.sf(t, self.df))
@@ -86,6 +116,19 @@ class Estimate:
                 return float(stats.t.cdf(t, self.df))
             case Alternative.TWO_SIDED:
                 return min(1.0, 2 * float(stats.t.sf(abs(t), self.df)))
+
+    def mirrored(self) -> "Estimate":
+        """The estimate with its sign changed."""
+        centre = None if self.centre is None else -self.centre
+        return replace(self, value=-self.value, centre=centre, reach=(-self.reach[1], -self.reach[0]))
+
+    @property
+    def _middle(self) -> float:
+        return self.value if self.centre is None else self.centre
+
+    def _ends(self, quantile: float) -> tuple[float, float]:
+        width = quantile * self.se
+        return max(self._middle - width, self.reach[0]), min(self._middle + width, self.reach[1])
 
 
 @dataclass(frozen=True, slots=True)

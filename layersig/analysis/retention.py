@@ -1,68 +1,107 @@
 """Shares of a score that survive: retention, chance-corrected retention, share of the gain, gap between formats."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from layersig.analysis.fieller import RatioSet, fieller_set
-from layersig.analysis.means import mean_items
+from layersig.analysis.floors import with_items, with_shares
+from layersig.analysis.means import mean_items, unit_values
 from layersig.analysis.results import Estimate, FloatArray, Interval
+from layersig.analysis.tables import mean_of
 from layersig.analysis.twoway import mean_squares, two_way_covariance, two_way_estimate
 
 _CHUNK_CELLS = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class CorrectedRetention:
-    """Retention above a measured floor.
+@dataclass(frozen=True, slots=True, eq=False)
+class RatioPart:
+    """A ratio of means that enters a sum of ratios.
 
     Attributes:
-        room: Base minus floor.
-        retention: (arm - floor) / (base - floor) with its set, or None when the base is at the floor.
+        numerator: Unit values, shape (runs, units).
+        denominator: Same shape.
+        weight: What the ratio is multiplied by in the sum.
+        added: Pseudo-items of right or wrong outcomes, see :func:`ratio_fieller_items`.
     """
 
-    room: Estimate
-    retention: RatioSet | None
+    numerator: FloatArray
+    denominator: FloatArray
+    weight: float = 1.0
+    added: FloatArray | None = None
 
     @property
-    def at_floor(self) -> bool:
-        """Whether the base is too close to the floor for a ratio to mean anything."""
-        return self.retention is None
+    def ratio(self) -> float:
+        """Ratio of averages.
+
+        Raises:
+            ValueError: The denominator is 0.
+        """
+        if not self.denominator.mean():
+            raise ValueError("a ratio has no meaning where the base scores 0")
+        return float(self.numerator.mean()) / float(self.denominator.mean())
+
+    def influence(self) -> FloatArray:
+        """What each unit contributes to the weighted ratio: values whose mean it is, shape (runs, units).
+
+        With pseudo-items, whose contributions come last, the mean is that of the ratio with them.
+        """
+        top, bottom = self.numerator, self.denominator
+        if self.added is not None:
+            top, bottom = with_items(top, self.added[0]), with_items(bottom, self.added[1])
+        under = float(bottom.mean())
+        ratio = float(top.mean()) / under
+        return np.asarray(self.weight * (ratio + (top - ratio * bottom) / under))
 
 
-def ratio_fieller_items(numerator: FloatArray, denominator: FloatArray, level: float = 0.95) -> RatioSet:
-    """Ratio of two means over the same items with its Fieller set, scope ``checkpoints``.
+def ratio_of_tables(
+    numerator: FloatArray,
+    denominator: FloatArray,
+    level: float = 0.95,
+    shares: FloatArray | None = None,
+    added: FloatArray | None = None,
+) -> RatioSet:
+    """Ratio of two means over the same items, or runs and items, with its Fieller set.
 
     Retention of an arm is (arm, base); share of the gain kept is (arm - base, all - base). The ratio of averages, not
     the average of ratios.
 
     Args:
-        numerator: Shape (n,).
-        denominator: Same items.
-        level: Coverage.
-    """
-    _check_pair(numerator, denominator, 1)
-    covariance = np.cov(numerator, denominator) / numerator.size
-    return fieller_set(float(numerator.mean()), float(denominator.mean()), covariance, numerator.size - 1, level)
-
-
-def ratio_fieller_items_and_seeds(numerator: FloatArray, denominator: FloatArray, level: float = 0.95) -> RatioSet:
-    """Ratio of two means over the same seeds x items with its Fieller set, scope ``method``.
-
-    Args:
-        numerator: Shape (seeds, items); an arm without seeds, such as the untouched base, is repeated over the seeds.
+        numerator: Unit values, shape (runs, units); an arm without runs, such as the untouched base, is repeated.
         denominator: Same shape.
         level: Coverage.
+        shares: Share of each unit in the weight of all, see ``means.mean_items``.
+        added: Pseudo-items (numerator, denominator) of right or wrong outcomes, shape (2, pseudo-items), from
+            ``floors``. Without them, outcomes that happen not to vary give a set of no width.
 
     Returns:
-        The set with the conservative two-way covariance and Satterthwaite's degrees of freedom at the estimated ratio.
+        With one run, the set over items. With several, that with the conservative two-way covariance and
+        Satterthwaite's degrees of freedom at the estimated ratio.
     """
-    _check_pair(numerator, denominator, 2)
-    covariance = two_way_covariance(numerator, denominator)
-    bottom = float(denominator.mean())
-    ratio = float(numerator.mean()) / bottom if bottom != 0 else 0.0
-    df = two_way_estimate(mean_squares(numerator - ratio * denominator), conservative=True).df
-    return fieller_set(float(numerator.mean()), bottom, covariance, df, level)
+    if numerator.ndim != 2 or numerator.shape != denominator.shape:
+        raise ValueError(f"two tables of equal shape are needed, got {numerator.shape} and {denominator.shape}")
+    shown, bottom = float(numerator.mean()), float(denominator.mean())
+    if added is not None:
+        numerator, denominator = with_items(numerator, added[0]), with_items(denominator, added[1])
+        shares = with_shares(shares, added.shape[1])
+    top, under = float(numerator.mean()), float(denominator.mean())
+    rest = numerator - (top / under if under != 0 else 0.0) * denominator
+    if numerator.shape[0] == 1:
+        covariance, df = _covariance(numerator[0], denominator[0], shares), mean_items(rest[0], shares).df
+    else:
+        covariance = two_way_covariance(numerator, denominator, shares)
+        df = two_way_estimate(mean_squares(rest, shares), conservative=True).df
+    found = fieller_set(top, under, covariance, df, level)
+    return replace(found, ratio=shown / bottom if bottom != 0 else float("nan"))
+
+
+def _covariance(a: FloatArray, b: FloatArray, shares: FloatArray | None) -> FloatArray:
+    """Covariance of the means of two vectors of unit values, shape (2, 2)."""
+    if shares is None:
+        return np.asarray(np.cov(a, b) / a.size)
+    deviations = np.stack([a - a.mean(), b - b.mean()])
+    return np.asarray((deviations / (1 - shares)) @ deviations.T / a.size**2)
 
 
 def ratio_bootstrap_items(
@@ -80,7 +119,8 @@ def ratio_bootstrap_items(
         draws: Bootstrap samples.
         level: Coverage.
     """
-    _check_pair(numerator, denominator, 1)
+    if numerator.ndim != 1 or numerator.shape != denominator.shape:
+        raise ValueError(f"two vectors of equal length are needed, got {numerator.shape} and {denominator.shape}")
     n = numerator.size
     both = np.stack([numerator, denominator], axis=1)
     chunk = max(1, _CHUNK_CELLS // n)
@@ -93,59 +133,55 @@ def ratio_bootstrap_items(
     return Interval(float(low), float(high), level)
 
 
-def corrected_retention_items(
-    arm: FloatArray, base: FloatArray, floor: FloatArray, least_room: float = 0.05, level: float = 0.95
-) -> CorrectedRetention:
-    """Retention above a floor that was measured on the same items.
+def room_above_floor(room: Estimate, least: float = 0.05) -> bool:
+    """Whether a reference is clear of its floor, so that a ratio above it means something.
 
     Args:
-        arm: Outcomes of the pruned or tuned model, shape (n,).
-        base: Outcomes of the reference.
-        floor: Outcomes without the information that the task asks for (shuffled context, answer only).
-        least_room: Smallest base - floor, in the unit of the outcomes.
-        level: Coverage.
-
-    Returns:
-        The ratio only when base - floor exceeds both three standard errors and ``least_room``; else "at floor".
+        room: Reference minus floor, on the same items.
+        least: Smallest difference, in the unit of the outcomes; three standard errors are needed too.
     """
-    _check_pair(arm, base, 1)
-    _check_pair(base, floor, 1)
-    room = mean_items(base - floor)
-    if room.value <= max(3 * room.se, least_room):
-        return CorrectedRetention(room, None)
-    return CorrectedRetention(room, ratio_fieller_items(arm - floor, base - floor, level))
+    return room.value > max(3 * room.se, least)
 
 
-def retention_gap_items(
-    arm_choice: FloatArray, base_choice: FloatArray, arm_generation: FloatArray, base_generation: FloatArray
-) -> Estimate:
-    """Retention as a choice task minus retention as a generation task, the same items scored both ways.
+def mean_of_ratios(parts: Sequence[RatioPart]) -> Estimate | None:
+    """Weighted sum of ratios over fixed tasks that share training runs, with its delta-method error.
 
-    This contrast separates the answer format from the items; a gap between different tasks only describes those tasks.
+    What a run does to one task it does to others, and the tasks have items of their own: the tasks are fixed strata of
+    one table of runs x items.
 
     Args:
-        arm_choice: Outcomes of the arm with answer choices, shape (n,).
-        base_choice: Outcomes of the base with answer choices.
-        arm_generation: Outcomes of the arm in free generation.
-        base_generation: Outcomes of the base in free generation.
+        parts: The ratios; all with the same number of runs.
 
     Returns:
-        Estimate with the delta-method standard error over items.
+        None where a table has fewer than two items or nothing varies.
 
     Raises:
-        ValueError: Shapes differ, or a base scores 0.
+        ValueError: A denominator is 0.
     """
-    for other in (base_choice, arm_generation, base_generation):
-        _check_pair(arm_choice, other, 1)
-    if base_choice.mean() == 0 or base_generation.mean() == 0:
-        raise ValueError("retention has no meaning where the base scores 0")
-    choice, generation = arm_choice.mean() / base_choice.mean(), arm_generation.mean() / base_generation.mean()
-    influence = (arm_choice - choice * base_choice) / base_choice.mean() - (
-        arm_generation - generation * base_generation
-    ) / base_generation.mean()
-    return Estimate(float(choice - generation), mean_items(influence).se, arm_choice.size - 1)
+    value = sum(part.weight * part.ratio for part in parts)
+    tables = [part.influence() for part in parts]
+    strata = np.repeat(np.arange(len(tables)), [table.shape[1] for table in tables])
+    weights = np.concatenate([np.full(table.shape[1], 1 / table.shape[1]) for table in tables])
+    rows = np.concatenate(tables, axis=1) * len(tables)
+    if min(table.shape[1] for table in tables) < 2:
+        return None
+    units = np.stack([unit_values(row, weights, strata=strata) for row in rows])
+    found = mean_of(units, magnitude=max(1.0, abs(value)))
+    return None if found is None else Estimate(value, found.se, found.df, found.value)
 
 
-def _check_pair(a: FloatArray, b: FloatArray, dimensions: int) -> None:
-    if a.ndim != dimensions or a.shape != b.shape:
-        raise ValueError(f"two arrays with {dimensions} axes and equal shape are needed, got {a.shape} and {b.shape}")
+def difference_of_ratios(one: RatioPart, other: RatioPart) -> Estimate | None:
+    """Difference of two ratios on the same items (and runs), with its delta-method error over both.
+
+    Retention as a choice minus retention in writing, each item asked both ways, separates the way to answer from the
+    items; a gap between different tasks only describes those tasks.
+
+    Returns:
+        None where there are fewer than two items or nothing varies.
+
+    Raises:
+        ValueError: Shapes differ, or a denominator is 0.
+    """
+    value = one.ratio - other.ratio
+    found = mean_of(one.influence() - other.influence(), magnitude=max(1.0, abs(value)))
+    return None if found is None else Estimate(value, found.se, found.df, found.value)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layersig.analysis.means import small_sample_df
 from layersig.analysis.results import Estimate, FloatArray, Interval
 
 MIN_SEEDS_FOR_BOOTSTRAP = 5
 _CHUNK_CELLS = 20_000_000
+_ROUNDING = 1e-20
+"""Share of the mean square of items below which that of seeds is rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,9 @@ class MeanSquares:
         items: Number of items, n.
         mean: Grand mean.
         seed: Mean square of seeds, S - 1 degrees of freedom.
-        item: Mean square of items, n - 1 degrees of freedom.
-        residual: Mean square of the rest, (S - 1)(n - 1) degrees of freedom.
+        item: Mean square of items.
+        residual: Mean square of the rest, (S - 1) times as many degrees of freedom.
+        item_df: Degrees of freedom of the mean square of items; None means n - 1, as with items of equal weight.
     """
 
     seeds: int
@@ -30,6 +34,12 @@ class MeanSquares:
     seed: float
     item: float
     residual: float
+    item_df: float | None = None
+
+    @property
+    def items_df(self) -> float:
+        """Degrees of freedom of the mean square of items."""
+        return self.items - 1 if self.item_df is None else self.item_df
 
     @property
     def variances(self) -> tuple[float, float, float]:
@@ -37,11 +47,13 @@ class MeanSquares:
         return (self.seed - self.residual) / self.items, (self.item - self.residual) / self.seeds, self.residual
 
 
-def mean_squares(table: FloatArray) -> MeanSquares:
+def mean_squares(table: FloatArray, shares: FloatArray | None = None) -> MeanSquares:
     """Two-way mean squares of a complete table.
 
     Args:
         table: Usually paired differences of two arms, shape (seeds >= 2, items >= 2).
+        shares: Share of each unit in the weight of all, shape (items,), where the columns are unit values of clusters
+            or items of unequal weight: their squares are then corrected as in ``means.mean_items``.
 
     Raises:
         ValueError: The table is smaller than 2 x 2; one run per arm has no seed variance and supports only a claim
@@ -52,10 +64,16 @@ def mean_squares(table: FloatArray) -> MeanSquares:
     s, n = table.shape
     mean = float(table.mean())
     by_seed, by_item = table.mean(axis=1) - mean, table.mean(axis=0) - mean
-    seed_ss, item_ss = n * float(by_seed @ by_seed), s * float(by_item @ by_item)
+    seed_ms = n * float(by_seed @ by_seed) / (s - 1)
     # From the residuals themselves: total - seed - item would cancel when one effect dwarfs the rest.
-    residual_ss = float(((table - mean - by_seed[:, None] - by_item) ** 2).sum())
-    return MeanSquares(s, n, mean, seed_ss / (s - 1), item_ss / (n - 1), residual_ss / ((s - 1) * (n - 1)))
+    residuals = table - mean - by_seed[:, None] - by_item
+    if shares is not None:
+        loads = 1 / (n * (1 - shares))
+        item_ms = s * float(by_item**2 @ loads)
+        residual_ms = float((residuals**2).sum(axis=0) @ loads) / (s - 1)
+        return MeanSquares(s, n, mean, seed_ms, item_ms, residual_ms, small_sample_df(shares))
+    item_ss, residual_ss = s * float(by_item @ by_item), float((residuals**2).sum())
+    return MeanSquares(s, n, mean, seed_ms, item_ss / (n - 1), residual_ss / ((s - 1) * (n - 1)))
 
 
 def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
@@ -66,7 +84,8 @@ def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
     mean squares then all but cancel, V is mostly their noise, and t with a fraction of a degree of freedom would
     stretch an interval of that noise without bound. Without the subtraction V can only grow and df is at least
     min(S, n) - 1. With two seeds (or two items) df is 1: their mean square is then so uncertain that degrees of freedom
-    estimated from it make the interval miss the truth in up to 13 % of cases.
+    estimated from it make the interval miss the truth in up to 13 % of cases. Where the runs do not differ at all,
+    nothing says how much runs vary, and df is min(S, n) - 1.
 
     Args:
         ms: From :func:`mean_squares`.
@@ -77,17 +96,18 @@ def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
         Satterthwaite keeps the difference however few degrees of freedom it has, and estimates them for two seeds too.
     """
     s, n = ms.seeds, ms.items
-    kept = [(ms.seed, s - 1), (ms.item, n - 1)]
-    subtracted = [*kept, (-ms.residual, (s - 1) * (n - 1))]
+    kept = [(ms.seed, s - 1), (ms.item, ms.items_df)]
+    subtracted = [*kept, (-ms.residual, (s - 1) * ms.items_df)]
     cancels = _total(subtracted) <= 0 or _satterthwaite(subtracted) < 1
     terms = kept if conservative or cancels else subtracted
     if _total(terms) == 0:
         return Estimate(ms.mean, 0.0, s - 1)
-    df = _satterthwaite(terms) if min(s, n) > 2 else 1.0
+    alike = max(ms.seed, ms.residual) <= _ROUNDING * ms.item
+    df = min(s, n) - 1.0 if alike or min(s, n) == 2 else _satterthwaite(terms)
     return Estimate(ms.mean, float(np.sqrt(_total(terms) / (s * n))), df)
 
 
-def two_way_covariance(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def two_way_covariance(numerator: FloatArray, denominator: FloatArray, shares: FloatArray | None = None) -> FloatArray:
     """Two-way covariance of the means of two tables over the same seeds and items, shape (2, 2).
 
     By polarisation of V; without the subtraction of MS_residual, so that the matrix is never indefinite.
@@ -96,7 +116,7 @@ def two_way_covariance(numerator: FloatArray, denominator: FloatArray) -> FloatA
         raise ValueError(f"tables differ in shape: {numerator.shape} and {denominator.shape}")
 
     def variance(table: FloatArray) -> float:
-        return two_way_estimate(mean_squares(table), conservative=True).se ** 2
+        return two_way_estimate(mean_squares(table, shares), conservative=True).se ** 2
 
     v_n, v_d = variance(numerator), variance(denominator)
     cross = (variance(numerator + denominator) - variance(numerator - denominator)) / 4
@@ -136,11 +156,11 @@ def bootstrap_items_and_seeds(
     return Interval(float(low), float(high), level)
 
 
-def _total(terms: Sequence[tuple[float, int]]) -> float:
+def _total(terms: Sequence[tuple[float, float]]) -> float:
     """The sum of signed mean squares, given with their degrees of freedom."""
     return sum(value for value, _ in terms)
 
 
-def _satterthwaite(terms: Sequence[tuple[float, int]]) -> float:
+def _satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
     """Degrees of freedom of a sum of signed mean squares."""
     return _total(terms) ** 2 / sum(value**2 / df for value, df in terms)

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil
+from typing import Literal
 
-from layersig.analysis.margins import MarginTest, least_items_of_shares
-from layersig.analysis.power import seeds_for_half_width
-from layersig.analysis.results import Estimate
+from layersig.analysis.margins import MarginTest
+from layersig.analysis.results import Effect
 from layersig.analysis.sharing import SharingTest, SharingVerdict
-from layersig.analysis.twoway import MeanSquares
 
 MIN_DATA_SETS_TO_GENERALISE = 8
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven")
@@ -84,6 +82,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Needed:
+    """What it takes for two equal arms to be found equivalent with 80 % power (``power.items_for_equivalence``).
+
+    Attributes:
+        count: How many; None where no number suffices.
+        of: Of what.
+    """
+
+    count: int | None
+    of: Literal["items", "seeds"]
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """A verdict with its sentence."""
 
@@ -91,9 +102,7 @@ class Judgement:
     sentence: str
 
 
-def verdict_of(
-    estimate: Estimate, margin: float, alpha: float = 0.05, p: float | None = None, least_se: float = 0.0
-) -> Verdict:
+def verdict_of(estimate: Effect, margin: float, alpha: float = 0.05, p: float | None = None) -> Verdict:
     """Verdict of one estimate, where positive means better.
 
     Better and worse follow from the 1 - alpha interval; equivalence and the one-sided claims from the 1 - 2 alpha one.
@@ -103,11 +112,10 @@ def verdict_of(
         margin: Smallest difference that matters, positive.
         alpha: Level.
         p: P-value of the test that stands beside the estimate, where it is another one: better and worse need both.
-        least_se: Least standard error for claims against the margin, see ``margins.least_se_of_shares``.
     """
     if margin <= 0:
         raise ValueError(f"a margin must be positive, got {margin}")
-    wide, narrow = estimate.interval(1 - alpha), estimate.with_least_se(least_se).interval(1 - 2 * alpha)
+    wide, narrow = estimate.interval(1 - alpha), estimate.interval(1 - 2 * alpha)
     if p is None or p <= alpha:
         if wide.low > margin:
             return Verdict.BETTER_BY_MARGIN
@@ -127,14 +135,13 @@ def verdict_of(
 
 
 def judge(
-    estimate: Estimate,
+    estimate: Effect,
     margin: float,
     claim: Claim,
     assay: MarginTest | None,
-    table: MeanSquares | None = None,
+    needed: Needed | None = None,
     alpha: float = 0.05,
     p: float | None = None,
-    least_se: float = 0.0,
 ) -> Judgement:
     """Verdict and sentence of one comparison.
 
@@ -144,10 +151,9 @@ def judge(
         claim: What the sentence names.
         assay: Test that all layers beat the untouched base by the margin (``superiority_by``), or None when the
             comparison is itself with the untouched base.
-        table: Mean squares of the comparison, from which "what it would take" is told at scope ``method``.
+        needed: What an undecided comparison would take.
         alpha: Level.
         p: See :func:`verdict_of`.
-        least_se: See :func:`verdict_of`.
 
     Returns:
         ``REFUSED`` for scope ``method`` with one run per arm; ``CANNOT_TELL`` when the untouched base was not moved;
@@ -165,8 +171,8 @@ def judge(
             f"This task cannot tell: tuning all layers does not move the untouched base by more than "
             f"{_amount(margin, claim)} {_where(claim)}, so {claim.arm} and {claim.reference} cannot be told apart.",
         )
-    favourable = estimate if claim.higher_is_better else Estimate(-estimate.value, estimate.se, estimate.df)
-    verdict = verdict_of(favourable, margin, alpha, p, least_se)
+    favourable = estimate if claim.higher_is_better else estimate.mirrored()
+    verdict = verdict_of(favourable, margin, alpha, p)
     equivalence = verdict in (Verdict.EQUIVALENT, Verdict.NOT_WORSE, Verdict.NOT_BETTER)
     interval = estimate.interval(1 - 2 * alpha if equivalence else 1 - alpha)
     figures = (
@@ -174,11 +180,8 @@ def judge(
         f"{_signed(interval.low, claim)} to {_signed(interval.high, claim)}, margin {_amount(margin, claim)}"
     )
     sentence = f"{_PHRASES[verdict].format(arm=claim.arm, reference=claim.reference)} {_where(claim)}: {figures}."
-    if verdict is Verdict.UNDECIDED:
-        if estimate.se < least_se:
-            sentence += f" {_too_few_items(estimate, margin, claim, alpha)}"
-        else:
-            sentence += f" {_what_it_takes(estimate, margin, claim, table, alpha)}"
+    if verdict is Verdict.UNDECIDED and needed is not None:
+        sentence += f" {_what_it_takes(needed)}"
     return Judgement(verdict, sentence)
 
 
@@ -227,25 +230,12 @@ def _data_sets(names: tuple[str, ...]) -> str:
     return f"these {_WORDS[count]} data sets ({', '.join(names)})"
 
 
-def _what_it_takes(estimate: Estimate, margin: float, claim: Claim, table: MeanSquares | None, alpha: float) -> str:
-    half_width = estimate.interval(1 - alpha).half_width
-    if claim.scope is Scope.CHECKPOINTS:
-        items = ceil(claim.items * (half_width / margin) ** 2)
-        return f"About {items} items like these would bring the half-width down to the margin."
-    if table is None:
-        return f"The half-width is {_amount(half_width, claim)} and would have to come down to the margin."
-    seeds = seeds_for_half_width(table, margin, 1 - alpha)
-    if seeds is None:
-        return "No number of seeds would bring the half-width down to the margin with these items: it takes more items."
-    return f"About {seeds} seeds per arm with these items would bring the half-width down to the margin."
-
-
-def _too_few_items(estimate: Estimate, margin: float, claim: Claim, alpha: float) -> str:
-    least = least_items_of_shares(margin, estimate.df, alpha)
-    return (
-        f"{claim.items} items that are right or wrong cannot exclude a difference of the margin, however few of them "
-        f"differ: that takes about {least} or more."
-    )
+def _what_it_takes(needed: Needed) -> str:
+    what = "items like these" if needed.of == "items" else "seeds per arm with these items"
+    if needed.count is None:
+        more = " with these items: it takes more items" if needed.of == "seeds" else ""
+        return f"No number of {needed.of} would show two equal arms to be equivalent with 80 % power{more}."
+    return f"About {needed.count:,} {what} would show two equal arms to be equivalent with 80 % power."
 
 
 def _signed(value: float, claim: Claim) -> str:

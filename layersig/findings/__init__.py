@@ -81,7 +81,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     plan = Plan.of(recipe, files)
     shown = [s for s in files.selections if s.cell.arm not in plan.further_controls]
     selections = sorted(shown, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
-    outcomes = outcome_tables(files.evaluations(), files.directions)
+    outcomes = outcome_tables(files.evaluations(), files.directions, _stratified(files, recipe))
     arms = Arms(outcomes, recipe, plan, files.model)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
@@ -201,6 +201,12 @@ def _sizes(files: RunFiles, unit: Unit) -> tuple[int, ...]:
         sizes.add(sum(all(layer.name in chosen for layer in group.members) for group in groups))
     proper = {size for size in sizes if 0 < size < len(groups)}
     return tuple(sorted(proper or {round(fraction * len(groups)) for fraction in _PAPER_FRACTIONS} - {0}))
+
+
+def _stratified(files: RunFiles, recipe: Recipe) -> frozenset[str]:
+    """Pooled tasks whose parts are fixed: the claim is about these subjects and no others."""
+    pooled = (name for name, record in files.task_records.items() if record.get("strata"))
+    return frozenset(pooled) if recipe.analyze.parts == "fixed" else frozenset()
 
 
 def _unrated(outcomes: OutcomeTables) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from math import isfinite
 import numpy as np
 
 from layersig.analysis.margins import MarginTest, superiority_by
-from layersig.analysis.results import Estimate
+from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
-from layersig.findings.contrasts import Contrast, contrast, mean_of, scope_of
+from layersig.analysis.verdicts import Scope
+from layersig.findings.contrasts import Contrast, contrast, scope_of
 from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.findings.plan import CONTROLS, Plan
@@ -56,7 +57,7 @@ class Arms:
                 continue
             seeds = self.outcomes.seeds(measure, arm, data)
             table = self.outcomes.units(measure, arm, data, seeds)
-            estimate, items = mean_of(table), self.outcomes.items[measure]
+            estimate, items = self.outcomes.level(measure, table), self.outcomes.items[measure]
             low, high = _ends(estimate, self.level)
             yield ResultRow(
                 arm=arm,
@@ -70,8 +71,10 @@ class Arms:
                 low=low,
                 high=high,
                 level=self.level,
+                no_interval=self.outcomes.no_level(measure, table),
                 n=len(items.names),
                 clusters=items.n_clusters,
+                strata=items.n_strata,
                 seeds=0 if arm == BASE else len(seeds),
                 scope=scope_of(seeds).value,
             )
@@ -125,6 +128,7 @@ class Arms:
                 margin=margin,
                 test=tested.name,
                 p=tested.p,
+                no_interval=found.no_interval,
                 family=None,
                 adjusted_p=None,
                 half_width=None if estimate is None else estimate.interval(self.level).half_width,
@@ -132,7 +136,8 @@ class Arms:
                 bootstrap_low=None if second is None else second.low,
                 bootstrap_high=None if second is None else second.high,
                 n=found.n,
-                clusters=self.outcomes.items[measure].n_clusters,
+                clusters=found.items.n_clusters,
+                strata=found.items.n_strata,
                 seeds=len(found.seeds),
                 scope=found.scope.value,
                 declared=role == "baseline" and outcome and self.plan.declared(found),
@@ -163,26 +168,29 @@ class Arms:
             if gains is None:
                 continue
             own, everything = gains
-            second = None
-            if self.plan.is_outcome(measure, data):
-                averages = (own.differences.mean(axis=0), everything.differences.mean(axis=0))
-                second = ratio_bootstrap_items(*averages, self._rng("bootstrap", own), self.plan.resamples, self.level)
             shown = finite_set(own.share_of(everything, self.level))
-            if shown.ratio is None or shown.shape is None:
-                continue
+            # Items drawn again say nothing of how training runs vary.
+            drawn = self.plan.is_outcome(measure, data) and own.scope is Scope.CHECKPOINTS and shown.shape is not None
+            second = None
+            if drawn:
+                averages = (own.differences[0], everything.differences[0])
+                second = ratio_bootstrap_items(*averages, self._rng("bootstrap", own), self.plan.resamples, self.level)
+            if second is not None and second.low == second.high:
+                second = None
             yield ShareRow(
                 arm=arm,
                 data=data,
                 task=measure.task,
                 metric=measure.metric,
                 primary=self.outcomes.primary(measure),
-                share=shown.ratio,
+                share=own.value / everything.value,
                 shape=shown.shape,
                 low=shown.low,
                 high=shown.high,
                 bootstrap_low=None if second is None else second.low,
                 bootstrap_high=None if second is None else second.high,
                 level=self.level,
+                no_interval=None if shown.shape is not None else own.no_share_of(everything),
                 n=own.n,
                 seeds=len(own.seeds),
                 scope=own.scope.value,
@@ -221,7 +229,7 @@ class Arms:
         if BASE in (found.arm, found.reference):
             return None
         moved = contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE)
-        gain = None if moved is None else moved.against(margin)
+        gain = None if moved is None else moved.favourable
         return None if gain is None else superiority_by(gain, margin, self.plan.alpha)
 
     def _gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
@@ -230,10 +238,10 @@ class Arms:
         everything = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE)
         if own is None or everything is None or own.seeds != everything.seeds:
             return None
-        return None if own.estimate is None or everything.value == 0 else (own, everything)
+        return None if everything.value == 0 else (own, everything)
 
 
-def _ends(estimate: Estimate | None, level: float) -> tuple[float | None, float | None]:
+def _ends(estimate: Effect | None, level: float) -> tuple[float | None, float | None]:
     if estimate is None:
         return None, None
     interval = estimate.interval(level)

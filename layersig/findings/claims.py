@@ -10,6 +10,7 @@ from layersig.analysis.margins import as_good_as_all
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals_items_and_seeds
 from layersig.analysis.results import Alternative
+from layersig.analysis.tables import Floor
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
 from layersig.findings.contrasts import contrast
 from layersig.findings.controls import standing
@@ -32,7 +33,7 @@ def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
         )
         if moved is None or own is None or beyond is None:
             continue
-        gain, loss, selective = moved.against(margin), own.against(margin), beyond.favourable
+        gain, loss, selective = moved.favourable, own.favourable, beyond.favourable
         if gain is None or loss is None or selective is None:
             continue
         among = standing(arms, measure, arm, data)
@@ -72,7 +73,9 @@ def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
         sign = 1.0 if measure.higher_is_better else -1.0
         if tables.shape[2] < 2:
             continue
-        sets = rank_intervals_items_and_seeds(sign * tables, arms.plan.alpha)
+        floor = Floor.DIFFERENCE if outcomes.are_shares(measure) else None
+        shares = outcomes.items[measure].shares
+        sets = rank_intervals_items_and_seeds(sign * tables, arms.plan.alpha, shares, floor)
         for arm, ranks in zip(names, sets, strict=True):
             yield ArmRankRow(
                 arm=arm,

@@ -7,16 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layersig.analysis import floors
 from layersig.analysis.fieller import RatioSet
-from layersig.analysis.margins import MarginTest, least_se_of_shares
-from layersig.analysis.means import mean_items
-from layersig.analysis.paired import mcnemar_items, sign_flip_test
-from layersig.analysis.power import detectable_difference, detectable_two_way
-from layersig.analysis.results import Estimate, Interval
-from layersig.analysis.retention import ratio_fieller_items, ratio_fieller_items_and_seeds
-from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares, two_way_estimate
-from layersig.analysis.verdicts import Claim, Judgement, Scope, judge
-from layersig.findings.outcomes import Measure, OutcomeTables
+from layersig.analysis.margins import MarginTest
+from layersig.analysis.paired import PairedShares, sign_flip_test
+from layersig.analysis.power import (
+    detectable_difference_discordant,
+    detectable_of,
+    items_for_equivalence,
+    items_for_equivalence_discordant,
+    seeds_for_equivalence,
+)
+from layersig.analysis.results import Effect, Interval
+from layersig.analysis.retention import ratio_of_tables
+from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
+from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares
+from layersig.analysis.verdicts import Claim, Judgement, Needed, Scope, judge
+from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.judging.records import SCORE
 
 FloatArray = NDArray[np.float64]
@@ -43,10 +50,10 @@ class Contrast:
         data: Data set that both were trained on.
         measure: Task and metric.
         seeds: Training runs that both have.
+        items: The items.
+        values: Outcomes of arm and reference, shape (2, seeds, n).
         differences: Arm minus reference in unit values, shape (seeds, units).
-        solved: Raw outcomes (arm, reference), shape (2, n), where one run of each was scored right or wrong on
-            independent items; else None.
-        n: Items.
+        shares: Whether outcomes are shares of right answers, from 0 to 1.
     """
 
     arm: str
@@ -54,9 +61,15 @@ class Contrast:
     data: str | None
     measure: Measure
     seeds: Seeds
+    items: Items
+    values: FloatArray
     differences: FloatArray
-    solved: NDArray[np.bool_] | None
-    n: int
+    shares: bool
+
+    @property
+    def n(self) -> int:
+        """Items."""
+        return len(self.items.names)
 
     @property
     def scope(self) -> Scope:
@@ -69,66 +82,88 @@ class Contrast:
         return float(self.differences.mean())
 
     @property
-    def estimate(self) -> Estimate | None:
-        """Mean difference with its error; None with fewer than two independent units."""
-        return mean_of(self.differences)
+    def estimate(self) -> Effect | None:
+        """Mean difference with everything that is shown and tested of its error; None where `no_interval` says why."""
+        if self.no_interval is not None:
+            return None
+        return self._pairs or mean_of(self.differences, self.items.shares, self._floor, self._magnitude)
 
     @property
-    def favourable(self) -> Estimate | None:
+    def favourable(self) -> Effect | None:
         """The estimate with positive meaning better."""
         found = self.estimate
-        if found is None or self.measure.higher_is_better:
-            return found
-        return Estimate(-found.value, found.se, found.df)
+        return found if found is None or self.measure.higher_is_better else found.mirrored()
 
-    def against(self, margin: float) -> Estimate | None:
-        """`favourable` for claims against a margin."""
-        found = self.favourable
-        return None if found is None else found.with_least_se(self._least_se(margin))
-
-    def _least_se(self, margin: float) -> float:
-        return least_se_of_shares(margin, self.n) if self.measure.is_share else 0.0
+    @property
+    def no_interval(self) -> str | None:
+        """Why there is neither interval nor test nor verdict; None where there are."""
+        return no_interval(self.differences, self._floor, self._magnitude)
 
     def detectable(self, alpha: float) -> float | None:
-        """Difference that a new study of this size would find with 80 % power, the variances being as seen here."""
-        estimate = self.estimate
-        if estimate is None or not estimate.se > 0:
-            return None
-        if self.scope is Scope.CHECKPOINTS:
-            units = self.differences.shape[1]
-            return detectable_difference(estimate.se * float(np.sqrt(units)), units, alpha=alpha)
-        table = mean_squares(self.differences)
-        seed, item, residual = (max(0.0, variance) for variance in table.variances)
-        return detectable_two_way((seed, item, residual), table.seeds, table.items, alpha=alpha)
+        """Difference that a new study of this size would find with 80 % power, see `analysis.power`.
 
-    def share_of(self, other: Contrast, level: float) -> RatioSet:
-        """This difference as a share of another on the same seeds and units, with its Fieller set."""
+        None where there is no error to plan with; for right or wrong outcomes 1 where no difference would be found.
+        """
+        if (pairs := self._pairs) is not None:
+            found = detectable_difference_discordant(pairs.wins + pairs.losses, pairs.items, alpha=alpha)
+            return 1.0 if found is None else found
+        if (estimate := self.estimate) is None:
+            return None
+        found = detectable_of(estimate, alpha)
+        return found if self._floor is None else min(1.0, found)
+
+    def needed(self, margin: float, alpha: float) -> Needed | None:
+        """What it would take to find two equal arms equivalent."""
+        if (pairs := self._pairs) is not None:
+            discordant = pairs.wins + pairs.losses
+            return Needed(items_for_equivalence_discordant(discordant, pairs.items, margin, alpha), "items")
+        if (estimate := self.estimate) is None:
+            return None
         if self.scope is Scope.METHOD:
-            return ratio_fieller_items_and_seeds(self.differences, other.differences, level)
-        return ratio_fieller_items(self.differences[0], other.differences[0], level)
+            table, shares = with_floor(self.differences, self.items.shares, self._floor)
+            return Needed(seeds_for_equivalence(mean_squares(table, shares), margin, alpha), "seeds")
+        return Needed(items_for_equivalence(estimate, self.n, margin, alpha), "items")
+
+    def share_of(self, other: Contrast, level: float) -> RatioSet | None:
+        """This difference as a share of another on the same seeds and units, with its Fieller set.
+
+        None where `no_share_of` says why.
+        """
+        if self.no_share_of(other) is not None:
+            return None
+        added = None if self._floor is None else floors.RATIO_OF_DIFFERENCES
+        return ratio_of_tables(self.differences, other.differences, level, self.items.shares, added)
+
+    def no_share_of(self, other: Contrast) -> str | None:
+        """Why this difference as a share of another has no set: nothing varies but in proportion to the other."""
+        ratio = self.value / other.value if other.value else 0.0
+        return no_interval(self.differences - ratio * other.differences, self._floor, self._magnitude)
 
     def bootstrap(self, rng: np.random.Generator, draws: int, level: float) -> Interval | None:
         """Crossed bootstrap over seeds and items, the second opinion; None with fewer than five seeds."""
-        if len(self.seeds) < MIN_SEEDS_FOR_BOOTSTRAP or self.estimate is None:
+        if len(self.seeds) < MIN_SEEDS_FOR_BOOTSTRAP or self.no_interval is not None:
             return None
-        return bootstrap_items_and_seeds(self.differences, rng, draws=draws, level=level)
+        table, _ = with_floor(self.differences, self.items.shares, self._floor)
+        return bootstrap_items_and_seeds(table, rng, draws=draws, level=level)
 
     def test(self, rng: np.random.Generator) -> Tested:
         """The test that fits scope and outcome."""
         estimate = self.estimate
         if estimate is None:
-            return Tested("none: fewer than two independent items", None)
+            return Tested(f"none: {self.no_interval}", None)
         if self.scope is Scope.METHOD:
             return Tested("two-way random effects t (seeds x items)", estimate.p_value())
-        if self.solved is not None:
-            return Tested("McNemar, exact (items)", mcnemar_items(*self.solved).p)
-        return Tested("sign flip (items)", sign_flip_test(self.differences[0], rng).p)
+        if self._pairs is not None:
+            return Tested("McNemar, exact (items)", self._pairs.p_value())
+        flipped = self.items.contributions(self.values[0, 0] - self.values[1, 0])
+        return Tested("sign flip (items)", sign_flip_test(flipped, rng).p)
 
     def judge(
         self, margin: float, model: str, assay: MarginTest | None, alpha: float, p: float | None
     ) -> Judgement | None:
         """The verdict that the interval, the margin and the p-value of `test` allow."""
-        if self.estimate is None:
+        estimate = self.estimate
+        if estimate is None:
             return None
         share = self.measure.is_share
         claim = Claim(
@@ -144,8 +179,24 @@ class Contrast:
             scale=100.0 if share else 1.0,
             higher_is_better=self.measure.higher_is_better,
         )
-        table = mean_squares(self.differences) if self.scope is Scope.METHOD else None
-        return judge(self.estimate, margin, claim, assay, table, alpha, p, self._least_se(margin))
+        return judge(estimate, margin, claim, assay, self.needed(margin, alpha), alpha, p)
+
+    @property
+    def _pairs(self) -> PairedShares | None:
+        """The counts, where one run of each was scored right or wrong on independent items of equal weight."""
+        plain = self.shares and self.items.plain and bool(np.all((self.values == 0) | (self.values == 1)))
+        if self.scope is Scope.METHOD or not plain:
+            return None
+        arm, reference = self.values[:, 0] == 1
+        return PairedShares.of(arm, reference)
+
+    @property
+    def _floor(self) -> Floor | None:
+        return Floor.DIFFERENCE if self.shares else None
+
+    @property
+    def _magnitude(self) -> float:
+        return float(np.abs(self.values).max())
 
 
 def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:
@@ -157,23 +208,14 @@ def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: s
     seeds = theirs if ours == (None,) else ours if theirs == (None,) else tuple(s for s in ours if s in theirs)
     if not seeds:
         return None
-    differences = outcomes.units(measure, arm, data, seeds) - outcomes.units(measure, reference, data, seeds)
+    values = np.stack([outcomes.raw(measure, name, data, seeds) for name in (arm, reference)])
     items = outcomes.items[measure]
-    solved = None
-    if len(seeds) == 1 and items.plain:
-        raw = np.stack([outcomes.raw(measure, name, data, seeds)[0] for name in (arm, reference)])
-        if np.all((raw == 0) | (raw == 1)):
-            solved = raw == 1
-    return Contrast(arm, reference, data, measure, seeds, differences, solved, len(items.names))
+    differences = np.stack(
+        [items.unit_values(own) - items.unit_values(other) for own, other in zip(*values, strict=True)]
+    )
+    return Contrast(arm, reference, data, measure, seeds, items, values, differences, outcomes.are_shares(measure))
 
 
 def scope_of(seeds: Seeds) -> Scope:
     """One training run can only speak for its checkpoint."""
     return Scope.METHOD if len(seeds) > 1 else Scope.CHECKPOINTS
-
-
-def mean_of(table: FloatArray) -> Estimate | None:
-    """Mean of a seeds x units table: over items with one run, over seeds and items with several."""
-    if table.shape[1] < 2:
-        return None
-    return mean_items(table[0]) if table.shape[0] == 1 else two_way_estimate(mean_squares(table))

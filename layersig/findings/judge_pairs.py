@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from layersig.analysis.paired import sign_flip_test
 from layersig.analysis.results import Estimate
+from layersig.analysis.tables import Floor, mean_of
 from layersig.findings.arms import Arms
-from layersig.findings.contrasts import mean_of, scope_of
+from layersig.findings.contrasts import scope_of
 from layersig.findings.judge_records import JudgeRecords, Pair, units_of_turns
 from layersig.findings.outcomes import Items
 from layersig.findings.rows import PairRow, PositionRow
@@ -48,7 +49,7 @@ def _rows(
     for by, label, mask in records.groups(name, turns):
         chosen = [turn for turn, kept in zip(turns, mask, strict=True) if kept]
         units = units_of_turns(points[:, mask], chosen)
-        estimate = mean_of(units)
+        estimate = mean_of(units, floor=Floor.LEVEL)
         interval = estimate.interval(arms.level) if estimate else None
         win, loss = float(won[:, mask].mean()), float(lost[:, mask].mean())
         yield PairRow(
@@ -109,7 +110,7 @@ def _position(
     if kept:
         weights, wins = np.array(list(kept.values()), dtype=np.float64).T
         units = Items(tuple(kept), weights, None).unit_values(wins / weights)
-        estimate, share = mean_of(units[None]), float(wins.sum() / weights.sum())
+        estimate, share = mean_of(units[None], floor=Floor.LEVEL), float(wins.sum() / weights.sum())
         interval = estimate.interval(arms.level) if estimate else None
     return PositionRow(
         arm=arm,

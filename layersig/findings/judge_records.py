@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.results import Estimate
-from layersig.findings.contrasts import mean_of
+from layersig.analysis.tables import mean_of
 from layersig.findings.files import CONVERSATIONS, JUDGEMENTS, PAIRS, RunFiles
 from layersig.findings.outcomes import Items, clusters_of
 from layersig.judging.records import Answered, Judgement, read_answers, read_judgements

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from layersig.analysis.tables import mean_of
 from layersig.findings.arms import BASE, Arms
-from layersig.findings.contrasts import mean_of, scope_of
+from layersig.findings.contrasts import scope_of
 from layersig.findings.files import JUDGEMENTS, PAIRS, RunFiles
 from layersig.findings.forms import JudgedForm
 from layersig.findings.judge_records import JudgeRecords, mean_of_turns

@@ -6,12 +6,16 @@ everything after it is the statistics of plain means over independent units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from layersig.analysis.means import unit_shares, unit_values
+from layersig.analysis.results import Estimate
+from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.judging.records import SCORE
 from layersig.records import Cell, Outcome
 
@@ -61,11 +65,13 @@ class Items:
         names: Item identifiers.
         weights: Weight of each item in the mean, shape (n,).
         clusters: Index of the cluster of each item, shape (n,); None when every item stands alone.
+        strata: Index of the stratum of each item, where the parts of a task are fixed; None when it has no parts.
     """
 
     names: tuple[str, ...]
     weights: FloatArray
     clusters: IntArray | None
+    strata: IntArray | None = None
 
     @property
     def n_clusters(self) -> int | None:
@@ -73,36 +79,49 @@ class Items:
         return None if self.clusters is None else int(self.clusters.max()) + 1
 
     @property
+    def n_strata(self) -> int | None:
+        """Number of strata; None when the task has no parts."""
+        return None if self.strata is None else int(self.strata.max()) + 1
+
+    @property
     def plain(self) -> bool:
-        """Whether items are independent and weigh the same."""
-        return self.clusters is None and bool(np.all(self.weights == self.weights[0]))
+        """Whether items are independent and weigh the same; fixed strata only lessen the error of such items."""
+        return self.clusters is None and self.shares is None
+
+    @property
+    def shares(self) -> FloatArray | None:
+        """Share of each unit in the weight of all, shape (units,); None where all are equal."""
+        return unit_shares(self.weights, self.clusters)
 
     def unit_values(self, values: FloatArray) -> FloatArray:
-        """Values whose plain mean is the weighted mean, one per independent unit.
-
-        The weighted mean m is linearised: item i counts m + (w_i / mean w)(v_i - m), and a cluster the sum of what its
-        items differ from m, times clusters / items. The plain standard error of the result is then the usual
-        (cluster-robust) standard error of a ratio of totals. The map is linear in the values, so that differences of
-        unit values are the unit values of differences.
+        """Values whose plain mean is the weighted mean, one per independent unit, see `analysis.means.unit_values`.
 
         Args:
             values: Shape (n,).
 
         Returns:
             Shape (n,), or (clusters,) where items are clustered.
-
-        Source:
-            Sarndal, Swensson and Wretman 1992, Model Assisted Survey Sampling, section 5.6.
         """
-        mean = float(self.weights @ values / self.weights.sum())
-        deviations = self.weights / self.weights.mean() * (values - mean)
-        if self.clusters is None:
-            return np.asarray(mean + deviations)
-        totals = np.bincount(self.clusters, weights=deviations)
-        return np.asarray(mean + totals * totals.size / values.size)
+        return unit_values(values, self.weights, self.clusters, self.strata)
+
+    def contributions(self, values: FloatArray) -> FloatArray:
+        """What each unit adds to the weighted mean, times the number of units: the values whose signs may be flipped.
+
+        Where a difference is as likely as its opposite, so is its product with the weight, or the sum of such products
+        over a cluster; unit values, which hold the mean of all, are not.
+
+        Args:
+            values: Differences, shape (n,).
+
+        Returns:
+            Shape (units,), with the weighted mean as its plain mean.
+        """
+        products = self.weights * values / self.weights.sum()
+        found = products if self.clusters is None else np.bincount(self.clusters, weights=products)
+        return np.asarray(found * found.size)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OutcomeTables:
     """Every measured outcome of a run.
 
@@ -123,6 +142,35 @@ class OutcomeTables:
         metrics = sorted(other for other in self.values if other.task == measure.task)
         known = [other for metric in _PRIMARY_METRICS for other in metrics if other.kind == metric]
         return measure == (known or metrics)[0]
+
+    def are_shares(self, measure: Measure) -> bool:
+        """Whether outcomes are shares of right answers, from 0 to 1, so that their error is known where none varies.
+
+        A metric of another name counts as one where every outcome is 0 or 1 and both occur.
+        """
+        return measure in self._of_shares
+
+    @cached_property
+    def _of_shares(self) -> Set[Measure]:
+        found = set()
+        for measure, cells in self.values.items():
+            ends = {(float(each.min()), float(each.max())) for each in cells.values()}
+            least, most = min(low for low, _ in ends), max(high for _, high in ends)
+            graded = measure.kind in _LOWER_IS_BETTER or measure.metric == SCORE
+            right_or_wrong = (least, most) == (0, 1) and all(
+                bool(np.all((each == 0) | (each == 1))) for each in cells.values()
+            )
+            if (measure.is_share and least >= 0 and most <= 1) or (not graded and right_or_wrong):
+                found.add(measure)
+        return found
+
+    def level(self, measure: Measure, table: FloatArray) -> Estimate | None:
+        """The mean of an arm's unit values with its error; None where `no_level` says why."""
+        return mean_of(table, self.items[measure].shares, Floor.LEVEL if self.are_shares(measure) else None)
+
+    def no_level(self, measure: Measure, table: FloatArray) -> str | None:
+        """Why an arm's mean has no interval; None where it has one."""
+        return no_interval(table, Floor.LEVEL if self.are_shares(measure) else None)
 
     def seeds(self, measure: Measure, arm: str, data: str | None) -> tuple[int | None, ...]:
         """Seeds that an arm was evaluated for, sorted; (None,) for an arm that has no seed."""
@@ -149,13 +197,16 @@ def cells_of(arm: str, data: str | None, seed: int | None) -> tuple[Cell, Cell, 
 
 
 def outcome_tables(
-    evaluations: Iterable[tuple[Cell, Sequence[Outcome]]], directions: Mapping[Measure, bool] = {}
+    evaluations: Iterable[tuple[Cell, Sequence[Outcome]]],
+    directions: Mapping[Measure, bool] = {},
+    stratified: Set[str] = frozenset(),
 ) -> OutcomeTables:
     """Sort the outcomes of a run into tables; an evaluation of other items than the first one's is left out.
 
     Args:
         evaluations: Outcomes by cell.
         directions: Whether higher is better, of measures whose task's definition says it.
+        stratified: Tasks whose groups of items are fixed strata, not a sample of clusters.
     """
     items: dict[Measure, Items] = {}
     order: dict[Measure, dict[str, int]] = {}
@@ -172,7 +223,7 @@ def outcome_tables(
                 judged.setdefault(measure, {})[cell] = found
                 continue
             if measure not in items:
-                items[measure] = _items(found)
+                items[measure] = _items(found, measure.task in stratified)
                 order[measure] = {name: place for place, name in enumerate(items[measure].names)}
             known = order[measure]
             places = [known.get(outcome.item, -1) for outcome in found]
@@ -202,10 +253,8 @@ def clusters_of(labels: Sequence[str]) -> IntArray | None:
     return np.array([codes[label] for label in labels], dtype=np.int64) if len(codes) < len(labels) else None
 
 
-def _items(outcomes: Sequence[Outcome]) -> Items:
+def _items(outcomes: Sequence[Outcome], stratified: bool = False) -> Items:
     labels = [outcome.cluster if outcome.cluster is not None else f"\0{outcome.item}" for outcome in outcomes]
-    return Items(
-        tuple(outcome.item for outcome in outcomes),
-        np.array([outcome.weight for outcome in outcomes]),
-        clusters_of(labels),
-    )
+    names, weights = tuple(outcome.item for outcome in outcomes), np.array([outcome.weight for outcome in outcomes])
+    groups = clusters_of(labels)
+    return Items(names, weights, None, groups) if stratified else Items(names, weights, groups)

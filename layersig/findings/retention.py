@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from layersig.analysis.means import mean_items
+from layersig.analysis.floors import RATIO_OF_DIFFERENCES, RATIO_OF_LEVELS
 from layersig.analysis.results import Estimate
 from layersig.analysis.retention import (
-    corrected_retention_items,
-    ratio_fieller_items,
-    ratio_fieller_items_and_seeds,
-    retention_gap_items,
+    RatioPart,
+    difference_of_ratios,
+    mean_of_ratios,
+    ratio_of_tables,
+    room_above_floor,
 )
+from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.findings.arms import BASE, Arms
-from layersig.findings.contrasts import scope_of
+from layersig.findings.contrasts import Seeds, scope_of
 from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import FloatArray, Measure
 from layersig.findings.rows import RetentionClassRow, RetentionGapRow, RetentionRow
@@ -35,18 +37,38 @@ _FORMATS: Mapping[str, Format] = {
 """Metrics of which a ratio has a meaning, and how their tasks are answered where the record does not say."""
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
     """One arm on one measure, beside the untouched model on the same items.
 
     Attributes:
         arm: Unit values, shape (seeds, units).
         base: Unit values, shape (units,).
         floor: Unit values of the floor, shape (units,); None where it was not measured.
+        binary: Whether outcomes are shares of right answers.
     """
 
     arm: FloatArray
     base: FloatArray
     floor: FloatArray | None
+    binary: bool
+
+    @property
+    def bases(self) -> FloatArray:
+        """The untouched model beside every run, shape (seeds, units)."""
+        return np.broadcast_to(self.base, self.arm.shape)
+
+    @property
+    def no_interval(self) -> str | None:
+        """Why the ratio has no set: too few items, or nothing varies but in proportion to the untouched model."""
+        bottom = float(self.base.mean())
+        rest = self.arm - (float(self.arm.mean()) / bottom if bottom else 0.0) * self.base
+        size = float(max(np.abs(self.arm).max(), np.abs(self.base).max()))
+        return no_interval(rest, Floor.DIFFERENCE if self.binary else None, size)
+
+    def part(self, weight: float = 1.0) -> RatioPart:
+        """The ratio as a term of a sum of ratios."""
+        return RatioPart(self.arm, self.bases, weight, RATIO_OF_LEVELS if self.binary else None)
 
 
 def retention_rows(
@@ -74,8 +96,9 @@ def _kept(arms: Arms, measure: Measure, arm: str, data: str | None, floor: Mappi
     table = outcomes.units(measure, arm, data, outcomes.seeds(measure, arm, data))
     base = outcomes.units(measure, BASE, None, (None,))[0]
     if floor is None or floor.keys() != set(items.names):
-        return Kept(table, base, None)
-    return Kept(table, base, items.unit_values(np.array([floor[name] for name in items.names])))
+        return Kept(table, base, None, outcomes.are_shares(measure))
+    values = items.unit_values(np.array([floor[name] for name in items.names]))
+    return Kept(table, base, values, outcomes.are_shares(measure))
 
 
 def _row(
@@ -86,17 +109,21 @@ def _row(
     kept: Kept,
     records: Mapping[str, Mapping[str, Any]],
 ) -> RetentionRow:
-    record = records.get(measure.task, {})
+    record, items = records.get(measure.task, {}), arms.outcomes.items[measure]
     base, value, seeds = float(kept.base.mean()), float(kept.arm.mean()), arms.outcomes.seeds(measure, arm, data)
-    enough = kept.base.size > 1
-    shown = finite_set(_ratio(kept.arm, kept.base, arms.level) if enough and base != 0 else None)
+    binary = arms.outcomes.are_shares(measure)
+    enough = base != 0 and kept.no_interval is None
+    added = RATIO_OF_LEVELS if binary else None
+    found = ratio_of_tables(kept.arm, kept.bases, arms.level, items.shares, added) if enough else None
+    shown = finite_set(None if found is None else found.from_zero())
     room, corrected = None, finite_set(None)
-    if enough and kept.floor is not None:
-        # Whether the base is clear of the floor does not hang on the arm.
-        of_base = corrected_retention_items(kept.base, kept.base, kept.floor, level=arms.level)
-        room = of_base.room
-        if not of_base.at_floor:
-            corrected = finite_set(_ratio(kept.arm - kept.floor, kept.base - kept.floor, arms.level))
+    if kept.floor is not None:
+        # Whether the base is clear of the floor does not depend on the arm.
+        room = mean_of((kept.base - kept.floor)[None], items.shares, Floor.DIFFERENCE if binary else None)
+        if room is not None and room_above_floor(room):
+            added = RATIO_OF_DIFFERENCES if binary else None
+            tables = kept.arm - kept.floor, kept.bases - kept.floor
+            corrected = finite_set(ratio_of_tables(*tables, arms.level, items.shares, added))
     return RetentionRow(
         arm=arm,
         data=data,
@@ -120,16 +147,11 @@ def _row(
         corrected_low=corrected.low,
         corrected_high=corrected.high,
         level=arms.level,
-        n=len(arms.outcomes.items[measure].names),
+        no_interval="the untouched model scores 0" if base == 0 else kept.no_interval,
+        n=len(items.names),
         seeds=len(seeds),
         scope=scope_of(seeds).value,
     )
-
-
-def _ratio(arm: FloatArray, base: FloatArray, level: float) -> Any:
-    if arm.shape[0] == 1:
-        return ratio_fieller_items(arm[0], base, level)
-    return ratio_fieller_items_and_seeds(arm, np.broadcast_to(base, arm.shape).copy(), level)
 
 
 def _format(measure: Measure, record: Mapping[str, Any]) -> Format:
@@ -143,21 +165,24 @@ def class_rows(arms: Arms, rows: Sequence[RetentionRow]) -> tuple[RetentionClass
     """Mean retention by format, over the primary metric of every task whose base is above 0."""
     found = []
     for (arm, data, form), members in _by_class(rows).items():
-        mean = _mean(arms, members)
+        mean = _sum_of_ratios(arms, [(row, 1 / len(members)) for row in members])
         clear = [row.corrected for row in members if row.corrected is not None]
-        interval = mean.interval(arms.level) if math.isfinite(mean.se) else None
+        interval = None if mean is None else mean.interval(arms.level)
+        seeds = _seeds(arms, members)
         found.append(
             RetentionClassRow(
                 arm=arm,
                 data=data,
                 format=form,
-                retention=mean.value,
-                low=None if interval is None else interval.low,
+                retention=_mean(members),
+                low=None if interval is None else max(0.0, interval.low),
                 high=None if interval is None else interval.high,
                 corrected=sum(clear) / len(clear) if clear else None,
                 tasks=len(members),
                 corrected_tasks=len(clear),
                 level=arms.level,
+                seeds=len(seeds),
+                scope=scope_of(seeds).value,
             )
         )
     return tuple(found)
@@ -192,42 +217,46 @@ def _by_class(rows: Sequence[RetentionRow]) -> dict[tuple[str, str | None, Forma
     return classes
 
 
-def _mean(arms: Arms, rows: Sequence[RetentionRow]) -> Estimate:
-    """Mean of ratios over fixed tasks; its error from the items of each, which the tasks do not share.
+def _sum_of_ratios(arms: Arms, terms: Sequence[tuple[RetentionRow, float]]) -> Estimate | None:
+    """Sum of retentions with their weights; None where the tasks were not measured on the same training runs."""
+    rows = [row for row, _ in terms]
+    seeds = _seeds(arms, rows)
+    if any(row.seeds != len(seeds) for row in rows):
+        return None
+    return mean_of_ratios([_kept(arms, _measure(row), row.arm, row.data, None).part(weight) for row, weight in terms])
 
-    The error is infinite (unknown) with several training runs: what a run does to one task it does to others.
-    """
-    variance = 0.0
-    for row in rows:
-        kept = _kept(arms, Measure(row.task, row.metric), row.arm, row.data, None)
-        if row.seeds > 1 or kept.base.size < 2 or row.retention is None:
-            variance = math.inf
-            break
-        variance += mean_items((kept.arm[0] - row.retention * kept.base) / row.base).se ** 2
-    value = sum(row.retention or 0.0 for row in rows) / len(rows)
-    return Estimate(value, math.sqrt(variance) / len(rows), math.inf)
+
+def _seeds(arms: Arms, rows: Sequence[RetentionRow]) -> Seeds:
+    """The training runs that were measured on every task."""
+    seeds = [arms.outcomes.seeds(_measure(row), row.arm, row.data) for row in rows]
+    return tuple(seed for seed in seeds[0] if all(seed in others for others in seeds))
+
+
+def _mean(rows: Sequence[RetentionRow]) -> float:
+    return sum(row.retention or 0.0 for row in rows) / len(rows)
+
+
+def _measure(row: RetentionRow) -> Measure:
+    return Measure(row.task, row.metric)
 
 
 def _gap_of_classes(
     arms: Arms, arm: str, data: str | None, choices: Sequence[RetentionRow], written: Sequence[RetentionRow]
 ) -> RetentionGapRow:
-    one, other = _mean(arms, choices), _mean(arms, written)
-    gap = Estimate(one.value - other.value, math.hypot(one.se, other.se), math.inf)
-    return _gap_row(arms, arm, data, "tasks", choices, written, gap, None)
+    terms = [(row, 1 / len(choices)) for row in choices] + [(row, -1 / len(written)) for row in written]
+    return _gap_row(arms, arm, data, "tasks", choices, written, _sum_of_ratios(arms, terms), None)
 
 
 def _gap_of_items(arms: Arms, choice: RetentionRow, written: RetentionRow) -> RetentionGapRow | None:
     """None where the items differ after all, or a base scores 0."""
-    measures = [Measure(row.task, row.metric) for row in (choice, written)]
-    names = [arms.outcomes.items[measure].names for measure in measures]
-    if set(names[0]) != set(names[1]) or not choice.base or not written.base or len(names[0]) < 2:
+    names = [arms.outcomes.items[_measure(row)].names for row in (choice, written)]
+    if names[0] != names[1] or not choice.base or not written.base or len(names[0]) < 2:
         return None
-    both = [_kept(arms, measure, choice.arm, choice.data, None) for measure in measures]
-    if names[0] != names[1] or both[0].base.size != both[1].base.size:
+    one, other = (_kept(arms, _measure(row), row.arm, row.data, None) for row in (choice, written))
+    if one.base.size != other.base.size:
         return None
-    gap = retention_gap_items(both[0].arm.mean(0), both[0].base, both[1].arm.mean(0), both[1].base)
-    if choice.seeds > 1:
-        gap = Estimate(gap.value, math.inf, gap.df)
+    same_runs = len(_seeds(arms, [choice, written])) == choice.seeds == written.seeds
+    gap = difference_of_ratios(one.part(), other.part()) if same_runs else None
     return _gap_row(arms, choice.arm, choice.data, "same items", [choice], [written], gap, len(names[0]))
 
 
@@ -235,29 +264,32 @@ def _gap_row(
     arms: Arms,
     arm: str,
     data: str | None,
-    kind: Any,
+    kind: Literal["tasks", "same items"],
     choices: Sequence[RetentionRow],
     written: Sequence[RetentionRow],
-    gap: Estimate,
+    gap: Estimate | None,
     n: int | None,
 ) -> RetentionGapRow:
-    interval = gap.interval(arms.level) if math.isfinite(gap.se) else None
+    interval = None if gap is None else gap.interval(arms.level)
+    seeds = _seeds(arms, [*choices, *written])
     return RetentionGapRow(
         arm=arm,
         data=data,
         kind=kind,
         classification=", ".join(row.task for row in choices),
         generation=", ".join(row.task for row in written),
-        classification_retention=sum(row.retention or 0.0 for row in choices) / len(choices),
-        generation_retention=sum(row.retention or 0.0 for row in written) / len(written),
+        classification_retention=_mean(choices),
+        generation_retention=_mean(written),
         classification_floor=_floor(choices),
         generation_floor=_floor(written),
-        gap=gap.value,
-        se=gap.se if math.isfinite(gap.se) else None,
+        gap=_mean(choices) - _mean(written),
+        se=None if gap is None else gap.se,
         low=None if interval is None else interval.low,
         high=None if interval is None else interval.high,
         level=arms.level,
         n=n,
+        seeds=len(seeds),
+        scope=scope_of(seeds).value,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from layersig.analysis.means import mean_items
+from layersig.analysis.tables import mean_of, no_interval
 from layersig.findings.arms import BASE
+from layersig.findings.contrasts import scope_of
 from layersig.findings.files import RunFiles
 from layersig.findings.rows import ErrorRow, ProbeRow
 
@@ -44,22 +45,21 @@ def written(files: RunFiles) -> tuple[Written, ...]:
 
 
 def probe_rows(found: Sequence[Written], level: float) -> Iterator[ProbeRow]:
-    """Every probe of every arm and task."""
+    """Every probe of every arm and task, with its difference from the untouched model's.
+
+    One run of an arm is compared over items; several over runs and items, both random.
+    """
     for each in found:
         base = _base(found, each)
         runs = [{line["item"]: line["probes"] for line in run} for run in each.runs]
         bare = {line["item"]: line["probes"] for line in base.runs[0]} if base else {}
         for probe in dict.fromkeys(name for run in runs for probes in run.values() for name in probes):
             values = [probes[probe] for run in runs for probes in run.values() if probe in probes]
-            differences = np.array(
-                [
-                    np.mean([run[item][probe] for run in runs]) - probes[probe]
-                    for item, probes in bare.items()
-                    if probe in probes and all(probe in run.get(item, {}) for run in runs)
-                ]
-            )
+            shared = [item for item in bare if all(probe in run.get(item, {}) for run in (bare, *runs))]
+            table = np.array([[run[item][probe] - bare[item][probe] for item in shared] for run in runs])
             own = each.arm == BASE
-            estimate = mean_items(differences) if differences.size > 1 and not own else None
+            size = max((abs(value) for value in values), default=0.0)
+            estimate = None if own else mean_of(table, magnitude=size)
             interval = None if estimate is None else estimate.interval(level)
             yield ProbeRow(
                 arm=each.arm,
@@ -68,11 +68,14 @@ def probe_rows(found: Sequence[Written], level: float) -> Iterator[ProbeRow]:
                 probe=probe,
                 value=float(np.mean(values)),
                 n=len(values),
-                difference=float(differences.mean()) if differences.size and not own else None,
+                difference=float(table.mean()) if table.size and not own else None,
                 low=None if interval is None else interval.low,
                 high=None if interval is None else interval.high,
-                pairs=0 if own else int(differences.size),
+                pairs=0 if own else len(shared),
                 level=level,
+                seeds=0 if own else len(runs),
+                scope=scope_of(tuple(range(len(runs)))).value,
+                no_interval=None if own else no_interval(table, magnitude=size),
             )
 
 

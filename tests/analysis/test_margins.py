@@ -7,13 +7,10 @@ from statsmodels.stats.weightstats import DescrStatsW
 from layersig.analysis.margins import (
     AsGoodAsAll,
     as_good_as_all,
-    least_items_of_shares,
-    least_se_of_shares,
     non_inferiority,
     superiority_by,
     tost,
 )
-from layersig.analysis.means import mean_items
 from layersig.analysis.results import Estimate
 
 
@@ -59,30 +56,3 @@ def test_sequence_stops_at_the_first_failure(gain, arm, random_p, conclusion):
 def test_margins_are_positive():
     with pytest.raises(ValueError, match="positive"):
         tost(AS_GOOD, 0.0)
-
-
-@pytest.mark.parametrize("items", [12, 100, 290, 1000])
-def test_rare_differences_of_right_or_wrong_items_seldom_pass_for_none(items: int):
-    """A share `margin` of the items is lost: the plain t test finds equivalence wherever a sample misses them."""
-    rng, margin = np.random.default_rng(5), 0.01
-    samples = -(rng.random((4000, items)) < margin).astype(float)
-    estimates = [mean_items(values) for values in np.unique(samples, axis=0)]
-    weights = np.unique(samples, axis=0, return_counts=True)[1] / 4000
-    plain = sum(w for w, e in zip(weights, estimates, strict=True) if non_inferiority(e, margin).established)
-    least = least_se_of_shares(margin, items)
-    held = sum(
-        w
-        for w, e in zip(weights, estimates, strict=True)
-        if non_inferiority(e.with_least_se(least), margin).established
-    )
-    assert held <= 0.07
-    assert plain > 0.3 or items > 100
-
-
-def test_items_that_never_differ_exclude_a_margin_once_there_are_enough():
-    least = least_items_of_shares(0.01, float("inf"))
-    assert least == 268  # the exact test wants 0.99 ** n < 0.05: 299
-    for items, established in ((least + 1, True), (least - 1, False)):
-        estimate = Estimate(0.0, 0.0, float("inf")).with_least_se(least_se_of_shares(0.01, items))
-        assert tost(estimate, 0.01).established is established
-    assert least_se_of_shares(1.5, 10) == 0

@@ -1,19 +1,27 @@
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from layersig.analysis.margins import tost
+from layersig.analysis.paired import PairedShares
 from layersig.analysis.power import (
     detectable_difference,
     detectable_difference_discordant,
+    detectable_of,
     detectable_two_way,
+    discordance_limit,
+    items_for_equivalence,
+    items_for_equivalence_discordant,
+    power_discordant,
     power_t,
     power_tost,
     power_two_way,
     sd_upper_limit,
-    seeds_for_half_width,
+    seeds_for_equivalence,
     smallest_sign_flip_p,
 )
-from layersig.analysis.results import Alternative
+from layersig.analysis.results import Alternative, Estimate
 from layersig.analysis.twoway import MeanSquares
 
 
@@ -32,9 +40,37 @@ def test_detectable_differences(seeds: int, sds: float):
     assert power_t(detectable_difference(2.0, seeds), 2.0, seeds) == pytest.approx(0.8, abs=1e-8)
 
 
-@pytest.mark.parametrize(("items", "points"), [(30, 22.9), (100, 12.5), (164, 9.8), (1319, 3.4)])
-def test_detectable_difference_of_binary_items(items: int, points: float):
-    assert 100 * detectable_difference_discordant(0.2, items) == pytest.approx(points, abs=0.06)
+def exact_power(wins: float, losses: float, n: int) -> float:
+    """Power of McNemar's exact test by enumeration of every table of counts."""
+    total = 0.0
+    for b in range(n + 1):
+        for c in range(n + 1 - b):
+            if b + c and stats.binomtest(b, b + c).pvalue <= 0.05:
+                total += stats.multinomial.pmf([b, c, n - b - c], n, [wins, losses, 1 - wins - losses])
+    return total
+
+
+@pytest.mark.parametrize(("difference", "discordance"), [(0.1, 0.1), (0.0, 0.3), (0.2, 0.5), (0.3, 0.3)])
+def test_power_of_mcnemar_equals_enumeration(difference: float, discordance: float):
+    wins = (discordance + difference) / 2
+    assert power_discordant(difference, discordance, 24) == pytest.approx(
+        exact_power(wins, discordance - wins, 24), abs=1e-8
+    )
+
+
+@pytest.mark.parametrize(("discordant", "items"), [(0, 40), (4, 40), (1, 100), (30, 300), (2000, 14_042), (40, 40)])
+def test_a_detectable_difference_is_possible_and_is_detected(discordant: int, items: int):
+    found = detectable_difference_discordant(discordant, items)
+    assert found is not None
+    limit = discordance_limit(discordant, items)
+    assert stats.binom.cdf(discordant, items, limit) == pytest.approx(0.2 if discordant < items else 1.0, abs=1e-6)
+    assert power_discordant(found, max(found, limit), items) == pytest.approx(0.8, abs=0.01)
+
+
+def test_too_few_items_detect_no_difference():
+    assert detectable_difference_discordant(0, 5) is None
+    assert detectable_difference_discordant(5, 5) is None
+    assert detectable_difference_discordant(0, 6) is not None
 
 
 @pytest.mark.parametrize(("seeds", "power"), [(3, 0.56), (5, 0.95)])
@@ -66,11 +102,43 @@ def test_sign_flip_floor():
     assert [smallest_sign_flip_p(s) for s in (3, 5, 6, 8)] == [0.25, 0.0625, 0.03125, 0.0078125]
 
 
-def test_seeds_for_a_half_width():
-    ms = MeanSquares(3, 1000, 0.0, 0.25 + 1000 * 0.0004, 0.25, 0.25)
-    seeds = seeds_for_half_width(ms, 0.02)
+def test_a_detectable_difference_takes_the_upper_limit_of_the_error():
+    estimate = Estimate(0.0, 0.1, 2)
+    limit = 0.1 * (2 / stats.chi2.ppf(0.2, 2)) ** 0.5
+    assert detectable_of(estimate) == pytest.approx(detectable_difference(limit * 3**0.5, 3))
+    assert detectable_of(Estimate(0.0, 0.1, float("inf"))) == pytest.approx(0.280, abs=0.001)
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.05])
+def test_items_for_equivalence_reach_80_percent(margin: float):
+    estimate = Estimate(0.0, 0.01, 499)
+    items = items_for_equivalence(estimate, 500, margin)
+    assert items is not None
+    sd = sd_upper_limit(0.01, 499) * 500**0.5
+    assert power_tost(0.0, sd, items, margin) >= 0.8 > power_tost(0.0, sd, items - 1, margin)
+    # The interval's half-width at the margin finds equal arms equivalent in a quarter of studies only.
+    assert power_tost(0.0, sd, round((1.96 * sd / margin) ** 2), margin) < 0.3
+
+
+@pytest.mark.parametrize(("discordant", "items", "margin"), [(2, 40, 0.1), (0, 40, 0.05), (10, 200, 0.05)])
+def test_right_or_wrong_items_for_equivalence_reach_80_percent(discordant: int, items: int, margin: float):
+    n = items_for_equivalence_discordant(discordant, items, margin)
+    assert n is not None
+    law = stats.binom(n, discordance_limit(discordant, items))
+    rng = np.random.default_rng(4)
+    differing, counts = np.unique(law.rvs(size=3000, random_state=rng), return_counts=True)
+    found = 0
+    for m, count in zip(differing.tolist(), counts.tolist(), strict=True):
+        for wins, times in zip(*np.unique(rng.binomial(m, 0.5, count), return_counts=True), strict=True):
+            found += int(times) * tost(PairedShares(int(wins), m - int(wins), n), margin).established
+    assert found / 3000 == pytest.approx(0.8, abs=0.04)
+
+
+def test_seeds_for_equivalence_reach_80_percent_or_say_that_items_limit():
+    ms = MeanSquares(5, 1000, 0.0, 0.25 + 1000 * 0.0001, 0.25, 0.25)
+    seeds = seeds_for_equivalence(ms, 0.02)
     assert seeds is not None
-    assert seeds > 3
-    assert seeds_for_half_width(ms, 0.015) > seeds
+    assert seeds > 5
+    assert (seeds_for_equivalence(ms, 0.015) or 0) > seeds
     stubborn = MeanSquares(3, 100, 0.0, 0.25, 0.25 + 3 * 0.5, 0.25)
-    assert seeds_for_half_width(stubborn, 0.05) is None
+    assert seeds_for_equivalence(stubborn, 0.05) is None

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from layersig.analysis.margins import superiority_by
 from layersig.analysis.results import Estimate
 from layersig.analysis.sharing import RatioBound, SharingTest, SharingVerdict
-from layersig.analysis.twoway import MeanSquares
-from layersig.analysis.verdicts import Claim, Scope, Verdict, judge, sharing_sentence, verdict_of
+from layersig.analysis.verdicts import Claim, Needed, Scope, Verdict, judge, sharing_sentence, verdict_of
 
 CLAIM = Claim("ila-30", "all-layers", Scope.METHOD, ("norobots",), "SmolLM2-135M", "hellaswag accuracy", 5, 1000)
 MOVED = superiority_by(Estimate(0.10, 0.01, 4), 0.02)
@@ -97,15 +96,14 @@ def test_equivalence_shows_the_ninety_percent_interval():
 
 
 def test_undecided_says_what_it_would_take():
-    table = MeanSquares(5, 1000, 0.0, 0.2 + 1000 * 0.002, 0.2, 0.2)
     estimate = Estimate(0.0, 0.02, 4)
-    assert "seeds per arm" in judge(estimate, 0.02, CLAIM, MOVED, table).sentence
-    stubborn = MeanSquares(5, 1000, 0.0, 0.2, 0.2 + 5 * 0.9, 0.2)
-    assert "takes more items" in judge(estimate, 0.02, CLAIM, MOVED, stubborn).sentence
-    checkpoints = replace(CLAIM, scope=Scope.CHECKPOINTS)
-    few = judge(Estimate(0.0, 0.02, float("inf")), 0.02, checkpoints, MOVED).sentence
-    assert "About 3842 items" in few
-    assert "half-width is" in judge(estimate, 0.02, CLAIM, MOVED).sentence
+    seeds, items = (
+        judge(estimate, 0.02, CLAIM, MOVED, needed).sentence for needed in (Needed(9, "seeds"), Needed(3842, "items"))
+    )
+    assert "About 9 seeds per arm with these items would show two equal arms to be equivalent with 80 % power" in seeds
+    assert "About 3,842 items like these would show" in items
+    assert "takes more items" in judge(estimate, 0.02, CLAIM, MOVED, Needed(None, "seeds")).sentence
+    assert judge(estimate, 0.02, CLAIM, MOVED).sentence.endswith("margin 2 points.")
 
 
 def test_lower_is_better_for_a_loss():

@@ -114,7 +114,8 @@ def test_detectable_difference_is_that_of_a_t_test_over_seeds_when_items_do_not_
     flat = found.differences.mean(axis=1, keepdims=True) + np.zeros((1, 60))
     object.__setattr__(found, "differences", flat)
     detectable = found.detectable(0.05)
-    sd, df = flat[:, 0].std(ddof=1), 4
+    df = 4
+    sd = flat[:, 0].std(ddof=1) * (df / stats.chi2.ppf(0.2, df)) ** 0.5  # its upper 80 % limit
     t = stats.t.ppf(0.975, df)
     power = stats.nct.sf(t, df, detectable * 5**0.5 / sd) + stats.nct.cdf(-t, df, detectable * 5**0.5 / sd)
     assert power == pytest.approx(0.8, abs=1e-6)
@@ -135,9 +136,3 @@ def test_bootstraps_stand_beside_the_intervals_of_the_outcome() -> None:
     for row in study.comparisons():
         known = row.bootstrap_low is not None and row.bootstrap_high is not None
         assert known == (row.role == "baseline" and row.task == "heldout/d")
-    shares = [row for row in study.shares() if row.task == "heldout/d"]
-    assert shares
-    for row in shares:
-        assert row.bootstrap_low is not None
-        assert row.bootstrap_high is not None
-        assert row.bootstrap_low < row.share < row.bootstrap_high

@@ -21,10 +21,14 @@ class ResultRow(Row):
     low: float | None
     high: float | None
     level: float
+    no_interval: str | None
+    """Why there is no interval; null where there is one."""
     n: int
     """Items."""
     clusters: int | None
     """Independent groups of items, where items are not independent; the standard error is over these."""
+    strata: int | None
+    """Fixed parts of the task, such as the subjects of MMLU, whose differences are no error."""
     seeds: int
     """Training runs; 0 for the untouched model."""
     scope: Scope
@@ -66,6 +70,8 @@ class ComparisonRow(Row):
     """Smallest difference that matters; null where none is declared, and then there is no verdict."""
     test: str
     p: float | None
+    no_interval: str | None
+    """Why there is neither interval nor test nor verdict; null where there are."""
     family: str | None
     """The tests that p is adjusted over; null for secondary metrics and the untouched base."""
     adjusted_p: float | None
@@ -73,12 +79,14 @@ class ComparisonRow(Row):
     half_width: float | None
     """Half of the interval."""
     detectable: float | None
-    """Difference that a new study of this size would find with 80 % power."""
+    """Difference that a new study of this size would find with 80 % power, planned with the upper 80 % limit of the
+    error seen in this one; 1 for shares where no difference would be found."""
     bootstrap_low: float | None
     """Crossed bootstrap over seeds and items, from five seeds on: a second opinion beside the interval."""
     bootstrap_high: float | None
     n: int
     clusters: int | None
+    strata: int | None
     seeds: int
     scope: Scope
     declared: bool
@@ -109,14 +117,16 @@ class ShareRow(Row):
     metric: str
     primary: bool
     share: float
-    shape: str
+    shape: str | None
     """Shape of Fieller's set: an interval, two rays (everything outside of low..high), or everything."""
     low: float | None
     high: float | None
     bootstrap_low: float | None
-    """Percentile bootstrap over items in pairs, seeds taken as fixed; bounded even where the truth is not."""
+    """Percentile bootstrap over items in pairs, with one training run only; bounded even where the truth is not."""
     bootstrap_high: float | None
     level: float
+    no_interval: str | None
+    """Why there is no set; null where there is one."""
     n: int
     seeds: int
     scope: Scope

@@ -41,6 +41,8 @@ class RetentionRow(Row):
     corrected_low: float | None
     corrected_high: float | None
     level: float
+    no_interval: str | None
+    """Why the retention has no set; null where it has one."""
     n: int
     seeds: int
     scope: Scope
@@ -54,13 +56,16 @@ class RetentionClassRow(Row):
     format: Format
     retention: float
     low: float | None
-    """Over items, one training run and these tasks; null with several runs, whose errors the tasks share."""
+    """Over the items of these tasks, and over the training runs, which the tasks share, where there are several."""
     high: float | None
     corrected: float | None
     """Mean over the tasks whose base is clear of a measured floor."""
     tasks: int
     corrected_tasks: int
     level: float
+    seeds: int
+    """Training runs: the fewest of any task; with one, the interval speaks of its checkpoint."""
+    scope: Scope
 
 
 class RetentionGapRow(Row):
@@ -84,6 +89,8 @@ class RetentionGapRow(Row):
     level: float
     n: int | None
     """Items, where they are the same."""
+    seeds: int
+    scope: Scope
 
 
 class ProbeRow(Row):
@@ -97,11 +104,17 @@ class ProbeRow(Row):
     n: int
     """Responses for which it is defined, over all seeds."""
     difference: float | None
-    """Mean over items for which it is defined in both, seeds averaged."""
+    """Mean over items for which it is defined in all runs of both."""
     low: float | None
     high: float | None
     pairs: int
+    """Items for which it is defined in both."""
     level: float
+    seeds: int
+    """Training runs; 0 for the untouched model. With several, the interval counts runs and items as random."""
+    scope: Scope
+    no_interval: str | None
+    """Why the difference has no interval; null where it has one, and for the untouched model."""
 
 
 class ErrorRow(Row):

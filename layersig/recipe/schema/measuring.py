@@ -148,6 +148,9 @@ class AnalyzeSettings(Table):
     0.01 (one point) for a share of items (both ours)."""
     sharing_margin: float = Field(0.9, gt=0, le=1)
     """`Shares layers` needs this share of the agreement that two seeds of one data set have."""
+    parts: Literal["fixed", "sampled"] = "fixed"
+    """What the parts of a pooled task, such as the subjects of MMLU, are: these parts and no others, or a sample that
+    stands for more, and then the differences between parts count as error."""
     same_items: tuple[tuple[str, str], ...] = ()
     """Pairs of tasks that ask the same items as a choice and in writing, such as `["arithmetic_answer",
     "arithmetic_written"]`: their gap in retention separates the way to answer from the items."""
