@@ -114,7 +114,8 @@ FAMILIES = {
         end="</s>",
         template=(
             "{{ bos_token }}{% for m in messages %}"
-            "{% if m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}{% else %}{{ '[INST] ' + m['content'] + ' [/INST]' }}{% endif %}{% endfor %}"
+            "{% if m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}"
+            "{% else %}{{ '[INST] ' + m['content'] + ' [/INST]' }}{% endif %}{% endfor %}"
         ),
         generation="</s>",
         config="</s>",

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from peft import LoraConfig, get_peft_model
 from transformers import Gemma3Config, Gemma3TextConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
 from layersig.generating.chats import Chat, answer_chats, turn_ends
 from layersig.generating.ends import end_tokens
+from layersig.models.load import load_model, load_tokenizer
+from layersig.pruning.surgery import write_pruned
+from layersig.sources.files import digest_model
 from layersig.streams import Streams
-from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question
+from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
@@ -87,6 +92,29 @@ def test_chats_end_with_the_turn(name: str) -> None:
     # A base model trained on chats: nothing but the template says how turns end.
     model.generation_config.eos_token_id = model.config.eos_token_id = None
     assert answer_chats(model, form, chats, Streams(0), max_new_tokens=20) == whole
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_made_of_a_model_ends_as_the_model_does(tmp_path: Path, name: str) -> None:
+    source = save_chat_model(tmp_path / "source", name)
+    due = turn_ends(chat_model(name), ChatFormat(chat_tokenizer(FAMILIES[name])))
+    write_pruned(source, [0], tmp_path / "pruned")
+    for folder in (source, tmp_path / "pruned"):
+        model, tokenizer = load_model(folder, dtype="float32", device="cpu"), load_tokenizer(folder)
+        assert turn_ends(model, ChatFormat(tokenizer)) == due
+        adapted = get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
+        assert turn_ends(adapted, ChatFormat(tokenizer)) == due
+
+
+@pytest.mark.parametrize(
+    "file", ["generation_config.json", "config.json", "tokenizer_config.json", "chat_template.jinja"]
+)
+def test_every_file_that_declares_an_end_is_part_of_a_models_identity(tmp_path: Path, file: str) -> None:
+    folder = save_chat_model(tmp_path / "model", "llama-3")
+    before = digest_model(folder, tmp_path)
+    (folder / file).write_text((folder / file).read_text() + "\n")
+    assert digest_model(folder, tmp_path) != before
 
 
 def test_an_answer_of_the_largest_size_that_ends_is_not_cut() -> None:
