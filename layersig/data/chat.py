@@ -95,10 +95,18 @@ class ChatFormat:
 
     @property
     def turn_end(self) -> int | None:
-        """The control token that ends an answer; None when there is none, so that a model will not learn to stop."""
+        """The control token that ends an answer; None when there is none, so that a model will not learn to stop.
+
+        It is the first behind the answer: a template may write another one where a conversation ends.
+        """
         tokens, targets, _ = self._code((Message("user", "a"), Message("assistant", "b")))
-        last = int(tokens[np.flatnonzero(targets)[-1]])
-        return last if self._is_control[last] else None
+        found = None
+        for token in map(int, tokens[np.flatnonzero(targets)][::-1]):
+            if self._is_control[token]:
+                found = token
+            elif self.tokenizer.decode(token).strip():
+                break
+        return found
 
     def prompt(self, messages: Sequence[Message]) -> NDArray[np.int32]:
         """Tokens, int32 [T], of messages that end with a user turn, up to where the assistant is to write.

@@ -14,6 +14,7 @@ import lm_eval
 from lm_eval.api.model import LM
 
 from layersig.errors import MachineError, StageFailed, UserError
+from layersig.evaluating.incidents import Incidents, added
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.local import FEWSHOT_SEED, LocalTask
 from layersig.evaluating.metrics import rouge_l
@@ -38,12 +39,16 @@ class Scored:
         summary: By task: means over items, `n`, the strata of a pooled task, and how it was shown.
         responses: What the model wrote and what probes see in it, see `response_lines`.
         samples: What lm-eval logged, by name of the part.
+        endings: How each response ended, in the order of `responses`; empty objects for models that do not say it.
+        incidents: By task, how many items met with each of `COUNTS`.
     """
 
     outcomes: tuple[Outcome, ...]
     summary: Mapping[str, Mapping[str, Any]]
     responses: tuple[Mapping[str, Any], ...]
     samples: Mapping[str, Sequence[Mapping[str, Any]]] = field(compare=False, repr=False)
+    endings: tuple[Mapping[str, Any], ...] = field(compare=False, repr=False)
+    incidents: Mapping[str, Mapping[str, int]] = field(compare=False)
 
 
 def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Scored:
@@ -64,6 +69,8 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     """
     if any(part.runs_code for part in task.parts):
         _check_code(task, allow_code)
+    incidents: Incidents = getattr(model, "incidents", Incidents())
+    incidents.clear()
     evaluated = lm_eval.evaluate(
         lm=model,
         task_dict={"tasks": {str(part.config.task): part for part in task.parts}},
@@ -74,6 +81,8 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     outcomes: list[Outcome] = []
     responses: list[Mapping[str, Any]] = []
     summary: dict[str, dict[str, Any]] = {}
+    endings: list[Mapping[str, Any]] = []
+    met: dict[str, Mapping[str, int]] = {}
     for part in task.parts:
         name = str(part.config.task)
         found = list(_outcomes(task, part, evaluated["samples"][name]))
@@ -82,9 +91,11 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
                 raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
         outcomes += found
         responses += response_lines(task, part, evaluated["samples"][name])
+        endings += incidents.endings(part, evaluated["samples"][name])
         theirs = {key: value for key, value in evaluated["results"][name].items() if _is_number(value)}
         entry = summary.setdefault(task.label(part), _shown(task, part))
         entry["higher_is_better"] |= _directions(part, found)
+        met[task.label(part)] = added(met.get(task.label(part), {}), incidents.counts(part, evaluated["samples"][name]))
         if task.pooled:
             entry["strata"][name] = {**means(found), "n": len(part.chosen or ())}
         else:
@@ -96,7 +107,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
         entry["n"] = sum(len(part.chosen or ()) for part in parts)
         entry |= _constant(parts) | _lead(parts)
         entry["prompts"] = hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest()
-    return Scored(tuple(outcomes), summary, tuple(responses), evaluated["samples"])
+    return Scored(tuple(outcomes), summary, tuple(responses), evaluated["samples"], tuple(endings), met)
 
 
 def _check_code(task: ResolvedTask, allowed: bool) -> None:

@@ -9,11 +9,12 @@ or `python -m layersig.evaluating run --model layersig ...` for lm-eval's own co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Self, cast
 
 import torch
+from jinja2 import TemplateError
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
@@ -29,10 +30,12 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from layersig.data.chat import ChatFormat
-from layersig.data.conversation import Message
-from layersig.errors import StageFailed, UserError
+from layersig.errors import StageFailed, UserError, one_line
+from layersig.evaluating.decoding import Decoding
+from layersig.evaluating.incidents import Incidents
 from layersig.generating.decoder import Decoder, Trunk, positions
-from layersig.generating.generation import Prompt, generate
+from layersig.generating.ends import end_tokens
+from layersig.generating.generation import Prompt, generated
 from layersig.generating.sharing import Row, Scored, batches, lines, plan
 from layersig.store.job import Reporter, Silent
 
@@ -67,6 +70,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     Attributes:
         title: What the reporter calls the work.
         tokens: Tokens run through the model so far, padding not counted.
+        incidents: What happened to prompts and answers; grows with every request.
     """
 
     def __init__(
@@ -95,6 +99,9 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self._reporter = reporter or Silent()
         self._encoded: dict[str, list[int]] = {}
         self._chat_template = chat_template
+        self._cut: list[bool] = []
+        self._without_system: set[str] = set()
+        self.incidents = Incidents()
 
     @classmethod
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> Self:
@@ -142,11 +149,42 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         return ChatFormat(self.tokenizer, self._chat_template)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The text of messages up to where the assistant is to write; or, without that, to go on with in the last."""
-        messages = [Message(each["role"], each["content"]) for each in chat_history]
-        begun = "" if add_generation_prompt else messages.pop().content
-        template = self._chat.template
-        return template.render(self.tokenizer, template.arrange(messages), prompt=True) + begun
+        """The text of messages up to where the assistant is to write; or, without that, to continue the last one.
+
+        As in lm-eval's `hf`, a template that refuses system messages gets none; but the date that some templates print
+        is a fixed one, so that a prompt does not depend on the day.
+
+        Raises:
+            UserError: The template cannot render them.
+        """
+        try:
+            return self._rendered(chat_history, add_generation_prompt)
+        except TemplateError as error:
+            spoken = [each for each in chat_history if each["role"] != "system"]
+            if len(spoken) == len(chat_history):
+                raise UserError(f"chat template: it cannot render this task's messages ({one_line(error)})") from error
+            if self.title not in self._without_system:
+                self._without_system.add(self.title)
+                self._reporter.warn(
+                    f"{self.title}: the chat template takes no system message, so the task's description is left out, "
+                    "as lm-eval does"
+                )
+            return self._rendered(spoken, add_generation_prompt)
+
+    def _rendered(self, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        try:
+            rendered: str = self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=self._chat.template.text,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        except TemplateError:
+            raise
+        except Exception as error:  # what a template computes may fail in any way
+            raise UserError(f"chat template: it cannot render this task's messages ({one_line(error)})") from error
+        return rendered
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Token ids of a text; special tokens as lm-eval's `hf` puts them."""
@@ -178,12 +216,16 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
                 strings |= {context + continuation, context.rstrip() or context}
         self._encode_ahead(strings)
         try:
-            return cast(list[Answer], super().loglikelihood(requests, disable_tqdm=True))
+            answers = cast(list[Answer], super().loglikelihood(requests, disable_tqdm=True))
         finally:
             self._encoded.clear()
+        for request, cut in zip(requests, self._cut, strict=True):
+            self.incidents.prompt(request, cut=cut)
+        return answers
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[Answer]:
         asked = [TokenRequest(*request) for request in requests]
+        self._cut = [len(each.context) + len(each.continuation) > self.max_length + 1 for each in asked]
         self._reporter.start(self.title, len(asked), "requests")
         answers: list[Answer | None] = [None] * len(asked)
         families = plan([self._scored(request) for request in asked], self.decoder.pair_cost, self.share)
@@ -234,32 +276,70 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         return sums
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
-        """The text that the model writes after each context, up to a stop string; greedy."""
-        end = self.tokenizer.decode(self.eot_token_id)
-        prompts = []
-        for context, settings in (request.args for request in requests):
-            settings = normalize_gen_kwargs(settings)
-            if settings.get("do_sample"):
-                raise UserError(
-                    f"generation_kwargs {settings}: only greedy decoding is supported; set do_sample: false"
-                )
-            room = self.max_length - settings["max_gen_toks"]
-            if room < 1:
-                raise UserError(
-                    f"max_gen_toks {settings['max_gen_toks']} leaves no room of the {self.max_length} tokens"
-                )
-            stops = tuple(handle_stop_sequences(settings["until"], end))
-            prompts.append(Prompt(tuple(self.tok_encode(context)[-room:]), stops, settings["max_gen_toks"]))
+        """The text that the model writes after each context, greedily, up to a stop string or an end token.
+
+        Tokens that end an answer are those of `end_tokens`. lm-eval's `hf` knows those of the `generation_config` and
+        of the tokenizer, and writes on where a model ends its turn with another one.
+        """
+        prompts: list[Prompt] = []
+        decodings: list[Decoding] = []
+        known: dict[str, Decoding] = {}
+        for request in requests:
+            context, kwargs = request.args
+            settings = normalize_gen_kwargs(kwargs)
+            if repr(kwargs) not in known:
+                known[repr(kwargs)] = self._decoding(settings)
+            decodings.append(known[repr(kwargs)])
+            prompts.append(self._prompt(request, context, settings, decodings[-1].stops))
+
+        def adjusted(index: int, written: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
+            return decodings[index].adjusted(prompts[index].tokens, written, logits)
+
         self._reporter.start(self.title, len(prompts), "requests")
-        written = generate(self.decoder, self.tokenizer, prompts, self.batch_tokens, self.share, self._done)
-        texts = []
-        for request, prompt, tokens in zip(requests, prompts, written, strict=True):
-            text = postprocess_generated_text(
-                self.tokenizer.decode(tokens, skip_special_tokens=True), list(prompt.stops), None
-            )
+        batches = generated(
+            self.decoder,
+            self.tokenizer,
+            prompts,
+            self.batch_tokens,
+            ends=self._ends,
+            adjust=None if all(each.plain for each in decodings) else adjusted,
+            share=self.share,
+            done=self._done,
+        )
+        texts = [""] * len(prompts)
+        for written in (each for batch in batches for each in batch):
+            request, text = requests[written.prompt], self._text(written.tokens, prompts[written.prompt].stops)
+            self.incidents.answer(request, text, written)
             self.cache_hook.add_partial("generate_until", request.args, text)
-            texts.append(text)
+            texts[written.prompt] = text
         return texts
+
+    def _decoding(self, settings: Mapping[str, Any]) -> Decoding:
+        if settings["do_sample"]:
+            raise UserError(f"generation_kwargs {settings}: only greedy decoding is supported; set do_sample: false")
+        return Decoding(self.decoder.model, settings)
+
+    def _prompt(self, request: Instance, context: str, settings: Mapping[str, Any], stops: Sequence[str]) -> Prompt:
+        most = settings["max_gen_toks"]
+        room = self.max_length - most
+        if room < 1:
+            raise UserError(f"max_gen_toks {most} leaves no room of the {self.max_length} tokens")
+        end = None if self.tokenizer.eos_token_id is None else self.tokenizer.decode(self.eot_token_id)
+        tokens = self.tok_encode(context)
+        self.incidents.prompt(request, cut=len(tokens) > room)
+        return Prompt(tuple(tokens[-room:]), (*handle_stop_sequences(settings["until"], end), *stops), most)
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        try:
+            turn_end = self._chat.turn_end
+        except UserError:  # of a template that cannot be used; a task that asks in chats has met it before
+            turn_end = None
+        return end_tokens(self.decoder.model, self.tokenizer, turn_end)
+
+    def _text(self, tokens: Sequence[int], stops: Sequence[str]) -> str:
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return cast(str, postprocess_generated_text(text, list(stops), None))
 
     def _done(self, requests: int, tokens: int) -> None:
         self.tokens += tokens

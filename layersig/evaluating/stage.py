@@ -28,14 +28,15 @@ def evaluate(job: Job) -> None:
     Roles: `model`; `adapter` (a PEFT folder; absent for the untouched base); `data/NAME` (output of the data stage,
     for the held-out loss); `task/N` (what `tasks.resolve_task` found for `tasks[N]`).
 
-    Parameters: `tasks` (a list of `TaskSettings`), `allow_code_execution` (absent: no), `chat_template` (for tasks
-    that ask in chats; absent: `auto`), `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
+    Parameters: `tasks` (a list of `TaskSettings`), `allow_code_execution` (absent: no), `chat_template` (how
+    turns are shown and end; absent: `auto`), `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
 
-    `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote;
+    `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote and how that
+    ended;
     `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions.
     `results.json` holds `tasks` (by task: means over items by metric, `n`, shots, split, digest of the prompts,
-    which metrics are better when higher, lm-eval's own figures, or the strata of a pooled task), lm-eval's version,
-    dtype, device kind and batch policy.
+    which metrics are better when higher, what happened to prompts and answers (`incidents`), lm-eval's own figures, or
+    the strata of a pooled task), lm-eval's version, dtype, device kind and batch policy.
     """
     started = time.perf_counter()
     with arm_model(job) as arm:
@@ -94,6 +95,7 @@ class _Run:
         """lm-eval's tasks."""
         if not self.job.params["tasks"]:
             return
+        from layersig.evaluating.incidents import warnings
         from layersig.evaluating.items import floor_outcomes, score_task
         from layersig.evaluating.loading import load_task
         from layersig.evaluating.model import SharedPrefixLM
@@ -115,11 +117,14 @@ class _Run:
             model.title = task.name
             scored = score_task(task, model, allow_code=self.job.params.get("allow_code_execution", False))
             self.outcomes += scored.outcomes
-            self.responses += scored.responses
+            self.responses += ({**line, **ended} for line, ended in zip(scored.responses, scored.endings, strict=True))
             if settings.floor:
                 model.title = f"{task.name}, floor"
                 self.floors += floor_outcomes(task, model, scored)
-            self.summary.update(scored.summary)
+            for label, entry in scored.summary.items():
+                self.summary[label] = {**entry, "incidents": scored.incidents[label]}
+                for warning in warnings(label, scored.incidents[label], entry["n"]):
+                    self.job.reporter.warn(warning)
         self.tokens += model.tokens
 
     def _advance(self, amount: int, tokens: int) -> None:

@@ -117,6 +117,7 @@ def _judge_row(what: What, judge: Mapping[str, Any], found: Sequence[Mapping[str
         attempts=judge["attempts"],
         verdicts=total("verdicts"),
         asked_again=total("asked_again"),
+        cut=sum(count for each in found for end, count in each.get("finish", {}).items() if end != "stop"),
         invalid=total("invalid"),
         refused=total("refused"),
     )

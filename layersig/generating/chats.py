@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
 from layersig.generating.decoder import Decoder
+from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Prompt, Written, generated
 from layersig.generating.sampling import GREEDY, Sampler, Sampling
 from layersig.streams import Streams
@@ -165,9 +166,8 @@ def responses(
 
     def response(written: Written) -> Response:
         index, tokens = fitting[written.prompt], written.tokens
-        stopped = tokens[-1] in ends
-        finish: Finish = "stop" if stopped else "length" if len(tokens) == max_new_tokens else "context"
-        text = chat_format.tokenizer.decode(tokens[:-1] if stopped else tokens, skip_special_tokens=True)
+        finish: Finish = "stop" if written.ended else "length" if len(tokens) == max_new_tokens else "context"
+        text = chat_format.tokenizer.decode(tokens[:-1] if written.ended else tokens, skip_special_tokens=True)
         return Response(*keys[index], seeds[index], str(text).strip(), len(tokens), finish)
 
     for batch in batches:
@@ -175,12 +175,8 @@ def responses(
 
 
 def turn_ends(model: PreTrainedModel, chat_format: ChatFormat) -> frozenset[int]:
-    """Tokens after which an assistant's turn is over: of the template, the tokenizer, and the model's own settings."""
-    settings = getattr(model, "generation_config", None)
-    declared = getattr(settings, "eos_token_id", None)
-    several = declared if isinstance(declared, list) else [declared]
-    named = (*several, chat_format.tokenizer.eos_token_id, chat_format.turn_end)
-    return frozenset(int(token) for token in named if token is not None)
+    """Tokens after which an assistant's turn is over, see `end_tokens`."""
+    return end_tokens(model, chat_format.tokenizer, chat_format.turn_end)
 
 
 def context_length(model: PreTrainedModel) -> int | None:

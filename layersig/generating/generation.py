@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from layersig.generating.decoder import Decoder, Trunk
+from layersig.generating.ends import end_tokens
 from layersig.generating.sampling import GREEDY, Sampler
 from layersig.generating.sharing import SHORTEST_TRUNK, shared_length
 
@@ -33,10 +34,16 @@ class Written(NamedTuple):
     Attributes:
         prompt: Index of the prompt.
         tokens: At least one.
+        ended: Whether an end token or a stop string ended it; else it was cut at the largest number of tokens.
     """
 
     prompt: int
     tokens: list[int]
+    ended: bool
+
+
+Adjust = Callable[[int, Sequence[int], torch.Tensor], torch.Tensor]
+"""From the index of a prompt, the tokens written for it so far, and the logits of the next one to other logits."""
 
 
 def generate(
@@ -47,15 +54,16 @@ def generate(
     share: bool = True,
     done: Callable[[int, int], None] = lambda prompts, tokens: None,
 ) -> list[list[int]]:
-    """Continue every prompt greedily, up to the tokenizer's end-of-text token; arguments as in `generated`.
+    """Continue every prompt greedily, up to an end that the model or its tokenizer declares; as `generated`.
 
     Returns:
         Token ids written for each prompt, with the one that ended it.
     """
     found: list[list[int]] = [[] for _ in prompts]
-    for batch in generated(decoder, tokenizer, prompts, batch_tokens, share=share, done=done):
-        for prompt, tokens in batch:
-            found[prompt] = tokens
+    ends = end_tokens(decoder.model, tokenizer)
+    for batch in generated(decoder, tokenizer, prompts, batch_tokens, ends=ends, share=share, done=done):
+        for written in batch:
+            found[written.prompt] = written.tokens
     return found
 
 
@@ -65,8 +73,9 @@ def generated(
     prompts: Sequence[Prompt],
     batch_tokens: int,
     *,
+    ends: Collection[int],
     sampler: Sampler | None = None,
-    ends: Collection[int] | None = None,
+    adjust: Adjust | None = None,
     known: Collection[int] = (),
     share: bool = True,
     done: Callable[[int, int], None] = lambda prompts, tokens: None,
@@ -78,8 +87,9 @@ def generated(
         tokenizer: For the stop strings, which need not end where a token ends.
         prompts: What to continue, in any order.
         batch_tokens: Tokens of a batch at its longest, prompts and answers together.
+        ends: Tokens that end a text, see `end_tokens`.
         sampler: Chooses tokens, by index of the prompt; None takes the most likely ones.
-        ends: Tokens that end a text; None for the tokenizer's own.
+        adjust: Changes the logits of a row before a token is chosen; None leaves them as they are.
         known: Prompts that need no answer any more. A batch of such alone is not run.
         share: False runs shared beginnings again for each prompt.
         done: Called with prompts finished and tokens run.
@@ -88,7 +98,6 @@ def generated(
         What was written in each batch that was run, in order of the batch.
     """
     sampler = sampler or Sampler(GREEDY)
-    ends = {tokenizer.eos_token_id} if ends is None else ends
     for batch in _batches(prompts, batch_tokens if decoder.shares else 0):
         if all(index in known for index in batch):
             continue
@@ -101,21 +110,27 @@ def generated(
         run = _Batch(decoder, trunk, [each[shared if use else 0 :] for each in tokens])
         done(0, run.tokens)
         written: dict[int, list[int]] = {index: [] for index in batch}
+        ended: set[int] = set()
         live = list(batch)
         while live:
-            chosen = sampler.choose(run.logits, live)
+            logits = run.logits
+            if adjust is not None:
+                rows = zip(live, logits, strict=True)
+                logits = torch.stack([adjust(index, written[index], row) for index, row in rows])
+            chosen = sampler.choose(logits, live)
             for index, token in zip(live, chosen, strict=True):
                 written[index].append(token)
+            ended |= {index for index in live if _ended(written[index], prompts[index], tokenizer, ends)}
             keep = [
                 number
                 for number, index in enumerate(live)
-                if not _ended(written[index], prompts[index], tokenizer, ends)
+                if index not in ended and len(written[index]) < prompts[index].most
             ]
             done(len(live) - len(keep), len(live))
             live = [live[number] for number in keep]
             if live:
                 run.step(keep, [chosen[number] for number in keep])
-        yield [Written(index, written[index]) for index in batch]
+        yield [Written(index, written[index], index in ended) for index in batch]
 
 
 def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]]:
@@ -143,7 +158,7 @@ def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]
 
 
 def _ended(written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> bool:
-    if len(written) >= prompt.most or written[-1] in ends:
+    if written[-1] in ends:
         return True
     if not prompt.stops:
         return False

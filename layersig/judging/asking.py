@@ -11,8 +11,9 @@ from threading import Lock
 
 from layersig.errors import UserError
 from layersig.judging.endpoint import Endpoint, Refused, Reply
-from layersig.judging.prompts import Prompt
+from layersig.judging.prompts import CUT_AGAIN, Prompt
 from layersig.judging.records import Judgement, Key
+from layersig.judging.verdicts import spoken
 from layersig.records import dumps
 from layersig.store.job import Reporter
 
@@ -27,7 +28,7 @@ class Wanted:
         key: Which.
         category: Category of the question.
         prompt: What to ask.
-        read: Finds the verdict in what the judge writes; None where there is none.
+        read: Finds the verdict in a reply that ended by itself; None where there is none.
         again: What to say when it finds none.
     """
 
@@ -74,7 +75,8 @@ def judgements(
 ) -> list[Judgement]:
     """Every verdict, in the order wanted, whatever order they come in.
 
-    A verdict is stored as soon as it is there; also an invalid one, after `attempts` replies that hold none. A prompt
+    A verdict is stored as soon as it is there; also an invalid one, after `attempts` replies that hold none or did not
+    end by themselves. A prompt
     that the endpoint refuses gives an invalid one too, which is not stored, so that another run asks for it again.
 
     Args:
@@ -123,23 +125,39 @@ def _ask(wanted: Wanted, endpoint: Endpoint, attempts: int) -> Judgement:
     prompt = wanted.prompt
     try:
         while verdict is None and len(replies) < attempts:
-            replies.append(endpoint.ask(prompt))
-            verdict = wanted.read(replies[-1].text)
-            if replies[-1].text:  # the same words at temperature 0 would get the same answer
-                said = {"role": "assistant", "content": replies[-1].text}
-                prompt = [*wanted.prompt, said, {"role": "user", "content": wanted.again}]
+            reply = endpoint.ask(prompt)
+            replies.append(reply)
+            if reply.finish == "stop":
+                verdict = wanted.read(reply.text)
+            prompt = _reminded(wanted, reply)
     except Refused as refusal:
-        return Judgement(wanted.key, wanted.category, None, wanted.prompt, _texts(replies), str(refusal))
+        return Judgement(
+            wanted.key, wanted.category, None, wanted.prompt, _texts(replies), _ends(replies), refused=str(refusal)
+        )
     return Judgement(
         wanted.key,
         wanted.category,
         verdict,
         wanted.prompt,
         _texts(replies),
+        _ends(replies),
         model=replies[-1].model,
         created=replies[-1].created,
         tokens=sum(reply.tokens for reply in replies),
     )
+
+
+def _reminded(wanted: Wanted, reply: Reply) -> Prompt:
+    """What to ask after a reply without a verdict: at temperature 0 the same words would get the same answer."""
+    again = wanted.again if reply.finish == "stop" else f"{CUT_AGAIN} {wanted.again}"
+    if said := spoken(reply.text):
+        return [*wanted.prompt, {"role": "assistant", "content": said}, {"role": "user", "content": again}]
+    *before, last = wanted.prompt
+    return [*before, {**last, "content": f"{last['content']}\n\n{again}"}]
+
+
+def _ends(replies: Sequence[Reply]) -> tuple[str, ...]:
+    return tuple(reply.finish for reply in replies)
 
 
 def _texts(replies: Sequence[Reply]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ Verdict: FIRST
 Verdict: SECOND
 Verdict: TIE"""
 
+CUT_AGAIN = "Your reply was cut off before its end. Be brief."
 GRADE_AGAIN = "I cannot read your rating. Close with one line of the form `Rating: N`, N from 1 to 10."
 COMPARE_AGAIN = "I cannot read your verdict. Close with a line `Verdict: FIRST`, `Verdict: SECOND` or `Verdict: TIE`."
 

@@ -82,6 +82,7 @@ class Judgement:
         verdict: A rating from 1 to 10; or `first`, `second` or `tie`; None where none could be had: it is invalid.
         prompt: What was asked first.
         replies: What the judge wrote, an entry an attempt.
+        finish: Why each of them ended, see `Reply`; only one that ended by itself, with `stop`, is read.
         refused: Why the endpoint refused the prompt; None where it took it.
         model: The model that the endpoint says judged.
         created: When, as the endpoint says, in UTC.
@@ -93,6 +94,7 @@ class Judgement:
     verdict: float | str | None
     prompt: Prompt
     replies: tuple[str, ...]
+    finish: tuple[str, ...] = ()
     refused: str | None = None
     model: str | None = None
     created: str | None = None
@@ -109,7 +111,7 @@ class Judgement:
         """The judgement that `to_json` wrote."""
         rest = {name: each for name, each in value.items() if name not in Key._fields}
         found = cls(Key(*(value[name] for name in Key._fields)), **rest)
-        return replace(found, replies=tuple(found.replies))
+        return replace(found, replies=tuple(found.replies), finish=tuple(found.finish))
 
 
 class AnsweredForm(TypedDict):

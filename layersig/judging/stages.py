@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Any
@@ -31,7 +32,8 @@ def grade(job: Job) -> None:
 
     `items.jsonl` holds an outcome a turn: the mean over the repeats that gave a rating. The turns of a question are one
     cluster. A turn without any rating has no outcome; its judgements say why. `results.json` holds who judged (`judge`,
-    as asked; `models` and the dates `first` and `last`, as the endpoint says), counts of verdicts, and by set a digest
+    as asked; `models` and the dates `first` and `last`, as the endpoint says), counts of verdicts and of how
+    replies ended, and by set a digest
     of its questions.
 
     Raises:
@@ -88,6 +90,8 @@ def _judged(job: Job, wanted: Sequence[Wanted], answers: Sequence[Answered]) -> 
     (job.out / "judgements.jsonl").write_text(jsonl([each.to_json() for each in found]), encoding="utf-8")
     invalid = sum(each.verdict is None for each in found)
     refused = sum(each.refused is not None for each in found)
+    finish = Counter(end for each in found for end in each.finish)
+    cut = {end: count for end, count in sorted(finish.items()) if end != "stop"}
     dates = sorted(each.created for each in found if each.created is not None)
     results = {
         "judge": {name: job.params[name] for name in _JUDGE},
@@ -96,11 +100,19 @@ def _judged(job: Job, wanted: Sequence[Wanted], answers: Sequence[Answered]) -> 
         "last": dates[-1] if dates else None,
         "verdicts": len(found),
         "asked_again": sum(len(each.replies) > 1 for each in found),
+        "finish": dict(sorted(finish.items())),
         "invalid": invalid,
         "refused": refused,
         "questions": {name: _digest(answers, name) for name in dict.fromkeys(each.set for each in answers)},
     }
     job.write("results.json", results)
+    if cut:
+        kinds = ", ".join(f"{end} {count}" for end, count in cut.items())
+        job.reporter.warn(
+            f"{sum(cut.values())} of {finish.total()} replies of the judge did not end by themselves ({kinds}) and "
+            f"were not read; `length`: judge.max_tokens ({job.params['max_tokens']}) is too small; `unknown`: the "
+            "endpoint does not say how a reply ended"
+        )
     if invalid:
         why = f" ({refused} of them because the endpoint refused the prompt)" if refused else ""
         job.reporter.warn(f"{invalid} of {len(found)} verdicts are invalid{why}; the report counts them")
@@ -118,11 +130,9 @@ def _endpoint(job: Job) -> Endpoint:
     key = _key(key_env)
     if key and base.startswith("http:") and not is_local(base):
         job.reporter.warn(f"the key in {key_env} goes to {base} unencrypted; use https if the endpoint has it")
-    settings = {
-        "model": params["model"],
-        "temperature": params["temperature"],
-        params["length_key"]: params["max_tokens"],
-    }
+    settings = {"model": params["model"], params["length_key"]: params["max_tokens"]}
+    if params["temperature"] != "default":
+        settings["temperature"] = params["temperature"]
     return Endpoint(base, settings, key, key_env, params["timeout"], threading.Event())
 
 

@@ -75,11 +75,14 @@ class Study:
 
     @property
     def beside_tasks(self) -> dict[str, Any]:
-        """What tasks take from elsewhere in the recipe: whether code may run, and a chat template other than `auto`."""
+        """What tasks take from elsewhere in the recipe: whether code may run, and a chat template other than `auto`.
+
+        Its end of a turn ends answers also where a task does not ask in chats.
+        """
         code = {"allow_code_execution": True} if self.recipe.evaluate.allow_code_execution else {}
         template = self.recipe.model.chat_template
-        chats = any(task.chat for task in self.recipe.evaluate.tasks)
-        return {**code, **({"chat_template": template} if chats and template != "auto" else {})}
+        given = self.recipe.evaluate.tasks and template != "auto"
+        return {**code, **({"chat_template": template} if given else {})}
 
     @property
     def task_inputs(self) -> dict[str, Input]:

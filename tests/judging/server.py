@@ -20,6 +20,9 @@ class Answer:
 
     Attributes:
         text: What the judge writes.
+        finish: Why it ended; None leaves it out.
+        message: Further fields of the message, or others in the place of its content.
+        usage: Tokens counted.
         status: Code; anything but 200 sends `body` instead of a completion.
         body: Raw body; None makes a completion of `text`.
         headers: Further headers.
@@ -30,6 +33,9 @@ class Answer:
     """
 
     text: str = "Fair.\nRating: 7"
+    finish: str | None = "stop"
+    message: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, int] | None = field(default_factory=lambda: {"total_tokens": 11})
     status: int = 200
     body: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -133,8 +139,14 @@ class _Handler(BaseHTTPRequestHandler):
             "id": "x",
             "model": f"{body['model']}-2026-09-21",
             "created": CREATED,
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": answer.text}}],
-            "usage": {"total_tokens": 11},
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": answer.text, **answer.message},
+                    **({} if answer.finish is None else {"finish_reason": answer.finish}),
+                }
+            ],
+            "usage": answer.usage,
         }
         raw = (json.dumps(completion) if answer.body is None else answer.body).encode()
         try:

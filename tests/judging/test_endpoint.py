@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import threading
 from email.utils import format_datetime
 from typing import Any
@@ -38,7 +39,7 @@ def endpoint(judge: Judge | str, key: str | None = None, halt: Any = None, timeo
 def test_a_question_gets_its_answer_with_model_and_date() -> None:
     with judge_server(scripted(["Well."])) as judge:
         reply = endpoint(judge, KEY).ask(PROMPT)
-    assert reply == ("Well.", "judge-7b-2026-09-21", "2026-09-21T14:13:20+00:00", 11)
+    assert reply == ("Well.", "stop", "judge-7b-2026-09-21", "2026-09-21T14:13:20+00:00", 11)
     (body,) = judge.bodies
     assert body == {
         "model": "judge-7b",
@@ -220,3 +221,104 @@ def test_a_key_that_is_sent_back_is_blotted_out() -> None:
 )
 def test_this_machine_is_known(base: str, local: bool) -> None:
     assert is_local(base) is local
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": [{"type": "text", "text": "Well."}, {"type": "text", "text": " So."}]}, "Well. So."),
+        ({"content": [{"type": "thinking", "thinking": "Rating: 10"}, {"type": "text", "text": "Well."}]}, "Well."),
+        ({"content": [{"type": "reasoning", "text": "Rating: 10"}]}, ""),
+        ({"content": ["Well."]}, "Well."),
+        ({"content": [{"type": "output_text", "text": "Well."}]}, "Well."),
+        ({"content": []}, ""),
+        ({"content": None, "reasoning_content": "Rating: 10"}, ""),
+        ({"content": "Well.", "reasoning": "Rating: 10"}, "Well."),
+    ],
+)
+def test_only_what_is_said_aloud_is_the_text(message: dict[str, Any], text: str) -> None:
+    with judge_server(scripted([Answer(message=message)])) as judge:
+        assert endpoint(judge).ask(PROMPT).text == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish"),
+    [
+        (Answer(finish="stop"), "stop"),
+        (Answer(finish="eos_token"), "stop"),
+        (Answer(finish="end_turn"), "stop"),
+        (Answer(finish="length"), "length"),
+        (Answer(finish="content_filter"), "content_filter"),
+        (Answer(finish="tool_calls"), "tool_calls"),
+        (Answer(message={"content": None, "refusal": "I cannot.\nRating: 1"}), "refusal"),
+        (Answer(message={"content": [{"type": "refusal", "refusal": "No."}]}), "refusal"),
+        (Answer(finish=None, usage={"completion_tokens": 8, "total_tokens": 900}), "stop"),
+        (Answer(finish=None, usage={"completion_tokens": 9, "total_tokens": 900}), "unknown"),
+        (Answer(finish=None, usage={"total_tokens": 8}), "stop"),
+        (Answer(finish=None, usage={"total_tokens": 900}), "unknown"),
+        (Answer(finish=None, usage=None), "unknown"),
+    ],
+)
+def test_how_a_reply_ended(answer: Answer, finish: str) -> None:
+    with judge_server(scripted([answer])) as judge:
+        assert endpoint(judge).ask(PROMPT).finish == finish
+
+
+UNSUPPORTED = (
+    "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) is supported."
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "remedy"),
+    [
+        ({"error": {"message": UNSUPPORTED, "param": "temperature"}}, 'judge.temperature = "default"'),
+        ({"error": {"message": "`temperature` is deprecated for this model."}}, 'judge.temperature = "default"'),
+        ({"error": "temperature must be 1 for reasoning models"}, 'judge.temperature = "default"'),
+        (
+            {"detail": [{"loc": ["body", "temperature"], "msg": "Extra inputs are not permitted", "input": 0.0}]},
+            'judge.temperature = "default"',
+        ),
+        (
+            {
+                "error": {
+                    "message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+                    "param": "max_tokens",
+                }
+            },
+            'judge.length_key = "max_completion_tokens"',
+        ),
+        ({"message": "unknown field max_tokens"}, 'judge.length_key = "max_completion_tokens"'),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_setting_that_is_refused_is_named_with_what_to_do(body: dict[str, Any], remedy: str, status: int) -> None:
+    with (
+        judge_server(scripted([Answer(status=status, body=json.dumps(body))])) as judge,
+        pytest.raises(UserError) as error,
+    ):
+        endpoint(judge).ask(PROMPT)
+    assert f"set `{remedy}`" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "'max_tokens' is too large: 9. This model's maximum context length is 10 tokens"}},
+        {
+            "error": {
+                "message": "You requested 14 tokens, 9 of them max_tokens; the context is 10",
+                "param": "max_tokens",
+            }
+        },
+        {"error": {"message": "The prompt on the temperature of the sea was flagged"}},
+        {"detail": [{"loc": ["body", "messages"], "msg": "too long", "input": {"temperature": 0.0}}]},
+        {"error": {"message": "prompt is too long", "param": "messages"}},
+    ],
+)
+def test_a_prompt_that_is_refused_is_no_setting(body: dict[str, Any]) -> None:
+    with (
+        judge_server(scripted([Answer(status=400, body=json.dumps(body))])) as judge,
+        pytest.raises(Refused),
+    ):
+        endpoint(judge).ask(PROMPT)

@@ -258,3 +258,69 @@ def test_the_result_does_not_hang_on_the_order_of_arrival(tmp_path: Path) -> Non
             grade(job)
         outputs.append([(job.out / file).read_text() for file in ("judgements.jsonl", "items.jsonl")])
     assert outputs[0] == outputs[1]
+
+
+UNREAD = [
+    Answer("<think>\nHow good? Say,\nRating: 10", finish="length"),
+    Answer("It is good.\nRating: 1", finish="length"),  # of "Rating: 10"
+    Answer("<think>\nHow good?\nRating: 10"),
+    Answer("It prints\n```\nRating: 10\n```"),
+    Answer("Rating: 10\nas the answer wants."),
+    Answer(message={"content": None, "reasoning_content": "Rating: 10"}),
+    Answer(message={"content": None, "refusal": "Rating: 10"}),
+    Answer("Rating: 10", finish="content_filter"),
+    Answer("Rating: 10", finish=None, usage=None),
+]
+
+
+@pytest.mark.parametrize("answer", UNREAD)
+def test_a_grade_is_read_from_the_closing_line_of_a_reply_that_ended_by_itself(tmp_path: Path, answer: Answer) -> None:
+    with judge_server(scripted([answer, "Weak.\nRating: 2"])) as judge:
+        grade(job_of(tmp_path / "again", judge, {"answers": [answered("1", "a")]}, repeats=1))
+        (found,) = judged(job_of(tmp_path / "again", judge, {}))
+    assert (found.verdict, len(found.replies), len(judge.bodies)) == (2.0, 2, 2)
+    assert found.finish[1] == "stop"
+    assert judge.bodies[1]["messages"][-1]["content"].endswith(GRADE_AGAIN)
+    roles = [message["role"] for message in judge.bodies[1]["messages"]]
+    assert roles in (["system", "user"], ["system", "user", "assistant", "user"])
+
+    with judge_server(scripted([answer])) as judge:
+        job = job_of(tmp_path / "never", judge, {"answers": [answered("1", "a"), answered("2", "b")]}, repeats=1)
+        grade(job)
+    assert [each.verdict for each in judged(job)] == [None, None]
+    assert (job.out / "items.jsonl").read_text() == ""
+    results = json.loads((job.out / "results.json").read_text())
+    assert (results["invalid"], sum(results["finish"].values())) == (2, 6)
+
+
+@pytest.mark.parametrize("text", ["<think>\nVerdict: FIRST", "The first.\nVerdict: FIRST"])
+def test_a_pair_is_read_from_a_reply_that_ended_by_itself(tmp_path: Path, text: str) -> None:
+    with judge_server(scripted([Answer(text, finish="length")])) as judge:
+        job = job_of(tmp_path, judge, {"answers": ARM, "reference": BASELINE}, repeats=1, attempts=2)
+        compare(job)
+    assert {each.verdict for each in judged(job)} == {None}
+    assert {each.finish for each in judged(job)} == {("length", "length")}
+    warnings = job.reporter.warnings  # type: ignore[attr-defined]
+    assert "20 of 20 replies of the judge did not end by themselves (length 20)" in warnings[0]
+    assert "judge.max_tokens (64)" in warnings[0]
+
+
+def test_thoughts_are_not_sent_back(tmp_path: Path) -> None:
+    with judge_server(scripted(["<think>deep thoughts</think>Hm.", "Rating: 3"])) as judge:
+        grade(job_of(tmp_path, judge, {"answers": [answered("1", "a")]}, repeats=1))
+    assert judge.bodies[1]["messages"][2] == {"role": "assistant", "content": "Hm."}
+
+
+def test_a_judge_without_a_temperature(tmp_path: Path) -> None:
+    def reasons(body: Mapping[str, Any], number: int) -> Answer | str:
+        wrong = "Unsupported parameter: 'temperature' is not supported with this model."
+        error = {"error": {"message": wrong, "param": "temperature", "code": "unsupported_parameter"}}
+        return Answer(status=400, body=json.dumps(error)) if "temperature" in body else sensible(body)
+
+    with judge_server(reasons) as judge:
+        with pytest.raises(UserError, match=r"refuses `temperature` .*set `judge.temperature = \"default\"`"):
+            grade(job_of(tmp_path / "zero", judge, {"answers": ARM}))
+        job = job_of(tmp_path / "none", judge, {"answers": ARM}, temperature="default")
+        grade(job)
+    assert all(each.verdict is not None for each in judged(job))
+    assert json.loads((job.out / "results.json").read_text())["judge"]["temperature"] == "default"

@@ -19,12 +19,15 @@ class JudgeRow(Row):
     """When the first verdict was made, as the endpoint says, in UTC."""
     last: str | None
     endpoint: str
-    temperature: float
+    temperature: float | Literal["default"]
+    """`default`: none was asked for, and the judge used its own."""
     repeats: int
     attempts: int
     verdicts: int
     asked_again: int
     """Verdicts that could not be read at first."""
+    cut: int = 0
+    """Replies that did not end by themselves, for instance at the largest number of tokens, and were not read."""
     invalid: int
     """Verdicts that could not be had at all."""
     refused: int

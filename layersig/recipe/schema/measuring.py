@@ -116,10 +116,11 @@ class JudgeSettings(Table):
     """Times that every verdict is asked for: two or more tell the judge's own noise from that of training."""
     pairwise: bool = True
     """Also let the judge compare every arm with the baseline, each pair in both orders: two more verdicts for each."""
-    temperature: float = Field(0.0, ge=0)
-    """Temperature of the judge."""
+    temperature: Annotated[float, Field(ge=0)] | Literal["default"] = 0.0
+    """Temperature of the judge. `"default"`: none is sent, for judges that refuse one; they use their own."""
     max_tokens: int = Field(1024, ge=1)
-    """Largest number of tokens of a verdict with its explanation."""
+    """Largest number of tokens of a verdict with its explanation, and with the judge's thoughts where it has some: a
+    reply that is cut there is not read."""
     length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls that number."""
     attempts: int = Field(3, ge=1)

@@ -48,6 +48,13 @@ def _warnings(material: Material) -> list[Block]:
                 )
             )
     for judge in material.findings.judges:
+        if judge.cut:
+            items.append(
+                (
+                    "Replies of the judge that did not end by themselves (cut at `judge.max_tokens`, for instance) "
+                    f"and were not read: {count(judge.cut)}.",
+                )
+            )
         if judge.invalid:
             items.append(
                 (
@@ -83,11 +90,15 @@ def _about(material: Material) -> Block:
     return Paragraph(
         (
             f"The judge is {judge.model} (the endpoint calls it {named}{when}), asked "
-            f"{plural(judge.repeats, 'time')} for every verdict at temperature {judge.temperature:g}. It gives its own "
+            f"{plural(judge.repeats, 'time')} for every verdict at {_temperature(judge)}. It gives its own "
             "opinion: grades say which arm this judge prefers, not which is right, and compare only with grades of the "
             "same judge. Repeats are averaged within a turn and count neither as questions nor as training runs.",
         )
     )
+
+
+def _temperature(judge: JudgeRow) -> str:
+    return "its own temperature" if judge.temperature == "default" else f"temperature {judge.temperature:g}"
 
 
 def _when(judge: JudgeRow) -> str:
@@ -178,6 +189,7 @@ def _judges(material: Material) -> list[Block]:
         "#temperature",
         "#verdicts",
         "#asked again",
+        "#replies cut",
         "#invalid",
         "#of them refused",
     )
@@ -189,9 +201,10 @@ def _judges(material: Material) -> list[Block]:
             row.first or "\u2013",
             row.last or "\u2013",
             str(row.repeats),
-            f"{row.temperature:g}",
+            "its own" if row.temperature == "default" else f"{row.temperature:g}",
             count(row.verdicts),
             count(row.asked_again),
+            count(row.cut),
             f"{count(row.invalid)} ({percent(row.invalid / row.verdicts, 1)})",
             count(row.refused),
         )
