@@ -8,14 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.fieller import RatioSet
-from layersig.analysis.margins import MarginTest, least_se_of_shares
+from layersig.analysis.margins import least_se_of_shares
 from layersig.analysis.means import mean_items
 from layersig.analysis.paired import mcnemar_items, sign_flip_test
 from layersig.analysis.power import detectable_difference, detectable_two_way
 from layersig.analysis.results import Estimate, Interval
 from layersig.analysis.retention import ratio_fieller_items, ratio_fieller_items_and_seeds
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares, two_way_estimate
-from layersig.analysis.verdicts import Claim, Judgement, Scope, judge
+from layersig.analysis.verdicts import (
+    Assay,
+    Claim,
+    Correction,
+    Judgement,
+    Scope,
+    assay,
+    estimation,
+    judge,
+)
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.judging.records import SCORE
 
@@ -125,13 +134,28 @@ class Contrast:
         return Tested("sign flip (items)", sign_flip_test(self.differences[0], rng).p)
 
     def judge(
-        self, margin: float, model: str, assay: MarginTest | None, alpha: float, p: float | None
+        self, margin: float, model: str, correction: Correction, moved: bool | None, alpha: float
     ) -> Judgement | None:
-        """The verdict that the interval, the margin and the p-value of `test` allow."""
-        if self.estimate is None:
+        """The verdict that the interval, the margin and the corrected p-value of `test` allow."""
+        if (estimate := self.estimate) is None:
             return None
+        table = mean_squares(self.differences) if self.scope is Scope.METHOD else None
+        evidence = estimate.with_least_se(self._least_se(margin))
+        return judge(evidence, margin, self._claim(model), correction, moved=moved, table=table, alpha=alpha)
+
+    def assay(self, margin: float, model: str, alpha: float) -> Assay | None:
+        """Whether this difference, of all layers from the untouched model, is beyond the margin on either side."""
+        if (estimate := self.estimate) is None:
+            return None
+        return assay(estimate.with_least_se(self._least_se(margin)), margin, self._claim(model), alpha)
+
+    def estimation(self, model: str, correction: Correction | None, alpha: float) -> tuple[str, Interval] | None:
+        """The difference with its interval and no verdict."""
+        return None if self.estimate is None else estimation(self.estimate, self._claim(model), correction, alpha)
+
+    def _claim(self, model: str) -> Claim:
         share = self.measure.is_share
-        claim = Claim(
+        return Claim(
             arm=self.arm,
             reference=self.reference,
             scope=self.scope,
@@ -144,8 +168,6 @@ class Contrast:
             scale=100.0 if share else 1.0,
             higher_is_better=self.measure.higher_is_better,
         )
-        table = mean_squares(self.differences) if self.scope is Scope.METHOD else None
-        return judge(self.estimate, margin, claim, assay, table, alpha, p, self._least_se(margin))
 
 
 def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:
