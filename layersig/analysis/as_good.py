@@ -80,8 +80,8 @@ def conclude(gains: float, as_good: float, selective: float, *, worse: bool, alp
         gains: P-value of step (i).
         as_good: P-value of steps (i) and (ii), adjusted over the family of claims.
         selective: P-value of all steps, adjusted over the family of claims.
-        worse: Whether the arm is shown to be worse than all layers: it may keep 95 % of the gain and still be worse, and
-            is then not called as good.
+        worse: Whether the arm is shown to be worse than all layers: it may keep 95 % of the gain and still be worse,
+            and is then not called as good.
         alpha: Level.
     """
     if gains > alpha:

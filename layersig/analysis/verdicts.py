@@ -275,7 +275,7 @@ def estimation(
     if correction is None:
         return f"{sentence}. No verdict: it belongs to no family of tests.", interval
     sentence += f", {_p(correction.p)} for no difference; {_corrected(correction)}"
-    return f"{sentence}. No verdict: the metric has no margin.", interval
+    return f"{sentence}. No verdict: there is no margin.", interval
 
 
 class Moved(StrEnum):
@@ -313,8 +313,8 @@ def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) 
     gain = _Favourable(evidence, claim)
     interval = gain.interval(1 - 2 * alpha)
     figures = (
-        f"gain {_signed(gain.value, claim)} {claim.unit}, {_level(interval)} interval {_signed(interval.low, claim)} to "
-        f"{_signed(interval.high, claim)}, margin {_amount(margin, claim)}"
+        f"gain {_signed(gain.value, claim)} {claim.unit}, {_level(interval)} interval {_signed(interval.low, claim)} "
+        f"to {_signed(interval.high, claim)}, margin {_amount(margin, claim)}"
     )
     if interval.low > margin:
         moved, said = Moved.GAIN, "gains more than the margin over"

@@ -228,9 +228,10 @@ class Arms:
         return declarable and self.outcomes.primary(found.measure) and self.plan.declared(found)
 
     def _family(self, draft: _Draft) -> str | None:
-        """The declared comparisons of all data sets together; of the others, every arm on every primary measure
-        against one kind of reference on one data set: the claim that some arm differs on some task.
+        """The comparisons that are corrected together.
 
+        The declared ones of all data sets are one family. Of the others, it is every arm on every primary measure
+        against one kind of reference on one data set: the claim that some arm differs on some task.
         The untouched model says nothing about arms and stays apart. A secondary metric is a further look at the same
         answers and in no family.
         """

@@ -100,8 +100,8 @@ def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTas
             adjusted_p=float(adjusted),
             established=established,
             sentence=f"{status_of(False)}: {arm} {said} as good as all layers on every one of the {len(tasks)} "
-            f"benchmarks ({', '.join(tasks)}), trained on {data}, {arms.model}, S = {rows[0].seeds}: p = {adjusted:.3g}, "
-            f"the largest of the tasks, corrected for {len(several)} arms.",
+            f"benchmarks ({', '.join(tasks)}), trained on {data}, {arms.model}, S = {rows[0].seeds}: "
+            f"p = {adjusted:.3g}, the largest of the tasks, corrected for {len(several)} arms.",
         )
 
 

@@ -127,7 +127,7 @@ def _sentence(
             f"{MIN_SETS} sets (`analyze.control_sets`)."
         )
     if correction is None:
-        return f"{status_of(False)}: {arm} is better than {better} ({where}): a range, no test, since the metric is a secondary one."
+        return f"{status_of(False)}: {arm} is better than {better} ({where}): a range, no test of a secondary metric."
     said = "better than random sets" if correction.p <= arms.plan.alpha else "not shown to be better than random sets"
     tests = f"corrected for {correction.tests} such tests" if correction.tests > 1 else "the only test of its family"
     return (

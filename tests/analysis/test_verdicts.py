@@ -97,7 +97,8 @@ def test_a_family_says_a_direction_exactly_where_holm_finds_one(members: list[tu
         assert (verdict.better or verdict.worse) == (p <= 0.05)
         simultaneous = estimate.interval(1 - (0.1 if verdict.sameness else 0.05) / len(members))
         assert stated.level == simultaneous.level
-        assert stated.low in (simultaneous.low, 0.0) and stated.high in (simultaneous.high, 0.0)
+        assert {stated.low} <= {simultaneous.low, 0.0}
+        assert {stated.high} <= {simultaneous.high, 0.0}
         assert stated.low >= 0 if verdict.better else stated.high <= 0 if verdict.worse else True
 
 

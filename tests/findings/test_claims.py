@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from layersig.findings.arms import Arms
-from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
+from layersig.findings.claims import arm_rank_rows, claim_rows
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, outcome_tables
 from layersig.findings.plan import Plan
