@@ -8,19 +8,13 @@ the family. The chance that a family holds a false sentence is then about alpha,
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil
-from typing import Protocol
+from typing import Literal, Protocol
 
-from scipy import stats
-
-from layersig.analysis.power import seeds_for_half_width
 from layersig.analysis.results import Interval
 from layersig.analysis.sharing import SharingTest, SharingVerdict
-from layersig.analysis.twoway import MeanSquares
 
 MIN_DATA_SETS_TO_GENERALISE = 8
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven")
-_POWER = 0.8
 
 
 class Evidence(Protocol):
@@ -145,6 +139,19 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
+class Needed:
+    """What it takes for two equal arms to be found equivalent with 80 % power.
+
+    Attributes:
+        count: How many; None where no number suffices.
+        of: Of what.
+    """
+
+    count: int | None
+    of: Literal["items", "seeds"]
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """A verdict with its sentence.
 
@@ -217,7 +224,7 @@ def judge(
     correction: Correction,
     *,
     moved: bool | None = None,
-    table: MeanSquares | None = None,
+    needed: Needed | None = None,
     alpha: float = 0.05,
 ) -> Judgement:
     """Verdict and sentence of one comparison.
@@ -229,7 +236,7 @@ def judge(
         correction: The family of the comparison, with its adjusted p-value.
         moved: Whether all layers are shown to move the untouched model by more than the margin, up or down
             (:func:`assay`); only claims of sameness need it. None where the question does not arise.
-        table: Mean squares of the comparison, from which "what it would take" is computed at scope ``method``.
+        needed: What an undecided comparison would take, at the level divided by the number of tests.
         alpha: Level of the family.
 
     Returns:
@@ -258,8 +265,8 @@ def judge(
             " All layers are not shown to move the untouched model by more than the margin here, so nothing is called "
             "the same."
         )
-    if verdict is Verdict.UNDECIDED:
-        sentence += f" {_what_it_takes(evidence, margin, claim, table, alpha / correction.tests)}"
+    if verdict is Verdict.UNDECIDED and needed is not None:
+        sentence += f" {_what_it_takes(needed)}"
     return Judgement(verdict, sentence, shown)
 
 
@@ -412,21 +419,12 @@ def _corrected(correction: Correction) -> str:
     return f"interval and p corrected for {correction.tests} {status} comparisons"
 
 
-def _what_it_takes(evidence: Evidence, margin: float, claim: Claim, table: MeanSquares | None, alpha: float) -> str:
-    """The size at which equal arms would be called equivalent with a power of 80 %, the variances being as seen."""
-    reach = float(stats.norm.ppf(1 - alpha))
-    needed = reach + float(stats.norm.ppf((1 + _POWER) / 2))
-    half_width = evidence.interval(1 - 2 * alpha).half_width
-    equal = f"{_POWER:.0%} of studies like this one would call equal arms equivalent".replace("%", " %")
-    if claim.scope is Scope.CHECKPOINTS:
-        items = ceil(claim.items * (half_width * needed / reach / margin) ** 2)
-        return f"With about {items:,} items {equal}."
-    if table is None:
-        return f"The half-width of {_amount(half_width, claim)} has to come down to {_amount(margin, claim)} or less."
-    seeds = seeds_for_half_width(table, margin * reach / needed, 1 - 2 * alpha)
-    if seeds is None:
-        return f"No number of seeds makes it so that {equal} with these items: it takes more items."
-    return f"With about {seeds} seeds per arm and these items {equal}."
+def _what_it_takes(needed: Needed) -> str:
+    what = "items like these" if needed.of == "items" else "seeds per arm with these items"
+    if needed.count is None:
+        more = " with these items: it takes more items" if needed.of == "seeds" else ""
+        return f"No number of {needed.of} would show two equal arms to be equivalent with 80 % power{more}."
+    return f"About {needed.count:,} {what} would show two equal arms to be equivalent with 80 % power."
 
 
 def _p(p: float) -> str:

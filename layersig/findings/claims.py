@@ -114,7 +114,7 @@ def _draft(arms: Arms, measure: Measure, arm: str, data: str | None) -> _Draft |
     beyond, required = contrast(arms.outcomes, measure, data, arm, control), arms.plan.required(measure)
     if required is None:
         margin = None if (given := arms.plan.declared_margin(measure)) is None else _WELL_BELOW * given
-    if margin is None or beyond is None or (gain := everything.against(margin)) is None:
+    if margin is None or beyond is None or (gain := everything.favourable) is None:
         return None
     gains_p = gain.p_value(margin, Alternative.GREATER)
     keeps_p = _keeps(arms, own, everything, required, margin)
@@ -134,7 +134,7 @@ def _keeps(arms: Arms, own: Contrast, everything: Contrast, required: float | No
     measure = own.measure
     if required is None:
         loss = contrast(arms.outcomes, measure, own.data, own.arm, ALL_LAYERS)
-        found = None if loss is None else loss.against(margin / _WELL_BELOW)
+        found = None if loss is None else loss.favourable
         return 1.0 if found is None else found.p_value(-margin / _WELL_BELOW, Alternative.GREATER)
     sign = 1.0 if measure.higher_is_better else -1.0
     kept = mean_of(preserved(sign * own.differences, sign * everything.differences, required, solved=measure.is_share))

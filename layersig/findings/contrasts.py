@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from layersig.analysis.fieller import RatioSet
 from layersig.analysis.margins import least_se_of_shares
 from layersig.analysis.means import mean_items
 from layersig.analysis.paired import mcnemar_items, sign_flip_test
-from layersig.analysis.power import detectable_difference, detectable_two_way
+from layersig.analysis.power import detectable_difference, detectable_two_way, seeds_for_half_width
 from layersig.analysis.results import Estimate, Interval
 from layersig.analysis.retention import ratio_fieller_items, ratio_fieller_items_and_seeds
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares, two_way_estimate
@@ -20,6 +22,7 @@ from layersig.analysis.verdicts import (
     Claim,
     Correction,
     Judgement,
+    Needed,
     Scope,
     assay,
     estimation,
@@ -90,11 +93,6 @@ class Contrast:
             return found
         return Estimate(-found.value, found.se, found.df)
 
-    def against(self, margin: float) -> Estimate | None:
-        """`favourable` for claims against a margin."""
-        found = self.favourable
-        return None if found is None else found.with_least_se(self._least_se(margin))
-
     def _least_se(self, margin: float) -> float:
         return least_se_of_shares(margin, self.n) if self.measure.is_share else 0.0
 
@@ -139,9 +137,9 @@ class Contrast:
         """The verdict that the interval, the margin and the corrected p-value of `test` allow."""
         if (estimate := self.estimate) is None:
             return None
-        table = mean_squares(self.differences) if self.scope is Scope.METHOD else None
         evidence = estimate.with_least_se(self._least_se(margin))
-        return judge(evidence, margin, self._claim(model), correction, moved=moved, table=table, alpha=alpha)
+        needed = self._needed(evidence, margin, alpha / correction.tests)
+        return judge(evidence, margin, self._claim(model), correction, moved=moved, needed=needed, alpha=alpha)
 
     def assay(self, margin: float, model: str, alpha: float) -> Assay | None:
         """Whether this difference, of all layers from the untouched model, is beyond the margin on either side."""
@@ -152,6 +150,21 @@ class Contrast:
     def estimation(self, model: str, correction: Correction | None, alpha: float) -> tuple[str, Interval] | None:
         """The difference with its interval and no verdict."""
         return None if self.estimate is None else estimation(self.estimate, self._claim(model), correction, alpha)
+
+    def _needed(self, evidence: Estimate, margin: float, alpha: float) -> Needed | None:
+        """The size at which the margin is as many standard errors as the two one-sided tests need for 80 % power.
+
+        None where the observed error is below the least one, and so no guide to what another size would give.
+        """
+        if self.estimate is None or self.estimate.se < evidence.se:
+            return None
+        reach = float(stats.norm.ppf(1 - alpha))
+        errors = reach + float(stats.norm.ppf(0.9))
+        if self.scope is Scope.METHOD:
+            room = margin * reach / errors
+            return Needed(seeds_for_half_width(mean_squares(self.differences), room, 1 - 2 * alpha), "seeds")
+        half_width = evidence.interval(1 - 2 * alpha).half_width
+        return Needed(ceil(self.n * (half_width * errors / reach / margin) ** 2), "items")
 
     def _claim(self, model: str) -> Claim:
         share = self.measure.is_share

@@ -11,12 +11,12 @@ from scipy import stats
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.results import Estimate
 from layersig.analysis.sharing import RatioBound, SharingTest, SharingVerdict
-from layersig.analysis.twoway import MeanSquares
 from layersig.analysis.verdicts import (
     Claim,
     Correction,
     Judgement,
     Moved,
+    Needed,
     Scope,
     Verdict,
     assay,
@@ -235,22 +235,17 @@ def test_equivalence_shows_the_ninety_percent_interval():
     assert "90 % interval -0.862 to +0.862" in sentence
 
 
-def test_undecided_says_what_it_would_take():
-    table = MeanSquares(5, 1000, 0.0, 0.2 + 1000 * 0.002, 0.2, 0.2)
-    assert "seeds per arm" in judged(0.0, 0.02, df=4, table=table).sentence
-    stubborn = MeanSquares(5, 1000, 0.0, 0.2, 0.2 + 5 * 0.9, 0.2)
-    assert "takes more items" in judged(0.0, 0.02, df=4, table=stubborn).sentence
-    assert "half-width" in judged(0.0, 0.02, df=4).sentence
-
-
-def test_the_items_that_it_would_take_give_the_power_that_is_said():
-    checkpoints = replace(CLAIM, scope=Scope.CHECKPOINTS)
-    sentence = judged(0.0, 0.02, checkpoints, df=float("inf")).sentence
-    found = re.search(r"With about ([\d,]+) items 80 %", sentence)
-    assert found is not None
-    se = 0.02 * (1000 / float(found[1].replace(",", ""))) ** 0.5
-    equivalent = np.abs(se * np.random.default_rng(0).standard_normal(40_000)) + 1.6449 * se < 0.02
-    assert equivalent.mean() == pytest.approx(0.8, abs=0.01)
+@pytest.mark.parametrize(
+    ("needed", "words"),
+    [
+        (Needed(4210, "items"), "About 4,210 items like these would show two equal arms to be equivalent"),
+        (Needed(12, "seeds"), "About 12 seeds per arm with these items would show"),
+        (Needed(None, "seeds"), "No number of seeds would show two equal arms to be equivalent with 80 % power with"),
+    ],
+)
+def test_undecided_says_what_it_would_take(needed: Needed, words: str):
+    assert words in judged(0.0, 0.05, needed=needed).sentence
+    assert words not in judged(0.08, 0.01, needed=needed).sentence
 
 
 def test_lower_is_better_for_a_loss():
