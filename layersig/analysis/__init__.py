@@ -22,13 +22,13 @@ Scores of arms
     Two methods over seeds and items?                twoway.mean_squares, twoway.two_way_estimate
     A second opinion from 5 seeds on?                twoway.bootstrap_items_and_seeds
     Better than matched random arms?                 results.monte_carlo_p
-    As good as all layers?                           margins.as_good_as_all
+    As good as all layers?                           as_good.preserved, as_good.conclude
     Equivalent, not worse?                           margins.tost, margins.non_inferiority
     What share of the score or of the gain is kept?  retention.ratio_fieller_items_and_seeds, .corrected_retention_items
-    Several tests at once?                           multiplicity.holm, .benjamini_hochberg, .max_t_sign_flip_items
+    Several tests at once, or all of them?           multiplicity.holm, .intersection_union
     Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
     What can this design detect?                     power.detectable_two_way, .detectable_difference, .power_tost
-    What may the report say?                         verdicts.judge, verdicts.sharing_sentence
+    What may the report say?                         verdicts.judge, .assay, .estimation, .sharing_sentence
 
 ``docs/calibration.md`` shows how often each of them errs in simulated studies.
 """

@@ -1,15 +1,31 @@
-"""Verdicts: what one comparison allows to be said, and the sentence that says it."""
+"""Verdicts: what one comparison allows to be said, and the sentence that says it.
+
+Every sentence begins with `Declared:` or `Exploratory:` and holds the interval and the p-value that its verdict follows
+from. A direction (better, worse) needs the p-value adjusted by Holm's method over the family of the comparison; a size
+(by more than the margin, equivalent, not worse) needs the interval at the level divided by the number of comparisons in
+the family. The chance that a family holds a false sentence is then about alpha, whatever the truth.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol
 
-from layersig.analysis.margins import MarginTest
-from layersig.analysis.results import Effect
+from layersig.analysis.results import Interval
 from layersig.analysis.sharing import SharingTest, SharingVerdict
 
 MIN_DATA_SETS_TO_GENERALISE = 8
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven")
+
+
+class Evidence(Protocol):
+    """A difference, arm minus reference, whose interval is known at every level."""
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+
+    def interval(self, level: float) -> Interval:
+        """The two-sided interval of a level."""
 
 
 class Scope(StrEnum):
@@ -32,8 +48,28 @@ class Verdict(StrEnum):
     WORSE_SIZE_UNSETTLED = "worse, size unsettled"
     WORSE_BY_MARGIN = "worse by more than the margin"
     UNDECIDED = "undecided"
-    CANNOT_TELL = "this task cannot tell"
+    NO_ASSAY = "undecided: all layers are not shown to move the untouched model"
     REFUSED = "refused: a claim about a method needs several training runs per arm"
+
+    @property
+    def better(self) -> bool:
+        """Whether it says better, in any form."""
+        return self in (Verdict.BETTER_BY_MARGIN, Verdict.BETTER_SIZE_UNSETTLED, Verdict.BETTER_WITHIN_MARGIN)
+
+    @property
+    def worse(self) -> bool:
+        """Whether it says worse, in any form."""
+        return self in (Verdict.WORSE_BY_MARGIN, Verdict.WORSE_SIZE_UNSETTLED, Verdict.WORSE_WITHIN_MARGIN)
+
+    @property
+    def sameness(self) -> bool:
+        """Whether it says that a difference is small, which a task that shows no differences would say of anything."""
+        return self in (Verdict.EQUIVALENT, Verdict.NOT_WORSE, Verdict.NOT_BETTER)
+
+    @property
+    def open(self) -> bool:
+        """Whether it says nothing about the arms."""
+        return not (self.better or self.worse or self.sameness)
 
 
 _PHRASES = {
@@ -46,7 +82,8 @@ _PHRASES = {
     Verdict.WORSE_WITHIN_MARGIN: "{arm} is worse than {reference} but within the margin",
     Verdict.WORSE_SIZE_UNSETTLED: "{arm} is worse than {reference} (size unsettled)",
     Verdict.WORSE_BY_MARGIN: "{arm} is worse than {reference} by more than the margin",
-    Verdict.UNDECIDED: "Undecided between {arm} and {reference}",
+    Verdict.UNDECIDED: "undecided between {arm} and {reference}",
+    Verdict.NO_ASSAY: "no difference is shown between {arm} and {reference}",
 }
 
 
@@ -82,8 +119,28 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """The family that a comparison belongs to.
+
+    Attributes:
+        declared: Whether the comparison was declared before it was measured.
+        tests: Comparisons in the family, itself included.
+        p: P-value of "no difference", adjusted by Holm's method over the family.
+    """
+
+    declared: bool
+    tests: int
+    p: float
+
+    @property
+    def status(self) -> str:
+        """How a sentence begins."""
+        return status_of(self.declared)
+
+
+@dataclass(frozen=True, slots=True)
 class Needed:
-    """What it takes for two equal arms to be found equivalent with 80 % power (``power.items_for_equivalence``).
+    """What it takes for two equal arms to be found equivalent with 80 % power.
 
     Attributes:
         count: How many; None where no number suffices.
@@ -96,93 +153,190 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with its sentence."""
+    """A verdict with its sentence.
+
+    Attributes:
+        verdict: The verdict.
+        sentence: It in full.
+        interval: The interval in the sentence, which the verdict follows from; None where nothing was judged.
+    """
 
     verdict: Verdict
     sentence: str
+    interval: Interval | None
 
 
-def verdict_of(estimate: Effect, margin: float, alpha: float = 0.05, p: float | None = None) -> Verdict:
-    """Verdict of one estimate, where positive means better.
+def status_of(declared: bool) -> str:
+    """How a sentence begins: with what makes it confirmatory or not."""
+    return "Declared" if declared else "Exploratory"
 
-    Better and worse follow from the 1 - alpha interval; equivalence and the one-sided claims from the 1 - 2 alpha one.
+
+def verdict_of(
+    evidence: Evidence, margin: float, alpha: float = 0.05, p: float | None = None, tests: int = 1
+) -> tuple[Verdict, Interval]:
+    """Verdict of one difference, where positive means better, and the interval that it follows from.
+
+    Better and worse need the adjusted p-value, and the 1 - alpha interval beside 0. Sizes follow from the interval at
+    1 - alpha / tests, equivalence and the one-sided claims from the one at 1 - 2 alpha / tests. Holm's method may find
+    a direction where the first of these still holds 0; that interval then ends at 0, as intervals compatible with the
+    method do.
 
     Args:
-        estimate: Arm minus reference.
+        evidence: Arm minus reference.
         margin: Smallest difference that matters, positive.
-        alpha: Level.
-        p: P-value of the test that stands beside the estimate, where it is another one: better and worse need both.
+        alpha: Level of the family.
+        p: P-value of "no difference", adjusted over the family; None where there is no test beside the interval.
+        tests: Comparisons in the family.
+
+    Source:
+        Holm 1979; the ends at 0: Strassburger and Bretz 2008, "Compatible simultaneous lower confidence bounds for the
+        Holm procedure and other Bonferroni-based closed tests".
     """
     if margin <= 0:
         raise ValueError(f"a margin must be positive, got {margin}")
-    wide, narrow = estimate.interval(1 - alpha), estimate.interval(1 - 2 * alpha)
-    if p is None or p <= alpha:
-        if wide.low > margin:
-            return Verdict.BETTER_BY_MARGIN
-        if wide.high < -margin:
-            return Verdict.WORSE_BY_MARGIN
-        if wide.low > 0:
-            return Verdict.BETTER_WITHIN_MARGIN if wide.high < margin else Verdict.BETTER_SIZE_UNSETTLED
-        if wide.high < 0:
-            return Verdict.WORSE_WITHIN_MARGIN if wide.low > -margin else Verdict.WORSE_SIZE_UNSETTLED
+    wide = evidence.interval(1 - alpha / tests)
+    alone = wide if p is None else evidence.interval(1 - alpha)
+    significant = p is None or p <= alpha
+    if significant and alone.low > 0:
+        found = Interval(max(wide.low, 0.0), wide.high, wide.level)
+        if found.low > margin:
+            return Verdict.BETTER_BY_MARGIN, found
+        return (Verdict.BETTER_WITHIN_MARGIN if found.high < margin else Verdict.BETTER_SIZE_UNSETTLED), found
+    if significant and alone.high < 0:
+        found = Interval(wide.low, min(wide.high, 0.0), wide.level)
+        if found.high < -margin:
+            return Verdict.WORSE_BY_MARGIN, found
+        return (Verdict.WORSE_WITHIN_MARGIN if found.low > -margin else Verdict.WORSE_SIZE_UNSETTLED), found
+    narrow = evidence.interval(1 - 2 * alpha / tests)
     if -margin < narrow.low and narrow.high < margin:
-        return Verdict.EQUIVALENT
+        return Verdict.EQUIVALENT, narrow
     if narrow.low > -margin:
-        return Verdict.NOT_WORSE
+        return Verdict.NOT_WORSE, narrow
     if narrow.high < margin:
-        return Verdict.NOT_BETTER
-    return Verdict.UNDECIDED
+        return Verdict.NOT_BETTER, narrow
+    return Verdict.UNDECIDED, wide
 
 
 def judge(
-    estimate: Effect,
+    evidence: Evidence,
     margin: float,
     claim: Claim,
-    assay: MarginTest | None,
+    correction: Correction,
+    *,
+    moved: bool | None = None,
     needed: Needed | None = None,
     alpha: float = 0.05,
-    p: float | None = None,
 ) -> Judgement:
     """Verdict and sentence of one comparison.
 
     Args:
-        estimate: Arm minus reference in the unit of the metric.
+        evidence: Arm minus reference in the unit of the metric.
         margin: Smallest difference that matters, same unit, positive.
         claim: What the sentence names.
-        assay: Test that all layers beat the untouched base by the margin (``superiority_by``), or None when the
-            comparison is itself with the untouched base.
-        needed: What an undecided comparison would take.
-        alpha: Level.
-        p: See :func:`verdict_of`.
+        correction: The family of the comparison, with its adjusted p-value.
+        moved: Whether all layers are shown to move the untouched model by more than the margin, up or down
+            (:func:`assay`); only claims of sameness need it. None where the question does not arise.
+        needed: What an undecided comparison would take, at the level divided by the number of tests.
+        alpha: Level of the family.
 
     Returns:
-        ``REFUSED`` for scope ``method`` with one run per arm; ``CANNOT_TELL`` when the untouched base was not moved;
-        else the verdict of the interval.
+        ``REFUSED`` for scope ``method`` with one run per arm; ``NO_ASSAY`` instead of a claim of sameness where all
+        layers are not shown to move the untouched model; else the verdict of the interval.
     """
     if claim.scope is Scope.METHOD and claim.seeds < 2:
         return Judgement(
             Verdict.REFUSED,
             f"Refused: {claim.arm} and {claim.reference} have one training run each, so nothing can be said about the "
             "methods; train several seeds of each, or claim something about these checkpoints only.",
+            None,
         )
-    if assay is not None and not assay.established:
-        return Judgement(
-            Verdict.CANNOT_TELL,
-            f"This task cannot tell: tuning all layers does not move the untouched base by more than "
-            f"{_amount(margin, claim)} {_where(claim)}, so {claim.arm} and {claim.reference} cannot be told apart.",
-        )
-    favourable = estimate if claim.higher_is_better else estimate.mirrored()
-    verdict = verdict_of(favourable, margin, alpha, p)
-    equivalence = verdict in (Verdict.EQUIVALENT, Verdict.NOT_WORSE, Verdict.NOT_BETTER)
-    interval = estimate.interval(1 - 2 * alpha if equivalence else 1 - alpha)
-    figures = (
-        f"difference {_signed(estimate.value, claim)} {claim.unit}, {100 * interval.level:.3g} % interval "
-        f"{_signed(interval.low, claim)} to {_signed(interval.high, claim)}, margin {_amount(margin, claim)}"
+    turned = _Favourable(evidence, claim)
+    verdict, interval = verdict_of(turned, margin, alpha, correction.p, correction.tests)
+    if verdict.sameness and moved is False:
+        verdict, interval = Verdict.NO_ASSAY, turned.interval(1 - alpha / correction.tests)
+    shown = _turned(interval, claim)
+    sentence = (
+        f"{correction.status}: {_PHRASES[verdict].format(arm=claim.arm, reference=claim.reference)} {_where(claim)}: "
+        f"{_figures(evidence.value, shown, claim)}, margin {_amount(margin, claim)}, {_p(correction.p)} for no "
+        f"difference; {_corrected(correction)}."
     )
-    sentence = f"{_PHRASES[verdict].format(arm=claim.arm, reference=claim.reference)} {_where(claim)}: {figures}."
+    if verdict is Verdict.NO_ASSAY:
+        sentence += (
+            " All layers are not shown to move the untouched model by more than the margin here, so nothing is called "
+            "the same."
+        )
     if verdict is Verdict.UNDECIDED and needed is not None:
         sentence += f" {_what_it_takes(needed)}"
-    return Judgement(verdict, sentence)
+    return Judgement(verdict, sentence, shown)
+
+
+def estimation(
+    evidence: Evidence, claim: Claim, correction: Correction | None, alpha: float = 0.05
+) -> tuple[str, Interval]:
+    """The sentence without a verdict, and its interval: where there is no margin, or no family (correction None)."""
+    interval = evidence.interval(1 - alpha / (1 if correction is None else correction.tests))
+    status = status_of(correction is not None and correction.declared)
+    sentence = (
+        f"{status}: {claim.arm} against {claim.reference} {_where(claim)}: {_figures(evidence.value, interval, claim)}"
+    )
+    if correction is None:
+        return f"{sentence}. No verdict: it belongs to no family of tests.", interval
+    sentence += f", {_p(correction.p)} for no difference; {_corrected(correction)}"
+    return f"{sentence}. No verdict: there is no margin.", interval
+
+
+class Moved(StrEnum):
+    """What all layers are shown to do to the untouched model on a task."""
+
+    GAIN = "gain of more than the margin"
+    LOSS = "loss of more than the margin"
+    NOT_SHOWN = "neither is shown"
+
+
+@dataclass(frozen=True, slots=True)
+class Assay:
+    """Assay sensitivity of a task: whether all layers move the untouched model there.
+
+    Attributes:
+        moved: What is shown.
+        interval: 1 - 2 alpha interval of the gain, positive meaning better.
+        sentence: It in full.
+    """
+
+    moved: Moved
+    interval: Interval
+    sentence: str
+
+
+def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) -> Assay:
+    """Whether all layers move the untouched model by more than the margin, each side at one-sided ``alpha``.
+
+    Args:
+        evidence: All layers minus the untouched model in the unit of the metric.
+        margin: Smallest difference that matters, same unit, positive.
+        claim: What the sentence names; its arm is all layers, its reference the untouched model.
+        alpha: Level.
+    """
+    gain = _Favourable(evidence, claim)
+    interval = gain.interval(1 - 2 * alpha)
+    figures = (
+        f"gain {_signed(gain.value, claim)} {claim.unit}, {_level(interval)} interval {_signed(interval.low, claim)} "
+        f"to {_signed(interval.high, claim)}, margin {_amount(margin, claim)}"
+    )
+    if interval.low > margin:
+        moved, said = Moved.GAIN, "gains more than the margin over"
+        rest = "Claims of sameness are tested here."
+    elif interval.high < -margin:
+        moved, said = Moved.LOSS, "loses more than the margin against"
+        rest = "To be like all layers is no merit here."
+    else:
+        moved, said = Moved.NOT_SHOWN, "is not shown to gain or lose more than the margin against"
+        rest = "Whether or not it does, no arm is called the same as another here; better and worse are still tested."
+    sentence = (
+        f"{status_of(False)}: {claim.arm} {said} {claim.reference} {_where(claim)}: {figures}, without a correction. "
+        f"{rest}"
+    )
+    return Assay(moved, interval, sentence)
 
 
 def sharing_sentence(test: SharingTest, k: int, n: int, cells: tuple[str, ...], model: str, scorer: str) -> str:
@@ -205,11 +359,32 @@ def sharing_sentence(test: SharingTest, k: int, n: int, cells: tuple[str, ...], 
     )
     match test.verdict:
         case SharingVerdict.SHARED:
-            return f"On {which} the rankings share layers as far as seeds do: {figures}."
+            said = f"on {which} the rankings share layers as far as seeds do: {figures}."
         case SharingVerdict.NOT_SHOWN:
-            return f"On {which} sharing is not shown, which is not a proof of difference: {figures}."
+            said = f"on {which} sharing is not shown, which is not a proof of difference: {figures}."
         case SharingVerdict.TOO_FEW_SEEDS:
-            return f"On {which} no sharing verdict is given with fewer than five seeds: {figures}."
+            said = f"on {which} no sharing verdict is given with fewer than five seeds: {figures}."
+    return f"{status_of(False)}: {said}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Favourable:
+    """Evidence turned so that positive means better."""
+
+    raw: Evidence
+    claim: Claim
+
+    @property
+    def value(self) -> float:
+        return self.raw.value if self.claim.higher_is_better else -self.raw.value
+
+    def interval(self, level: float) -> Interval:
+        return _turned(self.raw.interval(level), self.claim)
+
+
+def _turned(interval: Interval, claim: Claim) -> Interval:
+    """From the metric's own direction to the favourable one, or back."""
+    return interval if claim.higher_is_better else Interval(-interval.high, -interval.low, interval.level)
 
 
 def _where(claim: Claim) -> str:
@@ -230,12 +405,34 @@ def _data_sets(names: tuple[str, ...]) -> str:
     return f"these {_WORDS[count]} data sets ({', '.join(names)})"
 
 
+def _figures(value: float, interval: Interval, claim: Claim) -> str:
+    return (
+        f"difference {_signed(value, claim)} {claim.unit}, {_level(interval)} interval {_signed(interval.low, claim)} "
+        f"to {_signed(interval.high, claim)}"
+    )
+
+
+def _corrected(correction: Correction) -> str:
+    status = correction.status.lower()
+    if correction.tests == 1:
+        return f"the only {status} comparison of its family"
+    return f"interval and p corrected for {correction.tests} {status} comparisons"
+
+
 def _what_it_takes(needed: Needed) -> str:
     what = "items like these" if needed.of == "items" else "seeds per arm with these items"
     if needed.count is None:
         more = " with these items: it takes more items" if needed.of == "seeds" else ""
         return f"No number of {needed.of} would show two equal arms to be equivalent with 80 % power{more}."
     return f"About {needed.count:,} {what} would show two equal arms to be equivalent with 80 % power."
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3g}"
+
+
+def _level(interval: Interval) -> str:
+    return f"{100 * interval.level:.4g} %"
 
 
 def _signed(value: float, claim: Claim) -> str:

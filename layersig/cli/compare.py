@@ -21,12 +21,12 @@ def command(names: tuple[str, ...], runs: Path, as_json: bool, alpha: float) -> 
 
     A RUN without an ARM stands for its all-layers arm as the reference, and for every arm elsewhere. Arms that were not
     measured alike (base model, items, prompts, precision, batch policy) are refused. Comparisons made here were
-    declared by no recipe: they are exploratory.
+    declared by no recipe: they are exploratory, estimates without a verdict, with p-values corrected over all of them.
 
     Example: layersig compare quickstart:all-layers quickstart:ila-30 other-run:ila-30
     """
     from layersig.errors import UserError
-    from layersig.findings.compare import compare, p_value, sides, split_name
+    from layersig.findings.compare import compare, rows, sides, split_name
     from layersig.store.runfolder import find_run
 
     first, *rest = (split_name(name) for name in names)
@@ -36,34 +36,16 @@ def command(names: tuple[str, ...], runs: Path, as_json: bool, alpha: float) -> 
             f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
         )
     others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(find_run(runs, run), arm)]
-    rows: list[dict[str, Any]] = []
-    for found in compare(reference[0], [side for side in others if side.label != reference[0].label]):
-        estimate, (test, p) = found.estimate, p_value(found)
-        interval = None if estimate is None else estimate.interval(1 - alpha)
-        rows.append(
-            {
-                "arm": found.arm,
-                "reference": found.reference,
-                "task": found.measure.task,
-                "metric": found.measure.metric,
-                "difference": found.value,
-                "low": None if interval is None else interval.low,
-                "high": None if interval is None else interval.high,
-                "test": test,
-                "p": p,
-                "n": found.n,
-                "seeds": len(found.seeds),
-                "scope": found.scope.value,
-                "declared": False,
-            }
-        )
-    emit({"comparisons": rows}, as_json=as_json, text="\n".join(map(_line, rows)))
+    found = compare(reference[0], [side for side in others if side.label != reference[0].label])
+    shown = rows(found, reference[0].files.model, alpha)
+    emit({"comparisons": shown}, as_json=as_json, text="\n".join(map(_line, shown)))
 
 
 def _line(row: dict[str, Any]) -> str:
     ends = "no interval" if row["low"] is None else f"[{row['low']:+.4f}, {row['high']:+.4f}]"
     p = "" if row["p"] is None else f"  p {row['p']:.3g} ({row['test']})"
+    corrected = "" if row["adjusted_p"] is None else f", {row['adjusted_p']:.3g} corrected for {row['tests']}"
     return (
         f"{row['arm']} minus {row['reference']}\n  {row['task']} {row['metric']}: {row['difference']:+.4f} {ends}{p}"
-        f"  n {row['n']}, {row['seeds']} seed(s), scope {row['scope']}, exploratory"
+        f"{corrected}  n {row['n']}, {row['seeds']} seed(s), scope {row['scope']}, exploratory"
     )

@@ -74,7 +74,8 @@ class Executor:
         cache: Where outputs are found and kept.
         numerics: What results depend on besides their inputs; asked once, and only by stages that compute.
         root_seed: Root of all random streams.
-        declarations: Hashes of the declarations on record; kept with every output that is computed.
+        declarations: Hashes of the declarations on record, that of this run first; kept with every output that is
+            computed.
         reporter: Told of progress and warnings.
         reuse: False runs every stage anew, whatever the cache holds.
     """

@@ -21,7 +21,7 @@ class Publisher:
         graph: Its graph.
         manifest: What the manifest holds besides stages; rewritten after every stage.
         model: Resolved name of the model, for the lines that carry it.
-        declaration: Hash of what the recipe declares; a stage computed before it was on record is marked so.
+        declaration: Hash of what the recipe declares; a stage that was computed under another one is marked so.
         finished: An earlier run came to its end here: its files stay untouched until this one has come to its own.
     """
 
@@ -67,7 +67,9 @@ class Publisher:
         if entry is not None and fingerprint is not None:
             cost = entry.about["cost"]
             record |= {"seconds": entry.about["seconds"], **cost, "warnings": entry.about["warnings"]}
-            record["declared"] = self._declaration in entry.about["declarations"]
+            declarations = entry.about["declarations"]
+            record["declared"] = declarations[:1] == [self._declaration]
+            record["other_declarations"] = len({*declarations} - {self._declaration})
             self._place(stage, fingerprint, entry)
         self._stages[stage.id] = record
         self.save()

@@ -88,16 +88,17 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
                 display.say(f"note: {source.label}: {note}")
         check_sources(sources, recipe, warn)
         manifest = _opening(loaded, graph, sources, earlier, warnings)
-        declarations = Declarations(cache.root)
-        declared = declarations.put(declaration(recipe))
+        declarations = Declarations(cache.root).put(declaration(recipe))
         reported = (folder.path / "report.html").exists()
-        publisher = Publisher(folder, graph, manifest, sources["source/model"].label, declared, finished=reported)
+        publisher = Publisher(
+            folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
+        )
         _write_recipes(folder, loaded)
         executor = Executor(
             cache,
             _numerics(recipe, manifest),
             recipe.root_seed,
-            declarations.on_record(),
+            declarations,
             display.stage,
             reuse=options.reuse,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
-from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
+from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
 from layersig.findings.controls import control_set_rows
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
 from layersig.findings.files import RunFiles
@@ -89,6 +89,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     rows = selection_rows(selections, files.layers, recipe) if files.layers else ()
     kept = retention_rows(arms, files.floors, files.task_records)
     texts = written(files)
+    claims = tuple(claim_rows(arms))
     findings = Findings(
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
@@ -99,13 +100,15 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         unit=unit.value,
         baseline=recipe.analyze.baseline,
         alpha=recipe.analyze.alpha,
+        other_declarations=plan.other_declarations,
         sizes=sizes,
         notes=_notes(files, recipe)
         + _unit_notes(files, unit)
         + bridge_notes(files.layers, recipe)
         + leak_notes(recipe)
         + outcomes.notes
-        + _unrated(outcomes),
+        + _unrated(outcomes)
+        + _idle_margins(plan, outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
         units=units,
         rankings=tuple(map(ranking_row, tables)),
@@ -128,7 +131,8 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         bridge_blocks=tuple(bridge_block_rows(bridged)),
         results=tuple(arms.results()),
         seed_results=tuple(arms.seed_results()),
-        comparisons=tuple(adjusted(tuple(arms.comparisons()))),
+        comparisons=arms.compared,
+        assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
         retention=kept,
@@ -137,7 +141,8 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         probes=tuple(probe_rows(texts, arms.level)),
         code_errors=tuple(error_rows(texts)),
         control_sets=tuple(control_set_rows(arms)),
-        claims=tuple(claim_rows(arms)),
+        claims=claims,
+        every_task=tuple(every_task_rows(arms, claims)),
         arm_ranks=tuple(arm_rank_rows(arms)),
         judges=tuple(judge_rows(files)),
         judged=tuple(judged_rows(judged, arms)),
@@ -214,6 +219,16 @@ def _unrated(outcomes: OutcomeTables) -> tuple[str, ...]:
         f"{measure.task}: {count} turns have no valid grade in some arm or seed, and are left out of all of them."
         for measure, count in outcomes.unrated.items()
         if count
+    )
+
+
+def _idle_margins(plan: Plan, outcomes: OutcomeTables) -> tuple[str, ...]:
+    """A sentence on margins that nothing uses; none before anything was measured."""
+    names = ", ".join(sorted({measure.metric for measure in outcomes.values}))
+    return tuple(
+        f"analyze.margins gives one for {name}, which no task reported; measured were: {names}."
+        for name in plan.idle_margins(outcomes.values)
+        if names
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,19 +10,29 @@ from math import isfinite
 
 import numpy as np
 
-from layersig.analysis.margins import MarginTest, superiority_by
 from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
-from layersig.analysis.verdicts import Scope
-from layersig.findings.contrasts import Contrast, contrast, scope_of
+from layersig.analysis.verdicts import Assay, Correction, Moved, Scope
+from layersig.findings.contrasts import Contrast, Tested, contrast, scope_of
+from layersig.findings.families import DECLARED, Member, corrections
 from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.findings.plan import CONTROLS, Plan
-from layersig.findings.rows import ComparisonRow, ResultRow, Role, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.rows import AssayRow, ComparisonRow, ResultRow, Role, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.streams import Streams
 
 BASE, ALL_LAYERS = RESERVED_ARMS
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A comparison before it is judged."""
+
+    found: Contrast
+    role: Role
+    tested: Tested
+    declared: bool
 
 
 @dataclass(frozen=True)
@@ -93,56 +104,48 @@ class Arms:
                     value=float(units.mean()),
                 )
 
+    @cached_property
+    def compared(self) -> tuple[ComparisonRow, ...]:
+        """Every arm against the baseline and its controls, with p-values corrected in their families."""
+        drafts = [
+            _Draft(found, role, found.test(self._rng("sign-flip", found)), self._declared(found, role))
+            for found, role in self._contrasts()
+        ]
+        members = [Member(self._family(draft), draft.tested.p) for draft in drafts]
+        sizes = Counter(member.family for member in members)
+        return tuple(
+            self._row(draft, member.family, sizes[member.family], correction)
+            for draft, member, correction in zip(drafts, members, corrections(members), strict=True)
+        )
+
     def comparisons(self) -> Iterator[ComparisonRow]:
-        """Every arm against the baseline, and against its random control."""
-        for found, role in self._contrasts():
-            estimate, measure = found.estimate, found.measure
-            tested = found.test(self._rng("sign-flip", found))
-            low, high = _ends(estimate, self.level)
-            primary = self.outcomes.primary(measure)
-            outcome = self.plan.is_outcome(measure, found.data)
-            second = None
-            if outcome and role == "baseline":
-                second = found.bootstrap(self._rng("bootstrap", found), self.plan.resamples, self.level)
-            margin = self.plan.margin(measure)
-            judgement = None
-            if margin is not None:
-                assay = self._assay(found, margin)
-                judgement = found.judge(margin, self.model, assay, self.plan.alpha, tested.p)
-            yield ComparisonRow(
-                arm=found.arm,
-                reference=found.reference,
-                role=role,
-                outcome=outcome,
-                data=found.data,
+        """The rows of `compared`."""
+        yield from self.compared
+
+    def assays(self) -> Iterator[AssayRow]:
+        """Whether all layers move the untouched model, on every measure with a margin."""
+        for measure, data in dict.fromkeys((measure, data) for measure, _, data in self.cells()):
+            found, margin = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE), self.plan.margin(measure)
+            told = self._assay(measure, data)
+            if data is None or found is None or told is None or margin is None:
+                continue
+            sign = 1.0 if measure.higher_is_better else -1.0
+            yield AssayRow(
+                data=data,
                 task=measure.task,
                 metric=measure.metric,
-                primary=primary,
+                primary=self.outcomes.primary(measure),
                 higher_is_better=measure.higher_is_better,
-                estimate=found.value,
-                se=estimate.se if estimate else None,
-                df=estimate.df if estimate and isfinite(estimate.df) else None,
-                low=low,
-                high=high,
-                level=self.level,
                 margin=margin,
-                test=tested.name,
-                p=tested.p,
-                no_interval=found.no_interval,
-                family=None,
-                adjusted_p=None,
-                half_width=None if estimate is None else estimate.interval(self.level).half_width,
-                detectable=found.detectable(self.plan.alpha) if primary else None,
-                bootstrap_low=None if second is None else second.low,
-                bootstrap_high=None if second is None else second.high,
+                gain=sign * found.value,
+                low=told.interval.low,
+                high=told.interval.high,
+                level=told.interval.level,
+                moved=told.moved.value,
                 n=found.n,
-                clusters=found.items.n_clusters,
-                strata=found.items.n_strata,
                 seeds=len(found.seeds),
                 scope=found.scope.value,
-                declared=role == "baseline" and outcome and self.plan.declared(found),
-                verdict=judgement.verdict.value if judgement else None,
-                sentence=judgement.sentence if judgement else None,
+                sentence=told.sentence,
             )
 
     def seed_differences(self) -> Iterator[SeedDifferenceRow]:
@@ -164,7 +167,7 @@ class Arms:
         for measure, arm, data in self.cells():
             if arm in RESERVED_ARMS or arm in self.plan.further_controls:
                 continue
-            gains = self._gains(measure, data, arm)
+            gains = self.gains(measure, data, arm)
             if gains is None:
                 continue
             own, everything = gains
@@ -224,15 +227,93 @@ class Arms:
         names = (found.arm, found.reference, found.data or "", found.measure.task, found.measure.metric)
         return Streams(self.recipe.root_seed).generator(purpose, *names)
 
-    def _assay(self, found: Contrast, margin: float) -> MarginTest | None:
-        """Whether tuning all layers moves the untouched model at all on this task."""
+    def _declared(self, found: Contrast, role: Role) -> bool:
+        """Only the primary metric of the outcome is declared: its others are further looks at the same answers."""
+        declarable = role == "baseline" and self.plan.is_outcome(found.measure, found.data)
+        return declarable and self.outcomes.primary(found.measure) and self.plan.declared(found)
+
+    def _family(self, draft: _Draft) -> str | None:
+        """The comparisons that are corrected together.
+
+        The declared ones of all data sets are one family. Of the others, it is every arm on every primary measure
+        against one kind of reference on one data set: the claim that some arm differs on some task.
+        The untouched model says nothing about arms and stays apart. A secondary metric is a further look at the same
+        answers and in no family.
+        """
+        if draft.declared:
+            return DECLARED
+        if not self.outcomes.primary(draft.found.measure) or draft.tested.p is None:
+            return None
+        if draft.found.arm == BASE:
+            return f"exploratory: untouched model, {draft.found.data}"
+        return f"exploratory: against {draft.role}, {draft.found.data}"
+
+    def _row(self, draft: _Draft, family: str | None, size: int, correction: Correction | None) -> ComparisonRow:
+        found, role, tested = draft.found, draft.role, draft.tested
+        estimate, measure = found.estimate, found.measure
+        low, high = _ends(estimate, self.level)
+        primary, outcome = self.outcomes.primary(measure), self.plan.is_outcome(measure, found.data)
+        second = None
+        if outcome and role == "baseline":
+            second = found.bootstrap(self._rng("bootstrap", found), self.plan.resamples, self.level)
+        margin, verdict = self.plan.margin(measure), None
+        sentence, stated = found.estimation(self.model, correction, self.plan.alpha) or (None, None)
+        if margin is not None and correction is not None:
+            judgement = found.judge(margin, self.model, correction, self._moved(found), self.plan.alpha)
+            if judgement is not None:
+                verdict, sentence, stated = judgement.verdict.value, judgement.sentence, judgement.interval
+        return ComparisonRow(
+            arm=found.arm,
+            reference=found.reference,
+            role=role,
+            outcome=outcome,
+            data=found.data,
+            task=measure.task,
+            metric=measure.metric,
+            primary=primary,
+            higher_is_better=measure.higher_is_better,
+            estimate=found.value,
+            se=estimate.se if estimate else None,
+            df=estimate.df if estimate and isfinite(estimate.df) else None,
+            low=low,
+            high=high,
+            level=self.level,
+            margin=margin,
+            test=tested.name,
+            p=tested.p,
+            no_interval=found.no_interval,
+            family=family,
+            family_size=None if family is None else size,
+            adjusted_p=None if correction is None else correction.p,
+            half_width=None if estimate is None else estimate.interval(self.level).half_width,
+            detectable=found.detectable(self.plan.alpha) if primary else None,
+            bootstrap_low=None if second is None else second.low,
+            bootstrap_high=None if second is None else second.high,
+            n=found.n,
+            clusters=found.items.n_clusters,
+            strata=found.items.n_strata,
+            seeds=len(found.seeds),
+            scope=found.scope.value,
+            declared=draft.declared,
+            verdict=verdict,
+            stated_low=None if stated is None else stated.low,
+            stated_high=None if stated is None else stated.high,
+            stated_level=None if stated is None else stated.level,
+            sentence=sentence,
+        )
+
+    def _moved(self, found: Contrast) -> bool | None:
+        """Whether all layers are shown to move the untouched model there; None where the untouched model takes part."""
         if BASE in (found.arm, found.reference):
             return None
-        moved = contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE)
-        gain = None if moved is None else moved.favourable
-        return None if gain is None else superiority_by(gain, margin, self.plan.alpha)
+        told = self._assay(found.measure, found.data)
+        return None if told is None else told.moved is not Moved.NOT_SHOWN
 
-    def _gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
+    def _assay(self, measure: Measure, data: str | None) -> Assay | None:
+        found, margin = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE), self.plan.margin(measure)
+        return None if found is None or margin is None else found.assay(margin, self.model, self.plan.alpha)
+
+    def gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
         """The arm and all layers, each against the untouched model, on the same seeds."""
         own = contrast(self.outcomes, measure, data, arm, BASE)
         everything = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE)

@@ -1,61 +1,228 @@
-"""The claim "as good as all layers" in its fixed order, the ranks that arms may hold, and p-values within families."""
+"""The claim "as good as all layers" in its fixed order, on one task and on every task, and the ranks of arms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from layersig.analysis.margins import as_good_as_all
-from layersig.analysis.multiplicity import holm
+from layersig.analysis import floors
+from layersig.analysis.as_good import MIN_SEEDS_FOR_ONE_CONTROL, AsGood, Steps, conclude, preserved
+from layersig.analysis.multiplicity import holm, intersection_union
 from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals_items_and_seeds
 from layersig.analysis.results import Alternative
-from layersig.analysis.tables import Floor
+from layersig.analysis.tables import Floor, mean_of
+from layersig.analysis.verdicts import Verdict, status_of
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
-from layersig.findings.contrasts import contrast
+from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.controls import standing
-from layersig.findings.rows import ArmRankRow, ClaimRow, ComparisonRow
+from layersig.findings.files import HELDOUT
+from layersig.findings.outcomes import Measure
+from layersig.findings.rows import ArmRankRow, ClaimRow, ComparisonRow, EveryTaskRow
 from layersig.recipe.schema import RESERVED_ARMS
+
+_WELL_BELOW = 2.0
+"""A declared margin is well below the gain of all layers where that gain is shown to exceed twice the margin: an arm
+that is as good by the margin then keeps half of it at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A claim before it is corrected and concluded."""
+
+    measure: Measure
+    arm: str
+    data: str | None
+    steps: Steps
+    margin: float
+    sets: int
+    beside: ComparisonRow | None
+    control: ComparisonRow | None
+    all_gain: Contrast
+
+    @property
+    def declared(self) -> bool:
+        return self.beside is not None and self.beside.declared
+
+    @property
+    def family(self) -> str:
+        """Claims of some arm on one task: what holds on every task (`every_task_rows`) then holds on each."""
+        return "declared claims" if self.declared else f"exploratory claims: {self.measure.task}, {self.data}"
 
 
 def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
     """The fixed sequence of every arm that has a random control, on every primary measure with a margin.
 
-    With enough random control sets, the last step is the arm's rank among them, else its difference from the first.
+    With enough random control sets, the last step is the arm's rank among them; with fewer, its difference from the
+    first, and only where several training runs tell how sets differ.
     """
-    outcomes, alpha = arms.outcomes, arms.plan.alpha
-    for measure, arm, data in arms.cells():
-        margin, control = arms.plan.margin(measure), arms.plan.control(arm, "random control")
-        if arm in RESERVED_ARMS or margin is None or control is None or not outcomes.primary(measure):
-            continue
-        moved, own, beyond = (
-            contrast(outcomes, measure, data, *pair) for pair in [(ALL_LAYERS, BASE), (arm, ALL_LAYERS), (arm, control)]
-        )
-        if moved is None or own is None or beyond is None:
-            continue
-        gain, loss, selective = moved.favourable, own.favourable, beyond.favourable
-        if gain is None or loss is None or selective is None:
-            continue
-        among = standing(arms, measure, arm, data)
-        beats_random = selective.p_value(alternative=Alternative.GREATER)
-        if among is not None and among.p is not None:
-            beats_random = among.p
-        sequence = as_good_as_all(gain, loss, beats_random, margin, alpha)
-        yield ClaimRow(
+    drafts = [draft for cell in arms.cells() if (draft := _draft(arms, *cell)) is not None]
+    families: dict[str, list[_Draft]] = {}
+    for draft in drafts:
+        families.setdefault(draft.family, []).append(draft)
+    as_good, selective = (
+        {
+            id(draft): float(p)
+            for members in families.values()
+            for draft, p in zip(members, holm(np.array([getattr(each.steps, step) for each in members])), strict=True)
+        }
+        for step in ("as_good", "selective")
+    )
+    for draft in drafts:
+        yield _row(arms, draft, len(families[draft.family]), as_good[id(draft)], selective[id(draft)])
+
+
+def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTaskRow]:
+    """Whether arms are as good as all layers on every benchmark; one arm on one data set a row.
+
+    Never so where the claim is not made of one of the tasks, whatever family that one is corrected in.
+    """
+    by_arm: dict[tuple[str | None, str], list[ClaimRow]] = {}
+    for row in claims:
+        if not row.task.startswith(f"{HELDOUT}/"):
+            by_arm.setdefault((row.data, row.arm), []).append(row)
+    several = {key: rows for key, rows in by_arm.items() if len({row.task for row in rows}) > 1}
+    if not several:
+        return
+    p = [
+        intersection_union(np.array([1.0 if row.keeps_p is None else max(row.assay_p, row.keeps_p) for row in rows]))
+        for rows in several.values()
+    ]
+    for ((data, arm), rows), own, adjusted in zip(several.items(), p, holm(np.array(p)), strict=True):
+        tasks = tuple(row.task for row in rows)
+        each = all(row.conclusion in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE) for row in rows)
+        established = bool(adjusted <= arms.plan.alpha) and each
+        said = "is" if established else "is not shown to be"
+        yield EveryTaskRow(
             arm=arm,
             data=data,
-            task=measure.task,
-            metric=measure.metric,
-            margin=margin,
-            assay_p=sequence.assay.p,
-            not_worse_p=None if sequence.not_worse is None else sequence.not_worse.p,
-            beats_random_p=sequence.beats_random_p,
-            control_sets=1 if among is None or among.p is None else among.sets.size,
-            conclusion=sequence.conclusion.value,
-            scope=own.scope.value,
-            seeds=len(own.seeds),
-            n=own.n,
+            tasks=tasks,
+            p=own,
+            adjusted_p=float(adjusted),
+            established=established,
+            sentence=f"{status_of(False)}: {arm} {said} as good as all layers on every one of the {len(tasks)} "
+            f"benchmarks ({', '.join(tasks)}), trained on {data}, {arms.model}, S = {rows[0].seeds}: "
+            f"p = {adjusted:.3g}, the largest of the tasks, corrected for {len(several)} arms.",
         )
+
+
+def _draft(arms: Arms, measure: Measure, arm: str, data: str | None) -> _Draft | None:
+    control, gains = arms.plan.control(arm, "random control"), arms.gains(measure, data, arm)
+    margin = arms.plan.margin(measure)
+    if arm in RESERVED_ARMS or control is None or gains is None or not arms.outcomes.primary(measure):
+        return None
+    own, everything = gains
+    beyond, required = contrast(arms.outcomes, measure, data, arm, control), arms.plan.required(measure)
+    if required is None:
+        margin = None if (given := arms.plan.declared_margin(measure)) is None else _WELL_BELOW * given
+    if margin is None or beyond is None or (gain := everything.favourable) is None:
+        return None
+    gains_p = gain.p_value(margin, Alternative.GREATER)
+    keeps_p = _keeps(arms, own, everything, required, margin)
+    among = standing(arms, measure, arm, data)
+    beats_random, sets = None, 0
+    if among is not None and among.p is not None:
+        beats_random, sets = among.p, among.sets.size
+    elif len(beyond.seeds) >= MIN_SEEDS_FOR_ONE_CONTROL and beyond.favourable is not None:
+        beats_random, sets = beyond.favourable.p_value(alternative=Alternative.GREATER), 1
+    beside, against_control = (_comparison(arms, measure, arm, data, other) for other in (ALL_LAYERS, control))
+    steps = Steps(gains_p, keeps_p, beats_random)
+    return _Draft(measure, arm, data, steps, margin, sets, beside, against_control, everything)
+
+
+def _keeps(arms: Arms, own: Contrast, everything: Contrast, required: float | None, margin: float) -> float:
+    """P-value of step (ii); 1 where the data allow no test."""
+    measure = own.measure
+    if required is None:
+        loss = contrast(arms.outcomes, measure, own.data, own.arm, ALL_LAYERS)
+        found = None if loss is None else loss.favourable
+        return 1.0 if found is None else found.p_value(-margin / _WELL_BELOW, Alternative.GREATER)
+    sign = 1.0 if measure.higher_is_better else -1.0
+    gains = (sign * own.differences, sign * everything.differences)
+    added = floors.RATIO_OF_DIFFERENCES.shape[1] if own.shares else 0
+    kept = mean_of(preserved(*gains, required, solved=own.shares), floors.with_shares(own.items.shares, added))
+    return 1.0 if kept is None else kept.p_value(alternative=Alternative.GREATER)
+
+
+def _comparison(arms: Arms, measure: Measure, arm: str, data: str | None, reference: str) -> ComparisonRow | None:
+    for row in arms.compared:
+        if (row.arm, row.reference, row.data, row.task, row.metric) == (
+            arm,
+            reference,
+            data,
+            measure.task,
+            measure.metric,
+        ):
+            return row
+    return None
+
+
+def _row(arms: Arms, draft: _Draft, size: int, as_good: float, selective: float) -> ClaimRow:
+    steps, alpha = draft.steps, arms.plan.alpha
+    no_better = draft.control is not None and draft.control.verdict is not None and not _leaves_better(draft.control)
+    conclusion = conclude(
+        steps.gains, as_good, 1.0 if no_better else selective, worse=_says_worse(draft.beside), alpha=alpha
+    )
+    tested = steps.gains <= alpha
+    return ClaimRow(
+        arm=draft.arm,
+        data=draft.data,
+        task=draft.measure.task,
+        metric=draft.measure.metric,
+        margin=draft.margin,
+        required=arms.plan.required(draft.measure),
+        assay_p=steps.gains,
+        keeps_p=steps.keeps if tested else None,
+        beats_random_p=steps.beats_random if tested and as_good <= alpha else None,
+        control_sets=draft.sets,
+        declared=draft.declared,
+        family=draft.family,
+        family_size=size,
+        as_good_p=as_good,
+        selective_p=selective,
+        conclusion=conclusion.value,
+        sentence=_sentence(arms, draft, conclusion, size, as_good, selective),
+        scope=draft.all_gain.scope.value,
+        seeds=len(draft.all_gain.seeds),
+        n=draft.all_gain.n,
+    )
+
+
+def _sentence(arms: Arms, draft: _Draft, conclusion: AsGood, size: int, as_good: float, selective: float) -> str:
+    required = arms.plan.required(draft.measure)
+    kept = (
+        f"at least {100 * required:.3g} % of the gain of all layers"
+        if required is not None
+        else "all layers but for the declared margin"
+    )
+    place = (
+        f"{draft.measure.metric} of {draft.measure.task}, trained on {draft.data}, {arms.model}, "
+        f"S = {len(draft.all_gain.seeds)}, n = {draft.all_gain.n}"
+    )
+    corrected = f"corrected for {size} claims" if size > 1 else "the only claim of its family"
+    said, p = {
+        AsGood.NOT_TESTED: ("is not tested for being as good as all layers, which are not shown to gain enough", None),
+        AsGood.NOT_SHOWN: (f"is not shown to keep {kept}", as_good),
+        AsGood.KEEPS_BUT_WORSE: (f"keeps {kept} and is worse than they are", as_good),
+        AsGood.AS_GOOD: (f"is as good as all layers, in that it keeps {kept}", as_good),
+        AsGood.AS_GOOD_AND_SELECTIVE: (
+            f"is as good as all layers, in that it keeps {kept}, and better than matched random",
+            selective,
+        ),
+    }[conclusion]
+    figures = "" if p is None else f": p = {p:.3g}, {corrected}"
+    return f"{status_of(draft.declared)}: {draft.arm} {said} ({place}){figures}."
+
+
+def _says_worse(row: ComparisonRow | None) -> bool:
+    return row is not None and row.verdict is not None and Verdict(row.verdict).worse
+
+
+def _leaves_better(row: ComparisonRow) -> bool:
+    """Whether a verdict does not deny that the arm is better."""
+    verdict = Verdict(str(row.verdict))
+    return verdict.better or verdict.open or verdict is Verdict.NOT_WORSE
 
 
 def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
@@ -88,23 +255,3 @@ def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
                 seeds=len(seeds),
                 level=arms.level,
             )
-
-
-def adjusted(rows: Sequence[ComparisonRow]) -> Iterator[ComparisonRow]:
-    """The rows with p-values adjusted by Holm's method inside families.
-
-    The declared comparisons are one family. Of the others, a family is every arm on every primary measure against one
-    kind of reference on one data set: the claim that some arm differs on some task. The untouched base is no claim and
-    stays out.
-    """
-    families: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        if row.primary and row.p is not None and row.arm != BASE:
-            family = "declared" if row.declared else f"exploratory: against {row.role}, {row.data}"
-            families.setdefault(family, []).append(i)
-    corrected: dict[int, dict[str, str | float]] = {}
-    for family, members in families.items():
-        values = holm(np.array([rows[i].p for i in members]))
-        corrected |= {i: {"family": family, "adjusted_p": float(p)} for i, p in zip(members, values, strict=True)}
-    for i, row in enumerate(rows):
-        yield row.model_copy(update=corrected.get(i, {}))

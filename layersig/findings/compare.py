@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from layersig.errors import UserError
-from layersig.findings.contrasts import Contrast, contrast
+from layersig.findings.contrasts import Contrast, Tested, contrast
+from layersig.findings.families import Member, corrections
 from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
 from layersig.findings.forms import ConditionsForm, JudgedForm
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
@@ -135,11 +136,44 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast]:
     return found
 
 
-def p_value(found: Contrast) -> tuple[str, float | None]:
-    """Name and p-value of the test that fits a contrast; its random draws hang on the two labels alone."""
+def rows(contrasts: Sequence[Contrast], model: str, alpha: float) -> list[dict[str, Any]]:
+    """Each contrast in figures and in a sentence, p-values corrected over all of them.
+
+    No recipe declared them, and no margin: they are exploratory, estimates without a verdict.
+    """
+    tested = [_tested(found) for found in contrasts]
+    members = [Member("compare", each.p) for each in tested]
+    shown = []
+    for found, test, correction in zip(contrasts, tested, corrections(members), strict=True):
+        interval = None if found.estimate is None else found.estimate.interval(1 - alpha)
+        told = found.estimation(model, correction, alpha)
+        shown.append(
+            {
+                "arm": found.arm,
+                "reference": found.reference,
+                "task": found.measure.task,
+                "metric": found.measure.metric,
+                "difference": found.value,
+                "low": None if interval is None else interval.low,
+                "high": None if interval is None else interval.high,
+                "test": test.name,
+                "p": test.p,
+                "adjusted_p": None if correction is None else correction.p,
+                "tests": len(members),
+                "n": found.n,
+                "seeds": len(found.seeds),
+                "scope": found.scope.value,
+                "declared": False,
+                "sentence": None if told is None else told[0],
+            }
+        )
+    return shown
+
+
+def _tested(found: Contrast) -> Tested:
+    """The test that fits a contrast; its random draws depend on the two labels alone."""
     names = (found.arm, found.reference, found.measure.task, found.measure.metric)
-    tested = found.test(Streams(0).generator("compare", *names))
-    return tested.name, tested.p
+    return found.test(Streams(0).generator("compare", *names))
 
 
 def _contrasts(tables: OutcomeTables, reference: Side, other: Side) -> Iterator[Contrast]:

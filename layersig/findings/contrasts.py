@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from layersig.analysis import floors
 from layersig.analysis.fieller import RatioSet
-from layersig.analysis.margins import MarginTest
 from layersig.analysis.paired import PairedShares, sign_flip_test
 from layersig.analysis.power import (
     detectable_difference_discordant,
@@ -22,7 +21,17 @@ from layersig.analysis.results import Effect, Interval
 from layersig.analysis.retention import ratio_of_tables
 from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares
-from layersig.analysis.verdicts import Claim, Judgement, Needed, Scope, judge
+from layersig.analysis.verdicts import (
+    Assay,
+    Claim,
+    Correction,
+    Judgement,
+    Needed,
+    Scope,
+    assay,
+    estimation,
+    judge,
+)
 from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.judging.records import SCORE
 
@@ -159,14 +168,27 @@ class Contrast:
         return Tested("sign flip (items)", sign_flip_test(flipped, rng).p)
 
     def judge(
-        self, margin: float, model: str, assay: MarginTest | None, alpha: float, p: float | None
+        self, margin: float, model: str, correction: Correction, moved: bool | None, alpha: float
     ) -> Judgement | None:
-        """The verdict that the interval, the margin and the p-value of `test` allow."""
-        estimate = self.estimate
-        if estimate is None:
+        """The verdict that the interval, the margin and the corrected p-value of `test` allow."""
+        if (estimate := self.estimate) is None:
             return None
+        needed = self.needed(margin, alpha / correction.tests)
+        return judge(estimate, margin, self._claim(model), correction, moved=moved, needed=needed, alpha=alpha)
+
+    def assay(self, margin: float, model: str, alpha: float) -> Assay | None:
+        """Whether this difference, of all layers from the untouched model, is beyond the margin on either side."""
+        if (estimate := self.estimate) is None:
+            return None
+        return assay(estimate, margin, self._claim(model), alpha)
+
+    def estimation(self, model: str, correction: Correction | None, alpha: float) -> tuple[str, Interval] | None:
+        """The difference with its interval and no verdict."""
+        return None if self.estimate is None else estimation(self.estimate, self._claim(model), correction, alpha)
+
+    def _claim(self, model: str) -> Claim:
         share = self.measure.is_share
-        claim = Claim(
+        return Claim(
             arm=self.arm,
             reference=self.reference,
             scope=self.scope,
@@ -179,7 +201,6 @@ class Contrast:
             scale=100.0 if share else 1.0,
             higher_is_better=self.measure.higher_is_better,
         )
-        return judge(estimate, margin, claim, assay, self.needed(margin, alpha), alpha, p)
 
     @property
     def _pairs(self) -> PairedShares | None:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.results import Alternative, monte_carlo_p
+from layersig.analysis.verdicts import Correction, status_of
 from layersig.findings.arms import Arms
+from layersig.findings.families import Member, corrections
 from layersig.findings.outcomes import Measure
 from layersig.findings.plan import matched_by
 from layersig.findings.rows import ControlSetRow
@@ -70,40 +72,65 @@ def standing(arms: Arms, measure: Measure, arm: str, data: str | None, match: st
 
 
 def control_set_rows(arms: Arms) -> Iterator[ControlSetRow]:
-    """Every arm that has several random control sets, on every measure."""
-    for measure, arm, data in arms.cells():
-        for match, budget in _BUDGETS.items():
-            found = standing(arms, measure, arm, data, match)
-            if found is None or found.sets.size < 2:
-                continue
-            yield ControlSetRow(
-                arm=arm,
-                data=data,
-                task=measure.task,
-                metric=measure.metric,
-                primary=arms.outcomes.primary(measure),
-                higher_is_better=measure.higher_is_better,
-                match=match,
-                value=found.value,
-                sets=found.sets.size,
-                low=float(found.sets.min()),
-                median=float(np.median(found.sets)),
-                high=float(found.sets.max()),
-                at_least_as_good=found.at_least_as_good,
-                p=found.p,
-                seeds=found.seeds,
-                sentence=_sentence(arms, measure, arm, data, budget, found),
-            )
+    """Every arm that has several random control sets, on every measure.
+
+    The tests are exploratory here; where they are declared they are the last step of the claim "as good as all layers".
+    """
+    found = [
+        (measure, arm, data, match, place)
+        for measure, arm, data in arms.cells()
+        for match in _BUDGETS
+        if (place := standing(arms, measure, arm, data, match)) is not None and place.sets.size > 1
+    ]
+    # Secondary metrics are further looks at the same answers: they are in no family and have a range only.
+    members = [
+        Member("control sets" if arms.outcomes.primary(measure) and place.p is not None else None, place.p)
+        for measure, _, _, _, place in found
+    ]
+    for (measure, arm, data, match, place), correction in zip(found, corrections(members), strict=True):
+        yield ControlSetRow(
+            arm=arm,
+            data=data,
+            task=measure.task,
+            metric=measure.metric,
+            primary=arms.outcomes.primary(measure),
+            higher_is_better=measure.higher_is_better,
+            match=match,
+            value=place.value,
+            sets=place.sets.size,
+            low=float(place.sets.min()),
+            median=float(np.median(place.sets)),
+            high=float(place.sets.max()),
+            at_least_as_good=place.at_least_as_good,
+            p=place.p,
+            adjusted_p=None if correction is None else correction.p,
+            seeds=place.seeds,
+            sentence=_sentence(arms, measure, arm, data, _BUDGETS[match], place, correction),
+        )
 
 
-def _sentence(arms: Arms, measure: Measure, arm: str, data: str | None, budget: str, found: Standing) -> str:
+def _sentence(
+    arms: Arms,
+    measure: Measure,
+    arm: str,
+    data: str | None,
+    budget: str,
+    found: Standing,
+    correction: Correction | None,
+) -> str:
     n = found.sets.size
     where = f"{measure.metric} of {measure.task}, trained on {data}, {arms.model}, S = {found.seeds}"
     better = f"{n - found.at_least_as_good} of {n} random sets of {budget}"
     if found.p is None:
         return (
-            f"{arm} is better than {better} ({where}): a range, no test, which takes {MIN_SETS} sets "
-            "(`analyze.control_sets`)."
+            f"{status_of(False)}: {arm} is better than {better} ({where}): a range, no test, which takes "
+            f"{MIN_SETS} sets (`analyze.control_sets`)."
         )
-    verdict = "better than random sets" if found.p <= arms.plan.alpha else "not shown to be better than random sets"
-    return f"{arm} is {verdict}: better than {better} ({where}), p = {found.p:.3g} by its rank among them."
+    if correction is None:
+        return f"{status_of(False)}: {arm} is better than {better} ({where}): a range, no test of a secondary metric."
+    said = "better than random sets" if correction.p <= arms.plan.alpha else "not shown to be better than random sets"
+    tests = f"corrected for {correction.tests} such tests" if correction.tests > 1 else "the only test of its family"
+    return (
+        f"{correction.status}: {arm} is {said}: better than {better} ({where}), "
+        f"p = {correction.p:.3g} by its rank among them, {tests}."
+    )

@@ -17,13 +17,13 @@ from layersig.analysis.means import unit_shares, unit_values
 from layersig.analysis.results import Estimate
 from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.judging.records import SCORE
+from layersig.recipe.metrics import SHARES, kind_of
 from layersig.records import Cell, Outcome
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _LOWER_IS_BETTER = {"loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
-_SHARES = {"acc", "acc_norm", "exact_match", "math_answer", "passes"}
 _PRIMARY_METRICS = ("loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
 
 
@@ -49,12 +49,12 @@ class Measure:
     @property
     def is_share(self) -> bool:
         """Whether values are shares of right answers, shown in percent and compared in points."""
-        return self.kind in _SHARES
+        return self.kind in SHARES
 
     @property
     def kind(self) -> str:
         """The metric without the filter that lm-eval writes behind it, as in `exact_match,strict-match`."""
-        return self.metric.partition(",")[0]
+        return kind_of(self.metric)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

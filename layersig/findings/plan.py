@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from layersig.findings.contrasts import Contrast
@@ -25,18 +25,21 @@ class Plan:
 
     Attributes:
         recipe: The recipe.
-        declared_cells: Evaluations (arm, data, seed) that were computed when the declaration was on record already.
+        declared_cells: Evaluations (arm, data, seed) that a run with this very declaration computed.
+        other_declarations: Other declarations for the same model that were on record by then.
     """
 
     recipe: Recipe
     declared_cells: Set[Cell]
+    other_declarations: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, files: RunFiles) -> Plan:
         """The plan of a run; the manifest says which evaluations came after the declaration."""
         stages = [stage for stage in files.manifest["stages"] if stage["kind"] in ("evaluate", "grade")]
         late = {files.cell(stage["cell"]) for stage in stages if not stage.get("declared")}
-        return cls(recipe, {files.cell(stage["cell"]) for stage in stages} - late)
+        others = max((stage.get("other_declarations", 0) for stage in stages), default=0)
+        return cls(recipe, {files.cell(stage["cell"]) for stage in stages} - late, others)
 
     @property
     def baseline(self) -> str:
@@ -62,8 +65,24 @@ class Plan:
 
     def margin(self, measure: Measure) -> float | None:
         """Smallest difference that matters: declared, else one point for shares and 0.02 nats per token (ours)."""
-        default = _MARGIN_OF_SHARES if measure.is_share else _MARGINS.get(measure.metric)
-        return self.recipe.analyze.margins.get(measure.metric, default)
+        declared = self.declared_margin(measure)
+        default = _MARGIN_OF_SHARES if measure.is_share else _MARGINS.get(measure.kind)
+        return default if declared is None else declared
+
+    def required(self, measure: Measure) -> float | None:
+        """What "as good as all layers" needs: a share of the gain; None where it is the declared margin instead."""
+        kept = self.recipe.analyze.gain_kept
+        return None if kept == "margin" else kept
+
+    def declared_margin(self, measure: Measure) -> float | None:
+        """The margin that the recipe itself gives."""
+        margins = self.recipe.analyze.margins
+        return margins.get(measure.metric, margins.get(measure.kind))
+
+    def idle_margins(self, measures: Iterable[Measure]) -> tuple[str, ...]:
+        """Metrics that the recipe gives a margin for and nothing measured."""
+        named = {name for measure in measures for name in (measure.metric, measure.kind)}
+        return tuple(name for name in self.recipe.analyze.margins if name not in named)
 
     def is_outcome(self, measure: Measure, data: str | None) -> bool:
         """Whether a measure is the declared outcome of arms trained on a data set."""
@@ -88,7 +107,7 @@ class Plan:
         return tuple(each.name for each in found if each.select.params.get("like") == arm)
 
     def declared(self, found: Contrast) -> bool:
-        """Whether the arm is a primary one and both sides were measured after the declaration."""
+        """Whether the arm is a primary one and both sides were measured under the declaration."""
         return found.arm in self.primary and all(
             any(cell in self.declared_cells for cell in cells_of(arm, found.data, seed))
             for arm in (found.arm, found.reference)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from layersig.analysis.verdicts import MIN_DATA_SETS_TO_GENERALISE
 from layersig.findings.arms import BASE
+from layersig.findings.families import DECLARED
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.leaks import leaking
 from layersig.findings.plan import CONTROLS, matched_by
@@ -83,17 +85,23 @@ class _Card:
 
     def _corrections(self) -> RigorRow:
         rows = self._claims
-        families = {row.family for row in rows if row.family is not None}
-        sizes = [sum(row.family == family for row in rows) for family in families]
+        sizes = Counter(row.family for row in rows if row.family is not None)
+        declared = sizes.pop(DECLARED, 0)
+        one = " (a single test needs no correction)" if declared == 1 else ""
         evidence = (
-            f"Holm's method in {len(families)} families of {min(sizes, default=0)} to {max(sizes, default=0)} tests."
+            f"Holm's method over {declared} declared comparisons{one}, and in {len(sizes)} exploratory families of "
+            f"{_range(list(sizes.values()))} tests; verdicts follow from the corrected p and interval."
         )
         return _judged("correction for many tests", rows, all(row.adjusted_p is not None for row in rows), evidence)
 
     def _declared(self) -> RigorRow:
         rows = self._claims
         declared = sum(row.declared for row in rows)
-        evidence = f"{declared} of {len(rows)} comparisons were declared before the run; the others are exploratory."
+        others = self.findings.other_declarations
+        evidence = (
+            f"{declared} of {len(rows)} comparisons were declared before the run; the others are exploratory. Other "
+            f"declarations for this model that were on record by then: {others}."
+        )
         return _judged("declared before the run", rows, declared > 0, evidence)
 
     def _effect_sizes(self) -> RigorRow:
@@ -118,12 +126,15 @@ class _Card:
         return _judged("n and seeds", rows, min(seeds, default=0) > 1, evidence)
 
     def _power(self) -> RigorRow:
-        rows = [row for row in self._claims if row.margin is not None and row.detectable is not None]
-        able = sum((row.detectable or 0.0) <= (row.margin or 0.0) for row in rows)
+        rows = [row for row in self._claims if row.margin is not None]
+        unknown = sum(row.detectable is None for row in rows)
+        able = sum(row.detectable is not None and row.detectable <= (row.margin or 0.0) for row in rows)
         evidence = (
             f"{able} of {len(rows)} comparisons would detect a difference as large as the margin with 80 % power, the "
-            "variances being as seen here; half-width and detectable difference of each are in comparisons.csv."
+            "variances being as seen here"
         )
+        evidence += f"; of {unknown} nothing varied, so that their power is not known" if unknown else ""
+        evidence += "; half-width and detectable difference of each are in comparisons.csv."
         return _judged("power", rows, able == len(rows), evidence)
 
     def _untouched(self) -> RigorRow:

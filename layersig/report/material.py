@@ -12,6 +12,7 @@ from layersig.findings import Findings, load
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import (
+    AssayRow,
     ComparisonRow,
     ConcentrationRow,
     ControlSetRow,
@@ -91,6 +92,13 @@ class Material:
         """How an arm differs from the baseline, or from its random control."""
         for row in self.findings.comparisons:
             if measure_of(row) == measure and (row.arm, row.data, row.role) == (arm, data, role):
+                return row
+        return None
+
+    def assay(self, measure: Measure, data: str | None) -> AssayRow | None:
+        """What all layers do to the untouched model there."""
+        for row in self.findings.assays:
+            if (row.task, row.metric, row.data) == (measure.task, measure.metric, data):
                 return row
         return None
 

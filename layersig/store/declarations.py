@@ -1,13 +1,15 @@
 """What was declared before it was measured.
 
-A recipe's `[analyze]` says which comparison is confirmatory. That means something only if it was said before the
-outcome could be known, so every start of a run puts its declaration on record, and a result keeps the hashes of all
-declarations that were on record before it was computed. A declaration that came later is exploratory, however the cache
-was filled.
+A recipe's `[analyze]` says which comparisons are confirmatory. That means something only if it was said before the
+outcome could be known, and if nothing else was said as well. So every start of a run puts its declaration on record as
+one set, and a result keeps the hash of the declaration of the run that computed it, with those of all others on record
+by then. It is confirmatory under that one alone. A declaration that came later, or that another one followed before the
+result was computed, makes nothing confirmatory, however the cache was filled. The report counts the others.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,18 +32,28 @@ class Declarations:
     def __init__(self, root: Path) -> None:
         self._folder = root / "declarations"
 
-    def put(self, declaration: Mapping[str, Any]) -> str:
+    def put(self, declaration: Mapping[str, Any]) -> tuple[str, ...]:
         """Put a declaration on record, unless it is there already.
 
+        Args:
+            declaration: What is declared, and under `model` of which model.
+
         Returns:
-            Its hash, 64 hex digits.
+            Hashes of 64 hex digits: its own, then those of all others for the same model, sorted. One that cannot be
+            read counts as such.
         """
         digest = sha256_json(declaration)
         path, text = self._folder / f"{digest}.json", dumps(declaration, indent=1) + "\n"
         if not path.is_file() or path.read_bytes() != text.encode():
             write_atomic(path, text)
-        return digest
+        others = (each for each in self._folder.glob("*.json") if _DIGEST.fullmatch(each.stem) and each != path)
+        return digest, *sorted(each.stem for each in others if _model(each) in (None, declaration.get("model")))
 
-    def on_record(self) -> list[str]:
-        """Hashes of all declarations, sorted."""
-        return sorted(path.stem for path in self._folder.glob("*.json") if _DIGEST.fullmatch(path.stem))
+
+def _model(path: Path) -> Any:
+    """What model a declaration is for; None where that cannot be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value.get("model") if isinstance(value, dict) else None

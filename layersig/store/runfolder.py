@@ -49,6 +49,7 @@ class StageForm(Open):
     fingerprint: NotRequired[str | None]
     cached: NotRequired[bool]
     declared: NotRequired[bool]
+    other_declarations: NotRequired[int]
     error: NotRequired[str]
     warnings: NotRequired[list[str]]
     seconds: NotRequired[Number]

@@ -62,10 +62,38 @@ def test_monte_carlo_agrees_with_the_binomial_and_never_reaches_zero():
     a, b = _outcomes(3, 30, 18, 3)
     test = sign_flip_test(a.astype(float) - b.astype(float), rng, draws=20_000)
     assert test.p == pytest.approx(mcnemar_items(a, b).p, abs=0.01)
-    assert sign_flip_test(np.ones(40), rng, draws=99).p == pytest.approx(1 / 100)
+    assert sign_flip_test(np.ones(40), rng, draws=99).p == pytest.approx(2.0**-39)
 
 
 def test_no_difference_gives_one():
     assert sign_flip_test(np.zeros(4), np.random.default_rng(0)).p == 1.0
     with pytest.raises(ValueError, match="boolean"):
         mcnemar_items(np.zeros(3), np.zeros(3))
+
+
+@pytest.mark.parametrize("alternative", list(Alternative))
+@pytest.mark.parametrize("shape", ["normal", "heavy", "equal", "one large"])
+def test_below_the_floor_of_the_draws_stands_a_bound_of_the_exact_p(alternative: Alternative, shape: str):
+    rng = np.random.default_rng(4)
+    d = {
+        "normal": rng.normal(1.4, 1, size=19),
+        "heavy": np.abs(rng.standard_t(2, size=19)),
+        "equal": np.ones(19),
+        "one large": np.append(np.full(18, 0.1), 4.0),
+    }[shape]
+    d = -d if alternative is Alternative.LESS else d
+    sums = (1 - 2 * ((np.arange(2**19)[:, None] >> np.arange(19)) & 1)) @ d
+    tails = {
+        Alternative.GREATER: sums >= d.sum() - 1e-9,
+        Alternative.LESS: sums <= d.sum() + 1e-9,
+        Alternative.TWO_SIDED: np.abs(sums) >= abs(d.sum()) - 1e-9,
+    }
+    exact, found = tails[alternative].mean(), sign_flip_test(d, rng, draws=999, alternative=alternative)
+    assert found.p >= exact * (1 - 1e-9) or found.resamples == 999
+    assert (found.resamples is None) == (found.p < 1 / 1000)
+    assert shape != "equal" or found.p < 1 / 1000
+
+
+def test_a_clear_effect_survives_the_correction_for_five_hundred_tests():
+    d = np.random.default_rng(5).normal(1.0, 1.0, size=60)
+    assert 500 * sign_flip_test(d, np.random.default_rng(0)).p < 0.05

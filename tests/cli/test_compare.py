@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from scipy.stats import t
+from statsmodels.stats.multitest import multipletests
 
 from layersig.records import dumps
 from layersig.store.runfolder import RunFolder
@@ -62,6 +63,19 @@ def test_it_pairs_items_across_runs(capsys, runs):
     assert row["difference"] == pytest.approx(mean)
     assert row["high"] - row["difference"] == pytest.approx(t.ppf(0.975, 7) * se)
     assert (row["n"], row["scope"], row["declared"]) == (8, "checkpoints", False)
+
+
+def test_p_values_are_corrected_over_all_that_is_shown(capsys, runs):
+    _, out, _ = call(capsys, "compare", "one:ila-30", "one:base", "two", "--runs", runs, "--json")
+    rows = json.loads(out.splitlines()[-1])["comparisons"]
+    assert len(rows) == 3
+    assert [row["adjusted_p"] for row in rows] == pytest.approx(
+        multipletests([row["p"] for row in rows], method="holm")[1].tolist()
+    )
+    assert all(row["sentence"].startswith("Exploratory: ") for row in rows)
+    assert all("corrected for 3 exploratory comparisons. No verdict" in row["sentence"] for row in rows)
+    _, out, _ = call(capsys, "compare", "one:ila-30", "one:base", "two", "--runs", runs)
+    assert out.count("corrected for 3") == out.count("exploratory") == 3
 
 
 def test_a_run_alone_compares_its_arms_with_all_layers(capsys, runs):

@@ -65,6 +65,7 @@ class World:
         self.text = root / "text.txt"
         self.warnings: list[str] = []
         self.declared = "first"
+        self.on_record: tuple[str, ...] = ()
 
     def run(self, text: str = "hello", *, reuse: bool = True, runs: str = "runs", cell: str = "x", **params) -> bool:
         self.text.write_text(text)
@@ -95,7 +96,12 @@ class World:
         publisher = Publisher(self.folder, graph, {"name": "study"}, "tiny", self.declared)
         cache = Cache(self.root / "cache", self.warnings.append)
         executor = Executor(
-            cache, lambda: {"dtype": "float32"}, 0, [self.declared], lambda stage: Silent(), reuse=reuse
+            cache,
+            lambda: {"dtype": "float32"},
+            0,
+            [self.declared, *self.on_record],
+            lambda stage: Silent(),
+            reuse=reuse,
         )
         complete = executor.run(graph, {"source/text": source}, publisher)
         publisher.finish()
@@ -198,3 +204,20 @@ def test_a_declaration_made_after_the_result_is_marked(world):
     assert not world.stage("report")["declared"]
     world.run("another text, not seen before")
     assert world.stage("report")["declared"]
+
+
+def test_of_several_declarations_only_that_of_the_run_that_computed_counts(world):
+    """One arm is declared, the run is interrupted, and another one is declared: both would be right half the time."""
+    world.declared, world.on_record = "second", ("first",)
+    world.run()
+    assert world.stage("report")["declared"]
+    assert world.stage("report")["other_declarations"] == 1
+    world.declared, world.on_record = "first", ("second",)
+    for reuse in (True, False):
+        world.run(reuse=reuse)
+        assert not world.stage("report")["declared"]
+        assert world.stage("report")["other_declarations"] == 1
+    world.declared, world.on_record = "second", ("first", "third")
+    world.run()
+    assert world.stage("report")["declared"]
+    assert world.stage("report")["other_declarations"] == 1

@@ -74,6 +74,7 @@ def test_a_dozen_items_that_agree_make_no_arms_equivalent() -> None:
     agree = {cell: np.arange(12) % 2.0 for cell in binary((0, 1))}
     row = find(list(Arms(outcomes(agree), RECIPE, PLAN, "m").comparisons()), "base", "baseline")
     assert (row.estimate, row.verdict) == (0, "undecided")
+    assert str(row.sentence).startswith("Exploratory: undecided between base and all-layers")
     assert row.low is not None
     assert row.low < -0.1
     many = {cell: np.arange(5_000) % 2.0 for cell in agree}
@@ -118,12 +119,14 @@ def test_share_of_the_gain_is_a_ratio_of_averages() -> None:
     assert set(shares) == {"few", "control"}
 
 
-def test_a_task_that_training_does_not_move_cannot_tell() -> None:
-    values = binary((0, 1, 2))
-    for seed in range(3):
-        values[Cell(arm="all-layers", data="d", seed=seed)] = values[Cell(arm="base")]
-    row = find(list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons()), "few", "baseline")
-    assert row.verdict == "this task cannot tell"
+def test_no_arm_is_called_the_same_where_all_layers_are_not_shown_to_move_the_base() -> None:
+    values = {cell: np.arange(100_000) % 2.0 for cell in binary((0, 1, 2))}
+    arms = Arms(outcomes(values), RECIPE, PLAN, "m")
+    row, (assay,) = find(list(arms.comparisons()), "few", "baseline"), arms.assays()
+    assert row.verdict == "undecided: all layers are not shown to move the untouched model"
+    assert "nothing is called the same" in str(row.sentence)
+    assert (assay.gain, assay.moved) == (0, "neither is shown")
+    assert "is not shown to gain or lose more than the margin against base" in assay.sentence
 
 
 def test_a_lower_loss_is_the_better_one() -> None:

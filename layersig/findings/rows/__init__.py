@@ -5,10 +5,17 @@ could not be computed, and the ends of intervals that are infinite.
 """
 
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
-from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
-from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow, RigorStatus
+from layersig.findings.rows.claims import (
+    ArmRankRow,
+    ClaimRow,
+    ControlSetRow,
+    EveryTaskRow,
+    RigorRow,
+    RigorStatus,
+)
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
@@ -34,6 +41,7 @@ from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 __all__ = [
     "SCHEMA_VERSION",
     "ArmRankRow",
+    "AssayRow",
     "BridgeBlockRow",
     "BridgeRow",
     "CheckpointRow",
@@ -47,6 +55,7 @@ __all__ = [
     "CurveRow",
     "ErrorRow",
     "EstimatorRow",
+    "EveryTaskRow",
     "Findings",
     "JudgeNoiseRow",
     "JudgeRow",

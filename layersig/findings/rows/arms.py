@@ -52,8 +52,8 @@ class ComparisonRow(Row):
     reference: str
     role: Role
     outcome: bool
-    """True for the declared outcome: the held-out loss of the arm's own data, or the task that the recipe names."""
-    """Why the reference is compared with."""
+    """True for every metric of the outcome: the held-out loss of the arm's own data, or the task that the recipe
+    names."""
     data: str | None
     task: str
     metric: str
@@ -73,7 +73,9 @@ class ComparisonRow(Row):
     no_interval: str | None
     """Why there is neither interval nor test nor verdict; null where there are."""
     family: str | None
-    """The tests that p is adjusted over; null for secondary metrics and the untouched base."""
+    """The tests that p is adjusted over; null for secondary metrics."""
+    family_size: int | None
+    """Comparisons in the family."""
     adjusted_p: float | None
     """p by Holm's method within the family."""
     half_width: float | None
@@ -92,8 +94,37 @@ class ComparisonRow(Row):
     declared: bool
     """True where the recipe declared arm, reference and outcome before both were measured; else exploratory."""
     verdict: str | None
+    """Null outside of the families, and without a margin."""
+    stated_low: float | None
+    """Lower end of the interval that the verdict follows from and the sentence states, corrected for the family."""
+    stated_high: float | None
+    stated_level: float | None
     sentence: str | None
-    """The verdict in full, with scope, data set, model, metric, S and n."""
+    """Begins with `Declared:` or `Exploratory:`; the verdict in full, with scope, data set, model, metric, S and n, or
+    the estimate alone where there is no verdict."""
+
+
+class AssayRow(Row):
+    """Whether all layers move the untouched model on a task, without which no arm is called the same as another."""
+
+    data: str | None
+    task: str
+    metric: str
+    primary: bool
+    higher_is_better: bool
+    margin: float
+    gain: float
+    """Of all layers over the untouched model, positive meaning better."""
+    low: float
+    """Lower end of its interval, whose ends are one-sided bounds at alpha."""
+    high: float
+    level: float
+    moved: str
+    """What is shown: a gain or a loss of more than the margin, or neither."""
+    n: int
+    seeds: int
+    scope: Scope
+    sentence: str
 
 
 class SeedDifferenceRow(Row):

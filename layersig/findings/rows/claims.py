@@ -17,18 +17,46 @@ class ClaimRow(Row):
     task: str
     metric: str
     margin: float
+    """All layers have to gain more than this."""
+    required: float | None
+    """Share of the gain that the arm has to keep; null where it may lose up to half of `margin` instead."""
     assay_p: float
     """(i) All layers beat the untouched model by more than the margin."""
-    not_worse_p: float | None
-    """(ii) The arm is not worse than all layers by more than the margin."""
+    keeps_p: float | None
+    """(ii) The arm keeps what is required."""
     beats_random_p: float | None
-    """(iii) The arm beats its random control, or its random control sets where there are enough for a rank test."""
+    """(iii) The arm beats its random control sets by its rank among them, or its single random control where there are
+    seeds enough; null where nothing can tell."""
     control_sets: int
     """Random sets behind (iii)."""
+    declared: bool
+    """True where the comparison with all layers is declared; else exploratory."""
+    family: str
+    """The claims that p-values are adjusted over."""
+    family_size: int
+    as_good_p: float
+    """P of (i) and (ii) together, by Holm's method within the family."""
+    selective_p: float
+    """P of all three steps together, by Holm's method within the family; 1 where nothing can tell."""
     conclusion: str
+    sentence: str
     scope: Scope
     seeds: int
     n: int
+
+
+class EveryTaskRow(Row):
+    """Whether an arm is as good as all layers on every benchmark: each of the claims holds, so none is corrected."""
+
+    arm: str
+    data: str | None
+    tasks: tuple[str, ...]
+    p: float
+    """Intersection-union test: the largest p of the tasks' claims, each before correction."""
+    adjusted_p: float
+    """By Holm's method over the arms."""
+    established: bool
+    sentence: str
 
 
 class ControlSetRow(Row):
@@ -53,6 +81,8 @@ class ControlSetRow(Row):
     """Sets that are as good as the arm or better."""
     p: float | None
     """(1 + at_least_as_good) / (1 + sets), one-sided; null with fewer than 19 sets, which allow no test."""
+    adjusted_p: float | None
+    """By Holm's method over all arms and primary measures that have a p; the family is exploratory."""
     seeds: int
     sentence: str
 

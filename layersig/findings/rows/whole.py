@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
-from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
-from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow
+from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, EveryTaskRow, RigorRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
@@ -29,7 +29,7 @@ from layersig.findings.rows.stability import (
 from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Findings(Row):
@@ -44,6 +44,9 @@ class Findings(Row):
     unit: str
     baseline: str
     alpha: float
+    other_declarations: int
+    """Other declarations for the same model on record in the cache when the outcomes were measured: what else could
+    have been reported as confirmatory."""
     sizes: tuple[int, ...]
     """The k at which rankings are compared: the sizes that the arms select."""
     notes: tuple[str, ...]
@@ -71,6 +74,7 @@ class Findings(Row):
     results: tuple[ResultRow, ...]
     seed_results: tuple[SeedResultRow, ...]
     comparisons: tuple[ComparisonRow, ...]
+    assays: tuple[AssayRow, ...] = ()
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
     retention: tuple[RetentionRow, ...] = ()
@@ -80,6 +84,7 @@ class Findings(Row):
     code_errors: tuple[ErrorRow, ...] = ()
     control_sets: tuple[ControlSetRow, ...]
     claims: tuple[ClaimRow, ...]
+    every_task: tuple[EveryTaskRow, ...] = ()
     arm_ranks: tuple[ArmRankRow, ...]
     judges: tuple[JudgeRow, ...] = ()
     judged: tuple[JudgedRow, ...] = ()

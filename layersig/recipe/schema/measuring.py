@@ -140,13 +140,17 @@ class AnalyzeSettings(Table):
     alpha: float = Field(0.05, gt=0, lt=0.5)
     """Level of tests; intervals cover 1 - alpha."""
     primary: tuple[Name, ...] | None = None
-    """Arms whose comparison with the baseline is confirmatory; all others are exploratory. Absent: the first arm that
-    reads a scorer."""
+    """Arms whose comparison with the baseline is confirmatory, on every data set together one family; all others are
+    exploratory. Absent: the first arm that reads a scorer."""
     outcome: str = "heldout"
     """The primary outcome: `heldout`, or a task or a set of questions by name."""
     margins: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """By metric (`loss`, `acc`, ...), the smallest difference that matters. Absent: 0.02 nats per token for a loss,
-    0.01 (one point) for a share of items (both ours)."""
+    """By metric, the smallest difference that matters: `loss`, `acc`, `exact_match` (under every filter) or
+    `"exact_match,strict-match"` (under that one). Shares of items count from 0 to 1: 0.02 is two points. Absent: 0.02
+    nats per token for a loss, 0.01 for a share of items (both ours)."""
+    gain_kept: Fraction | Literal["margin"] = 0.9
+    """`As good as all layers` needs an arm to keep at least this share of the gain of all layers over the untouched
+    model. `"margin"`: it loses less than the declared margin of the metric, and all layers gain twice that margin."""
     sharing_margin: float = Field(0.9, gt=0, le=1)
     """`Shares layers` needs this share of the agreement that two seeds of one data set have."""
     parts: Literal["fixed", "sampled"] = "fixed"

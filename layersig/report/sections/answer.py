@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layersig.analysis.verdicts import status_of
 from layersig.findings.rows import ConcentrationRow, RankingRow, ShareRow
 from layersig.report.document import (
     Block,
@@ -63,7 +64,8 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
             )
         ]
         if (kept := material.share(measure, row.arm, data)) is not None:
-            tiles.append(Tile("of the gain of all layers kept", percent(kept.share), f"{_kept(kept)}; {where}"))
+            note = f"exploratory, {_kept(kept)}, n = {kept.n}, S = {kept.seeds}{_checkpoints(kept.scope)}; {where}"
+            tiles.append(Tile("of the gain of all layers kept", percent(kept.share), note))
         for role, label in (
             ("baseline", material.findings.baseline),
             ("random control", "matched random"),
@@ -74,8 +76,9 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
                     Tile(
                         f"{unit_of(measure)} against {label}",
                         difference_of(measure, found.estimate),
-                        f"{level(found.level)} {interval_of(measure, found.low, found.high)}, n = {found.n}, "
-                        f"S = {found.seeds}, {'higher' if measure.higher_is_better else 'lower'} is better",
+                        f"{status_of(found.declared).lower()}, {level(found.level)} "
+                        f"{interval_of(measure, found.low, found.high)}, n = {found.n}, S = {found.seeds}"
+                        f"{_checkpoints(found.scope)}, {'higher' if measure.higher_is_better else 'lower'} is better",
                     )
                 )
         return tuple(tiles)
@@ -109,6 +112,8 @@ def _which(material: Material, ranking: RankingRow) -> Text:
         f", where {ranking.ties} of {n} scores are tied: among equals the model's order decides" if ranking.ties else ""
     )
     text.append(f"{tied}.")
+    if ranking.runs == 1:
+        text.append(" From one seed it is not known how far another training would change this order.")
     return tuple(text)
 
 
@@ -121,6 +126,10 @@ def _held(row: ConcentrationRow) -> str:
 
 def _effects(material: Material) -> tuple[Text, ...]:
     items: list[Text] = []
+    for place in dict.fromkeys(row.data for row in material.findings.results if row.data is not None):
+        own = material.own_measure(place)
+        if own is not None and (assay := material.assay(own, place)) is not None:
+            items.append((assay.sentence,))
     for arm in material.selective_arms:
         data_sets = dict.fromkeys(row.data for row in material.findings.results if row.arm == arm)
         for data in data_sets:
@@ -129,8 +138,8 @@ def _effects(material: Material) -> tuple[Text, ...]:
             text: list[Inline] = []
             kept = material.share(measure, arm, data)
             if kept is not None:
-                share = f"{arm} on {data} keeps {percent(kept.share)} of the gain of all layers ({_kept(kept)})."
-                text.append(Strong(share))
+                share = f"{arm} on {data} keeps {percent(kept.share)} of the gain of all layers ({_kept(kept)})"
+                text.append(Strong(f"Exploratory: {share}{_checkpoints(kept.scope)}."))
             for role in ("baseline", "random control", "rule control"):
                 found = material.comparison(measure, arm, data, role)
                 if found is not None and found.sentence is not None:
@@ -138,6 +147,11 @@ def _effects(material: Material) -> tuple[Text, ...]:
             if text:
                 items.append(tuple(text))
     return tuple(items)
+
+
+def _checkpoints(scope: str) -> str:
+    """What one run per arm cannot reach beyond."""
+    return ", over the items of these checkpoints" if scope == "checkpoints" else ""
 
 
 def _kept(row: ShareRow) -> str:
@@ -159,6 +173,17 @@ def _reach(material: Material) -> Paragraph:
         )
     else:
         scope = f"Statements about a method rest on {seeds} training runs per arm, paired by seed and by item."
+    declared = sum(row.declared for row in rows)
+    if rows:
+        scope += (
+            f" {plural(declared, 'comparison')} declared before the outcome was measured"
+            f"{' are' if declared != 1 else ' is'} corrected together; everything else is exploratory."
+        )
+    if others := material.findings.other_declarations:
+        scope += (
+            f" {plural(others, 'other declaration')} for this model {'were' if others != 1 else 'was'} on record by "
+            "then: what could have been declared instead."
+        )
     data = dict.fromkeys(row.data for row in material.findings.rankings if row.data is not None)
     where = (
         f" They hold for {material.findings.model}" + (f" on {', '.join(data)}" if data else "") + " and no further."

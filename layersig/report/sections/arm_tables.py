@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from layersig.analysis.verdicts import status_of
 from layersig.findings.rows import ComparisonRow
 from layersig.report.document import (
     Block,
@@ -22,6 +23,7 @@ from layersig.report.numbers import (
     level,
     number,
     p_value,
+    percent,
     value_of,
 )
 
@@ -47,7 +49,7 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
             str(row.n),
             str(row.seeds),
             row.scope,
-            "declared" if row.declared else "exploratory",
+            status_of(row.declared).lower(),
             row.verdict or "\u2013",
         )
         body.append(line)
@@ -72,8 +74,11 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
     )
     caption = (
         "Arm minus reference, on the same items and seeds. Detectable: what a new study of this size would find with "
-        "80 % power. Holm: within every arm and task against one reference on one data set. The crossed bootstrap over "
-        "seeds and items needs five seeds and is a second opinion beside the two-way interval"
+        "80 % power. Intervals are those of one comparison. p (Holm): over all declared comparisons together, of every "
+        "data set; over all arms and tasks against one kind of reference on one data set among the exploratory ones. "
+        "A verdict needs it, and sizes (by more than the margin, equivalent, not worse) an interval corrected for the "
+        "same family, which the sentence states. The crossed bootstrap over seeds and items needs five seeds and is a "
+        "second opinion beside the two-way interval"
     )
     return Table(caption, heads, tuple(body), "comparisons.csv")
 
@@ -89,17 +94,25 @@ def claims(material: Material) -> list[Block]:
     rows = material.findings.claims
     if not rows:
         return []
+    required = rows[0].required
+    kept = f"keeps {percent(required)} of the gain" if required is not None else "loses less than half of that"
     table = Table(
-        "\u201cAs good as all layers\u201d is tested in this order, each step only after the one before it",
+        "\u201cAs good as all layers\u201d is tested in this order, each step only after the one before it. Declared "
+        "claims are one family, the exploratory ones of each task and data set another: p (Holm) of steps (i) and (ii) "
+        "together decides whether an arm is as good. No arm that is shown to be worse than all layers is called as "
+        "good. A single random set tells nothing of others with fewer than three seeds: step (iii) then takes 19",
         columns(
             "arm",
             "data",
             "task",
-            "#margin",
-            "#(i) all layers beat the untouched model by the margin: p",
-            "#(ii) not worse than all by the margin: p",
-            "#(iii) beats its random control: p",
+            "#(i) all layers gain more than",
+            "#(i) p",
+            f"#(ii) {kept}: p",
+            "#p (Holm) of (i) and (ii)",
+            "#tests",
+            "#(iii) beats matched random: p",
             "#sets",
+            "status",
             "conclusion",
             "scope",
             "#n",
@@ -112,9 +125,12 @@ def claims(material: Material) -> list[Block]:
                 f"{row.task} {row.metric}",
                 number(row.margin, 2),
                 p_value(row.assay_p),
-                p_value(row.not_worse_p),
+                p_value(row.keeps_p),
+                p_value(row.as_good_p),
+                str(row.family_size),
                 p_value(row.beats_random_p),
-                str(row.control_sets),
+                str(row.control_sets or "\u2013"),
+                status_of(row.declared).lower(),
                 row.conclusion,
                 row.scope,
                 str(row.n),
@@ -124,7 +140,8 @@ def claims(material: Material) -> list[Block]:
         ),
         "claims.csv",
     )
-    return [Heading("As good as all layers?"), table]
+    every = tuple((row.sentence,) for row in material.findings.every_task)
+    return [Heading("As good as all layers?"), *([Bullets(every)] if every else []), table]
 
 
 def control_sets(material: Material) -> list[Block]:
@@ -134,8 +151,11 @@ def control_sets(material: Material) -> list[Block]:
         return []
     table = Table(
         "An arm among its random control sets, means over the same seeds. The range is that of the sets; p is "
-        "one-sided, (1 + sets at least as good) / (1 + sets), and takes 19 sets",
-        columns("arm", "data", "task", "#arm", "#sets", "#range of the sets", "#at least as good", "#p", "#S"),
+        "one-sided, (1 + sets at least as good) / (1 + sets), and takes 19 sets; p (Holm) is over this table. All of "
+        "it is exploratory: the claim of the next table declares its own",
+        columns(
+            "arm", "data", "task", "#arm", "#sets", "#range of the sets", "#at least as good", "#p", "#p (Holm)", "#S"
+        ),
         tuple(
             (
                 row.arm,
@@ -146,6 +166,7 @@ def control_sets(material: Material) -> list[Block]:
                 f"{value_of(measure_of(row), row.low)} to {value_of(measure_of(row), row.high)}",
                 str(row.at_least_as_good),
                 p_value(row.p),
+                p_value(row.adjusted_p),
                 str(row.seeds),
             )
             for row in rows

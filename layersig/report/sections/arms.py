@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from layersig.analysis.verdicts import status_of
+from layersig.findings.arms import BASE
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import ComparisonRow, ShareRow
 from layersig.report.charts.forest import Estimated, Panel, forest
@@ -17,7 +19,6 @@ from layersig.report.document import (
     Inline,
     Section,
     Table,
-    Text,
     columns,
 )
 from layersig.report.material import Material, measure_of
@@ -35,6 +36,7 @@ from layersig.report.numbers import (
     value_of,
 )
 from layersig.report.sections.arm_tables import claims, comparison_table, control_sets, ranks
+from layersig.report.sentences import sentences
 from layersig.report.svg import described, draw
 
 
@@ -139,10 +141,24 @@ def _differences(material: Material) -> list[Block]:
             ("comparisons.csv", "seed_differences.csv"),
         )
         blocks += [Heading(f"Against {reference}"), figure]
-    sentences: list[Text] = [(row.sentence,) for row in rows if row.sentence is not None]
-    blocks.append(Details(f"Verdicts in full ({len(sentences)})", (Bullets(tuple(sentences)),)))
+    told = tuple((sentence,) for sentence in _verdicts(material, rows))
+    blocks.append(Details(f"Verdicts in full ({len(told)})", (Bullets(told),)))
     blocks.append(Details(f"Every comparison ({len(rows)})", (comparison_table(rows),)))
     return blocks
+
+
+def _verdicts(material: Material, rows: Sequence[ComparisonRow]) -> Iterator[str]:
+    """Declared comparisons first; then, task by task, what all layers do there and what is said of the arms."""
+    yield from sentences([row for row in rows if row.declared])
+    others: dict[tuple[Measure, str | None], list[ComparisonRow]] = {}
+    for row in rows:
+        if not row.declared:
+            others.setdefault((measure_of(row), row.data), []).append(row)
+    for (measure, data), several in others.items():
+        assay = material.assay(measure, data)
+        if assay is not None:
+            yield assay.sentence
+        yield from sentences([row for row in several if assay is None or row.arm != BASE])
 
 
 def _panel(material: Material, measure: Measure, rows: Sequence[ComparisonRow], reference: str) -> Panel:
@@ -163,13 +179,14 @@ def _panel(material: Material, measure: Measure, rows: Sequence[ComparisonRow], 
 
 def _estimated(measure: Measure, row: ComparisonRow, scale: float, dots: Sequence[float]) -> Estimated:
     figures = f"{difference_of(measure, row.estimate)} {interval_of(measure, row.low, row.high)}"
+    corrected = "" if row.adjusted_p is None else f", corrected {p_value(row.adjusted_p)}"
     tip = (
         f"{row.arm} \u2212 {row.reference}, trained on {row.data}\n{figures} {unit_of(measure)}\n{row.test}, p = "
-        f"{p_value(row.p)}"
+        f"{p_value(row.p)}{corrected}"
     )
     tip += f"\nscope: {row.scope}, n = {row.n}, S = {row.seeds}"
     if row.verdict is not None:
-        tip += f"\n{row.verdict}"
+        tip += f"\n{status_of(row.declared).lower()}: {row.verdict}"
     return Estimated(
         row.arm,
         row.data or "",

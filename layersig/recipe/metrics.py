@@ -1,0 +1,39 @@
+"""Names of metrics: which a recipe may give margins for, and which are shares of items."""
+
+from __future__ import annotations
+
+SHARES = frozenset({"acc", "acc_norm", "exact_match", "math_answer", "passes"})
+"""Each item is right or wrong; shown in percent, compared in points."""
+OWN = frozenset({"loss", "judge_score", "math_answer", "passes", "rouge_l"})
+"""What layersig measures itself."""
+REGISTERED = frozenset(
+    {
+        "acc",
+        "acc_all",
+        "acc_bytes",
+        "acc_mutual_info",
+        "acc_norm",
+        "bits_per_byte",
+        "bleu",
+        "brier_score",
+        "byte_perplexity",
+        "chrf",
+        "chrf++",
+        "exact_match",
+        "f1",
+        "likelihood",
+        "mcc",
+        "perplexity",
+        "ter",
+        "word_perplexity",
+    }
+)
+"""What lm-eval registers by name; definitions of tasks may bring others."""
+KNOWN = OWN | REGISTERED
+UP_TO_ONE = SHARES | {"acc_all", "acc_bytes", "acc_mutual_info", "f1", "rouge_l"}
+"""Metrics that are never above 1, so that a margin of 1 or more is meant in another unit."""
+
+
+def kind_of(metric: str) -> str:
+    """A metric without the filter that lm-eval writes behind it, as in `exact_match,strict-match`."""
+    return metric.partition(",")[0].strip()
