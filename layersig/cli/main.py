@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from difflib import get_close_matches
+from types import FrameType
 from typing import Any
 
 import click
@@ -77,7 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
     # When it is imported it warns of kernels that it would like to have; nothing here uses them.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
-        code = cli.main(args=arguments, prog_name="layersig", standalone_mode=False)
+        with _interrupted_by("SIGTERM", "SIGHUP"):
+            code = cli.main(args=arguments, prog_name="layersig", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=False)
@@ -86,7 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"error: {_usage(error)}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; run the same command again to continue", err=True)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo("interrupted; run the same command again to continue", err=True)
         sys.exit(130)
     except LayersigError as error:
         if "--debug" in arguments:
@@ -103,6 +110,30 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f"error: {_unexpected(error)}", err=True)
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _interrupted_by(*names: str) -> Iterator[None]:
+    """Within the block these signals end the work as Ctrl-C does; a second one does not break off the tidying up.
+
+    A signal that is ignored, as `nohup` has it, stays ignored.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # Windows has no SIGHUP; and only the main thread may handle signals.
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    main = threading.current_thread() is threading.main_thread()
+    heeded = [number for number in known if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _usage(error: click.ClickException) -> str:

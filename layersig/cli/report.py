@@ -22,9 +22,9 @@ def command(run: str, runs: Path, as_json: bool) -> None:
     from layersig.store.runfolder import find_run
 
     folder = find_run(runs, run)
-    folder.manifest()
+    status = folder.status()
     with folder.lock():
-        analyse(folder.path, stored(folder.path / "resolved.toml"))
+        analyse(folder.path, stored(folder.path / "resolved.toml"), status)
         render(folder.path)
     page = folder.path / "report.html"
     emit({"run": str(folder.path), "report": str(page)}, as_json=as_json, text=str(page))

@@ -21,11 +21,11 @@ def command(runs: Path, as_json: bool) -> None:
     found = []
     for folder in all_runs(runs):
         try:
-            manifest = folder.manifest()
+            manifest, status = folder.manifest(), folder.status()
         except UserError as error:
             click.echo(f"warning: {error}", err=True)
             continue
-        found.append({"run": folder.name, "status": manifest["status"], "started": manifest["started"]})
+        found.append({"run": folder.name, "status": status, "started": manifest["started"]})
     found.sort(key=lambda row: row["started"])
     lines = [f"{row['started']}  {row['status']:22}{row['run']}" for row in found]
     emit({"runs": found}, as_json=as_json, text="\n".join(lines) or f"no runs in {runs}")

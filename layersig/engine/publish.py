@@ -74,9 +74,14 @@ class Publisher:
         self._stages[stage.id] = record
         self.save()
 
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says by now."""
+        return {**self._manifest, "stages": list(self._stages.values())}
+
     def save(self) -> None:
         """Write the manifest."""
-        self._folder.save_manifest({**self._manifest, "stages": list(self._stages.values())})
+        self._folder.save_manifest(self.manifest)
 
     def finish(self) -> None:
         """The run got to its end: write the files of lines, and let nothing of an older state of the run remain.

@@ -17,7 +17,7 @@ from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.sources import Pinned, resolve_all
-from layersig.errors import LayersigError
+from layersig.errors import UserError
 from layersig.pipeline import Graph, declaration, stages
 from layersig.recipe.load import Loaded
 from layersig.recipe.schema import Recipe
@@ -89,7 +89,7 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         check_sources(sources, recipe, warn)
         manifest = _opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root).put(declaration(recipe))
-        reported = (folder.path / "report.html").exists()
+        reported = _readable(folder)
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
         )
@@ -104,21 +104,24 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         )
         try:
             complete = executor.run(graph, sources, publisher)
+            manifest["finished"] = _now()
             publisher.finish()
-            _close(manifest, sources, complete)
+            status = _status(sources, complete)
+            if not (reported and _reported(earlier) == _reported({**publisher.manifest, "status": status})):
+                _write_report(folder, loaded, status)
+            # Last of all: where the disk is too full for the report, the run must not look complete.
+            manifest["status"] = status
             publisher.save()
-            if not (reported and _reported(earlier) == _reported(folder.manifest())):
-                _write_report(folder, loaded)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
             raise
-        except (LayersigError, OSError):
+        except Exception:
             manifest["status"] = "failed"
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 publisher.save()
             raise
-        return Outcome(folder, manifest["status"], _failures(folder))
+        return Outcome(folder, status, _failures(publisher.manifest))
 
 
 def _opening(
@@ -141,7 +144,7 @@ def _opening(
     }
 
 
-def _reported(manifest: ManifestForm | None) -> Any:
+def _reported(manifest: Mapping[str, Any] | None) -> Any:
     """What a report depends on: equal values make an equal report, but for what was cached."""
     if manifest is None:
         return None
@@ -193,27 +196,39 @@ def _write_recipes(folder: RunFolder, loaded: Loaded) -> None:
     write_atomic(folder.path / "resolved.toml", loaded.resolved)
 
 
-def _close(manifest: dict[str, Any], sources: Mapping[str, Source], complete: bool) -> None:
+def _status(sources: Mapping[str, Source], complete: bool) -> str:
     fell_back = any(source.fallback for source in sources.values())
-    manifest["status"] = ("complete-on-fallback" if fell_back else "complete") if complete else "failed"
-    manifest["finished"] = _now()
+    return ("complete-on-fallback" if fell_back else "complete") if complete else "failed"
 
 
-def _failures(folder: RunFolder) -> tuple[str, ...]:
+def _failures(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     stages: dict[str, list[str]] = {}
-    for stage in folder.manifest()["stages"]:
+    for stage in manifest["stages"]:
         if "error" in stage:
             stages.setdefault(stage["error"], []).append(stage["id"])
     more = {error: f" and {len(ids) - 1} more" if len(ids) > 1 else "" for error, ids in stages.items()}
     return tuple(f"{ids[0]}{more[error]}: {error}" for error, ids in stages.items())
 
 
-def _write_report(folder: RunFolder, loaded: Loaded) -> None:
+def _write_report(folder: RunFolder, loaded: Loaded, status: str) -> None:
     from layersig.findings import analyse
     from layersig.report import render
 
-    analyse(folder.path, loaded.recipe)
+    analyse(folder.path, loaded.recipe, status)
     render(folder.path)
+
+
+def _readable(folder: RunFolder) -> bool:
+    """Whether an earlier start left a report that is still what it wrote."""
+    from layersig.findings import load
+
+    if not (folder.path / "report.html").is_file():
+        return False
+    try:
+        load(folder.path)
+    except UserError:
+        return False
+    return True
 
 
 def _now() -> str:

@@ -56,12 +56,13 @@ __all__ = ["Findings", "analyse", "load"]
 _PAPER_FRACTIONS = (0.30, 0.75)
 
 
-def analyse(run: Path, recipe: Recipe) -> Findings:
+def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     """Compare everything in a run folder that can be compared, and write `analysis.json` there.
 
     Args:
         run: The run folder; what a failed run lacks is left out and told in `notes`.
         recipe: The resolved recipe of the run.
+        status: What became of the run; None for what its manifest says.
 
     Returns:
         What was written.
@@ -94,7 +95,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
         id=manifest["id"],
-        status=manifest["status"],
+        status=status or manifest["status"],
         smoke=manifest["smoke"],
         model=files.model,
         unit=unit.value,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from transformers import PreTrainedModel
+from typing_extensions import TypedDict
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
@@ -30,6 +31,17 @@ class Chat(NamedTuple):
 
     id: str
     messages: tuple[Message, ...]
+
+
+class ResponseForm(TypedDict):
+    """What `Response.to_json` gives."""
+
+    chat: str
+    sample: int
+    seed: int
+    text: str
+    tokens: int
+    finish: Finish
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ are distinct, and streams belong to a prompt and a sample instead of to a whole 
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +18,13 @@ from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation, Message, content_id
 from layersig.data.rows import read_rows
 from layersig.errors import UserError
-from layersig.generating.chats import Chat, Key, Response, responses
+from layersig.generating.chats import Chat, Key, Response, ResponseForm, responses
 from layersig.generating.sampling import Sampling
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings
-from layersig.records import dumps, jsonl
+from layersig.records import dumps, jsonl, parse_json
 from layersig.store.job import Job
 from layersig.streams import Streams
 
@@ -174,16 +173,22 @@ def _answers(
 
 
 def _logged(log: Path) -> Iterator[Response]:
-    """The whole lines of an interrupted stage's log; what stands behind the last of them is cut off the file."""
+    """The lines of an interrupted stage's log; the file is cut before the first that is damaged or was cut short."""
     if not log.exists():
         return
-    raw = log.read_bytes()
-    whole = raw.rfind(b"\n") + 1
-    if whole < len(raw):
+    whole = 0
+    for line in log.read_bytes().splitlines(keepends=True):
+        try:
+            found = Response.from_json(parse_json(line, ResponseForm))
+        except ValueError:
+            break
+        if not line.endswith(b"\n"):
+            break
+        whole += len(line)
+        yield found
+    if whole < log.stat().st_size:
         with log.open("r+b") as file:
             file.truncate(whole)
-    for line in raw[:whole].splitlines():
-        yield Response.from_json(json.loads(line))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from threading import Lock
 from layersig.errors import UserError
 from layersig.judging.endpoint import Endpoint, Refused, Reply
 from layersig.judging.prompts import CUT_AGAIN, Prompt
-from layersig.judging.records import Judgement, Key
+from layersig.judging.records import Judgement, JudgementForm, Key
 from layersig.judging.verdicts import spoken
-from layersig.records import dumps
+from layersig.records import dumps, parse_json
+from layersig.store.files import write_atomic
 from layersig.store.job import Reporter
 
 Read = Callable[[str], float | str | None]
@@ -40,7 +41,7 @@ class Wanted:
 
 
 class Store:
-    """Verdicts in a file of lines that only grows; a line cut off by a crash does not count.
+    """Verdicts in a file of lines that only grows; a line that is damaged, or cut off by a crash, does not count.
 
     Args:
         path: The file; made with the first verdict.
@@ -51,11 +52,14 @@ class Store:
         self._lock = Lock()
         self.held: dict[Key, Judgement] = {}
         lines = path.read_bytes().split(b"\n") if path.exists() else []
+        kept = []
         for line in lines[:-1]:
-            found = Judgement.from_json(json.loads(line))
-            self.held[found.key] = found
-        if lines and lines[-1]:
-            path.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
+            with contextlib.suppress(ValueError):  # a damaged verdict is asked for again
+                found = Judgement.from_json(parse_json(line, JudgementForm))
+                self.held[found.key] = found
+                kept.append(line)
+        if b"\n".join([*kept, b""]) != b"\n".join(lines):
+            write_atomic(path, b"".join(line + b"\n" for line in kept))
 
     def add(self, judgement: Judgement) -> None:
         """Keep a verdict; from any thread."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat, StringConstraints
+from typing_extensions import TypedDict
 
 from layersig.errors import UserError
 from layersig.plugin.decorators import scorer
+from layersig.records import parse_json
 from layersig.scoring.selection_data import TaskParams, blocks_only, drawn
 from layersig.store.files import write_atomic
 
@@ -81,14 +84,31 @@ class _Values:
             yield place, -loss
 
 
+class _RoundForm(TypedDict):
+    """A round of the search, and the block that went."""
+
+    round: int
+    block: int
+    value: FiniteFloat
+
+
+class _StateForm(TypedDict):
+    """The file of `_State`."""
+
+    rounds: list[_RoundForm]
+    tried: dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,9}$")], FiniteFloat]
+
+
 class _State:
     """How far the search is, on disk after every candidate."""
 
     def __init__(self, context: ScoringContext) -> None:
         self._file = context.work / "greedy.json"
-        found: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8")) if self._file.is_file() else {}
-        self.rounds: list[dict[str, Any]] = found.get("rounds", [])
-        self.tried: dict[int, float] = {int(place): value for place, value in found.get("tried", {}).items()}
+        found = _StateForm(rounds=[], tried={})
+        with contextlib.suppress(OSError, ValueError):  # without a state, or with a damaged one, the search begins
+            found = parse_json(self._file.read_bytes(), _StateForm)
+        self.rounds = found["rounds"]
+        self.tried = {int(place): value for place, value in found["tried"].items()}
 
     @property
     def removed(self) -> list[int]:

@@ -36,7 +36,7 @@ class AboutForm(Open):
     seconds: Number
     cost: Mapping[str, Number]
     warnings: list[str]
-    declarations: list[Digest]
+    declarations: list[str]
 
 
 class EntryForm(AboutForm):

@@ -111,6 +111,22 @@ class RunFolder:
         except FileNotFoundError:
             raise UserError(f"{self.path} is not a run: it has no manifest.json") from None
 
+    def status(self) -> str:
+        """The status of the manifest; `stopped` where it says `running` and no process is at work on the run.
+
+        Raises:
+            UserError: As `manifest` has it.
+        """
+        status = self.manifest()["status"]
+        if status != "running":
+            return status
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            with lock:
+                return "stopped"
+        except (Timeout, OSError):
+            return status
+
     def model(self) -> SourceForm:
         """The record of the model that the run is about.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -12,11 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from layersig.records import dumps
+from layersig.records import dumps, parse_json
 from layersig.store.files import write_atomic
-from layersig.training.log import Step
+from layersig.training.log import Step, StepForm
 
 _FILE = "training.safetensors"
+_OPTIMIZER = re.compile("optimizer/([0-9]{1,9})/([^/]+)")
 
 
 class Memory(Protocol):
@@ -59,10 +60,14 @@ def load_checkpoint(
         return ()
     try:
         with safe_open(path, "pt") as file:
-            steps = tuple(Step(**row) for row in json.loads(file.metadata()["steps"]))
+            told = parse_json((file.metadata() or {}).get("steps", "").encode(), list[StepForm])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         return ()
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if (found := _OPTIMIZER.fullmatch(name)) is not None:
+            state.setdefault(int(found[1]), {})[found[2]] = value
     saved = {name: value for name, value in tensors.items() if name.startswith("parameter/")}
     if {name: value.shape for name, value in saved.items()} != {
         f"parameter/{name}": value.shape for name, value in parameters.items()
@@ -71,12 +76,7 @@ def load_checkpoint(
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(saved[f"parameter/{name}"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer/"):
-            _, index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = value
     if memory is not None:
         memory.restore({n.removeprefix("memory/"): value for n, value in tensors.items() if n.startswith("memory/")})
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return steps
+    return tuple(Step(**row) for row in told)

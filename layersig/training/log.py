@@ -5,6 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
+
+
+class StepForm(TypedDict):
+    """What `Step.to_json` gives."""
+
+    step: int
+    loss: FiniteFloat
+    lr: FiniteFloat
+    gradient_norm: FiniteFloat
+    tokens: int
+    targets: int
+    seconds: FiniteFloat
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

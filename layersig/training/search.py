@@ -8,20 +8,22 @@ one that was compared.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
+
 from layersig.data.examples import Example, Examples
 from layersig.data.split import validation_indices
 from layersig.errors import StageFailed
 from layersig.recipe.schema import TrainSettings
-from layersig.records import dumps
+from layersig.records import Number, dumps, parse_json
 from layersig.store.files import write_atomic
 from layersig.store.job import Job
-from layersig.training.log import Step, TrainLog
+from layersig.training.log import Step, StepForm, TrainLog
 
 _DONE = "trial.json"
 
@@ -111,8 +113,8 @@ def _settings(settings: TrainSettings) -> list[TrainSettings]:
 
 
 def _run(settings: TrainSettings, folder: Path, fit: Callable[[TrainSettings, Path], Fit]) -> _Trial:
-    if (folder / _DONE).is_file():
-        return _read(settings, folder)
+    if (done := _read(settings, folder)) is not None:
+        return done
     folder.mkdir(exist_ok=True)
     try:
         trial = _Trial(settings, fit(settings, folder), None)
@@ -127,8 +129,28 @@ def _run(settings: TrainSettings, folder: Path, fit: Callable[[TrainSettings, Pa
     return trial
 
 
-def _read(settings: TrainSettings, folder: Path) -> _Trial:
-    value = json.loads((folder / _DONE).read_text(encoding="utf-8"))
+class _FailedForm(TypedDict):
+    """A trial that failed."""
+
+    error: str
+
+
+class _DoneForm(TypedDict):
+    """A trial that was done."""
+
+    error: None
+    loss: FiniteFloat | None
+    memory: dict[str, Number]
+    turns: list[list[int]] | None
+    log: tuple[list[StepForm], int, str]
+
+
+def _read(settings: TrainSettings, folder: Path) -> _Trial | None:
+    """The trial as an interrupted search left it; None where it left none that can be read, so that it is run."""
+    try:
+        value = parse_json((folder / _DONE).read_bytes(), _FailedForm | _DoneForm)  # type: ignore[arg-type]
+    except (OSError, ValueError):
+        return None
     if value["error"] is not None:
         return _Trial(settings, None, value["error"])
     steps, peak, numerics = value["log"]

@@ -91,28 +91,28 @@ CASES = [
         "status of a damaged manifest",
         manifest("{"),
         2,
-        ("manifest.json cannot be read", "run the recipe again"),
+        ("manifest.json: damaged (", "run the recipe again"),
         ("status", "tiny"),
     ),
     Case(
         "status of a strange manifest",
         manifest("[]"),
         2,
-        ("manifest.json cannot be read", "no JSON object"),
+        ("manifest.json: damaged (", "must be an object"),
         ("status", "tiny"),
     ),
     Case(
         "status of a manifest without stages",
         manifest('{"schema": 1}'),
         2,
-        ("manifest.json cannot be read", "stages"),
+        ("manifest.json: damaged (", "Field required"),
         ("status", "tiny"),
     ),
     Case(
         "report of a damaged manifest",
         manifest("{"),
         2,
-        ("manifest.json cannot be read", "run the recipe again"),
+        ("manifest.json: damaged (", "run the recipe again"),
         ("report", "tiny"),
     ),
     Case("a manifest of another version", manifest('{"schema": 99}'), 2, ("manifest.json has schema 99", "reads 1")),
@@ -190,7 +190,7 @@ def test_a_damaged_manifest_is_set_aside_and_built_again(bench: Bench) -> None:
     manifest("{")(bench)
     listed = bench.told("runs")
     assert listed.code == 0
-    assert "manifest.json cannot be read" in listed.warnings
+    assert "manifest.json: damaged (" in listed.warnings
     told = bench.told("run", "recipe.toml")
     assert told.code == 0
     assert "manifest.json is damaged" in told.warnings

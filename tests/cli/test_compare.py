@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from layersig.records import dumps
 from layersig.store.runfolder import RunFolder
+from tests.manifests import manifest, source
 from tests.study import call
 
 RESULTS = {
@@ -25,8 +26,8 @@ RESULTS = {
 
 def write_run(runs: Path, name: str, values: dict[str, list[float]], **changes: object) -> None:
     folder = RunFolder(runs / name / "0123456789ab")
-    model = {"role": "model", "name": "model", "digest": changes.get("digest", "d" * 64), "resolved": "path:m"}
-    folder.save_manifest({"name": name, "id": "0123456789ab", "status": "complete", "sources": [model], "stages": []})
+    model = source("model", "model", digest=changes.get("digest", "d" * 64), resolved="path:m")
+    folder.save_manifest(manifest(name=name, sources=[model]))
     report = folder.path / "data" / "chats.json"
     report.parent.mkdir(parents=True)
     report.write_text(json.dumps({"template_sha256": "t" * 64, "max_tokens": 64, **changes}))

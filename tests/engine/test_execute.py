@@ -18,6 +18,7 @@ from layersig.sources.source import Source
 from layersig.store.cache import Cache
 from layersig.store.job import Job, Silent
 from layersig.store.runfolder import RunFolder
+from tests.manifests import manifest
 
 ran: list[str] = []
 
@@ -93,7 +94,7 @@ class World:
             ),
         )
         self.folder = RunFolder(self.root / runs / "study" / "1")
-        publisher = Publisher(self.folder, graph, {"name": "study"}, "tiny", self.declared)
+        publisher = Publisher(self.folder, graph, manifest(), "tiny", self.declared)
         cache = Cache(self.root / "cache", self.warnings.append)
         executor = Executor(
             cache,

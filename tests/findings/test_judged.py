@@ -14,6 +14,8 @@ from layersig.findings import Findings, analyse
 from layersig.judging.records import Answered, Judgement, Key, Order
 from layersig.recipe.schema import Recipe
 from layersig.records import Outcome, jsonl
+from layersig.store.runfolder import RunFolder
+from tests.manifests import manifest, source
 
 SEEDS, REPEATS, QUESTIONS = (0, 1, 2), 3, 12
 ARMS = ("all-layers", "ila-30")
@@ -134,41 +136,12 @@ class Told:
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Told, Findings]:
     run = tmp_path_factory.mktemp("judged")
     cells = [{"arm": "base"}, *({"arm": arm, "data": "chats", "seed": seed} for arm in ARMS for seed in SEEDS)]
-    manifest = {
-        "schema": 1,
-        "name": "judged",
-        "id": "x",
-        "status": "complete",
-        "started": "2026-11-22T04:01:11+00:00",
-        "argv": [],
-        "smoke": False,
-        "versions": {},
-        "machine": {},
-        "root_seed": 0,
-        "seeds": list(SEEDS),
-        "warnings": [],
-        "sources": [
-            {
-                "node": "source/data/chats",
-                "role": "data",
-                "name": "chats",
-                "spec": "file:x",
-                "resolved": "file:x",
-                "label": "chats",
-                "fallback": False,
-                "revision": None,
-                "digest": None,
-                "licence": None,
-                "notes": [],
-            }
-        ],
-        "stages": [
-            {"id": f"{kind}/{number}", "kind": kind, "cell": cell, "status": "done", "declared": number != 2}
-            for kind in ("evaluate", "grade")
-            for number, cell in enumerate(cells)
-        ],
-    }
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    stages = [
+        {"id": f"{kind}/{number}", "kind": kind, "cell": cell, "status": "done", "declared": number != 2}
+        for kind in ("evaluate", "grade")
+        for number, cell in enumerate(cells)
+    ]
+    RunFolder(run).save_manifest(manifest(name="judged", sources=[source("data", "chats")], stages=stages))
     written = Told(run)
     return written, analyse(run, Recipe.model_validate_json(json.dumps(RECIPE)))
 

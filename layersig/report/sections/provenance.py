@@ -35,7 +35,7 @@ def section(material: Material) -> Section:
         )
     facts = {
         "run": f"{manifest['name']}/{manifest['id']}",
-        "status": manifest["status"],
+        "status": material.findings.status,
         "command": " ".join(manifest["argv"]),
         "started": manifest["started"],
         "finished": manifest.get("finished"),
