@@ -229,8 +229,10 @@ class Arms:
         if BASE in (found.arm, found.reference):
             return None
         moved = contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE)
-        gain = None if moved is None else moved.favourable
-        return None if gain is None else superiority_by(gain, margin, self.plan.alpha)
+        if moved is None:
+            return None
+        gain = moved.favourable
+        return MarginTest(1.0, margin, False) if gain is None else superiority_by(gain, margin, self.plan.alpha)
 
     def _gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
         """The arm and all layers, each against the untouched model, on the same seeds."""
