@@ -211,8 +211,8 @@ def _power_tost(true_difference: float, se: float, df: float, margin: float, alp
     if low >= high:
         return 0.0
     ratio = low + (high - low) * (_NODES + 1) / 2
-    room, shift = margin / se - t * ratio, true_difference / se
-    found = stats.chi.pdf(ratio * root_df, df) * root_df * (special.ndtr(room - shift) - special.ndtr(-room - shift))
+    rooms, shift = margin / se - t * ratio, true_difference / se
+    found = stats.chi.pdf(ratio * root_df, df) * root_df * (special.ndtr(rooms - shift) - special.ndtr(-rooms - shift))
     return float(_WEIGHTS @ found * (high - low) / 2)
 
 

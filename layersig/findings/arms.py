@@ -306,8 +306,10 @@ class Arms:
         """Whether all layers are shown to move the untouched model there; None where the untouched model takes part."""
         if BASE in (found.arm, found.reference):
             return None
+        if contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE) is None:
+            return None
         told = self._assay(found.measure, found.data)
-        return None if told is None else told.moved is not Moved.NOT_SHOWN
+        return told is not None and told.moved is not Moved.NOT_SHOWN
 
     def _assay(self, measure: Measure, data: str | None) -> Assay | None:
         found, margin = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE), self.plan.margin(measure)

@@ -197,8 +197,12 @@ def test_a_judge_that_takes_the_first_is_exposed(run: Run, world: World) -> None
         pair = "<second_assistant>" in body["messages"][1]["content"]
         return "Verdict: FIRST" if pair else "Rating: 6"
 
+    # Four questions, all alike, could be chance; eight cannot.
+    questions = [{"question_id": number, "category": "math", "turns": [f"{number}?"]} for number in range(8)]
+    write_lines(world.base / "many.jsonl", questions)
+    asked = 'evaluate.conversations=["file:many.jsonl"]', "analyze.outcome=many"
     with judge_server(biased) as judge:
-        found = world.run(f"judge.endpoint={judge.url}", "judge.repeats=1").run
+        found = world.run(f"judge.endpoint={judge.url}", "judge.repeats=1", *asked).run
     for row in table(found, "judge_positions"):
         assert (row["flips"], row["first"]) == (1.0, 1.0)
     for row in table(found, "judge_pairs"):

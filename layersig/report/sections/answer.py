@@ -155,6 +155,8 @@ def _checkpoints(scope: str) -> str:
 
 
 def _kept(row: ShareRow) -> str:
+    if row.no_interval is not None:
+        return f"no interval: {row.no_interval}"
     if row.shape == "interval":
         ends = f"{percent(row.low)} to {percent(row.high)}".replace(" %", "", 1)
         return f"{level(row.level)} interval {ends}"

@@ -42,7 +42,7 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
             interval_of(measure, row.low, row.high),
             interval_of(measure, row.bootstrap_low, row.bootstrap_high) if row.bootstrap_low is not None else "\u2013",
             _margin(row),
-            "\u2013" if row.detectable is None else difference_of(measure, row.detectable).removeprefix("+"),
+            _detectable(row),
             row.test,
             p_value(row.p),
             p_value(row.adjusted_p),
@@ -73,14 +73,25 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
         "verdict",
     )
     caption = (
-        "Arm minus reference, on the same items and seeds. Detectable: what a new study of this size would find with "
-        "80 % power. Intervals are those of one comparison. p (Holm): over all declared comparisons together, of every "
-        "data set; over all arms and tasks against one kind of reference on one data set among the exploratory ones. "
-        "A verdict needs it, and sizes (by more than the margin, equivalent, not worse) an interval corrected for the "
-        "same family, which the sentence states. The crossed bootstrap over seeds and items needs five seeds and is a "
-        "second opinion beside the two-way interval"
+        "Arm minus reference, on the same items and seeds. Interval, of one comparison alone: for items that are right or "
+        "wrong, Tango's score interval (one run) or the two-way one with a win and a loss added (several); none where "
+        "nothing varies. Detectable: what a new study of this size would find with 80 % power, planned with the upper "
+        "80 % limit of the error seen here. p (Holm): over all declared comparisons together, of every data set; over all "
+        "arms and tasks against one kind of reference on one data set among the exploratory ones. A verdict needs it, and "
+        "sizes (by more than the margin, equivalent, not worse) an interval corrected for the same family, which the "
+        "sentence states. The crossed bootstrap over seeds and items needs five seeds and is a second opinion beside the "
+        "two-way interval"
     )
     return Table(caption, heads, tuple(body), "comparisons.csv")
+
+
+def _detectable(row: ComparisonRow) -> str:
+    if row.detectable is None:
+        return "\u2013"
+    measure = measure_of(row)
+    if measure.is_share and row.detectable >= 1:
+        return "no difference"
+    return difference_of(measure, row.detectable).removeprefix("+")
 
 
 def _margin(row: ComparisonRow) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from layersig.analysis.verdicts import status_of
 from layersig.findings.arms import BASE
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ComparisonRow, ShareRow
+from layersig.findings.rows import ComparisonRow, ResultRow, ShareRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.document import (
     Block,
@@ -25,10 +25,8 @@ from layersig.report.material import Material, measure_of
 from layersig.report.numbers import (
     count,
     difference_of,
-    fixed,
     interval_of,
     level,
-    number,
     p_value,
     percent,
     plural,
@@ -38,6 +36,11 @@ from layersig.report.numbers import (
 from layersig.report.sections.arm_tables import claims, comparison_table, control_sets, ranks
 from layersig.report.sentences import sentences
 from layersig.report.svg import described, draw
+
+_ABOUT_LEVELS = (
+    "Shares of right answers: Agresti and Coull's interval, with two right and two wrong items added, so that items "
+    "that are all right (or all wrong) are not taken for certainty"
+)
 
 
 def section(material: Material) -> Section | None:
@@ -63,14 +66,12 @@ def _values(material: Material) -> list[Block]:
             line: list[Inline] = [arm]
             for measure in measures:
                 row = material.result(measure, arm, data)
-                shown = "\u2013" if row is None else value_of(measure, row.value)
-                if row is not None and row.se is not None:
-                    shown += f" \u00b1 {fixed(100 * row.se, 1) if measure.is_share else fixed(row.se, 4)}"
-                line.append(shown)
+                line.append("\u2013" if row is None else _value(measure, row))
             body.append(tuple(line))
         tables.append(
             Table(
-                f"Value \u00b1 standard error{f', trained on {data}' if data else ''}",
+                f"Value and {level(findings.results[0].level)} interval{f', trained on {data}' if data else ''}. "
+                f"{_ABOUT_LEVELS}",
                 (Column("arm"), *(Column(_head(material, measure, data), True) for measure in measures)),
                 tuple(body),
                 "results.csv",
@@ -80,7 +81,7 @@ def _values(material: Material) -> list[Block]:
     if rest:
         every = Table(
             "Every other metric",
-            columns("arm", "data", "task", "metric", "#value", "#standard error", "#n", "#S"),
+            columns("arm", "data", "task", "metric", "#value", "#interval", "#n", "#S"),
             tuple(
                 (
                     r.arm,
@@ -88,7 +89,7 @@ def _values(material: Material) -> list[Block]:
                     r.task,
                     r.metric,
                     value_of(measure_of(r), r.value),
-                    number(r.se),
+                    _ends(measure_of(r), r),
                     str(r.n),
                     str(r.seeds),
                 )
@@ -98,6 +99,17 @@ def _values(material: Material) -> list[Block]:
         )
         tables.append(Details("Every other metric", (every,)))
     return tables
+
+
+def _value(measure: Measure, row: ResultRow) -> str:
+    return f"{value_of(measure, row.value)} {_ends(measure, row)}".rstrip()
+
+
+def _ends(measure: Measure, row: ResultRow) -> str:
+    """The interval without units, or why there is none."""
+    if row.low is None or row.high is None:
+        return f"({row.no_interval})"
+    return f"[{value_of(measure, row.low)}, {value_of(measure, row.high)}]".replace(" %", "")
 
 
 def _head(material: Material, measure: Measure, data: str | None) -> str:
@@ -220,6 +232,8 @@ def _shares(material: Material) -> list[Block]:
         "(arm \u2212 base) / (all layers \u2212 base), with Fieller's set, which may be unbounded where all "
         "layers gain little."
     )
+    if any(row.no_interval is not None for row in rows):
+        caption += " Without a bar: nothing varies but in proportion to all layers, so that the error is unknown."
     if left_out:
         caption += (
             f" {plural(left_out, 'task')} left out: all layers gain so little there that no share is excluded "
@@ -238,14 +252,13 @@ def _shares(material: Material) -> list[Block]:
 
 def _share(row: ShareRow) -> Estimated:
     bounded = row.shape == "interval" and row.low is not None and row.high is not None
-    label = (
-        f"{percent(row.share)} [{percent(row.low)}, {percent(row.high)}]".replace(" %", "") + " %"
-        if bounded
-        else f"{percent(row.share)}, unbounded"
-    )
+    if bounded:
+        label = f"{percent(row.share)} [{percent(row.low)}, {percent(row.high)}]".replace(" %", "") + " %"
+    else:
+        label = f"{percent(row.share)}, {'unbounded' if row.no_interval is None else 'no interval'}"
     tip = (
-        f"{row.arm}, trained on {row.data}\n{label}\nFieller's set: {row.shape}, scope: {row.scope}, n = {row.n}, "
-        f"S = {row.seeds}"
+        f"{row.arm}, trained on {row.data}\n{label}\nFieller's set: {row.shape or row.no_interval}, "
+        f"scope: {row.scope}, n = {row.n}, S = {row.seeds}"
     )
     return Estimated(
         row.arm, row.data or "", row.share, row.low if bounded else None, row.high if bounded else None, (), label, tip

@@ -26,7 +26,7 @@ def section(material: Material) -> Section | None:
 
 def _set(row: RetentionRow, low: float | None, high: float | None, shape: str | None) -> str:
     if shape is None:
-        return _NONE
+        return "not estimable"
     if low is None or high is None:
         return "excludes nothing"
     ends = f"{percent(low)} to {percent(high)}"
@@ -39,10 +39,20 @@ def _classes(material: Material) -> list[Block]:
         return []
     caption = (
         "Mean retention by the way a task is answered: arm / untouched model, a mean of ratios over these tasks and no "
-        "others. Above the floor only where the untouched model is clear of a measured one"
+        "others; with several training runs the interval counts runs, which the tasks "
+        "share, and items. Above the floor only where the untouched model is clear of a measured one"
     )
     heads = columns(
-        "arm", "data", "answered by", "#tasks", "#retention", "#interval", "#above the floor", "#tasks clear"
+        "arm",
+        "data",
+        "answered by",
+        "#tasks",
+        "#retention",
+        "#interval",
+        "#above the floor",
+        "#tasks clear",
+        "scope",
+        "#S",
     )
     body = tuple(
         (
@@ -54,6 +64,8 @@ def _classes(material: Material) -> list[Block]:
             _NONE if r.low is None or r.high is None else f"{percent(r.low)} to {percent(r.high)}",
             percent(r.corrected, 1),
             str(r.corrected_tasks),
+            r.scope,
+            str(r.seeds),
         )
         for r in rows
     )
@@ -81,6 +93,8 @@ def _gaps(material: Material) -> list[Block]:
         "#floor",
         "#gap",
         "#interval",
+        "scope",
+        "#S",
     )
     body = tuple(
         (
@@ -95,6 +109,8 @@ def _gaps(material: Material) -> list[Block]:
             percent(r.generation_floor, 1),
             f"{fixed(100 * r.gap, 1, signed=True)} points",
             _NONE if r.low is None or r.high is None else f"{fixed(100 * r.low, 1)} to {fixed(100 * r.high, 1)}",
+            r.scope,
+            str(r.seeds),
         )
         for r in rows
     )
@@ -120,7 +136,8 @@ def _tasks(material: Material) -> list[Block]:
     )
     body = tuple(_line(row) for row in material.findings.retention)
     caption = (
-        "Retention by task: ratio of averages with Fieller's set. The floor is measured (every item with the question "
+        "Retention by task: ratio of averages with Fieller's set, an item of every pair of outcomes added where items "
+        "are right or wrong. The floor is measured (every item with the question "
         "of another one); above it, (arm \u2212 floor) / (untouched \u2212 floor) only where the untouched model is "
         "more than three standard errors and five points above its floor, else \u201cat floor\u201d"
     )
@@ -142,7 +159,7 @@ def _line(row: RetentionRow) -> tuple[Inline, ...]:
         _set(row, row.low, row.high, row.shape),
         _NONE if row.floor is None else value_of(measure, row.floor),
         above if row.floor is not None else _NONE,
-        _set(row, row.corrected_low, row.corrected_high, row.corrected_shape),
+        _NONE if row.corrected is None else _set(row, row.corrected_low, row.corrected_high, row.corrected_shape),
     )
 
 
@@ -193,8 +210,10 @@ def _probes(material: Material) -> list[Block]:
             )
         ),
         Table(
-            "Probes of the responses, and their difference from the untouched model's on the same items",
-            columns("arm", "data", "task", "probe", "#value", "#responses", "#difference", "#interval"),
+            "Probes of the responses, and their difference from the untouched model's on the same items. With one "
+            "training run the interval is over items and speaks of these checkpoints; with several it is over runs and "
+            "items, both random",
+            columns("arm", "data", "task", "probe", "#value", "#responses", "#difference", "#interval", "scope", "#S"),
             tuple(_probe(row) for row in rows),
             "probes.csv",
         ),
@@ -212,7 +231,9 @@ def _probe(row: ProbeRow) -> tuple[Inline, ...]:
         fixed(row.value, digits),
         count(row.n),
         fixed(row.difference, digits, signed=True),
-        f"{fixed(row.low, digits)} to {fixed(row.high, digits)}" if known else _NONE,
+        f"{fixed(row.low, digits)} to {fixed(row.high, digits)}" if known else row.no_interval or _NONE,
+        _NONE if row.difference is None else row.scope,
+        _NONE if row.difference is None else str(row.seeds),
     )
 
 
