@@ -9,6 +9,7 @@ from layersig.findings.rows.arms import ComparisonRow, ResultRow, SeedDifference
 from layersig.findings.rows.base import Role, Row, Scope
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, RigorRow, RigorStatus
+from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
@@ -48,6 +49,7 @@ __all__ = [
     "ErrorRow",
     "EstimatorRow",
     "Findings",
+    "IncidentRow",
     "JudgeNoiseRow",
     "JudgeRow",
     "JudgedRow",
