@@ -1,4 +1,4 @@
-"""What happened on the way to a score that the score does not show: prompts and answers cut, answers empty, ties."""
+"""Notes what happens on the way to a score and does not show in it: prompts and answers cut, answers empty, ties."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from lm_eval.api.instance import Instance
 
 from layersig.evaluating.local import LocalTask
 from layersig.generating.generation import Written
-
-COUNTS = {
-    "prompts_cut": "prompts lost their beginning, because the model's context is too short for them",
-    "answers_cut": "answers were cut at their largest number of tokens before they ended",
-    "answers_empty": "answers are empty",
-    "ties": "items have several choices of equal log-likelihood, of which the first was taken, as in lm-eval",
-}
-"""What is counted, by its name in `results.json`, and what a warning says of it."""
-WARNING_SHARE = 0.05
-"""Beyond this share of the items of a task, a run warns."""
+from layersig.records import Incidents
 
 _Item = tuple[str, int]
+"""Name of a part of a task, and number of the item."""
+Samples = Iterable[Mapping[str, Any]]
+"""What lm-eval logged of a part of a task."""
 
 
 class Answer(NamedTuple):
@@ -39,7 +33,7 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class Incidents:
+class IncidentLog:
     """What a model met with, by the item that a request belongs to.
 
     Attributes:
@@ -64,43 +58,32 @@ class Incidents:
         self.cut.clear()
         self.answers.clear()
 
-    def endings(self, part: LocalTask, samples: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def endings(self, part: LocalTask, samples: Samples) -> list[dict[str, Any]]:
         """How every response of a part of a task ended: `finish` (`stop`, or `length`: it was cut) and `tokens`.
 
-        Args:
-            part: The part; empty where its answers are not written.
-            samples: What lm-eval logged of it.
+        It is empty where answers are not written, and holds empty objects for models that note nothing.
         """
         if part.OUTPUT_TYPE != "generate_until":
             return []
-        name = str(part.config.task)
-        answers = (self.answers.get((name, number)) for number in sorted({int(each["doc_id"]) for each in samples}))
+        numbers = sorted({int(sample["doc_id"]) for sample in samples})
+        answers = (self.answers.get((str(part.config.task), number)) for number in numbers)
         return [
             {} if answer is None else {"finish": "stop" if answer.ended else "length", "tokens": answer.tokens}
             for answer in answers
         ]
 
-    def counts(self, part: LocalTask, samples: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-        """Items of a part of a task to which each of `COUNTS` happened; only what its kind of answer can meet."""
+    def incidents(self, part: LocalTask, samples: Samples) -> Incidents:
+        """What the items of a part of a task met with."""
         name = str(part.config.task)
-        found = {"prompts_cut": sum(task == name for task, _ in self.cut)}
+        prompts_cut = sum(task == name for task, _ in self.cut)
         if part.OUTPUT_TYPE == "generate_until":
             answers = [answer for (task, _), answer in self.answers.items() if task == name]
-            found["answers_cut"] = sum(not answer.ended for answer in answers)
-            found["answers_empty"] = sum(answer.empty for answer in answers)
+            cut, empty = sum(not answer.ended for answer in answers), sum(answer.empty for answer in answers)
+            return Incidents(prompts_cut, answers_cut=cut, answers_empty=empty)
         if part.OUTPUT_TYPE == "multiple_choice":
-            found["ties"] = sum(map(_tied, {int(sample["doc_id"]): sample for sample in samples}.values()))
-        return found
-
-
-def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    """The sums of two sets of counts."""
-    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
-
-
-def warnings(task: str, counts: Mapping[str, int], n: int) -> Iterable[str]:
-    """What a run should say of a task, where more than `WARNING_SHARE` of its items are concerned."""
-    return (f"{task}: {count} of {n} {COUNTS[name]}" for name, count in counts.items() if count > WARNING_SHARE * n)
+            by_item = {int(sample["doc_id"]): sample for sample in samples}
+            return Incidents(prompts_cut, ties=sum(map(_tied, by_item.values())))
+        return Incidents(prompts_cut)
 
 
 def _item(request: Instance) -> _Item:

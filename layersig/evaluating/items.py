@@ -14,13 +14,13 @@ import lm_eval
 from lm_eval.api.model import LM
 
 from layersig.errors import MachineError, StageFailed, UserError
-from layersig.evaluating.incidents import Incidents, added
+from layersig.evaluating.incidents import IncidentLog
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.local import FEWSHOT_SEED, LocalTask
 from layersig.evaluating.metrics import rouge_l
 from layersig.evaluating.responses import response_lines
 from layersig.probes.arithmetic import constant_floor
-from layersig.records import Outcome
+from layersig.records import Incidents, Outcome
 from layersig.sandbox import refusal
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
@@ -40,7 +40,7 @@ class Scored:
         responses: What the model wrote and what probes see in it, see `response_lines`.
         samples: What lm-eval logged, by name of the part.
         endings: How each response ended, in the order of `responses`; empty objects for models that do not say it.
-        incidents: By task, how many items met with each of `COUNTS`.
+        incidents: By task, what its items met with.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -48,7 +48,7 @@ class Scored:
     responses: tuple[Mapping[str, Any], ...]
     samples: Mapping[str, Sequence[Mapping[str, Any]]] = field(compare=False, repr=False)
     endings: tuple[Mapping[str, Any], ...] = field(compare=False, repr=False)
-    incidents: Mapping[str, Mapping[str, int]] = field(compare=False)
+    incidents: Mapping[str, Incidents] = field(compare=False)
 
 
 def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Scored:
@@ -69,8 +69,8 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     """
     if any(part.runs_code for part in task.parts):
         _check_code(task, allow_code)
-    incidents: Incidents = getattr(model, "incidents", Incidents())
-    incidents.clear()
+    log: IncidentLog = getattr(model, "incidents", IncidentLog())
+    log.clear()
     evaluated = lm_eval.evaluate(
         lm=model,
         task_dict={"tasks": {str(part.config.task): part for part in task.parts}},
@@ -82,7 +82,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     responses: list[Mapping[str, Any]] = []
     summary: dict[str, dict[str, Any]] = {}
     endings: list[Mapping[str, Any]] = []
-    met: dict[str, Mapping[str, int]] = {}
+    met: dict[str, Incidents] = {}
     for part in task.parts:
         name = str(part.config.task)
         found = list(_outcomes(task, part, evaluated["samples"][name]))
@@ -91,11 +91,11 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
                 raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
         outcomes += found
         responses += response_lines(task, part, evaluated["samples"][name])
-        endings += incidents.endings(part, evaluated["samples"][name])
+        endings += log.endings(part, evaluated["samples"][name])
         theirs = {key: value for key, value in evaluated["results"][name].items() if _is_number(value)}
         entry = summary.setdefault(task.label(part), _shown(task, part))
         entry["higher_is_better"] |= _directions(part, found)
-        met[task.label(part)] = added(met.get(task.label(part), {}), incidents.counts(part, evaluated["samples"][name]))
+        met[task.label(part)] = met.get(task.label(part), Incidents()) + log.incidents(part, evaluated["samples"][name])
         if task.pooled:
             entry["strata"][name] = {**means(found), "n": len(part.chosen or ())}
         else:

@@ -32,7 +32,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from layersig.data.chat import ChatFormat
 from layersig.errors import StageFailed, UserError, one_line
 from layersig.evaluating.decoding import Decoding
-from layersig.evaluating.incidents import Incidents
+from layersig.evaluating.incidents import IncidentLog
 from layersig.generating.decoder import Decoder, Trunk, positions
 from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Prompt, generated
@@ -101,7 +101,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self._chat_template = chat_template
         self._cut: list[bool] = []
         self._without_system: set[str] = set()
-        self.incidents = Incidents()
+        self.incidents = IncidentLog()
 
     @classmethod
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> Self:

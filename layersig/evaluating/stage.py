@@ -95,7 +95,6 @@ class _Run:
         """lm-eval's tasks."""
         if not self.job.params["tasks"]:
             return
-        from layersig.evaluating.incidents import warnings
         from layersig.evaluating.items import floor_outcomes, score_task
         from layersig.evaluating.loading import load_task
         from layersig.evaluating.model import SharedPrefixLM
@@ -122,9 +121,10 @@ class _Run:
                 model.title = f"{task.name}, floor"
                 self.floors += floor_outcomes(task, model, scored)
             for label, entry in scored.summary.items():
-                self.summary[label] = {**entry, "incidents": scored.incidents[label]}
-                for warning in warnings(label, scored.incidents[label], entry["n"]):
-                    self.job.reporter.warn(warning)
+                incidents = scored.incidents[label]
+                self.summary[label] = {**entry, "incidents": incidents.to_json()}
+                for told in incidents.many(entry["n"]):
+                    self.job.reporter.warn(f"{label}: {told}")
         self.tokens += model.tokens
 
     def _advance(self, amount: int, tokens: int) -> None:

@@ -17,6 +17,7 @@ from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_te
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import AnalysisForm
 from layersig.findings.grid import grid_of
+from layersig.findings.incidents import incident_rows
 from layersig.findings.judge_pairs import pair_rows, position_rows
 from layersig.findings.judge_records import JudgeRecords
 from layersig.findings.judged import judge_rows, judged_rows, noise_rows
@@ -136,6 +137,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
+        incidents=tuple(incident_rows(files)),
         retention=kept,
         retention_classes=class_rows(arms, kept),
         retention_gaps=gap_rows(arms, kept),

@@ -112,3 +112,6 @@ def _warn(job: Job, rows: Sequence[Answered]) -> None:
     if cut:
         most = job.params["answers"]["max_new_tokens"]
         job.reporter.warn(f"{cut} of {len(ends)} answers did not end by themselves within {most} tokens and were cut")
+    empty = sum(not text for row in rows for text in row.answers)
+    if empty:
+        job.reporter.warn(f"{empty} of {len(ends)} answers are empty")

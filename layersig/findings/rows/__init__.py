@@ -16,6 +16,7 @@ from layersig.findings.rows.claims import (
     RigorRow,
     RigorStatus,
 )
+from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
@@ -57,6 +58,7 @@ __all__ = [
     "EstimatorRow",
     "EveryTaskRow",
     "Findings",
+    "IncidentRow",
     "JudgeNoiseRow",
     "JudgeRow",
     "JudgedRow",

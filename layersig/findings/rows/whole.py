@@ -7,6 +7,7 @@ from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, Seed
 from layersig.findings.rows.base import Row
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, EveryTaskRow, RigorRow
+from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
     ConcentrationRow,
@@ -77,6 +78,7 @@ class Findings(Row):
     assays: tuple[AssayRow, ...] = ()
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
+    incidents: tuple[IncidentRow, ...] = ()
     retention: tuple[RetentionRow, ...] = ()
     retention_classes: tuple[RetentionClassRow, ...] = ()
     retention_gaps: tuple[RetentionGapRow, ...] = ()
