@@ -152,6 +152,46 @@ class Outcome:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusValue:
+    """A metric that is computed over all items at once (F1, BLEU, a perplexity), and its values on resamples of them.
+
+    Attributes:
+        task: Name of the task.
+        metric: Name of the metric.
+        value: Its value on the items.
+        n: Items.
+        units: What was resampled: items, or clusters of items that are not independent.
+        items: Digest of the identifiers of the items. Of equal items, every model has the same resamples.
+        replicates: Its value on every resample; None where it is not defined there.
+    """
+
+    task: str
+    metric: str
+    value: float
+    n: int
+    units: int
+    items: str
+    replicates: tuple[float | None, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of `corpus.jsonl`."""
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "value": self.value,
+            "n": self.n,
+            "units": self.units,
+            "items": self.items,
+            "replicates": list(self.replicates),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CorpusValue:
+        """The value that `to_json` wrote."""
+        return cls(**{**value, "replicates": tuple(value["replicates"])})
+
+
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """JSON with one spelling: keys in the order given (layers stay in model order), shortest floats, no NaN.
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property
 from typing import Any
 
 from datasets import Dataset
+from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
 from layersig.errors import UserError
 from layersig.evaluating import metrics
+from layersig.evaluating.corpus import Aggregation, guarded
 from layersig.evaluating.definitions import Config
 from layersig.evaluating.rows import Splits
+from layersig.evaluating.shots import ApartSampler
 
 FEWSHOT_SEED = 1234
 """Seed of the few-shot examples of tasks that draw them; lm-eval's own default."""
@@ -36,6 +39,8 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             alone are worth: the floor of a task of choices.
     """
 
+    sampler: ApartSampler
+
     def __init__(self, config: Config, splits: Splits, shots: int | None) -> None:
         self._splits = splits
         self._processed: dict[str, Dataset] = {}
@@ -43,6 +48,7 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         self.shuffled = False
         self._chat_template: Callable[..., str] | None = None
         super().__init__(config=_fitting(config, splits, shots))
+        self.sampler = ApartSampler(self.sampler, self._shown)
         self.chosen = list(range(len(self.scored_rows)))
 
     def download(self, *_: Any, **__: Any) -> None:
@@ -88,6 +94,29 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         """Name of the split that is scored."""
         return str(self.config.test_split or self.config.validation_split)
 
+    @property
+    def shots_from(self) -> str:
+        """Where few-shot examples come from: a split, or the definition itself."""
+        fewshot = self.fewshot_cfg
+        if fewshot.split is None and fewshot.samples is not None:
+            return "the definition"
+        return str(fewshot.split or self.config.training_split or self.config.validation_split or self.scored_split)
+
+    @property
+    def replaced(self) -> Mapping[int, int]:
+        """Few-shot examples that showed the asked item and were replaced, by index of the row."""
+        return dict(self.sampler.replaced)
+
+    def aggregation_of(self, metric: str) -> Aggregation:
+        """What makes one number of a metric's items; the mean where the definition says nothing, as in lm-eval."""
+        found: Aggregation = super().aggregation().get(metric, mean)
+        return found
+
+    def aggregation(self) -> dict[str, Aggregation]:
+        """As lm-eval's, but failures name the task and the metric."""
+        name = str(self.config.task)
+        return {metric: guarded(name, metric, function) for metric, function in super().aggregation().items()}
+
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **_: Any) -> None:
         """Build the requests of the chosen rows; few-shot examples are drawn anew from the same seed.
 
@@ -112,6 +141,7 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
                 ) from error
 
     def _requests(self, number: int, row: dict[str, Any]) -> list[Any]:
+        self.sampler.ask((self.chosen or [])[number], row)
         chat = self._chat_template is not None
         context = self.fewshot_context(
             row,
@@ -157,6 +187,16 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             f"{index}:{row.get('id') or _content(row)}"
             for index, row in zip(self.chosen or (), self.eval_docs, strict=True)
         ]
+
+    def _shown(self, row: Mapping[str, Any]) -> Hashable | None:
+        """What a row asks: question and choices, in any case and any order; the target where it asks nothing."""
+        try:
+            choices = self.doc_to_choice(row) if self.config.doc_to_choice is not None else []
+            question = "" if self.multiple_input else str(self.doc_to_text(row))
+            plain = [" ".join(text.split()).casefold() for text in (question, *sorted(map(str, choices)))]
+            return tuple(plain) if any(plain) else (str(self.doc_to_target(row)),)
+        except Exception:  # examples of the definition's own may lack fields that items have
+            return None
 
     def texts(self) -> list[str]:
         """Question and right answer of each chosen row, without few-shot examples."""
