@@ -14,13 +14,14 @@ from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.claims import adjusted, arm_rank_rows, claim_rows
 from layersig.findings.controls import control_set_rows
+from layersig.findings.corpus import CorpusArms, corpus_tables
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.grid import grid_of
 from layersig.findings.judge_pairs import pair_rows, position_rows
 from layersig.findings.judge_records import JudgeRecords
 from layersig.findings.judged import judge_rows, judged_rows, noise_rows
-from layersig.findings.leaks import leak_notes
+from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
@@ -82,6 +83,7 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
     selections = sorted(shown, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
     outcomes = outcome_tables(files.evaluations(), files.directions)
     arms = Arms(outcomes, recipe, plan, files.model)
+    corpus = CorpusArms(corpus_tables(files.corpus(), files.directions), arms)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)
@@ -103,7 +105,10 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         + _unit_notes(files, unit)
         + bridge_notes(files.layers, recipe)
         + leak_notes(recipe)
+        + tuple(shot_notes(files.task_records))
         + outcomes.notes
+        + corpus.corpus.tables.notes
+        + tuple(corpus.notes())
         + _unrated(outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
         units=units,
@@ -125,10 +130,10 @@ def analyse(run: Path, recipe: Recipe) -> Findings:
         overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
         bridge=tuple(bridge_rows(bridged, recipe)),
         bridge_blocks=tuple(bridge_block_rows(bridged)),
-        results=tuple(arms.results()),
-        seed_results=tuple(arms.seed_results()),
-        comparisons=tuple(adjusted(tuple(arms.comparisons()))),
-        seed_differences=tuple(arms.seed_differences()),
+        results=(*arms.results(), *corpus.results()),
+        seed_results=(*arms.seed_results(), *corpus.seed_results()),
+        comparisons=tuple(adjusted((*arms.comparisons(), *corpus.comparisons()))),
+        seed_differences=(*arms.seed_differences(), *corpus.seed_differences()),
         shares=tuple(arms.shares()),
         retention=kept,
         retention_classes=class_rows(arms, kept),

@@ -57,7 +57,7 @@ class Arms:
             seeds = self.outcomes.seeds(measure, arm, data)
             table = self.outcomes.units(measure, arm, data, seeds)
             estimate, items = mean_of(table), self.outcomes.items[measure]
-            low, high = _ends(estimate, self.level)
+            low, high = ends(estimate, self.level)
             yield ResultRow(
                 arm=arm,
                 data=data,
@@ -95,7 +95,7 @@ class Arms:
         for found, role in self._contrasts():
             estimate, measure = found.estimate, found.measure
             tested = found.test(self._rng("sign-flip", found))
-            low, high = _ends(estimate, self.level)
+            low, high = ends(estimate, self.level)
             primary = self.outcomes.primary(measure)
             outcome = self.plan.is_outcome(measure, found.data)
             second = None
@@ -197,13 +197,18 @@ class Arms:
                 yield measure, arm, data
 
     def _contrasts(self) -> Iterator[tuple[Contrast, Role]]:
+        for measure, data, arm, reference, role in self.pairings():
+            if (found := contrast(self.outcomes, measure, data, arm, reference)) is not None:
+                yield found, role
+
+    def pairings(self) -> Iterator[tuple[Measure, str | None, str, str, Role]]:
+        """What is compared: measure, data set, arm, reference, and why with this reference."""
         cells = [cell for cell in self.cells() if cell[1] not in self.plan.further_controls]
         for measure, arm, data in cells:
             data_sets = [data] if arm != BASE else sorted({d for m, _, d in cells if m == measure and d is not None})
             for data_set in data_sets:
                 for reference, role in self._references(arm):
-                    if (found := contrast(self.outcomes, measure, data_set, arm, reference)) is not None:
-                        yield found, role
+                    yield measure, data_set, arm, reference, role
 
     def _references(self, arm: str) -> Iterator[tuple[str, Role]]:
         if arm != self.plan.baseline:
@@ -233,7 +238,8 @@ class Arms:
         return None if own.estimate is None or everything.value == 0 else (own, everything)
 
 
-def _ends(estimate: Estimate | None, level: float) -> tuple[float | None, float | None]:
+def ends(estimate: Estimate | None, level: float) -> tuple[float | None, float | None]:
+    """Both ends of the interval of an estimate, where there is one."""
     if estimate is None:
         return None, None
     interval = estimate.interval(level)

@@ -148,13 +148,15 @@ class Contrast:
         return judge(self.estimate, margin, claim, assay, table, alpha, p, self._least_se(margin))
 
 
-def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:
-    """Pair two arms on the seeds that both have; None when they share none.
-
-    An arm without seeds (the untouched base) stands against every seed of the other.
-    """
+def common_seeds(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Seeds:
+    """The training runs that two arms have in common; one without seeds (the untouched base) pairs with every run."""
     ours, theirs = (outcomes.seeds(measure, name, data) for name in (arm, reference))
-    seeds = theirs if ours == (None,) else ours if theirs == (None,) else tuple(s for s in ours if s in theirs)
+    return theirs if ours == (None,) else ours if theirs == (None,) else tuple(s for s in ours if s in theirs)
+
+
+def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:
+    """Pair two arms on the seeds that both have; None when they share none."""
+    seeds = common_seeds(outcomes, measure, data, arm, reference)
     if not seeds:
         return None
     differences = outcomes.units(measure, arm, data, seeds) - outcomes.units(measure, reference, data, seeds)

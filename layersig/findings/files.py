@@ -11,7 +11,7 @@ from typing import Any
 
 from layersig.findings.outcomes import Measure
 from layersig.layers import Group, LayerMap, Unit
-from layersig.records import Cell, Outcome, Ranking, Selection, read_json, read_jsonl
+from layersig.records import Cell, CorpusValue, Outcome, Ranking, Selection, read_json, read_jsonl
 from layersig.store.runfolder import RunFolder
 
 HELDOUT = "heldout"
@@ -151,6 +151,11 @@ class RunFiles:
     def _by_data(self, folder: str) -> Mapping[str, Mapping[str, Any]]:
         files = sorted((self.path / folder).glob("*.json"))
         return {self.label(file.stem) or "": read_json(file) for file in files}
+
+    def corpus(self) -> Iterator[tuple[Cell, list[CorpusValue]]]:
+        """The metrics of every evaluated model that are no means of items, the untouched base first."""
+        for cell, path in self.by_cell("evaluations", "corpus.jsonl").items():
+            yield cell, [CorpusValue.from_json(line) for line in read_jsonl(path)]
 
     @cached_property
     def floors(self) -> tuple[Outcome, ...]:

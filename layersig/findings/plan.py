@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Protocol
 
-from layersig.findings.contrasts import Contrast
+from layersig.findings.contrasts import Seeds
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows import Role
@@ -17,6 +18,26 @@ CONTROLS: dict[Role, str] = {"random control": "matched-random", "rule control":
 
 _MARGINS = {"loss": 0.02}
 _MARGIN_OF_SHARES = 0.01
+
+
+class Paired(Protocol):
+    """Two arms on the same data set and seeds."""
+
+    @property
+    def arm(self) -> str:
+        """The arm in question."""
+
+    @property
+    def reference(self) -> str:
+        """What it is compared with."""
+
+    @property
+    def data(self) -> str | None:
+        """Data set that both were trained on."""
+
+    @property
+    def seeds(self) -> Seeds:
+        """Training runs that both have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +108,7 @@ class Plan:
         found = [each for each in self.recipe.arms if each.select.kind == CONTROLS[role]]
         return tuple(each.name for each in found if each.select.params.get("like") == arm)
 
-    def declared(self, found: Contrast) -> bool:
+    def declared(self, found: Paired) -> bool:
         """Whether the arm is a primary one and both sides were measured after the declaration."""
         return found.arm in self.primary and all(
             any(cell in self.declared_cells for cell in cells_of(arm, found.data, seed))
