@@ -9,6 +9,7 @@ replicates are paired.
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,11 @@ _OfChosen = Callable[[IntArray], float]
 def is_mean(aggregation: Aggregation) -> bool:
     """Whether an aggregation is the plain mean of items."""
     return aggregation in (theirs.mean, np.mean)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is one real number, of Python or of NumPy."""
+    return isinstance(value, numbers.Real | np.bool_)
 
 
 def resamples(task: str, clusters: Sequence[str]) -> list[IntArray]:

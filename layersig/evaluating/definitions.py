@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from layersig.errors import UserError
 from layersig.evaluating import library
 from layersig.evaluating.library import Entry
 from layersig.evaluating.own import own
+from layersig.evaluating.supported import refusal_of
 
 Config = library.Config
 
@@ -80,9 +81,32 @@ def named(name: str, *, functions: bool = True) -> tuple[Config, ...]:
         functions: Import what `!function` names; otherwise leave its path, so that the configuration is plain data.
 
     Raises:
-        UserError: lm-eval has no such task, it is written in Python, or its functions cannot be imported.
+        UserError: lm-eval has no such task, its functions cannot be imported, or it is of a kind that is not supported.
     """
     return tuple(leaf.config for leaf in _named(name, functions))
+
+
+def check(source: str, base: Path, *, fetched: bool = True) -> None:
+    """Refuse an entry of `evaluate.tasks` that cannot be evaluated. Looks at no rows and does not import lm-eval.
+
+    Args:
+        source: lm-eval's name, `pypi:NAME`, or `file:X.yaml`.
+        base: Folder that `file:` starts from.
+        fetched: Whether its rows come from where the definition says.
+
+    Raises:
+        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched.
+    """
+    scheme, _, name = source.rpartition(":")
+    if scheme not in ("", "pypi", "file"):
+        raise UserError(f"evaluate.tasks: {source!r} is no task; write lm-eval's name, pypi:NAME or file:X.yaml")
+    path = (base / name).resolve()
+    if scheme == "file" and not is_definition(path):
+        raise UserError(f"evaluate.tasks: {source!r} is no lm-eval task; its name must end in .yaml")
+    groups(path if scheme == "file" else name)
+    for leaf in _user(path, False) if scheme == "file" else _named(name, False):
+        if (reason := refusal_of(leaf.config, fetched=fetched and scheme != "pypi")) is not None:
+            raise UserError(f"evaluate.tasks: the task {leaf.config['task']} {reason}")
 
 
 def user(path: Path, *, functions: bool = True) -> tuple[Config, ...]:
@@ -137,7 +161,7 @@ def _named(name: str, functions: bool) -> tuple[_Leaf, ...]:
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise UserError(f"evaluate.tasks: lm-eval has no task `{name}`{hint}")
     try:
-        return tuple(_leaves(name, {}, index, functions, ()))
+        return _supported(_leaves(name, {}, index, functions, ()))
     except KeyError as error:
         raise UserError(
             f"evaluate.tasks: lm-eval's task `{name}` names {error}, which lm-eval does not have"
@@ -170,14 +194,22 @@ def _user(path: Path, functions: bool) -> tuple[_Leaf, ...]:
     if isinstance(config.get("group"), str):
         index = library.index_of(path.parent)
         try:
-            return tuple(_group(config["group"], config, {}, index, functions, ()))
+            return _supported(_group(config["group"], config, {}, index, functions, ()))
         except KeyError as error:
             raise UserError(f"{path}: no file of this folder defines its member {error}") from error
     if not isinstance(config.get("task"), str):
         raise UserError(f"{path}: an lm-eval task needs a name: `task: my_task`")
     if "class" in config:
         raise UserError(f"{path}: tasks written in Python (`class:`) are not supported")
-    return (_Leaf(_clean(config), ()),)
+    return _supported([_Leaf(_clean(config), ())])
+
+
+def _supported(leaves: Iterable[_Leaf]) -> tuple[_Leaf, ...]:
+    found = tuple(leaves)
+    for leaf in found:
+        if (reason := refusal_of(leaf.config, fetched=False)) is not None:
+            raise UserError(f"evaluate.tasks: the task {leaf.config['task']} {reason}")
+    return found
 
 
 def _leaves(

@@ -15,9 +15,10 @@ from lm_eval.api.model import LM
 from lm_eval.config.group import AggMetricConfig
 
 from layersig.errors import MachineError, StageFailed, UserError
+from layersig.evaluating.corpus import is_number
 from layersig.evaluating.loading import Pool, ResolvedTask
 from layersig.evaluating.local import FEWSHOT_SEED, LocalTask
-from layersig.evaluating.measures import Measures, Samples, is_number
+from layersig.evaluating.measures import Measures, Samples
 from layersig.evaluating.metrics import rouge_l
 from layersig.evaluating.responses import response_lines
 from layersig.probes.arithmetic import constant_floor

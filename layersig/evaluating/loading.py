@@ -16,6 +16,7 @@ from layersig.evaluating import definitions
 from layersig.evaluating.checks import check_answers, check_definition
 from layersig.evaluating.definitions import Config, Group, is_definition
 from layersig.evaluating.local import LocalTask
+from layersig.evaluating.rehearsal import rehearse
 from layersig.evaluating.rows import Splits, declared_files, file_splits, prepared_splits
 from layersig.recipe.schema import TaskSettings
 from layersig.streams import Streams
@@ -201,7 +202,9 @@ def check_user_task(path: Path) -> None:
     _hush()
     for config in definitions.user(path):
         if declared_files(config, path.parent):
-            check_answers(_task(config, file_splits(config, path.parent), None, path), path)
+            part = _task(config, file_splits(config, path.parent), None, path)
+            check_answers(part, path)
+            rehearse(part)
 
 
 def _hush() -> None:

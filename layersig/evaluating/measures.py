@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 from lm_eval.api.metrics import perplexity, weighted_perplexity
 
 from layersig.errors import UserError
 from layersig.evaluating.clusters import clusters_of
-from layersig.evaluating.corpus import is_mean, replicates, resamples
+from layersig.evaluating.corpus import is_mean, is_number, replicates, resamples
 from layersig.evaluating.definitions import Aggregate
 from layersig.evaluating.loading import Pool, ResolvedTask, pooled_items
 from layersig.evaluating.local import LocalTask
@@ -238,8 +236,3 @@ def _weighted(weights: Sequence[float], values: Sequence[float | None]) -> float
 def _units(part: LocalTask) -> list[str]:
     """What is resampled: clusters of items, and items that stand alone."""
     return [f"\0{row}" if name is None else name for row, name in enumerate(clusters_of(part))]
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is one real number, of Python or of NumPy."""
-    return isinstance(value, numbers.Real | np.bool_)

@@ -266,8 +266,8 @@ class CorpusArms:
             missing = max(float(np.isnan(row[1:]).mean()) for row in tables)
             if missing > 1 - LEAST_DEFINED:
                 yield (
-                    f"{task}: a metric is not defined on {missing:.0%} of the resamples in some arm, and has no interval "
-                    "there; evaluate more items."
+                    f"{task}: a metric is not defined on {missing:.0%} of the resamples in some arm, and has no "
+                    "interval there; evaluate more items."
                 )
 
     def _clusters(self, measure: Measure) -> int | None:

@@ -35,6 +35,6 @@ def shot_notes(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         if replaced.get("items"):
             yield (
                 f"{task}: few-shot examples come from `{record['shots_from']}`. In {replaced['items']} of "
-                f"{record['n']} prompts an example was the item itself or a copy of it; {replaced['examples']} examples "
-                "were replaced by others."
+                f"{record['n']} prompts an example was the item itself or a copy of it; {replaced['examples']} "
+                "examples were replaced by others."
             )
