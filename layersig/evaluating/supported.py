@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from layersig.evaluating.library import Config
+from layersig.evaluating.library import Config, root
 
 _GREEDY = frozenset(
     {
@@ -47,9 +47,9 @@ def refusal_of(config: Config, *, fetched: bool = True) -> str | None:
         settings = config.get("generation_kwargs") or {}
         if (reason := _sampled(settings)) is not None:
             return reason
-    missing = sorted({package for path in _modules(config) for package in _lacks(path)})
+    missing = sorted({module for path in _modules(config) for module in _lacks(path)})
     if missing:
-        return f"needs {_listed(missing)}, not installed here: `pip install {' '.join(missing)}`"
+        return f"imports {_listed(missing)}, not installed here; install what it needs, or leave the task out"
     return None
 
 
@@ -87,7 +87,10 @@ def _modules(value: object) -> Iterator[Path]:
 
 @cache
 def _lacks(path: Path) -> frozenset[str]:
-    """Packages that a module imports and this environment lacks; imports that may fail are left out."""
+    """Modules that a Python file imports, by way of other files of the task too, and that this environment lacks.
+
+    What an import that may fail would bring is left out, unless its failure is an error.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
@@ -96,17 +99,46 @@ def _lacks(path: Path) -> frozenset[str]:
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
-        if isinstance(node, ast.Try):
+        if isinstance(node, ast.Try) and not any(isinstance(each, ast.Raise) for each in _handling(node)):
             continue
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
             found.add(node.module)
+            found.update(name for name in inside if _file_of(name, path.parent) is not None)
         todo += ast.iter_child_nodes(node)
-    packages = {name.partition(".")[0] for name in found}
-    return frozenset(name for name in packages if not _importable(name, path.parent))
+    lacking = {lacked for name in found if (lacked := _missing(name, path.parent)) is not None}
+    for name in found:
+        file = _file_of(name, path.parent)
+        if file is not None and file != path:
+            lacking |= _lacks(file)
+    return frozenset(lacking)
 
 
-def _importable(package: str, folder: Path) -> bool:
-    beside = (folder / f"{package}.py").is_file() or (folder / package).is_dir()
-    return beside or importlib.util.find_spec(package) is not None
+def _handling(node: ast.Try) -> Iterator[ast.AST]:
+    for handler in node.handlers:
+        yield from ast.walk(handler)
+
+
+def _file_of(name: str, folder: Path) -> Path | None:
+    """The file of a module that belongs to tasks: beside the importing one, or in lm-eval's library."""
+    inside = name.removeprefix("lm_eval.tasks.")
+    path = (root() if inside != name else folder).joinpath(*inside.split(".")).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _missing(name: str, folder: Path) -> str | None:
+    """The module, or the package around it, that is not there; None where it is.
+
+    Submodules are looked for by their files, since Python's own search would import the packages around them.
+    """
+    package, *below = name.split(".")
+    if (folder / f"{package}.py").is_file() or (folder / package).is_dir():
+        return None
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return package
+    places = spec.submodule_search_locations or ()
+    there = not below or not places or any(any(Path(place).glob("/".join(below) + "*")) for place in places)
+    return None if there else name
