@@ -159,7 +159,7 @@ class CorpusValue:
     Attributes:
         task: Name of the task.
         metric: Name of the metric.
-        value: Its value on the items.
+        value: Its value on the items; None where it is not defined on them.
         n: Items.
         units: What was resampled: items, or clusters of items that are not independent.
         items: Digest of the identifiers of the items. Of equal items, every model has the same resamples.
@@ -168,7 +168,7 @@ class CorpusValue:
 
     task: str
     metric: str
-    value: float
+    value: float | None
     n: int
     units: int
     items: str

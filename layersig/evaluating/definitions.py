@@ -173,7 +173,7 @@ def _named(name: str, functions: bool) -> tuple[_Leaf, ...]:
         ) from error
     except UserError:
         raise
-    except Exception as error:  # functions run code of every kind when they are imported
+    except (Exception, SystemExit) as error:  # functions run code of every kind when they are imported
         raise UserError(
             f"evaluate.tasks: lm-eval's task `{name}` cannot be loaded here ({type(error).__name__}: {error})"
         ) from error

@@ -58,7 +58,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
         allow_code: Let the task run what the model writes.
 
     Raises:
-        StageFailed: A metric came out NaN or infinite.
+        StageFailed: An item's metric came out NaN or infinite.
         UserError: The task would run what the model writes, and may not; or a metric cannot be computed.
         MachineError: It may, and this machine cannot confine it.
     """
@@ -80,9 +80,6 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     for outcome in outcomes:
         if not math.isfinite(outcome.value):
             raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
-    for found in corpus:
-        if not math.isfinite(found.value):
-            raise StageFailed(f"{found.task}: {found.metric} = {found.value} over {found.n} items")
     responses = [line for part in task.parts for line in response_lines(task, part, samples[str(part.config.task)])]
     return Scored(outcomes, corpus, _summary(task, outcomes, corpus, evaluated["results"]), tuple(responses), samples)
 
@@ -155,7 +152,8 @@ def _strata(pool: Pool, theirs: Mapping[str, Mapping[str, Any]]) -> dict[str, An
 
 def _numbers(results: Mapping[str, Any]) -> dict[str, Any]:
     """lm-eval's own figures of a task or group."""
-    return {key: float(results[key]) for key in sorted(results) if "," in key and is_number(results[key])}
+    found = {key: float(results[key]) for key in sorted(results) if "," in key and is_number(results[key])}
+    return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
 def _check_code(task: ResolvedTask, allowed: bool) -> None:

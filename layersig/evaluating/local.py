@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping
+import random
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
@@ -47,7 +50,8 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         self.chosen: list[int] | None = None
         self.shuffled = False
         self._chat_template: Callable[..., str] | None = None
-        super().__init__(config=_fitting(config, splits, shots))
+        with _seeded():
+            super().__init__(config=_fitting(config, splits, shots))
         self.sampler = ApartSampler(self.sampler, self._shown)
         self.chosen = list(range(len(self.scored_rows)))
 
@@ -71,7 +75,8 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         # lm-eval processes a split anew each time it is asked for it.
         if split not in self._processed:
             process = self.config.process_docs
-            self._processed[split] = process(self.dataset[split]) if process else self.dataset[split]
+            with _seeded():
+                self._processed[split] = process(self.dataset[split]) if process else self.dataset[split]
         return self._processed[split]
 
     @cached_property
@@ -127,18 +132,19 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         self.set_fewshot_seed(FEWSHOT_SEED)
         self._instances = []
         rows = list(self.eval_docs)
-        for number, row in enumerate(rows):
-            try:
-                asked = self._requests(number, row)
-                if self.shuffled:
-                    self._exchange(asked, self._requests(number, rows[(number + 1) % len(rows)]))
-                self._instances += asked
-            except Exception as error:  # errors of every kind come from a definition that does not fit its rows
-                index = (self.chosen or [])[number]
-                raise UserError(
-                    f"task {self.config.task}: row {index} cannot be shown with {self.config.num_fewshot} few-shot "
-                    f"examples ({type(error).__name__}: {error})"
-                ) from error
+        with _seeded():
+            for number, row in enumerate(rows):
+                try:
+                    asked = self._requests(number, row)
+                    if self.shuffled:
+                        self._exchange(asked, self._requests(number, rows[(number + 1) % len(rows)]))
+                    self._instances += asked
+                except Exception as error:  # errors of every kind come from a definition that does not fit its rows
+                    index = (self.chosen or [])[number]
+                    raise UserError(
+                        f"task {self.config.task}: row {index} cannot be shown with {self.config.num_fewshot} few-shot "
+                        f"examples ({type(error).__name__}: {error})"
+                    ) from error
 
     def _requests(self, number: int, row: dict[str, Any]) -> list[Any]:
         self.sampler.ask((self.chosen or [])[number], row)
@@ -213,6 +219,22 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         elif isinstance(answer, list):
             answer = answer[0]
         return f"{question}{self.config.target_delimiter}{answer}"
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Global generators from lm-eval's own seeds, and as they were afterwards.
+
+    Definitions shuffle choices with them (GPQA), which is to come out the same for every model.
+    """
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # what definitions use
+    random.seed(0)
+    np.random.seed(FEWSHOT_SEED)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _fitting(config: Config, splits: Splits, shots: int | None) -> Config:

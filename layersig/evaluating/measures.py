@@ -204,7 +204,7 @@ class Measures:
         return CorpusValue(
             label,
             pooled.columns[0].title,
-            value,
+            value if math.isfinite(value) else None,
             sum(len(column.values) for column in pooled.columns),
             units,
             digest,

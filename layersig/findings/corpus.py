@@ -56,6 +56,9 @@ def corpus_tables(
     notes = []
     for cell, found in evaluations:
         for each in found:
+            if each.value is None:
+                notes.append(f"{cell.key}: {each.metric} of {each.task} is not defined on its items and is left out")
+                continue
             measure = Measure(each.task, each.metric, directions.get(Measure(each.task, each.metric)))
             known = first.setdefault(measure, each)
             if (each.items, len(each.replicates)) != (known.items, len(known.replicates)):
