@@ -90,6 +90,18 @@ class OutcomeForm(Open):
     cluster: NotRequired[str | None]
 
 
+class CorpusForm(Open):
+    """A line of `corpus.jsonl`."""
+
+    task: str
+    metric: str
+    value: FiniteFloat | None
+    n: int
+    units: int
+    items: str
+    replicates: list[FiniteFloat | None]
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
     """One point of a recipe's grid. Fields that do not apply are None.
@@ -280,6 +292,54 @@ _INCIDENTS = {
 
 def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None and other is None else (one or 0) + (other or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusValue:
+    """A metric that is computed over all items at once (F1, BLEU, a perplexity), and its values on resamples of them.
+
+    Attributes:
+        task: Name of the task.
+        metric: Name of the metric.
+        value: Its value on the items; None where it is not defined on them.
+        n: Items.
+        units: What was resampled: items, or clusters of items that are not independent.
+        items: Digest of the identifiers of the items. Of equal items, every model has the same resamples.
+        replicates: Its value on every resample; None where it is not defined there.
+    """
+
+    task: str
+    metric: str
+    value: float | None
+    n: int
+    units: int
+    items: str
+    replicates: tuple[float | None, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of `corpus.jsonl`."""
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "value": self.value,
+            "n": self.n,
+            "units": self.units,
+            "items": self.items,
+            "replicates": list(self.replicates),
+        }
+
+    @classmethod
+    def from_json(cls, value: CorpusForm) -> CorpusValue:
+        """The value that `to_json` wrote."""
+        return cls(
+            task=value["task"],
+            metric=value["metric"],
+            value=value["value"],
+            n=value["n"],
+            units=value["units"],
+            items=value["items"],
+            replicates=tuple(value["replicates"]),
+        )
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:

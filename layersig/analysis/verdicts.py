@@ -271,9 +271,21 @@ def judge(
 
 
 def estimation(
-    evidence: Evidence, claim: Claim, correction: Correction | None, alpha: float = 0.05
+    evidence: Evidence,
+    claim: Claim,
+    correction: Correction | None,
+    alpha: float = 0.05,
+    why: str = "there is no margin",
 ) -> tuple[str, Interval]:
-    """The sentence without a verdict, and its interval: where there is no margin, or no family (correction None)."""
+    """The sentence without a verdict, and its interval.
+
+    Args:
+        evidence: Arm minus reference in the unit of the metric.
+        claim: What the sentence names.
+        correction: The family of the comparison; None where it belongs to none.
+        alpha: Level of the family.
+        why: Why there is no verdict in a family.
+    """
     interval = evidence.interval(1 - alpha / (1 if correction is None else correction.tests))
     status = status_of(correction is not None and correction.declared)
     sentence = (
@@ -282,7 +294,7 @@ def estimation(
     if correction is None:
         return f"{sentence}. No verdict: it belongs to no family of tests.", interval
     sentence += f", {_p(correction.p)} for no difference; {_corrected(correction)}"
-    return f"{sentence}. No verdict: there is no margin.", interval
+    return f"{sentence}. No verdict: {why}.", interval
 
 
 class Moved(StrEnum):

@@ -16,12 +16,18 @@ from layersig.errors import UserError
 @as_json
 def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     """Check RECIPES and report every fault at once: file, line, key, what was got, what is allowed."""
+    from layersig.evaluating.definitions import check
     from layersig.recipe.load import load
 
     faults: dict[str, str] = {}
     for path in recipes:
         try:
-            load(path, ())
+            loaded = load(path, ())
+            for number, task in enumerate(loaded.recipe.evaluate.tasks):
+                try:
+                    check(task.source, loaded.base_dir, fetched=task.data is None)
+                except UserError as error:
+                    raise UserError(f"{loaded.where('evaluate', 'tasks', number)}: {error}") from error
         except UserError as error:
             faults[str(path)] = str(error)
     good = [str(path) for path in recipes if str(path) not in faults]

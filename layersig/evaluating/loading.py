@@ -14,8 +14,9 @@ import datasets
 from layersig.errors import LayersigError, UserError
 from layersig.evaluating import definitions
 from layersig.evaluating.checks import check_answers, check_definition
-from layersig.evaluating.definitions import Config, is_definition
+from layersig.evaluating.definitions import Config, Group, is_definition
 from layersig.evaluating.local import LocalTask
+from layersig.evaluating.rehearsal import rehearse
 from layersig.evaluating.rows import Splits, declared_files, file_splits, prepared_splits
 from layersig.recipe.schema import TaskSettings
 from layersig.streams import Streams
@@ -31,31 +32,65 @@ class ItemText(NamedTuple):
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A group of lm-eval and its parts that have rows to score.
+
+    Attributes:
+        name: What results call it.
+        group: Its definition.
+        parts: Its leaf tasks.
+        subjects: Whether the parts read one data set, as subjects of one benchmark: results then hold the group alone.
+            Parts of several data sets have results of their own too.
+    """
+
+    name: str
+    group: Group
+    parts: tuple[LocalTask, ...]
+    subjects: bool
+
+
 @dataclass(frozen=True)
 class ResolvedTask:
     """An entry of `evaluate.tasks`, ready to be scored.
 
     Attributes:
         name: What results call it; `asked>used` where embedded rows stand in for the hub's.
+        single: Whether the entry is one leaf task.
         parts: Its leaf tasks with rows to score, in lm-eval's order.
-        pooled: Whether the parts are subjects of one benchmark: their items are one task then, with subjects as strata.
+        pools: Groups among them that have a result of their own.
         rows: Rows in the scored splits, chosen or not.
         chat: Whether prompts are user turns of the model's chat template.
     """
 
     name: str
+    single: bool
     parts: tuple[LocalTask, ...]
-    pooled: bool
+    pools: tuple[Pool, ...]
     rows: int
     chat: bool = False
 
+    def pool(self, part: LocalTask) -> Pool | None:
+        """The group that a part belongs to."""
+        return next((pool for pool in self.pools if part in pool.parts), None)
+
+    def subject_of(self, part: LocalTask) -> Pool | None:
+        """The benchmark that a part is a subject of."""
+        pool = self.pool(part)
+        return pool if pool is not None and pool.subjects else None
+
+    def own_label(self, part: LocalTask) -> str:
+        """The name of a part by itself."""
+        return self.name if self.single else str(part.config.task)
+
     def label(self, part: LocalTask) -> str:
-        """The name of a part's task in results."""
-        return self.name if self.pooled or len(self.parts) == 1 else str(part.config.task)
+        """The name under which results hold a part: its own, or that of the benchmark it is a subject of."""
+        pool = self.subject_of(part)
+        return self.own_label(part) if pool is None else pool.name
 
     def items(self, part: LocalTask) -> list[str]:
-        """Identifiers of a part's chosen rows, unique within the task."""
-        return [f"{part.config.task}/{item}" if self.pooled else item for item in part.item_ids()]
+        """Identifiers of a part's chosen rows, unique within what `label` names."""
+        return part.item_ids() if self.subject_of(part) is None else pooled_items(part)
 
     def texts(self) -> dict[str, list[ItemText]]:
         """What every chosen item shows, by the name of its task in results, to be sought in training data."""
@@ -64,6 +99,16 @@ class ResolvedTask:
             shown = zip(self.items(part), part.texts(), strict=True)
             found.setdefault(self.label(part), []).extend(ItemText(item, text) for item, text in shown)
         return found
+
+    def with_parts(self, parts: Sequence[LocalTask]) -> ResolvedTask:
+        """The same with fewer parts."""
+        kept = [replace(pool, parts=tuple(part for part in pool.parts if part in parts)) for pool in self.pools]
+        return replace(self, parts=tuple(parts), pools=tuple(pool for pool in kept if pool.parts))
+
+
+def pooled_items(part: LocalTask) -> list[str]:
+    """Identifiers of a part's chosen rows, unique within a group."""
+    return [f"{part.config.task}/{item}" for item in part.item_ids()]
 
 
 def load_task(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
@@ -114,7 +159,7 @@ def load_selection_task(
     chosen = [pool[place] for place in sorted(drawn.tolist())]
     for part in task.parts:
         part.chosen = [row for owner, row in chosen if owner is part]
-    return replace(task, parts=tuple(part for part in task.parts if part.chosen))
+    return task.with_parts([part for part in task.parts if part.chosen])
 
 
 def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
@@ -126,8 +171,6 @@ def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
     for config in configs:
         splits = file_splits(config, path.parent) if is_definition(path) else prepared_splits(path, config)
         parts.append(_task(config, splits, shots, path))
-    # Subjects of one benchmark read one data set; a mixture of benchmarks reads several.
-    pooled = len(parts) > 1 and len({config.get("dataset_path") for config in configs}) == 1
     if is_definition(path):
         name = configs[0]["task"] if len(configs) == 1 else path.stem
     chosen = _choose(parts, settings.limit, streams, name)
@@ -135,7 +178,16 @@ def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
         check_answers(part, path)
     stands_in = settings.source == name and (path / "README.md").is_file()  # only embedded benchmarks have one
     rows = sum(len(part.scored_rows) for part in parts)
-    return ResolvedTask(f"{name}>pypi:{name}" if stands_in else name, chosen, pooled, rows, settings.chat)
+    title = f"{name}>pypi:{name}" if stands_in else name
+    found = definitions.groups(path if is_definition(path) else name)
+    pools = []
+    for group in found:
+        inside = tuple(part for part in chosen if part.config.task in group.tasks)
+        sets = {config.get("dataset_path") for config in configs if config["task"] in group.tasks}
+        everything = len(group.tasks) == len(configs)
+        if inside:
+            pools.append(Pool(title if everything else group.name, group, inside, subjects=len(sets) == 1))
+    return ResolvedTask(title, len(configs) == 1 and not found, chosen, tuple(pools), rows, settings.chat)
 
 
 _load_once = lru_cache(maxsize=16)(_load)
@@ -150,7 +202,9 @@ def check_user_task(path: Path) -> None:
     _hush()
     for config in definitions.user(path):
         if declared_files(config, path.parent):
-            check_answers(_task(config, file_splits(config, path.parent), None, path), path)
+            part = _task(config, file_splits(config, path.parent), None, path)
+            check_answers(part, path)
+            rehearse(part)
 
 
 def _hush() -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
+from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
 from layersig.errors import UserError
 from layersig.evaluating import metrics
+from layersig.evaluating.corpus import Aggregation, guarded
 from layersig.evaluating.definitions import Config
 from layersig.evaluating.rows import Splits
+from layersig.evaluating.shots import ApartSampler
 
 FEWSHOT_SEED = 1234
 """Seed of the few-shot examples of tasks that draw them; lm-eval's own default."""
@@ -36,13 +42,17 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             alone are worth: the floor of a task of choices.
     """
 
+    sampler: ApartSampler
+
     def __init__(self, config: Config, splits: Splits, shots: int | None) -> None:
         self._splits = splits
         self._processed: dict[str, Dataset] = {}
         self.chosen: list[int] | None = None
         self.shuffled = False
         self._chat_template: Callable[..., str] | None = None
-        super().__init__(config=_fitting(config, splits, shots))
+        with _seeded():
+            super().__init__(config=_fitting(config, splits, shots))
+        self.sampler = ApartSampler(self.sampler, self._shown)
         self.chosen = list(range(len(self.scored_rows)))
 
     def download(self, *_: Any, **__: Any) -> None:
@@ -65,7 +75,8 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         # lm-eval processes a split anew each time it is asked for it.
         if split not in self._processed:
             process = self.config.process_docs
-            self._processed[split] = process(self.dataset[split]) if process else self.dataset[split]
+            with _seeded():
+                self._processed[split] = process(self.dataset[split]) if process else self.dataset[split]
         return self._processed[split]
 
     @cached_property
@@ -88,6 +99,29 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         """Name of the split that is scored."""
         return str(self.config.test_split or self.config.validation_split)
 
+    @property
+    def shots_from(self) -> str:
+        """Where few-shot examples come from: a split, or the definition itself."""
+        fewshot = self.fewshot_cfg
+        if fewshot.split is None and fewshot.samples is not None:
+            return "the definition"
+        return str(fewshot.split or self.config.training_split or self.config.validation_split or self.scored_split)
+
+    @property
+    def replaced(self) -> Mapping[int, int]:
+        """Few-shot examples that showed the asked item and were replaced, by index of the row."""
+        return dict(self.sampler.replaced)
+
+    def aggregation_of(self, metric: str) -> Aggregation:
+        """What makes one number of a metric's items; the mean where the definition says nothing, as in lm-eval."""
+        found: Aggregation = super().aggregation().get(metric, mean)
+        return found
+
+    def aggregation(self) -> dict[str, Aggregation]:
+        """As lm-eval's, but failures name the task and the metric."""
+        name = str(self.config.task)
+        return {metric: guarded(name, metric, function) for metric, function in super().aggregation().items()}
+
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **_: Any) -> None:
         """Build the requests of the chosen rows; few-shot examples are drawn anew from the same seed.
 
@@ -98,20 +132,22 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         self.set_fewshot_seed(FEWSHOT_SEED)
         self._instances = []
         rows = list(self.eval_docs)
-        for number, row in enumerate(rows):
-            try:
-                asked = self._requests(number, row)
-                if self.shuffled:
-                    self._exchange(asked, self._requests(number, rows[(number + 1) % len(rows)]))
-                self._instances += asked
-            except Exception as error:  # errors of every kind come from a definition that does not fit its rows
-                index = (self.chosen or [])[number]
-                raise UserError(
-                    f"task {self.config.task}: row {index} cannot be shown with {self.config.num_fewshot} few-shot "
-                    f"examples ({type(error).__name__}: {error})"
-                ) from error
+        with _seeded():
+            for number, row in enumerate(rows):
+                try:
+                    asked = self._requests(number, row)
+                    if self.shuffled:
+                        self._exchange(asked, self._requests(number, rows[(number + 1) % len(rows)]))
+                    self._instances += asked
+                except Exception as error:  # errors of every kind come from a definition that does not fit its rows
+                    index = (self.chosen or [])[number]
+                    raise UserError(
+                        f"task {self.config.task}: row {index} cannot be shown with {self.config.num_fewshot} few-shot "
+                        f"examples ({type(error).__name__}: {error})"
+                    ) from error
 
     def _requests(self, number: int, row: dict[str, Any]) -> list[Any]:
+        self.sampler.ask((self.chosen or [])[number], row)
         chat = self._chat_template is not None
         context = self.fewshot_context(
             row,
@@ -158,6 +194,16 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             for index, row in zip(self.chosen or (), self.eval_docs, strict=True)
         ]
 
+    def _shown(self, row: Mapping[str, Any]) -> Hashable | None:
+        """What a row asks: question and choices, in any case and any order; the target where it asks nothing."""
+        try:
+            choices = self.doc_to_choice(row) if self.config.doc_to_choice is not None else []
+            question = "" if self.multiple_input else str(self.doc_to_text(row))
+            plain = [" ".join(text.split()).casefold() for text in (question, *sorted(map(str, choices)))]
+            return tuple(plain) if any(plain) else (str(self.doc_to_target(row)),)
+        except Exception:  # examples of the definition's own may lack fields that items have
+            return None
+
     def texts(self) -> list[str]:
         """Question and right answer of each chosen row, without few-shot examples."""
         return [self._text(row) for row in self.eval_docs]
@@ -173,6 +219,22 @@ class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         elif isinstance(answer, list):
             answer = answer[0]
         return f"{question}{self.config.target_delimiter}{answer}"
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Global generators from lm-eval's own seeds, and as they were afterwards.
+
+    Definitions shuffle choices with them (GPQA), which is to come out the same for every model.
+    """
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # what definitions use
+    random.seed(0)
+    np.random.seed(FEWSHOT_SEED)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _fitting(config: Config, splits: Splits, shots: int | None) -> Config:

@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from layersig.errors import MachineError, UserError, one_line
 from layersig.evaluating.definitions import Config
+from layersig.evaluating.supported import refusal_of
 from layersig.sources.hub import asked_once
 
 Splits = Mapping[str, Dataset]
@@ -75,6 +76,8 @@ def hub_splits(config: Config) -> Splits:
     Raises:
         MachineError: It cannot be reached, and is not in the cache.
     """
+    if (reason := refusal_of(config)) is not None:
+        raise UserError(f"the task {config['task']} {reason}")
     options = {key: value for key, value in (config.get("dataset_kwargs") or {}).items() if key != "trust_remote_code"}
     try:
         with asked_once(config["dataset_path"]):

@@ -14,12 +14,13 @@ from layersig.evaluating.heldout import heldout_losses
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.recipe.schema import TaskSettings
-from layersig.records import Outcome, jsonl
+from layersig.records import CorpusValue, Outcome, jsonl
 from layersig.store.job import Job
 from layersig.streams import Streams
 
 RESPONSES = "responses.jsonl"
 FLOORS = "floors.jsonl"
+CORPUS = "corpus.jsonl"
 
 
 def evaluate(job: Job) -> None:
@@ -32,11 +33,11 @@ def evaluate(job: Job) -> None:
     turns are shown and end; absent: `auto`), `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
 
     `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote and how that
-    ended;
-    `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions.
-    `results.json` holds `tasks` (by task: means over items by metric, `n`, shots, split, digest of the prompts,
-    which metrics are better when higher, what happened to prompts and answers (`incidents`), lm-eval's own figures, or
-    the strata of a pooled task), lm-eval's version, dtype, device kind and batch policy.
+    ended; `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions; `corpus.jsonl`,
+    where a task has metrics that are no means of items, their values on the items and on resamples of them.
+    `results.json` holds `tasks` (by task: the value of every metric, `n`, shots and where they come from, split, digest
+    of the prompts, which metrics are better when higher, what happened to prompts and answers (`incidents`), lm-eval's
+    own figures, and weights and strata of a group), lm-eval's version, dtype, device kind and batch policy.
     """
     started = time.perf_counter()
     with arm_model(job) as arm:
@@ -57,6 +58,8 @@ def evaluate(job: Job) -> None:
     )
     if run.floors:
         (job.out / FLOORS).write_text(jsonl([outcome.to_json() for outcome in run.floors]), encoding="utf-8")
+    if run.corpus:
+        (job.out / CORPUS).write_text(jsonl([value.to_json() for value in run.corpus]), encoding="utf-8")
     if run.responses:
         (job.out / RESPONSES).write_text(jsonl(run.responses), encoding="utf-8")
     (job.out / "items.jsonl").write_text(jsonl([outcome.to_json() for outcome in run.outcomes]), encoding="utf-8")
@@ -69,6 +72,7 @@ class _Run:
         self.job = job
         self.model = model
         self.outcomes: list[Outcome] = []
+        self.corpus: list[CorpusValue] = []
         self.responses: list[Mapping[str, Any]] = []
         self.floors: list[Outcome] = []
         self.summary: dict[str, Any] = {}
@@ -116,6 +120,7 @@ class _Run:
             model.title = task.name
             scored = score_task(task, model, allow_code=self.job.params.get("allow_code_execution", False))
             self.outcomes += scored.outcomes
+            self.corpus += scored.corpus
             self.responses += ({**line, **ended} for line, ended in zip(scored.responses, scored.endings, strict=True))
             if settings.floor:
                 model.title = f"{task.name}, floor"

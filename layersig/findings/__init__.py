@@ -13,6 +13,8 @@ from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
 from layersig.findings.controls import control_set_rows
+from layersig.findings.corpus import corpus_notes, corpus_tables
+from layersig.findings.corpus_rows import corpus_results, corpus_seed_results
 from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import AnalysisForm
@@ -21,7 +23,7 @@ from layersig.findings.incidents import incident_rows
 from layersig.findings.judge_pairs import pair_rows, position_rows
 from layersig.findings.judge_records import JudgeRecords
 from layersig.findings.judged import judge_rows, judged_rows, noise_rows
-from layersig.findings.leaks import leak_notes
+from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
@@ -84,7 +86,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     shown = [s for s in files.selections if s.cell.arm not in plan.further_controls]
     selections = sorted(shown, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
     outcomes = outcome_tables(files.evaluations(), files.directions, _stratified(files, recipe))
-    arms = Arms(outcomes, recipe, plan, files.model)
+    corpus = corpus_tables(files.corpus(), files.directions)
+    arms = Arms(outcomes, corpus, recipe, plan, files.model)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)
@@ -108,7 +111,10 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         + _unit_notes(files, unit)
         + bridge_notes(files.layers, recipe)
         + leak_notes(recipe)
+        + tuple(shot_notes(files.task_records))
         + outcomes.notes
+        + corpus.tables.notes
+        + tuple(corpus_notes(corpus))
         + _unrated(outcomes)
         + _idle_margins(plan, outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
@@ -131,8 +137,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
         bridge=tuple(bridge_rows(bridged, recipe)),
         bridge_blocks=tuple(bridge_block_rows(bridged)),
-        results=tuple(arms.results()),
-        seed_results=tuple(arms.seed_results()),
+        results=(*arms.results(), *corpus_results(arms)),
+        seed_results=(*arms.seed_results(), *corpus_seed_results(arms)),
         comparisons=arms.compared,
         assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -14,6 +14,7 @@ from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
 from layersig.analysis.verdicts import Assay, Correction, Moved, Scope
 from layersig.findings.contrasts import Contrast, Tested, contrast, scope_of
+from layersig.findings.corpus import CorpusContrast, CorpusTables, corpus_contrast
 from layersig.findings.families import DECLARED, Member, corrections
 from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure, OutcomeTables
@@ -29,7 +30,7 @@ BASE, ALL_LAYERS = RESERVED_ARMS
 class _Draft:
     """A comparison before it is judged."""
 
-    found: Contrast
+    found: Contrast | CorpusContrast
     role: Role
     tested: Tested
     declared: bool
@@ -40,13 +41,15 @@ class Arms:
     """The arms of a run and how they are to be compared.
 
     Attributes:
-        outcomes: What was measured.
+        outcomes: What was measured, as means of items.
+        corpus: Metrics that are computed over all items at once.
         recipe: The recipe.
         plan: What it declares about comparisons.
         model: Name of the model, for sentences.
     """
 
     outcomes: OutcomeTables
+    corpus: CorpusTables
     recipe: Recipe
     plan: Plan
     model: str
@@ -69,7 +72,7 @@ class Arms:
             seeds = self.outcomes.seeds(measure, arm, data)
             table = self.outcomes.units(measure, arm, data, seeds)
             estimate, items = self.outcomes.level(measure, table), self.outcomes.items[measure]
-            low, high = _ends(estimate, self.level)
+            low, high = ends(estimate, self.level)
             yield ResultRow(
                 arm=arm,
                 data=data,
@@ -151,7 +154,7 @@ class Arms:
     def seed_differences(self) -> Iterator[SeedDifferenceRow]:
         """The comparisons, one training run at a time."""
         for found, _ in self._contrasts():
-            for seed, units in zip(found.seeds, found.differences, strict=True):
+            for seed, difference in zip(found.seeds, found.by_seed, strict=True):
                 yield SeedDifferenceRow(
                     arm=found.arm,
                     reference=found.reference,
@@ -159,7 +162,7 @@ class Arms:
                     seed=seed,
                     task=found.measure.task,
                     metric=found.measure.metric,
-                    difference=float(units.mean()),
+                    difference=difference,
                 )
 
     def shares(self) -> Iterator[ShareRow]:
@@ -199,22 +202,46 @@ class Arms:
                 scope=own.scope.value,
             )
 
+    def primary(self, measure: Measure) -> bool:
+        """Whether a metric speaks for its task; a corpus metric does where none of the task is a mean of items."""
+        if measure in self.outcomes.values:
+            return self.outcomes.primary(measure)
+        alone = all(other.task != measure.task for other in self.outcomes.values)
+        return alone and self.corpus.primary(measure)
+
     def cells(self) -> Iterator[tuple[Measure, str, str | None]]:
         """Every measure, arm and data set that was evaluated: the base first, then the recipe's order."""
+        yield from self._cells(self.outcomes)
+
+    def corpus_cells(self) -> Iterator[tuple[Measure, str, str | None]]:
+        """The same for metrics that are computed over all items at once."""
+        yield from self._cells(self.corpus.tables)
+
+    def _cells(self, tables: OutcomeTables) -> Iterator[tuple[Measure, str, str | None]]:
         order = {name: place for place, name in enumerate([*RESERVED_ARMS, *(arm.name for arm in self.recipe.arms)])}
-        for measure, cells in self.outcomes.values.items():
+        for measure, cells in tables.values.items():
             found = {(cell.arm or "", cell.data) for cell in cells}
             for arm, data in sorted(found, key=lambda pair: (pair[1] or "", order.get(pair[0], len(order)), pair[0])):
                 yield measure, arm, data
 
-    def _contrasts(self) -> Iterator[tuple[Contrast, Role]]:
-        cells = [cell for cell in self.cells() if cell[1] not in self.plan.further_controls]
+    def _contrasts(self) -> Iterator[tuple[Contrast | CorpusContrast, Role]]:
+        for measure, data, arm, reference, role in self._pairings(self.cells()):
+            if (found := contrast(self.outcomes, measure, data, arm, reference)) is not None:
+                yield found, role
+        for measure, data, arm, reference, role in self._pairings(self.corpus_cells()):
+            if (pair := corpus_contrast(self.corpus, measure, data, arm, reference)) is not None:
+                yield pair, role
+
+    def _pairings(
+        self, evaluated: Iterable[tuple[Measure, str, str | None]]
+    ) -> Iterator[tuple[Measure, str | None, str, str, Role]]:
+        """What is compared: measure, data set, arm, reference, and why with this reference."""
+        cells = [cell for cell in evaluated if cell[1] not in self.plan.further_controls]
         for measure, arm, data in cells:
             data_sets = [data] if arm != BASE else sorted({d for m, _, d in cells if m == measure and d is not None})
             for data_set in data_sets:
                 for reference, role in self._references(arm):
-                    if (found := contrast(self.outcomes, measure, data_set, arm, reference)) is not None:
-                        yield found, role
+                    yield measure, data_set, arm, reference, role
 
     def _references(self, arm: str) -> Iterator[tuple[str, Role]]:
         if arm != self.plan.baseline:
@@ -223,14 +250,14 @@ class Arms:
             if (control := self.plan.control(arm, role)) is not None:
                 yield control, role
 
-    def _rng(self, purpose: str, found: Contrast) -> np.random.Generator:
+    def _rng(self, purpose: str, found: Contrast | CorpusContrast) -> np.random.Generator:
         names = (found.arm, found.reference, found.data or "", found.measure.task, found.measure.metric)
         return Streams(self.recipe.root_seed).generator(purpose, *names)
 
-    def _declared(self, found: Contrast, role: Role) -> bool:
+    def _declared(self, found: Contrast | CorpusContrast, role: Role) -> bool:
         """Only the primary metric of the outcome is declared: its others are further looks at the same answers."""
         declarable = role == "baseline" and self.plan.is_outcome(found.measure, found.data)
-        return declarable and self.outcomes.primary(found.measure) and self.plan.declared(found)
+        return declarable and self.primary(found.measure) and self.plan.declared(found)
 
     def _family(self, draft: _Draft) -> str | None:
         """The comparisons that are corrected together.
@@ -242,7 +269,7 @@ class Arms:
         """
         if draft.declared:
             return DECLARED
-        if not self.outcomes.primary(draft.found.measure) or draft.tested.p is None:
+        if not self.primary(draft.found.measure) or draft.tested.p is None:
             return None
         if draft.found.arm == BASE:
             return f"exploratory: untouched model, {draft.found.data}"
@@ -251,14 +278,14 @@ class Arms:
     def _row(self, draft: _Draft, family: str | None, size: int, correction: Correction | None) -> ComparisonRow:
         found, role, tested = draft.found, draft.role, draft.tested
         estimate, measure = found.estimate, found.measure
-        low, high = _ends(estimate, self.level)
-        primary, outcome = self.outcomes.primary(measure), self.plan.is_outcome(measure, found.data)
+        low, high = ends(estimate, self.level)
+        primary, outcome = self.primary(measure), self.plan.is_outcome(measure, found.data)
         second = None
         if outcome and role == "baseline":
             second = found.bootstrap(self._rng("bootstrap", found), self.plan.resamples, self.level)
         margin, verdict = self.plan.margin(measure), None
         sentence, stated = found.estimation(self.model, correction, self.plan.alpha) or (None, None)
-        if margin is not None and correction is not None:
+        if margin is not None and correction is not None and isinstance(found, Contrast):
             judgement = found.judge(margin, self.model, correction, self._moved(found), self.plan.alpha)
             if judgement is not None:
                 verdict, sentence, stated = judgement.verdict.value, judgement.sentence, judgement.interval
@@ -290,8 +317,8 @@ class Arms:
             bootstrap_low=None if second is None else second.low,
             bootstrap_high=None if second is None else second.high,
             n=found.n,
-            clusters=found.items.n_clusters,
-            strata=found.items.n_strata,
+            clusters=found.n_clusters,
+            strata=found.n_strata,
             seeds=len(found.seeds),
             scope=found.scope.value,
             declared=draft.declared,
@@ -302,7 +329,7 @@ class Arms:
             sentence=sentence,
         )
 
-    def _moved(self, found: Contrast) -> bool | None:
+    def _moved(self, found: Contrast | CorpusContrast) -> bool | None:
         """Whether all layers are shown to move the untouched model there; None where the untouched model takes part."""
         if BASE in (found.arm, found.reference):
             return None
@@ -324,7 +351,8 @@ class Arms:
         return None if everything.value == 0 else (own, everything)
 
 
-def _ends(estimate: Effect | None, level: float) -> tuple[float | None, float | None]:
+def ends(estimate: Effect | None, level: float) -> tuple[float | None, float | None]:
+    """Both ends of the interval of an estimate, where there is one."""
     if estimate is None:
         return None, None
     interval = estimate.interval(level)

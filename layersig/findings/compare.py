@@ -11,11 +11,12 @@ from typing import Any
 
 from layersig.errors import UserError
 from layersig.findings.contrasts import Contrast, Tested, contrast
+from layersig.findings.corpus import CorpusContrast, corpus_contrast, corpus_tables
 from layersig.findings.families import Member, corrections
 from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
 from layersig.findings.forms import ConditionsForm, JudgedForm
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
-from layersig.records import Cell, Outcome, read_json
+from layersig.records import Cell, CorpusValue, Outcome, read_json
 from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
 
@@ -49,6 +50,12 @@ class Side:
         for cell, outcomes in self.files.evaluations():
             if (cell.arm, cell.data) == (self.arm, self.data):
                 yield Cell(arm=self.label, seed=cell.seed), outcomes
+
+    def corpus(self) -> Iterator[tuple[Cell, Sequence[CorpusValue]]]:
+        """The metrics of every seed that are no means of items, under this side's label."""
+        for cell, values in self.files.corpus():
+            if (cell.arm, cell.data) == (self.arm, self.data):
+                yield Cell(arm=self.label, seed=cell.seed), values
 
     @cached_property
     def conditions(self) -> Mapping[str, Any]:
@@ -117,26 +124,27 @@ def sides(folder: RunFolder, wanted: str | None) -> list[Side]:
     return found
 
 
-def compare(reference: Side, others: Sequence[Side]) -> list[Contrast]:
+def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusContrast]:
     """Every other side minus the reference, on every measure that both have, paired by item and seed.
 
     Raises:
         UserError: The two were measured under other conditions or on other items, so that a difference would not
             speak of the arms.
     """
-    found: list[Contrast] = []
+    found: list[Contrast | CorpusContrast] = []
     for other in others:
         _same_conditions(reference, other)
         tables = outcome_tables([*reference.outcomes(), *other.outcomes()], reference.files.directions)
         if tables.notes:
             raise UserError(f"{other.label} cannot be compared with {reference.label}: {tables.notes[0]}")
         found += _contrasts(tables, reference, other)
+        found += _corpus_contrasts(reference, other)
         if not found:
             raise UserError(f"{other.label} and {reference.label} have no task, or no seed, in common")
     return found
 
 
-def rows(contrasts: Sequence[Contrast], model: str, alpha: float) -> list[dict[str, Any]]:
+def rows(contrasts: Sequence[Contrast | CorpusContrast], model: str, alpha: float) -> list[dict[str, Any]]:
     """Each contrast in figures and in a sentence, p-values corrected over all of them.
 
     No recipe declared them, and no margin: they are exploratory, estimates without a verdict.
@@ -170,7 +178,7 @@ def rows(contrasts: Sequence[Contrast], model: str, alpha: float) -> list[dict[s
     return shown
 
 
-def _tested(found: Contrast) -> Tested:
+def _tested(found: Contrast | CorpusContrast) -> Tested:
     """The test that fits a contrast; its random draws depend on the two labels alone."""
     names = (found.arm, found.reference, found.measure.task, found.measure.metric)
     return found.test(Streams(0).generator("compare", *names))
@@ -180,6 +188,15 @@ def _contrasts(tables: OutcomeTables, reference: Side, other: Side) -> Iterator[
     for measure, cells in tables.values.items():
         if {cell.arm for cell in cells} == {reference.label, other.label}:
             pair = contrast(tables, measure, None, other.label, reference.label)
+            if pair is not None:
+                yield replace(pair, data=other.data)
+
+
+def _corpus_contrasts(reference: Side, other: Side) -> Iterator[CorpusContrast]:
+    corpus = corpus_tables([*reference.corpus(), *other.corpus()], reference.files.directions)
+    for measure, cells in corpus.tables.values.items():
+        if {cell.arm for cell in cells} == {reference.label, other.label}:
+            pair = corpus_contrast(corpus, measure, None, other.label, reference.label)
             if pair is not None:
                 yield replace(pair, data=other.data)
 

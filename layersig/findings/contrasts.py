@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,34 @@ FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, ...]
 
 _UNITS = {"loss": "nats", SCORE: "grade points"}
+
+
+class Compared(Protocol):
+    """Two arms compared in one metric, on the same data set and seeds."""
+
+    @property
+    def arm(self) -> str:
+        """The arm in question."""
+
+    @property
+    def reference(self) -> str:
+        """What it is compared with."""
+
+    @property
+    def data(self) -> str | None:
+        """Data set that both were trained on."""
+
+    @property
+    def measure(self) -> Measure:
+        """Task and metric."""
+
+    @property
+    def seeds(self) -> Seeds:
+        """Training runs that both have."""
+
+    @property
+    def n(self) -> int:
+        """Items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +118,21 @@ class Contrast:
     def value(self) -> float:
         """Mean difference."""
         return float(self.differences.mean())
+
+    @property
+    def by_seed(self) -> list[float]:
+        """Mean difference of every training run."""
+        return [float(units.mean()) for units in self.differences]
+
+    @property
+    def n_clusters(self) -> int | None:
+        """Number of clusters; None when every item stands alone."""
+        return self.items.n_clusters
+
+    @property
+    def n_strata(self) -> int | None:
+        """Number of strata; None when the task has no parts."""
+        return self.items.n_strata
 
     @property
     def estimate(self) -> Effect | None:
@@ -174,33 +218,17 @@ class Contrast:
         if (estimate := self.estimate) is None:
             return None
         needed = self.needed(margin, alpha / correction.tests)
-        return judge(estimate, margin, self._claim(model), correction, moved=moved, needed=needed, alpha=alpha)
+        return judge(estimate, margin, claim_of(self, model), correction, moved=moved, needed=needed, alpha=alpha)
 
     def assay(self, margin: float, model: str, alpha: float) -> Assay | None:
         """Whether this difference, of all layers from the untouched model, is beyond the margin on either side."""
         if (estimate := self.estimate) is None:
             return None
-        return assay(estimate, margin, self._claim(model), alpha)
+        return assay(estimate, margin, claim_of(self, model), alpha)
 
     def estimation(self, model: str, correction: Correction | None, alpha: float) -> tuple[str, Interval] | None:
         """The difference with its interval and no verdict."""
-        return None if self.estimate is None else estimation(self.estimate, self._claim(model), correction, alpha)
-
-    def _claim(self, model: str) -> Claim:
-        share = self.measure.is_share
-        return Claim(
-            arm=self.arm,
-            reference=self.reference,
-            scope=self.scope,
-            data_sets=(self.data or "no data",),
-            model=model,
-            metric=f"{self.measure.metric} of {self.measure.task}",
-            seeds=len(self.seeds),
-            items=self.n,
-            unit="points" if share else _UNITS.get(self.measure.metric, self.measure.metric),
-            scale=100.0 if share else 1.0,
-            higher_is_better=self.measure.higher_is_better,
-        )
+        return None if self.estimate is None else estimation(self.estimate, claim_of(self, model), correction, alpha)
 
     @property
     def _pairs(self) -> PairedShares | None:
@@ -220,13 +248,15 @@ class Contrast:
         return float(np.abs(self.values).max())
 
 
-def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:
-    """Pair two arms on the seeds that both have; None when they share none.
-
-    An arm without seeds (the untouched base) stands against every seed of the other.
-    """
+def common_seeds(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Seeds:
+    """The training runs that two arms have in common; one without seeds (the untouched base) pairs with every run."""
     ours, theirs = (outcomes.seeds(measure, name, data) for name in (arm, reference))
-    seeds = theirs if ours == (None,) else ours if theirs == (None,) else tuple(s for s in ours if s in theirs)
+    return theirs if ours == (None,) else ours if theirs == (None,) else tuple(s for s in ours if s in theirs)
+
+
+def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:
+    """Pair two arms on the seeds that both have; None when they share none."""
+    seeds = common_seeds(outcomes, measure, data, arm, reference)
     if not seeds:
         return None
     values = np.stack([outcomes.raw(measure, name, data, seeds) for name in (arm, reference)])
@@ -235,6 +265,24 @@ def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: s
         [items.unit_values(own) - items.unit_values(other) for own, other in zip(*values, strict=True)]
     )
     return Contrast(arm, reference, data, measure, seeds, items, values, differences, outcomes.are_shares(measure))
+
+
+def claim_of(found: Compared, model: str) -> Claim:
+    """What a sentence about a comparison has to name."""
+    share = found.measure.is_share
+    return Claim(
+        arm=found.arm,
+        reference=found.reference,
+        scope=scope_of(found.seeds),
+        data_sets=(found.data or "no data",),
+        model=model,
+        metric=f"{found.measure.metric} of {found.measure.task}",
+        seeds=len(found.seeds),
+        items=found.n,
+        unit="points" if share else _UNITS.get(found.measure.metric, found.measure.metric),
+        scale=100.0 if share else 1.0,
+        higher_is_better=found.measure.higher_is_better,
+    )
 
 
 def scope_of(seeds: Seeds) -> Scope:

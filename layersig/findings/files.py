@@ -14,6 +14,8 @@ from layersig.findings.outcomes import Measure
 from layersig.layers import Group, LayerMap, LayerMapForm, Unit
 from layersig.records import (
     Cell,
+    CorpusForm,
+    CorpusValue,
     Damaged,
     Form,
     Outcome,
@@ -167,6 +169,11 @@ class RunFiles:
     def _by_data(self, folder: str, form: type[Form]) -> Mapping[str, Form]:
         files = sorted((self.path / folder).glob("*.json"))
         return {self.label(file.stem) or "": read_json(file, form) for file in files}
+
+    def corpus(self) -> Iterator[tuple[Cell, list[CorpusValue]]]:
+        """The metrics of every evaluated model that are no means of items, the untouched base first."""
+        for cell, path in self.by_cell("evaluations", "corpus.jsonl").items():
+            yield cell, [CorpusValue.from_json(line) for line in read_rows(path, CorpusForm)]
 
     @cached_property
     def floors(self) -> tuple[Outcome, ...]:

@@ -27,6 +27,15 @@ class StepForm(Open):
     loss: NotRequired[FiniteFloat | None]
 
 
+class IncidentsForm(Open):
+    """What happened to prompts and answers of a task, in numbers of items."""
+
+    prompts_cut: NotRequired[int]
+    answers_cut: NotRequired[int]
+    answers_empty: NotRequired[int]
+    ties: NotRequired[int]
+
+
 class TaskForm(Open):
     """What an evaluation records of a task."""
 
@@ -36,6 +45,7 @@ class TaskForm(Open):
     split: NotRequired[str | None]
     prompts: NotRequired[str | None]
     higher_is_better: NotRequired[dict[str, bool]]
+    incidents: NotRequired[IncidentsForm]
 
 
 class EvaluationForm(Open):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from layersig.findings.arms import BASE
 from layersig.findings.files import CONVERSATIONS, RunFiles
+from layersig.findings.forms import EvaluationForm
 from layersig.findings.rows import IncidentRow
 from layersig.judging.records import Answered, read_answers
 from layersig.records import Cell, Incidents, read_json
@@ -39,13 +40,13 @@ def incident_rows(files: RunFiles) -> Iterator[IncidentRow]:
 
 def _counted(files: RunFiles) -> Iterator[tuple[Cell, Counted]]:
     for cell, path in files.by_cell("evaluations", "results.json").items():
-        tasks = read_json(path)["tasks"]
+        tasks = read_json(path, EvaluationForm)["tasks"]
         yield (
             cell,
             {
                 task: (record["n"], Incidents.from_json(record["incidents"]))
                 for task, record in tasks.items()
-                if "incidents" in record
+                if "incidents" in record and "n" in record
             },
         )
     for cell, path in files.by_cell(CONVERSATIONS, "answers.jsonl").items():

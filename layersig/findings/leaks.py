@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from layersig.recipe.schema import Recipe
 
 
@@ -23,3 +26,15 @@ def leak_notes(recipe: Recipe) -> tuple[str, ...]:
         f"{', '.join(arms) or 'arms that would read it'} are too good to be compared with others."
         for scorer, arms in leaking(recipe).items()
     )
+
+
+def shot_notes(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence for every task whose few-shot examples would have shown an item with its own answer."""
+    for task, record in tasks.items():
+        replaced = record.get("shots_replaced", {})
+        if replaced.get("items"):
+            yield (
+                f"{task}: few-shot examples come from `{record['shots_from']}`. In {replaced['items']} of "
+                f"{record['n']} prompts an example was the item itself or a copy of it; {replaced['examples']} "
+                "examples were replaced by others."
+            )

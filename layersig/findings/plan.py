@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from layersig.findings.contrasts import Contrast
+from layersig.findings.contrasts import Compared
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows import Role
@@ -106,7 +106,7 @@ class Plan:
         found = [each for each in self.recipe.arms if each.select.kind == CONTROLS[role]]
         return tuple(each.name for each in found if each.select.params.get("like") == arm)
 
-    def declared(self, found: Contrast) -> bool:
+    def declared(self, found: Compared) -> bool:
         """Whether the arm is a primary one and both sides were measured under the declaration."""
         return found.arm in self.primary and all(
             any(cell in self.declared_cells for cell in cells_of(arm, found.data, seed))

@@ -63,7 +63,9 @@ def mmlu(folder: Path) -> Path:
             for number in range(count)
         ]
         prepared(folder, subject, "test", rows)
-        prepared(folder, subject, "dev", rows * 3)
+        prepared(
+            folder, subject, "dev", [{**row, "question": f"{row['question']} ({n})"} for row in rows for n in "abc"]
+        )
     return folder
 
 

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lm_eval.tasks
-from lm_eval.tasks._yaml_loader import load_yaml
-
-Config = dict[str, Any]
+from layersig.evaluating import library
+from layersig.evaluating.library import Config
 
 _HERE = Path(__file__).parent
-_LM_EVAL = Path(lm_eval.tasks.__file__).parent
 _CONTINUES = {"function": "program", "prefix": "prompt", "opened": True}
 _WHOLE = {"function": "program", "opened": True}
 _CODE: Mapping[str, tuple[str, Config]] = {
@@ -29,20 +26,24 @@ _CODE: Mapping[str, tuple[str, Config]] = {
 _IMPORTS = "{% if test_imports is defined and is_fewshot is not defined %}{{test_imports | join('\\n')}}\n{% endif %}"
 
 
-def own(name: str) -> Config | None:
+def own(name: str, *, functions: bool = True) -> Config | None:
     """The definition of a task by name, or None where lm-eval's own is to be taken.
 
     Of lm-eval's code tasks everything is kept (data, prompt, few-shot examples, stop strings, tests) but three things:
     the filter, so that a response that opens or leaves out a fence counts for what it says; the metric, `passes`; and
     the imports that tests of MBPP+ need and lm-eval leaves out, so that four of its own solutions fail there.
+
+    Args:
+        name: The task.
+        functions: Import what `!function` names; otherwise leave its path.
     """
     path = _HERE / f"{name}.yaml"
     if path.is_file():
-        return dict(load_yaml(path))
+        return library.read(path, functions=functions)
     if name not in _CODE:
         return None
     folder, taken = _CODE[name]
-    config = dict(load_yaml(_LM_EVAL / folder / f"{name}.yaml", resolve_func=False))
+    config = library.read(library.root() / folder / f"{name}.yaml")
     config.pop("unsafe_code", None)
     config["metric_list"] = [{"metric": "passes", "aggregation": "mean", "higher_is_better": True}]
     config["filter_list"] = [{"name": "none", "filter": [dict(taken), {"function": "take_first"}]}]

@@ -93,7 +93,7 @@ def _tasks(material: Material) -> list[Block]:
             str(record.get("split", "\u2013")),
             count(record.get("n")),
             count(record.get("rows")),
-            str(record.get("shots", "\u2013")),
+            _examples_shown(record),
             Code(str(record.get("prompts", "\u2013"))[:_SHORT]),
         )
         for task, record in material.files.task_records.items()
@@ -102,6 +102,15 @@ def _tasks(material: Material) -> list[Block]:
         return []
     heads = columns("task", "split", "#items evaluated", "#items there are", "#shots", "digest of the prompts")
     return [Table("What the tasks ask, equal in every arm", heads, tuple(rows))]
+
+
+def _examples_shown(record: Mapping[str, Any]) -> str:
+    shown = str(record.get("shots", "\u2013"))
+    if "shots_from" in record:
+        shown += f" from {record['shots_from']}"
+    if replaced := record.get("shots_replaced", {}).get("examples"):
+        shown += f" ({count(replaced)} replaced: the item itself)"
+    return shown
 
 
 def _overlaps(material: Material) -> list[Block]:

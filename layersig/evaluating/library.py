@@ -1,0 +1,151 @@
+"""lm-eval's library of definitions as plain data, read without importing lm-eval, which takes seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+Config = dict[str, Any]
+
+_Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NAMES = re.compile(rb'^[ -]*"?(?:task|group)"?[ ]*:[ ]*["\']?([^\s"\'#]+)["\']?[ ]*(?:#.*)?$', re.M)
+_TAGS = re.compile(rb'^"?tag"?[ ]*:(.*(?:\n[ ]*-.*)*)', re.M)
+_OTHER_FILES = frozenset({".py", ".pyc", ".md", ".json", ".jsonl", ".txt", ".csv"})
+_WORD = re.compile(rb"[\w.+-][^\s,\"'\[\]#]*")
+
+
+@dataclass(slots=True)
+class Entry:
+    """What a name of a library stands for.
+
+    Attributes:
+        path: The YAML file of a task or a group; None for a tag.
+        members: Tasks that carry the tag.
+    """
+
+    path: Path | None = None
+    members: set[str] = field(default_factory=set)
+
+
+Index = Mapping[str, Entry]
+
+
+@cache
+def root() -> Path:
+    """The folder of lm-eval's own definitions."""
+    spec = importlib.util.find_spec("lm_eval")
+    assert spec is not None, "lm-eval is a dependency of layersig"
+    return Path(str(spec.origin)).parent / "tasks"
+
+
+def read(path: Path, *, functions: bool = False, included: tuple[Path, ...] = ()) -> Config:
+    """A YAML file with what it includes.
+
+    Args:
+        path: The file.
+        functions: Import what `!function` names, by lm-eval's own loader; otherwise leave `FOLDER/MODULE.NAME`.
+        included: Files on the way here.
+
+    Raises:
+        ValueError: The file holds no mapping, or includes itself.
+        OSError: It, or a file that it includes, cannot be read.
+        yaml.YAMLError: It is not YAML.
+    """
+    if functions:
+        from lm_eval.tasks._yaml_loader import load_yaml
+
+        return dict(load_yaml(path))
+    path = path.expanduser().resolve()
+    if path in included:
+        raise ValueError(f"Include cycle at {path}")
+
+    class Loader(_Base):  # type: ignore[misc, valid-type]
+        """Functions are relative to the folder of the file that names them."""
+
+    Loader.add_constructor("!function", lambda loader, node: str(path.parent / loader.construct_scalar(node)))
+    config = yaml.load(path.read_bytes(), Loader=Loader)
+    if not isinstance(config, dict):
+        raise ValueError(f"Expected YAML dict from {path}, got {type(config).__name__}")
+    merged: Config = {}
+    includes = config.pop("include", ())
+    for each in [includes] if isinstance(includes, str) else includes:
+        below = read(path.parent / each, included=(*included, path))
+        below.pop("task_list", None)
+        merged |= below
+    return merged | config
+
+
+def index_of(folder: Path) -> dict[str, Entry]:
+    """Tasks, groups and tags that the YAML files below a folder define; of equal names, the first file's."""
+    found: dict[str, Entry] = {}
+    for path in sorted(folder.glob("**/*.yaml"), key=lambda each: each.as_posix()):
+        try:
+            config = read(path)
+        except (OSError, ValueError, TypeError, yaml.YAMLError):
+            continue  # lm-eval leaves out what it cannot read, too
+        name = config.get("group" if "group" in config and "class" not in config else "task")
+        if not isinstance(name, str) or getattr(found.get(name), "path", None) is not None:
+            continue
+        found.setdefault(name, Entry()).path = path
+        if "group" not in config or "class" in config:
+            tags = config.get("tag") or ()
+            for tag in [tags] if isinstance(tags, str) else tags:
+                found.setdefault(tag, Entry()).members.add(name)
+    return found
+
+
+@cache
+def names() -> Mapping[str, frozenset[Path]]:
+    """Every name that lm-eval's files seem to give a task, a group or a tag, with the folders to look in."""
+    found: dict[str, set[Path]] = {}
+    for path in sorted(root().glob("*/**/*")):
+        if path.suffix in _OTHER_FILES or not path.is_file():  # what is included may have any name
+            continue
+        text = path.read_bytes()
+        folder = root() / path.relative_to(root()).parts[0]
+        for name in (*_NAMES.findall(text), *_tags(text)):
+            found.setdefault(name.decode(errors="replace"), set()).add(folder)
+    return {name: frozenset(folders) for name, folders in found.items()}
+
+
+def _tags(text: bytes) -> Iterator[bytes]:
+    for block in _TAGS.findall(text):
+        yield from _WORD.findall(re.sub(rb"(?m)^\s*-\s|#.*$", b" ", block))
+
+
+class Library(Mapping[str, Entry]):
+    """lm-eval's own index; a folder is read when a name in it is asked for."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, dict[str, Entry]] = {}
+
+    def __getitem__(self, name: str) -> Entry:
+        found = Entry()
+        for folder in sorted(names()[name]):
+            if folder not in self._read:
+                self._read[folder] = index_of(folder)
+            if (entry := self._read[folder].get(name)) is not None:
+                found.path = found.path or entry.path
+                found.members |= entry.members
+        if found.path is None and not found.members:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(names())
+
+    def __len__(self) -> int:
+        return len(names())
+
+
+@cache
+def library() -> Library:
+    """The library of the installed lm-eval."""
+    return Library()
