@@ -42,9 +42,9 @@ class Limits:
             most = int(example.tokens.max(initial=0))
             if self.tokens is not None and most >= self.tokens:
                 raise UserError(
-                    f"conversation {example.id} holds the token {tokenizer.convert_ids_to_tokens(most)!r} ({most}), for "
-                    f"which the model's embedding of {self.tokens} rows has none; leave the conversation out, or bring "
-                    "the tokenizer that belongs to the model"
+                    f"conversation {example.id} holds the token {tokenizer.convert_ids_to_tokens(most)!r} ({most}), "
+                    f"for which the model's embedding of {self.tokens} rows has none; leave the conversation out, or "
+                    "bring the tokenizer that belongs to the model"
                 )
         long = [example for example in examples if self.positions is not None and len(example) > self.positions]
         if long and self.fixed:

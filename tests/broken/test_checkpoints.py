@@ -107,7 +107,7 @@ CASES = [
         "heads that do not fit",
         config(num_attention_heads=5),
         2,
-        ("model: transformers cannot load the model", "not a multiple", "heads (5)"),
+        ("config.json: ", "not a multiple", "heads (5)"),
     ),
     Case(
         "a config too deep", config(num_hidden_layers=5), 2, ("model: the weights do not fit config.json", "is missing")
