@@ -190,7 +190,7 @@ def test_an_update_of_other_layers_is_refused_before_it_is_read(adapter: Path, t
 def test_a_folder_of_two_kinds_is_refused_for_either_use(adapter: Path) -> None:
     check_update_folder(adapter)
     save_tiny(adapter)
-    with pytest.raises(UserError, match="holds an adapter .* and the weights of a whole model"):
+    with pytest.raises(UserError, match=r"holds an adapter .* and the weights of a whole model"):
         check_update_folder(adapter)
     with pytest.raises(UserError, match="holds the weights of a model and an adapter"):
         check_model_folder(adapter)
