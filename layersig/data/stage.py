@@ -12,6 +12,7 @@ import numpy as np
 from layersig.data.chat import ChatFormat, Encoded
 from layersig.data.conversation import Conversation
 from layersig.data.examples import Example, write_examples
+from layersig.data.limits import limits_of
 from layersig.data.overlap import normalised
 from layersig.data.rows import read_rows
 from layersig.data.split import split_conversations
@@ -114,6 +115,7 @@ def prepare(job: Job) -> None:
     job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
     train = _write(job, chat, "train", split.train)
     heldout = _write(job, chat, "heldout", split.heldout)
+    long = limits_of(job.inputs["model"]).check([*train.examples, *heldout.examples], chat.tokenizer)
     (job.out / "train.txt").write_text(
         "".join(f"{normalised(conversation.text)}\n" for conversation in split.train), encoding="utf-8"
     )
@@ -133,6 +135,8 @@ def prepare(job: Job) -> None:
     job.write("report.json", asdict(report))
     job.cost["tokens"] = report.train.tokens + report.heldout.tokens
     _warn(job, report, chat)
+    if long:
+        job.reporter.warn(f"{long} conversations are longer than the model was made for (max_position_embeddings).")
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap, Part
 from layersig.models.dense import write_update
-from layersig.models.layermap import layer_map_of_checkpoint, weight_name
+from layersig.models.layermap import layer_map_of_checkpoint, layer_weight, weight_name
 from layersig.models.load import load_model
 from layersig.models.stored import is_dense, read_update
 from layersig.models.tensors import stored_tensors, widest_dtype
@@ -121,10 +122,14 @@ def difference(before: Path, after: Path, layers: LayerMap) -> Difference:
     one, two = (load_model(path, dtype=dtype, device="cpu") for path in (before, after))
     names = {weight_name(layer) for layer in layers}
     mine, theirs = (model.state_dict() for model in (one, two))
-    others = [
+    others = tuple(
         name for name in mine if name not in names and (name not in theirs or not torch.equal(mine[name], theirs[name]))
-    ]
-    return DenseUpdate.difference(one, two, layers), others
+    )
+    update = DenseUpdate.difference(one, two, layers)
+    norms = [float(torch.linalg.vector_norm(layer_weight(one, layer), dtype=torch.float64)) for layer in layers]
+    ratios = [update.norm(layer.name) / norm for layer, norm in zip(layers, norms, strict=True) if norm]
+    relative = median(ratios or [0.0])
+    return Difference(update, others, relative)
 
 
 def check_layers(folder: Path, layers: LayerMap) -> None:

@@ -146,10 +146,15 @@ def _weight_map(index: Path) -> Mapping[str, str]:
     if (
         not isinstance(listed, dict)
         or not names
-        or not all(isinstance(name, str) and Path(name).name == name for name in names)
+        or not all(isinstance(name, str) and _is_shard(name) for name in names)
     ):
         raise UserError(f"{index}: not an index of weights (`weight_map` names a file for each); fetch the model again")
     return dict(listed)
+
+
+def _is_shard(name: str) -> bool:
+    """Whether a name is that of a file beside the index."""
+    return Path(name).name == name and name.endswith(".safetensors")
 
 
 def _check_index(index: Path, listed: Mapping[str, str], found: Mapping[str, StoredTensor]) -> None:

@@ -152,7 +152,7 @@ def _shards(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         names = read_object(folder / INDEX).get("weight_map")
         files = list(names.values()) if isinstance(names, dict) else []
-        if not files or not all(isinstance(name, str) and Path(name).name == name for name in files):
+        if not files or not all(isinstance(name, str) and _is_shard(name) for name in files):
             raise UserError(f"{folder / INDEX}: its `weight_map` names no file for each tensor; save the model again")
         return [folder / name for name in sorted(set(files))]
     if (folder / WEIGHTS).is_file():
@@ -163,6 +163,11 @@ def _shards(folder: Path) -> list[Path]:
         f"{folder}: has neither {WEIGHTS} nor {INDEX}; other formats are not read "
         "(convert with transformers: from_pretrained, then save_pretrained)"
     )
+
+
+def _is_shard(name: str) -> bool:
+    """Whether a name is that of a file beside the index."""
+    return Path(name).name == name and name.endswith(".safetensors")
 
 
 def _check_safetensors(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from tests.broken.bench import Bench, Case, Told, cut, each, nothing, remove, write
 
@@ -44,6 +45,23 @@ def narrow(tensors: dict[str, Tensor]) -> None:
 
 def spoil(tensors: dict[str, Tensor]) -> None:
     tensors[UP][0, 0] = float("nan")
+
+
+def more_tokens(*, special: bool) -> Callable[[Bench], None]:
+    """One token more than the embedding has rows: a word of the vocabulary, or the token that ends a text."""
+
+    def harm(bench: Bench) -> None:
+        folder = bench.folder / "model"
+        if special:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer.add_special_tokens({"eos_token": "<x>"})
+            tokenizer.save_pretrained(folder)
+        else:
+            value = json.loads((folder / "tokenizer.json").read_text())
+            value["model"]["vocab"]["<x>"] = 260
+            (folder / "tokenizer.json").write_text(json.dumps(value))
+
+    return harm
 
 
 def another_model(bench: Bench) -> None:
@@ -85,7 +103,12 @@ CASES = [
         ("config.json: the checkpoint is a LlamaForSequenceClassification, not a causal language model",),
     ),
     Case("a size that is a word", config(hidden_size="wide"), 2, ("config.json: not a configuration", "'hidden_size'")),
-    Case("heads that do not fit", config(num_attention_heads=5), 2, ("config.json: ", "not a multiple", "heads (5)")),
+    Case(
+        "heads that do not fit",
+        config(num_attention_heads=5),
+        2,
+        ("config.json: ", "not a multiple", "heads (5)"),
+    ),
     Case(
         "a config too deep", config(num_hidden_layers=5), 2, ("model: the weights do not fit config.json", "is missing")
     ),
@@ -102,10 +125,42 @@ CASES = [
         "a lost shard", lost_shard, 2, ("model: the shard model-00002-of-00002.safetensors is missing; fetch or copy",)
     ),
     Case("a broken index", write(f"{WEIGHTS}.index.json", "{"), 2, ("index.json: cannot be read", "again")),
-    Case("a wrong shape", weights(narrow), 2, ("reference/chats/seed-0: ", f"{UP} is (48, 31), not (48, 32)", "again")),
+    Case("a wrong shape", weights(narrow), 2, ("model: the weights do not fit", f"{UP} is (48, 31), not (48, 32)")),
     Case(
-        "a lost tensor", weights(lambda tensors: tensors.pop(UP)), 2, ("reference/chats/seed-0: ", f"{UP} is missing")
+        "a lost tensor", weights(lambda tensors: tensors.pop(UP)), 2, ("model: the weights do not", f"{UP} is missing")
     ),
+    Case(
+        "a very deep config",
+        write("model/config.json", '{"model_type": "llama", "a": ' + "[" * 100_000 + "]" * 100_000 + "}"),
+        2,
+        ("config.json: is nested more than 64 levels deep",),
+    ),
+    Case(
+        "a quantised checkpoint",
+        config(quantization_config={"quant_method": "gptq", "bits": 4}),
+        2,
+        ("config.json: the weights are stored quantised (gptq)", "full precision"),
+    ),
+    Case(
+        "scales beside weights",
+        weights(lambda tensors: tensors.update({f"{UP}_scale_inv": tensors[UP][:1].clone()})),
+        2,
+        (f"holds scales of quantised weights ({UP}_scale_inv)", "a plain load would ignore"),
+    ),
+    Case(
+        "a tie that the file contradicts",
+        config(tie_word_embeddings=True),
+        2,
+        ("lm_head.weight and model.embed_tokens.weight are one weight", "set tie_word_embeddings = false"),
+    ),
+    Case(
+        "an adapter beside weights",
+        write("model/adapter_config.json", "{}"),
+        2,
+        ("model: holds the weights of a model and an adapter", "remove the adapter's files if it is"),
+    ),
+    Case("a token too many", more_tokens(special=False), 2, ("model: the tokenizer has 1 tokens", "'<x>' (260)")),
+    Case("an end that has no embedding", more_tokens(special=True), 2, ("the embedding of 260 rows", "'<x>' (260)")),
     Case(
         "no tokenizer",
         remove("model/tokenizer.json", "model/tokenizer_config.json"),
@@ -116,17 +171,14 @@ CASES = [
         "a tokenizer cut short",
         cut("model/tokenizer.json", 100),
         2,
-        ("data/chats: ", "no tokenizer that can be loaded"),
+        ("model: holds no tokenizer that transformers can read",),
     ),
     Case("an adapter", adapter, 2, ("model: holds an adapter, not a model; name the folder of its base model",)),
     Case(
         "weights with a NaN",
         another_model,
-        1,
-        (
-            "reference/chats/seed-0: training, step 1: the loss is nan before anything was trained; check the weights",
-            "evaluate/base: heldout/chats: conversation",
-        ),
+        2,
+        ("reference/chats/seed-0: ", f"spoilt: holds values that are not finite (NaN or infinite) in {UP}"),
         ("run", "recipe.toml", "model.source=path:spoilt"),
     ),
 ]

@@ -11,10 +11,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from layersig.errors import UserError
 from layersig.layers import LayerMap
 from layersig.models.layermap import layer_map_of_checkpoint
+from layersig.pruning import surgery
 from layersig.pruning.surgery import prune, whole_blocks, write_pruned
 from layersig.records import Cell, Selection
 from layersig.store.job import Job
 from layersig.streams import Streams
+from tests.models.architectures import tiny_architecture
 from tests.models.test_depth import ALL, greedy, logits_of, skipping
 from tests.tiny import save_tiny, tiny_batch, tiny_tokenizer
 
@@ -72,6 +74,50 @@ def test_weights_keep_their_dtype_a_head_its_tie_and_the_tokenizer_its_bytes(tmp
     assert AutoTokenizer.from_pretrained(tmp_path / "pruned").chat_template
     assert not list((tmp_path / "pruned").glob("*.bin"))
     assert str(tmp_path) not in (tmp_path / "pruned" / "config.json").read_text()
+
+
+def shift(tensors):
+    """As if what was copied were not what the model computes with."""
+    return {name: value + 0.1 for name, value in tensors.items()}
+
+
+def lose(tensors):
+    """As if a tensor had been forgotten."""
+    return dict(list(tensors.items())[1:])
+
+
+def keep_more(tensors):
+    """As if a tensor of a block that is gone had stayed."""
+    return {**tensors, "model.layers.2.left.weight": torch.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [(shift, "computes something else"), (lose, "does not load in full"), (keep_more, "does not load in full")],
+)
+def test_nothing_is_written_when_what_is_left_does_not_pass(spoil, message, tmp_path, monkeypatch):
+    source = save_tiny(tmp_path / "source", "llama")
+    save = surgery.save_torch_state_dict
+    monkeypatch.setattr(
+        surgery, "save_torch_state_dict", lambda held, *args, **named: save(spoil(held), *args, **named)
+    )
+    with pytest.raises(UserError, match=rf"LlamaForCausalLM \(llama\): blocks cannot be removed, because .*{message}"):
+        write_pruned(source, [1], tmp_path / "pruned")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["source"]
+
+
+def test_matrices_with_a_stretch_for_every_block_lose_those_of_the_blocks_that_go(tmp_path):
+    original = tiny_architecture("gemma3n_text")
+    original.save_pretrained(tmp_path / "source")
+    tiny_tokenizer().save_pretrained(tmp_path / "source")
+    tokens = tiny_batch(length=20)
+    with skipping(original, [1]):
+        due = logits_of(original, tokens)
+    write_pruned(tmp_path / "source", [1], tmp_path / "pruned")
+    pruned = AutoModelForCausalLM.from_pretrained(tmp_path / "pruned").eval()
+    torch.testing.assert_close(logits_of(pruned, tokens), due)
+    own, left = (model.model.embed_tokens_per_layer.weight for model in (original, pruned))
+    assert torch.equal(left, torch.cat([own[:, :32], own[:, 64:]], 1))
 
 
 def job_of(tmp_path, source, layers, selected):

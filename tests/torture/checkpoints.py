@@ -88,9 +88,8 @@ def _value(draw: random.Random) -> Any:
     for _ in range(draw.choice((3, 70, 900))):
         deep = draw.choice(([deep], {"a": deep}))
     numbers = (0, -1, 1, 3, 7, 10**6, 10**12, 10**40, 0.5, float("nan"), float("inf"))
-    return draw.choice(
-        (*numbers, None, True, "", "wide", "32", [], {}, [1, 2], [[]], {"a": 1}, ["full_attention"], deep)
-    )
+    others = (None, True, "", "wide", "32", [], {}, [1, 2], [[]], {"a": 1}, ["full_attention"], deep)
+    return draw.choice((*numbers, *others))
 
 
 def _bytes(folder: Path, draw: random.Random, *, file: str) -> None:
