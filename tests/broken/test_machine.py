@@ -198,6 +198,109 @@ def test_a_damaged_manifest_is_set_aside_and_built_again(bench: Bench) -> None:
     assert json.loads((folder_of(bench) / "manifest.json").read_text())["status"] == "complete"
 
 
+DAMAGES: dict[str, Callable[[str], str]] = {
+    "without its keys": lambda text: "{}\n",
+    "of another type": lambda text: "[1]\n",
+    "without values": lambda text: "null\n",
+    "cut short": lambda text: text[: len(text) // 2],
+    "nested deeply": lambda text: "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("manifest.json", ("status", "tiny")),
+        ("scores.jsonl", ("report", "tiny")),
+        ("selections.jsonl", ("report", "tiny")),
+        ("layers.json", ("report", "tiny")),
+        ("metrics.jsonl", ("report", "tiny")),
+        ("data/chats.json", ("report", "tiny")),
+        ("overlap/chats.json", ("report", "tiny")),
+        ("evaluations/base/items.jsonl", ("compare", "tiny:base", "tiny:all-layers")),
+        ("evaluations/base/results.json", ("compare", "tiny:base", "tiny:all-layers")),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_told_and_rebuilt_by_run(
+    bench: Bench, name: str, verb: tuple[str, ...], damage: str
+) -> None:
+    path = folder_of(bench) / name
+    whole = path.read_bytes()
+    text = DAMAGES[damage](whole.decode())
+    path.unlink()
+    path.write_text(text)
+    told = bench.told(*verb)
+    if (name, damage) != ("data/chats.json", "without its keys"):  # none of its keys is needed
+        assert told.code == 2, told.err
+        assert name in told.message
+        assert "damaged (" in told.message
+        assert "run the recipe again to have it rebuilt" in told.message
+    again = bench.told("run", "recipe.toml")
+    assert again.code == 0, again.err
+    assert bench.told(*verb).code == 0
+    if name not in ("manifest.json", "metrics.jsonl"):
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("key", ["id", "kind", "cell", "status"])
+@pytest.mark.parametrize("verb", [("status", "tiny"), ("report", "tiny"), ("export", "tiny", "ila-30", "out")])
+def test_a_stage_without_a_key_is_told(bench: Bench, key: str, verb: tuple[str, ...]) -> None:
+    path = folder_of(bench) / "manifest.json"
+    value = json.loads(path.read_text())
+    del value["stages"][3][key]
+    path.write_text(json.dumps(value))
+    told = bench.told(*verb)
+    assert told.code == 2, told.err
+    assert f"manifest.json: damaged (stages.3.{key}: " in told.message
+
+
+@pytest.mark.parametrize("raw", ["{}", "[1, {", "null", "[" * 100_000])
+def test_a_damaged_analysis_is_written_again(bench: Bench, raw: str) -> None:
+    path = folder_of(bench) / "analysis.json"
+    whole = path.read_bytes()
+    path.write_text(raw)
+    assert bench.told("run", "recipe.toml").code == 0
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("raw", ["[]", "null", '{"a": [1]}', '{"a": {}}', "[" * 100_000])
+def test_a_damaged_memo_of_hashes_costs_time_and_nothing_else(bench: Bench, raw: str) -> None:
+    memos = [bench.folder / "cache" / name for name in ("hashes.json", "sources/hashes.json")]
+    for memo in memos:
+        assert memo.is_file()
+        memo.write_text(raw)
+    before = bench.results()
+    told = bench.told("run", "recipe.toml")
+    assert (told.code, told.warnings) == (0, "")
+    assert bench.results() == before
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md", "analysis.json", ".csv", ".svg"])
+def test_a_disk_that_is_full_before_the_report_is_written_leaves_no_complete_run(bench: Bench, name: str) -> None:
+    from layersig.store.files import write_atomic
+
+    def refuse(path: Path, content: str | bytes) -> None:
+        if name in str(path) or (failed and path.name == "manifest.json"):
+            failed.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_atomic(path, content)
+
+    failed: list[Path] = []
+    earlier = folder_of(bench)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("layersig.findings", "layersig.report", "layersig.store.runfolder"):
+            patch.setattr(f"{module}.write_atomic", refuse)
+        told = bench.told(*ANEW)
+    assert told.code == 3
+    assert "No space left" in told.message
+    (folder,) = {path.parent for path in (bench.folder / "runs" / "tiny").glob("*/manifest.json")} - {earlier}
+    assert json.loads(bench.told("status", str(folder), "--json").out)["status"] == "stopped"
+    assert bench.told(*ANEW).code == 0
+    assert json.loads(bench.told("status", str(folder), "--json").out)["status"] == "complete"
+    assert (folder / "report.html").is_file()
+
+
 def test_a_moved_study_reads_its_own_files(bench: Bench) -> None:
     bench.rows(lambda rows: rows[:1])
     assert bench.told("run", "recipe.toml").code == 2

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
+from layersig.cli.main import main
 from layersig.evaluating import stage as evaluating
 from layersig.training import loop
 from tests.e2e.world import Run, World, calls
@@ -101,11 +103,13 @@ def test_killed_in_a_training_step_it_goes_on_from_its_checkpoint(world: World, 
     assert _steps(run) == _steps(first)
 
 
-def test_ctrl_c_ends_a_process_with_130_and_one_line(world: World, tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_a_process_with_130_and_one_line(world: World, tmp_path: Path, number: signal.Signals) -> None:
+    runs, scratch = tmp_path / "runs", tmp_path / "scratch"
+    scratch.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", "from layersig.cli.main import main; main()", "run", world.recipe, "--runs", runs],
-        env={**os.environ, "LAYERSIG_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, "LAYERSIG_CACHE": str(tmp_path / "cache"), "TMPDIR": str(scratch)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -115,13 +119,52 @@ def test_ctrl_c_ends_a_process_with_130_and_one_line(world: World, tmp_path: Pat
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "interrupted; run the same command again to continue"
     assert world.call("status", "tiny", "--runs", runs, "--json").json["status"] == "interrupted"
+    assert not list(scratch.iterdir())
+    assert not list(runs.rglob(".*.*"))
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit):
+            main(["plugins"])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_as_they_were_after_a_call(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit):
+        main(["plugins"])
+    assert signal.getsignal(number) is before
+
+
+def test_a_run_whose_process_is_gone_is_shown_as_stopped(world: World, tmp_path: Path) -> None:
+    cache, runs = tmp_path / "cache", tmp_path / "runs"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED.format(number=1), "run", str(world.recipe), "--runs", str(runs)],
+        env={**os.environ, "LAYERSIG_CACHE": str(cache)},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (path,) = runs.glob("tiny/*/manifest.json")
+    assert '"status": "running"' in path.read_text()
+    assert world.call("status", "tiny", "--runs", runs, "--json").json["status"] == "stopped"
+    assert [row["status"] for row in world.call("runs", "--runs", runs, "--json").json["runs"]] == ["stopped"]
+    assert world.call("report", "tiny", "--runs", runs).code == 0
+    assert "stopped" in (path.parent / "report.md").read_text()
+    with FileLock(path.parent / ".lock"):
+        assert world.call("status", "tiny", "--runs", runs, "--json").json["status"] == "running"
 
 
 @pytest.mark.parametrize("verb", ["report", "status"])
