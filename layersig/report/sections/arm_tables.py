@@ -73,8 +73,9 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
     caption = (
         "Arm minus reference, on the same items and seeds. Interval: for items that are right or wrong, Tango's score "
         "interval (one run) or the two-way one with a win and a loss added (several); none where nothing varies. "
-        "Detectable: what a new study of this size would find with 80 % power, planned with the upper 80 % limit of the "
-        "error seen here. Holm: within every arm and task against one reference on one data set. The crossed bootstrap over "
+        "Detectable: what a new study of this size would find with 80 % power, planned with the upper 80 % limit of "
+        "the error seen here. Holm: within every arm and task against one reference on one data set. The crossed "
+        "bootstrap over "
         "seeds and items needs five seeds and is a second opinion beside the two-way interval"
     )
     return Table(caption, heads, tuple(body), "comparisons.csv")
