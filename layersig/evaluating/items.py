@@ -229,13 +229,29 @@ def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
 
 
 def _constant(parts: Sequence[LocalTask]) -> dict[str, float]:
-    """What the best constant answer would score, where items have a right answer: a floor that needs no model."""
-    right: list[object] = []
+    """What the best constant answer would score, where items have a right answer: a floor that needs no model.
+
+    Constant is the same text ("yes") or the same place ("the second"), whichever scores more: the texts of most tasks
+    never recur, their places do.
+    """
+    places: list[set[int]] = []
+    texts: list[set[str]] = []
     for part in parts:
         if part.OUTPUT_TYPE == "multiple_choice" and not part.multiple_input:
-            targets = ((part.doc_to_choice(row), part.doc_to_target(row)) for row in part.eval_docs)
-            right += [str(choices[each] if isinstance(each, int) else each).strip() for choices, each in targets]
-    return {"constant": constant_floor(right)} if right else {}
+            for row in part.eval_docs:
+                choices = part.doc_to_choice(row)
+                right = _right_places(choices, part.doc_to_target(row))
+                places.append(right)
+                texts.append({str(choices[place]).strip() for place in right})
+    return {"constant": max(constant_floor(places), constant_floor(texts))} if places else {}
+
+
+def _right_places(choices: Sequence[Any], target: object) -> set[int]:
+    """Places of the right choices, from a target as lm-eval takes them: a place, a text, or several of them."""
+    targets = target if isinstance(target, list) else [target]
+    found = (choices.index(each) if isinstance(each, str) and each in choices else each for each in targets)
+    places = {int(place) for place in found if isinstance(place, int | float)}
+    return {place for place in places if 0 <= place < len(choices)}
 
 
 def _lead(parts: Sequence[LocalTask]) -> dict[str, float]:

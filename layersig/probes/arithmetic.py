@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 TEMPLATES = {
@@ -97,6 +97,11 @@ def candidates(problems: Iterable[Problem]) -> tuple[int, ...]:
     return tuple(sorted({one.answer for one in problems}))
 
 
-def constant_floor(right: Sequence[object]) -> float:
-    """What the best constant answer scores: the share of the commonest right answer."""
-    return max(Counter(right).values()) / len(right)
+def constant_floor(right: Sequence[Collection[object]]) -> float:
+    """What the best constant answer scores: the share of items of which it is a right answer.
+
+    Args:
+        right: The right answers of every item; none where nothing that may be chosen is right.
+    """
+    counts = Counter(answer for own in right for answer in set(own))
+    return max(counts.values(), default=0) / len(right)

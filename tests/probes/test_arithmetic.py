@@ -43,4 +43,6 @@ def test_the_ways_to_ask() -> None:
 
 def test_candidates_and_the_constant_answer() -> None:
     assert candidates([SUM, NEGATIVE, SUM, Problem("y", 6)]) == (-40, 6, 34)
-    assert constant_floor(["1", "1", "2", "3"]) == 0.5
+    assert constant_floor([{"1"}, {"1"}, {"2"}, {"3"}]) == 0.5
+    assert constant_floor([{0, 1}, {1}, {2}, set()]) == 0.5
+    assert constant_floor([set()]) == 0
