@@ -138,7 +138,7 @@ class Contrast:
         if (estimate := self.estimate) is None:
             return None
         evidence = estimate.with_least_se(self._least_se(margin))
-        needed = self._needed(evidence, margin, alpha / correction.tests)
+        needed = self.needed(evidence, margin, alpha / correction.tests)
         return judge(evidence, margin, self._claim(model), correction, moved=moved, needed=needed, alpha=alpha)
 
     def assay(self, margin: float, model: str, alpha: float) -> Assay | None:
@@ -151,7 +151,7 @@ class Contrast:
         """The difference with its interval and no verdict."""
         return None if self.estimate is None else estimation(self.estimate, self._claim(model), correction, alpha)
 
-    def _needed(self, evidence: Estimate, margin: float, alpha: float) -> Needed | None:
+    def needed(self, evidence: Estimate, margin: float, alpha: float) -> Needed | None:
         """The size at which the margin is as many standard errors as the two one-sided tests need for 80 % power.
 
         None where the observed error is below the least one, and so no guide to what another size would give.
