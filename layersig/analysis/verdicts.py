@@ -298,11 +298,11 @@ def estimation(
 
 
 class Moved(StrEnum):
-    """What all layers are shown to do to the untouched model on a task."""
+    """Where the interval of what all layers gain over the untouched model lies."""
 
-    GAIN = "gain of more than the margin"
-    LOSS = "loss of more than the margin"
-    NOT_SHOWN = "neither is shown"
+    GAIN = "interval above the margin"
+    LOSS = "interval below a loss of the margin"
+    NOT_SHOWN = "interval reaches within the margin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +323,8 @@ class Assay:
 def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) -> Assay:
     """Whether all layers move the untouched model by more than the margin, each side at one-sided ``alpha``.
 
+    It opens the way to other claims and is none itself, so its sentence keeps to the estimate and its interval.
+
     Args:
         evidence: All layers minus the untouched model in the unit of the metric.
         margin: Smallest difference that matters, same unit, positive.
@@ -331,22 +333,21 @@ def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) 
     """
     gain = _Favourable(evidence, claim)
     interval = gain.interval(1 - 2 * alpha)
-    figures = (
-        f"gain {_signed(gain.value, claim)} {claim.unit}, {_level(interval)} interval {_signed(interval.low, claim)} "
-        f"to {_signed(interval.high, claim)}, margin {_amount(margin, claim)}"
-    )
     if interval.low > margin:
-        moved, said = Moved.GAIN, "gains more than the margin over"
-        rest = "Claims of sameness are tested here."
+        moved, said = Moved.GAIN, "above the margin of {margin}: claims of sameness are tested here"
     elif interval.high < -margin:
-        moved, said = Moved.LOSS, "loses more than the margin against"
-        rest = "To be like all layers is no merit here."
+        moved, said = Moved.LOSS, "below a loss of the margin, {margin}: to be like all layers is no merit here"
     else:
-        moved, said = Moved.NOT_SHOWN, "is not shown to gain or lose more than the margin against"
-        rest = "Whether or not it does, no arm is called the same as another here; better and worse are still tested."
+        moved, said = (
+            Moved.NOT_SHOWN,
+            "so they are not shown to gain or lose more than the margin of {margin}; whether or not they do, no arm is "
+            "called the same as another here, while better and worse are still tested",
+        )
+    said = said.format(margin=_amount(margin, claim))
     sentence = (
-        f"{status_of(False)}: {claim.arm} {said} {claim.reference} {_where(claim)}: {figures}, without a correction. "
-        f"{rest}"
+        f"{status_of(False)}: {claim.arm} against {claim.reference} {_where(claim)}: gain "
+        f"{_signed(gain.value, claim)} {claim.unit}, {_level(interval)} interval without correction "
+        f"{_signed(interval.low, claim)} to {_signed(interval.high, claim)}, {said}."
     )
     return Assay(moved, interval, sentence)
 

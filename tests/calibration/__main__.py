@@ -13,6 +13,7 @@ from tests.calibration.agreement_studies import gains_and_attenuation, interval_
 from tests.calibration.depth_studies import group_nulls, label_tests, pair_nulls
 from tests.calibration.published import published_page
 from tests.calibration.report import Study, calibration_page, fill_tables, write_whole
+from tests.calibration.report_studies import reports
 from tests.calibration.score_studies import (
     detectable,
     families,
@@ -25,7 +26,7 @@ from tests.calibration.score_studies import (
 
 STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
     pair_nulls, group_nulls, label_tests, interval_coverage, sharing, gains_and_attenuation,
-    two_way_coverage, method_claims, margins, families, paired_tests, detectable, ratios,
+    two_way_coverage, method_claims, margins, families, paired_tests, detectable, ratios, reports,
 )  # fmt: skip
 REPETITIONS, QUICK_REPETITIONS = 2000, 20
 SEED = 20_410

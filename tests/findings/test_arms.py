@@ -125,8 +125,8 @@ def test_no_arm_is_called_the_same_where_all_layers_are_not_shown_to_move_the_ba
     row, (assay,) = find(list(arms.comparisons()), "few", "baseline"), arms.assays()
     assert row.verdict == "undecided: all layers are not shown to move the untouched model"
     assert "nothing is called the same" in str(row.sentence)
-    assert (assay.gain, assay.moved) == (0, "neither is shown")
-    assert "is not shown to gain or lose more than the margin against base" in assay.sentence
+    assert (assay.gain, assay.moved) == (0, "interval reaches within the margin")
+    assert "not shown to gain or lose more than the margin of 1 points" in assay.sentence
 
 
 def test_a_lower_loss_is_the_better_one() -> None:

@@ -120,7 +120,7 @@ class AssayRow(Row):
     high: float
     level: float
     moved: str
-    """What is shown: a gain or a loss of more than the margin, or neither."""
+    """Where the interval lies: above the margin, below a loss of it, or reaching within it."""
     n: int
     seeds: int
     scope: Scope
