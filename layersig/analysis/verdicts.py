@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import ceil
+from math import ceil, isnan
 
 from layersig.analysis.margins import MarginTest, least_items_of_shares
 from layersig.analysis.power import seeds_for_half_width
@@ -195,10 +195,11 @@ def sharing_sentence(test: SharingTest, k: int, n: int, cells: tuple[str, ...], 
     """
     which = _data_sets(cells)
     bound = test.bound
+    runs = f"{test.fewest_seeds} seeds each, {model}, {scorer}, top {k} of {n}"
+    least = "no lower bound" if isnan(bound.lower) else f"lower bound {bound.lower:.2f}"
     figures = (
         f"agreement between them is {bound.ratio:.2f} of the agreement between seeds, one-sided "
-        f"{100 * bound.level:.3g} % lower bound {bound.lower:.2f}, margin {test.margin:.2f}, "
-        f"{test.fewest_seeds} seeds each, {model}, {scorer}, top {k} of {n}"
+        f"{100 * bound.level:.3g} % {least}, margin {test.margin:.2f}, {runs}"
     )
     match test.verdict:
         case SharingVerdict.SHARED:
@@ -207,6 +208,16 @@ def sharing_sentence(test: SharingTest, k: int, n: int, cells: tuple[str, ...], 
             return f"On {which} sharing is not shown, which is not a proof of difference: {figures}."
         case SharingVerdict.TOO_FEW_SEEDS:
             return f"On {which} no sharing verdict is given with fewer than five seeds: {figures}."
+        case SharingVerdict.NO_CEILING:
+            return (
+                f"On {which} no sharing verdict is given: the rankings of two seeds of one data set are not shown to "
+                f"agree above chance, so there is no noise ceiling to compare with ({runs})."
+            )
+        case SharingVerdict.NO_NOISE:
+            return (
+                f"On {which} no sharing verdict is given: the seeds of a data set rank layers alike, so there is no "
+                f"noise to compare with ({runs})."
+            )
 
 
 def _where(claim: Claim) -> str:

@@ -25,6 +25,7 @@ from layersig.findings.rows.stability import (
     EstimatorRow,
     MatrixRow,
     OverlapTestRow,
+    ResidualTestRow,
     SharingRow,
     StabilityRow,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "ProbeRow",
     "RankedLayerRow",
     "RankingRow",
+    "ResidualTestRow",
     "ResultRow",
     "RetentionClassRow",
     "RetentionGapRow",

@@ -23,13 +23,14 @@ from layersig.findings.rows.stability import (
     EstimatorRow,
     MatrixRow,
     OverlapTestRow,
+    ResidualTestRow,
     SharingRow,
     StabilityRow,
 )
 from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Findings(Row):
@@ -66,6 +67,7 @@ class Findings(Row):
     estimators: tuple[EstimatorRow, ...]
     jaccard_matrix: tuple[MatrixRow, ...]
     overlap_tests: tuple[OverlapTestRow, ...]
+    residual_tests: tuple[ResidualTestRow, ...]
     bridge: tuple[BridgeRow, ...] = ()
     bridge_blocks: tuple[BridgeBlockRow, ...] = ()
     results: tuple[ResultRow, ...]
