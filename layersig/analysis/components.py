@@ -166,9 +166,8 @@ def _component(name: str, terms: list[_Term], level: float) -> Component:
     if df >= _LEAST_DF_FOR_INTERVAL:
         down = up = 0.0
         for term in terms:
-            law = stats.chi2(term.square.df)
-            shrink = 1 - term.square.df / float(law.ppf((1 + level) / 2))
-            stretch = term.square.df / float(law.ppf((1 - level) / 2)) - 1
+            low, high = stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], term.square.df).tolist()
+            shrink, stretch = 1 - term.square.df / high, term.square.df / low - 1
             down += ((shrink if term.coefficient > 0 else stretch) * term.value) ** 2
             up += ((stretch if term.coefficient > 0 else shrink) * term.value) ** 2
         interval = Interval(max(0.0, variance - down**0.5), max(0.0, variance + up**0.5), level)

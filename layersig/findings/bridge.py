@@ -16,7 +16,7 @@ from layersig.analysis.depth_correlation import MIN_BLOCKS, depth_correlation
 from layersig.analysis.overlap import descending_ranks
 from layersig.analysis.rankcorr import spearman
 from layersig.analysis.results import PValue
-from layersig.analysis.surrogates import interior, residual_coefficients, surrogate_test
+from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import Scored
 from layersig.findings.rows import BridgeBlockRow, BridgeRow
 from layersig.layers import LayerMap, Unit
@@ -129,7 +129,7 @@ def _residual_test(one: FloatArray, other: FloatArray, rng: np.random.Generator,
     where = interior(np.zeros(one.size, dtype=np.int64), np.arange(one.size))
     if where is None:
         return None
-    a, b = (residual_coefficients(scores[None], where) for scores in (one, other))
+    a, b = (residuals(scores[None], where) for scores in (one, other))
     return surrogate_test(a, b, np.ones((1, 1), dtype=np.bool_), rng, draws=draws)
 
 

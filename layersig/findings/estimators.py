@@ -11,7 +11,7 @@ from layersig.analysis.attenuation import disattenuated_correlation
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.overlap import jaccard_matrix, relabelling_tests, uniform_law
 from layersig.analysis.rankcorr import pairwise_spearman
-from layersig.analysis.surrogates import MIN_BLOCKS, interior, residual_coefficients, surrogate_test
+from layersig.analysis.surrogates import MIN_BLOCKS, interior, residuals, surrogate_test
 from layersig.findings.fractions import finite, finite_set
 from layersig.findings.grid import Grid
 from layersig.findings.pairs import RunPairs, comparable, on_one_data_set
@@ -127,19 +127,18 @@ def residual_test_rows(
         return ()
     rows = []
     for pairs in _tested(tables):
-        a, b = (residual_coefficients(table.scores, where) for table in (pairs.a, pairs.b))
-        correlation = np.einsum("ifs,jfs->ij", a, b)
+        a, b = (residuals(table.scores, where) for table in (pairs.a, pairs.b))
         rng = Streams(recipe.root_seed).generator("surrogates", _name(pairs.a), _name(pairs.b))
         test = surrogate_test(a, b, pairs.mask, rng, draws=recipe.analyze.resamples)
-        found = pairs.estimate(correlation)
+        found = pairs.estimate(a.correlation(b))
         interval = found.interval(level) if found else None
         rows.append(
             ResidualTestRow(
                 a=_name(pairs.a),
                 b=_name(pairs.b),
                 modules=where.positions.size,
-                runs_a=len(a),
-                runs_b=len(b),
+                runs_a=len(pairs.a.seeds),
+                runs_b=len(pairs.b.seeds),
                 pairs=pairs.count,
                 one_seed=pairs.one_seed,
                 correlation=test.statistic,

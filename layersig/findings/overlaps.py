@@ -71,9 +71,7 @@ def overlap_rows(
             a, b = membership(pair.scores_a, k), membership(pair.scores_b, k)
             shared = float(a @ b)
             uniform = uniform_law(n, k, k)
-            typed = law_given_strata(
-                *(random_top_k(scores, k, rng) for scores in (pair.scores_a, pair.scores_b)), types
-            )
+            typed = law_given_strata(random_top_k(pair.scores_a, k, rng), random_top_k(pair.scores_b, k, rng), types)
             p_uniform, p_type = (1.0, 1.0) if k == n else relabelling_tests(pair.scores_a, pair.scores_b, k, types, rng)
             low, high = uniform.jaccard_range()
             type_low, type_high = typed.jaccard_range()

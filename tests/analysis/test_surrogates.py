@@ -6,7 +6,7 @@ import pytest
 from layersig.analysis.identity import type_depth_fit
 from layersig.analysis.rankcorr import normal_scores
 from layersig.analysis.results import FloatArray, IntArray
-from layersig.analysis.surrogates import Interior, interior, residual_coefficients, surrogate_test
+from layersig.analysis.surrogates import Interior, interior, residuals, surrogate_test
 
 ONE = np.ones((1, 1), dtype=np.bool_)
 
@@ -49,10 +49,12 @@ def test_coefficients_are_the_residuals_of_the_fit():
     scores = np.random.default_rng(0).normal(size=(2, 48))
     at = np.sort(where.positions)
     values = normal_scores(scores[:, at])
-    residuals = values - type_depth_fit(values, types[at], depths[at])
-    one, other = residual_coefficients(scores, where)
-    assert (one * one).sum() == pytest.approx(1)
-    assert (one * other).sum() == pytest.approx(np.corrcoef(residuals)[0, 1], abs=1e-9)
+    expected = values - type_depth_fit(values, types[at], depths[at])
+    found = residuals(scores, where)
+    np.testing.assert_allclose(found.correlation(found), np.corrcoef(expected), atol=1e-9)
+    order = np.searchsorted(at, where.positions)
+    unit = expected[:, order] / np.sqrt((expected**2).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found.values, unit, atol=1e-9)
 
 
 def test_type_and_smooth_depth_and_end_blocks_are_no_agreement():
@@ -60,43 +62,52 @@ def test_type_and_smooth_depth_and_end_blocks_are_no_agreement():
     where = _inside(types, depths)
     rng = np.random.default_rng(1)
     smooth = 9 * types + 0.01 * rng.permutation(5)[types] * depths**2
-    assert np.all(residual_coefficients(np.full((2, 100), 0.1), where) == 0)
+    assert np.all(residuals(np.full((2, 100), 0.1), where).values == 0)
     noise = 0.1 * rng.normal(size=(2, 100))
     noise[:, (depths < 2) | (depths > 17)] = 1e6
-    a, b = residual_coefficients(smooth + noise, where)[:, None]
+    a, b = (residuals(each[None], where) for each in smooth + noise)
     assert surrogate_test(a, b, ONE, rng, draws=199).p > 0.05
 
 
 def test_the_statistic_is_the_mean_over_pairs():
     types, depths = _places(15, 4)
     scores = np.random.default_rng(2).normal(size=(5, 60))
-    coefficients = residual_coefficients(scores, _inside(types, depths))
     pairs = np.array([[False, True, True], [True, False, True]])
-    a, b = coefficients[:2], coefficients[2:]
-    expected = np.mean([(a[i] * b[j]).sum() for i, j in np.argwhere(pairs)])
+    a, b = (residuals(each, _inside(types, depths)) for each in (scores[:2], scores[2:]))
+    expected = a.correlation(b)[pairs].mean()
     test = surrogate_test(a, b, pairs, np.random.default_rng(0), draws=50)
     assert test.statistic == pytest.approx(expected, abs=1e-12)
     assert test.resamples == 50
 
 
-@pytest.mark.parametrize("frequencies", [7, 8])
-def test_the_null_is_that_of_turning_the_second_ranking(frequencies: int):
-    """Against rotations applied to the coefficients themselves."""
-    rng = np.random.default_rng(3)
-    a, b = rng.normal(size=(2, 1, frequencies, 3))
-    drawn = []
-    for _ in range(4000):
-        turned = b.copy()
+def _larger(observed: float, *nulls: list[float]) -> float:
+    tails = [min(np.mean(np.array(null) >= observed), np.mean(np.array(null) <= observed)) for null in nulls]
+    return min(1.0, 2 * max(tails))
+
+
+@pytest.mark.parametrize("blocks", [15, 16])
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_the_null_is_that_of_turning_and_of_flipping_the_second_ranking(blocks: int, seed: int):
+    """Against rotations applied to the coefficients and signs applied to the blocks themselves."""
+    rng = np.random.default_rng(seed)
+    types, depths = _places(blocks, 3)
+    where = _inside(types, depths)
+    a, b = (residuals(rng.normal(size=(1, 3 * blocks)), where) for _ in range(2))
+    frequencies = blocks - 8
+    turned, flipped = [], []
+    for _ in range(3000):
+        moved = b.coefficients.copy()
         for first in range(0, frequencies - 1, 2):
             q, _ = np.linalg.qr(rng.normal(size=(2, 2)))
             q = q * np.sign(rng.normal(size=2))
-            turned[0, first : first + 2] = q @ b[0, first : first + 2]
+            moved[0, first : first + 2] = q @ b.coefficients[0, first : first + 2]
         if frequencies % 2:
-            turned[0, -1] *= rng.choice([-1, 1])
-        drawn.append((a * turned).sum())
-    observed = (a * b).sum()
-    tail = min(np.mean(drawn >= observed), np.mean(drawn <= observed))
-    assert surrogate_test(a, b, ONE, rng, draws=4000).p == pytest.approx(min(1, 2 * tail), abs=0.04)
+            moved[0, -1] *= rng.choice([-1, 1])
+        turned.append(float((a.coefficients * moved).sum()))
+        signs = rng.choice([-1, 1], size=blocks)
+        flipped.append(float((a.values * b.values * signs[depths[where.positions]]).sum()))
+    expected = _larger(float(a.correlation(b)[0, 0]), turned, flipped)
+    assert surrogate_test(a, b, ONE, rng, draws=3000).p == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -105,7 +116,7 @@ def test_agreement_and_opposition_are_found(sign: int):
     rng = np.random.default_rng(7)
     common = rng.normal(size=210)
     scores = np.stack([common + 0.5 * rng.normal(size=210), sign * common + 0.5 * rng.normal(size=210)])
-    a, b = residual_coefficients(scores, _inside(types, depths))[:, None]
+    a, b = (residuals(each[None], _inside(types, depths)) for each in scores)
     test = surrogate_test(a, b, ONE, rng, draws=199)
     assert test.p == pytest.approx(2 / 200)
     assert np.sign(test.statistic) == sign
@@ -126,20 +137,33 @@ def _profiles(rng: np.random.Generator, kind: str, depths: IntArray) -> FloatArr
         scores *= np.where(edge, 3, 1)
     if kind == "random walk":
         scores = 0.5 * scores + rng.normal(size=(2, depths.max() + 1)).cumsum(axis=1)[:, depths] / 2
+    if kind == "odd blocks inside":
+        odd = np.random.default_rng(0).normal(size=depths.size) * (depths == 7)
+        scores += 3 * odd * rng.choice([-1, 1], size=(2, depths.max() + 1))[:, depths]
     if kind == "growing variance":
         scores *= 2 + 2 * place
     return np.asarray(scores)
 
 
 @pytest.mark.parametrize(
-    "kind", ["flat", "trend", "shared trend", "edge shift", "edge variance", "random walk", "growing variance"]
+    "kind",
+    [
+        "flat",
+        "trend",
+        "shared trend",
+        "edge shift",
+        "edge variance",
+        "random walk",
+        "growing variance",
+        "odd blocks inside",
+    ],
 )
 def test_independent_rankings_of_any_shape_are_rarely_found_to_agree(kind: str):
     types, depths = _places(16, 5)
     where, rng = _inside(types, depths), np.random.default_rng(8)
     rejected = 0
     for _ in range(250):
-        a, b = residual_coefficients(_profiles(rng, kind, depths), where)[:, None]
+        a, b = (residuals(each[None], where) for each in _profiles(rng, kind, depths))
         rejected += surrogate_test(a, b, ONE, rng, draws=99).p <= 0.05
     assert rejected / 250 < 0.1
 
@@ -147,6 +171,7 @@ def test_independent_rankings_of_any_shape_are_rarely_found_to_agree(kind: str):
 def test_ten_thousand_surrogates_of_nine_runs_are_quick():
     types, depths = _places(32, 7)
     start = time.process_time()
-    coefficients = residual_coefficients(np.random.default_rng(8).normal(size=(9, 224)), _inside(types, depths))
-    surrogate_test(coefficients[:4], coefficients[4:], np.ones((4, 5), dtype=np.bool_), np.random.default_rng(9))
+    scores = np.random.default_rng(8).normal(size=(9, 224))
+    a, b = (residuals(each, _inside(types, depths)) for each in (scores[:4], scores[4:]))
+    surrogate_test(a, b, np.ones((4, 5), dtype=np.bool_), np.random.default_rng(9))
     assert time.process_time() - start < 2

@@ -296,10 +296,11 @@ def _beyond(material: Material) -> list[Block]:
     about = Paragraph(
         (
             "Of every ranking the residuals of a fit of module type and a cubic in depth are compared, without the "
-            "first and last two blocks, which are unlike the others in most models. The test turns the frequencies of "
-            "these residuals at random, the same for all types, so that it keeps smoothness over depth and the bond of "
-            "the types of a block. It holds its level for trends of any slope, random walks, growing variance and odd "
-            "end blocks, but not where more than two blocks at an end are unlike the rest. Runs of one seed may share "
+            "first and last two blocks, which are unlike the others in most models. The p-value is the larger of two: "
+            "one against surrogates whose frequencies are turned at random, which keeps smoothness over depth and the "
+            "bond of the types of a block, and one against random signs of blocks, which keeps single odd blocks. It "
+            "holds its level for trends of any slope, random walks, growing variance and odd end blocks, but not where "
+            "more than two blocks at an end are unlike the rest. Runs of one seed may share "
             "a training and are not paired",
             ", except where there is no other pair (marked *)." if any(row.one_seed for row in rows) else ".",
         )
