@@ -1,14 +1,15 @@
 """Agreement of two scorers (or data sets) corrected for the noise of each."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from layersig.analysis.agreement import RunDesign
 from layersig.analysis.fieller import RatioSet, fieller_set
 from layersig.analysis.jackknife import Jackknife, pair_mean, pair_means_without
-from layersig.analysis.rankcorr import pairwise_spearman
-from layersig.analysis.results import FloatArray, IntArray
+from layersig.analysis.rankcorr import pairwise_correlation, pairwise_spearman
+from layersig.analysis.results import Estimate, FloatArray, IntArray
 
 MIN_RELIABILITY = 0.3
 
@@ -71,10 +72,35 @@ def disattenuated_correlation(
     )
 
 
-def spearman_brown(reliability: float, runs: float) -> float:
-    """Reliability of the mean of ``runs`` parallel rankings, m r / (1 + (m - 1) r).
+def corrected_between(scores: FloatArray, design: RunDesign) -> Estimate | None:
+    """Mean correlation between cells, corrected for the noise of each: r_ab / sqrt(r_aa r_bb), over pairs of cells.
+
+    1 when cells rank alike but for the noise of their runs, however much that noise differs between cells.
+
+    Args:
+        scores: Shape (runs, N).
+        design: Cells and seeds; at least two cells, and two runs in each.
+
+    Returns:
+        Estimate with the delete-one-run (or delete-one-seed) jackknife error; None where a reliability is below 0.3 or,
+        because a run is constant, unknown, or where leaving out a unit leaves no pair.
 
     Source:
-        Spearman 1910; Brown 1910.
+        Spearman 1904; correlations of normal scores.
     """
-    return runs * reliability / (1 + (runs - 1) * reliability)
+    r = pairwise_correlation(scores)
+    cells = np.unique(design.cells)
+    inside = {cell: design.within & (design.cells == cell)[:, None] for cell in cells.tolist()}
+    if not all(pair_mean(r, mask) >= MIN_RELIABILITY for mask in inside.values()):
+        return None
+    value, left_out = [], []
+    for a, b in combinations(cells.tolist(), 2):
+        ends = (design.cells == a, design.cells == b)
+        across = design.between & (np.outer(*ends) | np.outer(*reversed(ends)))
+        reliability = pair_mean(r, inside[a]) * pair_mean(r, inside[b])
+        value.append(pair_mean(r, across) / np.sqrt(reliability))
+        without = [pair_means_without(r, mask, design.units) for mask in (across, inside[a], inside[b])]
+        left_out.append(without[0] / np.sqrt(np.maximum(without[1], 0) * np.maximum(without[2], 0)))
+    jackknife = Jackknife(np.mean(left_out, axis=0)[:, None], design.unit_strata)
+    se = float(np.sqrt(jackknife.covariance()[0, 0]))
+    return Estimate(float(np.mean(value)), se, jackknife.df) if np.isfinite(se) else None

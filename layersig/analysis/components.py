@@ -1,5 +1,6 @@
 """Where the variance of module scores comes from: type, depth, single modules, data set, seed, run."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +9,8 @@ from scipy import stats
 from layersig.analysis.results import FloatArray, Interval
 
 _LEAST_DF_FOR_INTERVAL = 3
+_BLOCKS_PER_DF = 3.0
+"""Neighbouring blocks are alike: mean squares over depth count a third of their blocks (autocorrelation up to .7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,8 @@ class Component:
         variance: Unbiased estimate; may be negative, which means "about zero".
         share: Variance over the sum of the non-negative components.
         df: Degrees of freedom at the level that was sampled: data sets - 1, not (data sets - 1) x modules, because the
-            modules of one run are not independent.
-        interval: 95 % interval of the variance; None when df < 3, when the estimate is not positive, or when its
-            effective degrees of freedom are below 1.
+            modules of one run are not independent; for depth and type x depth, a third of the blocks.
+        interval: Interval of the variance, cut off at 0; None when df < 3.
     """
 
     name: str
@@ -34,17 +36,50 @@ class Component:
 @dataclass(frozen=True, slots=True)
 class _MeanSquare:
     value: float
-    df: int
+    df: float
 
 
-def variance_components(fields: FloatArray, seeds_crossed: bool) -> tuple[Component, ...]:
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A mean square with its coefficient in the estimate of a component."""
+
+    coefficient: float
+    square: _MeanSquare
+
+    @property
+    def value(self) -> float:
+        return self.coefficient * self.square.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A quantity on the block x type grid in the three parts that an analysis of variance keeps apart.
+
+    Attributes:
+        type: Sum of squares of the means of the types, and so on for the other two.
+    """
+
+    type: float
+    depth: float
+    module: float
+
+    @property
+    def total(self) -> float:
+        return self.type + self.depth + self.module
+
+
+def variance_components(fields: FloatArray, seeds_crossed: bool, level: float = 0.95) -> tuple[Component, ...]:
     """Variance components of scores on the block x type grid by the analysis of variance.
 
     Every run is centred and scaled to variance 1 first, so that a component is a share of the spread of a ranking.
+    Noise of a run, a seed or a data set may itself be shared by the types of a block or by the blocks of a type. The
+    errors of the depth and the type profile are therefore taken from the same parts of the noise, not from its average
+    over modules: noise that moves whole blocks is not a common depth profile.
 
     Args:
         fields: Scores, shape (data sets, seeds, blocks, types), each length at least 2 (data sets may be 1).
         seeds_crossed: Whether equal seed indices of different data sets share a seed; then seed is a component.
+        level: Coverage of the intervals.
 
     Returns:
         Components in the order type, depth, type x depth, data set, seed (when crossed), run. Data set is left out with
@@ -55,7 +90,8 @@ def variance_components(fields: FloatArray, seeds_crossed: bool) -> tuple[Compon
 
     Source:
         Searle, Casella and McCulloch 1992, Variance Components, chapter 4 (balanced data, expected mean squares);
-        intervals by Satterthwaite 1946 with the sampled level's degrees of freedom, which is conservative.
+        intervals by the modified large-sample method of Ting et al. 1990 (Burdick and Graybill 1992, chapter 3), which
+        may hold 0, with the sampled level's degrees of freedom, which is conservative.
     """
     if fields.ndim != 4 or min(fields.shape[1:]) < 2:
         raise ValueError(f"fields must have shape (data sets, seeds >= 2, blocks >= 2, types >= 2), got {fields.shape}")
@@ -67,41 +103,72 @@ def variance_components(fields: FloatArray, seeds_crossed: bool) -> tuple[Compon
     y = y / np.sqrt((y**2).mean(axis=(2, 3), keepdims=True))
     modules = blocks * types - 1
     mean = y.mean(axis=(0, 1))
-    type_part, depth_part = mean.mean(axis=0), mean.mean(axis=1)
-    module_part = mean - type_part - depth_part[:, None]
     data_part = y.mean(axis=1) - mean
     seed_part = y.mean(axis=0) - mean if seeds_crossed else np.zeros((n_seeds, blocks, types))
     run_part = y - mean - data_part[:, None] - seed_part
+    contrasts = _Parts(types - 1, blocks - 1, (blocks - 1) * (types - 1))
+    over_depth = max(1.0, (blocks - 1) / _BLOCKS_PER_DF)
+    independent = {"type": 1.0, "depth": over_depth, "module": over_depth * (types - 1)}
 
-    run_df = (n_data - 1) * (n_seeds - 1) if seeds_crossed else n_data * (n_seeds - 1)
-    run = _MeanSquare(float((run_part**2).sum()) / (run_df * modules), run_df)
-    module_df = (blocks - 1) * (types - 1)
-    module = _MeanSquare(float((module_part**2).sum()) * runs / module_df, module_df)
-    depth = _MeanSquare(float((depth_part**2).sum()) * runs * types / (blocks - 1), blocks - 1)
-    kind = _MeanSquare(float((type_part**2).sum()) * runs * blocks / (types - 1), types - 1)
-    components = [_component("run", [run], [], 1)]
-    below, back = [run], []
+    def noise(part: FloatArray, repeats: int, df: int) -> tuple[_MeanSquare, dict[str, _MeanSquare]]:
+        """Mean square of a source of noise over all modules, and over each part of the grid."""
+        found = _sums_of_squares(part)
+        parts = {
+            name: _MeanSquare(repeats * getattr(found, name) / (df * getattr(contrasts, name)), df * independent[name])
+            for name in ("type", "depth", "module")
+        }
+        return _MeanSquare(repeats * found.total / (df * modules), df), parts
+
+    run, run_parts = noise(run_part, 1, (n_data - 1) * (n_seeds - 1) if seeds_crossed else n_data * (n_seeds - 1))
+    components = [_component("run", [_Term(1.0, run)], level)]
+    below = {name: [_Term(1.0, square)] for name, square in run_parts.items()}
     if seeds_crossed:
-        seed = _MeanSquare(float((seed_part**2).sum()) * n_data / ((n_seeds - 1) * modules), n_seeds - 1)
-        components.append(_component("seed", [seed], [run], n_data))
-        below, back = [seed], [run]
+        seed, seed_parts = noise(seed_part, n_data, n_seeds - 1)
+        components.append(_component("seed", [_Term(1 / n_data, seed), _Term(-1 / n_data, run)], level))
+        below = {name: [_Term(1.0, square)] for name, square in seed_parts.items()}
     if n_data > 1:
-        data = _MeanSquare(float((data_part**2).sum()) * n_seeds / ((n_data - 1) * modules), n_data - 1)
-        components.append(_component("data set", [data], [run], n_seeds))
-        below = [data, seed] if seeds_crossed else [data]
-    components.append(_component("type x depth", [module, *back], below, runs))
-    components.append(_component("depth", [depth], [module], runs * types))
-    components.append(_component("type", [kind], [module], runs * blocks))
+        data, data_parts = noise(data_part, n_seeds, n_data - 1)
+        components.append(_component("data set", [_Term(1 / n_seeds, data), _Term(-1 / n_seeds, run)], level))
+        for name, square in data_parts.items():
+            # Data sets and seeds both hold the noise of runs, which is counted once.
+            both = [*below[name], _Term(-1.0, run_parts[name])] if seeds_crossed else []
+            below[name] = [_Term(1.0, square), *both]
+    found = _sums_of_squares(mean)
+    squares = {
+        name: _Term(1.0, _MeanSquare(runs * getattr(found, name) / getattr(contrasts, name), df))
+        for name, df in (("type", types - 1), ("depth", over_depth), ("module", independent["module"]))
+    }
+    over_noise = {name: [squares[name], *_scaled(below[name], -1.0)] for name in squares}
+    components.append(_component("type x depth", list(_scaled(over_noise["module"], 1 / runs)), level))
+    for name, width in (("depth", types), ("type", blocks)):
+        terms = [*over_noise[name], *_scaled(over_noise["module"], -1.0)]
+        components.append(_component(name, list(_scaled(terms, 1 / (runs * width))), level))
     total = sum(max(0.0, component.variance) for component in components)
     return tuple(replace(c, share=max(0.0, c.variance) / total) for c in reversed(components))
 
 
-def _component(name: str, plus: list[_MeanSquare], minus: list[_MeanSquare], divisor: int) -> Component:
-    variance = (sum(ms.value for ms in plus) - sum(ms.value for ms in minus)) / divisor
+def _sums_of_squares(values: FloatArray) -> _Parts:
+    """Over all leading axes; ``values`` has mean 0 on the grid of its last two axes, blocks and types."""
+    blocks, types = values.shape[-2:]
+    type_means, depth_means = values.mean(axis=-2), values.mean(axis=-1)
+    of_type, of_depth = blocks * float((type_means**2).sum()), types * float((depth_means**2).sum())
+    return _Parts(of_type, of_depth, float((values**2).sum()) - of_type - of_depth)
+
+
+def _scaled(terms: Sequence[_Term], factor: float) -> Iterator[_Term]:
+    return (_Term(factor * term.coefficient, term.square) for term in terms)
+
+
+def _component(name: str, terms: list[_Term], level: float) -> Component:
+    """A component whose first term is the mean square of the level that it varies at."""
+    variance, df = sum(term.value for term in terms), terms[0].square.df
     interval = None
-    if plus[0].df >= _LEAST_DF_FOR_INTERVAL and variance > 0:
-        df = variance**2 / sum((ms.value / divisor) ** 2 / ms.df for ms in [*plus, *minus])
-        if df >= 1:
-            low, high = (variance * df / float(stats.chi2.ppf(q, df)) for q in (0.975, 0.025))
-            interval = Interval(low, high, 0.95)
-    return Component(name, variance, float("nan"), plus[0].df, interval)
+    if df >= _LEAST_DF_FOR_INTERVAL:
+        down = up = 0.0
+        for term in terms:
+            low, high = stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], term.square.df).tolist()
+            shrink, stretch = 1 - term.square.df / high, term.square.df / low - 1
+            down += ((shrink if term.coefficient > 0 else stretch) * term.value) ** 2
+            up += ((stretch if term.coefficient > 0 else shrink) * term.value) ** 2
+        interval = Interval(max(0.0, variance - down**0.5), max(0.0, variance + up**0.5), level)
+    return Component(name, variance, float("nan"), round(df), interval)

@@ -1,10 +1,10 @@
-"""Delete-one jackknife of statistics that are functions of means over pairs of runs."""
+"""Delete-one jackknife of statistics that are functions of means over pairs of runs; a bootstrap for comparison."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from layersig.analysis.results import BoolArray, FloatArray, IntArray
+from layersig.analysis.results import BoolArray, Estimate, FloatArray, IntArray, Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +47,9 @@ def pair_means_without(matrix: FloatArray, pairs: BoolArray, units: IntArray) ->
     Args:
         matrix: Symmetric, shape (runs, runs).
         pairs: Symmetric mask of the pairs that count, diagonal False.
-        units: Unit of each run, numbered from 0, shape (runs,).
+        units: Unit of each run, numbered from 0, shape (runs,); a run with a negative number is never left out.
     """
-    member = np.eye(int(units.max()) + 1)[units]
+    member = (units[:, None] == np.arange(int(units.max()) + 1)).astype(np.float64)
 
     def remaining(values: FloatArray) -> FloatArray:
         touching = member.T @ values.sum(axis=1)
@@ -58,3 +58,54 @@ def pair_means_without(matrix: FloatArray, pairs: BoolArray, units: IntArray) ->
 
     with np.errstate(invalid="ignore"):
         return remaining(np.where(pairs, matrix, 0.0)) / remaining(pairs.astype(np.float64))
+
+
+def jackknife_mean(matrix: FloatArray, pairs: BoolArray, units: IntArray, strata: IntArray) -> Estimate:
+    """Mean over pairs with its delete-one-unit jackknife error and a t law.
+
+    Args:
+        matrix: Symmetric, shape (runs, runs).
+        pairs: Symmetric mask of the pairs that count, diagonal False.
+        units: Unit of each run, numbered from 0, shape (runs,).
+        strata: Stratum of each unit, shape (units,).
+
+    Returns:
+        An estimate with (units - strata) degrees of freedom. Its error is NaN where leaving out a unit leaves no pair.
+    """
+    jackknife = Jackknife(pair_means_without(matrix, pairs, units)[:, None], strata)
+    return Estimate(pair_mean(matrix, pairs), float(np.sqrt(jackknife.covariance()[0, 0])), jackknife.df)
+
+
+def bootstrap_mean(
+    matrix: FloatArray,
+    pairs: BoolArray,
+    units: IntArray,
+    strata: IntArray,
+    rng: np.random.Generator,
+    *,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of a mean over pairs when units are drawn with replacement inside their stratum.
+
+    A unit that is drawn twice never meets its own copy, since ``pairs`` holds no pair inside a unit. Too short with few
+    units all the same: :func:`jackknife_mean` is what holds.
+
+    Args:
+        matrix: Symmetric, shape (runs, runs).
+        pairs: Symmetric mask of the pairs that count; none of them inside a unit.
+        units: Unit of each run, numbered from 0, shape (runs,); a run with a negative number is always there once.
+        strata: Stratum of each unit, shape (units,).
+        rng: Source of randomness.
+        draws: Bootstrap samples; those without any pair are left out.
+        level: Coverage.
+    """
+    times = np.empty((draws, strata.size))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        times[:, members] = rng.multinomial(members.size, np.full(members.size, 1 / members.size), size=draws)
+    weights = np.where(units >= 0, times[:, units], 1.0)
+    total = np.einsum("di,ij,dj->d", weights, pairs.astype(np.float64), weights)
+    values = np.einsum("di,ij,dj->d", weights, np.where(pairs, matrix, 0.0), weights)[total > 0] / total[total > 0]
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level)

@@ -3,6 +3,10 @@
 A *law* is the exact distribution of the overlap of two sets that are drawn independently of each other. It is the
 chance level that a figure shows and the yardstick for published overlaps. It is not a test of "same layers": see
 ``surrogates`` for rankings that are smooth over depth and ``sharing`` for the equivalence claim.
+
+Equal scores carry no information about which of them belongs into the top k. Agreement is therefore the expectation
+over random tie-breaking, independent for every ranking, in place of any fixed rule: rankings that were to break ties by
+the same rule would agree by construction.
 """
 
 from dataclasses import dataclass
@@ -10,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from layersig.analysis.results import BoolArray, Estimate, FloatArray, IntArray, Interval, PValue
+from layersig.analysis.results import BoolArray, FloatArray, IntArray, PValue
 
-MIN_RUNS_FOR_NOGUEIRA_INTERVAL = 20
+_TIE_BREAKS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +71,11 @@ class OverlapLaw:
         """Exact P(X >= overlap)."""
         return PValue(overlap, min(1.0, float(self.pmf[self.support >= overlap - 1e-9].sum())), None)
 
+    def two_sided_p(self, overlap: float) -> float:
+        """Twice the smaller of P(X >= overlap) and P(X <= overlap), at most 1."""
+        below = float(self.pmf[self.support <= overlap + 1e-9].sum())
+        return min(1.0, 2 * min(below, self.p_value(overlap).p))
+
     def kappa(self, overlap: float) -> float:
         """Chance-corrected overlap under this law, (x - mean) / (largest - mean).
 
@@ -95,6 +104,8 @@ def uniform_law(n: int, size_a: int, size_b: int) -> OverlapLaw:
     if not (0 <= size_a <= n and 0 <= size_b <= n):
         raise ValueError(f"set sizes {size_a} and {size_b} must lie between 0 and n = {n}")
     support = np.arange(max(0, size_a + size_b - n), min(size_a, size_b) + 1, dtype=np.int64)
+    if support.size == 1:
+        return OverlapLaw(size_a, size_b, min(size_a, size_b), support, np.ones(1))
     pmf = np.asarray(stats.hypergeom.pmf(support, n, size_a, size_b), dtype=np.float64)
     return OverlapLaw(size_a, size_b, min(size_a, size_b), support, pmf / pmf.sum())
 
@@ -147,52 +158,36 @@ def jaccard(a: BoolArray, b: BoolArray) -> float:
     return int(np.count_nonzero(a & b)) / union if union else float("nan")
 
 
-def jaccard_test_uniform(a: BoolArray, b: BoolArray) -> PValue:
-    """Permutation test of the Jaccard index over uniform relabelling of elements, exact.
+def relabelling_tests(
+    a: FloatArray, b: FloatArray, k: int, strata: IntArray, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Permutation tests of the overlap of two top-k sets: elements relabelled freely, and inside strata.
 
-    Descriptive only for layers: scores are smooth over depth, so that this test rejects far too often. With both sizes
-    fixed the Jaccard index is monotone in the overlap, so the permutation law is the hypergeometric law.
-    """
-    return PValue(jaccard(a, b), uniform_law(a.size, int(a.sum()), int(b.sum())).p_value(int((a & b).sum())).p, None)
+    With both sizes fixed the Jaccard index is monotone in the overlap, so the permutation laws are the hypergeometric
+    law and its convolution over strata: exact, and two-sided, since an overlap may be below chance. Where a tie
+    straddles the boundary, the p-values are averaged over 20 random ways to break it, which makes them conservative.
 
-
-def jaccard_test_within_strata(a: BoolArray, b: BoolArray, strata: IntArray) -> PValue:
-    """Permutation test of the Jaccard index with relabelling inside strata (types), exact by convolution.
-
-    Descriptive only for layers, for the same reason as :func:`jaccard_test_uniform`.
-    """
-    return PValue(jaccard(a, b), law_given_strata(a, b, strata).p_value(int((a & b).sum())).p, None)
-
-
-def jaccard_bootstrap_runs(
-    a: BoolArray, b: BoolArray, rng: np.random.Generator, draws: int = 2000, level: float = 0.95
-) -> Interval:
-    """Percentile interval of the mean Jaccard index of a run of one cell with a run of another.
-
-    Runs of ``a`` and of ``b`` are drawn with replacement, independently of each other. Too short with few runs, and it
-    ignores seeds that the two cells share. Biased upwards when ``a`` and ``b`` are the same cell: a run then meets
-    itself, and overlaps with itself entirely. The test that holds in both cases leaves runs out instead of drawing
-    them: ``agreement.agreement_jackknife_runs``.
+    Descriptive only for layers: scores are smooth over depth, so that both tests reject far too often.
 
     Args:
-        a: Masks of the first cell, shape (runs >= 2, N).
-        b: Masks of the second cell, shape (runs >= 2, N).
-        rng: Source of randomness.
-        draws: Bootstrap samples.
-        level: Coverage.
+        a: Scores of the first ranking, shape (N,).
+        b: Scores of the second ranking, shape (N,).
+        k: Size of the sets, 0 < k < N.
+        strata: Stratum (module type) of each element, shape (N,), any integers.
+        rng: Source of randomness; unused without ties at the boundary.
 
-    Raises:
-        ValueError: Fewer than 2 runs in a cell, different N, or a mask that selects nothing.
+    Returns:
+        The two-sided p-values (free, inside strata).
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"masks of shape (runs >= 2, N) with equal N are needed, got {a.shape} and {b.shape}")
-    sizes_a, sizes_b = a.sum(axis=1), b.sum(axis=1)
-    if not (sizes_a.all() and sizes_b.all()):
-        raise ValueError("a run selects nothing; the Jaccard index needs selections that are not empty")
-    index = jaccard_of_overlap(a.astype(np.float64) @ b.T.astype(np.float64), sizes_a[:, None], sizes_b)
-    weights_a, weights_b = (rng.multinomial(r, np.full(r, 1 / r), size=draws) / r for r in index.shape)
-    low, high = np.quantile(((weights_a @ index) * weights_b).sum(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level)
+    tied = any(not np.all(np.isin(membership(scores, k), (0.0, 1.0))) for scores in (a, b))
+    found = []
+    for _ in range(_TIE_BREAKS if tied else 1):
+        first, second = (random_top_k(scores, k, rng) for scores in (a, b))
+        shared = int((first & second).sum())
+        laws = uniform_law(a.size, k, k), law_given_strata(first, second, strata)
+        found.append([law.two_sided_p(shared) for law in laws])
+    free, inside = np.mean(found, axis=0).tolist()
+    return free, inside
 
 
 def kuncheva(overlap: FloatArray, n: int, k: int) -> FloatArray:
@@ -224,80 +219,115 @@ def top_k(scores: FloatArray, k: int) -> BoolArray:
     return np.asarray(descending_ranks(scores) < k)
 
 
-def pairwise_kappa(selections: BoolArray) -> FloatArray:
+def random_top_k(scores: FloatArray, k: int, rng: np.random.Generator) -> BoolArray:
+    """Mask of the ``k`` highest of a score vector, shape (N,); ties are broken at random."""
+    order = np.lexsort((rng.random(scores.size), -scores))
+    mask = np.zeros(scores.size, dtype=np.bool_)
+    mask[order[:k]] = True
+    return mask
+
+
+def membership(scores: FloatArray, k: int | IntArray) -> FloatArray:
+    """Probability that an element is among the ``k`` highest of its ranking when ties are broken at random.
+
+    Args:
+        scores: Shape (..., N).
+        k: Size of the set; an array must broadcast with ``scores``.
+
+    Returns:
+        Shape (..., N): 1 above the boundary, 0 below it, and the same share for all elements tied across it.
+    """
+    above = stats.rankdata(-scores, method="min", axis=-1) - 1
+    tied = stats.rankdata(-scores, method="max", axis=-1) - above
+    return np.asarray(np.clip((k - above) / tied, 0.0, 1.0), dtype=np.float64)
+
+
+def pairwise_kappa(selections: BoolArray | FloatArray) -> FloatArray:
     """Kuncheva's index of every pair of runs.
 
     Args:
-        selections: Masks, shape (runs, N), the same number of selected elements in each.
+        selections: Masks, or memberships (see :func:`membership`), shape (runs, N), of the same size in every run.
 
     Returns:
-        Symmetric matrix, shape (runs, runs), ones on the diagonal.
+        Symmetric matrix, shape (runs, runs); of memberships, the expectation over independent tie-breaking. Its
+        diagonal is the index of two tie-breakings of one run: 1 without ties at the boundary, 0 for equal scores.
 
     Raises:
         ValueError: The runs select different numbers of elements.
     """
     sizes = selections.sum(axis=1)
-    if selections.ndim != 2 or np.any(sizes != sizes[0]):
+    if selections.ndim != 2 or not np.allclose(sizes, sizes[0], rtol=0, atol=1e-6):
         raise ValueError("kappa needs masks of shape (runs, N) with the same number selected in every run")
     z = selections.astype(np.float64)
-    return kuncheva(z @ z.T, selections.shape[1], int(sizes[0]))
+    return kuncheva(z @ z.T, selections.shape[1], round(float(sizes[0])))
+
+
+def jaccard_matrix(a: FloatArray, b: FloatArray, k: int) -> FloatArray:
+    """Jaccard index of the top k of every run of ``a`` and every run of ``b``, in expectation over tie-breaking.
+
+    Args:
+        a: Scores, shape (runs_a, N).
+        b: Scores, shape (runs_b, N).
+        k: Size of the sets.
+
+    Returns:
+        Shape (runs_a, runs_b). Exact: the mean over the law of the overlap, see :func:`tied_overlap_law`.
+    """
+    first, second = membership(a, k), membership(b, k)
+    index = jaccard_of_overlap(first @ second.T, k, k)
+    for i, j in np.argwhere(_straddles(first)[:, None] | _straddles(second)):
+        index[i, j] = tied_overlap_law(first[i], second[j]).jaccard_mean
+    return index
+
+
+def tied_overlap_law(a: FloatArray, b: FloatArray) -> OverlapLaw:
+    """Law of the overlap of two top-k sets over independent random tie-breaking.
+
+    Args:
+        a: Membership of the first set, shape (N,), with one value at most between 0 and 1 (see :func:`membership`).
+        b: Membership of the second set.
+    """
+    size_a, size_b = round(float(a.sum())), round(float(b.sum()))
+    tied_a, tied_b = (a > 0) & (a < 1), (b > 0) & (b < 1)
+    sure_a, sure_b = a == 1, b == 1
+    draws_a, draws_b = size_a - int(sure_a.sum()), size_b - int(sure_b.sum())
+    both, n_a, n_b = int((tied_a & tied_b).sum()), int(tied_a.sum()), int(tied_b.sum())
+    met, certain, waiting = (int(x.sum()) for x in (tied_a & sure_b, sure_a & sure_b, sure_a & tied_b))
+    pmf = np.zeros(min(size_a, size_b) + 1)
+    shared_draws = uniform_law(n_a, both, draws_a)
+    for in_both, probability in zip(shared_draws.support.tolist(), shared_draws.pmf.tolist(), strict=True):
+        # Of the drawn elements that b does not leave open, those that b selects; then what b draws of a's set.
+        chosen = uniform_law(n_a - both, met, draws_a - in_both)
+        drawn = uniform_law(n_b, waiting + in_both, draws_b)
+        start = certain + int(chosen.support[0]) + int(drawn.support[0])
+        part = np.convolve(chosen.pmf, drawn.pmf)
+        pmf[start : start + part.size] += probability * part
+    support = np.flatnonzero(pmf)
+    return OverlapLaw(size_a, size_b, int(support[-1]), support.astype(np.int64), pmf[support] / pmf.sum())
+
+
+def _straddles(member: FloatArray) -> BoolArray:
+    return np.asarray(((member > 0) & (member < 1)).any(axis=1))
 
 
 def kappa_curve(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Kuncheva's index of two rankings at every k = 1 .. N-1.
+    """Kuncheva's index of two rankings at every k = 1 .. N-1, in expectation over random tie-breaking.
 
     Args:
-        a: Scores, shape (..., N); higher is more important.
+        a: Scores, shape (pairs, N); higher is more important.
         b: Scores of the same shape.
 
     Returns:
-        Curve, shape (..., N-1); entry ``k - 1`` is the index of the two top-k sets.
+        Curves, shape (pairs, N-1); entry ``k - 1`` is the index of the two top-k sets.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"score arrays differ in shape: {a.shape} and {b.shape}")
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"two score arrays of one shape (pairs, N) are needed, got {a.shape} and {b.shape}")
     n = a.shape[-1]
-    later = np.sort(np.maximum(descending_ranks(a), descending_ranks(b)), axis=-1)
     ks = np.arange(1, n)
-    shared = (later[..., None, :] < ks[:, None]).sum(axis=-1)
+    shared = np.stack(
+        [(membership(x, ks[:, None]) * membership(y, ks[:, None])).sum(axis=-1) for x, y in zip(a, b, strict=True)]
+    )
     return np.asarray((shared * n - ks * ks) / (ks * (n - ks)), dtype=np.float64)
-
-
-def nogueira(selections: BoolArray) -> Estimate:
-    """Nogueira's stability index of a set of selections, with its asymptotic standard error.
-
-    At equal set sizes it equals the mean pairwise Kuncheva index. The standard error is asymptotic in the number of
-    runs: it is infinite below 20 runs, so that no interval can be drawn from it by mistake.
-
-    Args:
-        selections: Masks, shape (runs, N), from independent runs of one cell; sizes may differ.
-
-    Raises:
-        ValueError: Fewer than 2 runs, or every run selects nothing, or everything.
-
-    Source:
-        Nogueira, Sechidis and Brown 2018, "On the stability of feature selection algorithms", definitions 4 and 7.
-        Deviation: runs (runs - 1) in place of runs^2 in the variance, and a t law in place of the normal one.
-    """
-    if selections.ndim != 2 or selections.shape[0] < 2:
-        raise ValueError(f"selections must have shape (runs >= 2, N), got {selections.shape}")
-    z = selections.astype(np.float64)
-    runs, n = z.shape
-    frequency = z.mean(axis=0)
-    sizes = z.sum(axis=1)
-    mean_size = float(sizes.mean())
-    chance = (mean_size / n) * (1 - mean_size / n)
-    if chance == 0:
-        raise ValueError("the index has no meaning when every run selects nothing, or everything")
-    phi = 1 - float((runs / (runs - 1) * frequency * (1 - frequency)).mean()) / chance
-    if runs < MIN_RUNS_FOR_NOGUEIRA_INTERVAL:
-        return Estimate(phi, float("inf"), float("inf"))
-    influence = (
-        (z * frequency).mean(axis=1)
-        - sizes * mean_size / n**2
-        + phi / 2 * (2 * sizes * mean_size / n**2 - sizes / n - mean_size / n + 1)
-    ) / chance
-    variance = 4 / (runs * (runs - 1)) * float(((influence - influence.mean()) ** 2).sum())
-    return Estimate(phi, float(np.sqrt(variance)), runs - 1)
 
 
 def _check_masks(a: BoolArray, b: BoolArray) -> None:

@@ -1,136 +1,182 @@
-"""Tests of rank agreement that respect depth: surrogates that keep smoothness and the bond between types.
+"""A test of rank agreement that respects depth, on what module type and smooth depth leave unexplained.
 
-Scores of neighbouring blocks are alike, and so are the scores of the types of one block. Permuting modules one by one
-breaks both, finds a few dozen independent values where there are two hundred modules, and rejects far too often. A
-surrogate here changes each type over the blocks *jointly*, so that type means, smoothness over depth and the
-correlation between types survive, while the alignment with another ranking is lost.
+Scores of neighbouring blocks are alike, so are the scores of the types of one block, and most rankings have a trend
+over depth and odd first and last blocks. Permuting modules one by one breaks all of this, finds a few dozen independent
+values where there are two hundred modules, and rejects far too often. Here every ranking is first reduced to
 
-The null hypothesis is "the groups agree only through module types and through being smooth over depth". A depth trend
-that the groups share counts as agreement; ``identity`` separates it.
+- its interior: the first and last two blocks, which are unlike the others in every model looked at, are left out;
+- residuals: what a cubic in depth for every module type leaves over, expressed in cosines of rising frequency.
+
+Two kinds of surrogates are then drawn, and the larger of their p-values counts:
+
+- *turned*: every two neighbouring frequencies of one ranking are turned by a random angle, the same for all types. That
+  keeps the smoothness of the residuals and the bond between the types of a block;
+- *flipped*: every block of one ranking gets a random sign, the same for all types. That keeps how far each block lies
+  from the fit, so that single odd blocks inside are no agreement unless their signs agree too.
+
+The first alone errs with odd blocks that two rankings have in common, the second with rankings that are smooth; both
+lose only what is tested, how the residuals of one ranking line up with those of another.
+
+The null hypothesis is "beyond module type, a cubic in depth and the end blocks, the two rankings are independent".
+Where three or more blocks at an end are unlike the rest, the test rejects too often.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from scipy import stats
 
-from layersig.analysis.modulegrid import ModuleGrid
-from layersig.analysis.overlap import top_k
-from layersig.analysis.results import FloatArray, IntArray, PValue, monte_carlo_p
+from layersig.analysis.identity import unit_rows
+from layersig.analysis.rankcorr import normal_scores
+from layersig.analysis.results import Alternative, BoolArray, FloatArray, IntArray, PValue, monte_carlo_p
 
-_CHUNK = 500
-
-
-class DrawSurrogates(Protocol):
-    """Draws surrogates of fields over depth that keep every type's mean and sum of squares."""
-
-    def __call__(self, fields: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-        """From shape (fields, blocks, types) to shape (draws, fields, blocks, types)."""
-        ...
+EDGE_BLOCKS = 2
+MIN_BLOCKS = 12
+_DEGREE = 3
 
 
-def phase_surrogates(fields: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-    """Joint Fourier-phase surrogates, the default: random phases, the same for all types of a field.
+@dataclass(frozen=True, slots=True, eq=False)
+class Interior:
+    """Modules that the test uses, as series over depth.
 
-    Source:
-        Ebisuzaki 1997 (random phases); Prichard and Theiler 1994 (same phases for all channels). Burt et al. 2020 put
-        the original values back by rank; that is not done here, since the statistics below are inner products and
-        putting back makes the surrogates rougher than the data.
+    Attributes:
+        series: Positions of the modules of one series in order of depth. A type is a series, or several where a block
+            holds several modules of it; types may lie in different blocks.
+        blocks: Number of the block of every module, in the order of ``positions``, shape (modules,).
     """
-    blocks = fields.shape[1]
-    spectrum = np.fft.rfft(fields, axis=1)
-    angles = rng.uniform(0, 2 * np.pi, size=(draws, *spectrum.shape[:2]))
-    angles[:, :, 0] = 0
-    if blocks % 2 == 0:
-        angles[:, :, -1] = np.pi * rng.integers(0, 2, size=angles.shape[:2])
-    return np.fft.irfft(spectrum * np.exp(1j * angles)[..., None], n=blocks, axis=2)
+
+    series: tuple[IntArray, ...]
+    blocks: IntArray
+
+    @property
+    def positions(self) -> IntArray:
+        """All positions, shape (modules,)."""
+        return np.concatenate(self.series)
 
 
-def shift_surrogates(fields: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-    """Joint circular shifts, with reversal half of the time: 2 x blocks rearrangements per field.
+def interior(types: IntArray, depths: IntArray) -> Interior | None:
+    """The series of modules over depth without the first and last two blocks.
 
-    Exact for rankings that are circularly stationary over depth and look alike in both directions.
+    Args:
+        types: Type of each module, shape (N,), any integers.
+        depths: Block of each module, shape (N,); that of a module alone in its type, such as the output head, is not a
+            block.
+
+    Returns:
+        None where there are fewer than 12 blocks, or no series is long enough to be tested.
     """
-    blocks = fields.shape[1]
-    shape = (draws, fields.shape[0], 1)
-    direction = 1 - 2 * rng.integers(0, 2, size=shape)
-    return _rearranged(fields, (rng.integers(0, blocks, size=shape) + direction * np.arange(blocks)) % blocks)
+    codes, counts = np.unique(types, return_counts=True)
+    blocks = np.unique(depths[np.isin(types, codes[counts > 1])])
+    if blocks.size < MIN_BLOCKS:
+        return None
+    inside = np.isin(depths, blocks[EDGE_BLOCKS:-EDGE_BLOCKS])
+    found = []
+    for code in codes:
+        members = np.flatnonzero((types == code) & inside)
+        order = members[np.argsort(depths[members], kind="stable")]
+        place = np.arange(order.size) - np.searchsorted(depths[order], depths[order])
+        found += [order[place == number] for number in range(int(place.max(initial=-1)) + 1)]
+    long_enough = tuple(series for series in found if series.size > _DEGREE + 2)
+    if not long_enough:
+        return None
+    return Interior(
+        long_enough, np.unique(depths[np.concatenate(long_enough)], return_inverse=True)[1].astype(np.int64)
+    )
 
 
-def block_surrogates(fields: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-    """Joint permutation of stretches of about sqrt(blocks) neighbours, cut at a random offset of the circle."""
-    blocks = fields.shape[1]
-    stretch = np.arange(blocks) // max(2, round(blocks**0.5))
-    shape = (draws, fields.shape[0])
-    keys = rng.random((*shape, int(stretch[-1]) + 1))[:, :, stretch] + np.arange(blocks) * 1e-12
-    return _rearranged(fields, (np.argsort(keys, axis=-1) + rng.integers(0, blocks, size=(*shape, 1))) % blocks)
+@dataclass(frozen=True, slots=True, eq=False)
+class Residuals:
+    """What type and smooth depth leave of the runs of a ranking; a run that they explain entirely is 0.
+
+    Attributes:
+        where: The modules looked at.
+        coefficients: Frequency by frequency, shape (runs, frequencies, series), every run of length 1.
+    """
+
+    where: Interior
+    coefficients: FloatArray
+
+    @property
+    def values(self) -> FloatArray:
+        """Module by module, in the order of ``where.positions``, shape (runs, modules)."""
+        parts = []
+        for number, series in enumerate(self.where.series):
+            basis = _rough_cosines(series.size)
+            parts.append(self.coefficients[:, : basis.shape[1], number] @ basis.T)
+        return np.concatenate(parts, axis=1)
+
+    def correlation(self, other: "Residuals") -> FloatArray:
+        """Correlation of every run with every run of another ranking, shape (runs, other runs)."""
+        return np.asarray(np.einsum("ifs,jfs->ij", self.coefficients, other.coefficients))
 
 
-def within_type_surrogates(fields: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-    """Independent permutation inside every type. Descriptive only: it ignores depth, and rejects too often."""
-    return rng.permuted(np.broadcast_to(fields, (draws, *fields.shape)), axis=2)
-
-
-def _rearranged(fields: FloatArray, orders: IntArray) -> FloatArray:
-    return np.take_along_axis(fields[None], orders[..., None], axis=2)
-
-
-def surrogate_test(
-    scores: FloatArray,
-    grid: ModuleGrid,
-    groups: IntArray,
-    rng: np.random.Generator,
-    *,
-    k: int | None = None,
-    draws: int = 9999,
-    draw: DrawSurrogates = phase_surrogates,
-) -> PValue:
-    """Test whether groups of rankings agree beyond module types and smoothness over depth.
-
-    The statistic is the mean over all pairs of runs of different groups of Kuncheva's kappa at ``k``, or of Spearman's
-    correlation. It is a function of the fields that the groups' runs sum to, of indicators of selection or of centred
-    ranks, so the surrogates are drawn of these fields: the agreement of runs inside a group is kept. One group stays as
-    it is, since only the alignment between groups matters.
+def residuals(scores: FloatArray, where: Interior) -> Residuals:
+    """Residuals of normal scores from the type x cubic-depth fit of the interior.
 
     Args:
         scores: Shape (runs, N).
-        grid: Where the modules lie.
-        groups: Group (data set, model, scorer) of each run, shape (runs,), any integers.
+        where: The modules to look at.
+    """
+    values = np.zeros(scores.shape)
+    values[:, where.positions] = normal_scores(scores[:, where.positions])
+    longest = max(series.size for series in where.series)
+    out = np.zeros((len(scores), longest - _DEGREE - 1, len(where.series)))
+    for number, series in enumerate(where.series):
+        basis = _rough_cosines(series.size)
+        out[:, : basis.shape[1], number] = values[:, series] @ basis
+    return Residuals(where, unit_rows(out, values))
+
+
+def surrogate_test(a: Residuals, b: Residuals, pairs: BoolArray, rng: np.random.Generator, draws: int = 9999) -> PValue:
+    """Test whether two rankings, each with its runs, are independent beyond module type and smooth depth.
+
+    The statistic is the mean correlation of residuals over ``pairs``. All runs of ``b`` are turned, or flipped,
+    together, so that the agreement of its runs is kept.
+
+    Args:
+        a: Residuals of the runs of the first ranking.
+        b: Those of the second, on the same modules.
+        pairs: Which runs are paired, shape (runs of a, runs of b); runs that share a training should not be.
         rng: Source of randomness.
-        k: Size of the selection, or None for Spearman's correlation of whole rankings.
-        draws: Number of surrogates.
-        draw: Kind of surrogate; see :class:`DrawSurrogates`.
+        draws: Number of surrogates of each kind.
 
     Returns:
-        One-sided p-value for agreement above the surrogates, with the +1 rule.
+        The larger of the two-sided p-values of both kinds, with the +1 rule: rankings may also agree less than by
+        accident.
 
-    Raises:
-        ValueError: Shapes do not fit, k is not inside (0, N), or there is one group only.
+    Source:
+        Random rotations in place of the random phases of Ebisuzaki 1997, one for all series as in Prichard and Theiler
+        1994; cosines take the place of the Fourier basis, whose period a profile over depth does not have. Signs of
+        blocks: the wild bootstrap of Wu 1986 on products.
     """
-    if scores.ndim != 2 or scores.shape != (groups.size, grid.n):
-        raise ValueError(f"scores must have shape ({groups.size} runs, {grid.n} modules), got {scores.shape}")
-    if k is not None and not 0 < k < grid.n:
-        raise ValueError(f"kappa needs 0 < k < {grid.n}, got {k}")
-    codes, group = np.unique(groups, return_inverse=True)
-    if codes.size < 2:
-        raise ValueError("a test of agreement between groups needs at least two groups")
-    member = np.eye(codes.size)[group]
-    sums = member.T @ _unit_features(scores, k)
-    pairs = (groups.size**2 - float((member.sum(axis=0) ** 2).sum())) / 2
-    # The sum over pairs of groups is half of |sum of groups|^2 less the squares, which no surrogate changes.
-    constant = float((sums**2).sum())
-    outside = float((sums[:, grid.fixed].sum(axis=0) ** 2).sum())
-    observed = (float((sums.sum(axis=0) ** 2).sum()) - constant) / 2 / pairs
-    still, moving = grid.fields(sums[0]), grid.fields(sums[1:])
-    null = np.empty(draws)
-    for start in range(0, draws, _CHUNK):
-        total = still + draw(moving, rng, min(_CHUNK, draws - start)).sum(axis=1)
-        null[start : start + len(total)] = ((total**2).sum(axis=(1, 2)) + outside - constant) / 2 / pairs
-    return monte_carlo_p(observed, null)
+    weights = pairs / pairs.sum()
+    turned = _turned(a.coefficients, np.einsum("ij,jfs->ifs", weights, b.coefficients), rng, draws)
+    products = (a.values * (weights @ b.values)).sum(axis=0)
+    by_block = np.bincount(a.where.blocks, weights=products)
+    flipped = (1 - 2 * rng.integers(0, 2, size=(draws, by_block.size))) @ by_block
+    observed = float(products.sum())
+    found = [monte_carlo_p(observed, null, Alternative.TWO_SIDED).p for null in (turned, flipped)]
+    return PValue(observed, max(found), draws)
 
 
-def _unit_features(scores: FloatArray, k: int | None) -> FloatArray:
-    """Centred vectors of length one whose inner products are kappa at ``k``, or Spearman's correlation."""
-    raw = stats.rankdata(scores, axis=1) if k is None else top_k(scores, k).astype(np.float64)
-    centred = raw - raw.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.sqrt((centred**2).sum(axis=1, keepdims=True)), dtype=np.float64)
+def _turned(a: FloatArray, b: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
+    """The sum of products when neighbouring frequencies of ``b`` are rotated, or rotated and reflected, at random."""
+    even = a.shape[1] // 2 * 2
+    first, second = (x[:, :even].reshape(len(x), -1, 2, x.shape[2]) for x in (a, b))
+    products = np.einsum("itps,itqs->tpq", first, second)
+    turn = np.hypot(products[:, 0, 0] + products[:, 1, 1], products[:, 0, 1] - products[:, 1, 0])
+    reflect = np.hypot(products[:, 0, 0] - products[:, 1, 1], products[:, 0, 1] + products[:, 1, 0])
+    size = (draws, len(products))
+    amplitude = np.where(rng.random(size) < 0.5, turn, reflect)
+    null = (amplitude * np.cos(rng.uniform(0, 2 * np.pi, size))).sum(axis=1)
+    rest = float((a[:, even:] * b[:, even:]).sum())
+    return np.asarray(null + rest * (1 - 2 * rng.integers(0, 2, draws)))
+
+
+@cache
+def _rough_cosines(size: int) -> FloatArray:
+    """Orthonormal cosines over ``size`` blocks, of rising frequency, with cubics taken out: shape (size, size - 4)."""
+    depth = np.linspace(-1, 1, size)
+    cosines = np.cos(np.pi * (np.arange(size)[:, None] + 0.5) * np.arange(_DEGREE + 1, size) / size)
+    basis, _ = np.linalg.qr(np.concatenate([np.vander(depth, _DEGREE + 1), cosines], axis=1))
+    return np.asarray(basis[:, _DEGREE + 1 :], dtype=np.float64)

@@ -8,6 +8,7 @@ the family. The chance that a family holds a false sentence is then about alpha,
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isnan
 from typing import Literal, Protocol
 
 from layersig.analysis.results import Interval
@@ -365,10 +366,11 @@ def sharing_sentence(test: SharingTest, k: int, n: int, cells: tuple[str, ...], 
     """
     which = _data_sets(cells)
     bound = test.bound
+    runs = f"{test.fewest_seeds} seeds each, {model}, {scorer}, top {k} of {n}"
+    least = "no lower bound" if isnan(bound.lower) else f"lower bound {bound.lower:.2f}"
     figures = (
         f"agreement between them is {bound.ratio:.2f} of the agreement between seeds, one-sided "
-        f"{100 * bound.level:.3g} % lower bound {bound.lower:.2f}, margin {test.margin:.2f}, "
-        f"{test.fewest_seeds} seeds each, {model}, {scorer}, top {k} of {n}"
+        f"{100 * bound.level:.3g} % {least}, margin {test.margin:.2f}, {runs}"
     )
     match test.verdict:
         case SharingVerdict.SHARED:
@@ -377,6 +379,16 @@ def sharing_sentence(test: SharingTest, k: int, n: int, cells: tuple[str, ...], 
             said = f"on {which} sharing is not shown, which is not a proof of difference: {figures}."
         case SharingVerdict.TOO_FEW_SEEDS:
             said = f"on {which} no sharing verdict is given with fewer than five seeds: {figures}."
+        case SharingVerdict.NO_CEILING:
+            said = (
+                f"on {which} no sharing verdict is given: the rankings of two seeds of one data set are not shown to "
+                f"agree above chance, so there is no noise ceiling to compare with ({runs})."
+            )
+        case SharingVerdict.NO_NOISE:
+            said = (
+                f"on {which} no sharing verdict is given: the seeds of a data set rank layers alike, so there is no "
+                f"noise to compare with ({runs})."
+            )
     return f"{status_of(False)}: {said}"
 
 

@@ -15,7 +15,13 @@ from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
 from layersig.findings.corpus_rows import corpus_results, corpus_seed_results
-from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
+from layersig.findings.estimators import (
+    estimator_rows,
+    matrix_rows,
+    overlap_test_rows,
+    residual_test_notes,
+    residual_test_rows,
+)
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import AnalysisForm
 from layersig.findings.grid import grid_of
@@ -109,6 +115,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         sizes=sizes,
         notes=_notes(files, recipe)
         + _unit_notes(files, unit)
+        + residual_test_notes(tables, grid)
         + bridge_notes(files.layers, recipe)
         + leak_notes(recipe)
         + tuple(shot_notes(files.task_records))
@@ -126,15 +133,16 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         ),
         selections=rows,
         selected_layers=selected_layer_rows(selections, files.layers) if files.layers else (),
-        overlaps=overlap_rows(tables, units, sizes),
+        overlaps=overlap_rows(tables, units, sizes, recipe.root_seed),
         agreement=agreement_rows(tables, units),
         stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
         sharing=tuple(row for found in runs for row in sharing_rows(found, sizes, files.model, recipe)),
-        components=tuple(row for found in runs for row in component_rows(found, grid)),
+        components=tuple(row for found in runs for row in component_rows(found, grid, arms.level)),
         checkpoints=tuple(checkpoint_rows(tables, sizes, recipe)),
         estimators=tuple(estimator_rows(tables, arms.level)),
         jaccard_matrix=tuple(matrix_rows(tables, sizes, recipe, arms.level)),
         overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
+        residual_tests=residual_test_rows(tables, grid, recipe, arms.level),
         bridge=tuple(bridge_rows(bridged, recipe)),
         bridge_blocks=tuple(bridge_block_rows(bridged)),
         results=(*arms.results(), *corpus_results(arms)),

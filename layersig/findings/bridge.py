@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.depth_correlation import MIN_BLOCKS, depth_correlation
-from layersig.analysis.modulegrid import module_grid
 from layersig.analysis.overlap import descending_ranks
 from layersig.analysis.rankcorr import spearman
-from layersig.analysis.surrogates import surrogate_test
+from layersig.analysis.results import PValue
+from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import Scored
 from layersig.findings.rows import BridgeBlockRow, BridgeRow
 from layersig.layers import LayerMap, Unit
@@ -74,6 +74,7 @@ def bridge_rows(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[BridgeRow]:
         each = [spearman(a, b) for a in pair.one for b in pair.other if np.ptp(a) > 0 and np.ptp(b) > 0]
         rng = Streams(recipe.root_seed).generator("bridge", pair.necessity, pair.plasticity, pair.data or "")
         draws = recipe.analyze.resamples
+        test = _residual_test(one, other, rng, draws)
         yield BridgeRow(
             necessity=pair.necessity,
             plasticity=pair.plasticity,
@@ -87,7 +88,8 @@ def bridge_rows(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[BridgeRow]:
             effective=found.effective,
             run_low=min(each, default=found.value),
             run_high=max(each, default=found.value),
-            p=_two_sided(one, other, rng, draws),
+            residual=test.statistic if test else None,
+            p=test.p if test else None,
             draws=draws,
         )
 
@@ -122,12 +124,13 @@ def bridge_block_rows(pairs: Sequence[Pair]) -> Iterator[BridgeBlockRow]:
             )
 
 
-def _two_sided(one: FloatArray, other: FloatArray, rng: np.random.Generator, draws: int) -> float:
-    grid = module_grid(np.zeros(one.size, dtype=np.int64), np.arange(one.size))
-    groups = np.arange(2)
-    agree = surrogate_test(np.stack([one, other]), grid, groups, rng, draws=draws)
-    differ = surrogate_test(np.stack([one, -other]), grid, groups, rng, draws=draws)
-    return min(1.0, 2 * min(agree.p, differ.p))
+def _residual_test(one: FloatArray, other: FloatArray, rng: np.random.Generator, draws: int) -> PValue | None:
+    """Beyond a cubic in depth and the end blocks; None with too few blocks for it."""
+    where = interior(np.zeros(one.size, dtype=np.int64), np.arange(one.size))
+    if where is None:
+        return None
+    a, b = (residuals(scores[None], where) for scores in (one, other))
+    return surrogate_test(a, b, np.ones((1, 1), dtype=np.bool_), rng, draws=draws)
 
 
 def _by_block(ranking: Ranking, layers: LayerMap, kind: str) -> FloatArray:

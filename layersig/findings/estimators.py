@@ -1,49 +1,42 @@
-"""Different scorers and data sets beside each other: correlation, Jaccard matrix, tests of overlap."""
+"""Different scorers and data sets compared: correlation, Jaccard matrix, tests of overlap and of residuals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations_with_replacement
 
 import numpy as np
-from numpy.typing import NDArray
 
 from layersig.analysis.attenuation import disattenuated_correlation
-from layersig.analysis.overlap import (
-    jaccard,
-    jaccard_bootstrap_runs,
-    jaccard_test_uniform,
-    jaccard_test_within_strata,
-    top_k,
-    uniform_law,
-)
+from layersig.analysis.multiplicity import holm
+from layersig.analysis.overlap import jaccard_matrix, relabelling_tests, uniform_law
 from layersig.analysis.rankcorr import pairwise_spearman
-from layersig.analysis.surrogates import surrogate_test
+from layersig.analysis.surrogates import MIN_BLOCKS, interior, residuals, surrogate_test
 from layersig.findings.fractions import finite, finite_set
 from layersig.findings.grid import Grid
+from layersig.findings.pairs import RunPairs, comparable, on_one_data_set
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import EstimatorRow, MatrixRow, OverlapTestRow
+from layersig.findings.rows import EstimatorRow, MatrixRow, OverlapTestRow, ResidualTestRow
 from layersig.recipe.schema import Recipe
 from layersig.streams import Streams
-
-FloatArray = NDArray[np.float64]
 
 _LEAST_RUNS = 3
 
 
 def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[EstimatorRow]:
     """Every two scorers on one data set, and those that know of none, such as carried-over rankings, on each."""
-    for a, b in _pairs(tables):
-        if a.cell.scorer == b.cell.scorer or not _on_one(a, b):
+    for pairs in comparable(tables):
+        a, b = pairs.a, pairs.b
+        if a.cell.scorer == b.cell.scorer or not on_one_data_set(pairs):
             continue
         n = len(a.scores)
-        raw = pairwise_spearman(np.concatenate([a.scores, b.scores]))[:n, n:][_unlike_seeds(a, b)]
+        raw = pairwise_spearman(np.concatenate([a.scores, b.scores]))[:n, n:]
         row = EstimatorRow(
             a=a.cell.scorer or "",
             b=b.cell.scorer or "",
             data=a.cell.data or b.cell.data,
             runs=min(n, len(b.scores)),
-            correlation=finite(float(raw.mean())),
+            correlation=finite(pairs.mean(raw)),
             reliability_a=None,
             reliability_b=None,
             corrected=None,
@@ -71,92 +64,111 @@ def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[Estim
 def matrix_rows(
     tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: Recipe, level: float
 ) -> Iterator[MatrixRow]:
-    """Mean Jaccard index of every two rankings; a ranking with itself counts pairs of different seeds."""
+    """Mean Jaccard index of every two rankings, and of the runs of one, over pairs of runs of different seeds."""
     for k in sizes:
-        masks = [top_k(table.scores, k) for table in tables]
-        for i, j in combinations_with_replacement(range(len(tables)), 2):
-            shared = masks[i].astype(np.float64) @ masks[j].T.astype(np.float64)
-            index = shared / (2 * k - shared)
-            values = index[np.triu_indices(len(masks[i]), 1)] if i == j else index.ravel()
-            if values.size:
-                n = tables[i].scores.shape[1]
-                interval = None
-                if i != j and min(index.shape) > 1:
-                    rng = Streams(recipe.root_seed).generator("runs", _name(tables[i]), _name(tables[j]), k)
-                    interval = jaccard_bootstrap_runs(masks[i], masks[j], rng, recipe.analyze.resamples, level)
-                yield MatrixRow(
-                    a=_name(tables[i]),
-                    b=_name(tables[j]),
-                    k=k,
-                    of=n,
-                    jaccard=float(values.mean()),
-                    pairs=values.size,
-                    chance=uniform_law(n, k, k).jaccard_mean,
-                    low=interval.low if interval else None,
-                    high=interval.high if interval else None,
-                    level=level,
-                )
+        for a, b in combinations_with_replacement(tables, 2):
+            pairs = RunPairs(a, b)
+            if not pairs.count:
+                continue
+            index, n = jaccard_matrix(a.scores, b.scores, k), a.scores.shape[1]
+            found = pairs.estimate(index)
+            interval = found.interval(level) if found else None
+            rng = Streams(recipe.root_seed).generator("runs", _name(a), _name(b), k)
+            drawn = pairs.bootstrap(index, rng, recipe.analyze.resamples, level)
+            yield MatrixRow(
+                a=_name(a),
+                b=_name(b),
+                k=k,
+                of=n,
+                jaccard=pairs.mean(index),
+                pairs=pairs.count,
+                one_seed=pairs.one_seed,
+                chance=uniform_law(n, k, k).jaccard_mean,
+                low=max(0.0, interval.low) if interval else None,
+                high=min(1.0, interval.high) if interval else None,
+                bootstrap_low=drawn.low if drawn else None,
+                bootstrap_high=drawn.high if drawn else None,
+                level=level,
+            )
 
 
 def overlap_test_rows(
     tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, recipe: Recipe
 ) -> Iterator[OverlapTestRow]:
-    """Permutation tests of the Jaccard index of two seed-averaged rankings, each beside what it assumes."""
-    for a, b in _pairs(tables):
-        if a.cell.scorer != b.cell.scorer and not _on_one(a, b):
-            continue
-        pair = np.stack([a.scores.mean(axis=0), b.scores.mean(axis=0)])
-        n = pair.shape[1]
-        for k in (size for size in sizes if 0 < size < n):
-            first, second = top_k(pair, k)
-            uniform = jaccard_test_uniform(first, second)
-            typed = jaccard_test_within_strata(first, second, grid.types)
-            found: list[tuple[str, float, int | None, str, bool]] = [
-                ("uniform permutation", uniform.p, None, "any layer could take any other's place", False),
-                (
-                    "permutation within module types",
-                    typed.p,
-                    None,
-                    "within a type, depth does not matter",
-                    False,
-                ),
-            ]
-            if grid.modules is not None and min(grid.modules.index.shape, default=0) > 1:
-                rng = Streams(recipe.root_seed).generator("surrogates", _name(a), _name(b), k)
-                kept = surrogate_test(pair, grid.modules, np.arange(2), rng, k=k, draws=recipe.analyze.resamples)
-                assumption = "scores are stationary over depth, equally smooth in every block"
-                found.append(("depth-preserving surrogates", kept.p, kept.resamples, assumption, True))
-            for test, p, draws, assumes, holds in found:
+    """Permutation tests of the Jaccard index of two seed-averaged rankings, and what each assumes."""
+    for pairs in _tested(tables):
+        a, b = (table.scores.mean(axis=0) for table in (pairs.a, pairs.b))
+        for k in (size for size in sizes if 0 < size < a.size):
+            rng = Streams(recipe.root_seed).generator("ties", _name(pairs.a), _name(pairs.b), k)
+            free, typed = relabelling_tests(a, b, k, grid.types, rng)
+            for test, p, assumes in (
+                ("uniform permutation", free, "any layer could take any other's place"),
+                ("permutation within module types", typed, "within a type, depth does not matter"),
+            ):
                 yield OverlapTestRow(
-                    a=_name(a),
-                    b=_name(b),
+                    a=_name(pairs.a),
+                    b=_name(pairs.b),
                     k=k,
-                    of=n,
-                    jaccard=jaccard(first, second),
+                    of=a.size,
+                    jaccard=float(jaccard_matrix(a[None], b[None], k)[0, 0]),
+                    chance=uniform_law(a.size, k, k).jaccard_mean,
                     test=test,
                     p=p,
-                    draws=draws,
                     assumes=assumes,
-                    holds=holds,
                 )
 
 
-def _pairs(tables: Sequence[ScoreTable]) -> Iterator[tuple[ScoreTable, ScoreTable]]:
-    """Scorers that look at the model, at the same checkpoint where both have one."""
-    for a, b in combinations([table for table in tables if not table.control], 2):
-        if None in (a.cell.checkpoint, b.cell.checkpoint) or a.cell.checkpoint == b.cell.checkpoint:
-            yield a, b
+def residual_test_rows(
+    tables: Sequence[ScoreTable], grid: Grid, recipe: Recipe, level: float
+) -> tuple[ResidualTestRow, ...]:
+    """Do two rankings agree beyond module type, smooth depth and the end blocks? Corrected over all rows."""
+    where = interior(grid.types, grid.depths)
+    if where is None:
+        return ()
+    rows = []
+    for pairs in _tested(tables):
+        a, b = (residuals(table.scores, where) for table in (pairs.a, pairs.b))
+        rng = Streams(recipe.root_seed).generator("surrogates", _name(pairs.a), _name(pairs.b))
+        test = surrogate_test(a, b, pairs.mask, rng, draws=recipe.analyze.resamples)
+        found = pairs.estimate(a.correlation(b))
+        interval = found.interval(level) if found else None
+        rows.append(
+            ResidualTestRow(
+                a=_name(pairs.a),
+                b=_name(pairs.b),
+                modules=where.positions.size,
+                runs_a=len(pairs.a.seeds),
+                runs_b=len(pairs.b.seeds),
+                pairs=pairs.count,
+                one_seed=pairs.one_seed,
+                correlation=test.statistic,
+                low=max(-1.0, interval.low) if interval else None,
+                high=min(1.0, interval.high) if interval else None,
+                level=level,
+                p=test.p,
+                adjusted_p=test.p,
+                draws=recipe.analyze.resamples,
+            )
+        )
+    adjusted = holm(np.array([row.p for row in rows])) if rows else ()
+    return tuple(row.model_copy(update={"adjusted_p": float(p)}) for row, p in zip(rows, adjusted, strict=True))
 
 
-def _unlike_seeds(a: ScoreTable, b: ScoreTable) -> NDArray[np.bool_]:
-    """Pairs of runs of different seeds, since runs of one seed may share a training; all pairs where there are none."""
-    unlike = np.array([[one != other for other in b.seeds] for one in a.seeds])
-    return unlike if unlike.any() else np.ones_like(unlike)
+def residual_test_notes(tables: Sequence[ScoreTable], grid: Grid) -> tuple[str, ...]:
+    """Why two rankings are not tested, where a model is too shallow for it."""
+    if interior(grid.types, grid.depths) is not None or next(_tested(tables), None) is None:
+        return ()
+    return (
+        "Whether two rankings agree beyond module type and depth is not tested: that takes "
+        f"{MIN_BLOCKS} blocks or more, and module types that lie in several of them.",
+    )
 
 
-def _on_one(a: ScoreTable, b: ScoreTable) -> bool:
-    """Whether two rankings are on one data set, as far as they know of any."""
-    return a.cell.data == b.cell.data or None in (a.cell.data, b.cell.data)
+def _tested(tables: Sequence[ScoreTable]) -> Iterator[RunPairs]:
+    """Rankings of one scorer on different data sets, and of different scorers on one."""
+    for pairs in comparable(tables):
+        if pairs.a.cell.scorer == pairs.b.cell.scorer or on_one_data_set(pairs):
+            yield pairs
 
 
 def _name(table: ScoreTable) -> str:

@@ -9,10 +9,19 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from layersig.analysis.overlap import jaccard, kappa_curve, law_given_strata, top_k, uniform_law
+from layersig.analysis.overlap import (
+    jaccard_matrix,
+    kappa_curve,
+    law_given_strata,
+    membership,
+    random_top_k,
+    relabelling_tests,
+    uniform_law,
+)
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import CurveRow, LayerRow, OverlapRow
 from layersig.records import Cell
+from layersig.streams import Streams
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -43,16 +52,27 @@ class _Pair:
 
 
 def overlap_rows(
-    tables: Sequence[ScoreTable], layers: Sequence[LayerRow], sizes: Sequence[int]
+    tables: Sequence[ScoreTable], layers: Sequence[LayerRow], sizes: Sequence[int], root: int = 0
 ) -> tuple[OverlapRow, ...]:
-    """Overlap of every pair of rankings at every size, beside the uniform and the type-stratified chance level."""
+    """Overlap of every pair of rankings at every size, beside the uniform and the type-stratified chance level.
+
+    Args:
+        tables: The rankings.
+        layers: The units that they rank.
+        sizes: Sizes of the selections.
+        root: The recipe's root seed, for ties.
+    """
     types = _types(layers)
     rows = []
     for pair in _pairs(tables):
+        rng = Streams(root).generator("ties", pair.a.key, pair.b.key)
         for k in sizes:
-            a, b = top_k(pair.scores_a, k), top_k(pair.scores_b, k)
-            shared = int((a & b).sum())
-            uniform, typed = uniform_law(a.size, k, k), law_given_strata(a, b, types)
+            n = pair.scores_a.size
+            a, b = membership(pair.scores_a, k), membership(pair.scores_b, k)
+            shared = float(a @ b)
+            uniform = uniform_law(n, k, k)
+            typed = law_given_strata(random_top_k(pair.scores_a, k, rng), random_top_k(pair.scores_b, k, rng), types)
+            p_uniform, p_type = (1.0, 1.0) if k == n else relabelling_tests(pair.scores_a, pair.scores_b, k, types, rng)
             low, high = uniform.jaccard_range()
             type_low, type_high = typed.jaccard_range()
             rows.append(
@@ -62,18 +82,18 @@ def overlap_rows(
                     group=pair.group,
                     differ="+".join(pair.differ),
                     k=k,
-                    of=a.size,
+                    of=n,
                     shared=shared,
-                    jaccard=jaccard(a, b),
-                    kappa=uniform.kappa(shared) if k < a.size else None,
+                    jaccard=float(jaccard_matrix(pair.scores_a[None], pair.scores_b[None], k)[0, 0]),
+                    kappa=uniform.kappa(shared) if k < n else None,
                     chance_jaccard=uniform.jaccard_mean,
                     chance_low=low,
                     chance_high=high,
                     type_jaccard=typed.jaccard_mean,
                     type_low=type_low,
                     type_high=type_high,
-                    p_uniform=uniform.p_value(shared).p,
-                    p_type=typed.p_value(shared).p,
+                    p_uniform=p_uniform,
+                    p_type=p_type,
                 )
             )
     return tuple(rows)
@@ -139,11 +159,11 @@ def _type_kappa(a: FloatArray, b: FloatArray, types: IntArray) -> FloatArray:
     n = types.size
     ks = np.arange(1, n)
     expected = np.zeros((a.shape[0], n - 1))
+
+    def counts(scores: FloatArray, members: NDArray[np.bool_]) -> FloatArray:
+        return np.stack([membership(one, ks[:, None])[:, members].sum(axis=1) for one in scores])
+
     for code in np.unique(types):
         members = types == code
-        counts = []
-        for scores in (a, b):
-            order = np.argsort(-scores, axis=1, kind="stable")
-            counts.append(np.cumsum(members[order], axis=1)[:, :-1])
-        expected += counts[0] * counts[1] / int(members.sum())
+        expected += counts(a, members) * counts(b, members) / int(members.sum())
     return np.asarray((expected * n - ks * ks) / (ks * (n - ks)))

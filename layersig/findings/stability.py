@@ -1,4 +1,4 @@
-"""What a ranking is worth: noise ceiling, agreement between data sets, identity gain, variance, checkpoints."""
+"""What a ranking is worth: noise ceiling, agreement between data sets, single layers, variance, checkpoints."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs, label_permutation_test
+from layersig.analysis.attenuation import corrected_between
 from layersig.analysis.components import variance_components
-from layersig.analysis.identity import identity_gain
+from layersig.analysis.identity import identity_gain, residual_agreement
 from layersig.analysis.overlap import kappa_curve
-from layersig.analysis.results import Estimate
+from layersig.analysis.results import Alternative, Estimate
 from layersig.analysis.sharing import ratio_bound_jackknife_runs, sharing_test
 from layersig.analysis.verdicts import sharing_sentence
 from layersig.findings.fractions import finite
@@ -73,7 +74,7 @@ def replicates(tables: Sequence[ScoreTable]) -> tuple[Replicates, ...]:
 
 
 def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: float) -> Iterator[StabilityRow]:
-    """Noise ceiling, agreement between data sets, their ratio and the identity gain at every size."""
+    """Noise ceiling, agreement between data sets, their ratio, residual agreement and identity gain at every size."""
     n, design = found.runs.shape[1], found.design
 
     def row(data: str | None, k: int, quantity: str, estimate: Estimate, runs: int, shared: bool) -> StabilityRow:
@@ -90,6 +91,7 @@ def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: f
             df=estimate.df,
             low=finite(interval.low),
             high=finite(interval.high),
+            lower=finite(estimate.lower_bound(level)),
             level=level,
             runs=runs,
             data_sets=len(found.data) if data is None else 1,
@@ -104,6 +106,8 @@ def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: f
             yield row(data, k, "within", agreement_jackknife_runs(scores, own, k).within, len(scores), False)
             gain = identity_gain(scores, own, k, grid.types, grid.depths)
             yield row(data, k, "identity gain", gain, len(scores), False)
+            beyond = residual_agreement(scores, own, grid.types, grid.depths)
+            yield row(data, k, "residual agreement", beyond, len(scores), False)
         if len(found.data) > 1:
             agreement = agreement_jackknife_runs(found.runs, design, k)
             runs = len(found.runs)
@@ -114,42 +118,48 @@ def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: f
 
 
 def sharing_rows(found: Replicates, sizes: Sequence[int], model: str, recipe: Recipe) -> Iterator[SharingRow]:
-    """The sharing test at every size, beside the test of the opposite question; needs two data sets."""
+    """The sharing test at every size, and the opposite question, asked of whole rankings; needs two data sets."""
     n = found.runs.shape[1]
     if len(found.data) < 2:
         return
-    for k in sizes:
-        bound = ratio_bound_jackknife_runs(found.runs, found.design, k) if 0 < k < n else None
-        if bound is None or not isfinite(bound.ratio) or not isfinite(bound.lower):
-            continue
+    level = 1 - recipe.analyze.alpha
+    corrected = corrected_between(found.runs, found.design)
+    interval = corrected.interval(level) if corrected else None
+    rng = Streams(recipe.root_seed).generator("relabel", found.scorer)
+    labels = label_permutation_test(found.runs, found.design, rng)
+    for k in (size for size in sizes if 0 < size < n):
+        bound = ratio_bound_jackknife_runs(found.runs, found.design, k, level)
         test = sharing_test(bound, found.design, recipe.analyze.sharing_margin)
-        rng = Streams(recipe.root_seed).generator("relabel", found.scorer, k)
-        differ = label_permutation_test(found.runs, found.design, k, rng)
         yield SharingRow(
             scorer=found.scorer,
             checkpoint=found.checkpoint,
             k=k,
             of=n,
-            ratio=bound.ratio,
-            lower=bound.lower,
+            ratio=finite(bound.ratio),
+            lower=finite(bound.lower),
             level=bound.level,
             margin=test.margin,
             seeds=len(found.seeds),
             data_sets=len(found.data),
             verdict=test.verdict.value,
             sentence=sharing_sentence(test, k, n, found.data, model, found.scorer),
-            p_different=differ.p,
-            relabellings=differ.resamples,
+            corrected=corrected.value if corrected else None,
+            corrected_low=interval.low if interval else None,
+            corrected_high=interval.high if interval else None,
+            p_different=corrected.p_value(1.0, Alternative.LESS) if corrected else None,
+            p_exchangeable=labels.p if labels else None,
+            least_p=labels.least if labels else None,
+            relabellings=labels.draws if labels else None,
         )
 
 
-def component_rows(found: Replicates, grid: Grid) -> Iterator[ComponentRow]:
+def component_rows(found: Replicates, grid: Grid, level: float) -> Iterator[ComponentRow]:
     """Variance components on the block x type grid; nothing where there is no such grid, or nothing varies on it."""
     if grid.modules is None or min(grid.modules.index.shape, default=0) < 2:
         return
     if not np.all(np.ptp(grid.modules.fields(found.scores), axis=(2, 3)) > 0):
         return
-    for part in variance_components(grid.modules.fields(found.scores), seeds_crossed=len(found.data) > 1):
+    for part in variance_components(grid.modules.fields(found.scores), len(found.data) > 1, level):
         yield ComponentRow(
             scorer=found.scorer,
             checkpoint=found.checkpoint,
@@ -159,6 +169,7 @@ def component_rows(found: Replicates, grid: Grid) -> Iterator[ComponentRow]:
             df=part.df,
             low=None if part.interval is None else part.interval.low,
             high=None if part.interval is None else part.interval.high,
+            level=level,
         )
 
 

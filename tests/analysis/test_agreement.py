@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs, label_permutation_test
-from layersig.analysis.overlap import nogueira, pairwise_kappa, top_k
+from layersig.analysis.overlap import pairwise_kappa, top_k
+from layersig.analysis.rankcorr import normal_scores
 
 K = 12
 
@@ -51,45 +52,86 @@ def test_jackknife_equals_leaving_runs_out_one_by_one(crossed: bool):
 def test_one_cell_gives_the_noise_ceiling_only():
     scores = _scores(np.random.default_rng(1), 1, 5)
     agreement = agreement_jackknife_runs(scores, RunDesign(np.zeros(5, dtype=np.int64)), K)
-    assert agreement.within.value == pytest.approx(nogueira(top_k(scores, K)).value, abs=1e-12)
+    kappa = pairwise_kappa(top_k(scores, K))
+    assert agreement.within.value == pytest.approx(kappa[np.triu_indices(5, 1)].mean(), abs=1e-12)
     assert np.isnan(agreement.between.value)
     assert np.isnan(agreement.ratio.value)
 
 
-def _p_by_permutation(scores: np.ndarray, cells: np.ndarray) -> float:
-    within, between = _means(scores, cells)
-    shuffled = {tuple(p) for p in permutations(cells.tolist())}
-    statistics = [np.subtract(*_means(scores, np.array(labels))) for labels in shuffled]
-    return float(np.mean(np.array(statistics) >= within - between - 1e-9))
+def _difference(scores: np.ndarray, own: np.ndarray, labels: np.ndarray, seeds: np.ndarray | None = None) -> float:
+    """Within minus between of correlations divided by what the runs' own cells reach."""
+    r = np.corrcoef(normal_scores(scores))
+    pairs = [(i, j) for i in range(len(own)) for j in range(i)]
+    reach = {c: np.mean([r[i, j] for i, j in pairs if own[i] == own[j] == c]) for c in own}
+    free = {(i, j): r[i, j] / np.sqrt(reach[own[i]] * reach[own[j]]) for i, j in pairs}
+    within = [free[i, j] for i, j in pairs if labels[i] == labels[j]]
+    between = [free[i, j] for i, j in pairs if labels[i] != labels[j] and (seeds is None or seeds[i] != seeds[j])]
+    return float(np.mean(within) - np.mean(between))
 
 
 def test_unblocked_relabelling_is_exact():
     scores = _scores(np.random.default_rng(2), 2, 3, data_sd=0.4)
     cells = np.repeat([0, 1], 3)
-    test = label_permutation_test(scores, RunDesign(cells), K, np.random.default_rng(0))
-    assert test.resamples is None
-    assert test.p == pytest.approx(_p_by_permutation(scores, cells), abs=1e-12)
+    test = label_permutation_test(scores, RunDesign(cells), np.random.default_rng(0))
+    assert test is not None
+    assert test.draws is None
+    observed = _difference(scores, cells, cells)
+    drawn = [_difference(scores, cells, np.array(p)) for p in {tuple(p) for p in permutations(cells.tolist())}]
+    assert test.p == pytest.approx(np.mean(np.array(drawn) >= observed - 1e-9), abs=1e-12)
 
 
 def test_blocked_relabelling_is_exact():
     scores = _scores(np.random.default_rng(3), 3, 3, data_sd=0.3)
     cells, seeds = np.repeat([0, 1, 2], 3), np.tile([0, 1, 2], 3)
-    test = label_permutation_test(scores, RunDesign(cells, seeds), K, np.random.default_rng(0))
-    observed = np.subtract(*_means(scores, cells, seeds))
-    statistics = []
+    test = label_permutation_test(scores, RunDesign(cells, seeds), np.random.default_rng(0))
+    assert test is not None
+    observed = _difference(scores, cells, cells, seeds)
+    drawn = []
     for first in permutations(range(3)):
         for second in permutations(range(3)):
             labels = np.array([[0, 1, 2], first, second]).T.reshape(-1)
-            statistics.append(np.subtract(*_means(scores, labels, seeds)))
-    assert test.p == pytest.approx(np.mean(np.array(statistics) >= observed - 1e-9), abs=1e-12)
-    assert test.p >= 1 / 36 - 1e-12
+            drawn.append(_difference(scores, cells, labels, seeds))
+    assert test.p == pytest.approx(np.mean(np.array(drawn) >= observed - 1e-9), abs=1e-12)
+    assert test.least == pytest.approx(1 / 36)
+
+
+@pytest.mark.parametrize(
+    ("data_sets", "seeds", "shared", "least"),
+    [(2, 3, True, 1 / 4), (2, 5, True, 1 / 16), (3, 3, True, 1 / 36), (2, 3, False, 1 / 10), (2, 5, False, 1 / 126)],
+)
+def test_the_least_p_of_a_design_is_told_and_reached(data_sets: int, seeds: int, shared: bool, least: float):
+    rng = np.random.default_rng(8)
+    cells, numbers = np.repeat(np.arange(data_sets), seeds), np.tile(np.arange(seeds), data_sets)
+    scores = rng.normal(size=(data_sets, 60))[cells] + 0.1 * rng.normal(size=(cells.size, 60))
+    test = label_permutation_test(scores, RunDesign(cells, numbers if shared else None), rng)
+    assert test is not None
+    assert (test.least, test.p) == pytest.approx((least, least))
 
 
 def test_many_runs_are_relabelled_at_random():
     rng = np.random.default_rng(4)
-    different = label_permutation_test(_scores(rng, 3, 5, 1.0), RunDesign(np.repeat([0, 1, 2], 5)), K, rng, draws=199)
-    assert different.p == pytest.approx(1 / 200)
-    assert different.resamples == 199
+    different = label_permutation_test(_scores(rng, 3, 5, 1.0), RunDesign(np.repeat([0, 1, 2], 5)), rng, draws=199)
+    assert different is not None
+    assert (different.p, different.least) == pytest.approx((1 / 200, 1 / 200))
+    assert different.draws == 199
+
+
+def test_runs_that_do_not_agree_at_all_are_not_relabelled():
+    rng = np.random.default_rng(5)
+    assert label_permutation_test(np.ones((6, 60)), RunDesign(np.repeat([0, 1], 3)), rng) is None
+
+
+@pytest.mark.parametrize("noise", [0.15, 0.3, 0.6])
+def test_unequal_noise_alone_rarely_looks_like_a_difference(noise: float):
+    rng = np.random.default_rng(6)
+    cells, seeds = np.repeat([0, 1], 6), np.tile(np.arange(6), 2)
+    sd = np.array([noise**0.5, 1.0])[cells, None]
+    rejected = 0
+    for _ in range(60):
+        scores = rng.normal(size=150) + sd * rng.normal(size=(12, 150))
+        test = label_permutation_test(scores, RunDesign(cells, seeds), rng)
+        rejected += test is not None and test.p <= 0.05
+    assert rejected / 60 <= 0.15
 
 
 def test_wrong_designs_are_refused():
@@ -99,6 +141,6 @@ def test_wrong_designs_are_refused():
     with pytest.raises(ValueError, match="scores must have shape"):
         agreement_jackknife_runs(scores[:3], RunDesign(np.array([0, 0, 1, 1])), K)
     with pytest.raises(ValueError, match="two cells"):
-        label_permutation_test(scores, RunDesign(np.zeros(4, dtype=np.int64)), K, rng)
+        label_permutation_test(scores, RunDesign(np.zeros(4, dtype=np.int64)), rng)
     with pytest.raises(ValueError, match="complete blocks"):
-        label_permutation_test(scores, RunDesign(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2])), K, rng)
+        label_permutation_test(scores, RunDesign(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2])), rng)

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.analysis.attenuation import disattenuated_correlation, spearman_brown
+from layersig.analysis.agreement import RunDesign
+from layersig.analysis.attenuation import corrected_between, disattenuated_correlation
+from layersig.analysis.results import Alternative
 
 
 def _cells(rng: np.random.Generator, correlation: float, noise: float, runs: int = 6, n: int = 400):
@@ -40,11 +42,6 @@ def test_low_reliability_is_refused():
         disattenuated_correlation(np.zeros((2, 5)), np.zeros((3, 5)))
 
 
-def test_spearman_brown_of_the_trial():
-    assert spearman_brown(0.36, 3) == pytest.approx(0.63, abs=0.005)
-    assert spearman_brown(0.36, 1) == pytest.approx(0.36)
-
-
 def test_noise_that_two_scorers_share_in_a_seed_is_no_agreement():
     rng, seeds = np.random.default_rng(3), np.tile(np.arange(5), 2)
     shared = rng.normal(size=(5, 400))
@@ -63,3 +60,26 @@ def test_a_constant_ranking_has_no_reliability():
     result = disattenuated_correlation(np.zeros((3, 20)), np.random.default_rng(4).normal(size=(3, 20)))
     assert result.corrected is None
     assert np.isnan(result.reliability_a)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+@pytest.mark.parametrize("noise", [(0.4, 1.0), (0.5, 0.5), (0.3, 0.6)])
+def test_cells_that_differ_in_noise_alone_are_not_found_to_differ(crossed: bool, noise: tuple[float, float]):
+    rng = np.random.default_rng(5)
+    cells, seeds = np.repeat([0, 1], 5), np.tile(np.arange(5), 2)
+    design = RunDesign(cells, seeds if crossed else None)
+    sd = np.array(noise)[cells, None]
+    found = [corrected_between(rng.normal(size=200) + sd * rng.normal(size=(10, 200)), design) for _ in range(60)]
+    assert np.mean([each.value for each in found if each]) == pytest.approx(1.0, abs=0.02)
+    assert np.mean([each.p_value(1.0, Alternative.LESS) < 0.05 for each in found if each]) <= 0.1
+
+
+def test_cells_that_differ_are_found_to_and_unreliable_ones_are_left_alone():
+    rng = np.random.default_rng(6)
+    design = RunDesign(np.repeat([0, 1], 5))
+    own = np.repeat(rng.normal(size=(2, 200)), 5, axis=0)
+    found = corrected_between(rng.normal(size=200) + 0.5 * own + 0.5 * rng.normal(size=(10, 200)), design)
+    assert found is not None
+    assert found.p_value(1.0, Alternative.LESS) < 0.001
+    assert corrected_between(rng.normal(size=(10, 200)), design) is None
+    assert corrected_between(np.ones((10, 200)), design) is None

@@ -34,7 +34,7 @@ def test_degrees_of_freedom_are_those_of_the_sampled_level():
     sd = dict.fromkeys(("type", "depth", "type x depth", "data set", "seed", "run"), 1.0)
     crossed = {c.name: c for c in variance_components(_fields(rng, 3, 5, 10, 7, sd), True)}
     assert {name: c.df for name, c in crossed.items()} == {
-        "type": 6, "depth": 9, "type x depth": 54, "data set": 2, "seed": 4, "run": 8,
+        "type": 6, "depth": 3, "type x depth": 18, "data set": 2, "seed": 4, "run": 8,
     }  # fmt: skip
     assert crossed["data set"].interval is None
     assert crossed["run"].interval is not None
@@ -77,3 +77,33 @@ def test_wrong_shapes_are_refused():
         variance_components(np.zeros((3, 1, 5, 5)), False)
     with pytest.raises(ValueError, match="crossed only"):
         variance_components(np.ones((1, 3, 5, 5)), True)
+
+
+@pytest.mark.parametrize("part", ["depth", "type"])
+@pytest.mark.parametrize(("data_sets", "crossed"), [(1, False), (2, True), (4, True), (3, False)])
+def test_noise_that_moves_whole_blocks_or_types_is_no_common_profile(part: str, data_sets: int, crossed: bool):
+    rng = np.random.default_rng(3)
+    blocks, types = 20, 6
+
+    def noise(*shape: int) -> np.ndarray:
+        whole = (blocks, 1) if part == "depth" else (1, types)
+        return 0.8 * rng.normal(size=(*shape, *whole)) + 0.6 * rng.normal(size=(*shape, blocks, types))
+
+    found = []
+    for _ in range(60):
+        y = rng.normal(size=(blocks, types)) + noise(data_sets, 4)
+        y = y + (0.5 * noise(data_sets, 1) if data_sets > 1 else 0) + (0.5 * noise(1, 4) if crossed else 0)
+        found.append({c.name: c for c in variance_components(y, crossed)}[part])
+    spread = np.std([c.variance for c in found]) / 60**0.5
+    assert abs(np.mean([c.variance for c in found])) < 4 * spread
+    assert np.mean([c.interval is not None and c.interval.low > 0 for c in found]) <= 0.1
+
+
+def test_a_common_profile_is_found_and_its_interval_widens_with_the_level():
+    rng = np.random.default_rng(4)
+    y = 2 * rng.normal(size=(30, 1)) + rng.normal(size=(30, 7)) + 0.3 * rng.normal(size=(3, 5, 30, 7))
+    wide, narrow = ({c.name: c for c in variance_components(y, True, level)}["depth"] for level in (0.95, 0.8))
+    assert wide.share > 0.5
+    assert wide.interval is not None
+    assert narrow.interval is not None
+    assert 0 < wide.interval.low < narrow.interval.low < wide.variance < narrow.interval.high < wide.interval.high

@@ -9,17 +9,18 @@ from scipy import stats
 from layersig.analysis.overlap import (
     descending_ranks,
     jaccard,
-    jaccard_bootstrap_runs,
+    jaccard_matrix,
     jaccard_of_overlap,
-    jaccard_test_uniform,
-    jaccard_test_within_strata,
     kappa_curve,
     kuncheva,
     law_given_strata,
-    nogueira,
+    membership,
     overlap_of_jaccard,
     pairwise_kappa,
+    random_top_k,
+    relabelling_tests,
     stratified_law,
+    tied_overlap_law,
     top_k,
     uniform_law,
 )
@@ -94,22 +95,26 @@ def test_types_alone_can_make_an_overlap_of_092():
     assert law.jaccard_mean == pytest.approx(0.920, abs=1e-3)
 
 
-def test_permutation_tests_are_the_exact_laws():
+@pytest.mark.parametrize("reverse", [False, True])
+def test_permutation_tests_are_the_exact_laws_and_find_both_tails(reverse: bool):
     rng = np.random.default_rng(0)
-    a, b = top_k(rng.random((2, 12)), 5)
+    scores = rng.random(12)
+    other = scores + 0.4 * rng.random(12)
+    other = -other if reverse else other
+    a, b = top_k(np.stack([scores, other]), 5)
     strata = np.repeat([3, 7, 9], 4)
     relabelled = np.array([(a & b[rng.permutation(12)]).sum() for _ in range(20_000)])
-    assert jaccard_test_uniform(a, b).p == pytest.approx((relabelled >= (a & b).sum()).mean(), abs=0.015)
     within = np.array(
         [
             sum((a[4 * s : 4 * s + 4] & rng.permutation(b[4 * s : 4 * s + 4])).sum() for s in range(3))
             for _ in range(20_000)
         ]
     )
-    test = jaccard_test_within_strata(a, b, strata)
-    assert test.p == pytest.approx((within >= (a & b).sum()).mean(), abs=0.015)
-    assert test.statistic == jaccard(a, b)
-    assert test.resamples is None
+    found = relabelling_tests(scores, other, 5, strata, rng)
+    for p, null in zip(found, (relabelled, within), strict=True):
+        tail = min((null >= (a & b).sum()).mean(), (null <= (a & b).sum()).mean())
+        assert p == pytest.approx(min(1, 2 * tail), abs=0.03)
+    assert found[0] < 0.1
 
 
 def test_law_given_strata_is_uniform_for_one_stratum():
@@ -124,28 +129,6 @@ def test_jaccard_and_overlap_are_inverse(n: int, data: st.DataObject):
     a, b = data.draw(st.integers(1, n)), data.draw(st.integers(1, n))
     x = data.draw(st.integers(max(0, a + b - n), min(a, b)))
     assert overlap_of_jaccard(float(jaccard_of_overlap(np.array(float(x)), a, b)), a, b) == pytest.approx(x, abs=1e-9)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(3, 8), st.integers(4, 20), st.integers(0, 2**32 - 1), st.data())
-def test_mean_pairwise_kuncheva_is_nogueira(runs: int, n: int, seed: int, data: st.DataObject):
-    k = data.draw(st.integers(1, n - 1))
-    selections = top_k(np.random.default_rng(seed).random((runs, n)), k)
-    pairs = pairwise_kappa(selections)[np.triu_indices(runs, 1)]
-    assert nogueira(selections).value == pytest.approx(pairs.mean(), abs=1e-10)
-
-
-def test_nogueira_standard_error_is_the_spread_over_studies():
-    rng = np.random.default_rng(3)
-    signal = rng.normal(size=60)
-    studies = [nogueira(top_k(signal + rng.normal(size=(60, 60)), 15)) for _ in range(300)]
-    spread = np.std([study.value for study in studies])
-    assert np.mean([study.se for study in studies]) == pytest.approx(spread, rel=0.12)
-
-
-def test_nogueira_gives_no_interval_below_twenty_runs():
-    few = nogueira(top_k(np.random.default_rng(0).random((19, 30)), 10))
-    assert few.interval().half_width == np.inf
 
 
 def test_kappa_curve_equals_selection_at_every_k():
@@ -181,38 +164,55 @@ def test_wrong_shapes_are_refused():
         jaccard(np.array([True]), np.array([True, False]))
 
 
-def _runs(seed: int, runs: int, n: int = 30, k: int = 10):
-    rng = np.random.default_rng(seed)
-    return top_k(np.linspace(0, 2, n) + rng.normal(size=(runs, n)), k)
+TIED = {
+    "constant": np.ones(24),
+    "sparse": np.where(np.arange(24) % 5 == 0, np.arange(24.0), 0.0),
+    "two levels": (np.arange(24) % 3 == 0).astype(float),
+    "ranks cut to four": np.floor(np.arange(24) * 7 % 24 / 6),
+    "no ties": np.arange(24.0) * 7 % 24,
+}
 
 
-def test_bootstrap_over_runs_is_that_of_drawing_rows():
-    a, b = _runs(1, 6), _runs(2, 4)
-    rng = np.random.default_rng(3)
-    index = np.array([[jaccard(x, y) for y in b] for x in a])
-    direct = [index[np.ix_(rng.integers(0, 6, 6), rng.integers(0, 4, 4))].mean() for _ in range(8000)]
-    found = jaccard_bootstrap_runs(a, b, np.random.default_rng(0), draws=8000, level=0.9)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(direct, [0.05, 0.95])), abs=0.01)
-    assert found.level == 0.9
-    assert found.contains(float(index.mean()))
-    assert found == jaccard_bootstrap_runs(a, b, np.random.default_rng(0), draws=8000, level=0.9)
+@pytest.mark.parametrize("first", TIED)
+@pytest.mark.parametrize("second", TIED)
+@pytest.mark.parametrize("k", [4, 9, 18])
+def test_overlap_is_the_mean_over_random_ways_to_break_ties(first: str, second: str, k: int):
+    a, b = TIED[first], TIED[second]
+    rng = np.random.default_rng(7)
+    drawn = np.array([(random_top_k(a, k, rng) & random_top_k(b, k, rng)).sum() for _ in range(1500)])
+    members = membership(np.stack([a, b]), k)
+    error = 5 * drawn.std() / 1500**0.5 + 1e-9
+    assert members[0] @ members[1] == pytest.approx(drawn.mean(), abs=error)
+    expected = jaccard_of_overlap(drawn.astype(float), k, k)
+    found = jaccard_matrix(a[None], b[None], k)[0, 0]
+    assert found == pytest.approx(expected.mean(), abs=5 * expected.std() / 1500**0.5 + 1e-9)
+    law = tied_overlap_law(*members)
+    assert law.pmf.sum() == pytest.approx(1)
+    assert law.mean == pytest.approx(members[0] @ members[1])
+    assert kappa_curve(a[None], b[None])[0, k - 1] == pytest.approx(pairwise_kappa(members)[0, 1])
 
 
-def test_bootstrap_of_a_cell_with_itself_is_biased_as_its_docstring_says():
-    a = _runs(4, 5)
-    between = np.mean([jaccard(a[i], a[j]) for i in range(5) for j in range(i)])
-    found = jaccard_bootstrap_runs(a, a, np.random.default_rng(0))
-    assert (found.low + found.high) / 2 > between + 0.05
+def test_rankings_without_information_agree_by_nothing():
+    constant, informed = np.zeros((2, 40)), np.random.default_rng(0).normal(size=(2, 40))
+    assert np.all(np.abs(pairwise_kappa(membership(constant, 12))) < 1e-12)
+    assert np.all(np.abs(pairwise_kappa(membership(np.stack([constant[0], informed[0]]), 12))[0, 1]) < 1e-12)
+    free, typed = relabelling_tests(constant[0], constant[1], 12, np.arange(40) % 4, np.random.default_rng(1))
+    assert min(free, typed) > 0.3
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "message"),
-    [
-        (_runs(1, 1), _runs(2, 3), "runs >= 2"),
-        (_runs(1, 3), _runs(2, 3, n=31), "equal N"),
-        (_runs(1, 3), np.zeros((3, 30), dtype=bool), "selects nothing"),
-    ],
-)
-def test_bootstrap_over_runs_refuses(a, b, message):
-    with pytest.raises(ValueError, match=message):
-        jaccard_bootstrap_runs(a, b, np.random.default_rng(0))
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("k", [30, 75])
+def test_independent_sparse_rankings_agree_by_chance_alone(share: float, k: int):
+    rng = np.random.default_rng(2)
+    scores = np.where(rng.random((200, 100)) < share, 0.0, rng.random((200, 100)))
+    kappa = pairwise_kappa(membership(scores, k))[np.triu_indices(200, 1)]
+    assert abs(kappa.mean()) < 0.01
+    types = np.arange(100) % 4
+    p = np.array([relabelling_tests(scores[i], scores[i + 1], k, types, rng) for i in range(0, 200, 2)])
+    assert np.all((p < 0.05).mean(axis=0) < 0.12)
+
+
+def test_membership_without_ties_is_the_selection():
+    scores = np.random.default_rng(3).normal(size=(4, 30))
+    np.testing.assert_array_equal(membership(scores, 9), top_k(scores, 9))
+    np.testing.assert_array_equal(random_top_k(scores[0], 9, np.random.default_rng(0)), top_k(scores[0], 9))

@@ -3,152 +3,175 @@ import time
 import numpy as np
 import pytest
 
-from layersig.analysis.modulegrid import ModuleGrid, module_grid
-from layersig.analysis.overlap import pairwise_kappa, top_k
-from layersig.analysis.rankcorr import spearman
-from layersig.analysis.results import FloatArray
-from layersig.analysis.surrogates import (
-    DrawSurrogates,
-    block_surrogates,
-    phase_surrogates,
-    shift_surrogates,
-    surrogate_test,
-    within_type_surrogates,
-)
+from layersig.analysis.identity import type_depth_fit
+from layersig.analysis.rankcorr import normal_scores
+from layersig.analysis.results import FloatArray, IntArray
+from layersig.analysis.surrogates import Interior, interior, residuals, surrogate_test
 
-DEPTH_KINDS = [phase_surrogates, shift_surrogates, block_surrogates]
-KINDS = [*DEPTH_KINDS, within_type_surrogates]
+ONE = np.ones((1, 1), dtype=np.bool_)
 
 
-def _grid(blocks: int = 12, types: int = 3, head: bool = True) -> ModuleGrid:
-    kinds, depths = np.tile(np.arange(types), blocks), np.repeat(np.arange(blocks), types)
-    if head:
-        kinds, depths = np.append(kinds, 99), np.append(depths, blocks)
-    return module_grid(kinds, depths)
+def _places(blocks: int, types: int) -> tuple[IntArray, IntArray]:
+    return np.tile(np.arange(types), blocks), np.repeat(np.arange(blocks), types)
 
 
-@pytest.mark.parametrize("draw", KINDS)
-@pytest.mark.parametrize("blocks", [11, 12])
-def test_surrogates_keep_the_mean_and_the_squares_of_each_type(draw: DrawSurrogates, blocks: int):
-    fields = np.random.default_rng(0).normal(size=(2, blocks, 3))
-    drawn = draw(fields, np.random.default_rng(1), 50)
-    assert drawn.shape == (50, *fields.shape)
-    np.testing.assert_allclose(drawn.mean(axis=2), np.broadcast_to(fields.mean(axis=1), (50, 2, 3)), atol=1e-12)
-    np.testing.assert_allclose((drawn**2).sum(axis=2), np.broadcast_to((fields**2).sum(axis=1), (50, 2, 3)), atol=1e-9)
-    assert len({field.round(9).tobytes() for field in drawn}) > 20
+def _inside(types: IntArray, depths: IntArray) -> Interior:
+    found = interior(types, depths)
+    assert found is not None
+    return found
 
 
-@pytest.mark.parametrize("draw", [shift_surrogates, block_surrogates, within_type_surrogates])
-def test_rearrangements_keep_the_values(draw: DrawSurrogates):
-    fields = np.random.default_rng(0).normal(size=(2, 13, 3))
-    drawn = draw(fields, np.random.default_rng(1), 20)
-    np.testing.assert_array_equal(np.sort(drawn, axis=2), np.broadcast_to(np.sort(fields, axis=1), drawn.shape))
+def test_end_blocks_and_the_output_head_are_left_out():
+    types, depths = _places(14, 3)
+    found = _inside(np.append(types, 9), np.append(depths, 14))
+    assert sorted(found.positions.tolist()) == [i for i in range(42) if 2 <= depths[i] <= 11]
+    assert len(found.series) == 3
+    assert interior(*_places(11, 3)) is None
 
 
-@pytest.mark.parametrize("draw", DEPTH_KINDS)
-def test_depth_surrogates_keep_the_products_of_types(draw: DrawSurrogates):
-    fields = np.random.default_rng(2).normal(size=(1, 30, 4))
-    drawn = draw(fields, np.random.default_rng(3), 20)
-    products = np.einsum("dflt,dflu->dftu", drawn, drawn)
-    expected = np.einsum("flt,flu->ftu", fields, fields)
-    np.testing.assert_allclose(products, np.broadcast_to(expected, products.shape), atol=1e-9)
+def test_blocks_of_different_types_are_followed_type_by_type():
+    """A hybrid (attention in every third block), a mixture whose first block is dense, several experts in a block."""
+    depths = np.arange(36)
+    hybrid = _inside((depths % 3 == 0).astype(np.int64), depths)
+    assert [series.size for series in hybrid.series] == [21, 11]
+    types, depths = _places(20, 4)
+    mixture = np.where((types == 3) & (depths < 3), 8, types)
+    assert [series.size for series in _inside(mixture, depths).series] == [16, 16, 16, 15]
+    experts = np.where(types >= 2, 2, types)
+    found = _inside(experts, depths)
+    assert [series.size for series in found.series] == [16, 16, 16, 16]
+    assert all(np.all(np.diff(depths[series]) == 1) for series in found.series)
 
 
-def _circular_autocorrelation(fields: FloatArray) -> FloatArray:
-    return np.asarray((fields * np.roll(fields, 1, axis=-2)).sum(axis=-2))
+def test_coefficients_are_the_residuals_of_the_fit():
+    types, depths = _places(16, 3)
+    where = _inside(types, depths)
+    scores = np.random.default_rng(0).normal(size=(2, 48))
+    at = np.sort(where.positions)
+    values = normal_scores(scores[:, at])
+    expected = values - type_depth_fit(values, types[at], depths[at])
+    found = residuals(scores, where)
+    np.testing.assert_allclose(found.correlation(found), np.corrcoef(expected), atol=1e-9)
+    order = np.searchsorted(at, where.positions)
+    unit = expected[:, order] / np.sqrt((expected**2).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found.values, unit, atol=1e-9)
 
 
-@pytest.mark.parametrize("draw", [phase_surrogates, shift_surrogates])
-def test_phases_and_shifts_keep_the_circular_autocorrelation(draw: DrawSurrogates):
-    fields = np.random.default_rng(4).normal(size=(1, 30, 2)).cumsum(axis=1)
-    drawn = draw(fields, np.random.default_rng(5), 20)
-    expected = np.broadcast_to(_circular_autocorrelation(fields), (20, 1, 2))
-    np.testing.assert_allclose(_circular_autocorrelation(drawn), expected, atol=1e-9)
+def test_type_and_smooth_depth_and_end_blocks_are_no_agreement():
+    types, depths = _places(20, 5)
+    where = _inside(types, depths)
+    rng = np.random.default_rng(1)
+    smooth = 9 * types + 0.01 * rng.permutation(5)[types] * depths**2
+    assert np.all(residuals(np.full((2, 100), 0.1), where).values == 0)
+    noise = 0.1 * rng.normal(size=(2, 100))
+    noise[:, (depths < 2) | (depths > 17)] = 1e6
+    a, b = (residuals(each[None], where) for each in smooth + noise)
+    assert surrogate_test(a, b, ONE, rng, draws=199).p > 0.05
 
 
-def test_block_surrogates_keep_most_neighbours_and_permutation_does_not():
-    fields = np.arange(64.0)[None, :, None]
-
-    def neighbours(draw: DrawSurrogates) -> float:
-        steps = np.diff(draw(fields, np.random.default_rng(6), 100)[:, 0, :, 0], axis=1) % 64
-        return float((steps == 1).mean())
-
-    assert neighbours(block_surrogates) > 0.85
-    assert neighbours(within_type_surrogates) < 0.05
-
-
-def test_shifts_are_shifts_and_reversals():
-    drawn = shift_surrogates(np.arange(6.0)[None, :, None], np.random.default_rng(0), 300)[:, 0, :, 0]
-    steps = np.diff(drawn, axis=1) % 6
-    assert np.all((steps == steps[:, :1]) & np.isin(steps, [1, 5]))
-    assert len({tuple(row) for row in drawn}) == 12
-
-
-@pytest.mark.parametrize("k", [None, 9])
-def test_statistic_is_the_mean_over_pairs_of_groups(k: int | None):
-    grid = _grid()
-    scores = np.random.default_rng(4).normal(size=(5, grid.n))
-    groups = np.array([7, 7, 3, 3, 5])
-    test = surrogate_test(scores, grid, groups, np.random.default_rng(0), k=k, draws=20)
-    pairs = [(i, j) for i in range(5) for j in range(i) if groups[i] != groups[j]]
-    if k is None:
-        expected = np.mean([spearman(scores[i], scores[j]) for i, j in pairs])
-    else:
-        kappa = pairwise_kappa(top_k(scores, k))
-        expected = np.mean([kappa[i, j] for i, j in pairs])
+def test_the_statistic_is_the_mean_over_pairs():
+    types, depths = _places(15, 4)
+    scores = np.random.default_rng(2).normal(size=(5, 60))
+    pairs = np.array([[False, True, True], [True, False, True]])
+    a, b = (residuals(each, _inside(types, depths)) for each in (scores[:2], scores[2:]))
+    expected = a.correlation(b)[pairs].mean()
+    test = surrogate_test(a, b, pairs, np.random.default_rng(0), draws=50)
     assert test.statistic == pytest.approx(expected, abs=1e-12)
-    assert test.resamples == 20
+    assert test.resamples == 50
 
 
-@pytest.mark.parametrize("draw", [shift_surrogates, block_surrogates, within_type_surrogates])
-def test_null_statistics_are_kappas_of_rearranged_rankings(draw: DrawSurrogates):
-    grid = _grid()
-    scores = np.random.default_rng(5).normal(size=(2, grid.n))
-    rearranged = np.broadcast_to(scores[1], (99, grid.n)).copy()
-    rearranged[:, grid.index] = draw(grid.fields(scores[1])[None], np.random.default_rng(6), 99)[:, 0]
-    kappa = [pairwise_kappa(top_k(np.stack([scores[0], s]), 10))[0, 1] for s in rearranged]
-    observed = pairwise_kappa(top_k(scores, 10))[0, 1]
-    expected = (1 + np.sum(np.array(kappa) >= observed - 1e-9)) / 100
-    test = surrogate_test(scores, grid, np.array([0, 1]), np.random.default_rng(6), k=10, draws=99, draw=draw)
-    assert test.p == pytest.approx(expected)
+def _larger(observed: float, *nulls: list[float]) -> float:
+    tails = [min(np.mean(np.array(null) >= observed), np.mean(np.array(null) <= observed)) for null in nulls]
+    return min(1.0, 2 * max(tails))
 
 
-def test_runs_of_a_group_move_together():
-    """With two equal runs in each group the test is that of one run in each."""
-    grid = _grid()
-    scores = np.random.default_rng(6).normal(size=(2, grid.n))
-    single = surrogate_test(scores, grid, np.array([0, 1]), np.random.default_rng(7), k=10, draws=199)
-    double = surrogate_test(
-        scores.repeat(2, axis=0), grid, np.repeat([0, 1], 2), np.random.default_rng(7), k=10, draws=199
-    )
-    assert double.p == single.p
-    assert double.statistic == pytest.approx(single.statistic, abs=1e-12)
+@pytest.mark.parametrize("blocks", [15, 16])
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_the_null_is_that_of_turning_and_of_flipping_the_second_ranking(blocks: int, seed: int):
+    """Against rotations applied to the coefficients and signs applied to the blocks themselves."""
+    rng = np.random.default_rng(seed)
+    types, depths = _places(blocks, 3)
+    where = _inside(types, depths)
+    a, b = (residuals(rng.normal(size=(1, 3 * blocks)), where) for _ in range(2))
+    frequencies = blocks - 8
+    turned, flipped = [], []
+    for _ in range(3000):
+        moved = b.coefficients.copy()
+        for first in range(0, frequencies - 1, 2):
+            q, _ = np.linalg.qr(rng.normal(size=(2, 2)))
+            q = q * np.sign(rng.normal(size=2))
+            moved[0, first : first + 2] = q @ b.coefficients[0, first : first + 2]
+        if frequencies % 2:
+            moved[0, -1] *= rng.choice([-1, 1])
+        turned.append(float((a.coefficients * moved).sum()))
+        signs = rng.choice([-1, 1], size=blocks)
+        flipped.append(float((a.values * b.values * signs[depths[where.positions]]).sum()))
+    expected = _larger(float(a.correlation(b)[0, 0]), turned, flipped)
+    assert surrogate_test(a, b, ONE, rng, draws=3000).p == pytest.approx(expected, abs=0.05)
 
 
-def test_agreement_is_found():
-    grid = _grid(blocks=30, types=7)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_agreement_and_opposition_are_found(sign: int):
+    types, depths = _places(30, 7)
     rng = np.random.default_rng(7)
-    scores = rng.normal(size=grid.n) + 0.5 * rng.normal(size=(4, grid.n))
-    assert surrogate_test(scores, grid, np.array([0, 0, 1, 1]), rng, k=60, draws=199).p == pytest.approx(1 / 200)
+    common = rng.normal(size=210)
+    scores = np.stack([common + 0.5 * rng.normal(size=210), sign * common + 0.5 * rng.normal(size=210)])
+    a, b = (residuals(each[None], _inside(types, depths)) for each in scores)
+    test = surrogate_test(a, b, ONE, rng, draws=199)
+    assert test.p == pytest.approx(2 / 200)
+    assert np.sign(test.statistic) == sign
+
+
+def _profiles(rng: np.random.Generator, kind: str, depths: IntArray) -> FloatArray:
+    """Two independent rankings with a shape over depth that undoes a test that permutes or shifts."""
+    scores = rng.normal(size=(2, depths.size))
+    place = depths / depths.max() - 0.5
+    edge = (depths < 2) | (depths > depths.max() - 2)
+    if kind == "trend":
+        scores += 4 * rng.normal(size=(2, 1)) * place
+    if kind == "shared trend":
+        scores += 4 * place
+    if kind == "edge shift":
+        scores += 3 * edge * rng.normal(size=(2, depths.max() + 1))[:, depths]
+    if kind == "edge variance":
+        scores *= np.where(edge, 3, 1)
+    if kind == "random walk":
+        scores = 0.5 * scores + rng.normal(size=(2, depths.max() + 1)).cumsum(axis=1)[:, depths] / 2
+    if kind == "odd blocks inside":
+        odd = np.random.default_rng(0).normal(size=depths.size) * (depths == 7)
+        scores += 3 * odd * rng.choice([-1, 1], size=(2, depths.max() + 1))[:, depths]
+    if kind == "growing variance":
+        scores *= 2 + 2 * place
+    return np.asarray(scores)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "flat",
+        "trend",
+        "shared trend",
+        "edge shift",
+        "edge variance",
+        "random walk",
+        "growing variance",
+        "odd blocks inside",
+    ],
+)
+def test_independent_rankings_of_any_shape_are_rarely_found_to_agree(kind: str):
+    types, depths = _places(16, 5)
+    where, rng = _inside(types, depths), np.random.default_rng(8)
+    rejected = 0
+    for _ in range(250):
+        a, b = (residuals(each[None], where) for each in _profiles(rng, kind, depths))
+        rejected += surrogate_test(a, b, ONE, rng, draws=99).p <= 0.05
+    assert rejected / 250 < 0.1
 
 
 def test_ten_thousand_surrogates_of_nine_runs_are_quick():
-    grid = _grid(blocks=32, types=7)
-    assert grid.n == 225
-    scores = np.random.default_rng(8).normal(size=(9, 225))
+    types, depths = _places(32, 7)
     start = time.process_time()
-    surrogate_test(scores, grid, np.arange(9), np.random.default_rng(9), k=68, draws=10_000)
-    assert time.process_time() - start < 5
-
-
-def test_wrong_input_is_refused():
-    grid = _grid()
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="two groups"):
-        surrogate_test(np.zeros((2, grid.n)), grid, np.zeros(2, dtype=np.int64), rng, k=3)
-    with pytest.raises(ValueError, match="0 < k <"):
-        surrogate_test(np.zeros((2, grid.n)), grid, np.arange(2), rng, k=grid.n)
-    with pytest.raises(ValueError, match="scores must have shape"):
-        surrogate_test(np.zeros((2, 5)), grid, np.arange(2), rng, k=3)
-    with pytest.raises(ValueError, match="exactly one module in each"):
-        module_grid(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 2]))
+    scores = np.random.default_rng(8).normal(size=(9, 224))
+    a, b = (residuals(each, _inside(types, depths)) for each in (scores[:4], scores[4:]))
+    surrogate_test(a, b, np.ones((4, 5), dtype=np.bool_), np.random.default_rng(9))
+    assert time.process_time() - start < 2

@@ -12,6 +12,15 @@ import numpy as np
 from tests.calibration.agreement_studies import gains_and_attenuation, interval_coverage, sharing
 from tests.calibration.depth_studies import group_nulls, label_tests, pair_nulls
 from tests.calibration.published import published_page
+from tests.calibration.ranking_studies import (
+    depth_profiles,
+    differences,
+    jaccard_intervals,
+    on_real_profiles,
+    shapes,
+    single_layers,
+    ties,
+)
 from tests.calibration.report import Study, calibration_page, fill_tables, write_whole
 from tests.calibration.report_studies import reports
 from tests.calibration.score_studies import (
@@ -27,6 +36,7 @@ from tests.calibration.score_studies import (
 STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
     pair_nulls, group_nulls, label_tests, interval_coverage, sharing, gains_and_attenuation,
     two_way_coverage, method_claims, margins, families, paired_tests, detectable, ratios, reports,
+    single_layers, shapes, on_real_profiles, ties, jaccard_intervals, differences, depth_profiles,
 )  # fmt: skip
 REPETITIONS, QUICK_REPETITIONS = 2000, 20
 SEED = 20_410

@@ -8,10 +8,10 @@ from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.attenuation import disattenuated_correlation
 from layersig.analysis.identity import identity_gain, type_depth_fit
 from layersig.analysis.jackknife import pair_mean
-from layersig.analysis.overlap import kuncheva, nogueira, pairwise_kappa, top_k
+from layersig.analysis.overlap import kuncheva, pairwise_kappa, top_k
 from layersig.analysis.rankcorr import pairwise_spearman
 from layersig.analysis.results import FloatArray, IntArray
-from layersig.analysis.sharing import ratio_bound_bootstrap_residuals, ratio_bound_jackknife_runs
+from layersig.analysis.sharing import ratio_bound_jackknife_runs
 from tests.calibration.report import Study, Table, at_least, at_most, percent
 from tests.calibration.simulate import N_MODULES, Depth, K, decoder_grid, score_fields, type_effects
 
@@ -76,21 +76,13 @@ def sharing(reps: int, rng: np.random.Generator) -> Study:
     for depth in (Depth(0.0, 0.0), Depth(0.5, 0.3)):
         at_margin, same = _at_ratio(rng, depth, _MARGIN), _structures(rng, 3, depth, data_variance=0.0)
         for seeds in (3, 5, 8):
-            bootstrap = seeds == 5 and depth.lag_one > 0
-            wrong, _ = _sharing_rates(reps, rng, at_margin, seeds, bootstrap)
-            power, half_width = _sharing_rates(reps, rng, same, seeds, False)
-            rows.append((str(seeds), f"{depth.lag_one:g}, {depth.block:g}", percent(wrong[0]),
-                         percent(wrong[1]) if bootstrap else "", percent(power[0]), f"{half_width:.3f}"))  # fmt: skip
+            wrong, _ = _sharing_rates(reps, rng, at_margin, seeds)
+            power, half_width = _sharing_rates(reps, rng, same, seeds)
+            rows.append((str(seeds), f"{depth.lag_one:g}, {depth.block:g}", percent(wrong), percent(power),
+                         f"{half_width:.3f}"))  # fmt: skip
             if seeds >= 5:
-                errors += wrong if bootstrap else wrong[:1]
-    header = (
-        "seeds",
-        "lag-1, block",
-        "error, jackknife t",
-        "error, parametric bootstrap",
-        "power, jackknife t",
-        "half-width",
-    )
+                errors.append(wrong)
+    header = ("seeds", "lag-1, block", "error, jackknife t", "power, jackknife t", "half-width")
     return Study(
         "Sharing: is kappa_between / kappa_within above .9?",
         f"Three data sets, kappa at 30 %. Error: the bound exceeds .9 in {_STRUCTURES} fixed structures whose true "
@@ -103,19 +95,15 @@ def sharing(reps: int, rng: np.random.Generator) -> Study:
     )
 
 
-def _sharing_rates(
-    reps: int, rng: np.random.Generator, structures: list[Structure], seeds: int, bootstrap: bool
-) -> tuple[list[float], float]:
-    design, grid = _design(3, seeds), decoder_grid()
-    shared, reach = np.zeros(2), 0.0
+def _sharing_rates(reps: int, rng: np.random.Generator, structures: list[Structure], seeds: int) -> tuple[float, float]:
+    design = _design(3, seeds)
+    shared, reach = 0, 0.0
     for repetition in range(reps):
         scores = structures[repetition % len(structures)].runs(rng, seeds)
         bound = ratio_bound_jackknife_runs(scores, design, K)
-        shared[0] += bound.lower > _MARGIN
+        shared += bound.lower > _MARGIN
         reach += bound.ratio - bound.lower
-        if bootstrap:
-            shared[1] += ratio_bound_bootstrap_residuals(scores, design, K, grid, rng, draws=399).lower > _MARGIN
-    return (shared / reps).tolist(), reach / reps
+    return shared / reps, reach / reps
 
 
 def interval_coverage(reps: int, rng: np.random.Generator) -> Study:
@@ -141,16 +129,12 @@ def interval_coverage(reps: int, rng: np.random.Generator) -> Study:
             if seeds >= 5:
                 held.append(jackknife)
     header = ("runs", "lag-1, block", "delete-one-run jackknife t", "bootstrap over runs", "bias of the bootstrap")
-    index = _nogueira_coverage(reps, rng)
     return Study(
         "Intervals of the noise ceiling",
         "Runs of one cell; the truth is the expected kappa at 30 % of two runs. The bootstrap draws runs with "
         "replacement "
         "and averages over pairs; a run that is drawn twice meets its copy and agrees fully with it.",
-        (
-            Table("ceiling", "Coverage of nominal 95 % intervals.", header, tuple(rows)),
-            Table("nogueira", "Coverage of Nogueira's asymptotic interval.", ("runs", "coverage"), index),
-        ),
+        (Table("ceiling", "Coverage of nominal 95 % intervals.", header, tuple(rows)),),
         (at_least("jackknife interval of the noise ceiling, 5 runs or more", held, 0.935),),
     )
 
@@ -165,21 +149,6 @@ def _bootstrap_runs(kappa: FloatArray, rng: np.random.Generator, draws: int) -> 
     matrices = kappa[drawn[:, :, None], drawn[:, None, :]]
     off_diagonal = ~np.eye(len(kappa), dtype=np.bool_)
     return np.asarray(matrices[:, off_diagonal].mean(axis=1))
-
-
-def _nogueira_coverage(reps: int, rng: np.random.Generator) -> tuple[tuple[str, str], ...]:
-    rows = []
-    for runs in (20, 40):
-        structures = _structures(rng, 1, Depth(0.5, 0.3))
-        # With many runs the interval is short, and the truth has to be known much better than it.
-        truths = [_ceiling(s, rng, 5 * _RUNS_FOR_TRUTH) for s in structures]
-        covered = 0
-        for repetition in range(reps):
-            which = repetition % _STRUCTURES
-            interval = nogueira(top_k(structures[which].runs(rng, runs), K)).interval()
-            covered += interval.contains(truths[which])
-        rows.append((str(runs), percent(covered / reps)))
-    return tuple(rows)
 
 
 def gains_and_attenuation(reps: int, rng: np.random.Generator) -> Study:

@@ -39,7 +39,8 @@ def test_overlap_beside_exact_chance() -> None:
     assert rows[0].shared == shared
     assert rows[0].jaccard == pytest.approx(shared / (12 - shared))
     assert rows[0].chance_jaccard == pytest.approx(float((x / (12 - x)) @ pmf), rel=1e-12)
-    assert rows[0].p_uniform == pytest.approx(float(pmf[x >= shared].sum()), rel=1e-10)
+    tail = min(float(pmf[x >= shared].sum()), float(pmf[x <= shared].sum()))
+    assert rows[0].p_uniform == pytest.approx(min(1.0, 2 * tail), rel=1e-10)
     assert rows[0].kappa == pytest.approx((shared * 24 - 36) / (6 * 18), rel=1e-12)
     assert rows[0].type_jaccard == law_given_strata(a, b, TYPES).jaccard_mean
 
@@ -71,3 +72,26 @@ def test_selecting_everything_has_no_kappa() -> None:
     (row,) = overlap_rows([table("ila", "d", (0, 1), 1)], LAYERS, (24,))
     assert row.kappa is None
     assert row.jaccard == row.chance_jaccard == 1.0
+
+
+@pytest.mark.parametrize("second", ["last-k", "reversed"])
+def test_an_overlap_below_chance_has_a_small_p_too(second: str) -> None:
+    scores = np.linspace(1, 0, len(LAYERS))
+    tables = [
+        ScoreTable(Cell(scorer="first-k"), "first-k", (None,), scores[None], 0),
+        ScoreTable(Cell(scorer=second), second, (None,), -scores[None], 0),
+    ]
+    (row,) = overlap_rows(tables, LAYERS, (10,))
+    assert (row.shared, row.jaccard) == (0, 0)
+    assert row.kappa is not None
+    assert row.kappa < 0
+    assert row.p_uniform < 0.01
+
+
+def test_scores_tied_across_the_boundary_overlap_by_chance_alone() -> None:
+    flat = ScoreTable(Cell(scorer="flat", data="d"), "flat", (0, 1), np.zeros((2, len(LAYERS))), 24)
+    (row,) = overlap_rows([flat], LAYERS, (6,))
+    assert row.shared == pytest.approx(36 / 24)
+    assert row.kappa == pytest.approx(0)
+    assert row.jaccard == pytest.approx(row.chance_jaccard)
+    assert all(abs(each.kappa) < 1e-12 for each in agreement_rows([flat], LAYERS))

@@ -4,12 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
-from layersig.analysis.overlap import pairwise_kappa, top_k
+from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa, top_k
 from layersig.analysis.sharing import ratio_bound_jackknife_runs
-from layersig.findings.estimators import estimator_rows, matrix_rows, overlap_test_rows
+from layersig.findings.estimators import (
+    estimator_rows,
+    matrix_rows,
+    overlap_test_rows,
+    residual_test_notes,
+    residual_test_rows,
+)
 from layersig.findings.grid import grid_of
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import LayerRow
@@ -77,12 +83,12 @@ def test_sharing_is_refused_with_three_seeds_and_carries_both_questions() -> Non
 
 
 def test_components_add_up_to_one() -> None:
-    rows = list(component_rows(replicates(TABLES)[0], grid_of(UNITS)))
+    rows = list(component_rows(replicates(TABLES)[0], grid_of(UNITS), 0.95))
     assert [row.component for row in rows] == ["type", "depth", "type x depth", "data set", "seed", "run"]
     assert sum(row.share for row in rows if row.variance > 0) == pytest.approx(1.0)
     uneven = grid_of(UNITS[:-1])
     assert uneven.modules is None
-    assert list(component_rows(replicates(TABLES)[0], uneven)) == []
+    assert list(component_rows(replicates(TABLES)[0], uneven, 0.95)) == []
 
 
 def test_a_checkpoint_is_compared_with_the_last_one_of_the_same_scorer() -> None:
@@ -125,33 +131,136 @@ def test_a_scorer_that_scores_all_layers_alike_leaves_figures_empty_but_breaks_n
     assert (row.correlation, row.corrected, row.reliability_b) == (None, None, None)
     assert row.reliability_a is not None
     (found,) = (each for each in replicates([TABLES[0], flat]) if each.scorer == "norm")
-    assert list(component_rows(found, grid_of(UNITS))) == []
+    assert list(component_rows(found, grid_of(UNITS), 0.95)) == []
 
 
-def test_the_matrix_averages_pairs_of_runs() -> None:
+def test_the_matrix_averages_pairs_of_runs_of_different_seeds() -> None:
     rows = {(row.a, row.b): row for row in matrix_rows(TABLES[:2], (8,), RECIPE, 0.9)}
-    masks = [top_k(t.scores, 8) for t in TABLES[:2]]
-    index = [[len(set(np.flatnonzero(a)) & set(np.flatnonzero(b))) for b in masks[1]] for a in masks[0]]
-    expected = np.mean([[x / (16 - x) for x in line] for line in index])
-    assert rows["ila/d/at-1", "ila/e/at-1"].jaccard == pytest.approx(expected)
+    index = jaccard_matrix(TABLES[0].scores, TABLES[1].scores, 8)
     between, itself = rows["ila/d/at-1", "ila/e/at-1"], rows["ila/d/at-1", "ila/d/at-1"]
-    assert itself.pairs == 3
-    assert between.low is not None
-    assert between.high is not None
-    assert between.low <= between.jaccard <= between.high
+    unlike = ~np.eye(3, dtype=bool)
+    assert between.jaccard == pytest.approx(index[unlike].mean())
+    assert (between.pairs, itself.pairs) == (6, 3)
+    without = [index[np.ix_(kept, kept)][~np.eye(2, dtype=bool)].mean() for kept in ([1, 2], [0, 2], [0, 1])]
+    reach = t.ppf(0.95, 2) * (2 / 3 * np.sum((np.array(without) - np.mean(without)) ** 2)) ** 0.5
+    assert (between.low, between.high) == pytest.approx((between.jaccard - reach, between.jaccard + reach))
+    assert None not in (itself.low, itself.high, itself.bootstrap_low)
     assert between.level == 0.9
-    assert (itself.low, itself.high) == (None, None), "a run would meet itself"
-    single = [table("ila", "d", 0.3, 1.0, seeds=1), TABLES[1]]
-    assert {row.low for row in matrix_rows(single, (8,), RECIPE, 0.9)} == {None}
 
 
-def test_every_test_of_overlap_stands_beside_what_it_assumes() -> None:
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_have_no_interval(seeds: int) -> None:
+    tables = [table("ila", "d", 0.3, 1.0, seeds=seeds), table("ila", "e", 0.3, 1.0, seeds=seeds)]
+    rows = list(matrix_rows(tables, (8,), RECIPE, 0.9))
+    assert {row.low for row in rows} == {None}
+    assert {row.one_seed for row in rows} == {seeds == 1}
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_two_equal_scorers_of_one_training_reach_the_ceiling_and_not_more(share: float) -> None:
+    rng = np.random.default_rng(3)
+    diagonal, off = [], []
+    for _ in range(60):
+        training = SIGNAL + share**0.5 * rng.normal(size=(5, N))
+        both = [
+            replace(table(name, "d", 0.3, seeds=5), scores=training + (1 - share) ** 0.5 * rng.normal(size=(5, N)))
+            for name in ("ila", "norm")
+        ]
+        found = {(row.a, row.b): row.jaccard for row in matrix_rows(both, (8,), RECIPE, 0.9)}
+        diagonal.append((found["ila/d", "ila/d"] + found["norm/d", "norm/d"]) / 2)
+        off.append(found["ila/d", "norm/d"])
+    assert np.mean(off) == pytest.approx(np.mean(diagonal), abs=0.02)
+
+
+def test_a_ranking_without_a_seed_is_never_left_out() -> None:
+    carried = ScoreTable(Cell(scorer="llama"), "transfer", (None,), TABLES[0].scores[:1], 0, 0.9)
+    row = next(row for row in matrix_rows([TABLES[1], carried], (8,), RECIPE, 0.9) if row.a != row.b)
+    index = jaccard_matrix(TABLES[1].scores, carried.scores, 8)[:, 0]
+    assert row.jaccard == pytest.approx(index.mean())
+    half = t.ppf(0.95, 2) * index.std(ddof=1) / 3**0.5
+    assert row.high == pytest.approx(min(1.0, index.mean() + half))
+
+
+def test_every_test_of_overlap_names_what_it_assumes() -> None:
     rows = list(overlap_test_rows(TABLES[:2], (8,), grid_of(UNITS), RECIPE))
-    assert [(row.test, row.holds, row.draws) for row in rows] == [
-        ("uniform permutation", False, None),
-        ("permutation within module types", False, None),
-        ("depth-preserving surrogates", True, 200),
-    ]
-    assert rows[2].p >= 1 / 201
-    again = list(overlap_test_rows(TABLES[:2], (8,), grid_of(UNITS), RECIPE))
-    assert again == rows
+    assert [row.test for row in rows] == ["uniform permutation", "permutation within module types"]
+    assert all(row.assumes for row in rows)
+    assert list(overlap_test_rows(TABLES[:2], (8,), grid_of(UNITS), RECIPE)) == rows
+
+
+def deep(blocks: int, seed: int, signal: float, seeds: tuple[int, ...] = (0, 1, 2)) -> list[ScoreTable]:
+    """Two scorers of a deep model whose residuals have `signal` of their variance in common."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=blocks * 3)
+    made = []
+    for name in ("ila", "norm"):
+        own = signal**0.5 * common + (1 - signal) ** 0.5 * rng.normal(size=common.size)
+        scores = own + 0.3 * rng.normal(size=(len(seeds), common.size)) + 4 * np.linspace(0, 1, common.size)
+        made.append(ScoreTable(Cell(scorer=name, data="d"), RECIPE.scorers[name].kind, seeds, scores, 0))
+    return made
+
+
+def units(blocks: int) -> tuple[LayerRow, ...]:
+    return tuple(
+        LayerRow(number=3 * b + i, layer=f"m.{b}.{kind}", block=b, kind=kind, parameters=10)
+        for b in range(blocks)
+        for i, kind in enumerate(KINDS)
+    )
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.8])
+def test_agreement_beyond_type_and_depth_is_tested_and_corrected_over_the_rows(signal: float) -> None:
+    tables = [*deep(24, 5, signal), *(replace(t, cell=replace(t.cell, data="e")) for t in deep(24, 6, signal))]
+    rows = residual_test_rows(tables, grid_of(units(24)), RECIPE, 0.95)
+    assert len(rows) == 4, "two scorers on two data sets, each scorer across them"
+    same_data = [row for row in rows if row.a.endswith("/d") and row.b.endswith("/d")]
+    (row,) = same_data
+    assert (row.adjusted_p < 0.05) == (signal > 0)
+    assert row.adjusted_p >= row.p
+    assert row.low is not None
+    assert row.high is not None
+    assert row.low <= row.correlation <= row.high
+    assert row.pairs == 6
+
+
+def test_a_model_that_is_too_shallow_says_why_it_has_no_test() -> None:
+    assert residual_test_rows(TABLES, grid_of(UNITS), RECIPE, 0.95) == ()
+    (note,) = residual_test_notes(TABLES, grid_of(UNITS))
+    assert "12 blocks" in note
+    assert residual_test_notes(TABLES[:1], grid_of(UNITS)) == ()
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "mixture", "experts"])
+def test_models_whose_blocks_differ_are_tested_too(kind: str) -> None:
+    made = list(units(30))
+    for i, unit in enumerate(made):
+        if kind == "hybrid" and unit.block is not None and unit.block % 3:
+            made[i] = unit.model_copy(update={"kind": f"mamba.{unit.kind}"})
+        if kind == "mixture" and unit.block is not None and unit.block < 3 and unit.kind == "up":
+            made[i] = unit.model_copy(update={"kind": "dense.up"})
+        if kind == "experts" and unit.kind != "q":
+            made[i] = unit.model_copy(update={"kind": "expert"})
+    grid = grid_of(made)
+    assert grid.modules is None
+    shared, unrelated = (residual_test_rows(deep(30, 7, signal), grid, RECIPE, 0.95)[0] for signal in (0.8, 0.0))
+    assert shared.p < 0.02
+    assert unrelated.p > 0.05
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.1, 0.2])
+def test_the_level_of_the_recipe_reaches_every_bound(alpha: float) -> None:
+    found = replicates([table("ila", "d", 0.3, 1.0, seeds=5), table("ila", "e", 0.3, 1.0, seeds=5)])[0]
+    recipe = RECIPE.model_copy(update={"analyze": RECIPE.analyze.model_copy(update={"alpha": alpha})})
+    (row,) = sharing_rows(found, (8,), "m", recipe)
+    assert row.level == pytest.approx(1 - alpha)
+    assert row.lower == ratio_bound_jackknife_runs(found.runs, found.design, 8, 1 - alpha).lower
+    assert {part.level for part in component_rows(found, grid_of(UNITS), 1 - alpha)} == {1 - alpha}
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0, -3.5])
+def test_a_row_without_a_noise_ceiling_says_so(fill: float) -> None:
+    flat = [replace(table("ila", d, 0.3, 1.0, seeds=5), scores=np.full((5, N), fill)) for d in ("d", "e")]
+    (row,) = sharing_rows(replicates(flat)[0], (8,), "m", RECIPE)
+    assert row.verdict.startswith("no noise ceiling")
+    assert "no noise ceiling to compare with" in row.sentence
+    assert (row.ratio, row.lower, row.p_exchangeable, row.corrected) == (None, None, None, None)

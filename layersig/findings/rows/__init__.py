@@ -33,6 +33,7 @@ from layersig.findings.rows.stability import (
     EstimatorRow,
     MatrixRow,
     OverlapTestRow,
+    ResidualTestRow,
     SharingRow,
     StabilityRow,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "ProbeRow",
     "RankedLayerRow",
     "RankingRow",
+    "ResidualTestRow",
     "ResultRow",
     "RetentionClassRow",
     "RetentionGapRow",

@@ -16,10 +16,12 @@ class OverlapRow(Row):
     """What tells the two rankings apart: scorer, data, seed, checkpoint, joined by `+`."""
     k: int
     of: int
-    shared: int
+    shared: float
+    """Units in both sets; where scores are tied across the boundary, expected over random tie-breaking."""
     jaccard: float
+    """Also an expectation where scores are tied."""
     kappa: float | None
-    """Kuncheva's chance-corrected overlap; null when k is everything."""
+    """Kuncheva's chance-corrected overlap, negative below chance; null when k is everything."""
     chance_jaccard: float
     """Expected Jaccard index of two sets of k drawn uniformly."""
     chance_low: float
@@ -30,7 +32,7 @@ class OverlapRow(Row):
     type_low: float
     type_high: float
     p_uniform: float
-    """Exact P(overlap at least this large) under the uniform law; descriptive only."""
+    """Exact two-sided p-value under the uniform law; descriptive only."""
     p_type: float
     """The same under the type-stratified law; descriptive only."""
 

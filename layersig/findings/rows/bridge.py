@@ -26,8 +26,12 @@ class BridgeRow(Row):
     run_low: float
     """Smallest correlation of a single run."""
     run_high: float
-    p: float
-    """Two-sided, against depth-preserving surrogates: could two smooth series agree as much by accident?"""
+    residual: float | None
+    """Correlation of what a cubic in depth leaves over, without the first and last two blocks; null with fewer than 12
+    blocks."""
+    p: float | None
+    """Two-sided p-value of it, against depth-preserving surrogates: could two smooth series agree as much by accident?
+    """
     draws: int
 
 

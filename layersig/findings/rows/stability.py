@@ -15,13 +15,16 @@ class StabilityRow(Row):
     k: int
     of: int
     quantity: str
-    """`within` (other seeds of one data set: the noise ceiling), `between` (other data sets), `ratio` or
-    `identity gain`."""
+    """`within` (other seeds of one data set: the noise ceiling), `between` (other data sets), `ratio`,
+    `identity gain` (own scores as a predictor of another run, less their smooth fit) or `residual agreement`
+    (correlation between runs of what a type x cubic-depth fit leaves over; the same at every k)."""
     value: float
     se: float | None
     df: float
     low: float | None
     high: float | None
+    lower: float | None
+    """One-sided lower bound at the same level."""
     level: float
     runs: int
     data_sets: int
@@ -36,17 +39,27 @@ class SharingRow(Row):
     checkpoint: float | None
     k: int
     of: int
-    ratio: float
-    lower: float
-    """One-sided lower bound."""
+    ratio: float | None
+    """Null where the seeds of a data set agree no better than chance."""
+    lower: float | None
+    """One-sided lower bound; null without a noise ceiling, or with fewer than three seeds."""
     level: float
     margin: float
     seeds: int
     data_sets: int
     verdict: str
     sentence: str
+    corrected: float | None
+    """Correlation of rankings of different data sets, corrected for the noise of each: 1 where they differ in noise
+    alone. The same at every k; null where the seeds of a data set correlate by less than 0.3."""
+    corrected_low: float | None
+    corrected_high: float | None
     p_different: float | None
-    """P-value of the opposite question, whether data sets differ: whole runs relabelled within seeds."""
+    """One-sided p-value of that correlation being below 1: these data sets, as sampled, rank layers differently."""
+    p_exchangeable: float | None
+    """P-value of whole runs relabelled within seeds: are runs exchangeable between data sets?"""
+    least_p: float | None
+    """The smallest value that `p_exchangeable` can take in this design, whatever the data."""
     relabellings: int | None
     """Monte Carlo draws behind it; null when every relabelling was enumerated."""
 
@@ -62,6 +75,7 @@ class ComponentRow(Row):
     df: int
     low: float | None
     high: float | None
+    level: float
 
 
 class EstimatorRow(Row):
@@ -102,34 +116,62 @@ class CheckpointRow(Row):
 
 
 class MatrixRow(Row):
-    """Mean Jaccard index of the top k of two rankings over their pairs of runs."""
+    """Mean Jaccard index of the top k of two rankings over their pairs of runs of different seeds."""
 
     a: str
     b: str
     k: int
     of: int
     jaccard: float
+    """In expectation over random tie-breaking."""
     pairs: int
+    one_seed: bool
+    """True where there are only runs of one seed to pair, which may share a training."""
     chance: float
     low: float | None
-    """Bootstrap interval, runs of both rankings drawn with replacement; null for a ranking with itself, whose runs
-    would meet themselves, and where a ranking has one run."""
+    """Interval by a jackknife that leaves out one seed at a time; null with fewer than three seeds."""
     high: float | None
+    bootstrap_low: float | None
+    """Percentile interval of a bootstrap over seeds, for comparison: too short with few seeds."""
+    bootstrap_high: float | None
     level: float
 
 
 class OverlapTestRow(Row):
-    """A test of the overlap of two rankings, averaged over their seeds, and what it assumes."""
+    """A permutation test of the overlap of two rankings, averaged over their seeds: descriptive."""
 
     a: str
     b: str
     k: int
     of: int
     jaccard: float
+    chance: float
     test: str
     p: float
-    draws: int | None
-    """Monte Carlo draws; null for an exact law."""
+    """Two-sided: an overlap may be below chance."""
     assumes: str
-    holds: bool
-    """Whether the assumption is tenable for layers of one model."""
+
+
+class ResidualTestRow(Row):
+    """Agreement of two rankings beyond module type, a cubic in depth and the end blocks."""
+
+    a: str
+    b: str
+    modules: int
+    """Modules of the interior blocks."""
+    runs_a: int
+    runs_b: int
+    pairs: int
+    one_seed: bool
+    """True where there are only runs of one seed to pair, which may share a training."""
+    correlation: float
+    """Mean over pairs of runs of different seeds of the correlation of residuals."""
+    low: float | None
+    """Interval by a jackknife that leaves out one seed at a time; null with fewer than three seeds."""
+    high: float | None
+    level: float
+    p: float
+    """Two-sided, against depth-preserving surrogates."""
+    adjusted_p: float
+    """By Holm's method over all pairs of rankings of the run."""
+    draws: int

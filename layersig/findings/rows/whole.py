@@ -24,6 +24,7 @@ from layersig.findings.rows.stability import (
     EstimatorRow,
     MatrixRow,
     OverlapTestRow,
+    ResidualTestRow,
     SharingRow,
     StabilityRow,
 )
@@ -70,6 +71,7 @@ class Findings(Row):
     estimators: tuple[EstimatorRow, ...]
     jaccard_matrix: tuple[MatrixRow, ...]
     overlap_tests: tuple[OverlapTestRow, ...]
+    residual_tests: tuple[ResidualTestRow, ...]
     bridge: tuple[BridgeRow, ...] = ()
     bridge_blocks: tuple[BridgeBlockRow, ...] = ()
     results: tuple[ResultRow, ...]

@@ -12,7 +12,7 @@ from layersig.report.charts.scatter import Point, Scatter, scatters
 from layersig.report.charts.strips import Dot, Strip, strips
 from layersig.report.document import Block, Code, Details, Figure, Paragraph, Section, Table, columns
 from layersig.report.material import Material, place_of
-from layersig.report.numbers import fixed, number, p_value, percent, plural
+from layersig.report.numbers import count, fixed, number, p_value, percent, plural
 from layersig.report.svg import described, draw
 
 _MOST_ROWS = 60
@@ -32,8 +32,8 @@ def section(material: Material) -> Section | None:
             "shown twice: for sets drawn uniformly, and for sets that hold the same number of each module type. "
             "Both are "
             "exact laws, drawn as a yardstick; scores are smooth over depth, so the p-values of these laws are "
-            "descriptive "
-            "and no test of a claim.",
+            "descriptive and no test of a claim. Equal scores say nothing of which layer belongs into the top: where "
+            "they straddle its end, overlaps are expected values over random tie-breaking.",
         )
     )
     blocks: list[Block] = [
@@ -92,7 +92,7 @@ def _group(group: str, rows: Sequence[OverlapRow]) -> str:
 def _tip(row: OverlapRow) -> str:
     kappa = "" if row.kappa is None else f", kappa {fixed(row.kappa, 3)}"
     return (
-        f"{row.a} and {row.b}\n{row.shared} of {row.k} shared, Jaccard {fixed(row.jaccard, 3)}{kappa}\n"
+        f"{row.a} and {row.b}\n{count(row.shared)} of {row.k} shared, Jaccard {fixed(row.jaccard, 3)}{kappa}\n"
         f"chance {fixed(row.chance_jaccard, 3)} [{fixed(row.chance_low, 3)}, {fixed(row.chance_high, 3)}]\n"
         f"module types alone {fixed(row.type_jaccard, 3)} [{fixed(row.type_low, 3)}, {fixed(row.type_high, 3)}]"
     )
@@ -160,8 +160,8 @@ def _matrix(material: Material) -> list[Block]:
         "Jaccard index of every two rankings",
         described(draw(matrices(drawn), "jaccard-matrix"), alt),
         alt,
-        "Mean over pairs of runs. On the diagonal: different seeds of one ranking, the noise ceiling; empty with "
-        "one seed.",
+        "Mean over pairs of runs of different seeds, on the diagonal (the noise ceiling) as off it, since runs of one "
+        "seed may share a training. With one seed the diagonal is empty, and the rest may be too high for that.",
         ("jaccard_matrix.csv",),
     )
     return [figure]
@@ -207,7 +207,7 @@ def _rank(row: RankedLayerRow) -> str:
 
 def _tables(rows: Sequence[OverlapRow]) -> list[Block]:
     table = Table(
-        "Overlap of pairs of rankings"
+        "Overlap of pairs of rankings; p is two-sided, and below chance where kappa is negative"
         + ("" if len(rows) <= _MOST_ROWS else f", the first {_MOST_ROWS} of {len(rows)}"),
         columns(
             "ranking",
@@ -226,7 +226,7 @@ def _tables(rows: Sequence[OverlapRow]) -> list[Block]:
                 Code(row.a),
                 Code(row.b),
                 str(row.k),
-                str(row.shared),
+                count(row.shared),
                 fixed(row.jaccard, 3),
                 f"{fixed(row.chance_jaccard, 3)} [{fixed(row.chance_low, 3)}, {fixed(row.chance_high, 3)}]",
                 f"{fixed(row.type_jaccard, 3)} [{fixed(row.type_low, 3)}, {fixed(row.type_high, 3)}]",

@@ -21,8 +21,10 @@ def section(material: Material) -> Section | None:
             "Necessity is what the pretrained model loses without a block, plasticity how far training moves it. If "
             "the two rank blocks alike, layers that matter for pruning are those that matter for tuning; a negative "
             "correlation says that training moves what the model could lack. Neighbouring blocks are alike, so the "
-            "interval counts fewer than all blocks, and p compares with surrogates that are as smooth over depth. One "
-            "model: it says nothing of others.",
+            "interval counts fewer than all blocks. A trend over depth that both have makes them correlate too; the "
+            "residual correlation leaves it out, with a cubic in depth and the first and last two blocks, and p is its "
+            "two-sided test against surrogates that are as smooth over depth. With fewer than 12 blocks there is no "
+            "such test. One model: it says nothing of others.",
         )
     )
     table = Table(
@@ -35,7 +37,8 @@ def section(material: Material) -> Section | None:
             "#single runs",
             "#blocks",
             "#effective blocks",
-            "#p, surrogates",
+            "#residual correlation",
+            "#p, residuals",
         ),
         tuple(
             (
@@ -46,6 +49,7 @@ def section(material: Material) -> Section | None:
                 f"{fixed(row.run_low, 2)} to {fixed(row.run_high, 2)}",
                 str(row.blocks),
                 fixed(row.effective, 1),
+                fixed(row.residual, 2),
                 p_value(row.p),
             )
             for row in rows

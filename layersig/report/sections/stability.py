@@ -1,30 +1,34 @@
-"""What a ranking is worth: noise ceiling, sharing, identity, variance, estimators, checkpoints, tests of overlap."""
+"""What a ranking is worth: noise ceiling, sharing, single layers, variance, estimators, checkpoints, overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import EstimatorRow, MatrixRow, StabilityRow
+from layersig.findings.rows import EstimatorRow, StabilityRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.charts.matrix import Entry, Matrix, matrices
-from layersig.report.document import Block, Bullets, Column, Figure, Heading, Section, Strong, Table, Text, columns
+from layersig.report.document import (
+    Block,
+    Bullets,
+    Column,
+    Figure,
+    Heading,
+    Paragraph,
+    Section,
+    Strong,
+    Table,
+    Text,
+    columns,
+)
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural
 from layersig.report.svg import described, draw
 
-_SHARING_MARGIN = 0.1
-_BOOTSTRAP = (
-    Strong("bootstrap over runs"),
-    " assumes that each ranking has many runs, independent of those of the other; with a few seeds that both share "
-    "this is not so, and the interval is usually too short. None is drawn for a ranking with itself, whose runs would "
-    "meet themselves. The jackknife intervals of the noise ceiling hold instead: they leave runs out.",
-)
-
 
 def section(material: Material) -> Section | None:
     """None where no scorer has two seeds, two checkpoints or a scorer beside it."""
-    parts = (_noise, _sharing, _components, _estimators, _checkpoints, _tests)
+    parts = (_noise, _sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
     blocks = tuple(block for part in parts for block in part(material))
     return Section("stability", "What a ranking is worth", blocks) if blocks else None
 
@@ -36,29 +40,59 @@ def _noise(material: Material) -> list[Block]:
     panels = []
     for k in material.findings.sizes:
         for ratio in (False, True):
-            chosen = [row for row in rows if row.k == k and (row.quantity == "ratio") is ratio]
+            kinds = ("ratio",) if ratio else ("within", "between", "identity gain")
+            chosen = [row for row in rows if row.k == k and row.quantity in kinds]
             if chosen:
-                panels.append(_panel(k, chosen, ratio))
-    alt = "Forest plots of agreement between seeds, between data sets, their ratio and the identity gain, per size."
+                margins = [row.margin for row in material.findings.sharing]
+                panels.append(_panel(k, chosen, 1 - margins[0] if ratio and margins else None))
+    singles = [row for row in rows if row.quantity == "residual agreement" and row.k == rows[0].k]
+    panels.append(_singles(singles))
+    alt = (
+        "Forest plots of agreement between seeds, between data sets, their ratio and the identity gain, per size, and "
+        "of the agreement between seeds on single layers."
+    )
     figure = Figure(
         "stability",
-        "Noise ceiling, agreement between data sets, identity gain",
+        "Noise ceiling, agreement between data sets, single layers",
         described(draw(forest(panels), "stability"), alt),
         alt,
-        f"Diamond: estimate; bar: {level(rows[0].level)} jackknife interval with t, leaving out one run (or one "
-        "seed of "
-        "all data sets) at a time; a run is never drawn twice, since it would meet itself. Within: other seeds "
-        "of one data "
-        "set, the noise ceiling. Between: other data sets and other seeds. Identity gain: what the scores of "
-        "single layers "
-        "predict of another run beyond a smooth fit of type and depth; near 0 the ranking says nothing about "
-        "single layers.",
+        f"Diamond: estimate; bar: {level(rows[0].level)} jackknife interval with t, leaving out one run (or one seed "
+        "of all data sets) at a time; a run is never drawn twice, since it would meet itself. Within: other seeds of "
+        "one data set, the noise ceiling. Between: other data sets and other seeds. Identity gain: above 0, a run's "
+        "own scores predict another run better than their smooth fit of type and depth; below 0, worse, because "
+        "smoothing takes noise away, which says nothing of whether single layers are known. That is what the residual "
+        "agreement says: the correlation between runs of what the fit leaves over, 0 where runs agree on type and "
+        "smooth depth alone.",
         ("stability.csv",),
     )
-    return [Heading("Noise and identity"), figure]
+    return [Heading("Noise and single layers"), figure, Bullets(tuple((_known(row),) for row in singles))]
 
 
-def _panel(k: int, rows: Sequence[StabilityRow], ratio: bool) -> Panel:
+def _known(row: StabilityRow) -> str:
+    """What the residual agreement of one ranking shows."""
+    figures = (
+        f"residual agreement {fixed(row.value, 2)}, one-sided {level(row.level)} lower bound {fixed(row.lower, 2)}"
+    )
+    runs = f"{plural(row.runs, 'run')} of {row.scorer} on {row.data}"
+    if row.lower is None:
+        return f"Whether {runs} agree on single layers cannot be told with fewer than three: {figures}."
+    if row.lower > 0:
+        return f"The {runs} agree on single layers beyond module type and smooth depth: {figures}."
+    return f"The {runs} are not shown to agree on single layers beyond module type and smooth depth: {figures}."
+
+
+def _panel(k: int, rows: Sequence[StabilityRow], margin: float | None) -> Panel:
+    share = f"top {k} of {rows[0].of} ({percent(k / rows[0].of)})"
+    if rows[0].quantity == "ratio":
+        return Panel(f"Ratio between / within, {share}", "ratio", _estimated(rows), margin, 1.0)
+    return Panel(f"Agreement, {share}", "kappa (0 = chance, 1 = identical)", _estimated(rows))
+
+
+def _singles(rows: Sequence[StabilityRow]) -> Panel:
+    return Panel("Single layers, all sizes", "correlation of residuals between runs", _estimated(rows))
+
+
+def _estimated(rows: Sequence[StabilityRow]) -> tuple[Estimated, ...]:
     estimated = []
     for row in rows:
         label = f"{fixed(row.value, 2)} [{fixed(row.low, 2)}, {fixed(row.high, 2)}]"
@@ -66,10 +100,7 @@ def _panel(k: int, rows: Sequence[StabilityRow], ratio: bool) -> Panel:
         tip = f"{row.scorer}, {row.quantity}, {where}\n{label}\n{plural(row.runs, 'run')}, left out: {row.left_out}"
         name = f"{row.scorer}: {row.quantity}"
         estimated.append(Estimated(name, where, row.value, row.low, row.high, (), label, tip))
-    share = f"top {k} of {rows[0].of} ({percent(k / rows[0].of)})"
-    if ratio:
-        return Panel(f"Ratio between / within, {share}", "ratio", tuple(estimated), _SHARING_MARGIN, 1.0)
-    return Panel(f"Agreement, {share}", "kappa (0 = chance, 1 = identical)", tuple(estimated))
+    return tuple(estimated)
 
 
 def _sharing(material: Material) -> list[Block]:
@@ -77,18 +108,8 @@ def _sharing(material: Material) -> list[Block]:
     if not rows:
         return []
     table = Table(
-        "Do the data sets share layers, and do they differ? Two questions: a failure to show a difference is not "
-        "sharing",
-        columns(
-            "scorer",
-            "#k",
-            "#ratio",
-            "#one-sided lower bound",
-            "#margin",
-            "verdict on sharing",
-            "#S",
-            "#p that data sets differ",
-        ),
+        "Do the data sets share layers? An equivalence claim, at every size",
+        columns("scorer", "#k", "#ratio", "#one-sided lower bound", "#margin", "verdict on sharing", "#S"),
         tuple(
             (
                 r.scorer,
@@ -98,13 +119,48 @@ def _sharing(material: Material) -> list[Block]:
                 fixed(r.margin, 2),
                 r.verdict,
                 str(r.seeds),
-                p_value(r.p_different),
             )
             for r in rows
         ),
         "sharing.csv",
     )
-    return [Heading("Do data sets share layers?"), Bullets(tuple((row.sentence,) for row in rows)), table]
+    whole = tuple({(row.scorer, row.checkpoint): row for row in rows}.values())
+    opposite = Table(
+        "The opposite question, of whole rankings: the correlation between data sets, corrected for the noise of each "
+        "(1: they differ in noise alone), with the one-sided p of its being below 1; and whether runs are exchangeable "
+        "between data sets, by relabelling whole runs, with the least p that this design can give",
+        columns(
+            "scorer",
+            f"#corrected correlation [{level(rows[0].level)} interval]",
+            "#p, below 1",
+            "#p, exchangeable",
+            "#least p possible",
+            "#S",
+        ),
+        tuple(
+            (
+                r.scorer,
+                "\u2013"
+                if r.corrected is None
+                else f"{fixed(r.corrected, 2)} [{fixed(r.corrected_low, 2)}, {fixed(r.corrected_high, 2)}]",
+                p_value(r.p_different),
+                p_value(r.p_exchangeable),
+                p_value(r.least_p),
+                str(r.seeds),
+            )
+            for r in whole
+        ),
+        "sharing.csv",
+    )
+    limits = Paragraph(
+        (
+            "Both speak of these samples of rows: two samples of one source differ too, when all seeds of a sample see "
+            "the same rows. How much, two disjoint halves of one data set show (`half` in `[[data]]`). Exchangeability "
+            "is more than equal structure: data sets whose noise differs widely in size are not exchangeable.",
+        )
+    )
+    sentences = Bullets(tuple((row.sentence,) for row in rows))
+    return [Heading("Do data sets share layers?"), sentences, table, opposite, limits]
 
 
 def _components(material: Material) -> list[Block]:
@@ -113,8 +169,8 @@ def _components(material: Material) -> list[Block]:
         return []
     table = Table(
         "Where the variance of scores comes from, every run scaled to variance 1; no interval below 3 degrees of "
-        "freedom",
-        columns("scorer", "component", "#share", "#variance", "#95 % interval", "#df"),
+        "freedom. Type and depth are what all runs have in common: noise that moves whole blocks or types is taken off",
+        columns("scorer", "component", "#share", "#variance", f"#{level(rows[0].level)} interval", "#df"),
         tuple(
             (
                 r.scorer,
@@ -233,48 +289,102 @@ def _checkpoints(material: Material) -> list[Block]:
     return [Heading("Stability over checkpoints"), figure]
 
 
-def _tests(material: Material) -> list[Block]:
-    rows = material.findings.overlap_tests
+def _beyond(material: Material) -> list[Block]:
+    rows = material.findings.residual_tests
     if not rows:
         return []
-    tests = list(dict.fromkeys((row.test, row.assumes, row.holds) for row in rows))
-    assumptions: tuple[Text, ...] = tuple(
+    about = Paragraph(
         (
-            Strong(test),
-            f" assumes that {assumes}; for the layers of one model this is {'roughly so' if holds else 'not so'}",
-            "." if holds else ", and the test rejects too often.",
+            "Of every ranking the residuals of a fit of module type and a cubic in depth are compared, without the "
+            "first and last two blocks, which are unlike the others in most models. The p-value is the larger of two: "
+            "one against surrogates whose frequencies are turned at random, which keeps smoothness over depth and the "
+            "bond of the types of a block, and one against random signs of blocks, which keeps single odd blocks. It "
+            "holds its level for trends of any slope, random walks, growing variance and odd end blocks, but not where "
+            "more than two blocks at an end are unlike the rest. Runs of one seed may share "
+            "a training and are not paired",
+            ", except where there is no other pair (marked *)." if any(row.one_seed for row in rows) else ".",
         )
-        for test, assumes, holds in tests
     )
-    drawn = {(row.a, row.b, row.k): row for row in material.findings.jaccard_matrix if row.low is not None}
-    if drawn:
-        assumptions += (_BOOTSTRAP,)
-    p = {(row.a, row.b, row.k, row.test): row.p for row in rows}
     table = Table(
-        "Do two rankings overlap more than chance? One-sided p of the Jaccard index of the seed-averaged rankings, and "
-        "the mean Jaccard index of their runs with its bootstrap interval (jaccard_matrix.csv)",
-        (
-            *columns("ranking", "ranking", "#k", "#Jaccard"),
-            *(Column(f"p, {test}", True) for test, _, _ in tests),
-            *columns("#mean of runs", "#bootstrap interval"),
+        "Do two rankings agree beyond module type and smooth depth? Correlation of residuals, 0 where they do not, "
+        "negative where they oppose each other; two-sided p, and by Holm's method over all rows of this table",
+        columns("ranking", "ranking", "#residual correlation [interval]", "#pairs of runs", "#p", "#p (Holm)"),
+        tuple(
+            (
+                r.a,
+                r.b,
+                f"{fixed(r.correlation, 2)} [{fixed(r.low, 2)}, {fixed(r.high, 2)}]",
+                f"{r.pairs}{'*' if r.one_seed else ''}",
+                p_value(r.p),
+                p_value(r.adjusted_p),
+            )
+            for r in rows
+        ),
+        "residual_tests.csv",
+    )
+    return [Heading("Agreement beyond type and depth"), about, table]
+
+
+def _jaccard(material: Material) -> list[Block]:
+    rows = [row for row in material.findings.jaccard_matrix if row.low is not None]
+    if not rows:
+        return []
+    table = Table(
+        "Jaccard index of single runs: mean over pairs of runs of different seeds, with a jackknife interval that "
+        "leaves out one seed at a time. A ranking with itself is the noise ceiling. The bootstrap over seeds is shown "
+        "for comparison: with few seeds it is too short",
+        columns(
+            "ranking",
+            "ranking",
+            "#k",
+            "#Jaccard",
+            f"#{level(rows[0].level)} interval",
+            "#bootstrap",
+            "#chance",
+            "#pairs of runs",
         ),
         tuple(
             (
-                a,
-                b,
-                str(k),
-                fixed(jaccard, 3),
-                *(p_value(p.get((a, b, k, test))) for test, _, _ in tests),
-                *_mean_of_runs(drawn.get((a, b, k))),
+                r.a,
+                r.b if r.b != r.a else "itself",
+                str(r.k),
+                fixed(r.jaccard, 3),
+                f"[{fixed(r.low, 3)}, {fixed(r.high, 3)}]",
+                f"[{fixed(r.bootstrap_low, 3)}, {fixed(r.bootstrap_high, 3)}]",
+                fixed(r.chance, 3),
+                str(r.pairs),
             )
-            for a, b, k, jaccard in dict.fromkeys((row.a, row.b, row.k, row.jaccard) for row in rows)
+            for r in rows
+        ),
+        "jaccard_matrix.csv",
+    )
+    return [Heading("Jaccard index of runs"), table]
+
+
+def _relabelled(material: Material) -> list[Block]:
+    rows = material.findings.overlap_tests
+    if not rows:
+        return []
+    tests = dict.fromkeys((row.test, row.assumes) for row in rows)
+    assumptions: tuple[Text, ...] = tuple(
+        (
+            Strong(test),
+            f" assumes that {assumes}; for the layers of one model this is not so, and the test rejects too often.",
+        )
+        for test, assumes in tests
+    )
+    p = {(row.a, row.b, row.k, row.test): row.p for row in rows}
+    table = Table(
+        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p, not corrected for the "
+        "number of rows. Descriptive: the test to rely on is that of residuals",
+        (
+            *columns("ranking", "ranking", "#k", "#Jaccard", "#chance"),
+            *(Column(f"p, {test}", True) for test, _ in tests),
+        ),
+        tuple(
+            (a, b, str(k), fixed(jaccard, 3), fixed(chance, 3), *(p_value(p.get((a, b, k, test))) for test, _ in tests))
+            for a, b, k, jaccard, chance in dict.fromkeys((r.a, r.b, r.k, r.jaccard, r.chance) for r in rows)
         ),
         "overlap_tests.csv",
     )
-    return [Heading("Tests and bootstrap of overlap"), Bullets(assumptions), table]
-
-
-def _mean_of_runs(row: MatrixRow | None) -> tuple[str, str]:
-    if row is None:
-        return "\u2013", "\u2013"
-    return fixed(row.jaccard, 3), f"[{fixed(row.low, 3)}, {fixed(row.high, 3)}] ({level(row.level)})"
+    return [Heading("Permutation tests of overlap"), Bullets(assumptions), table]
