@@ -21,6 +21,7 @@ Scores of arms
     Clusters, fixed strata, one proportion?          means.mean_clusters, means.mean_strata, means.wilson_interval
     Two methods over seeds and items?                twoway.mean_squares, twoway.two_way_estimate
     A second opinion from 5 seeds on?                twoway.bootstrap_items_and_seeds
+    A statistic that is not a mean of items?         resampled.estimate_from_resamples
     Better than matched random arms?                 results.monte_carlo_p
     As good as all layers?                           as_good.preserved, as_good.conclude
     Equivalent, not worse?                           margins.tost, margins.non_inferiority

@@ -202,9 +202,20 @@ def check_user_task(path: Path) -> None:
     _hush()
     for config in definitions.user(path):
         if declared_files(config, path.parent):
-            part = _task(config, file_splits(config, path.parent), None, path)
+            part = _task(config, file_splits(config, path.parent), 0, path)
             check_answers(part, path)
             rehearse(part)
+
+
+def check_fetched_task(name: str, folder: Path) -> None:
+    """Build the tasks of a name from rows that were just put into a folder, and rehearse their scoring.
+
+    Raises:
+        UserError: As `load_task`, or a made-up answer cannot be scored.
+    """
+    _hush()
+    for config in definitions.named(name):
+        rehearse(_task(config, prepared_splits(folder, config), 0, folder))
 
 
 def _hush() -> None:

@@ -111,10 +111,12 @@ def _hub(name: str, request: Request) -> Source:
                 "run `layersig fetch RECIPE` once with a network"
             )
         from layersig.evaluating import definitions
+        from layersig.evaluating.loading import check_fetched_task
         from layersig.evaluating.rows import hub_splits, save_splits
 
         for config in definitions.named(name):
             save_splits(hub_splits(config), folder / config["task"])
+        check_fetched_task(name, folder)
 
     key = f"{name}-lm-eval-{_lm_eval_version()}-{LAYOUT_VERSION}"
     entry = whole_entry(request.cache, "tasks", key, build, origin={"task": name}, warn=request.warn)
@@ -139,9 +141,12 @@ def _local(name: str, data: LocalData, request: Request) -> Source:
     hashes = hash_files(request.cache, files)
 
     def build(folder: Path) -> None:
+        from layersig.evaluating.loading import check_fetched_task
+
         for target, path in files.items():
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / target)
+        check_fetched_task(name, folder)
 
     key = f"{name}-local-{digest_of(hashes)[:16]}-{LAYOUT_VERSION}"
     entry = whole_entry(request.cache, "tasks", key, build, origin={"task": name}, warn=request.warn)

@@ -32,7 +32,7 @@ class TaskSettings(Table):
     source: str
     """A task of lm-eval by name, `pypi:NAME` (embedded benchmark data), or `file:X.yaml` (your own lm-eval task)."""
     shots: int | None = Field(None, ge=0)
-    """Few-shot examples; the task's own number when absent (MMLU: 5)."""
+    """Few-shot examples; the task's own number when absent (MMLU: 5). None shows the item that is asked."""
     limit: int | None = Field(None, ge=1)
     """Items to evaluate: a seeded sample, the same in every arm and seed; all when absent."""
     data: FileSpec | dict[Name, FileSpec] | None = None
