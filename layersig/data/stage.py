@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from layersig.data.chat import ChatFormat, Encoded
+from layersig.data.chat import CannotEncode, ChatFormat, Encoded
 from layersig.data.conversation import Conversation
 from layersig.data.examples import Example, write_examples
 from layersig.data.overlap import normalised
-from layersig.data.rows import read_rows
+from layersig.data.rows import FieldUse, Rows, read_rows
 from layersig.data.split import split_conversations
 from layersig.errors import UserError, one_line
 from layersig.store.job import Job
@@ -42,6 +43,8 @@ class SplitReport:
         last_turn_only: Conversations of which only the last of several answers is a target.
         system_merged: Conversations whose system message went into the first user turn.
         control_text: Conversations with the text of a special token, encoded as ordinary text.
+        rewritten: Conversations of which the chat template changes or leaves out a part.
+        rewritten_parts: Those conversations by part, such as `answers`; one may count under several.
     """
 
     conversations: int
@@ -54,6 +57,8 @@ class SplitReport:
     last_turn_only: int
     system_merged: int
     control_text: int
+    rewritten: int
+    rewritten_parts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,9 @@ class DataReport:
 
     Attributes:
         rows: Rows in the file.
-        shape: Shape of the rows.
+        shape: Shape of the rows; several where they differ.
+        fields: What became of every field of the rows.
+        unwanted: Rows left out because a field marks them as not to be learnt, by field.
         unanswered: Trailing questions cut off (LIMA).
         duplicates: Conversations left out because an equal one is kept.
         beyond_limit: Conversations left out by `limit`.
@@ -76,6 +83,8 @@ class DataReport:
 
     rows: int
     shape: str
+    fields: tuple[FieldUse, ...]
+    unwanted: Mapping[str, int]
     unanswered: int
     duplicates: int
     beyond_limit: int
@@ -93,8 +102,8 @@ def prepare(job: Job) -> None:
     Inputs: `model`, a folder with a tokenizer; `rows`, a `.jsonl`, `.json` or `.parquet` file.
 
     Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `fields` (absent, or names of
-    fields), `max_tokens` (int), as in `DataSettings`; `chat_template` (`auto`, `plain`, or the text of a Jinja
-    template).
+    fields), `max_tokens` (int), `max_rewritten` (float), as in `DataSettings`; `chat_template` (`auto`, `plain`, or the
+    text of a Jinja template).
 
     Streams: the root alone ("sample", "split"), so that all seeds share the split.
 
@@ -103,7 +112,8 @@ def prepare(job: Job) -> None:
     overlap with benchmarks.
 
     Raises:
-        UserError: The rows, the template or the split cannot be used, or a side of the split holds no target.
+        UserError: The rows, the template or the split cannot be used, a side of the split holds no target, or the
+            template rewrites too many conversations.
     """
     params = job.params
     rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"))
@@ -112,14 +122,18 @@ def prepare(job: Job) -> None:
     )
     chat = ChatFormat(_tokenizer(job.inputs["model"]), params["chat_template"])
     job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
-    train = _write(job, chat, "train", split.train)
-    heldout = _write(job, chat, "heldout", split.heldout)
+    places = dict(zip((conversation.id for conversation in rows.conversations), rows.numbers, strict=True))
+    train = _write(job, chat, "train", split.train, places)
+    heldout = _write(job, chat, "heldout", split.heldout, places)
+    _check_rewriting(job, chat, (train, heldout), places)
     (job.out / "train.txt").write_text(
         "".join(f"{normalised(conversation.text)}\n" for conversation in split.train), encoding="utf-8"
     )
     report = DataReport(
-        rows=len(rows.conversations),
+        rows=rows.total,
         shape=rows.shape,
+        fields=rows.fields,
+        unwanted=rows.unwanted,
         unanswered=rows.unanswered,
         duplicates=split.duplicates,
         beyond_limit=split.beyond_limit,
@@ -132,7 +146,7 @@ def prepare(job: Job) -> None:
     )
     job.write("report.json", asdict(report))
     job.cost["tokens"] = report.train.tokens + report.heldout.tokens
-    _warn(job, report, chat)
+    _warn(job, rows, report, chat)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -144,8 +158,13 @@ def _tokenizer(folder: Path) -> Any:
         raise UserError(f"{folder}: no tokenizer that can be loaded ({one_line(error)}); save it again") from error
 
 
-def _write(job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation]) -> Encoded:
-    encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
+def _write(
+    job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
+) -> Encoded:
+    try:
+        encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
+    except CannotEncode as error:
+        raise UserError(f"{job.inputs['rows']}: row {places[error.conversation]}: {error}") from error
     if conversations and not encoded.examples:
         raise UserError(
             f"none of the {len(conversations)} {name} conversations has an answer within "
@@ -153,6 +172,30 @@ def _write(job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conver
         )
     write_examples(job.out, name, encoded.examples)
     return encoded
+
+
+def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], places: Mapping[str, int]) -> None:
+    """Refuse a template that takes away too much of what is to be learnt, and tell of one that takes away a little."""
+    rewritten = sum(side.rewritten for side in sides)
+    if not rewritten:
+        return
+    kept = sum(len(side.examples) + side.without_target for side in sides)
+    parts: Counter[str] = Counter()
+    for side in sides:
+        parts.update(side.rewritten_parts)
+    first = next(side.first_rewritten for side in sides if side.first_rewritten is not None)
+    told = (
+        f"of {rewritten} of {kept} conversations the chat template ({chat.template.name}) changes or leaves out parts: "
+        f"{', '.join(f'{part} ({count})' for part, count in sorted(parts.items()))}"
+    )
+    where = f"row {places[first]} is the first"
+    if rewritten > job.params["max_rewritten"] * kept:
+        raise UserError(
+            f"{job.inputs['rows']}: {told}; {where}. Set model.chat_template to a `file:` that renders them, or write "
+            "them into the contents of the rows in the way that the template keeps; data.max_rewritten sets the "
+            f"largest share that is accepted ({job.params['max_rewritten']:g})."
+        )
+    job.reporter.warn(f"{told[0].upper()}{told[1:]}; {where}.")
 
 
 def _report(encoded: Encoded) -> SplitReport:
@@ -168,6 +211,8 @@ def _report(encoded: Encoded) -> SplitReport:
         last_turn_only=encoded.last_turn_only,
         system_merged=encoded.system_merged,
         control_text=encoded.control_text,
+        rewritten=encoded.rewritten,
+        rewritten_parts=encoded.rewritten_parts,
     )
 
 
@@ -179,7 +224,9 @@ def _pieces(tokenizer: Any, example: Example) -> tuple[Piece, ...]:
     )
 
 
-def _warn(job: Job, report: DataReport, chat: ChatFormat) -> None:
+def _warn(job: Job, rows: Rows, report: DataReport, chat: ChatFormat) -> None:
+    for note in rows.notes():
+        job.reporter.warn(note)
     sides = (report.train, report.heldout)
     kept = sum(side.conversations + side.without_target for side in sides)
     notes = {
