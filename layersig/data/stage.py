@@ -185,17 +185,16 @@ def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], place
         parts.update(side.rewritten_parts)
     first = next(side.first_rewritten for side in sides if side.first_rewritten is not None)
     told = (
-        f"of {rewritten} of {kept} conversations the chat template ({chat.template.name}) changes or leaves out parts: "
-        f"{', '.join(f'{part} ({count})' for part, count in sorted(parts.items()))}"
+        f"The chat template ({chat.template.name}) changes or leaves out parts of {rewritten} of {kept} conversations, "
+        f"such as that of row {places[first]}: {', '.join(f'{part} ({count})' for part, count in sorted(parts.items()))}."
     )
-    where = f"row {places[first]} is the first"
     if rewritten > job.params["max_rewritten"] * kept:
         raise UserError(
-            f"{job.inputs['rows']}: {told}; {where}. Set model.chat_template to a `file:` that renders them, or write "
-            "them into the contents of the rows in the way that the template keeps; data.max_rewritten sets the "
-            f"largest share that is accepted ({job.params['max_rewritten']:g})."
+            f"{job.inputs['rows']}: {told} Set model.chat_template to a `file:` that renders them, write them into the "
+            "contents of the rows in the way that the template keeps, or list their fields in `fields.ignore`; "
+            f"data.max_rewritten sets the largest share that is accepted ({job.params['max_rewritten']:g})."
         )
-    job.reporter.warn(f"{told[0].upper()}{told[1:]}; {where}.")
+    job.reporter.warn(told)
 
 
 def _report(encoded: Encoded) -> SplitReport:
