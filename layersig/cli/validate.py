@@ -39,11 +39,11 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     good = [str(path) for path in recipes if str(path) not in faults]
     for message in faults.values():
         click.echo(f"error: {message}", err=True)
-    for path in good:
-        for note in notes[path]:
+    for valid in good:
+        for note in notes[valid]:
             click.echo(f"warning: {note}", err=True)
     emit(
-        {"valid": good, "faults": faults, "notes": {path: notes[path] for path in good if notes[path]}},
+        {"valid": good, "faults": faults, "notes": {valid: notes[valid] for valid in good if notes[valid]}},
         as_json=as_json,
         text="\n".join(f"{path}: valid" for path in good),
     )

@@ -184,9 +184,10 @@ def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], place
     for side in sides:
         parts.update(side.rewritten_parts)
     first = next(side.first_rewritten for side in sides if side.first_rewritten is not None)
+    listed = ", ".join(f"{part} ({count})" for part, count in sorted(parts.items()))
     told = (
         f"The chat template ({chat.template.name}) changes or leaves out parts of {rewritten} of {kept} conversations, "
-        f"such as that of row {places[first]}: {', '.join(f'{part} ({count})' for part, count in sorted(parts.items()))}."
+        f"such as that of row {places[first]}: {listed}."
     )
     if rewritten > job.params["max_rewritten"] * kept:
         raise UserError(
