@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,15 +118,17 @@ def prepare(job: Job) -> None:
     """
     params = job.params
     rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"))
-    split = split_conversations(
-        rows.conversations, heldout=params["heldout"], limit=params["limit"], root=job.streams.root
-    )
+    with _about(job.inputs["rows"]):
+        split = split_conversations(
+            rows.conversations, heldout=params["heldout"], limit=params["limit"], root=job.streams.root
+        )
     chat = ChatFormat(_tokenizer(job.inputs["model"]), params["chat_template"])
     job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
     places = dict(zip((conversation.id for conversation in rows.conversations), rows.numbers, strict=True))
-    train = _write(job, chat, "train", split.train, places)
-    heldout = _write(job, chat, "heldout", split.heldout, places)
-    _check_rewriting(job, chat, (train, heldout), places)
+    with _about(job.inputs["rows"]):
+        train = _write(job, chat, "train", split.train, places)
+        heldout = _write(job, chat, "heldout", split.heldout, places)
+        _check_rewriting(job, chat, (train, heldout), places)
     (job.out / "train.txt").write_text(
         "".join(f"{normalised(conversation.text)}\n" for conversation in split.train), encoding="utf-8"
     )
@@ -149,6 +152,15 @@ def prepare(job: Job) -> None:
     _warn(job, rows, report, chat)
 
 
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Put the file of the rows before what is wrong with them."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
@@ -164,7 +176,7 @@ def _write(
     try:
         encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
     except CannotEncode as error:
-        raise UserError(f"{job.inputs['rows']}: row {places[error.conversation]}: {error}") from error
+        raise UserError(f"row {places[error.conversation]}: {error}") from error
     if conversations and not encoded.examples:
         raise UserError(
             f"none of the {len(conversations)} {name} conversations has an answer within "
@@ -191,7 +203,7 @@ def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], place
     )
     if rewritten > job.params["max_rewritten"] * kept:
         raise UserError(
-            f"{job.inputs['rows']}: {told} Set model.chat_template to a `file:` that renders them, write them into the "
+            f"{told} Set model.chat_template to a `file:` that renders them, write them into the "
             "contents of the rows in the way that the template keeps, or list their fields in `fields.ignore`; "
             f"data.max_rewritten sets the largest share that is accepted ({job.params['max_rewritten']:g})."
         )

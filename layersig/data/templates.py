@@ -45,11 +45,11 @@ class CallStyle(NamedTuple):
 
     Attributes:
         arguments_as_text: Arguments are JSON text, not an object.
-        content_as_null: A turn that says nothing has null for its content, not an empty text.
+        without_content: A turn that says nothing has no content, not an empty text.
     """
 
     arguments_as_text: bool
-    content_as_null: bool
+    without_content: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ def _turn(message: Message, reasoning_key: str | None = None, call_style: CallSt
     if message.reasoning and reasoning_key is not None:
         turn[reasoning_key] = message.reasoning
     if message.calls and call_style is not None:
-        if call_style.content_as_null and not message.content:
+        if call_style.without_content and not message.content:
             turn["content"] = None
         turn["tool_calls"] = [_call(call, call_style) for call in message.calls]
     return turn

@@ -140,7 +140,7 @@ class Ledger:
             RowError: It can be nothing but a mark and says neither yes nor no.
         """
         said = yes_or_no(value)
-        if said is None and is_strict_mark(name):
+        if said is None and is_strict_mark(name) and not isinstance(value, dict):
             shown = repr(value) if isinstance(value, int | float) else kind(value)
             raise RowError(
                 f"`{where}` is {shown}; it marks what is learnt, so 1 or 0, true or false is needed (if it means "

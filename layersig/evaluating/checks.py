@@ -29,11 +29,12 @@ def check_definition(config: Config, fields: Iterable[str], path: Path) -> None:
     """
     for entry in _metrics(config, path):
         name = entry.get("metric")
+        if not isinstance(name, str) and not callable(name):
+            raise UserError(f"{path}: metric_list: an entry has no `metric`, or one that is no name")
         own = config.get("process_results") is not None or bool(entry.get("hf_evaluate"))
         if isinstance(name, str) and not own and name not in METRIC_REGISTRY:
             raise UserError(f"{path}: lm-eval has no metric `{name}`{_near(name, METRIC_REGISTRY)}")
-        if name is not None:
-            _check_direction(entry, name if isinstance(name, str) else getattr(name, "__name__", repr(name)), path)
+        _check_direction(entry, name if isinstance(name, str) else getattr(name, "__name__", repr(name)), path)
     choices = config.get("doc_to_choice")
     if isinstance(choices, str) and choices.isidentifier() and not config.get("process_docs"):
         known = list(fields)

@@ -47,7 +47,11 @@ def declared_files(config: Config, base: Path) -> dict[str, list[Path]]:
     Raises:
         UserError: A file does not exist.
     """
-    if config.get("dataset_path") not in _FORMATS:
+    source = config.get("dataset_path")
+    if not isinstance(source, str) or not source:
+        formats = ", ".join(sorted(_FORMATS))
+        raise UserError(f"{base}: task {config['task']}: dataset_path: the name of a data set, or {formats}, is needed")
+    if source not in _FORMATS:
         return {}
     options = config.get("dataset_kwargs") or {}
     named = options.get("data_files") if isinstance(options, Mapping) else None
@@ -72,7 +76,10 @@ def file_splits(config: Config, base: Path) -> Splits:
     """The splits of a user's task whose files lie relative to folder `base`; from the hub when it names none."""
     files = declared_files(config, base)
     if not files:
-        return hub_splits(config)
+        try:
+            return hub_splits(config)
+        except MachineError as error:
+            raise MachineError(f"{base}: {error}") from error
     return {split: _joined(paths) for split, paths in files.items()}
 
 
