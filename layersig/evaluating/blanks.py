@@ -21,7 +21,7 @@ class Blank(Undefined):
     def _refuse(self, *_: Any, **__: Any) -> Never:
         self._fail_with_undefined_error()
 
-    __str__ = __iter__ = __len__ = __contains__ = _refuse
+    __str__ = __repr__ = __iter__ = __len__ = __contains__ = _refuse
 
     @property
     def _undefined_message(self) -> str:

@@ -64,14 +64,14 @@ def check_answers(task: LocalTask, path: Path) -> None:
             raise UserError(f"{where}: {fault}")
     if task.config.num_fewshot:
         for index, row in enumerate(task.fewshot_docs() or ()):
-            if has_blank(row):
+            if index == 0 or has_blank(row):  # the first shows what all lack
                 _shown(task, row, f"{path}: task {task.config.task}, few-shot row {index + 1}", answers=False)
 
 
 def _shown(task: LocalTask, row: Config, where: str, *, answers: bool) -> str | None:
     """What is wrong with the right answer of a row, if asked; raises `UserError` where the row cannot be shown."""
     try:
-        if has_blank(row):
+        if not answers or has_blank(row):
             task.doc_to_text(row), task.doc_to_prefix(row)
         target = task.doc_to_target(row)
         choices = task.doc_to_choice(row) if task.config.doc_to_choice is not None else []

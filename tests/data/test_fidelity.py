@@ -71,7 +71,7 @@ def talk(*messages: Message, tools: tuple[dict[str, Any], ...] = ()) -> Conversa
         # Thoughts of earlier turns are cut when the model is used, too; those turns are not learnt.
         (chats.REWRITING, (ASKED, Message("assistant", "<think>Hm.</think>Yes."), ASKED, ANSWER), (), set()),
     ],
-)  # fmt: skip
+)
 def test_parts_that_a_template_takes_away_are_counted(
     template: str, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], parts: set[str]
 ) -> None:

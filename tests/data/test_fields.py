@@ -44,7 +44,10 @@ ASKED = [("user", "Where?"), ("assistant", "There.")]
         ({"system_prompt": "Be brief.", "question": "Where?", "response": "There."}, [("system", "Be brief."), *ASKED]),
         ({"System Message": "Be brief.", "Question": "Where?", "Answer": "There."}, [("system", "Be brief."), *ASKED]),
         ({"system": "Be brief.", **TURNS}, [("system", "Be brief."), *ASKED]),
-        ({"system": "Be brief.", "instruction": "Where?", "input": "", "output": "There."}, [("system", "Be brief."), *ASKED]),
+        (
+            {"system": "Be brief.", "instruction": "Where?", "input": "", "output": "There."},
+            [("system", "Be brief."), *ASKED],
+        ),
         ({"context": "Here.", "question": "Where?", "answer": "There."}, [("user", "Where?\n\nHere."), ASKED[1]]),
         ({"passage": "Here.", **PAIR}, [("user", "Where?\n\nHere."), ASKED[1]]),
         ({"instruction": "Where?", "input": "Here.", "response": "There."}, [("user", "Where?\n\nHere."), ASKED[1]]),
@@ -59,17 +62,32 @@ ASKED = [("user", "Where?"), ("assistant", "There.")]
         ({"messages": json.dumps([USER, ASSISTANT])}, ASKED),
         ({"conversation": [{"input": "Where?", "output": "There."}]}, ASKED),
         ({"history": [["Hi.", "Hello."]], **PAIR}, [("user", "Hi."), ("assistant", "Hello."), *ASKED]),
-        ({"messages": [{"role": "developer", "content": "Be brief."}, USER, ASSISTANT]}, [("system", "Be brief."), *ASKED]),
         (
-            {"messages": [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "Be kind."}, USER, ASSISTANT]},
+            {"messages": [{"role": "developer", "content": "Be brief."}, USER, ASSISTANT]},
+            [("system", "Be brief."), *ASKED],
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "developer", "content": "Be kind."},
+                    USER,
+                    ASSISTANT,
+                ]
+            },
             [("system", "Be brief.\n\nBe kind."), *ASKED],
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "Where"}, {"type": "text", "text": "now?"}]}, ASSISTANT]},
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "Where"}, {"type": "text", "text": "now?"}]},
+                    ASSISTANT,
+                ]
+            },
             [("user", "Where\nnow?"), ASKED[1]],
         ),
     ],
-)  # fmt: skip
+)
 def test_known_fields_are_used(tmp_path: Path, row: dict[str, Any], turns: list[tuple[str, str]]) -> None:
     rows = read(tmp_path, row)
     assert said(rows) == turns
@@ -81,13 +99,21 @@ def test_known_fields_are_used(tmp_path: Path, row: dict[str, Any], turns: list[
     [
         {"messages": [USER, {**ASSISTANT, "reasoning_content": "I look."}]},
         {"messages": [USER, {**ASSISTANT, "thinking": "I look."}]},
-        {"messages": [USER, {"role": "assistant", "content": [{"type": "thinking", "thinking": "I look."}, {"type": "text", "text": "There."}]}]},
+        {
+            "messages": [
+                USER,
+                {
+                    "role": "assistant",
+                    "content": [{"type": "thinking", "thinking": "I look."}, {"type": "text", "text": "There."}],
+                },
+            ]
+        },
         {**PAIR, "reasoning": "I look."},
         {"question": "Where?", "Complex_CoT": "I look.", "response": "There."},
         {**PAIR, "thinking_trajectories": ["I look."]},
         {**TURNS, "reasoning_content": "I look."},
     ],
-)  # fmt: skip
+)
 def test_reasoning_is_kept_apart_from_the_answer(tmp_path: Path, row: dict[str, Any]) -> None:
     (conversation,) = read(tmp_path, row).conversations
     assert conversation.messages[-1] == Message("assistant", "There.", reasoning="I look.")
@@ -101,10 +127,15 @@ def test_reasoning_is_kept_apart_from_the_answer(tmp_path: Path, row: dict[str, 
         {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]},
         {"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", **CALL["function"]}]}]},
         {"messages": [USER, {"role": "assistant", "tool_calls": json.dumps([CALL])}]},
-        {"conversations": [{"from": "human", "value": "Where?"}, {"from": "function_call", "value": json.dumps(CALLED)}]},
+        {
+            "conversations": [
+                {"from": "human", "value": "Where?"},
+                {"from": "function_call", "value": json.dumps(CALLED)},
+            ]
+        },
         {"query": "Where?", "answers": json.dumps([CALLED]), "tools": json.dumps([TOOL["function"]])},
     ],
-)  # fmt: skip
+)
 def test_calls_of_tools_are_read_from_all_their_forms(tmp_path: Path, row: dict[str, Any]) -> None:
     (conversation,) = read(tmp_path, row).conversations
     assert conversation.messages[-1] == Message("assistant", "", calls=(CALLED,))
@@ -113,12 +144,17 @@ def test_calls_of_tools_are_read_from_all_their_forms(tmp_path: Path, row: dict[
 
 def test_results_of_tools_stand_between_assistant_turns(tmp_path: Path) -> None:
     turns = [
-        USER, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": "rain", "tool_call_id": "c1"}, ASSISTANT
-    ]  # fmt: skip
+        USER,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "content": "rain", "tool_call_id": "c1"},
+        ASSISTANT,
+    ]
     sharegpt = [
-        {"from": "human", "value": "Where?"}, {"from": "function_call", "value": json.dumps(CALLED)},
-        {"from": "observation", "value": "rain"}, {"from": "gpt", "value": "There."},
-    ]  # fmt: skip
+        {"from": "human", "value": "Where?"},
+        {"from": "function_call", "value": json.dumps(CALLED)},
+        {"from": "observation", "value": "rain"},
+        {"from": "gpt", "value": "There."},
+    ]
     for row in ({"messages": turns}, {"conversations": sharegpt}):
         rows = read(tmp_path, row)
         assert [role for role, _ in said(rows)] == ["user", "assistant", "tool", "assistant"]
@@ -168,22 +204,34 @@ def test_an_unwanted_row_is_left_out_and_counted(tmp_path: Path, mark: dict[str,
         ({**PAIR, "label": "Open QA"}, '`label` is a text; .*`fields.ignore = \\["label"\\]`'),
         ({"messages": [USER, {**ASSISTANT, "weight": 2}]}, "`messages\\[1\\].weight` is 2; "),
         ({**PAIR, "mask": [1, 0]}, "`mask` cannot be used \\(unsupported mask\\)"),
-        ({"messages": [USER, {**ASSISTANT, "train_detail": []}, USER, {**ASSISTANT, "train_detail": [1]}]}, "train_detail` cannot"),
+        (
+            {"messages": [USER, {**ASSISTANT, "train_detail": []}, USER, {**ASSISTANT, "train_detail": [1]}]},
+            "train_detail` cannot",
+        ),
         ({**PAIR, "answer": "Elsewhere."}, "`response` and `answer` could each be the response; name the fields"),
         ({"question": "Where?", **PAIR}, None),
         ({"question": "Why?", **PAIR}, "`prompt` and `question` could each be the prompt"),
         ({**PAIR, "choices": ["a", "b"]}, "`choices` cannot be used \\(part of the question\\)"),
         ({**TURNS, "images": ["x.png"]}, "`images` cannot be used"),
-        ({"system": "Be kind.", "messages": [{"role": "system", "content": "Be brief."}, USER, ASSISTANT]}, "two different system messages"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, ASSISTANT]}, "of type 'image_url'; pictures"),
+        (
+            {"system": "Be kind.", "messages": [{"role": "system", "content": "Be brief."}, USER, ASSISTANT]},
+            "two different system messages",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, ASSISTANT]},
+            "of type 'image_url'; pictures",
+        ),
         ({"messages": [USER, {"role": "assistant", "tool_calls": [{"function": {}}]}]}, "is no call of a tool"),
-        ({"messages": [USER, {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}]}, "arguments` is a text; an object"),
+        (
+            {"messages": [USER, {"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}]},
+            "arguments` is a text; an object",
+        ),
         ({**PAIR, "tools": "x"}, "`tools` is a text; a list of tools"),
         ({**PAIR, "context": {"a": 1}}, "`context` is an object; a text is needed"),
         ({"text": "### Human: Where? ### Assistant: There."}, "already rendered, .*write its turns as `messages`"),
         ({"chosen": "Human: Where? Assistant: There.", "rejected": "x"}, "`chosen` without `prompt`"),
     ],
-)  # fmt: skip
+)
 def test_what_would_change_targets_is_refused_where_it_cannot_be_honoured(
     tmp_path: Path, row: dict[str, Any], says: str | None
 ) -> None:
@@ -214,12 +262,20 @@ def test_fields_of_turns_are_named_by_their_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "extra",
     [
-        {"id": 7, "source": "x", "category": "QA", "prompt_id": "p", "num_turns": 1, "created_at": "today", "metadata": {"a": 1}},
+        {
+            "id": 7,
+            "source": "x",
+            "category": "QA",
+            "prompt_id": "p",
+            "num_turns": 1,
+            "created_at": "today",
+            "metadata": {"a": 1},
+        },
         {"mood": None, "notes": "", "extras": [], "more": {}},
         {"text": "Below is a task. Where? Answer: There."},
         {"conversations": [USER, ASSISTANT]},
     ],
-)  # fmt: skip
+)
 def test_records_empty_fields_and_copies_need_no_note(tmp_path: Path, extra: dict[str, Any]) -> None:
     assert read(tmp_path, {**TURNS, **extra}).notes() == []
 
