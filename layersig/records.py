@@ -90,6 +90,15 @@ class OutcomeForm(Open):
     cluster: NotRequired[str | None]
 
 
+class IncidentsForm(Open):
+    """What happened to prompts and answers of a task, in numbers of items."""
+
+    prompts_cut: NotRequired[int]
+    answers_cut: NotRequired[int]
+    answers_empty: NotRequired[int]
+    ties: NotRequired[int]
+
+
 class CorpusForm(Open):
     """A line of `corpus.jsonl`."""
 
@@ -275,9 +284,9 @@ class Incidents:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, int]) -> Incidents:
+    def from_json(cls, value: IncidentsForm) -> Incidents:
         """The record that `to_json` wrote."""
-        return cls(**value)
+        return cls(value.get("prompts_cut", 0), value.get("answers_cut"), value.get("answers_empty"), value.get("ties"))
 
 
 INCIDENT_SHARE = 0.05

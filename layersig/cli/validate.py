@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
-from layersig.errors import UserError
+from layersig.errors import LayersigError, UserError
+
+if TYPE_CHECKING:
+    from layersig.recipe.load import Loaded
+
+_LARGEST = 32 * 2**20
+"""Bytes of a data file up to which it is read: a second or two."""
 
 
 @click.command("validate")
 @click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path))
 @as_json
 def command(recipes: tuple[Path, ...], as_json: bool) -> int:
-    """Check RECIPES and report every fault at once: file, line, key, what was got, what is allowed."""
+    """Check RECIPES and report every fault at once: file, line, key, what was got, what is allowed.
+
+    Data sets in files of at most 32 MiB are read as well: rows that cannot be used are faults, and fields that are not
+    used are named.
+    """
     from layersig.evaluating.definitions import check
     from layersig.recipe.load import load
 
     faults: dict[str, str] = {}
+    notes: dict[str, list[str]] = {}
     for path in recipes:
         try:
             loaded = load(path, ())
@@ -28,14 +40,38 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
                     check(task.source, loaded.base_dir, fetched=task.data is None)
                 except UserError as error:
                     raise UserError(f"{loaded.where('evaluate', 'tasks', number)}: {error}") from error
+            notes[str(path)] = _data_notes(loaded)
         except UserError as error:
             faults[str(path)] = str(error)
     good = [str(path) for path in recipes if str(path) not in faults]
     for message in faults.values():
         click.echo(f"error: {message}", err=True)
+    for valid in good:
+        for note in notes[valid]:
+            click.echo(f"warning: {note}", err=True)
     emit(
-        {"valid": good, "faults": faults},
+        {"valid": good, "faults": faults, "notes": {valid: notes[valid] for valid in good if notes[valid]}},
         as_json=as_json,
         text="\n".join(f"{path}: valid" for path in good),
     )
     return 2 if faults else 0
+
+
+def _data_notes(loaded: Loaded) -> list[str]:
+    """What the user must know of the rows of data sets that lie in files; raises `UserError` for rows of no use."""
+    from layersig.data.rows import read_rows
+
+    notes = []
+    for number, data in enumerate(loaded.recipe.data):
+        scheme, _, reference = data.source.partition(":")
+        path = loaded.base_dir / Path(reference).expanduser()
+        if scheme != "file" or not path.is_file() or path.stat().st_size > _LARGEST:
+            continue
+        fields = None if data.fields is None else data.fields.model_dump()
+        where = f"{loaded.where('data', number, 'source')}: data {data.name}"
+        try:
+            rows = read_rows(path, group_by=data.group_by, fields=fields, prompts=data.generate is not None)
+        except LayersigError as error:
+            raise UserError(f"{where}: {error}") from error
+        notes += [f"{where}: {note}" for note in rows.notes()]
+    return notes

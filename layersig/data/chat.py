@@ -7,7 +7,8 @@ that ends its turn, and nothing of the template around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from layersig.data.conversation import Conversation, Message
 from layersig.data.examples import Example
-from layersig.data.templates import resolve_template
+from layersig.data.fidelity import altered
+from layersig.data.templates import Tools, resolve_template
 from layersig.errors import UserError
+from layersig.records import dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class Encoded:
         system_merged: Conversations whose system message went into the first user turn.
         control_text: Conversations that hold the text of a special token, such as `<|im_end|>`; it was encoded as
             ordinary text.
+        rewritten: Conversations of which the template changes or leaves out a part that is learnt from.
+        rewritten_parts: Those conversations by part, such as `answers`; one may count under several.
+        first_rewritten: Id of the first of them; None when there is none.
     """
 
     examples: tuple[Example, ...]
@@ -42,6 +48,28 @@ class Encoded:
     last_turn_only: int
     system_merged: int
     control_text: int
+    rewritten: int
+    rewritten_parts: Mapping[str, int]
+    first_rewritten: str | None
+
+
+class CannotEncode(UserError):
+    """A conversation that cannot be encoded.
+
+    Attributes:
+        conversation: Its id.
+    """
+
+    def __init__(self, conversation: str, message: str) -> None:
+        super().__init__(message)
+        self.conversation = conversation
+
+
+class _Chat(NamedTuple):
+    """Arranged messages, and the tools that the assistant may call."""
+
+    messages: tuple[Message, ...]
+    tools: Tools
 
 
 class _Prefix(NamedTuple):
@@ -56,6 +84,7 @@ class _Coded(NamedTuple):
     tokens: NDArray[np.int32]
     targets: NDArray[np.bool_]
     last_turn_only: bool
+    altered: frozenset[str]
 
 
 class ChatFormat:
@@ -99,23 +128,27 @@ class ChatFormat:
 
         It is the first behind the answer: a template may write another one where a conversation ends.
         """
-        tokens, targets, _ = self._code((Message("user", "a"), Message("assistant", "b")))
+        coded = self._code(_Chat((Message("user", "a"), Message("assistant", "b")), ()))
         found = None
-        for token in map(int, tokens[np.flatnonzero(targets)][::-1]):
+        for token in map(int, coded.tokens[np.flatnonzero(coded.targets)][::-1]):
             if self._is_control[token]:
                 found = token
             elif self.tokenizer.decode(token).strip():
                 break
         return found
 
-    def prompt(self, messages: Sequence[Message]) -> NDArray[np.int32]:
+    def prompt(self, messages: Sequence[Message], tools: Tools = ()) -> NDArray[np.int32]:
         """Tokens, int32 [T], of messages that end with a user turn, up to where the assistant is to write.
+
+        Args:
+            messages: The turns so far.
+            tools: Tools that the assistant may call.
 
         Raises:
             UserError: The template cannot render them.
         """
-        arranged = self.template.arrange(messages)
-        return self._tokens(arranged, [self._render(arranged, len(arranged), prompt=True)])[0]
+        chat = _Chat(self.template.arrange(messages), tools)
+        return self._tokens(chat, [self._render(chat, len(chat.messages), prompt=True)])[0]
 
     def encode(
         self, conversations: Sequence[Conversation], max_tokens: int, advance: Callable[[int], None] | None = None
@@ -136,13 +169,20 @@ class ChatFormat:
         """
         examples: list[Example] = []
         truncated = last_turn_only = system_merged = control_text = 0
+        parts: Counter[str] = Counter()
+        rewritten: list[str] = []
         for conversation in conversations:
-            arranged = self.template.arrange(conversation.messages)
-            coded = self._code(arranged)
+            chat = _Chat(self.template.arrange(conversation.messages), conversation.tools)
+            try:
+                coded = self._code(chat)
+            except UserError as error:
+                raise CannotEncode(conversation.id, str(error)) from error
             truncated += len(coded.tokens) > max_tokens
             last_turn_only += coded.last_turn_only
-            system_merged += len(arranged) < len(conversation.messages)
-            control_text += self._holds_control_text(arranged)
+            system_merged += len(chat.messages) < len(conversation.messages)
+            control_text += self._holds_control_text(chat)
+            parts.update(coded.altered)
+            rewritten += [conversation.id] * bool(coded.altered)
             tokens, targets = coded.tokens[:max_tokens], coded.targets[:max_tokens]
             if targets.any():
                 examples.append(Example(conversation.id, conversation.group, tokens, targets))
@@ -155,27 +195,38 @@ class ChatFormat:
             last_turn_only,
             system_merged,
             control_text,
+            len(rewritten),
+            dict(sorted(parts.items())),
+            next(iter(rewritten), None),
         )
 
-    def _code(self, messages: Sequence[Message]) -> _Coded:
-        if self.template.marks_assistant and self.tokenizer.is_fast and not self._holds_control_text(messages):
-            tokens, targets = self._by_marks(messages)
+    def _code(self, chat: _Chat) -> _Coded:
+        turns = _assistant_turns(chat.messages)
+        learnt = {turn for turn in turns if chat.messages[turn].trained}
+        marked = self.template.marks_assistant and self.tokenizer.is_fast and len(learnt) == len(turns)
+        if marked and not self._holds_control_text(chat):
+            text = self._render(chat, len(chat.messages)).text
+            tokens, targets = self._by_marks(chat)
             last_turn_only = False
         else:
-            answers = self._answers(messages)
-            last_turn_only = len(answers) < len(_assistant_turns(messages))
-            tokens, targets = self._by_prefixes(messages, answers)
+            answers = self._answers(chat)
+            text = answers[-1][1].text
+            last_turn_only = len(answers) < len(turns)
+            learnt &= {start.turns for start, _ in answers}
+            tokens, targets = self._by_prefixes(chat, answers, learnt)
         # Nothing comes before the first token, so it cannot be predicted.
         targets[:1] = False
-        return _Coded(tokens, targets, last_turn_only)
+        changed = altered(self.template, chat.messages, chat.tools, text, learnt)
+        return _Coded(tokens, targets, last_turn_only, changed)
 
-    def _by_marks(self, messages: Sequence[Message]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    def _by_marks(self, chat: _Chat) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         coded = self.tokenizer.apply_chat_template(
-            [message._asdict() for message in messages],
+            self.template.turns(chat.messages),
             chat_template=self.template.text,
             return_dict=True,
             return_assistant_tokens_mask=True,
             tokenizer_kwargs={"verbose": False},
+            **_tools(chat),
         )
         tokens = np.array(coded["input_ids"], np.int32)
         targets = np.array(coded["assistant_masks"], np.bool_)
@@ -184,16 +235,16 @@ class ChatFormat:
         targets[1:] |= targets[:-1] & ~control[:-1] & control[1:]
         return tokens, targets
 
-    def _answers(self, messages: Sequence[Message]) -> list[tuple[_Prefix, _Prefix]]:
+    def _answers(self, chat: _Chat) -> list[tuple[_Prefix, _Prefix]]:
         """Where every answer starts and ends; of the last answer alone if the template rewrites earlier turns."""
-        whole = self._render(messages, len(messages))
-        assistant_turns = _assistant_turns(messages)
+        whole = self._render(chat, len(chat.messages))
+        assistant_turns = _assistant_turns(chat.messages)
         answers = []
         for turns in assistant_turns:
             last = turns == assistant_turns[-1]
-            end = whole if last else self._render(messages, turns + 1)
-            start = self._render(messages, turns, prompt=True)
-            if whole.text.startswith(end.text) and self._opens(messages, start, end):
+            end = whole if last else self._render(chat, turns + 1)
+            start = self._render(chat, turns, prompt=True)
+            if whole.text.startswith(end.text) and self._opens(chat, start, end):
                 answers.append((start, end))
             elif last:
                 raise UserError(
@@ -203,18 +254,20 @@ class ChatFormat:
                 )
         return answers if len(answers) == len(assistant_turns) else answers[-1:]
 
-    def _opens(self, messages: Sequence[Message], start: _Prefix, end: _Prefix) -> bool:
+    def _opens(self, chat: _Chat, start: _Prefix, end: _Prefix) -> bool:
         # A template may open the assistant's turn with more than it keeps (an empty thought, say); the answer then
         # starts where the two part, which is past everything said before.
-        return end.text.startswith(start.text) or end.text.startswith(self._render(messages, start.turns).text)
+        return end.text.startswith(start.text) or end.text.startswith(self._render(chat, start.turns).text)
 
     def _by_prefixes(
-        self, messages: Sequence[Message], answers: Sequence[tuple[_Prefix, _Prefix]]
+        self, chat: _Chat, answers: Sequence[tuple[_Prefix, _Prefix]], learnt: Collection[int]
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        coded = self._tokens(messages, [prefix for answer in answers for prefix in answer])
+        coded = self._tokens(chat, [prefix for answer in answers for prefix in answer])
         tokens = coded[-1]
         targets = np.zeros(len(tokens), np.bool_)
-        for start, end in zip(coded[::2], coded[1::2], strict=True):
+        for (prefix, _), start, end in zip(answers, coded[::2], coded[1::2], strict=True):
+            if prefix.turns not in learnt:
+                continue
             first, stop = self._end_of_prompt(start, tokens), _shared(end, tokens)
             targets[first : self._end_of_turn(tokens, first, stop)] = True
         return tokens, targets
@@ -238,19 +291,21 @@ class ChatFormat:
         end = first + int(control[-1]) + 1
         return stop if self.tokenizer.decode(tokens[end:stop]).strip() else end
 
-    def _render(self, messages: Sequence[Message], turns: int, *, prompt: bool = False) -> _Prefix:
-        return _Prefix(turns, prompt, self.template.render(self.tokenizer, messages[:turns], prompt=prompt))
+    def _render(self, chat: _Chat, turns: int, *, prompt: bool = False) -> _Prefix:
+        text = self.template.render(self.tokenizer, chat.messages[:turns], prompt=prompt, tools=chat.tools)
+        return _Prefix(turns, prompt, text)
 
-    def _tokens(self, messages: Sequence[Message], prefixes: Sequence[_Prefix]) -> list[NDArray[np.int32]]:
-        if self._holds_control_text(messages):
+    def _tokens(self, chat: _Chat, prefixes: Sequence[_Prefix]) -> list[NDArray[np.int32]]:
+        if self._holds_control_text(chat):
             coded = [
                 self._strict_tokenizer.apply_chat_template(
-                    [message._asdict() for message in messages[: prefix.turns]],
+                    self.template.turns(chat.messages[: prefix.turns]),
                     chat_template=self.template.text,
                     add_generation_prompt=prefix.prompt,
                     sanitize_control_tokens=True,
                     return_dict=False,
                     tokenizer_kwargs={"verbose": False},
+                    **_tools(chat),
                 )
                 for prefix in prefixes
             ]
@@ -260,8 +315,20 @@ class ChatFormat:
             coded = self.tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
         return [np.array(ids, np.int32) for ids in coded]
 
-    def _holds_control_text(self, messages: Sequence[Message]) -> bool:
-        return any(self._control_text.search(message.content) for message in messages)
+    def _holds_control_text(self, chat: _Chat) -> bool:
+        return any(map(self._control_text.search, _texts(chat)))
+
+
+def _texts(chat: _Chat) -> Iterator[str]:
+    """Everything in a conversation that a template may write, calls and tools as JSON."""
+    for message in chat.messages:
+        yield from (message.content, message.reasoning, *message.tags.values(), *map(dumps, message.calls))
+    yield from map(dumps, chat.tools)
+
+
+def _tools(chat: _Chat) -> dict[str, Any]:
+    """The tools as an argument, where there are some: templates may ask whether they were given any."""
+    return {"tools": list(chat.tools)} if chat.tools else {}
 
 
 def _assistant_turns(messages: Sequence[Message]) -> list[int]:

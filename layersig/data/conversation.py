@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from layersig.records import dumps
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 
 
 class Message(NamedTuple):
-    """One turn. `role` is `system`, `user` or `assistant`; `content` is text and never interpreted."""
+    """One turn.
+
+    Attributes:
+        role: `system`, `user`, `assistant` or `tool`.
+        content: Text that is never interpreted; empty only where an assistant calls tools.
+        trained: False where the row marks an assistant's turn as not to be learnt: it is context, never a target.
+        reasoning: What the assistant thought before it answered, kept apart from `content`.
+        calls: Tools that the assistant calls: `name`, `arguments` (an object), and `id` where there is one.
+        tags: Other keys that chat templates read: `name`, `tool_call_id`.
+    """
 
     role: str
     content: str
+    trained: bool = True
+    reasoning: str = ""
+    calls: tuple[Mapping[str, Any], ...] = ()
+    tags: Mapping[str, str] = {}
+
+    def beyond_text(self) -> dict[str, Any]:
+        """What it holds beside role and content, under the field names of a row; empty for most."""
+        found: dict[str, Any] = {} if self.trained else {"train": False}
+        if self.reasoning:
+            found["reasoning_content"] = self.reasoning
+        if self.calls:
+            found["tool_calls"] = list(self.calls)
+        return {**found, **self.tags}
 
 
 class Conversation(NamedTuple):
     """An optional system message, then user and assistant in turn, the assistant last.
 
+    Between two assistant turns there may be results of tools in place of a user turn.
+
     Attributes:
-        id: Content hash: equal messages have equal ids, wherever they stand.
+        id: Content hash: equal conversations have equal ids, wherever they stand.
         group: Label shared by conversations that must not straddle the split.
         messages: The turns.
+        tools: Tools that the assistant may call, as the chat template takes them.
     """
 
     id: str
     group: str
     messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def first_prompt(self) -> str:
@@ -37,10 +64,23 @@ class Conversation(NamedTuple):
 
     @property
     def text(self) -> str:
-        """All turns, one below the other."""
-        return "\n".join(message.content for message in self.messages)
+        """All that is said, thought and called, one below the other."""
+        texts = ((message.reasoning, message.content, *map(dumps, message.calls)) for message in self.messages)
+        return "\n".join(text for parts in texts for text in parts if text)
+
+    def row(self) -> dict[str, Any]:
+        """The conversation as a row that reads back as the same messages and tools."""
+        turns = [
+            {"role": message.role, "content": message.content, **message.beyond_text()} for message in self.messages
+        ]
+        return {"messages": turns, "tools": list(self.tools)} if self.tools else {"messages": turns}
 
 
-def content_id(messages: tuple[Message, ...]) -> str:
-    """The first 80 bits of the SHA-256 of the messages, in hexadecimal."""
-    return hashlib.sha256(dumps(messages).encode()).hexdigest()[:20]
+def content_id(messages: tuple[Message, ...], tools: tuple[Mapping[str, Any], ...] = ()) -> str:
+    """The first 80 bits of the SHA-256 of messages and tools, in hexadecimal."""
+    turns: list[Any] = []
+    for message in messages:
+        beyond = message.beyond_text()
+        turns.append([message.role, message.content, beyond] if beyond else [message.role, message.content])
+    content = {"messages": turns, "tools": list(tools)} if tools else turns
+    return hashlib.sha256(dumps(content).encode()).hexdigest()[:20]

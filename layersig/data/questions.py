@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from layersig.data.rows import complaint, raw_rows
-from layersig.data.shapes import RowError, kind
+from layersig.data.values import RowError, kind
 from layersig.errors import UserError
 from layersig.streams import Streams
 

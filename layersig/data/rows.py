@@ -1,22 +1,41 @@
 """Raw rows to conversations.
 
-A file is JSON Lines, a JSON list, or Parquet. Its shape is found from its first row that has one and holds for the
-whole file; a row that does not fit is an error, never skipped in silence. Text is data: it is never interpreted.
+A file is JSON Lines, a JSON list, or Parquet. Every row is read by the fields that it has itself; a row that does not
+fit is an error, never skipped in silence. Text is data: it is never interpreted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from layersig.data.conversation import Conversation, Message, content_id
-from layersig.data.shapes import ACCEPTED, RowError, detect_shape, kind, named_fields
-from layersig.errors import MachineError, UserError
+from layersig.data.shapes import ACCEPTED, UNUSED, Layout, Reading
+from layersig.data.values import UNKNOWN, RowError, check_depth, kind
+from layersig.data.vocabulary import Meaning
+from layersig.errors import MachineError, UserError, machine_error
 
 _SHOWN = 5
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FieldUse:
+    """What became of a field in some rows.
+
+    Attributes:
+        field: Its name; that of a field of turns is `messages[].name`.
+        use: What it was used for, or why it was not; see `layersig.data.vocabulary.Meaning`.
+        rows: Rows in which it is filled and of which this holds.
+    """
+
+    field: str
+    use: str
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +43,54 @@ class Rows:
     """What a file holds.
 
     Attributes:
-        conversations: One per row, in file order.
-        shape: The shape that was found, such as `messages`.
+        conversations: One per row that is learnt, in file order.
+        numbers: 1-based number of the row of each conversation (the line in JSON Lines).
+        shape: The shape that was found, such as `messages`; several, the most frequent first, where rows differ.
         unanswered: Conversations whose last turn, a question without an answer, was cut off. LIMA's lists do not name
             the speaker and one of them is of odd length; in every other shape such a row is an error.
+        fields: What became of every field, in order of their first row.
+        unwanted: Rows left out because a field marks them as not to be learnt, by field.
     """
 
     conversations: tuple[Conversation, ...]
+    numbers: tuple[int, ...]
     shape: str
     unanswered: int
+    fields: tuple[FieldUse, ...]
+    unwanted: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Rows of the file."""
+        return len(self.conversations) + sum(self.unwanted.values())
+
+    def notes(self) -> list[str]:
+        """What the user must know of fields that are not used and of rows that are left out."""
+        return [*self._unused(), *self._left_out()]
+
+    def _unused(self) -> Iterator[str]:
+        told = {
+            UNKNOWN: "have no known meaning and are not used: name them in `fields`, or list them in `fields.ignore`",
+            UNUSED: "have no place in these rows and are not used: put them into the turns, or list them in "
+            "`fields.ignore`",
+            Meaning.GRADE: "grade responses; rows are trained on whatever they say",
+            Meaning.REJECTED: "hold rejected responses, which are not trained on",
+        }
+        for use, what in told.items():
+            found = sorted((field for field in self.fields if field.use == use), key=lambda field: -field.rows)
+            if found:
+                shares = [f"`{field.field}` ({_share(field.rows, self.total)} of rows)" for field in found[:_NAMED]]
+                more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+                yield f"Fields {', '.join(shares)}{more} {what}."
+
+    def _left_out(self) -> Iterator[str]:
+        for field, count in self.unwanted.items():
+            yield f"{count} of {self.total} rows are left out: `{field}` marks them as not to be learnt."
+
+
+def _share(count: int, total: int) -> str:
+    share = 100 * count / total
+    return f"{share:.0f} %" if share >= 1 else f"{share:.1g} %"
 
 
 class Row(NamedTuple):
@@ -51,7 +109,7 @@ def read_rows(
         path: The file.
         group_by: Field whose equal values must not straddle a split; it labels a conversation's group. Without it the
             label is a hash of the first prompt.
-        fields: `prompt` and `response` (one or several), names of fields; without it the shape is found.
+        fields: Names of fields, as in `data.fields` of a recipe; what it leaves open is found by the names of fields.
         prompts: Rows are only asked, and need no answer; what they end with is kept.
 
     Raises:
@@ -62,37 +120,96 @@ def read_rows(
     rows = raw_rows(path)
     if not rows:
         raise UserError(f"{path}: it holds no rows; one conversation a row is needed.")
+    layout = Layout.of(fields, prompts=prompts)
     objects = [row.value for row in rows if isinstance(row.value, dict)]
-    shape = next((found for row in objects if (found := detect_shape(row, prompts=prompts)) is not None), None)
-    if fields is not None:
-        response = fields["response"]
-        shape = named_fields(fields["prompt"], [response] if isinstance(response, str) else response)
-    if shape is None and objects:
-        there = ", ".join(f"`{field}`" for field in objects[0]) or "none"
-        raise UserError(f"{path}: rows of no known shape; fields found: {there}. Accepted: {ACCEPTED}.")
-    conversations: list[Conversation] = []
-    unanswered = 0
+    like = next((row for row in objects if layout.fits(row)), None)
+    if like is None and objects:
+        raise UserError(_no_shape(path, objects))
+    found = _Found()
     faults: list[tuple[int, RowError]] = []
     for number, value in rows:
         try:
             if isinstance(value, RowError):
                 raise value
-            if shape is None or not isinstance(value, dict):
+            if like is None or not isinstance(value, dict):
                 raise RowError(f"it is {kind(value)}; an object with named fields is needed")
-            messages = shape.read(value)
-            if messages[-1].role == "user" and not prompts:
-                messages = messages[:-1]
-                unanswered += 1
-            conversations.append(_conversation(messages, value, group_by))
+            check_depth(value, "the row")
+            found.add(number, value, layout.read(value, like), group_by, prompts=prompts)
         except RowError as fault:
             faults.append((number, fault))
-    if shape is None or faults:
+    if faults:
         raise UserError(complaint(path, faults, len(rows)))
-    return Rows(tuple(conversations), shape.name, unanswered)
+    return found.rows(path)
 
 
-def _conversation(messages: tuple[Message, ...], row: Mapping[str, Any], group_by: str | None) -> Conversation:
-    conversation = Conversation(content_id(messages), "", messages)
+class _Found:
+    """What has been read of a file so far."""
+
+    def __init__(self) -> None:
+        self.conversations: list[Conversation] = []
+        self.numbers: list[int] = []
+        self.unanswered = 0
+        self.shapes: Counter[str] = Counter()
+        self.uses: Counter[tuple[str, str]] = Counter()
+        self.unwanted: Counter[str] = Counter()
+
+    def add(
+        self, number: int, row: Mapping[str, Any], reading: Reading, group_by: str | None, *, prompts: bool
+    ) -> None:
+        """Count a row in; raises `RowError` where its group cannot be told."""
+        messages = reading.messages
+        unanswered = messages[-1].role == "user" and not prompts
+        if unanswered:
+            messages = messages[:-1]
+        conversation = _conversation(messages, reading.tools, row, group_by)
+        self.shapes[reading.shape] += 1
+        self.uses.update((field, use) for field, use in reading.uses.items() if field != group_by)
+        if reading.unwanted is not None:
+            self.unwanted[reading.unwanted] += 1
+            return
+        self.unanswered += unanswered
+        self.conversations.append(conversation)
+        self.numbers.append(number)
+
+    def rows(self, path: Path) -> Rows:
+        """All of it; raises `UserError` where no row is to be learnt."""
+        if not self.conversations:
+            names = ", ".join(f"`{name}`" for name in self.unwanted)
+            raise UserError(
+                f"{path}: {names} marks every row as not to be learnt; correct the field, or write "
+                f'`fields.ignore = ["{next(iter(self.unwanted))}"]`.'
+            )
+        return Rows(
+            tuple(self.conversations),
+            tuple(self.numbers),
+            ", ".join(shape for shape, _ in self.shapes.most_common()),
+            self.unanswered,
+            tuple(FieldUse(field, use, count) for (field, use), count in self.uses.items()),
+            dict(self.unwanted),
+        )
+
+
+def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Fields of every row count: the first may lack what later ones have."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    there = ", ".join(f"`{name[:60]}`" for name in names[:_NAMED]) or "none"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    hints = {
+        "text": "`text` looks like a conversation that is already rendered, in which answers cannot be told from "
+        "questions: write its turns as `messages`. ",
+        "chosen": "`chosen` without `prompt` must be a list of turns: write its turns as `messages`. ",
+    }
+    hint = "".join(said for name, said in hints.items() if name in names)
+    return (
+        f"{path}: rows of no known shape; fields found: {there}{more}. {hint}Accepted: {ACCEPTED}. Other names go "
+        'into the recipe: `fields = { prompt = "...", response = "..." }`.'
+    )
+
+
+def _conversation(
+    messages: tuple[Message, ...], tools: tuple[Mapping[str, Any], ...], row: Mapping[str, Any], group_by: str | None
+) -> Conversation:
+    conversation = Conversation(content_id(messages, tools), "", messages, tools)
     if group_by is None:
         return conversation._replace(group=content_id((Message("user", conversation.first_prompt),)))
     label = row.get(group_by)
@@ -106,7 +223,7 @@ def complaint(path: Path, faults: Sequence[tuple[int, RowError]], count: int) ->
     """One message for all rows that cannot be used: how many, and the first few by number."""
     shown = "".join(f"\n  row {number}: {fault}" for number, fault in faults[:_SHOWN])
     more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    return f"{path}: {len(faults)} of {count} rows cannot be used. Mend or delete them.{shown}{more}"
+    return f"{path}: {len(faults)} of {count} rows cannot be used. Correct or delete them.{shown}{more}"
 
 
 def raw_rows(path: Path) -> list[Row]:
@@ -142,7 +259,9 @@ def _parsed(raw: bytes) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
         return RowError(f"it is not JSON: {error.msg} at {place}")
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return RowError("it is not usable JSON: nested too deeply")
+    except ValueError as error:
         return RowError(f"it is not usable JSON: {error}")
 
 
@@ -153,10 +272,19 @@ def _parquet_rows(path: Path) -> list[Row]:
         raise MachineError(f"{path}: reading Parquet needs the package pyarrow; install it.") from error
     try:
         values = parquet.read_table(path).to_pylist()
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, ValueError, TypeError, RecursionError, OverflowError) as error:
         # Arrow calls a damaged page an OSError too; one of the operating system has a number.
         if isinstance(error, OSError) and error.errno is not None:
-            raise MachineError(f"{path}: cannot be read: {error.strerror}.") from error
+            raise machine_error(error) from error
         said = " ".join(str(error).rpartition("': ")[2].split()).rstrip(".")
         raise UserError(f"{path}: it is not a Parquet file that can be read ({said}). Write it again.") from error
-    return [Row(number, value) for number, value in enumerate(values, start=1)]
+    # A column of objects has the keys of all rows in each of them; those that a row does not have are null.
+    return [Row(number, _without_nulls(value)) for number, value in enumerate(values, start=1)]
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value]
+    return value

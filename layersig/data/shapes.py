@@ -1,172 +1,386 @@
-"""The shapes of rows that are understood, and how each becomes messages."""
+"""Rows to messages: which fields hold the conversation, and what becomes of all the others.
+
+Every field of a row ends in one of five ways: it is used; it is known to change nothing that is learnt; it is a copy
+of what is used; it marks the row as one not to learn; or it is recorded as unused or unknown, so that the user hears
+of it. None is dropped in silence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from layersig.data.conversation import ROLES, Message
+from layersig.data.conversation import Message
+from layersig.data.turns import check_order, form_of, read_calls, read_tools, read_turns
+from layersig.data.values import Ledger, RowError, check_text, is_blank, kind, unpacked
+from layersig.data.vocabulary import Meaning, meanings, precedence
 
 ACCEPTED = (
-    "`messages` (a list of {role, content}), `conversations` (a list of texts in turn, of {from, value} or of "
-    "{role, content}), `instruction` + `output` (and `input`), `instruction` + `response` (and `context`), "
-    "`prompt` + `response`, `prompt` + `completion`, `question` + `answer`"
+    "`messages` or `conversations` (a list of {role, content}, of {from, value}, of {input, output}, or LIMA's texts "
+    "in turn); one prompt (`prompt`, `instruction`, `question`, `query`, `problem`, `input`) with one response "
+    "(`response`, `output`, `completion`, `answer`, `solution`), with or without `system`, `context`, `input`, "
+    "reasoning and tools; `prompt` with `chosen` and `rejected`"
 )
+COPY = "copy of what is used"
+UNUSED = "not used"
+OTHER_NAMED = "not used: the recipe names another field"
+GENERATED = "not used: responses are generated"
 
-_SHAREGPT_ROLES = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
+_NAMEABLE: Mapping[str, Meaning] = {
+    "messages": Meaning.TURNS,
+    "prompt": Meaning.PROMPT,
+    "response": Meaning.RESPONSE,
+    "system": Meaning.SYSTEM,
+    "context": Meaning.CONTEXT,
+    "reasoning": Meaning.REASONING,
+    "tools": Meaning.TOOLS,
 }
-_OWN_ROLES = {role: role for role in ROLES}
 
 
-class RowError(ValueError):
-    """What is wrong with one row: the field, what was found, what is allowed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A shape of rows.
+class Reading(NamedTuple):
+    """What a row amounts to.
 
     Attributes:
-        name: What the report calls it.
-        read: The messages of a row of this shape; raises `RowError`. Only LIMA's lists may end with a user turn.
+        messages: Its turns.
+        tools: Tools that the assistant may call.
+        shape: What the report calls the shape of the row, such as `prompt/response`.
+        uses: What became of each of its fields; those of turns as `messages[].name`.
+        unwanted: Field that marks the row as one not to learn; None for rows that are learnt.
     """
 
-    name: str
-    read: Callable[[Mapping[str, Any]], tuple[Message, ...]]
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...]
+    shape: str
+    uses: Mapping[str, str]
+    unwanted: str | None
 
 
-def detect_shape(row: Mapping[str, Any], *, prompts: bool = False) -> Shape | None:
-    """The shape of a row by the fields it has; None when it is of none.
+@dataclass(frozen=True)
+class Layout:
+    """How rows are to be read, as far as the recipe says.
 
-    Args:
-        row: A row.
-        prompts: Rows are only asked: they may end with a user turn, and a field of answers may be missing.
+    Attributes:
+        named: Fields that the recipe names, by meaning; several fields of a response follow after blank lines.
+        ignored: Fields that it wants ignored.
+        prompts: Rows are only asked: they need no response, and may end with a user turn.
     """
-    if "messages" in row:
-        return Shape("messages", lambda row: _turns(row, "messages", "role", "content", _OWN_ROLES, prompts))
-    first = next(iter(row["conversations"]), None) if isinstance(row.get("conversations"), list) else None
-    if isinstance(first, str):
-        return Shape("conversations of texts (LIMA)", _texts_in_turn)
-    if isinstance(first, dict) and "from" in first:
-        return Shape(
-            "conversations of from/value (ShareGPT)",
-            lambda row: _turns(row, "conversations", "from", "value", _SHAREGPT_ROLES, prompts),
-        )
-    if isinstance(first, dict) and "role" in first:
-        return Shape("conversations", lambda row: _turns(row, "conversations", "role", "content", _OWN_ROLES, prompts))
-    for pair in _PAIRS:
-        if pair.prompt in row and pair.answer in row:
-            return Shape(pair.name, pair.read)
-    asked = next((pair for pair in _PAIRS if prompts and pair.prompt in row), None)
-    return None if asked is None else Shape(asked.prompt, lambda row: (asked.ask(row),))
+
+    named: Mapping[Meaning, tuple[str, ...]] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    prompts: bool = False
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any] | None, *, prompts: bool = False) -> Layout:
+        """The layout that `data.fields` of a recipe describes."""
+        fields = fields or {}
+        named = {
+            meaning: (value,) if isinstance(value, str) else tuple(value)
+            for key, meaning in _NAMEABLE.items()
+            if (value := fields.get(key))
+        }
+        return cls(named, frozenset(fields.get("ignore") or ()), prompts)
+
+    def read(self, row: Mapping[str, Any], like: Mapping[str, Any]) -> Reading:
+        """The conversation of a row.
+
+        Args:
+            row: The row.
+            like: A row that can be read; what this one lacks in comparison is told as missing.
+
+        Raises:
+            RowError: It cannot be read; the field, what was found, what is allowed.
+        """
+        return _Row(self, row, like).read()
+
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row has the fields of a conversation, whatever they hold."""
+        return _Row(self, row, row).fits()
 
 
-def named_fields(prompt: str, responses: Sequence[str]) -> Shape:
-    """One exchange in the fields that a recipe names; several fields of the response follow after blank lines."""
+class _Row:
+    """One row while it is read: fields are taken one by one, and what is left in the end is accounted for."""
 
-    def read(row: Mapping[str, Any]) -> tuple[Message, ...]:
-        response = "\n\n".join(_text(row, name) for name in responses)
-        return Message("user", _text(row, prompt)), Message("assistant", response)
+    def __init__(self, layout: Layout, row: Mapping[str, Any], like: Mapping[str, Any]) -> None:
+        self.layout = layout
+        self.row = row
+        self.like = like
+        self.ledger = Ledger(layout.ignored)
+        self.filled = {name: value for name, value in row.items() if not is_blank(value) and name not in layout.ignored}
+        self.claimed = {name for names in layout.named.values() for name in names}
 
-    return Shape(f"{prompt}/{'+'.join(responses)}", read)
+    def of(self, meaning: Meaning) -> list[str]:
+        """Filled fields of a meaning, those first that go before; only the named ones where the recipe names some."""
+        if meaning in self.layout.named:
+            return list(self.layout.named[meaning])
+        found = [
+            name
+            for name, value in self.filled.items()
+            if name not in self.claimed and meaning in meanings(name) and _can_be(meaning, value)
+        ]
+        return sorted(found, key=lambda name: (precedence(meaning, name), name))
 
+    def some(self, meaning: Meaning) -> list[str]:
+        """As `of`, without fields that the recipe names and this row leaves empty."""
+        return [name for name in self.of(meaning) if name in self.filled]
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """One exchange in named fields; `context`, where it is filled, follows the prompt after a blank line."""
+    def turns(self) -> str | None:
+        """The field that holds a list of turns; None when the conversation is in fields of its own."""
+        if Meaning.PROMPT in self.layout.named:
+            return None
+        if Meaning.TURNS in self.layout.named:
+            return self.of(Meaning.TURNS)[0]
+        found = self.of(Meaning.TURNS)
+        return next((name for name in found if name == "messages" or form_of(unpacked(self.row.get(name)))), None)
 
-    prompt: str
-    answer: str
-    context: str | None = None
+    def fits(self) -> bool:
+        """Whether it has the fields of a conversation."""
+        if self.turns() is not None:
+            return True
+        answered = self.layout.prompts or self.of(Meaning.RESPONSE) or self.of(Meaning.CALLS)
+        return bool(self.of(Meaning.PROMPT) and answered)
 
-    @property
-    def name(self) -> str:
-        middle = f"({self.context})/" if self.context else ""
-        return f"{self.prompt}/{middle}{self.answer}"
+    def read(self) -> Reading:
+        for name in self.layout.ignored & self.row.keys():
+            self.ledger.ignores(name)
+        turns = self.turns()
+        if turns is None and not self.fits():
+            turns = _Row(self.layout, self.like, self.like).turns()
+        shape, messages = self._exchange() if turns is None else self._turns(turns)
+        messages = self._system(messages)
+        messages = self._reasoning(messages, turns)
+        tools = self._tools()
+        unwanted = self._marks()
+        self._rest(messages)
+        ordered = check_order(messages, turns or shape, prompts=self.layout.prompts or shape.endswith("(LIMA)"))
+        if not (self.layout.prompts or any(message.trained for message in ordered if message.role == "assistant")):
+            marks = (place for place, use in self.ledger.uses.items() if use in (Meaning.KEEP, Meaning.DROP))
+            unwanted = unwanted or next(marks)
+        return Reading(ordered, tools, shape, self.ledger.uses, unwanted)
 
-    def ask(self, row: Mapping[str, Any]) -> Message:
-        prompt = _text(row, self.prompt)
-        if self.context is not None and row.get(self.context) not in (None, ""):
-            prompt = f"{prompt}\n\n{_text(row, self.context)}"
-        return Message("user", prompt)
+    def _turns(self, name: str) -> tuple[str, list[Message]]:
+        value = unpacked(self._take(name, Meaning.TURNS))
+        messages = read_turns(value, name, self.ledger)
+        form = form_of(value)
+        if form == "texts":
+            if name != "conversations":
+                raise RowError(f"`{name}` is a list of texts without speakers; a list of {{role, content}} is needed")
+            if len(value) == 1:
+                raise RowError("`conversations` has one text; a question and an answer are needed")
+            return "conversations of texts (LIMA)", messages
+        notes = {"from/value": " of from/value (ShareGPT)", "input/output": " of input/output"}
+        return f"{name}{notes.get(form, '')}", messages
 
-    def read(self, row: Mapping[str, Any]) -> tuple[Message, ...]:
-        return self.ask(row), Message("assistant", _text(row, self.answer))
+    def _exchange(self) -> tuple[str, list[Message]]:
+        """A prompt and a response in fields of their own, either of them perhaps a list of turns."""
+        prompt = self._one(Meaning.PROMPT)
+        responses = self._responses()
+        prompted = self._text_or_turns(prompt, Meaning.PROMPT, "user")
+        answered: list[Message] = []
+        if responses and isinstance(first := unpacked(self.row.get(responses[0])), list) and form_of(first):
+            answered = self._text_or_turns(responses[0], Meaning.RESPONSE, "assistant")
+            if answered[0].role != "assistant":  # the whole conversation, most often with the prompt once more
+                again = prompted[-1].content in [message.content for message in answered]
+                prompted, self.ledger.uses[prompt] = [], COPY if again else UNUSED
+        elif responses:
+            texts = [check_text(_only(self._take(name, Meaning.RESPONSE)), name) for name in responses]
+            answered = [Message("assistant", "\n\n".join(texts))]
+        if prompted and prompted[-1].role == "user":
+            prompted[-1] = self._with_context(prompted[-1])
+        if not answered and not self.layout.prompts:
+            answered = self._called()
+        shape = f"{prompt}/{'+'.join(responses)}" if responses else prompt
+        return shape, [*self._history(), *prompted, *answered]
 
-
-_PAIRS = (
-    _Pair("instruction", "output", "input"),
-    _Pair("instruction", "response", "context"),
-    _Pair("prompt", "response"),
-    _Pair("prompt", "completion"),
-    _Pair("question", "answer"),
-)
-
-
-def _turns(
-    row: Mapping[str, Any], name: str, role_key: str, text_key: str, roles: Mapping[str, str], prompts: bool
-) -> tuple[Message, ...]:
-    messages: list[Message] = []
-    for place, turn in enumerate(_list(row, name)):
-        where = f"{name}[{place}]"
-        if not isinstance(turn, dict):
-            raise RowError(f"`{where}` is {kind(turn)}; an object with `{role_key}` and `{text_key}` is needed")
-        role = roles.get(_text(turn, role_key, where))
-        if role is None:
-            raise RowError(f"`{where}.{role_key}` is {turn[role_key]!r}; allowed: {', '.join(roles)}")
-        due = ("system", "user") if not messages else ("assistant",) if messages[-1].role == "user" else ("user",)
-        if role not in due:
+    def _one(self, meaning: Meaning) -> str:
+        """The only field of a meaning; `input` is a prompt where nothing else is, and context elsewhere."""
+        found = self.of(meaning)
+        if meaning is Meaning.PROMPT and len(found) > 1:
+            found = [name for name in found if Meaning.CONTEXT not in meanings(name)] or found
+        found = self._without_copies(found) if meaning not in self.layout.named else found
+        if len(found) > 1:
+            names = " and ".join(f"`{name}`" for name in found)
+            chosen = {Meaning.PROMPT: "...", Meaning.RESPONSE: "...", meaning: found[0]}
             raise RowError(
-                f"`{where}.{role_key}` is {turn[role_key]!r} where {' or '.join(due)} is due: "
-                "user and assistant take turns after at most one system message"
+                f"{names} could each be the {meaning}; name the fields in the recipe, such as "
+                f'`fields = {{ prompt = "{chosen[Meaning.PROMPT]}", response = "{chosen[Meaning.RESPONSE]}" }}`'
             )
-        messages.append(Message(role, _text(turn, text_key, where)))
-    if messages[-1].role != "assistant" and not (prompts and messages[-1].role == "user"):
-        raise RowError(f"`{name}` ends with {messages[-1].role}; the assistant must have the last turn")
-    return tuple(messages)
+        if not found:
+            lacking = _Row(self.layout, self.like, self.like).of(meaning) or [str(meaning)]
+            value = self.row.get(lacking[0])
+            raise RowError(f"`{lacking[0]}` is {'empty' if value == '' else 'missing'}; a text is needed")
+        return found[0]
+
+    def _responses(self) -> list[str]:
+        if self.layout.prompts:
+            return []
+        if Meaning.RESPONSE in self.layout.named:
+            return list(self.layout.named[Meaning.RESPONSE])
+        if not self.of(Meaning.RESPONSE) and self.of(Meaning.CALLS):
+            return []
+        return [self._one(Meaning.RESPONSE)]
+
+    def _without_copies(self, names: Sequence[str]) -> list[str]:
+        """Of fields that could stand for one another, those that do not repeat an earlier one."""
+        kept: list[str] = []
+        for name in names:
+            value = self.row[name]
+            if not any(value == self.row[other] for other in kept):
+                kept.append(name)
+        return kept
+
+    def _text_or_turns(self, name: str, meaning: Meaning, role: str) -> list[Message]:
+        value = unpacked(self._take(name, meaning))
+        if isinstance(value, list) and form_of(value) in ("role/content", "from/value"):
+            return read_turns(value, name, self.ledger)
+        return [Message(role, check_text(self.row.get(name), name))]
+
+    def _with_context(self, prompt: Message) -> Message:
+        parts = [prompt.content]
+        for name in self.some(Meaning.CONTEXT):
+            if name not in self.ledger.uses:
+                value = self._take(name, Meaning.CONTEXT)
+                texts = value if isinstance(value, list) else [value]
+                parts += [check_text(text, name) for text in texts]
+        return prompt._replace(content="\n\n".join(parts))
+
+    def _history(self) -> list[Message]:
+        messages: list[Message] = []
+        for name in self.of(Meaning.HISTORY):
+            value = unpacked(self._take(name, Meaning.HISTORY))
+            if form_of(value) in ("role/content", "from/value"):
+                messages += read_turns(value, name, self.ledger)
+                continue
+            for place, pair in enumerate(value if isinstance(value, list) else [value]):
+                if not isinstance(pair, list) or len(pair) != 2:
+                    raise RowError(f"`{name}[{place}]` is {kind(pair)}; a pair of a question and an answer is needed")
+                messages += [
+                    Message(role, check_text(text, f"{name}[{place}]"))
+                    for role, text in zip(("user", "assistant"), pair, strict=True)
+                ]
+        return messages
+
+    def _called(self) -> list[Message]:
+        calls = [call for name in self.of(Meaning.CALLS) for call in read_calls(self._take(name, Meaning.CALLS), name)]
+        return [Message("assistant", "", calls=tuple(calls))] if calls else []
+
+    def _system(self, messages: list[Message]) -> list[Message]:
+        """A system message of its own field goes before the turns."""
+        for name in self.some(Meaning.SYSTEM):
+            text = check_text(self.row.get(name), name)
+            first = messages[0] if messages else None
+            if first is not None and first.role == "system":
+                if text.strip() != first.content.strip():
+                    raise RowError(
+                        f"`{name}` and the first turn are two different system messages; delete one, or write "
+                        f'`fields.ignore = ["{name}"]`'
+                    )
+                self.ledger.note(name, COPY)
+            else:
+                self.ledger.note(name, Meaning.SYSTEM)
+                messages = [Message("system", text), *messages]
+        return messages
+
+    def _reasoning(self, messages: list[Message], turns: str | None) -> list[Message]:
+        """Reasoning in a field of its own belongs to the only answer there is."""
+        answers = [place for place, message in enumerate(messages) if message.role == "assistant"]
+        for name in self.some(Meaning.REASONING):
+            if turns is not None and len(answers) != 1 and Meaning.REASONING not in self.layout.named:
+                continue
+            if self.layout.prompts or not answers:
+                self.ledger.note(name, UNUSED)
+                continue
+            message = messages[answers[-1]]
+            thought = check_text(_only(self.row[name]), name)
+            if thought.strip() in message.content:
+                self.ledger.note(name, COPY)
+                continue
+            self.ledger.note(name, Meaning.REASONING)
+            if message.reasoning:
+                raise RowError(
+                    f"`{name}` is a second reasoning of one answer; name one in the recipe: "
+                    f'`fields.reasoning = "{name}"`'
+                )
+            messages = [*messages]
+            messages[answers[-1]] = message._replace(reasoning=thought)
+        return messages
+
+    def _tools(self) -> tuple[Mapping[str, Any], ...]:
+        names = self.some(Meaning.TOOLS)
+        return tuple(tool for name in names for tool in read_tools(self._take(name, Meaning.TOOLS), name))
+
+    def _marks(self) -> str | None:
+        """The field, if any, that marks the row as one not to learn."""
+        unwanted = None
+        for name, value in self.filled.items():
+            for meaning in meanings(name):
+                if name in self.ledger.uses or meaning not in (Meaning.KEEP, Meaning.DROP):
+                    continue
+                if isinstance(value, list | str) and Meaning.REJECTED in meanings(name):
+                    continue
+                learnt = self.ledger.mark(value, name, meaning, name, name)
+                if learnt is not None:
+                    self.ledger.note(name, meaning)
+                    if not learnt and not self.layout.prompts:
+                        unwanted = unwanted or name
+        return unwanted
+
+    def _rest(self, messages: Sequence[Message]) -> None:
+        """What becomes of the fields that nothing took."""
+        taken = [self.row.get(name) for name in self.ledger.uses]
+        taken = [value for value in taken if isinstance(value, str | list)]
+        for name, value in self.filled.items():
+            if name in self.ledger.uses:
+                continue
+            known = meanings(name)
+            harmless = next((meaning for meaning in known if meaning in _HARMLESS), None)
+            if _copies(value, taken, messages):
+                self.ledger.note(name, COPY)
+            elif self.layout.prompts and any(meaning in _OF_RESPONSES for meaning in known):
+                self.ledger.note(name, GENERATED)
+            elif harmless is not None:
+                self.ledger.note(name, harmless)
+            elif Meaning.REFUSED in known or (Meaning.NEEDED in known and not self._is_in_turns(name)):
+                raise RowError(
+                    f"`{name}` cannot be used ({known[0]}): write what it says into the prompt, or write "
+                    f'`fields.ignore = ["{name}"]`'
+                )
+            elif any(meaning in self.layout.named for meaning in known):
+                self.ledger.note(name, OTHER_NAMED)
+            elif known:
+                self.ledger.note(name, UNUSED)
+            else:
+                self.ledger.unknown(name)
+
+    def _is_in_turns(self, name: str) -> bool:
+        """Whether a list of turns may be taken to say what the field does: choices are, pictures are not."""
+        return Meaning.TURNS in self.ledger.uses.values() and name.casefold() in ("choices", "options")
+
+    def _take(self, name: str, meaning: Meaning) -> Any:
+        self.ledger.note(name, meaning)
+        return self.row.get(name)
 
 
-def _texts_in_turn(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    texts = _list(row, "conversations")
-    for place, text in enumerate(texts):
-        _check_text(text, f"conversations[{place}]")
-    if len(texts) == 1:
-        raise RowError("`conversations` has one text; a question and an answer are needed")
-    return tuple(Message(ROLES[1 + place % 2], text) for place, text in enumerate(texts))
+_HARMLESS = (Meaning.RECORD, Meaning.GRADE, Meaning.REJECTED)
+_OF_RESPONSES = (Meaning.RESPONSE, Meaning.REASONING, Meaning.CALLS, Meaning.REJECTED, Meaning.GRADE)
 
 
-def _list(row: Mapping[str, Any], name: str) -> list[Any]:
-    value = row.get(name)
-    if not isinstance(value, list) or not value:
-        found = "missing" if value is None else "empty" if value == [] else kind(value)
-        raise RowError(f"`{name}` is {found}; a list of turns is needed")
-    return value
+def _can_be(meaning: Meaning, value: Any) -> bool:
+    """Whether a value may have the meaning: marks are yes or no, which nothing that is said can be."""
+    return isinstance(value, bool) <= (meaning in (Meaning.KEEP, Meaning.DROP))
 
 
-def _text(row: Mapping[str, Any], name: str, where: str = "") -> str:
-    text = row.get(name)
-    _check_text(text, f"{where}.{name}" if where else name)
-    return str(text)
+def _only(value: Any) -> Any:
+    """The one text of a list of one; any other value as it is."""
+    listed = unpacked(value)
+    return listed[0] if isinstance(listed, list) and len(listed) == 1 else value
 
 
-def _check_text(text: Any, where: str) -> None:
-    if not isinstance(text, str):
-        raise RowError(f"`{where}` is {'missing' if text is None else kind(text)}; a text is needed")
-    if not text.strip():
-        raise RowError(f"`{where}` is empty; a text is needed")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise RowError(f"`{where}` holds half of a surrogate pair, which is no character; take it out") from None
-
-
-def kind(value: Any) -> str:
-    """What a JSON value is, for messages."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+def _copies(value: Any, taken: Sequence[Any], messages: Sequence[Message]) -> bool:
+    """Whether a field repeats a used one, one turn, or all of the turns."""
+    if isinstance(value, list):
+        return value in taken
+    if not isinstance(value, str):
+        return False
+    contents = [message.content.strip() for message in messages]
+    return value in taken or value.strip() in contents or all(content in value for content in contents)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from layersig.data.chat import ChatFormat, Encoded
+from layersig.data.chat import CannotEncode, ChatFormat, Encoded
 from layersig.data.conversation import Conversation
 from layersig.data.examples import Example, write_examples
 from layersig.data.limits import limits_of
 from layersig.data.overlap import normalised
-from layersig.data.rows import read_rows
+from layersig.data.rows import FieldUse, Rows, read_rows
 from layersig.data.split import split_conversations
 from layersig.errors import UserError, one_line
 from layersig.store.job import Job
@@ -43,6 +45,8 @@ class SplitReport:
         last_turn_only: Conversations of which only the last of several answers is a target.
         system_merged: Conversations whose system message went into the first user turn.
         control_text: Conversations with the text of a special token, encoded as ordinary text.
+        rewritten: Conversations of which the chat template changes or leaves out a part.
+        rewritten_parts: Those conversations by part, such as `answers`; one may count under several.
     """
 
     conversations: int
@@ -55,6 +59,8 @@ class SplitReport:
     last_turn_only: int
     system_merged: int
     control_text: int
+    rewritten: int
+    rewritten_parts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,9 @@ class DataReport:
 
     Attributes:
         rows: Rows in the file.
-        shape: Shape of the rows.
+        shape: Shape of the rows; several where they differ.
+        fields: What became of every field of the rows.
+        unwanted: Rows left out because a field marks them as not to be learnt, by field.
         unanswered: Trailing questions cut off (LIMA).
         duplicates: Conversations left out because an equal one is kept.
         beyond_limit: Conversations left out by `limit`.
@@ -77,6 +85,8 @@ class DataReport:
 
     rows: int
     shape: str
+    fields: tuple[FieldUse, ...]
+    unwanted: Mapping[str, int]
     unanswered: int
     duplicates: int
     beyond_limit: int
@@ -94,8 +104,8 @@ def prepare(job: Job) -> None:
     Inputs: `model`, a folder with a tokenizer; `rows`, a `.jsonl`, `.json` or `.parquet` file.
 
     Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `fields` (absent, or names of
-    fields), `max_tokens` (int), as in `DataSettings`; `chat_template` (`auto`, `plain`, or the text of a Jinja
-    template).
+    fields), `max_tokens` (int), `max_rewritten` (float), as in `DataSettings`; `chat_template` (`auto`, `plain`, or the
+    text of a Jinja template).
 
     Streams: the root alone ("sample", "split"), so that all seeds share the split.
 
@@ -104,24 +114,31 @@ def prepare(job: Job) -> None:
     overlap with benchmarks.
 
     Raises:
-        UserError: The rows, the template or the split cannot be used, or a side of the split holds no target.
+        UserError: The rows, the template or the split cannot be used, a side of the split holds no target, or the
+            template rewrites too many conversations.
     """
     params = job.params
     rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"))
-    split = split_conversations(
-        rows.conversations, heldout=params["heldout"], limit=params["limit"], root=job.streams.root
-    )
+    with _about(job.inputs["rows"]):
+        split = split_conversations(
+            rows.conversations, heldout=params["heldout"], limit=params["limit"], root=job.streams.root
+        )
     chat = ChatFormat(_tokenizer(job.inputs["model"]), params["chat_template"])
     job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
-    train = _write(job, chat, "train", split.train)
-    heldout = _write(job, chat, "heldout", split.heldout)
+    places = dict(zip((conversation.id for conversation in rows.conversations), rows.numbers, strict=True))
+    with _about(job.inputs["rows"]):
+        train = _write(job, chat, "train", split.train, places)
+        heldout = _write(job, chat, "heldout", split.heldout, places)
+        _check_rewriting(job, chat, (train, heldout), places)
     long = limits_of(job.inputs["model"]).check([*train.examples, *heldout.examples], chat.tokenizer)
     (job.out / "train.txt").write_text(
         "".join(f"{normalised(conversation.text)}\n" for conversation in split.train), encoding="utf-8"
     )
     report = DataReport(
-        rows=len(rows.conversations),
+        rows=rows.total,
         shape=rows.shape,
+        fields=rows.fields,
+        unwanted=rows.unwanted,
         unanswered=rows.unanswered,
         duplicates=split.duplicates,
         beyond_limit=split.beyond_limit,
@@ -134,9 +151,18 @@ def prepare(job: Job) -> None:
     )
     job.write("report.json", asdict(report))
     job.cost["tokens"] = report.train.tokens + report.heldout.tokens
-    _warn(job, report, chat)
+    _warn(job, rows, report, chat)
     if long:
         job.reporter.warn(f"{long} conversations are longer than the model was made for (max_position_embeddings).")
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Put the file of the rows before what is wrong with them."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -148,8 +174,13 @@ def _tokenizer(folder: Path) -> Any:
         raise UserError(f"{folder}: no tokenizer that can be loaded ({one_line(error)}); save it again") from error
 
 
-def _write(job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation]) -> Encoded:
-    encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
+def _write(
+    job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
+) -> Encoded:
+    try:
+        encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
+    except CannotEncode as error:
+        raise UserError(f"row {places[error.conversation]}: {error}") from error
     if conversations and not encoded.examples:
         raise UserError(
             f"none of the {len(conversations)} {name} conversations has an answer within "
@@ -157,6 +188,30 @@ def _write(job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conver
         )
     write_examples(job.out, name, encoded.examples)
     return encoded
+
+
+def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], places: Mapping[str, int]) -> None:
+    """Refuse a template that takes away too much of what is to be learnt, and tell of one that takes away a little."""
+    rewritten = sum(side.rewritten for side in sides)
+    if not rewritten:
+        return
+    kept = sum(len(side.examples) + side.without_target for side in sides)
+    parts: Counter[str] = Counter()
+    for side in sides:
+        parts.update(side.rewritten_parts)
+    first = next(side.first_rewritten for side in sides if side.first_rewritten is not None)
+    listed = ", ".join(f"{part} ({count})" for part, count in sorted(parts.items()))
+    told = (
+        f"The chat template ({chat.template.name}) changes or leaves out parts of {rewritten} of {kept} conversations, "
+        f"such as that of row {places[first]}: {listed}."
+    )
+    if rewritten > job.params["max_rewritten"] * kept:
+        raise UserError(
+            f"{told} Set model.chat_template to a `file:` that renders them, write them into the "
+            "contents of the rows in the way that the template keeps, or list their fields in `fields.ignore`; "
+            f"data.max_rewritten sets the largest share that is accepted ({job.params['max_rewritten']:g})."
+        )
+    job.reporter.warn(told)
 
 
 def _report(encoded: Encoded) -> SplitReport:
@@ -172,6 +227,8 @@ def _report(encoded: Encoded) -> SplitReport:
         last_turn_only=encoded.last_turn_only,
         system_merged=encoded.system_merged,
         control_text=encoded.control_text,
+        rewritten=encoded.rewritten,
+        rewritten_parts=encoded.rewritten_parts,
     )
 
 
@@ -183,7 +240,9 @@ def _pieces(tokenizer: Any, example: Example) -> tuple[Piece, ...]:
     )
 
 
-def _warn(job: Job, report: DataReport, chat: ChatFormat) -> None:
+def _warn(job: Job, rows: Rows, report: DataReport, chat: ChatFormat) -> None:
+    for note in rows.notes():
+        job.reporter.warn(note)
     sides = (report.train, report.heldout)
     kept = sum(side.conversations + side.without_target for side in sides)
     notes = {

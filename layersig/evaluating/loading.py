@@ -229,8 +229,8 @@ def _task(config: Config, splits: Splits, shots: int | None, path: Path) -> Loca
         check_definition(config, next(iter(splits.values())).column_names, path)
     try:
         return LocalTask(config, splits, shots)
-    except LayersigError:
-        raise
+    except LayersigError as error:
+        raise type(error)(f"{path}: {error}") from error
     except Exception as error:  # lm-eval reports mistakes in a task's definition with errors of every kind
         raise UserError(
             f"{path}: task {config['task']} cannot be built from its data ({type(error).__name__}: {error})"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from lm_eval.api.metrics import mean
-from lm_eval.api.task import ConfigurableTask
 
 from layersig.errors import UserError
 from layersig.evaluating import metrics
+from layersig.evaluating.blanks import BlankAwareTask
 from layersig.evaluating.corpus import Aggregation, guarded
 from layersig.evaluating.definitions import Config
 from layersig.evaluating.rows import Splits
@@ -28,7 +28,7 @@ FEWSHOT_SEED = 1234
 _SPLIT_KEYS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
-class LocalTask(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
+class LocalTask(BlankAwareTask):
     """An lm-eval task whose rows are at hand, of which some may be chosen.
 
     Args:

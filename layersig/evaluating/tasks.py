@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from layersig.errors import MachineError, UserError
+from layersig.errors import MachineError, UserError, one_line
 from layersig.sources.entries import hash_files, whole_entry
 from layersig.sources.resolve import resolve
 from layersig.sources.source import Request, Source
@@ -84,7 +84,10 @@ def _user(spec: str, request: Request) -> Source:
     if not definitions.is_definition(path):
         raise UserError(f"evaluate.tasks: {spec!r} is no lm-eval task; its name must end in .yaml")
     configs = definitions.user(path, functions=False)
-    definition = json.dumps(configs, sort_keys=True, default=str, ensure_ascii=False)
+    try:
+        definition = json.dumps(configs, sort_keys=True, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its values are no plain YAML ({one_line(error)}); write them out") from error
     # Functions stand in it with their path; whatever they import may lie beside them. Without any, Python files that
     # happen to be there, such as a plugin of the recipe, are none of its business.
     files = {path, *(path.parent.glob("*.py") if f"{path.parent}/" in definition else ())}

@@ -5,12 +5,12 @@ Those of rankings, selections, outcomes, layers, judgements and the manifest are
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import Annotated, NotRequired
 
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 from typing_extensions import TypedDict
 
-from layersig.records import Number, Open
+from layersig.records import IncidentsForm, Number, Open
 
 
 class AnalysisForm(Open):
@@ -25,15 +25,6 @@ class StepForm(Open):
     cell: str
     step: int
     loss: NotRequired[FiniteFloat | None]
-
-
-class IncidentsForm(Open):
-    """What happened to prompts and answers of a task, in numbers of items."""
-
-    prompts_cut: NotRequired[int]
-    answers_cut: NotRequired[int]
-    answers_empty: NotRequired[int]
-    ties: NotRequired[int]
 
 
 class TaskForm(Open):
@@ -76,9 +67,19 @@ class PieceForm(Open):
     target: bool
 
 
+class FieldForm(Open):
+    """What became of a field of the rows."""
+
+    field: str
+    use: str
+    rows: int
+
+
 class DataForm(Open):
     """`data/DATA.json`."""
 
+    rows: NotRequired[Annotated[int, Field(gt=0)]]
+    fields: NotRequired[list[FieldForm]]
     template_sha256: NotRequired[str]
     max_tokens: NotRequired[int]
     example: NotRequired[list[PieceForm]]

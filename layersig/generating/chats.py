@@ -27,10 +27,12 @@ class Chat(NamedTuple):
     Attributes:
         id: Names the random streams of its answers; unique among the chats that are answered together.
         messages: The turns so far.
+        tools: Tools that may be called.
     """
 
     id: str
     messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 class ResponseForm(TypedDict):
@@ -157,7 +159,7 @@ def responses(
     seeds = [streams.number("response", *key) for key in keys]
     prompts = []
     for chat in chats:
-        tokens = tuple(int(token) for token in chat_format.prompt(chat.messages))
+        tokens = tuple(int(token) for token in chat_format.prompt(chat.messages, chat.tools))
         prompts += [Prompt(tokens, (), min(max_new_tokens, room - len(tokens)))] * samples
     fitting = [index for index, prompt in enumerate(prompts) if prompt.most > 0]
     full = [index for index, prompt in enumerate(prompts) if prompt.most <= 0 and keys[index] not in known]

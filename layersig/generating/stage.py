@@ -88,12 +88,15 @@ def generate(job: Job) -> None:
     settings = GenerateSettings.model_validate(job.params["generate"], strict=False)
     root = Streams(job.streams.root)
     fields = job.params.get("fields")
-    rows = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields, prompts=True).conversations
+    read = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields, prompts=True)
+    for note in read.notes():
+        job.reporter.warn(note)
+    rows = read.conversations
     distinct = _prompts(rows, settings.system)
     ranked = sorted(distinct, key=lambda prompt: root.number("sample", prompt))
     prompts = {prompt: distinct[prompt] for prompt in sorted(ranked[: job.params["limit"]])}
     chat = ChatFormat(load_tokenizer(job.inputs["model"]), job.params["chat_template"])
-    asked = [Chat(prompt, conversation.messages) for prompt, conversation in prompts.items()]
+    asked = [Chat(prompt, conversation.messages, conversation.tools) for prompt, conversation in prompts.items()]
     found = _answers(job, settings, chat, asked, root)
     ordered = [found[prompt, sample] for prompt in prompts for sample in range(settings.samples)]
     lines = [_Line.of(response, prompts[response.chat], settings.filters) for response in ordered]
@@ -132,8 +135,8 @@ def _prompts(rows: Sequence[Conversation], system: str | None) -> dict[str, Conv
         opening = row.messages[: end + 1]
         if system is not None:
             opening = (Message("system", system), opening[-1])
-        identity = content_id(opening)
-        found.setdefault(identity, Conversation(identity, row.group, opening))
+        identity = content_id(opening, row.tools)
+        found.setdefault(identity, Conversation(identity, row.group, opening, row.tools))
     return found
 
 
@@ -202,7 +205,8 @@ class _Line:
     @classmethod
     def of(cls, response: Response, prompt: Conversation, filters: FilterSettings) -> _Line:
         messages = (*prompt.messages, Message("assistant", response.text))
-        return cls(response, Conversation(content_id(messages), prompt.group, messages), dropped(response, filters))
+        conversation = Conversation(content_id(messages, prompt.tools), prompt.group, messages, prompt.tools)
+        return cls(response, conversation, dropped(response, filters))
 
     def record(self) -> dict[str, Any]:
         response = self.response
@@ -219,7 +223,7 @@ class _Line:
 
     def row(self) -> dict[str, Any]:
         return {
-            "messages": [message._asdict() for message in self.conversation.messages],
+            **self.conversation.row(),
             "group": self.conversation.group,
             "prompt": self.response.chat,
             "sample": self.response.sample,

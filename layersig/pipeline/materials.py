@@ -71,7 +71,9 @@ def generate_stage(study: Study, name: str) -> Stage:
 
 def _fields(settings: DataSettings) -> dict[str, Any]:
     """Names of fields, where the recipe gives some: absent ones are no parameter, as before they could be given."""
-    return {} if settings.fields is None else {"fields": settings.fields.model_dump(mode="json")}
+    if settings.fields is None:
+        return {}
+    return {"fields": settings.fields.model_dump(mode="json", exclude_defaults=True)}
 
 
 def data_stages(study: Study, name: str) -> Iterator[Stage]:
@@ -95,7 +97,7 @@ def data_stage(study: Study, name: str) -> Stage:
     else:
         rows = Input(f"generate/{name}", "rows.jsonl")
         # The limit was on prompts, and responses keep the groups of their prompts.
-        params |= {"limit": None, "group_by": "group"}
+        params |= {"limit": None, "group_by": "group", "fields": {"ignore": ["prompt", "sample"]}}
     return Stage(
         id=f"data/{name}",
         kind="data",

@@ -31,9 +31,9 @@ def write(folder: Path, rows: list[Any], name: str = "rows.jsonl") -> Path:
         ({"prompt": "Where?", "response": "There."}, "prompt/response"),
         ({"prompt": "Where?", "completion": "There."}, "prompt/completion"),
         ({"question": "Where?", "answer": "There."}, "question/answer"),
-        ({"instruction": "Where?", "input": "", "output": "There."}, "instruction/(input)/output"),
-        ({"instruction": "Where?", "output": "There."}, "instruction/(input)/output"),
-        ({"instruction": "Where?", "context": None, "response": "There."}, "instruction/(context)/response"),
+        ({"instruction": "Where?", "input": "", "output": "There."}, "instruction/output"),
+        ({"instruction": "Where?", "output": "There."}, "instruction/output"),
+        ({"instruction": "Where?", "context": None, "response": "There."}, "instruction/response"),
         ({"conversations": ["Where?", "There."], "source": "x"}, "conversations of texts (LIMA)"),
         (
             {"conversations": [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "There."}]},
@@ -51,10 +51,11 @@ def test_every_shape_gives_the_same_conversation(tmp_path: Path, row: dict[str, 
 
 
 def test_named_fields_go_before_the_shape(tmp_path: Path) -> None:
-    # LIMO's rows: a shape of question and answer would train on the bare result.
+    # LIMO's rows: the first field that could be a response would train on the bare result.
     row = {"question": "1 + 1?", "solution": "Count.", "attempt": "It is 2.", "answer": "2"}
     path = write(tmp_path, [row])
-    assert read_rows(path).conversations[0].messages[1].content == "2"
+    with pytest.raises(UserError, match=r"`answer` and `solution` and `attempt` could each be the response; .*fields"):
+        read_rows(path)
     rows = read_rows(path, fields={"prompt": "question", "response": "solution"})
     assert (rows.shape, rows.conversations[0].messages[1].content) == ("question/solution", "Count.")
     both = read_rows(path, fields={"prompt": "question", "response": ["solution", "attempt"]})
@@ -89,7 +90,9 @@ def test_lists_lines_and_parquet_give_the_same(tmp_path: Path) -> None:
     text = "\r\n\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     windows.write_bytes(b"\xef\xbb\xbf" + text.encode())
     for path in (array, lines_called_json, tmp_path / "rows.parquet", windows):
-        assert read_rows(path) == expected
+        rows_read = read_rows(path)
+        assert (rows_read.conversations, rows_read.fields) == (expected.conversations, expected.fields)
+    assert read_rows(windows).numbers == (1, 3)
 
 
 def test_id_is_of_the_content_alone(tmp_path: Path) -> None:
@@ -118,10 +121,11 @@ def test_group_is_the_field_or_the_first_prompt(tmp_path: Path) -> None:
         ({"messages": [USER, {"role": "assistant", "content": 3}]}, "`messages[1].content` is a number"),
         ({"messages": [USER, {"role": "assistant", "content": ["x"]}]}, "`messages[1].content` is a list"),
         ({"messages": [USER, {"content": "x"}]}, "`messages[1].role` is missing"),
-        ({"messages": [USER, {"role": "tool", "content": "x"}]}, "'tool'; allowed: system, user, assistant"),
+        ({"messages": [USER, {"role": "tool", "content": "x"}]}, "`messages[1].role` is 'tool' where assistant is due"),
+        ({"messages": [USER, {"role": "bot", "content": "x"}]}, "'bot'; allowed: system, user, assistant, developer"),
         ({"messages": [ASSISTANT, USER]}, "`messages[0].role` is 'assistant' where system or user is due"),
         ({"messages": [USER, USER, ASSISTANT]}, "`messages[1].role` is 'user' where assistant is due"),
-        ({"messages": [USER, ASSISTANT, {"role": "system", "content": "x"}]}, "'system' where user is due"),
+        ({"messages": [USER, ASSISTANT, {"role": "system", "content": "x"}]}, "'system' where user or tool is due"),
         ({"messages": [USER, "x"]}, "`messages[1]` is a text; an object with `role` and `content` is needed"),
         ({"messages": []}, "`messages` is empty"),
         ({"messages": "x"}, "`messages` is a text; a list of turns is needed"),
@@ -200,7 +204,7 @@ def test_empty_file(tmp_path: Path, content: str) -> None:
 
 
 def test_unknown_shape_lists_fields_and_what_is_accepted(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"fields found: `text`, `label`. Accepted: `messages`"):
+    with pytest.raises(UserError, match=r"fields found: `text`, `label`. .*Accepted: `messages`"):
         read_rows(write(tmp_path, [{"text": "a", "label": 1}]))
 
 

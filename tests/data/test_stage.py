@@ -20,6 +20,7 @@ PARAMS: dict[str, Any] = {
     "heldout": 0.25,
     "group_by": None,
     "max_tokens": 64,
+    "max_rewritten": 0.01,
     "chat_template": "auto",
 }
 

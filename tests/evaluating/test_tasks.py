@@ -251,7 +251,7 @@ def test_a_broken_task_is_named(capitals: Path, change: tuple[str, str], message
 
 def test_a_broken_row_is_named(capitals: Path) -> None:
     capitals.with_name("rows.jsonl").write_text('{"country": "x"}\n{"country": \n')
-    with pytest.raises(UserError, match=r"rows\.jsonl:2: not valid JSON"):
+    with pytest.raises(UserError, match=r"rows\.jsonl:2: it is not JSON"):
         load("file:capitals.yaml", capitals)
 
 

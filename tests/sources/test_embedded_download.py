@@ -28,7 +28,7 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> Request:
 
 @pytest.mark.parametrize(
     ("name", "rows", "shape"),
-    [("tinker-conversations", 128, "messages"), ("alpaca-gpt4-sample", 999, "instruction/(input)/output")],
+    [("tinker-conversations", 128, "messages"), ("alpaca-gpt4-sample", 999, "instruction/output")],
 )
 def test_data(request_: Request, name: str, rows: int, shape: str) -> None:
     found = read_rows(Embedded().load("data", name, request_).path)

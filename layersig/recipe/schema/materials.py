@@ -79,12 +79,32 @@ class GenerateSettings(Table):
 
 
 class FieldSettings(Table):
-    """`data.fields`: the fields of prompt and response, where their names are not known, or known ones lead astray."""
+    """`data.fields`: what the fields of a row are, where their names are not known, or known ones lead astray."""
 
-    prompt: str
+    messages: str | None = None
+    """Field of the list of turns."""
+    prompt: str | None = None
     """Field of the prompt."""
-    response: str | tuple[str, ...]
+    response: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Field of the response, or several that follow one another after a blank line."""
+    system: str | None = None
+    """Field of the system message."""
+    context: str | None = None
+    """Field of a text that follows the prompt after a blank line."""
+    reasoning: str | None = None
+    """Field of what was thought before the response, which the chat template renders."""
+    tools: str | None = None
+    """Field of the tools that may be called, which the chat template renders."""
+    ignore: tuple[str, ...] = ()
+    """Fields that are ignored without a warning; those of turns as `messages[].name`."""
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Self:
+        if (self.prompt is None) is not (self.response is None):
+            raise ValueError("`prompt` and `response` go together; give both or neither")
+        if self.messages is not None and self.prompt is not None:
+            raise ValueError("`messages` holds prompts and responses; leave `prompt` and `response` out, or `messages`")
+        return self
 
 
 class DataSettings(Table):
@@ -103,12 +123,15 @@ class DataSettings(Table):
     heldout: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Conversations (an integer) or share of them (below 1) kept out of training for the held-out loss."""
     fields: FieldSettings | None = None
-    """Fields of prompt and response, such as `{ prompt = "question", response = "solution" }`; absent: found from the
-    shape of the rows."""
+    """What the fields of a row are, such as `{ prompt = "question", response = "solution" }`; absent: found by their
+    names (docs/data.md)."""
     group_by: str | None = None
     """Field whose equal values never straddle the split (such as `tree_id`); equal first prompts never do."""
     max_tokens: int = Field(512, ge=8)
     """Longer conversations are cut from the right, and counted."""
+    max_rewritten: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Largest share of conversations of which the chat template may change or leave out a part, such as the thoughts
+    of an answer or calls of tools; beyond it the run is refused."""
     generate: GenerateSettings | None = None
     """Train on the untouched model's own responses to the first prompts; `limit` then counts prompts. Absent: train on
     the data set's own."""

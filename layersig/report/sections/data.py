@@ -10,8 +10,10 @@ from layersig.report.document import Block, Code, Column, Inline, Listing, Secti
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent
 
-_EXAMPLE = "example"
+_APART = ("example", "fields")
+"""What is shown in a block of its own."""
 _SHORT = 16
+_MOST_FIELDS = 50
 
 
 def section(material: Material) -> Section | None:
@@ -20,6 +22,7 @@ def section(material: Material) -> Section | None:
         *_recovered(material),
         *_generated(material),
         *_records(material),
+        *_fields(material),
         *_examples(material),
         *_tasks(material),
         *_overlaps(material),
@@ -64,14 +67,28 @@ def _side_by_side(caption: str, records: Mapping[str, Mapping[str, Any]]) -> lis
 
 
 def _leaves(report: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Every value of a record but the example, with the path of its keys."""
+    """Every value of a record but what is shown apart, with the path of its keys."""
     found: list[tuple[str, Any]] = []
     for key, value in report.items():
         if isinstance(value, Mapping):
             found += _leaves(value, f"{prefix}{key}: ")
-        elif key != _EXAMPLE:
+        elif key not in _APART:
             found.append((f"{prefix}{key}".replace("_", " "), value))
     return found
+
+
+def _fields(material: Material) -> list[Block]:
+    """What became of every field of the rows."""
+    rows: list[tuple[Inline, ...]] = [
+        (name, Code(found["field"]), found["use"], count(found["rows"]), percent(found["rows"] / report["rows"], 1))
+        for name, report in material.files.data_reports.items()
+        if "rows" in report
+        for found in report.get("fields", [])[:_MOST_FIELDS]
+    ]
+    if not rows:
+        return []
+    heads = columns("data", "field", "use", "#rows that have it", "#of all rows")
+    return [Table("What became of every field of the rows", heads, tuple(rows))]
 
 
 def _examples(material: Material) -> list[Block]:
