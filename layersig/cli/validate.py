@@ -59,14 +59,14 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
 
 def _data_notes(loaded: Loaded) -> list[str]:
     """What the user must know of the rows of data sets that lie in files; raises `UserError` for rows of no use."""
-    from layersig.data.rows import read_rows
-
     notes = []
     for number, data in enumerate(loaded.recipe.data):
         scheme, _, reference = data.source.partition(":")
         path = loaded.base_dir / Path(reference).expanduser()
         if scheme != "file" or not path.is_file() or path.stat().st_size > _LARGEST:
             continue
+        from layersig.data.rows import read_rows
+
         fields = None if data.fields is None else data.fields.model_dump()
         where = f"{loaded.where('data', number, 'source')}: data {data.name}"
         try:

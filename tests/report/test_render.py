@@ -274,3 +274,23 @@ def test_the_map_of_estimators_tells_both_correlations_and_the_interval(tmp_path
         assert f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} (3 runs)" in told
         assert f"corrected for noise {fixed(row.corrected, 2)} [{fixed(row.low, 2)}, {fixed(row.high, 2)}]" in told
         assert f"its reliability: {fixed(row.reliability_a, 2)}" in told
+
+
+def test_what_became_of_every_field_is_shown(tmp_path: Path) -> None:
+    study = Study(blocks=2, data=("lima",), seeds=(0,), tasks=(), heldout=4, steps=4)
+    recipe = write_run(tmp_path / "run", study)
+    path = tmp_path / "run" / "data" / "lima.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["fields"] = [
+        {"field": "messages", "use": "turns", "rows": 1200},
+        {"field": "<mood>", "use": "unknown", "rows": 300},
+    ]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    analyse(tmp_path / "run", recipe)
+    render(tmp_path / "run")
+    lines = (tmp_path / "run" / "report.md").read_text(encoding="utf-8").splitlines()
+    shown = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| lima |")]
+    assert ["lima", "messages", "turns", "1 200", "100.0 %"] in [
+        [c.replace("\u202f", " ") for c in row] for row in shown
+    ]
+    assert ["lima", "<mood>", "unknown", "300", "25.0 %"] in shown

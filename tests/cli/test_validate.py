@@ -1,0 +1,75 @@
+"""`layersig validate`: what it says of data sets in files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from layersig.cli import validate
+from tests.study import call
+
+RECIPE = """name = "mine"
+[model]
+source = "path:model"
+[[data]]
+name = "chats"
+source = "file:chats.jsonl"
+{more}
+[scorers.ila]
+kind = "ila"
+"""
+
+
+def check(folder: Path, capsys: pytest.CaptureFixture[str], *rows: object, more: str = "") -> tuple[int, str, str]:
+    (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "mine.toml").write_text(RECIPE.format(more=more))
+    code, out, err = call(capsys, "validate", folder / "mine.toml", "--json")
+    return code, out, err
+
+
+def test_unused_fields_of_local_rows_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"prompt": "a", "response": "b", "mood": "sad"}
+    code, out, err = check(tmp_path, capsys, row, {**row, "prompt": "c", "label": False})
+    assert code == 0
+    notes = json.loads(out.splitlines()[-1])["notes"][str(tmp_path / "mine.toml")]
+    assert [note.partition("data chats: ")[2].partition(")")[0] for note in notes] == [
+        "Fields `mood` (100 % of rows",
+        "1 of 2 rows are left out: `label` marks them as not to be learnt.",
+    ]
+    assert f"warning: {tmp_path / 'mine.toml'}:6: data chats: " in err
+    code, out, _ = check(tmp_path, capsys, row, more='fields = { ignore = ["mood"] }')
+    assert (code, json.loads(out.splitlines()[-1])["notes"]) == (0, {})
+
+
+@pytest.mark.parametrize("more", ["", "generate = {}"])
+def test_rows_that_cannot_be_used_are_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str) -> None:
+    code, out, err = check(tmp_path, capsys, {"prompt": "a", "response": "b"}, {"prompt": "c"}, more=more)
+    assert (code, "row 2: `response` is missing" in err) == ((0, False) if more else (2, True))
+    assert json.loads(out.splitlines()[-1])["valid"] == ([str(tmp_path / "mine.toml")] if more else [])
+
+
+def test_large_and_absent_files_are_left_to_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validate, "_LARGEST", 10)
+    assert check(tmp_path, capsys, {"nothing": "of use"})[0] == 0
+    (tmp_path / "chats.jsonl").unlink()
+    assert call(capsys, "validate", tmp_path / "mine.toml")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('fields = { prompt = "a" }', "`prompt` and `response` go together"),
+        ('fields = { messages = "m", prompt = "a", response = "b" }', "`messages` holds prompts and responses"),
+        ('fields = { prompt = "a", response = [] }', "response"),
+        ("max_rewritten = 2.0", "max_rewritten"),
+    ],
+)
+def test_field_names_that_contradict_one_another_are_faults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, says: str
+) -> None:
+    code, _, err = check(tmp_path, capsys, {"prompt": "a", "response": "b"}, more=more)
+    assert (code, says in err) == (2, True)
