@@ -10,12 +10,13 @@ from transformers import PreTrainedModel
 
 from layersig.models.layermap import has_tied_head, layer_map, layer_weight
 from layersig.models.load import load_model
+from layersig.models.saving import save_model
 from layersig.models.stored import read_update
-from layersig.models.tokenizer_files import copy_tokenizer
+from layersig.models.tensors import stored_tensors, widest_dtype
 
 
 def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
-    """Write a model with its adapter merged into the weights, all in float32.
+    """Write a model with its adapter merged into the weights, all in float32, or in float64 if the file holds any.
 
     Below float32 most of a small update would round away, so the result is not cast back.
 
@@ -30,7 +31,8 @@ def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
     Raises:
         UserError: As `read_update` and `load_model`.
     """
-    model = load_model(source, dtype=torch.float32, device="cpu")
+    dtype = torch.promote_types(widest_dtype(stored_tensors(source).values()), torch.float32)
+    model = load_model(source, dtype=dtype, device="cpu")
     layers = layer_map(model, head=model.get_output_embeddings() is not None)
     update = read_update(adapter, layers)
     untied = has_tied_head(model) and any(layers.by_name[name].block is None for name in update.layers)
@@ -38,9 +40,9 @@ def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
         _untie(model)
     with torch.no_grad():
         for name in update.layers:
-            layer_weight(model, layers.by_name[name]).add_(update.delta(name).dense())
-    model.save_pretrained(folder)
-    copy_tokenizer(source, folder)
+            weight = layer_weight(model, layers.by_name[name])
+            weight.add_(update.delta(name).to(weight.device, weight.dtype).dense())
+    save_model(model, source, folder)
     return untied
 
 

@@ -22,8 +22,8 @@ from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
 from layersig.models.fit import check_finite
 from layersig.models.layermap import layer_parameter, layer_weight, weight_name
+from layersig.models.saving import save_model
 from layersig.models.tensors import read_header
-from layersig.models.tokenizer_files import copy_tokenizer
 from layersig.models.updates import DenseUpdate
 from layersig.store.files import whole_folder
 
@@ -159,11 +159,10 @@ def write_checkpoint(model: PreTrainedModel, layers: LayerMap, update: DenseUpda
     dtype = model.config.dtype
     with whole_folder(folder) as temporary:
         try:
-            model.save_pretrained(temporary, state_dict=state)
+            save_model(model, source, temporary, state)
         finally:
             model.config.dtype = dtype
         _declare(temporary / "config.json", torch.promote_types(model.dtype, torch.float32))
-        copy_tokenizer(source, temporary)
 
 
 def _declare(file: Path, dtype: torch.dtype) -> None:

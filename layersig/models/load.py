@@ -133,6 +133,8 @@ def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # a configuration whose values do not go together brings errors of every kind
+        if "allocate memory" in str(error):  # how torch says so of the CPU's
+            raise
         raise UserError(
             f"{path}: transformers cannot load the model ({one_line(error)}); fetch or save it again"
         ) from error

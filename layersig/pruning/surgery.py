@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -18,13 +17,12 @@ from layersig.models.blocks import BlockRunner
 from layersig.models.depth import Removal, remove_blocks
 from layersig.models.layermap import layer_map
 from layersig.models.load import check_model, load_model
+from layersig.models.saving import copy_belongings
 from layersig.models.tensors import StoredTensor, listing, widest_dtype
-from layersig.models.tokenizer_files import copy_tokenizer
 from layersig.records import Selection
 from layersig.store.files import whole_folder
 from layersig.store.job import Job
 
-_GENERATION = "generation_config.json"
 _SHARD = "50GB"
 
 
@@ -94,20 +92,12 @@ def write_pruned(source: Path, removed: Collection[int], folder: Path, *, head: 
     model.config.architectures = [type(model).__name__]
     with whole_folder(folder) as temporary:
         model.config.save_pretrained(temporary)
-        _copy_generation(source, model, temporary)
-        copy_tokenizer(source, temporary)
+        copy_belongings(model, source, temporary)
         del model
         kept = [tensor for name, tensor in checked.stored.items() if name not in checked.ignored]
         _write_weights(kept, removal, title, temporary)
         _read_back(temporary, due, title)
     return layers
-
-
-def _copy_generation(source: Path, model: PreTrainedModel, folder: Path) -> None:
-    if (source / _GENERATION).is_file():
-        shutil.copyfile(source / _GENERATION, folder / _GENERATION)
-    elif model.can_generate():
-        model.generation_config.save_pretrained(folder)
 
 
 def _write_weights(stored: Iterable[StoredTensor], removal: Removal, title: str, folder: Path) -> None:

@@ -279,7 +279,7 @@ def test_no_layer_and_a_layer_of_another_model_are_refused() -> None:
     with pytest.raises(UserError, match="nothing to adapt"):
         inject_lora(model, [], rank=2, alpha=2, dropout=0.0, streams=STREAMS)
     strange = layer_map(tiny_model("gpt2"))[:1]
-    with pytest.raises(StageFailed, match="PEFT cannot adapt"):
+    with pytest.raises(UserError, match=r"PEFT cannot adapt LlamaForCausalLM \(llama\)"):
         inject_lora(model, strange, rank=2, alpha=2, dropout=0.0, streams=STREAMS)
     some = [*layer_map(model)[:1], *strange]
     with pytest.raises(StageFailed, match=r"missing \['transformer\.h\.0\.attn\.c_attn'\]"):
@@ -369,7 +369,7 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"embed_tokens\.lora_embedding_A is no factor"):
         read_adapter(tmp_path, layers)
     file.write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"adapter_model\.safetensors: cannot be read"):
+    with pytest.raises(UserError, match=r"adapter_model\.safetensors: broken or incomplete"):
         read_adapter(tmp_path, layers)
     file.unlink()
     with pytest.raises(UserError, match=r"adapter_model\.safetensors: no such file"):

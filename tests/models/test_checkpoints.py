@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from layersig.models.checkpoints import write_merged
+from layersig.models.dense import write_checkpoint
 from layersig.models.layermap import layer_map
+from layersig.models.load import load_model
+from layersig.models.updates import DenseUpdate
+from layersig.pruning.surgery import write_pruned
 from tests.models.helpers import adapter_folder
 from tests.tiny import save_tiny, tiny_batch
 
@@ -35,3 +42,46 @@ def test_a_merged_model_is_the_adapted_one(tmp_path, architecture, dtype, tied, 
     with torch.no_grad():
         torch.testing.assert_close(merged(tiny_batch()).logits, due, rtol=1e-4, atol=1e-4)
     assert (tmp_path / "merged" / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
+
+
+def test_a_merge_loses_nothing_of_stored_float64(tmp_path):
+    source = save_tiny(tmp_path / "source", "llama")
+    file = source / "model.safetensors"
+    exact = {name: value.double() + 1e-12 for name, value in load_file(file).items()}
+    save_file(exact, file, metadata={"format": "pt"})
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval().requires_grad_(False)
+    adapter_folder(model, layer_map(model)[:1], tmp_path / "adapter")
+    write_merged(source, tmp_path / "adapter", tmp_path / "merged")
+    merged = load_file(tmp_path / "merged" / "model.safetensors")
+    changed = [name for name, value in exact.items() if not torch.equal(merged[name], value)]
+    assert changed == ["model.layers.0.self_attn.q_proj.weight"]
+
+
+def merge(source, folder):
+    model = load_model(source, dtype=torch.float32, device="cpu")
+    adapter_folder(model, layer_map(model), folder.parent / "adapter")
+    write_merged(source, folder.parent / "adapter", folder)
+
+
+def change(source, folder):
+    model = load_model(source, dtype=torch.float32, device="cpu")
+    layers = layer_map(model)
+    update = DenseUpdate({layers[0].name: torch.ones(layers[0].shape)})
+    write_checkpoint(model, layers, update, source, folder)
+
+
+@pytest.mark.parametrize("write", [merge, change, lambda source, folder: write_pruned(source, [1], folder)])
+@pytest.mark.parametrize("settings", [{"temperature": 0.6, "do_sample": False}, {"eos_token_id": [2, 7]}, None])
+def test_settings_of_generation_come_along_as_they_are(write, settings, tmp_path):
+    source = save_tiny(tmp_path / "source", "llama")
+    file = source / "generation_config.json"
+    if settings is None:
+        file.unlink()
+    else:
+        file.write_text(json.dumps(settings))
+    write(source, tmp_path / "out")
+    written = tmp_path / "out" / file.name
+    if settings is None:
+        assert json.loads(written.read_text())["eos_token_id"] == 2
+    else:
+        assert written.read_bytes() == file.read_bytes()

@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from layersig.errors import UserError
 from layersig.models.depth import mended, remove_blocks, without_blocks
 from layersig.models.layermap import block_list
-from tests.tiny import ARCHITECTURES, MIXTURES, tiny_batch, tiny_model
+from layersig.models.load import load_model
+from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model
 
 
 @contextmanager
@@ -59,6 +60,16 @@ def test_removal_is_skipping(architecture, removed):
     assert not torch.allclose(before, due)
 
 
+def test_a_quantised_model_can_do_without_blocks_for_a_while(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    model = load_model(save_tiny(tmp_path), dtype=torch.float32, device="cpu", quantization="nf4")
+    tokens = tiny_batch()
+    with skipping(model, [1]):
+        due = logits_of(model, tokens)
+    with without_blocks(model, [1]):
+        assert torch.equal(logits_of(model, tokens), due)
+
+
 def test_a_removal_for_a_while_leaves_no_trace():
     model = tiny_model("gemma3_text")
     config, blocks = model.config.to_dict(), list(block_list(model)[1])
@@ -89,6 +100,11 @@ def test_a_configuration_is_mended_by_what_its_lists_mean():
         "no_rope_layers": [1, 1, 1, 0],
         "mlp_only_layers": [0, 3],
         "first_k_dense_replace": 2,
+        "num_kv_shared_layers": 1,
+        "hybrid_override_pattern": "M-M*",
+        "per_layer_config": {0: {"head_dim": 4}, "3": {"head_dim": 8}},
+        "mtp_layer_types": ["a", "b", "c", "d"],
+        "num_blocks": 4,
         "eos_token_id": [7, 8, 9, 10],
         "architectures": ["X"],
     }
@@ -98,6 +114,10 @@ def test_a_configuration_is_mended_by_what_its_lists_mean():
         "no_rope_layers": [1, 0],
         "mlp_only_layers": [1],
         "first_k_dense_replace": 1,
+        "num_kv_shared_layers": 1,
+        "hybrid_override_pattern": "-*",
+        "per_layer_config": {1: {"head_dim": 8}},
+        "num_blocks": 2,
     }
 
 

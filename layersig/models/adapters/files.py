@@ -282,7 +282,9 @@ def _read_config(file: Path) -> LoraConfig:
     if not file.is_file():
         raise UserError(f"{file}: no such file, so {file.parent} is not a PEFT adapter")
     value = read_object(file)
-    kind = value.get("peft_type")
+    if "peft_type" not in value:
+        raise UserError(f"{file}: not a configuration of PEFT (it has no peft_type)")
+    kind = value["peft_type"]
     if kind not in ("LORA", "ADALORA"):
         raise UserError(f"{file}: peft_type is {kind}; only LORA and ADALORA adapters are understood")
     _check_values(file, value)

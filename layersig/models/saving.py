@@ -1,0 +1,45 @@
+"""Saves a model so that what belongs to it comes along as it is: its tokenizer and its settings of generation."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+
+from layersig.models.tokenizer_files import copy_tokenizer
+
+_GENERATION = "generation_config.json"
+
+
+def save_model(model: PreTrainedModel, source: Path, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write a checkpoint by `save_pretrained`.
+
+    Args:
+        model: The model.
+        source: Folder of the checkpoint that it comes from.
+        folder: Target; made when missing.
+        state: Weights to write instead of the model's own.
+    """
+    own = model.generation_config
+    # transformers refuses to save settings that it reads without complaint, such as a temperature without sampling.
+    model.generation_config = GenerationConfig()
+    try:
+        model.save_pretrained(folder, state_dict=state)
+    finally:
+        model.generation_config = own
+    copy_belongings(model, source, folder)
+
+
+def copy_belongings(model: PreTrainedModel, source: Path, folder: Path) -> None:
+    """Put the tokenizer and the settings of generation of `source` into `folder`.
+
+    Where `source` has no such settings, those that the model's configuration implies are written.
+    """
+    if (source / _GENERATION).is_file():
+        shutil.copyfile(source / _GENERATION, folder / _GENERATION)
+    elif model.can_generate():
+        model.generation_config.save_pretrained(folder)
+    copy_tokenizer(source, folder)
