@@ -17,6 +17,7 @@ from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.stage import evaluate
 from layersig.evaluating.tasks import resolve_task
+from layersig.models.checkpoints import write_merged
 from layersig.models.load import load_model
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, read_jsonl
@@ -123,6 +124,9 @@ def test_an_arm_with_an_adapter_ends_as_its_base_does(tmp_path: Path, name: str)
     lines = list(read_jsonl(tmp_path / "out" / "responses.jsonl"))
     assert [line["response"] for line in lines] == [line["response"] for line in theirs.responses]
     assert [line["finish"] for line in lines] == ["stop"] * len(ANSWERS)
+    write_merged(base, tmp_path / "adapter", tmp_path / "merged")
+    merged = load_model(tmp_path / "merged", dtype="float32", device="cpu")
+    assert merged.generation_config.eos_token_id == FAMILIES[name].ids(FAMILIES[name].generation)
 
 
 @pytest.mark.slow
