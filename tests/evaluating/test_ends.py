@@ -156,7 +156,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("of", ["checkpoint", "task"])
+@pytest.mark.parametrize("of", ["checkpoint", pytest.param("task", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: next(iter(settings)))
 def test_settings_of_checkpoint_and_task_hold_as_in_lm_eval(settings: Mapping[str, Any], of: str) -> None:
     if of == "task" and {"do_sample", "max_length", "eos_token_id"} & settings.keys():
