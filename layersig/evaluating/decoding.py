@@ -66,6 +66,7 @@ class Decoding:
         model._prepare_special_tokens(self._config, kwargs_has_attention_mask=True, device=model.device)
         stops = self._config.stop_strings or ()
         self.stops: tuple[str, ...] = (stops,) if isinstance(stops, str) else tuple(stops)
+        self._built: dict[int, LogitsProcessorList] = {}
         self.plain = not self._processors(1)
 
     def adjusted(self, prompt: Sequence[int], written: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
@@ -75,7 +76,10 @@ class Decoding:
         return found
 
     def _processors(self, length: int) -> LogitsProcessorList:
-        self._config.max_length = length + self._most
-        return self._model._get_logits_processor(
-            self._config, input_ids_seq_length=length, device=self._model.device, model_kwargs={}
-        )
+        """Those behind a prompt of so many tokens."""
+        if length not in self._built:
+            self._config.max_length = length + self._most
+            self._built[length] = self._model._get_logits_processor(
+                self._config, input_ids_seq_length=length, device=self._model.device, model_kwargs={}
+            )
+        return self._built[length]

@@ -7,9 +7,9 @@ from typing import Literal
 
 Winner = Literal["first", "second", "tie"]
 
-_THINKING = r"(?:\w+:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad)"
-_OPENED = re.compile(rf"^[ \t]*[<\[◁]{_THINKING}[>\]▷]", re.IGNORECASE | re.MULTILINE)
-_CLOSED = re.compile(rf"[<\[◁]/{_THINKING}[>\]▷]", re.IGNORECASE)
+_TAGS = r"think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
+_OPENED = re.compile(rf"^[ \t]*(?:<(?:\w+:)?(?:{_TAGS})>|\[think\]|◁think▷)", re.IGNORECASE | re.MULTILINE)
+_CLOSED = re.compile(rf"</(?:\w+:)?(?:{_TAGS})>|\[/think\]|◁/think▷", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 # A verdict opens its line, or a sentence of it, or is a key of an object.
@@ -63,7 +63,9 @@ def _closing(text: str, word: str) -> str | None:
     lines = [line.strip() for line in spoken(text).splitlines() if re.search(r"\w", line) or _FENCE.match(line)]
     if not lines or sum(_FENCE.match(line) is not None for line in lines) % 2:
         return None
-    closing = " ".join(lines[-2:]) if len(lines) > 1 and _NAMES[word].fullmatch(lines[-2]) else lines[-1]
+    closing = lines[-1]
+    if len(lines) > 1 and _NAMES[word].fullmatch(lines[-2]) and not _NAMES[word].search(closing):
+        closing = " ".join(lines[-2:])
     found = _FORMS[word].search(closing)
     alone = len(re.findall(rf"\b{word}\b", closing, re.IGNORECASE)) == 1
     return found[1] if found is not None and alone and not _quoted(closing[: found.start()]) else None

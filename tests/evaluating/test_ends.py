@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peft import LoraConfig, get_peft_model
 
 from layersig.errors import UserError
 from layersig.evaluating.items import score_task
 from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
+from layersig.evaluating.stage import evaluate
 from layersig.evaluating.tasks import resolve_task
+from layersig.models.checkpoints import write_merged
+from layersig.models.load import load_model
 from layersig.recipe.schema import TaskSettings
+from layersig.records import Cell, read_jsonl
 from layersig.sources.source import Request
+from layersig.store.job import Job
 from layersig.streams import Streams
-from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question
+from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf, prompts
 from tests.judging.world import Told
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -91,6 +97,51 @@ def test_an_end_that_is_no_special_token_stays_in_the_text_as_in_lm_eval() -> No
     assert any(text.endswith(end) and text.count(end) == 1 for text in ours)
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.parametrize("name", ["llama-3", pytest.param("qwen", marks=pytest.mark.slow)])
+def test_an_arm_with_an_adapter_ends_as_its_base_does(tmp_path: Path, name: str) -> None:
+    base = save_chat_model(tmp_path / "model", name)
+    adapted = get_peft_model(
+        load_model(base, dtype="float32", device="cpu"), LoraConfig(r=2, target_modules=["q_proj", "down_proj"])
+    ).eval()
+    for key, weight in adapted.named_parameters():
+        if "lora_B" in key:
+            weight.data.fill_(0.01)
+    adapted.save_pretrained(tmp_path / "adapter")
+    task, path = animals(tmp_path), tmp_path / "animals.yaml"
+    settings = {
+        "tasks": [{"source": "file:animals.yaml"}],
+        "batch_tokens": 4096,
+        "dtype": "float32",
+        "device": "cpu",
+        "quantization": "none",
+        "attention": "sdpa",
+    }
+    (tmp_path / "out").mkdir()
+    roles = {"model": base, "adapter": tmp_path / "adapter", "task/0": path}
+    evaluate(Job(Cell(arm="ila", data="chats", seed=0), settings, roles, tmp_path / "out", tmp_path, Streams(0)))
+    theirs = score_task(task, lm_eval_hf(adapted, chat_tokenizer(FAMILIES[name])))
+    lines = list(read_jsonl(tmp_path / "out" / "responses.jsonl"))
+    assert [line["response"] for line in lines] == [line["response"] for line in theirs.responses]
+    assert [line["finish"] for line in lines] == ["stop"] * len(ANSWERS)
+    write_merged(base, tmp_path / "adapter", tmp_path / "merged")
+    merged = load_model(tmp_path / "merged", dtype="float32", device="cpu")
+    assert merged.generation_config.eos_token_id == FAMILIES[name].ids(FAMILIES[name].generation)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shots", [1, 3])
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_with_examples_and_in_small_batches_too(tmp_path: Path, name: str, chat: bool, shots: int) -> None:
+    extra = "training_split: test\nfewshot_split: test\nfewshot_config: {sampler: first_n}\n"
+    task, model = animals(tmp_path, extra=extra, chat=chat, shots=shots), chat_model(name)
+    theirs = score_task(task, lm_eval_hf(model, chat_tokenizer(FAMILIES[name])))
+    for batch_tokens in (1, 300, 8192):
+        ours = score_task(task, SharedPrefixLM(model, chat_tokenizer(FAMILIES[name]), batch_tokens=batch_tokens))
+        assert ours == theirs
+
+
 SETTINGS = [
     {"repetition_penalty": 1.7},
     {"no_repeat_ngram_size": 2},
@@ -105,7 +156,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("of", ["checkpoint", "task"])
+@pytest.mark.parametrize("of", ["checkpoint", pytest.param("task", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: next(iter(settings)))
 def test_settings_of_checkpoint_and_task_hold_as_in_lm_eval(settings: Mapping[str, Any], of: str) -> None:
     if of == "task" and {"do_sample", "max_length", "eos_token_id"} & settings.keys():

@@ -227,6 +227,32 @@ def test_invalid_verdicts_are_told_and_leave_arms_paired(run: Run, world: World)
     assert len({row["n"] for row in results}) == 1
 
 
+@pytest.mark.slow
+def test_a_judge_that_reasons_and_is_cut(run: Run, world: World) -> None:
+    def reasoning(body: Mapping[str, Any], number: int) -> Answer | str:
+        if "temperature" in body:
+            return Answer(status=400, body='{"error": {"message": "unsupported", "param": "temperature"}}')
+        if "2+2?" in body["messages"][1]["content"] and "Be brief." not in body["messages"][-1]["content"]:
+            return Answer("<think>\nHow good is it?\nRating: 10\nVerdict: FIRST", finish="length")
+        return f"<think>Rating: 10</think>{sensible(body)}"
+
+    with judge_server(reasoning) as judge:
+        refused = world.run(f"judge.endpoint={judge.url}", "judge.repeats=1")
+        found = world.run(f"judge.endpoint={judge.url}", "judge.repeats=1", 'judge.temperature="default"').run
+    assert refused.code == 2
+    assert 'set `judge.temperature = "default"`' in refused.errors[0]
+    rows = table(found, "judges")
+    assert [(row["temperature"], row["invalid"], row["cut"], row["asked_again"]) for row in rows] == [
+        ("default", 0, cut, cut) for cut in (3, 4)
+    ]
+    report = (found.path / "report.md").read_text()
+    assert "at its own temperature" in report
+    assert "that did not end by themselves" in report
+    incidents = {(row["arm"], row["task"]): row["items"] for row in table(found, "incidents")}
+    assert incidents["base", "talk"] == TURNS
+    assert "Cut, empty and tied" in report
+
+
 def test_nobody_listens(run: Run, world: World) -> None:
     with judge_server() as gone:
         pass

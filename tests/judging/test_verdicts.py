@@ -65,6 +65,7 @@ from layersig.judging.verdicts import read_rating, read_winner
         ("\u25c1think\u25b7Rating: 10\u25c1/think\u25b7\nRating: 4", 4.0),
         ("<seed:think>\nRating: 10", None),
         ("<reasoning>\nRating: 10\n</reasoning>\n", None),
+        ("[Analysis]\nGood.\n[Rating]\nRating: 5", 5.0),
         ("It never closes its `<think>` tag.\nRating: 3", 3.0),
     ],
 )
