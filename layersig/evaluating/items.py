@@ -49,13 +49,14 @@ class Scored:
     samples: Samples = field(compare=False, repr=False)
 
 
-def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Scored:
+def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False, corpus: bool = True) -> Scored:
     """Run one task through lm-eval.
 
     Args:
         task: The task.
         model: What is measured.
         allow_code: Let the task run what the model writes.
+        corpus: Also compute metrics that are no means of items, on resamples of the items too.
 
     Raises:
         StageFailed: An item's metric came out NaN or infinite.
@@ -76,12 +77,12 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     )
     samples = evaluated["samples"]
     measures = Measures(task, samples)
-    outcomes, corpus = tuple(measures.outcomes()), tuple(measures.corpus())
+    outcomes, whole = tuple(measures.outcomes()), tuple(measures.corpus()) if corpus else ()
     for outcome in outcomes:
         if not math.isfinite(outcome.value):
             raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
     responses = [line for part in task.parts for line in response_lines(task, part, samples[str(part.config.task)])]
-    return Scored(outcomes, corpus, _summary(task, outcomes, corpus, evaluated["results"]), tuple(responses), samples)
+    return Scored(outcomes, whole, _summary(task, outcomes, whole, evaluated["results"]), tuple(responses), samples)
 
 
 def _lm_eval_group(pool: Pool) -> LmEvalGroup:
@@ -180,7 +181,7 @@ def floor_outcomes(task: ResolvedTask, model: LM, scored: Scored) -> tuple[Outco
         part.shuffled = True
     try:
         if choices:
-            found += score_task(task.with_parts(choices), model).outcomes
+            found += score_task(task.with_parts(choices), model, corpus=False).outcomes
     finally:
         for part in choices:
             part.shuffled = False
