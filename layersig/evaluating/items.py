@@ -54,13 +54,14 @@ class Scored:
     incidents: Mapping[str, Incidents] = field(compare=False)
 
 
-def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Scored:
+def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False, corpus: bool = True) -> Scored:
     """Run one task through lm-eval.
 
     Args:
         task: The task.
         model: What is measured.
         allow_code: Let the task run what the model writes.
+        corpus: Also compute metrics that are no means of items, on resamples of the items too.
 
     Raises:
         StageFailed: An item's metric came out NaN or infinite.
@@ -83,7 +84,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
     )
     samples = evaluated["samples"]
     measures = Measures(task, samples)
-    outcomes, corpus = tuple(measures.outcomes()), tuple(measures.corpus())
+    outcomes, whole = tuple(measures.outcomes()), tuple(measures.corpus()) if corpus else ()
     for outcome in outcomes:
         if not math.isfinite(outcome.value):
             raise StageFailed(f"{outcome.task}: item {outcome.item} gives {outcome.metric} = {outcome.value}")
@@ -95,8 +96,8 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False) -> Sc
         responses += response_lines(task, part, own)
         endings += log.endings(part, own)
         incidents[task.label(part)] = incidents.get(task.label(part), Incidents()) + log.incidents(part, own)
-    summary = _summary(task, outcomes, corpus, evaluated["results"])
-    return Scored(outcomes, corpus, summary, tuple(responses), samples, tuple(endings), incidents)
+    summary = _summary(task, outcomes, whole, evaluated["results"])
+    return Scored(outcomes, whole, summary, tuple(responses), samples, tuple(endings), incidents)
 
 
 def _lm_eval_group(pool: Pool) -> LmEvalGroup:
@@ -195,7 +196,7 @@ def floor_outcomes(task: ResolvedTask, model: LM, scored: Scored) -> tuple[Outco
         part.shuffled = True
     try:
         if choices:
-            found += score_task(task.with_parts(choices), model).outcomes
+            found += score_task(task.with_parts(choices), model, corpus=False).outcomes
     finally:
         for part in choices:
             part.shuffled = False

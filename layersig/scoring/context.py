@@ -92,9 +92,9 @@ class ScoringContext(Inputs):
         """The score of the model, as it is now, on every selection task: `acc_norm`, or else the task's first metric.
 
         Raises:
-            UserError: A task measures a loss, so that it has no score.
+            UserError: A task measures a loss, or has no metric that is a mean of items, so that it has no score.
         """
-        from layersig.evaluating.items import score_task
+        from layersig.evaluating.items import means, score_task
         from layersig.evaluating.model import SharedPrefixLM
         from layersig.models.devices import peak_memory
 
@@ -112,13 +112,12 @@ class ScoringContext(Inputs):
             )
             for task in tasks:
                 model.title = task.name
-                outcomes = score_task(task, model, allow_code=allowed).outcomes
-                metrics = dict.fromkeys(outcome.metric for outcome in outcomes)
-                metric = "acc_norm" if "acc_norm" in metrics else next(iter(metrics))
-                if metric == "loss":
-                    raise UserError(f"task {task.name} measures a loss and cannot select; take one with a score")
-                values = [outcome.value for outcome in outcomes if outcome.metric == metric]
-                found[task.name] = sum(values) / len(values)
+                scores = means(score_task(task, model, allow_code=allowed, corpus=False).outcomes)
+                metric = "acc_norm" if "acc_norm" in scores else next(iter(scores), None)
+                if metric is None or metric == "loss":
+                    has = "measures a loss" if metric else "has no metric that is a mean of items"
+                    raise UserError(f"task {task.name} {has} and cannot select; take one with a score of every item")
+                found[task.name] = scores[metric]
         self._count(model.tokens, memory.peak)
         return found
 

@@ -61,14 +61,13 @@ CASES: Mapping[str, Fields] = {
     "assin2_sts": {"hypothesis": "single", "premise": "text", "relatedness_score": "flag"},
     "babilong_qa1": {"input": "text", "question": "text", "target": "letter"},
     "bbh_zeroshot_snarks": {"input": "text", "target": "label"},
-    "bbq": _BBQ,
-    "bbq_generate": _BBQ,
     "bear": {"correct": "label", "text_options": "options"},
     "bigbench_gem_generate_until": {"inputs": "text", "targets": "labels"},
     "cabbq_age": {
         **_BBQ,
         "context_condition": lambda field, n: ("ambig", "disambig")[n % 2],
         "stereotyped_groups": lambda field, n: ["old"],
+        "question_type": lambda field, n: ("pro-stereo", "anti-stereo")[n % 2],
     },
     "careqa_en": {"question": "text", "op1": "text", "op2": "text", "op3": "text", "op4": "text", "cop": "from_one"},
     "ceval-valid_law": {"A": "text", "B": "text", "C": "text", "D": "text", "answer": "letter", "question": "digit"},
@@ -86,9 +85,6 @@ CASES: Mapping[str, Fields] = {
     "coqa": {},
     "crows_pairs_french": {"sent_less": "text", "sent_more": "text"},
     "cruxeval_input_08": {},
-    "darija_summarization_task": {
-        "messages": lambda field, n: [{"content": f"long text {n}"}, {"content": f"short {n}"}]
-    },
     "discrim_eval_explicit": {
         "age": "text",
         "decision_question_id": "text",
@@ -215,7 +211,6 @@ CASES: Mapping[str, Fields] = {
     "longproc_countdown_2k": {},
     "longproc_html_to_tsv_2k": {},
     "masakhaner_am_prompt_1": {"target": "text", "text": "text"},
-    "masakhapos_bam_prompt_1": {"tokens": "options", "upos": lambda field, n: [n % 3, 1, 2, 3], "token": "text"},
     "mathqa": {
         "Problem": "text",
         "correct": lambda field, n: "ab"[n % 2],

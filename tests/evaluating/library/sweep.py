@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -182,7 +183,8 @@ def _equal(name: str, ours: Scored, theirs: Mapping[str, Any]) -> None:
             continue
         title = metric if filter_name == "none" else f"{metric},{filter_name}"
         assert title in told, f"{title} is not reported"
-        assert ours.summary[name][title] == pytest.approx(value, rel=1e-4, abs=1e-6)
+        said = ours.summary[name][title]
+        assert (said is None) if math.isnan(value) else said == pytest.approx(value, rel=1e-4, abs=1e-6), title
 
 
 def _same(ours: Any, theirs: Any) -> None:
