@@ -16,8 +16,7 @@ from tests.recipe.example import EXAMPLE, write
 
 
 def loaded(tmp_path: Path, margins: str, tasks: str = '["hellaswag"]', more: str = "") -> None:
-    head, _, rest = EXAMPLE.partition("[evaluate]")
-    _, _, behind = rest.partition("[")
+    head = EXAMPLE.partition("[evaluate]")[0]
     text = f"{head}[evaluate]\ntasks = {tasks}\n\n[analyze]\nmargins = {margins}\n{more}\n"
     load(write(tmp_path, text), ())
 
