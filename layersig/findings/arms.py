@@ -230,8 +230,8 @@ class Arms:
     def _family(self, draft: _Draft) -> str | None:
         """The comparisons that are corrected together.
 
-        The declared ones of all data sets are one family. Of the others, it is every arm on every primary measure
-        against one kind of reference on one data set: the claim that some arm differs on some task.
+        The declared ones are one family. Of the others, it is every arm on every primary measure and data set against
+        one kind of reference: the claim that some arm differs on some task.
         The untouched model says nothing about arms and stays apart. A secondary metric is a further look at the same
         answers and in no family.
         """
@@ -240,8 +240,8 @@ class Arms:
         if not self.outcomes.primary(draft.found.measure) or draft.tested.p is None:
             return None
         if draft.found.arm == BASE:
-            return f"exploratory: untouched model, {draft.found.data}"
-        return f"exploratory: against {draft.role}, {draft.found.data}"
+            return "exploratory: untouched model"
+        return f"exploratory: against {draft.role}"
 
     def _row(self, draft: _Draft, family: str | None, size: int, correction: Correction | None) -> ComparisonRow:
         found, role, tested = draft.found, draft.role, draft.tested

@@ -78,10 +78,10 @@ def test_declared_and_exploratory_tests_are_corrected_apart() -> None:
     assert "declared" in families
     (declared,) = [row for row in rows if row.family == "declared"]
     assert (declared.adjusted_p, declared.family_size) == (declared.p, 1)
-    members = [row for row in rows if row.family == "exploratory: against baseline, d"]
+    members = [row for row in rows if row.family == "exploratory: against baseline"]
     expected = multipletests([row.p for row in members], method="holm")[1]
     assert [row.adjusted_p for row in members] == pytest.approx(expected.tolist())
-    assert {row.family for row in rows if row.arm == "base"} == {"exploratory: untouched model, d"}
+    assert {row.family for row in rows if row.arm == "base"} == {"exploratory: untouched model"}
 
 
 def test_the_fixed_sequence_stops_at_its_first_failure() -> None:
