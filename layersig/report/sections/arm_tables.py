@@ -74,8 +74,8 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
     )
     caption = (
         "Arm minus reference, on the same items and seeds. Detectable: what a new study of this size would find with "
-        "80 % power. Intervals are those of one comparison. p (Holm): over all declared comparisons together, and among "
-        "the exploratory ones over all arms, tasks and data sets against one kind of reference. "
+        "80 % power. Intervals are those of one comparison. p (Holm): over all declared comparisons together, and "
+        "among the exploratory ones over all arms, tasks and data sets against one kind of reference. "
         "A verdict needs it, and sizes (by more than the margin, equivalent, not worse) an interval corrected for the "
         "same family, which the sentence states. The crossed bootstrap over seeds and items needs five seeds and is a "
         "second opinion beside the two-way interval"
