@@ -93,7 +93,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     selections = sorted(shown, key=lambda s: (s.cell.data or "", order.get(s.cell.arm or "", len(order))))
     outcomes = outcome_tables(files.evaluations(), files.directions, _stratified(files, recipe))
     corpus = corpus_tables(files.corpus(), files.directions)
-    arms = Arms(outcomes, corpus, recipe, plan, files.model)
+    arms = Arms(outcomes, recipe, plan, files.model, corpus)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 
@@ -42,17 +42,17 @@ class Arms:
 
     Attributes:
         outcomes: What was measured, as means of items.
-        corpus: Metrics that are computed over all items at once.
         recipe: The recipe.
         plan: What it declares about comparisons.
         model: Name of the model, for sentences.
+        corpus: Metrics that are computed over all items at once.
     """
 
     outcomes: OutcomeTables
-    corpus: CorpusTables
     recipe: Recipe
     plan: Plan
     model: str
+    corpus: CorpusTables = field(default_factory=CorpusTables)
 
     @property
     def level(self) -> float:
@@ -262,8 +262,8 @@ class Arms:
     def _family(self, draft: _Draft) -> str | None:
         """The comparisons that are corrected together.
 
-        The declared ones of all data sets are one family. Of the others, it is every arm on every primary measure
-        against one kind of reference on one data set: the claim that some arm differs on some task.
+        The declared ones are one family. Of the others, it is every arm on every primary measure and data set against
+        one kind of reference: the claim that some arm differs on some task.
         The untouched model says nothing about arms and stays apart. A secondary metric is a further look at the same
         answers and in no family.
         """
@@ -272,8 +272,8 @@ class Arms:
         if not self.primary(draft.found.measure) or draft.tested.p is None:
             return None
         if draft.found.arm == BASE:
-            return f"exploratory: untouched model, {draft.found.data}"
-        return f"exploratory: against {draft.role}, {draft.found.data}"
+            return "exploratory: untouched model"
+        return f"exploratory: against {draft.role}"
 
     def _row(self, draft: _Draft, family: str | None, size: int, correction: Correction | None) -> ComparisonRow:
         found, role, tested = draft.found, draft.role, draft.tested

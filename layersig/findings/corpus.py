@@ -7,7 +7,7 @@ gain and no verdict.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +35,9 @@ class CorpusTables:
         units: What was resampled, of each measure: items or clusters of items.
     """
 
-    tables: OutcomeTables
-    n: Mapping[Measure, int]
-    units: Mapping[Measure, int]
+    tables: OutcomeTables = field(default_factory=lambda: OutcomeTables({}, {}, ()))
+    n: Mapping[Measure, int] = field(default_factory=dict)
+    units: Mapping[Measure, int] = field(default_factory=dict)
 
     def primary(self, measure: Measure) -> bool:
         """Whether a metric comes first by name among those of its task."""

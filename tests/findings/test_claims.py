@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from layersig.findings.arms import Arms
-from layersig.findings.claims import arm_rank_rows, claim_rows
+from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, outcome_tables
 from layersig.findings.plan import Plan
@@ -78,10 +78,10 @@ def test_declared_and_exploratory_tests_are_corrected_apart() -> None:
     assert "declared" in families
     (declared,) = [row for row in rows if row.family == "declared"]
     assert (declared.adjusted_p, declared.family_size) == (declared.p, 1)
-    members = [row for row in rows if row.family == "exploratory: against baseline, d"]
+    members = [row for row in rows if row.family == "exploratory: against baseline"]
     expected = multipletests([row.p for row in members], method="holm")[1]
     assert [row.adjusted_p for row in members] == pytest.approx(expected.tolist())
-    assert {row.family for row in rows if row.arm == "base"} == {"exploratory: untouched model, d"}
+    assert {row.family for row in rows if row.arm == "base"} == {"exploratory: untouched model"}
 
 
 def test_the_fixed_sequence_stops_at_its_first_failure() -> None:
@@ -136,3 +136,41 @@ def test_bootstraps_stand_beside_the_intervals_of_the_outcome() -> None:
     for row in study.comparisons():
         known = row.bootstrap_low is not None and row.bootstrap_high is not None
         assert known == (row.role == "baseline" and row.task == "heldout/d")
+
+
+@pytest.mark.parametrize(("outcome", "declared"), [("heldout", "heldout/d"), ("heldout/e", "heldout/e")])
+def test_claims_say_their_family_and_are_corrected_in_it(outcome: str, declared: str) -> None:
+    rows = list(claim_rows(arms(Plan(recipe(outcome=outcome), EVERY))))
+    assert [row.task for row in rows if row.declared] == [declared]
+    assert all(row.sentence.startswith("Declared: ") == row.declared for row in rows)
+    families = {row.family for row in rows}
+    for family in families:
+        members = [row for row in rows if row.family == family]
+        raw = [max(row.assay_p, 1.0 if row.keeps_p is None else row.keeps_p) for row in members]
+        expected = multipletests(raw, method="holm")[1]
+        assert [row.as_good_p for row in members] == pytest.approx(expected.tolist())
+        assert {row.family_size for row in members} == {len(members)}
+
+
+@pytest.mark.parametrize(("worst", "established"), [(0.4999, True), (0.2, False)])
+def test_on_every_task_is_the_worst_of_the_tasks(worst: float, established: bool) -> None:
+    plan = Plan(recipe(), EVERY)
+    rng, cells = np.random.default_rng(3), {}
+    base = rng.normal(2, 0.2, size=60)
+    tables = {}
+    for task, gain in (("t0", 0.5), ("t1", 0.4999), ("t2", worst)):
+        cells = {Cell(arm="base"): base}
+        for (arm, own), seed in product({**GAINS, "few": gain}.items(), SEEDS):
+            cells[Cell(arm=arm, data="d", seed=seed)] = base - own + 0.001 * rng.normal(size=60)
+        tables[task] = cells
+    evaluations = [
+        (cell, [Outcome(task, str(i), "loss", float(v)) for task in tables for i, v in enumerate(tables[task][cell])])
+        for cell in cells
+    ]
+    study = Arms(outcome_tables(evaluations), plan.recipe, plan, "m")
+    claims = tuple(claim_rows(study))
+    (row,) = every_task_rows(study, claims)
+    assert row.tasks == ("t0", "t1", "t2")
+    assert row.p == max(max(claim.assay_p, claim.keeps_p or 0.0) for claim in claims)
+    assert row.established is established
+    assert ("few is as good as all layers on every one of the 3 benchmarks" in row.sentence) is established

@@ -9,7 +9,7 @@ from scipy import stats
 from layersig.findings.arms import Arms
 from layersig.findings.claims import claim_rows
 from layersig.findings.controls import MIN_SETS, control_set_rows
-from layersig.findings.outcomes import outcome_tables
+from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
 from layersig.records import Cell, Outcome
 from tests.findings.recipes import FEW, recipe_of
@@ -73,6 +73,34 @@ def test_the_claim_rests_on_the_rank_where_there_are_enough_sets() -> None:
     assert enough.beats_random_p == pytest.approx(1 / 20)
     assert "better than matched random" in enough.conclusion
     assert beaten.conclusion == "as good as all layers"
+
+
+def test_one_run_and_one_random_set_show_no_selectivity() -> None:
+    arms = arms_of(1)
+    one = {m: {c: v for c, v in cells.items() if not c.seed} for m, cells in arms.outcomes.values.items()}
+    object.__setattr__(arms.outcomes, "values", one)
+    (row,) = claim_rows(arms)
+    assert (row.seeds, row.control_sets, row.beats_random_p) == (1, 0, None)
+    assert row.conclusion == "as good as all layers"
+    many = arms_of(19)
+    one = {m: {c: v for c, v in cells.items() if not c.seed} for m, cells in many.outcomes.values.items()}
+    object.__setattr__(many.outcomes, "values", one)
+    (row,) = claim_rows(many)
+    assert (row.seeds, row.control_sets) == (1, 19)
+    assert row.conclusion == "as good as all layers and better than matched random"
+
+
+def test_ranks_among_random_sets_are_exploratory_and_corrected() -> None:
+    arms = arms_of(19)
+    values = dict(arms.outcomes.values)
+    (measure,) = values
+    for task in ("heldout/e", "heldout/f"):
+        values[Measure(task, measure.metric)] = values[measure]
+    items = dict.fromkeys(values, arms.outcomes.items[measure])
+    (first, *_) = rows = list(control_set_rows(Arms(OutcomeTables(items, values, ()), arms.recipe, arms.plan, "m")))
+    assert [(row.p, row.adjusted_p) for row in rows] == [pytest.approx((0.05, 0.15))] * 3
+    assert first.sentence.startswith("Exploratory: few is not shown to be better than random sets")
+    assert "p = 0.15 by its rank among them, corrected for 3 such tests" in first.sentence
 
 
 def test_only_the_first_of_several_controls_is_compared_alone() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from layersig.findings import analyse
 from layersig.findings.rows import RigorRow
+from layersig.report import render
 from tests.report.synthetic import Study, write_run
 
 ONE = Study(
@@ -81,3 +83,50 @@ def test_what_is_not_there_does_not_apply(tmp_path: Path, missing: str, item: st
     recipe = write_run(run, MANY)
     shutil.rmtree(run / missing) if (run / missing).is_dir() else (run / missing).unlink()
     assert {row.item: row.status for row in analyse(run, recipe).rigor}[item] == "does not apply"
+
+
+def test_comparisons_that_do_not_vary_are_no_proof_of_power(tmp_path: Path) -> None:
+    """A task on which no arm differs anywhere is not powered, though nothing can be computed for it."""
+    run = tmp_path / "run"
+    recipe = write_run(run, ONE)
+    for path in (run / "evaluations").glob("**/items.jsonl"):
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(line for line in lines if '"arc_easy"' not in line or '"acc"' not in line) + "\n")
+        with path.open("a") as file:
+            file.writelines(f'{{"task":"arc_easy","item":"i{i}","metric":"zeta","value":1.0}}\n' for i in range(20))
+    analyze = recipe.analyze.model_copy(update={"margins": {"loss": 9.0, "zeta": 0.1}})
+    findings = analyse(run, recipe.model_copy(update={"analyze": analyze}))
+    (row,) = (row for row in findings.rigor if row.item == "power")
+    still = sum(r.task == "arc_easy" and r.primary and r.arm != "base" for r in findings.comparisons)
+    assert still > 0
+    assert row.status == "not met"
+    assert f"of {still} nothing varied, so that their power is not known" in row.evidence
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        (MANY, "Holm's method over 1 declared comparisons (a single test needs no correction), and in 3 exploratory"),
+        (ONE, "Holm's method over 0 declared comparisons, and in 3 exploratory families of"),
+    ],
+)
+def test_the_declared_family_is_named_apart(tmp_path: Path, study: Study, words: str) -> None:
+    assert words in card(tmp_path / "run", study)["correction for many tests"].evidence
+
+
+@pytest.mark.parametrize("others", [0, 1, 4])
+def test_other_declarations_on_record_are_counted(tmp_path: Path, others: int) -> None:
+    run = tmp_path / "run"
+    recipe = write_run(run, MANY)
+    manifest = json.loads((run / "manifest.json").read_text())
+    for stage in manifest["stages"]:
+        if stage["kind"] == "evaluate":
+            stage["other_declarations"] = others
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    findings = analyse(run, recipe)
+    (row,) = (row for row in findings.rigor if row.item == "declared before the run")
+    assert f"on record by then: {others}." in row.evidence
+    assert findings.other_declarations == others
+    render(run)
+    told = f"{others} other declaration{'' if others == 1 else 's'} for this model"
+    assert (told in (run / "report.md").read_text()) == (others > 0)

@@ -29,8 +29,9 @@ def margin_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
     for key, value in margins.items():
         path, metric = ("analyze", "margins", key), kind_of(key)
         if metric not in KNOWN and not _defined(metric, sources, base_dir):
-            yield Fault(path, f'no task of the recipe reports a metric "{metric}"{suggestion(metric, sorted(KNOWN))}')
-        elif metric in UP_TO_ONE and isinstance(value, int | float) and value >= 1:
+            cut = metric if len(metric) <= _LONGEST else f"{metric[:_LONGEST]}..."
+            yield Fault(path, f'no task of the recipe reports a metric "{cut}"{suggestion(cut, sorted(KNOWN))}')
+        elif metric in UP_TO_ONE and type(value) in (int, float) and value >= 1:
             reason = f"is counted from 0 to 1, so a margin must be below 1; for {value:g} points write {value / 100:g}"
             yield Fault(path, f'"{metric}" {reason}')
     if analyze.get("gain_kept") == "margin" and not margins:

@@ -76,11 +76,11 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
         "Arm minus reference, on the same items and seeds. Interval, of one comparison alone: for items that are "
         "right or wrong, Tango's score interval (one run) or the two-way one with a win and a loss added (several); "
         "none where nothing varies. Detectable: what a new study of this size would find with 80 % power, planned "
-        "with the upper 80 % limit of the error seen here. p (Holm): over all declared comparisons together, of "
-        "every data set; over all arms and tasks against one kind of reference on one data set among the "
-        "exploratory ones. A verdict needs it, and sizes (by more than the margin, equivalent, not worse) an "
-        "interval corrected for the same family, which the sentence states. The crossed bootstrap over seeds and "
-        "items needs five seeds and is a second opinion beside the two-way interval"
+        "with the upper 80 % limit of the error seen here. p (Holm): over all declared comparisons together, and among "
+        "the exploratory ones over all arms, tasks and data sets against one kind of reference. A verdict needs it, "
+        "and sizes (by more than the margin, equivalent, not worse) an interval corrected for the same family, which "
+        "the sentence states. The crossed bootstrap over seeds and items needs five seeds and is a second opinion "
+        "beside the two-way interval"
     )
     return Table(caption, heads, tuple(body), "comparisons.csv")
 
