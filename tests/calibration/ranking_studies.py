@@ -407,8 +407,8 @@ def depth_profiles(reps: int, rng: np.random.Generator) -> Study:
     return Study(
         "Components of variance: a common profile over depth",
         "Type effects and single layers (variance .5, independent between types); noise of data sets (.2), seeds "
-        "(.2) and runs (.5), .6 of each shared by the types of a block, lag-1 .5. A profile over depth of the given variance "
-        f"that all runs share, or none. {reps} repetitions.",
+        "(.2) and runs (.5), .6 of each shared by the types of a block, lag-1 .5. A profile over depth of the given "
+        f"variance that all runs share, or none. {reps} repetitions.",
         (Table("depth-profiles", "Mean share, and intervals that leave out 0.", header, tuple(rows)),),
         (at_most("interval of the depth component leaves out 0 without a common profile", false, 0.07),),
     )
