@@ -4,15 +4,17 @@ Every function names the unit it resamples or leaves out, takes its random gener
 frozen value. Import from the module that answers the question:
 
 Selections and rankings
-    What overlap is chance?                          overlap.uniform_law, .stratified_law, curveball.both_margins_law
-    How much do two selections agree?                overlap.pairwise_kappa, overlap.kappa_curve, overlap.jaccard
-    How stable is one cell with many runs?           overlap.nogueira
-    How much do two whole rankings agree?            rankcorr.rbo, rankcorr.kendall_tau_b, rankcorr.spearman
+    What overlap is chance?                          overlap.uniform_law, .stratified_law, .relabelling_tests
+    How much do two selections agree?                overlap.pairwise_kappa, .kappa_curve, .jaccard_matrix
+    What do equal scores contribute?                 overlap.membership, .tied_overlap_law
+    How much do two whole rankings agree?            rankcorr.spearman, rankcorr.pairwise_correlation
+    How sure is a mean over pairs of runs?           jackknife.jackknife_mean
     What is the noise ceiling, and what is between?  agreement.agreement_jackknife_runs
-    Do data sets (checkpoints, scorers) differ?      agreement.label_permutation_test
     Do they share layers?                            sharing.ratio_bound_jackknife_runs, sharing.sharing_test
-    Is it more than type and depth?                  identity.identity_gain
-    Is it more than smoothness over depth?           surrogates.surrogate_test
+    Do data sets differ in more than noise?          attenuation.corrected_between
+    Are runs exchangeable between data sets?         agreement.label_permutation_test
+    Do runs know single layers?                      identity.residual_agreement, identity.identity_gain
+    Do rankings agree beyond type and depth?         surrogates.surrogate_test
     Where does the variance come from?               components.variance_components
     What would noise-free rankings agree to?         attenuation.disattenuated_correlation
 

@@ -166,7 +166,7 @@ def _component(name: str, terms: list[_Term], level: float) -> Component:
     if df >= _LEAST_DF_FOR_INTERVAL:
         down = up = 0.0
         for term in terms:
-            low, high = stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], term.square.df).tolist()
+            low, high = (float(stats.chi2.ppf(q, term.square.df)) for q in ((1 - level) / 2, (1 + level) / 2))
             shrink, stretch = 1 - term.square.df / high, term.square.df / low - 1
             down += ((shrink if term.coefficient > 0 else stretch) * term.value) ** 2
             up += ((stretch if term.coefficient > 0 else shrink) * term.value) ** 2

@@ -152,8 +152,8 @@ def surrogate_test(a: Residuals, b: Residuals, pairs: BoolArray, rng: np.random.
     weights = pairs / pairs.sum()
     turned = _turned(a.coefficients, np.einsum("ij,jfs->ifs", weights, b.coefficients), rng, draws)
     products = (a.values * (weights @ b.values)).sum(axis=0)
-    by_block = np.bincount(a.where.blocks, weights=products)
-    flipped = (1 - 2 * rng.integers(0, 2, size=(draws, by_block.size))) @ by_block
+    by_block = np.bincount(a.where.blocks, weights=products).astype(np.float64)
+    flipped: FloatArray = rng.choice([-1.0, 1.0], size=(draws, by_block.size)) @ by_block
     observed = float(products.sum())
     found = [monte_carlo_p(observed, null, Alternative.TWO_SIDED).p for null in (turned, flipped)]
     return PValue(observed, max(found), draws)

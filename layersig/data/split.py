@@ -6,6 +6,7 @@ of seeds, so that arms and seeds share one split.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -33,7 +34,12 @@ class Split:
 
 
 def split_conversations(
-    conversations: Sequence[Conversation], *, heldout: int | float, limit: int | None = None, root: int
+    conversations: Sequence[Conversation],
+    *,
+    heldout: int | float,
+    limit: int | None = None,
+    half: int | None = None,
+    root: int,
 ) -> Split:
     """Drop duplicates, keep a sample, and hold out whole groups.
 
@@ -45,6 +51,8 @@ def split_conversations(
         conversations: Labelled conversations.
         heldout: Conversations to hold out at least; a float is a share of those kept. 0 holds out none.
         limit: Conversations to keep after duplicates are dropped; all when None.
+        half: Which half of the training side to keep, 0 or 1, the held-out side being that of both; all of it when
+            None. No group is in both halves.
         root: The recipe's root seed.
 
     Raises:
@@ -70,12 +78,32 @@ def split_conversations(
             "held out by whole groups. Ask for a smaller `heldout`, a larger `limit`, or give more data."
         )
     kept.sort(key=lambda conversation: conversation.id)
+    train = [conversation for conversation in kept if conversation.group not in out]
     return Split(
-        tuple(conversation for conversation in kept if conversation.group not in out),
+        tuple(train if half is None else _half(train, half, streams)),
         tuple(conversation for conversation in kept if conversation.group in out),
         len(conversations) - len(unique),
         len(unique) - len(kept),
     )
+
+
+def _half(train: Sequence[Conversation], half: int, streams: Streams) -> list[Conversation]:
+    """One of two disjoint halves by whole groups; the first is larger by less than a group."""
+    sizes = Counter(conversation.group for conversation in train)
+    first: set[str] = set()
+    filled = 0
+    for group in sorted(sizes, key=lambda group: streams.number("half", group)):
+        if 2 * filled >= len(train):
+            break
+        first.add(group)
+        filled += sizes[group]
+    chosen = [conversation for conversation in train if (conversation.group in first) == (half == 0)]
+    if not chosen:
+        raise UserError(
+            f"{len(train)} conversations to train on in {len(sizes)} groups leave none for `half = {half}`, since "
+            "groups stay together. Give more data, or group by another field."
+        )
+    return chosen
 
 
 def validation_indices(groups: Sequence[str], share: float, root: int) -> frozenset[int]:

@@ -104,10 +104,10 @@ def prepare(job: Job) -> None:
     Inputs: `model`, a folder with a tokenizer; `rows`, a `.jsonl`, `.json` or `.parquet` file.
 
     Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `fields` (absent, or names of
-    fields), `max_tokens` (int), `max_rewritten` (float), as in `DataSettings`; `chat_template` (`auto`, `plain`, or the
-    text of a Jinja template).
+    fields), `half` (absent, or 0 or 1), `max_tokens` (int), `max_rewritten` (float), as in `DataSettings`;
+    `chat_template` (`auto`, `plain`, or the text of a Jinja template).
 
-    Streams: the root alone ("sample", "split"), so that all seeds share the split.
+    Streams: the root alone ("sample", "split", "half"), so that all seeds share the split.
 
     Output: `train.*` and `heldout.*` as `write_examples` writes them, in order of the ids; `report.json`, a
     `DataReport`; `train.txt`, the normalised words of every training conversation, untruncated, a line each, for the
@@ -121,7 +121,11 @@ def prepare(job: Job) -> None:
     rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"))
     with _about(job.inputs["rows"]):
         split = split_conversations(
-            rows.conversations, heldout=params["heldout"], limit=params["limit"], root=job.streams.root
+            rows.conversations,
+            heldout=params["heldout"],
+            limit=params["limit"],
+            half=params.get("half"),
+            root=job.streams.root,
         )
     chat = ChatFormat(_tokenizer(job.inputs["model"]), params["chat_template"])
     job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")

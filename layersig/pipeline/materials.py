@@ -86,9 +86,10 @@ def data_stages(study: Study, name: str) -> Iterator[Stage]:
 def data_stage(study: Study, name: str) -> Stage:
     """Conversations of one data set: cleaned, split, formatted, tokenised."""
     settings = study.data(name)
-    outside = {"name", "source", "fallback", "split", "generate", "fields"}
+    outside = {"name", "source", "fallback", "split", "generate", "fields", "half"}
     params = {
         **settings.model_dump(mode="json", exclude=outside),
+        **({} if settings.half is None else {"half": settings.half}),
         "chat_template": study.recipe.model.chat_template,
     }
     rows = Input(f"source/data/{name}")

@@ -204,12 +204,12 @@ def test_rankings_without_information_agree_by_nothing():
 @pytest.mark.parametrize("k", [30, 75])
 def test_independent_sparse_rankings_agree_by_chance_alone(share: float, k: int):
     rng = np.random.default_rng(2)
-    scores = np.where(rng.random((200, 100)) < share, 0.0, rng.random((200, 100)))
-    kappa = pairwise_kappa(membership(scores, k))[np.triu_indices(200, 1)]
-    assert abs(kappa.mean()) < 0.01
+    scores = np.where(rng.random((60, 100)) < share, 0.0, rng.random((60, 100)))
+    kappa = pairwise_kappa(membership(scores, k))[np.triu_indices(60, 1)]
+    assert abs(kappa.mean()) < 0.02
     types = np.arange(100) % 4
-    p = np.array([relabelling_tests(scores[i], scores[i + 1], k, types, rng) for i in range(0, 200, 2)])
-    assert np.all((p < 0.05).mean(axis=0) < 0.12)
+    p = np.array([relabelling_tests(scores[i], scores[i + 1], k, types, rng) for i in range(0, 60, 2)])
+    assert np.all((p < 0.05).mean(axis=0) < 0.2)
 
 
 def test_membership_without_ties_is_the_selection():

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from layersig.analysis.modulegrid import module_grid
-from layersig.analysis.surrogates import surrogate_test
+from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.analysis.twoway import mean_squares, two_way_estimate
 from tests.benchmarks.harness import Table, alternate
 from tests.study import write_study
@@ -28,8 +27,10 @@ def _surrogates() -> None:
     rng = np.random.default_rng(0)
     blocks, types, runs = 32, 7, 9
     codes = np.arange(blocks * types + 1)
-    grid = module_grid(np.minimum(codes % types + types * (codes == blocks * types), types), codes // types)
-    surrogate_test(rng.normal(size=(runs, grid.n)), grid, np.repeat(np.arange(3), 3), rng, k=169, draws=10_000)
+    where = interior(np.minimum(codes % types + types * (codes == blocks * types), types), codes // types)
+    assert where is not None
+    a, b = (residuals(rng.normal(size=(each, codes.size)), where) for each in (4, runs - 4))
+    surrogate_test(a, b, np.ones((4, runs - 4), dtype=np.bool_), rng, draws=10_000)
 
 
 def _intervals() -> None:

@@ -94,8 +94,8 @@ def published_page() -> str:
         "## How to report instead",
         "kappa over all k with its interval, the noise ceiling from seeds on disjoint halves, the ratio of between "
         "to within "
-        "with a lower bound, the identity gain, and the share of type and depth: `layersig.analysis.agreement`, "
-        "`.sharing`, "
+        "with a lower bound, the agreement of runs on single layers, and the share of type and depth: "
+        "`layersig.analysis.agreement`, `.sharing`, "
         "`.identity` and `.components`. Which test holds under dependence over depth: "
         "[which-test-holds](which-test-holds.md).",
     ]

@@ -112,3 +112,32 @@ def test_split_that_leaves_nothing_to_train_on_is_refused() -> None:
         split_conversations(made([(0, 0, 0), (0, 1, 0)]), heldout=0.1, root=0)
     with pytest.raises(UserError, match="larger `limit`"):
         split_conversations(plain(5), heldout=1, limit=1, root=0)
+
+
+@given(CONTENTS, st.integers(0, 5), st.one_of(st.none(), st.integers(4, 30)))
+def test_halves_are_disjoint_and_make_up_the_training_side(
+    contents: list[tuple[int, int, int]], heldout: int, limit: int | None
+) -> None:
+    conversations = made(contents)
+    both = try_split(conversations, heldout=heldout, limit=limit)
+    halves = [try_split(conversations, heldout=heldout, limit=limit, half=half) for half in (0, 1)]
+    if both is None or None in halves:
+        return
+    first, second = (half for half in halves if half is not None)
+    assert first.heldout == second.heldout == both.heldout
+    assert {c.id for c in first.train} | {c.id for c in second.train} == {c.id for c in both.train}
+    assert not {c.group for c in first.train} & {c.group for c in second.train}
+
+
+@pytest.mark.parametrize("count", [2, 9, 100])
+def test_halves_are_equal_where_groups_are_small(count: int) -> None:
+    sizes = [len(split_conversations(plain(count), heldout=0, half=half, root=3).train) for half in (0, 1)]
+    assert sizes == [ceil(count / 2), count // 2]
+    other = split_conversations(plain(100), heldout=0, half=0, root=4).train
+    assert other != split_conversations(plain(100), heldout=0, half=0, root=3).train
+
+
+def test_a_single_group_has_no_second_half() -> None:
+    together = [conversation(f"q{place}", "a", group="one") for place in range(6)]
+    with pytest.raises(UserError, match="half = 1"):
+        split_conversations(together, heldout=0, half=1, root=0)

@@ -122,6 +122,10 @@ class DataSettings(Table):
     """Conversations to keep after duplicates are dropped: a seeded sample; all when absent."""
     heldout: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Conversations (an integer) or share of them (below 1) kept out of training for the held-out loss."""
+    half: Literal[0, 1] | None = None
+    """Train on one of two disjoint halves of the training conversations, a seeded split that `0` and `1` share. Two
+    entries with one source, one for each half, show how much rankings depend on the sample of rows; the held-out
+    conversations are the same. Absent: train on all."""
     fields: FieldSettings | None = None
     """What the fields of a row are, such as `{ prompt = "question", response = "solution" }`; absent: found by their
     names (docs/data.md)."""

@@ -326,7 +326,12 @@ def _beyond(material: Material) -> list[Block]:
 
 
 def _jaccard(material: Material) -> list[Block]:
-    rows = [row for row in material.findings.jaccard_matrix if row.low is not None]
+    controls = {row.scorer for row in material.findings.rankings if row.control}
+    rows = [
+        row
+        for row in material.findings.jaccard_matrix
+        if row.low is not None and controls.isdisjoint(name.partition("/")[0] for name in (row.a, row.b))
+    ]
     if not rows:
         return []
     table = Table(
