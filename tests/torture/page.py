@@ -10,11 +10,11 @@ from tests.torture.harness import LIMIT, Survey
 
 _KINDS = {
     "recipes": (
-        "Every shipped recipe, changed in one place or a few: bytes, tokens, lines, keys, values, numbers, strings with "
-        "characters that no file name bears; keys and values of up to 300,000 characters, lists of up to 30,000 entries, "
-        "thousands of tables, nesting of up to 50,000 levels; overrides of the same sorts. Read as `layersig validate` "
-        "reads them; one that is accepted must give a graph of stages and be equal to itself once written out and read "
-        "back."
+        "Every shipped recipe, changed in one place or a few: bytes, tokens, lines, keys, values, numbers, strings "
+        "with characters that no file name bears; keys and values of up to 300,000 characters, lists of up to 30,000 "
+        "entries, thousands of tables, nesting of up to 50,000 levels; overrides of the same sorts. Read as "
+        "`layersig validate` reads them; one that is accepted must give a graph of stages and be equal to itself once "
+        "written out and read back."
     ),
     "data": "Files of training rows and task rows.",
     "checkpoints": "Model folders: configuration, tokenizer, index, tensors and adapters.",
@@ -43,18 +43,18 @@ def write_page(path: Path, found: Survey) -> None:
 _TEXT = """\
 # Damaged inputs: what is said of each
 
-Written by `make torture` (`python -m tests.torture`). Trials are drawn from named seeds, so a repeat makes the same ones;
-each is read through the product's own entry, in this process.
+Written by `make torture` (`python -m tests.torture`). Trials are drawn from named seeds, so a repeat makes the same
+ones; each is read through the product's own entry, in this process.
 
 | input | trials | accepted | told | faults | slowest |
 | --- | --- | --- | --- | --- | --- |
 {table}
 
-*Accepted*: the change did no harm, or what it harmed was set aside and rebuilt. *Told*: one message of the product's own,
-with a place. A *fault* is anything else: an error of Python or of a library, a message that does not name the place, more
-than {limit:g} s of the processor, a result that differs from that of the undamaged input.
+*Accepted*: the change did no harm, or what it harmed was set aside and rebuilt. *Told*: one message of the product's
+own, with a place. A *fault* is anything else: an error of Python or of a library, a message that does not name the
+place, more than {limit:g} s of the processor, a result that differs from that of the undamaged input.
 
-A place is the file, and of a recipe the line of every fault in it, or the override; that is checked for each message.
+A place is the file, and of a recipe the line of every fault in it, or the override; that is checked in each message.
 That a message also says what to do is checked by hand, and by the tests of `tests/broken` for every sort of fault.
 
 ## How trials are made
