@@ -255,6 +255,21 @@ def test_a_stage_without_a_key_is_told(bench: Bench, key: str, verb: tuple[str, 
     assert f"manifest.json: damaged (stages.3.{key}: " in told.message
 
 
+@pytest.mark.parametrize("raw", [b"", b"\xff\x00", b"[" * 1_000, b'name = "x"\n', b"a.b.c = 1\n" * 99])
+def test_a_damaged_resolved_recipe_is_told_and_rebuilt_by_run(bench: Bench, raw: bytes) -> None:
+    path = folder_of(bench) / "resolved.toml"
+    whole = path.read_bytes()
+    path.write_bytes(raw)
+    (path.parent / "recipe.toml").write_bytes(raw)
+    told = bench.told("report", "tiny")
+    assert told.code == 2, told.err
+    assert "resolved.toml" in told.message
+    assert "run the recipe again" in told.message
+    assert bench.told("run", "recipe.toml").code == 0
+    assert path.read_bytes() == whole
+    assert bench.told("report", "tiny").code == 0
+
+
 @pytest.mark.parametrize("raw", ["{}", "[1, {", "null", "[" * 100_000])
 def test_a_damaged_analysis_is_written_again(bench: Bench, raw: str) -> None:
     path = folder_of(bench) / "analysis.json"
