@@ -208,25 +208,27 @@ DAMAGES: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage", sorted(DAMAGES))
+READ_BY = {
+    "manifest.json": ("status", "tiny"),
+    "scores.jsonl": ("report", "tiny"),
+    "selections.jsonl": ("report", "tiny"),
+    "layers.json": ("report", "tiny"),
+    "metrics.jsonl": ("report", "tiny"),
+    "data/chats.json": ("report", "tiny"),
+    "overlap/chats.json": ("report", "tiny"),
+    "evaluations/base/items.jsonl": ("compare", "tiny:base", "tiny:all-layers"),
+    "evaluations/base/results.json": ("compare", "tiny:base", "tiny:all-layers"),
+}
+EVERY = [(name, damage) for name in READ_BY for damage in DAMAGES]
+
+
+# One of every file and every damage by default.
 @pytest.mark.parametrize(
-    ("name", "verb"),
-    [
-        ("manifest.json", ("status", "tiny")),
-        ("scores.jsonl", ("report", "tiny")),
-        ("selections.jsonl", ("report", "tiny")),
-        ("layers.json", ("report", "tiny")),
-        ("metrics.jsonl", ("report", "tiny")),
-        ("data/chats.json", ("report", "tiny")),
-        ("overlap/chats.json", ("report", "tiny")),
-        ("evaluations/base/items.jsonl", ("compare", "tiny:base", "tiny:all-layers")),
-        ("evaluations/base/results.json", ("compare", "tiny:base", "tiny:all-layers")),
-    ],
+    ("name", "damage"),
+    [each if number % 7 == 0 else pytest.param(*each, marks=pytest.mark.slow) for number, each in enumerate(EVERY)],
 )
-def test_a_damaged_file_of_a_run_is_told_and_rebuilt_by_run(
-    bench: Bench, name: str, verb: tuple[str, ...], damage: str
-) -> None:
-    path = folder_of(bench) / name
+def test_a_damaged_file_of_a_run_is_told_and_rebuilt_by_run(bench: Bench, name: str, damage: str) -> None:
+    path, verb = folder_of(bench) / name, READ_BY[name]
     whole = path.read_bytes()
     text = DAMAGES[damage](whole.decode())
     path.unlink()
@@ -255,7 +257,16 @@ def test_a_stage_without_a_key_is_told(bench: Bench, key: str, verb: tuple[str, 
     assert f"manifest.json: damaged (stages.3.{key}: " in told.message
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff\x00", b"[" * 1_000, b'name = "x"\n', b"a.b.c = 1\n" * 99])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 1_000,
+        pytest.param(b"", marks=pytest.mark.slow),
+        pytest.param(b"\xff\x00", marks=pytest.mark.slow),
+        pytest.param(b'name = "x"\n', marks=pytest.mark.slow),
+        pytest.param(b"a.b.c = 1\n" * 99, marks=pytest.mark.slow),
+    ],
+)
 def test_a_damaged_resolved_recipe_is_told_and_rebuilt_by_run(bench: Bench, raw: bytes) -> None:
     path = folder_of(bench) / "resolved.toml"
     whole = path.read_bytes()
@@ -270,7 +281,7 @@ def test_a_damaged_resolved_recipe_is_told_and_rebuilt_by_run(bench: Bench, raw:
     assert bench.told("report", "tiny").code == 0
 
 
-@pytest.mark.parametrize("raw", ["{}", "[1, {", "null", "[" * 100_000])
+@pytest.mark.parametrize("raw", ["{}", *(pytest.param(raw, marks=pytest.mark.slow) for raw in ("[1, {", "null", ""))])
 def test_a_damaged_analysis_is_written_again(bench: Bench, raw: str) -> None:
     path = folder_of(bench) / "analysis.json"
     whole = json.loads(path.read_text())
@@ -280,7 +291,13 @@ def test_a_damaged_analysis_is_written_again(bench: Bench, raw: str) -> None:
     assert (again["status"], again["comparisons"]) == ("complete", whole["comparisons"])
 
 
-@pytest.mark.parametrize("raw", ["[]", "null", '{"a": [1]}', '{"a": {}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"a": [1]}',
+        *(pytest.param(raw, marks=pytest.mark.slow) for raw in ("[]", "null", '{"a": {}}', "[" * 100_000)),
+    ],
+)
 def test_a_damaged_memo_of_hashes_costs_time_and_nothing_else(bench: Bench, raw: str) -> None:
     memos = [bench.folder / "cache" / name for name in ("hashes.json", "sources/hashes.json")]
     for memo in memos:
@@ -292,7 +309,13 @@ def test_a_damaged_memo_of_hashes_costs_time_and_nothing_else(bench: Bench, raw:
     assert bench.results() == before
 
 
-@pytest.mark.parametrize("name", ["report.html", "report.md", "analysis.json", ".csv", ".svg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "report.html",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("report.md", "analysis.json", ".csv", ".svg")),
+    ],
+)
 def test_a_disk_that_is_full_before_the_report_is_written_leaves_no_complete_run(bench: Bench, name: str) -> None:
     from layersig.store.files import write_atomic
 
