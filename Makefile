@@ -7,7 +7,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-versio
 # One thread a worker: two workers that wait for each other's threads are slower than one.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-.PHONY: env dev quickstart test test-all lint format bench calibrate lock clean
+.PHONY: env dev quickstart test test-all lint format bench calibrate torture lock clean
 
 env: .venv/.runtime
 
@@ -43,6 +43,10 @@ format: dev
 
 calibrate: dev
 	$(BIN)/python -m tests.calibration
+
+# Half an hour; KINDS="recipes folders" picks.
+torture: dev
+	$(BIN)/python -m tests.torture $(KINDS)
 
 # Hours; DATA="a.jsonl b.jsonl" trains on these files instead of the embedded sample, CASES="training gates" picks.
 bench: dev

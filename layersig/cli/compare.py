@@ -30,12 +30,15 @@ def command(names: tuple[str, ...], runs: Path, as_json: bool, alpha: float) -> 
     from layersig.store.runfolder import find_run
 
     first, *rest = (split_name(name) for name in names)
-    reference = sides(find_run(runs, first[0]), first[1] or "all-layers")
+    found_runs = {name: find_run(runs, name) for name in dict.fromkeys([first[0], *(name for name, _ in rest)])}
+    for folder in found_runs.values():
+        folder.verify()
+    reference = sides(found_runs[first[0]], first[1] or "all-layers")
     if len(reference) > 1:
         raise UserError(
             f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
         )
-    others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(find_run(runs, run), arm)]
+    others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(found_runs[run], arm)]
     found = compare(reference[0], [side for side in others if side.label != reference[0].label])
     shown = rows(found, reference[0].files.model, alpha)
     emit({"comparisons": shown}, as_json=as_json, text="\n".join(map(_line, shown)))

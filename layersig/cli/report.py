@@ -23,6 +23,7 @@ def command(run: str, runs: Path, as_json: bool) -> None:
 
     folder = find_run(runs, run)
     status = folder.status()
+    folder.verify()
     with folder.lock():
         analyse(folder.path, stored(folder.path / "resolved.toml"), status)
         render(folder.path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from layersig.pipeline import Graph, Stage
 from layersig.records import dumps, read_json, read_jsonl
 from layersig.store.cache import Entry
+from layersig.store.hashing import sha256_bytes
 from layersig.store.runfolder import RunFolder
 
 
@@ -42,6 +44,7 @@ class Publisher:
         self._declaration = declaration
         self._lines: dict[str, dict[str, str]] = {}
         self._metrics: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
         self._finished = finished
         self._held: list[tuple[Path, str]] = []
         self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
@@ -94,17 +97,23 @@ class Publisher:
                     self._folder.remove(target)
         for source, target in self._held:
             self._folder.place(source, target)
-        for target in sorted({stage.line.target for stage in self._graph.stages if stage.line}):
-            lines = self._lines.get(target, {})
-            self._folder.write_lines(target, (lines[stage.id] for stage in self._graph.stages if stage.id in lines))
-        self._folder.write_lines(
-            "metrics.jsonl", (self._metrics[stage.id] for stage in self._graph.stages if stage.id in self._metrics)
-        )
+        every = {target: self._lines.get(target, {}) for target in sorted(self._targets())} | {
+            "metrics.jsonl": self._metrics
+        }
+        for target, lines in every.items():
+            text = "".join(lines[stage.id] for stage in self._graph.stages if stage.id in lines)
+            self._folder.write(target, text)
+            self._digests[target] = sha256_bytes(text.encode())
+        self._manifest["files"] = dict(sorted(self._digests.items()))
         self.save()
+
+    def _targets(self) -> set[str]:
+        return {stage.line.target for stage in self._graph.stages if stage.line}
 
     def _place(self, stage: Stage, fingerprint: str, entry: Entry) -> None:
         for part, target in stage.files.items():
             source = entry.out / part if part else entry.out
+            self._digests |= _digests(entry.about["files"], part, target)
             if source.exists() and self._finished:
                 self._held.append((source, target))
             elif source.exists():
@@ -116,6 +125,17 @@ class Publisher:
         if entry.metrics.exists():
             rows = read_jsonl(entry.metrics, dict[str, Any])
             self._metrics[stage.id] = "".join(dumps({"cell": stage.cell.key, **row}) + "\n" for row in rows)
+
+
+def _digests(files: Mapping[str, str], part: str, target: str) -> dict[str, str]:
+    """Sha256 of the records in a part of a stage's output, by their names in the run folder."""
+    below = f"{part}/" if part else ""
+    found = {name: digest for name, digest in files.items() if name.endswith((".json", ".jsonl"))}
+    return {
+        target if name == part else f"{target}/{name.removeprefix(below)}": digest
+        for name, digest in found.items()
+        if name == part or name.startswith(below)
+    }
 
 
 def _record(stage: Stage, status: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from layersig.errors import UserError
 from layersig.plugin.table import Components
 from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
@@ -111,11 +112,14 @@ def stored(path: Path) -> Recipe:
     Raises:
         UserError: It is missing, or not what `to_toml` wrote.
     """
-    text, data = read(path)
-    found: list[Fault] = []
-    recipe = _parsed(data, found)
-    if recipe is None:
-        raise error(found, Origins(str(path), locate(text)))
+    try:
+        text, data = read(path)
+        found: list[Fault] = [*unusable_text(data), *strange_values(data)]
+        recipe = _parsed(data, found)
+        if found or recipe is None:
+            raise error(found, Origins(str(path), locate(text)))
+    except UserError as fault:
+        raise UserError(f"{fault}; run the recipe again to have it rebuilt") from fault
     return recipe
 
 

@@ -56,7 +56,7 @@ class Material:
     def text(self, name: str) -> str | None:
         """A text file of the run folder; None when it is absent."""
         path = self.run / name
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
     @cached_property
     def lead(self) -> tuple[RankingRow, ...]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired
 
 from filelock import FileLock, Timeout
 
 from layersig.errors import UserError
-from layersig.records import CellForm, Damaged, Number, Open, dumps, read_json
+from layersig.records import CellForm, Damaged, Digest, Number, Open, dumps, read_json
 from layersig.store.files import files_below, link_or_copy, write_atomic
+from layersig.store.hashing import sha256_bytes
 
 SCHEMA = 1
 
@@ -79,6 +80,7 @@ class ManifestForm(VersionForm):
     sources: list[SourceForm]
     warnings: list[str]
     stages: list[StageForm]
+    files: NotRequired[dict[str, Digest]]
 
 
 class RunFolder:
@@ -195,9 +197,23 @@ class RunFolder:
         else:
             path.unlink(missing_ok=True)
 
-    def write_lines(self, target: str, lines: Iterable[str]) -> None:
-        """Replace a file of lines."""
-        write_atomic(self.path / target, "".join(lines))
+    def write(self, target: str, text: str) -> None:
+        """Replace a text file."""
+        write_atomic(self.path / target, text)
+
+    def verify(self) -> None:
+        """Check that the records of the run are what the run wrote.
+
+        Raises:
+            Damaged: One is missing or was changed.
+            UserError: As `manifest` has it.
+        """
+        for name, digest in self.manifest().get("files", {}).items():
+            path = self.path / name
+            if not path.is_file():
+                raise Damaged(str(path), "it is missing")
+            if sha256_bytes(path.read_bytes()) != digest:
+                raise Damaged(str(path), "it is not what the run wrote")
 
 
 def find_run(runs: Path, wanted: str) -> RunFolder:

@@ -120,7 +120,7 @@ CASES = [
         "report of damaged scores",
         lambda bench: (folder_of(bench) / "scores.jsonl").write_text("{"),
         2,
-        ("scores.jsonl:1: damaged", "run the recipe again"),
+        ("scores.jsonl: damaged (it is not what the run wrote)", "run the recipe again"),
         ("report", "tiny"),
     ),
     Case(
@@ -200,6 +200,7 @@ def test_a_damaged_manifest_is_set_aside_and_built_again(bench: Bench) -> None:
 
 DAMAGES: dict[str, Callable[[str], str]] = {
     "without its keys": lambda text: "{}\n",
+    "without its last line": lambda text: text[: text.rstrip("\n").rfind("\n") + 1],
     "of another type": lambda text: "[1]\n",
     "without values": lambda text: "null\n",
     "cut short": lambda text: text[: len(text) // 2],
@@ -207,35 +208,36 @@ DAMAGES: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage", sorted(DAMAGES))
+READ_BY = {
+    "manifest.json": ("status", "tiny"),
+    "scores.jsonl": ("report", "tiny"),
+    "selections.jsonl": ("report", "tiny"),
+    "layers.json": ("report", "tiny"),
+    "metrics.jsonl": ("report", "tiny"),
+    "data/chats.json": ("report", "tiny"),
+    "overlap/chats.json": ("report", "tiny"),
+    "evaluations/base/items.jsonl": ("compare", "tiny:base", "tiny:all-layers"),
+    "evaluations/base/results.json": ("compare", "tiny:base", "tiny:all-layers"),
+}
+EVERY = [(name, damage) for name in READ_BY for damage in DAMAGES]
+
+
+# One of every file and every damage by default.
 @pytest.mark.parametrize(
-    ("name", "verb"),
-    [
-        ("manifest.json", ("status", "tiny")),
-        ("scores.jsonl", ("report", "tiny")),
-        ("selections.jsonl", ("report", "tiny")),
-        ("layers.json", ("report", "tiny")),
-        ("metrics.jsonl", ("report", "tiny")),
-        ("data/chats.json", ("report", "tiny")),
-        ("overlap/chats.json", ("report", "tiny")),
-        ("evaluations/base/items.jsonl", ("compare", "tiny:base", "tiny:all-layers")),
-        ("evaluations/base/results.json", ("compare", "tiny:base", "tiny:all-layers")),
-    ],
+    ("name", "damage"),
+    [each if number % 7 == 0 else pytest.param(*each, marks=pytest.mark.slow) for number, each in enumerate(EVERY)],
 )
-def test_a_damaged_file_of_a_run_is_told_and_rebuilt_by_run(
-    bench: Bench, name: str, verb: tuple[str, ...], damage: str
-) -> None:
-    path = folder_of(bench) / name
+def test_a_damaged_file_of_a_run_is_told_and_rebuilt_by_run(bench: Bench, name: str, damage: str) -> None:
+    path, verb = folder_of(bench) / name, READ_BY[name]
     whole = path.read_bytes()
     text = DAMAGES[damage](whole.decode())
     path.unlink()
     path.write_text(text)
     told = bench.told(*verb)
-    if (name, damage) != ("data/chats.json", "without its keys"):  # none of its keys is needed
-        assert told.code == 2, told.err
-        assert name in told.message
-        assert "damaged (" in told.message
-        assert "run the recipe again to have it rebuilt" in told.message
+    assert told.code == 2, told.err
+    assert name in told.message
+    assert "damaged (" in told.message
+    assert "run the recipe again to have it rebuilt" in told.message
     again = bench.told("run", "recipe.toml")
     assert again.code == 0, again.err
     assert bench.told(*verb).code == 0
@@ -255,16 +257,47 @@ def test_a_stage_without_a_key_is_told(bench: Bench, key: str, verb: tuple[str, 
     assert f"manifest.json: damaged (stages.3.{key}: " in told.message
 
 
-@pytest.mark.parametrize("raw", ["{}", "[1, {", "null", "[" * 100_000])
-def test_a_damaged_analysis_is_written_again(bench: Bench, raw: str) -> None:
-    path = folder_of(bench) / "analysis.json"
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 1_000,
+        pytest.param(b"", marks=pytest.mark.slow),
+        pytest.param(b"\xff\x00", marks=pytest.mark.slow),
+        pytest.param(b'name = "x"\n', marks=pytest.mark.slow),
+        pytest.param(b"a.b.c = 1\n" * 99, marks=pytest.mark.slow),
+    ],
+)
+def test_a_damaged_resolved_recipe_is_told_and_rebuilt_by_run(bench: Bench, raw: bytes) -> None:
+    path = folder_of(bench) / "resolved.toml"
     whole = path.read_bytes()
-    path.write_text(raw)
+    path.write_bytes(raw)
+    (path.parent / "recipe.toml").write_bytes(raw)
+    told = bench.told("report", "tiny")
+    assert told.code == 2, told.err
+    assert "resolved.toml" in told.message
+    assert "run the recipe again" in told.message
     assert bench.told("run", "recipe.toml").code == 0
     assert path.read_bytes() == whole
+    assert bench.told("report", "tiny").code == 0
 
 
-@pytest.mark.parametrize("raw", ["[]", "null", '{"a": [1]}', '{"a": {}}', "[" * 100_000])
+@pytest.mark.parametrize("raw", ["{}", *(pytest.param(raw, marks=pytest.mark.slow) for raw in ("[1, {", "null", ""))])
+def test_a_damaged_analysis_is_written_again(bench: Bench, raw: str) -> None:
+    path = folder_of(bench) / "analysis.json"
+    whole = json.loads(path.read_text())
+    path.write_text(raw)
+    assert bench.told("run", "recipe.toml").code == 0
+    again = json.loads(path.read_text())
+    assert (again["status"], again["comparisons"]) == ("complete", whole["comparisons"])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"a": [1]}',
+        *(pytest.param(raw, marks=pytest.mark.slow) for raw in ("[]", "null", '{"a": {}}', "[" * 100_000)),
+    ],
+)
 def test_a_damaged_memo_of_hashes_costs_time_and_nothing_else(bench: Bench, raw: str) -> None:
     memos = [bench.folder / "cache" / name for name in ("hashes.json", "sources/hashes.json")]
     for memo in memos:
@@ -276,7 +309,13 @@ def test_a_damaged_memo_of_hashes_costs_time_and_nothing_else(bench: Bench, raw:
     assert bench.results() == before
 
 
-@pytest.mark.parametrize("name", ["report.html", "report.md", "analysis.json", ".csv", ".svg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "report.html",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("report.md", "analysis.json", ".csv", ".svg")),
+    ],
+)
 def test_a_disk_that_is_full_before_the_report_is_written_leaves_no_complete_run(bench: Bench, name: str) -> None:
     from layersig.store.files import write_atomic
 

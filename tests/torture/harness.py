@@ -39,11 +39,13 @@ class Survey:
         kind: Kind of input.
         counts: Trials by what happened.
         faults: Name of the trial, and what happened, for all that must not happen.
+        slowest: Seconds of the processor that the slowest trial took.
     """
 
     kind: str
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[tuple[str, str]] = field(default_factory=list)
+    slowest: float = 0.0
 
     @property
     def total(self) -> int:
@@ -57,7 +59,9 @@ def survey(kind: str, trials: Iterable[Trial]) -> Survey:
     for trial in trials:
         started = time.process_time()
         outcome, what = _outcome(trial)
-        if (seconds := time.process_time() - started) > LIMIT:
+        seconds = time.process_time() - started
+        found.slowest = max(found.slowest, seconds)
+        if seconds > LIMIT:
             outcome, what = "slow", f"{seconds:.1f} s; {what}"
         found.counts[outcome] += 1
         if outcome not in ("accepted", "told"):
