@@ -177,7 +177,7 @@ class _Row:
         responses = self._responses()
         prompted = self._text_or_turns(prompt, Meaning.PROMPT, "user")
         answered: list[Message] = []
-        if responses and isinstance(first := unpacked(self.row.get(responses[0])), list) and form_of(first):
+        if responses and form_of(unpacked(self.row.get(responses[0]))) in _SPOKEN:
             answered = self._text_or_turns(responses[0], Meaning.RESPONSE, "assistant")
             if answered[0].role != "assistant":  # the whole conversation, most often with the prompt once more
                 again = prompted[-1].content in [message.content for message in answered]
@@ -231,7 +231,7 @@ class _Row:
 
     def _text_or_turns(self, name: str, meaning: Meaning, role: str) -> list[Message]:
         value = unpacked(self._take(name, meaning))
-        if isinstance(value, list) and form_of(value) in ("role/content", "from/value"):
+        if isinstance(value, list) and form_of(value) in _SPOKEN:
             return read_turns(value, name, self.ledger)
         return [Message(role, check_text(self.row.get(name), name))]
 
@@ -248,7 +248,7 @@ class _Row:
         messages: list[Message] = []
         for name in self.of(Meaning.HISTORY):
             value = unpacked(self._take(name, Meaning.HISTORY))
-            if form_of(value) in ("role/content", "from/value"):
+            if form_of(value) in _SPOKEN:
                 messages += read_turns(value, name, self.ledger)
                 continue
             for place, pair in enumerate(value if isinstance(value, list) else [value]):
@@ -318,6 +318,8 @@ class _Row:
                     continue
                 if isinstance(value, list | str) and Meaning.REJECTED in meanings(name):
                     continue
+                if not isinstance(value, bool | str) and Meaning.GRADE in meanings(name):
+                    continue
                 learnt = self.ledger.mark(value, name, meaning, name, name)
                 if learnt is not None:
                     self.ledger.note(name, meaning)
@@ -361,6 +363,8 @@ class _Row:
         return self.row.get(name)
 
 
+_SPOKEN = ("role/content", "from/value")
+"""Forms of lists whose turns name their speakers."""
 _HARMLESS = (Meaning.RECORD, Meaning.GRADE, Meaning.REJECTED)
 _OF_RESPONSES = (Meaning.RESPONSE, Meaning.REASONING, Meaning.CALLS, Meaning.REJECTED, Meaning.GRADE)
 

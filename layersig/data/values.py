@@ -12,8 +12,42 @@ from layersig.records import dumps
 UNKNOWN = "unknown"
 IGNORED = "ignored, as the recipe asks"
 
-_YES = frozenset({"true", "yes", "1", "chosen", "good", "desirable", "positive", "accepted", "correct"})
-_NO = frozenset({"false", "no", "0", "rejected", "bad", "undesirable", "negative", "incorrect"})
+_YES = frozenset(
+    [
+        "true",
+        "yes",
+        "1",
+        "chosen",
+        "preferred",
+        "good",
+        "desirable",
+        "positive",
+        "accepted",
+        "correct",
+        "valid",
+        "pass",
+        "passed",
+        "up",
+    ]
+)
+_NO = frozenset(
+    [
+        "false",
+        "no",
+        "0",
+        "rejected",
+        "dispreferred",
+        "bad",
+        "undesirable",
+        "negative",
+        "incorrect",
+        "wrong",
+        "invalid",
+        "fail",
+        "failed",
+        "down",
+    ]
+)
 _DEEPEST = 64
 
 

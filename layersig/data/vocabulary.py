@@ -60,14 +60,17 @@ WORDS: Mapping[Meaning, tuple[str, ...]] = {
         *("train", "trained", "trainable", "training", "weight", "loss", "loss_mask", "loss_weight", "sample_weight"),
         *("label", "kto_tag", "kto_label", "is_chosen", "is_preferred", "preferred", "desirable", "is_desirable"),
         *("is_correct", "correct", "accepted", "is_accepted", "good", "is_good", "valid", "is_valid", "verified"),
-        *("passed", "thumbs_up", "train_on_turn", "chosen"),
+        *("passed", "thumbs_up", "train_on_turn", "chosen", "preference", "feedback", "quality", "verdict"),
     ),
     Meaning.DROP: (
         *("is_rejected", "undesirable", "is_undesirable", "unwanted", "negative", "is_negative", "bad", "is_bad"),
         *("incorrect", "is_incorrect", "wrong", "is_wrong", "masked", "skip", "ignore", "exclude", "excluded"),
         *("deleted", "thumbs_down", "rejected"),
     ),
-    Meaning.REJECTED: ("rejected", "rejected_response", "rejected_responses", "rejected_output", "rejected_answer"),
+    Meaning.REJECTED: (
+        *("rejected", "rejected_response", "rejected_responses", "rejected_output", "rejected_answer"),
+        *("rejected_messages", "negative", "negative_response", "bad", "bad_response", "dispreferred"),
+    ),
     Meaning.GRADE: (
         *("score", "scores", "rating", "ratings", "grade", "grades", "reward", "rewards", "quality", "helpfulness"),
         *("honesty", "correctness", "coherence", "complexity", "verbosity", "truthfulness", "harmlessness"),

@@ -52,10 +52,12 @@ def declared_files(config: Config, base: Path) -> dict[str, list[Path]]:
     if not isinstance(source, str) or not source:
         formats = ", ".join(sorted(_FORMATS))
         raise UserError(f"{base}: task {config['task']}: dataset_path: the name of a data set, or {formats}, is needed")
+    options = config.get("dataset_kwargs") or {}
+    if not isinstance(options, Mapping):
+        raise UserError(f"{base}: task {config['task']}: dataset_kwargs is {kind(options)}; a table is needed")
     if source not in _FORMATS:
         return {}
-    options = config.get("dataset_kwargs") or {}
-    named = options.get("data_files") if isinstance(options, Mapping) else None
+    named = options.get("data_files")
     if not named:
         raise UserError(f"{base}: task {config['task']} reads {config['dataset_path']} files but names no `data_files`")
     by_split = named if isinstance(named, Mapping) else {"train": named}
@@ -96,7 +98,7 @@ def hub_splits(config: Config) -> Splits:
     try:
         with asked_once(config["dataset_path"]):
             loaded = datasets.load_dataset(config["dataset_path"], config.get("dataset_name"), **options)
-    except (OSError, datasets.exceptions.DatasetsError, ValueError, RuntimeError) as error:
+    except Exception as error:  # options of a task reach loaders that fail in any way
         raise MachineError(
             f"the data of the task {config['task']} ({config['dataset_path']}) cannot be loaded from the hub: "
             f"{one_line(error).rstrip('.')}"

@@ -165,6 +165,7 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, write: Callable[[Path], 
     [
         ("{{test: rows.jsonl}}", "{{test: [3]}}", "data_files: the split 'test' needs the name of a file"),
         ("{{test: rows.jsonl}}", "5", "data_files"),
+        ("{{data_files: {{test: rows.jsonl}}}}", "files", "dataset_kwargs is a text; a table is needed"),
         ("dataset_path: json", "dataset_path: 2026-01-01", "dataset_path: the name of a data set"),
         ("metric: {metric}", "metric: 3", "metric_list: an entry has no `metric`"),
         ("[{{metric: {metric}, higher_is_better: true}}]", "acc", "metric_list: a list of entries"),
