@@ -120,7 +120,7 @@ def _shorten(
     """Let a configuration describe the blocks `keep`: all keys at once, since some are derived from others."""
     own = config.to_dict()
     names = config.attribute_map
-    changes = {names.get(key, key): value for key, value in mended(own, depth, keep).items()}
+    changes = {names.get(key, key): value for key, value in shortened(own, depth, keep).items()}
     try:
         shorter = vars(type(config).from_dict({**own, **changes}))
     except Exception as error:  # values that do not go together bring errors of every kind
@@ -247,7 +247,7 @@ def _stretches(before: Sequence[int], after: Sequence[int], depth: int, kept: in
     return Stretches(axis, depth) if fits else None
 
 
-def mended(config: Mapping[str, Any], depth: int, keep: Sequence[int]) -> dict[str, Any]:
+def shortened(config: Mapping[str, Any], depth: int, keep: Sequence[int]) -> dict[str, Any]:
     """The keys of a configuration that change when only the blocks `keep` stay, with their new values.
 
     Args:

@@ -165,7 +165,23 @@ def _agree(one: Tensor, other: Tensor) -> bool:
 
 def _is_harmless(tensor: StoredTensor, model: PreTrainedModel) -> bool:
     """Whether a tensor without a place is one of the tables that models of its kind once stored."""
-    return tensor.name.rpartition(".")[2] in _tables(model) or _is_structure(tensor)
+    return tensor.name.rpartition(".")[2] in _tables(model) or _is_structure(tensor) or _is_rotary(tensor, model)
+
+
+def _is_rotary(tensor: StoredTensor, model: PreTrainedModel) -> bool:
+    """Whether a tensor is a table of the cosines or sines of the model's own rotary frequencies, tried at its start."""
+    wave = {"cos_cached": torch.cos, "sin_cached": torch.sin}.get(tensor.name.rpartition(".")[2])
+    start = tensor.read().double().squeeze()[:8] if wave is not None else None
+    if wave is None or start is None or start.ndim != 2:
+        return False
+    for frequencies in _tables(model).get("inv_freq", ()):
+        if frequencies.is_meta:
+            return True
+        half = wave(torch.outer(torch.arange(len(start)).double(), frequencies.detach().cpu().double()))
+        for due in (half, torch.cat([half, half], 1)):
+            if due.shape == start.shape and torch.allclose(start, due, rtol=0, atol=2**-7):
+                return True
+    return False
 
 
 def _find(name: str, stored: Mapping[str, StoredTensor]) -> StoredTensor | None:

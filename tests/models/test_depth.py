@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from layersig.errors import UserError
-from layersig.models.depth import mended, remove_blocks, without_blocks
+from layersig.models.depth import remove_blocks, shortened, without_blocks
 from layersig.models.layermap import block_list
 from layersig.models.load import load_model
 from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model
@@ -94,7 +94,7 @@ def test_sparse_blocks_stay_sparse():
     assert [type(block.mlp).__name__ for block in block_list(left)[1]] == [kinds[place] for place in (1, 2, 4, 5)]
 
 
-def test_a_configuration_is_mended_by_what_its_lists_mean():
+def test_a_configuration_is_shortened_by_what_its_lists_mean():
     config = {
         "layer_types": ["a", "b", "c", "d"],
         "no_rope_layers": [1, 1, 1, 0],
@@ -108,7 +108,7 @@ def test_a_configuration_is_mended_by_what_its_lists_mean():
         "eos_token_id": [7, 8, 9, 10],
         "architectures": ["X"],
     }
-    assert mended(config, 4, [1, 3]) == {
+    assert shortened(config, 4, [1, 3]) == {
         "num_hidden_layers": 2,
         "layer_types": ["b", "d"],
         "no_rope_layers": [1, 0],

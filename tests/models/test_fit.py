@@ -149,6 +149,7 @@ PACKED = {
     "lora": (put(**{f"{ATTENTION}q_proj__lora_A__default__weight": ONES}), "an adapter .*merge it"),
     "value-head": (put(v_head__summary__weight=ONES), "leaves out weights .* v_head.summary.weight"),
     "another-block": (put(model__layers__9__mlp__up_proj__weight=ONES), "leaves out weights .* model.layers.9"),
+    "other-rotary": (put(**{f"{ATTENTION}rotary_emb__cos_cached": torch.ones(8)}), "leaves out .*cos_cached"),
     "unknown-gate": (put(model__gate=ONES), "leaves out weights .* model.gate"),
     "nan": (lambda held: held | {Q: held[Q] * float("nan")}, f"not finite .* in {Q}"),
     "infinite": (lambda held: held | {Q: held[Q] / 0}, f"not finite .* in {Q}"),
@@ -188,6 +189,12 @@ def old_llama(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors | more | {"model.position_ids": torch.arange(64)[None]}
 
 
+def older_llama(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    angles = torch.outer(torch.arange(64).float(), (1 / 10000 ** (torch.arange(0, 8, 2) / 8)).repeat(2))[None, None]
+    path = "model.layers.1.self_attn.rotary_emb"
+    return tensors | {f"{path}.cos_cached": angles.cos().half(), f"{path}.sin_cached": angles.sin().half()}
+
+
 def old_neox(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     mask = torch.ones(1, 1, 64, 64, dtype=torch.bool).tril()
     more = {f"gpt_neox.layers.{block}.attention.bias": mask.clone() for block in range(3)}
@@ -200,7 +207,7 @@ def bare_gpt2(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(
     ("architecture", "change"),
-    [("gpt2", old_gpt2), ("gpt2", bare_gpt2), ("llama", old_llama), ("gpt_neox", old_neox)],
+    [("gpt2", old_gpt2), ("gpt2", bare_gpt2), ("llama", old_llama), ("llama", older_llama), ("gpt_neox", old_neox)],
 )
 def test_tables_that_old_checkpoints_store_are_harmless(
     architecture: str, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], tmp_path: Path
