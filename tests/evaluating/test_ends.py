@@ -225,7 +225,7 @@ def test_chats_are_rendered_as_by_lm_eval(name: str, history: list[dict[str, str
     assert ours == theirs
 
 
-def test_a_description_that_a_template_refuses_is_left_out_aloud(tmp_path: Path) -> None:
+def test_a_description_that_a_template_refuses_is_left_out_with_a_warning(tmp_path: Path) -> None:
     told = Told()
     task = animals(tmp_path, chat=True, extra="description: Say what the animal says.\n")
     lm = SharedPrefixLM(chat_model("gemma"), chat_tokenizer(FAMILIES["gemma"]), reporter=told)
