@@ -34,7 +34,7 @@ def incident_rows(files: RunFiles) -> Iterator[IncidentRow]:
             answers_cut=met.answers_cut,
             answers_empty=met.answers_empty,
             ties=met.ties,
-            told=tuple(met.many(items)),
+            warnings=tuple(met.many(items)),
         )
 
 

@@ -161,8 +161,8 @@ SETTINGS = [
 def test_settings_of_checkpoint_and_task_hold_as_in_lm_eval(settings: Mapping[str, Any], of: str) -> None:
     if of == "task" and {"do_sample", "max_length", "eos_token_id"} & settings.keys():
         pytest.skip("refused, see below")
-    model, given = tiny_model("llama"), {"until": ["zz"], "max_gen_toks": 25}
-    texts = ["short", "a" * 20, "something else"]
+    model, given = tiny_model("llama"), {"until": ["zz"], "max_gen_toks": 16}
+    texts = ["short", "a" * 20]
     plain = SharedPrefixLM(model, tiny_tokenizer()).generate_until(prompts(texts, **given))
     if of == "checkpoint":
         model.generation_config.update(**settings)
@@ -225,7 +225,7 @@ def test_chats_are_rendered_as_by_lm_eval(name: str, history: list[dict[str, str
     assert ours == theirs
 
 
-def test_a_description_that_a_template_refuses_is_left_out_aloud(tmp_path: Path) -> None:
+def test_a_description_that_a_template_refuses_is_left_out_with_a_warning(tmp_path: Path) -> None:
     told = Told()
     task = animals(tmp_path, chat=True, extra="description: Say what the animal says.\n")
     lm = SharedPrefixLM(chat_model("gemma"), chat_tokenizer(FAMILIES["gemma"]), reporter=told)

@@ -50,9 +50,9 @@ def test_seeds_are_added_up(rows: list[IncidentRow]) -> None:
         2,
         None,
     )
-    assert ila.told == ("9 of 20 answers were cut before they ended", "2 of 20 answers are empty")
+    assert ila.warnings == ("9 of 20 answers were cut before they ended", "2 of 20 answers are empty")
     arc = found["ila", "arc"]
-    assert (arc.items, arc.prompts_cut, arc.answers_cut, arc.ties, arc.told) == (200, 6, None, 4, ())
+    assert (arc.items, arc.prompts_cut, arc.answers_cut, arc.ties, arc.warnings) == (200, 6, None, 4, ())
     talk = found["base", "talk"]
     assert (talk.items, talk.seeds, talk.prompts_cut, talk.answers_cut, talk.answers_empty) == (4, 0, 1, 2, 1)
 

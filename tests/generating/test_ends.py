@@ -95,7 +95,7 @@ def test_chats_end_with_the_turn(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["llama-3", pytest.param("phi-3", marks=pytest.mark.slow)])
 def test_what_is_made_of_a_model_ends_as_the_model_does(tmp_path: Path, name: str) -> None:
     source = save_chat_model(tmp_path / "source", name)
     due = turn_ends(chat_model(name), ChatFormat(chat_tokenizer(FAMILIES[name])))

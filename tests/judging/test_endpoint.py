@@ -236,7 +236,7 @@ def test_this_machine_is_known(base: str, local: bool) -> None:
         ({"content": "Well.", "reasoning": "Rating: 10"}, "Well."),
     ],
 )
-def test_only_what_is_said_aloud_is_the_text(message: dict[str, Any], text: str) -> None:
+def test_only_the_content_of_a_message_is_its_text(message: dict[str, Any], text: str) -> None:
     with judge_server(scripted([Answer(message=message)])) as judge:
         assert endpoint(judge).ask(PROMPT).text == text
 

@@ -23,5 +23,5 @@ class IncidentRow(Row):
     """Answers of white space alone; null where answers are chosen."""
     ties: int | None
     """Items with several likeliest choices, of which the first was taken; null where answers are not chosen."""
-    told: tuple[str, ...]
-    """What is to be said of it, where a kind concerns more than 5 % of the items."""
+    warnings: tuple[str, ...]
+    """A sentence for each kind that concerns more than 5 % of the items."""

@@ -16,9 +16,9 @@ def section(material: Material) -> Section | None:
     if not rows:
         return None
     blocks: list[Block] = []
-    told: list[Text] = [(f"{row.task}, {_arm(row)}: {sentence}.",) for row in rows for sentence in row.told]
-    if told:
-        blocks.append(Callout("warning", "Scores that say less than they seem to", tuple(told)))
+    warnings: list[Text] = [(f"{row.task}, {_arm(row)}: {sentence}.",) for row in rows for sentence in row.warnings]
+    if warnings:
+        blocks.append(Callout("warning", "Scores that say less than they seem to", tuple(warnings)))
     blocks.append(Paragraph((_summary(rows),)))
     blocks.append(Details(f"By arm and task ({len(rows)})", (_table(rows),)))
     return Section("incidents", "Cut, empty and tied", tuple(blocks))
