@@ -26,6 +26,12 @@ def rehearse(part: LocalTask) -> None:
     """
     if part.runs_code:
         return
+    unknown = [name for name, function in part._metric_fn_list.items() if function is None]
+    if unknown and part.OUTPUT_TYPE == "generate_until" and part.config.process_results is None:
+        raise UserError(
+            f"task {part.config.task}: {', '.join(unknown)} cannot be loaded; with `hf_evaluate`, or where lm-eval has "
+            "no such metric, the package `evaluate` asks the hub for it, which failed here"
+        )
     every = part.chosen or []
     part.chosen = every[:: max(1, len(every) // _ROWS)][:_ROWS]
     try:

@@ -29,6 +29,8 @@ from layersig.streams import Streams
 from tests.evaluating.library.shapes import Fields, rows
 from tests.tiny import tiny_model, tiny_tokenizer
 
+os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")  # metrics from the hub are refused everywhere alike
+
 COUNT = 6
 NEW_TOKENS = 8
 _SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
@@ -198,6 +200,3 @@ def _same(ours: Any, theirs: Any) -> None:
         assert list(ours) == list(theirs)
     else:
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4, nan_ok=True)
-
-
-os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
