@@ -42,6 +42,11 @@ class _Pair:
         return tuple(axis for axis in _AXES if getattr(self.a, axis) != getattr(self.b, axis))
 
     @property
+    def one_training(self) -> bool:
+        """Whether two scorers may have read the training of one seed."""
+        return self.a.scorer != self.b.scorer and self.a.seed is not None and self.a.seed == self.b.seed
+
+    @property
     def group(self) -> str:
         """What is compared with what, seeds and data sets not named."""
         scorers = sorted({str(self.a.scorer), str(self.b.scorer)})
@@ -102,8 +107,9 @@ def overlap_rows(
 def agreement_rows(tables: Sequence[ScoreTable], layers: Sequence[LayerRow]) -> tuple[CurveRow, ...]:
     """Chance-corrected agreement over k of groups of pairs.
 
-    Pairs of two scorers count when they share data set, checkpoint and seed where both have one; pairs of one scorer
-    when exactly one of seed, data set or checkpoint differs, and other data sets with other seeds.
+    Pairs of two scorers count when they share data set and checkpoint where both have one, and come from different
+    seeds where there are several, since runs of one seed may share a training; pairs of one scorer when exactly one of
+    seed, data set or checkpoint differs, and other data sets with other seeds.
     """
     grouped: dict[str, list[_Pair]] = {}
     for pair in _pairs(tables):
@@ -116,7 +122,8 @@ def agreement_rows(tables: Sequence[ScoreTable], layers: Sequence[LayerRow]) -> 
     laws = [uniform_law(n, int(k), int(k)) for k in ks]
     bands = np.array([[law.kappa(end) for end in law.overlap_range()] for law in laws])
     rows = []
-    for group, pairs in grouped.items():
+    for group, found in grouped.items():
+        pairs = [pair for pair in found if not pair.one_training] or found
         a, b = np.stack([pair.scores_a for pair in pairs]), np.stack([pair.scores_b for pair in pairs])
         curves, expected = kappa_curve(a, b), _type_kappa(a, b, types).mean(axis=0)
         for i, k in enumerate(ks):
@@ -145,7 +152,8 @@ def _pairs(tables: Sequence[ScoreTable]) -> Iterator[_Pair]:
 
 def _comparable(pair: _Pair) -> bool:
     if "scorer" in pair.differ:
-        return all(axis == "scorer" or None in (getattr(pair.a, axis), getattr(pair.b, axis)) for axis in pair.differ)
+        others = (axis for axis in pair.differ if axis not in ("scorer", "seed"))
+        return all(None in (getattr(pair.a, axis), getattr(pair.b, axis)) for axis in others)
     return len(pair.differ) == 1 or pair.differ == ("data", "seed")
 
 

@@ -56,7 +56,7 @@ def test_agreement_curve_agrees_with_the_overlap_rows_and_the_stratified_law() -
     assert curve[9].type_kappa == pytest.approx((expected * 24 - 81) / (9 * 15), rel=1e-12)
 
 
-def test_two_scorers_are_compared_on_the_same_data_and_seed_only() -> None:
+def test_two_scorers_are_compared_on_the_same_data_by_runs_of_different_seeds() -> None:
     tables = [table("ila", "d", (0, 1), 1), table("norm", "d", (0, 1), 2), table("norm", "e", (0, 1), 3)]
     groups = {row.group: row.pairs for row in agreement_rows(tables, LAYERS)}
     assert groups == {
@@ -66,6 +66,15 @@ def test_two_scorers_are_compared_on_the_same_data_and_seed_only() -> None:
         "norm, other data": 2,
         "norm, other data and seed": 2,
     }
+
+
+@pytest.mark.parametrize(("seeds", "pairs"), [((0,), 1), ((0, 1, 2), 6), ((None,), 1)])
+def test_runs_of_one_seed_are_paired_only_where_there_are_no_others(seeds: tuple[int | None, ...], pairs: int) -> None:
+    """Two scorers that read one training do not agree better than two runs of either."""
+    one, other = table("ila", "d", seeds, 1), table("norm", "d", seeds, 1)
+    rows = [row for row in agreement_rows([one, other], LAYERS) if row.group == "ila and norm"]
+    assert {row.pairs for row in rows} == {pairs}
+    assert (rows[5].kappa == pytest.approx(1.0)) == (len(seeds) == 1)
 
 
 def test_selecting_everything_has_no_kappa() -> None:

@@ -121,7 +121,8 @@ def _curves(material: Material) -> list[Block]:
         "Agreement over k",
         described(draw(line_charts([panel]), "agreement"), alt),
         alt,
-        "Kuncheva's kappa: 0 is chance, 1 is identity. Solid: mean over the pairs; dashed: what the numbers of "
+        "Kuncheva's kappa: 0 is chance, 1 is identity. Solid: mean over the pairs, of two scorers those of different "
+        "seeds where there are several; dashed: what the numbers of "
         "each module "
         "type alone would give; grey band: central 95 % of one pair of uniform sets.",
         ("agreement.csv",),
