@@ -13,7 +13,7 @@ from types import FrameType
 from layersig.errors import LayersigError
 
 LIMIT = 5.0
-_HANGS = 60.0
+_HANGS = 600.0  # of the clock, on a machine that may have other work
 
 
 @dataclass(frozen=True)

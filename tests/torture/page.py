@@ -11,7 +11,7 @@ from tests.torture.harness import LIMIT, Survey
 _KINDS = {
     "recipes": (
         "Every shipped recipe, changed in one place or a few: bytes, tokens, lines, keys, values, numbers, strings "
-        "with characters that no file name bears; keys and values of up to 300,000 characters, lists of up to 30,000 "
+        "with characters that no file name bears; keys and values of up to 300,000 characters, lists of up to 10,000 "
         "entries, thousands of tables, nesting of up to 50,000 levels; overrides of the same sorts. Read as "
         "`layersig validate` reads them; one that is accepted must give a graph of stages and be equal to itself once "
         "written out and read back."

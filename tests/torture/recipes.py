@@ -174,7 +174,7 @@ def _deep_key(draws: random.Random, text: str) -> str:
 
 def _long_list(draws: random.Random, match: re.Match[str]) -> str:
     entry = draws.choice(("1", '"a"', "{}", '{ name = "a" }', "[]"))
-    return f"{match.group(1)}[{', '.join([entry] * draws.choice((300, 30_000)))}]"
+    return f"{match.group(1)}[{', '.join([entry] * draws.choice((300, 10_000)))}]"
 
 
 def _many(draws: random.Random, text: str) -> str:
