@@ -73,7 +73,7 @@ def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]
         mean_square * (df / float(stats.chi2.ppf(1 - level, df)) - 1)
         for mean_square, df in ((ms.seed, s - 1), (ms.item, ms.items_df))
     ]
-    limit = float(np.sqrt(two_way_estimate(ms).se ** 2 + np.hypot(*above) / (s * n)))
+    limit = float(np.sqrt(two_way_estimate(ms).se ** 2 + np.hypot(above[0], above[1]) / (s * n)))
     return limit, two_way_estimate(replace(ms, seed=ms.seed + above[0])).df
 
 
@@ -292,7 +292,7 @@ def _noncentral_power(noncentrality: float, df: float, alpha: float, alternative
             return float(stats.nct.sf(stats.t.ppf(1 - alpha, df), df, -noncentrality))
         case Alternative.TWO_SIDED:
             critical = stats.t.ppf(1 - alpha / 2, df)
-            return float(stats.nct.sf(critical, df, [noncentrality, -noncentrality]).sum())
+            return float(np.sum(stats.nct.sf(critical, df, [noncentrality, -noncentrality])))
 
 
 def _detectable_noncentrality(df: float, power: float, alpha: float) -> float:
