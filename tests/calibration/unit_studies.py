@@ -12,7 +12,7 @@ from layersig.analysis.results import FloatArray, IntArray
 from layersig.analysis.retention import RatioPart, mean_of_ratios, ratio_bootstrap_items, ratio_of_tables
 from layersig.analysis.tables import mean_of
 from layersig.findings.outcomes import Items
-from tests.calibration.report import Study, Table, at_least, between, percent
+from tests.calibration.report import Study, Table, at_least, at_most, between, percent
 
 _DRAWS = 199
 
