@@ -19,18 +19,22 @@ Selections and rankings
     What would noise-free rankings agree to?         attenuation.disattenuated_correlation
 
 Scores of arms
-    Two checkpoints on the same items?               paired.mcnemar_items, paired.sign_flip_test, means.mean_items
-    Clusters, fixed strata, one proportion?          means.mean_clusters, means.mean_strata, means.wilson_interval
+    Two checkpoints, items right or wrong?           paired.PairedShares (Tango), paired.mcnemar_items
+    Two checkpoints, other values?                   means.mean_items, paired.sign_flip_test
+    A mean with the interval that its runs allow?    tables.mean_of, tables.no_interval
+    Nothing varies?                                  floors, tables.Floor
+    Clusters, weights, fixed strata?                 means.unit_values, .unit_shares, .mean_clusters
     Two methods over seeds and items?                twoway.mean_squares, twoway.two_way_estimate
     A second opinion from 5 seeds on?                twoway.bootstrap_items_and_seeds
     A statistic that is not a mean of items?         resampled.estimate_from_resamples
     Better than matched random arms?                 results.monte_carlo_p
     As good as all layers?                           as_good.preserved, as_good.conclude
     Equivalent, not worse?                           margins.tost, margins.non_inferiority
-    What share of the score or of the gain is kept?  retention.ratio_fieller_items_and_seeds, .corrected_retention_items
+    What share of the score or of the gain is kept?  retention.ratio_of_tables, .mean_of_ratios
     Several tests at once, or all of them?           multiplicity.holm, .intersection_union
     Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
-    What can this design detect?                     power.detectable_two_way, .detectable_difference, .power_tost
+    What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
+    What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
     What may the report say?                         verdicts.judge, .assay, .estimation, .sharing_sentence
 
 ``docs/calibration.md`` shows how often each of them errs in simulated studies.

@@ -1,6 +1,7 @@
 """What a design can detect, before it is run. There is no power after the fact: report the half-width instead."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -42,8 +43,8 @@ def detectable_difference(sd: float, n: float, power: float = 0.8, alpha: float 
     return sd / float(np.sqrt(n)) * _detectable_noncentrality(n - 1, power, alpha)
 
 
-def detectable_of(estimate: Effect, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Difference that a new study of the same size finds with the given power, planned from the error seen in this one.
+def detectable_of(estimate: Effect, alpha: float = 0.05, ms: MeanSquares | None = None) -> float:
+    """Difference that a new study of the same size finds with 80 % power, planned from the error seen in this one.
 
     The error is taken at its upper 80 % limit: at the observed value itself, half of all plans fall short, and with a
     few degrees of freedom far short.
@@ -51,9 +52,29 @@ def detectable_of(estimate: Effect, alpha: float = 0.05, power: float = 0.8) -> 
     Args:
         estimate: Difference with its error, over items or over seeds and items.
         alpha: Level of the two-sided test.
-        power: Wanted power.
+        ms: Mean squares behind an error over seeds and items.
     """
-    return _upper(estimate) * _detectable_noncentrality(estimate.df, power, alpha)
+    limit, df = (_upper(estimate), estimate.df) if ms is None else two_way_upper(ms)
+    return limit * _detectable_noncentrality(df, _POWER, alpha)
+
+
+def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]:
+    """Upper limit of the standard error of a mean over seeds x items, and the degrees of freedom that go with it.
+
+    Satterthwaite's degrees of freedom describe a sum of mean squares badly where one of them has two or three: the
+    limit adds up the squared distances of each mean square from its own limit instead. The degrees of freedom are those
+    with the mean square of seeds at its limit.
+
+    Source:
+        Graybill and Wang 1980, "Confidence intervals on nonnegative linear combinations of variances".
+    """
+    s, n = ms.seeds, ms.items
+    above = [
+        mean_square * (df / float(stats.chi2.ppf(1 - level, df)) - 1)
+        for mean_square, df in ((ms.seed, s - 1), (ms.item, ms.items_df))
+    ]
+    limit = float(np.sqrt(two_way_estimate(ms).se ** 2 + np.hypot(above[0], above[1]) / (s * n)))
+    return limit, two_way_estimate(replace(ms, seed=ms.seed + above[0])).df
 
 
 def power_discordant(difference: float, discordance: float, items: int, alpha: float = 0.05) -> float:
@@ -164,8 +185,7 @@ def seeds_for_equivalence(ms: MeanSquares, margin: float, alpha: float = 0.05) -
     Returns:
         None when even 1,000 seeds do not suffice: then the items limit the precision.
     """
-    seen = two_way_estimate(ms)
-    scale = (_upper(seen) / seen.se) ** 2
+    scale = (two_way_upper(ms)[0] / two_way_estimate(ms).se) ** 2
     seed, item, residual = (scale * max(0.0, variance) for variance in ms.variances)
 
     def suffices(seeds: int) -> bool:
@@ -265,15 +285,14 @@ def _expected_mean_squares(variances: tuple[float, float, float], seeds: int, it
 
 
 def _noncentral_power(noncentrality: float, df: float, alpha: float, alternative: Alternative) -> float:
-    law = stats.nct(df, noncentrality)
     match alternative:
         case Alternative.GREATER:
-            return float(law.sf(stats.t.ppf(1 - alpha, df)))
+            return float(stats.nct.sf(stats.t.ppf(1 - alpha, df), df, noncentrality))
         case Alternative.LESS:
             return float(stats.nct.sf(stats.t.ppf(1 - alpha, df), df, -noncentrality))
         case Alternative.TWO_SIDED:
             critical = stats.t.ppf(1 - alpha / 2, df)
-            return float(law.sf(critical) + stats.nct.sf(critical, df, -noncentrality))
+            return float(np.sum(stats.nct.sf(critical, df, [noncentrality, -noncentrality])))
 
 
 def _detectable_noncentrality(df: float, power: float, alpha: float) -> float:

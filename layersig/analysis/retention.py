@@ -166,8 +166,9 @@ def mean_of_ratios(parts: Sequence[RatioPart]) -> Estimate | None:
     if min(table.shape[1] for table in tables) < 2:
         return None
     units = np.stack([unit_values(row, weights, strata=strata) for row in rows])
+    # Centred on the observed ratios: the shift that pseudo-items give to each of many tasks would add up.
     found = mean_of(units, magnitude=max(1.0, abs(value)))
-    return None if found is None else Estimate(value, found.se, found.df, found.value)
+    return None if found is None else Estimate(value, found.se, found.df)
 
 
 def difference_of_ratios(one: RatioPart, other: RatioPart) -> Estimate | None:
@@ -182,6 +183,8 @@ def difference_of_ratios(one: RatioPart, other: RatioPart) -> Estimate | None:
     Raises:
         ValueError: Shapes differ, or a denominator is 0.
     """
-    value = one.ratio - other.ratio
-    found = mean_of(one.influence() - other.influence(), magnitude=max(1.0, abs(value)))
-    return None if found is None else Estimate(value, found.se, found.df, found.value)
+    value, (u, v), n = one.ratio - other.ratio, (one.influence(), other.influence()), one.numerator.shape[1]
+    # Pseudo-items of one side meet the mean of the other, since alike they would cancel.
+    table = np.concatenate([u[:, :n] - v[:, :n], u[:, n:] - v.mean(), u.mean() - v[:, n:]], axis=1)
+    found = mean_of(table, magnitude=max(1.0, abs(value)))
+    return None if found is None else Estimate(value, found.se, found.df)

@@ -251,8 +251,7 @@ def _right_places(choices: Sequence[Any], target: object) -> set[int]:
     """Places of the right choices, from a target as lm-eval takes them: a place, a text, or several of them."""
     targets = target if isinstance(target, list) else [target]
     found = (choices.index(each) if isinstance(each, str) and each in choices else each for each in targets)
-    places = {int(place) for place in found if isinstance(place, int | float)}
-    return {place for place in places if 0 <= place < len(choices)}
+    return {place for place in found if isinstance(place, int) and 0 <= place < len(choices)}
 
 
 def _lead(parts: Sequence[LocalTask]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from layersig.analysis.power import (
 from layersig.analysis.results import Effect, Interval
 from layersig.analysis.retention import ratio_of_tables
 from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
-from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, bootstrap_items_and_seeds, mean_squares
+from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, MeanSquares, bootstrap_items_and_seeds, mean_squares
 from layersig.analysis.verdicts import (
     Assay,
     Claim,
@@ -162,7 +162,7 @@ class Contrast:
             return 1.0 if found is None else found
         if (estimate := self.estimate) is None:
             return None
-        found = detectable_of(estimate, alpha)
+        found = detectable_of(estimate, alpha, self._mean_squares())
         return found if self._floor is None else min(1.0, found)
 
     def needed(self, margin: float, alpha: float) -> Needed | None:
@@ -172,9 +172,8 @@ class Contrast:
             return Needed(items_for_equivalence_discordant(discordant, pairs.items, margin, alpha), "items")
         if (estimate := self.estimate) is None:
             return None
-        if self.scope is Scope.METHOD:
-            table, shares = with_floor(self.differences, self.items.shares, self._floor)
-            return Needed(seeds_for_equivalence(mean_squares(table, shares), margin, alpha), "seeds")
+        if (table := self._mean_squares()) is not None:
+            return Needed(seeds_for_equivalence(table, margin, alpha), "seeds")
         return Needed(items_for_equivalence(estimate, self.n, margin, alpha), "items")
 
     def share_of(self, other: Contrast, level: float) -> RatioSet | None:
@@ -229,6 +228,12 @@ class Contrast:
     def estimation(self, model: str, correction: Correction | None, alpha: float) -> tuple[str, Interval] | None:
         """The difference with its interval and no verdict."""
         return None if self.estimate is None else estimation(self.estimate, claim_of(self, model), correction, alpha)
+
+    def _mean_squares(self) -> MeanSquares | None:
+        """Those behind an estimate over seeds and items; None with one run."""
+        if self.scope is Scope.CHECKPOINTS:
+            return None
+        return mean_squares(*with_floor(self.differences, self.items.shares, self._floor))
 
     @property
     def _pairs(self) -> PairedShares | None:

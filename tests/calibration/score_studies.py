@@ -14,7 +14,7 @@ from layersig.analysis.paired import mcnemar_items, sign_flip_test
 from layersig.analysis.power import detectable_difference, detectable_two_way
 from layersig.analysis.rank_intervals import rank_intervals_items_and_seeds
 from layersig.analysis.results import Alternative, Estimate, monte_carlo_p
-from layersig.analysis.retention import ratio_bootstrap_items, ratio_fieller_items, ratio_fieller_items_and_seeds
+from layersig.analysis.retention import ratio_bootstrap_items, ratio_of_tables
 from layersig.analysis.twoway import MeanSquares, bootstrap_items_and_seeds, mean_squares, two_way_estimate
 from layersig.analysis.verdicts import Verdict, verdict_of
 from tests.calibration.report import Study, Table, at_least, at_most, between, percent
@@ -325,13 +325,13 @@ def ratios(reps: int, rng: np.random.Generator) -> Study:
             base, noise = rng.standard_normal(200), rng.standard_normal((2, 200))
             bottom = gain / 200**0.5 + 0.5 * base + np.sqrt(0.75) * noise[0]
             top = 0.8 * gain / 200**0.5 + 0.5 * base + np.sqrt(0.75) * noise[1]
-            covered[0] += ratio_fieller_items(top, bottom).contains(0.8)
+            covered[0] += ratio_of_tables(top[None], bottom[None]).contains(0.8)
             covered[1] += ratio_bootstrap_items(top, bottom, rng, draws=199).contains(0.8)
             scale = 0.05
             seeds = scale * rng.standard_normal((2, 5, 1))
             lower = gain / 200**0.5 + 0.5 * base + np.sqrt(0.75) * rng.standard_normal((5, 200)) + seeds[0]
             upper = 0.8 * gain / 200**0.5 + 0.5 * base + np.sqrt(0.75) * rng.standard_normal((5, 200)) + seeds[1]
-            covered[2] += ratio_fieller_items_and_seeds(upper, lower).contains(0.8)
+            covered[2] += ratio_of_tables(upper, lower).contains(0.8)
         fieller, bootstrap, two_way = (covered / reps).tolist()
         rows.append((label, percent(fieller), percent(bootstrap), percent(two_way)))
         held += [fieller, two_way]

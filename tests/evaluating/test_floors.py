@@ -39,7 +39,6 @@ FRESH = [[f"text {n} {c}" for c in "abcd"] for n in range(8)]
         ([["no", "yes"], ["maybe", "no", "yes"]] * 4, [1, 2] * 4, 1.0),  # choices of other number
         (FRESH, [[0, 1], [1], [1, 2], [3], [1], [0], [2, 3], [1]], 5 / 8),  # several right ones
         (FRESH, [own[2] for own in FRESH], 1.0),  # right by its text
-        (FRESH, [1.0, 1, 1, 1, 2, 3, 3, 0], 4 / 8),  # a place as a float
     ],
 )
 def test_the_constant_floor_counts_places_and_texts(

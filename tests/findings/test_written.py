@@ -45,3 +45,29 @@ def test_errors_are_shares_of_samples_and_of_errors() -> None:
     assert rows["few", "by exception", "none"].share_of_errors is None
     assert rows["few", "of the paper", "others"].count == 1
     assert rows["few", "of the paper", "passed"].difference == -0.5
+
+
+def test_several_runs_are_compared_over_runs_and_items() -> None:
+    rng = np.random.default_rng(1)
+    base = wrote("base", [line(n, 10) for n in range(30)])
+    runs = [[line(n, 10 + shift + rng.normal()) for n in range(30)] for shift in (-2.0, 0.5, 3.0)]
+    [_, row] = probe_rows([base, wrote("few", *runs)], 0.95)
+    assert (row.scope, row.seeds, row.pairs) == ("method", 3, 30)
+    means = np.array([np.mean([each["probes"]["words"] - 10 for each in run]) for run in runs])
+    assert row.difference == pytest.approx(means.mean())
+    assert row.low is not None
+    assert row.high is not None
+    half = stats.t.ppf(0.975, 2) * means.std(ddof=1) / 3**0.5
+    assert (row.high - row.low) / 2 == pytest.approx(half, rel=0.1)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_probe_that_does_not_vary_has_no_interval(runs: int) -> None:
+    base = wrote("base", [line(n, 10, rep_2=0.0) for n in range(30)])
+    rows = list(probe_rows([base, wrote("few", *[[line(n, 12, rep_2=0.0) for n in range(30)]] * runs)], 0.95))
+    for row in rows:
+        if row.arm == "few":
+            assert (row.low, row.high) == (None, None)
+            assert "nothing varies" in str(row.no_interval)
+        else:
+            assert row.no_interval is None
