@@ -15,11 +15,13 @@ from layersig.findings.rows import IncidentRow
 from layersig.judging.records import Answered
 from layersig.records import jsonl
 from layersig.report.sections.incidents import section
+from layersig.store.runfolder import RunFolder
+from tests.manifests import manifest
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[IncidentRow]:
-    (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, "sources": [], "stages": []}))
+    RunFolder(tmp_path).save_manifest(manifest())
 
     def evaluated(cell: str, **tasks: Any) -> None:
         (tmp_path / "evaluations" / cell).mkdir(parents=True)

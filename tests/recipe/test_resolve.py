@@ -16,7 +16,7 @@ from layersig.recipe.schema import Recipe
 from tests.recipe.example import EXAMPLE, write
 
 names = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,6}(\.[a-z0-9]{1,3})?\Z")
-texts = st.text(st.characters(codec="utf-8"), max_size=12)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 fractions = st.floats(1e-6, 1.0)
 sources = st.builds("hub:{}".format, st.from_regex(r"\A[a-zA-Z/@'\"\\ ]{1,9}\Z"))
 
