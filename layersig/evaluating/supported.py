@@ -40,7 +40,7 @@ def refusal_of(config: Config, *, fetched: bool = True) -> str | None:
         return "runs what the model writes without confinement; score programs by the metric `passes` instead"
     if fetched and config.get("custom_dataset"):
         return "makes its rows by a function (`custom_dataset`); give its rows as `data`"
-    metrics = [entry.get("metric") for entry in config.get("metric_list") or ()]
+    metrics = [entry.get("metric") for entry in config.get("metric_list") or () if isinstance(entry, Mapping)]
     if metrics and set(metrics) == {"bypass"}:
         return "has no metric but `bypass`, so nothing could be reported"
     if config.get("output_type", "generate_until") == "generate_until":

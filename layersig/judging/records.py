@@ -139,6 +139,7 @@ class JudgementForm(TypedDict):
     verdict: FiniteFloat | Literal["first", "second", "tie"] | None
     prompt: Any
     replies: list[str]
+    finish: NotRequired[list[str]]
     refused: NotRequired[str | None]
     model: NotRequired[str | None]
     created: NotRequired[str | None]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-from lm_eval.tasks import TaskManager
 
-from layersig.evaluating import definitions
 from tests.broken.bench import Bench, Case, each, edit, recipe, remove, write
 
 
@@ -54,13 +51,6 @@ def parquet(spoil: Callable[[bytes], bytes]) -> Callable[[Bench], None]:
     return harm
 
 
-def unknown_task(bench: Bench) -> None:
-    recipe('"file:choice.yaml"', '"helaswag"')(bench)
-    # The index of all tasks takes ten seconds to build.
-    few = partial(TaskManager, include_defaults=False, include_path=definitions._ROOT / "hellaswag")
-    bench.patch.setattr(definitions, "TaskManager", lambda **_: few())
-
-
 CHATS = [
     Case("an empty file", write("chats.jsonl", ""), 2, ("chats.jsonl: the file is empty", "one conversation a row")),
     Case("blank lines", write("chats.jsonl", "\n\n"), 2, ("data/chats: ", "chats.jsonl: it holds no rows")),
@@ -68,7 +58,7 @@ CHATS = [
         "row 17 without an answer",
         rows(unanswered),
         2,
-        ("chats.jsonl: 1 of 24 rows", "Mend", "row 17: `messages` ends"),
+        ("chats.jsonl: 1 of 24 rows", "Correct", "row 17: `messages` ends"),
     ),
     Case("row 17 with an empty answer", rows(silent), 2, ("row 17: `messages[1].content` is empty; a text is needed",)),
     Case("roles that do not alternate", rows(two_questions), 2, ("row 5: `messages[1].role`", "assistant is due")),
@@ -90,14 +80,14 @@ CHATS = [
         "rows of no known shape",
         write("chats.jsonl", '{"text": "a"}\n'),
         2,
-        ("fields found: `text`. Accepted: `messages`",),
+        ("fields found: `text`", "already rendered", "Accepted: `messages`"),
     ),
     Case("lists for rows", write("chats.jsonl", "[1]\n"), 2, ("row 1: it is a list; an object",)),
     Case("no file", remove("chats.jsonl"), 2, ("chats.jsonl: there is no such file",)),
     Case("a wrong suffix", other_file("chats.csv"), 2, ("chats.csv: a data file must end in .parquet, .jsonl, .json",)),
-    Case("one conversation", rows(lambda rows: rows[:1]), 2, ("data/chats: 1 conversations", "smaller `heldout`")),
-    Case("equal conversations", rows(lambda rows: rows[:1] * 24), 2, ("data/chats: 1 conversations", "more data")),
-    Case("conversations all too long", recipe("= 64", "= 8"), 2, ("data/chats: none of the 18", "Raise `max_tokens`")),
+    Case("one conversation", rows(lambda rows: rows[:1]), 2, ("chats.jsonl: 1 conversations", "smaller `heldout`")),
+    Case("equal conversations", rows(lambda rows: rows[:1] * 24), 2, ("chats.jsonl: 1 conversations", "more data")),
+    Case("conversations all too long", recipe("= 64", "= 8"), 2, ("chats.jsonl: none of the 18", "Raise `max_tokens`")),
     Case(
         "no field to group by",
         recipe("max_tokens = 64", 'group_by = "tree_id"'),
@@ -135,7 +125,7 @@ TASKS = [
         2,
         ("choice.jsonl: no such file", "choice names it as its test split"),
     ),
-    Case("rows that are no JSON", edit("choice.jsonl", "of 3", 'of "3'), 2, ("choice.jsonl:4: not valid JSON",)),
+    Case("rows that are no JSON", edit("choice.jsonl", "of 3", 'of "3'), 2, ("choice.jsonl:4: it is not JSON",)),
     Case("an empty file of rows", write("choice.jsonl", ""), 2, ("choice.jsonl: holds no rows",)),
     Case(
         "a field that is not there",
@@ -153,7 +143,7 @@ TASKS = [
         "an answer that is no choice",
         edit("choice.jsonl", '"answer": 1', '"answer": 7'),
         2,
-        ("choice.yaml: task choice, row 2 of split `test`", "answer is 7", "mend the row or `doc_to_target`"),
+        ("choice.yaml: task choice, row 2 of split `test`", "answer is 7", "correct the row or `doc_to_target`"),
     ),
     Case(
         "no field of answers",
@@ -174,7 +164,10 @@ TASKS = [
         ("choice.yaml: lm-eval has no metric `acccc`; did you mean `acc`?",),
     ),
     Case(
-        "an unknown task", unknown_task, 2, ("evaluate.tasks: lm-eval has no task `helaswag`; did you mean hellaswag",)
+        "an unknown task",
+        recipe('"file:choice.yaml"', '"helaswag"'),
+        2,
+        ("evaluate.tasks: lm-eval has no task `helaswag`; did you mean hellaswag",),
     ),
     Case(
         "an unknown embedded task",

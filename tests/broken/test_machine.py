@@ -288,7 +288,13 @@ def test_a_damaged_analysis_is_written_again(bench: Bench, raw: str) -> None:
     path.write_text(raw)
     assert bench.told("run", "recipe.toml").code == 0
     again = json.loads(path.read_text())
-    assert (again["status"], again["comparisons"]) == ("complete", whole["comparisons"])
+    assert again["status"] == "complete"
+    # Sentences name the model, which is in another folder here.
+    told, before = (
+        [{key: value for key, value in row.items() if key != "sentence"} for row in each["comparisons"]]
+        for each in (again, whole)
+    )
+    assert told == before
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,12 @@ def _benchmarks() -> dict[str, bytes]:
         subject = config["dataset_name"]
         for split, count in {"dev": 5, "validation": 1, "test": 1}.items():
             rows = [
-                {"question": f"{subject} {n}?", "subject": subject, "choices": ["a", "b", "c", "d"], "answer": n % 4}
+                {
+                    "question": f"{subject} {split} {n}?",
+                    "subject": subject,
+                    "choices": ["a", "b", "c", "d"],
+                    "answer": n % 4,
+                }
                 for n in range(count)
             ]
             members[f"{data}/hails/mmlu_no_train/{subject}/{split}/{file}"] = arrow(rows)

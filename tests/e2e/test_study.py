@@ -76,7 +76,7 @@ def test_the_manifest_tells_how_the_run_was_made(first: Run) -> None:
     manifest = first.manifest
     assert manifest.keys() == {
         *("schema", "name", "id", "status", "started", "finished", "argv", "smoke", "versions", "machine"),
-        *("root_seed", "seeds", "sources", "stages", "warnings"),
+        *("root_seed", "seeds", "sources", "stages", "warnings", "files"),
     }
     assert (manifest["schema"], manifest["name"], manifest["status"]) == (1, "tiny", "complete")
     assert re.fullmatch(r"[0-9a-f]{12}", manifest["id"])
