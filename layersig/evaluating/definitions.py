@@ -180,6 +180,13 @@ def _named(name: str, functions: bool) -> tuple[_Leaf, ...]:
 
 
 def _user(path: Path, functions: bool) -> tuple[_Leaf, ...]:
+    try:
+        return _defined(path, functions)
+    except RecursionError as error:
+        raise UserError(f"{path}: its values are nested too deeply, or a group is a member of itself") from error
+
+
+def _defined(path: Path, functions: bool) -> tuple[_Leaf, ...]:
     if not path.is_file():
         raise UserError(f"{path}: no such task file")
     try:
@@ -194,21 +201,21 @@ def _user(path: Path, functions: bool) -> tuple[_Leaf, ...]:
     if isinstance(config.get("group"), str):
         index = library.index_of(path.parent)
         try:
-            return _supported(_group(config["group"], config, {}, index, functions, ()))
+            return _supported(_group(config["group"], config, {}, index, functions, ()), str(path))
         except KeyError as error:
             raise UserError(f"{path}: no file of this folder defines its member {error}") from error
     if not isinstance(config.get("task"), str):
         raise UserError(f"{path}: an lm-eval task needs a name: `task: my_task`")
     if "class" in config:
         raise UserError(f"{path}: tasks written in Python (`class:`) are not supported")
-    return _supported([_Leaf(_clean(config), ())])
+    return _supported([_Leaf(_clean(config), ())], str(path))
 
 
-def _supported(leaves: Iterable[_Leaf]) -> tuple[_Leaf, ...]:
+def _supported(leaves: Iterable[_Leaf], where: str = "evaluate.tasks") -> tuple[_Leaf, ...]:
     found = tuple(leaves)
     for leaf in found:
         if (reason := refusal_of(leaf.config, fetched=False)) is not None:
-            raise UserError(f"evaluate.tasks: the task {leaf.config['task']} {reason}")
+            raise UserError(f"{where}: the task {leaf.config['task']} {reason}")
     return found
 
 

@@ -204,7 +204,10 @@ def check_user_task(path: Path) -> None:
         if declared_files(config, path.parent):
             part = _task(config, file_splits(config, path.parent), 0, path)
             check_answers(part, path)
-            rehearse(part)
+            try:
+                rehearse(part)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from error
 
 
 def check_fetched_task(name: str, folder: Path) -> None:

@@ -41,7 +41,7 @@ def refusal_of(config: Config, *, fetched: bool = True) -> str | None:
     if fetched and config.get("custom_dataset"):
         return "makes its rows by a function (`custom_dataset`); give its rows as `data`"
     metrics = [entry.get("metric") for entry in config.get("metric_list") or () if isinstance(entry, Mapping)]
-    if metrics and set(metrics) == {"bypass"}:
+    if metrics and all(metric == "bypass" for metric in metrics):
         return "has no metric but `bypass`, so nothing could be reported"
     if config.get("output_type", "generate_until") == "generate_until":
         settings = config.get("generation_kwargs") or {}

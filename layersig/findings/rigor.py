@@ -130,8 +130,8 @@ class _Card:
         unknown = sum(row.detectable is None for row in rows)
         able = sum(row.detectable is not None and row.detectable <= (row.margin or 0.0) for row in rows)
         evidence = (
-            f"{able} of {len(rows)} comparisons would detect a difference as large as the margin with 80 % power, the "
-            "variances being as seen here"
+            f"{able} of {len(rows)} comparisons would detect a difference as large as the margin with 80 % power, "
+            "planned with the upper 80 % limit of the error seen here"
         )
         evidence += f"; of {unknown} nothing varied, so that their power is not known" if unknown else ""
         evidence += "; half-width and detectable difference of each are in comparisons.csv."

@@ -91,7 +91,7 @@ def pairs(_reps: int, _rng: np.random.Generator) -> Study:
             counts, weights = _tables(n, wins, losses)
             found = [PairedShares(int(b), int(c), n) for b, c in counts]
             if loss == 0:
-                said = [verdict_of(each, 0.01, p=each.p_value()) for each in found]
+                said = [verdict_of(each, 0.01, p=each.p_value())[0] for each in found]
                 better.append(_rate(weights, (v.value.startswith(("better", "worse")) for v in said)))
             cover.append(_rate(weights, (_keeps(each, -loss) for each in found)))
             if loss > 0:

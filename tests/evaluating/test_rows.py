@@ -168,6 +168,8 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, write: Callable[[Path], 
         ("{{data_files: {{test: rows.jsonl}}}}", "files", "dataset_kwargs is a text; a table is needed"),
         ("dataset_path: json", "dataset_path: 2026-01-01", "dataset_path: the name of a data set"),
         ("metric: {metric}", "metric: 3", "metric_list: an entry has no `metric`"),
+        ("metric: {metric}", "metric: [acc]", "metric_list: an entry has no `metric`"),
+        ("metric: {metric}", "metric: {{a: 1}}", "metric_list: an entry has no `metric`"),
         ("[{{metric: {metric}, higher_is_better: true}}]", "acc", "metric_list: a list of entries"),
     ],
 )
@@ -178,4 +180,18 @@ def test_a_definition_of_the_wrong_types_is_refused(tmp_path: Path, old: str, ne
     text = text.format(output_type="multiple_choice", text="question", target="answer", metric="acc", more=more)
     (tmp_path / "doors.yaml").write_text(text)
     with pytest.raises(UserError, match=says):
+        resolve_task("file:doors.yaml", None, Request(tmp_path, tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("group: doors\ntask: [doors]\n", id="a group within itself"),
+        pytest.param("group: doors\ntask: [{group: doors, task: [doors]}]\n", id="a group within a group of its name"),
+        pytest.param(f"task: doors\ndataset_path: json\nmetadata: {'[' * 400}{']' * 400}\n", id="deep values"),
+    ],
+)
+def test_a_definition_without_an_end_names_its_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "doors.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"doors\.yaml: "):
         resolve_task("file:doors.yaml", None, Request(tmp_path, tmp_path / "cache"))
