@@ -188,7 +188,7 @@ def test_a_definition_of_the_wrong_types_is_refused(tmp_path: Path, old: str, ne
     [
         pytest.param("group: doors\ntask: [doors]\n", id="a group within itself"),
         pytest.param("group: doors\ntask: [{group: doors, task: [doors]}]\n", id="a group within a group of its name"),
-        pytest.param(f"task: doors\ndataset_path: json\nmetadata: {'[' * 400}{']' * 400}\n", id="deep values"),
+        pytest.param(f"task: doors\ndataset_path: json\nmetadata: {'[' * 3000}{']' * 3000}\n", id="deep values"),
     ],
 )
 def test_a_definition_without_an_end_names_its_file(tmp_path: Path, text: str) -> None:
