@@ -86,7 +86,7 @@ class Layout:
 
         Args:
             row: The row.
-            like: A row that can be read; what this one lacks in comparison is told as missing.
+            like: A row that can be read; what this one lacks in comparison is reported as missing.
 
         Raises:
             RowError: It cannot be read; the field, what was found, what is allowed.

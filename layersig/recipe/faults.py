@@ -104,7 +104,7 @@ class Origins:
 
 
 def error(faults: Iterable[Fault], origins: Origins) -> UserError:
-    """One error that lists the faults, sorted by line; of several at one key the first is told, and at most 100."""
+    """One error that lists the faults, sorted by line; of several at one key only the first, and at most 100."""
     first: dict[tuple[KeyPath, str | None], Fault] = {}
     for fault in faults:
         first.setdefault((fault.path, fault.override), fault)

@@ -17,7 +17,7 @@ DEEP = ".".join(["a"] * 50_000)
 
 
 def faults(path: Path, text: str, *overrides: str) -> list[str]:
-    """What is told about a recipe, a fault an entry, each of which must have a place."""
+    """What a message says about a recipe, one fault an entry, each of which must have a place."""
     path = path / "study.toml"
     path.write_text(text)
     began = time.process_time()

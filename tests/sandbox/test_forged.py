@@ -1,4 +1,4 @@
-"""Whatever a program tells the process that watches it, that process goes on."""
+"""Whatever a program sends to the process that watches it, that process keeps running."""
 
 from __future__ import annotations
 
