@@ -29,13 +29,12 @@ Scores of arms
     A statistic that is not a mean of items?         resampled.estimate_from_resamples
     Better than matched random arms?                 results.monte_carlo_p
     As good as all layers?                           as_good.preserved, as_good.conclude
-    Equivalent, not worse?                           margins.tost, margins.non_inferiority
     What share of the score or of the gain is kept?  retention.ratio_of_tables, .mean_of_ratios
     Several tests at once, or all of them?           multiplicity.holm, .intersection_union
     Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
     What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
     What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
-    What may the report say?                         verdicts.judge, .assay, .estimation, .sharing_sentence
+    What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation
 
 ``docs/calibration.md`` shows how often each of them errs in simulated studies.
 """

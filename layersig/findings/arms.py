@@ -12,7 +12,8 @@ import numpy as np
 
 from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
-from layersig.analysis.verdicts import Assay, Correction, Moved, Scope
+from layersig.analysis.sentences import Assay, Correction, Moved
+from layersig.analysis.verdicts import Scope
 from layersig.findings.contrasts import Contrast, Tested, contrast, scope_of
 from layersig.findings.corpus import CorpusContrast, CorpusTables, corpus_contrast
 from layersig.findings.families import DECLARED, Member, corrections

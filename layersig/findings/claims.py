@@ -12,8 +12,9 @@ from layersig.analysis.as_good import MIN_SEEDS_FOR_ONE_CONTROL, AsGood, Steps, 
 from layersig.analysis.multiplicity import holm, intersection_union
 from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals_items_and_seeds
 from layersig.analysis.results import Alternative
+from layersig.analysis.sentences import status_of
 from layersig.analysis.tables import Floor, mean_of
-from layersig.analysis.verdicts import Verdict, status_of
+from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
 from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.controls import standing

@@ -20,19 +20,10 @@ from layersig.analysis.power import (
 )
 from layersig.analysis.results import Effect, Interval
 from layersig.analysis.retention import ratio_of_tables
+from layersig.analysis.sentences import Assay, Claim, Correction, Judgement, Needed, assay, estimation, judge
 from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, MeanSquares, bootstrap_items_and_seeds, mean_squares
-from layersig.analysis.verdicts import (
-    Assay,
-    Claim,
-    Correction,
-    Judgement,
-    Needed,
-    Scope,
-    assay,
-    estimation,
-    judge,
-)
+from layersig.analysis.verdicts import Scope
 from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.judging.records import SCORE
 

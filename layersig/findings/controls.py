@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.results import Alternative, monte_carlo_p
-from layersig.analysis.verdicts import Correction, status_of
+from layersig.analysis.sentences import Correction, status_of
 from layersig.findings.arms import Arms
 from layersig.findings.families import Member, corrections
 from layersig.findings.outcomes import Measure

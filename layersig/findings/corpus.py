@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from layersig.analysis.resampled import LEAST_DEFINED, estimate_from_resamples
 from layersig.analysis.results import Estimate, Interval
-from layersig.analysis.verdicts import Correction, Scope, estimation
+from layersig.analysis.sentences import Correction, estimation
+from layersig.analysis.verdicts import Scope
 from layersig.findings.contrasts import Seeds, Tested, claim_of, common_seeds, scope_of
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.records import Cell, CorpusValue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.verdicts import Correction
+from layersig.analysis.sentences import Correction
 
 DECLARED = "declared"
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from layersig.analysis.verdicts import MIN_DATA_SETS_TO_GENERALISE
+from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE
 from layersig.findings.arms import BASE
 from layersig.findings.families import DECLARED
 from layersig.findings.files import HELDOUT, RunFiles

@@ -15,8 +15,8 @@ from layersig.analysis.components import variance_components
 from layersig.analysis.identity import identity_gain, residual_agreement
 from layersig.analysis.overlap import kappa_curve
 from layersig.analysis.results import Alternative, Estimate
+from layersig.analysis.sentences import sharing_sentence
 from layersig.analysis.sharing import ratio_bound_jackknife_runs, sharing_test
-from layersig.analysis.verdicts import sharing_sentence
 from layersig.findings.fractions import finite
 from layersig.findings.grid import Grid
 from layersig.findings.rankings import ScoreTable

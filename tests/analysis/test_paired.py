@@ -5,9 +5,9 @@ import pytest
 from scipy import optimize, special, stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from layersig.analysis.margins import non_inferiority
 from layersig.analysis.paired import PairedShares, mcnemar_items, sign_flip_test
 from layersig.analysis.results import Alternative
+from tests.calibration.margins import non_inferiority
 
 
 def _outcomes(both: int, only_a: int, only_b: int, neither: int):

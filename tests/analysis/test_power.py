@@ -3,7 +3,6 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from layersig.analysis.margins import tost
 from layersig.analysis.paired import PairedShares
 from layersig.analysis.power import (
     detectable_difference,
@@ -23,6 +22,7 @@ from layersig.analysis.power import (
 )
 from layersig.analysis.results import Alternative, Estimate
 from layersig.analysis.twoway import MeanSquares
+from tests.calibration.margins import tost
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 8, 30])

@@ -10,21 +10,19 @@ from scipy import stats
 
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.results import Estimate
-from layersig.analysis.sharing import RatioBound, SharingTest, SharingVerdict
-from layersig.analysis.verdicts import (
+from layersig.analysis.sentences import (
     Claim,
     Correction,
     Judgement,
     Moved,
     Needed,
-    Scope,
-    Verdict,
     assay,
     estimation,
     judge,
     sharing_sentence,
-    verdict_of,
 )
+from layersig.analysis.sharing import RatioBound, SharingTest, SharingVerdict
+from layersig.analysis.verdicts import Scope, Verdict, verdict_of
 
 CLAIM = Claim("ila-30", "all-layers", Scope.METHOD, ("norobots",), "SmolLM2-135M", "hellaswag accuracy", 5, 1000)
 LOSS = replace(CLAIM, metric="held-out loss", unit="nats", scale=1.0, higher_is_better=False)

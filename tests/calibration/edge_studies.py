@@ -8,12 +8,12 @@ from scipy import special
 
 from layersig.analysis import floors
 from layersig.analysis.fieller import RatioSet, SetShape
-from layersig.analysis.margins import non_inferiority, superiority_by, tost
 from layersig.analysis.paired import PairedShares
 from layersig.analysis.results import FloatArray, IntArray
 from layersig.analysis.retention import ratio_of_tables
 from layersig.analysis.tables import Floor, mean_of
 from layersig.analysis.verdicts import verdict_of
+from tests.calibration.margins import non_inferiority, superiority_by, tost
 from tests.calibration.report import Study, Table, at_least, at_most, percent
 
 _SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)

@@ -6,7 +6,6 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from layersig.analysis.margins import tost
 from layersig.analysis.paired import PairedShares, score_variance
 from layersig.analysis.power import (
     detectable_difference_discordant,
@@ -19,6 +18,7 @@ from layersig.analysis.power import (
 )
 from layersig.analysis.results import Estimate
 from layersig.analysis.twoway import two_way_estimate
+from tests.calibration.margins import tost
 from tests.calibration.report import Study, Table, at_least, percent
 from tests.calibration.simulate import table_mean_squares
 

@@ -205,7 +205,7 @@ def on_real_profiles(reps: int, rng: np.random.Generator) -> Study:
         raw, residual = np.array(rates).T
         rows.append((how, *(percent(f(x)) for x in (raw, residual) for f in (np.mean, np.max))))
         held.append(float(residual.mean()))
-    header = ("what is drawn anew", "phases of the scores, mean", "worst pair", "residuals, mean", "worst pair")
+    header = ("what is randomised", "phases of the scores, mean", "worst pair", "residuals, mean", "worst pair")
     return Study(
         "Independent rankings with the shape of real ones",
         f"Profiles of {len(profiles)} scorers on SmolLM2-135M-Instruct (30 blocks x 7 types, tests/calibration/"

@@ -7,7 +7,6 @@ import numpy as np
 from scipy import stats
 
 from layersig.analysis.as_good import AsGood, conclude
-from layersig.analysis.margins import non_inferiority, superiority_by, tost
 from layersig.analysis.means import mean_items
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.paired import mcnemar_items, sign_flip_test
@@ -17,6 +16,7 @@ from layersig.analysis.results import Alternative, Estimate, monte_carlo_p
 from layersig.analysis.retention import ratio_bootstrap_items, ratio_of_tables
 from layersig.analysis.twoway import MeanSquares, bootstrap_items_and_seeds, mean_squares, two_way_estimate
 from layersig.analysis.verdicts import Verdict, verdict_of
+from tests.calibration.margins import non_inferiority, superiority_by, tost
 from tests.calibration.report import Study, Table, at_least, at_most, between, percent
 from tests.calibration.simulate import binary_tables, table_mean_squares
 

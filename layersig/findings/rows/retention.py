@@ -64,7 +64,7 @@ class RetentionClassRow(Row):
     corrected_tasks: int
     level: float
     seeds: int
-    """Training runs: the fewest of any task; with one, the interval speaks of its checkpoint."""
+    """Training runs: the fewest of any task; with one, the interval concerns its checkpoint only."""
     scope: Scope
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.analysis.verdicts import status_of
+from layersig.analysis.sentences import status_of
 from layersig.findings.rows import ConcentrationRow, RankingRow, ShareRow
 from layersig.report.document import (
     Block,

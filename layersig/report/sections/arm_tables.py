@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.analysis.verdicts import status_of
+from layersig.analysis.sentences import status_of
 from layersig.findings.rows import ComparisonRow
 from layersig.report.document import (
     Block,

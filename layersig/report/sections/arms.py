@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layersig.analysis.verdicts import status_of
+from layersig.analysis.sentences import status_of
 from layersig.findings.arms import BASE
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import ComparisonRow, ResultRow, ShareRow

@@ -211,7 +211,7 @@ def _probes(material: Material) -> list[Block]:
         ),
         Table(
             "Probes of the responses, and their difference from the untouched model's on the same items. With one "
-            "training run the interval is over items and speaks of these checkpoints; with several it is over runs and "
+            "training run the interval is over items and concerns these checkpoints; with several it is over runs and "
             "items, both random",
             columns("arm", "data", "task", "probe", "#value", "#responses", "#difference", "#interval", "scope", "#S"),
             tuple(_probe(row) for row in rows),

@@ -154,7 +154,7 @@ def _sharing(material: Material) -> list[Block]:
     )
     limits = Paragraph(
         (
-            "Both speak of these samples of rows: two samples of one source differ too, when all seeds of a sample see "
+            "Both concern these samples of rows: two samples of one source differ too, when all seeds of a sample see "
             "the same rows. How much, two disjoint halves of one data set show (`half` in `[[data]]`). Exchangeability "
             "is more than equal structure: data sets whose noise differs widely in size are not exchangeable.",
         )

@@ -1,4 +1,4 @@
-"""Claims against a margin: superiority by it, non-inferiority, equivalence."""
+"""Tests against a margin: superiority by it, non-inferiority, equivalence; the reference that verdicts are held to."""
 
 from dataclasses import dataclass
 

@@ -4,12 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import DescrStatsW
 
-from layersig.analysis.margins import (
+from layersig.analysis.results import Estimate
+from tests.calibration.margins import (
     non_inferiority,
     superiority_by,
     tost,
 )
-from layersig.analysis.results import Estimate
 
 
 def test_tost_equals_statsmodels():
