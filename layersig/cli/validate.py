@@ -27,7 +27,6 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     Data sets in files of at most 32 MiB are read as well: rows that cannot be used are faults, and fields that are not
     used are named.
     """
-    from layersig.evaluating.definitions import check
     from layersig.recipe.load import load
 
     faults: dict[str, str] = {}
@@ -35,11 +34,7 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     for path in recipes:
         try:
             loaded = load(path, ())
-            for number, task in enumerate(loaded.recipe.evaluate.tasks):
-                try:
-                    check(task.source, loaded.base_dir, fetched=task.data is None)
-                except UserError as error:
-                    raise UserError(f"{loaded.where('evaluate', 'tasks', number)}: {error}") from error
+            _check_tasks(loaded)
             notes[str(path)] = _data_notes(loaded)
         except UserError as error:
             faults[str(path)] = str(error)
@@ -55,6 +50,19 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
         text="\n".join(f"{path}: valid" for path in good),
     )
     return 2 if faults else 0
+
+
+def _check_tasks(loaded: Loaded) -> None:
+    """Refuse tasks that cannot be evaluated."""
+    if not loaded.recipe.evaluate.tasks:
+        return
+    from layersig.evaluating.definitions import check
+
+    for number, task in enumerate(loaded.recipe.evaluate.tasks):
+        try:
+            check(task.source, loaded.base_dir, fetched=task.data is None)
+        except UserError as error:
+            raise UserError(f"{loaded.where('evaluate', 'tasks', number)}: {error}") from error
 
 
 def _data_notes(loaded: Loaded) -> list[str]:
