@@ -149,6 +149,8 @@ def _unexpected(error: BaseException) -> str:
 
 def emit(value: Any, *, as_json: bool, text: str) -> None:
     """Print a result on stdout: one JSON object, or text for people."""
-    from layersig.records import dumps
+    if as_json:
+        from layersig.records import dumps
 
-    click.echo(dumps(value) if as_json else text)
+        text = dumps(value)
+    click.echo(text)
