@@ -89,7 +89,7 @@ class _Card:
         declared = sizes.pop(DECLARED, 0)
         one = " (a single test needs no correction)" if declared == 1 else ""
         evidence = (
-            f"Holm's method over {declared} declared comparisons{one}, and in {len(sizes)} exploratory families of "
+            f"Holm's method over {declared} declared tests{one}, and in {len(sizes)} exploratory families of "
             f"{_range(list(sizes.values()))} tests; verdicts follow from the corrected p and interval."
         )
         return _judged("correction for many tests", rows, all(row.adjusted_p is not None for row in rows), evidence)
