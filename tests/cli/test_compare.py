@@ -133,13 +133,13 @@ def test_verdicts_follow_the_margin_and_stand_in_a_report_of_their_own(capsys, r
     found = json.loads(out.splitlines()[-1])
     (row,) = found["comparisons"]
     assert (row["margin"], row["verdict"]) == (0.5, "equivalent")
-    assert row["sentence"].startswith("Exploratory: one/0123456789ab:ila-30@chats is better than")
+    assert row["sentence"].startswith("Exploratory: one/0123456789ab:ila-30@chats and one/0123456789ab:base are equi")
     page = Path(found["report"])
     assert page.parent.parent == runs / "comparisons"
     assert row["verdict"] in page.read_text(encoding="utf-8")
     told = (page.parent / "report.md").read_text(encoding="utf-8")
     assert "layersig compare one:base one:ila-30 --alpha=0.05 --margin=loss=0.5" in told
-    (line,) = csv.DictReader((page.parent / "comparisons.csv").open(encoding="utf-8"))
+    (line,) = csv.DictReader((page.parent / "comparisons.csv").read_text(encoding="utf-8").splitlines())
     assert float(line["estimate"]) == row["difference"]
     assert call(capsys, "runs", "--runs", runs)[0] == 0  # the folder of comparisons is no run
 
