@@ -1,8 +1,8 @@
 """Verdicts: what one comparison allows to be concluded.
 
 A direction (better, worse) needs the p-value adjusted by Holm's method over the family of the comparison; a size (by
-more than the margin, equivalent, not worse) needs the interval at the level divided by the number of tests in the family. The
-chance that a family holds a false verdict is then about alpha where the intervals keep such levels
+more than the margin, equivalent, not worse) needs the interval at the level divided by the number of tests in the
+family. The chance that a family holds a false verdict is then about alpha where the intervals keep such levels
 (docs/which-test-holds.md, section 9).
 """
 
