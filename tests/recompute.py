@@ -56,7 +56,7 @@ class Run:
         self.folder = folder
         self.recipe = tomllib.loads((folder / "resolved.toml").read_text(encoding="utf-8"))
         self.analysis = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
-        self.cells: dict[tuple[str, str | None, int | None], dict[tuple[str, str], dict[str, tuple[float, float]]]] = {}
+        self.cells: dict[tuple[str, str | None, int | None], dict[tuple[str, str], dict[str, Item]]] = {}
         for path in sorted((folder / "evaluations").glob("**/items.jsonl")):
             arm, *rest = path.parent.relative_to(folder / "evaluations").parts
             data = rest[0] if rest else None
