@@ -337,8 +337,8 @@ def _figures(value: float, interval: Interval, claim: Claim) -> str:
 def _corrected(correction: Correction) -> str:
     status = correction.status.lower()
     if correction.tests == 1:
-        return f"the only {status} comparison of its family"
-    return f"interval and p corrected for {correction.tests} {status} comparisons"
+        return f"the only {status} test of its family"
+    return f"interval and p corrected for {correction.tests} {status} tests"
 
 
 def _what_it_takes(needed: Needed) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
-from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
+from layersig.findings.claims import arm_rank_rows, every_task_rows
+from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
 from layersig.findings.corpus_rows import corpus_results, corpus_seed_results
@@ -100,7 +101,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     rows = selection_rows(selections, files.layers, recipe) if files.layers else ()
     kept = retention_rows(arms, files.floors, files.task_records)
     texts = written(files)
-    claims = tuple(claim_rows(arms))
+    concluded = conclusions(arms)
     findings = Findings(
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
@@ -147,7 +148,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         bridge_blocks=tuple(bridge_block_rows(bridged)),
         results=(*arms.results(), *corpus_results(arms)),
         seed_results=(*arms.seed_results(), *corpus_seed_results(arms)),
-        comparisons=arms.compared,
+        comparisons=concluded.comparisons,
         assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
@@ -158,8 +159,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         probes=tuple(probe_rows(texts, arms.level)),
         code_errors=tuple(error_rows(texts)),
         control_sets=tuple(control_set_rows(arms)),
-        claims=claims,
-        every_task=tuple(every_task_rows(arms, claims)),
+        claims=concluded.claims,
+        every_task=tuple(every_task_rows(arms, concluded.claims)),
         arm_ranks=tuple(arm_rank_rows(arms)),
         judges=tuple(judge_rows(files)),
         judged=tuple(judged_rows(judged, arms)),

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
 
 import numpy as np
 
 from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
-from layersig.analysis.sentences import Assay, Correction, Moved
+from layersig.analysis.sentences import Assay, Moved
 from layersig.analysis.verdicts import Scope
-from layersig.findings.contrasts import Contrast, Tested, contrast, scope_of
+from layersig.findings.contrasts import Contrast, contrast, scope_of
 from layersig.findings.corpus import CorpusContrast, CorpusTables, corpus_contrast
-from layersig.findings.families import DECLARED, Member, corrections
 from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure, OutcomeTables
-from layersig.findings.plan import CONTROLS, Plan
-from layersig.findings.rows import AssayRow, ComparisonRow, ResultRow, Role, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.plan import Plan
+from layersig.findings.rows import AssayRow, ResultRow, Role, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.streams import Streams
 
 BASE, ALL_LAYERS = RESERVED_ARMS
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A comparison before it is judged."""
-
-    found: Contrast | CorpusContrast
-    role: Role
-    tested: Tested
-    declared: bool
 
 
 @dataclass(frozen=True)
@@ -66,10 +53,8 @@ class Arms:
         return frozenset(self.cells())
 
     def results(self) -> Iterator[ResultRow]:
-        """Value and standard error of every arm on every measure; of several random controls, the first."""
+        """Value and standard error of every arm on every measure."""
         for measure, arm, data in self.cells():
-            if arm in self.plan.further_controls:
-                continue
             seeds = self.outcomes.seeds(measure, arm, data)
             table = self.outcomes.units(measure, arm, data, seeds)
             estimate, items = self.outcomes.level(measure, table), self.outcomes.items[measure]
@@ -108,24 +93,6 @@ class Arms:
                     value=float(units.mean()),
                 )
 
-    @cached_property
-    def compared(self) -> tuple[ComparisonRow, ...]:
-        """Every arm against the baseline and its controls, with p-values corrected in their families."""
-        drafts = [
-            _Draft(found, role, found.test(self._rng("sign-flip", found)), self._declared(found, role))
-            for found, role in self._contrasts()
-        ]
-        members = [Member(self._family(draft), draft.tested.p) for draft in drafts]
-        sizes = Counter(member.family for member in members)
-        return tuple(
-            self._row(draft, member.family, sizes[member.family], correction)
-            for draft, member, correction in zip(drafts, members, corrections(members), strict=True)
-        )
-
-    def comparisons(self) -> Iterator[ComparisonRow]:
-        """The rows of `compared`."""
-        yield from self.compared
-
     def assays(self) -> Iterator[AssayRow]:
         """Whether all layers move the untouched model, on every measure with a margin."""
         for measure, data in dict.fromkeys((measure, data) for measure, _, data in self.cells()):
@@ -154,7 +121,7 @@ class Arms:
 
     def seed_differences(self) -> Iterator[SeedDifferenceRow]:
         """The comparisons, one training run at a time."""
-        for found, _ in self._contrasts():
+        for found, _ in self.contrasts():
             for seed, difference in zip(found.seeds, found.by_seed, strict=True):
                 yield SeedDifferenceRow(
                     arm=found.arm,
@@ -181,7 +148,7 @@ class Arms:
             second = None
             if drawn:
                 averages = (own.differences[0], everything.differences[0])
-                second = ratio_bootstrap_items(*averages, self._rng("bootstrap", own), self.plan.resamples, self.level)
+                second = ratio_bootstrap_items(*averages, self.rng("bootstrap", own), self.plan.resamples, self.level)
             if second is not None and second.low == second.high:
                 second = None
             yield ShareRow(
@@ -225,7 +192,8 @@ class Arms:
             for arm, data in sorted(found, key=lambda pair: (pair[1] or "", order.get(pair[0], len(order)), pair[0])):
                 yield measure, arm, data
 
-    def _contrasts(self) -> Iterator[tuple[Contrast | CorpusContrast, Role]]:
+    def contrasts(self) -> Iterator[tuple[Contrast | CorpusContrast, Role]]:
+        """Every pair of arms that is compared, measured on what both have, and why it is."""
         for measure, data, arm, reference, role in self._pairings(self.cells()):
             if (found := contrast(self.outcomes, measure, data, arm, reference)) is not None:
                 yield found, role
@@ -241,96 +209,15 @@ class Arms:
         for measure, arm, data in cells:
             data_sets = [data] if arm != BASE else sorted({d for m, _, d in cells if m == measure and d is not None})
             for data_set in data_sets:
-                for reference, role in self._references(arm):
+                for reference, role in self.plan.references(arm):
                     yield measure, data_set, arm, reference, role
 
-    def _references(self, arm: str) -> Iterator[tuple[str, Role]]:
-        if arm != self.plan.baseline:
-            yield self.plan.baseline, "baseline"
-        for role in CONTROLS:
-            if (control := self.plan.control(arm, role)) is not None:
-                yield control, role
-
-    def _rng(self, purpose: str, found: Contrast | CorpusContrast) -> np.random.Generator:
+    def rng(self, purpose: str, found: Contrast | CorpusContrast) -> np.random.Generator:
+        """The random numbers of one purpose and contrast."""
         names = (found.arm, found.reference, found.data or "", found.measure.task, found.measure.metric)
         return Streams(self.recipe.root_seed).generator(purpose, *names)
 
-    def _declared(self, found: Contrast | CorpusContrast, role: Role) -> bool:
-        """Only the primary metric of the outcome is declared: its others are further looks at the same answers."""
-        declarable = role == "baseline" and self.plan.is_outcome(found.measure, found.data)
-        return declarable and self.primary(found.measure) and self.plan.declared(found)
-
-    def _family(self, draft: _Draft) -> str | None:
-        """The comparisons that are corrected together.
-
-        The declared ones are one family. Of the others, it is every arm on every primary measure and data set against
-        one kind of reference: the claim that some arm differs on some task.
-        The untouched model says nothing about arms and stays apart. A secondary metric is a further look at the same
-        answers and in no family.
-        """
-        if draft.declared:
-            return DECLARED
-        if not self.primary(draft.found.measure) or draft.tested.p is None:
-            return None
-        if draft.found.arm == BASE:
-            return "exploratory: untouched model"
-        return f"exploratory: against {draft.role}"
-
-    def _row(self, draft: _Draft, family: str | None, size: int, correction: Correction | None) -> ComparisonRow:
-        found, role, tested = draft.found, draft.role, draft.tested
-        estimate, measure = found.estimate, found.measure
-        low, high = ends(estimate, self.level)
-        primary, outcome = self.primary(measure), self.plan.is_outcome(measure, found.data)
-        second = None
-        if outcome and role == "baseline":
-            second = found.bootstrap(self._rng("bootstrap", found), self.plan.resamples, self.level)
-        margin, verdict = self.plan.margin(measure), None
-        sentence, stated = found.estimation(self.model, correction, self.plan.alpha) or (None, None)
-        if margin is not None and correction is not None and isinstance(found, Contrast):
-            judgement = found.judge(margin, self.model, correction, self._moved(found), self.plan.alpha)
-            if judgement is not None:
-                verdict, sentence, stated = judgement.verdict.value, judgement.sentence, judgement.interval
-        return ComparisonRow(
-            arm=found.arm,
-            reference=found.reference,
-            role=role,
-            outcome=outcome,
-            data=found.data,
-            task=measure.task,
-            metric=measure.metric,
-            primary=primary,
-            higher_is_better=measure.higher_is_better,
-            estimate=found.value,
-            se=estimate.se if estimate else None,
-            df=estimate.df if estimate and isfinite(estimate.df) else None,
-            low=low,
-            high=high,
-            level=self.level,
-            margin=margin,
-            test=tested.name,
-            p=tested.p,
-            no_interval=found.no_interval,
-            family=family,
-            family_size=None if family is None else size,
-            adjusted_p=None if correction is None else correction.p,
-            half_width=None if estimate is None else estimate.interval(self.level).half_width,
-            detectable=found.detectable(self.plan.alpha) if primary else None,
-            bootstrap_low=None if second is None else second.low,
-            bootstrap_high=None if second is None else second.high,
-            n=found.n,
-            clusters=found.n_clusters,
-            strata=found.n_strata,
-            seeds=len(found.seeds),
-            scope=found.scope.value,
-            declared=draft.declared,
-            verdict=verdict,
-            stated_low=None if stated is None else stated.low,
-            stated_high=None if stated is None else stated.high,
-            stated_level=None if stated is None else stated.level,
-            sentence=sentence,
-        )
-
-    def _moved(self, found: Contrast | CorpusContrast) -> bool | None:
+    def moved(self, found: Contrast | CorpusContrast) -> bool | None:
         """Whether all layers are shown to move the untouched model there; None where the untouched model takes part."""
         if BASE in (found.arm, found.reference):
             return None

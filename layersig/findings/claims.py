@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,14 @@ from layersig.analysis.as_good import MIN_SEEDS_FOR_ONE_CONTROL, AsGood, Steps, 
 from layersig.analysis.multiplicity import holm, intersection_union
 from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals_items_and_seeds
 from layersig.analysis.results import Alternative
-from layersig.analysis.sentences import status_of
+from layersig.analysis.sentences import Correction, status_of
 from layersig.analysis.tables import Floor, mean_of
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
+from layersig.findings.comparisons import Comparison
 from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.controls import standing
+from layersig.findings.families import DECLARED, Member
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import ArmRankRow, ClaimRow, ComparisonRow, EveryTaskRow
@@ -28,9 +30,25 @@ _WELL_BELOW = 2.0
 that is as good by the margin then keeps half of it at least."""
 
 
+Pair = tuple[Measure, str, str, str | None]
+"""Measure, arm, reference and data set of a comparison."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """A claim before it is corrected and concluded."""
+class Claim:
+    """A claim before it is corrected and concluded.
+
+    Attributes:
+        measure: Task and metric.
+        arm: The arm that may be as good as all layers.
+        data: Data set that it was trained on.
+        steps: P-values of the sequence.
+        margin: What all layers have to gain more than.
+        sets: Random sets behind the last step.
+        control: The random control that it has to beat.
+        all_gain: All layers against the untouched model.
+        declared: Whether its comparison with all layers is declared.
+    """
 
     measure: Measure
     arm: str
@@ -38,40 +56,88 @@ class _Draft:
     steps: Steps
     margin: float
     sets: int
-    beside: ComparisonRow | None
-    control: ComparisonRow | None
+    control: str
     all_gain: Contrast
-
-    @property
-    def declared(self) -> bool:
-        return self.beside is not None and self.beside.declared
+    declared: bool
 
     @property
     def family(self) -> str:
-        """Claims of some arm on one task: what holds on every task (`every_task_rows`) then holds on each."""
-        return "declared claims" if self.declared else f"exploratory claims: {self.measure.task}, {self.data}"
+        """What is declared is one family with the declared comparisons; else the claims of all arms on one task.
+
+        What holds on every task (`every_task_rows`) then holds on each.
+        """
+        return DECLARED if self.declared else f"exploratory claims: {self.measure.task}, {self.data}"
+
+    @property
+    def as_good(self) -> Member:
+        """Steps (i) and (ii), to be corrected."""
+        return Member(self.family, self.steps.as_good)
+
+    @property
+    def selective(self) -> Member:
+        """All steps, to be corrected."""
+        return Member(self.family, self.steps.selective)
 
 
-def claim_rows(arms: Arms) -> Iterator[ClaimRow]:
+def claims(arms: Arms, compared: Sequence[Comparison]) -> Iterator[Claim]:
     """The fixed sequence of every arm that has a random control, on every primary measure with a margin.
 
     With enough random control sets, the last step is the arm's rank among them; with fewer, its difference from the
     first, and only where several training runs tell how sets differ.
     """
-    drafts = [draft for cell in arms.cells() if (draft := _draft(arms, *cell)) is not None]
-    families: dict[str, list[_Draft]] = {}
-    for draft in drafts:
-        families.setdefault(draft.family, []).append(draft)
-    as_good, selective = (
-        {
-            id(draft): float(p)
-            for members in families.values()
-            for draft, p in zip(members, holm(np.array([getattr(each.steps, step) for each in members])), strict=True)
-        }
-        for step in ("as_good", "selective")
+    declared = {
+        (each.found.measure, each.found.arm, each.found.data)
+        for each in compared
+        if each.declared and each.found.reference == ALL_LAYERS
+    }
+    for measure, arm, data in arms.cells():
+        found = _claim(arms, measure, arm, data, declared=(measure, arm, data) in declared)
+        if found is not None:
+            yield found
+
+
+def claim_row(
+    arms: Arms, claim: Claim, size: int, as_good: Correction, selective: Correction, rows: Mapping[Pair, ComparisonRow]
+) -> ClaimRow:
+    """A claim with what its corrected steps allow; never as good where a verdict says worse, nor selective against one.
+
+    Args:
+        arms: The arms.
+        claim: The claim.
+        size: Tests in its family.
+        as_good: Correction of steps (i) and (ii).
+        selective: Correction of all steps.
+        rows: Every comparison with its verdict.
+    """
+    steps, alpha = claim.steps, arms.plan.alpha
+    beside, control = (rows.get((claim.measure, claim.arm, other, claim.data)) for other in (ALL_LAYERS, claim.control))
+    no_better = control is not None and control.verdict is not None and not _leaves_better(control)
+    conclusion = conclude(
+        steps.gains, as_good.p, 1.0 if no_better else selective.p, worse=_says_worse(beside), alpha=alpha
     )
-    for draft in drafts:
-        yield _row(arms, draft, len(families[draft.family]), as_good[id(draft)], selective[id(draft)])
+    tested = steps.gains <= alpha
+    return ClaimRow(
+        arm=claim.arm,
+        data=claim.data,
+        task=claim.measure.task,
+        metric=claim.measure.metric,
+        margin=claim.margin,
+        required=arms.plan.required(claim.measure),
+        assay_p=steps.gains,
+        keeps_p=steps.keeps if tested else None,
+        beats_random_p=steps.beats_random if tested and as_good.p <= alpha else None,
+        control_sets=claim.sets,
+        declared=claim.declared,
+        family=claim.family,
+        family_size=size,
+        as_good_p=as_good.p,
+        selective_p=selective.p,
+        conclusion=conclusion.value,
+        sentence=_sentence(arms, claim, conclusion, size, as_good.p, selective.p),
+        scope=claim.all_gain.scope.value,
+        seeds=len(claim.all_gain.seeds),
+        n=claim.all_gain.n,
+    )
 
 
 def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTaskRow]:
@@ -108,8 +174,8 @@ def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTas
         )
 
 
-def _draft(arms: Arms, measure: Measure, arm: str, data: str | None) -> _Draft | None:
-    control, gains = arms.plan.control(arm, "random control"), arms.gains(measure, data, arm)
+def _claim(arms: Arms, measure: Measure, arm: str, data: str | None, *, declared: bool) -> Claim | None:
+    control, gains = arms.plan.random_control(arm), arms.gains(measure, data, arm)
     margin = arms.plan.margin(measure)
     if arm in RESERVED_ARMS or control is None or gains is None or not arms.outcomes.primary(measure):
         return None
@@ -127,9 +193,8 @@ def _draft(arms: Arms, measure: Measure, arm: str, data: str | None) -> _Draft |
         beats_random, sets = among.p, among.sets.size
     elif len(beyond.seeds) >= MIN_SEEDS_FOR_ONE_CONTROL and beyond.favourable is not None:
         beats_random, sets = beyond.favourable.p_value(alternative=Alternative.GREATER), 1
-    beside, against_control = (_comparison(arms, measure, arm, data, other) for other in (ALL_LAYERS, control))
     steps = Steps(gains_p, keeps_p, beats_random)
-    return _Draft(measure, arm, data, steps, margin, sets, beside, against_control, everything)
+    return Claim(measure, arm, data, steps, margin, sets, control, everything, declared)
 
 
 def _keeps(arms: Arms, own: Contrast, everything: Contrast, required: float | None, margin: float) -> float:
@@ -146,62 +211,19 @@ def _keeps(arms: Arms, own: Contrast, everything: Contrast, required: float | No
     return 1.0 if kept is None else kept.p_value(alternative=Alternative.GREATER)
 
 
-def _comparison(arms: Arms, measure: Measure, arm: str, data: str | None, reference: str) -> ComparisonRow | None:
-    for row in arms.compared:
-        if (row.arm, row.reference, row.data, row.task, row.metric) == (
-            arm,
-            reference,
-            data,
-            measure.task,
-            measure.metric,
-        ):
-            return row
-    return None
-
-
-def _row(arms: Arms, draft: _Draft, size: int, as_good: float, selective: float) -> ClaimRow:
-    steps, alpha = draft.steps, arms.plan.alpha
-    no_better = draft.control is not None and draft.control.verdict is not None and not _leaves_better(draft.control)
-    conclusion = conclude(
-        steps.gains, as_good, 1.0 if no_better else selective, worse=_says_worse(draft.beside), alpha=alpha
-    )
-    tested = steps.gains <= alpha
-    return ClaimRow(
-        arm=draft.arm,
-        data=draft.data,
-        task=draft.measure.task,
-        metric=draft.measure.metric,
-        margin=draft.margin,
-        required=arms.plan.required(draft.measure),
-        assay_p=steps.gains,
-        keeps_p=steps.keeps if tested else None,
-        beats_random_p=steps.beats_random if tested and as_good <= alpha else None,
-        control_sets=draft.sets,
-        declared=draft.declared,
-        family=draft.family,
-        family_size=size,
-        as_good_p=as_good,
-        selective_p=selective,
-        conclusion=conclusion.value,
-        sentence=_sentence(arms, draft, conclusion, size, as_good, selective),
-        scope=draft.all_gain.scope.value,
-        seeds=len(draft.all_gain.seeds),
-        n=draft.all_gain.n,
-    )
-
-
-def _sentence(arms: Arms, draft: _Draft, conclusion: AsGood, size: int, as_good: float, selective: float) -> str:
-    required = arms.plan.required(draft.measure)
+def _sentence(arms: Arms, claim: Claim, conclusion: AsGood, size: int, as_good: float, selective: float) -> str:
+    required = arms.plan.required(claim.measure)
     kept = (
         f"at least {100 * required:.3g} % of the gain of all layers"
         if required is not None
         else "all layers but for the declared margin"
     )
     place = (
-        f"{draft.measure.metric} of {draft.measure.task}, trained on {draft.data}, {arms.model}, "
-        f"S = {len(draft.all_gain.seeds)}, n = {draft.all_gain.n}"
+        f"{claim.measure.metric} of {claim.measure.task}, trained on {claim.data}, {arms.model}, "
+        f"S = {len(claim.all_gain.seeds)}, n = {claim.all_gain.n}"
     )
-    corrected = f"corrected for {size} claims" if size > 1 else "the only claim of its family"
+    status = status_of(claim.declared)
+    corrected = f"corrected for {size} {status.lower()} tests" if size > 1 else "the only test of its family"
     said, p = {
         AsGood.NOT_TESTED: ("is not tested for being as good as all layers, which are not shown to gain enough", None),
         AsGood.NOT_SHOWN: (f"is not shown to keep {kept}", as_good),
@@ -213,7 +235,7 @@ def _sentence(arms: Arms, draft: _Draft, conclusion: AsGood, size: int, as_good:
         ),
     }[conclusion]
     figures = "" if p is None else f": p = {p:.3g}, {corrected}"
-    return f"{status_of(draft.declared)}: {draft.arm} {said} ({place}){figures}."
+    return f"{status}: {claim.arm} {said} ({place}){figures}."
 
 
 def _says_worse(row: ComparisonRow | None) -> bool:

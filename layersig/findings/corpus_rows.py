@@ -10,11 +10,9 @@ from layersig.findings.rows import ResultRow, SeedResultRow
 
 
 def corpus_results(arms: Arms) -> Iterator[ResultRow]:
-    """Value and standard error of every arm on every corpus metric; of several random controls, the first."""
+    """Value and standard error of every arm on every corpus metric."""
     corpus = arms.corpus
     for measure, arm, data in arms.corpus_cells():
-        if arm in arms.plan.further_controls:
-            continue
         seeds = corpus.tables.seeds(measure, arm, data)
         table = corpus.tables.raw(measure, arm, data, seeds)
         estimate = corpus.estimate(measure, table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from layersig.findings.contrasts import Compared
@@ -85,13 +85,34 @@ class Plan:
         return tuple(name for name in self.recipe.analyze.margins if name not in named)
 
     def is_outcome(self, measure: Measure, data: str | None) -> bool:
-        """Whether a measure is the declared outcome of arms trained on a data set."""
-        wanted = self.recipe.analyze.outcome
-        return measure.task == (f"{HELDOUT}/{data}" if wanted == HELDOUT else wanted)
+        """Whether a measure is a declared outcome of arms trained on a data set.
 
-    def control(self, arm: str, role: Role) -> str | None:
-        """The arm that controls another in a role: of several random controls, the first."""
-        return next(iter(self._controls(arm, role)), None)
+        A task whose rows an embedded benchmark stood in for (`mmlu>pypi:mmlu`) is still the outcome `mmlu`.
+        """
+        asked = measure.task.partition(">")[0]
+        return (HELDOUT if asked == f"{HELDOUT}/{data}" else asked) in self.recipe.analyze.outcomes
+
+    def references(self, arm: str) -> Iterator[tuple[str, Role]]:
+        """What an arm is compared with, and why; a pair for one reason only, a declared one first."""
+        found: dict[str, Role] = {}
+        if arm != self.baseline:
+            found[self.baseline] = "baseline"
+        for first, second in self.recipe.analyze.contrasts:
+            if first == arm:
+                found.setdefault(second, "contrast")
+        for rival in self._rivals(arm):
+            found.setdefault(rival, "other scorer")
+        for control in self._first_of_each_match(arm):
+            found.setdefault(control, "random control")
+        for control in self._controls(arm, "rule control")[:1]:
+            found.setdefault(control, "rule control")
+        yield from found.items()
+
+    def random_control(self, arm: str) -> str | None:
+        """The random control that an arm has to beat: the first that shares its counts by type, else the first."""
+        controls = self.random_controls(arm)
+        alike = [name for name in controls if matched_by(self.recipe, name) == "types"]
+        return next(iter([*alike, *controls]), None)
 
     def random_controls(self, arm: str) -> tuple[str, ...]:
         """Every random control of an arm."""
@@ -99,16 +120,40 @@ class Plan:
 
     @property
     def further_controls(self) -> frozenset[str]:
-        """Random controls behind the first of their arm: they stand for chance together, and none is compared alone."""
-        return frozenset(name for arm in self.recipe.arms for name in self.random_controls(arm.name)[1:])
+        """Random controls behind the first of their arm and match: they stand for chance together, none alone."""
+        return frozenset(
+            name
+            for arm in self.recipe.arms
+            for name in set(self.random_controls(arm.name)) - set(self._first_of_each_match(arm.name))
+        )
+
+    def _rivals(self, arm: str) -> Iterator[str]:
+        """Later arms for which other scorers chose by the same policy, with the same parameters, to the same end."""
+        own = next((each for each in self.recipe.arms if each.name == arm), None)
+        if own is None or not own.scorers:
+            return
+        declared = {frozenset(pair) for pair in self.recipe.analyze.contrasts}
+        alike = {"name": "", "scorer": None}
+        for other in self.recipe.arms[self.recipe.arms.index(own) + 1 :]:
+            same = own.model_copy(update=alike) == other.model_copy(update=alike)
+            rival = same and other.scorers and other.scorers != own.scorers
+            if rival and frozenset((arm, other.name)) not in declared:
+                yield other.name
+
+    def _first_of_each_match(self, arm: str) -> tuple[str, ...]:
+        firsts: dict[str, str] = {}
+        for name in self.random_controls(arm):
+            firsts.setdefault(matched_by(self.recipe, name), name)
+        return tuple(firsts.values())
 
     def _controls(self, arm: str, role: Role) -> tuple[str, ...]:
         found = [each for each in self.recipe.arms if each.select.kind == CONTROLS[role]]
         return tuple(each.name for each in found if each.select.params.get("like") == arm)
 
-    def declared(self, found: Compared) -> bool:
-        """Whether the arm is a primary one and both sides were measured under the declaration."""
-        return found.arm in self.primary and all(
+    def declared(self, found: Compared, role: Role) -> bool:
+        """Whether the recipe declares the comparison and both sides were measured under the declaration."""
+        asked = role == "contrast" or (role == "baseline" and found.arm in self.primary)
+        return asked and all(
             any(cell in self.declared_cells for cell in cells_of(arm, found.data, seed))
             for arm in (found.arm, found.reference)
             for seed in found.seeds

@@ -11,7 +11,8 @@ import numpy as np
 from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
-from layersig.findings.claims import claim_rows, every_task_rows
+from layersig.findings.claims import every_task_rows
+from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import Contrast
 from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.findings.plan import Plan
@@ -128,9 +129,9 @@ def _nothing(*_: object, **__: object) -> None:
 def sentences(design: Design, rng: np.random.Generator) -> Iterator[Told]:
     """Every sentence of one simulated report."""
     arms = study_of(design, rng)
-    claims = tuple(claim_rows(arms))
-    rows: list[ComparisonRow | AssayRow | ClaimRow | EveryTaskRow] = [*arms.compared, *arms.assays(), *claims]
-    for row in (*rows, *every_task_rows(arms, claims)):
+    found = conclusions(arms)
+    rows: list[ComparisonRow | AssayRow | ClaimRow | EveryTaskRow] = [*found.comparisons, *arms.assays(), *found.claims]
+    for row in (*rows, *every_task_rows(arms, found.claims)):
         told = str(row.sentence)
         declared = told.startswith("Declared: ")
         yield Told(declared, declared or told.startswith("Exploratory: "), _false(row, design.gain))

@@ -8,7 +8,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from layersig.findings.arms import Arms
-from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
+from layersig.findings.claims import arm_rank_rows, every_task_rows
+from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, outcome_tables
 from layersig.findings.plan import Plan
@@ -168,7 +169,7 @@ def test_on_every_task_is_the_worst_of_the_tasks(worst: float, established: bool
         for cell in cells
     ]
     study = Arms(outcome_tables(evaluations), plan.recipe, plan, "m")
-    claims = tuple(claim_rows(study))
+    claims = tuple(conclusions(study).claims)
     (row,) = every_task_rows(study, claims)
     assert row.tasks == ("t0", "t1", "t2")
     assert row.p == max(max(claim.assay_p, claim.keeps_p or 0.0) for claim in claims)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from layersig.findings.arms import Arms
-from layersig.findings.claims import claim_rows
+from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import MIN_SETS, control_set_rows
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
@@ -65,9 +65,9 @@ def test_fewer_than_nineteen_sets_give_a_range_and_no_test() -> None:
 
 
 def test_the_claim_rests_on_the_rank_where_there_are_enough_sets() -> None:
-    (few,) = claim_rows(arms_of(18))
-    (enough,) = claim_rows(arms_of(19))
-    (beaten,) = claim_rows(arms_of(19, rank=1))
+    (few,) = conclusions(arms_of(18)).claims
+    (enough,) = conclusions(arms_of(19)).claims
+    (beaten,) = conclusions(arms_of(19, rank=1)).claims
     assert (few.control_sets, enough.control_sets) == (1, 19)
     assert few.beats_random_p < 0.01  # the difference from one control, paired by seed and item
     assert enough.beats_random_p == pytest.approx(1 / 20)
@@ -79,13 +79,13 @@ def test_one_run_and_one_random_set_show_no_selectivity() -> None:
     arms = arms_of(1)
     one = {m: {c: v for c, v in cells.items() if not c.seed} for m, cells in arms.outcomes.values.items()}
     object.__setattr__(arms.outcomes, "values", one)
-    (row,) = claim_rows(arms)
+    (row,) = conclusions(arms).claims
     assert (row.seeds, row.control_sets, row.beats_random_p) == (1, 0, None)
     assert row.conclusion == "as good as all layers"
     many = arms_of(19)
     one = {m: {c: v for c, v in cells.items() if not c.seed} for m, cells in many.outcomes.values.items()}
     object.__setattr__(many.outcomes, "values", one)
-    (row,) = claim_rows(many)
+    (row,) = conclusions(many).claims
     assert (row.seeds, row.control_sets) == (1, 19)
     assert row.conclusion == "as good as all layers and better than matched random"
 

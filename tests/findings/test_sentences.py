@@ -14,7 +14,8 @@ from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
 from layersig.findings import analyse
 from layersig.findings.arms import Arms
-from layersig.findings.claims import claim_rows, every_task_rows
+from layersig.findings.claims import every_task_rows
+from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import Contrast
 from layersig.findings.controls import control_set_rows
 from layersig.findings.outcomes import Items, Measure, OutcomeTables
@@ -84,9 +85,9 @@ def test_no_two_sentences_of_a_report_contradict_each_other(
     gain: float, arm: float, seeds: int, n: int, metric: str
 ) -> None:
     arms = arms_of(gain, arm, seeds=seeds, n=n, metric=metric, sets=19 if seeds == 1 and n == 120 else 1)
-    claims = tuple(claim_rows(arms))
+    claims = tuple(conclusions(arms).claims)
     every, controls = tuple(every_task_rows(arms, claims)), tuple(control_set_rows(arms))
-    said = {(row.arm, row.reference, row.task, row.metric): row for row in arms.compared}
+    said = {(row.arm, row.reference, row.task, row.metric): row for row in conclusions(arms).comparisons}
     assert claims
     for claim in claims:
         good = claim.conclusion in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE)
@@ -101,7 +102,9 @@ def test_no_two_sentences_of_a_report_contradict_each_other(
     for row in every:
         singles = [claim.conclusion for claim in claims if claim.arm == row.arm]
         assert not row.established or all(each in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE) for each in singles)
-    sentences = [str(row.sentence) for row in (*arms.compared, *arms.assays(), *claims, *every, *controls)]
+    sentences = [
+        str(row.sentence) for row in (*conclusions(arms).comparisons, *arms.assays(), *claims, *every, *controls)
+    ]
     assert all(sentence.startswith(("Declared: ", "Exploratory: ")) for sentence in sentences)
     assert not any("does not move" in sentence or "cannot" in sentence for sentence in sentences)
 
@@ -112,7 +115,7 @@ def verdict_of(row: ComparisonRow) -> Verdict:
 
 @pytest.mark.parametrize(("gain", "arm", "seeds", "n", "metric"), GRID[::3])
 def test_every_sentence_states_the_numbers_of_its_row(gain: float, arm: float, seeds: int, n: int, metric: str) -> None:
-    for row in arms_of(gain, arm, seeds=seeds, n=n, metric=metric).compared:
+    for row in conclusions(arms_of(gain, arm, seeds=seeds, n=n, metric=metric)).comparisons:
         check(row)
 
 
@@ -142,7 +145,9 @@ def check(row: ComparisonRow) -> None:
 
 
 def test_a_secondary_metric_of_the_outcome_is_neither_declared_nor_judged() -> None:
-    rows = [row for row in arms_of(0.4, 0.1, seeds=1, n=120, metric="acc").compared if row.metric == "zeta"]
+    rows = [
+        row for row in conclusions(arms_of(0.4, 0.1, seeds=1, n=120, metric="acc")).comparisons if row.metric == "zeta"
+    ]
     assert rows
     assert all((row.declared, row.family, row.verdict) == (False, None, None) for row in rows)
     assert all(row.outcome for row in rows if row.task == "t0")
@@ -150,7 +155,7 @@ def test_a_secondary_metric_of_the_outcome_is_neither_declared_nor_judged() -> N
 
 def test_a_declared_comparison_without_a_test_still_counts_in_its_family() -> None:
     arms = arms_of(0.4, 0.1, seeds=1, n=1, metric="acc")
-    rows = [row for row in arms.compared if row.declared]
+    rows = [row for row in conclusions(arms).comparisons if row.declared]
     assert [(row.family, row.family_size, row.adjusted_p, row.verdict) for row in rows] == 2 * [
         ("declared", 2, None, None)
     ]
@@ -162,7 +167,7 @@ def test_what_share_must_be_kept_is_the_recipes_choice(kept: float, conclusion: 
     analyze = arms.recipe.analyze.model_copy(update={"gain_kept": kept})
     recipe = arms.recipe.model_copy(update={"analyze": analyze})
     arms = Arms(arms.outcomes, recipe, Plan(recipe, arms.plan.declared_cells), "m")
-    row = next(row for row in claim_rows(arms) if row.task == "t0")
+    row = next(row for row in conclusions(arms).claims if row.task == "t0")
     assert row.required == kept
     assert f"at least {100 * kept:.3g} % of the gain of all layers" in row.sentence
     assert conclusion in row.conclusion
@@ -174,7 +179,7 @@ def test_a_declared_margin_must_be_well_below_the_gain(margin: float, conclusion
     analyze = arms.recipe.analyze.model_copy(update={"gain_kept": "margin", "margins": {"loss": margin}})
     recipe = arms.recipe.model_copy(update={"analyze": analyze})
     arms = Arms(arms.outcomes, recipe, Plan(recipe, arms.plan.declared_cells), "m")
-    row = next(row for row in claim_rows(arms) if row.task == "t0")
+    row = next(row for row in conclusions(arms).claims if row.task == "t0")
     assert (row.required, row.margin, row.conclusion) == (None, 2 * margin, conclusion)
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Scope = Literal["checkpoints", "method"]
-Role = Literal["baseline", "random control", "rule control"]
+Role = Literal["baseline", "contrast", "other scorer", "random control", "rule control"]
+"""Why two arms are compared: with the baseline, because the recipe declares the pair, because another scorer chose as
+many layers by the same policy, or with a control."""
 
 
 class Row(BaseModel):

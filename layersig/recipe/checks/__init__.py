@@ -5,7 +5,9 @@ The checks read the values as they stand in the file, so that they report even w
 - `values`: how they read them
 - `names`: names that are unique, schemes and arms that there are
 - `components`: plugin files, scorers and policies with their parameters
-- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `about`: the sections of a recipe
+- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`: the sections of a recipe
+- `size`: how much it asks for
+- `library`: the texts of lm-eval's definitions
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from layersig.plugin.table import Components
 from layersig.recipe.checks.about import about_checks
 from layersig.recipe.checks.arms import arm_checks
 from layersig.recipe.checks.components import Brought, plugin_files, scorer_checks
+from layersig.recipe.checks.declarations import declaration_checks
 from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
 from layersig.recipe.checks.names import name_checks
+from layersig.recipe.checks.size import size_checks
 from layersig.recipe.checks.tasks import task_checks
 from layersig.recipe.checks.tuning import tuning_checks
 from layersig.recipe.checks.values import strange_values, table_at, unusable_text
@@ -44,6 +48,8 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from arm_checks(data, components)
     yield from tuning_checks(data, components)
     yield from margin_checks(data, base_dir)
+    yield from declaration_checks(data, base_dir)
     yield from about_checks(data)
+    yield from size_checks(data)
     if not data.get("arms") and not table_at(data, "scorers"):
         yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,15 @@ def question_sets(data: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]
     for number, entry in enumerate(list_at(table_at(data, "evaluate"), "conversations")):
         if isinstance(entry, str | dict):
             yield number, {"source": entry} if isinstance(entry, str) else entry
+
+
+def set_names(data: Mapping[str, Any]) -> list[str]:
+    """What results call the sets of questions."""
+    found = []
+    for _, entry in question_sets(data):
+        with suppress(ValidationError):
+            found.append(ConversationSettings.model_validate(entry, strict=False).label)
+    return found
 
 
 def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from layersig.plugin.table import suggestion
+from layersig.recipe.checks.library import definitions_named, text_of
 from layersig.recipe.checks.tasks import task_sources
 from layersig.recipe.checks.values import table_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.metrics import KNOWN, UP_TO_ONE, kind_of
 
 _METRIC = re.compile(r"^\s*-?\s*metric\s*:\s*[\"']?([^\s\"'#,}]+)", re.MULTILINE)
-_FIRST_WORD = re.compile(r"[A-Za-z0-9]+")
 _LONGEST = 100
 """Characters from which on a name is no metric's, and is not searched for."""
 
@@ -43,25 +41,6 @@ def _defined(metric: str, sources: list[str], base_dir: Path) -> bool:
     """Whether the definition of a task names a metric: the user's own files, and lm-eval's files of like name."""
     if len(metric) > _LONGEST:
         return False
-    files = [base_dir / source.removeprefix("file:") for source in sources if source.startswith("file:")]
-    words = {word[0].lower() for s in sources if ":" not in s and (word := _FIRST_WORD.match(s))}
-    return any(metric in _METRIC.findall(_text(file)) for file in (*files, *_library(words)))
-
-
-def _library(words: set[str]) -> Iterator[Path]:
-    spec = find_spec("lm_eval") if words else None
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        for folder, _, names in os.walk(Path(place) / "tasks"):
-            for name in names:
-                path = Path(folder, name)
-                if path.suffix in (".yaml", ".yml") or not path.suffix:
-                    inside = str(path.relative_to(place)).lower()
-                    if any(word in inside for word in words):
-                        yield path
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""  # reported when the task is looked for
+    own = (text_of(base_dir / source.removeprefix("file:")) for source in sources if source.startswith("file:"))
+    library = definitions_named(source for source in sources if ":" not in source)
+    return any(metric in _METRIC.findall(text) for text in (*own, *library))

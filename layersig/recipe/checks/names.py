@@ -7,19 +7,18 @@ from typing import Any
 
 from layersig.plugin.table import Components, suggestion
 from layersig.recipe.checks.judge import question_sets
-from layersig.recipe.checks.values import arm_names, list_at, table_at, tables_at
+from layersig.recipe.checks.values import list_at, table_at, tables_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import DATA_SCHEMES, MODEL_SCHEMES, RESERVED_ARMS, UPDATE_SCHEMES
 
 
 def name_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Names of data sets, arms and seeds are unique; schemes of sources and the baseline are there."""
+    """Names of data sets, arms and seeds are unique; schemes of sources are there."""
     yield from _unique(data, "data")
     yield from _unique(data, "arms")
     yield from _schemes(data, components)
     yield from _seeds(data)
-    yield from _baseline(data)
 
 
 def _unique(data: Mapping[str, Any], key: str) -> Iterator[Fault]:
@@ -60,10 +59,3 @@ def _seeds(data: Mapping[str, Any]) -> Iterator[Fault]:
         if seed in seen:
             yield Fault(("seeds", number), f"seed {seed} is given twice; a repeated seed adds no information")
         seen.add(seed)
-
-
-def _baseline(data: Mapping[str, Any]) -> Iterator[Fault]:
-    baseline = table_at(data, "analyze").get("baseline")
-    known = [*RESERVED_ARMS, *arm_names(data)]
-    if isinstance(baseline, str) and baseline not in known:
-        yield Fault(("analyze", "baseline"), f'there is no arm "{baseline}"{suggestion(baseline, known)}')

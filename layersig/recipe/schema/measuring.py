@@ -140,10 +140,15 @@ class AnalyzeSettings(Table):
     alpha: float = Field(0.05, gt=0, lt=0.5)
     """Level of tests; intervals cover 1 - alpha."""
     primary: tuple[Name, ...] | None = None
-    """Arms whose comparison with the baseline is confirmatory, on every data set together one family; all others are
-    exploratory. Absent: the first arm that reads a scorer."""
-    outcome: str = "heldout"
-    """The primary outcome: `heldout`, or a task or a set of questions by name."""
+    """Arms whose comparison with the baseline is declared before anything is measured; the comparisons of other arms
+    are exploratory. Absent: the first arm that reads a scorer."""
+    contrasts: tuple[tuple[Name, Name], ...] = ()
+    """Further declared comparisons, `[arm, reference]` each, such as `[["mine-30", "ila-30"]]`. Any two arms can be
+    named, automatic controls among them. Arms of different scorers that share policy and size are compared without
+    being named; those comparisons are exploratory."""
+    outcome: str | Annotated[tuple[str, ...], Field(min_length=1)] = "heldout"
+    """What declared comparisons are about: `heldout`, or a task or a set of questions by name. A list declares several.
+    All that is declared, on every outcome and data set, is corrected as one family."""
     margins: dict[str, Annotated[float, Field(gt=0)]] = {}
     """By metric, the smallest difference that matters: `loss`, `acc`, `exact_match` (under every filter) or
     `"exact_match,strict-match"` (under that one). Shares of items count from 0 to 1: 0.02 is two points. Absent: 0.02
@@ -167,3 +172,8 @@ class AnalyzeSettings(Table):
     control_sets: int = Field(1, ge=1, le=1000)
     """Random controls of every primary arm (`NAME.random`, `NAME.random-2`, ...): with 19 or more, the arm's rank among
     them is a test; with fewer, a range. A training each, unless the arm is a graft: then nearly free."""
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The names in `outcome`."""
+        return (self.outcome,) if isinstance(self.outcome, str) else self.outcome

@@ -1,0 +1,114 @@
+"""What `[analyze]` declares must name arms, tasks and sets of questions that the recipe has.
+
+A misspelt name would otherwise turn a declared comparison into none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from layersig.plugin.table import suggestion
+from layersig.recipe.checks.judge import set_names
+from layersig.recipe.checks.library import definitions_named, text_of
+from layersig.recipe.checks.tasks import task_sources
+from layersig.recipe.checks.values import arm_names, list_at, table_at, tables_at
+from layersig.recipe.faults import Fault
+from layersig.recipe.schema import RESERVED_ARMS
+
+_HELDOUT = "heldout"
+_TASK = re.compile(r"^\s*(?:task|group)\s*:\s*[\"']?([^\s\"'#,}]+)", re.MULTILINE)
+_CONTROL = re.compile(r"\.(?:rule|random(?:-\d+)?)$")
+
+
+def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
+    """Arms and outcomes that there are, each named once."""
+    analyze = table_at(data, "analyze")
+    arms = dict.fromkeys([*arm_names(data), *RESERVED_ARMS])
+    baseline = analyze.get("baseline")
+    if isinstance(baseline, str) and baseline not in arms:
+        yield Fault(("analyze", "baseline"), f'there is no arm "{baseline}"{suggestion(baseline, arms)}')
+    for number, name in enumerate(list_at(analyze, "primary")):
+        if isinstance(name, str) and name not in arms:
+            yield Fault(("analyze", "primary", number), f'there is no arm "{name}"{suggestion(name, arms)}')
+        elif name == baseline:
+            reason = "is the baseline, which cannot be compared with itself; name the arms that are compared with it"
+            yield Fault(("analyze", "primary", number), f'"{name}" {reason}')
+    yield from _contrasts(analyze, _with_controls(data, analyze, arms))
+    yield from _outcomes(data, analyze, base_dir)
+
+
+def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: dict[str, None]) -> dict[str, None]:
+    """The arms, and the controls that are added to primary ones."""
+    if analyze.get("controls") is False:
+        return arms
+    primary = analyze.get("primary")
+    if not isinstance(primary, list):
+        primary = [arm.get("name") for _, arm in tables_at(data, "arms") if arm.get("scorer") is not None][:1]
+    sets = analyze.get("control_sets", 1)
+    numbers = range(2, (sets if type(sets) is int and 0 < sets <= 1000 else 1) + 1)
+    endings = ("random", "rule", *(f"random-{number}" for number in numbers))
+    return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in primary for ending in endings)}
+
+
+def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:
+    seen: set[frozenset[str]] = set()
+    for number, pair in enumerate(list_at(analyze, "contrasts")):
+        path = ("analyze", "contrasts", number)
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(name, str) for name in pair):
+            continue  # a fault of its type
+        unknown = False
+        for place, name in enumerate(pair):
+            if name not in arms:
+                unknown = True
+                hint = ""
+                if _CONTROL.search(name):
+                    hint = "; only primary arms get controls of their own, named NAME.random and NAME.rule"
+                yield Fault((*path, place), f'there is no arm "{name}"{suggestion(name, arms)}{hint}')
+        if unknown:
+            continue
+        if pair[0] == pair[1]:
+            yield Fault(path, f'"{pair[0]}" cannot be compared with itself')
+        elif frozenset(pair) in seen:
+            yield Fault(path, f'"{pair[0]}" and "{pair[1]}" are named twice; one comparison is declared once')
+        elif pair[1] == analyze.get("baseline", "all-layers") and pair[0] in list_at(analyze, "primary"):
+            yield Fault(path, f'"{pair[0]}" is primary, so it is compared with "{pair[1]}" already; leave this out')
+        seen.add(frozenset(pair))
+
+
+def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
+    wanted = analyze.get("outcome")
+    evaluate = table_at(data, "evaluate")
+    sources = [source for _, source in task_sources(evaluate)]
+    known = [*(source.removeprefix("pypi:") for source in sources if not source.startswith("file:"))]
+    known += [name for source in sources if source.startswith("file:") for name in _defined(base_dir, source)]
+    known += set_names(data)
+    if evaluate.get("heldout") is not False:
+        known.insert(0, _HELDOUT)
+    seen: set[str] = set()
+    for number, name in enumerate(wanted if isinstance(wanted, list) else [wanted]):
+        path = ("analyze", "outcome", number) if isinstance(wanted, list) else ("analyze", "outcome")
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            yield Fault(path, f'"{name}" is named twice')
+        seen.add(name)
+        if name == _HELDOUT and name not in known:
+            reason = "`evaluate.heldout` is off, so no held-out loss is measured; turn it on, or name a task"
+            yield Fault(path, reason)
+        elif name not in known and not _part_of(name, sources):
+            yield Fault(path, f'no task or set of questions of the recipe is called "{name}"{suggestion(name, known)}')
+
+
+def _defined(base_dir: Path, source: str) -> list[str]:
+    """What results may call a task of the user's own: by its definition, or by its file where that holds several."""
+    path = base_dir / source.removeprefix("file:")
+    return [path.stem, *_TASK.findall(text_of(path))]
+
+
+def _part_of(name: str, sources: list[str]) -> bool:
+    """Whether a group or tag among lm-eval's tasks may have a part of that name."""
+    groups = [source for source in sources if ":" not in source]
+    return any(name in _TASK.findall(text) for text in definitions_named(groups))

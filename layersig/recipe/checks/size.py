@@ -1,0 +1,28 @@
+"""How much a recipe asks for: a list that was meant to be short makes a graph of stages that takes minutes to build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from layersig.recipe.checks.values import list_at, table_at
+from layersig.recipe.faults import Fault
+
+MOST = 10_000
+"""Trainings and scorings; the largest recipe of the published tables asks for about 400."""
+
+
+def size_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """At most `MOST` trainings and scorings over all data sets and seeds."""
+    analyze = table_at(data, "analyze")
+    primary, sets = analyze.get("primary"), analyze.get("control_sets", 1)
+    controlled = len(primary) if isinstance(primary, list) else 1
+    controls = controlled * (sets if type(sets) is int else 1)
+    seeds, arms, scorers = list_at(data, "seeds"), list_at(data, "arms"), table_at(data, "scorers")
+    each = len(arms) + len(scorers) + controls
+    total = each * max(1, len(seeds)) * max(1, len(list_at(data, "data")))
+    if total > MOST:
+        largest = max((("seeds", len(seeds)), ("arms", len(arms)), ("scorers", len(scorers))), key=lambda pair: pair[1])
+        place = ("analyze", "control_sets") if controls > largest[1] else (largest[0],)
+        reason = f"asks for {total:,} trainings and scorings over all data sets and seeds, of at most {MOST:,}"
+        yield Fault(place, f"the recipe {reason}; split it into several")
