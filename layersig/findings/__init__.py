@@ -11,6 +11,7 @@ from pathlib import Path
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
+from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
 from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import control_set_rows
@@ -136,6 +137,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         selected_layers=selected_layer_rows(selections, files.layers) if files.layers else (),
         overlaps=overlap_rows(tables, units, sizes, recipe.root_seed),
         agreement=agreement_rows(tables, units),
+        ceilings=ceiling_rows(tables, sizes, grid, arms.level, recipe.analyze.alpha),
         stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
         sharing=tuple(row for found in runs for row in sharing_rows(found, sizes, files.model, recipe)),
         components=tuple(row for found in runs for row in component_rows(found, grid, arms.level)),

@@ -8,6 +8,7 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
+from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
     ArmRankRow,
     ClaimRow,
@@ -46,6 +47,7 @@ __all__ = [
     "AssayRow",
     "BridgeBlockRow",
     "BridgeRow",
+    "CeilingRow",
     "CheckpointRow",
     "ClaimRow",
     "ComparisonRow",

@@ -6,6 +6,7 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
+from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, EveryTaskRow, RigorRow
 from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
@@ -64,6 +65,7 @@ class Findings(Row):
     selected_layers: tuple[SelectedLayerRow, ...]
     overlaps: tuple[OverlapRow, ...]
     agreement: tuple[CurveRow, ...]
+    ceilings: tuple[CeilingRow, ...] = ()
     stability: tuple[StabilityRow, ...]
     sharing: tuple[SharingRow, ...]
     components: tuple[ComponentRow, ...]

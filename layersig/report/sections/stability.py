@@ -23,12 +23,13 @@ from layersig.report.document import (
 )
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural
+from layersig.report.sections.ceilings import ceilings
 from layersig.report.svg import described, draw
 
 
 def section(material: Material) -> Section | None:
-    """None where no scorer has two seeds, two checkpoints or a scorer beside it."""
-    parts = (_noise, _sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
+    """None where no scorer looks at the model."""
+    parts = (ceilings, _noise, _sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
     blocks = tuple(block for part in parts for block in part(material))
     return Section("stability", "What a ranking is worth", blocks) if blocks else None
 
