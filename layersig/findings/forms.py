@@ -85,8 +85,17 @@ class FieldForm(Open):
     rows: int
 
 
+class SideForm(Open):
+    """A side of the split of a data set."""
+
+    conversations: NotRequired[int]
+    truncated: NotRequired[int]
+
+
 class DataForm(Open):
     """`data/DATA.json`."""
+
+    train: NotRequired[SideForm]
 
     rows: NotRequired[Annotated[int, Field(gt=0)]]
     fields: NotRequired[list[FieldForm]]

@@ -14,6 +14,7 @@ from layersig.findings.rows.claims import (
     ClaimRow,
     ControlSetRow,
     EveryTaskRow,
+    LimitationRow,
     RigorRow,
     RigorStatus,
 )
@@ -38,7 +39,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
+from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "ClaimRow",
     "ComparisonRow",
     "ComponentRow",
+    "ComputeRow",
     "ConcentrationRow",
     "ControlSetRow",
     "CostRow",
@@ -66,6 +68,7 @@ __all__ = [
     "JudgeRow",
     "JudgedRow",
     "LayerRow",
+    "LimitationRow",
     "LossRow",
     "MatrixRow",
     "OverlapRow",

@@ -379,10 +379,10 @@ def _relabelled(material: Material) -> list[Block]:
         )
         for test, assumes in tests
     )
-    p = {(row.a, row.b, row.k, row.test): row.p for row in rows}
+    p = {(row.a, row.b, row.k, row.test): row.adjusted_p for row in rows}
     table = Table(
-        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p, not corrected for the "
-        "number of rows. Descriptive: the test to rely on is that of residuals",
+        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p by Holm's method over all "
+        "rows of a test. Descriptive: the test to rely on is that of residuals",
         (
             *columns("ranking", "ranking", "#k", "#Jaccard", "#chance"),
             *(Column(f"p, {test}", True) for test, _ in tests),
