@@ -1,5 +1,7 @@
 """Adjusted p-values for families of tests."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from layersig.analysis.results import FloatArray
@@ -17,6 +19,13 @@ def holm(p: FloatArray) -> FloatArray:
     adjusted = np.empty(p.size)
     adjusted[order] = np.minimum(1.0, stepped)
     return adjusted
+
+
+def holm_of_tested(p: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Holm's adjusted p-values of a family in which some members allow no test; those stay None and count for none."""
+    known = np.array([each for each in p if each is not None])
+    adjusted = iter(holm(known).tolist() if known.size else ())
+    return tuple(None if each is None else next(adjusted) for each in p)
 
 
 def intersection_union(p: FloatArray) -> float:

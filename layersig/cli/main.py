@@ -28,6 +28,7 @@ VERBS = {
     "status": "Show how far a run is.",
     "report": "Write the report of a run anew.",
     "export": "Write an arm as a plain Hugging Face checkpoint.",
+    "archive": "Pack a run for a reviewer: recipe, records, report, and how to repeat it.",
     "compare": "Compare arms, also across runs and recipes.",
     "plugins": "List scorers, policies and sources, and who brings them.",
     "recipes": "List, show or copy the recipes that come with layersig.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layersig.engine.energy import EnergyMeter
 from layersig.engine.publish import Publisher
 from layersig.errors import LayersigError, MachineError, StageFailed, UserError, machine_error
 from layersig.pipeline import KINDS, Graph, Stage
@@ -77,6 +78,7 @@ class Executor:
         declarations: Hashes of the declarations on record, that of this run first; kept with every output that is
             computed.
         reporter: Told of progress and warnings.
+        meter: What counts the energy of a stage that is about to run.
         reuse: False runs every stage anew, whatever the cache holds.
     """
 
@@ -88,6 +90,7 @@ class Executor:
         declarations: Sequence[str],
         reporter: Callable[[Stage], Reporter],
         *,
+        meter: Callable[[Stage], EnergyMeter] = lambda stage: EnergyMeter(),
         reuse: bool = True,
     ) -> None:
         self._cache = cache
@@ -95,6 +98,7 @@ class Executor:
         self._root_seed = root_seed
         self._declarations = list(declarations)
         self._reporter = reporter
+        self._meter = meter
         self._reuse = reuse
 
     def run(self, graph: Graph, sources: Mapping[str, Source], publisher: Publisher) -> bool:
@@ -179,12 +183,13 @@ class Executor:
         )
         module, _, name = KINDS[stage.kind].function.partition(":")
         began = time.monotonic()
-        getattr(importlib.import_module(module), name)(job)
+        with self._meter(stage) as meter:
+            getattr(importlib.import_module(module), name)(job)
         about: AboutForm = {
             "kind": stage.kind,
             "version": KINDS[stage.kind].version,
             "seconds": round(time.monotonic() - began, 3),
-            "cost": dict(job.cost),
+            "cost": {**job.cost, **meter.joules},
             "warnings": list(getattr(reporter, "warnings", ())),
             "declarations": list(declarations),
         }

@@ -145,5 +145,6 @@ def _record(stage: Stage, status: str) -> dict[str, Any]:
         "kind": stage.kind,
         "cell": {name: value for name, value in cell.items() if value is not None},
         "status": status,
+        "computes": stage.computes,
         "inputs": {role: f"{each.node}/{each.path}".rstrip("/") for role, each in stage.inputs.items()},
     }

@@ -7,25 +7,28 @@ import datetime as dt
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Executor
 from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
+from layersig.engine.repeat import keep_inputs
 from layersig.engine.sources import Pinned, resolve_all
 from layersig.errors import UserError
-from layersig.pipeline import Graph, declaration, stages
+from layersig.pipeline import Graph, Stage, declaration, stages
 from layersig.recipe.load import Loaded
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.store.cache import Cache, cache_root
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
-from layersig.store.provenance import machine, versions
+from layersig.store.provenance import machine, packages, versions
 from layersig.store.runfolder import ManifestForm, RunFolder
 
 
@@ -93,13 +96,17 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
         )
+        told = folder.path / "resolved.toml"
+        unchanged = told.is_file() and told.read_text(encoding="utf-8") == loaded.resolved
         _write_recipes(folder, loaded)
+        manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"])
         executor = Executor(
             cache,
             _numerics(recipe, manifest),
             recipe.root_seed,
             declarations,
             display.stage,
+            meter=_meters(recipe),
             reuse=options.reuse,
         )
         try:
@@ -107,7 +114,9 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
             manifest["finished"] = _now()
             publisher.finish()
             status = _status(sources, complete)
-            if not (reported and _reported(earlier) == _reported({**publisher.manifest, "status": status})):
+            if not (
+                reported and unchanged and _reported(earlier) == _reported({**publisher.manifest, "status": status})
+            ):
                 _write_report(folder, loaded, status)
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
@@ -136,6 +145,7 @@ def _opening(
         "argv": sys.argv[1:],
         "smoke": loaded.smoke,
         "versions": versions(),
+        "packages": packages(),
         "machine": machine(),
         "root_seed": recipe.root_seed,
         "seeds": list(recipe.seeds),
@@ -149,7 +159,7 @@ def _reported(manifest: Mapping[str, Any] | None) -> Any:
     if manifest is None:
         return None
     stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
-    return manifest["status"], manifest["versions"], stages
+    return manifest["status"], manifest["versions"], manifest.get("packages"), stages
 
 
 def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
@@ -180,15 +190,34 @@ def _numerics(recipe: Recipe, manifest: dict[str, Any]) -> Callable[[], Mapping[
 
     def ask() -> Mapping[str, Any]:
         if not known:
+            from layersig.models.accelerator import accelerator
             from layersig.models.devices import numerics_key, pick_device, pick_dtype
 
             device = pick_device(recipe.model.device)
             choice = pick_dtype(recipe.model.dtype, device)
             known.update(numerics_key(device, choice.dtype))
-            manifest["machine"] = {**manifest["machine"], **known, "dtype_reason": choice.reason}
+            manifest["machine"] = {
+                **manifest["machine"],
+                **known,
+                **accelerator(device),
+                "dtype_reason": choice.reason,
+            }
         return known
 
     return ask
+
+
+def _meters(recipe: Recipe) -> Callable[[Stage], EnergyMeter]:
+    """A meter for every stage: of the processor, and of the GPU for stages that compute on one."""
+    processor = zones()
+
+    @cache
+    def accelerator() -> Watts | None:
+        from layersig.models.devices import pick_device
+
+        return gpu_power(str(pick_device(recipe.model.device)))
+
+    return lambda stage: EnergyMeter(processor, accelerator() if stage.computes else None)
 
 
 def _write_recipes(folder: RunFolder, loaded: Loaded) -> None:

@@ -118,6 +118,17 @@ def user(path: Path, *, functions: bool = True) -> tuple[Config, ...]:
     return tuple(leaf.config for leaf in _user(path, functions))
 
 
+def files_of(path: Path) -> set[Path]:
+    """The YAML files that a user's file of a task or a group is made of: what it includes, and its members."""
+    found = {path, *library.included(path)}
+    if isinstance(library.read(path).get("group"), str):
+        # A member is found by its name among all the files of the folder.
+        for entry in library.index_of(path.parent).values():
+            if entry.path is not None:
+                found |= {entry.path, *library.included(entry.path)}
+    return found
+
+
 def groups(task: str | Path) -> tuple[Group, ...]:
     """The groups of a task by name, or of a user's YAML file, that have a result of their own.
 

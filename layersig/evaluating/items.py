@@ -133,6 +133,7 @@ def _summary(
             **_constant(parts),
             **_lead(parts),
             "prompts": hashlib.sha256("".join(part.prompts() for part in parts).encode()).hexdigest(),
+            "prompt": parts[0].example(),
         }
     return found
 

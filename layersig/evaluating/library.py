@@ -82,6 +82,25 @@ def read(path: Path, *, functions: bool = False, included: tuple[Path, ...] = ()
     return merged | config
 
 
+def included(path: Path) -> set[Path]:
+    """The files that a YAML file includes, and those that they include; `read` has found them sound."""
+    config = yaml.load(path.read_bytes(), Loader=_plain_loader())
+    includes = config.get("include", ())
+    found: set[Path] = set()
+    for each in [includes] if isinstance(includes, str) else includes:
+        below = (path.parent / each).expanduser().resolve()
+        found |= {below, *included(below)}
+    return found
+
+
+def _plain_loader() -> type[Any]:
+    class Loader(_Base):  # type: ignore[misc, valid-type]
+        """Functions are names."""
+
+    Loader.add_constructor("!function", lambda loader, node: str(loader.construct_scalar(node)))
+    return Loader
+
+
 def index_of(folder: Path) -> dict[str, Entry]:
     """Tasks, groups and tags that the YAML files below a folder define; of equal names, the first file's."""
     found: dict[str, Entry] = {}

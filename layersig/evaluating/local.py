@@ -25,6 +25,9 @@ from layersig.evaluating.shots import ApartSampler
 FEWSHOT_SEED = 1234
 """Seed of the few-shot examples of tasks that draw them; lm-eval's own default."""
 
+LONGEST_EXAMPLE = 20_000
+"""Characters of a prompt that is kept as an example: enough for 25 long few-shot examples, not for a book."""
+
 _SPLIT_KEYS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
@@ -186,6 +189,26 @@ class LocalTask(BlankAwareTask):
         """Sha256 of everything that the chosen rows show the model, in order; requests must have been built."""
         shown = [(list(request.args), request.idx) for request in self._instances]
         return hashlib.sha256(json.dumps(shown, ensure_ascii=False).encode()).hexdigest()
+
+    def example(self) -> dict[str, Any]:
+        """What the first chosen row shows the model, few-shot examples and chat template included.
+
+        Requests must have been built.
+
+        Returns:
+            `item`; `texts`, what the model reads: one, or one a choice where the choices are what it reads; `answers`,
+            the continuations that are scored, none where the model writes; `cut`, where a text is longer than
+            `LONGEST_EXAMPLE` characters and lost the rest.
+        """
+        first = [request.args for request in self._instances if request.doc_id == self._instances[0].doc_id]
+        texts = dict.fromkeys(str(args[0]) for args in first)
+        answers = dict.fromkeys(str(args[1]) for args in first if len(args) > 1 and isinstance(args[1], str))
+        return {
+            "item": self.item_ids()[0],
+            "texts": [text[:LONGEST_EXAMPLE] for text in texts],
+            "answers": list(answers),
+            **({"cut": True} if any(len(text) > LONGEST_EXAMPLE for text in texts) else {}),
+        }
 
     def item_ids(self) -> list[str]:
         """An identifier for each chosen row: its index and its own id, or else a hash of its content."""

@@ -36,8 +36,9 @@ def evaluate(job: Job) -> None:
     ended; `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions; `corpus.jsonl`,
     where a task has metrics that are no means of items, their values on the items and on resamples of them.
     `results.json` holds `tasks` (by task: the value of every metric, `n`, shots and where they come from, split, digest
-    of the prompts, which metrics are better when higher, what happened to prompts and answers (`incidents`), lm-eval's
-    own figures, and weights and strata of a group), lm-eval's version, dtype, device kind and batch policy.
+    of the prompts, the first `prompt` as the model reads it, which metrics are better when higher, what happened to
+    prompts and answers (`incidents`), lm-eval's own figures, and weights and strata of a group), lm-eval's version,
+    dtype, device kind and batch policy.
     """
     started = time.perf_counter()
     with arm_model(job) as arm:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from layersig.errors import MachineError, UserError, one_line
 from layersig.sources.entries import hash_files, whole_entry
@@ -78,7 +79,6 @@ def _pinned(source: Source) -> Source:
 def _user(spec: str, request: Request) -> Source:
     from layersig.evaluating import definitions
     from layersig.evaluating.loading import check_user_task
-    from layersig.evaluating.rows import declared_files
 
     path = (request.base_dir / spec.removeprefix("file:")).resolve()
     if not definitions.is_definition(path):
@@ -88,12 +88,7 @@ def _user(spec: str, request: Request) -> Source:
         definition = json.dumps(configs, sort_keys=True, default=str, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: its values are no plain YAML ({one_line(error)}); write them out") from error
-    # Functions stand in it with their path; whatever they import may lie beside them. Without any, Python files that
-    # happen to be there, such as a plugin of the recipe, are none of its business.
-    files = {path, *(path.parent.glob("*.py") if f"{path.parent}/" in definition else ())}
-    for config in configs:
-        for paths in declared_files(config, path.parent).values():
-            files.update(paths)
+    files = {path, *_code(path, definition), *_rows(path, configs)}
     check_user_task(path)
     hashes = hash_files(request.cache, {str(file): file for file in files})
     content = {
@@ -104,6 +99,36 @@ def _user(spec: str, request: Request) -> Source:
         "files": sorted(hashes.values()),
     }
     return Source(spec, f"file:{path}", path.stem, "benchmark", path, None, sha256_json(content), None)
+
+
+def task_files(path: Path) -> set[Path]:
+    """Every file that a user's task is made of: definitions, functions, rows.
+
+    Args:
+        path: Its YAML file; `resolve_task` has read it before.
+    """
+    from layersig.evaluating import definitions
+
+    configs = definitions.user(path, functions=False)
+    code = _code(path, json.dumps(configs, default=str, ensure_ascii=False))
+    return {*definitions.files_of(path), *code, *_rows(path, configs)}
+
+
+def _code(path: Path, definition: str) -> list[Path]:
+    """The Python files beside a definition that names functions.
+
+    Functions stand in it with their path; whatever they import may lie beside them. Without any, Python files that
+    happen to be there, such as a plugin of the recipe, are none of its business.
+    """
+    return sorted(path.parent.glob("*.py")) if f"{path.parent}/" in definition else []
+
+
+def _rows(path: Path, configs: Sequence[Mapping[str, Any]]) -> Iterator[Path]:
+    from layersig.evaluating.rows import declared_files
+
+    for config in configs:
+        for paths in declared_files(dict(config), path.parent).values():
+            yield from paths
 
 
 def _hub(name: str, request: Request) -> Source:

@@ -11,7 +11,9 @@ from pathlib import Path
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
+from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
+from layersig.findings.compute import compute_rows
 from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
@@ -30,7 +32,9 @@ from layersig.findings.incidents import incident_rows
 from layersig.findings.judge_pairs import pair_rows, position_rows
 from layersig.findings.judge_records import JudgeRecords
 from layersig.findings.judged import judge_rows, judged_rows, noise_rows
+from layersig.findings.lead import primary_scorers
 from layersig.findings.leaks import leak_notes, shot_notes
+from layersig.findings.limitations import limitation_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
@@ -112,6 +116,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         unit=unit.value,
         baseline=recipe.analyze.baseline,
         alpha=recipe.analyze.alpha,
+        primary_arms=plan.primary,
+        primary_scorers=primary_scorers(recipe),
         other_declarations=plan.other_declarations,
         sizes=sizes,
         notes=_notes(files, recipe)
@@ -136,6 +142,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         selected_layers=selected_layer_rows(selections, files.layers) if files.layers else (),
         overlaps=overlap_rows(tables, units, sizes, recipe.root_seed),
         agreement=agreement_rows(tables, units),
+        ceilings=ceiling_rows(tables, sizes, grid, arms.level, recipe.analyze.alpha),
         stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
         sharing=tuple(row for found in runs for row in sharing_rows(found, sizes, files.model, recipe)),
         components=tuple(row for found in runs for row in component_rows(found, grid, arms.level)),
@@ -173,7 +180,9 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         tuning_costs=tuning_cost_rows(manifest, rows, recipe, files.label),
         costs=costs,
         cost_sums=cost_sum_rows(costs),
+        compute=tuple(compute_rows(manifest)),
     )
+    findings = findings.model_copy(update={"limitations": tuple(limitation_rows(findings, files, recipe))})
     findings = findings.model_copy(update={"rigor": rigor_rows(findings, files, recipe)})
     write_atomic(run / "analysis.json", findings.to_json())
     return findings

@@ -95,7 +95,21 @@ def matrix_rows(
 def overlap_test_rows(
     tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, recipe: Recipe
 ) -> Iterator[OverlapTestRow]:
-    """Permutation tests of the Jaccard index of two seed-averaged rankings, and what each assumes."""
+    """Permutation tests of the Jaccard index of two seed-averaged rankings, and what each assumes.
+
+    Each test is corrected over all pairs of rankings and all sizes.
+    """
+    rows = list(_overlap_tests(tables, sizes, grid, recipe))
+    adjusted: dict[str, list[float]] = {}
+    for test in dict.fromkeys(row.test for row in rows):
+        adjusted[test] = [float(p) for p in holm(np.array([row.p for row in rows if row.test == test]))]
+    for row in rows:
+        yield row.model_copy(update={"adjusted_p": adjusted[row.test].pop(0)})
+
+
+def _overlap_tests(
+    tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, recipe: Recipe
+) -> Iterator[OverlapTestRow]:
     for pairs in _tested(tables):
         a, b = (table.scores.mean(axis=0) for table in (pairs.a, pairs.b))
         for k in (size for size in sizes if 0 < size < a.size):

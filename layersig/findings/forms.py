@@ -27,6 +27,15 @@ class StepForm(Open):
     loss: NotRequired[FiniteFloat | None]
 
 
+class PromptForm(Open):
+    """What the first item of a task shows the model."""
+
+    item: str
+    texts: list[str]
+    answers: list[str]
+    cut: NotRequired[bool]
+
+
 class TaskForm(Open):
     """What an evaluation records of a task."""
 
@@ -35,6 +44,7 @@ class TaskForm(Open):
     shots: NotRequired[int | None]
     split: NotRequired[str | None]
     prompts: NotRequired[str | None]
+    prompt: NotRequired[PromptForm]
     higher_is_better: NotRequired[dict[str, bool]]
     incidents: NotRequired[IncidentsForm]
 
@@ -75,8 +85,17 @@ class FieldForm(Open):
     rows: int
 
 
+class SideForm(Open):
+    """A side of the split of a data set."""
+
+    conversations: NotRequired[int]
+    truncated: NotRequired[int]
+
+
 class DataForm(Open):
     """`data/DATA.json`."""
+
+    train: NotRequired[SideForm]
 
     rows: NotRequired[Annotated[int, Field(gt=0)]]
     fields: NotRequired[list[FieldForm]]

@@ -54,6 +54,14 @@ class ScoreTable:
         """Whether the scorer ignores the model and the data."""
         return self.kind in CONTROL_KINDS
 
+    @property
+    def named(self) -> str:
+        """What sentences call it, such as `ila on norobots at 25 % of the reference training`."""
+        data = "" if self.cell.data is None else f" on {self.cell.data}"
+        early = self.cell.checkpoint not in (None, 1.0)
+        when = f" at {self.cell.checkpoint:.0%} of the reference training" if early else ""
+        return f"{self.cell.scorer}{data}{when}"
+
     def run_cell(self, row: int) -> Cell:
         """The cell of one row, seed included."""
         return Cell(scorer=self.cell.scorer, data=self.cell.data, seed=self.seeds[row], checkpoint=self.cell.checkpoint)

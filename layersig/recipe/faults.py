@@ -15,12 +15,21 @@ from pydantic_core import ErrorDetails
 from layersig.errors import UserError
 from layersig.plugin.table import suggestion
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import ENDPOINT_PATTERN, NAME_PATTERN, SOURCE_PATTERN, VARIABLE_PATTERN
+from layersig.recipe.schema import (
+    DATE_PATTERN,
+    ENDPOINT_PATTERN,
+    NAME_PATTERN,
+    SOURCE_PATTERN,
+    STATEMENT_PATTERN,
+    VARIABLE_PATTERN,
+)
 
 _PATTERNS = {
     NAME_PATTERN: "must be letters, digits, `-`, `_` and inner `.`, starting with a letter or digit",
     SOURCE_PATTERN: "must be `scheme:reference`, such as `hub:ID` or `file:X.jsonl`",
     ENDPOINT_PATTERN: "must be a base URL without a user or a query, such as `http://localhost:8000/v1`",
+    DATE_PATTERN: 'must be a date such as "2024", "2024-06" or "2024-06-30", or "unknown"',
+    STATEMENT_PATTERN: "must say something; leave the key out if there is nothing to say",
     VARIABLE_PATTERN: "must be the name of an environment variable, never the key itself",
 }
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

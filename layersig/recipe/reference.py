@@ -42,6 +42,7 @@ _HEADINGS: Mapping[str, str] = {
     "AnswerSettings": "[evaluate.answers]",
     "JudgeSettings": "[judge]",
     "AnalyzeSettings": "[analyze]",
+    "AboutSettings": "[about]",
 }
 
 _SIGNS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}

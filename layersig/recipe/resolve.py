@@ -11,6 +11,7 @@ from typing import Any
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
 from layersig.recipe.schema import (
+    AboutSettings,
     Arm,
     Choice,
     FilterSettings,
@@ -206,7 +207,8 @@ def to_toml(recipe: Recipe) -> str:
     import tomlkit
 
     document = tomlkit.document()
-    values = recipe.model_dump(mode="json", exclude_none=True)
+    unsaid = {"about"} if recipe.about == AboutSettings() else set()
+    values = recipe.model_dump(mode="json", exclude_none=True, exclude=unsaid)
     tables = {"data", "arms"}
     for key, value in values.items():
         if not isinstance(value, dict) and key not in tables:
@@ -252,6 +254,10 @@ def _inline(value: Any) -> Any:
 
 
 def recipe_id(recipe: Recipe) -> str:
-    """12 hex digits of the sha256 of the recipe's canonical JSON; relative sources count as they are written."""
-    canonical = json.dumps(recipe.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """12 hex digits of the sha256 of the recipe's canonical JSON; relative sources count as they are written.
+
+    `[about]` does not count: a statement that is added later belongs to the same run.
+    """
+    values = recipe.model_dump(mode="json", exclude={"about"})
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

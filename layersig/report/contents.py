@@ -15,6 +15,7 @@ from layersig.report.sections import (
     incidents,
     judge,
     layers,
+    limitations,
     provenance,
     retention,
     rigor,
@@ -37,6 +38,7 @@ _SECTIONS = (
     stability,
     cost,
     data,
+    limitations,
     rigor,
     provenance,
 )

@@ -90,7 +90,10 @@ def _inline(part: Inline) -> str:
             pad = " " if "`" in text else ""
             return f"{ticks}{pad}{text.replace('|', chr(92) + '|')}{pad}{ticks}"
         case Strong(text):
-            return f"**{_escaped(text)}**"
+            # Spaces inside the asterisks would make them text.
+            inner = text.strip()
+            before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+            return f"{before}**{_escaped(inner)}**{after}" if inner else text
         case _:
             return _escaped(part)
 

@@ -13,6 +13,7 @@ from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import (
     AssayRow,
+    CeilingRow,
     ComparisonRow,
     ConcentrationRow,
     ControlSetRow,
@@ -22,7 +23,7 @@ from layersig.findings.rows import (
     ShareRow,
 )
 
-_OfRanking = TypeVar("_OfRanking", RankedLayerRow, ConcentrationRow)
+_OfRanking = TypeVar("_OfRanking", RankedLayerRow, ConcentrationRow, CeilingRow)
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,22 @@ class Material:
 
     @cached_property
     def lead(self) -> tuple[RankingRow, ...]:
-        """The rankings that the report speaks of first: the last of the first scorer that looks at the model."""
+        """The rankings that the report speaks of first: the last ones of the primary scorers."""
         told = [row for row in self.findings.rankings if not row.control] or list(self.findings.rankings)
-        first = [row for row in told if row.scorer == told[0].scorer]
+        first = [row for row in told if row.scorer in self.findings.primary_scorers]
+        first = first or [row for row in told if row.scorer == told[0].scorer]
         last = max((row.checkpoint or 0.0 for row in first), default=0.0)
         return tuple(row for row in first if (row.checkpoint or 0.0) == last)
+
+    def ceiling(self, ranking: RankingRow, k: int) -> CeilingRow | None:
+        """What the seeds of a ranking show at k; None for controls, whose order is no finding."""
+        return next((row for row in rows_of(ranking, self.findings.ceilings) if row.k == k), None)
+
+    @cached_property
+    def leading_arms(self) -> tuple[str, ...]:
+        """The selective arms, the primary ones first."""
+        primary = self.findings.primary_arms
+        return tuple(sorted(self.selective_arms, key=lambda arm: arm not in primary))
 
     @cached_property
     def selective_arms(self) -> tuple[str, ...]:

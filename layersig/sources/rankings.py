@@ -23,12 +23,20 @@ def resolve_rankings(spec: str, name: str, request: Request) -> Source:
         UserError: There is no such file, or the folder holds several runs.
     """
     path = (request.base_dir / Path(spec.partition(":")[2]).expanduser()).resolve()
-    found = _found(path)
+    found = rankings_file(path)
     digest = hash_files(request.cache, {_FILE: found})[_FILE]
     return Source(spec, f"file:{found}", name, "rankings", found, None, digest, None)
 
 
-def _found(path: Path) -> Path:
+def rankings_file(path: Path) -> Path:
+    """The file of rankings that a path means.
+
+    Args:
+        path: The file, the folder of a run, or the folder of a study that holds one run.
+
+    Raises:
+        UserError: There is none, or there are several.
+    """
     if path.is_file():
         return path
     if not path.is_dir():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, distributions, version
 from typing import Any
 
 _PACKAGES = (
@@ -32,6 +33,19 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def packages() -> dict[str, str]:
+    """Version of every distribution that this Python can import, by its normalised name, sorted by name.
+
+    Of several of one name, the first on the path counts: it is the one that is imported.
+    """
+    found: dict[str, str] = {}
+    for each in distributions():
+        name = each.metadata["Name"]  # None for what a broken installation left behind
+        if name:
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), each.version)
+    return dict(sorted(found.items()))
 
 
 def machine() -> dict[str, Any]:

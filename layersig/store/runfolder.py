@@ -15,6 +15,8 @@ from layersig.store.files import files_below, link_or_copy, write_atomic
 from layersig.store.hashing import sha256_bytes
 
 SCHEMA = 1
+REPEAT = "repeat"
+"""Folder of what repeats a run: recipe, local inputs, versions of packages."""
 
 
 class VersionForm(Open):
@@ -49,18 +51,30 @@ class StageForm(Open):
     inputs: NotRequired[dict[str, str]]
     fingerprint: NotRequired[str | None]
     cached: NotRequired[bool]
+    computes: NotRequired[bool]
     declared: NotRequired[bool]
     other_declarations: NotRequired[int]
     error: NotRequired[str]
     warnings: NotRequired[list[str]]
     seconds: NotRequired[Number]
     tokens: NotRequired[Number]
+    cpu_energy: NotRequired[Number]
+    gpu_energy: NotRequired[Number]
     seconds_per_token: NotRequired[Number]
     peak_memory: NotRequired[Number]
     weights_memory: NotRequired[Number]
     trained_memory: NotRequired[Number]
     gradient_memory: NotRequired[Number]
     optimizer_memory: NotRequired[Number]
+
+
+class KeptForm(Open):
+    """A local file that the recipe names, by the key that does; `file` is its copy in the run folder."""
+
+    key: str
+    file: str | None
+    name: str
+    sha256: Digest
 
 
 class ManifestForm(VersionForm):
@@ -74,10 +88,12 @@ class ManifestForm(VersionForm):
     argv: list[str]
     smoke: bool
     versions: dict[str, str]
+    packages: NotRequired[dict[str, str]]
     machine: dict[str, Any]
     root_seed: int
     seeds: list[int]
     sources: list[SourceForm]
+    inputs: NotRequired[list[KeptForm]]
     warnings: list[str]
     stages: list[StageForm]
     files: NotRequired[dict[str, Digest]]
@@ -208,7 +224,9 @@ class RunFolder:
             Damaged: One is missing or was changed.
             UserError: As `manifest` has it.
         """
-        for name, digest in self.manifest().get("files", {}).items():
+        manifest = self.manifest()
+        kept = {each["file"]: each["sha256"] for each in manifest.get("inputs", ()) if each["file"] is not None}
+        for name, digest in {**kept, **manifest.get("files", {})}.items():
             path = self.path / name
             if not path.is_file():
                 raise Damaged(str(path), "it is missing")

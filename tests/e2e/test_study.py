@@ -34,6 +34,7 @@ FILES = {
     "report.html",
     "report.md",
     ".lock",
+    *(f"repeat/{name}" for name in ("recipe.toml", "requirements.txt", "chats.jsonl", "choice.yaml", "choice.jsonl")),
     *(f"evaluations/{arm}/chats/seed-0/{name}" for arm in ARMS for name in ("results.json", "items.jsonl")),
     *(
         f"adapters/{arm}/chats/seed-0/{name}"
@@ -75,8 +76,8 @@ def test_the_resolved_recipe_is_a_recipe_with_the_same_id(world: World, first: R
 def test_the_manifest_tells_how_the_run_was_made(first: Run) -> None:
     manifest = first.manifest
     assert manifest.keys() == {
-        *("schema", "name", "id", "status", "started", "finished", "argv", "smoke", "versions", "machine"),
-        *("root_seed", "seeds", "sources", "stages", "warnings", "files"),
+        *("schema", "name", "id", "status", "started", "finished", "argv", "smoke", "versions", "packages"),
+        *("machine", "root_seed", "seeds", "sources", "inputs", "stages", "warnings", "files"),
     }
     assert (manifest["schema"], manifest["name"], manifest["status"]) == (1, "tiny", "complete")
     assert re.fullmatch(r"[0-9a-f]{12}", manifest["id"])

@@ -240,7 +240,18 @@ def _evaluations(path: Path, study: Study, arms: list[str], rng: np.random.Gener
             folder / "results.json",
             {
                 "tasks": {
-                    task: {"n": n, "shots": 0, "split": "test", "prompts": "0123abcd" * 8} for task, n in study.tasks
+                    task: {
+                        "n": n,
+                        "shots": 0,
+                        "split": "test",
+                        "prompts": "0123abcd" * 8,
+                        "prompt": {
+                            "item": "0:a",
+                            "texts": [f"Question of {task}\nAnswer:"],
+                            "answers": [" yes", " no"],
+                        },
+                    }
+                    for task, n in study.tasks
                 }
             },
         )
@@ -350,7 +361,14 @@ def _manifest(study: Study, arms: list[str], rng: np.random.Generator) -> dict[s
             "torch": "2.13.0",
             "transformers": "5.23.0",
             "peft": "0.21.2",
-            "lm_eval": "0.4.13",
+            "lm-eval": "0.4.13",
+        },
+        "packages": {
+            "layersig": "0.1.0",
+            "lm-eval": "0.4.13",
+            "peft": "0.21.2",
+            "torch": "2.13.0",
+            "transformers": "5.23.0",
         },
         "machine": {
             "device": "cpu",

@@ -8,11 +8,13 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
+from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
     ArmRankRow,
     ClaimRow,
     ControlSetRow,
     EveryTaskRow,
+    LimitationRow,
     RigorRow,
     RigorStatus,
 )
@@ -37,7 +39,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
+from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
 __all__ = [
@@ -46,10 +48,12 @@ __all__ = [
     "AssayRow",
     "BridgeBlockRow",
     "BridgeRow",
+    "CeilingRow",
     "CheckpointRow",
     "ClaimRow",
     "ComparisonRow",
     "ComponentRow",
+    "ComputeRow",
     "ConcentrationRow",
     "ControlSetRow",
     "CostRow",
@@ -64,6 +68,7 @@ __all__ = [
     "JudgeRow",
     "JudgedRow",
     "LayerRow",
+    "LimitationRow",
     "LossRow",
     "MatrixRow",
     "OverlapRow",

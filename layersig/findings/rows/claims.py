@@ -6,7 +6,8 @@ from typing import Literal
 
 from layersig.findings.rows.base import Row, Scope
 
-RigorStatus = Literal["met", "not met", "does not apply"]
+RigorStatus = Literal["met", "not met", "asked for", "does not apply"]
+"""`asked for`: no record can know it, and the recipe does not say it; the evidence names the key to write."""
 
 
 class ClaimRow(Row):
@@ -99,6 +100,15 @@ class ArmRankRow(Row):
     worst: int
     seeds: int
     level: float
+
+
+class LimitationRow(Row):
+    """A limit of what the run shows, or a threat to its validity, with its figure."""
+
+    kind: Literal["limitation", "threat"]
+    """A `limitation` bounds what a claim speaks of; a `threat` may make it wrong."""
+    topic: str
+    sentence: str
 
 
 class RigorRow(Row):

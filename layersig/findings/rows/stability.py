@@ -149,6 +149,8 @@ class OverlapTestRow(Row):
     test: str
     p: float
     """Two-sided: an overlap may be below chance."""
+    adjusted_p: float | None = None
+    """By Holm's method over all pairs of rankings and sizes of this test."""
     assumes: str
 
 

@@ -83,6 +83,28 @@ class CostRow(Row):
     """Bytes."""
 
 
+class ComputeRow(Row):
+    """What all stages on one device cost together, cached ones included."""
+
+    device: str
+    """`cpu`, or the accelerator by its name; stages that run no model count to the CPU."""
+    stages: int
+    untimed: int
+    """Stages that are done and have no time."""
+    hours: float
+    """Of work, when the stages were computed; what an interrupted start lost is not counted."""
+    hours_now: float
+    """Of those that were not taken from the cache."""
+    threads: int | None
+    """Threads of a CPU that models ran on."""
+    cpu_energy: float | None
+    """Joules of the whole processor, other work included; null where the machine does not count them."""
+    gpu_energy: float | None
+    """Joules of the whole GPU, summed from its power; null where the machine does not tell it."""
+    measured: int
+    """Stages whose energy was counted."""
+
+
 class CostSumRow(Row):
     """The cost of all stages of a kind."""
 

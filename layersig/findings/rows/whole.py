@@ -6,7 +6,15 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
-from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, EveryTaskRow, RigorRow
+from layersig.findings.rows.ceilings import CeilingRow
+from layersig.findings.rows.claims import (
+    ArmRankRow,
+    ClaimRow,
+    ControlSetRow,
+    EveryTaskRow,
+    LimitationRow,
+    RigorRow,
+)
 from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
@@ -28,7 +36,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
+from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 
 SCHEMA_VERSION = 3
@@ -46,6 +54,11 @@ class Findings(Row):
     unit: str
     baseline: str
     alpha: float
+    primary_arms: tuple[str, ...] = ()
+    """Arms whose comparison with the baseline is confirmatory."""
+    primary_scorers: tuple[str, ...] = ()
+    """What the report speaks of first: the scorers that the primary arms read; without arms, the recipe's first that
+    looks at the model."""
     other_declarations: int
     """Other declarations for the same model on record in the cache when the outcomes were measured: what else could
     have been reported as confirmatory."""
@@ -64,6 +77,7 @@ class Findings(Row):
     selected_layers: tuple[SelectedLayerRow, ...]
     overlaps: tuple[OverlapRow, ...]
     agreement: tuple[CurveRow, ...]
+    ceilings: tuple[CeilingRow, ...] = ()
     stability: tuple[StabilityRow, ...]
     sharing: tuple[SharingRow, ...]
     components: tuple[ComponentRow, ...]
@@ -97,8 +111,10 @@ class Findings(Row):
     judge_positions: tuple[PositionRow, ...] = ()
     losses: tuple[LossRow, ...]
     rigor: tuple[RigorRow, ...]
+    limitations: tuple[LimitationRow, ...] = ()
     costs: tuple[CostRow, ...]
     cost_sums: tuple[CostSumRow, ...]
+    compute: tuple[ComputeRow, ...] = ()
     trials: tuple[TrialRow, ...] = ()
     tuning_costs: tuple[TuningCostRow, ...] = ()
 

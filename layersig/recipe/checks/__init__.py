@@ -5,7 +5,7 @@ The checks read the values as they stand in the file, so that they report even w
 - `values`: how they read them
 - `names`: names that are unique, schemes and arms that there are
 - `components`: plugin files, scorers and policies with their parameters
-- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`: the sections of a recipe
+- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`: the sections of a recipe
 - `size`: how much it asks for
 - `library`: the texts of lm-eval's definitions
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from layersig.plugin.table import Components
+from layersig.recipe.checks.about import about_checks
 from layersig.recipe.checks.arms import arm_checks
 from layersig.recipe.checks.components import Brought, plugin_files, scorer_checks
 from layersig.recipe.checks.declarations import declaration_checks
@@ -48,6 +49,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from tuning_checks(data, components)
     yield from margin_checks(data, base_dir)
     yield from declaration_checks(data, base_dir)
+    yield from about_checks(data)
     yield from size_checks(data)
     if not data.get("arms") and not table_at(data, "scorers"):
         yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")

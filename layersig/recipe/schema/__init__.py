@@ -8,6 +8,7 @@ those marked "ours" are choices of this project where the paper is silent.
 - `tuning`: `[train]`
 - `arms`: `[update]`, `[scorers]`, `[[arms]]`
 - `measuring`: `[evaluate]`, `[judge]`, `[analyze]`
+- `about`: `[about]`
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from layersig.recipe.schema.about import DATE_PATTERN, STATEMENT_PATTERN, AboutSettings
 from layersig.recipe.schema.arms import RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
 from layersig.recipe.schema.common import (
     DATA_SCHEMES,
@@ -56,14 +58,17 @@ from layersig.recipe.schema.tuning import (
 
 __all__ = [
     "DATA_SCHEMES",
+    "DATE_PATTERN",
     "ENDPOINT_PATTERN",
     "MODEL_SCHEMES",
     "NAME_PATTERN",
     "RESERVED_ARMS",
     "SOURCE_PATTERN",
     "STANDARD_MILESTONES",
+    "STATEMENT_PATTERN",
     "UPDATE_SCHEMES",
     "VARIABLE_PATTERN",
+    "AboutSettings",
     "AdaLoraSettings",
     "AnalyzeSettings",
     "AnswerSettings",
@@ -122,6 +127,8 @@ class Recipe(Table):
     """Who grades the answers to `evaluate.conversations`."""
     analyze: AnalyzeSettings = AnalyzeSettings()
     """How they are compared."""
+    about: AboutSettings = AboutSettings()
+    """What reviewers ask and no record can know."""
 
     def training_of(self, arm: Arm) -> TrainSettings:
         """The recipe's `[train]` with the arm's own keys, of its tuning or its recovery, over it."""

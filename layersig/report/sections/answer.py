@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.analysis.sentences import status_of
-from layersig.findings.rows import ConcentrationRow, RankingRow, ShareRow
+from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
+from layersig.findings.rows import AssayRow, CeilingRow, ConcentrationRow, RankingRow, ShareRow
 from layersig.report.document import (
     Block,
     Bullets,
@@ -47,12 +49,14 @@ def section(material: Material) -> Section | None:
 
 
 def _tiles(material: Material) -> tuple[Tile, ...]:
-    """The first selective arm on the first data set, in figures."""
-    for row in material.findings.selections:
+    """The first primary arm on the first data set, in figures."""
+    order = material.leading_arms
+    shown = [row for row in material.findings.selections if row.arm in order]
+    for row in sorted(shown, key=lambda row: order.index(row.arm)):
         trained_on = (result.data for result in material.findings.results if result.arm == row.arm)
         data = row.data if row.data is not None else next(trained_on, None)
         measure = material.own_measure(data)
-        if row.arm not in material.selective_arms or measure is None:
+        if measure is None:
             continue
         which = f"{row.arm} on {place_of(data)}"
         where = f"{which}, {measure.task}"
@@ -63,7 +67,8 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
                 f"{which}, {percent(row.share_of_parameters)} of the weights",
             )
         ]
-        if (kept := material.share(measure, row.arm, data)) is not None:
+        kept = material.share(measure, row.arm, data)
+        if kept is not None and _why_no_share(material, kept, data) is None:
             note = f"exploratory, {_kept(kept)}, n = {kept.n}, S = {kept.seeds}{_checkpoints(kept.scope)}; {where}"
             tiles.append(Tile("of the gain of all layers kept", percent(kept.share), note))
         for role, label in (
@@ -86,7 +91,11 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
 
 
 def _which(material: Material, ranking: RankingRow) -> Text:
+    """What the top of a ranking holds, where its seeds agree above chance; else why no layer is named."""
     k = material.findings.sizes[0]
+    ceiling = material.ceiling(ranking, k)
+    if ceiling is not None and ceiling.seeds and ceiling.above_chance is not True:
+        return _unnamed(ranking, ceiling)
     rows = [row for row in rows_of(ranking, material.findings.concentration) if row.k == k]
     types = sorted((row for row in rows if row.by == "kind" and row.layers > 1), key=lambda row: -row.share)
     depths = [row for row in rows if row.by == "depth"]
@@ -112,9 +121,24 @@ def _which(material: Material, ranking: RankingRow) -> Text:
         f", where {ranking.ties} of {n} scores are tied: among equals the model's order decides" if ranking.ties else ""
     )
     text.append(f"{tied}.")
-    if ranking.runs == 1:
-        text.append(" From one seed it is not known how far another training would change this order.")
     return tuple(text)
+
+
+def _unnamed(ranking: RankingRow, ceiling: CeilingRow) -> Text:
+    """Why a ranking names no layer, and what would tell."""
+    place = place_of(ranking.data, ranking.checkpoint)
+    head: Text = ("By ", Code(ranking.scorer), f" on {place} ({plural(ceiling.seeds, 'seed')}) no layer is named")
+    if ceiling.above_chance is None:
+        agreement = "" if ceiling.kappa is None else f" (kappa of the two seeds is {fixed(ceiling.kappa, 2)})"
+        seeds = ", ".join(map(str, range(MIN_SEEDS_FOR_SHARING)))
+        return (
+            *head,
+            f": the noise of this ranking is unknown{agreement}. Whether another training would put the same layers "
+            f"first shows from {MIN_SEEDS_FOR_CEILING} seeds on; with ",
+            Code(f"seeds = [{seeds}]"),
+            " it is also known whether data sets share layers.",
+        )
+    return (*head, f". {ceiling.sentence}")
 
 
 def _held(row: ConcentrationRow) -> str:
@@ -130,7 +154,7 @@ def _effects(material: Material) -> tuple[Text, ...]:
         own = material.own_measure(place)
         if own is not None and (assay := material.assay(own, place)) is not None:
             items.append((assay.sentence,))
-    for arm in material.selective_arms:
+    for arm in material.leading_arms:
         data_sets = dict.fromkeys(row.data for row in material.findings.results if row.arm == arm)
         for data in data_sets:
             if (measure := material.own_measure(data)) is None:
@@ -138,8 +162,7 @@ def _effects(material: Material) -> tuple[Text, ...]:
             text: list[Inline] = []
             kept = material.share(measure, arm, data)
             if kept is not None:
-                share = f"{arm} on {data} keeps {percent(kept.share)} of the gain of all layers ({_kept(kept)})"
-                text.append(Strong(f"Exploratory: {share}{_checkpoints(kept.scope)}."))
+                text.append(_share(material, kept, data))
             for role in ("baseline", "random control", "rule control"):
                 found = material.comparison(measure, arm, data, role)
                 if found is not None and found.sentence is not None:
@@ -149,14 +172,35 @@ def _effects(material: Material) -> tuple[Text, ...]:
     return tuple(items)
 
 
+def _share(material: Material, kept: ShareRow, data: str | None) -> Inline:
+    if (why := _why_no_share(material, kept, data)) is not None:
+        return f"No share of the gain of all layers is stated for {kept.arm} on {data}: {why}."
+    share = f"{kept.arm} on {data} keeps {percent(kept.share)} of the gain of all layers ({_kept(kept)})"
+    return Strong(f"Exploratory: {share}{_checkpoints(kept.scope)}.")
+
+
+def _why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | None:
+    """Why a share is no figure to remember: it has no interval, or all layers are not shown to gain anything."""
+    if kept.no_interval is not None:
+        return kept.no_interval
+    if kept.shape != "interval":
+        return _kept(kept)
+    assay = next((row for row in material.findings.assays if _same_task(row, kept) and row.data == data), None)
+    if assay is None or assay.low <= assay.margin:
+        return f"on {kept.task} all layers are not shown to gain more than the margin, so that the task cannot tell"
+    return None
+
+
+def _same_task(assay: AssayRow, kept: ShareRow) -> bool:
+    return (assay.task, assay.metric) == (kept.task, kept.metric)
+
+
 def _checkpoints(scope: str) -> str:
     """What one run per arm cannot reach beyond."""
     return ", over the items of these checkpoints" if scope == "checkpoints" else ""
 
 
 def _kept(row: ShareRow) -> str:
-    if row.no_interval is not None:
-        return f"no interval: {row.no_interval}"
     if row.shape == "interval":
         ends = f"{percent(row.low)} to {percent(row.high)}".replace(" %", "", 1)
         return f"{level(row.level)} interval {ends}"

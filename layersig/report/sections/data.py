@@ -6,7 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from layersig.findings.files import HELDOUT
-from layersig.report.document import Block, Code, Column, Inline, Listing, Section, Strong, Table, Text, columns
+from layersig.findings.forms import PromptForm
+from layersig.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Column,
+    Details,
+    Heading,
+    Inline,
+    Listing,
+    Paragraph,
+    Section,
+    Strong,
+    Table,
+    Text,
+    columns,
+)
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent
 
@@ -25,6 +41,7 @@ def section(material: Material) -> Section | None:
         *_fields(material),
         *_examples(material),
         *_tasks(material),
+        *_prompts(material),
         *_overlaps(material),
     )
     return Section("data", "Data and prompts", blocks) if blocks else None
@@ -119,6 +136,26 @@ def _tasks(material: Material) -> list[Block]:
         return []
     heads = columns("task", "split", "#items evaluated", "#items there are", "#shots", "digest of the prompts")
     return [Table("What the tasks ask, equal in every arm", heads, tuple(rows))]
+
+
+def _prompts(material: Material) -> list[Block]:
+    """The first item of every task as the model reads it, folded away."""
+    return [
+        Details(f"The first prompt of {task}, as the model reads it", _prompt(record["prompt"]))
+        for task, record in material.files.task_records.items()
+        if "prompt" in record
+    ]
+
+
+def _prompt(shown: PromptForm) -> tuple[Block, ...]:
+    read = tuple(
+        Listing(f"Item {shown['item']}" + (f", choice {number}" if len(shown["texts"]) > 1 else ""), (text,))
+        for number, text in enumerate(shown["texts"], start=1)
+    )
+    cut: tuple[Block, ...] = (Paragraph(("The rest of a longer text is left out here.",)),) if shown.get("cut") else ()
+    answers = tuple((Code(answer),) for answer in shown["answers"])
+    scored: tuple[Block, ...] = (Heading("What is scored behind it"), Bullets(answers)) if answers else ()
+    return (*read, *cut, *scored)
 
 
 def _examples_shown(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from layersig.report.document import Paragraph, Section, Strong, Table, columns
 from layersig.report.material import Material
 
-_SIGNS = {"met": "\u2713 met", "not met": "\u2717 not met", "does not apply": "\u2013 does not apply"}
+_SIGNS = {
+    "met": "\u2713 met",
+    "not met": "\u2717 not met",
+    "asked for": "? asked for",
+    "does not apply": "\u2013 does not apply",
+}
 
 
 def section(material: Material) -> Section | None:
@@ -13,11 +18,14 @@ def section(material: Material) -> Section | None:
     rows = material.findings.rigor
     if not rows:
         return None
-    met, applicable = (sum(row.status in statuses for row in rows) for statuses in ({"met"}, {"met", "not met"}))
+    met, asked = (sum(row.status == status for row in rows) for status in ("met", "asked for"))
+    applicable = sum(row.status != "does not apply" for row in rows)
     about = Paragraph(
         (
-            Strong(f"{met} of {applicable} items that apply are met. "),
-            "Filled in from the records of this run, never by hand.",
+            Strong(f"{met} of {applicable} items that apply are met."),
+            f" {asked} more can only be stated in the recipe. Everything else is filled in from the records of this "
+            "run, "
+            "never by hand.",
         )
     )
     body = tuple((row.item, _SIGNS[row.status], row.evidence) for row in rows)

@@ -23,12 +23,13 @@ from layersig.report.document import (
 )
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural
+from layersig.report.sections.ceilings import ceilings
 from layersig.report.svg import described, draw
 
 
 def section(material: Material) -> Section | None:
-    """None where no scorer has two seeds, two checkpoints or a scorer beside it."""
-    parts = (_noise, _sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
+    """None where no scorer looks at the model."""
+    parts = (ceilings, _noise, _sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
     blocks = tuple(block for part in parts for block in part(material))
     return Section("stability", "What a ranking is worth", blocks) if blocks else None
 
@@ -378,10 +379,10 @@ def _relabelled(material: Material) -> list[Block]:
         )
         for test, assumes in tests
     )
-    p = {(row.a, row.b, row.k, row.test): row.p for row in rows}
+    p = {(row.a, row.b, row.k, row.test): row.adjusted_p for row in rows}
     table = Table(
-        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p, not corrected for the "
-        "number of rows. Descriptive: the test to rely on is that of residuals",
+        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p by Holm's method over all "
+        "rows of a test. Descriptive: the test to rely on is that of residuals",
         (
             *columns("ranking", "ranking", "#k", "#Jaccard", "#chance"),
             *(Column(f"p, {test}", True) for test, _ in tests),

@@ -1,0 +1,198 @@
+"""What the card demands of the records of a run."""
+
+from __future__ import annotations
+
+from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE
+from layersig.findings.card.demand import Demand, Records, listed, plural, span
+from layersig.findings.files import HELDOUT
+from layersig.findings.leaks import leaking
+
+_INVALID_SHARE = 0.05
+"""Share of invalid verdicts above which a judge is not fit for the study (ours)."""
+_LONG = "13"
+"""Words in the n-grams that the card is about."""
+_OF_CUDA = ("accelerator", "driver", "cuda")
+_OF_EVERY_MACHINE = ("platform", "cpu", "memory_gib", "device", "dtype")
+
+
+def environment(records: Records) -> Demand:
+    """Every package with its version, and the machine with its accelerator."""
+    manifest = records.files.manifest
+    packages, machine = manifest.get("packages", {}), manifest["machine"]
+    on_cuda = machine.get("device") == "cuda"
+    wanted = (*_OF_EVERY_MACHINE, *(_OF_CUDA if on_cuda else ()))
+    missing = [key for key in wanted if machine.get(key) in (None, "")]
+    missing += [] if set(manifest["versions"]) - {"python"} <= packages.keys() else ["versions of all packages"]
+    evidence = f"{len(packages)} packages with their versions, Python {manifest['versions'].get('python', 'unknown')}; "
+    evidence += f"device {machine.get('accelerator') or machine.get('device')}, {machine.get('dtype')}"
+    evidence += f", driver {machine.get('driver')}, CUDA {machine.get('cuda')}" if on_cuda else ""
+    return Demand(not missing, evidence + (f"; not recorded: {listed(missing)}." if missing else "."))
+
+
+def repeatable(records: Records) -> Demand:
+    """Everything that the recipe reads from the machine lies in the run folder, or is public."""
+    manifest = records.files.manifest
+    inputs = manifest.get("inputs", [])
+    left = [each["name"] for each in inputs if each["file"] is None]
+    local = [s["label"] for s in manifest["sources"] if s["role"] in ("model", "update") and _is_local(s["resolved"])]
+    kept = (records.files.path / "repeat" / "recipe.toml").is_file()
+    evidence = (
+        f"`layersig run repeat/recipe.toml` repeats the run; {len(inputs) - len(left)} local files (plugins, data, "
+        "tasks) "
+        "are kept with their digests"
+        if kept
+        else "The run folder holds no `repeat/recipe.toml`; run the recipe again to have it written"
+    )
+    evidence += f"; not kept, because of their size: {listed(left)}" if left else ""
+    evidence += f"; a folder of this machine, and not public: {listed(local)}" if local else ""
+    return Demand(kept and not left and not local, f"{evidence}.")
+
+
+def _is_local(resolved: str) -> bool:
+    return resolved.startswith("path:")
+
+
+def raw_data(records: Records) -> Demand:
+    """Outcomes of items and scores of layers, by digests that say whether they were changed."""
+    manifest = records.files.manifest
+    digests = manifest.get("files", {})
+    items = sum(name.endswith(("/items.jsonl", "/judgements.jsonl")) for name in digests)
+    scores = "scores.jsonl" in digests
+    broken = [stage["id"] for stage in manifest["stages"] if stage["status"] != "done"]
+    evidence = f"{len(digests)} records with their sha256: outcomes of {items} evaluations item by item, and "
+    evidence += "the scores of every ranking. " if scores else "no scores. "
+    evidence += f"{len(broken)} stages have no result. " if broken else ""
+    return Demand(bool(digests) and not broken, evidence + "`layersig archive` packs them for others.")
+
+
+def sources(records: Records) -> Demand | None:
+    """Digests of all sources, none replaced."""
+    found = records.files.manifest["sources"]
+    if not found:
+        return None
+    pinned = sum(bool(source.get("digest")) for source in found)
+    replaced = [source["name"] for source in found if source.get("fallback")]
+    evidence = f"{pinned} of {len(found)} sources have a digest"
+    evidence += f"; replaced by fallbacks: {listed(replaced)}." if replaced else "; none was replaced."
+    return Demand(pinned == len(found) and not replaced, evidence)
+
+
+def data(records: Records) -> Demand:
+    """A record of what became of the rows of every data set."""
+    files, declared = records.files, records.recipe.data
+    described = [each.name for each in declared if files.label(each.name) in files.data_reports]
+    told = listed(described) or "none"
+    return Demand(
+        len(described) == len(declared), f"Rows, duplicates, cuts, tokens and template are recorded of: {told}."
+    )
+
+
+def apart(records: Records) -> Demand | None:
+    """Scores that were not computed on what arms are evaluated on."""
+    if not records.recipe.scorers:
+        return None
+    leaks = leaking(records.recipe)
+    return Demand(
+        not leaks,
+        f"Computed on what arms are evaluated on: {listed(sorted(leaks))}."
+        if leaks
+        else "Scores are computed on the training side, or on task items that are not evaluated.",
+    )
+
+
+def overlap(records: Records) -> Demand | None:
+    """Shared n-grams of the fine-tuning data with everything that is evaluated."""
+    files = records.files
+    tasks = [*records.benchmarks, *(each.label for each in records.recipe.evaluate.conversations)]
+    pairs = [(task, files.label(each.name) or "") for each in records.recipe.data for task in tasks]
+    if not pairs:
+        return None
+    overlaps = files.overlaps
+    known = [(task, name) for task, name in pairs if task in overlaps.get(name, {})]
+    evidence = (
+        "Of the fine-tuning data, not of what the model was pretrained on: shared 8- and 13-grams are counted for "
+        f"{len(known)} of {len(pairs)} pairs of benchmark and data"
+    )
+    told = [(task, name) for task, name in known if overlaps[name][task]["ngrams"][_LONG]["hits"]]
+    told += [(HELDOUT, name) for name in overlaps if HELDOUT in overlaps[name]]
+    found = [(f"{task} in {name}", overlaps[name][task]) for task, name in told]
+    hits = [f"{where} {record['ngrams'][_LONG]['hits']} of {record['items']}" for where, record in found]
+    evidence += f"; items that share a 13-gram: {listed(hits)}." if hits else "; no item shares a 13-gram."
+    return Demand(len(known) == len(pairs), evidence)
+
+
+def prompts(records: Records) -> Demand | None:
+    """The text of a prompt of every benchmark, and a digest of all."""
+    tasks = records.benchmarks
+    if not tasks:
+        return None
+    recorded = records.files.task_records
+    digests = sum(bool(recorded[task].get("prompts")) for task in tasks)
+    texts = sum(any(recorded[task].get("prompt", {}).get("texts", ())) for task in tasks)
+    evidence = (
+        f"The text of a prompt, examples included, is kept for {texts} of {len(tasks)} benchmarks; a digest of every "
+        f"prompt, shots and split for {digests}."
+    )
+    return Demand(texts == len(tasks) == digests, evidence)
+
+
+def judge(records: Records) -> Demand | None:
+    """A judge that stayed the same, was repeated, and saw pairs in both orders."""
+    judges = records.findings.judges
+    if not judges:
+        return None
+    named = {name for row in judges for name in row.answered_by}
+    verdicts, invalid = sum(row.verdicts for row in judges), sum(row.invalid for row in judges)
+    compared = any(row.what == "comparisons" for row in judges)
+    evidence = (
+        f"{judges[0].model}, by its endpoint {listed(sorted(named)) or 'without a name'}; {verdicts} verdicts with "
+        f"their prompts are kept, {invalid} invalid; {span([row.repeats for row in judges])} repeats"
+    )
+    evidence += "; pairs in both orders." if compared else "; no pairs, so that a bias of position is not known."
+    repeated = min(row.repeats for row in judges) > 1
+    usable = invalid <= _INVALID_SHARE * verdicts
+    return Demand(len(named) == 1 and compared and repeated and usable, evidence)
+
+
+def cost(records: Records) -> Demand | None:
+    """Hours in total on a named device, and the peak memory of every stage that runs a model."""
+    rows = records.findings.compute
+    if not rows:
+        return None
+    stages = [row for row in records.findings.costs if row.status == "done"]
+    timed = sum(row.seconds is not None for row in stages)
+    told = "; ".join(f"{row.hours:.3g} hours on {row.device}" for row in rows)
+    joules = sum((row.cpu_energy or 0.0) + (row.gpu_energy or 0.0) for row in rows)
+    measured = sum(row.measured for row in rows)
+    energy = f"{joules / 3.6e6:.3g} kWh, counted in {measured} of {len(stages)} stages" if measured else "not measured"
+    return Demand(timed == len(stages), f"{told}; {timed} of {len(stages)} stages have a time. Energy: {energy}.")
+
+
+def breadth(records: Records) -> Demand | None:
+    """Data sets and models enough to speak of others."""
+    if not records.findings.results and not records.findings.rankings:
+        return None
+    found = [*(row.data for row in records.findings.results), *(row.data for row in records.findings.rankings)]
+    names = set(found) - {None}
+    models = sum(source["role"] == "model" for source in records.files.manifest["sources"])
+    evidence = (
+        f"{plural(models, 'model')}, {plural(len(names), 'data set')}: sentences name them and claim nothing of "
+        "others. To speak of data "
+        "sets "
+        f"in general takes {MIN_DATA_SETS_TO_GENERALISE}, to speak of models several."
+    )
+    return Demand(len(names) >= MIN_DATA_SETS_TO_GENERALISE, evidence)
+
+
+def limitations(records: Records) -> Demand:
+    """Limits and threats, written from records that are complete."""
+    found = records.findings.limitations
+    kinds = [row.kind for row in found]
+    broken = [stage["id"] for stage in records.files.manifest["stages"] if stage["status"] != "done"]
+    evidence = (
+        f"{kinds.count('limitation')} limitations and {kinds.count('threat')} threats to validity are stated, each "
+        "with "
+        "its figure."
+    )
+    evidence += f" {len(broken)} stages without a result may hide others." if broken else ""
+    return Demand(bool(found) and not broken, evidence)

@@ -1,0 +1,84 @@
+"""What only the recipe can say, in its table `[about]`: the card quotes it, or asks for the key."""
+
+from __future__ import annotations
+
+from layersig.findings.card import arms
+from layersig.findings.card.demand import Demand, Records, listed
+from layersig.findings.published import published
+
+
+def interests(records: Records) -> Demand:
+    """Competing interests."""
+    return _quoted(records.recipe.about.interests, "about.interests")
+
+
+def funding(records: Records) -> Demand:
+    """Who paid for the work."""
+    return _quoted(records.recipe.about.funding, "about.funding")
+
+
+def validity(records: Records) -> Demand | None:
+    """Why the outcome stands for what is claimed."""
+    if not records.findings.results:
+        return None
+    outcomes = listed(list(records.recipe.analyze.outcomes))
+    said = _quoted(records.recipe.about.validity, "about.validity")
+    return Demand(said.holds, f"The outcome is {outcomes}. {said.evidence}")
+
+
+def sample_size(records: Records) -> Demand | None:
+    """How seeds and items were chosen before the run, and whether the run's own error bears it out."""
+    able, of = arms.able(records)
+    said = _quoted(records.recipe.about.sample_size, "about.sample_size")
+    if not of:
+        return said if records.findings.rankings or records.findings.results else None
+    seen = f"By the error seen in the run, {able} of {of} declared comparisons detect their margin with 80 % power."
+    return Demand(said.holds and able == of if said.holds else None, f"{said.evidence} {seen}")
+
+
+def licences(records: Records) -> Demand:
+    """Licences of the model, of the data, and of what is released."""
+    said = records.recipe.about.licences
+    found = {
+        source["name"] if source["role"] == "data" else "model": source.get("licence")
+        or said.get(source["name"] if source["role"] == "data" else "model")
+        for source in records.files.manifest["sources"]
+        if source["role"] in ("model", "data")
+    }
+    told = "; ".join(f"{name}: {licence or 'not on record'}" for name, licence in found.items())
+    missing = [f"`about.licences.{name}`" for name, licence in found.items() if licence is None]
+    release = records.recipe.about.licence
+    missing += [] if release else ["`about.licence` for what you release"]
+    evidence = f"{told}." + (f" What is released: {release}." if release else "")
+    return Demand(None if missing else True, evidence + (f" State {listed(missing)} in the recipe." if missing else ""))
+
+
+def pretraining(records: Records) -> Demand | None:
+    """Whether benchmarks may be in the text that the model was pretrained on."""
+    tasks = records.benchmarks
+    if not tasks:
+        return None
+    about = records.recipe.about
+    dates = {task: published(task, about.published) for task in tasks}
+    undated = [f"`about.published.{_key(task)}`" for task, date in dates.items() if date is None]
+    if about.training_cutoff is None:
+        keys = listed(["`about.training_cutoff`", *undated])
+        return Demand(
+            None, f"Whether the model was pretrained on text with these benchmarks is not known. State {keys}."
+        )
+    if about.training_cutoff == "unknown":
+        return Demand(False, "The maker of the model does not state up to when its text reaches.")
+    before = [f"{task} ({date})" for task, date in dates.items() if date is not None and date <= about.training_cutoff]
+    evidence = f"The model's text reaches to {about.training_cutoff}. Published before: {listed(before) or 'none'}."
+    evidence += f" State {listed(undated)}." if undated else ""
+    return Demand(None if undated else True, evidence)
+
+
+def _key(task: str) -> str:
+    return task.partition(">")[0]
+
+
+def _quoted(text: str | None, key: str) -> Demand:
+    if text is None:
+        return Demand(None, f"State `{key}` in the recipe.")
+    return Demand(True, f'The recipe states: "{text}".')

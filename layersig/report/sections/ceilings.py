@@ -1,0 +1,52 @@
+"""Whether the seeds of one ranking agree above chance, and on single layers: a part of what a ranking is worth."""
+
+from __future__ import annotations
+
+from layersig.report.document import Block, Bullets, Heading, Table, columns
+from layersig.report.material import Material, place_of
+from layersig.report.numbers import fixed, level, p_value
+
+
+def ceilings(material: Material) -> list[Block]:
+    """Nothing where no scorer looks at the model."""
+    rows = material.findings.ceilings
+    if not rows:
+        return []
+    share = level(rows[0].level)
+    table = Table(
+        "Do the seeds of one ranking agree? Kappa of the top k (0 at chance), and the correlation between seeds of what "
+        "module type and a cubic in depth leave over (0 where seeds agree on these alone). Intervals leave out one seed "
+        "at a time; p is one-sided, by Holm's method over all rows of the run",
+        columns(
+            "ranking",
+            "#S",
+            "#k",
+            f"#kappa [{share} interval]",
+            "#p",
+            f"#beyond type and depth [{share} interval]",
+            "#p",
+            "agreement of seeds",
+        ),
+        tuple(
+            (
+                f"{row.scorer} on {place_of(row.data, row.checkpoint)}",
+                str(row.seeds),
+                str(row.k),
+                _estimate(row.kappa, row.low, row.high),
+                p_value(row.adjusted_p),
+                _estimate(row.residual, row.residual_low, row.residual_high),
+                p_value(row.residual_adjusted_p),
+                row.verdict,
+            )
+            for row in rows
+        ),
+        "ceilings.csv",
+    )
+    sentences = Bullets(tuple((row.sentence,) for row in rows))
+    return [Heading("Is the ranking above chance?"), sentences, table]
+
+
+def _estimate(value: float | None, low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return fixed(value, 2)
+    return f"{fixed(value, 2)} [{fixed(low, 2)}, {fixed(high, 2)}]"
