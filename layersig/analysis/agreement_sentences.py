@@ -1,8 +1,27 @@
 """Sentences on the agreement of rankings: of the seeds of one, and of two rankings against what seeds share."""
 
+from enum import StrEnum
+from math import isnan
+
 from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING, Ceiling, CeilingVerdict
 from layersig.analysis.results import Interval
-from layersig.analysis.sentences import status_of
+from layersig.analysis.sentences import named_data_sets, status_of
+from layersig.analysis.sharing import SharingTest, SharingVerdict
+
+
+class Across(StrEnum):
+    """What the rankings of a sharing test differ in."""
+
+    DATA_SETS = "data sets"
+    HALVES = "halves"
+    SCORERS = "scorers"
+
+
+class Standard(StrEnum):
+    """What agreement between rankings is held against: the noise ceiling."""
+
+    SEEDS = "seeds of one data set"
+    HALVES = "halves of one data set"
 
 
 def ceiling_sentence(
@@ -48,6 +67,72 @@ def ceiling_sentence(
             tested = f"one-sided {_p(adjusted_p)}, {_corrected(tests)}"
             said = f"the seeds of {ranking} {agree} above chance: {figures}, {tested} ({where})."
     return f"{status_of(False)}: {said}"
+
+
+def sharing_sentence(
+    test: SharingTest,
+    k: int,
+    n: int,
+    cells: tuple[str, ...],
+    model: str,
+    ranking: str,
+    *,
+    across: Across = Across.DATA_SETS,
+    ceiling: Standard = Standard.SEEDS,
+    adjusted_p: float | None = None,
+    tests: int = 1,
+) -> str:
+    """The sentence of a sharing test; "share layers" appears in it only when the test established it.
+
+    Args:
+        test: Outcome of the sharing test.
+        k: Size of the selections.
+        n: Number of layers.
+        cells: Names of the data sets, halves or scorers.
+        model: Name of the model.
+        ranking: Name of the scorer; of halves and scorers, with the data set.
+        across: What the cells are.
+        ceiling: What their agreement is held against.
+        adjusted_p: P-value of sharing, adjusted over the family; None without a test.
+        tests: Tests in the family.
+    """
+    which = _cells(across, cells)
+    bound = test.bound
+    runs = f"{test.fewest_seeds} seeds each, {model}, {ranking}, top {k} of {n}"
+    least = "no lower bound" if isnan(bound.lower) else f"lower bound {bound.lower:.2f}"
+    figures = (
+        f"agreement between them is {bound.ratio:.2f} of the agreement between {ceiling}, one-sided "
+        f"{100 * bound.level:.3g} % {least}, margin {test.margin:.2f}"
+    )
+    tested = "" if adjusted_p is None else f", {_p(adjusted_p)} for sharing, {_corrected(tests)}"
+    match test.verdict:
+        case SharingVerdict.SHARED:
+            said = f"{which} the rankings share layers as far as {ceiling} do: {figures}{tested}, {runs}."
+        case SharingVerdict.NOT_SHOWN:
+            said = f"{which} sharing is not shown, which is not a proof of difference: {figures}{tested}, {runs}."
+        case SharingVerdict.TOO_FEW_SEEDS:
+            said = f"{which} no sharing verdict is given with fewer than five seeds: {figures}, {runs}."
+        case SharingVerdict.NO_CEILING:
+            said = (
+                f"{which} no sharing verdict is given: the rankings of two {ceiling} are not shown to agree above "
+                f"chance, so there is no noise ceiling to compare with ({runs})."
+            )
+        case SharingVerdict.NO_NOISE:
+            said = (
+                f"{which} no sharing verdict is given: the {ceiling} rank layers alike, so there is no noise to "
+                f"compare with ({runs})."
+            )
+    return f"{status_of(False)}: {said}"
+
+
+def _cells(across: Across, names: tuple[str, ...]) -> str:
+    match across:
+        case Across.DATA_SETS:
+            return f"on {named_data_sets(names)}"
+        case Across.HALVES:
+            return f"on the halves {' and '.join(names)} of one data set"
+        case Across.SCORERS:
+            return f"by {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _interval(interval: Interval) -> str:

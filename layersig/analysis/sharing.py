@@ -1,12 +1,12 @@
 """The claim "these cells share layers": an equivalence test of agreement between cells against the noise ceiling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
-from layersig.analysis.results import FloatArray
+from layersig.analysis.results import Alternative, Estimate, FloatArray
 
 MIN_SEEDS_FOR_SHARING = 5
 _NO_NOISE = 1e-12
@@ -31,12 +31,26 @@ class RatioBound:
         lower: Lower bound; -inf where the noise ceiling is not shown to be above 0, NaN with fewer than three seeds.
         level: Confidence of the bound.
         noiseless: Whether leaving out a seed changes nothing, so that there is no noise to compare with.
+        estimate: The ratio with its jackknife error; None where it is unknown.
+        ceiling_p: One-sided p-value of the noise ceiling being 0.
     """
 
     ratio: float
     lower: float
     level: float
     noiseless: bool = False
+    estimate: Estimate | None = None
+    ceiling_p: float = 1.0
+
+    def p_value(self, margin: float) -> float | None:
+        """One-sided p-value of "the ratio is no more than the margin, or there is no ceiling"; None if unknown.
+
+        Source:
+            The larger p of two tests that must both reject: Berger 1982.
+        """
+        if self.estimate is None or self.noiseless:
+            return None
+        return max(self.estimate.p_value(margin, Alternative.GREATER), self.ceiling_p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,19 @@ class SharingTest:
     fewest_seeds: int
     verdict: SharingVerdict
 
+    @property
+    def p(self) -> float | None:
+        """P-value of the claim that cells share layers; None where the test may give no verdict."""
+        if self.fewest_seeds < MIN_SEEDS_FOR_SHARING or self.bound.noiseless:
+            return None
+        return 1.0 if self.verdict is SharingVerdict.NO_CEILING else self.bound.p_value(self.margin)
+
+    def corrected(self, adjusted_p: float | None, alpha: float) -> "SharingTest":
+        """The test with the verdict that the p-value adjusted over its family allows."""
+        if adjusted_p is None or self.verdict is not SharingVerdict.SHARED or adjusted_p <= alpha:
+            return self
+        return replace(self, verdict=SharingVerdict.NOT_SHOWN)
+
 
 def ratio_bound_jackknife_runs(scores: FloatArray, design: RunDesign, k: int, level: float = 0.95) -> RatioBound:
     """Lower bound of the ratio by delete-one-run jackknife with t (see ``agreement_jackknife_runs``).
@@ -69,7 +96,14 @@ def ratio_bound_jackknife_runs(scores: FloatArray, design: RunDesign, k: int, le
     agreement = agreement_jackknife_runs(scores, design, k)
     ratio, ceiling = agreement.ratio, agreement.within.lower_bound(level)
     lower = -np.inf if ceiling <= 0 else ratio.lower_bound(level)
-    return RatioBound(ratio.value, lower, level, noiseless=ceiling > 0 and ratio.se < _NO_NOISE)
+    return RatioBound(
+        ratio.value,
+        lower,
+        level,
+        noiseless=ceiling > 0 and ratio.se < _NO_NOISE,
+        estimate=ratio if np.isfinite(ratio.value) and np.isfinite(ratio.se) else None,
+        ceiling_p=agreement.within.p_value(0.0, Alternative.GREATER),
+    )
 
 
 def sharing_test(bound: RatioBound, design: RunDesign, margin: float = 0.9) -> SharingTest:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from layersig.analysis.agreement_sentences import sharing_sentence
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.results import Estimate
 from layersig.analysis.sentences import (
@@ -19,7 +20,6 @@ from layersig.analysis.sentences import (
     assay,
     estimation,
     judge,
-    sharing_sentence,
 )
 from layersig.analysis.sharing import RatioBound, SharingTest, SharingVerdict
 from layersig.analysis.verdicts import Scope, Verdict, verdict_of

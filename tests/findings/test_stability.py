@@ -18,8 +18,10 @@ from layersig.findings.estimators import (
 )
 from layersig.findings.grid import grid_of
 from layersig.findings.rankings import ScoreTable
+from layersig.findings.replicates import replicates
 from layersig.findings.rows import LayerRow
-from layersig.findings.stability import checkpoint_rows, component_rows, replicates, sharing_rows, stability_rows
+from layersig.findings.sharing import sharing_rows
+from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
 from layersig.records import Cell
 from tests.findings.recipes import recipe_of
 
@@ -54,7 +56,7 @@ TABLES = (
 
 
 def test_noise_ceiling_and_ratio_leave_out_seeds_of_all_data_sets() -> None:
-    found = replicates(TABLES)[0]
+    found = replicates(TABLES, RECIPE)[0]
     assert (found.scorer, found.data, found.seeds) == ("ila", ("d", "e"), (0, 1, 2))
     rows = {(row.quantity, row.data): row for row in stability_rows(found, (8,), grid_of(UNITS), 0.95)}
     scores = np.concatenate([TABLES[0].scores, TABLES[1].scores])
@@ -71,24 +73,24 @@ def test_noise_ceiling_and_ratio_leave_out_seeds_of_all_data_sets() -> None:
 
 
 def test_sharing_is_refused_with_three_seeds_and_carries_both_questions() -> None:
-    found = replicates(TABLES)[0]
-    (row,) = sharing_rows(found, (8,), "m", RECIPE)
+    found = replicates(TABLES, RECIPE)[0]
+    (row,) = sharing_rows([found], (8,), "m", RECIPE)
     bound = ratio_bound_jackknife_runs(found.runs, found.design, 8)
     assert (row.ratio, row.lower) == (bound.ratio, bound.lower)
     assert row.verdict == "too few seeds for a sharing verdict"
     assert "d, e" in row.sentence
     assert row.p_different is not None
     assert row.relabellings is None
-    assert list(sharing_rows(replicates(TABLES[2:3])[0], (8,), "m", RECIPE)) == []
+    assert list(sharing_rows(replicates(TABLES[2:3], RECIPE), (8,), "m", RECIPE)) == []
 
 
 def test_components_add_up_to_one() -> None:
-    rows = list(component_rows(replicates(TABLES)[0], grid_of(UNITS), 0.95))
+    rows = list(component_rows(replicates(TABLES, RECIPE)[0], grid_of(UNITS), 0.95))
     assert [row.component for row in rows] == ["type", "depth", "type x depth", "data set", "seed", "run"]
     assert sum(row.share for row in rows if row.variance > 0) == pytest.approx(1.0)
     uneven = grid_of(UNITS[:-1])
     assert uneven.modules is None
-    assert list(component_rows(replicates(TABLES)[0], uneven, 0.95)) == []
+    assert list(component_rows(replicates(TABLES, RECIPE)[0], uneven, 0.95)) == []
 
 
 def test_a_checkpoint_is_compared_with_the_last_one_of_the_same_scorer() -> None:
@@ -130,7 +132,7 @@ def test_a_scorer_that_scores_all_layers_alike_leaves_figures_empty_but_breaks_n
     (row,) = estimator_rows([TABLES[0], flat], 0.95)
     assert (row.correlation, row.corrected, row.reliability_b) == (None, None, None)
     assert row.reliability_a is not None
-    (found,) = (each for each in replicates([TABLES[0], flat]) if each.scorer == "norm")
+    (found,) = (each for each in replicates([TABLES[0], flat], RECIPE) if each.scorer == "norm")
     assert list(component_rows(found, grid_of(UNITS), 0.95)) == []
 
 
@@ -249,9 +251,9 @@ def test_models_whose_blocks_differ_are_tested_too(kind: str) -> None:
 
 @pytest.mark.parametrize("alpha", [0.01, 0.1, 0.2])
 def test_the_level_of_the_recipe_reaches_every_bound(alpha: float) -> None:
-    found = replicates([table("ila", "d", 0.3, 1.0, seeds=5), table("ila", "e", 0.3, 1.0, seeds=5)])[0]
+    found = replicates([table("ila", "d", 0.3, 1.0, seeds=5), table("ila", "e", 0.3, 1.0, seeds=5)], RECIPE)[0]
     recipe = RECIPE.model_copy(update={"analyze": RECIPE.analyze.model_copy(update={"alpha": alpha})})
-    (row,) = sharing_rows(found, (8,), "m", recipe)
+    (row,) = sharing_rows([found], (8,), "m", recipe)
     assert row.level == pytest.approx(1 - alpha)
     assert row.lower == ratio_bound_jackknife_runs(found.runs, found.design, 8, 1 - alpha).lower
     assert {part.level for part in component_rows(found, grid_of(UNITS), 1 - alpha)} == {1 - alpha}
@@ -260,7 +262,7 @@ def test_the_level_of_the_recipe_reaches_every_bound(alpha: float) -> None:
 @pytest.mark.parametrize("fill", [0.0, 1.0, -3.5])
 def test_a_row_without_a_noise_ceiling_says_so(fill: float) -> None:
     flat = [replace(table("ila", d, 0.3, 1.0, seeds=5), scores=np.full((5, N), fill)) for d in ("d", "e")]
-    (row,) = sharing_rows(replicates(flat)[0], (8,), "m", RECIPE)
+    (row,) = sharing_rows(replicates(flat, RECIPE), (8,), "m", RECIPE)
     assert row.verdict.startswith("no noise ceiling")
     assert "no noise ceiling to compare with" in row.sentence
     assert (row.ratio, row.lower, row.p_exchangeable, row.corrected) == (None, None, None, None)
