@@ -117,6 +117,8 @@ def sharing_sentence(
                 f"{which} no sharing verdict is given: the rankings of two {ceiling} are not shown to agree above "
                 f"chance, so there is no noise ceiling to compare with ({runs})."
             )
+        case SharingVerdict.EQUAL:
+            said = f"{which} the rankings select the same layers with every seed ({runs})."
         case SharingVerdict.NO_NOISE:
             said = (
                 f"{which} no sharing verdict is given: the {ceiling} rank layers alike, so there is no noise to "
