@@ -1,5 +1,6 @@
 """Sentences on the agreement of rankings: of the seeds of one, and of two rankings against what seeds share."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from math import isnan
 
@@ -125,6 +126,68 @@ def sharing_sentence(
                 f"compare with ({runs})."
             )
     return f"{status_of(False)}: {said}"
+
+
+class OverlapVerdict(StrEnum):
+    """What a permutation of layers shows of an overlap."""
+
+    ABOVE = "above chance, as this test has it"
+    BELOW = "below chance, as this test has it"
+    NOT_SHOWN = "not shown to differ from chance"
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapTest:
+    """A permutation test of the overlap of two rankings.
+
+    Attributes:
+        jaccard: Jaccard index of the two sets.
+        chance: Its expectation for sets drawn uniformly.
+        adjusted_p: Two-sided p-value, adjusted over the family.
+        tests: Tests in the family.
+        alpha: Level of the family.
+    """
+
+    jaccard: float
+    chance: float
+    adjusted_p: float
+    tests: int
+    alpha: float
+
+    @property
+    def verdict(self) -> OverlapVerdict:
+        """The conclusion, as far as the assumption of the test holds."""
+        if self.adjusted_p > self.alpha:
+            return OverlapVerdict.NOT_SHOWN
+        return OverlapVerdict.ABOVE if self.jaccard > self.chance else OverlapVerdict.BELOW
+
+
+def overlap_test_sentence(
+    found: OverlapTest, names: tuple[str, str], k: int, n: int, test: str, assumes: str, ratio: float | None
+) -> str:
+    """The sentence of a permutation test of an overlap, with what it assumes.
+
+    Args:
+        found: Outcome of the test.
+        names: The two rankings.
+        k: Size of the selections.
+        n: Number of layers.
+        test: Name of the test.
+        assumes: What it takes for granted.
+        ratio: Agreement of the two rankings over that of two seeds of one; None where it is unknown.
+    """
+    verb = {
+        OverlapVerdict.ABOVE: "is above chance",
+        OverlapVerdict.BELOW: "is below chance",
+        OverlapVerdict.NOT_SHOWN: "is not shown to differ from chance",
+    }[found.verdict]
+    ceiling = "the noise ceiling is unknown" if ratio is None else f"{ratio:.2f} of the agreement between seeds"
+    return (
+        f"{status_of(False)}: the overlap of {names[0]} and {names[1]} {verb} by the {test}, which assumes that "
+        f"{assumes}: Jaccard {found.jaccard:.2f}, by chance {found.chance:.2f}, {_p(found.adjusted_p)}, "
+        f"{_corrected(found.tests)}, {ceiling} (top {k} of {n}). Descriptive: for the layers of one model the "
+        "assumption does not hold, and the test rejects too often."
+    )
 
 
 def _cells(across: Across, names: tuple[str, ...]) -> str:

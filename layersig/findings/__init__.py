@@ -19,7 +19,6 @@ from layersig.findings.corpus_rows import corpus_results, corpus_seed_results
 from layersig.findings.estimators import (
     estimator_rows,
     matrix_rows,
-    overlap_test_rows,
     residual_test_notes,
     residual_test_rows,
 )
@@ -32,6 +31,7 @@ from layersig.findings.judge_records import JudgeRecords
 from layersig.findings.judged import judge_rows, judged_rows, noise_rows
 from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
+from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
 from layersig.findings.rankings import (
@@ -139,7 +139,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         checkpoints=tuple(checkpoint_rows(tables, sizes, recipe)),
         estimators=tuple(estimator_rows(tables, arms.level)),
         jaccard_matrix=tuple(matrix_rows(tables, sizes, recipe, arms.level)),
-        overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
+        overlap_tests=overlap_test_rows(tables, sizes, grid, recipe),
         residual_tests=residual_test_rows(tables, grid, recipe, arms.level),
         bridge=tuple(bridge_rows(bridged, recipe)),
         bridge_blocks=tuple(bridge_block_rows(bridged)),

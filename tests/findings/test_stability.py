@@ -7,16 +7,17 @@ import pytest
 from scipy.stats import spearmanr, t
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
+from layersig.analysis.multiplicity import holm
 from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa, top_k
 from layersig.analysis.sharing import ratio_bound_jackknife_runs
 from layersig.findings.estimators import (
     estimator_rows,
     matrix_rows,
-    overlap_test_rows,
     residual_test_notes,
     residual_test_rows,
 )
 from layersig.findings.grid import grid_of
+from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.replicates import replicates
 from layersig.findings.rows import LayerRow
@@ -188,6 +189,41 @@ def test_every_test_of_overlap_names_what_it_assumes() -> None:
     assert [row.test for row in rows] == ["uniform permutation", "permutation within module types"]
     assert all(row.assumes for row in rows)
     assert list(overlap_test_rows(TABLES[:2], (8,), grid_of(UNITS), RECIPE)) == rows
+
+
+def test_tests_of_overlap_are_corrected_over_pairs_and_sizes_each_with_its_verdict() -> None:
+    rows = overlap_test_rows(TABLES[:3], (4, 8), grid_of(UNITS), RECIPE)
+    for test in ("uniform permutation", "permutation within module types"):
+        own = [row for row in rows if row.test == test]
+        assert {(row.a, row.b) for row in own} == {("ila/d/at-1", "ila/e/at-1"), ("ila/d/at-1", "norm/d")}
+        assert [row.adjusted_p for row in own] == pytest.approx(holm(np.array([row.p for row in own])).tolist())
+        assert {row.tests for row in own} == {4}
+    for row in rows:
+        expected = "above chance, as this test has it" if row.adjusted_p <= 0.05 else "not shown to differ from chance"
+        assert row.verdict == expected
+        assert ("is above chance" in row.sentence) == (row.adjusted_p <= 0.05)
+        assert "corrected for 4 tests" in row.sentence
+        assert row.assumes in row.sentence
+
+
+def test_an_overlap_is_held_against_what_two_seeds_share() -> None:
+    row = next(row for row in overlap_test_rows(TABLES[:2], (8,), grid_of(UNITS), RECIPE) if row.k == 8)
+    scores = np.concatenate([TABLES[0].scores, TABLES[1].scores])
+    kappa, unlike = pairwise_kappa(top_k(scores, 8)), ~np.eye(3, dtype=bool)
+    within = (kappa[:3, :3][unlike].mean() + kappa[3:, 3:][unlike].mean()) / 2
+    assert row.ratio == pytest.approx(kappa[:3, 3:][unlike].mean() / within)
+    index = [jaccard_matrix(each.scores, each.scores, 8)[unlike].mean() for each in TABLES[:2]]
+    assert row.ceiling == pytest.approx(np.mean(index))
+    alone = [replace(each, seeds=(0,), scores=each.scores[:1]) for each in TABLES[:2]]
+    (single, _) = overlap_test_rows(alone, (8,), grid_of(UNITS), RECIPE)
+    assert (single.ratio, single.ceiling) == (None, None)
+    assert "the noise ceiling is unknown" in single.sentence
+
+
+def test_an_overlap_below_chance_is_said_to_be_below() -> None:
+    opposed = replace(TABLES[1], scores=-TABLES[0].scores)
+    rows = overlap_test_rows([TABLES[0], opposed], (12,), grid_of(UNITS), RECIPE)
+    assert {row.verdict for row in rows} == {"below chance, as this test has it"}
 
 
 def deep(blocks: int, seed: int, signal: float, seeds: tuple[int, ...] = (0, 1, 2)) -> list[ScoreTable]:

@@ -168,7 +168,18 @@ class OverlapTestRow(Row):
     test: str
     p: float
     """Two-sided: an overlap may be below chance."""
+    adjusted_p: float
+    """By Holm's method over all pairs and sizes that this test is made of."""
+    tests: int
+    """Tests in that family."""
     assumes: str
+    verdict: str
+    ceiling: float | None
+    """Mean Jaccard index of different seeds of one ranking, over both rankings; null where one has fewer than two."""
+    ratio: float | None
+    """Kappa of different seeds of the two rankings, over the mean kappa of different seeds of one: 1 where they agree
+    as far as seeds do. Null without a ceiling above chance."""
+    sentence: str
 
 
 class ResidualTestRow(Row):

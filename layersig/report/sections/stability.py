@@ -12,6 +12,7 @@ from layersig.report.document import (
     Block,
     Bullets,
     Column,
+    Details,
     Figure,
     Heading,
     Paragraph,
@@ -26,6 +27,8 @@ from layersig.report.numbers import fixed, level, number, p_value, percent, plur
 from layersig.report.sections.ceilings import ceilings
 from layersig.report.sections.sharing import sharing
 from layersig.report.svg import described, draw
+
+_MOST_SENTENCES = 24
 
 
 def section(material: Material) -> Section | None:
@@ -323,18 +326,29 @@ def _relabelled(material: Material) -> list[Block]:
         )
         for test, assumes in tests
     )
-    p = {(row.a, row.b, row.k, row.test): row.p for row in rows}
+    p = {(row.a, row.b, row.k, row.test): row.adjusted_p for row in rows}
     table = Table(
-        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p, not corrected for the "
-        "number of rows. Descriptive: the test to rely on is that of residuals",
+        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p, by Holm's method over "
+        f"the {rows[0].tests} pairs and sizes; ceiling: the same of two seeds of one ranking; ratio: kappa between "
+        "the rankings over kappa between seeds. Descriptive: the test to rely on is that of residuals",
         (
-            *columns("ranking", "ranking", "#k", "#Jaccard", "#chance"),
+            *columns("ranking", "ranking", "#k", "#Jaccard", "#chance", "#ceiling", "#ratio to the ceiling"),
             *(Column(f"p, {test}", True) for test, _ in tests),
         ),
         tuple(
-            (a, b, str(k), fixed(jaccard, 3), fixed(chance, 3), *(p_value(p.get((a, b, k, test))) for test, _ in tests))
-            for a, b, k, jaccard, chance in dict.fromkeys((r.a, r.b, r.k, r.jaccard, r.chance) for r in rows)
+            (
+                r.a,
+                r.b,
+                str(r.k),
+                fixed(r.jaccard, 3),
+                fixed(r.chance, 3),
+                fixed(r.ceiling, 3),
+                fixed(r.ratio, 2),
+                *(p_value(p.get((r.a, r.b, r.k, test))) for test, _ in tests),
+            )
+            for r in {(row.a, row.b, row.k): row for row in rows}.values()
         ),
         "overlap_tests.csv",
     )
-    return [Heading("Permutation tests of overlap"), Bullets(assumptions), table]
+    said = Bullets(tuple((row.sentence,) for row in rows[:_MOST_SENTENCES]))
+    return [Heading("Permutation tests of overlap"), Bullets(assumptions), table, Details("The same in words", (said,))]
