@@ -43,6 +43,8 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         checkpoint=at if "update" in needs and trained else None,
     )
     params: dict[str, Any] = {"scorer": choice.kind, "params": dict(choice.params), "unit": study.recipe.layers.unit}
+    if choice.stream:
+        params["stream"] = choice.stream
     inputs = {"layers": Input("layers")}
     if component.computes:
         params |= {"train": study.train, **study.compute}

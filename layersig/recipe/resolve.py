@@ -36,12 +36,7 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
         pydantic.ValidationError: A parameter is wrong.
     """
     scorers = {
-        name: ScorerChoice(
-            kind=choice.kind,
-            checkpoint=choice.checkpoint,
-            source=choice.source,
-            **_in_full(components.get("scorer", choice.kind), choice),
-        )
+        name: choice.with_params(_in_full(components.get("scorer", choice.kind), choice))
         for name, choice in recipe.scorers.items()
     }
     primary = recipe.analyze.primary
@@ -191,7 +186,7 @@ def _short(choice: ScorerChoice) -> ScorerChoice:
     }
     if isinstance(tasks := params.get("tasks"), list):
         params["tasks"] = [{**task, "limit": min(task.get("limit") or SMOKE_ITEMS, SMOKE_ITEMS)} for task in tasks]
-    return ScorerChoice(kind=choice.kind, checkpoint=choice.checkpoint, source=choice.source, **params)
+    return choice.with_params(params)
 
 
 def _short_arm(arm: Arm) -> Arm:
