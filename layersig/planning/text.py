@@ -52,8 +52,8 @@ def duration(seconds: float | None) -> str:
         return _UNKNOWN
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 99.5 else f"{minutes / 60:.1f} h"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 99.5 else f"{hours:.1f} h" if hours < 99.5 else f"{hours:.0f} h"
 
 
 def _stage_json(cost: Cost) -> dict[str, Any]:
