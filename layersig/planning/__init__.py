@@ -93,7 +93,7 @@ def plan(loaded: Loaded, options: Options, warn: Callable[[str], None]) -> Plan:
     if assumed.step_seconds is not None:
         origin = f"assumed: {assumed.step_seconds:g} s a training step; {origin}"
     costs = tuple(cost_of(facts, stage, speed) for stage in stages)
-    total = totals(facts, costs, options.runs)
+    total = totals(facts, costs, speed, options.runs)
     pilot = pilot_of(facts, options.pilot, options.runs) if facts.recipe.arms else None
     found = tuple(precision(facts, pilot)) if facts.recipe.arms else ()
     warnings = tuple(machine_warnings(facts, total)) if facts.shapes is not None else ()

@@ -21,10 +21,10 @@ from layersig.store.cache import cache_root
 TRAININGS = ("reference", "tune", "recover")
 """Kinds of stages that train."""
 _START = 15.0
-"""Seconds until the first stage: imports, sources, checks of the model (two cores)."""
+"""Seconds until the first stage where they were not measured: imports, sources, checks of the model (two cores)."""
 _REPORT, _PER_EVALUATION = 5.0, 0.25
 """Seconds of analysis and report, and more for every evaluation (two cores)."""
-_OTHER = 0.3
+_OTHER = 0.05
 """Seconds of a stage that runs no model."""
 
 
@@ -119,12 +119,13 @@ def _seconds(facts: Facts, stage: Stage, asked: Passes, speed: Speed | None) -> 
     return speed.seconds(asked)
 
 
-def totals(facts: Facts, costs: Sequence[Cost], runs: Path) -> Totals:
+def totals(facts: Facts, costs: Sequence[Cost], speed: Speed | None, runs: Path) -> Totals:
     """What all stages cost together."""
     left = [each for each in costs if not each.cached]
     evaluations = sum(each.stage.kind == "evaluate" for each in costs)
     known = [each.seconds for each in left if each.seconds is not None]
-    around = _START + _REPORT + _PER_EVALUATION * evaluations
+    start = _START if speed is None or speed.start is None else speed.start
+    around = start + _REPORT + _PER_EVALUATION * evaluations
     timed = any(each.seconds is not None for each in left if each.passes.tokens != 0) or not left
     peaks = [each.memory for each in left if each.memory is not None]
     lacking = sum(

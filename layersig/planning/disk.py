@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from layersig.layers import Unit
 from layersig.pipeline import Stage
 from layersig.planning.evaluation import asked_by
 from layersig.planning.facts import Facts
@@ -21,12 +22,15 @@ _STEP = 130
 """Bytes of a step in `metrics.jsonl` and `log.json` each."""
 _OUTCOME = 130
 """Bytes of an outcome in `items.jsonl`."""
-_ENTRY = 1_600
+_RESPONSE = 350
+"""Bytes of a response beside its text: what probes see in it."""
+_ENTRY = 1_000
 """Bytes of `stage.json` and its like."""
 _TOKEN = 4.5
 """Bytes of a written token, as text."""
-_REPORT, _PER_ARM = 200_000, 45_000
-"""Bytes of report, figures, tables and analysis: of the smallest study, and more for every arm on a data set."""
+_REPORT, _PER_ARM, _PER_PAIR, _PER_SCORE = 150_000, 50_000, 18_000, 500
+"""Bytes of report, figures, tables and analysis: of the smallest study, and more for every evaluated arm, every pair of
+rankings, and every layer of a ranking."""
 
 
 def stored(facts: Facts, stage: Stage, passes: Passes) -> float | None:
@@ -36,7 +40,7 @@ def stored(facts: Facts, stage: Stage, passes: Passes) -> float | None:
     if stage.kind == "graft":
         return _adapter(facts, facts.share(stage), stage) if facts.shapes is not None else None
     if stage.kind == "prune":
-        return None if facts.model is None else _size(facts.model) * (1 - facts.share(stage))
+        return _pruned(facts, stage)
     if stage.kind == "evaluate":
         return _evaluation(facts, stage, passes)
     if stage.kind in ("answer", "generate"):
@@ -45,7 +49,9 @@ def stored(facts: Facts, stage: Stage, passes: Passes) -> float | None:
     if stage.kind == "score" and facts.layers is not None:
         every = stage.params["params"].get("keep_every", 8)
         kept = 1 + (passes.steps // every if stage.params["scorer"] == "ila" else 0)
-        return _ENTRY + kept * sum(len(layer.name) + 26.0 for layer in facts.layers) + passes.steps * _STEP
+        (component,) = stage.components
+        units = facts.layers.groups(Unit(component.unit or stage.params["unit"]))
+        return _ENTRY + kept * sum(len(unit.name) + 26.0 for unit in units) + passes.steps * _STEP
     return float(_ENTRY)
 
 
@@ -58,11 +64,21 @@ def beside(facts: Facts, stages: Sequence[Stage], sizes: Sequence[float | None],
         sizes: What each of them takes in the store.
         runs: Folder of all runs; on another file system than the store, results are copied.
     """
-    evaluations = sum(stage.kind == "evaluate" for stage in stages)
-    sized = [(stage, size or 0.0) for stage, size in zip(stages, sizes, strict=True)]
-    lines = sum(size for stage, size in sized if stage.kind in ("score", "select"))
-    copies = 0.0 if _same_file_system(runs) else sum(size for stage, size in sized if stage.files)
-    return _REPORT + _PER_ARM * evaluations + 0.5 * lines + copies
+    arms = sum(stage.kind == "evaluate" for stage in stages)
+    rankings = sum(stage.kind == "score" for stage in stages)
+    scores = rankings * len(facts.layers or ())
+    report = _REPORT + _PER_ARM * arms + _PER_PAIR * rankings * (rankings - 1) / 2 + _PER_SCORE * scores
+    if _same_file_system(runs):
+        return report
+    return report + sum(size or 0.0 for stage, size in zip(stages, sizes, strict=True) if stage.files)
+
+
+def _pruned(facts: Facts, stage: Stage) -> float | None:
+    """Bytes of a model without the blocks that an arm removes."""
+    if facts.shapes is None:
+        return None
+    in_blocks = sum(layer.parameters for layer in facts.shapes.layers) / facts.shapes.stored
+    return _size(facts.model) * (1 - facts.share(stage) * in_blocks)
 
 
 def _training(facts: Facts, stage: Stage, passes: Passes) -> float | None:
@@ -94,7 +110,7 @@ def _adapter(facts: Facts, share: float, stage: Stage) -> float:
 
 
 def _evaluation(facts: Facts, stage: Stage, passes: Passes) -> float:
-    lines = 0
+    lines = responses = 0
     for role in stage.inputs:
         if role.startswith("data/"):
             lines += facts.rows(role.removeprefix("data/"), "heldout") or 0
@@ -102,7 +118,8 @@ def _evaluation(facts: Facts, stage: Stage, passes: Passes) -> float:
         asked = asked_by(facts, task, f"source/task/{number}")
         if asked is not None:
             lines += asked.lines * (2 if task.get("floor") else 1)
-    return _ENTRY + _OUTCOME * lines + _TOKEN * passes.by_kind.get("write", 0.0)
+            responses += asked.items if asked.written else 0
+    return _ENTRY + _OUTCOME * lines + _RESPONSE * responses + _TOKEN * passes.by_kind.get("write", 0.0)
 
 
 def _size(path: Path | None) -> float:

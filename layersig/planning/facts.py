@@ -114,8 +114,10 @@ class Facts:
         Args:
             stage: A training, or a graft or pruning, of an arm.
         """
-        if stage.kind in ("reference", "recover"):
+        if stage.kind == "reference":
             return 1.0
+        if stage.kind == "recover":  # all that pruning left
+            return 1.0 - self.share_of(stage.cell.arm or "")
         chosen = self.chosen(stage)
         if chosen is not None and self.layers is not None:
             return sum(layer.parameters for layer in chosen) / sum(layer.parameters for layer in self.layers)

@@ -7,7 +7,7 @@ from layersig.planning.facts import Facts
 from layersig.planning.shapes import factors
 from layersig.planning.trainings import settings_of
 
-_PROGRAM = 0.7 * 2**30
+_PROGRAM = 0.6 * 2**30
 """Bytes of Python with torch, transformers and PEFT in memory, before a model is."""
 _KEPT = 3.0
 """Numbers kept for the backward pass, in multiples of the hidden states and outputs of a block's linear layers."""

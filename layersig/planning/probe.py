@@ -26,6 +26,8 @@ _FEW = 4
 """Of how many layers one is adapted in the second training."""
 _LONGEST = 40.0
 """Seconds after which a timed training ends."""
+_LONGEST_START = 120.0
+"""Seconds of a process after which it must have done something else before."""
 _PROMPTS, _WRITTEN = 8, 12
 """Prompts that are continued, and tokens that each gets."""
 
@@ -43,6 +45,7 @@ def measure(facts: Facts, stages: Sequence[Stage], data: str) -> Speed:
     """
     from layersig.models.load import borrow_model
 
+    start = _since_start()
     assert facts.model is not None
     assert facts.shapes is not None
     examples = facts.examples(data, "train")
@@ -78,9 +81,18 @@ def measure(facts: Facts, stages: Sequence[Stage], data: str) -> Speed:
         products=facts.shapes.products,
         by_kind=by_kind,
         stage=around,
+        start=start,
         memory=float(every.peak_memory),
         batch=float(max(step.tokens for step in every.steps)),
     )
+
+
+def _since_start() -> float | None:
+    """Seconds that this process has run: the start of a run takes as long, if nothing else was done in it."""
+    import psutil
+
+    seconds = time.time() - psutil.Process().create_time()
+    return seconds if seconds < _LONGEST_START else None
 
 
 def _settings(train: TrainSettings) -> TrainSettings:

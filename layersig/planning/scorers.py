@@ -13,22 +13,24 @@ from layersig.planning.evaluation import task_tokens
 from layersig.planning.facts import Facts
 from layersig.planning.passes import Passes, uncounted
 
-_Cost = Callable[[Mapping[str, Any], int], Mapping[str, float]]
-"""From the parameters of a scorer and its units to passes of each batch, by kind."""
+_Cost = Callable[[Mapping[str, Any], int], tuple[float, Mapping[str, float]]]
+"""From the parameters of a scorer and its units to the passes over its batches, and what they cost by kind."""
 
 
-def _each(**by_kind: float) -> _Cost:
-    return lambda params, units: by_kind
+def _gated(count: float, **more: float) -> tuple[float, Mapping[str, float]]:
+    """So many forward passes with a gate on every layer's update."""
+    return count + more.get("train", 0.0), {"read": count, "gate": count, **more}
 
 
 _BATCHES: Mapping[str, _Cost] = {
-    "ila": _each(train=1.0),
-    "update-taylor": _each(train=1.0),
-    "path-attribution": lambda params, units: {"train": params["nodes"], "read": 2.0, "gate": 2.0},
-    "leave-one-out": lambda params, units: {"read": units + 1.0, "gate": units + 1.0},
-    "add-one-in": lambda params, units: {"read": units + 1.0, "gate": units + 1.0},
-    "gradient-norm": _each(plain=1.0, read=1.0),
-    "adalora-sensitivity": _each(train=1.0, read=1.0),
+    "ila": lambda params, units: (1.0, {"train": 1.0}),
+    "update-taylor": lambda params, units: (1.0, {"train": 1.0}),
+    "path-attribution": lambda params, units: _gated(2.0, train=float(params["nodes"])),
+    "leave-one-out": lambda params, units: _gated(units + 1.0),
+    "add-one-in": lambda params, units: _gated(units + 1.0),
+    # The gradient of a weight costs what a forward pass of its layer does.
+    "gradient-norm": lambda params, units: (1.0, {"plain": 1.0, "read": 1.0}),
+    "adalora-sensitivity": lambda params, units: (1.0, {"train": 1.0, "read": 1.0}),
 }
 """Scorers that go through optimizer batches, `steps` or `batches` of them."""
 _NONE = frozenset({"weight-change", "spectral", "transfer", "random", "first-k", "last-k"})
@@ -53,9 +55,9 @@ def scored(facts: Facts, stage: Stage) -> Passes:
     _, tokens = facts.drawn(data, stage.seed, batch_size=train["batch_size"], steps=steps)
     if tokens is None:
         return uncounted(f"the lengths of the conversations in {data}", steps if kind == "ila" else 0)
-    by_kind = _BATCHES[kind](params, _units(facts, stage))
-    passed = max(by_kind.get("train", 0.0), by_kind.get("plain", 0.0), by_kind.get("read", 0.0))
-    return Passes(tokens * passed, steps, {name: tokens * count for name, count in by_kind.items()})
+    count, by_kind = _BATCHES[kind](params, _units(facts, stage))
+    passed = {name: tokens * each for name, each in by_kind.items()}
+    return Passes(tokens * count, steps if kind == "ila" else 0, passed)
 
 
 def _units(facts: Facts, stage: Stage) -> int:

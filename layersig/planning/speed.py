@@ -29,6 +29,7 @@ class SpeedForm(TypedDict):
     products: FiniteFloat
     by_kind: dict[str, FiniteFloat]
     stage: FiniteFloat
+    start: FiniteFloat | None
     memory: FiniteFloat
     batch: FiniteFloat
 
@@ -44,6 +45,7 @@ class Speed:
         products: Multiplications of a token in that model.
         by_kind: Seconds of a token, by kind of pass.
         stage: Seconds of a stage before and after its passes: the model is lent, checked and given back.
+        start: Seconds from the start of the program to its first stage; None where it had run before.
         memory: Peak of the trainings measured, in bytes.
         batch: Tokens of a step among them.
         how: What the plan says of it.
@@ -55,6 +57,7 @@ class Speed:
     products: float
     by_kind: Mapping[str, float]
     stage: float
+    start: float | None
     memory: float
     batch: float
     how: str = ""

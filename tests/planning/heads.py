@@ -16,7 +16,9 @@ from layersig.planning.text import duration
 from layersig.recipe.load import load
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
-_ROWS = re.compile(r'^source = "(?:hub|file):[^"]*".*?#.*?\b(\d[\d,]*) (?:conversations|instructions|problems|rows|prompts)')
+_ROWS = re.compile(
+    r'^source = "(?:hub|file):[^"]*".*?#.*?\b(\d[\d,]*) (?:conversations|instructions|problems|rows|prompts)'
+)
 _PUBLISHED = 6.7
 """Seconds of a step of Llama-2-7B in arXiv 2410.17875."""
 _RATE = re.compile(r"(\d+(?:\.\d+)?) s a step")
@@ -81,18 +83,20 @@ def _rows(text: str) -> dict[str, int]:
     return found
 
 
+def with_sentence(path: Path) -> str:
+    """The text of a recipe with what the plan says now: in the place of what its head says, or above its hardware."""
+    text = path.read_text(encoding="utf-8")
+    wrapped = textwrap.fill(sentence(path), 118, initial_indent="# ", subsequent_indent="#   ") + "\n"
+    if found := _LINE.search(head(text) + "\n"):
+        return text[: found.start()] + wrapped + text[found.end() :]
+    anchor = head(text).find("# Hardware")
+    place = text.index("\n\nname = ") + 1 if anchor < 0 else anchor
+    return text[:place] + wrapped + text[place:]
+
+
 def main() -> None:
     for path in RECIPES:
-        text = path.read_text(encoding="utf-8")
-        wrapped = textwrap.fill(sentence(path), 118, initial_indent="# ", subsequent_indent="#   ") + "\n"
-        if _LINE.search(head(text) + "\n"):
-            text = _LINE.sub(lambda _: wrapped, text, count=1)
-        else:
-            place = text.index("\n\nname = ") + 1
-            anchor = re.search(r"^# Hardware", text, re.MULTILINE)
-            place = anchor.start() if anchor and anchor.start() < place else place
-            text = text[:place] + wrapped + text[place:]
-        path.write_text(text, encoding="utf-8")
+        path.write_text(with_sentence(path), encoding="utf-8")
 
 
 if __name__ == "__main__":
