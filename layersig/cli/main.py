@@ -22,7 +22,7 @@ from layersig.errors import LayersigError, MachineError, machine_error
 VERBS = {
     "run": "Run a recipe; what is done already is not done again.",
     "validate": "Check recipes and report every fault at once.",
-    "plan": "Show what a recipe would run.",
+    "plan": "Show what a recipe costs on this machine, and what it can find.",
     "fetch": "Bring everything a recipe needs onto this machine, for --offline.",
     "runs": "List the runs.",
     "status": "Show how far a run is.",
