@@ -7,6 +7,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from layersig.sources.source import Source
 from layersig.store.cache import AboutForm, Cache, Entry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
-from layersig.store.job import Job, Reporter
+from layersig.store.job import Earlier, Job, Reporter
 from layersig.streams import Streams
 
 
@@ -127,15 +128,18 @@ class Executor:
     def _end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Publisher) -> Ended:
         inputs = {role: nodes[each.node].part(each.path) for role, each in stage.inputs.items()}
         streams = Streams(self._root_seed, stage.seed)
-        key = fingerprint(
+        name = partial(
+            fingerprint,
             kind=stage.kind,
             version=KINDS[stage.kind].version,
-            params=stage.params,
             inputs={role: digest for role, (_, digest) in inputs.items()},
             streams=streams,
             numerics=self._numerics() if stage.computes else None,
             components={f"{each.kind}/{each.name}": identity(each) for each in stage.components},
         )
+        key = name(params=stage.params)
+        shared = {param: value for param, value in stage.params.items() if param not in stage.length}
+        family = name(params=shared) if stage.length else None
         with self._cache.lock(key):
             entry = self._cache.find(key)
             if entry is not None and self._reuse:
@@ -145,7 +149,8 @@ class Executor:
             publisher.started(stage, key)
             try:
                 origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
-                return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams, declarations))
+                entry = self._build(stage, key, family, inputs, origins, streams, declarations)
+                return Ended("done", key, entry=entry)
             except (Exception, SystemExit) as error:
                 known = _known(error)
                 if not isinstance(known, UserError | MachineError):
@@ -159,6 +164,7 @@ class Executor:
         self,
         stage: Stage,
         key: str,
+        family: str | None,
         inputs: Mapping[str, tuple[Path, str]],
         origins: Mapping[str, str | None],
         streams: Streams,
@@ -176,6 +182,8 @@ class Executor:
             origins={role: origin for role, origin in origins.items() if origin is not None},
             components=stage.components,
             reporter=reporter,
+            earlier=self._earlier(family) if family is not None and self._reuse else (),
+            kept=work / "kept",
         )
         module, _, name = KINDS[stage.kind].function.partition(":")
         began = time.monotonic()
@@ -188,7 +196,14 @@ class Executor:
             "warnings": list(getattr(reporter, "warnings", ())),
             "declarations": list(declarations),
         }
-        return self._cache.commit(key, about, job.metrics)
+        entry = self._cache.commit(key, about, job.metrics)
+        if family is not None:
+            self._cache.relate(family, key)
+        return entry
+
+    def _earlier(self, family: str) -> tuple[Earlier, ...]:
+        found = self._cache.family(family)
+        return tuple(Earlier(each.out, each.kept, each.metrics, each.about["cost"]) for each in found)
 
 
 def _known(error: BaseException) -> LayersigError:
