@@ -30,6 +30,7 @@ from layersig.findings.judge_pairs import pair_rows, position_rows
 from layersig.findings.judge_records import JudgeRecords
 from layersig.findings.judged import judge_rows, judged_rows, noise_rows
 from layersig.findings.leaks import leak_notes, shot_notes
+from layersig.findings.milestones import milestone_rows, successive_rows, training_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
@@ -170,6 +171,9 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         rigor=(),
         trials=trial_rows(files),
         tuning_costs=tuning_cost_rows(manifest, rows, recipe, files.label),
+        trainings=tuple(training_rows(files)),
+        successive=tuple(successive_rows(tables, sizes, recipe)),
+        milestones=milestone_rows(tables, sizes, recipe),
         costs=costs,
         cost_sums=cost_sum_rows(costs),
     )

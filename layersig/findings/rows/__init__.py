@@ -26,6 +26,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -66,6 +67,7 @@ __all__ = [
     "LayerRow",
     "LossRow",
     "MatrixRow",
+    "MilestoneRow",
     "OverlapRow",
     "OverlapTestRow",
     "PairRow",
@@ -90,6 +92,8 @@ __all__ = [
     "ShareRow",
     "SharingRow",
     "StabilityRow",
+    "SuccessiveRow",
+    "TrainingRow",
     "TrialRow",
     "TuningCostRow",
 ]
