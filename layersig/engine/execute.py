@@ -18,7 +18,7 @@ from layersig.sources.source import Source
 from layersig.store.cache import AboutForm, Cache, Entry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
-from layersig.store.job import Job, Reporter
+from layersig.store.job import Earlier, Job, Reporter
 from layersig.streams import Streams
 
 
@@ -179,6 +179,8 @@ class Executor:
         inputs = {role: nodes[each.node].part(each.path) for role, each in stage.inputs.items()}
         streams = Streams(self._root_seed, stage.seed)
         key = self._key(stage, nodes)
+        shared = {param: value for param, value in stage.params.items() if param not in stage.length}
+        family = self._key(stage, nodes, shared) if stage.length else None
         with self._cache.lock(key):
             entry = self._cache.find(key)
             if entry is not None and self._reuse:
@@ -188,7 +190,8 @@ class Executor:
             publisher.started(stage, key)
             try:
                 origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
-                return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams, declarations))
+                entry = self._build(stage, key, family, inputs, origins, streams, declarations)
+                return Ended("done", key, entry=entry)
             except (Exception, SystemExit) as error:
                 known = _known(error)
                 if not isinstance(known, UserError | MachineError):
@@ -198,11 +201,12 @@ class Executor:
             finally:
                 gc.collect()
 
-    def _key(self, stage: Stage, nodes: Mapping[str, Node]) -> str:
+    def _key(self, stage: Stage, nodes: Mapping[str, Node], params: Mapping[str, Any] | None = None) -> str:
+        """The fingerprint of a stage; with `params` in the place of its own, what all stages that share them have."""
         return fingerprint(
             kind=stage.kind,
             version=KINDS[stage.kind].version,
-            params=stage.params,
+            params=stage.params if params is None else params,
             inputs={role: nodes[each.node].part(each.path)[1] for role, each in stage.inputs.items()},
             streams=Streams(self._root_seed, stage.seed),
             numerics=self._numerics() if stage.computes else None,
@@ -213,6 +217,7 @@ class Executor:
         self,
         stage: Stage,
         key: str,
+        family: str | None,
         inputs: Mapping[str, tuple[Path, str]],
         origins: Mapping[str, str | None],
         streams: Streams,
@@ -230,6 +235,8 @@ class Executor:
             origins={role: origin for role, origin in origins.items() if origin is not None},
             components=stage.components,
             reporter=reporter,
+            earlier=self._earlier(family) if family is not None and self._reuse else (),
+            kept=work / "kept",
         )
         module, _, name = KINDS[stage.kind].function.partition(":")
         began = time.monotonic()
@@ -243,7 +250,14 @@ class Executor:
             "warnings": list(getattr(reporter, "warnings", ())),
             "declarations": list(declarations),
         }
-        return self._cache.commit(key, about, job.metrics)
+        entry = self._cache.commit(key, about, job.metrics)
+        if family is not None:
+            self._cache.relate(family, key)
+        return entry
+
+    def _earlier(self, family: str) -> tuple[Earlier, ...]:
+        found = self._cache.family(family)
+        return tuple(Earlier(each.out, each.kept, each.metrics, each.about["cost"]) for each in found)
 
 
 def _known(error: BaseException) -> LayersigError:

@@ -34,6 +34,7 @@ from layersig.findings.judged import judge_rows, judged_rows, noise_rows
 from layersig.findings.lead import primary_scorers
 from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.limitations import limitation_rows
+from layersig.findings.milestones import milestone_rows, successive_rows, training_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
@@ -174,6 +175,9 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         rigor=(),
         trials=trial_rows(files),
         tuning_costs=tuning_cost_rows(manifest, rows, recipe, files.label),
+        trainings=tuple(training_rows(files)),
+        successive=tuple(successive_rows(tables, sizes, recipe)),
+        milestones=milestone_rows(tables, sizes, recipe),
         costs=costs,
         cost_sums=cost_sum_rows(costs),
         compute=tuple(compute_rows(manifest)),

@@ -9,7 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from layersig.findings.forms import DataForm, EvaluationForm, OverlapForm, SearchForm, StepForm, TaskForm, WrittenForm
+from layersig.findings.forms import (
+    DataForm,
+    EvaluationForm,
+    OverlapForm,
+    SearchForm,
+    StepForm,
+    TaskForm,
+    TrainingForm,
+    WrittenForm,
+)
 from layersig.findings.outcomes import Measure
 from layersig.layers import Group, LayerMap, LayerMapForm, Unit
 from layersig.records import (
@@ -159,12 +168,21 @@ class RunFiles:
     @cached_property
     def searches(self) -> tuple[tuple[Cell, SearchForm], ...]:
         """What the search of every training found, sorted by cell."""
-        root = self.path / "searches"
+        return tuple((cell, read_json(path, SearchForm)) for cell, path in self._json_by_cell("searches").items())
+
+    @cached_property
+    def trainings(self) -> tuple[tuple[Cell, TrainingForm], ...]:
+        """The log of every training, sorted by cell."""
+        return tuple((cell, read_json(path, TrainingForm)) for cell, path in self._json_by_cell("trainings").items())
+
+    def _json_by_cell(self, folder: str) -> Mapping[Cell, Path]:
+        """The files `ARM/DATA/seed-K.json` below a folder, sorted by cell."""
+        root = self.path / folder
         files = {
-            self._evaluated("searches", file.relative_to(root).with_suffix("").parts): file
+            self._evaluated(folder, file.relative_to(root).with_suffix("").parts): file
             for file in root.glob("**/*.json")
         }
-        return tuple((cell, read_json(files[cell], SearchForm)) for cell in sorted(files, key=_order))
+        return {cell: files[cell] for cell in sorted(files, key=_order)}
 
     def _by_data(self, folder: str, form: type[Form]) -> Mapping[str, Form]:
         files = sorted((self.path / folder).glob("*.json"))

@@ -36,6 +36,30 @@ class PromptForm(Open):
     cut: NotRequired[bool]
 
 
+class StabilityForm(Open):
+    """Epsilon-stability in the log of a training."""
+
+    epsilon: FiniteFloat
+    window: int
+    step: int | None
+    change: FiniteFloat | None
+    noise: FiniteFloat | None
+
+
+class TrainedStepForm(Open):
+    """A step in the log of a training."""
+
+    tokens: int
+
+
+class TrainingForm(Open):
+    """The log of a training."""
+
+    planned_steps: int
+    stability: StabilityForm
+    steps: list[TrainedStepForm]
+
+
 class TaskForm(Open):
     """What an evaluation records of a task."""
 

@@ -57,6 +57,24 @@ class Study:
         return trains or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
 
     @property
+    def update_checkpoints(self) -> set[float]:
+        """The fractions of the reference training at which a scorer reads its update."""
+        if self.recipe.update is not None:
+            return set()
+        scorers = self.recipe.scorers
+        return {at for name in scorers if "update" in self.scorer(name).needs for at in scorers[name].checkpoints}
+
+    @property
+    def reads_whole_reference(self) -> bool:
+        """Whether anything reads the end of the reference training.
+
+        That is `all-layers` where there are arms, a scorer that reads all milestones, or a search, which compares
+        trials at their ends.
+        """
+        every = any("checkpoints" in self.scorer(name).needs for name in self.recipe.scorers)
+        return bool(self.recipe.arms) or every or self.recipe.train.search is not None
+
+    @property
     def compute(self) -> dict[str, Any]:
         """The parameters of every stage that runs the model."""
         return self.recipe.model.model_dump(include={"dtype", "device", "quantization", "attention"}, mode="json")

@@ -66,6 +66,9 @@ class StageForm(Open):
     trained_memory: NotRequired[Number]
     gradient_memory: NotRequired[Number]
     optimizer_memory: NotRequired[Number]
+    steps: NotRequired[Number]
+    planned_steps: NotRequired[Number]
+    continued_from: NotRequired[Number]
 
 
 class KeptForm(Open):

@@ -25,6 +25,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -117,6 +118,9 @@ class Findings(Row):
     compute: tuple[ComputeRow, ...] = ()
     trials: tuple[TrialRow, ...] = ()
     tuning_costs: tuple[TuningCostRow, ...] = ()
+    trainings: tuple[TrainingRow, ...] = ()
+    successive: tuple[SuccessiveRow, ...] = ()
+    milestones: tuple[MilestoneRow, ...] = ()
 
     def tables(self) -> dict[str, tuple[Row, ...]]:
         """Every table that has rows, by its name."""
