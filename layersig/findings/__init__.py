@@ -52,6 +52,7 @@ from layersig.findings.stability import (
     sharing_rows,
     stability_rows,
 )
+from layersig.findings.sweeps import block_retention_rows, block_rows, sweeps
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written
@@ -100,6 +101,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     rows = selection_rows(selections, files.layers, recipe) if files.layers else ()
     kept = retention_rows(arms, files.floors, files.task_records)
     texts = written(files)
+    swept = sweeps(files, _stratified(files, recipe))
+    kept_by_block, kept_by_block_on_average = block_retention_rows(swept, recipe, files.model)
     claims = tuple(claim_rows(arms))
     findings = Findings(
         schema_version=SCHEMA_VERSION,
@@ -155,6 +158,9 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         retention=kept,
         retention_classes=class_rows(arms, kept),
         retention_gaps=gap_rows(arms, kept),
+        blocks=tuple(block_rows(swept, recipe)),
+        block_retention=kept_by_block,
+        block_means=kept_by_block_on_average,
         probes=tuple(probe_rows(texts, arms.level)),
         code_errors=tuple(error_rows(texts)),
         control_sets=tuple(control_set_rows(arms)),

@@ -217,6 +217,11 @@ def _by_class(rows: Sequence[RetentionRow]) -> dict[tuple[str, str | None, Forma
     return classes
 
 
+def ratio_parts(arms: Arms, rows: Sequence[RetentionRow]) -> list[RatioPart]:
+    """The ratios behind rows of retention, of equal weight in their mean."""
+    return [_kept(arms, _measure(row), row.arm, row.data, None).part(1 / len(rows)) for row in rows]
+
+
 def _sum_of_ratios(arms: Arms, terms: Sequence[tuple[RetentionRow, float]]) -> Estimate | None:
     """Sum of retentions with their weights; None where the tasks were not measured on the same training runs."""
     rows = [row for row, _ in terms]

@@ -37,6 +37,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
@@ -44,6 +45,9 @@ __all__ = [
     "SCHEMA_VERSION",
     "ArmRankRow",
     "AssayRow",
+    "BlockMeanRow",
+    "BlockRetentionRow",
+    "BlockRow",
     "BridgeBlockRow",
     "BridgeRow",
     "CheckpointRow",

@@ -28,6 +28,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 
@@ -84,6 +85,9 @@ class Findings(Row):
     retention: tuple[RetentionRow, ...] = ()
     retention_classes: tuple[RetentionClassRow, ...] = ()
     retention_gaps: tuple[RetentionGapRow, ...] = ()
+    blocks: tuple[BlockRow, ...] = ()
+    block_retention: tuple[BlockRetentionRow, ...] = ()
+    block_means: tuple[BlockMeanRow, ...] = ()
     probes: tuple[ProbeRow, ...] = ()
     code_errors: tuple[ErrorRow, ...] = ()
     control_sets: tuple[ControlSetRow, ...]
