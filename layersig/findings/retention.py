@@ -158,7 +158,8 @@ def _format(measure: Measure, record: Mapping[str, Any]) -> Format:
     told = record.get("format")
     if told == "classification":
         return "classification"
-    return "generation" if told == "generation" else _FORMATS[measure.kind]
+    # An answer whose likelihood alone is scored is right where greedy decoding would write it.
+    return "generation" if told in ("generation", "loglikelihood") else _FORMATS[measure.kind]
 
 
 def class_rows(arms: Arms, rows: Sequence[RetentionRow]) -> tuple[RetentionClassRow, ...]:

@@ -192,10 +192,10 @@ def test_the_floor_of_choices_has_the_question_of_another_item(tmp_path: Path) -
     [part] = task.parts
     part.build_all_requests()
     plain = [request.args for request in part.instances]
-    part.shuffled = True
+    part.exchange = [1, 2, 3, 0]
     part.build_all_requests()
     shuffled = [request.args for request in part.instances]
-    part.shuffled = False
+    part.exchange = None
     assert plain[0] == ("Question: Q0\nAnswer:", " a0")
     assert shuffled[0] == ("Question: Q1\nAnswer:", " a0")
     assert shuffled[-1] == ("Question: Q0\nAnswer:", " b3")
