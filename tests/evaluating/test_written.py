@@ -138,7 +138,10 @@ def test_mbpp_plus_keeps_lm_evals_prompt_and_tests(tmp_path: Path) -> None:
     assert "def similar_elements" in prompt
 
 
-@pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct", "mbpp", "mbpp_instruct", "mbpp_plus_instruct"])
+@pytest.mark.parametrize(
+    "name",
+    ["humaneval", "humaneval_instruct", "humaneval_plus_instruct", "mbpp", "mbpp_instruct", "mbpp_plus_instruct"],
+)
 def test_no_code_task_of_lm_eval_is_left_unconfined(name: str) -> None:
     [config] = definitions.named(name)
     assert [entry["metric"] for entry in config["metric_list"]] == ["passes"]
