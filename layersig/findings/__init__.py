@@ -22,6 +22,7 @@ from layersig.findings.estimators import (
     residual_test_notes,
     residual_test_rows,
 )
+from layersig.findings.failures import failure_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import AnalysisForm
 from layersig.findings.grid import grid_of
@@ -42,6 +43,8 @@ from layersig.findings.rankings import (
     selected_layer_rows,
     selection_rows,
 )
+from layersig.findings.recovery import recovery_rows
+from layersig.findings.removal import removal_rows
 from layersig.findings.retention import class_rows, gap_rows, retention_rows
 from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
@@ -103,6 +106,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     texts = written(files)
     swept = sweeps(files, _stratified(files, recipe))
     kept_by_block, kept_by_block_on_average = block_retention_rows(swept, recipe, files.model)
+    kept_by_format = class_rows(arms, kept)
+    counts, failures = failure_rows(files, outcomes, recipe.root_seed)
     claims = tuple(claim_rows(arms))
     findings = Findings(
         schema_version=SCHEMA_VERSION,
@@ -156,8 +161,12 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         shares=tuple(arms.shares()),
         incidents=tuple(incident_rows(files)),
         retention=kept,
-        retention_classes=class_rows(arms, kept),
+        retention_classes=kept_by_format,
         retention_gaps=gap_rows(arms, kept),
+        removal=tuple(removal_rows(arms, kept, kept_by_format, shown, files.layers)),
+        recovery=tuple(recovery_rows(arms, texts)),
+        failure_counts=counts,
+        failures=failures,
         blocks=tuple(block_rows(swept, recipe)),
         block_retention=kept_by_block,
         block_means=kept_by_block_on_average,

@@ -26,6 +26,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -62,6 +63,8 @@ __all__ = [
     "ErrorRow",
     "EstimatorRow",
     "EveryTaskRow",
+    "FailureCountRow",
+    "FailureRow",
     "Findings",
     "IncidentRow",
     "JudgeNoiseRow",
@@ -77,6 +80,8 @@ __all__ = [
     "ProbeRow",
     "RankedLayerRow",
     "RankingRow",
+    "RecoveryRow",
+    "RemovalRow",
     "ResidualTestRow",
     "ResultRow",
     "RetentionClassRow",

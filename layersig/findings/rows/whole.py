@@ -17,6 +17,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -85,6 +86,10 @@ class Findings(Row):
     retention: tuple[RetentionRow, ...] = ()
     retention_classes: tuple[RetentionClassRow, ...] = ()
     retention_gaps: tuple[RetentionGapRow, ...] = ()
+    removal: tuple[RemovalRow, ...] = ()
+    recovery: tuple[RecoveryRow, ...] = ()
+    failure_counts: tuple[FailureCountRow, ...] = ()
+    failures: tuple[FailureRow, ...] = ()
     blocks: tuple[BlockRow, ...] = ()
     block_retention: tuple[BlockRetentionRow, ...] = ()
     block_means: tuple[BlockMeanRow, ...] = ()
