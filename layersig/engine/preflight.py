@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from layersig.errors import UserError
+from layersig.pipeline.study import checkpoint_node
 from layersig.recipe.load import Loaded
 from layersig.recipe.schema import Recipe, TaskSettings
 from layersig.sources.source import Source
@@ -41,7 +42,7 @@ def _in_full(task: Any) -> TaskSettings:
 
 
 def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[[str], None]) -> None:
-    """Check the model and the update of a recipe, from the headers of their files.
+    """Check the model, the update and the given checkpoints of a recipe, from the headers of their files.
 
     Args:
         sources: Resolved sources by node of the graph.
@@ -49,15 +50,24 @@ def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[
         warn: Told what the user should know.
 
     Raises:
-        UserError: The model cannot be used, or the update is none of it.
+        UserError: A model cannot be used, the update is none of the study's model, or a given checkpoint cuts text into
+            other tokens.
     """
     from layersig.models.devices import pick_device, pick_dtype
-    from layersig.models.preflight import check_base, check_update, names_of
+    from layersig.models.preflight import check_base, check_checkpoint, check_update, names_of
 
     model, update = sources["source/model"], sources.get("source/update")
     dtype = pick_dtype(recipe.model.dtype, pick_device(recipe.model.device)).dtype
     layers, told = check_base(model.path, head=recipe.layers.head, dtype=dtype)
     if update is not None:
         told += check_update(update.path, layers, names_of(model.path, model.spec))
+    for arm in recipe.arms:
+        if arm.checkpoint is not None:
+            try:
+                told += check_checkpoint(
+                    sources[checkpoint_node(arm.name)].path, model.path, dtype=dtype, heldout=recipe.evaluate.heldout
+                )
+            except UserError as error:
+                raise UserError(f"arm {arm.name}: {error}") from error
     for message in told:
         warn(message)

@@ -239,10 +239,11 @@ class Arms:
         """What is compared: measure, data set, arm, reference, and why with this reference."""
         cells = [cell for cell in evaluated if cell[1] not in self.plan.further_controls]
         for measure, arm, data in cells:
-            data_sets = [data] if arm != BASE else sorted({d for m, _, d in cells if m == measure and d is not None})
-            for data_set in data_sets:
+            others = sorted({d for m, _, d in cells if m == measure and d is not None})
+            for data_set in [data] if data is not None else [None, *others]:
                 for reference, role in self._references(arm):
-                    yield measure, data_set, arm, reference, role
+                    if data is not None or (data_set is None) == (reference in self.plan.without_data):
+                        yield measure, data_set, arm, reference, role
 
     def _references(self, arm: str) -> Iterator[tuple[str, Role]]:
         if arm != self.plan.baseline:

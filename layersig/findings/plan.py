@@ -9,8 +9,10 @@ from layersig.findings.contrasts import Compared
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows import Role
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.records import Cell
+
+BASE = RESERVED_ARMS[0]
 
 CONTROLS: dict[Role, str] = {"random control": "matched-random", "rule control": "type-depth"}
 """Kind of the policy behind each kind of control."""
@@ -88,6 +90,11 @@ class Plan:
         """Whether a measure is the declared outcome of arms trained on a data set."""
         wanted = self.recipe.analyze.outcome
         return measure.task == (f"{HELDOUT}/{data}" if wanted == HELDOUT else wanted)
+
+    @property
+    def without_data(self) -> frozenset[str]:
+        """Models that no data set of the recipe made: the untouched one, and those that arms bring."""
+        return frozenset({BASE, *(arm.name for arm in self.recipe.arms if arm.checkpoint is not None)})
 
     def control(self, arm: str, role: Role) -> str | None:
         """The arm that controls another in a role: of several random controls, the first."""
