@@ -125,7 +125,10 @@ class _Run:
             self.responses += ({**line, **ended} for line, ended in zip(scored.responses, scored.endings, strict=True))
             if settings.floor:
                 model.title = f"{task.name}, floor"
-                self.floors += floor_outcomes(task, model, scored)
+                floors = floor_outcomes(task, model, scored)
+                self.floors += floors
+                for label in scored.summary.keys() - {outcome.task for outcome in floors}:
+                    self.job.reporter.warn(f"{label}: its floor was asked for and takes two items or more")
             for label, entry in scored.summary.items():
                 incidents = scored.incidents[label]
                 self.summary[label] = {**entry, "incidents": incidents.to_json()}

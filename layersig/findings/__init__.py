@@ -24,6 +24,7 @@ from layersig.findings.estimators import (
     residual_test_notes,
     residual_test_rows,
 )
+from layersig.findings.failures import failure_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import AnalysisForm
 from layersig.findings.grid import grid_of
@@ -48,12 +49,15 @@ from layersig.findings.rankings import (
     selected_layer_rows,
     selection_rows,
 )
+from layersig.findings.recovery import recovery_rows
+from layersig.findings.removal import removal_rows
 from layersig.findings.replicates import replicates
 from layersig.findings.retention import class_rows, gap_rows, retention_rows
 from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
 from layersig.findings.sharing import sharing_rows
 from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
+from layersig.findings.sweeps import block_retention_rows, block_rows, sweeps
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written
@@ -103,6 +107,10 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     kept = retention_rows(arms, files.floors, files.task_records)
     texts = written(files)
     concluded = conclusions(arms)
+    swept = sweeps(files, _stratified(files, recipe))
+    kept_by_block, kept_by_block_on_average = block_retention_rows(swept, recipe, files.model)
+    kept_by_format = class_rows(arms, kept)
+    counts, failures = failure_rows(files, outcomes, recipe.root_seed)
     findings = Findings(
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
@@ -158,8 +166,15 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         shares=tuple(arms.shares()),
         incidents=tuple(incident_rows(files)),
         retention=kept,
-        retention_classes=class_rows(arms, kept),
+        retention_classes=kept_by_format,
         retention_gaps=gap_rows(arms, kept),
+        removal=tuple(removal_rows(arms, kept, kept_by_format, shown, files.layers)),
+        recovery=tuple(recovery_rows(arms, texts)),
+        failure_counts=counts,
+        failures=failures,
+        blocks=tuple(block_rows(swept, recipe)),
+        block_retention=kept_by_block,
+        block_means=kept_by_block_on_average,
         probes=tuple(probe_rows(texts, arms.level)),
         code_errors=tuple(error_rows(texts)),
         control_sets=tuple(control_set_rows(arms)),

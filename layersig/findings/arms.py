@@ -200,10 +200,12 @@ class Arms:
         further, named = self.plan.further_controls, {first for first, _ in self.recipe.analyze.contrasts}
         cells = [cell for cell in evaluated if cell[1] not in further or cell[1] in named]
         for measure, arm, data in cells:
-            data_sets = [data] if arm != BASE else sorted({d for m, _, d in cells if m == measure and d is not None})
-            for data_set in data_sets:
+            others = sorted({d for m, _, d in cells if m == measure and d is not None})
+            for data_set in [data] if data is not None else [None, *others]:
                 for reference, role in self.plan.references(arm):
-                    if arm not in further or role == "contrast":
+                    if arm in further and role != "contrast":
+                        continue
+                    if data is not None or (data_set is None) == (reference in self.plan.without_data):
                         yield measure, data_set, arm, reference, role
 
     def rng(self, purpose: str, found: Contrast | CorpusContrast) -> np.random.Generator:

@@ -22,6 +22,7 @@ from layersig.findings.forms import (
 from layersig.findings.outcomes import Measure
 from layersig.layers import Group, LayerMap, LayerMapForm, Unit
 from layersig.records import (
+    ABLATIONS,
     Cell,
     CorpusForm,
     CorpusValue,
@@ -203,6 +204,17 @@ class RunFiles:
         """What every evaluated model wrote, one model at a time, the untouched base first."""
         for cell, path in self.by_cell("evaluations", "responses.jsonl").items():
             yield cell, list(read_jsonl(path, WrittenForm))
+
+    def ablations(self) -> Mapping[Cell, Mapping[str, Path]]:
+        """Folders of what scorers measured on tasks without single blocks, by label of the model, by cell."""
+        root, found = self.path / ABLATIONS, dict[Cell, dict[str, Path]]()
+        for file in sorted(root.glob("*/**/results.json")):
+            scorer, *axes, label = file.parent.relative_to(root).parts
+            seed = axes.pop() if axes and _SEED.fullmatch(axes[-1]) else None
+            number = None if seed is None else int(seed.removeprefix("seed-"))
+            cell = Cell(scorer=scorer, data=self.label(axes[0]) if axes else None, seed=number)
+            found.setdefault(cell, {})[label] = file.parent
+        return {cell: found[cell] for cell in sorted(found, key=_order)}
 
     def groups(self, unit: Unit) -> tuple[Group, ...]:
         """What one score speaks of, in model order; empty without a layer map."""

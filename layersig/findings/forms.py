@@ -5,7 +5,7 @@ Those of rankings, selections, outcomes, layers, judgements and the manifest are
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field, FiniteFloat
 from typing_extensions import TypedDict
@@ -197,5 +197,10 @@ class WrittenForm(Open):
 
     task: str
     item: str
+    question: NotRequired[str]
+    target: NotRequired[Any]
+    response: NotRequired[str]
+    finish: NotRequired[str | None]
+    scores: NotRequired[dict[str, Number | bool]]
     probes: dict[str, FiniteFloat]
     code: NotRequired[CodeForm]

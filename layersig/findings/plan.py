@@ -9,8 +9,10 @@ from layersig.findings.contrasts import Compared
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows import Role
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.records import Cell
+
+BASE = RESERVED_ARMS[0]
 
 CONTROLS: dict[Role, str] = {"random control": "matched-random", "rule control": "type-depth"}
 """Kind of the policy behind each kind of control."""
@@ -110,6 +112,11 @@ class Plan:
         controls = self.random_controls(arm)
         alike = [name for name in controls if matched_by(self.recipe, name) == "types"]
         return next(iter([*alike, *controls]), None)
+
+    @property
+    def without_data(self) -> frozenset[str]:
+        """Models that no data set of the recipe made: the untouched one, and those that arms bring."""
+        return frozenset({BASE, *(arm.name for arm in self.recipe.arms if arm.checkpoint is not None)})
 
     def random_controls(self, arm: str) -> tuple[str, ...]:
         """Every random control of an arm."""

@@ -52,7 +52,8 @@ def _all(study: Study) -> Iterator[Stage]:
             yield from scores(study, name, data, seed)
     for data, seed in study.grid():
         for arm in recipe.arms:
-            yield from selections(study, arm, data, seed)
+            if arm.checkpoint is None:
+                yield from selections(study, arm, data, seed)
     if not recipe.arms:
         return
     yield evaluation(study, "base", None, None)
@@ -60,7 +61,8 @@ def _all(study: Study) -> Iterator[Stage]:
         if study.trains_reference:
             yield evaluation(study, "all-layers", data, seed)
         for arm in recipe.arms:
-            yield from actions(study, arm, data, seed)
+            if arm.checkpoint is None:
+                yield from actions(study, arm, data, seed)
             yield evaluation(study, arm.name, data, seed)
     if recipe.evaluate.tasks or recipe.evaluate.conversations:
         yield from (overlap(study, data.name) for data in recipe.data)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from layersig.pipeline.graph import Input, Source, Stage
-from layersig.pipeline.study import Study, selection_node, selection_tasks
+from layersig.pipeline.study import Study, checkpoint_node, selection_node, selection_tasks
 from layersig.recipe.schema import DataSettings
 from layersig.records import Cell
 
@@ -27,6 +27,9 @@ def sources(study: Study) -> dict[str, Source]:
         found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None, rows=rows)
     if recipe.update is not None:
         found["source/update"] = Source("update", "update", recipe.update.source)
+    for arm in recipe.arms:
+        if arm.checkpoint is not None:
+            found[checkpoint_node(arm.name)] = Source("model", arm.name, arm.checkpoint)
     for name, choice in recipe.scorers.items():
         if choice.source is not None:
             found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)

