@@ -10,6 +10,7 @@ from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
+from layersig.findings.block_sweeps import block_retention_rows, block_rows, sweeps
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
@@ -57,7 +58,6 @@ from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
 from layersig.findings.sharing import sharing_rows
 from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
-from layersig.findings.sweeps import block_retention_rows, block_rows, sweeps
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written

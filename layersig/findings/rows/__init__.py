@@ -7,6 +7,7 @@ could not be computed, and the ends of intervals that are infinite.
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
+from layersig.findings.rows.blocks import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
@@ -41,7 +42,6 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.sweeps import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 

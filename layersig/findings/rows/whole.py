@@ -5,6 +5,7 @@ from __future__ import annotations
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
+from layersig.findings.rows.blocks import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
@@ -38,7 +39,6 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.sweeps import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 

@@ -14,9 +14,9 @@ from statsmodels.stats.multitest import multipletests
 
 from layersig.analysis.floors import RATIO_OF_LEVELS
 from layersig.analysis.retention import ratio_of_tables
+from layersig.findings.block_sweeps import Sweep, block_retention_rows, block_rows, sweeps
 from layersig.findings.files import RunFiles
 from layersig.findings.rows import BlockRow
-from layersig.findings.sweeps import Sweep, block_retention_rows, block_rows, sweeps
 from layersig.records import jsonl
 from tests.findings.recipes import recipe_of
 from tests.manifests import manifest
