@@ -45,13 +45,22 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
     }
     primary = recipe.analyze.primary
     if primary is None:
-        primary = tuple(arm.name for arm in recipe.arms if arm.scorers)[:1]
+        primary = _first(recipe)
     untrained = bool(recipe.arms) and not any(arm.trains for arm in recipe.arms)
     baseline = "base" if untrained and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
     analyze = recipe.analyze.model_copy(update={"primary": primary, "baseline": baseline})
     recipe = recipe.model_copy(update={"scorers": scorers, "analyze": analyze})
     arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))
     return recipe.model_copy(update={"arms": arms})
+
+
+def _first(recipe: Recipe) -> tuple[str, ...]:
+    """The first arm that reads a scorer, with all arms that sweeps connect it with."""
+    names = {arm.name for arm in [each for each in recipe.arms if each.scorers][:1]}
+    swept = [{*sweep.entries} for sweep in recipe.sweeps if sweep.of == "arms"]
+    while more := {name for entries in swept if entries & names for name in entries} - names:
+        names |= more
+    return tuple(arm.name for arm in recipe.arms if arm.name in names)
 
 
 def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
@@ -207,7 +216,7 @@ def to_toml(recipe: Recipe) -> str:
 
     document = tomlkit.document()
     values = recipe.model_dump(mode="json", exclude_none=True)
-    tables = {"data", "arms"}
+    tables = {"data", "arms", "sweeps"}
     for key, value in values.items():
         if not isinstance(value, dict) and key not in tables:
             document.add(key, _inline(value))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
+from layersig.recipe.schema.sweeps import Grid
 
 
 class ModelSettings(Table):
@@ -139,3 +140,6 @@ class DataSettings(Table):
     generate: GenerateSettings | None = None
     """Train on the untouched model's own responses to the first prompts; `limit` then counts prompts. Absent: train on
     the data set's own."""
+    grid: Grid = {}
+    """Keys of this table with lists of values, for a data set of each combination, named by them: `{ limit = [100,
+    200] }` makes `NAME-100` and `NAME-200`."""
