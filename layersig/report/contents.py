@@ -20,6 +20,7 @@ from layersig.report.sections import (
     rigor,
     stability,
     status,
+    sweeps,
     training,
 )
 
@@ -28,6 +29,7 @@ _SECTIONS = (
     answer,
     layers,
     arms,
+    sweeps,
     incidents,
     retention,
     judge,

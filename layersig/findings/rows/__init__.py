@@ -37,6 +37,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
 from layersig.findings.rows.training import CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
@@ -90,6 +91,8 @@ __all__ = [
     "ShareRow",
     "SharingRow",
     "StabilityRow",
+    "SweepPointRow",
+    "SweepRow",
     "TrialRow",
     "TuningCostRow",
 ]
