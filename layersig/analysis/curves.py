@@ -1,11 +1,18 @@
-"""Outcomes over an ordered quantity: a simultaneous band, a trend, and where the optimum may be."""
+"""Outcomes over an ordered quantity: a simultaneous band, a trend, and where the optimum may be.
 
-from dataclasses import dataclass
+With two to four training runs a point, all three take the degrees of freedom of the runs alone. Those that
+Satterthwaite estimates are too many where the runs happen to be alike, and the tails that several comparisons need do
+not forgive that (``docs/calibration.md``, Sweeps).
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from layersig.analysis.results import Alternative, Estimate, FloatArray, Interval
 from layersig.analysis.tables import Floor, mean_of
+
+_ENOUGH_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ def band(
         One a point; None where nothing is known of its error.
     """
     each = 1 - (1 - level) / len(tables)
-    found = [mean_of(table, shares, floor) for table in tables]
+    found = [_mean(table, shares, floor) for table in tables]
     return tuple(None if estimate is None else estimate.interval(each) for estimate in found)
 
 
@@ -70,7 +77,7 @@ def trend(tables: FloatArray, shares: FloatArray | None = None, floor: Floor | N
         None where nothing is known of its error.
     """
     weights, steps = _contrast(len(tables))
-    contrast = mean_of(np.tensordot(weights, tables, axes=1), shares, floor, float(np.abs(tables).max()))
+    contrast = _mean(np.tensordot(weights, tables, axes=1), shares, floor, float(np.abs(tables).max()))
     return None if contrast is None else Trend(contrast, steps)
 
 
@@ -101,11 +108,21 @@ def best_set(
         for other in range(points):
             if other == point:
                 continue
-            found = mean_of(tables[other] - tables[point], shares, floor, magnitude)
+            found = _mean(tables[other] - tables[point], shares, floor, magnitude)
             if found is not None and found.p_value(alternative=Alternative.GREATER) <= alpha / (points - 1):
                 kept[point] = False
                 break
     return tuple(kept.tolist())
+
+
+def _mean(
+    table: FloatArray, shares: FloatArray | None, floor: Floor | None, magnitude: float | None = None
+) -> Estimate | None:
+    """``tables.mean_of``, with the degrees of freedom of the runs where these are few."""
+    found, runs = mean_of(table, shares, floor, magnitude), len(table)
+    if found is None or not 1 < runs < _ENOUGH_RUNS:
+        return found
+    return replace(found, df=min(found.df, runs - 1))
 
 
 def _contrast(points: int) -> tuple[FloatArray, float]:

@@ -249,7 +249,11 @@ class Sweeps:
     def _points(
         self, curve: _Curve, series: Series, arm: str | None, kept: tuple[bool, ...] | None
     ) -> Iterator[SweepPointRow]:
-        intervals = band(curve.tables, self.arms.level, curve.shares, Floor.LEVEL if curve.binary else None)
+        outcomes, measure = self.arms.outcomes, curve.measure
+        gains, intervals = None, (None,) * len(curve.points)
+        if outcomes.seeds(measure, BASE, None):
+            gains = curve.tables - outcomes.units(measure, BASE, None, curve.seeds)
+            intervals = band(gains, self.arms.level, curve.shares, Floor.DIFFERENCE if curve.binary else None)
         for place, (point, interval) in enumerate(zip(curve.points, intervals, strict=True)):
             yield SweepPointRow(
                 sweep=curve.sweep.name,
@@ -260,11 +264,12 @@ class Sweeps:
                 arm=point.arm,
                 sets=curve.sets,
                 data=point.data,
-                task=curve.measure.task,
-                metric=curve.measure.metric,
-                primary=self.arms.primary(curve.measure),
-                higher_is_better=curve.measure.higher_is_better,
+                task=measure.task,
+                metric=measure.metric,
+                primary=self.arms.primary(measure),
+                higher_is_better=measure.higher_is_better,
                 value=float(curve.tables[place].mean()),
+                difference=None if gains is None else float(gains[place].mean()),
                 low=None if interval is None else interval.low,
                 high=None if interval is None else interval.high,
                 level=self.arms.level,
@@ -341,14 +346,14 @@ class Sweeps:
         if correction is not None and p <= self.arms.plan.alpha:
             said = "rises with" if found.slope > 0 else "falls with"
         scale, unit = (100.0, "points") if measure.is_share else (1.0, _UNITS.get(measure.kind, measure.kind))
-        interval = found.interval(self.arms.level)
+        slope, interval = round(scale * found.slope, 9), found.interval(self.arms.level)
         tests = "uncorrected: a secondary metric"
         if correction is not None:
             tests = (
                 f"corrected for {correction.tests} trends" if correction.tests > 1 else "the only test of its family"
             )
         return said, (
-            f": {scale * found.slope:+.3g} {unit} a step [{scale * interval.low:+.3g}, {scale * interval.high:+.3g}], "
+            f": {slope:+.3g} {unit} a step [{scale * interval.low:+.3g}, {scale * interval.high:+.3g}], "
             f"p = {p:.3g}, {tests}"
         )
 

@@ -266,3 +266,15 @@ def test_held_out_losses_count_where_all_sets_hold_out_the_same() -> None:
     assert tasks == {"heldout/c-100", "quiz"}
     assert {row.task for row in found.rows() if row.declared} == {"heldout/c-100"}
     assert found.notes() == ()
+
+
+def test_the_band_is_of_the_difference_from_the_untouched_model() -> None:
+    found = [row for row in measured(swept(*points()), valley).point_rows() if row.series == "arm"]
+    base = valley("base", "")
+    for row, x in zip(found, (*XS, 1.0), strict=True):
+        assert row.difference is not None
+        assert row.low is not None
+        assert row.high is not None
+        assert row.difference == pytest.approx((x - 0.5) ** 2 + 2 - base, abs=0.05)
+        assert row.low < row.difference < row.high
+        assert row.high - row.low < 0.5, "what items share with the untouched model cancels"

@@ -29,8 +29,10 @@ class SweepPointRow(Row):
     primary: bool
     higher_is_better: bool
     value: float
+    difference: float | None
+    """From the untouched model, on the same items; null where that was not measured."""
     low: float | None
-    """Ends of the band that holds for all points of the curve together."""
+    """Ends of the band of the differences, which holds for all points of the curve together."""
     high: float | None
     level: float
     in_best_set: bool | None

@@ -1,4 +1,4 @@
-"""Curves over a quantity: each with its band, the points that may be the best filled, and levels to compare with."""
+"""Curves of differences over a quantity: each with its band, the points that may be the best filled."""
 
 from __future__ import annotations
 
@@ -44,14 +44,12 @@ class CurvePanel:
         x: Name of the quantity.
         y: Name of the metric with its unit.
         curves: The curves.
-        levels: Horizontal lines by name, such as the untouched model.
     """
 
     title: str
     x: str
     y: str
     curves: tuple[Curve, ...]
-    levels: tuple[tuple[str, float], ...] = ()
 
 
 def curve_charts(panels: Sequence[CurvePanel]) -> Drawing:
@@ -68,7 +66,7 @@ def _panel(altair: Any, data: Datasets, panel: CurvePanel, names: Sequence[str])
         "name:N",
         sort=list(names),
         scale=altair.Scale(domain=list(names), range=[SERIES[i % len(SERIES)] for i in range(len(names))]),
-        legend=altair.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3),
+        legend=altair.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1),
     )
     xs = [point.x for curve in panel.curves for point in curve.points]
     scale = altair.Scale(type="log" if min(xs) > 0 and max(xs) >= _MANY_TIMES * min(xs) else "linear", zero=False)
@@ -89,13 +87,9 @@ def _panel(altair: Any, data: Datasets, panel: CurvePanel, names: Sequence[str])
     ]
     rows = data.add(values)
     bands = data.add([row for row in values if row["low"] is not None and row["high"] is not None])
-    levels = data.add([{"y": value, "name": name, "tip": TIP + name} for name, value in panel.levels])
     about = altair.Description("tip:N")
     layers = (
-        altair.Chart(levels).mark_rule(strokeDash=[4, 3], color=MUTED).encode(y=y, description=about),
-        altair.Chart(levels)
-        .mark_text(align="left", dy=-6, color=MUTED, fontSize=10, aria=False)
-        .encode(y=y, x=altair.XValue(2), text="name:N"),
+        altair.Chart(data.add([{"y": 0.0}])).mark_rule(color=MUTED, aria=False).encode(y=y),
         altair.Chart(bands)
         .mark_area(opacity=0.16, aria=False)
         .encode(x=x, y=altair.Y("low:Q"), y2=altair.Y2("high:Q"), color=colour),

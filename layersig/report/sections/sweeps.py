@@ -38,14 +38,14 @@ def section(material: Material) -> Section | None:
 def _figures(material: Material) -> list[Block]:
     rows = [row for row in material.findings.sweeps if row.primary and row.against is None]
     rows.sort(key=lambda row: not row.outcome)
-    if not rows:
+    panels = [panel for row in rows[:_MOST_PANELS] if (panel := _panel(material, row)).curves]
+    if not panels:
         return []
-    panels = [_panel(material, row) for row in rows[:_MOST_PANELS]]
     alt = f"Curves over what varies, {len(panels)} panels; every number is in sweep_points.csv."
     more = f" The first {_MOST_PANELS} of {len(rows)} curves." if len(rows) > _MOST_PANELS else ""
     caption = (
-        f"A band holds for all points of its curve together ({level(rows[0].level)}); filled points are not shown to "
-        f"be worse than the best of their curve.{more}"
+        "Differences from the untouched model on the same items. A band holds for all points of its curve together "
+        f"({level(rows[0].level)}); filled points are not shown to be worse than the best of their curve.{more}"
     )
     svg = described(draw(curve_charts(panels), "sweeps"), alt)
     return [Figure("sweeps", "Outcomes over what varies", svg, alt, caption, ("sweep_points.csv", "sweeps.csv"))]
@@ -53,8 +53,8 @@ def _figures(material: Material) -> list[Block]:
 
 def _panel(material: Material, row: SweepRow) -> CurvePanel:
     measure = Measure(row.task, row.metric, row.higher_is_better)
-    scale, unit = (100.0, " %") if measure.is_share else (1.0, "")
-    own = _points_of(material, row)
+    scale = 100.0 if measure.is_share else 1.0
+    own = [point for point in _points_of(material, row) if point.difference is not None]
     curves = tuple(
         Curve(
             "arm" if series == "arm" else f"{series}s",
@@ -62,10 +62,9 @@ def _panel(material: Material, row: SweepRow) -> CurvePanel:
         )
         for series in dict.fromkeys(point.series for point in own)
     )
-    base = material.result(measure, "base", row.data)
-    levels = () if base is None else (("untouched model", scale * base.value),)
     place = f"trained on {row.data}" if row.data is not None else str(row.arm)
-    return CurvePanel(f"{row.sweep}, {place}", row.quantity, f"{row.metric} of {row.task}{unit}", curves, levels)
+    title = f"{row.metric} of {row.task} over {row.sweep}, {place}"
+    return CurvePanel(title, row.quantity, f"minus untouched model, {unit_of(measure)}", curves)
 
 
 def _points_of(material: Material, row: SweepRow) -> list[SweepPointRow]:
@@ -81,11 +80,12 @@ def _points_of(material: Material, row: SweepRow) -> list[SweepPointRow]:
 def _point(measure: Measure, scale: float, point: SweepPointRow) -> CurvePoint:
     return CurvePoint(
         point.x,
-        scale * point.value,
+        scale * (point.difference or 0.0),
         None if point.low is None else scale * point.low,
         None if point.high is None else scale * point.high,
         bool(point.in_best_set),
-        f"{point.arm} at {number(point.x)}: {value_of(measure, point.value)}",
+        f"{point.arm} at {number(point.x)}: {value_of(measure, point.value)} "
+        f"({difference_of(measure, point.difference)})",
     )
 
 
@@ -136,7 +136,19 @@ def _line(row: SweepRow) -> tuple[Inline, ...]:
 
 
 def _points(material: Material) -> Block:
-    heads = columns("sweep", "#x", "series", "arm", "data", "task", "metric", "#value", "#band", "may be the best")
+    heads = columns(
+        "sweep",
+        "#x",
+        "series",
+        "arm",
+        "data",
+        "task",
+        "metric",
+        "#value",
+        "#minus untouched",
+        "#band",
+        "may be the best",
+    )
     body = tuple(
         (
             row.sweep,
@@ -147,6 +159,7 @@ def _points(material: Material) -> Block:
             row.task,
             row.metric,
             value_of(Measure(row.task, row.metric), row.value),
+            difference_of(Measure(row.task, row.metric), row.difference),
             _band(row),
             _NONE if row.in_best_set is None else "yes" if row.in_best_set else "no",
         )
@@ -157,6 +170,4 @@ def _points(material: Material) -> Block:
 
 def _band(row: SweepPointRow) -> str:
     measure = Measure(row.task, row.metric)
-    if row.low is None or row.high is None:
-        return "not estimable"
-    return f"{value_of(measure, row.low)} to {value_of(measure, row.high)}"
+    return interval_of(measure, row.low, row.high)
