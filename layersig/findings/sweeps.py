@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from layersig.analysis.curves import Trend, band, best_set, trend
+from layersig.analysis.results import Interval
 from layersig.analysis.sentences import Correction, status_of
 from layersig.analysis.tables import Floor
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
@@ -250,7 +251,8 @@ class Sweeps:
         self, curve: _Curve, series: Series, arm: str | None, kept: tuple[bool, ...] | None
     ) -> Iterator[SweepPointRow]:
         outcomes, measure = self.arms.outcomes, curve.measure
-        gains, intervals = None, (None,) * len(curve.points)
+        gains: FloatArray | None = None
+        intervals: tuple[Interval | None, ...] = (None,) * len(curve.points)
         if outcomes.seeds(measure, BASE, None):
             gains = curve.tables - outcomes.units(measure, BASE, None, curve.seeds)
             intervals = band(gains, self.arms.level, curve.shares, Floor.DIFFERENCE if curve.binary else None)
@@ -376,7 +378,8 @@ def _end(recipe: Recipe, sweep: SweepSettings) -> Iterator[tuple[float, str]]:
     """The end of a sweep that every study has: all layers tuned, or none removed."""
     arms = [arm for arm in recipe.arms if arm.name in sweep.entries]
     kinds = {(arm.select.kind, arm.action) for arm in arms}
-    if len(kinds) != 1 or any(arm.train or arm.recover is not None for arm in arms):
+    own = any(arm.train or arm.recover is not None or arm.select.params.get("shares") for arm in arms)
+    if len(kinds) != 1 or own:
         return
     (kind, action) = kinds.pop()
     if kind in _ALL_LAYERS_AT and action != "prune" and sweep.quantity == "select.fraction":

