@@ -24,6 +24,7 @@ from layersig.recipe.schema import (
 SMOKE_STEPS = 2
 SMOKE_ITEMS = 4
 SMOKE_ROWS = 24
+SMOKE_TRAINED = 8
 SMOKE_TOKENS = 16
 
 
@@ -129,8 +130,8 @@ def _in_full(component: Component, choice: Choice) -> dict[str, Any]:
 def smoke(recipe: Recipe) -> Recipe:
     """The same recipe made as short as it can be while every stage still runs: a recipe of its own, with its own id.
 
-    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations, a
-    self-generated response 16 tokens.
+    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations (8 to
+    train on where `train_limit` is given), a self-generated response 16 tokens.
     """
     return recipe.model_copy(
         update={
@@ -139,6 +140,7 @@ def smoke(recipe: Recipe) -> Recipe:
                     update={
                         "limit": min(data.limit or SMOKE_ROWS, SMOKE_ROWS),
                         "heldout": min(data.heldout, SMOKE_ITEMS) if isinstance(data.heldout, int) else data.heldout,
+                        "train_limit": data.train_limit and min(data.train_limit, SMOKE_TRAINED),
                         "generate": _short_generation(data.generate),
                     }
                 )
