@@ -72,7 +72,14 @@ def _data_notes(loaded: Loaded) -> list[str]:
         fields = None if data.fields is None else data.fields.model_dump()
         where = f"{loaded.where('data', number, 'source')}: data {data.name}"
         try:
-            rows = read_rows(path, group_by=data.group_by, fields=fields, prompts=data.generate is not None)
+            where_values = {key: (each,) if isinstance(each, str) else each for key, each in data.where.items()}
+            rows = read_rows(
+                path,
+                group_by=data.group_by,
+                fields=fields,
+                prompts=data.generate is not None,
+                where=where_values,
+            )
         except LayersigError as error:
             raise UserError(f"{where}: {error}") from error
         notes += [f"{where}: {note}" for note in rows.notes()]

@@ -58,6 +58,7 @@ from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
 from layersig.findings.sharing import sharing_rows
 from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
+from layersig.findings.sweeps import Sweeps
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written
@@ -100,6 +101,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     outcomes = outcome_tables(files.evaluations(), files.directions, _stratified(files, recipe))
     corpus = corpus_tables(files.corpus(), files.directions)
     arms = Arms(outcomes, recipe, plan, files.model, corpus)
+    sweeps = Sweeps(arms)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)
@@ -134,6 +136,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         + outcomes.notes
         + corpus.tables.notes
         + tuple(corpus_notes(corpus))
+        + sweeps.notes()
         + _unrated(outcomes)
         + _idle_margins(plan, outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
@@ -164,6 +167,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
+        sweeps=tuple(sweeps.rows()),
+        sweep_points=tuple(sweeps.point_rows()),
         incidents=tuple(incident_rows(files)),
         retention=kept,
         retention_classes=kept_by_format,

@@ -33,6 +33,8 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards."""
     declared = recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
     declared["model"] = recipe.model.source
+    if recipe.sweeps:
+        declared["sweeps"] = recipe.model_dump(mode="json", include={"sweeps"})["sweeps"]
     if recipe.judge is not None:
         declared["judge"] = recipe.judge.model_dump(mode="json", exclude=MANNER)
     return declared

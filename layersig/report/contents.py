@@ -25,6 +25,7 @@ from layersig.report.sections import (
     rigor,
     stability,
     status,
+    sweeps,
     training,
 )
 
@@ -33,6 +34,7 @@ _SECTIONS = (
     answer,
     layers,
     arms,
+    sweeps,
     incidents,
     blocks,
     retention,

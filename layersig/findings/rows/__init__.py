@@ -42,6 +42,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
 from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
@@ -107,6 +108,8 @@ __all__ = [
     "SharingRow",
     "StabilityRow",
     "SuccessiveRow",
+    "SweepPointRow",
+    "SweepRow",
     "TrainingRow",
     "TrialRow",
     "TuningCostRow",

@@ -39,6 +39,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
 from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
 from layersig.records import dumps
 
@@ -97,6 +98,8 @@ class Findings(Row):
     assays: tuple[AssayRow, ...] = ()
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
+    sweeps: tuple[SweepRow, ...] = ()
+    sweep_points: tuple[SweepPointRow, ...] = ()
     incidents: tuple[IncidentRow, ...] = ()
     retention: tuple[RetentionRow, ...] = ()
     retention_classes: tuple[RetentionClassRow, ...] = ()

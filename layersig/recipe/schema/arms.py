@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
+from layersig.recipe.schema.sweeps import Grid
 
 RESERVED_ARMS = ("base", "all-layers")
 
@@ -46,6 +47,9 @@ class ScorerChoice(Choice):
     source: SourceSpec | None = None
     """Rankings of another run, for scorers that read some: `file:` and a run folder, the folder of a study that holds
     one run, or a `scores.jsonl`."""
+    grid: Grid = {}
+    """Keys of this table with lists of values, for a scorer of each combination: `{ checkpoint = [0.5, 1.0] }` makes
+    `NAME-0.5` and `NAME-1`, and the arms that name it vary with it."""
 
     @property
     def checkpoints(self) -> tuple[float, ...]:
@@ -86,6 +90,9 @@ class Arm(Table):
     recover: dict[str, Any] | None = None
     """After `prune`: fine-tune all that is left, with these keys of `[train]` different; `{}` for none. Absent: the
     pruned model is evaluated as it is."""
+    grid: Grid = {}
+    """Keys of this table with lists of values, for an arm of each combination, named by them: `grid.select.fraction =
+    [0.1, 0.3]` makes `NAME-0.1` and `NAME-0.3`. Arms that name this one in `select.like` vary with it."""
 
     @property
     def trains(self) -> bool:
