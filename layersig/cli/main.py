@@ -29,6 +29,7 @@ VERBS = {
     "report": "Write the report of a run anew.",
     "export": "Write an arm as a plain Hugging Face checkpoint.",
     "compare": "Compare arms, also across runs and recipes.",
+    "check": "Say what published numbers can mean: an overlap, or two accuracies.",
     "plugins": "List scorers, policies and sources, and who brings them.",
     "recipes": "List, show or copy the recipes that come with layersig.",
     "schema": "Print the JSON schema of recipes, for editors.",
