@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,6 +12,7 @@ from typing import Literal
 from layersig.analysis.published import AccuracyCheck, OverlapCheck
 from layersig.analysis.reported import Counts, Figure, counts_behind, counts_cut
 from layersig.errors import UserError
+from layersig.findings.delimited import delimited
 
 Kind = Literal["overlap", "accuracies"]
 
@@ -92,30 +92,10 @@ def read_table(path: Path) -> list[Published]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; a CSV or TSV file is needed") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: it is not UTF-8 ({error.reason}); save it as a CSV file in UTF-8") from None
-    lines = text.splitlines()
-    head = next((line for line in lines if line.strip()), "")
-    reader = csv.reader(lines, delimiter=max("\t;,", key=head.count), strict=True)
-    names: list[str] | None = None
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if names is None:
-                names = _names(cells, f"{path}:{reader.line_num}")
-                continue
-            if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
-                raise UserError(f"{path}:{reader.line_num}: {len(cells)} cells, but {len(names)} columns have names")
-            yield reader.line_num, dict(zip(names, cells, strict=False))
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: it cannot be read as CSV ({error})") from None
+    rows = delimited(path)
+    for line, cells in rows:
+        names = _names(cells, f"{path}:{line}")
+        yield from ((number, dict(zip(names, row, strict=True))) for number, row in rows)
 
 
 def _names(cells: Sequence[str], where: str) -> list[str]:
