@@ -48,6 +48,7 @@ def logs(tmp_path_factory) -> Path:
     """Folders that lm-eval filled: `base`, and a tuned model with two seeds below one folder."""
     import lm_eval
     from lm_eval.loggers import EvaluationTracker
+    from lm_eval.models.dummy import DummyLM
     from lm_eval.tasks import TaskManager
 
     folder = tmp_path_factory.mktemp("harness")
@@ -64,10 +65,8 @@ def logs(tmp_path_factory) -> Path:
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     for seed, place in enumerate(("base", "tuned/seed-1", "tuned/seed-2")):
         random.seed(seed)
-        found = lm_eval.simple_evaluate(
-            model="dummy", tasks=["both", "texts"], task_manager=manager, log_samples=True, bootstrap_iters=0,
-            random_seed=seed,
-        )  # fmt: skip
+        tasks = manager.load(["both", "texts"])
+        found = lm_eval.evaluate(lm=DummyLM(), task_dict=tasks, log_samples=True, bootstrap_iters=0)
         samples = found.pop("samples")
         tracker = EvaluationTracker(output_path=str(folder / "out" / place))
         tracker.general_config_tracker.model_name_sanitized = f"model__{seed}"
