@@ -13,11 +13,15 @@ from layersig.cli.main import emit
 from layersig.cli.options import as_json, runs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layersig.findings.contrasts import Contrast
+    from layersig.findings.corpus import CorpusContrast
     from layersig.findings.rows import ComparisonRow
 
 
 @click.command("compare")
-@click.argument("names", nargs=-1, required=True, metavar="RUN[:ARM[@DATA]]...")
+@click.argument("names", nargs=-1, required=True, metavar="RUN[:ARM[@DATA]]|[LABEL=]PATH...")
 @runs
 @as_json
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True)
@@ -44,34 +48,57 @@ def command(
     report, with p-values and intervals corrected over all that is compared here; no recipe declared these comparisons,
     so they are exploratory. The figures, the sentences and the table are written into a report of their own.
 
-    Example: layersig compare quickstart:all-layers quickstart:ila-30 other-run:ila-30
-    """
+    Per-item results from elsewhere take the place of runs: folders that lm-eval filled with --log_samples, or CSV and
+    TSV files (item, arm, seed, value; or a column an arm). A label given several times collects the runs of an arm.
+
+    \b
+    Examples:
+      layersig compare quickstart:all-layers quickstart:ila-30 other-run:ila-30
+      layersig compare out/base out/tuned
+      layersig compare base=out/b tuned=out/t-seed-0 tuned=out/t-seed-1
+      layersig compare answers.csv
+    """  # noqa: D301 (click reads the \b)
     from layersig.errors import UserError
     from layersig.findings.arms import seed_difference_rows
     from layersig.findings.compare import compare, judged, sides, split_name, terms_of
+    from layersig.findings.comparisons import Terms
+    from layersig.findings.foreign.sides import NOT_STATED, foreign, is_foreign
+    from layersig.findings.plan import margin_of
     from layersig.report.comparison import render_comparison
     from layersig.store.runfolder import find_run
 
-    first, *rest = (split_name(name) for name in names)
-    found_runs = {name: find_run(runs, name) for name in dict.fromkeys([first[0], *(name for name, _ in rest)])}
-    for folder in found_runs.values():
-        folder.verify()
-    reference = sides(found_runs[first[0]], first[1] or "all-layers")
-    if len(reference) > 1:
-        raise UserError(
-            f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
-        )
-    others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(found_runs[run], arm)]
-    others = [side for side in others if side.label != reference[0].label]
-    terms = terms_of(reference[0], others, alpha, _margins(margins))
-    found = compare(reference[0], others)
+    declared = _margins(margins)
+    notes: tuple[str, ...] = ()
+    found: Sequence[Contrast | CorpusContrast]
+    if any(is_foreign(name, runs) for name in names):
+        told = foreign(names, runs)
+        # Nothing says what all layers do to the model, so no arm is called the same as another.
+        terms = Terms(NOT_STATED, alpha, lambda measure: margin_of(measure, declared), lambda _: False)
+        found, notes = told.contrasts(), told.notes
+    else:
+        first, *rest = (split_name(name) for name in names)
+        found_runs = {name: find_run(runs, name) for name in dict.fromkeys([first[0], *(name for name, _ in rest)])}
+        for folder in found_runs.values():
+            folder.verify()
+        reference = sides(found_runs[first[0]], first[1] or "all-layers")
+        if len(reference) > 1:
+            raise UserError(
+                f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
+            )
+        others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(found_runs[run], arm)]
+        others = [side for side in others if side.label != reference[0].label]
+        terms = terms_of(reference[0], others, alpha, declared)
+        found = compare(reference[0], others)
+    for note in notes:
+        click.echo(f"warning: {note}", err=True)
     rows = judged(found, terms)
     asked = [*names, f"--alpha={alpha:g}", *(f"--margin={margin}" for margin in margins)]
     destination = output or runs / "comparisons" / hashlib.sha256("\0".join(asked).encode()).hexdigest()[:12]
     by_seed = [row for each in found for row in seed_difference_rows(each)]
     page = render_comparison(rows, by_seed, terms.model, shlex.join(["layersig", "compare", *asked]), destination)
     text = "\n".join([*map(_line, rows), f"report: {page}"])
-    emit({"comparisons": [_figures(row) for row in rows], "report": str(page)}, as_json=as_json, text=text)
+    value = {"comparisons": [_figures(row) for row in rows], "notes": notes, "report": str(page)}
+    emit(value, as_json=as_json, text=text)
 
 
 def _margins(given: tuple[str, ...]) -> dict[str, float]:

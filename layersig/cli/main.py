@@ -30,6 +30,7 @@ VERBS = {
     "export": "Write an arm as a plain Hugging Face checkpoint.",
     "archive": "Pack a run for a reviewer: recipe, records, report, and how to repeat it.",
     "compare": "Compare arms, also across runs and recipes.",
+    "check": "Say what published numbers can mean: an overlap, or two accuracies.",
     "plugins": "List scorers, policies and sources, and who brings them.",
     "recipes": "List, show or copy the recipes that come with layersig.",
     "schema": "Print the JSON schema of recipes, for editors.",

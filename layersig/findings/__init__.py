@@ -10,7 +10,7 @@ from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
-from layersig.findings.block_sweeps import block_retention_rows, block_rows, sweeps
+from layersig.findings.block_sweeps import block_retention_rows, block_rows, block_sweeps
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
@@ -109,7 +109,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     kept = retention_rows(arms, files.floors, files.task_records)
     texts = written(files)
     concluded = conclusions(arms)
-    swept = sweeps(files, _stratified(files, recipe))
+    swept = block_sweeps(files, _stratified(files, recipe))
     kept_by_block, kept_by_block_on_average = block_retention_rows(swept, recipe, files.model)
     kept_by_format = class_rows(arms, kept)
     counts, failures = failure_rows(files, outcomes, recipe.root_seed)

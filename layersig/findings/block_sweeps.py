@@ -102,7 +102,7 @@ class _Effect:
     contributions: FloatArray
 
 
-def sweeps(files: RunFiles, stratified: frozenset[str] = frozenset()) -> tuple[Sweep, ...]:
+def block_sweeps(files: RunFiles, stratified: frozenset[str] = frozenset()) -> tuple[Sweep, ...]:
     """Every sweep of a run whose whole model was measured too."""
     return tuple(
         _sweep(cell, folders, stratified)

@@ -87,12 +87,12 @@ class RunFiles:
 
     @cached_property
     def manifest(self) -> ManifestForm:
-        """`manifest.json`.
+        """`manifest.json`, as things are.
 
         Raises:
             UserError: The folder holds no readable manifest, so that it is no run.
         """
-        return RunFolder(self.path).manifest()
+        return RunFolder(self.path).state()
 
     @cached_property
     def layers(self) -> LayerMap | None:

@@ -103,8 +103,8 @@ class Plan:
             found.setdefault(rival, "other scorer")
         for control in self._first_of_each_match(arm):
             found.setdefault(control, "random control")
-        for control in self._controls(arm, "rule control")[:1]:
-            found.setdefault(control, "rule control")
+        if (rule := self.rule_control(arm)) is not None:
+            found.setdefault(rule, "rule control")
         yield from found.items()
 
     def random_control(self, arm: str) -> str | None:
@@ -117,6 +117,10 @@ class Plan:
     def without_data(self) -> frozenset[str]:
         """Models that no data set of the recipe made: the untouched one, and those that arms bring."""
         return frozenset({BASE, *(arm.name for arm in self.recipe.arms if arm.checkpoint is not None)})
+
+    def rule_control(self, arm: str) -> str | None:
+        """The arm that knows module type and depth alone."""
+        return next(iter(self._controls(arm, "rule control")), None)
 
     def random_controls(self, arm: str) -> tuple[str, ...]:
         """Every random control of an arm."""

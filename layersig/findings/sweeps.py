@@ -187,7 +187,7 @@ class Sweeps:
         outcomes, plan = self.arms.outcomes, self.arms.plan
         points, tables, sets = [], [], []
         for point in curve.points:
-            names = plan.random_controls(point.arm) if role == "random control" else (plan.control(point.arm, role),)
+            names = plan.random_controls(point.arm) if role == "random control" else (plan.rule_control(point.arm),)
             measured = [name for name in names if name is not None and self._has(curve, name, point.data)]
             if role == "random control" and measured:
                 match = matched_by(plan.recipe, measured[0])

@@ -147,6 +147,7 @@ class Cache:
         """
         work = self.root / "work" / fingerprint
         files = {str(name): self._hash_new(work / "out" / name) for name in files_below(work / "out")}
+        kept = {str(name): self._hash_new(work / "kept" / name) for name in files_below(work / "kept")}
         rows = jsonl(metrics)
         full: EntryForm = {
             **about,
@@ -154,10 +155,9 @@ class Cache:
             "files": files,
             "digest": digest_of(files),
             "metrics": sha256_bytes(rows.encode()),
+            "kept": kept,
         }
-        if kept := {str(name): self._hash_new(work / "kept" / name) for name in files_below(work / "kept")}:
-            full["kept"] = kept
-        else:
+        if not kept:
             (work / "kept").rmdir()
         write_atomic(work / "metrics.jsonl", rows)
         write_atomic(work / "stage.json", dumps(full, indent=1))

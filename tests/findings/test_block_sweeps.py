@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 
 from layersig.analysis.floors import RATIO_OF_LEVELS
 from layersig.analysis.retention import ratio_of_tables
-from layersig.findings.block_sweeps import Sweep, block_retention_rows, block_rows, sweeps
+from layersig.findings.block_sweeps import Sweep, block_retention_rows, block_rows, block_sweeps
 from layersig.findings.files import RunFiles
 from layersig.findings.rows import BlockRow
 from layersig.records import jsonl
@@ -86,7 +86,7 @@ def sweep(tmp_path: Path, values: dict[str, dict[str, np.ndarray]]) -> Sweep:
         error = ["bracket" if label == "block-5" and number < 12 else "passed" for number in range(ITEMS)]
         more = {"responses": answers(rep, error)} | ({"floors": floors} if label == "whole" else {})
         write(tmp_path, label, of_model, **more)
-    (found,) = sweeps(RunFiles(tmp_path))
+    (found,) = block_sweeps(RunFiles(tmp_path))
     return found
 
 
@@ -179,9 +179,9 @@ def test_a_block_that_was_not_measured_is_absent_and_a_sweep_without_the_whole_m
 ) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, **manifest()}))
     write(tmp_path, "block-7", values["block-2"])
-    assert sweeps(RunFiles(tmp_path)) == ()
+    assert block_sweeps(RunFiles(tmp_path)) == ()
     write(tmp_path, "whole", values["whole"])
-    (found,) = sweeps(RunFiles(tmp_path))
+    (found,) = block_sweeps(RunFiles(tmp_path))
     rows = list(block_rows([found], RECIPE))
     assert {row.block for row in rows} == {7}
     # Alone in its family, a block is corrected for nothing.
@@ -194,7 +194,7 @@ def test_equal_models_have_no_test_where_values_are_no_shares(
     (tmp_path / "manifest.json").write_text(json.dumps({"schema": 1, **manifest()}))
     for label in ("whole", "block-0", "block-1"):
         write(tmp_path, label, values["whole"])
-    rows = list(block_rows(sweeps(RunFiles(tmp_path)), RECIPE))
+    rows = list(block_rows(block_sweeps(RunFiles(tmp_path)), RECIPE))
     assert {(row.task, row.difference) for row in rows} == {("choose", 0.0), ("summary", 0.0)}
     for row in rows:
         assert (row.p is None) == (row.no_interval is not None) == (row.task == "summary")
