@@ -118,7 +118,8 @@ def mean(table: Table, weights: Table, added: tuple[float, ...] = ()) -> Mean:
 
     if sum(v for v, _ in terms) <= 0 or satterthwaite(terms) < 1:
         terms = kept
-    df = 1.0 if min(s, n) == 2 else satterthwaite(terms)
+    limit = ms_seed * (s - 1) / stats.chi2.ppf(0.2, s - 1)
+    df = 1.0 if min(s, n) == 2 else satterthwaite([(limit, s - 1.0), *terms[1:]])
     return Mean(value, float(grand), math.sqrt(sum(v for v, _ in terms) / (s * n)), df)
 
 

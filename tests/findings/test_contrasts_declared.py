@@ -106,8 +106,10 @@ def test_the_estimate_of_a_contrast_is_that_of_a_two_way_t_test() -> None:
     ms_item = s * ((by_item - grand) ** 2).sum() / (n - 1)
     ms_rest = ((table - by_seed[:, None] - by_item + grand) ** 2).sum() / ((s - 1) * (n - 1))
     total = ms_seed + ms_item - ms_rest
-    df = total**2 / (ms_seed**2 / (s - 1) + ms_item**2 / (n - 1) + ms_rest**2 / ((s - 1) * (n - 1)))
     se = (total / (s * n)) ** 0.5
+    limit = ms_seed * (s - 1) / stats.chi2.ppf(0.2, s - 1)
+    squares = limit**2 / (s - 1) + ms_item**2 / (n - 1) + ms_rest**2 / ((s - 1) * (n - 1))
+    df = (limit + ms_item - ms_rest) ** 2 / squares
     assert (row.estimate, row.se, row.df) == pytest.approx((grand, se, df))
     assert row.p == pytest.approx(2 * stats.t.sf(abs(grand) / se, df))
 
