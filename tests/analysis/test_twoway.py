@@ -37,7 +37,7 @@ def test_estimate_by_hand():
     assert estimate.df == pytest.approx(expected)
     careful = two_way_estimate(MeanSquares(5, 100, 0.1, 2.0, 1.5, 1.0), conservative=True)
     assert careful.se == pytest.approx((3.5 / 500) ** 0.5)
-    assert careful.df == pytest.approx(3.5**2 / (4 / 4 + 1.5**2 / 99))
+    assert careful.df == pytest.approx((limit + 1.5) ** 2 / (limit**2 / 4 + 1.5**2 / 99))
 
 
 def test_negative_variance_falls_back_to_the_conservative_version():
