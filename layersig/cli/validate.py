@@ -60,7 +60,7 @@ def _check_tasks(loaded: Loaded) -> None:
 
     for number, task in enumerate(loaded.recipe.evaluate.tasks):
         try:
-            check(task.source, loaded.base_dir, fetched=task.data is None)
+            check(task.source, loaded.base_dir, fetched=task.data is None, drawn=task.draws is not None)
         except UserError as error:
             raise UserError(f"{loaded.where('evaluate', 'tasks', number)}: {error}") from error
 

@@ -156,3 +156,4 @@ class WrittenForm(Open):
     item: str
     probes: dict[str, FiniteFloat]
     code: NotRequired[CodeForm]
+    draw: NotRequired[int]
