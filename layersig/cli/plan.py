@@ -21,6 +21,8 @@ def command(recipe: Path, overrides: tuple[str, ...], smoke: bool, as_json: bool
     from layersig.recipe.load import load
 
     loaded = load(recipe, overrides, smoke=smoke)
+    for skipped in loaded.skipped:
+        click.echo(f"warning: {skipped}", err=True)
     graph = stages(loaded.recipe, loaded.components)
     rows = [
         {"id": stage.id, "kind": stage.kind, "inputs": sorted({each.node for each in stage.inputs.values()})}

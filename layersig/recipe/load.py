@@ -21,6 +21,7 @@ from layersig.recipe.resolve import recipe_id, to_toml, with_defaults
 from layersig.recipe.resolve import smoke as shortened
 from layersig.recipe.schema import Recipe
 from layersig.recipe.template import inline_template
+from layersig.recipe.ungraded import without_ungraded
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Loaded:
         components: What it may name: built-in, installed, and of its plugin files.
         plugin_files: Its plugin files; an engine calls `with_files` on them in every process.
         origins: Line or override of every key, for messages about what only a later stage can find.
+        skipped: What the recipe names and a run leaves out, with what would change that.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class Loaded:
     components: Components
     plugin_files: tuple[Path, ...]
     origins: Origins
+    skipped: tuple[str, ...] = ()
 
     @property
     def base_dir(self) -> Path:
@@ -93,7 +96,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     recipe = _parsed(data, found)
     if found or recipe is None:
         raise error(found, origins)
-    recipe = with_defaults(recipe, components)
+    recipe, skipped = without_ungraded(with_defaults(recipe, components))
     return Loaded(
         recipe=shortened(recipe) if smoke else recipe,
         path=path,
@@ -103,6 +106,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
         components=components,
         plugin_files=files,
         origins=origins,
+        skipped=skipped,
     )
 
 

@@ -79,6 +79,7 @@ class ManifestForm(VersionForm):
     seeds: list[int]
     sources: list[SourceForm]
     warnings: list[str]
+    skipped: NotRequired[list[str]]
     stages: list[StageForm]
     files: NotRequired[dict[str, Digest]]
 

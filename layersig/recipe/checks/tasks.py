@@ -13,7 +13,8 @@ from layersig.recipe.positions import KeyPath
 
 _CODE_TASKS = ("humaneval", "mbpp")
 """How the names of lm-eval's tasks begin whose answers are programs to be run."""
-_WITH_DRAWS = ("temperature", "top_p", "pass_at")
+_WITH_DRAWS = {"temperature": None, "top_p": 1.0, "pass_at": None}
+"""Keys that say how answers are drawn, with their defaults, which resolved recipes write out."""
 _CODE_MARKS = re.compile(r"^\s*unsafe_code\s*:\s*true|\bmetric\s*:\s*[\"']?passes\b", re.MULTILINE | re.IGNORECASE)
 
 
@@ -57,7 +58,7 @@ def _draw_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
         draws = task.get("draws")
         if draws is not None and task.get("temperature") is None:
             yield Fault((*path, "draws"), "needs a `temperature` above 0 beside it, such as 0.8")
-        if draws is None and (given := [key for key in _WITH_DRAWS if key in task]):
+        if draws is None and (given := _given(task)):
             yield Fault((*path, given[0]), "says how answers are drawn; give `draws` too, or leave it out")
         listed = task.get("pass_at")
         if type(draws) is int and isinstance(listed, list):
@@ -67,10 +68,14 @@ def _draw_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
     scorers = table_at(data, "scorers")
     for name in scorers:
         for number, task in enumerate(list_at(table_at(scorers, name), "tasks")):
-            if isinstance(task, dict) and (given := [key for key in ("draws", *_WITH_DRAWS) if key in task]):
+            if isinstance(task, dict) and (given := ["draws"] * ("draws" in task) + _given(task)):
                 yield Fault(
                     ("scorers", name, "tasks", number, given[0]), "scorers read the most likely answer; leave it out"
                 )
+
+
+def _given(task: Mapping[str, Any]) -> list[str]:
+    return [key for key, default in _WITH_DRAWS.items() if task.get(key, default) != default]
 
 
 def _runs_code(source: str, base_dir: Path) -> bool:

@@ -125,11 +125,12 @@ class EvaluateSettings(Table):
 class JudgeSettings(Table):
     """`[judge]`: the model that grades the answers, behind any endpoint that speaks OpenAI's chat completions."""
 
-    endpoint: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)]
-    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is put behind it."""
-    model: Annotated[str, StringConstraints(min_length=1)]
-    """Id of the judge, pinned to a dated version where the endpoint has one; what the endpoint says it was is recorded
-    too."""
+    endpoint: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)] | None = None
+    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is put behind it. Absent: the conversations are
+    left out, and the run and its report say how to have them graded."""
+    model: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """Id of the judge, needed with an endpoint; pinned to a dated version where the endpoint has one. What the endpoint
+    says it was is recorded too."""
     key_env: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN)] | None = None
     """Name of the environment variable that holds the key. The key is read when the judge is asked, and never
     written."""
