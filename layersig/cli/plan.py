@@ -51,5 +51,7 @@ def command(
         click.echo(f"warning: {message}", err=True)
 
     loaded = load(recipe, overrides, smoke=smoke)
+    for skipped in loaded.skipped:
+        warn(skipped)
     found = plan(loaded, Options(runs, pilot, assumed, measure), warn)
     emit(json_of(found) if as_json else {}, as_json=as_json, text="" if as_json else as_text(found))

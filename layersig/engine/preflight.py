@@ -1,4 +1,4 @@
-"""What is wrong with the tasks, the model or the update of a study is said before its first stage runs."""
+"""What is wrong with the tasks, the model, the update or the draws of a study is said before its first stage runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_tasks(loaded: Loaded) -> None:
 
     for path, task in tasks:
         try:
-            check(task.source, loaded.base_dir, fetched=task.data is None, floor=task.floor)
+            check(task.source, loaded.base_dir, fetched=task.data is None, floor=task.floor, drawn=task.draws is not None)
         except UserError as error:
             raise UserError(f"{loaded.where(*path)}: {error}") from error
 
@@ -42,7 +42,7 @@ def _in_full(task: Any) -> TaskSettings:
 
 
 def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[[str], None]) -> None:
-    """Check the model, the update and the given checkpoints of a recipe, from the headers of their files.
+    """Check the model, the update and the given checkpoints of a recipe, from the headers of their files, and draws.
 
     Args:
         sources: Resolved sources by node of the graph.
@@ -50,8 +50,8 @@ def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[
         warn: Told what the user should know.
 
     Raises:
-        UserError: A model cannot be used, the update is none of the study's model, or a given checkpoint cuts text into
-            other tokens.
+        UserError: A model cannot be used, the update is none of the study's model, a given checkpoint cuts text into
+            other tokens, or a task cannot be drawn.
     """
     from layersig.models.devices import pick_device, pick_dtype
     from layersig.models.preflight import check_base, check_checkpoint, check_update, names_of
@@ -71,3 +71,8 @@ def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[
                 raise UserError(f"arm {arm.name}: {error}") from error
     for message in told:
         warn(message)
+    for number, task in enumerate(recipe.evaluate.tasks):
+        if task.draws is not None:
+            from layersig.evaluating.draws import check_draws
+
+            check_draws(task, sources[f"source/task/{number}"].path)

@@ -81,6 +81,8 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
             warnings.append(message)
             display.say(f"warning: {message}")
 
+        for skipped in loaded.skipped:
+            display.say(f"warning: {skipped}")
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
         graph = stages(recipe, loaded.components)
@@ -152,6 +154,7 @@ def _opening(
         "seeds": list(recipe.seeds),
         "sources": [_source_record(node, graph, source) for node, source in sources.items()],
         "warnings": warnings,
+        **({"skipped": list(loaded.skipped)} if loaded.skipped else {}),
     }
 
 

@@ -86,7 +86,7 @@ def named(name: str, *, functions: bool = True) -> tuple[Config, ...]:
     return tuple(leaf.config for leaf in _named(name, functions))
 
 
-def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False) -> None:
+def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False, drawn: bool = False) -> None:
     """Refuse an entry of `evaluate.tasks` that cannot be evaluated. Looks at no rows and does not import lm-eval.
 
     Args:
@@ -94,9 +94,11 @@ def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False)
         base: Folder that `file:` starts from.
         fetched: Whether its rows come from where the definition says.
         floor: Whether its floor is asked for.
+        drawn: Whether its answers are to be drawn.
 
     Raises:
-        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched, or there is no floor.
+        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched, there is no floor, or answers cannot be
+            drawn.
     """
     scheme, _, name = source.rpartition(":")
     if scheme not in ("", "pypi", "file"):
@@ -111,6 +113,22 @@ def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False)
             reason = floorless(leaf.config)
         if reason is not None:
             raise UserError(f"evaluate.tasks: the task {leaf.config['task']} {reason}")
+        if drawn:
+            check_written(leaf.config)
+
+
+def check_written(config: Config) -> None:
+    """Refuse draws for a task in which the model does not write.
+
+    Raises:
+        UserError: It is answered by choice, or scores given texts.
+    """
+    kind = config.get("output_type", "generate_until")
+    if kind != "generate_until":
+        raise UserError(
+            f"evaluate.tasks: the task {config['task']} is {kind}, and `draws` are for tasks in which the model writes "
+            "(generate_until); leave them out"
+        )
 
 
 def user(path: Path, *, functions: bool = True) -> tuple[Config, ...]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layersig.records import Open, dumps, parse_json
+from layersig.records import Open, dumps
+from layersig.store.lines import intact_lines
 
 
 class KeptForm(Open):
@@ -69,7 +70,7 @@ class KeptAnswers:
         self._path = path
         self._rounds = 0
         self._lines: dict[tuple[int, str], list[KeptForm]] = {}
-        for line in _lines(path) if path is not None and path.exists() else ():
+        for line in intact_lines(path, KeptForm) if path is not None else ():
             self._lines.setdefault((line["round"], line["asked"]), []).append(line)
 
     def round(self, asked: Iterable[bytes]) -> Round:
@@ -87,19 +88,3 @@ class KeptAnswers:
 def packed(*tokens: Sequence[int]) -> bytes:
     """Sequences of token ids as bytes, different ones always different."""
     return b"".join(array("q", [len(each), *each]).tobytes() for each in tokens)
-
-
-def _lines(path: Path) -> Iterator[KeptForm]:
-    intact = 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            found = parse_json(line, KeptForm)
-        except ValueError:
-            break
-        if not line.endswith(b"\n"):
-            break
-        intact += len(line)
-        yield found
-    if intact < path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(intact)

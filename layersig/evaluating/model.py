@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple, Self, cast
 
@@ -32,11 +33,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from layersig.data.chat import ChatFormat
 from layersig.errors import StageFailed, UserError, one_line
 from layersig.evaluating.decoding import Decoding
+from layersig.evaluating.drawing import Drawing
 from layersig.evaluating.incidents import IncidentLog
 from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.generating.decoder import Decoder, Trunk, positions
 from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Prompt, Written, generated
+from layersig.generating.sampling import Sampler
 from layersig.generating.sharing import Row, Scored, batches, lines, plan
 from layersig.store.job import Reporter, Silent
 
@@ -103,6 +106,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self._encoded: dict[str, list[int]] = {}
         self._chat_template = chat_template
         self._kept = kept or KeptAnswers()
+        self._drawing: Drawing | None = None
         self._cut: list[bool] = []
         self._without_system: set[str] = set()
         self.incidents = IncidentLog()
@@ -300,7 +304,8 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         """The text that the model writes after each context, greedily, up to a stop string or an end token.
 
         Tokens that end an answer are those of `end_tokens`. lm-eval's `hf` knows those of the `generation_config` and
-        of the tokenizer, and writes on where a model ends its turn with another one.
+        of the tokenizer, and writes on where a model ends its turn with another one. Within `drawing`, the text is one
+        of several draws.
         """
         prompts: list[Prompt] = []
         decodings: list[Decoding] = []
@@ -312,17 +317,57 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
                 known[repr(kwargs)] = self._decoding(settings)
             decodings.append(known[repr(kwargs)])
             prompts.append(self._prompt(request, context, settings, decodings[-1].stops))
+        kinds = [repr(request.args[1]) for request in requests]
+        texts = []
+        for request, prompt, written in zip(
+            requests, prompts, self._answers(requests, prompts, decodings, kinds), strict=True
+        ):
+            texts.append(self._text(written.tokens, prompt.stops))
+            self.incidents.answer(request, texts[-1], written)
+            self.cache_hook.add_partial("generate_until", request.args, texts[-1])
+        return texts
+
+    @contextmanager
+    def drawing(self, drawing: Drawing) -> Iterator[None]:
+        """Within this context answers are drawn, and `drawing.turn` says which of them is given."""
+        self._drawing = drawing
+        try:
+            yield
+        finally:
+            self._drawing = None
+
+    def _answers(
+        self, requests: Sequence[Instance], prompts: list[Prompt], decodings: list[Decoding], kinds: list[str]
+    ) -> list[Written]:
+        drawing = self._drawing
+        if drawing is None:
+            return self._written(prompts, decodings, kinds)
+        if drawing.turn == 0:
+            seeds = drawing.seeds(requests)
+            kinds = [f"{kind} {drawing.sampling} {seed}" for kind, seed in zip(drawing.each(kinds), seeds, strict=True)]
+            sampler = Sampler(drawing.sampling, seeds)
+            drawing.keep(requests, self._written(drawing.each(prompts), drawing.each(decodings), kinds, sampler))
+        return drawing.given(requests)
+
+    def _written(
+        self,
+        prompts: Sequence[Prompt],
+        decodings: Sequence[Decoding],
+        kinds: Sequence[str],
+        sampler: Sampler | None = None,
+    ) -> list[Written]:
+        """What the model writes after each prompt; `kinds` say how, for what is kept."""
 
         def adjusted(index: int, written: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
             return decodings[index].adjusted(prompts[index].tokens, written, logits)
 
         self._reporter.start(self.title, len(prompts), "requests")
         kept = self._kept.round(
-            packed(prompt.tokens) + repr((prompt.stops, request.args[1])).encode()
-            for prompt, request in zip(prompts, requests, strict=True)
+            packed(prompt.tokens) + repr((prompt.stops, kind)).encode()
+            for prompt, kind in zip(prompts, kinds, strict=True)
         )
         self._done(len(kept.known), kept.tokens)
-        found = [Written(index, *answer) for index, answer in kept.known.items()]
+        found = {index: Written(index, *answer) for index, answer in kept.known.items()}
         run = 0
 
         def done(finished: int, tokens: int) -> None:
@@ -336,6 +381,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             prompts,
             self.batch_tokens,
             ends=self._ends,
+            sampler=sampler,
             adjust=None if all(each.plain for each in decodings) else adjusted,
             known=kept.known,
             share=self.share,
@@ -343,15 +389,9 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         )
         for batch in batches:
             kept.keep({each.prompt: [each.tokens, each.ended] for each in batch}, run)
-            found += batch
+            found |= {each.prompt: each for each in batch}
             run = 0
-        texts = [""] * len(prompts)
-        for written in sorted(found):
-            request, text = requests[written.prompt], self._text(written.tokens, prompts[written.prompt].stops)
-            self.incidents.answer(request, text, written)
-            self.cache_hook.add_partial("generate_until", request.args, text)
-            texts[written.prompt] = text
-        return texts
+        return [found[index] for index in range(len(prompts))]
 
     def _decoding(self, settings: Mapping[str, Any]) -> Decoding:
         if settings["do_sample"]:

@@ -107,6 +107,7 @@ class _Run:
         """lm-eval's tasks."""
         if not self.job.params["tasks"]:
             return
+        from layersig.evaluating.draws import score_draws
         from layersig.evaluating.items import floor_outcomes, score_task
         from layersig.evaluating.loading import load_task
         from layersig.evaluating.model import SharedPrefixLM
@@ -127,7 +128,11 @@ class _Run:
             settings = TaskSettings.model_validate(entry, strict=False)
             task = load_task(settings, self.job.inputs[f"task/{number}"], root)
             model.title = task.name
-            scored = score_task(task, model, allow_code=self.job.params.get("allow_code_execution", False))
+            allow_code = self.job.params.get("allow_code_execution", False)
+            if settings.draws is None:
+                scored = score_task(task, model, allow_code=allow_code)
+            else:
+                scored = score_draws(task, model, settings, self.job.streams, allow_code=allow_code)
             self.outcomes += scored.outcomes
             self.corpus += scored.corpus
             self.responses += ({**line, **ended} for line, ended in zip(scored.responses, scored.endings, strict=True))

@@ -69,7 +69,10 @@ def floorless(config: Config) -> str | None:
 def _sampled(settings: Mapping[str, Any]) -> str | None:
     temperature = float(settings.get("temperature") or 0.0)
     if settings.get("do_sample") or (settings.get("do_sample") is None and temperature > 0):
-        return "samples what the model writes, and only greedy decoding is supported; set `do_sample: false`"
+        return (
+            "samples what the model writes, and a definition's own sampling is not supported; set `do_sample: false`, "
+            "and `draws` with a `temperature` beside the task in the recipe"
+        )
     if (settings.get("num_beams") or 1) != 1:
         return f"decodes with {settings['num_beams']} beams, and only greedy decoding is supported"
     other = sorted(set(settings) - _GREEDY - {"num_beams"})

@@ -204,3 +204,4 @@ class WrittenForm(Open):
     scores: NotRequired[dict[str, Number | bool]]
     probes: dict[str, FiniteFloat]
     code: NotRequired[CodeForm]
+    draw: NotRequired[int]

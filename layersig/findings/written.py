@@ -58,8 +58,8 @@ def probe_rows(found: Sequence[Written], level: float) -> Iterator[ProbeRow]:
     """
     for each in found:
         base = _base(found, each)
-        runs = [{line["item"]: line["probes"] for line in run} for run in each.runs]
-        bare = {line["item"]: line["probes"] for line in base.runs[0]} if base else {}
+        runs = [_by_item(run) for run in each.runs]
+        bare = _by_item(base.runs[0]) if base else {}
         for probe in dict.fromkeys(name for run in runs for probes in run.values() for name in probes):
             values = [probes[probe] for run in runs for probes in run.values() if probe in probes]
             shared = [item for item in bare if all(probe in run.get(item, {}) for run in (bare, *runs))]
@@ -84,6 +84,17 @@ def probe_rows(found: Sequence[Written], level: float) -> Iterator[ProbeRow]:
                 scope=scope_of(tuple(range(len(runs)))).value,
                 no_interval=None if own else no_interval(table, magnitude=size),
             )
+
+
+def _by_item(run: Sequence[Line]) -> dict[str, dict[str, float]]:
+    """The probes of every item, means over its draws."""
+    drawn: dict[str, dict[str, list[float]]] = {}
+    for line in run:
+        probes = drawn.setdefault(line["item"], {})
+        for probe, value in line["probes"].items():
+            probes.setdefault(probe, []).append(value)
+    return {item: {probe: sum(values) / len(values) for probe, values in probes.items()}
+            for item, probes in drawn.items()}  # fmt: skip
 
 
 def error_rows(found: Sequence[Written]) -> Iterator[ErrorRow]:

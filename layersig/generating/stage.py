@@ -7,24 +7,23 @@ are distinct, and streams belong to a prompt and a sample instead of to a whole 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation, Message, content_id
 from layersig.data.rows import read_rows
 from layersig.errors import UserError
-from layersig.generating.chats import Chat, Key, Response, ResponseForm, responses
+from layersig.generating.chats import Chat, Key, Response, responses
+from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings
-from layersig.records import dumps, jsonl, parse_json
+from layersig.records import jsonl
 from layersig.store.job import Job
 from layersig.streams import Streams
 
@@ -144,10 +143,9 @@ def _prompts(rows: Sequence[Conversation], system: str | None) -> dict[str, Conv
 def _answers(
     job: Job, settings: GenerateSettings, chat: ChatFormat, asked: Sequence[Chat], root: Streams
 ) -> dict[Key, Response]:
-    log = job.work / _LOG
-    found = {(response.chat, response.sample): response for response in _logged(log)}
+    log = ResponseLog(job.work / _LOG)
     job.reporter.start("generate", len(asked) * settings.samples, "responses")
-    job.reporter.advance(len(found))
+    job.reporter.advance(len(log.held))
     tokens = 0
 
     def done(finished: int, run: int) -> None:
@@ -155,44 +153,23 @@ def _answers(
         tokens += run
         job.reporter.advance(finished, tokens=run)
 
-    with arm_model(job) as untouched, log.open("a", encoding="utf-8") as lines:
-        for batch in responses(
-            untouched.model,
-            chat,
-            asked,
-            root,
-            max_new_tokens=settings.max_new_tokens,
-            sampling=Sampling(settings.temperature, settings.top_p, settings.top_k),
-            samples=settings.samples,
-            batch_tokens=settings.batch_tokens,
-            known=frozenset(found),
-            done=done,
-        ):
-            lines.write("".join(dumps(response.to_json()) + "\n" for response in batch))
-            lines.flush()
-            os.fsync(lines.fileno())
-            found |= {(response.chat, response.sample): response for response in batch}
+    with arm_model(job) as untouched:
+        log.take(
+            responses(
+                untouched.model,
+                chat,
+                asked,
+                root,
+                max_new_tokens=settings.max_new_tokens,
+                sampling=Sampling(settings.temperature, settings.top_p, settings.top_k),
+                samples=settings.samples,
+                batch_tokens=settings.batch_tokens,
+                known=frozenset(log.held),
+                done=done,
+            )
+        )
     job.cost.update(tokens=float(tokens), peak_memory=float(untouched.memory.peak))
-    return found
-
-
-def _logged(log: Path) -> Iterator[Response]:
-    """The lines of an interrupted stage's log; the file is cut before the first that is damaged or was cut short."""
-    if not log.exists():
-        return
-    whole = 0
-    for line in log.read_bytes().splitlines(keepends=True):
-        try:
-            found = Response.from_json(parse_json(line, ResponseForm))
-        except ValueError:
-            break
-        if not line.endswith(b"\n"):
-            break
-        whole += len(line)
-        yield found
-    if whole < log.stat().st_size:
-        with log.open("r+b") as file:
-            file.truncate(whole)
+    return log.held
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,16 @@ from typing import Any
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
 from layersig.data.questions import Question, read_questions, sample
-from layersig.generating.chats import Chat, Response, answer_chats
+from layersig.generating.chats import Chat, Response, responses
+from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
 from layersig.judging.records import Answered
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.records import jsonl
 from layersig.store.job import Job
+
+_LOG = "responses.jsonl"
 
 Asked = tuple[str, Question]
 """The name of a set, and a question of it."""
@@ -29,6 +32,8 @@ def answer(job: Job) -> None:
     Parameters: `conversations` (a list of `name` and `limit`), `answers` (as `AnswerSettings`), `chat_template`,
     `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
 
+    Every batch is appended to a log that survives an interruption; what is in it is not answered again.
+
     Drawn answers hang on the seed of the cell, the question and the turn, never on the arm, so that arms are paired.
 
     Raises:
@@ -39,7 +44,8 @@ def answer(job: Job) -> None:
     chat_format = ChatFormat(load_tokenizer(job.inputs["model"]), params["chat_template"])
     settings = params["answers"]
     sampling = Sampling(settings["temperature"], settings["top_p"])
-    responses: list[dict[int, Response]] = [{} for _ in asked]
+    given: list[dict[int, Response]] = [{} for _ in asked]
+    log = ResponseLog(job.work / _LOG)
     started = time.perf_counter()
     tokens = 0
 
@@ -52,20 +58,25 @@ def answer(job: Job) -> None:
         for turn in range(max(len(question.turns) for _, question in asked)):
             now = [number for number, (_, question) in enumerate(asked) if turn < len(question.turns)]
             job.reporter.start(f"turn {turn + 1}", len(now), "answers")
-            chats = [_chat(asked[number], responses[number], turn) for number in now]
-            found = answer_chats(
-                arm.model,
-                chat_format,
-                chats,
-                job.streams,
-                max_new_tokens=settings["max_new_tokens"],
-                sampling=sampling,
-                batch_tokens=params["batch_tokens"],
-                done=done,
+            chats = [_chat(asked[number], given[number], turn) for number in now]
+            job.reporter.advance(sum((chat.id, 0) in log.held for chat in chats))
+            log.take(
+                responses(
+                    arm.model,
+                    chat_format,
+                    chats,
+                    job.streams,
+                    max_new_tokens=settings["max_new_tokens"],
+                    sampling=sampling,
+                    samples=1,
+                    batch_tokens=params["batch_tokens"],
+                    known=frozenset(log.held),
+                    done=done,
+                )
             )
-            for number, response in zip(now, found, strict=True):
-                responses[number][turn] = response
-    rows = [_answered(each, given) for each, given in zip(asked, responses, strict=True)]
+            for number, chat in zip(now, chats, strict=True):
+                given[number][turn] = log.held[chat.id, 0]
+    rows = [_answered(each, own) for each, own in zip(asked, given, strict=True)]
     (job.out / "answers.jsonl").write_text(jsonl([row.to_json() for row in rows]), encoding="utf-8")
     seconds = time.perf_counter() - started
     job.cost.update(tokens=float(tokens), answer_seconds=seconds, peak_memory=float(arm.memory.peak))

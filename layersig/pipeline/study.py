@@ -89,9 +89,16 @@ class Study:
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
-        """The tasks of `[evaluate]`; the rows that they read are inputs, and a floor not asked for adds nothing."""
+        """The tasks of `[evaluate]`; the rows that they read are inputs, and what is not asked for adds nothing."""
         found = [task.model_dump(mode="json", exclude={"data"}) for task in self.recipe.evaluate.tasks]
-        unasked = (("floor", False), ("chat", False))
+        unasked = (
+            ("floor", False),
+            ("chat", False),
+            ("draws", None),
+            ("temperature", None),
+            ("top_p", 1.0),
+            ("pass_at", None),
+        )
         return [{key: value for key, value in task.items() if (key, value) not in unasked} for task in found]
 
     @property

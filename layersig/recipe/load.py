@@ -22,6 +22,7 @@ from layersig.recipe.resolve import recipe_id, to_toml, with_defaults
 from layersig.recipe.resolve import smoke as shortened
 from layersig.recipe.schema import Recipe
 from layersig.recipe.template import inline_template
+from layersig.recipe.ungraded import without_ungraded
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Loaded:
         plugin_files: Its plugin files; an engine calls `with_files` on them in every process.
         origins: Line or override of every key as written, for messages about what only a later stage can find.
         expanded: Where the entries come from that grids stand for.
+        skipped: What the recipe names and a run leaves out, with what would change that.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class Loaded:
     plugin_files: tuple[Path, ...]
     origins: Origins
     expanded: Expanded
+    skipped: tuple[str, ...]
 
     @property
     def base_dir(self) -> Path:
@@ -98,7 +101,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     found = [*faulty, *expanded.faults, *expanded.told(found)]
     if found or recipe is None:
         raise error(found, origins)
-    recipe = with_defaults(recipe, components)
+    recipe, skipped = without_ungraded(with_defaults(recipe, components))
     return Loaded(
         recipe=shortened(recipe) if smoke else recipe,
         path=path,
@@ -109,6 +112,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
         plugin_files=files,
         origins=origins,
         expanded=expanded,
+        skipped=skipped,
     )
 
 

@@ -35,5 +35,11 @@ UP_TO_ONE = SHARES | {"acc_all", "acc_bytes", "acc_mutual_info", "f1", "rouge_l"
 
 
 def kind_of(metric: str) -> str:
-    """A metric without the filter that lm-eval writes behind it, as in `exact_match,strict-match`."""
-    return metric.partition(",")[0].strip()
+    """A metric without the filter that lm-eval writes behind it, as in `exact_match,strict-match`, and without `@k`."""
+    return metric.partition(",")[0].partition("@")[0].strip()
+
+
+def at_k(metric: str, k: int) -> str:
+    """The name of pass@k of a metric, as in `exact_match@10,strict-match`."""
+    name, comma, behind = metric.partition(",")
+    return f"{name}@{k}{comma}{behind}"

@@ -98,6 +98,7 @@ class ManifestForm(VersionForm):
     sources: list[SourceForm]
     inputs: NotRequired[list[KeptForm]]
     warnings: list[str]
+    skipped: NotRequired[list[str]]
     stages: list[StageForm]
     files: NotRequired[dict[str, Digest]]
 

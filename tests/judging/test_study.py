@@ -297,3 +297,42 @@ def test_a_missing_key_ends_the_run_with_one_sentence(run: Run, world: World, mo
         "error: grade/base: judge.key_env: the environment variable JUDGE_KEY is not set; set it to the judge's key"
     ]
     assert not judge.bodies
+
+
+def test_without_an_endpoint_questions_are_left_out_and_asked_once_there_is_one(
+    world: World, run: Run, judge: Judge
+) -> None:
+    text = world.recipe.read_text().replace('endpoint = "ENDPOINT"\nmodel = "judge-7b"\n', "")
+    recipe = world.base / "later.toml"
+    recipe.write_text(
+        text.replace("heldout = false", "heldout = true").replace('outcome = "talk"', 'outcome = "heldout"')
+    )
+    how = "judge.endpoint=URL judge.model=ID"
+    for verb in ("plan", "validate"):
+        told = world.call(verb, recipe)
+        assert told.code == 0
+        assert "talk: not asked" in told.err
+        assert how in told.err
+    told = world.call("run", recipe, "--runs", world.base / "later")
+    assert told.code == 0
+    assert how in told.err
+    (path,) = (world.base / "later").glob("*/*/manifest.json")
+    without = Run(path.parent)
+    assert not {"conversations", "judgements"} & {name.partition("/")[0] for name in without.files()}
+    assert how in without.manifest["skipped"][0]
+    for report in ("report.md", "report.html"):
+        shown = (without.path / report).read_text()
+        assert "Not measured" in shown
+        assert how in shown
+    told = world.call(
+        "run", recipe, f"judge.endpoint={judge.url}", "judge.model=judge-7b", "--runs", world.base / "later"
+    )
+    assert told.code == 0
+    assert how not in told.err
+    (asked,) = (
+        Run(each.parent) for each in (world.base / "later").glob("*/*/manifest.json") if each.parent != without.path
+    )
+    assert "judgements/ila-30/chats/seed-0/results.json" in asked.files()
+    assert "skipped" not in asked.manifest
+    added = {stage["kind"] for name, stage in asked.stages.items() if name in asked.ran}
+    assert added <= {"answer", "grade", "compare", "overlap"}

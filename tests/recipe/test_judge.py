@@ -78,3 +78,38 @@ def test_a_fault_tells_line_key_and_remedy(
     assert f"study.toml:{line_of(text, marker)}: {key}" in message
     assert words in message
     assert "\n" not in message
+
+
+NO_ENDPOINT = FULL.replace('endpoint = "http://localhost:8000/v1"\n', "")
+
+
+@pytest.mark.parametrize(
+    "judge", ['model = "judge"\nkey_env = "KEY"\n', "repeats = 3\n", "", 'model = "judge"\npairwise = false\n']
+)
+def test_without_an_endpoint_conversations_are_left_out_and_told(tmp_path: Path, judge: str) -> None:
+    text = FULL.replace(JUDGE, "") + "[judge]\n" + judge
+    loaded = load(write(tmp_path, text))
+    assert loaded.recipe.judge is None
+    assert loaded.recipe.evaluate.conversations == ()
+    (told,) = loaded.skipped
+    assert told.startswith("mt-bench, talk: not asked, because [judge] has no endpoint")
+    assert "judge.endpoint=URL judge.model=ID" in told
+    given = load(write(tmp_path, text), ("judge.endpoint=http://localhost:1/v1", "judge.model=m"))
+    assert given.skipped == ()
+    assert given.recipe.judge is not None
+    assert (given.recipe.judge.endpoint, given.recipe.judge.model) == ("http://localhost:1/v1", "m")
+    assert len(given.recipe.evaluate.conversations) == 2
+
+
+def test_a_declared_grade_needs_its_judge(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='the declared outcome "talk" is what the judge says'):
+        load(write(tmp_path, NO_ENDPOINT), ("analyze.outcome=talk",))
+
+
+@pytest.mark.parametrize("table", ["05", "06", "07", "12", "14", "16", "17", "18"])
+def test_the_papers_tables_ask_mt_bench_where_there_is_an_endpoint(table: str) -> None:
+    path = Path(__file__).parents[2] / "recipes" / "paper" / f"table-{table}.toml"
+    assert load(path).skipped[0].startswith("mt-bench: not asked")
+    judged = load(path, ("judge.endpoint=https://judge.example/v1", "judge.model=m", "judge.key_env=KEY"))
+    assert [each.label for each in judged.recipe.evaluate.conversations] == ["mt-bench"]
+    assert judged.skipped == ()

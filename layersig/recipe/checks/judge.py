@@ -40,15 +40,36 @@ def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("evaluate", "conversations"), "there is no arm to answer the questions; give an [[arms]]")
     if not sets and isinstance(data.get("judge"), dict):
         yield Fault(("judge",), "there is nothing to judge; name sets of questions in `evaluate.conversations`")
+    judge = table_at(data, "judge")
+    if judge.get("endpoint") is not None and judge.get("model") is None:
+        yield Fault(
+            ("judge", "model"), "missing (Id of the judge, pinned to a dated version where the endpoint has one)"
+        )
+    outcome = table_at(data, "analyze").get("outcome")
+    if judge and judge.get("endpoint") is None and outcome in _labels(sets):
+        yield Fault(
+            ("judge", "endpoint"), f'missing, and the declared outcome "{outcome}" is what the judge says; give it'
+        )
     tasks = task_sources(table_at(data, "evaluate"))
     seen = {"heldout", *(source.rpartition(":")[2].casefold() for _, source in tasks)}
     for number, entry in sets:
-        try:
-            label = ConversationSettings.model_validate(entry, strict=False).label
-        except ValidationError:
+        label = _label(entry)
+        if label is None:
             continue
         if label.casefold() in seen:
             yield Fault(("evaluate", "conversations", number), f'"{label}" is taken already; give it another `name`')
         elif not re.fullmatch(NAME_PATTERN, label):
             yield Fault(("evaluate", "conversations", number), f'"{label}" cannot name a set; give it a `name`')
         seen.add(label.casefold())
+
+
+def _labels(sets: list[tuple[int, dict[str, Any]]]) -> set[str]:
+    return {label for _, entry in sets if (label := _label(entry)) is not None}
+
+
+def _label(entry: dict[str, Any]) -> str | None:
+    """What a set is called; None where its entry is wrong, which is told elsewhere."""
+    try:
+        return ConversationSettings.model_validate(entry, strict=False).label
+    except ValidationError:
+        return None

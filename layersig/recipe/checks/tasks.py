@@ -13,6 +13,8 @@ from layersig.recipe.positions import KeyPath
 
 _CODE_TASKS = ("humaneval", "mbpp")
 """How the names of lm-eval's tasks begin whose answers are programs to be run."""
+_WITH_DRAWS = {"temperature": None, "top_p": 1.0, "pass_at": None}
+"""Keys that say how answers are drawn, with their defaults, which resolved recipes write out."""
 _CODE_MARKS = re.compile(r"^\s*unsafe_code\s*:\s*true|\bmetric\s*:\s*[\"']?passes\b", re.MULTILINE | re.IGNORECASE)
 
 
@@ -32,6 +34,7 @@ def task_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
         if source in seen:
             yield Fault(("evaluate", "tasks", number), f'task "{source}" stands there twice')
         seen.add(source)
+    yield from _draw_checks(data)
     if evaluate.get("allow_code_execution") is True:
         return
     holders: list[tuple[KeyPath, Mapping[str, Any]]] = [(("evaluate",), evaluate)]
@@ -44,6 +47,35 @@ def task_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
                     "runs programs that the model writes; set `allow_code_execution = true` in [evaluate] to let it"
                 )
                 yield Fault((*path, "tasks", number), f'task "{source}" {reason}')
+
+
+def _draw_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Draws need a temperature, and the keys beside them need draws; scorers read the most likely answer."""
+    for number, task in enumerate(list_at(table_at(data, "evaluate"), "tasks")):
+        if not isinstance(task, dict):
+            continue
+        path: KeyPath = ("evaluate", "tasks", number)
+        draws = task.get("draws")
+        if draws is not None and task.get("temperature") is None:
+            yield Fault((*path, "draws"), "needs a `temperature` above 0 beside it, such as 0.8")
+        if draws is None and (given := _given(task)):
+            yield Fault((*path, given[0]), "says how answers are drawn; give `draws` too, or leave it out")
+        listed = task.get("pass_at")
+        if type(draws) is int and isinstance(listed, list):
+            large = [k for k in listed if type(k) is int and k > draws]
+            if large:
+                yield Fault((*path, "pass_at"), f"{large[0]} answers cannot be chosen from {draws} draws")
+    scorers = table_at(data, "scorers")
+    for name in scorers:
+        for number, task in enumerate(list_at(table_at(scorers, name), "tasks")):
+            if isinstance(task, dict) and (given := ["draws"] * ("draws" in task) + _given(task)):
+                yield Fault(
+                    ("scorers", name, "tasks", number, given[0]), "scorers read the most likely answer; leave it out"
+                )
+
+
+def _given(task: Mapping[str, Any]) -> list[str]:
+    return [key for key, default in _WITH_DRAWS.items() if task.get(key, default) != default]
 
 
 def _runs_code(source: str, base_dir: Path) -> bool:

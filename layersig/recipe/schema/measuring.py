@@ -26,6 +26,11 @@ def _in_full(table: type[Table], what: str) -> BeforeValidator:
     return BeforeValidator(in_full, json_schema_input_type=str | table)
 
 
+def _as_tuple(value: Any) -> Any:
+    """Lists as tuples: inside a table that a validator made, what came as JSON no longer counts as such."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class TaskSettings(Table):
     """An entry of `evaluate.tasks`: a string is short for `{ source = "..." }`."""
 
@@ -43,6 +48,22 @@ class TaskSettings(Table):
     the same turn, and what a task puts in the answer's mouth opens the assistant's."""
     floor: bool = False
     """Measure the task's floor on the untouched model too: every item is asked with the question of another one."""
+    draws: int | None = Field(None, ge=1)
+    """Answers to draw for every item of a task in which the model writes, each from a random stream of its own: metrics
+    are means over them. Absent: one answer, the most likely one. Cost times the number."""
+    temperature: float | None = Field(None, gt=0)
+    """Temperature of the draws; needed with `draws`."""
+    top_p: Fraction = 1.0
+    """Draw from the fewest tokens whose probabilities reach this sum."""
+    pass_at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_tuple)] | None = None
+    """Numbers k, at most `draws`, for which `METRIC@k` is reported: the chance that at least one of k draws is right,
+    estimated without bias from all of them (Chen et al. 2021). Absent: `draws` itself."""
+
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """Every k for which `METRIC@k` is reported; with 1 it is the metric itself."""
+        wanted = (self.draws or 1,) if self.pass_at is None else self.pass_at
+        return tuple(k for k in dict.fromkeys(wanted) if k > 1)
 
 
 Task = Annotated[TaskSettings, _in_full(TaskSettings, "the name of a task")]
@@ -104,11 +125,12 @@ class EvaluateSettings(Table):
 class JudgeSettings(Table):
     """`[judge]`: the model that grades the answers, behind any endpoint that speaks OpenAI's chat completions."""
 
-    endpoint: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)]
-    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is put behind it."""
-    model: Annotated[str, StringConstraints(min_length=1)]
-    """Id of the judge, pinned to a dated version where the endpoint has one; what the endpoint says it was is recorded
-    too."""
+    endpoint: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)] | None = None
+    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is put behind it. Absent: the conversations are
+    left out, and the run and its report say how to have them graded."""
+    model: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """Id of the judge, needed with an endpoint; pinned to a dated version where the endpoint has one. What the endpoint
+    says it was is recorded too."""
     key_env: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN)] | None = None
     """Name of the environment variable that holds the key. The key is read when the judge is asked, and never
     written."""

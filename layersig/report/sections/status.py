@@ -40,6 +40,8 @@ def section(material: Material) -> Section | None:
             "Every training was cut to 2 steps (smoke run). The numbers below prove that the run works, nothing else."
         )
         blocks.append(Callout("warning", "Smoke run", ((text,),)))
+    if skipped := material.manifest.get("skipped"):
+        blocks.append(Callout("note", "Not measured", tuple((note,) for note in skipped)))
     told: list[Text] = []
     if (state := _STATES.get(material.findings.status)) is not None:
         told.append((state,))
