@@ -30,6 +30,7 @@ from layersig.findings.judge_pairs import pair_rows, position_rows
 from layersig.findings.judge_records import JudgeRecords
 from layersig.findings.judged import judge_rows, judged_rows, noise_rows
 from layersig.findings.leaks import leak_notes, shot_notes
+from layersig.findings.looks import look_sentence
 from layersig.findings.milestones import milestone_rows, successive_rows, training_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlaps import agreement_rows, overlap_rows
@@ -113,6 +114,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         baseline=recipe.analyze.baseline,
         alpha=recipe.analyze.alpha,
         other_declarations=plan.other_declarations,
+        looks=look_sentence(manifest["seeds"], manifest.get("looks", []), recipe.analyze.alpha),
         sizes=sizes,
         notes=_notes(files, recipe)
         + _unit_notes(files, unit)

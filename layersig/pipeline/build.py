@@ -38,6 +38,14 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     return declared
 
 
+def without_seeds(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe trains and measures but for its seeds: recipes that are equal in it are one study at two sizes."""
+    measured = recipe.model_dump(mode="json", exclude={"seeds", "name", "description", "analyze", "judge"})
+    if recipe.judge is not None:
+        measured["judge"] = recipe.judge.model_dump(mode="json", exclude=MANNER)
+    return measured
+
+
 def _all(study: Study) -> Iterator[Stage]:
     """Every stage; the same stage may come more than once."""
     recipe = study.recipe

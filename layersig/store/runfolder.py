@@ -84,6 +84,7 @@ class ManifestForm(VersionForm):
     warnings: list[str]
     stages: list[StageForm]
     files: NotRequired[dict[str, Digest]]
+    looks: NotRequired[list[list[int]]]
 
 
 class RunFolder:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from layersig.data.batches import optimizer_batches
 from layersig.data.examples import Example, Examples, read_examples
+from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
 from layersig.models.dense import read_dense, write_checkpoint
 from layersig.models.kernels import fast_lora
@@ -41,7 +42,7 @@ def reference(job: Job) -> None:
     and epsilon-stability (arXiv 2410.17875).
 
     Raises:
-        UserError: The method cannot tune these layers.
+        UserError: The method cannot tune these layers, or the learning rate is 0 up to the last milestone.
         StageFailed: The training diverged, or left a layer as it was.
     """
     kept = {f"at-{fraction:g}": fraction for fraction in job.params["milestones"]}
@@ -133,6 +134,14 @@ def _fit(
     due: dict[int, list[str]] = {}
     for name, fraction in kept.items():
         due.setdefault(step_of(fraction, len(batches)), []).append(name)
+    last = max(due)
+    rate = partial(Optimization.of(settings).learning_rate_at, steps=len(batches))
+    if last < len(batches) and not any(map(rate, range(last))):
+        reached = f"the last checkpoint that is read lies after {last} of {len(batches)} steps"
+        raise UserError(
+            f"train.warmup_ratio: {reached}, and up to there the learning rate is 0, so no layer has moved; read a later "
+            "checkpoint, or set train.warmup_ratio to 0"
+        )
     continued = continue_in(work, job.earlier, due)
     turns = None
     if settings.resample is not None:
@@ -157,7 +166,7 @@ def _fit(
             in_turn=None if turns is None else partial(turns.in_turn, parameters=tuning.parameters),
             milestones={step: partial(_keep, tuning, work, names) for step, names in due.items()},
             memory=tuning,
-            last=max(due),
+            last=last,
             checkpoint=work,
         )
         tuning.assert_moved()

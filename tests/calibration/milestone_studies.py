@@ -57,8 +57,8 @@ def milestone_levels(reps: int, rng: np.random.Generator) -> Study:
             found.append(rates[-1])
     return Study(
         "Milestones: does the agreement reach .9 of the ceiling?",
-        f"Two milestones, kappa of the top {K} of {N_MODULES}. A milestone shares the noise of its run and adds some of "
-        "its own, so that it keeps a given share of the ceiling. Rates: some milestone is said to reach .9 of it. "
+        f"Two milestones, kappa of the top {K} of {N_MODULES}. A milestone shares the noise of its run and adds some "
+        "of its own, so that it keeps a given share of the ceiling. Rates: some milestone is said to reach .9 of it. "
         "Noise: variance of a run beside a signal of variance 1.5.",
         (
             Table(

@@ -40,6 +40,7 @@ FILES = {
         for arm in ARMS
         for name in ("adapter_config.json", "adapter_model.safetensors", "README.md")
     ),
+    *(f"trainings/{arm}/chats/seed-0.json" for arm in ("all-layers", *TUNED)),
 }
 HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -76,7 +77,7 @@ def test_the_manifest_tells_how_the_run_was_made(first: Run) -> None:
     manifest = first.manifest
     assert manifest.keys() == {
         *("schema", "name", "id", "status", "started", "finished", "argv", "smoke", "versions", "machine"),
-        *("root_seed", "seeds", "sources", "stages", "warnings", "files"),
+        *("root_seed", "seeds", "sources", "stages", "warnings", "files", "looks"),
     }
     assert (manifest["schema"], manifest["name"], manifest["status"]) == (1, "tiny", "complete")
     assert re.fullmatch(r"[0-9a-f]{12}", manifest["id"])
@@ -271,6 +272,17 @@ def test_stage_one_ends_at_its_last_reader_and_is_continued_by_the_next(world: W
     other, steps = trained("scorers.ila.checkpoint=0.75")
     assert other.stages["reference/chats/seed-0"]["continued_from"] == 6
     assert steps == [1]
+
+
+def test_seeds_added_after_a_report_are_told_with_every_later_report(world: World) -> None:
+    words = ("arms=[]", "scorers.ila.checkpoint=0.25", "scorers.ila.steps=1", "train.steps=8")
+    title = "Results of this study had been looked at before"
+    for seeds, looks in (([0], []), ([0, 1], [[0]]), ([0], []), ([0, 1], [[0]]), ([1, 2], [[0], [0, 1]])):
+        run = world.run(*words, f"seeds={seeds}").run
+        assert run.manifest["looks"] == looks
+        assert (title in (run.path / "report.md").read_text()) == bool(looks)
+    other = world.run(*words, "seeds=[0, 1]", "train.rank=3").run
+    assert other.manifest["looks"] == []
 
 
 def test_a_chat_template_is_known_by_its_text_not_by_its_name(world: World, first: Run) -> None:
