@@ -121,6 +121,19 @@ def test_without_arms_the_reference_ends_at_the_last_checkpoint_that_is_read(cha
     assert bool(kept & {"adapters", "models"}) == (milestones[-1] == 1)
 
 
+def test_a_reference_that_ends_where_the_ranking_is_stable_has_no_milestones():
+    graph = graph_of(
+        arms=[], scorers={"ila": {"kind": "ila"}}, train={"schedule": "constant", "until": "rank-stable", "steps": 9}
+    )
+    stage = graph["reference/a/seed-0"]
+    assert stage.params["until"] == "rank-stable"
+    assert "milestones" not in stage.params
+    assert "until" not in stage.params["train"]
+    assert set(stage.files) == {"log.json"}
+    assert graph["score/ila/a/seed-0"].inputs["update"].path == "at-stable"
+    assert graph["score/ila/a/seed-0"].cell.checkpoint is None
+
+
 def test_ranks_by_scores_read_the_ranking_of_the_arm_and_its_controls_do_not():
     arm = {**BASE["arms"][1], "train": {"ranks": "scores"}}
     graph = graph_of(arms=[arm])
