@@ -65,7 +65,7 @@ def _all(study: Study) -> Iterator[Stage]:
         return
     yield evaluation(study, "base", None, None)
     for data, seed in study.grid():
-        if study.trains_reference:
+        if study.measures_all_layers:
             yield evaluation(study, "all-layers", data, seed)
         for arm in recipe.arms:
             yield from actions(study, arm, data, seed)

@@ -274,6 +274,18 @@ def test_stage_one_ends_at_its_last_reader_and_is_continued_by_the_next(world: W
     assert steps == [1]
 
 
+def test_arms_without_all_layers_save_the_rest_of_stage_one(world: World) -> None:
+    arm = '{ name = "ila-30", scorer = "ila", select = { kind = "top", fraction = 0.3 } }'
+    words = (f"arms=[{arm}]", "evaluate.all_layers=false", "scorers.ila.checkpoint=0.25", "train.steps=8")
+    run = world.run(*words, "scorers.ila.steps=1", "analyze.controls=false").run
+    assert (run.stages["reference/chats/seed-0"]["steps"], run.stages["tune/ila-30/chats/seed-0"]["steps"]) == (2, 8)
+    assert "evaluate/all-layers/chats/seed-0" not in run.stages
+    report = (run.path / "report.md").read_text()
+    assert "1 training ended after 2 of 8 planned steps (25 %), since nothing reads the rest" in report
+    found = json.loads((run.path / "analysis.json").read_text())
+    assert {row["reference"] for row in found["comparisons"] if row["role"] == "baseline"} == {"base"}
+
+
 def test_seeds_added_after_a_report_are_told_with_every_later_report(world: World) -> None:
     words = ("arms=[]", "scorers.ila.checkpoint=0.25", "scorers.ila.steps=1", "train.steps=8")
     title = "Results of this study had been looked at before"

@@ -22,6 +22,10 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         yield from _resampling(path, table, table_at(data, "train").get("method", "lora"))
     if "search" in table_at(data, "train"):
         yield from _search(data)
+    unmeasured = table_at(data, "evaluate").get("all_layers") is False
+    if unmeasured and table_at(data, "analyze").get("baseline") == "all-layers":
+        reason = 'the baseline is not measured with evaluate.all_layers = false; take "base", or an arm'
+        yield Fault(("analyze", "baseline"), reason)
     if table_at(data, "train").get("until") is not None:
         yield from _until(data, components)
     if "update" in data:
@@ -79,12 +83,12 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
             yield Fault(
                 ("train", key), "the training ends where the ranking is stable (`until`); leave one of them out"
             )
-    if data.get("arms"):
-        reason = (
-            "saves nothing beside arms, since `all-layers` takes the whole reference training; rank in a recipe "
-            'without arms, and let the arms of another read its rankings by kind = "transfer"'
-        )
+    arms = [arm for _, arm in tables_at(data, "arms")]
+    if arms and table_at(data, "evaluate").get("all_layers", True):
+        reason = "saves nothing while `all-layers` takes the whole reference training; set evaluate.all_layers = false"
         yield Fault(path, reason)
+    elif any(arm.get("action") == "graft" for arm in arms):
+        yield Fault(path, "a graft keeps the update of the whole reference training; tune the arm, or leave it out")
     if "update" in data:
         yield Fault(path, "with [update] scorers read no reference training; leave it out")
     for name, table in table_at(data, "scorers").items():

@@ -117,9 +117,10 @@ class TrainSettings(Table):
     which is the planned end where there are arms."""
 
     until: Literal["rank-stable"] | None = None
-    """In a recipe without arms and with `schedule = "constant"`: end the reference training once the ranking of layers
-    by the size of their update is stable, that is once Kendall's tau with the look before has been at least 0.9 three
-    times in a row, at twenty looks in the planned steps. Scorers read the update that is there then."""
+    """With `schedule = "constant"`, and `evaluate.all_layers = false` where there are arms: end the reference training
+    once the ranking of layers by the size of their update is stable, that is once Kendall's tau with the look before has
+    been at least 0.9 three times in a row, at twenty looks in the planned steps. Scorers read the update that is there
+    then."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
