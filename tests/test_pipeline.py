@@ -121,6 +121,41 @@ def test_without_arms_the_reference_ends_at_the_last_checkpoint_that_is_read(cha
     assert bool(kept & {"adapters", "models"}) == (milestones[-1] == 1)
 
 
+TUNED = [arm for arm in BASE["arms"] if arm["name"] != "graft"]
+
+
+@pytest.mark.parametrize(
+    ("arms", "milestones"),
+    [(TUNED, [0.01, 0.25, 0.5]), (BASE["arms"], [0.01, 0.25, 0.5, 0.75, 1.0])],  # a graft reads the end
+)
+def test_arms_can_do_without_all_layers(arms, milestones):
+    graph = graph_of(arms=arms, evaluate={**BASE["evaluate"], "all_layers": False})
+    ids = {stage.id for stage in graph.stages}
+    assert "evaluate/ila-30/a/seed-0" in ids
+    assert not [stage for stage in ids if stage.startswith("evaluate/all-layers")]
+    assert graph["reference/a/seed-0"].params["milestones"] == milestones
+    others = graph_of(arms=TUNED[3:4], evaluate={"all_layers": False}, scorers={"random": {"kind": "random"}})
+    assert not [stage for stage in others.stages if stage.kind == "reference"]
+
+
+def test_without_all_layers_the_baseline_is_the_untouched_model():
+    recipe = Recipe.model_validate_json(json.dumps({**BASE, "evaluate": {"all_layers": False}}))
+    assert with_defaults(recipe, installed()).analyze.baseline == "base"
+
+
+def test_a_reference_that_ends_where_the_ranking_is_stable_has_no_milestones():
+    graph = graph_of(
+        arms=[], scorers={"ila": {"kind": "ila"}}, train={"schedule": "constant", "until": "rank-stable", "steps": 9}
+    )
+    stage = graph["reference/a/seed-0"]
+    assert stage.params["until"] == "rank-stable"
+    assert "milestones" not in stage.params
+    assert "until" not in stage.params["train"]
+    assert set(stage.files) == {"log.json"}
+    assert graph["score/ila/a/seed-0"].inputs["update"].path == "at-stable"
+    assert graph["score/ila/a/seed-0"].cell.checkpoint is None
+
+
 def test_ranks_by_scores_read_the_ranking_of_the_arm_and_its_controls_do_not():
     arm = {**BASE["arms"][1], "train": {"ranks": "scores"}}
     graph = graph_of(arms=[arm])

@@ -18,6 +18,8 @@ Selections and rankings
     Where does the variance come from?               components.variance_components
     What would noise-free rankings agree to?         attenuation.disattenuated_correlation
 
+    How early is a ranking there?                    milestones.milestone_agreement, .successive_agreement
+
 Scores of arms
     Two checkpoints, items right or wrong?           paired.PairedShares (Tango), paired.mcnemar_items
     Two checkpoints, other values?                   means.mean_items, paired.sign_flip_test
@@ -34,6 +36,7 @@ Scores of arms
     Which of many means that share items stand out?  simultaneous.largest_of
     Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
     A trend over points, and where is the optimum?   curves.trend, curves.band, curves.best_set
+    What do tests err at that are repeated?          looks.repeated_level
     What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
     What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
     What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation

@@ -21,13 +21,15 @@ from layersig.engine.publish import Publisher
 from layersig.engine.repeat import keep_inputs
 from layersig.engine.sources import Pinned, resolve_all
 from layersig.errors import UserError
-from layersig.pipeline import Graph, Stage, declaration, stages
+from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
 from layersig.recipe.load import Loaded
 from layersig.recipe.schema import Recipe
+from layersig.records import Damaged
 from layersig.sources.source import Source
 from layersig.store.cache import Cache, cache_root
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
+from layersig.store.looks import Looks
 from layersig.store.provenance import machine, packages, versions
 from layersig.store.runfolder import ManifestForm, RunFolder
 
@@ -95,6 +97,8 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         check_sources(sources, recipe, warn)
         manifest = _opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root).put(declaration(recipe))
+        looks = Looks(cache.root, without_seeds(recipe))
+        manifest["looks"] = _looks(looks, recipe, earlier, warn)
         reported = _readable(folder)
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
@@ -120,7 +124,7 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
             if not (
                 reported and unchanged and _reported(earlier) == _reported({**publisher.manifest, "status": status})
             ):
-                _write_report(folder, loaded, status)
+                _write_report(folder, loaded, status, looks)
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
@@ -163,7 +167,7 @@ def _reported(manifest: Mapping[str, Any] | None) -> Any:
     if manifest is None:
         return None
     stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
-    return manifest["status"], manifest["versions"], manifest.get("packages"), stages
+    return manifest["status"], manifest["versions"], manifest.get("packages"), stages, manifest.get("looks", [])
 
 
 def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
@@ -243,12 +247,23 @@ def _failures(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{ids[0]}{more[error]}: {error}" for error, ids in stages.items())
 
 
-def _write_report(folder: RunFolder, loaded: Loaded, status: str) -> None:
+def _write_report(folder: RunFolder, loaded: Loaded, status: str, looks: Looks) -> None:
     from layersig.findings import analyse
     from layersig.report import render
 
-    analyse(folder.path, loaded.recipe, status)
+    findings = analyse(folder.path, loaded.recipe, status)
     render(folder.path)
+    if findings.results or findings.rankings:
+        looks.put(loaded.recipe.seeds)
+
+
+def _looks(looks: Looks, recipe: Recipe, earlier: ManifestForm | None, warn: Callable[[str], None]) -> list[list[int]]:
+    """The seeds of the looks before this one; a record that cannot be read counts for what the run itself kept."""
+    try:
+        return [list(look) for look in looks.before(recipe.seeds)]
+    except Damaged as error:
+        warn(f"{error}; whether results were analysed with other seeds before is not known")
+        return [] if earlier is None else earlier.get("looks", [])
 
 
 def _readable(folder: RunFolder) -> bool:

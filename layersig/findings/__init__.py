@@ -36,6 +36,7 @@ from layersig.findings.judged import judge_rows, judged_rows, noise_rows
 from layersig.findings.lead import primary_scorers
 from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.limitations import limitation_rows
+from layersig.findings.looks import look_sentence
 from layersig.findings.milestones import milestone_rows, successive_rows, training_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
@@ -126,6 +127,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         primary_arms=plan.primary,
         primary_scorers=primary_scorers(recipe),
         other_declarations=plan.other_declarations,
+        looks=look_sentence(manifest["seeds"], manifest.get("looks", []), recipe.analyze.alpha),
         sizes=sizes,
         notes=_notes(files, recipe)
         + _unit_notes(files, unit)

@@ -46,6 +46,22 @@ class StabilityForm(Open):
     noise: FiniteFloat | None
 
 
+class RankLookForm(Open):
+    """A look at the ranking of a training."""
+
+    step: int
+    tau: FiniteFloat
+
+
+class RankStabilityForm(Open):
+    """The looks at the ranking of a training that may end where it is stable."""
+
+    tau: FiniteFloat
+    in_a_row: int
+    looks: list[RankLookForm]
+    stable_at: int | None
+
+
 class TrainedStepForm(Open):
     """A step in the log of a training."""
 
@@ -57,6 +73,7 @@ class TrainingForm(Open):
 
     planned_steps: int
     stability: StabilityForm
+    rank_stability: NotRequired[RankStabilityForm]
     steps: list[TrainedStepForm]
 
 

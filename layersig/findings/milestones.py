@@ -20,7 +20,7 @@ from layersig.analysis.milestones import (
 from layersig.analysis.results import Estimate
 from layersig.analysis.sentences import status_of
 from layersig.findings.files import RunFiles
-from layersig.findings.forms import StabilityForm
+from layersig.findings.forms import StabilityForm, TrainingForm
 from layersig.findings.fractions import finite, finite_set
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import MilestoneRow, SuccessiveRow, TrainingRow
@@ -57,7 +57,22 @@ def training_rows(files: RunFiles) -> Iterator[TrainingRow]:
             change=found["change"],
             noise=found["noise"],
             verdict=_stability(found, steps),
+            **_looks(log),
         )
+
+
+def _looks(log: TrainingForm) -> dict[str, Any]:
+    """What the looks at the ranking came to, where there were some."""
+    watched = log.get("rank_stability")
+    if watched is None:
+        return {}
+    taus = [look["tau"] for look in watched["looks"]]
+    last = ", ".join(f"{tau:.2f}" for tau in taus[-watched["in_a_row"] :])
+    rule = f"Kendall's tau of the layers by size of update, {watched['in_a_row']} times in a row at least "
+    rule += f"{watched['tau']:g} (last: {last})" if taus else f"{watched['tau']:g} (too few looks)"
+    at = watched["stable_at"]
+    said = f"ended at step {at}: {rule}" if at is not None else f"ran to its planned end: not {rule}"
+    return {"rank_stable_at": at, "rank_taus": tuple(taus), "rank_rule": said}
 
 
 def _stability(found: StabilityForm, steps: int) -> str:

@@ -14,8 +14,8 @@ Analysis and report come after it, from the files of the run folder alone.
   `Stage`
 """
 
-from layersig.pipeline.build import declaration, stages
+from layersig.pipeline.build import declaration, stages, without_seeds
 from layersig.pipeline.graph import Graph, Input, Line, Source, Stage
 from layersig.pipeline.kinds import KINDS, Kind
 
-__all__ = ["KINDS", "Graph", "Input", "Kind", "Line", "Source", "Stage", "declaration", "stages"]
+__all__ = ["KINDS", "Graph", "Input", "Kind", "Line", "Source", "Stage", "declaration", "stages", "without_seeds"]

@@ -40,6 +40,14 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     return declared
 
 
+def without_seeds(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe trains and measures but for its seeds: recipes that are equal in it are one study at two sizes."""
+    measured = recipe.model_dump(mode="json", exclude={"seeds", "name", "description", "analyze", "judge"})
+    if recipe.judge is not None:
+        measured["judge"] = recipe.judge.model_dump(mode="json", exclude=MANNER)
+    return measured
+
+
 def _all(study: Study) -> Iterator[Stage]:
     """Every stage; the same stage may come more than once."""
     recipe = study.recipe
@@ -60,7 +68,7 @@ def _all(study: Study) -> Iterator[Stage]:
         return
     yield evaluation(study, "base", None, None)
     for data, seed in study.grid():
-        if study.trains_reference:
+        if study.measures_all_layers:
             yield evaluation(study, "all-layers", data, seed)
         for arm in recipe.arms:
             if arm.checkpoint is None:

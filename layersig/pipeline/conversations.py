@@ -86,7 +86,7 @@ def _cells(study: Study) -> Iterator[Cell]:
 
 def _arms(study: Study) -> list[str]:
     """Every arm but the untouched base."""
-    return [*(("all-layers",) if study.trains_reference else ()), *(arm.name for arm in study.recipe.arms)]
+    return [*(("all-layers",) if study.measures_all_layers else ()), *(arm.name for arm in study.recipe.arms)]
 
 
 def _comparisons(study: Study) -> Iterator[Stage]:

@@ -40,7 +40,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         scorer=name,
         data=data if on_data else None,
         seed=seed if on_seed else None,
-        checkpoint=at if "update" in needs and trained else None,
+        checkpoint=at if "update" in needs and trained and study.recipe.train.until is None else None,
     )
     params: dict[str, Any] = {"scorer": choice.kind, "params": dict(choice.params), "unit": study.recipe.layers.unit}
     if choice.stream:

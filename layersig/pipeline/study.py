@@ -61,8 +61,14 @@ class Study:
         reads = {"update", "checkpoints"} if self.recipe.update is None else {"checkpoints"}
         if self.recipe.arms and self.recipe.analyze.baseline == "all-layers":
             return True
-        trains = any(arm.trains for arm in self.recipe.arms)
-        return trains or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
+        trains = self.recipe.evaluate.all_layers and any(arm.trains for arm in self.recipe.arms)
+        grafts = any(arm.action == "graft" for arm in self.recipe.arms)
+        return trains or grafts or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
+
+    @property
+    def measures_all_layers(self) -> bool:
+        """Whether the reference training is measured beside the arms."""
+        return bool(self.recipe.arms) and self.recipe.evaluate.all_layers and self.trains_reference
 
     @property
     def update_checkpoints(self) -> set[float]:
@@ -76,11 +82,12 @@ class Study:
     def reads_whole_reference(self) -> bool:
         """Whether anything reads the end of the reference training.
 
-        That is `all-layers` where there are arms, a scorer that reads all milestones, or a search, which compares
-        trials at their ends.
+        That is `all-layers` where it is measured, a graft of it, a scorer that reads all milestones, or a search, which
+        compares trials at their ends.
         """
+        grafts = any(arm.action == "graft" for arm in self.recipe.arms)
         every = any("checkpoints" in self.scorer(name).needs for name in self.recipe.scorers)
-        return bool(self.recipe.arms) or every or self.recipe.train.search is not None
+        return self.measures_all_layers or grafts or every or self.recipe.train.search is not None
 
     @property
     def compute(self) -> dict[str, Any]:

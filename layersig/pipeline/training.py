@@ -11,25 +11,32 @@ from layersig.records import Cell
 
 
 def reference(study: Study, data: str, seed: int) -> Stage:
-    """The training of all layers, up to the last milestone that anything reads, and kept at all of them."""
+    """The training of all layers: up to the last milestone that anything reads, or until the ranking is stable."""
+    settings, place = study.recipe.train, f"all-layers/{data}/seed-{seed}"
+    milestones = _milestones(study)
+    stop = {"milestones": milestones} if settings.until is None else {"until": settings.until}
+    whole = settings.until is None and milestones[-1] == 1
+    return Stage(
+        id=f"reference/{data}/seed-{seed}",
+        kind="reference",
+        cell=Cell(arm="all-layers", data=data, seed=seed),
+        params={"train": study.train, **stop, **study.compute},
+        inputs=training_inputs(data),
+        seed=seed,
+        # Trials of a search are compared at their ends, and none of them can be continued.
+        length=frozenset({"milestones"}) if settings.search is settings.until is None else frozenset(),
+        files=published(settings, f"at-{1.0:g}", place) if whole else training_log(place),
+    )
+
+
+def _milestones(study: Study) -> list[float]:
+    """Fractions of the planned steps at which the reference update is kept; the training ends at the last."""
     settings = study.recipe.train
     read = {*settings.milestones, *study.update_checkpoints, *([1.0] if study.reads_whole_reference else [])}
     # Kept beside what is read, so that another checkpoint of a scorer takes no other training. A difference of whole
     # weights is too large for that.
     standard = () if settings.method == "full" else STANDARD_MILESTONES
-    milestones = sorted(each for each in {*read, *standard} if each <= max(read))
-    place = f"all-layers/{data}/seed-{seed}"
-    return Stage(
-        id=f"reference/{data}/seed-{seed}",
-        kind="reference",
-        cell=Cell(arm="all-layers", data=data, seed=seed),
-        params={"train": study.train, "milestones": milestones, **study.compute},
-        inputs=training_inputs(data),
-        seed=seed,
-        # Trials of a search are compared at their ends, and none of them can be continued.
-        length=frozenset() if settings.search else frozenset({"milestones"}),
-        files=published(settings, f"at-{1.0:g}", place) if max(read) == 1 else training_log(place),
-    )
+    return sorted(each for each in {*read, *standard} if each <= max(read))
 
 
 def given_update(study: Study) -> Iterator[Stage]:
@@ -49,7 +56,11 @@ def given_update(study: Study) -> Iterator[Stage]:
 
 def scored_update(study: Study, data: str, seed: int, checkpoint: float) -> Input:
     """The update that scorers look at: the one that the recipe brings, or else the reference training's."""
-    return reference_update(data, seed, checkpoint) if study.recipe.update is None else Input("update", "at-1")
+    if study.recipe.update is not None:
+        return Input("update", "at-1")
+    if study.recipe.train.until is not None:
+        return Input(f"reference/{data}/seed-{seed}", "at-stable")
+    return reference_update(data, seed, checkpoint)
 
 
 def update_files(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:

@@ -44,7 +44,8 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
     if primary is None:
         primary = _first(recipe)
     untrained = bool(recipe.arms) and not any(arm.trains for arm in recipe.arms)
-    baseline = "base" if untrained and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
+    alone = untrained or not recipe.evaluate.all_layers
+    baseline = "base" if alone and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
     analyze = recipe.analyze.model_copy(update={"primary": primary, "baseline": baseline})
     recipe = recipe.model_copy(update={"scorers": scorers, "analyze": analyze})
     arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))

@@ -101,6 +101,7 @@ class ManifestForm(VersionForm):
     skipped: NotRequired[list[str]]
     stages: list[StageForm]
     files: NotRequired[dict[str, Digest]]
+    looks: NotRequired[list[list[int]]]
 
 
 class RunFolder:

@@ -49,9 +49,9 @@ def taken_over(job: Job, kept: Mapping[str, float]) -> bool:
     last = step_of(max(kept.values()), log["planned_steps"])
     steps = [Step(**row) for row in read_jsonl(earlier.metrics, StepForm)][:last]
     for name in [*kept, *(["model"] if 1.0 in kept.values() else [])]:
-        _link(earlier.out / name, job.out / name)
+        link_folder(earlier.out / name, job.out / name)
     if job.kept is not None and earlier.cost["steps"] == last:
-        _link(earlier.kept, job.kept)
+        link_folder(earlier.kept, job.kept)
     write_log(job, steps, log["planned_steps"], log["numerics"])
     tokens = sum(step.tokens for step in steps)
     seconds = sum(step.seconds for step in steps)
@@ -78,7 +78,7 @@ def continue_in(work: Path, earlier: Sequence[Earlier], due: Mapping[int, Sequen
     if not (work / CHECKPOINT).exists():
         for step, names in due.items():
             for name in names if step <= done else ():
-                _link(best.out / name, work / name)
+                link_folder(best.out / name, work / name)
         link_or_copy(best.kept / CHECKPOINT, work / CHECKPOINT)
     return done
 
@@ -106,6 +106,7 @@ def _leads_to(earlier: Earlier, due: Mapping[int, Sequence[str]]) -> bool:
     return (earlier.kept / CHECKPOINT).is_file() and all((earlier.out / name).is_dir() for name in names)
 
 
-def _link(source: Path, target: Path) -> None:
+def link_folder(source: Path, target: Path) -> None:
+    """Put the files below a folder below another, as hard links where the file system allows it."""
     for name in files_below(source) if source.is_dir() else ():
         link_or_copy(source / name, target / name)

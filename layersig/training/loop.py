@@ -82,11 +82,12 @@ def train(
         milestones: What to call after the step of that number (from 1).
         memory: What must be kept in a checkpoint besides parameters and optimizer.
         last: Number of the step to end after; the schedule stays that of all `batches`, so that a longer training has
-            the same beginning. The state is then written to `checkpoint`. All of them, when absent.
+            the same beginning. All of them, when absent.
         checkpoint: Folder for the state of an interrupted training. If it holds one of these parameters, training
             goes on from there and ends bit for bit as if never interrupted. `after_step` and `milestones` are not
             called again for the steps before.
-        checkpoint_seconds: Wall time between two checkpoints; one more is written on an interrupt or a failure.
+        checkpoint_seconds: Wall time between two checkpoints; one more is written on an interrupt or a failure, and
+            where the training ends before the last of `batches`.
 
     Returns:
         The log of all steps.
@@ -146,7 +147,7 @@ def train(
                 if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
                     save_checkpoint(checkpoint, parameters, optimizer, steps, memory)
                     saved = time.monotonic()
-            if checkpoint is not None and last < len(batches):
+            if checkpoint is not None and len(steps) < len(batches):
                 save_checkpoint(checkpoint, parameters, optimizer, steps, memory)
         except (KeyboardInterrupt, StageFailed):
             # An interrupt between an update and its entry in the log leaves the checkpoint before it.

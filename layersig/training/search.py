@@ -38,6 +38,7 @@ class Fit(NamedTuple):
         loss: Loss per target token on the validation split; None without one.
         memory: Bytes that it held besides activations, by purpose, and where it was continued from.
         turns: Blocks in turn by interval, where they took turns.
+        looks: The looks at the ranking, where it may end the training.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Fit(NamedTuple):
     loss: float | None
     memory: Mapping[str, float]
     turns: Sequence[Sequence[int]] | None
+    looks: Mapping[str, Any] | None = None
 
 
 class _Trial(NamedTuple):

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
 from layersig.data.batches import optimizer_batches
 from layersig.data.examples import Example, Examples, read_examples
+from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
+from layersig.models.adapters import read_adapter
 from layersig.models.dense import read_dense, write_checkpoint
 from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
+from layersig.store.files import link_or_copy
 from layersig.store.job import Job
 from layersig.training.checkpoint import CHECKPOINT
-from layersig.training.continuing import continue_in, step_of, taken_over, write_log
+from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
+from layersig.training.log import Step
 from layersig.training.loop import train
 from layersig.training.losses import batch_losses
 from layersig.training.methods import Base, Tuning, tuned
 from layersig.training.optimization import Optimization
+from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order
 from layersig.training.resampling import Resampling
 from layersig.training.search import Fit, search
+
+STABLE = "at-stable"
+"""Name of the update of a training that may end where the ranking is stable."""
 
 
 def reference(job: Job) -> None:
@@ -35,18 +43,23 @@ def reference(job: Job) -> None:
     Inputs: `model`, `layers`, `data`. Params: `train` (TrainSettings), `milestones` (fractions of the planned steps),
     `dtype`, `device`, `quantization`, `attention`. The training ends at the last milestone; up to there it is the same
     as one that runs to its planned end. What an equal training of another length left is continued, or taken over.
+    With the param `until` there are no milestones: the training ends where `rank_stability` says so, else at its
+    planned end, and keeps the update as `at-stable`.
 
     Output: the updates (adapters, or differences of weights after full fine-tuning, with the whole checkpoint `model/`
     at the planned end), and `log.json`: every step without its time, the planned number of steps, the arithmetic used,
     and epsilon-stability (arXiv 2410.17875).
 
     Raises:
-        UserError: The method cannot tune these layers.
+        UserError: The method cannot tune these layers, or the learning rate is 0 up to the last milestone.
         StageFailed: The training diverged, or left a layer as it was.
     """
+    layers = LayerMap.from_json(job.read("layers", "layers.json"))
+    if "until" in job.params:
+        _train(job, layers, list(layers), {})
+        return
     kept = {f"at-{fraction:g}": fraction for fraction in job.params["milestones"]}
     if not taken_over(job, kept):
-        layers = LayerMap.from_json(job.read("layers", "layers.json"))
         _train(job, layers, list(layers), kept)
 
 
@@ -88,7 +101,7 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
         def fit(
             settings: TrainSettings, trained: Sequence[Example] | Examples, validation: Sequence[Example], work: Path
         ) -> Fit:
-            return _fit(job, model, chosen, kept, settings, trained, validation, work)
+            return _fit(job, model, layers, chosen, kept, settings, trained, validation, work)
 
         if settings.search is None:
             fitted = fit(settings, examples, (), job.work)
@@ -97,15 +110,18 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
         if settings.method == "full" and 1.0 in kept.values():
             update = read_dense(fitted.folder / list(kept)[-1], layers)
             write_checkpoint(model, layers, update, job.inputs["model"], job.out / "model")
-    for name in kept:
-        # The difference that an arm makes is in its checkpoint.
+    for name in kept or [STABLE]:
+        # The difference that an arm makes is in its checkpoint. Nothing is moved: the state behind stays complete for
+        # another start until the stage is done.
         if settings.method != "full" or name != "adapter":
-            shutil.move(fitted.folder / name, job.out / name)
-    if job.kept is not None and len(fitted.log.steps) < fitted.planned:
-        shutil.move(fitted.folder / CHECKPOINT, job.kept / CHECKPOINT)
+            link_folder(fitted.folder / name, job.out / name)
+    if job.kept is not None and kept and len(fitted.log.steps) < fitted.planned:
+        link_or_copy(fitted.folder / CHECKPOINT, job.kept / CHECKPOINT)
     log = fitted.log
-    turns = {} if fitted.turns is None else {"blocks_in_turn": fitted.turns}
-    write_log(job, log.steps, fitted.planned, log.numerics, **turns)
+    more: dict[str, Any] = {} if fitted.turns is None else {"blocks_in_turn": fitted.turns}
+    if fitted.looks is not None:
+        more["rank_stability"] = fitted.looks
+    write_log(job, log.steps, fitted.planned, log.numerics, **more)
     cost = {
         "tokens": log.tokens,
         "peak_memory": log.peak_memory,
@@ -120,6 +136,7 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
 def _fit(
     job: Job,
     model: PreTrainedModel,
+    layers: LayerMap,
     chosen: Sequence[Layer],
     kept: Mapping[str, float],
     settings: TrainSettings,
@@ -133,7 +150,15 @@ def _fit(
     due: dict[int, list[str]] = {}
     for name, fraction in kept.items():
         due.setdefault(step_of(fraction, len(batches)), []).append(name)
-    continued = continue_in(work, job.earlier, due)
+    last = max(due, default=len(batches))
+    rate = partial(Optimization.of(settings).learning_rate_at, steps=len(batches))
+    if last < len(batches) and not any(map(rate, range(last))):
+        reached = f"the last checkpoint that is read lies after {last} of {len(batches)} steps"
+        raise UserError(
+            f"train.warmup_ratio: {reached}, and up to there the learning rate is 0, so no layer has moved; read a "
+            "later checkpoint, or set train.warmup_ratio to 0"
+        )
+    continued = continue_in(work, job.earlier, due) if due else 0
     turns = None
     if settings.resample is not None:
         still = int(Optimization.of(settings).learning_rate_at(0, len(batches)) == 0)
@@ -143,6 +168,7 @@ def _fit(
     with tuned(
         model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams, ranks=ranks
     ) as tuning:
+        watch = None if due else RankWatch(work, len(batches), partial(_sizes, tuning, work / "look", layers))
         log = train(
             tuning.model,
             tuning.parameters,
@@ -153,17 +179,32 @@ def _fit(
             reporter=job.reporter,
             device=model.device,
             extra_loss=tuning.extra_loss,
-            after_step=tuning.after_step,
+            after_step=tuning.after_step if watch is None else partial(_watched, tuning, watch),
             in_turn=None if turns is None else partial(turns.in_turn, parameters=tuning.parameters),
             milestones={step: partial(_keep, tuning, work, names) for step, names in due.items()},
             memory=tuning,
-            last=max(due),
+            last=last if watch is None or watch.stable_at is None else watch.stable_at,
             checkpoint=work,
         )
+        if watch is not None:
+            tuning.save(work / STABLE)
         tuning.assert_moved()
         loss = _loss(model, tuning, settings, validation) if validation else None
         cost = {**_memory(tuning), **({"continued_from": continued} if continued else {})}
-        return Fit(work, log, len(batches), loss, cost, None if turns is None else turns.drawn)
+        drawn, looks = None if turns is None else turns.drawn, None if watch is None else watch.record()
+        return Fit(work, log, len(batches), loss, cost, drawn, looks)
+
+
+def _watched(tuning: Tuning, watch: RankWatch, step: Step) -> bool:
+    tuning.after_step(step)
+    return watch.after_step(step)
+
+
+def _sizes(tuning: Tuning, folder: Path, layers: LayerMap) -> list[float]:
+    """Frobenius norm of the update of every layer as it is now."""
+    tuning.save(folder)
+    update = read_adapter(folder, layers)
+    return [update.norm(layer.name) for layer in layers]
 
 
 def _ranks(job: Job, chosen: Sequence[Layer], mean: int) -> dict[str, int]:

@@ -41,6 +41,7 @@ FILES = {
         for arm in ARMS
         for name in ("adapter_config.json", "adapter_model.safetensors", "README.md")
     ),
+    *(f"trainings/{arm}/chats/seed-0.json" for arm in ("all-layers", *TUNED)),
 }
 HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -77,7 +78,7 @@ def test_the_manifest_tells_how_the_run_was_made(first: Run) -> None:
     manifest = first.manifest
     assert manifest.keys() == {
         *("schema", "name", "id", "status", "started", "finished", "argv", "smoke", "versions", "packages"),
-        *("machine", "root_seed", "seeds", "sources", "inputs", "stages", "warnings", "files"),
+        *("machine", "root_seed", "seeds", "sources", "inputs", "stages", "warnings", "files", "looks"),
     }
     assert (manifest["schema"], manifest["name"], manifest["status"]) == (1, "tiny", "complete")
     assert re.fullmatch(r"[0-9a-f]{12}", manifest["id"])
@@ -272,6 +273,29 @@ def test_stage_one_ends_at_its_last_reader_and_is_continued_by_the_next(world: W
     other, steps = trained("scorers.ila.checkpoint=0.75")
     assert other.stages["reference/chats/seed-0"]["continued_from"] == 6
     assert steps == [1]
+
+
+def test_arms_without_all_layers_save_the_rest_of_stage_one(world: World) -> None:
+    arm = '{ name = "ila-30", scorer = "ila", select = { kind = "top", fraction = 0.3 } }'
+    words = (f"arms=[{arm}]", "evaluate.all_layers=false", "scorers.ila.checkpoint=0.25", "train.steps=8")
+    run = world.run(*words, "scorers.ila.steps=1", "analyze.controls=false").run
+    assert (run.stages["reference/chats/seed-0"]["steps"], run.stages["tune/ila-30/chats/seed-0"]["steps"]) == (2, 8)
+    assert "evaluate/all-layers/chats/seed-0" not in run.stages
+    report = (run.path / "report.md").read_text()
+    assert "1 training ended after 2 of 8 planned steps (25 %), since nothing reads the rest" in report
+    found = json.loads((run.path / "analysis.json").read_text())
+    assert {row["reference"] for row in found["comparisons"] if row["role"] == "baseline"} == {"base"}
+
+
+def test_seeds_added_after_a_report_are_told_with_every_later_report(world: World) -> None:
+    words = ("arms=[]", "scorers.ila.checkpoint=0.25", "scorers.ila.steps=1", "train.steps=8")
+    title = "Results of this study had been looked at before"
+    for seeds, looks in (([0], []), ([0, 1], [[0]]), ([0], []), ([0, 1], [[0]]), ([1, 2], [[0], [0, 1]])):
+        run = world.run(*words, f"seeds={seeds}").run
+        assert run.manifest["looks"] == looks
+        assert (title in (run.path / "report.md").read_text()) == bool(looks)
+    other = world.run(*words, "seeds=[0, 1]", "train.rank=3").run
+    assert other.manifest["looks"] == []
 
 
 def test_a_chat_template_is_known_by_its_text_not_by_its_name(world: World, first: Run) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from layersig.errors import UserError
 from layersig.recipe.schema import AdaLoraSettings, TrainSettings
 from layersig.records import dumps
 from layersig.store.job import Earlier, Job
@@ -134,3 +135,11 @@ def test_a_state_that_cannot_be_read_costs_a_training_and_no_result(tmp_path, in
     longer = trained(tmp_path, inputs, "longer", [0.25, 1.0], short)
     assert len(steps) == 9
     assert digests(longer.out) == digests(whole.out)
+
+
+@pytest.mark.parametrize("milestones", [[0.05], [0.01, 0.1]])
+def test_a_milestone_before_anything_moved_is_refused(tmp_path, inputs, milestones):
+    train = TRAIN.model_copy(update={"warmup_ratio": 0.5})
+    with pytest.raises(UserError, match=r"after 1 of 9 steps, and up to there the learning rate is 0"):
+        trained(tmp_path, inputs, "short", milestones, train=train)
+    trained(tmp_path, inputs, "later", [*milestones, 0.25], train=train)

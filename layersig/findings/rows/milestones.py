@@ -30,6 +30,12 @@ class TrainingRow(Row):
     noise: float | None
     """Standard error of that change from the scatter of batches."""
     verdict: str
+    rank_stable_at: int | None = None
+    """Step at which `train.until` found the ranking by size of update stable; null where it did not, or was not set."""
+    rank_taus: tuple[float, ...] = ()
+    """Kendall's tau-b of that ranking with the look before, at every look from the second on."""
+    rank_rule: str | None = None
+    """What the looks came to; null where there were none."""
 
 
 class SuccessiveRow(Row):

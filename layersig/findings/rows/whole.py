@@ -66,6 +66,8 @@ class Findings(Row):
     other_declarations: int
     """Other declarations for the same model on record in the cache when the outcomes were measured: what else could
     have been reported as confirmatory."""
+    looks: str | None = None
+    """A sentence on seeds that were added or left out after results of the same study had been analysed."""
     sizes: tuple[int, ...]
     """The k at which rankings are compared: the sizes that the arms select."""
     notes: tuple[str, ...]

@@ -22,6 +22,12 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         yield from _resampling(path, table, table_at(data, "train").get("method", "lora"))
     if "search" in table_at(data, "train"):
         yield from _search(data)
+    unmeasured = table_at(data, "evaluate").get("all_layers") is False
+    if unmeasured and table_at(data, "analyze").get("baseline") == "all-layers":
+        reason = 'the baseline is not measured with evaluate.all_layers = false; take "base", or an arm'
+        yield Fault(("analyze", "baseline"), reason)
+    if table_at(data, "train").get("until") is not None:
+        yield from _until(data, components)
     if "update" in data:
         yield from _given_update(table_at(data, "scorers"), components)
 
@@ -60,6 +66,41 @@ def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; leave it out")
             elif key == "search" or search.get(told[key]):
                 yield Fault((*path, key), "[train.search] gives every arm the same trials; leave it out here")
+
+
+def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """What a training that ends where the ranking is stable cannot be combined with: one fault for each."""
+    train, path = table_at(data, "train"), ("train", "until")
+    if train.get("schedule", "cosine") != "constant":
+        reason = (
+            'needs schedule = "constant": under any other, the learning rate at a step depends on the planned length'
+        )
+        yield Fault(path, reason)
+    if train.get("method") == "full":
+        yield Fault(path, 'needs an update of factors; take method = "lora" or "adalora", or leave it out')
+    for key in ("milestones", "search"):
+        if key in train:
+            yield Fault(
+                ("train", key), "the training ends where the ranking is stable (`until`); leave one of them out"
+            )
+    arms = [arm for _, arm in tables_at(data, "arms")]
+    if arms and table_at(data, "evaluate").get("all_layers", True):
+        reason = "saves nothing while `all-layers` takes the whole reference training; set evaluate.all_layers = false"
+        yield Fault(path, reason)
+    elif any(arm.get("action") == "graft" for arm in arms):
+        yield Fault(path, "a graft keeps the update of the whole reference training; tune the arm, or leave it out")
+    if "update" in data:
+        yield Fault(path, "with [update] scorers read no reference training; leave it out")
+    for name, table in table_at(data, "scorers").items():
+        if not isinstance(table, dict):
+            continue
+        if "checkpoint" in table:
+            reason = "with train.until scorers read the update where the training ended; leave it out"
+            yield Fault(("scorers", name, "checkpoint"), reason)
+        kind = table.get("kind")
+        if kind in components.names("scorer") and "checkpoints" in components.get("scorer", kind).needs:
+            reason = f'scorer "{kind}" reads checkpoints of the whole training, which train.until ends early'
+            yield Fault(("scorers", name, "kind"), reason)
 
 
 def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterator[Fault]:

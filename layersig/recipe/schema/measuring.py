@@ -114,6 +114,10 @@ class EvaluateSettings(Table):
     """How arms answer them."""
     heldout: bool = True
     """Loss per target token on the held-out conversations of every data set of the recipe."""
+    all_layers: bool = True
+    """Measure `all-layers` beside the arms, which takes the whole reference training. `false` saves what scorers do not
+    read of it: arms are then compared with `analyze.baseline`, `base` unless another is given, and nothing can be said
+    of the gain that they keep."""
     allow_code_execution: bool = False
     """Let tasks run programs that the model wrote, confined by the kernel; without it such a task is refused."""
     fallback: Literal["embedded"] | None = None

@@ -116,6 +116,12 @@ class TrainSettings(Table):
     is, and 1, 25, 50 and 75 % where the update is one of factors. The training ends at the last fraction that is read,
     which is the planned end where there are arms."""
 
+    until: Literal["rank-stable"] | None = None
+    """With `schedule = "constant"`, and `evaluate.all_layers = false` where there are arms: end the reference training
+    once the ranking of layers by the size of their update is stable, that is once Kendall's tau with the look before has
+    been at least 0.9 three times in a row, at twenty looks in the planned steps. Scorers read the update that is there
+    then."""
+
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if self.epochs is not None and self.steps is not None:
@@ -141,4 +147,4 @@ class TrainSettings(Table):
         }
         absent = {key for key in ("resample", "search") if getattr(self, key) is None}
         absent |= {"ranks"} if self.ranks == "equal" else set()
-        return self.model_dump(mode="json", exclude={"milestones", *unread[self.method], *absent})
+        return self.model_dump(mode="json", exclude={"milestones", "until", *unread[self.method], *absent})

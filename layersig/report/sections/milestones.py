@@ -53,14 +53,17 @@ def _lengths(rows: Sequence[TrainingRow]) -> list[Block]:
 def _saved(rows: Sequence[TrainingRow]) -> list[Block]:
     """What was not trained because nothing reads it, and what had been trained before."""
     said = []
+    for rule in (row for row in rows if row.rank_rule is not None):
+        said.append(f"{rule.arm} on {rule.data}, seed {rule.seed}: {rule.rank_rule}.")
     short = [row for row in rows if row.steps < row.planned_steps]
     if short:
         steps, planned = sum(row.steps for row in short), sum(row.planned_steps for row in short)
+        why = "where the ranking was stable" if short[0].rank_rule else "since nothing reads the rest"
         saved = sum(row.seconds_saved or 0.0 for row in short)
         said.append(
             f"{plural(len(short), 'training')} ended after {steps} of {planned} planned steps "
-            f"({percent(steps / planned)}), since nothing reads the rest: about {seconds(saved)} saved, at the time "
-            "that their steps took. Up to there they are the same as trainings of the full length."
+            f"({percent(steps / planned)}), {why}: about {seconds(saved)} saved, at the time that their steps took. Up "
+            "to there they are the same as trainings of the full length."
         )
     before = [row for row in rows if row.continued_from]
     if before:

@@ -13,7 +13,7 @@ _STATES = {
 
 
 def section(material: Material) -> Section | None:
-    """Warnings, the loudest first; None for a run that is whole and used what its recipe names."""
+    """Warnings, the loudest first; None for the first look at a run that is whole and used what its recipe names."""
     blocks = []
     if replaced := [source for source in material.manifest["sources"] if source.get("fallback")]:
         items: list[Text] = [
@@ -42,6 +42,9 @@ def section(material: Material) -> Section | None:
         blocks.append(Callout("warning", "Smoke run", ((text,),)))
     if skipped := material.manifest.get("skipped"):
         blocks.append(Callout("note", "Not measured", tuple((note,) for note in skipped)))
+    if material.findings.looks is not None:
+        title = "Results of this study had been looked at before"
+        blocks.append(Callout("warning", title, ((material.findings.looks,),)))
     told: list[Text] = []
     if (state := _STATES.get(material.findings.status)) is not None:
         told.append((state,))
