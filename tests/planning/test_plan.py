@@ -166,9 +166,7 @@ def test_what_is_not_here_is_named_and_nothing_is_fetched(tmp_path: Path) -> Non
     base = tmp_path / "study"
     base.mkdir()
     recipe = write(base, "lora")
-    text = (
-        recipe.read_text().replace("path:model", "hub:nobody/no-model-of-that-name")
-    )
+    text = recipe.read_text().replace("path:model", "hub:nobody/no-model-of-that-name")
     recipe.write_text(text)
     world = World(base, recipe)
     found = _plan(world, "--assume", "rows.chats=1000", "--assume", "step.seconds=2")
