@@ -15,6 +15,7 @@ import numpy as np
 from tests.calibration.agreement_studies import gains_and_attenuation, interval_coverage, sharing
 from tests.calibration.depth_studies import group_nulls, label_tests, pair_nulls
 from tests.calibration.edge_studies import levels, methods, pairs, ratios_at_the_edge
+from tests.calibration.gain_studies import planned_differences, share_of_gain
 from tests.calibration.plan_studies import detectable_from_pilots, equivalence_plans
 from tests.calibration.published import published_page
 from tests.calibration.ranking_studies import (
@@ -45,6 +46,7 @@ STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
     single_layers, shapes, on_real_profiles, ties, jaccard_intervals, differences, depth_profiles,
     levels, pairs, methods, ratios_at_the_edge, weights, clusters, runs, classes,
     detectable_from_pilots, equivalence_plans,
+    share_of_gain, planned_differences,
 )  # fmt: skip
 REPETITIONS, QUICK_REPETITIONS = 2000, 20
 SEED = 20_410
