@@ -65,15 +65,24 @@ def layer_map_of_checkpoint(path: Path, *, head: bool = False) -> LayerMap:
     Raises:
         UserError: As `layer_map`, and when the folder holds no readable configuration of a decoder.
     """
+    return layer_map(model_of_configuration(path), head=head)
+
+
+def model_of_configuration(path: Path) -> PreTrainedModel:
+    """The model that the configuration in folder `path` describes, on the meta device: shapes without values.
+
+    Raises:
+        UserError: The folder holds no readable configuration of a causal language model.
+    """
     config = read_config(path)
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # values that do not go together bring errors of every kind
         raise UserError(
             f"{path / 'config.json'}: transformers cannot build the model it describes ({one_line(error)})"
         ) from error
-    return layer_map(model, head=head)
+    return model
 
 
 def has_tied_head(model: PreTrainedModel) -> bool:

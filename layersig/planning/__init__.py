@@ -7,7 +7,7 @@
 - `assumptions`: what the user states where nothing is known
 - `facts`: rows, lengths, selections, shapes: what the counting modules ask
 - `trainings`, `scorers`, `evaluation`, `writing`: passes of a stage; `work` chooses among them
-- `speed`, `probe`: what a pass takes on this machine
+- `speed`, `probe`, `rates`: what a pass takes on this machine
 - `memory`, `disk`, `costs`: what that comes to
 - `spreads`, `precision`: what is found with 80 % power, from a pilot or from assumed variances
 - `text`: the plan for people
@@ -24,7 +24,8 @@ from layersig.planning.costs import Cost, Totals, cost_of, machine_warnings, tot
 from layersig.planning.facts import Facts
 from layersig.planning.known import known
 from layersig.planning.precision import Precision, precision
-from layersig.planning.speed import Speed, speed_of
+from layersig.planning.rates import Speed
+from layersig.planning.speed import speed_of
 from layersig.planning.spreads import Pilot, pilot_of
 from layersig.recipe.load import Loaded
 

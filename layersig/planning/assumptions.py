@@ -33,7 +33,7 @@ class Assumptions:
 
     Attributes:
         rows: Rows of a data set by name.
-        items: Items of a task by name.
+        items: Items of a task by name, where it is a declared outcome.
         step_seconds: Seconds of an optimizer step of the reference training.
         gain: Gain of all layers over the untouched model, in the unit of the outcome.
         spreads: `SPREADS`, with what was stated over it.
@@ -59,7 +59,7 @@ def assumptions(given: Sequence[str], recipe: Recipe) -> Assumptions:
         UserError: A name is unknown, or a value is no positive number.
     """
     data = [each.name for each in recipe.data]
-    tasks = [*(each.source for each in recipe.evaluate.tasks), *(each.label for each in recipe.evaluate.conversations)]
+    tasks = [each for each in recipe.analyze.outcomes if each != "heldout"]
     names = [*(f"rows.{each}" for each in data), *(f"items.{each}" for each in tasks), "step.seconds", "gain", *SPREADS]
     values: dict[str, float] = {}
     for entry in given:

@@ -12,7 +12,7 @@ from layersig.planning.disk import beside, stored
 from layersig.planning.facts import Facts
 from layersig.planning.memory import available, gib, peak
 from layersig.planning.passes import Passes
-from layersig.planning.speed import Speed
+from layersig.planning.rates import Speed
 from layersig.planning.trainings import settings_of, trials
 from layersig.planning.work import passes
 from layersig.planning.writing import judge_calls

@@ -69,16 +69,17 @@ def _measure(facts: Facts, data: str, outcome: str) -> tuple[Measure, int | None
     if outcome == HELDOUT:
         return Measure(f"{HELDOUT}/{data}", "loss"), facts.rows(data, "heldout")
     for number, task in enumerate(recipe.evaluate.tasks):
-        if outcome in (task.source, task.source.partition(":")[2]):
-            asked = asked_by(facts, task.model_dump(mode="json", exclude={"data"}), f"source/task/{number}")
-            if asked is not None:
-                return Measure(outcome, _first(asked.metrics)), asked.items
-            return Measure(outcome, _SHARE), assumed.items.get(task.source, task.limit)
+        asked = asked_by(facts, task.model_dump(mode="json", exclude={"data"}), f"source/task/{number}")
+        by_name = {} if asked is None else {name.partition(">")[0]: count for name, count in asked.by_name.items()}
+        if asked is not None and outcome in by_name:
+            return Measure(outcome, _first(asked.metrics)), by_name[outcome]
+        if asked is None and task.source.removeprefix("pypi:") == outcome and outcome not in assumed.items:
+            return Measure(outcome, _SHARE), task.limit
     for number, asked_for in enumerate(recipe.evaluate.conversations):
         if outcome == asked_for.label:
             turns = turns_of(facts, number)
             return Measure(outcome, SCORE), None if turns is None else sum(map(len, turns))
-    return Measure(outcome, _SHARE), None
+    return Measure(outcome, _SHARE), assumed.items.get(outcome)
 
 
 def _first(metrics: tuple[str, ...]) -> str:

@@ -25,6 +25,7 @@ class Asked(NamedTuple):
         written: Tokens that it may write at most.
         lines: Outcomes, one for every item and metric.
         metrics: Names of the metrics.
+        by_name: Items by the name of their task in results.
     """
 
     items: int
@@ -32,6 +33,7 @@ class Asked(NamedTuple):
     written: float
     lines: int
     metrics: tuple[str, ...]
+    by_name: Mapping[str, int]
 
 
 def evaluated(facts: Facts, stage: Stage) -> Passes:
@@ -95,12 +97,15 @@ def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
 
     items, lines, read, written = 0, 0, 0.0, 0.0
     metrics: dict[str, None] = {}
+    by_name: dict[str, int] = {}
     for part in task.parts:
         part.build_all_requests()
-        items += len(part.chosen or ())
+        chosen = len(part.chosen or ())
+        items += chosen
+        by_name[task.label(part)] = by_name.get(task.label(part), 0) + chosen
         own = [str(each["metric"]) for each in part.config.metric_list or ()]
         metrics.update(dict.fromkeys(own))
-        lines += len(part.chosen or ()) * max(1, len(own))
+        lines += chosen * max(1, len(own))
         scored = []
         for request in part.instances:
             if request.request_type == "loglikelihood":
@@ -113,4 +118,4 @@ def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
             if request.request_type == "generate_until":
                 written += request.args[1].get("max_gen_toks", 256)
         read += sum(family.tokens for family in plan(scored, pair_cost))
-    return Asked(items, read, written, lines, tuple(metrics))
+    return Asked(items, read, written, lines, tuple(metrics), by_name)

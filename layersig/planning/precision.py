@@ -91,8 +91,15 @@ def detectable(measure: Measure, seeds: int, items: int, variances: Variances, l
     return detectable_difference(between**0.5, items, POWER, level)
 
 
-def _one_sided(seeds: int, items: int, variances: Variances, level: float) -> float:
-    """By how much the one-sided test of a linear contrast has to be exceeded to be found with 80 % power."""
+def exceeded(seeds: int, items: int, variances: Variances, level: float) -> float:
+    """By how much a mean has to lie above a bound for the one-sided test to find it there with 80 % power.
+
+    Args:
+        seeds: Training runs of each arm.
+        items: Items, at least 2.
+        variances: Components of one cell of the table whose mean is tested.
+        level: Level of the test.
+    """
     if seeds > 1:
         return detectable_two_way(variances, seeds, items, POWER, level, Alternative.GREATER)
     return detectable_difference((variances[1] + variances[2]) ** 0.5, items, POWER, level, Alternative.GREATER)
@@ -107,7 +114,7 @@ def _precision(plan: Plan, wanted: Declared, family: int, spread: Spread) -> Pre
         if wanted.kind == "comparison":
             found, seen = (detectable(measure, *size, each, level) for each in (spread.planned, spread.seen))
         else:
-            found, seen = (_one_sided(*size, each, level) for each in (spread.planned, spread.seen))
+            found, seen = (exceeded(*size, each, level) for each in (spread.planned, spread.seen))
             required = plan.required(measure)
             least = None if required is None or required == 1 else found / (1 - required)
     warnings = _warnings(plan, wanted, found, least, spread.gain, margin)

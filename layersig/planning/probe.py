@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from layersig.data.batches import optimizer_batches
-from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
-from layersig.planning.speed import Speed, today
+from layersig.planning.rates import Speed
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Silent
 
@@ -32,7 +33,7 @@ _PROMPTS, _WRITTEN = 8, 12
 """Prompts that are continued, and tokens that each gets."""
 
 
-def measure(facts: Facts, stages: Sequence[Stage], data: str) -> Speed:
+def measure(facts: Facts, data: str, *, writes: bool) -> Speed:
     """Time the passes that the stages of a recipe consist of.
 
     Two trainings, of all layers and of every fourth, tell what an adapter costs and what the rest does; passes without
@@ -40,8 +41,8 @@ def measure(facts: Facts, stages: Sequence[Stage], data: str) -> Speed:
 
     Args:
         facts: What is known of the recipe; its model is on this machine and fits.
-        stages: Stages that are left to run: text is written only if one of them writes.
         data: A prepared data set.
+        writes: Whether to time written text too.
     """
     from layersig.models.load import borrow_model
 
@@ -67,17 +68,19 @@ def measure(facts: Facts, stages: Sequence[Stage], data: str) -> Speed:
         few = layers[::_FEW]
         some, _ = _trained(model, few, settings, examples, batches, facts)
         read = _read(model, settings, examples, batches)
-        writes = any(stage.kind in ("answer", "generate") for stage in stages) or _writes(facts)
         write = _write(model, facts, examples) if writes else 0.0
         device = str(model.device)
     train, partly = _per_token(every), _per_token(some)
+    # The way back is no shorter than the way there; what seems otherwise is other work of a busy machine.
+    read = min(read, train / 2)
     share = sum(layer.parameters for layer in few) / sum(layer.parameters for layer in layers)
-    plain = min(train, max(read, (partly - share * train) / (1 - share)))
-    by_kind = {"train": train, "plain": plain, "read": read, "gate": max(0.0, gated - read), "write": write}
+    plain = min(train, max(2 * read, (partly - share * train) / (1 - share))) if share < 1 else train
+    gate = min(max(0.0, gated - read), train - plain)
+    by_kind = {"train": train, "plain": plain, "read": read, "gate": gate, "write": write}
     return Speed(
         model=facts.known.sources["source/model"].label,
         device=device,
-        measured=today(),
+        measured=dt.datetime.now(dt.UTC).date().isoformat(),
         products=facts.shapes.products,
         by_kind=by_kind,
         stage=around,
@@ -132,27 +135,24 @@ def _trained(
 
 
 def _per_token(log: TrainLog) -> float:
-    """Seconds of a token in the steps after the first, which also fills caches."""
-    steps = log.steps[1:] or log.steps
-    return sum(step.seconds for step in steps) / sum(step.tokens for step in steps)
+    """Seconds of a token in a middling step; the first one, which also fills caches, does not count."""
+    return median(step.seconds / step.tokens for step in log.steps[1:] or log.steps)
 
 
 def _read(
     model: PreTrainedModel, settings: TrainSettings, examples: Examples, batches: Sequence[tuple[int, ...]]
 ) -> float:
-    """Seconds of a token that is read."""
+    """Seconds of a token that is read, in a middling batch."""
     from layersig.models.kernels import fast_lora
     from layersig.training.losses import batch_losses
 
-    def run(some: Sequence[tuple[int, ...]]) -> None:
-        batch_losses(model, examples, some, token_budget=settings.micro_batch_tokens, device=model.device)
+    def seconds(batch: tuple[int, ...]) -> float:
+        began = time.perf_counter()
+        batch_losses(model, examples, [batch], token_budget=settings.micro_batch_tokens, device=model.device)
+        return (time.perf_counter() - began) / sum(len(examples[index]) for index in batch)
 
     with fast_lora(model):
-        run(batches[:1])
-        began = time.perf_counter()
-        run(batches[1:])
-        seconds = time.perf_counter() - began
-    return seconds / sum(len(examples[index]) for indices in batches[1:] for index in indices)
+        return median([seconds(batch) for batch in batches][1:] or [seconds(batches[0])])
 
 
 def _write(model: PreTrainedModel, facts: Facts, examples: Examples) -> float:
@@ -169,12 +169,3 @@ def _write(model: PreTrainedModel, facts: Facts, examples: Examples) -> float:
     written = generated(decoder, tokenizer, prompts, 2**20, ends=frozenset())
     tokens = sum(len(each.tokens) for batch in written for each in batch)
     return (time.perf_counter() - began) / tokens
-
-
-def _writes(facts: Facts) -> bool:
-    """Whether a task of the recipe lets the model write."""
-    from layersig.planning.evaluation import asked_by
-
-    tasks = [task.model_dump(mode="json", exclude={"data"}) for task in facts.recipe.evaluate.tasks]
-    asked = [asked_by(facts, task, f"source/task/{number}") for number, task in enumerate(tasks)]
-    return any(each is not None and each.written > 0 for each in asked)

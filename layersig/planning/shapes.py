@@ -15,8 +15,8 @@ class Shapes:
     """What a plan asks of a model.
 
     Attributes:
-        layers: Its layers, with the output head whether or not the recipe counts it.
-        stored: Weights, those of the embeddings included; a tied head counts once.
+        layers: The linear layers of its blocks.
+        stored: All of its weights; a tied head counts once.
         hidden: Width of the hidden state.
         vocabulary: Rows of the output head.
         inner: Numbers that a block makes of one token: outputs of its linear layers, experts that are not asked left
@@ -61,22 +61,21 @@ def shapes(path: Path) -> Shapes:
     """The shapes of the model in a folder, from its configuration.
 
     Raises:
-        UserError: As `layer_map_of_checkpoint`.
+        UserError: As `model_of_configuration` and `layer_map`.
     """
-    from layersig.models.config import read_config
-    from layersig.models.layermap import layer_map_of_checkpoint
+    from layersig.models.layermap import layer_map, model_of_configuration
 
-    layers = layer_map_of_checkpoint(path)
-    config: Any = read_config(path).get_text_config(decoder=True)
+    model = model_of_configuration(path)
+    layers = layer_map(model)
+    config: Any = model.config.get_text_config(decoder=True)
     asked = getattr(config, "num_experts_per_tok", None)
     used = {layer.name: _used(layer, asked) for layer in layers}
     first = [layer for layer in layers if layer.block == 0]
     heads = getattr(config, "num_attention_heads", 1)
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    embeddings = config.vocab_size * config.hidden_size * (1 if layers.tied_head else 2)
     return Shapes(
         layers,
-        sum(layer.parameters for layer in layers) + embeddings,
+        sum(parameter.numel() for parameter in model.parameters()),
         config.hidden_size,
         config.vocab_size,
         int(sum(layer.shape[-2] * max(1.0, asked or 1.0) ** (len(layer.shape) > 2) for layer in first)),

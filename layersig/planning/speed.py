@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from typing_extensions import TypedDict
 
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
-from layersig.planning.passes import Passes
+from layersig.planning.rates import Speed
 from layersig.records import Damaged, dumps, read_json
 from layersig.store.cache import cache_root
 from layersig.store.files import write_atomic
@@ -34,41 +33,6 @@ class SpeedForm(TypedDict):
     batch: FiniteFloat
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """What passes take on a machine.
-
-    Attributes:
-        model: Which model was measured.
-        device: On what.
-        measured: When, as an ISO date.
-        products: Multiplications of a token in that model.
-        by_kind: Seconds of a token, by kind of pass.
-        stage: Seconds of a stage before and after its passes: the model is lent, checked and given back.
-        start: Seconds from the start of the program to its first stage; None where it had run before.
-        memory: Peak of the trainings measured, in bytes.
-        batch: Tokens of a step among them.
-        how: What the plan says of it.
-    """
-
-    model: str
-    device: str
-    measured: str
-    products: float
-    by_kind: Mapping[str, float]
-    stage: float
-    start: float | None
-    memory: float
-    batch: float
-    how: str = ""
-
-    def seconds(self, passes: Passes) -> float:
-        """What passes take, with the stage around them."""
-        if not passes.by_kind:
-            return 0.0
-        return self.stage + sum(self.by_kind.get(kind, 0.0) * count for kind, count in passes.by_kind.items())
-
-
 def speed_of(facts: Facts, stages: list[Stage], *, anew: bool) -> tuple[Speed | None, str]:
     """The speed that a plan counts with, and where it comes from.
 
@@ -83,8 +47,8 @@ def speed_of(facts: Facts, stages: list[Stage], *, anew: bool) -> tuple[Speed | 
     if facts.model is None or facts.shapes is None:
         return None, "no speed: the model is not on this machine"
     key, data = _key(facts)
-    kept = _kept()
-    if key in kept and not anew:
+    kept, writes = _kept(), _writes(facts, stages)
+    if key in kept and not anew and (kept[key].by_kind["write"] or not writes):
         found = kept[key]
         return replace(
             found, how="kept"
@@ -95,7 +59,7 @@ def speed_of(facts: Facts, stages: list[Stage], *, anew: bool) -> tuple[Speed | 
         return _scaled(facts, kept, short)
     from layersig.planning.probe import measure
 
-    found = measure(facts, stages, data)
+    found = measure(facts, data, writes=writes)
     _keep({**kept, key: found})
     return replace(found, how="measured"), f"speed measured now on {found.device}, in a few steps of this recipe; kept"
 
@@ -117,6 +81,17 @@ def _key(facts: Facts) -> tuple[str, str | None]:
         **compute,
     }
     return sha256_json(content), data
+
+
+def _writes(facts: Facts, stages: list[Stage]) -> bool:
+    """Whether a model writes text: answers, responses to train on, or what a task asks for."""
+    if any(stage.kind in ("answer", "generate") for stage in stages):
+        return True
+    from layersig.planning.evaluation import asked_by
+
+    tasks = [task.model_dump(mode="json", exclude={"data"}) for task in facts.recipe.evaluate.tasks]
+    asked = [asked_by(facts, task, f"source/task/{number}") for number, task in enumerate(tasks)]
+    return any(each is not None and each.written > 0 for each in asked)
 
 
 def _too_large(facts: Facts) -> str | None:
@@ -154,8 +129,3 @@ def _keep(speeds: Mapping[str, Speed]) -> None:
     for key, speed in speeds.items():
         rows[key] = {name: value for name, value in asdict(speed).items() if name != "how"}
     write_atomic(_file(), dumps(rows, indent=1) + "\n")
-
-
-def today() -> str:
-    """The date, for records."""
-    return dt.datetime.now(dt.UTC).date().isoformat()

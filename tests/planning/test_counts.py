@@ -1,0 +1,157 @@
+"""What is counted without a model: judge calls, plugins, speeds of other models, what is documented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from layersig.pipeline import stages
+from layersig.planning.assumptions import SPREADS, Assumptions, assumptions
+from layersig.planning.costs import cost_of
+from layersig.planning.facts import Facts
+from layersig.planning.known import Known, known
+from layersig.planning.passes import Passes
+from layersig.planning.rates import Speed
+from layersig.planning.scorers import _BATCHES, _BLOCKS, _NONE
+from layersig.planning.shapes import factors, shapes
+from layersig.planning.text import duration
+from layersig.planning.writing import judge_calls
+from layersig.plugin.builtin import layersig_components
+from layersig.recipe.load import load
+from tests.planning.studies import LORA, write
+from tests.study import write_lines
+from tests.tiny import ARCHITECTURES, save_tiny, tiny_model
+
+JUDGED = """
+[judge]
+endpoint = "http://localhost:1/v1"
+model = "judge"
+repeats = 3
+"""
+ASKED = 'tasks = ["file:choice.yaml"]\nconversations = ["file:questions.jsonl"]'
+
+
+def _judged(folder: Path, *overrides: str) -> Facts:
+    recipe = write(folder, "lora")
+    recipe.write_text(LORA.replace('tasks = ["file:choice.yaml"]', ASKED) + JUDGED)
+    asked = [("a", ["one?"]), ("b", ["one?", "two?"]), ("c", ["one?", "two?", "three?"])]
+    write_lines(
+        folder / "questions.jsonl", [{"question_id": name, "category": "x", "turns": turns} for name, turns in asked]
+    )
+    return Facts(known(load(recipe, overrides), lambda message: None), Assumptions())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "alone", "pair"),
+    [((), 18, 36), (("judge.repeats=1",), 6, 12), (("judge.pairwise=false",), 18, None)],
+)
+def test_judge_calls_count_turns_repeats_and_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], alone: int, pair: int | None
+) -> None:
+    monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
+    facts = _judged(tmp_path, *overrides)
+    calls = {stage.id: judge_calls(facts, stage) for stage in facts.known.graph.stages}
+    graded = {count for name, count in calls.items() if name.startswith("grade/")}
+    compared = {count for name, count in calls.items() if name.startswith("compare/")}
+    assert graded == {alone}
+    assert compared == (set() if pair is None else {pair})
+    assert {count for name, count in calls.items() if not name.startswith(("grade/", "compare/"))} == {0}
+
+
+def test_the_head_on_mt_bench_has_the_calls_of_its_arms() -> None:
+    # 80 questions of two turns, each verdict twice; pairs in both orders.
+    path = Path(__file__).parents[2] / "recipes" / "judge_mt_bench.toml"
+    recipe = load(path).recipe
+    assert recipe.judge is not None
+    alone = 160 * recipe.judge.repeats
+    assert f"160 turns x {recipe.judge.repeats} repeats = {alone}" in path.read_text()
+    assert f"{2 * alone} more" in path.read_text()
+
+
+def test_every_scorer_that_layersig_brings_is_counted() -> None:
+    brought = {component.name for component in layersig_components() if component.kind == "scorer"}
+    assert brought == _BATCHES.keys() | _BLOCKS | _NONE
+
+
+def test_the_scorer_of_a_plugin_is_named_as_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
+    recipe = write(tmp_path, "lora")
+    (tmp_path / "mine.py").write_text(
+        "from layersig import scorer\n\n\n@scorer('mine', needs={'model', 'data'}, version=1)\n"
+        "def mine(context):\n    return {layer: 1.0 for layer in context.layers}\n"
+    )
+    recipe.write_text(
+        'plugins = ["./mine.py"]\n' + LORA.replace('kind = "ila"\nsteps = 2\nkeep_every = 1', 'kind = "mine"')
+    )
+    loaded = load(recipe)
+    facts = Facts(Known(loaded, stages(loaded.recipe, loaded.components), {}, {}, {}, frozenset()), Assumptions())
+    (stage,) = [stage for stage in facts.known.graph.stages if stage.kind == "score"]
+    cost = cost_of(facts, stage, None)
+    assert (cost.seconds, cost.passes.tokens) == (None, None)
+    assert "plugin" in (cost.passes.unknown or "")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_shapes_are_those_of_the_model(architecture: str, tmp_path: Path) -> None:
+    found, model = shapes(save_tiny(tmp_path, architecture)), tiny_model(architecture)
+    assert found.stored == sum(parameter.numel() for parameter in model.parameters())
+    assert found.depth == len(found.layers.blocks) == model.config.get_text_config().num_hidden_layers
+    dense = sum(layer.parameters for layer in found.layers)
+    assert (found.products < dense) is ("moe" in architecture)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox"])
+def test_factors_are_those_of_peft(architecture: str, tmp_path: Path) -> None:
+    from layersig.models.adapters import inject_lora
+    from layersig.streams import Streams
+
+    layers = shapes(save_tiny(tmp_path, architecture)).layers
+    model = tiny_model(architecture)
+    adapted = inject_lora(model, list(layers), rank=5, alpha=10, dropout=0.0, streams=Streams(0))
+    trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+    assert factors(layers, 5) == trained
+
+
+def test_time_adds_up_what_passes_take() -> None:
+    rates = {"train": 0.3, "plain": 0.2, "read": 0.1, "gate": 0.05, "write": 1.0}
+    speed = Speed("model", "cpu", "2026-01-01", 1.0, rates, 0.5, None, 0.0, 1.0)
+    assert speed.seconds(Passes()) == 0
+    assert speed.seconds(Passes(30, 2, {"train": 10, "plain": 20})) == pytest.approx(0.5 + 3 + 4)
+    assert speed.seconds(Passes(7, 0, {"read": 5, "gate": 2, "write": 2})) == pytest.approx(0.5 + 0.5 + 0.1 + 2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "?"),
+        (0.04, "0.0 s"),
+        (9.9, "9.9 s"),
+        (75, "75 s"),
+        (100, "2 min"),
+        (5940, "99 min"),
+        (6000, "1.7 h"),
+        (626_000, "174 h"),
+    ],
+)
+def test_times_are_said_in_the_unit_that_fits(seconds: float | None, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_the_documentation_has_every_name_and_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "planning.md").read_text(encoding="utf-8")
+    for kind in ("loss", "share", "score"):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{kind}.seed`")]
+        parts = ("seed", "item", "residual")
+        assert re.findall(r"`(\w+\.\w+)`", row) == [f"{kind}.{part}" for part in parts]
+        assert row.rstrip(" |").rpartition("| ")[2] == ", ".join(f"{SPREADS[f'{kind}.{part}']:g}" for part in parts)
+    for name in ("rows.DATA", "items.TASK", "step.seconds", "gain"):
+        assert f"| `{name}` |" in page
+
+
+def test_the_last_of_several_statements_counts(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, "lora")).recipe
+    found = assumptions(("rows.chats=5", "rows.chats=1_000", "loss.item=0"), recipe)
+    assert (found.rows, found.spreads["loss.item"]) == ({"chats": 1000}, 0.0)
+    assert found.stated == {"rows.chats", "loss.item"}

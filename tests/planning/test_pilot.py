@@ -1,0 +1,105 @@
+"""Spreads from a pilot: a finished run stands in for what is otherwise assumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from layersig.findings.outcomes import Measure, outcome_tables
+from layersig.planning.declared import Declared
+from layersig.planning.facts import Facts
+from layersig.planning.precision import precision
+from layersig.planning.spreads import Pilot, spread_of
+from layersig.records import Cell, Outcome
+from layersig.store.runfolder import RunFolder
+from tests.planning.studies import write
+from tests.planning.test_precision import _facts
+
+LOSS = Measure("heldout/chats", "loss")
+SEED, ITEM, RESIDUAL, GAIN = 0.05, 0.1, 0.2, 0.4
+
+
+def _pilot(seeds: int, items: int, arms: tuple[str, ...] = ("ila-30",), **changed: float) -> Pilot:
+    """A run whose arms differ from all layers by known variances, and all layers gain `GAIN` nats."""
+    rng = np.random.default_rng(seeds)
+    own = {"seed": SEED, "item": ITEM, "residual": RESIDUAL, **changed}
+    base = 2 + rng.standard_normal(items)
+    cells = [(Cell(arm="base"), base)]
+    for seed in range(seeds):
+        every = base - GAIN
+        cells.append((Cell(arm="all-layers", data="chats", seed=seed), every))
+    for arm in arms:
+        by_item = own["item"] * rng.standard_normal(items)
+        for seed in range(seeds):
+            shift = own["seed"] * rng.standard_normal() + by_item + own["residual"] * rng.standard_normal(items)
+            cells.append((Cell(arm=arm, data="chats", seed=seed), base - GAIN + shift))
+    evaluations = [
+        (cell, [Outcome(LOSS.task, str(number), LOSS.metric, float(value)) for number, value in enumerate(values)])
+        for cell, values in cells
+    ]
+    pilot = Pilot(RunFolder(Path("runs/pilot/000000000000")))
+    pilot.__dict__["outcomes"] = outcome_tables(evaluations)
+    return pilot
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return _facts(write(tmp_path_factory.mktemp("pilot"), "lora"), ("seeds=[0,1,2]",), ("rows.chats=106",))
+
+
+def _wanted(facts: Facts, kind: str = "comparison", arm: str = "ila-30") -> Declared:
+    return Declared(kind, arm, "all-layers", "chats", LOSS, len(facts.recipe.seeds), 6)  # type: ignore[arg-type]
+
+
+def test_several_runs_show_every_component(facts: Facts) -> None:
+    found = spread_of(facts, _wanted(facts), _pilot(40, 400))
+    assert np.sqrt(found.seen) == pytest.approx([SEED, ITEM, RESIDUAL], rel=0.25)
+    # Planned safely, but of so large a pilot hardly more.
+    assert all(seen <= planned <= 1.5 * seen for seen, planned in zip(found.seen, found.planned, strict=True))
+    assert found.origin == "pilot pilot/000000000000"
+    assert found.gain == pytest.approx(GAIN, abs=1e-6)
+
+
+def test_a_small_pilot_is_planned_with_more_caution(facts: Facts) -> None:
+    small, large = (spread_of(facts, _wanted(facts), _pilot(seeds, 100)) for seeds in (3, 40))
+    ratios = [each.planned[2] / each.seen[2] for each in (small, large)]
+    assert ratios[0] > ratios[1] > 1
+
+
+def test_one_run_shows_items_alone(facts: Facts) -> None:
+    found = spread_of(facts, _wanted(facts), _pilot(1, 4000))
+    assert found.seen[1] + found.seen[2] == pytest.approx(ITEM**2 + RESIDUAL**2, rel=0.1)
+    assert found.seen[0] == pytest.approx(facts.assumed.spreads["loss.seed"] ** 2)
+    assert "assumed between runs" in found.origin
+
+
+def test_another_arm_of_the_pilot_stands_in(facts: Facts) -> None:
+    found = spread_of(facts, _wanted(facts, arm="mine"), _pilot(40, 400, ("other",)))
+    assert np.sqrt(found.seen) == pytest.approx([SEED, ITEM, RESIDUAL], rel=0.25)
+
+
+def test_a_claim_is_planned_with_what_arms_keep_beyond_their_share(facts: Facts) -> None:
+    # All layers do not vary here, so what is kept varies as the difference does.
+    found = spread_of(facts, _wanted(facts, "as good"), _pilot(40, 400), 0.9)
+    assert np.sqrt(found.seen) == pytest.approx([SEED, ITEM, RESIDUAL], rel=0.25)
+
+
+def test_an_outcome_that_the_pilot_lacks_is_assumed(facts: Facts) -> None:
+    wanted = Declared("comparison", "ila-30", "all-layers", "chats", Measure("choice", "acc"), 3, 100)
+    assert "assumed" in spread_of(facts, wanted, _pilot(3, 20)).origin
+
+
+def test_what_is_stated_counts_more_than_a_pilot(tmp_path: Path) -> None:
+    stated = _facts(write(tmp_path, "lora"), (), ("rows.chats=106", "loss.item=7", "gain=3"))
+    found = spread_of(stated, _wanted(stated), _pilot(3, 20))
+    assert (found.planned[1], found.origin, found.gain) == (49.0, "stated", 3.0)
+
+
+def test_a_gain_of_the_pilot_warns_of_designs_that_cannot_tell(facts: Facts) -> None:
+    noisy = precision(facts, _pilot(3, 50, residual=20.0))
+    assert any("keeps nothing of the gain" in said for said in noisy[0].warnings)
+    quiet = precision(facts, _pilot(3, 50, seed=1e-5, item=1e-5, residual=1e-5))
+    assert not any(each.warnings for each in quiet)
+    assert quiet[1].gain == pytest.approx(GAIN, abs=1e-4)
