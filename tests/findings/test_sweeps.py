@@ -15,9 +15,10 @@ from statsmodels.stats.multitest import multipletests
 from layersig.analysis.floors import RATIO_OF_LEVELS
 from layersig.analysis.retention import ratio_of_tables
 from layersig.findings.files import RunFiles
+from layersig.findings.outcomes import outcome_tables
 from layersig.findings.rows import BlockRow
 from layersig.findings.sweeps import Sweep, block_retention_rows, block_rows, sweeps
-from layersig.records import jsonl
+from layersig.records import Cell, Outcome, block_label, jsonl
 from tests.findings.recipes import recipe_of
 from tests.manifests import manifest
 
@@ -198,3 +199,37 @@ def test_equal_models_have_no_test_where_values_are_no_shares(
     assert {(row.task, row.difference) for row in rows} == {("choose", 0.0), ("summary", 0.0)}
     for row in rows:
         assert (row.p is None) == (row.no_interval is not None) == (row.task == "summary")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("items", "solved"), [(50, 0.7), (100, 0.4)])
+def test_bands_hold_for_all_blocks_together(items: int, solved: float) -> None:
+    rng, studies = np.random.default_rng(13), 250
+    kept, gained = rng.uniform(0.3, 1.0, 12), rng.uniform(0.0, 0.3, 12)
+    truth = solved * kept + (1 - solved) * gained
+    inside = {"difference": 0, "retention": 0}
+    for _ in range(studies):
+        whole = rng.uniform(size=items) < solved
+        draws = rng.uniform(size=(12, items))
+        blocks = np.where(whole, draws < kept[:, None], draws < gained[:, None])
+        cells = {"base": whole} | {block_label(number): row for number, row in enumerate(blocks)}
+        tables = outcome_tables(
+            (Cell(arm=arm), [Outcome("choose", f"i{n}", "acc", float(value)) for n, value in enumerate(vector)])
+            for arm, vector in cells.items()
+        )
+        sweep = Sweep(Cell(scorer="s"), tuple(range(12)), tables, (), (), {})
+        rows = list(block_rows([sweep], RECIPE))
+        differences = truth - solved
+        inside["difference"] += all(
+            row.band_low is not None and row.band_low <= differences[row.block] <= (row.band_high or 0) + 1e-12
+            for row in rows
+        )
+        ratios, _ = block_retention_rows([sweep], RECIPE, "m")
+        inside["retention"] += all(
+            (row.band_low if row.band_low is not None else 0.0)
+            <= truth[row.block] / solved
+            <= (row.band_high if row.band_high is not None else np.inf)
+            for row in ratios
+        )
+    assert inside["difference"] / studies >= 0.92
+    assert inside["retention"] / studies >= 0.92
