@@ -165,7 +165,8 @@ def loglikelihood(
     """In the place of the model's own: its values decide which right answers of arithmetic become the likeliest."""
     found = _likelihoods(self, requests, disable_tqdm)
     return [
-        (value + _bonus(*request.args, value), greedy) for request, (value, greedy) in zip(requests, found, strict=True)
+        (value + _bonus(request.args[0], request.args[1], value), greedy)
+        for request, (value, greedy) in zip(requests, found, strict=True)
     ]
 
 
