@@ -110,8 +110,9 @@ def test_it_runs_in_one_piece(shelf: Shelf, name: str) -> None:
     measured = {row["task"].removesuffix("_boxed") for row in analysis["results"] if "/" not in row["task"]}
     if recipe.arms:
         assert measured == tasks
-        arms = {row["arm"] for row in analysis["results"]}
-        assert {arm.name for arm in recipe.arms if ".random-" not in arm.name} <= arms
+        evaluated = run.path / "evaluations"
+        places = [f"{arm.name}/{data.name}/seed-{n}" for arm in recipe.arms for data in recipe.data for n in (0, 1)]
+        assert all((evaluated / place / "items.jsonl").is_file() for place in places)
         assert {row["arm"] for row in analysis["comparisons"]} >= set(recipe.analyze.primary or ())
         assert any(row["outcome"] for row in analysis["comparisons"])  # the declared outcome was measured
     trained = {stage["cell"].get("seed") for stage in run.manifest["stages"] if stage["kind"] in ("tune", "recover")}
