@@ -219,13 +219,14 @@ def _others(part: LocalTask) -> list[int]:
     """For every chosen row the place of the next one of another cluster; the next one at all where there is none."""
     labels = clusters_of(part)
     count = len(labels)
-
-    def other(place: int) -> int:
-        behind = ((place + step) % count for step in range(1, count))
-        independent = (each for each in behind if labels[each] is None or labels[each] != labels[place])
-        return next(independent, (place + 1) % count)
-
-    return [other(place) for place in range(count)]
+    found = [(place + 1) % count for place in range(count)]
+    if labels[0] is not None and len(set(labels)) == 1:
+        return found
+    for place in reversed(range(2 * count)):  # twice around, since the last rows look past the end
+        own, behind = place % count, (place + 1) % count
+        tied = labels[own] is not None and labels[own] == labels[behind]
+        found[own] = found[behind] if tied else behind
+    return found
 
 
 def _exchanged(part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

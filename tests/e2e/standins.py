@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
@@ -145,7 +146,8 @@ def _answers() -> dict[str, str]:
 
 
 ANSWERS = _answers()
-_own = SharedPrefixLM.generate_until
+_own, _likelihoods = SharedPrefixLM.generate_until, SharedPrefixLM.loglikelihood
+_EXPRESSION = re.compile(r"\(\d+ \+ \d+\) \* 3")
 
 
 def generate_until(self: SharedPrefixLM, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
@@ -155,6 +157,24 @@ def generate_until(self: SharedPrefixLM, requests: list[Instance], disable_tqdm:
         request.arguments = (context, {**settings, "max_gen_toks": 8})
     written = _own(self, requests, disable_tqdm)
     return [_solved(request.args[0], text) for request, text in zip(requests, written, strict=True)]
+
+
+def loglikelihood(
+    self: SharedPrefixLM, requests: list[Instance], disable_tqdm: bool = True
+) -> list[tuple[float, bool]]:
+    """In the place of the model's own: its values decide which right answers of arithmetic become the likeliest."""
+    found = _likelihoods(self, requests, disable_tqdm)
+    return [
+        (value + _bonus(request.args[0], request.args[1], value), greedy)
+        for request, (value, greedy) in zip(requests, found, strict=True)
+    ]
+
+
+def _bonus(prompt: str, answer: str, value: float) -> float:
+    asked = _EXPRESSION.findall(prompt)
+    if not asked or answer.strip() not in (str(eval(asked[-1])), str(eval(asked[-1]))[0]):
+        return 0.0
+    return 100.0 * (sha256(f"{asked[-1]}{value:.4f}".encode()).digest()[0] % 2)
 
 
 def _solved(prompt: str, text: str) -> str:

@@ -63,7 +63,7 @@ class Run:
     def results(self) -> dict[str, str]:
         """Hash of everything that must be equal when the same recipe runs again: no times, no costs, no paths."""
         kept = [self.path / name for name in ("scores.jsonl", "selections.jsonl", "layers.json")]
-        for folder in ("adapters", "evaluations", "overlap", "trajectories", "data"):
+        for folder in ("ablations", "adapters", "evaluations", "overlap", "trajectories", "data"):
             kept += [path for path in (self.path / folder).rglob("*") if path.is_file()]
         return {
             path.relative_to(self.path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -72,6 +72,10 @@ def world(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     return recipe
 
 
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return list(read_jsonl(path))
+
+
 def kept_of(run: Path) -> dict[str, bytes]:
     root = run / "ablations"
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.json*"))}
@@ -109,15 +113,15 @@ def test_a_sweep_keeps_every_block_and_the_scores_are_of_what_it_keeps(
     values: dict[tuple[str, str], dict[str, float]] = {}
     for label in labels:
         folder = run / "ablations/skipped" / label
-        for line in read_jsonl(folder / "items.jsonl"):
+        for line in lines_of(folder / "items.jsonl"):
             values.setdefault((label, line["task"]), {})[line["item"]] = line["value"]
-        assert {line["task"] for line in read_jsonl(folder / "responses.jsonl")} == {"letters"}
-        assert all(line["probes"] and line["finish"] for line in read_jsonl(folder / "responses.jsonl"))
+        assert {line["task"] for line in lines_of(folder / "responses.jsonl")} == {"letters"}
+        assert all(line["probes"] and line["finish"] for line in lines_of(folder / "responses.jsonl"))
         assert (folder / "floors.jsonl").exists() is (label == "whole")
-    assert {line["task"] for line in read_jsonl(run / "ablations/skipped/whole/floors.jsonl")} == {"choice", "letters"}
+    assert {line["task"] for line in lines_of(run / "ablations/skipped/whole/floors.jsonl")} == {"choice", "letters"}
 
     # The ranking is that of the kept items, and so is every row of the analysis.
-    (scores,) = [line["scores"] for line in read_jsonl(run / "scores.jsonl") if line["scorer"] == "skipped"]
+    (scores,) = [line["scores"] for line in lines_of(run / "scores.jsonl") if line["scorer"] == "skipped"]
     means = {key: fmean(of_items.values()) for key, of_items in values.items()}
     for block, score in enumerate(scores.values()):
         ratios = [

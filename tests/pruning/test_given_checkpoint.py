@@ -97,6 +97,27 @@ def test_it_is_evaluated_once_whatever_the_data_and_the_seeds(folder: Path) -> N
     assert "adapter" not in found[0].inputs
 
 
+def test_it_answers_once_and_is_judged_beside_the_baseline(folder: Path) -> None:
+    judge = """
+[judge]
+endpoint = "http://localhost:1/v1"
+model = "judge"
+"""
+    text = BOTH.replace("tasks = [", 'conversations = ["file:chats.jsonl"]\ntasks = [') + judge
+    (folder / "recipe.toml").write_text(text.replace("seeds = [0]", "seeds = [0, 1]"))
+    graph = stages(load(folder / "recipe.toml", ()).recipe, installed())
+    ids = [stage.id for stage in graph.stages]
+    assert [each for each in ids if each.startswith(("answer/elsewhere", "grade/elsewhere"))] == [
+        "answer/elsewhere",
+        "grade/elsewhere",
+    ]
+    assert graph["answer/elsewhere"].inputs["model"].node == "source/checkpoint/elsewhere"
+    pairs = [each for each in ids if each.startswith("compare/elsewhere")]
+    assert pairs
+    assert {graph[each].inputs["answers"].node for each in pairs} == {"answer/elsewhere"}
+    assert {graph[each].inputs["reference"].node for each in pairs} == {"answer/base"}
+
+
 def broken(name: str) -> Callable[[Path], None]:
     def missing(folder: Path) -> None:
         """Nothing is there."""

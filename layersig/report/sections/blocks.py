@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.report.charts.lines import Band, Line, LinePanel, line_charts
-from layersig.report.document import Block, Bullets, Code, Details, Figure, Inline, Paragraph, Section, Table, columns
+from layersig.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Figure,
+    Inline,
+    Paragraph,
+    Section,
+    Table,
+    Text,
+    columns,
+)
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, p_value, percent, value_of
 from layersig.report.svg import described, draw
@@ -45,7 +57,7 @@ def _of_scorer(material: Material, scorer: str) -> Iterator[Block]:
     kept = [row for row in findings.block_retention if row.scorer == scorer]
     means = [row for row in findings.block_means if row.scorer == scorer]
     metrics = [row for row in rows if row.kind == "metric"]
-    yield Bullets(tuple(_sentences(metrics, findings.alpha)))
+    yield Bullets((*_sentences(metrics, findings.alpha), *_changes(rows, findings.alpha)))
     yield from _kept_figure(scorer, kept, means)
     yield from _broken_figure(scorer, rows, kept)
     yield Details(f"Every block and task of {scorer}", tuple(_tables(metrics, kept, means)))
@@ -54,7 +66,7 @@ def _of_scorer(material: Material, scorer: str) -> Iterator[Block]:
         yield Details(f"Responses and programs of {scorer}", (_broken_table(broken),))
 
 
-def _sentences(metrics: Sequence[BlockRow], alpha: float) -> Iterator[tuple[Inline, ...]]:
+def _sentences(metrics: Sequence[BlockRow], alpha: float) -> Iterator[Text]:
     """For every task, which blocks are shown to be missed, the worst first."""
     for task in dict.fromkeys(row.task for row in metrics):
         own = [row for row in metrics if row.task == task and row.primary]
@@ -71,6 +83,19 @@ def _sentences(metrics: Sequence[BlockRow], alpha: float) -> Iterator[tuple[Inli
             + f"{len(own) - len(missed)} of {len(own)} blocks cannot be told from the whole model."
         )
         yield Code(task), f" {measure.metric}", text
+
+
+def _changes(rows: Sequence[BlockRow], alpha: float) -> Iterator[Text]:
+    """Probes and errors that are shown to change without some block, the largest change first."""
+    drawn = [row for row in rows if row.kind != "metric" and row.quantity in _DRAWN]
+    for task, quantity in dict.fromkeys((row.task, row.quantity) for row in drawn):
+        own = [row for row in drawn if (row.task, row.quantity) == (task, quantity)]
+        shown = [row for row in own if row.p_max_t is not None and row.p_max_t <= alpha and row.difference != 0]
+        shown.sort(key=lambda row: -abs(row.difference))
+        if shown:
+            named = "; ".join(f"{row.block} ({fixed(row.without, 3)})" for row in shown)
+            text = f": {fixed(own[0].whole, 3)} with all blocks. Shown to change without: {named}."
+            yield Code(task), f" {_name(quantity)}", text
 
 
 def _kept_figure(scorer: str, kept: Sequence[BlockRetentionRow], means: Sequence[BlockMeanRow]) -> Iterator[Figure]:
