@@ -18,13 +18,16 @@ from layersig.cli.options import as_json, overrides, recipe, smoke
 def command(recipe: Path, overrides: tuple[str, ...], smoke: bool, as_json: bool) -> None:
     """Show the stages that RECIPE would run, in order, and what each of them reads."""
     from layersig.pipeline import stages
-    from layersig.recipe.load import load
+    from layersig.recipe.load import load_all
 
-    loaded = load(recipe, overrides, smoke=smoke)
-    graph = stages(loaded.recipe, loaded.components)
     rows = [
-        {"id": stage.id, "kind": stage.kind, "inputs": sorted({each.node for each in stage.inputs.values()})}
-        for stage in graph.stages
+        {
+            "id": stage.id if loaded.of_model is None else f"{loaded.of_model}: {stage.id}",
+            "kind": stage.kind,
+            "inputs": sorted({each.node for each in stage.inputs.values()}),
+        }
+        for loaded in load_all(recipe, overrides, smoke=smoke)
+        for stage in stages(loaded.recipe, loaded.components).stages
     ]
     lines = [f"{row['id']:48}  <- {', '.join(row['inputs'])}" for row in rows]
     emit({"stages": rows}, as_json=as_json, text="\n".join([*lines, f"{len(rows)} stages"]))

@@ -26,6 +26,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -67,6 +68,8 @@ __all__ = [
     "LayerRow",
     "LossRow",
     "MatrixRow",
+    "ModelCeilingRow",
+    "ModelPairRow",
     "OverlapRow",
     "OverlapTestRow",
     "PairRow",
