@@ -11,6 +11,7 @@ from pathlib import Path
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
+from layersig.findings.carried import carried_rows
 from layersig.findings.claims import arm_rank_rows, claim_rows, every_task_rows
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
@@ -154,6 +155,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
+        carried=tuple(carried_rows(arms)),
         sweeps=tuple(sweeps.rows()),
         sweep_points=tuple(sweeps.point_rows()),
         incidents=tuple(incident_rows(files)),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from layersig.pipeline import stages
-from layersig.recipe.load import load
+from layersig.recipe.load import load, load_all
 from tests.e2e.world import World
 from tests.study import write_lines, write_study
+from tests.tiny import save_tiny
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "studies"
 TASK = "evaluate.tasks=[{source='file:choice.yaml', limit=4}]"
@@ -24,6 +25,12 @@ OVERRIDES: Mapping[str, list[str]] = {
     "small-fraction": ["data.0.source=file:rows.jsonl", TASK, "arms.0.grid.select.fraction=[0.2, 0.6]"],
     "small-size": ["data.0.source=file:rows.jsonl", TASK, "data.0.grid.train_limit=[4, 8]"],
     "small-diversity": [*DATA, "seeds=[0]"],
+    "small-kinds": ["data.0.source=file:rows.jsonl", "data.1.source=file:chats.jsonl", TASK],
+    "small-architectures": [
+        "data.0.source=file:rows.jsonl",
+        "models.0.source=path:model",
+        "models.1.source=path:other",
+    ],
 }
 
 
@@ -34,7 +41,7 @@ def test_every_small_recipe_has_a_large_one_and_is_run() -> None:
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_what_a_large_recipe_varies_its_small_one_does_too(name: str) -> None:
-    small, large = (load(RECIPES / f"{each}.toml") for each in (name, name.removeprefix("small-")))
+    small, large = (load_all(RECIPES / f"{each}.toml")[0] for each in (name, name.removeprefix("small-")))
     assert {sweep.quantity for sweep in small.recipe.sweeps} == {sweep.quantity for sweep in large.recipe.sweeps}
     assert len(large.recipe.seeds) == 5
     for each in (small, large):
@@ -57,9 +64,17 @@ def test_it_runs(name: str, tmp_path: Path) -> None:
     write_study(tmp_path)
     write_lines(tmp_path / "rows.jsonl", ROWS)
     world = World(tmp_path, RECIPES / f"{name}.toml")
+    if name == "small-architectures":
+        save_tiny(tmp_path / "other", "gpt_neox")
+        told = world.run("--smoke", "analyze.resamples=100", *OVERRIDES[name])
+        assert told.code == 0, told.err
+        page = (tmp_path / told.json["report"]).with_suffix(".md").read_text()
+        assert "the ranking of smollm2 on the layers of pythia" in page
+        return
     run = world.run("--smoke", "model.source=path:model", "analyze.resamples=100", *OVERRIDES[name]).run
     page, analysis = (run.path / "report.md").read_text(), json.loads((run.path / "analysis.json").read_text())
-    assert ("What varies with what" in page) is (name != "small-diversity")
+    assert ("What varies with what" in page) is (name in ("small-fraction", "small-size"))
+    assert ("Layers of one data set on another" in page) is (name == "small-kinds")
     assert "diversity: responses: in segments" in page or "diversity: responses: distinct: 1" in page
     if name == "small-size":
         assert {row["task"] for row in analysis["sweeps"] if row["primary"]} == {"heldout/alpaca-4", "choice"}

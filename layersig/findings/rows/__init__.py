@@ -8,6 +8,7 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
+from layersig.findings.rows.carried import CarriedRow
 from layersig.findings.rows.claims import (
     ArmRankRow,
     ClaimRow,
@@ -48,6 +49,7 @@ __all__ = [
     "AssayRow",
     "BridgeBlockRow",
     "BridgeRow",
+    "CarriedRow",
     "CheckpointRow",
     "ClaimRow",
     "ComparisonRow",

@@ -6,6 +6,7 @@ from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
+from layersig.findings.rows.carried import CarriedRow
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, ControlSetRow, EveryTaskRow, RigorRow
 from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
@@ -81,6 +82,7 @@ class Findings(Row):
     assays: tuple[AssayRow, ...] = ()
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
+    carried: tuple[CarriedRow, ...] = ()
     sweeps: tuple[SweepRow, ...] = ()
     sweep_points: tuple[SweepPointRow, ...] = ()
     incidents: tuple[IncidentRow, ...] = ()
