@@ -9,6 +9,7 @@ Selections and rankings
     What do equal scores contribute?                 overlap.membership, .tied_overlap_law
     How much do two whole rankings agree?            rankcorr.spearman, rankcorr.pairwise_correlation
     How sure is a mean over pairs of runs?           jackknife.jackknife_mean
+    Layers of one model for those of another?        carrying.by_depth, .by_name, .relative_ranks
     What is the noise ceiling, and what is between?  agreement.agreement_jackknife_runs
     Do they share layers?                            sharing.ratio_bound_jackknife_runs, sharing.sharing_test
     Do data sets differ in more than noise?          attenuation.corrected_between

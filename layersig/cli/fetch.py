@@ -17,8 +17,11 @@ from layersig.cli.options import as_json, overrides, recipe
 def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Bring everything RECIPE needs onto this machine, fallbacks included; afterwards `--offline` works."""
     from layersig.engine.sources import fetch_all
-    from layersig.recipe.load import load
+    from layersig.recipe.load import load_all
 
-    rows = fetch_all(load(recipe, overrides), lambda message: click.echo(f"warning: {message}", err=True))
+    def warn(message: str) -> None:
+        click.echo(f"warning: {message}", err=True)
+
+    rows = [row for loaded in load_all(recipe, overrides) for row in fetch_all(loaded, warn)]
     lines = [f"{row['spec']}  ->  {row['path'] or row['error']}" for row in rows]
     emit({"sources": rows}, as_json=as_json, text="\n".join(lines))

@@ -45,13 +45,19 @@ def command(
     from layersig.planning import Options, plan
     from layersig.planning.text import as_json as json_of
     from layersig.planning.text import as_text
-    from layersig.recipe.load import load
+    from layersig.recipe.load import load_all
 
     def warn(message: str) -> None:
         click.echo(f"warning: {message}", err=True)
 
-    loaded = load(recipe, overrides, smoke=smoke)
-    for skipped in loaded.skipped:
-        warn(skipped)
-    found = plan(loaded, Options(runs, pilot, assumed, measure), warn)
-    emit(json_of(found) if as_json else {}, as_json=as_json, text="" if as_json else as_text(found))
+    found = {}
+    for loaded in load_all(recipe, overrides, smoke=smoke):
+        for skipped in loaded.skipped:
+            warn(skipped)
+        found[loaded.of_model] = plan(loaded, Options(runs, pilot, assumed, measure), warn)
+    if as_json:
+        values = {name: json_of(each) for name, each in found.items()}
+        emit(values[None] if None in values else {"models": values}, as_json=True)
+    else:
+        texts = [as_text(each) if name is None else f"{name}\n{as_text(each)}" for name, each in found.items()]
+        emit({}, as_json=False, text="\n\n".join(texts))

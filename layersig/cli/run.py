@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, overrides, recipe, runs, smoke
+
+if TYPE_CHECKING:
+    from layersig.recipe.load import Loaded
 
 
 @click.command("run")
@@ -31,23 +36,44 @@ def command(
 ) -> int:
     """Run RECIPE, with KEY.SUB=VALUE overrides; what is done already is not done again.
 
+    A recipe with [[models]] makes a run for each of them, and a report on how far their rankings agree.
+
     Example: layersig run recipes/quickstart.toml train.rank=16 'arms.0.select.fraction=0.5'
     """
     from rich.console import Console
 
     from layersig.engine.study import Options, run
-    from layersig.recipe.load import load
+    from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
-    loaded = load(recipe, overrides, smoke=smoke)
-    outcome = run(loaded, Options(runs, offline=offline, strict=strict, reuse=not no_cache), console)
-    if outcome.failures:
-        several = [f"{len(outcome.failures)} failures"] if len(outcome.failures) > 1 else []
-        click.echo("error: " + "\n  ".join([*several, *outcome.failures]), err=True)
-    path = outcome.folder.path
+    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache)
+    every = load_all(recipe, overrides, smoke=smoke)
+    outcomes = [run(loaded, options, console) for loaded in every]
+    for outcome in outcomes:
+        if outcome.failures:
+            several = [f"{len(outcome.failures)} failures"] if len(outcome.failures) > 1 else []
+            click.echo("error: " + "\n  ".join([*several, *outcome.failures]), err=True)
+    told = [{"run": str(outcome.folder.path), "status": outcome.status} for outcome in outcomes]
+    lines = [f"{outcome.status}: {outcome.folder.path / 'report.html'}" for outcome in outcomes]
+    failed = any(outcome.status == "failed" for outcome in outcomes)
+    if len(every) == 1:
+        emit(told[0], as_json=as_json, text=lines[0])
+        return int(failed)
+    study = None if failed else _across(every, [outcome.folder.path for outcome in outcomes], runs)
     emit(
-        {"run": str(path), "status": outcome.status},
+        {"runs": told, "report": None if study is None else str(study)},
         as_json=as_json,
-        text=f"{outcome.status}: {path / 'report.html'}",
+        text="\n".join([*lines, *([] if study is None else [f"all models: {study}"])]),
     )
-    return 1 if outcome.status == "failed" else 0
+    return int(failed)
+
+
+def _across(every: Sequence[Loaded], folders: Sequence[Path], runs: Path) -> Path:
+    """The report on all models; its path."""
+    from layersig.findings.models import Ranked
+    from layersig.report.models import render_models
+
+    models = [
+        Ranked(str(loaded.of_model), folder, loaded.recipe) for loaded, folder in zip(every, folders, strict=True)
+    ]
+    return render_models(every[0].recipe.name.removesuffix(f"-{models[0].name}"), models, runs)

@@ -27,13 +27,13 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     Data sets in files of at most 32 MiB are read as well: rows that cannot be used are faults, and fields that are not
     used are named.
     """
-    from layersig.recipe.load import load
+    from layersig.recipe.load import load_all
 
     faults: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
     for path in recipes:
         try:
-            loaded = load(path, ())
+            loaded = load_all(path)[0]
             _check_tasks(loaded)
             notes[str(path)] = [*loaded.skipped, *_data_notes(loaded)]
         except UserError as error:

@@ -12,6 +12,7 @@ from layersig.errors import UserError
 from layersig.findings.arms import Arms
 from layersig.findings.block_sweeps import block_retention_rows, block_rows, block_sweeps
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
+from layersig.findings.carried import carried_rows
 from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
 from layersig.findings.compute import compute_rows
@@ -169,6 +170,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
+        carried=tuple(carried_rows(arms)),
         sweeps=tuple(sweeps.rows()),
         sweep_points=tuple(sweeps.point_rows()),
         incidents=tuple(incident_rows(files)),

@@ -34,6 +34,12 @@ def json_schema(components: Components | None = None) -> _Schema:
     keys["train"] = {"$ref": "#/$defs/TrainSettings", "description": keys["train"]["description"]}
     keys["select"] = {"$ref": "#/$defs/swept.Choice", "description": keys["select"]["description"]}
     arm |= {"if": _SWEPT, "else": {"properties": {"select": {"$ref": "#/$defs/Choice"}}}}
+    tables["shared.ModelSettings"] = {key: value for key, value in tables["ModelSettings"].items() if key != "required"}
+    model = schema["properties"]["model"]
+    schema["properties"]["model"] = {**model, "$ref": "#/$defs/shared.ModelSettings"}
+    schema["required"].remove("model")
+    one = {"required": ["model"], "properties": {"model": {"$ref": "#/$defs/ModelSettings"}}}
+    schema |= {"if": {"required": ["models"]}, "else": one}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

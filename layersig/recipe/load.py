@@ -15,6 +15,7 @@ from layersig.plugin.table import Components
 from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
 from layersig.recipe.grid import Expanded, expand
+from layersig.recipe.models import choose
 from layersig.recipe.overrides import apply
 from layersig.recipe.positions import locate
 from layersig.recipe.read import read
@@ -40,6 +41,7 @@ class Loaded:
         origins: Line or override of every key as written, for messages about what only a later stage can find.
         expanded: Where the entries come from that grids stand for.
         skipped: What the recipe names and a run leaves out, with what would change that.
+        of_model: Name of the one of its models that it is about; None for a recipe with one.
     """
 
     recipe: Recipe
@@ -52,6 +54,7 @@ class Loaded:
     origins: Origins
     expanded: Expanded
     skipped: tuple[str, ...]
+    of_model: str | None = None
 
     @property
     def base_dir(self) -> Path:
@@ -73,13 +76,28 @@ class Loaded:
         return self.origins.where(self.expanded.as_written(path))
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Loaded:
+def load_all(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> tuple[Loaded, ...]:
+    """Load and check a recipe with one model or several: one recipe for each.
+
+    Raises:
+        UserError: As `load`; of several models, the faults of the first that has some.
+    """
+    _, data = read(Path(path))
+    apply(data, overrides, Path(path).resolve().parent, Origins(str(path), {}))
+    if "models" not in data:
+        return (load(path, overrides, smoke=smoke),)
+    count = len(data["models"]) if isinstance(data["models"], list) else 0
+    return tuple(load(path, overrides, smoke=smoke, model=number) for number in range(max(1, count)))
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False, model: int | None = None) -> Loaded:
     """Load and check a recipe. Imports its plugin files and the modules of the components it names, nothing else.
 
     Args:
         path: A TOML file.
         overrides: `key.sub=value`; files named in them are relative to the working directory.
         smoke: Make every stage as short as it can be.
+        model: Which of its `[[models]]`, from 0; None for a recipe with one `[model]`.
 
     Raises:
         UserError: Something is wrong; the message lists every fault with its line, key and remedy.
@@ -90,9 +108,11 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     origins, faulty = apply(data, overrides, base_dir, Origins(str(path), locate(text)))
     if unusable := list(unusable_text(data)):
         raise error([*faulty, *unusable], origins)
+    chosen = choose(data, model)
     expanded = expand(data)
+    expanded = expanded._replace(written={**expanded.written, **chosen.written})
     components, files, faults = plugin_files(data, base_dir)
-    faulty += inline_template(data, base_dir)
+    faulty += [*chosen.faults, *expanded.told(inline_template(data, base_dir))]
     crossed = list(cross_checks(data, components, base_dir))
     if faults:  # what a broken plugin file would have brought is not missed as well
         crossed = [fault for fault in crossed if fault.path[-1:] not in (("kind",), ("source",), ("fallback",))]
@@ -113,6 +133,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
         origins=origins,
         expanded=expanded,
         skipped=skipped,
+        of_model=chosen.name,
     )
 
 

@@ -23,6 +23,7 @@ with the parameters of installed plugins as well.
 _HEADINGS: Mapping[str, str] = {
     "Recipe": "Top level",
     "ModelSettings": "[model]",
+    "NamedModel": "[[models]]",
     "LayerSettings": "[layers]",
     "DataSettings": "[[data]]",
     "FieldSettings": "data.fields",

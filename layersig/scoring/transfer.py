@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from layersig.errors import UserError
 from layersig.plugin.components import Params as ComponentParams
@@ -14,8 +12,6 @@ from layersig.records import Ranking
 
 if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
-
-_BLOCK = re.compile(r"\.(\d+)(?:\.|$)")
 
 
 @scorer("transfer", needs={"rankings"}, version=1)
@@ -41,8 +37,14 @@ class Transfer:
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Relative rank of every unit's counterpart."""
         params: Transfer.Params = context.params
-        scores = _relative_ranks(_chosen(context, params))
-        found = _by_name(scores, context.layers) if params.match == "name" else _by_depth(scores, context.layers)
+        import numpy as np
+
+        from layersig.analysis.carrying import by_depth, by_name, relative_ranks
+
+        rankings = _chosen(context, params)
+        names = list(rankings[0].scores)
+        scores = relative_ranks(names, np.array([[ranking.scores[name] for name in names] for ranking in rankings]))
+        found = (by_name if params.match == "name" else by_depth)(scores, context.layers)
         context.coverage = len(found) / len(context.layers)
         if not found:
             raise UserError(
@@ -79,57 +81,3 @@ def _chosen(context: ScoringContext, params: Transfer.Params) -> list[Ranking]:
 
 def _names(lines: Sequence[Mapping[str, Any]], key: str) -> str:
     return ", ".join(dict.fromkeys(str(line.get(key)) for line in lines))
-
-
-def _relative_ranks(rankings: Sequence[Ranking]) -> dict[str, float]:
-    """Mean over rankings of (N - rank) / (N - 1), ranks from 1 and shared by ties."""
-    import numpy as np
-    from scipy.stats import rankdata
-
-    names = list(rankings[0].scores)
-    ranks = rankdata(np.array([[ranking.scores[name] for name in names] for ranking in rankings]), axis=1)
-    mean = (ranks.mean(axis=0) - 1) / max(1, len(names) - 1)
-    return dict(zip(names, mean.tolist(), strict=True))
-
-
-def _by_name(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    return {name: scores[name] for name in names if name in scores}
-
-
-class _Place(NamedTuple):
-    """A unit by its name: module type, and block (None for the output head)."""
-
-    kind: str
-    block: int | None
-
-
-def _place(name: str) -> _Place:
-    # The first number in a name is the block: experts of a mixture come after it.
-    number = _BLOCK.search(name)
-    return _Place(name, None) if number is None else _Place(name[number.end() :], int(number.group(1)))
-
-
-def _by_depth(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
-    import numpy as np
-
-    known: dict[str, list[tuple[int | None, float]]] = defaultdict(list)
-    for name, score in scores.items():
-        place = _place(name)
-        known[place.kind].append((place.block, score))
-    depth, new_depth = _blocks(scores), _blocks(names)
-    found = {}
-    for name in names:
-        kind, block = _place(name)
-        if kind not in known:
-            continue
-        if block is None:
-            found[name] = known[kind][0][1]
-            continue
-        ordered = sorted((each, score) for each, score in known[kind] if each is not None)
-        places = [(each + 0.5) / depth for each, _ in ordered]
-        found[name] = float(np.interp((block + 0.5) / new_depth, places, [score for _, score in ordered]))
-    return found
-
-
-def _blocks(names: Mapping[str, float] | Sequence[str]) -> int:
-    return 1 + max((block for block in (_place(name).block for name in names) if block is not None), default=0)

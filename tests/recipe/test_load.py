@@ -9,7 +9,7 @@ import pytest
 
 import layersig
 from layersig.errors import UserError
-from layersig.recipe.load import load, stored
+from layersig.recipe.load import load, load_all, stored
 from tests.recipe.example import EXAMPLE, line_of, write
 
 ROOT = Path(__file__).parents[2]
@@ -82,9 +82,9 @@ def test_there_are_shipped_recipes() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_shipped_recipe_is_valid_as_it_is_and_as_a_smoke_run(path: Path, tmp_path: Path) -> None:
-    loaded = load(path)
-    assert load(write(tmp_path, loaded.resolved)).recipe == loaded.recipe
-    assert load(path, smoke=True).id != loaded.id
+    for loaded, short in zip(load_all(path), load_all(path, smoke=True), strict=True):
+        assert load(write(tmp_path, loaded.resolved)).recipe == loaded.recipe
+        assert short.id != loaded.id
 
 
 def fresh(code: str) -> dict[str, object]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from layersig.cli.recipes import shipped
 from layersig.errors import UserError
 from layersig.pipeline import stages
-from layersig.recipe.load import load, stored
+from layersig.recipe.load import load_all, stored
 from tests.torture.harness import Trial
 
 _DEPTHS = (40, 200, 2_000, 50_000)
@@ -91,17 +91,18 @@ def _validate(path: Path, content: bytes, overrides: list[str]) -> Callable[[], 
     def run() -> None:
         path.write_bytes(content)
         try:
-            loaded = load(path, overrides)
+            every = load_all(path, overrides)
         except UserError as error:
             homeless = [
                 line for line in _faults(str(error)) if not re.match(rf"({re.escape(str(path))}:\d+|override )", line)
             ]
             assert not homeless, f"a fault without a line: {homeless[0]}"
             raise
-        stages(loaded.recipe, loaded.components)
-        resolved = path.with_name("resolved.toml")
-        resolved.write_text(loaded.resolved, encoding="utf-8")
-        assert stored(resolved) == loaded.recipe, "written out and read back it is another recipe"
+        for loaded in every:
+            stages(loaded.recipe, loaded.components)
+            resolved = path.with_name("resolved.toml")
+            resolved.write_text(loaded.resolved, encoding="utf-8")
+            assert stored(resolved) == loaded.recipe, "written out and read back it is another recipe"
 
     return run
 

@@ -9,6 +9,7 @@ from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, Seed
 from layersig.findings.rows.base import Role, Row, Scope
 from layersig.findings.rows.blocks import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
+from layersig.findings.rows.carried import CarriedRow
 from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
     ArmRankRow,
@@ -30,6 +31,7 @@ from layersig.findings.rows.layers import (
     SelectionRow,
 )
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
@@ -55,6 +57,7 @@ __all__ = [
     "BlockRow",
     "BridgeBlockRow",
     "BridgeRow",
+    "CarriedRow",
     "CeilingRow",
     "CheckpointRow",
     "ClaimRow",
@@ -81,6 +84,8 @@ __all__ = [
     "LossRow",
     "MatrixRow",
     "MilestoneRow",
+    "ModelCeilingRow",
+    "ModelPairRow",
     "OverlapRow",
     "OverlapTestRow",
     "PairRow",

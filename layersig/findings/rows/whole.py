@@ -7,6 +7,7 @@ from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, Seed
 from layersig.findings.rows.base import Row
 from layersig.findings.rows.blocks import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
+from layersig.findings.rows.carried import CarriedRow
 from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
     ArmRankRow,
@@ -100,6 +101,7 @@ class Findings(Row):
     assays: tuple[AssayRow, ...] = ()
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
+    carried: tuple[CarriedRow, ...] = ()
     sweeps: tuple[SweepRow, ...] = ()
     sweep_points: tuple[SweepPointRow, ...] = ()
     incidents: tuple[IncidentRow, ...] = ()

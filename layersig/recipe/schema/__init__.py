@@ -4,7 +4,7 @@ Defaults marked "paper" are given in "Understanding Layer Significance in LLM Al
 those marked "ours" are choices of this project where the paper is silent.
 
 - `common`: what the tables share
-- `materials`: `[model]`, `[layers]`, `[[data]]`
+- `materials`: `[model]`, `[[models]]`, `[layers]`, `[[data]]`
 - `tuning`: `[train]`
 - `arms`: `[update]`, `[scorers]`, `[[arms]]`
 - `measuring`: `[evaluate]`, `[judge]`, `[analyze]`
@@ -37,6 +37,7 @@ from layersig.recipe.schema.materials import (
     GenerateSettings,
     LayerSettings,
     ModelSettings,
+    NamedModel,
 )
 from layersig.recipe.schema.measuring import (
     ENDPOINT_PATTERN,
@@ -85,6 +86,7 @@ __all__ = [
     "JudgeSettings",
     "LayerSettings",
     "ModelSettings",
+    "NamedModel",
     "Recipe",
     "ResampleSettings",
     "ScorerChoice",
@@ -111,7 +113,9 @@ class Recipe(Table):
     plugins: tuple[str, ...] = ()
     """Plugin files relative to the recipe, such as `./my_scorer.py`."""
     model: ModelSettings
-    """The pretrained model."""
+    """The pretrained model; with `[[models]]`, what they share."""
+    models: tuple[NamedModel, ...] = Field((), exclude=True)
+    """Several models instead: `layersig run` runs the recipe on each, and reports how far their rankings agree."""
     layers: LayerSettings = LayerSettings()
     """What counts as a layer."""
     data: tuple[DataSettings, ...] = Field(min_length=1)

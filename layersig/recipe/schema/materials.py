@@ -29,6 +29,13 @@ class ModelSettings(Table):
     """`auto` (the model's own, else `plain`), `plain`, or `file:X.jinja`."""
 
 
+class NamedModel(ModelSettings):
+    """`[[models]]`: one of several models, each of which gets a run of its own; `[model]` holds what they share."""
+
+    name: Name
+    """Name of the model in the report on all of them, and behind the recipe's in the name of its run."""
+
+
 class LayerSettings(Table):
     """`[layers]`: what counts as a layer and what one score speaks of."""
 

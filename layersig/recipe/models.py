@@ -1,0 +1,65 @@
+"""Several models in one recipe: each of `[[models]]` makes a recipe of its own, with one `[model]`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from layersig.recipe.checks.values import table_at, tables_at
+from layersig.recipe.faults import Fault
+from layersig.recipe.positions import KeyPath
+
+
+class Chosen(NamedTuple):
+    """Which of several models a recipe is about.
+
+    Attributes:
+        name: Its name; None for a recipe with one model.
+        written: Where the keys of `[model]` are written.
+        faults: What is wrong with `[[models]]`.
+    """
+
+    name: str | None
+    written: Mapping[KeyPath, KeyPath]
+    faults: list[Fault]
+
+
+def choose(data: dict[str, Any], number: int | None) -> Chosen:
+    """Put one of the models of a recipe into the place of its `[model]`, in `data`, and its name behind the recipe's.
+
+    Args:
+        data: The values of a recipe, right or wrong.
+        number: Which one, from 0; None for a recipe that must have one model.
+    """
+    if "models" not in data:
+        return Chosen(None, {}, [])
+    faults = list(_faults(data))
+    entries = dict(tables_at(data, "models"))
+    if number is None:
+        faults.append(Fault(("models",), "this recipe has several models, so `load_all` loads it, one for each"))
+    del data["models"]
+    entry = entries.get(number or 0, {})
+    own = {key: value for key, value in entry.items() if key != "name"}
+    data["model"] = {**table_at(data, "model"), **own}
+    if isinstance(data.get("name"), str) and isinstance(entry.get("name"), str):
+        data["name"] = f"{data['name']}-{entry['name']}"
+    written: dict[KeyPath, KeyPath] = {("model", key): ("models", number or 0, key) for key in own}
+    written |= {("model", "source"): ("models", number or 0, "source")}
+    return Chosen(entry.get("name"), written, faults)
+
+
+def _faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    if not isinstance(data["models"], list) or not data["models"]:
+        yield Fault(("models",), "must be tables [[models]], each with a `name` and a `source`")
+        return
+    seen: set[str] = set()
+    for number, entry in enumerate(data["models"]):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            yield Fault(("models", number, "name"), "missing: the name of its runs, behind the name of the recipe")
+        elif name.casefold() in seen:
+            yield Fault(
+                ("models", number, "name"), f'"{name}" is taken by an earlier entry of `models`; names are unique'
+            )
+        else:
+            seen.add(name.casefold())
