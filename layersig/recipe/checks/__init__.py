@@ -6,6 +6,7 @@ The checks read the values as they stand in the file, so that they report even w
 - `names`: names that are unique, schemes and arms that there are
 - `components`: plugin files, scorers and policies with their parameters
 - `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`: the sections of a recipe
+- `training_keys`: keys of `[train]` in arms and scorers
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
 from layersig.recipe.checks.names import name_checks
 from layersig.recipe.checks.tasks import task_checks
+from layersig.recipe.checks.training_keys import own_training_checks
 from layersig.recipe.checks.tuning import tuning_checks
 from layersig.recipe.checks.values import strange_values, table_at, unusable_text
 from layersig.recipe.faults import Fault
@@ -42,6 +44,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from scorer_checks(data, components)
     yield from arm_checks(data, components)
     yield from tuning_checks(data, components)
+    yield from own_training_checks(data, components)
     yield from margin_checks(data, base_dir)
     if not data.get("arms") and not table_at(data, "scorers"):
         yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")
