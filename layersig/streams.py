@@ -31,6 +31,10 @@ class Streams:
     root: int
     seed: int | None = None
 
+    def branch(self, *names: str | int) -> Streams:
+        """Streams that share the root with these and none of their draws."""
+        return Streams(self.root, derive("branch", -1 if self.seed is None else self.seed, *names))
+
     def number(self, purpose: str, *names: str | int) -> int:
         """The 63-bit seed of the stream (purpose, *names)."""
         axis = () if self.seed is None else ("seed", self.seed)

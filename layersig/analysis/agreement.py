@@ -40,15 +40,22 @@ class RunDesign:
         cells: Cell (data set, checkpoint, scorer, model) of each run, shape (runs,).
         seeds: Seed of each run when equal numbers mean shared initialisation or order; None when all differ. Every
             cell then has the same seeds, or cells have none in common.
+        samples: Sample of rows that each run saw, numbered inside its cell; None where a cell has one. Agreement within
+            a cell is then that of different samples, so that the ceiling holds the noise of rows too.
     """
 
     cells: IntArray
     seeds: IntArray | None = None
+    samples: IntArray | None = None
 
     @property
     def within(self) -> BoolArray:
-        """Pairs of different runs of one cell, shape (runs, runs)."""
-        return np.asarray((self.cells[:, None] == self.cells) & ~np.eye(self.cells.size, dtype=np.bool_))
+        """Pairs of different runs of one cell, shape (runs, runs): of other seeds, and other samples if there are."""
+        pairs = (self.cells[:, None] == self.cells) & ~np.eye(self.cells.size, dtype=np.bool_)
+        for label in (self.seeds, self.samples):
+            if label is not None:
+                pairs &= label[:, None] != label
+        return np.asarray(pairs)
 
     @property
     def between(self) -> BoolArray:
@@ -73,8 +80,9 @@ class RunDesign:
 
     @property
     def fewest_seeds(self) -> int:
-        """Runs of the smallest cell."""
-        return int(np.unique(self.cells, return_counts=True)[1].min())
+        """Runs of the smallest cell, or of its smallest sample of rows."""
+        groups = self.cells if self.samples is None else np.stack([self.cells, self.samples], axis=1)
+        return int(np.unique(groups, axis=0, return_counts=True)[1].min())
 
 
 def agreement_jackknife_runs(scores: FloatArray, design: RunDesign, k: int) -> Agreement:
@@ -109,6 +117,22 @@ def _agreement(kappa: FloatArray, design: RunDesign, k: int) -> Agreement:
     se = np.sqrt(np.diag(jackknife.covariance()))
     estimates = [Estimate(value, float(s), jackknife.df) for value, s in zip((within, between, ratio), se, strict=True)]
     return Agreement(k, *estimates)
+
+
+def repeat_agreement(scores: FloatArray, k: int) -> Estimate:
+    """Agreement of repeats of one run, such as two scorings of one training: mean kappa with its error over runs.
+
+    Args:
+        scores: Shape (repeats >= 2, runs >= 2, N).
+        k: Size of the selections.
+
+    Returns:
+        The mean over runs of the mean kappa over pairs of repeats, with (runs - 1) degrees of freedom.
+    """
+    repeats = len(scores)
+    pairs = ~np.eye(repeats, dtype=np.bool_)
+    each = np.array([pair_mean(pairwise_kappa(membership(run, k)), pairs) for run in scores.swapaxes(0, 1)])
+    return Estimate(float(each.mean()), float(each.std(ddof=1) / np.sqrt(each.size)), each.size - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +173,16 @@ def label_permutation_test(
         None where the runs of a cell do not agree at all, so that there is nothing to divide by.
 
     Raises:
-        ValueError: Shapes do not fit, fewer than two cells, or a seed block is not one run of every cell.
+        ValueError: Shapes do not fit, fewer than two cells, several samples in a cell, or a seed block is not one run
+            of every cell.
 
     Source:
         Anderson 2001, permutation of whole multivariate observations within blocks.
     """
     _check_runs(scores, design)
     cells = np.unique(design.cells, return_inverse=True)[1].astype(np.int64)
-    if int(cells.max()) < 1:
-        raise ValueError("a difference between cells needs at least two cells")
+    if int(cells.max()) < 1 or design.samples is not None:
+        raise ValueError("a difference between cells needs at least two cells, each with one sample of rows")
     distinct_seed = ~np.eye(cells.size, dtype=np.bool_)
     if design.seeds is not None:
         distinct_seed &= design.seeds[:, None] != design.seeds

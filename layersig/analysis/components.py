@@ -1,6 +1,6 @@
-"""Where the variance of module scores comes from: type, depth, single modules, data set, seed, run."""
+"""Where the variance of module scores comes from: type, depth, single modules, data, sample of rows, seed, run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,8 @@ class Component:
     """One variance component.
 
     Attributes:
-        name: type, depth, type x depth, data set, seed or run; the last three mean their interaction with modules.
+        name: type, depth, type x depth; or data set, sample of rows, seed, run, scoring, which mean their interaction
+            with modules.
         variance: Unbiased estimate; may be negative, which means "about zero".
         share: Variance over the sum of the non-negative components.
         df: Degrees of freedom at the level that was sampled: data sets - 1, not (data sets - 1) x modules, because the
@@ -37,6 +38,21 @@ class Component:
 class _MeanSquare:
     value: float
     df: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """A source of noise.
+
+    Attributes:
+        all: Its mean square over all modules.
+        parts: Those over each part of the grid.
+        repeats: Scorings that share one draw of it.
+    """
+
+    all: _MeanSquare
+    parts: Mapping[str, _MeanSquare]
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +93,15 @@ def variance_components(fields: FloatArray, seeds_crossed: bool, level: float = 
     over modules: noise that moves whole blocks is not a common depth profile.
 
     Args:
-        fields: Scores, shape (data sets, seeds, blocks, types), each length at least 2 (data sets may be 1).
-        seeds_crossed: Whether equal seed indices of different data sets share a seed; then seed is a component.
+        fields: Scores, shape (data sets, samples of rows, seeds, scorings, blocks, types). Seeds, blocks and types are
+            2 or more, the others may be 1. A scoring is another draw of the scorer's own randomness on one training.
+        seeds_crossed: Whether equal seed indices of different data sets and samples share a seed; then seed is a
+            component.
         level: Coverage of the intervals.
 
     Returns:
-        Components in the order type, depth, type x depth, data set, seed (when crossed), run. Data set is left out with
-        one data set.
+        Components in the order type, depth, type x depth, data set, sample of rows, seed (when crossed), run, scoring.
+        Those of which there is one are left out; without repeated scorings, run holds the noise of the scorer too.
 
     Raises:
         ValueError: The shape is wrong.
@@ -93,46 +111,70 @@ def variance_components(fields: FloatArray, seeds_crossed: bool, level: float = 
         intervals by the modified large-sample method of Ting et al. 1990 (Burdick and Graybill 1992, chapter 3), which
         may hold 0, with the sampled level's degrees of freedom, which is conservative.
     """
-    if fields.ndim != 4 or min(fields.shape[1:]) < 2:
-        raise ValueError(f"fields must have shape (data sets, seeds >= 2, blocks >= 2, types >= 2), got {fields.shape}")
-    n_data, n_seeds, blocks, types = fields.shape
-    if seeds_crossed and n_data < 2:
-        raise ValueError("seeds can be crossed only with two or more data sets")
-    runs = n_data * n_seeds
-    y = fields - fields.mean(axis=(2, 3), keepdims=True)
-    y = y / np.sqrt((y**2).mean(axis=(2, 3), keepdims=True))
-    modules = blocks * types - 1
-    mean = y.mean(axis=(0, 1))
-    data_part = y.mean(axis=1) - mean
-    seed_part = y.mean(axis=0) - mean if seeds_crossed else np.zeros((n_seeds, blocks, types))
-    run_part = y - mean - data_part[:, None] - seed_part
+    if fields.ndim != 6 or min(fields.shape) < 1 or min(fields.shape[2], *fields.shape[4:]) < 2:
+        raise ValueError(
+            "fields must have shape (data sets, samples, seeds >= 2, scorings, blocks >= 2, types >= 2), "
+            f"got {fields.shape}"
+        )
+    n_data, n_samples, n_seeds, n_scorings, blocks, types = fields.shape
+    cells = n_data * n_samples
+    if seeds_crossed and cells < 2:
+        raise ValueError("seeds can be crossed only with two or more data sets or samples")
+    y = fields - fields.mean(axis=(-2, -1), keepdims=True)
+    y = y / np.sqrt((y**2).mean(axis=(-2, -1), keepdims=True))
+    trained = y.mean(axis=3)
+    mean = trained.mean(axis=(0, 1, 2))
+    of_cell, of_data = trained.mean(axis=2), trained.mean(axis=(1, 2))
+    seed_part = trained.mean(axis=(0, 1)) - mean if seeds_crossed else np.zeros((n_seeds, blocks, types))
+    run_part = trained - seed_part - of_cell[:, :, None]
     contrasts = _Parts(types - 1, blocks - 1, (blocks - 1) * (types - 1))
     over_depth = max(1.0, (blocks - 1) / _BLOCKS_PER_DF)
     independent = {"type": 1.0, "depth": over_depth, "module": over_depth * (types - 1)}
 
-    def noise(part: FloatArray, repeats: int, df: int) -> tuple[_MeanSquare, dict[str, _MeanSquare]]:
-        """Mean square of a source of noise over all modules, and over each part of the grid."""
+    def noise(part: FloatArray, repeats: int, df: int) -> _Noise:
         found = _sums_of_squares(part)
-        parts = {
-            name: _MeanSquare(repeats * getattr(found, name) / (df * getattr(contrasts, name)), df * independent[name])
-            for name in ("type", "depth", "module")
-        }
-        return _MeanSquare(repeats * found.total / (df * modules), df), parts
+        return _Noise(
+            _MeanSquare(repeats * found.total / (df * (blocks * types - 1)), df),
+            {
+                name: _MeanSquare(
+                    repeats * getattr(found, name) / (df * getattr(contrasts, name)), df * independent[name]
+                )
+                for name in independent
+            },
+            repeats,
+        )
 
-    run, run_parts = noise(run_part, 1, (n_data - 1) * (n_seeds - 1) if seeds_crossed else n_data * (n_seeds - 1))
-    components = [_component("run", [_Term(1.0, run)], level)]
-    below = {name: [_Term(1.0, square)] for name, square in run_parts.items()}
+    components = []
+
+    def add(name: str, source: _Noise, beneath: _Noise | None = None) -> None:
+        share = [_Term(1 / source.repeats, source.all)]
+        taken = [] if beneath is None else [_Term(-1 / source.repeats, beneath.all)]
+        components.append(_component(name, [*share, *taken], level))
+
+    scoring = None
+    if n_scorings > 1:
+        scoring = noise(y - trained[:, :, :, None], 1, cells * n_seeds * (n_scorings - 1))
+        add("scoring", scoring)
+    run = noise(run_part, n_scorings, (cells - 1) * (n_seeds - 1) if seeds_crossed else cells * (n_seeds - 1))
+    add("run", run, scoring)
+    seed, nested = None, run
     if seeds_crossed:
-        seed, seed_parts = noise(seed_part, n_data, n_seeds - 1)
-        components.append(_component("seed", [_Term(1 / n_data, seed), _Term(-1 / n_data, run)], level))
-        below = {name: [_Term(1.0, square)] for name, square in seed_parts.items()}
+        seed = noise(seed_part, cells * n_scorings, n_seeds - 1)
+        add("seed", seed, run)
+    if n_samples > 1:
+        sample = noise(of_cell - of_data[:, None], n_seeds * n_scorings, n_data * (n_samples - 1))
+        add("sample of rows", sample, run)
+        nested = sample
     if n_data > 1:
-        data, data_parts = noise(data_part, n_seeds, n_data - 1)
-        components.append(_component("data set", [_Term(1 / n_seeds, data), _Term(-1 / n_seeds, run)], level))
-        for name, square in data_parts.items():
-            # Data sets and seeds both hold the noise of runs, which is counted once.
-            both = [*below[name], _Term(-1.0, run_parts[name])] if seeds_crossed else []
-            below[name] = [_Term(1.0, square), *both]
+        data = noise(of_data - mean, n_samples * n_seeds * n_scorings, n_data - 1)
+        add("data set", data, nested)
+        nested = data
+    below = {name: [_Term(1.0, square)] for name, square in nested.parts.items()}
+    if seed is not None:
+        # Data and seeds both hold the noise of runs, which is counted once.
+        for name, terms in below.items():
+            terms += [_Term(1.0, seed.parts[name]), _Term(-1.0, run.parts[name])]
+    runs = cells * n_seeds * n_scorings
     found = _sums_of_squares(mean)
     squares = {
         name: _Term(1.0, _MeanSquare(runs * getattr(found, name) / getattr(contrasts, name), df))

@@ -1,4 +1,4 @@
-"""Sentences: what is said of one comparison, of a task, and of rankings that share layers.
+"""Sentences: what is said of one comparison, and of a task.
 
 Every sentence begins with `Declared:` or `Exploratory:` and holds the interval and the p-value that its verdict follows
 from.
@@ -6,11 +6,9 @@ from.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isnan
 from typing import Literal
 
 from layersig.analysis.results import Interval
-from layersig.analysis.sharing import SharingTest, SharingVerdict
 from layersig.analysis.verdicts import Evidence, Scope, Verdict, verdict_of
 
 MIN_DATA_SETS_TO_GENERALISE = 8
@@ -250,45 +248,6 @@ def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) 
     return Assay(moved, interval, sentence)
 
 
-def sharing_sentence(test: SharingTest, k: int, n: int, cells: tuple[str, ...], model: str, scorer: str) -> str:
-    """The sentence of a sharing test; "share layers" appears in it only when the test established it.
-
-    Args:
-        test: Outcome of the sharing test.
-        k: Size of the selections.
-        n: Number of layers.
-        cells: Names of the data sets (or of other cells).
-        model: Name of the model.
-        scorer: Name of the scorer.
-    """
-    which = _data_sets(cells)
-    bound = test.bound
-    runs = f"{test.fewest_seeds} seeds each, {model}, {scorer}, top {k} of {n}"
-    least = "no lower bound" if isnan(bound.lower) else f"lower bound {bound.lower:.2f}"
-    figures = (
-        f"agreement between them is {bound.ratio:.2f} of the agreement between seeds, one-sided "
-        f"{100 * bound.level:.3g} % {least}, margin {test.margin:.2f}, {runs}"
-    )
-    match test.verdict:
-        case SharingVerdict.SHARED:
-            said = f"on {which} the rankings share layers as far as seeds do: {figures}."
-        case SharingVerdict.NOT_SHOWN:
-            said = f"on {which} sharing is not shown, which is not a proof of difference: {figures}."
-        case SharingVerdict.TOO_FEW_SEEDS:
-            said = f"on {which} no sharing verdict is given with fewer than five seeds: {figures}."
-        case SharingVerdict.NO_CEILING:
-            said = (
-                f"on {which} no sharing verdict is given: the rankings of two seeds of one data set are not shown to "
-                f"agree above chance, so there is no noise ceiling to compare with ({runs})."
-            )
-        case SharingVerdict.NO_NOISE:
-            said = (
-                f"on {which} no sharing verdict is given: the seeds of a data set rank layers alike, so there is no "
-                f"noise to compare with ({runs})."
-            )
-    return f"{status_of(False)}: {said}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Favourable:
     """Evidence turned so that positive means better."""
@@ -313,10 +272,11 @@ def _where(claim: Claim) -> str:
     subject = "as a method" if claim.scope is Scope.METHOD else "as checkpoints"
     runs = f"S = {claim.seeds} training run{'s' if claim.seeds != 1 else ''} per arm"
     size = f"({runs}, n = {claim.items} items)"
-    return f"{subject} on {_data_sets(claim.data_sets)} with {claim.model} in {claim.metric} {size}"
+    return f"{subject} on {named_data_sets(claim.data_sets)} with {claim.model} in {claim.metric} {size}"
 
 
-def _data_sets(names: tuple[str, ...]) -> str:
+def named_data_sets(names: tuple[str, ...]) -> str:
+    """Data sets as a sentence names them: by name, unless there are enough to stand for more."""
     count = len(names)
     if count == 0:
         raise ValueError("a verdict has to name its data sets")

@@ -1,12 +1,13 @@
 """The claim "these cells share layers": an equivalence test of agreement between cells against the noise ceiling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
-from layersig.analysis.results import FloatArray
+from layersig.analysis.overlap import membership
+from layersig.analysis.results import Alternative, Estimate, FloatArray
 
 MIN_SEEDS_FOR_SHARING = 5
 _NO_NOISE = 1e-12
@@ -19,6 +20,7 @@ class SharingVerdict(StrEnum):
     NOT_SHOWN = "sharing not shown"
     TOO_FEW_SEEDS = "too few seeds for a sharing verdict"
     NO_CEILING = "no noise ceiling: the seeds of a data set are not shown to agree"
+    EQUAL = "the same layers in every run"
     NO_NOISE = "no noise: the seeds of a data set rank alike"
 
 
@@ -31,12 +33,28 @@ class RatioBound:
         lower: Lower bound; -inf where the noise ceiling is not shown to be above 0, NaN with fewer than three seeds.
         level: Confidence of the bound.
         noiseless: Whether leaving out a seed changes nothing, so that there is no noise to compare with.
+        equal: Whether seeds differ, but the cells select the same elements with every seed.
+        estimate: The ratio with its jackknife error; None where it is unknown.
+        ceiling_p: One-sided p-value of the noise ceiling being 0.
     """
 
     ratio: float
     lower: float
     level: float
     noiseless: bool = False
+    equal: bool = False
+    estimate: Estimate | None = None
+    ceiling_p: float = 1.0
+
+    def p_value(self, margin: float) -> float | None:
+        """One-sided p-value of "the ratio is no more than the margin, or there is no ceiling"; None if unknown.
+
+        Source:
+            The larger p of two tests that must both reject: Berger 1982.
+        """
+        if self.estimate is None or self.noiseless or self.equal:
+            return None
+        return max(self.estimate.p_value(margin, Alternative.GREATER), self.ceiling_p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,19 @@ class SharingTest:
     fewest_seeds: int
     verdict: SharingVerdict
 
+    @property
+    def p(self) -> float | None:
+        """P-value of the claim that cells share layers; None where the test may give no verdict."""
+        if self.fewest_seeds < MIN_SEEDS_FOR_SHARING or self.bound.noiseless or self.bound.equal:
+            return None
+        return 1.0 if self.verdict is SharingVerdict.NO_CEILING else self.bound.p_value(self.margin)
+
+    def corrected(self, adjusted_p: float | None, alpha: float) -> "SharingTest":
+        """The test with the verdict that the p-value adjusted over its family allows."""
+        if adjusted_p is None or self.verdict is not SharingVerdict.SHARED or adjusted_p <= alpha:
+            return self
+        return replace(self, verdict=SharingVerdict.NOT_SHOWN)
+
 
 def ratio_bound_jackknife_runs(scores: FloatArray, design: RunDesign, k: int, level: float = 0.95) -> RatioBound:
     """Lower bound of the ratio by delete-one-run jackknife with t (see ``agreement_jackknife_runs``).
@@ -69,7 +100,24 @@ def ratio_bound_jackknife_runs(scores: FloatArray, design: RunDesign, k: int, le
     agreement = agreement_jackknife_runs(scores, design, k)
     ratio, ceiling = agreement.ratio, agreement.within.lower_bound(level)
     lower = -np.inf if ceiling <= 0 else ratio.lower_bound(level)
-    return RatioBound(ratio.value, lower, level, noiseless=ceiling > 0 and ratio.se < _NO_NOISE)
+    still = ceiling > 0 and ratio.se < _NO_NOISE
+    equal = still and agreement.within.se > _NO_NOISE and _equal(membership(scores, k), design)
+    return RatioBound(
+        ratio.value,
+        lower,
+        level,
+        noiseless=still and not equal,
+        equal=equal,
+        estimate=ratio if np.isfinite(ratio.value) and np.isfinite(ratio.se) else None,
+        ceiling_p=agreement.within.p_value(0.0, Alternative.GREATER),
+    )
+
+
+def _equal(selected: FloatArray, design: RunDesign) -> bool:
+    """Whether runs of one seed select the same in every cell."""
+    if design.seeds is None:
+        return False
+    return all(np.ptp(selected[design.seeds == seed], axis=0).max() == 0 for seed in np.unique(design.seeds))
 
 
 def sharing_test(bound: RatioBound, design: RunDesign, margin: float = 0.9) -> SharingTest:
@@ -83,10 +131,13 @@ def sharing_test(bound: RatioBound, design: RunDesign, margin: float = 0.9) -> S
     Returns:
         ``SHARED`` when the bound is above the margin; never with fewer than five seeds in a cell, nor without a noise
         ceiling to compare with: when the seeds of a cell do not agree above chance (a constant scorer, or one tied
-        across the boundary), or when nothing varies between runs. A ratio that fails the test is "not shown", not
+        across the boundary), or when nothing varies between runs. Cells that select alike with every seed, such as
+        scorers that read one training, need no test: ``EQUAL``. A ratio that fails the test is "not shown", not
         "different": see ``attenuation.corrected_between`` for a difference.
     """
-    if bound.noiseless:
+    if bound.equal:
+        verdict = SharingVerdict.EQUAL
+    elif bound.noiseless:
         verdict = SharingVerdict.NO_NOISE
     elif bound.lower == -np.inf:
         verdict = SharingVerdict.NO_CEILING

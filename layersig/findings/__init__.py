@@ -21,7 +21,6 @@ from layersig.findings.corpus_rows import corpus_results, corpus_seed_results
 from layersig.findings.estimators import (
     estimator_rows,
     matrix_rows,
-    overlap_test_rows,
     residual_test_notes,
     residual_test_rows,
 )
@@ -36,6 +35,7 @@ from layersig.findings.lead import primary_scorers
 from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.limitations import limitation_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
+from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
 from layersig.findings.rankings import (
@@ -47,16 +47,12 @@ from layersig.findings.rankings import (
     selected_layer_rows,
     selection_rows,
 )
+from layersig.findings.replicates import replicates
 from layersig.findings.retention import class_rows, gap_rows, retention_rows
 from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
-from layersig.findings.stability import (
-    checkpoint_rows,
-    component_rows,
-    replicates,
-    sharing_rows,
-    stability_rows,
-)
+from layersig.findings.sharing import sharing_rows
+from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written
@@ -90,7 +86,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     groups = files.groups(unit)
     units = layer_rows(groups)
     tables = score_tables([s for s in files.rankings if s.ranking.unit is unit], groups, recipe) if groups else ()
-    grid, runs = grid_of(units), replicates(tables)
+    grid, runs = grid_of(units), replicates(tables, recipe)
     sizes = _sizes(files, unit)
     order = {name: place for place, name in enumerate([*RESERVED_ARMS, *(arm.name for arm in recipe.arms)])}
     plan = Plan.of(recipe, files)
@@ -144,12 +140,12 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         agreement=agreement_rows(tables, units),
         ceilings=ceiling_rows(tables, sizes, grid, arms.level, recipe.analyze.alpha),
         stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
-        sharing=tuple(row for found in runs for row in sharing_rows(found, sizes, files.model, recipe)),
+        sharing=sharing_rows(runs, sizes, files.model, recipe),
         components=tuple(row for found in runs for row in component_rows(found, grid, arms.level)),
         checkpoints=tuple(checkpoint_rows(tables, sizes, recipe)),
         estimators=tuple(estimator_rows(tables, arms.level)),
         jaccard_matrix=tuple(matrix_rows(tables, sizes, recipe, arms.level)),
-        overlap_tests=tuple(overlap_test_rows(tables, sizes, grid, recipe)),
+        overlap_tests=overlap_test_rows(tables, sizes, grid, recipe),
         residual_tests=residual_test_rows(tables, grid, recipe, arms.level),
         bridge=tuple(bridge_rows(bridged, recipe)),
         bridge_blocks=tuple(bridge_block_rows(bridged)),

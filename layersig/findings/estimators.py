@@ -1,4 +1,4 @@
-"""Different scorers and data sets compared: correlation, Jaccard matrix, tests of overlap and of residuals."""
+"""Different scorers and data sets compared: correlation, Jaccard matrix, tests of residuals."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from layersig.analysis.attenuation import disattenuated_correlation
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.overlap import jaccard_matrix, relabelling_tests, uniform_law
+from layersig.analysis.overlap import jaccard_matrix, uniform_law
 from layersig.analysis.rankcorr import pairwise_spearman
 from layersig.analysis.surrogates import MIN_BLOCKS, interior, residuals, surrogate_test
 from layersig.findings.fractions import finite, finite_set
 from layersig.findings.grid import Grid
-from layersig.findings.pairs import RunPairs, comparable, on_one_data_set
+from layersig.findings.pairs import RunPairs, comparable, on_one_data_set, tested
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import EstimatorRow, MatrixRow, OverlapTestRow, ResidualTestRow
+from layersig.findings.rows import EstimatorRow, MatrixRow, ResidualTestRow
 from layersig.recipe.schema import Recipe
 from layersig.streams import Streams
 
@@ -92,46 +92,6 @@ def matrix_rows(
             )
 
 
-def overlap_test_rows(
-    tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, recipe: Recipe
-) -> Iterator[OverlapTestRow]:
-    """Permutation tests of the Jaccard index of two seed-averaged rankings, and what each assumes.
-
-    Each test is corrected over all pairs of rankings and all sizes.
-    """
-    rows = list(_overlap_tests(tables, sizes, grid, recipe))
-    adjusted: dict[str, list[float]] = {}
-    for test in dict.fromkeys(row.test for row in rows):
-        adjusted[test] = [float(p) for p in holm(np.array([row.p for row in rows if row.test == test]))]
-    for row in rows:
-        yield row.model_copy(update={"adjusted_p": adjusted[row.test].pop(0)})
-
-
-def _overlap_tests(
-    tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, recipe: Recipe
-) -> Iterator[OverlapTestRow]:
-    for pairs in _tested(tables):
-        a, b = (table.scores.mean(axis=0) for table in (pairs.a, pairs.b))
-        for k in (size for size in sizes if 0 < size < a.size):
-            rng = Streams(recipe.root_seed).generator("ties", _name(pairs.a), _name(pairs.b), k)
-            free, typed = relabelling_tests(a, b, k, grid.types, rng)
-            for test, p, assumes in (
-                ("uniform permutation", free, "any layer could take any other's place"),
-                ("permutation within module types", typed, "within a type, depth does not matter"),
-            ):
-                yield OverlapTestRow(
-                    a=_name(pairs.a),
-                    b=_name(pairs.b),
-                    k=k,
-                    of=a.size,
-                    jaccard=float(jaccard_matrix(a[None], b[None], k)[0, 0]),
-                    chance=uniform_law(a.size, k, k).jaccard_mean,
-                    test=test,
-                    p=p,
-                    assumes=assumes,
-                )
-
-
 def residual_test_rows(
     tables: Sequence[ScoreTable], grid: Grid, recipe: Recipe, level: float
 ) -> tuple[ResidualTestRow, ...]:
@@ -140,7 +100,7 @@ def residual_test_rows(
     if where is None:
         return ()
     rows = []
-    for pairs in _tested(tables):
+    for pairs in tested(tables):
         a, b = (residuals(table.scores, where) for table in (pairs.a, pairs.b))
         rng = Streams(recipe.root_seed).generator("surrogates", _name(pairs.a), _name(pairs.b))
         test = surrogate_test(a, b, pairs.mask, rng, draws=recipe.analyze.resamples)
@@ -170,19 +130,12 @@ def residual_test_rows(
 
 def residual_test_notes(tables: Sequence[ScoreTable], grid: Grid) -> tuple[str, ...]:
     """Why two rankings are not tested, where a model is too shallow for it."""
-    if interior(grid.types, grid.depths) is not None or next(_tested(tables), None) is None:
+    if interior(grid.types, grid.depths) is not None or next(tested(tables), None) is None:
         return ()
     return (
         "Whether two rankings agree beyond module type and depth is not tested: that takes "
         f"{MIN_BLOCKS} blocks or more, and module types that lie in several of them.",
     )
-
-
-def _tested(tables: Sequence[ScoreTable]) -> Iterator[RunPairs]:
-    """Rankings of one scorer on different data sets, and of different scorers on one."""
-    for pairs in comparable(tables):
-        if pairs.a.cell.scorer == pairs.b.cell.scorer or on_one_data_set(pairs):
-            yield pairs
 
 
 def _name(table: ScoreTable) -> str:

@@ -107,3 +107,10 @@ def on_one_data_set(pairs: RunPairs) -> bool:
     """Whether two rankings are on one data set, as far as they know of any."""
     a, b = pairs.a.cell.data, pairs.b.cell.data
     return a == b or None in (a, b)
+
+
+def tested(tables: Sequence[ScoreTable]) -> Iterator[RunPairs]:
+    """Rankings of one scorer on different data sets, and of different scorers on one."""
+    for pairs in comparable(tables):
+        if pairs.a.cell.scorer == pairs.b.cell.scorer or on_one_data_set(pairs):
+            yield pairs

@@ -54,7 +54,9 @@ class Study:
         if self.recipe.arms and self.recipe.analyze.baseline == "all-layers":
             return True
         trains = any(arm.trains for arm in self.recipe.arms)
-        return trains or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
+        return trains or any(
+            self.scorer(name).needs & reads for name, choice in self.recipe.scorers.items() if not choice.train
+        )
 
     @property
     def compute(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from layersig.records import Cell
 
 def reference(study: Study, data: str, seed: int) -> Stage:
     """The training of all layers, kept at its milestones and at its end."""
-    checkpoints = {each for choice in study.recipe.scorers.values() for each in choice.checkpoints}
+    shared = (choice for choice in study.recipe.scorers.values() if not choice.train)
+    checkpoints = {each for choice in shared for each in choice.checkpoints}
     # Kept beside what is asked for, so that another checkpoint of a scorer takes no other training. A difference of
     # whole weights is too large for that.
     standard = () if study.recipe.train.method == "full" else STANDARD_MILESTONES
@@ -25,6 +26,22 @@ def reference(study: Study, data: str, seed: int) -> Stage:
         inputs=training_inputs(data),
         seed=seed,
         files=published(study.recipe.train, f"at-{1.0:g}", f"all-layers/{data}/seed-{seed}"),
+    )
+
+
+def own_reference(study: Study, scorer: str, data: str, seed: int) -> Stage:
+    """The reference training of a scorer that has keys of `[train]` of its own, kept where that scorer looks at it."""
+    choice = study.recipe.scorers[scorer]
+    settings = study.recipe.training_of(choice)
+    cell = Cell(arm="all-layers", scorer=scorer, data=data, seed=seed)
+    return Stage(
+        id=f"reference/{scorer}/{data}/seed-{seed}",
+        kind="reference",
+        cell=cell,
+        params={"train": settings.effective(), "milestones": sorted({*choice.checkpoints, 1.0}), **study.compute},
+        inputs=training_inputs(data),
+        seed=seed,
+        files={} if settings.search is None else {"search.json": f"searches/{cell.key}.json"},
     )
 
 
@@ -43,9 +60,17 @@ def given_update(study: Study) -> Iterator[Stage]:
     )
 
 
-def scored_update(study: Study, data: str, seed: int, checkpoint: float) -> Input:
-    """The update that scorers look at: the one that the recipe brings, or else the reference training's."""
-    return reference_update(data, seed, checkpoint) if study.recipe.update is None else Input("update", "at-1")
+def scored_update(study: Study, scorer: str, data: str, seed: int, checkpoint: float) -> Input:
+    """The update that a scorer looks at: the one that the recipe brings, or else that of its reference training."""
+    if study.recipe.update is not None:
+        return Input("update", "at-1")
+    return Input(reference_of(study, scorer, data, seed), f"at-{checkpoint:g}")
+
+
+def reference_of(study: Study, scorer: str, data: str, seed: int) -> str:
+    """The stage of the reference training that a scorer looks at: its own, or the one that all others share."""
+    own = study.recipe.scorers[scorer].train
+    return own_reference(study, scorer, data, seed).id if own else f"reference/{data}/seed-{seed}"
 
 
 def published(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:

@@ -20,14 +20,16 @@ def score(job: Job) -> None:
 
     Inputs: `layers`; as the scorer needs: `model`, `data`, `update` (an adapter folder), `checkpoints`, `rankings` (a
     `scores.jsonl`).
-    Params: `scorer`, its `params`, `unit`; for scorers that compute also `train`, `dtype`, `device`, `quantization`,
-    `attention`.
+    Params: `scorer`, its `params`, `unit`, `stream` (of a repeat with other random draws); for scorers that compute
+    also `train`, `dtype`, `device`, `quantization`, `attention`.
 
     Raises:
         UserError: The scorer's scores do not cover every unit, or are not finite numbers.
         StageFailed: The scorer itself broke.
     """
     (component,) = job.components
+    if stream := job.params.get("stream"):
+        job = replace(job, streams=job.streams.branch("scoring", stream))
     unit = Unit(component.unit or job.params["unit"])
     groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(unit)
     with ScoringContext(job, component, groups) as context:

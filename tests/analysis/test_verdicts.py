@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from layersig.analysis.agreement_sentences import sharing_sentence
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.results import Estimate
 from layersig.analysis.sentences import (
@@ -19,7 +20,6 @@ from layersig.analysis.sentences import (
     assay,
     estimation,
     judge,
-    sharing_sentence,
 )
 from layersig.analysis.sharing import RatioBound, SharingTest, SharingVerdict
 from layersig.analysis.verdicts import Scope, Verdict, verdict_of
@@ -271,5 +271,7 @@ def test_share_layers_is_said_only_when_it_was_shown(verdict: SharingVerdict):
     assert ("share layers" in sentence) == (verdict is SharingVerdict.SHARED)
     assert sentence.startswith("Exploratory: ")
     assert "these two data sets (lima, norobots)" in sentence
-    assert ("lower bound 0.93" in sentence) == (verdict not in (SharingVerdict.NO_CEILING, SharingVerdict.NO_NOISE))
+    assert ("lower bound 0.93" in sentence) == (
+        verdict not in (SharingVerdict.NO_CEILING, SharingVerdict.NO_NOISE, SharingVerdict.EQUAL)
+    )
     assert "top 63 of 210" in sentence

@@ -397,7 +397,7 @@ def depth_profiles(reps: int, rng: np.random.Generator) -> Study:
             shares, shown = [], 0
             for _ in range(reps):
                 scores = _blockwise(rng, data_sets, seeds, profile)
-                parts = variance_components(grid.fields(scores), data_sets > 1)
+                parts = variance_components(grid.fields(scores)[:, None, :, None], data_sets > 1)
                 (part,) = (each for each in parts if each.name == "depth")
                 shares.append(part.share)
                 shown += part.interval is not None and part.interval.low > 0

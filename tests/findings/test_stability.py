@@ -7,19 +7,22 @@ import pytest
 from scipy.stats import spearmanr, t
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
+from layersig.analysis.multiplicity import holm
 from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa, top_k
 from layersig.analysis.sharing import ratio_bound_jackknife_runs
 from layersig.findings.estimators import (
     estimator_rows,
     matrix_rows,
-    overlap_test_rows,
     residual_test_notes,
     residual_test_rows,
 )
 from layersig.findings.grid import grid_of
+from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.rankings import ScoreTable
+from layersig.findings.replicates import replicates
 from layersig.findings.rows import LayerRow
-from layersig.findings.stability import checkpoint_rows, component_rows, replicates, sharing_rows, stability_rows
+from layersig.findings.sharing import sharing_rows
+from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
 from layersig.records import Cell
 from tests.findings.recipes import recipe_of
 
@@ -54,7 +57,7 @@ TABLES = (
 
 
 def test_noise_ceiling_and_ratio_leave_out_seeds_of_all_data_sets() -> None:
-    found = replicates(TABLES)[0]
+    found = replicates(TABLES, RECIPE)[0]
     assert (found.scorer, found.data, found.seeds) == ("ila", ("d", "e"), (0, 1, 2))
     rows = {(row.quantity, row.data): row for row in stability_rows(found, (8,), grid_of(UNITS), 0.95)}
     scores = np.concatenate([TABLES[0].scores, TABLES[1].scores])
@@ -71,24 +74,24 @@ def test_noise_ceiling_and_ratio_leave_out_seeds_of_all_data_sets() -> None:
 
 
 def test_sharing_is_refused_with_three_seeds_and_carries_both_questions() -> None:
-    found = replicates(TABLES)[0]
-    (row,) = sharing_rows(found, (8,), "m", RECIPE)
+    found = replicates(TABLES, RECIPE)[0]
+    (row,) = sharing_rows([found], (8,), "m", RECIPE)
     bound = ratio_bound_jackknife_runs(found.runs, found.design, 8)
     assert (row.ratio, row.lower) == (bound.ratio, bound.lower)
     assert row.verdict == "too few seeds for a sharing verdict"
     assert "d, e" in row.sentence
     assert row.p_different is not None
     assert row.relabellings is None
-    assert list(sharing_rows(replicates(TABLES[2:3])[0], (8,), "m", RECIPE)) == []
+    assert list(sharing_rows(replicates(TABLES[2:3], RECIPE), (8,), "m", RECIPE)) == []
 
 
 def test_components_add_up_to_one() -> None:
-    rows = list(component_rows(replicates(TABLES)[0], grid_of(UNITS), 0.95))
+    rows = list(component_rows(replicates(TABLES, RECIPE)[0], grid_of(UNITS), 0.95))
     assert [row.component for row in rows] == ["type", "depth", "type x depth", "data set", "seed", "run"]
     assert sum(row.share for row in rows if row.variance > 0) == pytest.approx(1.0)
     uneven = grid_of(UNITS[:-1])
     assert uneven.modules is None
-    assert list(component_rows(replicates(TABLES)[0], uneven, 0.95)) == []
+    assert list(component_rows(replicates(TABLES, RECIPE)[0], uneven, 0.95)) == []
 
 
 def test_a_checkpoint_is_compared_with_the_last_one_of_the_same_scorer() -> None:
@@ -130,7 +133,7 @@ def test_a_scorer_that_scores_all_layers_alike_leaves_figures_empty_but_breaks_n
     (row,) = estimator_rows([TABLES[0], flat], 0.95)
     assert (row.correlation, row.corrected, row.reliability_b) == (None, None, None)
     assert row.reliability_a is not None
-    (found,) = (each for each in replicates([TABLES[0], flat]) if each.scorer == "norm")
+    (found,) = (each for each in replicates([TABLES[0], flat], RECIPE) if each.scorer == "norm")
     assert list(component_rows(found, grid_of(UNITS), 0.95)) == []
 
 
@@ -186,6 +189,41 @@ def test_every_test_of_overlap_names_what_it_assumes() -> None:
     assert [row.test for row in rows] == ["uniform permutation", "permutation within module types"]
     assert all(row.assumes for row in rows)
     assert list(overlap_test_rows(TABLES[:2], (8,), grid_of(UNITS), RECIPE)) == rows
+
+
+def test_tests_of_overlap_are_corrected_over_pairs_and_sizes_each_with_its_verdict() -> None:
+    rows = overlap_test_rows(TABLES[:3], (4, 8), grid_of(UNITS), RECIPE)
+    for test in ("uniform permutation", "permutation within module types"):
+        own = [row for row in rows if row.test == test]
+        assert {(row.a, row.b) for row in own} == {("ila/d/at-1", "ila/e/at-1"), ("ila/d/at-1", "norm/d")}
+        assert [row.adjusted_p for row in own] == pytest.approx(holm(np.array([row.p for row in own])).tolist())
+        assert {row.tests for row in own} == {4}
+    for row in rows:
+        expected = "above chance, as this test has it" if row.adjusted_p <= 0.05 else "not shown to differ from chance"
+        assert row.verdict == expected
+        assert ("is above chance" in row.sentence) == (row.adjusted_p <= 0.05)
+        assert "corrected for 4 tests" in row.sentence
+        assert row.assumes in row.sentence
+
+
+def test_an_overlap_is_held_against_what_two_seeds_share() -> None:
+    row = next(row for row in overlap_test_rows(TABLES[:2], (8,), grid_of(UNITS), RECIPE) if row.k == 8)
+    scores = np.concatenate([TABLES[0].scores, TABLES[1].scores])
+    kappa, unlike = pairwise_kappa(top_k(scores, 8)), ~np.eye(3, dtype=bool)
+    within = (kappa[:3, :3][unlike].mean() + kappa[3:, 3:][unlike].mean()) / 2
+    assert row.ratio == pytest.approx(kappa[:3, 3:][unlike].mean() / within)
+    index = [jaccard_matrix(each.scores, each.scores, 8)[unlike].mean() for each in TABLES[:2]]
+    assert row.ceiling == pytest.approx(np.mean(index))
+    alone = [replace(each, seeds=(0,), scores=each.scores[:1]) for each in TABLES[:2]]
+    (single, _) = overlap_test_rows(alone, (8,), grid_of(UNITS), RECIPE)
+    assert (single.ratio, single.ceiling) == (None, None)
+    assert "the noise ceiling is unknown" in single.sentence
+
+
+def test_an_overlap_below_chance_is_said_to_be_below() -> None:
+    opposed = replace(TABLES[1], scores=-TABLES[0].scores)
+    rows = overlap_test_rows([TABLES[0], opposed], (12,), grid_of(UNITS), RECIPE)
+    assert {row.verdict for row in rows} == {"below chance, as this test has it"}
 
 
 def deep(blocks: int, seed: int, signal: float, seeds: tuple[int, ...] = (0, 1, 2)) -> list[ScoreTable]:
@@ -249,9 +287,9 @@ def test_models_whose_blocks_differ_are_tested_too(kind: str) -> None:
 
 @pytest.mark.parametrize("alpha", [0.01, 0.1, 0.2])
 def test_the_level_of_the_recipe_reaches_every_bound(alpha: float) -> None:
-    found = replicates([table("ila", "d", 0.3, 1.0, seeds=5), table("ila", "e", 0.3, 1.0, seeds=5)])[0]
+    found = replicates([table("ila", "d", 0.3, 1.0, seeds=5), table("ila", "e", 0.3, 1.0, seeds=5)], RECIPE)[0]
     recipe = RECIPE.model_copy(update={"analyze": RECIPE.analyze.model_copy(update={"alpha": alpha})})
-    (row,) = sharing_rows(found, (8,), "m", recipe)
+    (row,) = sharing_rows([found], (8,), "m", recipe)
     assert row.level == pytest.approx(1 - alpha)
     assert row.lower == ratio_bound_jackknife_runs(found.runs, found.design, 8, 1 - alpha).lower
     assert {part.level for part in component_rows(found, grid_of(UNITS), 1 - alpha)} == {1 - alpha}
@@ -260,7 +298,7 @@ def test_the_level_of_the_recipe_reaches_every_bound(alpha: float) -> None:
 @pytest.mark.parametrize("fill", [0.0, 1.0, -3.5])
 def test_a_row_without_a_noise_ceiling_says_so(fill: float) -> None:
     flat = [replace(table("ila", d, 0.3, 1.0, seeds=5), scores=np.full((5, N), fill)) for d in ("d", "e")]
-    (row,) = sharing_rows(replicates(flat)[0], (8,), "m", RECIPE)
+    (row,) = sharing_rows(replicates(flat, RECIPE), (8,), "m", RECIPE)
     assert row.verdict.startswith("no noise ceiling")
     assert "no noise ceiling to compare with" in row.sentence
     assert (row.ratio, row.lower, row.p_exchangeable, row.corrected) == (None, None, None, None)

@@ -15,7 +15,8 @@ class StabilityRow(Row):
     k: int
     of: int
     quantity: str
-    """`within` (other seeds of one data set: the noise ceiling), `between` (other data sets), `ratio`,
+    """`rescored` (one training, other random draws of the scorer), `within` (other seeds of one data set: the noise
+    ceiling), `other half` (other seeds and other rows of one data set), `between` (other data sets), `ratio`,
     `identity gain` (own scores as a predictor of another run, less their smooth fit) or `residual agreement`
     (correlation between runs of what a type x cubic-depth fit leaves over; the same at every k)."""
     value: float
@@ -33,10 +34,21 @@ class StabilityRow(Row):
 
 
 class SharingRow(Row):
-    """Whether data sets share layers: an equivalence claim about agreement between against agreement within."""
+    """Whether rankings share layers: an equivalence claim about agreement between them against agreement within."""
 
     scorer: str
+    """Name of the scorer; of scorers that are compared, all their names."""
     checkpoint: float | None
+    across: str
+    """What the rankings differ in: data sets, halves of one, scorers."""
+    cells: tuple[str, ...]
+    """Names of the data sets, halves or scorers."""
+    data: str | None
+    """The data set of halves and scorers; null across data sets."""
+    ceiling: str
+    """What agreement is held against: the seeds of one data set, or its halves, which hold the noise of rows too."""
+    family: str
+    """The tests that are corrected together: all cells at once, or two by two, over rankings and sizes."""
     k: int
     of: int
     ratio: float | None
@@ -44,20 +56,27 @@ class SharingRow(Row):
     lower: float | None
     """One-sided lower bound; null without a noise ceiling, or with fewer than three seeds."""
     level: float
+    """Of the bound, which is not corrected."""
     margin: float
+    p: float | None
+    """One-sided, of "the ratio is no more than the margin, or there is no ceiling"; null with fewer than five seeds."""
+    adjusted_p: float | None
+    """By Holm's method over the family; the verdict follows from it."""
+    tests: int
+    """Tests in the family."""
     seeds: int
     data_sets: int
     verdict: str
     sentence: str
     corrected: float | None
-    """Correlation of rankings of different data sets, corrected for the noise of each: 1 where they differ in noise
-    alone. The same at every k; null where the seeds of a data set correlate by less than 0.3."""
+    """Correlation of rankings of different cells, corrected for the noise of each: 1 where they differ in noise alone.
+    The same at every k; null where the seeds of a cell correlate by less than 0.3."""
     corrected_low: float | None
     corrected_high: float | None
     p_different: float | None
-    """One-sided p-value of that correlation being below 1: these data sets, as sampled, rank layers differently."""
+    """One-sided p-value of that correlation being below 1: these cells, as sampled, rank layers differently."""
     p_exchangeable: float | None
-    """P-value of whole runs relabelled within seeds: are runs exchangeable between data sets?"""
+    """P-value of whole runs relabelled within seeds: are runs exchangeable between cells? Null against halves."""
     least_p: float | None
     """The smallest value that `p_exchangeable` can take in this design, whatever the data."""
     relabellings: int | None
@@ -149,9 +168,18 @@ class OverlapTestRow(Row):
     test: str
     p: float
     """Two-sided: an overlap may be below chance."""
-    adjusted_p: float | None = None
-    """By Holm's method over all pairs of rankings and sizes of this test."""
+    adjusted_p: float
+    """By Holm's method over all pairs and sizes that this test is made of."""
+    tests: int
+    """Tests in that family."""
     assumes: str
+    verdict: str
+    ceiling: float | None
+    """Mean Jaccard index of different seeds of one ranking, over both rankings; null where one has fewer than two."""
+    ratio: float | None
+    """Kappa of different seeds of the two rankings, over the mean kappa of different seeds of one: 1 where they agree
+    as far as seeds do. Null without a ceiling above chance."""
+    sentence: str
 
 
 class ResidualTestRow(Row):

@@ -14,9 +14,9 @@ def ceilings(material: Material) -> list[Block]:
         return []
     share = level(rows[0].level)
     table = Table(
-        "Do the seeds of one ranking agree? Kappa of the top k (0 at chance), and the correlation between seeds of what "
-        "module type and a cubic in depth leave over (0 where seeds agree on these alone). Intervals leave out one seed "
-        "at a time; p is one-sided, by Holm's method over all rows of the run",
+        "Do the seeds of one ranking agree? Kappa of the top k (0 at chance), and the correlation between seeds of "
+        "what module type and a cubic in depth leave over (0 where seeds agree on these alone). Intervals leave out "
+        "one seed at a time; p is one-sided, by Holm's method over all rows of the run",
         columns(
             "ranking",
             "#S",

@@ -12,6 +12,7 @@ from layersig.report.document import (
     Block,
     Bullets,
     Column,
+    Details,
     Figure,
     Heading,
     Paragraph,
@@ -24,12 +25,15 @@ from layersig.report.document import (
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural
 from layersig.report.sections.ceilings import ceilings
+from layersig.report.sections.sharing import sharing
 from layersig.report.svg import described, draw
+
+_MOST_SENTENCES = 24
 
 
 def section(material: Material) -> Section | None:
     """None where no scorer looks at the model."""
-    parts = (ceilings, _noise, _sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
+    parts = (ceilings, _noise, sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
     blocks = tuple(block for part in parts for block in part(material))
     return Section("stability", "What a ranking is worth", blocks) if blocks else None
 
@@ -41,7 +45,7 @@ def _noise(material: Material) -> list[Block]:
     panels = []
     for k in material.findings.sizes:
         for ratio in (False, True):
-            kinds = ("ratio",) if ratio else ("within", "between", "identity gain")
+            kinds = ("ratio",) if ratio else ("rescored", "within", "other half", "between", "identity gain")
             chosen = [row for row in rows if row.k == k and row.quantity in kinds]
             if chosen:
                 margins = [row.margin for row in material.findings.sharing]
@@ -59,11 +63,12 @@ def _noise(material: Material) -> list[Block]:
         alt,
         f"Diamond: estimate; bar: {level(rows[0].level)} jackknife interval with t, leaving out one run (or one seed "
         "of all data sets) at a time; a run is never drawn twice, since it would meet itself. Within: other seeds of "
-        "one data set, the noise ceiling. Between: other data sets and other seeds. Identity gain: above 0, a run's "
-        "own scores predict another run better than their smooth fit of type and depth; below 0, worse, because "
-        "smoothing takes noise away, which says nothing of whether single layers are known. That is what the residual "
-        "agreement says: the correlation between runs of what the fit leaves over, 0 where runs agree on type and "
-        "smooth depth alone.",
+        "one data set, the noise ceiling. Rescored: one training, other random draws of the scorer. Other half: "
+        "other seeds and other rows of one data set. Between: other data sets and other seeds. Identity gain: above "
+        "0, a run's own scores predict another run better than their smooth fit of type and depth; below 0, worse, "
+        "because smoothing takes noise away, which says nothing of whether single layers are known. That is what the "
+        "residual agreement says: the correlation between runs of what the fit leaves over, 0 where runs agree on "
+        "type and smooth depth alone.",
         ("stability.csv",),
     )
     return [Heading("Noise and single layers"), figure, Bullets(tuple((_known(row),) for row in singles))]
@@ -104,73 +109,15 @@ def _estimated(rows: Sequence[StabilityRow]) -> tuple[Estimated, ...]:
     return tuple(estimated)
 
 
-def _sharing(material: Material) -> list[Block]:
-    rows = material.findings.sharing
-    if not rows:
-        return []
-    table = Table(
-        "Do the data sets share layers? An equivalence claim, at every size",
-        columns("scorer", "#k", "#ratio", "#one-sided lower bound", "#margin", "verdict on sharing", "#S"),
-        tuple(
-            (
-                r.scorer,
-                str(r.k),
-                fixed(r.ratio, 2),
-                fixed(r.lower, 2),
-                fixed(r.margin, 2),
-                r.verdict,
-                str(r.seeds),
-            )
-            for r in rows
-        ),
-        "sharing.csv",
-    )
-    whole = tuple({(row.scorer, row.checkpoint): row for row in rows}.values())
-    opposite = Table(
-        "The opposite question, of whole rankings: the correlation between data sets, corrected for the noise of each "
-        "(1: they differ in noise alone), with the one-sided p of its being below 1; and whether runs are exchangeable "
-        "between data sets, by relabelling whole runs, with the least p that this design can give",
-        columns(
-            "scorer",
-            f"#corrected correlation [{level(rows[0].level)} interval]",
-            "#p, below 1",
-            "#p, exchangeable",
-            "#least p possible",
-            "#S",
-        ),
-        tuple(
-            (
-                r.scorer,
-                "\u2013"
-                if r.corrected is None
-                else f"{fixed(r.corrected, 2)} [{fixed(r.corrected_low, 2)}, {fixed(r.corrected_high, 2)}]",
-                p_value(r.p_different),
-                p_value(r.p_exchangeable),
-                p_value(r.least_p),
-                str(r.seeds),
-            )
-            for r in whole
-        ),
-        "sharing.csv",
-    )
-    limits = Paragraph(
-        (
-            "Both concern these samples of rows: two samples of one source differ too, when all seeds of a sample see "
-            "the same rows. How much, two disjoint halves of one data set show (`half` in `[[data]]`). Exchangeability "
-            "is more than equal structure: data sets whose noise differs widely in size are not exchangeable.",
-        )
-    )
-    sentences = Bullets(tuple((row.sentence,) for row in rows))
-    return [Heading("Do data sets share layers?"), sentences, table, opposite, limits]
-
-
 def _components(material: Material) -> list[Block]:
     rows = material.findings.components
     if not rows:
         return []
     table = Table(
         "Where the variance of scores comes from, every run scaled to variance 1; no interval below 3 degrees of "
-        "freedom. Type and depth are what all runs have in common: noise that moves whole blocks or types is taken off",
+        "freedom. Type and depth are what all runs have in common: noise that moves whole blocks or types is taken "
+        "off. Sample of rows takes both halves of every data set (`half` in `[[data]]`); scoring takes a scorer that "
+        "is there again with another `stream`, and is part of run without one",
         columns("scorer", "component", "#share", "#variance", f"#{level(rows[0].level)} interval", "#df"),
         tuple(
             (
@@ -381,16 +328,27 @@ def _relabelled(material: Material) -> list[Block]:
     )
     p = {(row.a, row.b, row.k, row.test): row.adjusted_p for row in rows}
     table = Table(
-        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p by Holm's method over all "
-        "rows of a test. Descriptive: the test to rely on is that of residuals",
+        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p, by Holm's method over "
+        f"the {rows[0].tests} pairs and sizes; ceiling: the same of two seeds of one ranking; ratio: kappa between "
+        "the rankings over kappa between seeds. Descriptive: the test to rely on is that of residuals",
         (
-            *columns("ranking", "ranking", "#k", "#Jaccard", "#chance"),
+            *columns("ranking", "ranking", "#k", "#Jaccard", "#chance", "#ceiling", "#ratio to the ceiling"),
             *(Column(f"p, {test}", True) for test, _ in tests),
         ),
         tuple(
-            (a, b, str(k), fixed(jaccard, 3), fixed(chance, 3), *(p_value(p.get((a, b, k, test))) for test, _ in tests))
-            for a, b, k, jaccard, chance in dict.fromkeys((r.a, r.b, r.k, r.jaccard, r.chance) for r in rows)
+            (
+                r.a,
+                r.b,
+                str(r.k),
+                fixed(r.jaccard, 3),
+                fixed(r.chance, 3),
+                fixed(r.ceiling, 3),
+                fixed(r.ratio, 2),
+                *(p_value(p.get((r.a, r.b, r.k, test))) for test, _ in tests),
+            )
+            for r in {(row.a, row.b, row.k): row for row in rows}.values()
         ),
         "overlap_tests.csv",
     )
-    return [Heading("Permutation tests of overlap"), Bullets(assumptions), table]
+    said = Bullets(tuple((row.sentence,) for row in rows[:_MOST_SENTENCES]))
+    return [Heading("Permutation tests of overlap"), Bullets(assumptions), table, Details("The same in words", (said,))]
