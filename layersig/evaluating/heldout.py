@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -48,7 +48,8 @@ def heldout_losses(
     budget = min(batch_tokens, LOGIT_ELEMENTS // model.config.get_text_config().vocab_size)
     for batch in micro_batches(examples.lengths, range(len(examples)), budget):
         chosen = [examples[index] for index in batch]
-        for example, loss in zip(chosen, _losses(model, chosen), strict=True):
+        for example, tokens in zip(chosen, token_losses(model, chosen), strict=True):
+            loss = float(tokens.mean())
             if not math.isfinite(loss):
                 raise StageFailed(f"heldout/{name}: conversation {example.id} has the loss {loss}; check the weights")
             losses[example.id] = loss
@@ -59,7 +60,8 @@ def heldout_losses(
     ]
 
 
-def _losses(model: PreTrainedModel, examples: list[Example]) -> Iterator[float]:
+def token_losses(model: PreTrainedModel, examples: Sequence[Example]) -> Iterator[torch.Tensor]:
+    """Loss of every target token of each example, in nats: float64 tensors on the CPU, in the order of `examples`."""
     batch = collate(examples)
     rows, columns = torch.nonzero(batch.targets, as_tuple=True)
     before = rows * batch.tokens.shape[1] + columns - 1
@@ -72,5 +74,4 @@ def _losses(model: PreTrainedModel, examples: list[Example]) -> Iterator[float]:
             for part, targets in zip(torch.split(logits, LOGIT_ROWS), torch.split(wanted, LOGIT_ROWS), strict=True)
         ]
     ).double()
-    for part in torch.split(losses.cpu(), batch.targets.sum(1).tolist()):
-        yield float(part.mean())
+    yield from torch.split(losses.cpu(), batch.targets.sum(1).tolist())

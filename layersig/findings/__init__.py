@@ -34,6 +34,7 @@ from layersig.findings.judged import judge_rows, judged_rows, noise_rows
 from layersig.findings.lead import primary_scorers
 from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.limitations import limitation_rows
+from layersig.findings.memorisation import memorisation_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
@@ -171,6 +172,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         judge_pairs=tuple(pair_rows(judged, arms)),
         judge_positions=tuple(position_rows(judged, arms)),
         losses=loss_rows(files.losses(), recipe, files.label),
+        memorisation=memorisation_rows(files, recipe.analyze.alpha),
         rigor=(),
         trials=trial_rows(files),
         tuning_costs=tuning_cost_rows(manifest, rows, recipe, files.label),

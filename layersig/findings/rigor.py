@@ -44,6 +44,7 @@ def rigor_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> tuple[Rig
         judged("selection apart from evaluation", recorded.apart(run)),
         judged("overlap of training data with benchmarks", recorded.overlap(run)),
         judged("pretraining and benchmarks", stated.pretraining(run)),
+        judged("memorisation of benchmarks", recorded.memorisation(run)),
         judged("prompts", recorded.prompts(run)),
         judged("judge", recorded.judge(run), absent=no_judge),
         judged("cost", recorded.cost(run)),

@@ -121,6 +121,19 @@ def overlap(records: Records) -> Demand | None:
     return Demand(len(known) == len(pairs), evidence)
 
 
+def memorisation(records: Records) -> Demand | None:
+    """Probes of whether the untouched model has seen the items of the benchmarks."""
+    tasks, rows = records.benchmarks, records.findings.memorisation
+    if not tasks:
+        return None
+    if not rows:
+        return Demand(None, "Not probed. Set `evaluate.memorisation = true` in the recipe.")
+    held = sum(row.reordered > 0 for row in rows)
+    evidence = f"{len(rows)} of {len(tasks)} benchmarks were probed, {held} of them against another order of choices. "
+    holds = len(rows) == len(tasks) == held and not any(row.seen for row in rows)
+    return Demand(holds, evidence + " ".join(row.sentence for row in rows))
+
+
 def prompts(records: Records) -> Demand | None:
     """The text of a prompt of every benchmark, and a digest of all."""
     tasks = records.benchmarks

@@ -28,6 +28,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -71,6 +72,7 @@ __all__ = [
     "LimitationRow",
     "LossRow",
     "MatrixRow",
+    "MemorisationRow",
     "OverlapRow",
     "OverlapTestRow",
     "PairRow",

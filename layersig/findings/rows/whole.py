@@ -25,6 +25,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -110,6 +111,7 @@ class Findings(Row):
     judge_pairs: tuple[PairRow, ...] = ()
     judge_positions: tuple[PositionRow, ...] = ()
     losses: tuple[LossRow, ...]
+    memorisation: tuple[MemorisationRow, ...] = ()
     rigor: tuple[RigorRow, ...]
     limitations: tuple[LimitationRow, ...] = ()
     costs: tuple[CostRow, ...]

@@ -93,6 +93,10 @@ class EvaluateSettings(Table):
     """How arms answer them."""
     heldout: bool = True
     """Loss per target token on the held-out conversations of every data set of the recipe."""
+    memorisation: bool = False
+    """Probe whether the untouched model has seen the items of the tasks: min-k % probability of their text, and
+    accuracy with the choices in another order where the model is shown them. Costs about two more evaluations of the
+    untouched model."""
     allow_code_execution: bool = False
     """Let tasks run programs that the model wrote, confined by the kernel; without it such a task is refused."""
     fallback: Literal["embedded"] | None = None
