@@ -83,11 +83,8 @@ def test_figures_are_those_of_paired_differences_corrected_over_tasks_and_probes
 
 
 def test_items_of_a_cluster_count_once(tmp_path: Path) -> None:
-    twins = [
-        {**line, "item": f"{line['item']}-{twin}", "cluster": line["item"]}
-        for line in lines("a", 40, 0.1, 0.1)
-        for twin in range(5)
-    ]
+    single = lines("a", 40, 0.1, 0.1)
+    twins = [{**line, "item": f"{line['item']}-{n}", "cluster": line["item"]} for line in single for n in range(5)]
     (many,) = memorisation_rows(files(tmp_path / "many", twins), 0.05)
     (few,) = memorisation_rows(files(tmp_path / "few", single), 0.05)
     assert (many.n, many.clusters) == (200, 40)
