@@ -13,7 +13,7 @@ from layersig.findings.arms import Arms
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
-from layersig.findings.compute import compute_rows
+from layersig.findings.compute import compute_rows, inference_rows
 from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
@@ -179,6 +179,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         costs=costs,
         cost_sums=cost_sum_rows(costs),
         compute=tuple(compute_rows(manifest)),
+        inference=inference_rows(manifest),
     )
     findings = findings.model_copy(update={"limitations": tuple(limitation_rows(findings, files, recipe))})
     findings = findings.model_copy(update={"rigor": rigor_rows(findings, files, recipe)})

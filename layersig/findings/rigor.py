@@ -48,6 +48,7 @@ def rigor_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> tuple[Rig
         judged("prompts", recorded.prompts(run)),
         judged("judge", recorded.judge(run), absent=no_judge),
         judged("cost", recorded.cost(run)),
+        judged("inference cost", recorded.inference(run)),
         judged("breadth of the claims", recorded.breadth(run)),
         judged("limitations and threats", recorded.limitations(run)),
         judged("interests", stated.interests(run)),

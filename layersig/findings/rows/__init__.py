@@ -40,7 +40,15 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
+from layersig.findings.rows.training import (
+    ComputeRow,
+    CostRow,
+    CostSumRow,
+    InferenceRow,
+    LossRow,
+    TrialRow,
+    TuningCostRow,
+)
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
 __all__ = [
@@ -65,6 +73,7 @@ __all__ = [
     "EveryTaskRow",
     "Findings",
     "IncidentRow",
+    "InferenceRow",
     "JudgeNoiseRow",
     "JudgeRow",
     "JudgedRow",

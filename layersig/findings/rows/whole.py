@@ -37,7 +37,15 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
-from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
+from layersig.findings.rows.training import (
+    ComputeRow,
+    CostRow,
+    CostSumRow,
+    InferenceRow,
+    LossRow,
+    TrialRow,
+    TuningCostRow,
+)
 from layersig.records import dumps
 
 SCHEMA_VERSION = 3
@@ -117,6 +125,7 @@ class Findings(Row):
     costs: tuple[CostRow, ...]
     cost_sums: tuple[CostSumRow, ...]
     compute: tuple[ComputeRow, ...] = ()
+    inference: tuple[InferenceRow, ...] = ()
     trials: tuple[TrialRow, ...] = ()
     tuning_costs: tuple[TuningCostRow, ...] = ()
 
