@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -287,6 +288,24 @@ class Incidents:
     def from_json(cls, value: IncidentsForm) -> Incidents:
         """The record that `to_json` wrote."""
         return cls(value.get("prompts_cut", 0), value.get("answers_cut"), value.get("answers_empty"), value.get("ties"))
+
+
+ABLATIONS = "ablations"
+"""Folder of what was measured on tasks without single blocks, in a scorer's work and in the run folder."""
+WHOLE = "whole"
+"""Label there of the model with all its blocks."""
+_WITHOUT_BLOCK = re.compile("block-([0-9]{1,6})")
+
+
+def block_label(block: int) -> str:
+    """Label there of the model without one block, by its number from 0."""
+    return f"block-{block}"
+
+
+def labelled_block(label: str) -> int | None:
+    """The block that a label of `block_label` names; None for any other."""
+    found = _WITHOUT_BLOCK.fullmatch(label)
+    return int(found[1]) if found else None
 
 
 INCIDENT_SHARE = 0.05

@@ -100,6 +100,27 @@ def test_stage_one_and_the_all_layers_arm_are_one_training(graph):
     assert graph["evaluate/all-layers/a/seed-0"].inputs["adapter"] == graph["graft/graft/a/seed-0"].inputs["update"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "milestones"),
+    [
+        ({}, [0.01, 0.25, 0.5]),
+        ({"scorers": {"ila": {"kind": "ila", "checkpoint": 0.1}, "random": {"kind": "random"}}}, [0.01, 0.1]),
+        ({"scorers": {"ila": {"kind": "ila", "checkpoint": [0.3, 0.6]}}}, [0.01, 0.25, 0.3, 0.5, 0.6]),
+        ({"train": {"milestones": [0.9]}}, [0.01, 0.25, 0.5, 0.75, 0.9]),
+        ({"train": {"method": "full"}}, [0.5]),
+        ({"train": {"method": "full", "milestones": [0.25]}}, [0.25, 0.5]),
+        ({"scorers": {"ila": {"kind": "ila"}}}, [0.01, 0.25, 0.5, 0.75, 1.0]),
+        ({"train": {"search": {"learning_rates": [1e-4, 1e-3]}}}, [0.01, 0.25, 0.5, 0.75, 1.0]),
+    ],
+)
+def test_without_arms_the_reference_ends_at_the_last_checkpoint_that_is_read(changes, milestones):
+    (stage, *_) = [each for each in graph_of(arms=[], **changes).stages if each.kind == "reference"]
+    assert stage.params["milestones"] == milestones
+    kept = {target.partition("/")[0] for target in stage.files.values()}
+    assert kept >= {"trainings"}
+    assert bool(kept & {"adapters", "models"}) == (milestones[-1] == 1)
+
+
 def test_ranks_by_scores_read_the_ranking_of_the_arm_and_its_controls_do_not():
     arm = {**BASE["arms"][1], "train": {"ranks": "scores"}}
     graph = graph_of(arms=[arm])

@@ -30,8 +30,10 @@ Scores of arms
     Better than matched random arms?                 results.monte_carlo_p
     As good as all layers?                           as_good.preserved, as_good.conclude
     What share of the score or of the gain is kept?  retention.ratio_of_tables, .mean_of_ratios
-    Several tests at once, or all of them?           multiplicity.holm, .intersection_union
+    Several tests at once, or all of them?           multiplicity.holm, .benjamini_hochberg, .intersection_union
+    Which of many means that share items stand out?  simultaneous.largest_of
     Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
+    A trend over points, and where is the optimum?   curves.trend, curves.band, curves.best_set
     What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
     What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
     What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation

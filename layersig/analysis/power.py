@@ -1,7 +1,6 @@
 """What a design can detect, before it is run. There is no power after the fact: report the half-width instead."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -38,9 +37,11 @@ def power_t(
     return _noncentral_power(difference / (sd / float(np.sqrt(n))), n - 1, alpha, alternative)
 
 
-def detectable_difference(sd: float, n: float, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Smallest positive difference that a two-sided paired t test of ``n`` units finds with the given power."""
-    return sd / float(np.sqrt(n)) * _detectable_noncentrality(n - 1, power, alpha)
+def detectable_difference(
+    sd: float, n: float, power: float = 0.8, alpha: float = 0.05, alternative: Alternative = Alternative.TWO_SIDED
+) -> float:
+    """Smallest positive difference that a paired t test of ``n`` units finds with the given power."""
+    return sd / float(np.sqrt(n)) * _detectable_noncentrality(n - 1, power, alpha, alternative)
 
 
 def detectable_of(estimate: Effect, alpha: float = 0.05, ms: MeanSquares | None = None) -> float:
@@ -63,7 +64,7 @@ def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]
 
     Satterthwaite's degrees of freedom describe a sum of mean squares badly where one of them has two or three: the
     limit adds up the squared distances of each mean square from its own limit instead. The degrees of freedom are those
-    with the mean square of seeds at its limit.
+    of :func:`twoway.two_way_estimate`.
 
     Source:
         Graybill and Wang 1980, "Confidence intervals on nonnegative linear combinations of variances".
@@ -73,8 +74,8 @@ def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]
         mean_square * (df / float(stats.chi2.ppf(1 - level, df)) - 1)
         for mean_square, df in ((ms.seed, s - 1), (ms.item, ms.items_df))
     ]
-    limit = float(np.sqrt(two_way_estimate(ms).se ** 2 + np.hypot(above[0], above[1]) / (s * n)))
-    return limit, two_way_estimate(replace(ms, seed=ms.seed + above[0])).df
+    estimate = two_way_estimate(ms)
+    return float(np.sqrt(estimate.se**2 + np.hypot(above[0], above[1]) / (s * n))), estimate.df
 
 
 def power_discordant(difference: float, discordance: float, items: int, alpha: float = 0.05) -> float:
@@ -117,10 +118,14 @@ def detectable_difference_discordant(
     Returns:
         A share of the items; None where so few items find no difference at all.
     """
-    limit = discordance_limit(discordant, items)
+    return detectable_at_discordance(discordance_limit(discordant, items), items, power, alpha)
+
+
+def detectable_at_discordance(discordance: float, items: int, power: float = 0.8, alpha: float = 0.05) -> float | None:
+    """The same for a share of items that differ which is declared, not taken from a sample."""
 
     def gap(difference: float) -> float:
-        return power_discordant(difference, max(limit, difference), items, alpha) - power
+        return power_discordant(difference, max(discordance, difference), items, alpha) - power
 
     return None if gap(1.0) < 0 else float(optimize.brentq(gap, 1e-9, 1.0, xtol=1e-6))
 
@@ -179,20 +184,28 @@ def items_for_equivalence_discordant(discordant: int, items: int, margin: float,
 def seeds_for_equivalence(ms: MeanSquares, margin: float, alpha: float = 0.05) -> int | None:
     """Least number of seeds at which two equal methods are found equivalent with 80 % power, the items staying.
 
-    The components of variance are scaled by what the upper 80 % limit of the error is above the observed one; negative
-    ones count as zero.
+    The components of variance are those of :func:`planned_variances`.
 
     Returns:
         None when even 1,000 seeds do not suffice: then the items limit the precision.
     """
-    scale = (two_way_upper(ms)[0] / two_way_estimate(ms).se) ** 2
-    seed, item, residual = (scale * max(0.0, variance) for variance in ms.variances)
+    variances = planned_variances(ms)
 
     def suffices(seeds: int) -> bool:
-        planned = two_way_estimate(_expected_mean_squares((seed, item, residual), seeds, ms.items))
+        planned = two_way_estimate(_expected_mean_squares(variances, seeds, ms.items))
         return _power_tost(0.0, planned.se, planned.df, margin, alpha) >= _POWER
 
     return _least(suffices, _MOST_SEEDS)
+
+
+def planned_variances(ms: MeanSquares) -> tuple[float, float, float]:
+    """Components of variance (seed, item, residual) of a pilot to plan another size with.
+
+    They are scaled by what the upper 80 % limit of the error is above the observed one; negative ones count as zero.
+    """
+    scale = (two_way_upper(ms)[0] / two_way_estimate(ms).se) ** 2
+    seed, item, residual = (scale * max(0.0, variance) for variance in ms.variances)
+    return seed, item, residual
 
 
 def discordance_limit(discordant: int, items: int) -> float:
@@ -251,7 +264,12 @@ def smallest_sign_flip_p(n: int) -> float:
 
 
 def power_two_way(
-    difference: float, variances: tuple[float, float, float], seeds: int, items: int, alpha: float = 0.05
+    difference: float,
+    variances: tuple[float, float, float],
+    seeds: int,
+    items: int,
+    alpha: float = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
 ) -> float:
     """Power of the two-way random-effects test of a mean difference.
 
@@ -260,21 +278,27 @@ def power_two_way(
         variances: Components (seed, item, residual) of one cell of the table of differences.
         seeds: Training runs per arm.
         items: Evaluation items.
-        alpha: Level, two-sided.
+        alpha: Level.
+        alternative: Direction.
 
     Returns:
         Noncentral t power with Satterthwaite's degrees of freedom at the expected mean squares.
     """
     planned = two_way_estimate(_expected_mean_squares(variances, seeds, items))
-    return _noncentral_power(difference / planned.se, planned.df, alpha, Alternative.TWO_SIDED)
+    return _noncentral_power(difference / planned.se, planned.df, alpha, alternative)
 
 
 def detectable_two_way(
-    variances: tuple[float, float, float], seeds: int, items: int, power: float = 0.8, alpha: float = 0.05
+    variances: tuple[float, float, float],
+    seeds: int,
+    items: int,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    alternative: Alternative = Alternative.TWO_SIDED,
 ) -> float:
     """Smallest positive difference that :func:`power_two_way` finds with the given power."""
     planned = two_way_estimate(_expected_mean_squares(variances, seeds, items))
-    return planned.se * _detectable_noncentrality(planned.df, power, alpha)
+    return planned.se * _detectable_noncentrality(planned.df, power, alpha, alternative)
 
 
 def _expected_mean_squares(variances: tuple[float, float, float], seeds: int, items: int) -> MeanSquares:
@@ -295,9 +319,11 @@ def _noncentral_power(noncentrality: float, df: float, alpha: float, alternative
             return float(np.sum(stats.nct.sf(critical, df, [noncentrality, -noncentrality])))
 
 
-def _detectable_noncentrality(df: float, power: float, alpha: float) -> float:
+def _detectable_noncentrality(
+    df: float, power: float, alpha: float, alternative: Alternative = Alternative.TWO_SIDED
+) -> float:
     def gap(noncentrality: float) -> float:
-        return _noncentral_power(noncentrality, df, alpha, Alternative.TWO_SIDED) - power
+        return _noncentral_power(noncentrality, df, alpha, alternative) - power
 
     highest = 4.0
     while gap(highest) < 0:

@@ -54,6 +54,17 @@ class RatioPart:
         ratio = float(top.mean()) / under
         return np.asarray(self.weight * (ratio + (top - ratio * bottom) / under))
 
+    def contributions(self) -> FloatArray:
+        """What each unit adds to the weighted ratio beyond its expectation, pseudo-items left out, shape (units,).
+
+        Raises:
+            ValueError: There is more than one run.
+        """
+        if self.numerator.shape[0] != 1:
+            raise ValueError(f"one run is needed, got {self.numerator.shape[0]}")
+        found = self.influence()[0, : self.numerator.shape[1]]
+        return np.asarray((found - found.mean()) / found.size)
+
 
 def ratio_of_tables(
     numerator: FloatArray,

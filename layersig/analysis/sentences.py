@@ -66,7 +66,7 @@ class Correction:
 
     Attributes:
         declared: Whether the comparison was declared before it was measured.
-        tests: Comparisons in the family, itself included.
+        tests: Tests in the family, itself included.
         p: P-value of "no difference", adjusted by Holm's method over the family.
     """
 

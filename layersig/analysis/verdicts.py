@@ -1,9 +1,9 @@
 """Verdicts: what one comparison allows to be concluded.
 
 A direction (better, worse) needs the p-value adjusted by Holm's method over the family of the comparison; a size (by
-more than the margin, equivalent, not worse) needs the interval at the level divided by the number of comparisons in the
-family. The chance that a family holds a false verdict is then about alpha where the intervals keep such levels; those
-over three training runs do not in families of nine (docs/which-test-holds.md, section 9).
+more than the margin, equivalent, not worse) needs the interval at the level divided by the number of tests in the
+family. The chance that a family holds a false verdict is then about alpha where the intervals keep such levels
+(docs/which-test-holds.md, section 9).
 """
 
 from enum import StrEnum
@@ -82,7 +82,7 @@ def verdict_of(
         margin: Smallest difference that matters, positive.
         alpha: Level of the family.
         p: P-value of "no difference", adjusted over the family; None where there is no test beside the interval.
-        tests: Comparisons in the family.
+        tests: Tests in the family.
 
     Source:
         Holm 1979; the ends at 0: Strassburger and Bretz 2008, "Compatible simultaneous lower confidence bounds for the

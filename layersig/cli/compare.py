@@ -2,53 +2,133 @@
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, runs
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layersig.findings.contrasts import Contrast
+    from layersig.findings.corpus import CorpusContrast
+    from layersig.findings.rows import ComparisonRow
+
 
 @click.command("compare")
-@click.argument("names", nargs=-1, required=True, metavar="RUN[:ARM[@DATA]]...")
+@click.argument("names", nargs=-1, required=True, metavar="RUN[:ARM[@DATA]]|[LABEL=]PATH...")
 @runs
 @as_json
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True)
-def command(names: tuple[str, ...], runs: Path, as_json: bool, alpha: float) -> None:
+@click.option(
+    "--margin",
+    "margins",
+    multiple=True,
+    metavar="METRIC=VALUE",
+    help="Smallest difference that matters, such as acc=0.02; absent: that of the reference's recipe, or the default.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the report; absent: comparisons/ID in the folder of runs.",
+)
+def command(
+    names: tuple[str, ...], runs: Path, as_json: bool, alpha: float, margins: tuple[str, ...], output: Path | None
+) -> None:
     """Compare arms, also across runs and recipes: the first is the reference of all others.
 
     A RUN without an ARM stands for its all-layers arm as the reference, and for every arm elsewhere. Arms that were not
-    measured alike (base model, items, prompts, precision, batch policy) are refused. Comparisons made here were
-    declared by no recipe: they are exploratory, estimates without a verdict, with p-values corrected over all of them.
+    measured alike (base model, items, prompts, precision, batch policy) are refused. Verdicts are those of a run's
+    report, with p-values and intervals corrected over all that is compared here; no recipe declared these comparisons,
+    so they are exploratory. The figures, the sentences and the table are written into a report of their own.
 
-    Example: layersig compare quickstart:all-layers quickstart:ila-30 other-run:ila-30
-    """
+    Per-item results from elsewhere take the place of runs: folders that lm-eval filled with --log_samples, or CSV and
+    TSV files (item, arm, seed, value; or a column an arm). A label given several times collects the runs of an arm.
+
+    \b
+    Examples:
+      layersig compare quickstart:all-layers quickstart:ila-30 other-run:ila-30
+      layersig compare out/base out/tuned
+      layersig compare base=out/b tuned=out/t-seed-0 tuned=out/t-seed-1
+      layersig compare answers.csv
+    """  # noqa: D301 (click reads the \b)
     from layersig.errors import UserError
-    from layersig.findings.compare import compare, rows, sides, split_name
+    from layersig.findings.arms import seed_difference_rows
+    from layersig.findings.compare import compare, judged, sides, split_name, terms_of
+    from layersig.findings.comparisons import Terms
+    from layersig.findings.foreign.sides import NOT_STATED, foreign, is_foreign
+    from layersig.findings.plan import margin_of
+    from layersig.report.comparison import render_comparison
     from layersig.store.runfolder import find_run
 
-    first, *rest = (split_name(name) for name in names)
-    found_runs = {name: find_run(runs, name) for name in dict.fromkeys([first[0], *(name for name, _ in rest)])}
-    for folder in found_runs.values():
-        folder.verify()
-    reference = sides(found_runs[first[0]], first[1] or "all-layers")
-    if len(reference) > 1:
-        raise UserError(
-            f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
-        )
-    others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(found_runs[run], arm)]
-    found = compare(reference[0], [side for side in others if side.label != reference[0].label])
-    shown = rows(found, reference[0].files.model, alpha)
-    emit({"comparisons": shown}, as_json=as_json, text="\n".join(map(_line, shown)))
+    declared = _margins(margins)
+    notes: tuple[str, ...] = ()
+    found: Sequence[Contrast | CorpusContrast]
+    if any(is_foreign(name, runs) for name in names):
+        told = foreign(names, runs)
+        # Nothing says what all layers do to the model, so no arm is called the same as another.
+        terms = Terms(NOT_STATED, alpha, lambda measure: margin_of(measure, declared), lambda _: False)
+        found, notes = told.contrasts(), told.notes
+    else:
+        first, *rest = (split_name(name) for name in names)
+        found_runs = {name: find_run(runs, name) for name in dict.fromkeys([first[0], *(name for name, _ in rest)])}
+        for folder in found_runs.values():
+            folder.verify()
+        reference = sides(found_runs[first[0]], first[1] or "all-layers")
+        if len(reference) > 1:
+            raise UserError(
+                f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
+            )
+        others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(found_runs[run], arm)]
+        others = [side for side in others if side.label != reference[0].label]
+        terms = terms_of(reference[0], others, alpha, declared)
+        found = compare(reference[0], others)
+    for note in notes:
+        click.echo(f"warning: {note}", err=True)
+    rows = judged(found, terms)
+    asked = [*names, f"--alpha={alpha:g}", *(f"--margin={margin}" for margin in margins)]
+    destination = output or runs / "comparisons" / hashlib.sha256("\0".join(asked).encode()).hexdigest()[:12]
+    by_seed = [row for each in found for row in seed_difference_rows(each)]
+    page = render_comparison(rows, by_seed, terms.model, shlex.join(["layersig", "compare", *asked]), destination)
+    text = "\n".join([*map(_line, rows), f"report: {page}"])
+    value = {"comparisons": [_figures(row) for row in rows], "notes": notes, "report": str(page)}
+    emit(value, as_json=as_json, text=text)
 
 
-def _line(row: dict[str, Any]) -> str:
-    ends = "no interval" if row["low"] is None else f"[{row['low']:+.4f}, {row['high']:+.4f}]"
-    p = "" if row["p"] is None else f"  p {row['p']:.3g} ({row['test']})"
-    corrected = "" if row["adjusted_p"] is None else f", {row['adjusted_p']:.3g} corrected for {row['tests']}"
+def _margins(given: tuple[str, ...]) -> dict[str, float]:
+    from layersig.recipe.metrics import UP_TO_ONE, kind_of
+
+    found: dict[str, float] = {}
+    for text in given:
+        metric, _, value = text.rpartition("=")
+        try:
+            found[metric] = float(value)
+        except ValueError:
+            found[metric] = 0.0
+        if not metric or not 0 < found[metric] < (1 if kind_of(metric) in UP_TO_ONE else float("inf")):
+            reason = "write METRIC=VALUE with a positive number, shares of items from 0 to 1, such as acc=0.02"
+            raise click.BadParameter(f"{text!r}: {reason}", param_hint="--margin")
+    return found
+
+
+def _figures(row: ComparisonRow) -> dict[str, Any]:
+    """A comparison under the names that the output has always had."""
+    values = row.model_dump(mode="json", exclude={"role", "outcome", "primary", "bootstrap_low", "bootstrap_high"})
+    return {**values, "difference": row.estimate, "tests": row.family_size}
+
+
+def _line(row: ComparisonRow) -> str:
+    ends = "no interval" if row.low is None else f"[{row.low:+.4f}, {row.high:+.4f}]"
+    p = "" if row.p is None else f"  p {row.p:.3g} ({row.test})"
+    corrected = "" if row.adjusted_p is None else f", {row.adjusted_p:.3g} corrected for {row.family_size}"
+    verdict = "" if row.verdict is None else f"\n  {row.verdict} (margin {row.margin:g})"
     return (
-        f"{row['arm']} minus {row['reference']}\n  {row['task']} {row['metric']}: {row['difference']:+.4f} {ends}{p}"
-        f"{corrected}  n {row['n']}, {row['seeds']} seed(s), scope {row['scope']}, exploratory"
+        f"{row.arm} minus {row.reference}\n  {row.task} {row.metric}: {row.estimate:+.4f} {ends}{p}"
+        f"{corrected}  n {row.n}, {row.seeds} seed(s), scope {row.scope}, exploratory{verdict}"
     )

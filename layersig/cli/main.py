@@ -22,7 +22,7 @@ from layersig.errors import LayersigError, MachineError, machine_error
 VERBS = {
     "run": "Run a recipe; what is done already is not done again.",
     "validate": "Check recipes and report every fault at once.",
-    "plan": "Show what a recipe would run.",
+    "plan": "Show what a recipe costs on this machine, and what it can find.",
     "fetch": "Bring everything a recipe needs onto this machine, for --offline.",
     "runs": "List the runs.",
     "status": "Show how far a run is.",
@@ -30,6 +30,7 @@ VERBS = {
     "export": "Write an arm as a plain Hugging Face checkpoint.",
     "archive": "Pack a run for a reviewer: recipe, records, report, and how to repeat it.",
     "compare": "Compare arms, also across runs and recipes.",
+    "check": "Say what published numbers can mean: an overlap, or two accuracies.",
     "plugins": "List scorers, policies and sources, and who brings them.",
     "recipes": "List, show or copy the recipes that come with layersig.",
     "schema": "Print the JSON schema of recipes, for editors.",

@@ -20,17 +20,17 @@ def command(run: str, runs: Path, as_json: bool) -> None:
     from layersig.store.runfolder import find_run
 
     folder = find_run(runs, run)
-    manifest, state = folder.manifest(), folder.status()
+    manifest = folder.state()
     counts = Counter(stage["status"] for stage in manifest["stages"])
-    lines = [f"{folder.name}: {state} ({', '.join(f'{n} {status}' for status, n in counts.items())})"]
+    lines = [f"{folder.name}: {manifest['status']} ({', '.join(f'{n} {status}' for status, n in counts.items())})"]
     for stage in manifest["stages"]:
         seconds = f"{stage['seconds']:8.1f} s" if "seconds" in stage else " " * 10
         cached = " cached" if stage.get("cached") else ""
-        lines.append(f"  {stage['status']:8}{seconds}  {stage['id']}{cached}")
+        lines.append(f"  {stage['status']:11}{seconds}  {stage['id']}{cached}")
         if "error" in stage:
             lines.append(f"      {stage['error']}")
     emit(
-        {"run": str(folder.path), "status": state, "stages": manifest["stages"]},
+        {"run": str(folder.path), "status": manifest["status"], "stages": manifest["stages"]},
         as_json=as_json,
         text="\n".join(lines),
     )

@@ -53,16 +53,10 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _check_tasks(loaded: Loaded) -> None:
-    """Refuse tasks that cannot be evaluated."""
-    if not loaded.recipe.evaluate.tasks:
-        return
-    from layersig.evaluating.definitions import check
+    """Refuse tasks that cannot be evaluated, or whose floor is asked for and cannot be measured."""
+    from layersig.engine.preflight import check_tasks
 
-    for number, task in enumerate(loaded.recipe.evaluate.tasks):
-        try:
-            check(task.source, loaded.base_dir, fetched=task.data is None)
-        except UserError as error:
-            raise UserError(f"{loaded.where('evaluate', 'tasks', number)}: {error}") from error
+    check_tasks(loaded)
 
 
 def _data_notes(loaded: Loaded) -> list[str]:
@@ -78,7 +72,14 @@ def _data_notes(loaded: Loaded) -> list[str]:
         fields = None if data.fields is None else data.fields.model_dump()
         where = f"{loaded.where('data', number, 'source')}: data {data.name}"
         try:
-            rows = read_rows(path, group_by=data.group_by, fields=fields, prompts=data.generate is not None)
+            where_values = {key: (each,) if isinstance(each, str) else each for key, each in data.where.items()}
+            rows = read_rows(
+                path,
+                group_by=data.group_by,
+                fields=fields,
+                prompts=data.generate is not None,
+                where=where_values,
+            )
         except LayersigError as error:
             raise UserError(f"{where}: {error}") from error
         notes += [f"{where}: {note}" for note in rows.notes()]

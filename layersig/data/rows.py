@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from layersig.data.shapes import ACCEPTED, UNUSED, Layout, Reading
 from layersig.data.values import UNKNOWN, RowError, check_depth, kind
 from layersig.data.vocabulary import Meaning
 from layersig.errors import MachineError, UserError, machine_error
+from layersig.plugin.table import suggestion
 
 _SHOWN = 5
 _NAMED = 10
@@ -50,6 +51,7 @@ class Rows:
             the speaker and one of them is of odd length; in every other shape such a row is an error.
         fields: What became of every field, in order of their first row.
         unwanted: Rows left out because a field marks them as not to be learnt, by field.
+        elsewhere: Rows left out by `where`; no other count includes them.
     """
 
     conversations: tuple[Conversation, ...]
@@ -58,10 +60,11 @@ class Rows:
     unanswered: int
     fields: tuple[FieldUse, ...]
     unwanted: Mapping[str, int]
+    elsewhere: int = 0
 
     @property
     def total(self) -> int:
-        """Rows of the file."""
+        """Rows that were read."""
         return len(self.conversations) + sum(self.unwanted.values())
 
     def notes(self) -> list[str]:
@@ -101,7 +104,12 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    path: Path, *, group_by: str | None = None, fields: Mapping[str, Any] | None = None, prompts: bool = False
+    path: Path,
+    *,
+    group_by: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    prompts: bool = False,
+    where: Mapping[str, Sequence[str]] | None = None,
 ) -> Rows:
     """Read a `.jsonl`, `.json` (a list, or lines) or `.parquet` file.
 
@@ -111,16 +119,19 @@ def read_rows(
             label is a hash of the first prompt.
         fields: Names of fields, as in `data.fields` of a recipe; what it leaves open is found by the names of fields.
         prompts: Rows are only asked, and need no answer; what they end with is kept.
+        where: Values by field: other rows are left out.
 
     Raises:
-        UserError: The file is empty, is of no known shape, or has rows that cannot be used; those are all counted and
-            the first few named by row, field and what is allowed.
+        UserError: The file is empty, is of no known shape, has no row with one of the values of `where`, or has rows
+            that cannot be used; those are all counted and the first few named by row, field and what is allowed.
         MachineError: The file cannot be read, or Parquet support is not installed.
     """
     rows = raw_rows(path)
     if not rows:
         raise UserError(f"{path}: it holds no rows; one conversation a row is needed.")
     layout = Layout.of(fields, prompts=prompts)
+    in_file = len(rows)
+    rows = _kept(path, rows, where or {})
     objects = [row.value for row in rows if isinstance(row.value, dict)]
     like = next((row for row in objects if layout.fits(row)), None)
     if like is None and objects:
@@ -134,12 +145,12 @@ def read_rows(
             if like is None or not isinstance(value, dict):
                 raise RowError(f"it is {kind(value)}; an object with named fields is needed")
             check_depth(value, "the row")
-            found.add(number, value, layout.read(value, like), group_by, prompts=prompts)
+            found.add(number, value, layout.read(value, like), {group_by, *(where or {})}, group_by, prompts=prompts)
         except RowError as fault:
             faults.append((number, fault))
     if faults:
         raise UserError(complaint(path, faults, len(rows)))
-    return found.rows(path)
+    return found.rows(path, in_file - len(rows))
 
 
 class _Found:
@@ -154,7 +165,14 @@ class _Found:
         self.unwanted: Counter[str] = Counter()
 
     def add(
-        self, number: int, row: Mapping[str, Any], reading: Reading, group_by: str | None, *, prompts: bool
+        self,
+        number: int,
+        row: Mapping[str, Any],
+        reading: Reading,
+        sorted_by: Set[str | None],
+        group_by: str | None,
+        *,
+        prompts: bool,
     ) -> None:
         """Count a row in; raises `RowError` where its group cannot be told."""
         messages = reading.messages
@@ -163,7 +181,7 @@ class _Found:
             messages = messages[:-1]
         conversation = _conversation(messages, reading.tools, row, group_by)
         self.shapes[reading.shape] += 1
-        self.uses.update((field, use) for field, use in reading.uses.items() if field != group_by)
+        self.uses.update((field, use) for field, use in reading.uses.items() if field not in sorted_by)
         if reading.unwanted is not None:
             self.unwanted[reading.unwanted] += 1
             return
@@ -171,7 +189,7 @@ class _Found:
         self.conversations.append(conversation)
         self.numbers.append(number)
 
-    def rows(self, path: Path) -> Rows:
+    def rows(self, path: Path, elsewhere: int) -> Rows:
         """All of it; raises `UserError` where no row is to be learnt."""
         if not self.conversations:
             names = ", ".join(f"`{name}`" for name in self.unwanted)
@@ -186,6 +204,7 @@ class _Found:
             self.unanswered,
             tuple(FieldUse(field, use, count) for (field, use), count in self.uses.items()),
             dict(self.unwanted),
+            elsewhere,
         )
 
 
@@ -217,6 +236,26 @@ def _conversation(
         found = "missing" if label is None else kind(label)
         raise RowError(f"`{group_by}` (group_by) is {found}; a text or an integer is needed")
     return conversation._replace(group=str(label))
+
+
+def _kept(path: Path, rows: list[Row], where: Mapping[str, Sequence[str]]) -> list[Row]:
+    """Rows that have one of the values of every field, and those that are no objects, which are faults."""
+    for field, values in where.items():
+        there = {_value_of(row, field) for row in rows} - {None}
+        for value in values:
+            if value not in there:
+                known = sorted(filter(None, there))[:_NAMED]
+                raise UserError(f'{path}: `where.{field}`: no row has "{value}"{suggestion(value, known)}')
+    return [
+        row
+        for row in rows
+        if not isinstance(row.value, dict) or all(_value_of(row, field) in values for field, values in where.items())
+    ]
+
+
+def _value_of(row: Row, field: str) -> str | None:
+    value = row.value.get(field) if isinstance(row.value, dict) else None
+    return str(value) if isinstance(value, str | int) else None
 
 
 def complaint(path: Path, faults: Sequence[tuple[int, RowError]], count: int) -> str:

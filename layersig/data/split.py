@@ -39,6 +39,7 @@ def split_conversations(
     heldout: int | float,
     limit: int | None = None,
     half: int | None = None,
+    train_limit: int | None = None,
     root: int,
 ) -> Split:
     """Drop duplicates, keep a sample, and hold out whole groups.
@@ -53,10 +54,12 @@ def split_conversations(
         limit: Conversations to keep after duplicates are dropped; all when None.
         half: Which half of the training side to keep, 0 or 1, the held-out side being that of both; all of it when
             None. No group is in both halves.
+        train_limit: Conversations of the training side (or of its half) to keep, so that smaller ones are part of
+            larger ones, the held-out side being the same; all when None.
         root: The recipe's root seed.
 
     Raises:
-        UserError: Nothing would be left to train on.
+        UserError: Nothing would be left to train on, or less than `train_limit`.
     """
     unique = {conversation.id: conversation for conversation in _regrouped(conversations)}
     streams = Streams(root)
@@ -79,8 +82,9 @@ def split_conversations(
         )
     kept.sort(key=lambda conversation: conversation.id)
     train = [conversation for conversation in kept if conversation.group not in out]
+    train = train if half is None else _half(train, half, streams)
     return Split(
-        tuple(train if half is None else _half(train, half, streams)),
+        tuple(train if train_limit is None else _first(train, train_limit, streams)),
         tuple(conversation for conversation in kept if conversation.group in out),
         len(conversations) - len(unique),
         len(unique) - len(kept),
@@ -104,6 +108,17 @@ def _half(train: Sequence[Conversation], half: int, streams: Streams) -> list[Co
             "groups stay together. Give more data, or group by another field."
         )
     return chosen
+
+
+def _first(train: Sequence[Conversation], most: int, streams: Streams) -> list[Conversation]:
+    """So many of the conversations in their order of sampling, sorted by id."""
+    if most > len(train):
+        raise UserError(
+            f"`train_limit = {most}` asks for more conversations than the {len(train)} that there are to train on; ask "
+            "for fewer, or give more data"
+        )
+    order = sorted(train, key=lambda conversation: streams.number("sample", conversation.id))
+    return sorted(order[:most], key=lambda conversation: conversation.id)
 
 
 def validation_indices(groups: Sequence[str], share: float, root: int) -> frozenset[int]:

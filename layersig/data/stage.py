@@ -13,6 +13,7 @@ import numpy as np
 
 from layersig.data.chat import CannotEncode, ChatFormat, Encoded
 from layersig.data.conversation import Conversation
+from layersig.data.diversity import Diversity, diversity
 from layersig.data.examples import Example, write_examples
 from layersig.data.limits import limits_of
 from layersig.data.overlap import normalised
@@ -68,10 +69,11 @@ class DataReport:
     """`report.json` of the data stage.
 
     Attributes:
-        rows: Rows in the file.
+        rows: Rows that were read.
         shape: Shape of the rows; several where they differ.
         fields: What became of every field of the rows.
         unwanted: Rows left out because a field marks them as not to be learnt, by field.
+        elsewhere: Rows left out by `where`.
         unanswered: Trailing questions cut off (LIMA).
         duplicates: Conversations left out because an equal one is kept.
         beyond_limit: Conversations left out by `limit`.
@@ -80,6 +82,7 @@ class DataReport:
         template_sha256: Digest of the chat template.
         train: The training side.
         heldout: The held-out side.
+        diversity: That of the prompts and of the responses to train on.
         example: The first training example, cut where targets begin and end.
     """
 
@@ -87,6 +90,7 @@ class DataReport:
     shape: str
     fields: tuple[FieldUse, ...]
     unwanted: Mapping[str, int]
+    elsewhere: int
     unanswered: int
     duplicates: int
     beyond_limit: int
@@ -95,6 +99,7 @@ class DataReport:
     template_sha256: str
     train: SplitReport
     heldout: SplitReport
+    diversity: Mapping[str, Diversity]
     example: tuple[Piece, ...]
 
 
@@ -104,7 +109,8 @@ def prepare(job: Job) -> None:
     Inputs: `model`, a folder with a tokenizer; `rows`, a `.jsonl`, `.json` or `.parquet` file.
 
     Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `fields` (absent, or names of
-    fields), `half` (absent, or 0 or 1), `max_tokens` (int), `max_rewritten` (float), as in `DataSettings`;
+    fields), `half` (absent, or 0 or 1), `train_limit` (absent, or int), `where` (absent, or values by field),
+    `max_tokens` (int), `max_rewritten` (float), as in `DataSettings`;
     `chat_template` (`auto`, `plain`, or the text of a Jinja template).
 
     Streams: the root alone ("sample", "split", "half"), so that all seeds share the split.
@@ -118,13 +124,15 @@ def prepare(job: Job) -> None:
             template rewrites too many conversations.
     """
     params = job.params
-    rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"))
+    where = params.get("where", {})
+    rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"), where=where)
     with _about(job.inputs["rows"]):
         split = split_conversations(
             rows.conversations,
             heldout=params["heldout"],
             limit=params["limit"],
             half=params.get("half"),
+            train_limit=params.get("train_limit"),
             root=job.streams.root,
         )
     chat = ChatFormat(_tokenizer(job.inputs["model"]), params["chat_template"])
@@ -143,6 +151,7 @@ def prepare(job: Job) -> None:
         shape=rows.shape,
         fields=rows.fields,
         unwanted=rows.unwanted,
+        elsewhere=rows.elsewhere,
         unanswered=rows.unanswered,
         duplicates=split.duplicates,
         beyond_limit=split.beyond_limit,
@@ -151,6 +160,7 @@ def prepare(job: Job) -> None:
         template_sha256=chat.template.sha256,
         train=_report(train),
         heldout=_report(heldout),
+        diversity=_diversity(split.train),
         example=_pieces(chat.tokenizer, train.examples[0]),
     )
     job.write("report.json", asdict(report))
@@ -234,6 +244,15 @@ def _report(encoded: Encoded) -> SplitReport:
         rewritten=encoded.rewritten,
         rewritten_parts=encoded.rewritten_parts,
     )
+
+
+def _diversity(conversations: Sequence[Conversation]) -> dict[str, Diversity]:
+    """Of what is asked and of what is answered, in order of the ids, which are hashes."""
+    sides = {"prompts": ("user", "tool"), "responses": ("assistant",)}
+    return {
+        name: diversity(["\n".join(m.content for m in each.messages if m.role in roles) for each in conversations])
+        for name, roles in sides.items()
+    }
 
 
 def _pieces(tokenizer: Any, example: Example) -> tuple[Piece, ...]:

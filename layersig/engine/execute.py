@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from layersig.engine.energy import EnergyMeter
-from layersig.engine.publish import Publisher
 from layersig.errors import LayersigError, MachineError, StageFailed, UserError, machine_error
 from layersig.pipeline import KINDS, Graph, Stage
 from layersig.plugin.identity import identity
@@ -19,7 +18,7 @@ from layersig.sources.source import Source
 from layersig.store.cache import AboutForm, Cache, Entry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
-from layersig.store.job import Job, Reporter
+from layersig.store.job import Earlier, Job, Reporter
 from layersig.streams import Streams
 
 
@@ -49,6 +48,16 @@ class Node:
         )
 
 
+def source_nodes(sources: Mapping[str, Source]) -> dict[str, Node]:
+    """The sources of a graph as what its stages read, by name."""
+    return {name: Node(source.path, source.digest, origin=source.public_name) for name, source in sources.items()}
+
+
+def output_node(entry: Entry) -> Node:
+    """The output of a stage as what later stages read."""
+    return Node(entry.out, entry.digest, entry.about["files"])
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a stage ended.
@@ -66,6 +75,24 @@ class Ended:
     cached: bool = False
     entry: Entry | None = None
     error: str | None = None
+
+
+class Listener(Protocol):
+    """Is informed of every stage; a run's is its `Publisher`."""
+
+    def started(self, stage: Stage, fingerprint: str) -> None:
+        """A stage is about to run."""
+
+    def ended(
+        self,
+        stage: Stage,
+        status: str,
+        fingerprint: str | None,
+        cached: bool,
+        entry: Entry | None,
+        error: str | None,
+    ) -> None:
+        """A stage is done, failed, or cannot run because something it reads failed."""
 
 
 class Executor:
@@ -101,7 +128,7 @@ class Executor:
         self._meter = meter
         self._reuse = reuse
 
-    def run(self, graph: Graph, sources: Mapping[str, Source], publisher: Publisher) -> bool:
+    def run(self, graph: Graph, sources: Mapping[str, Source], publisher: Listener) -> bool:
         """Run what is missing; every stage is published as soon as it ends.
 
         A stage that fails stops only what reads it.
@@ -114,32 +141,46 @@ class Executor:
             MachineError: The machine or the network is in the way.
             KeyboardInterrupt: The user interrupted; running again continues.
         """
-        nodes = {name: Node(source.path, source.digest, origin=source.public_name) for name, source in sources.items()}
+        nodes = source_nodes(sources)
         complete = True
         for stage in graph.stages:
             if any(each.node not in nodes for each in stage.inputs.values()):
                 ended = Ended("missing")
             else:
-                ended = self._end(stage, nodes, publisher)
+                ended = self.end(stage, nodes, publisher)
             if ended.entry is not None:
-                nodes[stage.id] = Node(ended.entry.out, ended.entry.digest, ended.entry.about["files"])
+                nodes[stage.id] = output_node(ended.entry)
             complete = complete and ended.status == "done"
             publisher.ended(stage, ended.status, ended.fingerprint, ended.cached, ended.entry, ended.error)
         self._cache.hashes.save()
         return complete
 
-    def _end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Publisher) -> Ended:
+    def find(self, stage: Stage, nodes: Mapping[str, Node]) -> Entry | None:
+        """The entry of a stage in the cache, or None; nothing is run.
+
+        Args:
+            stage: The stage.
+            nodes: Everything that it reads.
+        """
+        return self._cache.find(self._key(stage, nodes))
+
+    def end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener) -> Ended:
+        """Run one stage unless the cache holds its output.
+
+        Args:
+            stage: The stage.
+            nodes: Everything that it reads.
+            publisher: Informed when it starts, and when it is the user's or the machine's fault that it fails.
+
+        Raises:
+            UserError: As `run` has it.
+            MachineError: As `run` has it.
+        """
         inputs = {role: nodes[each.node].part(each.path) for role, each in stage.inputs.items()}
         streams = Streams(self._root_seed, stage.seed)
-        key = fingerprint(
-            kind=stage.kind,
-            version=KINDS[stage.kind].version,
-            params=stage.params,
-            inputs={role: digest for role, (_, digest) in inputs.items()},
-            streams=streams,
-            numerics=self._numerics() if stage.computes else None,
-            components={f"{each.kind}/{each.name}": identity(each) for each in stage.components},
-        )
+        key = self._key(stage, nodes)
+        shared = {param: value for param, value in stage.params.items() if param not in stage.length}
+        family = self._key(stage, nodes, shared) if stage.length else None
         with self._cache.lock(key):
             entry = self._cache.find(key)
             if entry is not None and self._reuse:
@@ -149,7 +190,8 @@ class Executor:
             publisher.started(stage, key)
             try:
                 origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
-                return Ended("done", key, entry=self._build(stage, key, inputs, origins, streams, declarations))
+                entry = self._build(stage, key, family, inputs, origins, streams, declarations)
+                return Ended("done", key, entry=entry)
             except (Exception, SystemExit) as error:
                 known = _known(error)
                 if not isinstance(known, UserError | MachineError):
@@ -159,10 +201,23 @@ class Executor:
             finally:
                 gc.collect()
 
+    def _key(self, stage: Stage, nodes: Mapping[str, Node], params: Mapping[str, Any] | None = None) -> str:
+        """The fingerprint of a stage; with `params` in the place of its own, what all stages that share them have."""
+        return fingerprint(
+            kind=stage.kind,
+            version=KINDS[stage.kind].version,
+            params=stage.params if params is None else params,
+            inputs={role: nodes[each.node].part(each.path)[1] for role, each in stage.inputs.items()},
+            streams=Streams(self._root_seed, stage.seed),
+            numerics=self._numerics() if stage.computes else None,
+            components={f"{each.kind}/{each.name}": identity(each) for each in stage.components},
+        )
+
     def _build(
         self,
         stage: Stage,
         key: str,
+        family: str | None,
         inputs: Mapping[str, tuple[Path, str]],
         origins: Mapping[str, str | None],
         streams: Streams,
@@ -180,6 +235,8 @@ class Executor:
             origins={role: origin for role, origin in origins.items() if origin is not None},
             components=stage.components,
             reporter=reporter,
+            earlier=self._earlier(family) if family is not None and self._reuse else (),
+            kept=work / "kept",
         )
         module, _, name = KINDS[stage.kind].function.partition(":")
         began = time.monotonic()
@@ -193,7 +250,14 @@ class Executor:
             "warnings": list(getattr(reporter, "warnings", ())),
             "declarations": list(declarations),
         }
-        return self._cache.commit(key, about, job.metrics)
+        entry = self._cache.commit(key, about, job.metrics)
+        if family is not None:
+            self._cache.relate(family, key)
+        return entry
+
+    def _earlier(self, family: str) -> tuple[Earlier, ...]:
+        found = self._cache.family(family)
+        return tuple(Earlier(each.out, each.kept, each.metrics, each.about["cost"]) for each in found)
 
 
 def _known(error: BaseException) -> LayersigError:

@@ -1,15 +1,48 @@
-"""What is wrong with the model or the update of a study is said before its first stage runs."""
+"""What is wrong with the tasks, the model or the update of a study is said before its first stage runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from layersig.recipe.schema import Recipe
+from layersig.errors import UserError
+from layersig.pipeline.study import checkpoint_node
+from layersig.recipe.load import Loaded
+from layersig.recipe.schema import Recipe, TaskSettings
 from layersig.sources.source import Source
 
 
+def check_tasks(loaded: Loaded) -> None:
+    """Check the tasks of a recipe, those that scorers select by too, from their definitions.
+
+    Raises:
+        UserError: One cannot be evaluated, or its floor is asked for and cannot be measured.
+    """
+    recipe = loaded.recipe
+    tasks: list[tuple[tuple[str | int, ...], TaskSettings]] = [
+        (("evaluate", "tasks", number), task) for number, task in enumerate(recipe.evaluate.tasks)
+    ]
+    for name, choice in recipe.scorers.items():
+        if "tasks" in loaded.components.get("scorer", choice.kind).needs:
+            given = enumerate(choice.params.get("tasks", ()))
+            tasks += [(("scorers", name, "tasks", number), _in_full(task)) for number, task in given]
+    if not tasks:
+        return
+    from layersig.evaluating.definitions import check
+
+    for path, task in tasks:
+        try:
+            check(task.source, loaded.base_dir, fetched=task.data is None, floor=task.floor)
+        except UserError as error:
+            raise UserError(f"{loaded.where(*path)}: {error}") from error
+
+
+def _in_full(task: Any) -> TaskSettings:
+    return TaskSettings.model_validate(task if isinstance(task, dict) else {"source": task}, strict=False)
+
+
 def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[[str], None]) -> None:
-    """Check the model and the update of a recipe, from the headers of their files.
+    """Check the model, the update and the given checkpoints of a recipe, from the headers of their files.
 
     Args:
         sources: Resolved sources by node of the graph.
@@ -17,15 +50,24 @@ def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[
         warn: Told what the user should know.
 
     Raises:
-        UserError: The model cannot be used, or the update is none of it.
+        UserError: A model cannot be used, the update is none of the study's model, or a given checkpoint cuts text into
+            other tokens.
     """
     from layersig.models.devices import pick_device, pick_dtype
-    from layersig.models.preflight import check_base, check_update, names_of
+    from layersig.models.preflight import check_base, check_checkpoint, check_update, names_of
 
     model, update = sources["source/model"], sources.get("source/update")
     dtype = pick_dtype(recipe.model.dtype, pick_device(recipe.model.device)).dtype
     layers, told = check_base(model.path, head=recipe.layers.head, dtype=dtype)
     if update is not None:
         told += check_update(update.path, layers, names_of(model.path, model.spec))
+    for arm in recipe.arms:
+        if arm.checkpoint is not None:
+            try:
+                told += check_checkpoint(
+                    sources[checkpoint_node(arm.name)].path, model.path, dtype=dtype, heldout=recipe.evaluate.heldout
+                )
+            except UserError as error:
+                raise UserError(f"arm {arm.name}: {error}") from error
     for message in told:
         warn(message)

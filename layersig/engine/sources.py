@@ -55,6 +55,24 @@ def resolve_all(
     }
 
 
+def resolve_here(
+    graph: Graph, loaded: Loaded, warn: Callable[[str], None]
+) -> tuple[dict[str, Resolved], dict[str, str]]:
+    """Every source of the graph that lies on this machine, by node, and why the others cannot be had; fetches nothing.
+
+    Raises:
+        UserError: What is named cannot be used.
+    """
+    found: dict[str, Resolved] = {}
+    missing: dict[str, str] = {}
+    for node, source in graph.sources.items():
+        try:
+            found[node] = _resolve(source, loaded, None, offline=True, strict=False, warn=warn)
+        except MachineError as error:
+            missing[node] = str(error)
+    return found, missing
+
+
 def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any]]:
     """Fetch every source of a recipe and its fallback; what cannot be had is told, and is an error only without one.
 

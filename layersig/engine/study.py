@@ -15,7 +15,7 @@ from rich.console import Console
 
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Executor
-from layersig.engine.preflight import check_sources
+from layersig.engine.preflight import check_sources, check_tasks
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.repeat import keep_inputs
@@ -72,6 +72,7 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         KeyboardInterrupt: The manifest then says `interrupted`; running again continues.
     """
     recipe = loaded.recipe
+    check_tasks(loaded)
     folder = RunFolder(options.runs / recipe.name / loaded.id)
     with folder.lock(), Display(console) as display:
         warnings: list[str] = []

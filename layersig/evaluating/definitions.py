@@ -14,7 +14,7 @@ from layersig.errors import UserError
 from layersig.evaluating import library
 from layersig.evaluating.library import Entry
 from layersig.evaluating.own import own
-from layersig.evaluating.supported import refusal_of
+from layersig.evaluating.supported import floorless, refusal_of
 
 Config = library.Config
 
@@ -86,16 +86,17 @@ def named(name: str, *, functions: bool = True) -> tuple[Config, ...]:
     return tuple(leaf.config for leaf in _named(name, functions))
 
 
-def check(source: str, base: Path, *, fetched: bool = True) -> None:
+def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False) -> None:
     """Refuse an entry of `evaluate.tasks` that cannot be evaluated. Looks at no rows and does not import lm-eval.
 
     Args:
         source: lm-eval's name, `pypi:NAME`, or `file:X.yaml`.
         base: Folder that `file:` starts from.
         fetched: Whether its rows come from where the definition says.
+        floor: Whether its floor is asked for.
 
     Raises:
-        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched.
+        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched, or there is no floor.
     """
     scheme, _, name = source.rpartition(":")
     if scheme not in ("", "pypi", "file"):
@@ -105,7 +106,10 @@ def check(source: str, base: Path, *, fetched: bool = True) -> None:
         raise UserError(f"evaluate.tasks: {source!r} is no lm-eval task; its name must end in .yaml")
     groups(path if scheme == "file" else name)
     for leaf in _user(path, False) if scheme == "file" else _named(name, False):
-        if (reason := refusal_of(leaf.config, fetched=fetched and scheme != "pypi")) is not None:
+        reason = refusal_of(leaf.config, fetched=fetched and scheme != "pypi")
+        if floor and reason is None:
+            reason = floorless(leaf.config)
+        if reason is not None:
             raise UserError(f"evaluate.tasks: the task {leaf.config['task']} {reason}")
 
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from layersig.data.batches import collate, micro_batches
 from layersig.data.examples import Example, Examples
 from layersig.errors import StageFailed
+from layersig.evaluating.kept import KeptAnswers
 from layersig.models.targets import LOGIT_ELEMENTS, logits_at
 from layersig.records import Outcome
 
@@ -25,6 +26,7 @@ def heldout_losses(
     name: str,
     batch_tokens: int,
     advance: Callable[[int, int], None] = lambda examples, tokens: None,
+    kept: KeptAnswers | None = None,
 ) -> list[Outcome]:
     """Mean loss per target token of each conversation, in nats.
 
@@ -37,6 +39,7 @@ def heldout_losses(
         name: Name of the data set; the task is `heldout/NAME`.
         batch_tokens: Padded tokens that go through the model at once.
         advance: Called with examples and real tokens done.
+        kept: Where losses are kept as they come, and found by the next process; None keeps none.
 
     Returns:
         Outcomes in the order of `examples`.
@@ -44,19 +47,28 @@ def heldout_losses(
     Raises:
         StageFailed: A loss is NaN or infinite.
     """
-    losses: dict[str, float] = {}
+    known = (kept or KeptAnswers()).round(identity.encode() for identity in examples.ids)
+    losses: dict[int, float] = dict(known.known)
+    advance(len(losses), known.tokens)
     budget = min(batch_tokens, LOGIT_ELEMENTS // model.config.get_text_config().vocab_size)
     for batch in micro_batches(examples.lengths, range(len(examples)), budget):
+        if known.has(batch):
+            continue
         chosen = [examples[index] for index in batch]
-        for example, tokens in zip(chosen, token_losses(model, chosen), strict=True):
-            loss = float(tokens.mean())
+        found = {
+            index: float(each.mean()) for index, each in zip(batch, token_losses(model, chosen), strict=True)
+        }
+        for index, loss in found.items():
             if not math.isfinite(loss):
+                example = examples[index]
                 raise StageFailed(f"heldout/{name}: conversation {example.id} has the loss {loss}; check the weights")
-            losses[example.id] = loss
-        advance(len(chosen), sum(map(len, chosen)))
+        tokens = sum(map(len, chosen))
+        known.keep(found, tokens)
+        losses |= found
+        advance(len(chosen), tokens)
     return [
-        Outcome(f"heldout/{name}", example.id, "loss", losses[example.id], float(example.targets.sum()), example.group)
-        for example in map(examples.__getitem__, range(len(examples)))
+        Outcome(f"heldout/{name}", example.id, "loss", losses[index], float(example.targets.sum()), example.group)
+        for index, example in enumerate(examples)
     ]
 
 

@@ -15,6 +15,7 @@ from lm_eval.api.model import LM
 from lm_eval.config.group import AggMetricConfig
 
 from layersig.errors import MachineError, StageFailed, UserError
+from layersig.evaluating.clusters import clusters_of
 from layersig.evaluating.corpus import is_number
 from layersig.evaluating.incidents import IncidentLog
 from layersig.evaluating.loading import Pool, ResolvedTask
@@ -22,6 +23,7 @@ from layersig.evaluating.local import FEWSHOT_SEED, LocalTask
 from layersig.evaluating.measures import Measures, Samples
 from layersig.evaluating.metrics import rouge_l
 from layersig.evaluating.responses import response_lines
+from layersig.evaluating.supported import floorless
 from layersig.probes.arithmetic import constant_floor
 from layersig.records import CorpusValue, Incidents, Outcome
 from layersig.sandbox import refusal
@@ -187,25 +189,43 @@ def _check_code(task: ResolvedTask, allowed: bool) -> None:
 def floor_outcomes(task: ResolvedTask, model: LM, scored: Scored) -> tuple[Outcome, ...]:
     """What answers are worth without their question, item by item: the floor of retention.
 
-    A task of choices is asked again, every item with the question of the next one. Where the model writes, what it
-    wrote to the next item is scored against an item's target; programs are not run again. Other tasks have no floor.
+    Every item gets the question of the next one that is independent of it, since items of one cluster may ask the same.
+    Answers whose likelihood counts are asked again; where the model writes, what it wrote to the other item is scored
+    against an item's target. Tasks that `supported.floorless` names, and parts of a single item, have no floor.
     """
-    parts = [part for part in task.parts if len(part.chosen or ()) > 1]
-    choices = [part for part in parts if part.OUTPUT_TYPE == "multiple_choice"]
+    parts = [part for part in task.parts if len(part.chosen or ()) > 1 and _has_floor(part)]
+    asked = [part for part in parts if part.OUTPUT_TYPE != "generate_until"]
     found: list[Outcome] = []
-    for part in choices:
-        part.shuffled = True
+    for part in asked:
+        part.exchange = _others(part)
     try:
-        if choices:
-            found += score_task(task.with_parts(choices), model, corpus=False).outcomes
+        if asked:
+            found += score_task(task.with_parts(asked), model, corpus=False).outcomes
     finally:
-        for part in choices:
-            part.shuffled = False
+        for part in asked:
+            part.exchange = None
     for part in parts:
-        if part.OUTPUT_TYPE == "generate_until" and not part.runs_code:
+        if part.OUTPUT_TYPE == "generate_until":
             name = str(part.config.task)
             found += Measures(task.with_parts([part]), {name: _exchanged(part, scored.samples[name])}).outcomes()
     return tuple(found)
+
+
+def _has_floor(part: LocalTask) -> bool:
+    return floorless({"output_type": part.OUTPUT_TYPE, "metric_list": part.config.metric_list}) is None
+
+
+def _others(part: LocalTask) -> list[int]:
+    """For every chosen row the place of the next one of another cluster; the next one at all where there is none."""
+    labels = clusters_of(part)
+    count = len(labels)
+
+    def other(place: int) -> int:
+        behind = ((place + step) % count for step in range(1, count))
+        independent = (each for each in behind if labels[each] is None or labels[each] != labels[place])
+        return next(independent, (place + 1) % count)
+
+    return [other(place) for place in range(count)]
 
 
 def _exchanged(part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -213,9 +233,10 @@ def _exchanged(part: LocalTask, samples: Sequence[Mapping[str, Any]]) -> list[Ma
     for sample in sorted(samples, key=lambda sample: int(sample["doc_id"])):
         by_filter.setdefault(sample["filter"], []).append(sample)
     exchanged: list[Mapping[str, Any]] = []
+    others = _others(part)
     for own in by_filter.values():
-        for sample, other in zip(own, [*own[1:], own[0]], strict=True):
-            values = part.process_results(sample["doc"], list(other["filtered_resps"]))
+        for sample, other in zip(own, others, strict=True):
+            values = part.process_results(sample["doc"], list(own[other]["filtered_resps"]))
             exchanged.append({**sample, **values, "metrics": list(values)})
     return exchanged
 

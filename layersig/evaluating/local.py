@@ -41,8 +41,8 @@ class LocalTask(BlankAwareTask):
 
     Attributes:
         chosen: Indices of the rows to score, ascending, in the scored split after lm-eval's own processing.
-        shuffled: Whether every chosen row is asked with the question of the next one, which measures what its answers
-            alone are worth: the floor of a task of choices.
+        exchange: For every chosen row, the place among them of the row whose question it is asked with, which measures
+            what its answers alone are worth: the floor. None to ask each with its own.
     """
 
     sampler: ApartSampler
@@ -51,7 +51,7 @@ class LocalTask(BlankAwareTask):
         self._splits = splits
         self._processed: dict[str, Dataset] = {}
         self.chosen: list[int] | None = None
-        self.shuffled = False
+        self.exchange: Sequence[int] | None = None
         self._chat_template: Callable[..., str] | None = None
         with _seeded():
             super().__init__(config=_fitting(config, splits, shots))
@@ -149,8 +149,8 @@ class LocalTask(BlankAwareTask):
             for number, row in enumerate(rows):
                 try:
                     asked = self._requests(number, row)
-                    if self.shuffled:
-                        self._exchange(asked, self._requests(number, rows[(number + 1) % len(rows)]))
+                    if self.exchange is not None:
+                        self._exchange(asked, self._requests(number, rows[self.exchange[number]]))
                     found.append(asked)
                 except Exception as error:  # errors of every kind come from a definition that does not fit its rows
                     index = (self.chosen or [])[number]
@@ -186,11 +186,12 @@ class LocalTask(BlankAwareTask):
             request.arguments = (asked.args[0], answered.args[1])
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
-        """The metrics of one row; `logprob`, of the right choice, where the definition's metadata ask for it."""
+        """The metrics of one row; `logprob`, of the right answer, where the definition's metadata ask for it."""
         try:
             found = dict(super().process_results(doc, results))
             if (self.config.metadata or {}).get("logprob"):
-                found["logprob"] = results[self.doc_to_target(doc)][0]
+                right = 0 if self.OUTPUT_TYPE == "loglikelihood" else self.doc_to_target(doc)
+                found["logprob"] = results[right][0]
             return found
         except Exception as error:  # as above
             kind = type(error).__name__

@@ -9,7 +9,7 @@ or `python -m layersig.evaluating run --model layersig ...` for lm-eval's own co
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Self, cast
 
@@ -33,9 +33,10 @@ from layersig.data.chat import ChatFormat
 from layersig.errors import StageFailed, UserError, one_line
 from layersig.evaluating.decoding import Decoding
 from layersig.evaluating.incidents import IncidentLog
+from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.generating.decoder import Decoder, Trunk, positions
 from layersig.generating.ends import end_tokens
-from layersig.generating.generation import Prompt, generated
+from layersig.generating.generation import Prompt, Written, generated
 from layersig.generating.sharing import Row, Scored, batches, lines, plan
 from layersig.store.job import Reporter, Silent
 
@@ -66,6 +67,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         share: False runs every sequence by itself (the plain twin of the fast path).
         reporter: Told of requests and real tokens done.
         chat_template: For tasks that ask in chats: `auto`, `plain`, or the text of a template.
+        kept: Where answers are kept as they come, and found by the next process; None keeps none.
 
     Attributes:
         title: What the reporter calls the work.
@@ -84,6 +86,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         share: bool = True,
         reporter: Reporter | None = None,
         chat_template: str = "auto",
+        kept: KeptAnswers | None = None,
     ) -> None:
         super().__init__()
         self.decoder = Decoder(pretrained)
@@ -99,6 +102,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self._reporter = reporter or Silent()
         self._encoded: dict[str, list[int]] = {}
         self._chat_template = chat_template
+        self._kept = kept or KeptAnswers()
         self._cut: list[bool] = []
         self._without_system: set[str] = set()
         self.incidents = IncidentLog()
@@ -227,24 +231,41 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         asked = [TokenRequest(*request) for request in requests]
         self._cut = [len(each.context) + len(each.continuation) > self.max_length + 1 for each in asked]
         self._reporter.start(self.title, len(asked), "requests")
+        kept = self._kept.round(packed(each.context, each.continuation) for each in asked)
         answers: list[Answer | None] = [None] * len(asked)
+        for index, (likelihood, greedy) in kept.known.items():
+            answers[index] = self._answer(asked[index], (likelihood, greedy))
+        self._done(len(kept.known), kept.tokens)
         families = plan([self._scored(request) for request in asked], self.decoder.pair_cost, self.share)
         for family in families:
+            if kept.has(index for row in family.rows for index in _indices(row)):
+                continue
             trunk = self.decoder.trunk(family.trunk) if family.trunk else None
-            self._done(0, len(family.trunk))
+            tokens = len(family.trunk)
+            self._done(0, tokens)
             with self.decoder.scoring() as lanes:
-
+                # A known batch keeps its place: a lone one would be run with the threads of all lanes.
                 def read(batch: Sequence[Row], trunk: Trunk | None = trunk) -> list[tuple[int, Answer]]:
+                    if kept.has(index for row in batch for index in _indices(row)):
+                        return []
                     return _read(batch, self.decoder.logits(batch, trunk), asked)
 
                 cut = self._batches(family.rows, lanes.count)
                 for batch, found in zip(cut, lanes.run(read, cut), strict=True):
+                    if not found:
+                        continue
+                    own = sum(map(len, batch))
+                    kept.keep(dict(found), tokens + own)
+                    tokens = 0
                     for index, answer in found:
-                        answers[index] = answer
-                        if (text := asked[index].text) is not None:
-                            self.cache_hook.add_partial("loglikelihood", text, answer)
-                    self._done(sum(len(row.readings) for row in batch), sum(map(len, batch)))
+                        answers[index] = self._answer(asked[index], answer)
+                    self._done(sum(len(row.readings) for row in batch), own)
         return cast(list[Answer], answers)
+
+    def _answer(self, asked: TokenRequest, answer: Answer) -> Answer:
+        if asked.text is not None:
+            self.cache_hook.add_partial("loglikelihood", asked.text, answer)
+        return answer
 
     def _batches(self, rows: Sequence[Row], lanes: int) -> list[list[Row]]:
         if self.decoder.flat:
@@ -296,6 +317,19 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             return decodings[index].adjusted(prompts[index].tokens, written, logits)
 
         self._reporter.start(self.title, len(prompts), "requests")
+        kept = self._kept.round(
+            packed(prompt.tokens) + repr((prompt.stops, request.args[1])).encode()
+            for prompt, request in zip(prompts, requests, strict=True)
+        )
+        self._done(len(kept.known), kept.tokens)
+        found = [Written(index, *answer) for index, answer in kept.known.items()]
+        run = 0
+
+        def done(finished: int, tokens: int) -> None:
+            nonlocal run
+            run += tokens
+            self._done(finished, tokens)
+
         batches = generated(
             self.decoder,
             self.tokenizer,
@@ -303,11 +337,16 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             self.batch_tokens,
             ends=self._ends,
             adjust=None if all(each.plain for each in decodings) else adjusted,
+            known=kept.known,
             share=self.share,
-            done=self._done,
+            done=done,
         )
+        for batch in batches:
+            kept.keep({each.prompt: [each.tokens, each.ended] for each in batch}, run)
+            found += batch
+            run = 0
         texts = [""] * len(prompts)
-        for written in (each for batch in batches for each in batch):
+        for written in sorted(found):
             request, text = requests[written.prompt], self._text(written.tokens, prompts[written.prompt].stops)
             self.incidents.answer(request, text, written)
             self.cache_hook.add_partial("generate_until", request.args, text)
@@ -344,6 +383,11 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     def _done(self, requests: int, tokens: int) -> None:
         self.tokens += tokens
         self._reporter.advance(requests, tokens=tokens)
+
+
+def _indices(row: Row) -> Iterator[int]:
+    """Numbers of the requests that a row answers."""
+    return (index for index, _ in row.readings)
 
 
 def _read(batch: Sequence[Row], logits: torch.Tensor, asked: Sequence[TokenRequest]) -> list[tuple[int, Answer]]:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import read_examples
 from layersig.evaluating.heldout import heldout_losses
+from layersig.evaluating.kept import KeptAnswers
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.recipe.schema import TaskSettings
@@ -19,6 +20,7 @@ from layersig.store.job import Job
 from layersig.streams import Streams
 
 RESPONSES = "responses.jsonl"
+_KEPT = "answers.jsonl"
 FLOORS = "floors.jsonl"
 CORPUS = "corpus.jsonl"
 MEMORISATION = "memorisation.jsonl"
@@ -42,6 +44,8 @@ def evaluate(job: Job) -> None:
     of the prompts, the first `prompt` as the model reads it, which metrics are better when higher, what happened to
     prompts and answers (`incidents`), lm-eval's own figures, and weights and strata of a group), lm-eval's version,
     dtype, device kind and batch policy.
+
+    What the model answers is kept batch by batch in the stage's own folder, so that an interruption costs a batch.
     """
     started = time.perf_counter()
     with arm_model(job) as arm:
@@ -85,6 +89,7 @@ class _Run:
         self.summary: dict[str, Any] = {}
         self.policy: dict[str, Any] = {}
         self.tokens = 0
+        self.kept = KeptAnswers(job.work / _KEPT)
 
     def heldout(self) -> None:
         """The loss on the held-out conversations of every data set."""
@@ -96,7 +101,9 @@ class _Run:
             if not len(examples):
                 continue
             self.job.reporter.start(f"heldout/{name}", len(examples), "conversations")
-            found = heldout_losses(self.model, examples, name, self.job.params["batch_tokens"], self._advance)
+            found = heldout_losses(
+                self.model, examples, name, self.job.params["batch_tokens"], self._advance, self.kept
+            )
             targets = sum(outcome.weight for outcome in found)
             loss = sum(outcome.value * outcome.weight for outcome in found) / targets
             self.outcomes += found
@@ -119,6 +126,7 @@ class _Run:
             batch_tokens=batch_tokens,
             reporter=self.job.reporter,
             chat_template=self.job.params.get("chat_template", "auto"),
+            kept=self.kept,
         )
         self.policy = {"shared_prefixes": model.share, "max_length": model.max_length}
         root = Streams(self.job.streams.root)
@@ -132,7 +140,10 @@ class _Run:
             self.responses += ({**line, **ended} for line, ended in zip(scored.responses, scored.endings, strict=True))
             if settings.floor:
                 model.title = f"{task.name}, floor"
-                self.floors += floor_outcomes(task, model, scored)
+                floors = floor_outcomes(task, model, scored)
+                self.floors += floors
+                for label in scored.summary.keys() - {outcome.task for outcome in floors}:
+                    self.job.reporter.warn(f"{label}: its floor was asked for and takes two items or more")
             if self.job.params.get("memorisation"):
                 model.title = f"{task.name}, memorisation"
                 self.probed += probe(task, model, root)

@@ -53,6 +53,19 @@ def refusal_of(config: Config, *, fetched: bool = True) -> str | None:
     return None
 
 
+def floorless(config: Config) -> str | None:
+    """Why `floor = true` cannot be followed for a leaf task, as the rest of a sentence about it; None where it can."""
+    kind = config.get("output_type", "generate_until")
+    if kind == "loglikelihood_rolling":
+        return "has no floor: it scores the likelihood of whole texts, which have no question; leave `floor` out"
+    metrics = [entry.get("metric") for entry in config.get("metric_list") or () if isinstance(entry, Mapping)]
+    if "passes" in metrics:
+        return (
+            "has no floor: its answers are programs, which are not run against another item's tests; leave `floor` out"
+        )
+    return None
+
+
 def _sampled(settings: Mapping[str, Any]) -> str | None:
     temperature = float(settings.get("temperature") or 0.0)
     if settings.get("do_sample") or (settings.get("do_sample") is None and temperature > 0):

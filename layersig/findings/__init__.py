@@ -10,6 +10,7 @@ from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.findings.arms import Arms
+from layersig.findings.block_sweeps import block_retention_rows, block_rows, block_sweeps
 from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
@@ -24,6 +25,7 @@ from layersig.findings.estimators import (
     residual_test_notes,
     residual_test_rows,
 )
+from layersig.findings.failures import failure_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import AnalysisForm
 from layersig.findings.grid import grid_of
@@ -35,6 +37,7 @@ from layersig.findings.lead import primary_scorers
 from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.limitations import limitation_rows
 from layersig.findings.memorisation import memorisation_rows
+from layersig.findings.milestones import milestone_rows, successive_rows, training_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
@@ -48,12 +51,15 @@ from layersig.findings.rankings import (
     selected_layer_rows,
     selection_rows,
 )
+from layersig.findings.recovery import recovery_rows
+from layersig.findings.removal import removal_rows
 from layersig.findings.replicates import replicates
 from layersig.findings.retention import class_rows, gap_rows, retention_rows
 from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
 from layersig.findings.sharing import sharing_rows
 from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
+from layersig.findings.sweeps import Sweeps
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written
@@ -96,6 +102,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     outcomes = outcome_tables(files.evaluations(), files.directions, _stratified(files, recipe))
     corpus = corpus_tables(files.corpus(), files.directions)
     arms = Arms(outcomes, recipe, plan, files.model, corpus)
+    sweeps = Sweeps(arms)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)
@@ -103,6 +110,10 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     kept = retention_rows(arms, files.floors, files.task_records)
     texts = written(files)
     concluded = conclusions(arms)
+    swept = block_sweeps(files, _stratified(files, recipe))
+    kept_by_block, kept_by_block_on_average = block_retention_rows(swept, recipe, files.model)
+    kept_by_format = class_rows(arms, kept)
+    counts, failures = failure_rows(files, outcomes, recipe.root_seed)
     findings = Findings(
         schema_version=SCHEMA_VERSION,
         name=manifest["name"],
@@ -126,6 +137,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         + outcomes.notes
         + corpus.tables.notes
         + tuple(corpus_notes(corpus))
+        + sweeps.notes()
         + _unrated(outcomes)
         + _idle_margins(plan, outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
@@ -156,10 +168,19 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         assays=tuple(arms.assays()),
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
+        sweeps=tuple(sweeps.rows()),
+        sweep_points=tuple(sweeps.point_rows()),
         incidents=tuple(incident_rows(files)),
         retention=kept,
-        retention_classes=class_rows(arms, kept),
+        retention_classes=kept_by_format,
         retention_gaps=gap_rows(arms, kept),
+        removal=tuple(removal_rows(arms, kept, kept_by_format, shown, files.layers)),
+        recovery=tuple(recovery_rows(arms, texts)),
+        failure_counts=counts,
+        failures=failures,
+        blocks=tuple(block_rows(swept, recipe)),
+        block_retention=kept_by_block,
+        block_means=kept_by_block_on_average,
         probes=tuple(probe_rows(texts, arms.level)),
         code_errors=tuple(error_rows(texts)),
         control_sets=tuple(control_set_rows(arms)),
@@ -176,6 +197,9 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         rigor=(),
         trials=trial_rows(files),
         tuning_costs=tuning_cost_rows(manifest, rows, recipe, files.label),
+        trainings=tuple(training_rows(files)),
+        successive=tuple(successive_rows(tables, sizes, recipe)),
+        milestones=milestone_rows(tables, sizes, recipe),
         costs=costs,
         cost_sums=cost_sum_rows(costs),
         compute=tuple(compute_rows(manifest)),

@@ -122,16 +122,7 @@ class Arms:
     def seed_differences(self) -> Iterator[SeedDifferenceRow]:
         """The comparisons, one training run at a time."""
         for found, _ in self.contrasts():
-            for seed, difference in zip(found.seeds, found.by_seed, strict=True):
-                yield SeedDifferenceRow(
-                    arm=found.arm,
-                    reference=found.reference,
-                    data=found.data,
-                    seed=seed,
-                    task=found.measure.task,
-                    metric=found.measure.metric,
-                    difference=difference,
-                )
+            yield from seed_difference_rows(found)
 
     def shares(self) -> Iterator[ShareRow]:
         """Share of the gain of all layers over the untouched base that every other arm keeps."""
@@ -205,12 +196,17 @@ class Arms:
         self, evaluated: Iterable[tuple[Measure, str, str | None]]
     ) -> Iterator[tuple[Measure, str | None, str, str, Role]]:
         """What is compared: measure, data set, arm, reference, and why with this reference."""
-        cells = [cell for cell in evaluated if cell[1] not in self.plan.further_controls]
+        # Random controls behind the first stand for chance together: each is compared only where the recipe names it.
+        further, named = self.plan.further_controls, {first for first, _ in self.recipe.analyze.contrasts}
+        cells = [cell for cell in evaluated if cell[1] not in further or cell[1] in named]
         for measure, arm, data in cells:
-            data_sets = [data] if arm != BASE else sorted({d for m, _, d in cells if m == measure and d is not None})
-            for data_set in data_sets:
+            others = sorted({d for m, _, d in cells if m == measure and d is not None})
+            for data_set in [data] if data is not None else [None, *others]:
                 for reference, role in self.plan.references(arm):
-                    yield measure, data_set, arm, reference, role
+                    if arm in further and role != "contrast":
+                        continue
+                    if data is not None or (data_set is None) == (reference in self.plan.without_data):
+                        yield measure, data_set, arm, reference, role
 
     def rng(self, purpose: str, found: Contrast | CorpusContrast) -> np.random.Generator:
         """The random numbers of one purpose and contrast."""
@@ -237,6 +233,20 @@ class Arms:
         if own is None or everything is None or own.seeds != everything.seeds:
             return None
         return None if everything.value == 0 else (own, everything)
+
+
+def seed_difference_rows(found: Contrast | CorpusContrast) -> Iterator[SeedDifferenceRow]:
+    """A contrast, one training run at a time."""
+    for seed, difference in zip(found.seeds, found.by_seed, strict=True):
+        yield SeedDifferenceRow(
+            arm=found.arm,
+            reference=found.reference,
+            data=found.data,
+            seed=seed,
+            task=found.measure.task,
+            metric=found.measure.metric,
+            difference=difference,
+        )
 
 
 def ends(estimate: Effect | None, level: float) -> tuple[float | None, float | None]:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from layersig.analysis.sentences import Assay, Moved
 from layersig.errors import UserError
+from layersig.findings.arms import ALL_LAYERS, BASE
+from layersig.findings.comparisons import Comparison, Terms, row_of
 from layersig.findings.contrasts import Contrast, Tested, contrast
 from layersig.findings.corpus import CorpusContrast, corpus_contrast, corpus_tables
 from layersig.findings.families import Member, corrections
 from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
 from layersig.findings.forms import ConditionsForm, JudgedForm
-from layersig.findings.outcomes import OutcomeTables, outcome_tables
+from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
+from layersig.findings.plan import margin_of
+from layersig.findings.rows import ComparisonRow
+from layersig.recipe.load import stored
 from layersig.records import Cell, CorpusValue, Outcome, read_json
 from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
+
+_FAMILY = "compare"
 
 
 @dataclass(frozen=True)
@@ -144,38 +152,61 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusCo
     return found
 
 
-def rows(contrasts: Sequence[Contrast | CorpusContrast], model: str, alpha: float) -> list[dict[str, Any]]:
-    """Each contrast in figures and in a sentence, p-values corrected over all of them.
+def judged(contrasts: Sequence[Contrast | CorpusContrast], terms: Terms) -> tuple[ComparisonRow, ...]:
+    """Each contrast with its verdict, p-values and intervals corrected over all of them.
 
-    No recipe declared them, and no margin: they are exploratory, estimates without a verdict.
+    No recipe declared them: they are exploratory.
     """
-    tested = [_tested(found) for found in contrasts]
-    members = [Member("compare", each.p) for each in tested]
-    shown = []
-    for found, test, correction in zip(contrasts, tested, corrections(members), strict=True):
-        interval = None if found.estimate is None else found.estimate.interval(1 - alpha)
-        told = found.estimation(model, correction, alpha)
-        shown.append(
-            {
-                "arm": found.arm,
-                "reference": found.reference,
-                "task": found.measure.task,
-                "metric": found.measure.metric,
-                "difference": found.value,
-                "low": None if interval is None else interval.low,
-                "high": None if interval is None else interval.high,
-                "test": test.name,
-                "p": test.p,
-                "adjusted_p": None if correction is None else correction.p,
-                "tests": len(members),
-                "n": found.n,
-                "seeds": len(found.seeds),
-                "scope": found.scope.value,
-                "declared": False,
-                "sentence": None if told is None else told[0],
-            }
-        )
-    return shown
+    compared = [Comparison(found, "contrast", _tested(found), declared=False, primary=True) for found in contrasts]
+    found = corrections([Member(_FAMILY, each.tested.p) for each in compared])
+    extra: dict[str, Any] = {"outcome": False, "bootstrap_low": None, "bootstrap_high": None}
+    return tuple(
+        row_of(each, terms, None if correction is None else _FAMILY, len(compared), correction, **extra)
+        for each, correction in zip(compared, found, strict=True)
+    )
+
+
+def terms_of(reference: Side, others: Sequence[Side], alpha: float, margins: Mapping[str, float]) -> Terms:
+    """What arms of different runs are judged by.
+
+    Args:
+        reference: Its run's recipe gives the margins.
+        others: The other sides.
+        alpha: Level of the family.
+        margins: By metric, what takes the place of the recipe's.
+    """
+    recipe = reference.folder.path / "resolved.toml"
+    declared = {**(stored(recipe).analyze.margins if recipe.exists() else {}), **margins}
+
+    def margin(measure: Measure) -> float | None:
+        return margin_of(measure, declared)
+
+    runs = {side.folder.path: side for side in (reference, *others)}
+
+    def moved(found: Contrast | CorpusContrast) -> bool | None:
+        if any(name.endswith(f":{BASE}") for name in (found.arm, found.reference)):
+            return None
+        pairs = (gains(path, found.data).get(found.measure) for path in runs)
+        assays = (_assay(pair, margin(found.measure), reference.files.model, alpha) for pair in pairs)
+        return any(assay is not None and assay.moved is not Moved.NOT_SHOWN for assay in assays)
+
+    @cache
+    def gains(path: Path, data: str | None) -> Mapping[Measure, Contrast]:
+        return _gains(runs[path], data)
+
+    return Terms(reference.files.model, alpha, margin, moved)
+
+
+def _gains(side: Side, data: str | None) -> Mapping[Measure, Contrast]:
+    """What all layers of a run gain over its untouched model, by measure."""
+    trained, untouched = Side(side.folder, ALL_LAYERS, side.data or data), Side(side.folder, BASE, None)
+    tables = outcome_tables([*trained.outcomes(), *untouched.outcomes()], side.files.directions)
+    pairs = {measure: contrast(tables, measure, None, trained.label, untouched.label) for measure in tables.values}
+    return {measure: pair for measure, pair in pairs.items() if pair is not None}
+
+
+def _assay(pair: Contrast | None, margin: float | None, model: str, alpha: float) -> Assay | None:
+    return None if pair is None or margin is None else pair.assay(margin, model, alpha)
 
 
 def _tested(found: Contrast | CorpusContrast) -> Tested:

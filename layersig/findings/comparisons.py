@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from layersig.analysis.sentences import Correction
 from layersig.findings.arms import BASE, Arms, ends
 from layersig.findings.contrasts import Contrast, Tested
 from layersig.findings.corpus import CorpusContrast
 from layersig.findings.families import DECLARED, Member
+from layersig.findings.outcomes import Measure
 from layersig.findings.rows import ComparisonRow, Role
 
 _EXPLORATORY: dict[Role, str] = {
@@ -63,41 +65,65 @@ def comparisons(arms: Arms) -> Iterator[Comparison]:
         primary = arms.primary(found.measure)
         # Only the primary metric of an outcome is declared: its others are further looks at the same answers.
         declarable = primary and arms.plan.is_outcome(found.measure, found.data)
-        declared = declarable and arms.plan.declared(found, role)
+        declared = declarable and arms.plan.declared(found)
         yield Comparison(found, role, found.test(arms.rng("sign-flip", found)), declared, primary)
 
 
-def comparison_row(arms: Arms, compared: Comparison, size: int, correction: Correction | None) -> ComparisonRow:
-    """A comparison with the verdict that its corrected test and interval allow; `size` is that of its family."""
-    found, role, tested = compared.found, compared.role, compared.tested
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What comparisons are judged by.
+
+    Attributes:
+        model: Name of the model, for sentences.
+        alpha: Level of the family.
+        margin: Smallest difference that matters in a measure; None where there is none, and then no verdict.
+        moved: Whether all layers are shown to move the untouched model where a comparison was measured; None where the
+            question does not arise.
+    """
+
+    model: str
+    alpha: float
+    margin: Callable[[Measure], float | None]
+    moved: Callable[[Contrast | CorpusContrast], bool | None]
+
+
+def row_of(
+    compared: Comparison, terms: Terms, family: str | None, size: int, correction: Correction | None, **more: Any
+) -> ComparisonRow:
+    """A comparison with the verdict that its corrected test and interval allow.
+
+    Args:
+        compared: The comparison.
+        terms: What it is judged by.
+        family: What it is corrected with.
+        size: Tests in the family.
+        correction: Its place in the family.
+        more: Further fields of the row.
+    """
+    found, tested, level = compared.found, compared.tested, 1 - terms.alpha
     estimate, measure = found.estimate, found.measure
-    low, high = ends(estimate, arms.level)
-    family, primary, outcome = compared.member.family, compared.primary, arms.plan.is_outcome(measure, found.data)
-    second = None
-    if outcome and role in ("baseline", "contrast"):
-        second = found.bootstrap(arms.rng("bootstrap", found), arms.plan.resamples, arms.level)
-    margin, verdict = arms.plan.margin(measure), None
-    sentence, stated = found.estimation(arms.model, correction, arms.plan.alpha) or (None, None)
+    low, high = ends(estimate, level)
+    margin, verdict = terms.margin(measure), None
+    sentence, stated = found.estimation(terms.model, correction, terms.alpha) or (None, None)
     if margin is not None and correction is not None and isinstance(found, Contrast):
-        judgement = found.judge(margin, arms.model, correction, arms.moved(found), arms.plan.alpha)
+        judgement = found.judge(margin, terms.model, correction, terms.moved(found), terms.alpha)
         if judgement is not None:
             verdict, sentence, stated = judgement.verdict.value, judgement.sentence, judgement.interval
     return ComparisonRow(
         arm=found.arm,
         reference=found.reference,
-        role=role,
-        outcome=outcome,
+        role=compared.role,
         data=found.data,
         task=measure.task,
         metric=measure.metric,
-        primary=primary,
+        primary=compared.primary,
         higher_is_better=measure.higher_is_better,
         estimate=found.value,
         se=estimate.se if estimate else None,
         df=estimate.df if estimate and isfinite(estimate.df) else None,
         low=low,
         high=high,
-        level=arms.level,
+        level=level,
         margin=margin,
         test=tested.name,
         p=tested.p,
@@ -105,10 +131,8 @@ def comparison_row(arms: Arms, compared: Comparison, size: int, correction: Corr
         family=family,
         family_size=None if family is None else size,
         adjusted_p=None if correction is None else correction.p,
-        half_width=None if estimate is None else estimate.interval(arms.level).half_width,
-        detectable=found.detectable(arms.plan.alpha) if primary else None,
-        bootstrap_low=None if second is None else second.low,
-        bootstrap_high=None if second is None else second.high,
+        half_width=None if estimate is None else estimate.interval(level).half_width,
+        detectable=found.detectable(terms.alpha) if compared.primary else None,
         n=found.n,
         clusters=found.n_clusters,
         strata=found.n_strata,
@@ -120,4 +144,23 @@ def comparison_row(arms: Arms, compared: Comparison, size: int, correction: Corr
         stated_high=None if stated is None else stated.high,
         stated_level=None if stated is None else stated.level,
         sentence=sentence,
+        **more,
+    )
+
+
+def comparison_row(arms: Arms, compared: Comparison, size: int, correction: Correction | None) -> ComparisonRow:
+    """A comparison of a run's arms; `size` is that of its family."""
+    found, role = compared.found, compared.role
+    outcome, second = arms.plan.is_outcome(found.measure, found.data), None
+    if outcome and role in ("baseline", "contrast"):
+        second = found.bootstrap(arms.rng("bootstrap", found), arms.plan.resamples, arms.level)
+    return row_of(
+        compared,
+        Terms(arms.model, arms.plan.alpha, arms.plan.margin, arms.moved),
+        compared.member.family,
+        size,
+        correction,
+        outcome=outcome,
+        bootstrap_low=None if second is None else second.low,
+        bootstrap_high=None if second is None else second.high,
     )

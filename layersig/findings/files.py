@@ -9,10 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from layersig.findings.forms import DataForm, EvaluationForm, OverlapForm, SearchForm, StepForm, TaskForm, WrittenForm
+from layersig.findings.forms import (
+    DataForm,
+    EvaluationForm,
+    OverlapForm,
+    SearchForm,
+    StepForm,
+    TaskForm,
+    TrainingForm,
+    WrittenForm,
+)
 from layersig.findings.outcomes import Measure
 from layersig.layers import Group, LayerMap, LayerMapForm, Unit
 from layersig.records import (
+    ABLATIONS,
     Cell,
     CorpusForm,
     CorpusValue,
@@ -77,12 +87,12 @@ class RunFiles:
 
     @cached_property
     def manifest(self) -> ManifestForm:
-        """`manifest.json`.
+        """`manifest.json`, as things are.
 
         Raises:
             UserError: The folder holds no readable manifest, so that it is no run.
         """
-        return RunFolder(self.path).manifest()
+        return RunFolder(self.path).state()
 
     @cached_property
     def layers(self) -> LayerMap | None:
@@ -159,12 +169,21 @@ class RunFiles:
     @cached_property
     def searches(self) -> tuple[tuple[Cell, SearchForm], ...]:
         """What the search of every training found, sorted by cell."""
-        root = self.path / "searches"
+        return tuple((cell, read_json(path, SearchForm)) for cell, path in self._json_by_cell("searches").items())
+
+    @cached_property
+    def trainings(self) -> tuple[tuple[Cell, TrainingForm], ...]:
+        """The log of every training, sorted by cell."""
+        return tuple((cell, read_json(path, TrainingForm)) for cell, path in self._json_by_cell("trainings").items())
+
+    def _json_by_cell(self, folder: str) -> Mapping[Cell, Path]:
+        """The files `ARM/DATA/seed-K.json` below a folder, sorted by cell."""
+        root = self.path / folder
         files = {
-            self._evaluated("searches", file.relative_to(root).with_suffix("").parts): file
+            self._evaluated(folder, file.relative_to(root).with_suffix("").parts): file
             for file in root.glob("**/*.json")
         }
-        return tuple((cell, read_json(files[cell], SearchForm)) for cell in sorted(files, key=_order))
+        return {cell: files[cell] for cell in sorted(files, key=_order)}
 
     def _by_data(self, folder: str, form: type[Form]) -> Mapping[str, Form]:
         files = sorted((self.path / folder).glob("*.json"))
@@ -185,6 +204,17 @@ class RunFiles:
         """What every evaluated model wrote, one model at a time, the untouched base first."""
         for cell, path in self.by_cell("evaluations", "responses.jsonl").items():
             yield cell, list(read_jsonl(path, WrittenForm))
+
+    def ablations(self) -> Mapping[Cell, Mapping[str, Path]]:
+        """Folders of what scorers measured on tasks without single blocks, by label of the model, by cell."""
+        root, found = self.path / ABLATIONS, dict[Cell, dict[str, Path]]()
+        for file in sorted(root.glob("*/**/results.json")):
+            scorer, *axes, label = file.parent.relative_to(root).parts
+            seed = axes.pop() if axes and _SEED.fullmatch(axes[-1]) else None
+            number = None if seed is None else int(seed.removeprefix("seed-"))
+            cell = Cell(scorer=scorer, data=self.label(axes[0]) if axes else None, seed=number)
+            found.setdefault(cell, {})[label] = file.parent
+        return {cell: found[cell] for cell in sorted(found, key=_order)}
 
     def groups(self, unit: Unit) -> tuple[Group, ...]:
         """What one score speaks of, in model order; empty without a layer map."""

@@ -5,7 +5,7 @@ Those of rankings, selections, outcomes, layers, judgements and the manifest are
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field, FiniteFloat
 from typing_extensions import TypedDict
@@ -34,6 +34,30 @@ class PromptForm(Open):
     texts: list[str]
     answers: list[str]
     cut: NotRequired[bool]
+
+
+class StabilityForm(Open):
+    """Epsilon-stability in the log of a training."""
+
+    epsilon: FiniteFloat
+    window: int
+    step: int | None
+    change: FiniteFloat | None
+    noise: FiniteFloat | None
+
+
+class TrainedStepForm(Open):
+    """A step in the log of a training."""
+
+    tokens: int
+
+
+class TrainingForm(Open):
+    """The log of a training."""
+
+    planned_steps: int
+    stability: StabilityForm
+    steps: list[TrainedStepForm]
 
 
 class TaskForm(Open):
@@ -173,5 +197,10 @@ class WrittenForm(Open):
 
     task: str
     item: str
+    question: NotRequired[str]
+    target: NotRequired[Any]
+    response: NotRequired[str]
+    finish: NotRequired[str | None]
+    scores: NotRequired[dict[str, Number | bool]]
     probes: dict[str, FiniteFloat]
     code: NotRequired[CodeForm]

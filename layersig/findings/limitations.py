@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from layersig.findings.benchmark_dates import published
 from layersig.findings.card import arms
 from layersig.findings.card.demand import Records, listed, span
 from layersig.findings.card.rankings import LEAST_SEEDS
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.leaks import leaking
-from layersig.findings.published import published
 from layersig.findings.rows import Findings, LimitationRow
 from layersig.recipe.schema import Recipe
 

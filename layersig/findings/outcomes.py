@@ -24,7 +24,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _LOWER_IS_BETTER = {"loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
-_PRIMARY_METRICS = ("loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
+PRIMARY_METRICS = ("loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
+"""Metrics that speak for their task, the first that there is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -138,9 +139,9 @@ class OutcomeTables:
     unrated: Mapping[Measure, int] = field(default_factory=dict)
 
     def primary(self, measure: Measure) -> bool:
-        """Whether this metric speaks for its task: the first of `_PRIMARY_METRICS` there is, else the first by name."""
+        """Whether this metric speaks for its task: the first of `PRIMARY_METRICS` there is, else the first by name."""
         metrics = sorted(other for other in self.values if other.task == measure.task)
-        known = [other for metric in _PRIMARY_METRICS for other in metrics if other.kind == metric]
+        known = [other for metric in PRIMARY_METRICS for other in metrics if other.kind == metric]
         return measure == (known or metrics)[0]
 
     def are_shares(self, measure: Measure) -> bool:

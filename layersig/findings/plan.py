@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from layersig.findings.contrasts import Compared
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows import Role
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.records import Cell
+
+BASE = RESERVED_ARMS[0]
 
 CONTROLS: dict[Role, str] = {"random control": "matched-random", "rule control": "type-depth"}
 """Kind of the policy behind each kind of control."""
@@ -65,9 +67,7 @@ class Plan:
 
     def margin(self, measure: Measure) -> float | None:
         """Smallest difference that matters: declared, else one point for shares and 0.02 nats per token (ours)."""
-        declared = self.declared_margin(measure)
-        default = _MARGIN_OF_SHARES if measure.is_share else _MARGINS.get(measure.kind)
-        return default if declared is None else declared
+        return margin_of(measure, self.recipe.analyze.margins)
 
     def required(self, measure: Measure) -> float | None:
         """What "as good as all layers" needs: a share of the gain; None where it is the declared margin instead."""
@@ -76,8 +76,7 @@ class Plan:
 
     def declared_margin(self, measure: Measure) -> float | None:
         """The margin that the recipe itself gives."""
-        margins = self.recipe.analyze.margins
-        return margins.get(measure.metric, margins.get(measure.kind))
+        return _declared_margin(measure, self.recipe.analyze.margins)
 
     def idle_margins(self, measures: Iterable[Measure]) -> tuple[str, ...]:
         """Metrics that the recipe gives a margin for and nothing measured."""
@@ -93,7 +92,7 @@ class Plan:
         return (HELDOUT if asked == f"{HELDOUT}/{data}" else asked) in self.recipe.analyze.outcomes
 
     def references(self, arm: str) -> Iterator[tuple[str, Role]]:
-        """What an arm is compared with, and why; a pair for one reason only, a declared one first."""
+        """What an arm is compared with, and why; a pair for one reason only, the first that holds."""
         found: dict[str, Role] = {}
         if arm != self.baseline:
             found[self.baseline] = "baseline"
@@ -104,8 +103,8 @@ class Plan:
             found.setdefault(rival, "other scorer")
         for control in self._first_of_each_match(arm):
             found.setdefault(control, "random control")
-        for control in self._controls(arm, "rule control")[:1]:
-            found.setdefault(control, "rule control")
+        if (rule := self.rule_control(arm)) is not None:
+            found.setdefault(rule, "rule control")
         yield from found.items()
 
     def random_control(self, arm: str) -> str | None:
@@ -113,6 +112,15 @@ class Plan:
         controls = self.random_controls(arm)
         alike = [name for name in controls if matched_by(self.recipe, name) == "types"]
         return next(iter([*alike, *controls]), None)
+
+    @property
+    def without_data(self) -> frozenset[str]:
+        """Models that no data set of the recipe made: the untouched one, and those that arms bring."""
+        return frozenset({BASE, *(arm.name for arm in self.recipe.arms if arm.checkpoint is not None)})
+
+    def rule_control(self, arm: str) -> str | None:
+        """The arm that knows module type and depth alone."""
+        return next(iter(self._controls(arm, "rule control")), None)
 
     def random_controls(self, arm: str) -> tuple[str, ...]:
         """Every random control of an arm."""
@@ -150,14 +158,26 @@ class Plan:
         found = [each for each in self.recipe.arms if each.select.kind == CONTROLS[role]]
         return tuple(each.name for each in found if each.select.params.get("like") == arm)
 
-    def declared(self, found: Compared, role: Role) -> bool:
+    def declared(self, found: Compared) -> bool:
         """Whether the recipe declares the comparison and both sides were measured under the declaration."""
-        asked = role == "contrast" or (role == "baseline" and found.arm in self.primary)
+        primary = found.arm in self.primary and found.reference == self.baseline
+        asked = primary or (found.arm, found.reference) in self.recipe.analyze.contrasts
         return asked and all(
             any(cell in self.declared_cells for cell in cells_of(arm, found.data, seed))
             for arm in (found.arm, found.reference)
             for seed in found.seeds
         )
+
+
+def margin_of(measure: Measure, declared: Mapping[str, float]) -> float | None:
+    """Smallest difference that matters: declared, else one point for shares and 0.02 nats per token (ours)."""
+    default = _MARGIN_OF_SHARES if measure.is_share else _MARGINS.get(measure.kind)
+    given = _declared_margin(measure, declared)
+    return default if given is None else given
+
+
+def _declared_margin(measure: Measure, declared: Mapping[str, float]) -> float | None:
+    return declared.get(measure.metric, declared.get(measure.kind))
 
 
 def matched_by(recipe: Recipe, control: str) -> str:

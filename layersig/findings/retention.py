@@ -158,7 +158,8 @@ def _format(measure: Measure, record: Mapping[str, Any]) -> Format:
     told = record.get("format")
     if told == "classification":
         return "classification"
-    return "generation" if told == "generation" else _FORMATS[measure.kind]
+    # An answer whose likelihood alone is scored is right where greedy decoding would write it.
+    return "generation" if told in ("generation", "loglikelihood") else _FORMATS[measure.kind]
 
 
 def class_rows(arms: Arms, rows: Sequence[RetentionRow]) -> tuple[RetentionClassRow, ...]:
@@ -215,6 +216,11 @@ def _by_class(rows: Sequence[RetentionRow]) -> dict[tuple[str, str | None, Forma
         if row.primary and row.retention is not None:
             classes.setdefault((row.arm, row.data, row.format), []).append(row)
     return classes
+
+
+def ratio_parts(arms: Arms, rows: Sequence[RetentionRow]) -> list[RatioPart]:
+    """The ratios behind rows of retention, of equal weight in their mean."""
+    return [_kept(arms, _measure(row), row.arm, row.data, None).part(1 / len(rows)) for row in rows]
 
 
 def _sum_of_ratios(arms: Arms, terms: Sequence[tuple[RetentionRow, float]]) -> Estimate | None:

@@ -99,7 +99,7 @@ def component_rows(found: Replicates, grid: Grid, level: float) -> Iterator[Comp
 
 def checkpoint_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: Recipe) -> Iterator[CheckpointRow]:
     """Scorers that differ in nothing but their checkpoint, each against the last one, run by run."""
-    for last, others in _checkpoint_series(tables, recipe):
+    for last, others in checkpoint_series(tables, recipe):
         for table in others:
             seeds = [seed for seed in table.seeds if seed in last.seeds]
             if not seeds or table.cell.checkpoint is None or last.cell.checkpoint is None:
@@ -123,7 +123,8 @@ def checkpoint_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: 
                 )
 
 
-def _checkpoint_series(tables: Sequence[ScoreTable], recipe: Recipe) -> Iterator[tuple[ScoreTable, list[ScoreTable]]]:
+def checkpoint_series(tables: Sequence[ScoreTable], recipe: Recipe) -> Iterator[tuple[ScoreTable, list[ScoreTable]]]:
+    """Rankings that differ in nothing but their checkpoint: the last one, and the others in ascending order."""
     series: dict[tuple[str, str, str | None], list[ScoreTable]] = {}
     for table in tables:
         choice = recipe.scorers.get(table.cell.scorer or "")

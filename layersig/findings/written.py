@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,8 +13,10 @@ from layersig.findings.arms import BASE
 from layersig.findings.contrasts import scope_of
 from layersig.findings.files import RunFiles
 from layersig.findings.rows import ErrorRow, ProbeRow
+from layersig.records import Cell
 
-_PASSED = {"none", "passed"}
+PASSED = frozenset({"none", "passed"})
+"""Classes of programs that ended well, in either taxonomy."""
 _TAXONOMIES: Sequence[tuple[Literal["by exception", "of the paper"], str]] = (
     ("by exception", "error"),
     ("of the paper", "paper_error"),
@@ -34,8 +36,13 @@ class Written(NamedTuple):
 
 def written(files: RunFiles) -> tuple[Written, ...]:
     """Everything that models wrote, the untouched one first."""
+    return written_by(files.responses())
+
+
+def written_by(responses: Iterable[tuple[Cell, Sequence[Line]]]) -> tuple[Written, ...]:
+    """The same from the lines of every model."""
     found: dict[tuple[str, str | None, str], list[tuple[Line, ...]]] = {}
-    for cell, lines in files.responses():
+    for cell, lines in responses:
         by_task: dict[str, list[Line]] = {}
         for line in lines:
             by_task.setdefault(line["task"], []).append(line)
@@ -86,7 +93,7 @@ def error_rows(found: Sequence[Written]) -> Iterator[ErrorRow]:
         for taxonomy, key in _TAXONOMIES:
             counts, bare = _counts(each, key), _counts(base, key) if base else Counter()
             samples, of_base = counts.total(), max(1, bare.total())
-            failed = sum(count for error, count in counts.items() if error not in _PASSED)
+            failed = sum(count for error, count in counts.items() if error not in PASSED)
             for error, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
                 yield ErrorRow(
                     arm=each.arm,
@@ -96,7 +103,7 @@ def error_rows(found: Sequence[Written]) -> Iterator[ErrorRow]:
                     error=error,
                     count=count,
                     share_of_samples=count / samples,
-                    share_of_errors=None if error in _PASSED else count / failed,
+                    share_of_errors=None if error in PASSED else count / failed,
                     difference=count / samples - bare[error] / of_base,
                 )
 

@@ -72,7 +72,7 @@ def generate(job: Job) -> None:
     Inputs: `model`, a folder; `rows`, as in the data stage, but for answers: they may be missing.
 
     Params: `generate` (`GenerateSettings`), `limit` (prompts, a sample from the root seed; all when None), `group_by`,
-    `fields` where given, `chat_template`, `dtype`, `device`, `quantization`, `attention`.
+    `fields` and `where` where given, `chat_template`, `dtype`, `device`, `quantization`, `attention`.
 
     Streams: the root alone: `sample` by prompt for the limit, `response` by prompt and sample.
 
@@ -88,7 +88,8 @@ def generate(job: Job) -> None:
     settings = GenerateSettings.model_validate(job.params["generate"], strict=False)
     root = Streams(job.streams.root)
     fields = job.params.get("fields")
-    read = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields, prompts=True)
+    where = job.params.get("where", {})
+    read = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields, prompts=True, where=where)
     for note in read.notes():
         job.reporter.warn(note)
     rows = read.conversations

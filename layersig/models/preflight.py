@@ -47,6 +47,32 @@ def check_base(path: Path, *, head: bool, dtype: torch.dtype) -> tuple[LayerMap,
     return layers, [*_types(path, checked, dtype), *_tokens(path, load_tokenizer(path), rows)]
 
 
+def check_checkpoint(path: Path, base: Path, *, dtype: torch.dtype, heldout: bool) -> list[str]:
+    """Check a model that was made elsewhere and is to be compared with arms of the study's model.
+
+    Args:
+        path: Its folder.
+        base: The folder of the study's model.
+        dtype: Type that the study computes in.
+        heldout: Whether losses on held-out conversations are compared.
+
+    Returns:
+        What the user should know of types and tokens.
+
+    Raises:
+        UserError: The files do not hold what config.json describes, the tokenizer does not belong to them, or losses
+            are compared and the two cut text into other tokens.
+    """
+    checked, tokenizer = check_model(path), load_tokenizer(path)
+    if heldout and tokenizer.get_vocab() != load_tokenizer(base).get_vocab():
+        raise UserError(
+            f"{path}: its tokenizer has other tokens than that of {base}, so losses per token cannot be compared; set "
+            "evaluate.heldout = false and compare on tasks, or bring a checkpoint with the same tokenizer"
+        )
+    rows = checked.model.get_input_embeddings().weight.shape[0]
+    return [*_types(path, checked, dtype), *_tokens(path, tokenizer, rows)]
+
+
 def check_update(folder: Path, layers: LayerMap, names: Collection[str]) -> list[str]:
     """Check an update that was made elsewhere against the layers that it is to change.
 

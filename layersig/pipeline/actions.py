@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.selections import selection
 from layersig.pipeline.study import Study
-from layersig.pipeline.training import outcome, published, reference_update, training_inputs
+from layersig.pipeline.training import outcome, published, reference_update, training_inputs, update_files
 from layersig.recipe.schema import Arm, TrainSettings
 from layersig.records import Cell
 
@@ -73,7 +73,7 @@ def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         params={},
         inputs=inputs,
         computes=False,
-        files=published(study.recipe.train, "adapter", cell.key),
+        files=update_files(study.recipe.train, "adapter", cell.key),
     )
 
 

@@ -34,6 +34,8 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     declared = recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
     del declared["evaluate"]["memorisation"]  # a look at the untouched model, and no outcome
     declared["model"] = recipe.model.source
+    if recipe.sweeps:
+        declared["sweeps"] = recipe.model_dump(mode="json", include={"sweeps"})["sweeps"]
     if recipe.judge is not None:
         declared["judge"] = recipe.judge.model_dump(mode="json", exclude=MANNER)
     return declared
@@ -53,7 +55,8 @@ def _all(study: Study) -> Iterator[Stage]:
             yield from scores(study, name, data, seed)
     for data, seed in study.grid():
         for arm in recipe.arms:
-            yield from selections(study, arm, data, seed)
+            if arm.checkpoint is None:
+                yield from selections(study, arm, data, seed)
     if not recipe.arms:
         return
     yield evaluation(study, "base", None, None)
@@ -61,7 +64,8 @@ def _all(study: Study) -> Iterator[Stage]:
         if study.trains_reference:
             yield evaluation(study, "all-layers", data, seed)
         for arm in recipe.arms:
-            yield from actions(study, arm, data, seed)
+            if arm.checkpoint is None:
+                yield from actions(study, arm, data, seed)
             yield evaluation(study, arm.name, data, seed)
     if recipe.evaluate.tasks or recipe.evaluate.conversations:
         yield from (overlap(study, data.name) for data in recipe.data)

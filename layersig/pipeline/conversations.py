@@ -7,11 +7,9 @@ from typing import Any
 
 from layersig.pipeline.evaluations import arm_inputs
 from layersig.pipeline.graph import Input, Stage
-from layersig.pipeline.study import Study
-from layersig.recipe.schema import RESERVED_ARMS
+from layersig.pipeline.study import BASE, Study
 from layersig.records import Cell
 
-BASE = RESERVED_ARMS[0]
 MANNER = {"key_env", "timeout", "concurrency"}
 """Keys of `[judge]` that change no result."""
 
@@ -30,7 +28,6 @@ def conversations(study: Study) -> Iterator[Stage]:
 def answer(study: Study, cell: Cell) -> Stage:
     """The answers of an arm."""
     settings = study.recipe.evaluate
-    assert cell.arm is not None
     return Stage(
         id=f"answer/{cell.key}",
         kind="answer",
@@ -44,7 +41,7 @@ def answer(study: Study, cell: Cell) -> Stage:
         },
         inputs={
             "model": Input("source/model"),
-            **arm_inputs(study, cell.arm, cell.data, cell.seed),
+            **arm_inputs(study, cell),
             **study.question_inputs,
         },
         seed=cell.seed,
@@ -61,7 +58,7 @@ def compare(study: Study, cell: Cell) -> Stage:
     """The judge's comparisons of an arm with the baseline, both trained on one data set with one seed."""
     theirs = Cell(arm=study.recipe.analyze.baseline, data=cell.data, seed=cell.seed)
     inputs = {
-        role: Input(answer(study, Cell(arm=BASE) if each.arm == BASE else each).id)
+        role: Input(answer(study, study.evaluated(each.arm or "", each.data, each.seed)).id)
         for role, each in (("answers", cell), ("reference", theirs))
     }
     return _asking(study, "compare", cell, inputs, f"pairs/{cell.key}")
@@ -83,9 +80,8 @@ def _asking(study: Study, kind: str, cell: Cell, inputs: dict[str, Input], targe
 
 
 def _cells(study: Study) -> Iterator[Cell]:
-    yield Cell(arm=BASE)
-    for data, seed in study.grid():
-        yield from (Cell(arm=arm, data=data, seed=seed) for arm in _arms(study))
+    found = (study.evaluated(arm, data, seed) for data, seed in study.grid() for arm in _arms(study))
+    yield from dict.fromkeys([Cell(arm=BASE), *found])
 
 
 def _arms(study: Study) -> list[str]:

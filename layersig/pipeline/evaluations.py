@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from layersig.pipeline.actions import made
 from layersig.pipeline.graph import Input, Stage
-from layersig.pipeline.study import Study
+from layersig.pipeline.study import BASE, Study, checkpoint_node
 from layersig.pipeline.training import outcome, reference_update
 from layersig.records import Cell
 
 
 def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> Stage:
     """Per-item outcomes of an arm on the held-out conversations and the tasks of the recipe."""
-    cell = Cell(arm=arm, data=data, seed=seed)
+    cell = study.evaluated(arm, data, seed)
     settings = study.recipe.evaluate
-    inputs = {"model": Input("source/model"), **arm_inputs(study, arm, data, seed)}
+    inputs = {"model": Input("source/model"), **arm_inputs(study, cell)}
     if settings.heldout:
         inputs.update({f"data/{each.name}": Input(f"data/{each.name}") for each in study.recipe.data})
     inputs.update(study.task_inputs)
@@ -33,13 +33,16 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
     )
 
 
-def arm_inputs(study: Study, arm: str, data: str | None, seed: int | None) -> dict[str, Input]:
-    """What an arm made of the model; nothing for the untouched base."""
-    if data is None or seed is None:
+def arm_inputs(study: Study, cell: Cell) -> dict[str, Input]:
+    """What an arm made of the model, or brings in its place; nothing for the untouched base."""
+    assert cell.arm is not None
+    if cell.arm == BASE:
         return {}
-    if arm == "all-layers":
-        return outcome(study.recipe.train, reference_update(data, seed))
-    return made(study, study.arm(arm), data, seed)
+    if cell.data is None or cell.seed is None:
+        return {"model": Input(checkpoint_node(cell.arm))}
+    if cell.arm == "all-layers":
+        return outcome(study.recipe.train, reference_update(cell.data, cell.seed))
+    return made(study, study.arm(cell.arm), cell.data, cell.seed)
 
 
 def overlap(study: Study, data: str) -> Stage:

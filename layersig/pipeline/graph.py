@@ -54,6 +54,8 @@ class Stage:
         manner: What it is told besides: how to do it, which changes no result and is no part of the fingerprint.
         inputs: What it reads, by role.
         seed: Value of the seed axis that its random streams hang on; None for what all seeds share.
+        length: Names of the params that only say how far it goes and what it keeps on the way. Stages that differ in
+            nothing else begin alike, so that one can continue or serve another.
         computes: True when results depend on device, dtype and library versions.
         components: Plugin components that it calls.
         files: Where its output, or folders and files of it, go in the run folder.
@@ -67,6 +69,7 @@ class Stage:
     inputs: Mapping[str, Input]
     manner: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    length: frozenset[str] = frozenset()
     computes: bool = True
     components: tuple[Component, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)

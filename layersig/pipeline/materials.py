@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from layersig.pipeline.graph import Input, Source, Stage
-from layersig.pipeline.study import Study, selection_node, selection_tasks
+from layersig.pipeline.study import Study, checkpoint_node, selection_node, selection_tasks
 from layersig.recipe.schema import DataSettings
 from layersig.records import Cell
 
@@ -27,6 +27,9 @@ def sources(study: Study) -> dict[str, Source]:
         found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None, rows=rows)
     if recipe.update is not None:
         found["source/update"] = Source("update", "update", recipe.update.source)
+    for arm in recipe.arms:
+        if arm.checkpoint is not None:
+            found[checkpoint_node(arm.name)] = Source("model", arm.name, arm.checkpoint)
     for name, choice in recipe.scorers.items():
         if choice.source is not None:
             found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)
@@ -61,6 +64,7 @@ def generate_stage(study: Study, name: str) -> Stage:
             "limit": settings.limit,
             "group_by": settings.group_by,
             **_fields(settings),
+            **_where(settings),
             "chat_template": study.recipe.model.chat_template,
             **study.compute,
         },
@@ -76,6 +80,12 @@ def _fields(settings: DataSettings) -> dict[str, Any]:
     return {"fields": settings.fields.model_dump(mode="json", exclude_defaults=True)}
 
 
+def _where(settings: DataSettings) -> dict[str, Any]:
+    """Values by field, where rows are chosen by some."""
+    values = {field: [each] if isinstance(each, str) else list(each) for field, each in settings.where.items()}
+    return {"where": values} if values else {}
+
+
 def data_stages(study: Study, name: str) -> Iterator[Stage]:
     """Conversations of one data set: answered anew where the recipe asks for it, then prepared."""
     if study.data(name).generate is not None:
@@ -86,15 +96,15 @@ def data_stages(study: Study, name: str) -> Iterator[Stage]:
 def data_stage(study: Study, name: str) -> Stage:
     """Conversations of one data set: cleaned, split, formatted, tokenised."""
     settings = study.data(name)
-    outside = {"name", "source", "fallback", "split", "generate", "fields", "half"}
+    outside = {"name", "source", "fallback", "split", "generate", "fields", "half", "train_limit", "where"}
     params = {
         **settings.model_dump(mode="json", exclude=outside),
-        **({} if settings.half is None else {"half": settings.half}),
+        **{key: value for key in ("half", "train_limit") if (value := getattr(settings, key)) is not None},
         "chat_template": study.recipe.model.chat_template,
     }
     rows = Input(f"source/data/{name}")
     if settings.generate is None:
-        params |= _fields(settings)
+        params |= _fields(settings) | _where(settings)
     else:
         rows = Input(f"generate/{name}", "rows.jsonl")
         # The limit was on prompts, and responses keep the groups of their prompts.

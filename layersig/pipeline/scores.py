@@ -9,7 +9,7 @@ from typing import Any
 from layersig.pipeline.graph import Input, Line, Stage
 from layersig.pipeline.study import Study, labels, selection_node, selection_tasks
 from layersig.pipeline.training import own_reference, reference_of, scored_update
-from layersig.records import Cell
+from layersig.records import ABLATIONS, Cell
 
 
 def scores(study: Study, name: str, data: str, seed: int) -> Iterator[Stage]:
@@ -74,6 +74,6 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         seed=cell.seed,
         computes=component.computes,
         components=(component,),
-        files={"trajectory.jsonl": f"trajectories/{place.key}.jsonl"},
+        files={"trajectory.jsonl": f"trajectories/{place.key}.jsonl", ABLATIONS: f"{ABLATIONS}/{place.key}"},
         line=Line("ranking.json", "scores.jsonl", labels(cell, "scorer", "data", "seed", "checkpoint")),
     )

@@ -9,8 +9,11 @@ from typing import Any
 from layersig.pipeline.graph import Input
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import Arm, DataSettings, Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Arm, DataSettings, Recipe
 from layersig.records import Cell
+
+BASE = RESERVED_ARMS[0]
+"""The untouched model."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Study:
         """The arm of that name."""
         return next(arm for arm in self.recipe.arms if arm.name == name)
 
+    def evaluated(self, arm: str, data: str | None, seed: int | None) -> Cell:
+        """Where an arm is measured: the untouched model and one that was made elsewhere know neither data nor seed."""
+        brought = any(each.name == arm and each.checkpoint is not None for each in self.recipe.arms)
+        return Cell(arm=arm) if arm == BASE or brought else Cell(arm=arm, data=data, seed=seed)
+
     def scorer(self, name: str) -> Component:
         """The component behind a scorer of the recipe."""
         return self.known.get("scorer", self.recipe.scorers[name].kind)
@@ -57,6 +65,26 @@ class Study:
         return trains or any(
             self.scorer(name).needs & reads for name, choice in self.recipe.scorers.items() if not choice.train
         )
+
+    @property
+    def update_checkpoints(self) -> set[float]:
+        """The fractions of the shared reference training at which a scorer reads its update."""
+        if self.recipe.update is not None:
+            return set()
+        scorers = self.recipe.scorers
+        shared = (name for name in scorers if not scorers[name].train and "update" in self.scorer(name).needs)
+        return {at for name in shared for at in scorers[name].checkpoints}
+
+    @property
+    def reads_whole_reference(self) -> bool:
+        """Whether anything reads the end of the reference training.
+
+        That is `all-layers` where there are arms, a scorer that reads all milestones, or a search, which compares
+        trials at their ends.
+        """
+        scorers = self.recipe.scorers
+        every = any("checkpoints" in self.scorer(name).needs for name in scorers if not scorers[name].train)
+        return bool(self.recipe.arms) or every or self.recipe.train.search is not None
 
     @property
     def compute(self) -> dict[str, Any]:
@@ -116,6 +144,11 @@ def selection_tasks(study: Study, scorer: str) -> list[dict[str, Any]]:
         task if isinstance(task, dict) else {"source": task}
         for task in study.recipe.scorers[scorer].params.get("tasks", ())
     ]
+
+
+def checkpoint_node(arm: str) -> str:
+    """The node of the model that an arm brings."""
+    return f"source/checkpoint/{arm}"
 
 
 def selection_node(scorer: str, number: int) -> str:

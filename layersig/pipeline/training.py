@@ -11,13 +11,14 @@ from layersig.records import Cell
 
 
 def reference(study: Study, data: str, seed: int) -> Stage:
-    """The training of all layers, kept at its milestones and at its end."""
-    shared = (choice for choice in study.recipe.scorers.values() if not choice.train)
-    checkpoints = {each for choice in shared for each in choice.checkpoints}
-    # Kept beside what is asked for, so that another checkpoint of a scorer takes no other training. A difference of
-    # whole weights is too large for that.
-    standard = () if study.recipe.train.method == "full" else STANDARD_MILESTONES
-    milestones = sorted({*study.recipe.train.milestones, *checkpoints, *standard, 1.0})
+    """The training of all layers, up to the last milestone that anything reads, and kept at all of them."""
+    settings = study.recipe.train
+    read = {*settings.milestones, *study.update_checkpoints, *([1.0] if study.reads_whole_reference else [])}
+    # Kept beside what is read, so that another checkpoint of a scorer takes no other training. A difference of whole
+    # weights is too large for that.
+    standard = () if settings.method == "full" else STANDARD_MILESTONES
+    milestones = sorted(each for each in {*read, *standard} if each <= max(read))
+    place = f"all-layers/{data}/seed-{seed}"
     return Stage(
         id=f"reference/{data}/seed-{seed}",
         kind="reference",
@@ -25,7 +26,9 @@ def reference(study: Study, data: str, seed: int) -> Stage:
         params={"train": study.train, "milestones": milestones, **study.compute},
         inputs=training_inputs(data),
         seed=seed,
-        files=published(study.recipe.train, f"at-{1.0:g}", f"all-layers/{data}/seed-{seed}"),
+        # Trials of a search are compared at their ends, and none of them can be continued.
+        length=frozenset() if settings.search else frozenset({"milestones"}),
+        files=published(settings, f"at-{1.0:g}", place) if max(read) == 1 else training_log(place),
     )
 
 
@@ -73,11 +76,20 @@ def reference_of(study: Study, scorer: str, data: str, seed: int) -> str:
     return own_reference(study, scorer, data, seed).id if own else f"reference/{data}/seed-{seed}"
 
 
+def update_files(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
+    """Where a tuned model goes in the run folder: an adapter, or after full fine-tuning a checkpoint."""
+    return {"model": f"models/{place}"} if settings.method == "full" else {adapter: f"adapters/{place}"}
+
+
 def published(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
-    """Where what a training made goes in the run folder: an adapter or a checkpoint, and what its search found."""
+    """Where all that a training made goes in the run folder: the tuned model, its log, what its search found."""
     search = {} if settings.search is None else {"search.json": f"searches/{place}.json"}
-    made = {"model": f"models/{place}"} if settings.method == "full" else {adapter: f"adapters/{place}"}
-    return made | search
+    return {**update_files(settings, adapter, place), **training_log(place), **search}
+
+
+def training_log(place: str) -> dict[str, str]:
+    """Where the log of a training goes in the run folder."""
+    return {"log.json": f"trainings/{place}.json"}
 
 
 def outcome(settings: TrainSettings, adapter: Input) -> dict[str, Input]:

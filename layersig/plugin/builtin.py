@@ -29,6 +29,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
     },
     "policy": {
         "top": "layersig.selecting.policies:Top",
+        "quota": "layersig.selecting.policies:Quota",
         "freeze": "layersig.selecting.policies:Freeze",
         "lowest": "layersig.selecting.policies:Lowest",
         "intersection": "layersig.selecting.policies:Intersection",

@@ -13,6 +13,8 @@ from layersig.recipe.schema import Recipe
 
 _Schema = dict[str, Any]
 
+_SWEPT: _Schema = {"required": ["grid"]}
+
 
 def json_schema(components: Components | None = None) -> _Schema:
     """The schema that editors complete and check recipes with; equal components give an equal schema.
@@ -26,8 +28,12 @@ def json_schema(components: Components | None = None) -> _Schema:
     tables = schema["$defs"]
     tables["Choice"] = _one_of("policy", tables["Choice"], known, tables)
     tables["ScorerChoice"] = _one_of("scorer", tables["ScorerChoice"], known, tables)
-    keys = tables["Arm"]["properties"]["train"]
-    tables["Arm"]["properties"]["train"] = {"$ref": "#/$defs/TrainSettings", "description": keys["description"]}
+    tables["swept.Choice"] = {**tables["Choice"], "oneOf": [_in_part(each) for each in tables["Choice"]["oneOf"]]}
+    tables["ScorerChoice"]["oneOf"] = [_unless_swept(each) for each in tables["ScorerChoice"]["oneOf"]]
+    arm, keys = tables["Arm"], tables["Arm"]["properties"]
+    keys["train"] = {"$ref": "#/$defs/TrainSettings", "description": keys["train"]["description"]}
+    keys["select"] = {"$ref": "#/$defs/swept.Choice", "description": keys["select"]["description"]}
+    arm |= {"if": _SWEPT, "else": {"properties": {"select": {"$ref": "#/$defs/Choice"}}}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -48,6 +54,18 @@ def _one_of(kind: Kind, choice: _Schema, known: Components, tables: dict[str, _S
             }
         )
     return {"description": choice["description"], "oneOf": branches}
+
+
+def _in_part(branch: _Schema) -> _Schema:
+    """A component whose other parameters a grid may give."""
+    return {**branch, "required": ["kind"]}
+
+
+def _unless_swept(branch: _Schema) -> _Schema:
+    """A component in whose own table a grid may give the parameters."""
+    if branch["required"] == ["kind"]:
+        return branch
+    return {**_in_part(branch), "if": _SWEPT, "else": {"required": branch["required"]}}
 
 
 def _loadable(kind: Kind, known: Components) -> Iterator[Component]:

@@ -14,6 +14,7 @@ from layersig.errors import UserError
 from layersig.plugin.table import Components
 from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
+from layersig.recipe.grid import Expanded, expand
 from layersig.recipe.overrides import apply
 from layersig.recipe.positions import locate
 from layersig.recipe.read import read
@@ -35,7 +36,8 @@ class Loaded:
         smoke: Whether it was made short.
         components: What it may name: built-in, installed, and of its plugin files.
         plugin_files: Its plugin files; an engine calls `with_files` on them in every process.
-        origins: Line or override of every key, for messages about what only a later stage can find.
+        origins: Line or override of every key as written, for messages about what only a later stage can find.
+        expanded: Where the entries come from that grids stand for.
     """
 
     recipe: Recipe
@@ -46,6 +48,7 @@ class Loaded:
     components: Components
     plugin_files: tuple[Path, ...]
     origins: Origins
+    expanded: Expanded
 
     @property
     def base_dir(self) -> Path:
@@ -64,7 +67,7 @@ class Loaded:
 
     def where(self, *path: str | int) -> str:
         """Where a key was set: `recipe.toml:12`, or the override."""
-        return self.origins.where(path)
+        return self.origins.where(self.expanded.as_written(path))
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Loaded:
@@ -84,13 +87,15 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     origins, faulty = apply(data, overrides, base_dir, Origins(str(path), locate(text)))
     if unusable := list(unusable_text(data)):
         raise error([*faulty, *unusable], origins)
+    expanded = expand(data)
     components, files, faults = plugin_files(data, base_dir)
     faulty += inline_template(data, base_dir)
     crossed = list(cross_checks(data, components, base_dir))
     if faults:  # what a broken plugin file would have brought is not missed as well
         crossed = [fault for fault in crossed if fault.path[-1:] not in (("kind",), ("source",), ("fallback",))]
-    found = [*faulty, *strange_values(data), *faults, *crossed]
+    found = [*strange_values(data), *faults, *crossed]
     recipe = _parsed(data, found)
+    found = [*faulty, *expanded.faults, *expanded.told(found)]
     if found or recipe is None:
         raise error(found, origins)
     recipe = with_defaults(recipe, components)
@@ -103,6 +108,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
         components=components,
         plugin_files=files,
         origins=origins,
+        expanded=expanded,
     )
 
 

@@ -36,6 +36,7 @@ _HEADINGS: Mapping[str, str] = {
     "ScorerChoice": "[scorers.NAME]",
     "Arm": "[[arms]]",
     "Choice": "select",
+    "SweepSettings": "[[sweeps]]",
     "EvaluateSettings": "[evaluate]",
     "TaskSettings": "tasks",
     "ConversationSettings": "conversations",
@@ -80,7 +81,7 @@ def _sentence(table: Mapping[str, Any]) -> str:
 
 
 def _rows(table: Mapping[str, Any], keys: Collection[str]) -> str:
-    required = table.get("required", ())
+    required = {*table.get("required", ()), *table.get("else", {}).get("required", ())}
     lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, value in table["properties"].items():
         if key not in keys:

@@ -25,6 +25,7 @@ from layersig.recipe.schema import (
 SMOKE_STEPS = 2
 SMOKE_ITEMS = 4
 SMOKE_ROWS = 24
+SMOKE_TRAINED = 8
 SMOKE_TOKENS = 16
 
 
@@ -41,13 +42,22 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
     }
     primary = recipe.analyze.primary
     if primary is None:
-        primary = tuple(arm.name for arm in recipe.arms if arm.scorers)[:1]
+        primary = _first(recipe)
     untrained = bool(recipe.arms) and not any(arm.trains for arm in recipe.arms)
     baseline = "base" if untrained and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
     analyze = recipe.analyze.model_copy(update={"primary": primary, "baseline": baseline})
     recipe = recipe.model_copy(update={"scorers": scorers, "analyze": analyze})
     arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))
     return recipe.model_copy(update={"arms": arms})
+
+
+def _first(recipe: Recipe) -> tuple[str, ...]:
+    """The first arm that reads a scorer, with all arms that sweeps connect it with."""
+    names = {arm.name for arm in [each for each in recipe.arms if each.scorers][:1]}
+    swept = [{*sweep.entries} for sweep in recipe.sweeps if sweep.of == "arms"]
+    while more := {name for entries in swept if entries & names for name in entries} - names:
+        names |= more
+    return tuple(arm.name for arm in recipe.arms if arm.name in names)
 
 
 def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
@@ -105,6 +115,8 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:
+    if arm.checkpoint is not None:
+        return arm
     policy = components.get("policy", arm.select.kind)
     return arm.model_copy(update={"select": Choice(kind=arm.select.kind, **_in_full(policy, arm.select))})
 
@@ -116,8 +128,8 @@ def _in_full(component: Component, choice: Choice) -> dict[str, Any]:
 def smoke(recipe: Recipe) -> Recipe:
     """The same recipe made as short as it can be while every stage still runs: a recipe of its own, with its own id.
 
-    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations, a
-    self-generated response 16 tokens.
+    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations (8 to
+    train on where `train_limit` is given), a self-generated response 16 tokens.
     """
     return recipe.model_copy(
         update={
@@ -126,6 +138,7 @@ def smoke(recipe: Recipe) -> Recipe:
                     update={
                         "limit": min(data.limit or SMOKE_ROWS, SMOKE_ROWS),
                         "heldout": min(data.heldout, SMOKE_ITEMS) if isinstance(data.heldout, int) else data.heldout,
+                        "train_limit": data.train_limit and min(data.train_limit, SMOKE_TRAINED),
                         "generate": _short_generation(data.generate),
                     }
                 )
@@ -206,7 +219,7 @@ def to_toml(recipe: Recipe) -> str:
     document = tomlkit.document()
     unsaid = {"about"} if recipe.about == AboutSettings() else set()
     values = recipe.model_dump(mode="json", exclude_none=True, exclude=unsaid)
-    tables = {"data", "arms"}
+    tables = {"data", "arms", "sweeps"}
     for key, value in values.items():
         if not isinstance(value, dict) and key not in tables:
             document.add(key, _inline(value))

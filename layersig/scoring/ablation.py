@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import model_validator
 
 from layersig.plugin.decorators import scorer
+from layersig.records import WHOLE, block_label
 from layersig.scoring.selection_data import TaskParams, blocks_only, drawn
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Ablation:
     On training data N_i = L(without i) - L, the rise of the loss in nats per target token; on tasks
     N_i = 1 - mean over tasks of score(without i) / score, 0 for a task whose score is 0 (the normalised retention of
     arXiv 2602.01997; necessity as in arXiv 2609.16537). Greater means more important; pruning takes the lowest.
+    On tasks every item, response and probe is kept for each block, and a sweep that is broken off continues at the
+    next block.
     """
 
     class Params(TaskParams):
@@ -43,7 +46,7 @@ class Ablation:
 
         names, params = blocks_only(context), context.params
         if params.tasks:
-            retention = Retention(context)
-            return {name: 1.0 - retention.without([place]) for place, name in enumerate(names)}
+            retention = Retention(context, keep=WHOLE)
+            return {name: 1.0 - retention.without([place], keep=block_label(place)) for place, name in enumerate(names)}
         swept = sweep(context, drawn(context), range(len(names)), how=params.how)
         return {name: swept.without[place] - swept.loss for place, name in enumerate(names)}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from layersig.errors import UserError
+from layersig.records import ABLATIONS, WHOLE
 from layersig.scoring.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -88,20 +89,29 @@ class ScoringContext(Inputs):
         self._count(log.tokens, log.peak_memory)
         return log
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, keep: str | None = None) -> dict[str, float]:
         """The score of the model, as it is now, on every selection task: `acc_norm`, or else the task's first metric.
+
+        Args:
+            keep: Name under which every item, response and probe is published with the scores, in
+                `ablations/SCORER/KEEP/`; what was kept before an interruption is read back instead of measured again.
+                `whole` is the name of the unchanged model, of which the floors that tasks ask for are measured too.
 
         Raises:
             UserError: A task measures a loss, or has no metric that is a mean of items, so that it has no score.
         """
-        from layersig.evaluating.items import means, score_task
+        from layersig.evaluating.items import score_task
         from layersig.evaluating.model import SharedPrefixLM
         from layersig.models.devices import peak_memory
+        from layersig.scoring.kept import Kept, score_of
 
+        kept = None if keep is None else Kept(self.work / ABLATIONS / keep)
+        if kept is not None and (found := kept.scores()) is not None:
+            return found
         tasks = self.tasks
         tokens = self._job.params["batch_tokens"]
         allowed = self._job.params.get("allow_code_execution", False)
-        found: dict[str, float] = {}
+        found = {}
         with peak_memory(self.device) as memory:
             model = SharedPrefixLM(
                 self.model,
@@ -110,14 +120,14 @@ class ScoringContext(Inputs):
                 reporter=self.reporter,
                 chat_template=self._job.params.get("chat_template", "auto"),
             )
-            for task in tasks:
+            for task, settings in zip(tasks, self.params.tasks, strict=True):
                 model.title = task.name
-                scores = means(score_task(task, model, allow_code=allowed, corpus=False).outcomes)
-                metric = "acc_norm" if "acc_norm" in scores else next(iter(scores), None)
-                if metric is None or metric == "loss":
-                    has = "measures a loss" if metric else "has no metric that is a mean of items"
-                    raise UserError(f"task {task.name} {has} and cannot select; take one with a score of every item")
-                found[task.name] = scores[metric]
+                scored = score_task(task, model, allow_code=allowed, corpus=False)
+                found[task.name] = score_of(task.name, scored)
+                if kept is not None:
+                    kept.add(scored, task, model if settings.floor and keep == WHOLE else None)
+        if kept is not None:
+            kept.write(found)
         self._count(model.tokens, memory.peak)
         return found
 

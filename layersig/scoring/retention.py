@@ -15,22 +15,23 @@ class Retention:
 
     Args:
         context: Of a scorer that needs tasks.
+        keep: Name under which the evaluation of the whole model is kept; None keeps nothing.
 
     Raises:
         UserError: The whole model scores 0 on every task, so that nothing can be retained.
     """
 
-    def __init__(self, context: ScoringContext) -> None:
+    def __init__(self, context: ScoringContext, keep: str | None = None) -> None:
         self._context = context
-        self._whole = context.evaluate()
+        self._whole = context.evaluate(keep)
         if not any(self._whole.values()):
             raise UserError(
                 f"the whole model scores 0 on {', '.join(self._whole)}, so no block can be told from another by them; "
                 "take easier tasks or more items"
             )
 
-    def without(self, removed: Collection[int]) -> float:
+    def without(self, removed: Collection[int], keep: str | None = None) -> float:
         """Mean over tasks of the share kept; a task whose score is 0 counts 0, as in the paper's code."""
         with without_blocks(self._context.model, removed):
-            found = self._context.evaluate()
+            found = self._context.evaluate(keep)
         return fmean(found[task] / whole if whole else 0.0 for task, whole in self._whole.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
@@ -10,13 +11,13 @@ from typing import Any
 from layersig.errors import LayersigError, StageFailed, UserError
 from layersig.layers import LayerMap, Unit
 from layersig.plugin.components import Component
-from layersig.records import Ranking, jsonl, not_finite
+from layersig.records import ABLATIONS, Ranking, jsonl, not_finite
 from layersig.scoring.context import ScoringContext
 from layersig.store.job import Job
 
 
 def score(job: Job) -> None:
-    """Write `ranking.json`, and `trajectory.jsonl` where the scorer keeps one.
+    """Write `ranking.json`, `trajectory.jsonl` where the scorer keeps one, and `ablations/` where it keeps evaluations.
 
     Inputs: `layers`; as the scorer needs: `model`, `data`, `update` (an adapter folder), `checkpoints`, `rankings` (a
     `scores.jsonl`).
@@ -43,6 +44,8 @@ def score(job: Job) -> None:
     job.write("ranking.json", replace(ranking, coverage=context.coverage).to_json())
     if context.trajectory:
         (job.out / "trajectory.jsonl").write_text(jsonl(context.trajectory), encoding="utf-8")
+    if (job.work / ABLATIONS).is_dir():
+        shutil.copytree(job.work / ABLATIONS, job.out / ABLATIONS)
 
 
 def checked(component: Component, unit: Unit, names: list[str], scores: Any) -> Ranking:

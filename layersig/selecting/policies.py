@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -78,6 +78,65 @@ class Top:
             chosen.append(name)
             spent += size[name]
         return chosen
+
+
+@policy("quota", rankings="one", version=1)
+class Quota:
+    """The highest-ranked share of every module type, or of every band of depth, so that none is left out.
+
+    Shares that are no whole numbers go by largest remainder: in all, as many units are taken as the shares come to, so
+    that an arm has as many layers as `top` with the same `fraction`. Equal remainders go to the earlier group.
+    """
+
+    class Params(FractionParams):
+        """Parameters of `quota`."""
+
+        by: Literal["type", "depth", "type and depth"] = "type"
+        """What has a quota of its own: a module type, a band of blocks, or a type in a band."""
+        bands: Annotated[int, Field(ge=2)] = 4
+        """Bands of equally many blocks, as nearly as can be; the head belongs to the last. Not read `by = "type"`."""
+        shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+        """Shares instead of `fraction`, by type (`mlp.*`), number of the band from 0 (`"3"`), or both (`mlp.*/3`), each
+        with `*` for any text; of several that fit, the first."""
+
+    def select(self, context: SelectionContext) -> Iterable[str]:
+        """Names of the chosen units."""
+        params, members = context.params, self._members(context)
+        for pattern in params.shares:
+            if not any(fnmatchcase(label, pattern) for label in members):
+                near = get_close_matches(pattern, members, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(members)}"
+                raise UserError(f"select.shares: {pattern!r} fits no group{hint}")
+        wanted = {label: self._share(label, params) * len(names) for label, names in members.items()}
+        place = {name: number for number, name in enumerate(context.ranking.ordered())}
+        return [
+            name
+            for label, count in self._counts(wanted, params.rounding).items()
+            for name in sorted(members[label], key=place.__getitem__)[:count]
+        ]
+
+    @staticmethod
+    def _members(context: SelectionContext) -> dict[str, list[str]]:
+        """Names of the units that share a quota, by label, in model order."""
+        by, bands = context.params.by, context.params.bands
+        depth = 1 + max(group.block for group in context.groups if group.block is not None)
+        members: dict[str, list[str]] = {}
+        for group in context.groups:
+            band = bands - 1 if group.block is None else group.block * bands // depth
+            labels = {"type": group.kind, "depth": f"{band}", "type and depth": f"{group.kind}/{band}"}
+            members.setdefault(labels[by], []).append(group.name)
+        return members
+
+    @staticmethod
+    def _share(label: str, params: Params) -> float:
+        return next((share for each, share in params.shares.items() if fnmatchcase(label, each)), params.fraction)
+
+    @staticmethod
+    def _counts(wanted: Mapping[str, float], rounding: Rounding) -> dict[str, int]:
+        counts = {label: rounded(share, "floor") for label, share in wanted.items()}
+        left = max(1, rounded(sum(wanted.values()), rounding)) - sum(counts.values())
+        order = sorted(wanted, key=lambda label: round(counts[label] - wanted[label], 9))
+        return {label: count + (label in order[:left]) for label, count in counts.items()}
 
 
 @policy("freeze", rankings="one", version=1)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import platformdirs
 from filelock import FileLock
@@ -46,6 +46,7 @@ class EntryForm(AboutForm):
     files: dict[str, Digest]
     digest: Digest
     metrics: Digest
+    kept: NotRequired[dict[str, Digest]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Entry:
     def out(self) -> Path:
         """The stage's output."""
         return self.folder / "out"
+
+    @property
+    def kept(self) -> Path:
+        """What a longer stage can continue from; no part of the output."""
+        return self.folder / "kept"
 
     @property
     def metrics(self) -> Path:
@@ -104,6 +110,18 @@ class Cache:
         self._warn(f"cache entry {fingerprint[:12]} is damaged ({fault}); set aside in {aside} and built again")
         return None
 
+    def relate(self, family: str, fingerprint: str) -> None:
+        """Put on record that a finished stage belongs to a family: stages alike but for their length."""
+        folder = self.root / "families" / family
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / fingerprint).touch()
+
+    def family(self, family: str) -> tuple[Entry, ...]:
+        """The whole entries of a family, in the order of their fingerprints."""
+        names = sorted(path.name for path in (self.root / "families" / family).glob("*"))
+        found = (self.find(name) for name in names)
+        return tuple(entry for entry in found if entry is not None)
+
     def lock(self, fingerprint: str) -> FileLock:
         """A lock that one process at a time holds while it builds the entry."""
         locks = self.root / "locks"
@@ -111,10 +129,11 @@ class Cache:
         return FileLock(locks / f"{fingerprint}.lock")
 
     def workplace(self, fingerprint: str) -> Path:
-        """The folder in which the stage is built: `out/` is emptied, `state/` survives an interruption."""
+        """The folder in which a stage is built: `out/` and `kept/` are emptied, `state/` survives an interruption."""
         work = self.root / "work" / fingerprint
-        shutil.rmtree(work / "out", ignore_errors=True)
-        (work / "out").mkdir(parents=True)
+        for name in ("out", "kept"):
+            shutil.rmtree(work / name, ignore_errors=True)
+            (work / name).mkdir(parents=True)
         (work / "state").mkdir(exist_ok=True)
         return work
 
@@ -128,6 +147,7 @@ class Cache:
         """
         work = self.root / "work" / fingerprint
         files = {str(name): self._hash_new(work / "out" / name) for name in files_below(work / "out")}
+        kept = {str(name): self._hash_new(work / "kept" / name) for name in files_below(work / "kept")}
         rows = jsonl(metrics)
         full: EntryForm = {
             **about,
@@ -135,7 +155,10 @@ class Cache:
             "files": files,
             "digest": digest_of(files),
             "metrics": sha256_bytes(rows.encode()),
+            "kept": kept,
         }
+        if not kept:
+            (work / "kept").rmdir()
         write_atomic(work / "metrics.jsonl", rows)
         write_atomic(work / "stage.json", dumps(full, indent=1))
         shutil.rmtree(work / "state", ignore_errors=True)
@@ -163,6 +186,7 @@ class Cache:
             if (about["fingerprint"], about["digest"]) != (fingerprint, digest_of(about["files"])):
                 raise Damaged(str(folder), "stage.json does not match its files")
             digests = {f"out/{name}": digest for name, digest in about["files"].items()}
+            digests |= {f"kept/{name}": digest for name, digest in about.get("kept", {}).items()}
             for name, digest in {**digests, "metrics.jsonl": about["metrics"]}.items():
                 if not self.hashes.matches(folder / name, digest):
                     raise Damaged(str(folder), f"{name} was changed or cut short")

@@ -40,6 +40,23 @@ class Silent:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What a finished stage left that differs from another in nothing but how far it goes and what it keeps.
+
+    Attributes:
+        out: Its output.
+        kept: What it kept to be continued from; absent or empty where it kept nothing.
+        metrics: Its rows of `metrics.jsonl`.
+        cost: What it cost.
+    """
+
+    out: Path
+    kept: Path
+    metrics: Path
+    cost: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Job:
     """One stage about to run.
 
@@ -53,6 +70,9 @@ class Job:
             no times, no paths, no labels. It becomes visible only when the stage ends well.
         work: Folder that survives an interruption: checkpoints to resume from. Removed after success.
         streams: Named random streams of the cell.
+        earlier: What shorter and longer stages of the same kind left; results must not depend on it.
+        kept: Empty folder for what a longer stage of the same kind can continue from: stored beside the output, hashed
+            against damage, and no part of the result. None where nothing is kept.
         components: Plugin components that the stage calls.
         reporter: Progress and warnings.
         cost: What the stage fills in for the manifest: `tokens`, `peak_memory`, and what else is worth knowing.
@@ -66,6 +86,8 @@ class Job:
     work: Path
     streams: Streams
     origins: Mapping[str, str] = field(default_factory=dict)
+    earlier: tuple[Earlier, ...] = ()
+    kept: Path | None = None
     components: tuple[Component, ...] = ()
     reporter: Reporter = field(default_factory=Silent)
     cost: dict[str, float] = field(default_factory=dict)

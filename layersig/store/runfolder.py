@@ -67,6 +67,9 @@ class StageForm(Open):
     trained_memory: NotRequired[Number]
     gradient_memory: NotRequired[Number]
     optimizer_memory: NotRequired[Number]
+    steps: NotRequired[Number]
+    planned_steps: NotRequired[Number]
+    continued_from: NotRequired[Number]
 
 
 class KeptForm(Open):
@@ -130,21 +133,36 @@ class RunFolder:
         except FileNotFoundError:
             raise UserError(f"{self.path} is not a run: it has no manifest.json") from None
 
-    def status(self) -> str:
-        """The status of the manifest; `stopped` where it says `running` and no process is at work on the run.
+    def state(self) -> ManifestForm:
+        """The manifest as things are: without a process at work on it, a run is not `running`, and neither is a stage.
+
+        The run is `stopped`, and a stage that it broke off in `interrupted`.
 
         Raises:
             UserError: As `manifest` has it.
         """
-        status = self.manifest()["status"]
-        if status != "running":
-            return status
+        manifest = self.manifest()
+        if manifest["status"] == "running":
+            if self._at_work():
+                return manifest
+            manifest["status"] = "stopped"
+        for stage in manifest["stages"]:
+            if stage["status"] == "running":
+                stage["status"] = "interrupted"
+        return manifest
+
+    def status(self) -> str:
+        """The status of `state`."""
+        return self.state()["status"]
+
+    def _at_work(self) -> bool:
+        """Whether a process holds the lock of the run, as far as can be told."""
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             with lock:
-                return "stopped"
+                return False
         except (Timeout, OSError):
-            return status
+            return True
 
     def model(self) -> SourceForm:
         """The record of the model that the run is about.

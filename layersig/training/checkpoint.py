@@ -16,7 +16,7 @@ from layersig.records import dumps, parse_json
 from layersig.store.files import write_atomic
 from layersig.training.log import Step, StepForm
 
-_FILE = "training.safetensors"
+CHECKPOINT = "training.safetensors"
 _OPTIMIZER = re.compile("optimizer/([0-9]{1,9})/([^/]+)")
 
 
@@ -44,7 +44,7 @@ def save_checkpoint(
     for name, value in (memory.state() if memory is not None else {}).items():
         tensors[f"memory/{name}"] = value
     metadata = {"steps": dumps([step.to_json() for step in steps])}
-    write_atomic(folder / _FILE, save({name: value.contiguous() for name, value in tensors.items()}, metadata))
+    write_atomic(folder / CHECKPOINT, save({name: value.contiguous() for name, value in tensors.items()}, metadata))
 
 
 def load_checkpoint(
@@ -55,7 +55,7 @@ def load_checkpoint(
     Returns:
         The steps done; none, and nothing changed, when there is no checkpoint of these parameters that can be read.
     """
-    path = folder / _FILE
+    path = folder / CHECKPOINT
     if not path.exists():
         return ()
     try:

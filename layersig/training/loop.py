@@ -56,6 +56,7 @@ def train(
     in_turn: Callable[[int], Collection[str]] | None = None,
     milestones: Mapping[int, Callable[[], None]] | None = None,
     memory: Memory | None = None,
+    last: int | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> TrainLog:
@@ -80,6 +81,8 @@ def train(
             when absent.
         milestones: What to call after the step of that number (from 1).
         memory: What must be kept in a checkpoint besides parameters and optimizer.
+        last: Number of the step to end after; the schedule stays that of all `batches`, so that a longer training has
+            the same beginning. The state is then written to `checkpoint`. All of them, when absent.
         checkpoint: Folder for the state of an interrupted training. If it holds one of these parameters, training
             goes on from there and ends bit for bit as if never interrupted. `after_step` and `milestones` are not
             called again for the steps before.
@@ -96,7 +99,8 @@ def train(
     steps = list(load_checkpoint(checkpoint, parameters, optimizer, memory) if checkpoint is not None else ())
     lengths = [len(examples[index]) for index in range(len(examples))]
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    reporter.start("train", len(batches), "step")
+    last = len(batches) if last is None else last
+    reporter.start("train", last, "step")
     reporter.advance(len(steps))
     saved = time.monotonic()
     consistent = True
@@ -105,7 +109,7 @@ def train(
         _prepared(base, parameters, examples, batches, settings, streams) as prepared,
     ):
         try:
-            for number in range(len(steps) + 1, len(batches) + 1):
+            for number in range(len(steps) + 1, last + 1):
                 began = time.perf_counter()
                 indices = batches[number - 1]
                 tokens = sum(lengths[index] for index in indices)
@@ -142,6 +146,8 @@ def train(
                 if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
                     save_checkpoint(checkpoint, parameters, optimizer, steps, memory)
                     saved = time.monotonic()
+            if checkpoint is not None and last < len(batches):
+                save_checkpoint(checkpoint, parameters, optimizer, steps, memory)
         except (KeyboardInterrupt, StageFailed):
             # An interrupt between an update and its entry in the log leaves the checkpoint before it.
             if checkpoint is not None and consistent:

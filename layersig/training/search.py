@@ -34,13 +34,15 @@ class Fit(NamedTuple):
     Attributes:
         folder: Holds what it kept.
         log: Its steps.
+        planned: Number of steps of its whole schedule.
         loss: Loss per target token on the validation split; None without one.
-        memory: Bytes that it held besides activations, by purpose.
+        memory: Bytes that it held besides activations, by purpose, and where it was continued from.
         turns: Blocks in turn by interval, where they took turns.
     """
 
     folder: Path
     log: TrainLog
+    planned: int
     loss: float | None
     memory: Mapping[str, float]
     turns: Sequence[Sequence[int]] | None
@@ -124,6 +126,7 @@ def _run(settings: TrainSettings, folder: Path, fit: Callable[[TrainSettings, Pa
     if trial.fit is not None:
         log = trial.fit.log
         value |= {"loss": trial.fit.loss, "memory": dict(trial.fit.memory), "turns": trial.fit.turns}
+        value["planned"] = trial.fit.planned
         value["log"] = [[step.to_json() for step in log.steps], log.peak_memory, log.numerics]
     write_atomic(folder / _DONE, dumps(value))
     return trial
@@ -142,6 +145,7 @@ class _DoneForm(TypedDict):
     loss: FiniteFloat | None
     memory: dict[str, Number]
     turns: list[list[int]] | None
+    planned: int
     log: tuple[list[StepForm], int, str]
 
 
@@ -155,7 +159,7 @@ def _read(settings: TrainSettings, folder: Path) -> _Trial | None:
         return _Trial(settings, None, value["error"])
     steps, peak, numerics = value["log"]
     log = TrainLog(tuple(Step(**row) for row in steps), peak, numerics)
-    return _Trial(settings, Fit(folder, log, value["loss"], value["memory"], value["turns"]), None)
+    return _Trial(settings, Fit(folder, log, value["planned"], value["loss"], value["memory"], value["turns"]), None)
 
 
 def _loss(fit: Fit | None) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from layersig.models.load import borrow_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.store.job import Job
+from layersig.training.checkpoint import CHECKPOINT
+from layersig.training.continuing import continue_in, step_of, taken_over, write_log
 from layersig.training.loop import train
 from layersig.training.losses import batch_losses
 from layersig.training.methods import Base, Tuning, tuned
@@ -26,25 +27,27 @@ from layersig.training.optimization import Optimization
 from layersig.training.ranks import ranks_by_order
 from layersig.training.resampling import Resampling
 from layersig.training.search import Fit, search
-from layersig.training.stability import stability
 
 
 def reference(job: Job) -> None:
     """Train all layers and keep the update at every milestone, as a folder `at-FRACTION`.
 
-    Inputs: `model`, `layers`, `data`. Params: `train` (TrainSettings), `milestones` (fractions of the planned steps,
-    1 among them), `dtype`, `device`, `quantization`, `attention`.
+    Inputs: `model`, `layers`, `data`. Params: `train` (TrainSettings), `milestones` (fractions of the planned steps),
+    `dtype`, `device`, `quantization`, `attention`. The training ends at the last milestone; up to there it is the same
+    as one that runs to its planned end. What an equal training of another length left is continued, or taken over.
 
-    Output: the updates (adapters, or differences of weights after full fine-tuning, then with the whole checkpoint
-    `model/` as well), and `log.json`: every step without its time, the arithmetic used, and epsilon-stability
-    (arXiv 2410.17875), which is told and never ends the training: the schedule and the milestones hang on its length.
+    Output: the updates (adapters, or differences of weights after full fine-tuning, with the whole checkpoint `model/`
+    at the planned end), and `log.json`: every step without its time, the planned number of steps, the arithmetic used,
+    and epsilon-stability (arXiv 2410.17875).
 
     Raises:
         UserError: The method cannot tune these layers.
         StageFailed: The training diverged, or left a layer as it was.
     """
-    layers = LayerMap.from_json(job.read("layers", "layers.json"))
-    _train(job, layers, list(layers), {f"at-{fraction:g}": fraction for fraction in job.params["milestones"]})
+    kept = {f"at-{fraction:g}": fraction for fraction in job.params["milestones"]}
+    if not taken_over(job, kept):
+        layers = LayerMap.from_json(job.read("layers", "layers.json"))
+        _train(job, layers, list(layers), kept)
 
 
 def tune(job: Job) -> None:
@@ -76,7 +79,7 @@ def recover(job: Job) -> None:
 
 
 def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
-    """Train `chosen`; keep the update under every name of `kept` at its fraction of the planned steps, 1 the last."""
+    """Train `chosen` as far as the last of `kept`: the update under every name at its fraction of the planned steps."""
     settings = TrainSettings.model_validate(job.params["train"], strict=False)
     examples = read_examples(job.inputs["data"], "train")
     compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
@@ -91,14 +94,27 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
             fitted = fit(settings, examples, (), job.work)
         else:
             fitted = search(job, settings, examples, fit)
-        if settings.method == "full":
+        if settings.method == "full" and 1.0 in kept.values():
             update = read_dense(fitted.folder / list(kept)[-1], layers)
             write_checkpoint(model, layers, update, job.inputs["model"], job.out / "model")
     for name in kept:
         # The difference that an arm makes is in its checkpoint.
         if settings.method != "full" or name != "adapter":
             shutil.move(fitted.folder / name, job.out / name)
-    _report(job, fitted)
+    if job.kept is not None and len(fitted.log.steps) < fitted.planned:
+        shutil.move(fitted.folder / CHECKPOINT, job.kept / CHECKPOINT)
+    log = fitted.log
+    turns = {} if fitted.turns is None else {"blocks_in_turn": fitted.turns}
+    write_log(job, log.steps, fitted.planned, log.numerics, **turns)
+    cost = {
+        "tokens": log.tokens,
+        "peak_memory": log.peak_memory,
+        "seconds_per_token": log.seconds / log.tokens,
+        "steps": len(log.steps),
+        "planned_steps": fitted.planned,
+    }
+    # A search has told the cost of all its trials.
+    job.cost.update({**cost, **fitted.memory, **job.cost})
 
 
 def _fit(
@@ -116,7 +132,8 @@ def _fit(
     batches = optimizer_batches(trained, batch_size=settings.batch_size, streams=job.streams, **length)
     due: dict[int, list[str]] = {}
     for name, fraction in kept.items():
-        due.setdefault(max(1, round(fraction * len(batches))), []).append(name)
+        due.setdefault(step_of(fraction, len(batches)), []).append(name)
+    continued = continue_in(work, job.earlier, due)
     turns = None
     if settings.resample is not None:
         still = int(Optimization.of(settings).learning_rate_at(0, len(batches)) == 0)
@@ -140,11 +157,13 @@ def _fit(
             in_turn=None if turns is None else partial(turns.in_turn, parameters=tuning.parameters),
             milestones={step: partial(_keep, tuning, work, names) for step, names in due.items()},
             memory=tuning,
+            last=max(due),
             checkpoint=work,
         )
         tuning.assert_moved()
         loss = _loss(model, tuning, settings, validation) if validation else None
-        return Fit(work, log, loss, _memory(tuning), None if turns is None else turns.drawn)
+        cost = {**_memory(tuning), **({"continued_from": continued} if continued else {})}
+        return Fit(work, log, len(batches), loss, cost, None if turns is None else turns.drawn)
 
 
 def _ranks(job: Job, chosen: Sequence[Layer], mean: int) -> dict[str, int]:
@@ -199,21 +218,3 @@ def _base_model(origin: str) -> Base:
         return Base(origin.removeprefix("path:"))
     repository, _, revision = name.partition("@")
     return Base(repository, revision or None)
-
-
-def _report(job: Job, fitted: Fit) -> None:
-    log = fitted.log
-    rows = [step.to_json() for step in log.steps]
-    job.metrics.extend(rows)
-    job.write(
-        "log.json",
-        {
-            "numerics": log.numerics,
-            "stability": asdict(stability([step.loss for step in log.steps])),
-            **({} if fitted.turns is None else {"blocks_in_turn": fitted.turns}),
-            "steps": [{key: value for key, value in row.items() if key != "seconds"} for row in rows],
-        },
-    )
-    cost = {"tokens": log.tokens, "peak_memory": log.peak_memory, "seconds_per_token": log.seconds / log.tokens}
-    # A search has told the cost of all its trials.
-    job.cost.update({**cost, **fitted.memory, **job.cost})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from layersig.analysis.twoway import (
     MeanSquares,
@@ -31,7 +32,9 @@ def test_mean_squares_equal_statsmodels():
 def test_estimate_by_hand():
     estimate = two_way_estimate(MeanSquares(5, 100, 0.1, 2.0, 1.5, 1.0))
     assert estimate.se == pytest.approx((2.5 / 500) ** 0.5)
-    assert estimate.df == pytest.approx(2.5**2 / (4 / 4 + 1.5**2 / 99 + 1 / (4 * 99)))
+    limit = 2.0 * 4 / stats.chi2.ppf(0.2, 4)  # of the mean square of seeds
+    expected = (limit + 0.5) ** 2 / (limit**2 / 4 + 1.5**2 / 99 + 1 / (4 * 99))
+    assert estimate.df == pytest.approx(expected)
     careful = two_way_estimate(MeanSquares(5, 100, 0.1, 2.0, 1.5, 1.0), conservative=True)
     assert careful.se == pytest.approx((3.5 / 500) ** 0.5)
     assert careful.df == pytest.approx(3.5**2 / (4 / 4 + 1.5**2 / 99))
@@ -140,3 +143,21 @@ def test_two_seeds_seldom_tell_two_equal_methods_apart(load: float):
     tables = (MeanSquares(2, n, *map(float, row)) for row in zip(means, seed, *item, strict=True))
     false = sum(not two_way_estimate(table).interval().contains(0) for table in tables)
     assert false / draws <= 0.065
+
+
+@pytest.mark.parametrize(("seeds", "load"), [(3, 2.0), (3, 6.0), (5, 3.0), (5, 6.0)])
+def test_a_few_runs_keep_the_level_that_a_family_of_tests_needs(seeds: int, load: float):
+    """With degrees of freedom at the observed mean square, three runs err up to five times as often at .05 / 9."""
+    rng, n, reps = np.random.default_rng(8), 200, 20_000
+    seed = (1 + load**2) * rng.chisquare(seeds - 1, reps) / (seeds - 1)
+    item = (1 + seeds) * rng.chisquare(n - 1, reps) / (n - 1)
+    rest = rng.chisquare((seeds - 1) * (n - 1), reps) / ((seeds - 1) * (n - 1))
+    mean = rng.standard_normal(reps) * ((1 + load**2 + seeds) / (seeds * n)) ** 0.5
+    p = np.array(
+        [
+            two_way_estimate(MeanSquares(seeds, n, *each)).p_value()
+            for each in zip(mean.tolist(), seed.tolist(), item.tolist(), rest.tolist(), strict=True)
+        ]
+    )
+    assert (p <= 0.05).mean() < 0.055
+    assert (p <= 0.05 / 9).mean() < 2.2 * 0.05 / 9

@@ -143,7 +143,7 @@ def test_sentence_names_everything_and_only_these_data_sets():
         "Declared: ila-30 is better than all-layers (size unsettled) as a method on these three data sets "
         "(lima, norobots, alpaca) with SmolLM2-135M in hellaswag accuracy "
         "(S = 5 training runs per arm, n = 1000 items): difference +3 points, 95 % "
-        "interval +0.914 to +5.09, margin 2 points, p = 0.0073 for no difference; the only declared comparison of its "
+        "interval +0.914 to +5.09, margin 2 points, p = 0.0073 for no difference; the only declared test of its "
         "family."
     )
 
@@ -260,7 +260,7 @@ def test_outside_of_the_families_there_is_an_estimate_and_no_verdict():
     assert interval == Estimate(0.03, 0.01, 20).interval(0.95)
     declared, wider = estimation(Estimate(0.03, 0.01, 20), CLAIM, Correction(True, 3, 0.02))
     assert declared.startswith("Declared: ")
-    assert "p = 0.02 for no difference; interval and p corrected for 3 declared comparisons. No verdict" in declared
+    assert "p = 0.02 for no difference; interval and p corrected for 3 declared tests. No verdict" in declared
     assert wider == Estimate(0.03, 0.01, 20).interval(1 - 0.05 / 3)
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from tests.calibration.agreement_studies import gains_and_attenuation, interval_coverage, sharing
+from tests.calibration.contrast_studies import contrasts
 from tests.calibration.depth_studies import group_nulls, label_tests, pair_nulls
 from tests.calibration.edge_studies import levels, methods, pairs, ratios_at_the_edge
+from tests.calibration.milestone_studies import milestone_levels
 from tests.calibration.plan_studies import detectable_from_pilots, equivalence_plans
 from tests.calibration.published import published_page
 from tests.calibration.ranking_studies import (
@@ -37,6 +39,7 @@ from tests.calibration.score_studies import (
     ratios,
     two_way_coverage,
 )
+from tests.calibration.sweep_studies import sweeps
 from tests.calibration.unit_studies import classes, clusters, runs, weights
 
 STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
@@ -45,6 +48,7 @@ STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
     single_layers, shapes, on_real_profiles, ties, jaccard_intervals, differences, depth_profiles,
     levels, pairs, methods, ratios_at_the_edge, weights, clusters, runs, classes,
     detectable_from_pilots, equivalence_plans,
+    contrasts, milestone_levels, sweeps,
 )  # fmt: skip
 REPETITIONS, QUICK_REPETITIONS = 2000, 20
 SEED = 20_410

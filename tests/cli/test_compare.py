@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_p_values_are_corrected_over_all_that_is_shown(capsys, runs):
     expected = multipletests([1.0, *(row["p"] for row in tested)], method="holm")[1].tolist()
     assert [row["adjusted_p"] for row in tested] == pytest.approx(expected[1:])
     assert all(row["sentence"].startswith("Exploratory: ") for row in tested)
-    assert all("corrected for 3 exploratory comparisons. No verdict" in row["sentence"] for row in tested)
+    assert all("corrected for 3 exploratory tests" in row["sentence"] for row in tested)
     _, out, _ = call(capsys, "compare", "one:ila-30", "one:base", "two", "--runs", runs)
     assert (out.count("corrected for 3"), out.count("exploratory")) == (2, 3)
 
@@ -125,3 +126,33 @@ def test_an_arm_that_is_not_there_is_named_with_those_that_are(capsys, runs):
     assert code == 2
     assert "ila-31" in err
     assert "ila-30" in err
+
+
+def test_verdicts_follow_the_margin_and_stand_in_a_report_of_their_own(capsys, runs):
+    _, out, _ = call(capsys, "compare", "one:base", "one:ila-30", "--runs", runs, "--json", "--margin", "loss=0.5")
+    found = json.loads(out.splitlines()[-1])
+    (row,) = found["comparisons"]
+    assert (row["margin"], row["verdict"]) == (0.5, "equivalent")
+    assert row["sentence"].startswith("Exploratory: one/0123456789ab:ila-30@chats and one/0123456789ab:base are equi")
+    page = Path(found["report"])
+    assert page.parent.parent == runs / "comparisons"
+    assert row["verdict"] in page.read_text(encoding="utf-8")
+    told = (page.parent / "report.md").read_text(encoding="utf-8")
+    assert "layersig compare one:base one:ila-30 --alpha=0.05 --margin=loss=0.5" in told
+    (line,) = csv.DictReader((page.parent / "comparisons.csv").read_text(encoding="utf-8").splitlines())
+    assert float(line["estimate"]) == row["difference"]
+    assert call(capsys, "runs", "--runs", runs)[0] == 0  # the folder of comparisons is no run
+
+
+def test_sameness_needs_a_task_that_all_layers_move(capsys, runs):
+    wide = ("--margin", "loss=0.3", "--json", "--runs", runs)
+    _, out, _ = call(capsys, "compare", "one:all-layers", "one:ila-30", *wide)
+    (row,) = json.loads(out.splitlines()[-1])["comparisons"]
+    assert not row["verdict"].startswith(("equivalent", "not worse"))  # the two others do not differ at all
+
+
+@pytest.mark.parametrize("margin", ["loss", "loss=", "=0.1", "loss=-1", "acc=2", "loss=nan", "loss=x"])
+def test_a_margin_that_is_none_is_refused(capsys, runs, margin):
+    code, _, err = call(capsys, "compare", "one", "--runs", runs, "--margin", margin)
+    assert code == 2
+    assert "METRIC=VALUE" in err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil
 
 import pytest
@@ -141,3 +142,29 @@ def test_a_single_group_has_no_second_half() -> None:
     together = [conversation(f"q{place}", "a", group="one") for place in range(6)]
     with pytest.raises(UserError, match="half = 1"):
         split_conversations(together, heldout=0, half=1, root=0)
+
+
+@given(CONTENTS, st.integers(1, 6), st.sampled_from([None, 0, 1]))
+def test_smaller_training_sides_are_part_of_larger_ones_and_the_held_out_side_stays(
+    contents: list[tuple[int, int, int]], most: int, half: int | None
+) -> None:
+    conversations = made(contents)
+    whole = try_split(conversations, heldout=0.2, half=half)
+    if whole is None:
+        return
+    sides = []
+    for size in range(1, most + 1):
+        found = try_split(conversations, heldout=0.2, half=half, train_limit=size)
+        if found is None:
+            assert size > len(whole.train)
+            continue
+        assert found.heldout == whole.heldout
+        assert len(found.train) == size
+        sides.append({c.id for c in found.train})
+    assert all(small < large for small, large in pairwise(sides))
+    assert all(side <= {c.id for c in whole.train} for side in sides)
+
+
+def test_more_than_there_is_to_train_on_is_refused() -> None:
+    with pytest.raises(UserError, match=r"`train_limit = 9` asks for more conversations than the 8"):
+        split_conversations(plain(10), heldout=2, train_limit=9, root=0)

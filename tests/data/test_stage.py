@@ -144,3 +144,46 @@ def test_folder_without_a_tokenizer(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(UserError, match="no tokenizer that can be loaded"):
         prepare(Job(job.cell, job.params, {**job.inputs, "model": empty}, job.out, job.work, job.streams))
+
+
+KINDS = [{**row, "category": ("Coding", "Extract", "Chat")[place % 3]} for place, row in enumerate(rows_of(30))]
+
+
+def test_where_keeps_rows_by_their_fields(tmp_path: Path) -> None:
+    job = run(tmp_path / "some", KINDS, where={"category": ["Coding", "Chat"]}, heldout=0)
+    report = json.loads((job.out / "report.json").read_text())
+    assert (report["rows"], report["elsewhere"], report["train"]["conversations"]) == (20, 10, 20)
+    numbers = {int(line.split()[1]) for line in (job.out / "train.txt").read_text().splitlines()}
+    assert numbers == {place for place in range(30) if place % 3 != 1}
+    assert not any("category" in note for note in job.reporter.warnings)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"category": ["Codin"]}, r'`where.category`: no row has "Codin"; did you mean "Coding"'),
+        ({"categori": ["Coding"]}, r'`where.categori`: no row has "Coding"'),
+        ({"category": ["Coding", "Poems"]}, r'no row has "Poems". Allowed: Chat, Coding, Extract'),
+    ],
+)
+def test_values_that_no_row_has_are_refused(tmp_path: Path, where: dict[str, list[str]], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        run(tmp_path / "x", KINDS, where=where)
+
+
+def test_the_report_tells_how_diverse_prompts_and_responses_are(tmp_path: Path) -> None:
+    job = run(tmp_path / "x", rows_of(10), heldout=0)
+    found = json.loads((job.out / "report.json").read_text())["diversity"]
+    # `Question 3?`: 10 x (question, a number, ?), 12 different words; its bigrams: 10 + 10 of 20.
+    assert found["prompts"]["words"] == 30
+    assert found["prompts"]["distinct"] == {"1": 12 / 30, "2": 1.0, "3": 1.0}
+    assert found["responses"]["distinct"]["1"] == 12 / 30
+
+
+def test_a_limit_of_the_training_side_leaves_the_held_out_side(tmp_path: Path) -> None:
+    whole, part = run(tmp_path / "a", rows_of(20)), run(tmp_path / "b", rows_of(20), train_limit=5)
+    written = list(whole.out.glob("heldout*"))
+    assert written
+    for path in written:
+        assert path.read_bytes() == (part.out / path.name).read_bytes()
+    assert len((part.out / "train.txt").read_text().splitlines()) == 5

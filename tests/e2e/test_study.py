@@ -230,7 +230,7 @@ def test_what_changes_one_arm_leaves_the_others(world: World, first: Run) -> Non
 
 def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
     with calls(loop, "Step") as steps:
-        run = world.run("scorers.ila.checkpoint=0.5", "train.steps=4", "train.milestones=[0.3]", "arms=[]").run
+        run = world.run("scorers.ila.checkpoint=0.5", "train.steps=4", "train.milestones=[0.3, 1.0]", "arms=[]").run
     (reference,) = [stage for stage in run.stages.values() if stage["kind"] == "reference"]
     told = [row for row in run.lines("metrics.jsonl") if row["cell"] == "all-layers/chats/seed-0"]
     assert [row["step"] for row in told] == [1, 2, 3, 4]
@@ -243,6 +243,35 @@ def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
     published = load_file(run.adapter("all-layers") / "adapter_model.safetensors")
     assert all(published[name].equal(value) for name, value in kept["at-1"].items())
     assert any(not kept["at-0.5"][name].equal(value) for name, value in kept["at-1"].items())
+
+
+def test_stage_one_ends_at_its_last_reader_and_is_continued_by_the_next(world: World) -> None:
+    words = ("train.steps=8", "arms=[]", "scorers.ila.steps=1")
+    cell = "all-layers/chats/seed-0"
+
+    def trained(*more: str) -> tuple[Run, list[int]]:
+        with calls(loop, "Step") as steps:
+            run = world.run(*words, *more).run
+        told = [row["step"] for row in run.lines("metrics.jsonl") if row["cell"] == cell]
+        stage = run.stages["reference/chats/seed-0"]
+        assert (stage["steps"], stage["planned_steps"]) == (len(told), 8)
+        assert len(json.loads((run.path / "trainings" / f"{cell}.json").read_text())["steps"]) == len(told)
+        return run, steps
+
+    short, steps = trained("scorers.ila.checkpoint=0.25")
+    assert steps == [1, 2, 1]  # the last one is ILA's
+    assert not (short.path / "adapters").exists()
+    longer, steps = trained("scorers.ila.checkpoint=[0.25, 0.5]")
+    assert steps == [3, 4, 1]
+    assert "score/ila/chats/seed-0/at-0.25" not in longer.ran
+    whole, steps = trained("scorers.ila.checkpoint=[0.25, 1.0]")
+    assert steps == [5, 6, 7, 8, 1]
+    assert "score/ila/chats/seed-0/at-0.25" not in whole.ran
+    assert whole.adapter("all-layers").exists()
+    # What only the long training left is read from there.
+    other, steps = trained("scorers.ila.checkpoint=0.75")
+    assert other.stages["reference/chats/seed-0"]["continued_from"] == 6
+    assert steps == [1]
 
 
 def test_a_chat_template_is_known_by_its_text_not_by_its_name(world: World, first: Run) -> None:

@@ -69,7 +69,7 @@ def test_plan_lists_the_stages_that_run_runs(world: World, first: Run) -> None:
     tune = next(stage for stage in told.json["stages"] if stage["id"] == "tune/ila-30/chats/seed-0")
     assert tune["kind"] == "tune"
     assert set(tune["inputs"]) == {"source/model", "layers", "data/chats", "select/ila-30/chats/seed-0"}
-    assert world.call("plan", world.recipe).out.splitlines()[-1] == f"{len(first.stages)} stages"
+    assert world.call("plan", world.recipe).out.splitlines()[-1].startswith(f"{len(first.stages)} stages")
 
 
 def test_fetch_tells_where_everything_lies(world: World) -> None:

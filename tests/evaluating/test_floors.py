@@ -1,4 +1,4 @@
-"""The best constant answer: the same place, or the same text, in every item."""
+"""Floors: what the best constant answer scores, and what answers are worth behind the question of another item."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
 
-from layersig.evaluating.items import score_task
+from layersig.evaluating.items import floor_outcomes, score_task
 from layersig.evaluating.loading import load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.recipe.schema import TaskSettings
 from layersig.streams import Streams
+from tests.evaluating.test_arithmetic import LINES, WholeTokens
+from tests.evaluating.test_written import load
+from tests.study import RECIPE, call, write_lines, write_study
 from tests.tiny import tiny_model, tiny_tokenizer
 
 YAML = """
@@ -50,3 +55,133 @@ def test_the_constant_floor_counts_places_and_texts(
     task = load_task(TaskSettings(source="file:mine.yaml"), tmp_path / "mine.yaml", Streams(0))
     scored = score_task(task, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
     assert scored.summary["mine"]["constant"] == pytest.approx(floor)
+
+
+class Knowing(LM):
+    """Finds likely what its table says of a question; writes it too."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        super().__init__()
+        self.known = known
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        found = [self.known[request.args[0].strip()] == request.args[1].strip() for request in requests]
+        return [(-0.5 if right else -4.0, right) for right in found]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        raise NotImplementedError
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        return [self.known[request.args[0].strip()] for request in requests]
+
+
+def floors_of(folder: Path, definition: str, rows: list[dict[str, Any]], model: LM) -> tuple[list[float], list[float]]:
+    """The first metric on every item, and its floor."""
+    write_lines(folder / "rows.jsonl", rows)
+    (folder / "mine.yaml").write_text(definition)
+    task = load_task(TaskSettings(source="file:mine.yaml"), folder / "mine.yaml", Streams(0))
+    scored = score_task(task, model)
+    found = (scored.outcomes, floor_outcomes(task, model, scored))
+    metric = scored.outcomes[0].metric
+    return tuple([each.value for each in part if each.metric == metric] for part in found)  # type: ignore[return-value]
+
+
+def test_the_floor_of_arithmetic_is_that_of_another_problem(tmp_path: Path) -> None:
+    """Three rows in a row ask one problem; a model that knows every answer knows none of another problem's."""
+    task = load(tmp_path, "arithmetic_answer", *LINES)
+    scored = score_task(task, WholeTokens())
+    assert {each.value for each in scored.outcomes if each.metric == "acc"} == {1.0}
+    floor = floor_outcomes(task, WholeTokens(), scored)
+    assert {each.value for each in floor if each.metric == "acc"} == {0.0}
+    assert {each.value for each in floor if each.metric == "logprob"} == {-3.0}
+    assert [each.item for each in floor] == [each.item for each in scored.outcomes]
+    assert score_task(task, WholeTokens()) == scored
+
+
+WRITTEN = (
+    YAML.partition("output_type")[0]
+    + """output_type: generate_until
+doc_to_text: "{{asked}}?"
+doc_to_target: right
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+generation_kwargs: {until: ["."], do_sample: false}
+"""
+)
+LIKELY = (
+    YAML.partition("output_type")[0]
+    + """output_type: loglikelihood
+doc_to_text: "{{asked}}?"
+doc_to_target: right
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+metadata: {version: 1.0, logprob: true}
+"""
+)
+
+
+@pytest.mark.parametrize(("definition", "tie"), [(WRITTEN, "source_id"), (WRITTEN, "passage"), (LIKELY, "fact1")])
+def test_rows_of_one_cluster_do_not_ask_for_each_other(tmp_path: Path, definition: str, tie: str) -> None:
+    rows = [{"asked": f"q{n}", "right": f"a{n // 2}", tie: f"c{n // 2}"} for n in range(6)]
+    model = Knowing({f"{row['asked']}?": str(row["right"]) for row in rows})
+    assert floors_of(tmp_path, definition, rows, model) == ([1.0] * 6, [0.0] * 6)
+    apart = [{key: value for key, value in row.items() if key != tie} for row in rows]
+    # Without the label every second row is asked what its twin asks.
+    assert floors_of(tmp_path, definition, apart, model) == ([1.0] * 6, [1.0, 0.0] * 3)
+
+
+def test_the_only_cluster_takes_the_next_row(tmp_path: Path) -> None:
+    rows = [{"asked": f"q{n}", "right": f"a{n}", "passage": "same"} for n in range(3)]
+    model = Knowing({f"q{n}?": f"a{n}" for n in range(3)})
+    assert floors_of(tmp_path, WRITTEN, rows, model) == ([1.0] * 3, [0.0] * 3)
+
+
+def test_a_likelihood_task_has_a_floor_and_a_log_probability(tmp_path: Path) -> None:
+    write_lines(tmp_path / "rows.jsonl", [{"asked": f"q{n}", "right": f"a{n}"} for n in range(3)])
+    (tmp_path / "mine.yaml").write_text(LIKELY)
+    task = load_task(TaskSettings(source="file:mine.yaml"), tmp_path / "mine.yaml", Streams(0))
+    model = Knowing({f"q{n}?": f"a{n}" for n in range(3)})
+    scored = score_task(task, model)
+    assert scored.summary["mine"]["logprob"] == -0.5
+    floor = floor_outcomes(task, model, scored)
+    assert {(each.metric, each.value) for each in floor} == {("acc", 0.0), ("logprob", -4.0)}
+
+
+ROLLING = (
+    YAML.partition("output_type")[0]
+    + """output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: asked
+metric_list: [{metric: word_perplexity}]
+"""
+)
+PROGRAMS = WRITTEN.replace("exact_match", "passes")
+
+
+@pytest.mark.parametrize(
+    ("task", "where", "why"),
+    [
+        ("humaneval_plus", "evaluate", "its answers are programs"),
+        ("mbpp", "evaluate", "its answers are programs"),
+        ("wikitext", "evaluate", "the likelihood of whole texts"),
+        ("file:rolling.yaml", "evaluate", "the likelihood of whole texts"),
+        ("file:programs.yaml", "evaluate", "its answers are programs"),
+        ("file:rolling.yaml", "scorer", "the likelihood of whole texts"),
+        ("arc_easy", "evaluate", None),
+        ("gsm8k", "evaluate", None),
+        ("arithmetic_1dc", "scorer", None),
+    ],
+)
+def test_a_floor_that_cannot_be_measured_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, where: str, why: str | None
+) -> None:
+    tasks = f'tasks = [{{ source = "{task}", floor = true }}]'
+    head, _, _ = RECIPE.partition("[train]")
+    scorer = f'[layers]\nunit = "block"\n[scorers.skipped]\nkind = "ablation"\n{tasks if where == "scorer" else ""}\n'
+    evaluate = f"[evaluate]\nallow_code_execution = true\n{tasks if where == 'evaluate' else ''}\n"
+    recipe = write_study(tmp_path, recipe=head + scorer + evaluate)
+    (tmp_path / "rolling.yaml").write_text(ROLLING)
+    (tmp_path / "programs.yaml").write_text(PROGRAMS)
+    for verb in ("validate", "run") if why else ("validate",):
+        more = ["--runs", tmp_path / "runs"] if verb == "run" else []
+        code, _, err = call(capsys, verb, recipe, *more)
+        assert code == (0 if why is None else 2)
+        assert why is None or (why in err and f"{recipe}:" in err)

@@ -138,7 +138,10 @@ def test_mbpp_plus_keeps_lm_evals_prompt_and_tests(tmp_path: Path) -> None:
     assert "def similar_elements" in prompt
 
 
-@pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct", "mbpp", "mbpp_instruct", "mbpp_plus_instruct"])
+@pytest.mark.parametrize(
+    "name",
+    ["humaneval", "humaneval_instruct", "humaneval_plus_instruct", "mbpp", "mbpp_instruct", "mbpp_plus_instruct"],
+)
 def test_no_code_task_of_lm_eval_is_left_unconfined(name: str) -> None:
     [config] = definitions.named(name)
     assert [entry["metric"] for entry in config["metric_list"]] == ["passes"]
@@ -192,10 +195,10 @@ def test_the_floor_of_choices_has_the_question_of_another_item(tmp_path: Path) -
     [part] = task.parts
     part.build_all_requests()
     plain = [request.args for request in part.instances]
-    part.shuffled = True
+    part.exchange = [1, 2, 3, 0]
     part.build_all_requests()
     shuffled = [request.args for request in part.instances]
-    part.shuffled = False
+    part.exchange = None
     assert plain[0] == ("Question: Q0\nAnswer:", " a0")
     assert shuffled[0] == ("Question: Q1\nAnswer:", " a0")
     assert shuffled[-1] == ("Question: Q0\nAnswer:", " b3")

@@ -8,6 +8,7 @@ from scipy import stats
 
 from layersig.analysis.paired import PairedShares
 from layersig.findings.arms import Arms
+from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
@@ -40,7 +41,7 @@ def find(rows: list[ComparisonRow], arm: str, role: str) -> ComparisonRow:
 
 def test_one_run_is_compared_by_item_and_speaks_for_checkpoints_only() -> None:
     values = binary((0,))
-    rows = list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons())
+    rows = list(conclusions(Arms(outcomes(values), RECIPE, PLAN, "m")).comparisons)
     row = find(rows, "few", "baseline")
     a, b = values[Cell(arm="few", data="d", seed=0)], values[Cell(arm="all-layers", data="d", seed=0)]
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
@@ -57,7 +58,7 @@ def test_one_run_is_compared_by_item_and_speaks_for_checkpoints_only() -> None:
 def test_several_runs_are_compared_over_seeds_and_items() -> None:
     values = binary((0, 1, 2))
     values[Cell(arm="few", data="d", seed=1)][:25] = 1.0
-    row = find(list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons()), "few", "baseline")
+    row = find(list(conclusions(Arms(outcomes(values), RECIPE, PLAN, "m")).comparisons), "few", "baseline")
     d = np.stack([values[Cell("few", None, "d", s)] - values[Cell("all-layers", None, "d", s)] for s in range(3)])
     d = np.append(d, np.tile([1.0, -1.0], (3, 1)), axis=1)  # a win and a loss, as Bonett and Price add them
     s, n = d.shape
@@ -72,24 +73,24 @@ def test_several_runs_are_compared_over_seeds_and_items() -> None:
 
 def test_a_dozen_items_that_agree_make_no_arms_equivalent() -> None:
     agree = {cell: np.arange(12) % 2.0 for cell in binary((0, 1))}
-    row = find(list(Arms(outcomes(agree), RECIPE, PLAN, "m").comparisons()), "base", "baseline")
+    row = find(list(conclusions(Arms(outcomes(agree), RECIPE, PLAN, "m")).comparisons), "base", "baseline")
     assert (row.estimate, row.verdict) == (0, "undecided")
     assert str(row.sentence).startswith("Exploratory: undecided between base and all-layers")
     assert row.low is not None
     assert row.low < -0.1
     many = {cell: np.arange(5_000) % 2.0 for cell in agree}
-    row = find(list(Arms(outcomes(many), RECIPE, PLAN, "m").comparisons()), "base", "baseline")
+    row = find(list(conclusions(Arms(outcomes(many), RECIPE, PLAN, "m")).comparisons), "base", "baseline")
     assert row.verdict == "equivalent"
 
 
 def test_a_handful_of_items_is_no_better_than_their_exact_test_says() -> None:
     values = {cell: np.full(4, float(cell.arm == "all-layers")) for cell in binary((0,))}
-    row = find(list(Arms(outcomes(values), RECIPE, PLAN, "m").comparisons()), "base", "baseline")
+    row = find(list(conclusions(Arms(outcomes(values), RECIPE, PLAN, "m")).comparisons), "base", "baseline")
     assert (row.estimate, row.p, row.verdict) == (-1, 0.125, "not better by more than the margin")
 
 
 def test_the_random_control_is_the_arm_that_is_like_it() -> None:
-    rows = list(Arms(outcomes(binary((0,))), RECIPE, PLAN, "m").comparisons())
+    rows = list(conclusions(Arms(outcomes(binary((0,))), RECIPE, PLAN, "m")).comparisons)
     assert {(row.arm, row.reference, row.role) for row in rows} == {
         ("base", "all-layers", "baseline"),
         ("few", "all-layers", "baseline"),
@@ -122,7 +123,7 @@ def test_share_of_the_gain_is_a_ratio_of_averages() -> None:
 def test_no_arm_is_called_the_same_where_all_layers_are_not_shown_to_move_the_base() -> None:
     values = {cell: np.arange(100_000) % 2.0 for cell in binary((0, 1, 2))}
     arms = Arms(outcomes(values), RECIPE, PLAN, "m")
-    row, (assay,) = find(list(arms.comparisons()), "few", "baseline"), arms.assays()
+    row, (assay,) = find(list(conclusions(arms).comparisons), "few", "baseline"), arms.assays()
     assert row.verdict == "undecided: all layers are not shown to move the untouched model"
     assert "nothing is called the same" in str(row.sentence)
     assert (assay.gain, assay.moved) == (0, "interval reaches within the margin")
@@ -135,7 +136,7 @@ def test_a_lower_loss_is_the_better_one() -> None:
     values = {Cell(arm="base"): base}
     for arm, gain in zip(ARMS, (0.5, 0.3, 0.1), strict=True):
         values[Cell(arm=arm, data="d", seed=0)] = base - gain + 0.001 * rng.normal(size=50)
-    rows = list(Arms(outcomes(values, "loss"), RECIPE, PLAN, "m").comparisons())
+    rows = list(conclusions(Arms(outcomes(values, "loss"), RECIPE, PLAN, "m")).comparisons)
     assert find(rows, "few", "baseline").verdict == "worse by more than the margin"
     assert find(rows, "few", "random control").verdict == "better by more than the margin"
     assert find(rows, "few", "random control").estimate < 0
@@ -144,4 +145,4 @@ def test_a_lower_loss_is_the_better_one() -> None:
 def test_one_item_gives_a_value_and_no_error() -> None:
     arms = Arms(outcomes(binary((0,), n=1)), RECIPE, PLAN, "m")
     assert all(row.se is None and row.low is None for row in arms.results())
-    assert all(row.p is None and row.verdict is None for row in arms.comparisons())
+    assert all(row.p is None and row.verdict is None for row in conclusions(arms).comparisons)

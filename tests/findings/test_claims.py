@@ -58,27 +58,27 @@ EVERY = frozenset(Cell(arm=arm, data="d", seed=seed) for arm, seed in product(GA
 
 
 def test_only_the_primary_arm_on_the_declared_outcome_is_confirmatory() -> None:
-    rows = list(arms(Plan(recipe(), EVERY)).comparisons())
+    rows = list(conclusions(arms(Plan(recipe(), EVERY))).comparisons)
     assert [(r.arm, r.reference, r.task) for r in rows if r.declared] == [("few", "all-layers", "heldout/d")]
     late = EVERY - {Cell(arm="few", data="d", seed=3)}
-    assert not any(r.declared for r in arms(Plan(recipe(), late)).comparisons())
-    named = list(arms(Plan(recipe(primary=("other",), outcome="heldout/e"), EVERY)).comparisons())
+    assert not any(r.declared for r in conclusions(arms(Plan(recipe(), late))).comparisons)
+    named = list(conclusions(arms(Plan(recipe(primary=("other",), outcome="heldout/e"), EVERY))).comparisons)
     assert [(r.arm, r.task) for r in named if r.declared] == [("other", "heldout/e")]
 
 
 def test_a_comparison_with_the_untouched_model_can_be_declared() -> None:
     declared = recipe(baseline="base", primary=("few",))
-    rows = list(arms(Plan(declared, EVERY | {Cell(arm="base")})).comparisons())
+    rows = list(conclusions(arms(Plan(declared, EVERY | {Cell(arm="base")}))).comparisons)
     assert [(r.arm, r.reference, r.task) for r in rows if r.declared] == [("few", "base", "heldout/d")]
-    assert not any(r.declared for r in arms(Plan(declared, EVERY)).comparisons())
+    assert not any(r.declared for r in conclusions(arms(Plan(declared, EVERY))).comparisons)
 
 
 def test_declared_and_exploratory_tests_are_corrected_apart() -> None:
-    rows = list(arms(Plan(recipe(), EVERY)).comparisons())
+    rows = list(conclusions(arms(Plan(recipe(), EVERY))).comparisons)
     families = {row.family for row in rows if row.family is not None}
     assert "declared" in families
     (declared,) = [row for row in rows if row.family == "declared"]
-    assert (declared.adjusted_p, declared.family_size) == (declared.p, 1)
+    assert declared.family_size == 2  # with the claim that its arm is as good as all layers
     members = [row for row in rows if row.family == "exploratory: against baseline"]
     expected = multipletests([row.p for row in members], method="holm")[1]
     assert [row.adjusted_p for row in members] == pytest.approx(expected.tolist())
@@ -86,10 +86,10 @@ def test_declared_and_exploratory_tests_are_corrected_apart() -> None:
 
 
 def test_the_fixed_sequence_stops_at_its_first_failure() -> None:
-    rows = {(row.arm, row.task): row for row in claim_rows(arms(Plan(recipe(), EVERY)))}
+    rows = {(row.arm, row.task): row for row in conclusions(arms(Plan(recipe(), EVERY))).claims}
     good = rows["few", "heldout/d"]
     assert good.conclusion == "as good as all layers and better than matched random"
-    strict = next(iter(claim_rows(arms(Plan(recipe(margins={"loss": 0.9}), EVERY)))))
+    strict = next(iter(conclusions(arms(Plan(recipe(margins={"loss": 0.9}), EVERY))).claims))
     assert strict.conclusion == "not tested: all layers are not shown to gain more than the margin"
     assert strict.keeps_p is None
     assert strict.beats_random_p is None
@@ -102,7 +102,7 @@ def test_the_declared_margin_replaces_ours() -> None:
 
 
 def test_controls_are_found_by_role() -> None:
-    rows = {(row.arm, row.role): row.reference for row in arms(Plan(recipe(), EVERY)).comparisons()}
+    rows = {(row.arm, row.role): row.reference for row in conclusions(arms(Plan(recipe(), EVERY))).comparisons}
     assert rows["few", "random control"] == "random"
     assert rows["few", "rule control"] == "rule"
     assert ("other", "random control") not in rows
@@ -134,23 +134,26 @@ def test_ranks_of_arms_need_five_seeds() -> None:
 
 def test_bootstraps_stand_beside_the_intervals_of_the_outcome() -> None:
     study = arms(Plan(recipe(), EVERY))
-    for row in study.comparisons():
+    for row in conclusions(study).comparisons:
         known = row.bootstrap_low is not None and row.bootstrap_high is not None
         assert known == (row.role == "baseline" and row.task == "heldout/d")
 
 
 @pytest.mark.parametrize(("outcome", "declared"), [("heldout", "heldout/d"), ("heldout/e", "heldout/e")])
 def test_claims_say_their_family_and_are_corrected_in_it(outcome: str, declared: str) -> None:
-    rows = list(claim_rows(arms(Plan(recipe(outcome=outcome), EVERY))))
+    found = conclusions(arms(Plan(recipe(outcome=outcome), EVERY)))
+    rows = found.claims
     assert [row.task for row in rows if row.declared] == [declared]
     assert all(row.sentence.startswith("Declared: ") == row.declared for row in rows)
     families = {row.family for row in rows}
     for family in families:
         members = [row for row in rows if row.family == family]
+        beside = [row.p for row in found.comparisons if row.family == family]
         raw = [max(row.assay_p, 1.0 if row.keeps_p is None else row.keeps_p) for row in members]
-        expected = multipletests(raw, method="holm")[1]
-        assert [row.as_good_p for row in members] == pytest.approx(expected.tolist())
-        assert {row.family_size for row in members} == {len(members)}
+        expected = multipletests([*raw, *beside], method="holm")[1]
+        assert [row.as_good_p for row in members] == pytest.approx(expected[: len(raw)].tolist())
+        assert {row.family_size for row in members} == {len(members) + len(beside)}
+    assert [row.family for row in found.comparisons if row.declared] == ["declared"]
 
 
 @pytest.mark.parametrize(("worst", "established"), [(0.4999, True), (0.2, False)])

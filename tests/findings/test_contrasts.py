@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from layersig.findings.arms import Arms
+from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.outcomes import Items, Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
@@ -60,7 +61,7 @@ def test_right_or_wrong_items_that_do_not_vary_have_an_error(
     few: Vector, everything: Vector, clusters: list[str] | None, runs: int
 ) -> None:
     study = arms(tables("acc", [few] * runs, [everything] * runs, base=1 - everything, clusters=clusters), runs)
-    for row in [*study.results(), *study.comparisons(), *study.shares()]:
+    for row in [*study.results(), *conclusions(study).comparisons, *study.shares()]:
         assert row.no_interval is None
         if getattr(row, "shape", "interval") == "everything":
             continue
@@ -71,7 +72,7 @@ def test_right_or_wrong_items_that_do_not_vary_have_an_error(
         assert row.se is not None
         assert row.se > 0
         assert 0 <= (row.low or 0) <= row.value <= (row.high or 0) <= 1
-    for row in study.comparisons():
+    for row in conclusions(study).comparisons:
         assert -1 <= (row.low or 0) <= row.estimate <= (row.high or 0) <= 1
         assert row.p is not None
         assert row.p > 0
@@ -81,7 +82,7 @@ def test_right_or_wrong_items_that_do_not_vary_have_an_error(
 @pytest.mark.parametrize(("runs", "items"), [(2, 2), (2, 5), (3, 4), (5, 5), (1, 2), (1, 5), (8, 3)])
 def test_a_handful_of_items_makes_no_arm_better(runs: int, items: int) -> None:
     study = arms(tables("acc", [np.ones(items)] * runs, [np.zeros(items)] * runs), runs)
-    [row] = [row for row in study.comparisons() if row.arm == "few"]
+    [row] = [row for row in conclusions(study).comparisons if row.arm == "few"]
     assert row.estimate == 1
     assert row.p is not None
     assert row.p > 0.05
@@ -95,7 +96,7 @@ def test_the_sentence_prints_the_interval_of_its_row_and_the_verdict_follows_fro
     for metric, runs, share in (("acc", 1, 0.97), ("acc", 3, 0.9), ("loss", 1, 0.5)):
         few, everything = ([(rng.uniform(size=300) < share).astype(float) for _ in range(runs)] for _ in range(2))
         study = arms(tables(metric, few, everything, base=np.zeros(300) + (metric == "loss") * 5), runs)
-        for row in study.comparisons():
+        for row in conclusions(study).comparisons:
             if row.arm == "base" or row.sentence is None:
                 continue
             scale = 100 if metric == "acc" else 1

@@ -57,7 +57,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     values = {
         "name": draw(names),
         "description": draw(texts),
-        "seeds": draw(st.lists(st.integers(0, 2**70), min_size=1, max_size=3, unique=True)),
+        "seeds": draw(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3, unique=True)),
         "model": draw(merged(st.fixed_dictionaries({"source": sources}), maybe(fallback=sources, device=texts))),
         "data": [
             {"name": f"d{number}", "source": draw(sources), **extra}

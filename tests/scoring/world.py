@@ -64,7 +64,9 @@ class World:
     ) -> Job:
         """A job whose output is in a folder of its own."""
         out = self.root / f"out-{len(list(self.root.glob('out-*')))}"
+        work = self.root / out.name.replace("out", "work")
         out.mkdir()
+        work.mkdir()
         settings = TrainSettings(batch_size=4, micro_batch_tokens=4096).model_copy(update=train)
         return Job(
             cell=Cell(scorer=scorer),
@@ -80,7 +82,7 @@ class World:
             },
             inputs={name: self.root / name for name in ("model", "layers", "data", "update")},
             out=out,
-            work=out,
+            work=work,
             streams=Streams(0, seed),
             components=(installed().get("scorer", scorer),),
         )

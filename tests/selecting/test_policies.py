@@ -87,6 +87,65 @@ def test_intersection_and_union_of_several_rankings():
         choose("intersection", {"fraction": 0.25}, **both)
 
 
+def counts(chosen: set[str], label) -> Counter:
+    return Counter(label(group) for group in GROUPS if group.name in chosen)
+
+
+def test_a_quota_by_type_takes_the_best_of_every_type():
+    chosen = choose("quota", {"fraction": 0.25}, ila=DESCENDING)
+    assert counts(chosen, lambda group: group.kind) == dict.fromkeys(KINDS, 3)
+    assert chosen == {group.name for group in GROUPS if group.block < 3}
+    assert chosen != choose("top", {"fraction": 0.25}, ila=ASCENDING)
+
+
+@pytest.mark.parametrize(("bands", "first"), [(2, [0, 6]), (3, [0, 4, 8]), (5, [0, 3, 5, 8, 10])])
+def test_a_quota_by_depth_takes_the_best_of_every_band(bands, first):
+    chosen = choose("quota", {"fraction": 0.25, "by": "depth", "bands": bands}, ila=DESCENDING)
+    found = counts(chosen, lambda group: max(each for each in first if each <= group.block))
+    assert sorted(found) == first
+    assert sum(found.values()) == 9
+    for start, end in zip(first, [*first[1:], 12], strict=True):
+        own = [group.name for group in GROUPS if start <= group.block < end]
+        assert chosen & {*own} == {*own[: found[start]]}
+
+
+def test_a_quota_of_types_in_bands_and_shares_of_some_of_them():
+    params = {"fraction": 0.5, "by": "type and depth", "bands": 2, "shares": {"mlp.*/1": 0.0, "self_attn.*": 1.0}}
+    chosen = choose("quota", params, ila=ASCENDING)
+    assert counts(chosen, lambda group: (group.kind[:3], group.block >= 6)) == {
+        ("sel", False): 12,
+        ("sel", True): 12,
+        ("mlp", False): 3,
+    }
+
+
+@given(
+    st.permutations(range(36)),
+    st.floats(0.01, 1.0),
+    st.sampled_from(["nearest", "floor", "ceil"]),
+    st.sampled_from(["type", "depth", "type and depth"]),
+    st.integers(2, 20),
+)
+def test_a_quota_takes_as_many_as_top_does_and_no_group_a_whole_unit_off_its_share(
+    order, fraction, rounding, by, bands
+):
+    ranking = Ranking(Unit.MODULE, {group.name: float(order[place]) for place, group in enumerate(GROUPS)})
+    share = {"fraction": fraction, "rounding": rounding}
+    chosen = choose("quota", {**share, "by": by, "bands": bands}, ila=ranking)
+    assert len(chosen) == len(choose("top", share, ila=ranking))
+    labels = {"type": lambda g: g.kind, "depth": lambda g: g.block * bands // 12}
+    labels["type and depth"] = lambda g: (labels["type"](g), labels["depth"](g))
+    sizes, found = Counter(map(labels[by], GROUPS)), counts(chosen, labels[by])
+    assert all(abs(found[label] - fraction * size) < 1 + 1e-6 for label, size in sizes.items()) or len(chosen) == 1
+
+
+def test_a_quota_of_a_group_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match=r"select\.shares: 'mlp.down_proj' fits no group; did you mean 'mlp.up_proj'"):
+        choose("quota", {"fraction": 0.5, "shares": {"mlp.down_proj": 0.2}}, ila=DESCENDING)
+    with pytest.raises(UserError, match="'9' fits no group; there are 0, 1, 2, 3"):
+        choose("quota", {"fraction": 0.5, "by": "depth", "shares": {"9": 0.2}}, ila=DESCENDING)
+
+
 @given(st.sets(st.sampled_from([group.name for group in GROUPS]), min_size=1), st.integers(0, 50))
 def test_matched_random_keeps_the_count_of_every_type(chosen, draw):
     like = Selection(tuple(chosen), 0)

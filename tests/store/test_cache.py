@@ -14,6 +14,7 @@ from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
 
 KEY = "ab" * 32
+ABOUT = {"kind": "score", "version": 1, "seconds": 1.0, "cost": {}, "warnings": [], "declarations": []}
 
 
 def build(cache: Cache, key: str = KEY, text: str = "scores") -> None:
@@ -21,8 +22,7 @@ def build(cache: Cache, key: str = KEY, text: str = "scores") -> None:
     (work / "out" / "deep").mkdir()
     (work / "out" / "deep" / "a.json").write_text(text)
     (work / "state" / "checkpoint").write_text("x")
-    about = {"kind": "score", "version": 1, "seconds": 1.0, "cost": {}, "warnings": [], "declarations": []}
-    cache.commit(key, about, [{"step": 1}])
+    cache.commit(key, ABOUT, [{"step": 1}])
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ def test_state_survives_an_interruption_and_output_does_not(cache):
     work = cache.workplace(KEY)
     assert (work / "state" / "step-7").exists()
     assert not (work / "out" / "half").exists()
+
+
+def test_a_family_is_what_is_whole_of_it_and_what_was_kept_is_checked(cache, warnings):
+    for key in (KEY, "cd" * 32, "ef" * 32):
+        work = cache.workplace(key)
+        (work / "kept" / "state").write_text(key)
+        cache.commit(key, ABOUT, [])
+        cache.relate("a family", key)
+    assert cache.find(KEY).about["digest"] == cache.find("cd" * 32).about["digest"]  # no part of the result
+    (cache.find("cd" * 32).kept / "state").write_text("other")
+    assert [entry.folder.name for entry in cache.family("a family")] == [KEY, "ef" * 32]
+    assert "kept/state was changed" in warnings[0]
+    assert cache.family("another") == ()
 
 
 @pytest.mark.parametrize("damage", ["shorter", "changed", "missing", "manifest"])

@@ -17,11 +17,19 @@ _CODE: Mapping[str, tuple[str, Config]] = {
     "humaneval": ("humaneval", _CONTINUES),
     "humaneval_plus": ("humaneval", _CONTINUES),
     "humaneval_instruct": ("humaneval", _CONTINUES),
+    "humaneval_plus_instruct": ("humaneval", _CONTINUES),
     "mbpp": ("mbpp", _WHOLE),
     "mbpp_plus": ("mbpp", _WHOLE),
     "mbpp_instruct": ("mbpp", _WHOLE),
     "mbpp_plus_instruct": ("mbpp", _WHOLE),
 }
+
+_SAME_PROMPT = {"humaneval_plus_instruct": "humaneval_instruct"}
+"""Tasks that lm-eval lacks, and its own task whose prompts they have."""
+_OTHER: Mapping[str, Config] = {
+    "humaneval_plus_instruct": {"task": "humaneval_plus_instruct", "dataset_path": "evalplus/humanevalplus"},
+}
+"""What is different in them."""
 
 _IMPORTS = "{% if test_imports is defined and is_fewshot is not defined %}{{test_imports | join('\\n')}}\n{% endif %}"
 
@@ -43,7 +51,7 @@ def own(name: str, *, functions: bool = True) -> Config | None:
     if name not in _CODE:
         return None
     folder, taken = _CODE[name]
-    config = library.read(library.root() / folder / f"{name}.yaml")
+    config = library.read(library.root() / folder / f"{_SAME_PROMPT.get(name, name)}.yaml") | _OTHER.get(name, {})
     config.pop("unsafe_code", None)
     config["metric_list"] = [{"metric": "passes", "aggregation": "mean", "higher_is_better": True}]
     config["filter_list"] = [{"name": "none", "filter": [dict(taken), {"function": "take_first"}]}]

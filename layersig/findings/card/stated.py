@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from layersig.findings.benchmark_dates import published
 from layersig.findings.card import arms
 from layersig.findings.card.demand import Demand, Records, listed
-from layersig.findings.published import published
 
 
 def interests(records: Records) -> Demand:

@@ -7,6 +7,7 @@ could not be computed, and the ends of intervals that are infinite.
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role, Row, Scope
+from layersig.findings.rows.blocks import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
@@ -29,6 +30,8 @@ from layersig.findings.rows.layers import (
     SelectionRow,
 )
 from layersig.findings.rows.memorisation import MemorisationRow
+from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -40,6 +43,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
 from layersig.findings.rows.training import (
     ComputeRow,
     CostRow,
@@ -55,6 +59,9 @@ __all__ = [
     "SCHEMA_VERSION",
     "ArmRankRow",
     "AssayRow",
+    "BlockMeanRow",
+    "BlockRetentionRow",
+    "BlockRow",
     "BridgeBlockRow",
     "BridgeRow",
     "CeilingRow",
@@ -71,6 +78,8 @@ __all__ = [
     "ErrorRow",
     "EstimatorRow",
     "EveryTaskRow",
+    "FailureCountRow",
+    "FailureRow",
     "Findings",
     "IncidentRow",
     "InferenceRow",
@@ -82,6 +91,7 @@ __all__ = [
     "LossRow",
     "MatrixRow",
     "MemorisationRow",
+    "MilestoneRow",
     "OverlapRow",
     "OverlapTestRow",
     "PairRow",
@@ -89,6 +99,8 @@ __all__ = [
     "ProbeRow",
     "RankedLayerRow",
     "RankingRow",
+    "RecoveryRow",
+    "RemovalRow",
     "ResidualTestRow",
     "ResultRow",
     "RetentionClassRow",
@@ -106,6 +118,10 @@ __all__ = [
     "ShareRow",
     "SharingRow",
     "StabilityRow",
+    "SuccessiveRow",
+    "SweepPointRow",
+    "SweepRow",
+    "TrainingRow",
     "TrialRow",
     "TuningCostRow",
 ]

@@ -52,8 +52,7 @@ class ComparisonRow(Row):
     reference: str
     role: Role
     outcome: bool
-    """True for every metric of the outcome: the held-out loss of the arm's own data, or the task that the recipe
-    names."""
+    """True for every metric of an outcome: the held-out loss of the arm's own data, or a task that the recipe names."""
     data: str | None
     task: str
     metric: str
@@ -75,7 +74,7 @@ class ComparisonRow(Row):
     family: str | None
     """The tests that p is adjusted over; null for secondary metrics."""
     family_size: int | None
-    """Comparisons in the family."""
+    """Tests in the family: comparisons, and among what is declared claims too."""
     adjusted_p: float | None
     """p by Holm's method within the family."""
     half_width: float | None

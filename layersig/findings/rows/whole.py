@@ -5,6 +5,7 @@ from __future__ import annotations
 from layersig.findings.rows.agreement import CurveRow, OverlapRow
 from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Row
+from layersig.findings.rows.blocks import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
 from layersig.findings.rows.ceilings import CeilingRow
 from layersig.findings.rows.claims import (
@@ -26,6 +27,8 @@ from layersig.findings.rows.layers import (
     SelectionRow,
 )
 from layersig.findings.rows.memorisation import MemorisationRow
+from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
     CheckpointRow,
@@ -37,6 +40,7 @@ from layersig.findings.rows.stability import (
     SharingRow,
     StabilityRow,
 )
+from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
 from layersig.findings.rows.training import (
     ComputeRow,
     CostRow,
@@ -103,10 +107,19 @@ class Findings(Row):
     assays: tuple[AssayRow, ...] = ()
     seed_differences: tuple[SeedDifferenceRow, ...]
     shares: tuple[ShareRow, ...]
+    sweeps: tuple[SweepRow, ...] = ()
+    sweep_points: tuple[SweepPointRow, ...] = ()
     incidents: tuple[IncidentRow, ...] = ()
     retention: tuple[RetentionRow, ...] = ()
     retention_classes: tuple[RetentionClassRow, ...] = ()
     retention_gaps: tuple[RetentionGapRow, ...] = ()
+    removal: tuple[RemovalRow, ...] = ()
+    recovery: tuple[RecoveryRow, ...] = ()
+    failure_counts: tuple[FailureCountRow, ...] = ()
+    failures: tuple[FailureRow, ...] = ()
+    blocks: tuple[BlockRow, ...] = ()
+    block_retention: tuple[BlockRetentionRow, ...] = ()
+    block_means: tuple[BlockMeanRow, ...] = ()
     probes: tuple[ProbeRow, ...] = ()
     code_errors: tuple[ErrorRow, ...] = ()
     control_sets: tuple[ControlSetRow, ...]
@@ -128,6 +141,9 @@ class Findings(Row):
     inference: tuple[InferenceRow, ...] = ()
     trials: tuple[TrialRow, ...] = ()
     tuning_costs: tuple[TuningCostRow, ...] = ()
+    trainings: tuple[TrainingRow, ...] = ()
+    successive: tuple[SuccessiveRow, ...] = ()
+    milestones: tuple[MilestoneRow, ...] = ()
 
     def tables(self) -> dict[str, tuple[Row, ...]]:
         """Every table that has rows, by its name."""

@@ -5,7 +5,7 @@ The checks read the values as they stand in the file, so that they report even w
 - `values`: how they read them
 - `names`: names that are unique, schemes and arms that there are
 - `components`: plugin files, scorers and policies with their parameters
-- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`: the sections of a recipe
+- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`, `sweeps`: the sections of a recipe
 - `size`: how much it asks for
 - `library`: the texts of lm-eval's definitions
 - `training_keys`: keys of `[train]` in arms and scorers
@@ -26,6 +26,7 @@ from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
 from layersig.recipe.checks.names import name_checks
 from layersig.recipe.checks.size import size_checks
+from layersig.recipe.checks.sweeps import sweep_checks
 from layersig.recipe.checks.tasks import task_checks
 from layersig.recipe.checks.training_keys import own_training_checks
 from layersig.recipe.checks.tuning import tuning_checks
@@ -53,6 +54,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from margin_checks(data, base_dir)
     yield from declaration_checks(data, base_dir)
     yield from about_checks(data)
+    yield from sweep_checks(data)
     yield from size_checks(data)
     if not data.get("arms") and not table_at(data, "scorers"):
         yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")

@@ -13,6 +13,7 @@ from layersig.recipe.checks.values import arm_names, one_or_more, table_at, tabl
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import RESERVED_ARMS
+from layersig.recipe.schema.arms import NO_SELECTION
 
 _UNTRAINED: Mapping[str, str] = {
     "graft": "a grafted arm is not trained; leave `train` out",
@@ -24,13 +25,27 @@ def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Faul
     """Scorers, policies, data sets and arms that there are, and keys that go with the action."""
     arms = dict(tables_at(data, "arms"))
     names = dict.fromkeys(arm_names(data))
+    brought = {arm.get("name") for arm in arms.values() if "checkpoint" in arm}
     for number, arm in arms.items():
         path = ("arms", number)
+        if "checkpoint" in arm:
+            yield from _brought(arm, path)
+            continue
+        if "select" not in arm:
+            yield Fault((*path, "select"), "missing; give a policy, or a `checkpoint` that was made elsewhere")
         yield from _training(arm, path)
         if arm.get("action") == "prune":
             yield from _pruning(arm, path, data, components)
-        yield from _choice(arm, path, data, components, names)
+        yield from _choice(arm, path, data, components, [name for name in names if name not in brought])
     yield from _circles(arms)
+
+
+def _brought(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    """An arm that brings its model selects nothing, and nothing is done with it."""
+    for key in ("scorer", "ranked_on", "select", "action", "train", "recover"):
+        given = arm.get(key)
+        if key in arm and given not in (NO_SELECTION.model_dump(), {}) and (key, given) != ("action", "tune"):
+            yield Fault((*path, key), f"an arm with a `checkpoint` is evaluated as it is; leave `{key}` out")
 
 
 def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
@@ -85,7 +100,7 @@ def _choice(
     yield from ranked_on_checks(policy, arm.get("ranked_on"), path, sets)
     like = select.get("like")
     if policy.reads_selection and isinstance(like, str) and like not in arms:
-        if like in RESERVED_ARMS:
+        if like in (*RESERVED_ARMS, *(each.get("name") for _, each in tables_at(data, "arms"))):
             reason = f'"{like}" selects nothing; name an arm with a policy'
         else:
             reason = f'there is no arm "{like}"{suggestion(like, arms)}'

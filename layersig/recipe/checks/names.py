@@ -17,6 +17,7 @@ def name_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fau
     """Names of data sets, arms and seeds are unique; schemes of sources are there."""
     yield from _unique(data, "data")
     yield from _unique(data, "arms")
+    yield from _unique(data, "sweeps")
     yield from _schemes(data, components)
     yield from _seeds(data)
 

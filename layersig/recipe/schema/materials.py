@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
+from layersig.recipe.schema.sweeps import Grid
 
 
 class ModelSettings(Table):
@@ -126,6 +127,11 @@ class DataSettings(Table):
     """Train on one of two disjoint halves of the training conversations, a seeded split that `0` and `1` share. Two
     entries with one source, one for each half, show how much rankings depend on the sample of rows; the held-out
     conversations are the same. Absent: train on all."""
+    train_limit: int | None = Field(None, ge=1)
+    """Train on so many of the training conversations: a seeded sample, of which smaller ones are part of larger ones.
+    The held-out conversations are the same whatever it is, so that losses over sizes can be compared. Absent: all."""
+    where: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Keep the rows whose field has this value, or one of these, such as `{ category = ["Coding", "Extract"] }`."""
     fields: FieldSettings | None = None
     """What the fields of a row are, such as `{ prompt = "question", response = "solution" }`; absent: found by their
     names (docs/data.md)."""
@@ -139,3 +145,6 @@ class DataSettings(Table):
     generate: GenerateSettings | None = None
     """Train on the untouched model's own responses to the first prompts; `limit` then counts prompts. Absent: train on
     the data set's own."""
+    grid: Grid = {}
+    """Keys of this table with lists of values, for a data set of each combination, named by them: `{ limit = [100,
+    200] }` makes `NAME-100` and `NAME-200`."""

@@ -112,8 +112,9 @@ class TrainSettings(Table):
     search: SearchSettings | None = None
     """Trials of learning rates and lengths; absent, every arm is trained once."""
     milestones: tuple[Fraction, ...] = ()
-    """More fractions of the planned steps at which the reference update is kept. The end and every `checkpoint` of a
-    scorer always are, and 1, 25, 50 and 75 % where the update is one of factors."""
+    """More fractions of the planned steps at which the reference update is kept. Every `checkpoint` of a scorer always
+    is, and 1, 25, 50 and 75 % where the update is one of factors. The training ends at the last fraction that is read,
+    which is the planned end where there are arms."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -76,11 +76,11 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
         "Arm minus reference, on the same items and seeds. Interval, of one comparison alone: for items that are "
         "right or wrong, Tango's score interval (one run) or the two-way one with a win and a loss added (several); "
         "none where nothing varies. Detectable: what a new study of this size would find with 80 % power, planned "
-        "with the upper 80 % limit of the error seen here. p (Holm): over all declared comparisons together, and among "
-        "the exploratory ones over all arms, tasks and data sets against one kind of reference. A verdict needs it, "
-        "and sizes (by more than the margin, equivalent, not worse) an interval corrected for the same family, which "
-        "the sentence states. The crossed bootstrap over seeds and items needs five seeds and is a second opinion "
-        "beside the two-way interval"
+        "with the upper 80 % limit of the error seen here. p (Holm): over everything that is declared, claims among "
+        "it; of what is exploratory, over all arms, tasks and data sets that are compared for one reason. A verdict "
+        "needs it, and sizes (by more than the margin, equivalent, not worse) an interval corrected for the same "
+        "family, which the sentence states. The crossed bootstrap over seeds and items needs five seeds and is a "
+        "second opinion beside the two-way interval"
     )
     return Table(caption, heads, tuple(body), "comparisons.csv")
 
@@ -109,9 +109,10 @@ def claims(material: Material) -> list[Block]:
     kept = f"keeps {percent(required)} of the gain" if required is not None else "loses less than half of that"
     table = Table(
         "\u201cAs good as all layers\u201d is tested in this order, each step only after the one before it. Declared "
-        "claims are one family, the exploratory ones of each task and data set another: p (Holm) of steps (i) and (ii) "
-        "together decides whether an arm is as good. No arm that is shown to be worse than all layers is called as "
-        "good. A single random set tells nothing of others with fewer than three seeds: step (iii) then takes 19",
+        "claims are one family with the declared comparisons, the exploratory ones of each task and data set another: "
+        "p (Holm) of steps (i) and (ii) together decides whether an arm is as good. No arm that is shown to be worse "
+        "than all layers is called as good. A single random set tells nothing of others with fewer than three seeds: "
+        "step (iii) then takes 19",
         columns(
             "arm",
             "data",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layersig.analysis.sentences import status_of
 from layersig.findings.arms import BASE
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows import ComparisonRow, ResultRow, ShareRow
@@ -24,16 +23,13 @@ from layersig.report.document import (
 from layersig.report.material import Material, measure_of
 from layersig.report.numbers import (
     count,
-    difference_of,
-    interval_of,
     level,
-    p_value,
     percent,
     plural,
-    unit_of,
     value_of,
 )
 from layersig.report.sections.arm_tables import claims, comparison_table, control_sets, ranks
+from layersig.report.sections.forests import differences
 from layersig.report.sentences import sentences
 from layersig.report.svg import described, draw
 
@@ -124,35 +120,18 @@ def _differences(material: Material) -> list[Block]:
     if not rows:
         return []
     blocks: list[Block] = []
-    for role, name, reference in (
-        ("baseline", "differences", material.findings.baseline),
-        ("random control", "against-random", "its random control"),
-        ("rule control", "against-rule", "the rule of type and depth"),
+    for role, name, heading, reference in (
+        ("baseline", "differences", f"Against {material.findings.baseline}", material.findings.baseline),
+        ("contrast", "contrasts", "Named contrasts", "reference"),
+        ("other scorer", "between-scorers", "Scorers against each other", "other arm"),
+        ("random control", "against-random", "Against its random control", "its random control"),
+        ("rule control", "against-rule", "Against the rule of type and depth", "the rule of type and depth"),
     ):
         chosen = [row for row in rows if row.role == role]
         if not chosen:
             continue
-        panels = [
-            _panel(material, measure, [r for r in chosen if measure_of(r) == measure], reference)
-            for measure in material.primary_measures
-            if any(measure_of(r) == measure for r in chosen)
-        ]
-        alt = (
-            f"Forest plots of arm minus {reference} on {plural(len(panels), 'task')}: estimate, interval, every seed. "
-            "The table of comparisons holds the same numbers."
-        )
-        figure = Figure(
-            name,
-            f"Difference from {reference}",
-            described(draw(forest(panels), name), alt),
-            alt,
-            f"Diamond: mean difference; bar: {level(1 - material.findings.alpha)} interval, paired by item"
-            f"{' and by seed' if max(r.seeds for r in chosen) > 1 else ''}; rings: single seeds; grey band: the margin "
-            "within which a difference does not matter; line: no difference; the arrow shows the better side. "
-            "Bars that reach the edge go on; the numbers at the right tell how far.",
-            ("comparisons.csv", "seed_differences.csv"),
-        )
-        blocks += [Heading(f"Against {reference}"), figure]
+        figure = differences(chosen, material.findings.seed_differences, name, heading, reference)
+        blocks += [Heading(heading), figure]
     told = tuple((sentence,) for sentence in _verdicts(material, rows))
     blocks.append(Details(f"Verdicts in full ({len(told)})", (Bullets(told),)))
     blocks.append(Details(f"Every comparison ({len(rows)})", (comparison_table(rows),)))
@@ -171,44 +150,6 @@ def _verdicts(material: Material, rows: Sequence[ComparisonRow]) -> Iterator[str
         if assay is not None:
             yield assay.sentence
         yield from sentences([row for row in several if assay is None or row.arm != BASE])
-
-
-def _panel(material: Material, measure: Measure, rows: Sequence[ComparisonRow], reference: str) -> Panel:
-    scale = 100.0 if measure.is_share else 1.0
-    dots: dict[tuple[str, str | None], list[float]] = {}
-    for one in material.findings.seed_differences:
-        if (one.task, one.metric, one.reference) == (measure.task, measure.metric, rows[0].reference):
-            dots.setdefault((one.arm, one.data), []).append(scale * one.difference)
-    margin = rows[0].margin
-    side = "better \u2192" if measure.higher_is_better else "\u2190 better"
-    return Panel(
-        f"{measure.task}, {measure.metric} (n = {count(rows[0].n)}, S = {max(r.seeds for r in rows)})",
-        f"arm \u2212 {reference}, {unit_of(measure)}\u2003{side}",
-        tuple(_estimated(measure, row, scale, dots.get((row.arm, row.data), [])) for row in rows),
-        None if margin is None else scale * margin,
-    )
-
-
-def _estimated(measure: Measure, row: ComparisonRow, scale: float, dots: Sequence[float]) -> Estimated:
-    figures = f"{difference_of(measure, row.estimate)} {interval_of(measure, row.low, row.high)}"
-    corrected = "" if row.adjusted_p is None else f", corrected {p_value(row.adjusted_p)}"
-    tip = (
-        f"{row.arm} \u2212 {row.reference}, trained on {row.data}\n{figures} {unit_of(measure)}\n{row.test}, p = "
-        f"{p_value(row.p)}{corrected}"
-    )
-    tip += f"\nscope: {row.scope}, n = {row.n}, S = {row.seeds}"
-    if row.verdict is not None:
-        tip += f"\n{status_of(row.declared).lower()}: {row.verdict}"
-    return Estimated(
-        row.arm,
-        row.data or "",
-        scale * row.estimate,
-        None if row.low is None else scale * row.low,
-        None if row.high is None else scale * row.high,
-        tuple(dots) if len(dots) > 1 else (),
-        figures,
-        tip,
-    )
 
 
 def _shares(material: Material) -> list[Block]:

@@ -24,7 +24,7 @@ from layersig.report.document import (
     columns,
 )
 from layersig.report.material import Material
-from layersig.report.numbers import count, percent
+from layersig.report.numbers import count, number, percent
 
 _APART = ("example", "fields")
 """What is shown in a block of its own."""
@@ -199,8 +199,10 @@ def _shown(value: object) -> Inline:
             return "\u2013"
         case bool():
             return "yes" if value else "no"
-        case int() | float():
+        case int():
             return count(value)
+        case float():
+            return number(value)
         case str() if len(value) > _SHORT * 2:
             return Code(f"{value[:_SHORT]}\u2026")
         case _:

@@ -1,4 +1,4 @@
-"""Loss curves of every training."""
+"""Loss curves of every training, their course, and what a search tried."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.document import Block, Details, Figure, Paragraph, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, number, plural
+from layersig.report.sections.milestones import course
 from layersig.report.svg import described, draw
 
 _MOST_ROWS = 12
@@ -44,7 +45,7 @@ def section(material: Material) -> Section | None:
     heads = columns("training", "#steps", "#first stretch", "#last stretch")
     table = Table("Where each training began and ended", heads, tuple(ends), "losses.csv")
     folded = Details(f"Every training ({len(ends)})", (table,)) if len(ends) > _MOST_ROWS else table
-    blocks: tuple[Block, ...] = (figure, folded, *_search(material))
+    blocks: tuple[Block, ...] = (figure, folded, *course(material), *_search(material))
     return Section("training", "Training", blocks)
 
 

@@ -1,0 +1,100 @@
+"""What a study will cost on this machine and what its declared comparisons can find, before anything is run.
+
+    recipe -> what lies here (known) -> passes of every stage (work) -> time, memory, disk (costs)
+                                     -> declared comparisons (declared) -> detectable differences (precision)
+
+- `known`: sources and cached stages; runs the stages that need no weights, so that real tokens are counted
+- `assumptions`: what the user states where nothing is known
+- `facts`: rows, lengths, selections, shapes: what the counting modules ask
+- `trainings`, `scorers`, `evaluation`, `writing`: passes of a stage; `work` chooses among them
+- `speed`, `probe`: what a pass takes on this machine
+- `memory`, `disk`, `costs`: what that comes to
+- `spreads`, `precision`: what is found with 80 % power, from a pilot or from assumed variances
+- `text`: the plan for people
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from layersig.planning.assumptions import assumptions
+from layersig.planning.costs import Cost, Totals, cost_of, machine_warnings, totals
+from layersig.planning.facts import Facts
+from layersig.planning.known import known
+from layersig.planning.precision import Precision, precision
+from layersig.planning.speed import Speed, speed_of
+from layersig.planning.spreads import Pilot, pilot_of
+from layersig.recipe.load import Loaded
+
+__all__ = ["Options", "Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to plan.
+
+    Attributes:
+        runs: Folder of all runs: pilots are found there, and the run folder will lie there.
+        pilot: The run to take variances from; found by its model when None.
+        assumed: `NAME=VALUE` entries.
+        measure: Measure the speed even where one is kept.
+    """
+
+    runs: Path
+    pilot: str | None = None
+    assumed: Sequence[str] = ()
+    measure: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study before it is run.
+
+    Attributes:
+        facts: What is known and assumed.
+        costs: Every stage.
+        totals: All of them.
+        speed: The speed that times are counted with; None without one.
+        speed_origin: Where it comes from.
+        pilot: The run that variances come from.
+        precision: Every declared comparison and claim.
+        warnings: What does not fit on this machine.
+    """
+
+    facts: Facts
+    costs: tuple[Cost, ...]
+    totals: Totals
+    speed: Speed | None
+    speed_origin: str
+    pilot: Pilot | None
+    precision: tuple[Precision, ...]
+    warnings: tuple[str, ...]
+
+
+def plan(loaded: Loaded, options: Options, warn: Callable[[str], None]) -> Plan:
+    """Plan a study. Nothing is fetched, and nothing is trained but a few steps to time them.
+
+    Args:
+        loaded: The recipe.
+        options: How to plan.
+        warn: Informed of what the user should know.
+
+    Raises:
+        UserError: A source, the data, the pilot or an assumption cannot be used.
+    """
+    assumed = assumptions(options.assumed, loaded.recipe)
+    facts = Facts(known(loaded, warn), assumed)
+    stages = facts.known.graph.stages
+    left = [stage for stage in stages if stage.id not in facts.known.cached]
+    timed = [stage for stage in left if stage.computes]
+    speed, origin = (None, "nothing is left to time") if not timed else speed_of(facts, timed, anew=options.measure)
+    if assumed.step_seconds is not None:
+        origin = f"assumed: {assumed.step_seconds:g} s a training step; {origin}"
+    costs = tuple(cost_of(facts, stage, speed) for stage in stages)
+    total = totals(facts, costs, speed, options.runs)
+    pilot = pilot_of(facts, options.pilot, options.runs) if facts.recipe.arms else None
+    found = tuple(precision(facts, pilot)) if facts.recipe.arms else ()
+    warnings = tuple(machine_warnings(facts, total)) if facts.shapes is not None else ()
+    return Plan(facts, costs, total, speed, origin, pilot, found, warnings)

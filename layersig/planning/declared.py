@@ -1,0 +1,86 @@
+"""What a recipe declares: comparisons and claims that are corrected as one family, and what each is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from layersig.findings.files import HELDOUT
+from layersig.findings.outcomes import PRIMARY_METRICS, Measure
+from layersig.findings.plan import Plan
+from layersig.judging.records import SCORE
+from layersig.planning.evaluation import asked_by
+from layersig.planning.facts import Facts
+from layersig.planning.writing import turns_of
+from layersig.recipe.schema import RESERVED_ARMS
+
+BASE, ALL_LAYERS = RESERVED_ARMS
+_SHARE = "acc"
+"""What a task counts as whose definition is not at hand: right or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A comparison, or a claim that an arm is as good as all layers.
+
+    Attributes:
+        kind: Which of them.
+        arm: The arm.
+        reference: What it is compared with; all layers in a claim.
+        data: Data set that both are trained on.
+        measure: Task and metric.
+        seeds: Training runs.
+        items: Items; None where they are not known.
+    """
+
+    kind: Literal["comparison", "as good"]
+    arm: str
+    reference: str
+    data: str
+    measure: Measure
+    seeds: int
+    items: int | None
+
+
+def declared(facts: Facts) -> list[Declared]:
+    """Every member of the declared family, in the order of the recipe."""
+    return list(_members(facts))
+
+
+def _members(facts: Facts) -> Iterator[Declared]:
+    recipe = facts.recipe
+    plan = Plan(recipe, frozenset())
+    pairs = [(arm, plan.baseline) for arm in plan.primary if arm != plan.baseline]
+    pairs += [pair for pair in recipe.analyze.contrasts if pair not in pairs]
+    measured = [(data.name, outcome) for data in recipe.data for outcome in recipe.analyze.outcomes]
+    for data, outcome in measured:
+        measure, items = _measure(facts, data, outcome)
+        for arm, reference in pairs:
+            yield Declared("comparison", arm, reference, data, measure, len(recipe.seeds), items)
+        for arm in plan.primary:
+            if plan.baseline == ALL_LAYERS and plan.random_control(arm) and plan.margin(measure) is not None:
+                yield Declared("as good", arm, ALL_LAYERS, data, measure, len(recipe.seeds), items)
+
+
+def _measure(facts: Facts, data: str, outcome: str) -> tuple[Measure, int | None]:
+    """The measure that an outcome will be, and its items."""
+    recipe, assumed = facts.recipe, facts.assumed
+    if outcome == HELDOUT:
+        return Measure(f"{HELDOUT}/{data}", "loss"), facts.rows(data, "heldout")
+    for number, task in enumerate(recipe.evaluate.tasks):
+        if outcome in (task.source, task.source.partition(":")[2]):
+            asked = asked_by(facts, task.model_dump(mode="json", exclude={"data"}), f"source/task/{number}")
+            if asked is not None:
+                return Measure(outcome, _first(asked.metrics)), asked.items
+            return Measure(outcome, _SHARE), assumed.items.get(task.source, task.limit)
+    for number, asked_for in enumerate(recipe.evaluate.conversations):
+        if outcome == asked_for.label:
+            turns = turns_of(facts, number)
+            return Measure(outcome, SCORE), None if turns is None else sum(map(len, turns))
+    return Measure(outcome, _SHARE), None
+
+
+def _first(metrics: tuple[str, ...]) -> str:
+    """The metric that speaks for a task."""
+    return next((each for each in PRIMARY_METRICS if each in metrics), min(metrics, default=_SHARE))

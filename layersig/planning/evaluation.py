@@ -1,0 +1,116 @@
+"""Passes of evaluations: held-out conversations, and the requests of tasks with what they share run once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from layersig.pipeline import Stage
+from layersig.planning.facts import Facts
+from layersig.planning.passes import Passes
+from layersig.streams import Streams
+
+if TYPE_CHECKING:
+    from layersig.evaluating.loading import ResolvedTask
+
+
+class Asked(NamedTuple):
+    """What a task asks of the model.
+
+    Attributes:
+        items: Items that are scored.
+        read: Tokens that go through the model at once.
+        written: Tokens that it may write at most.
+        lines: Outcomes, one for every item and metric.
+        metrics: Names of the metrics.
+    """
+
+    items: int
+    read: float
+    written: float
+    lines: int
+    metrics: tuple[str, ...]
+
+
+def evaluated(facts: Facts, stage: Stage) -> Passes:
+    """Passes of an evaluation: of an arm that a live adapter makes a little slower, or of the untouched model."""
+    heldout, lacking = 0.0, []
+    for role in stage.inputs:
+        if role.startswith("data/"):
+            examples = facts.examples(role.removeprefix("data/"), "heldout")
+            if examples is None:
+                lacking.append(f"the held-out conversations of {role.removeprefix('data/')}")
+            else:
+                heldout += float(examples.lengths.sum())
+    tokens, written, why = task_tokens(facts, stage, stage.params["tasks"], lambda number: f"source/task/{number}")
+    if why is not None:
+        lacking.append(why)
+    read = heldout + (tokens or 0.0)
+    adapted = facts.share_of(stage.cell.arm or "") if "adapter" in stage.inputs else 0.0
+    unknown = "; ".join(lacking) or None
+    by_kind = {"read": read, "gate": adapted * read, "write": written}
+    return Passes(None if lacking else read + written, by_kind=by_kind, at_most=written > 0, unknown=unknown)
+
+
+def task_tokens(
+    facts: Facts, stage: Stage, tasks: Sequence[Mapping[str, Any]], node: Callable[[int], str]
+) -> tuple[float | None, float, str | None]:
+    """Tokens that tasks read and may write, with floors, and what is not known of them."""
+    read, written, lacking = 0.0, 0.0, []
+    for number, task in enumerate(tasks):
+        asked = asked_by(facts, task, node(number))
+        if asked is None:
+            lacking.append(f"the items of {task['source']}")
+            continue
+        times = 2 if task.get("floor") else 1
+        read, written = read + times * asked.read, written + times * asked.written
+    return (None if lacking and not read else read), written, "; ".join(lacking) or None
+
+
+def asked_by(facts: Facts, task: Mapping[str, Any], node: str) -> Asked | None:
+    """What a task asks of the model; None where its rows or the model's tokenizer are not on this machine."""
+    source = facts.known.sources.get(node)
+    if source is None or facts.model is None or facts.shapes is None:
+        return None
+    settings = tuple(sorted((key, str(value)) for key, value in task.items()))
+    return _asked(settings, source.path, facts.model, facts.shapes.pair_cost, facts.recipe.root_seed)
+
+
+@lru_cache
+def _asked(settings: tuple[tuple[str, str], ...], rows: Path, model: Path, pair_cost: float, root: int) -> Asked:
+    from layersig.evaluating.loading import load_task
+    from layersig.models.load import load_tokenizer
+    from layersig.recipe.schema import TaskSettings
+
+    entry: dict[str, Any] = dict(settings)
+    numbers = {key: None if entry[key] == "None" else int(entry[key]) for key in ("shots", "limit") if key in entry}
+    task = load_task(TaskSettings(source=entry["source"], **numbers), rows, Streams(root))  # type: ignore[arg-type]
+    return _count(task, load_tokenizer(model), pair_cost)
+
+
+def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
+    from layersig.generating.sharing import Scored, plan
+
+    items, lines, read, written = 0, 0, 0.0, 0.0
+    metrics: dict[str, None] = {}
+    for part in task.parts:
+        part.build_all_requests()
+        items += len(part.chosen or ())
+        own = [str(each["metric"]) for each in part.config.metric_list or ()]
+        metrics.update(dict.fromkeys(own))
+        lines += len(part.chosen or ()) * max(1, len(own))
+        scored = []
+        for request in part.instances:
+            if request.request_type == "loglikelihood":
+                context, continuation = request.args
+                whole = tokenizer(context + continuation)["input_ids"]
+                start = len(tokenizer(context.rstrip() or continuation)["input_ids"])
+                scored.append(Scored(tuple(whole[:-1]), tuple(whole[min(start, len(whole) - 1) :])))
+            else:
+                read += len(tokenizer(request.args[0])["input_ids"])
+            if request.request_type == "generate_until":
+                written += request.args[1].get("max_gen_toks", 256)
+        read += sum(family.tokens for family in plan(scored, pair_cost))
+    return Asked(items, read, written, lines, tuple(metrics))

@@ -1,0 +1,169 @@
+"""What a plan knows of the things that a stage reads: rows, tokens, layers that are chosen, items of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layersig.layers import Layer, LayerMap, LayerMapForm
+from layersig.pipeline import Stage
+from layersig.planning.assumptions import Assumptions
+from layersig.planning.known import Known
+from layersig.planning.shapes import Shapes, shapes
+from layersig.recipe.schema import Recipe
+from layersig.records import read_json
+from layersig.streams import Streams
+
+if TYPE_CHECKING:
+    from layersig.data.examples import Examples
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The things that stages read, as far as they are known.
+
+    Attributes:
+        known: What lies on this machine.
+        assumed: What the user stated instead.
+    """
+
+    known: Known
+    assumed: Assumptions
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.known.recipe
+
+    @cached_property
+    def model(self) -> Path | None:
+        """Folder of the model; None where it is not on this machine."""
+        source = self.known.sources.get("source/model")
+        return None if source is None else source.path
+
+    @cached_property
+    def shapes(self) -> Shapes | None:
+        """Shapes of the model; None where it is not on this machine."""
+        return None if self.model is None else shapes(self.model)
+
+    @cached_property
+    def layers(self) -> LayerMap | None:
+        """The layers that the recipe counts."""
+        node = self.known.nodes.get("layers")
+        return None if node is None else LayerMap.from_json(read_json(node.path / "layers.json", LayerMapForm))
+
+    def streams(self, seed: int | None = None) -> Streams:
+        """Random streams of a seed, or of the whole recipe."""
+        return Streams(self.recipe.root_seed, seed)
+
+    @cached_property
+    def _splits(self) -> dict[tuple[str, str], Examples]:
+        return {}
+
+    def examples(self, data: str, split: str) -> Examples | None:
+        """A split of a prepared data set: `train` or `heldout`; None where it cannot be prepared yet."""
+        node = self.known.nodes.get(f"data/{data}")
+        if node is None:
+            return None
+        if (data, split) not in self._splits:
+            from layersig.data.examples import read_examples
+
+            self._splits[data, split] = read_examples(node.path, split)
+        return self._splits[data, split]
+
+    def lengths(self, data: str) -> Sequence[int] | None:
+        """Tokens of every training conversation."""
+        examples = self.examples(data, "train")
+        return None if examples is None else examples.lengths.tolist()
+
+    def rows(self, data: str, split: str) -> int | None:
+        """Conversations of a split: counted, or from the rows that are assumed; None where neither is known."""
+        examples = self.examples(data, split)
+        if examples is not None:
+            return len(examples)
+        settings = next(each for each in self.recipe.data if each.name == data)
+        total = self.assumed.rows.get(data)
+        if settings.limit is not None:
+            total = settings.limit if total is None else min(settings.limit, total)
+        if total is None:
+            return None
+        if settings.generate is not None:
+            total *= settings.generate.samples
+        heldout = settings.heldout if isinstance(settings.heldout, int) else round(settings.heldout * total)
+        if split == "heldout":
+            return min(heldout, total)
+        return max(1, (total - heldout) // (1 if settings.half is None else 2))
+
+    def chosen(self, stage: Stage) -> list[Layer] | None:
+        """The layers that the selection of a stage holds; None before it is made."""
+        node = self.known.nodes.get(stage.inputs["selection"].node) if "selection" in stage.inputs else None
+        layers = self.layers
+        if node is None or layers is None or not (node.path / "selection.json").is_file():
+            return None
+        names = read_json(node.path / "selection.json", dict[str, Any])["layers"]
+        return [layers.by_name[name] for name in names if name in layers.by_name]
+
+    def share(self, stage: Stage) -> float:
+        """The share of the layers that a stage trains: counted, or as the policy of its arm says; 1 where it does not.
+
+        Args:
+            stage: A training, or a graft or pruning, of an arm.
+        """
+        if stage.kind == "reference":
+            return 1.0
+        if stage.kind == "recover":  # all that pruning left
+            return 1.0 - self.share_of(stage.cell.arm or "")
+        chosen = self.chosen(stage)
+        if chosen is not None and self.layers is not None:
+            return sum(layer.parameters for layer in chosen) / sum(layer.parameters for layer in self.layers)
+        return self.share_of(stage.cell.arm or "")
+
+    def share_of(self, arm: str) -> float:
+        """The share of the layers that the policy of an arm takes, by its parameters."""
+        found = next((each for each in self.recipe.arms if each.name == arm), None)
+        if found is None:
+            return 1.0
+        params: Mapping[str, Any] = found.select.params
+        if "like" in params:
+            return self.share_of(params["like"])
+        if (count := params.get("count")) is not None:
+            return min(1.0, count / self.shapes.depth) if self.shapes is not None else 1.0
+        fraction = float(params.get("fraction") or 1.0)
+        return 1.0 - fraction if found.select.kind == "freeze" else fraction
+
+    def lowest(self, stage: Stage) -> float:
+        """Share of the blocks from the lowest trained one upwards, through which gradients go back."""
+        chosen = self.chosen(stage)
+        if chosen is None or self.shapes is None or not chosen:
+            return 1.0
+        lowest = min(self.shapes.depth if layer.block is None else layer.block for layer in chosen)
+        return 1.0 - lowest / self.shapes.depth
+
+    def drawn(self, data: str, seed: int | None, **length: Any) -> tuple[int, float | None]:
+        """Optimizer steps and tokens of the batches that a training or a scorer draws, tokens None where unknown.
+
+        Args:
+            data: The data set.
+            seed: Seed of the order.
+            length: `batch_size`, and `epochs` or `steps`, as `optimizer_batches` takes them.
+        """
+        return self.drawn_from(self.lengths(data), self.rows(data, "train"), seed, **length)
+
+    def drawn_from(
+        self, lengths: Sequence[int] | None, rows: int | None, seed: int | None, **length: Any
+    ) -> tuple[int, float | None]:
+        """The same of conversations of these lengths, or of so many."""
+        from layersig.data.batches import optimizer_batches, step_count
+
+        if lengths is not None:
+            batches = optimizer_batches(lengths, streams=self.streams(seed), **length)
+            drawn = np.concatenate([np.asarray(each) for each in batches])
+            return len(batches), float(np.asarray(lengths)[drawn].sum())
+        if rows is None:
+            return length.get("steps") or 0, None
+        return step_count(rows, **length), None

@@ -1,0 +1,120 @@
+"""Memory of a stage at its peak, from shapes: weights, what is trained and its moments, and what passes keep."""
+
+from __future__ import annotations
+
+from layersig.pipeline import Stage
+from layersig.planning.facts import Facts
+from layersig.planning.shapes import factors
+from layersig.planning.trainings import settings_of
+
+_PROGRAM = 0.6 * 2**30
+"""Bytes of Python with torch, transformers and PEFT in memory, before a model is."""
+_KEPT = 3.0
+"""Numbers kept for the backward pass, in multiples of the hidden states and outputs of a block's linear layers."""
+_MODEL = frozenset({"reference", "tune", "recover", "score", "evaluate", "answer", "generate", "prune", "graft"})
+_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def gib(size: float) -> str:
+    """A number of bytes for people."""
+    for unit, bytes_ in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= bytes_:
+            return f"{size / bytes_:.1f} {unit}"
+    return f"{size:.0f} B"
+
+
+def available(facts: Facts) -> float:
+    """Bytes that are free on the device of the recipe."""
+    import psutil
+    import torch
+
+    from layersig.models.devices import pick_device
+
+    device = pick_device(facts.recipe.model.device)
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(psutil.virtual_memory().available)
+
+
+def weights_bytes(facts: Facts) -> float:
+    """Bytes of the weights of the model as the recipe holds them."""
+    assert facts.shapes is not None
+    each = 0.55 if facts.recipe.model.quantization == "nf4" else float(_width(facts))
+    return facts.shapes.stored * each
+
+
+def peak(facts: Facts, stage: Stage) -> float | None:
+    """Bytes that a stage holds at its peak, the program included where the device is the CPU; None where unknown."""
+    if stage.kind not in _MODEL or (stage.kind == "score" and not stage.computes):
+        return 0.0
+    if facts.shapes is None:
+        return None
+    held = weights_bytes(facts) + (_PROGRAM if _on_cpu(facts) else 0.0)
+    if stage.kind in ("graft", "prune"):
+        return held
+    if stage.kind in ("reference", "tune", "recover"):
+        return held + _trained(facts, stage) + _passes(facts, settings_of(stage).micro_batch_tokens, training=True)
+    if stage.kind == "score":
+        budget = settings_of(stage).micro_batch_tokens
+        return held + _update(facts) + _passes(facts, budget, training=True)
+    budget = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
+    return held + _update(facts) + _passes(facts, budget, training=False)
+
+
+def trained_values(facts: Facts, stage: Stage) -> float | None:
+    """Values that a training moves."""
+    if facts.shapes is None:
+        return None
+    settings = settings_of(stage)
+    layers = facts.layers or facts.shapes.layers
+    share = facts.share(stage)
+    if settings.method == "full":
+        return share * sum(layer.parameters for layer in layers)
+    chosen = facts.chosen(stage)
+    if chosen is not None and stage.kind == "tune":
+        return float(factors(chosen, settings.lora_rank))
+    return share * factors(layers, settings.lora_rank)
+
+
+def _trained(facts: Facts, stage: Stage) -> float:
+    """Bytes of what is trained, its gradient and two moments, in float32."""
+    return 16.0 * (trained_values(facts, stage) or 0.0)
+
+
+def _update(facts: Facts) -> float:
+    """Bytes of an adapter of all layers."""
+    assert facts.shapes is not None
+    return 4.0 * factors(facts.shapes.layers, facts.recipe.train.lora_rank)
+
+
+def _passes(facts: Facts, budget: int, *, training: bool) -> float:
+    """Bytes that a micro-batch keeps: every block's outputs for the way back, or those of one block."""
+    assert facts.shapes is not None
+    shape, width = facts.shapes, max(_width(facts), 2)
+    tokens = min(budget, _longest(facts, budget))
+    blocks = shape.depth if training and not facts.recipe.train.gradient_checkpointing else 1
+    states = shape.depth * shape.hidden if training else 0
+    logits = min(tokens, 1024) * shape.vocabulary * 4.0 * (2 if training else 1)
+    return tokens * width * (_KEPT * blocks * (shape.inner + shape.hidden) + states) + logits
+
+
+def _longest(facts: Facts, budget: int) -> float:
+    """Tokens of a micro-batch: the budget, or an optimizer batch of the longest conversations."""
+    lengths = [max(found) for each in facts.recipe.data if (found := facts.lengths(each.name))]
+    if not lengths:
+        return float(budget)
+    return float(max(max(lengths), min(budget, facts.recipe.train.batch_size * max(lengths))))
+
+
+def _on_cpu(facts: Facts) -> bool:
+    from layersig.models.devices import pick_device
+
+    return pick_device(facts.recipe.model.device).type != "cuda"
+
+
+def _width(facts: Facts) -> int:
+    """Bytes of a number of the compute type."""
+    from layersig.models.devices import pick_device, pick_dtype
+
+    dtype = pick_dtype(facts.recipe.model.dtype, pick_device(facts.recipe.model.device)).dtype
+    return _BYTES[str(dtype).removeprefix("torch.")]

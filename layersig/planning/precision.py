@@ -1,0 +1,156 @@
+"""What the declared comparisons of a recipe can find: the difference that each detects with 80 % power.
+
+The level is the recipe's, over the number of declared members: Holm's method rejects the first of a family at that
+level, so the plan holds for each of them, whatever the others show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from layersig.analysis.power import (
+    detectable_at_discordance,
+    detectable_difference,
+    detectable_two_way,
+)
+from layersig.analysis.results import Alternative
+from layersig.findings.outcomes import Measure
+from layersig.findings.plan import Plan
+from layersig.planning.declared import ALL_LAYERS, Declared, declared
+from layersig.planning.facts import Facts
+from layersig.planning.spreads import Pilot, Spread, Variances, spread_of
+
+POWER = 0.8
+"""The power that detectable differences are stated at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """What a declared comparison or claim can find.
+
+    Attributes:
+        declared: What is declared.
+        level: Level of its test, corrected for the family.
+        family: Members of the declared family.
+        detectable: Difference that is found with 80 % power, planned safely; of a claim, by how much more than the
+            share of the gain an arm has to keep. None where the items are not known or nothing could be found.
+        as_seen: The same if the spread is just what the pilot shows.
+        origin: Where the spread comes from.
+        margin: The smallest difference that matters.
+        gain: Gain of all layers over the untouched model; None where unknown.
+        least_gain: Of a claim, the gain that all layers need for an arm that equals them to be found as good with 80 %
+            power.
+        warnings: Why the comparison can only say "cannot tell".
+    """
+
+    declared: Declared
+    level: float
+    family: int
+    detectable: float | None
+    as_seen: float | None
+    origin: str
+    margin: float | None
+    gain: float | None
+    least_gain: float | None
+    warnings: tuple[str, ...]
+
+
+def precision(facts: Facts, pilot: Pilot | None) -> list[Precision]:
+    """What every declared comparison and claim can find."""
+    members = declared(facts)
+    plan = Plan(facts.recipe, frozenset())
+    found = []
+    for each in members:
+        required = plan.required(each.measure) if each.kind == "as good" else None
+        found.append(_precision(plan, each, len(members), spread_of(facts, each, pilot, required)))
+    return found
+
+
+def detectable(measure: Measure, seeds: int, items: int, variances: Variances, level: float) -> float | None:
+    """Difference that the test of a comparison finds with 80 % power.
+
+    With several runs of each arm, the test over seeds and items; with one, the exact McNemar test of right and wrong
+    items, or the t test over items.
+
+    Args:
+        measure: What is compared.
+        seeds: Training runs of each arm.
+        items: Items, at least 2.
+        variances: Components of one cell of the table of differences.
+        level: Level of the two-sided test.
+
+    Returns:
+        None where no difference would be found.
+    """
+    if seeds > 1:
+        found = detectable_two_way(variances, seeds, items, POWER, level)
+        return min(found, 1.0) if measure.is_share else found
+    between = variances[1] + variances[2]
+    if measure.is_share:
+        return detectable_at_discordance(min(1.0, between), items, POWER, level)
+    return detectable_difference(between**0.5, items, POWER, level)
+
+
+def _one_sided(seeds: int, items: int, variances: Variances, level: float) -> float:
+    """By how much the one-sided test of a linear contrast has to be exceeded to be found with 80 % power."""
+    if seeds > 1:
+        return detectable_two_way(variances, seeds, items, POWER, level, Alternative.GREATER)
+    return detectable_difference((variances[1] + variances[2]) ** 0.5, items, POWER, level, Alternative.GREATER)
+
+
+def _precision(plan: Plan, wanted: Declared, family: int, spread: Spread) -> Precision:
+    level, measure = plan.alpha / family, wanted.measure
+    margin = plan.margin(measure)
+    found = seen = least = None
+    if wanted.items is not None and wanted.items > 1:
+        size = wanted.seeds, wanted.items
+        if wanted.kind == "comparison":
+            found, seen = (detectable(measure, *size, each, level) for each in (spread.planned, spread.seen))
+        else:
+            found, seen = (_one_sided(*size, each, level) for each in (spread.planned, spread.seen))
+            required = plan.required(measure)
+            least = None if required is None or required == 1 else found / (1 - required)
+    warnings = _warnings(plan, wanted, found, least, spread.gain, margin)
+    return Precision(wanted, level, family, found, seen, spread.origin, margin, spread.gain, least, tuple(warnings))
+
+
+def _warnings(
+    plan: Plan,
+    wanted: Declared,
+    found: float | None,
+    least: float | None,
+    gain: float | None,
+    margin: float | None,
+) -> list[str]:
+    """Why a comparison or a claim is likely to end with "cannot tell"."""
+    if wanted.items is None:
+        return []
+    if wanted.items < 2 or found is None:
+        return [f"{wanted.items} items find no difference at all"]
+    if wanted.kind == "comparison":
+        said = []
+        if margin is not None and found > margin:
+            said.append(
+                f"can only say 'cannot tell' of differences up to {found:.3g}, and {margin:.3g} is the smallest "
+                "that matters"
+            )
+        if gain is not None and ALL_LAYERS in (wanted.arm, wanted.reference) and found > max(gain, 0.0):
+            said.append(
+                f"can only say 'cannot tell': not even an arm that keeps nothing of the gain ({gain:.3g}) would be "
+                "told from all layers"
+            )
+        return said
+    required = plan.required(wanted.measure)
+    if required is None:
+        given = plan.declared_margin(wanted.measure)
+        if given is not None and found > given:
+            return [f"can only say 'cannot tell': an equal arm is shown to lose less than {found:.3g}, not {given:.3g}"]
+        return []
+    if required == 1:
+        return ["can only say 'cannot tell' of equal arms: `gain_kept = 1` asks for more than equality"]
+    if gain is not None and least is not None and least > gain:
+        return [
+            f"can only say 'cannot tell': to find that an equal arm keeps {100 * required:.3g} % of the gain takes a "
+            f"gain of {least:.3g}, and all layers gain {gain:.3g}"
+        ]
+    return []

@@ -1,0 +1,96 @@
+"""The shapes of a model: what a token costs in each block, and what weights and adapters take; no weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layersig.layers import Layer, LayerMap
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What a plan asks of a model.
+
+    Attributes:
+        layers: Its layers, with the output head whether or not the recipe counts it.
+        stored: Weights, those of the embeddings included; a tied head counts once.
+        hidden: Width of the hidden state.
+        vocabulary: Rows of the output head.
+        inner: Numbers that a block makes of one token: outputs of its linear layers, experts that are not asked left
+            out.
+        used: Share of every layer's weights that one token meets: below 1 for experts alone.
+        heads: Attention heads times their size, for the cost of attention.
+    """
+
+    layers: LayerMap
+    stored: int
+    hidden: int
+    vocabulary: int
+    inner: int
+    used: Mapping[str, float]
+    heads: int
+
+    @property
+    def depth(self) -> int:
+        """Blocks."""
+        return len(self.layers.blocks)
+
+    @property
+    def products(self) -> float:
+        """Multiplications of a token in all blocks."""
+        return sum(layer.parameters * self.used[layer.name] for layer in self.layers)
+
+    @property
+    def head(self) -> int:
+        """Multiplications of a token whose logits are wanted."""
+        return self.hidden * self.vocabulary
+
+    @property
+    def pair_cost(self) -> float:
+        """Cost of a query-key pair in units of a token through the linear layers, see `Decoder.pair_cost`."""
+        from layersig.generating.decoder import ATTENTION_SLOWNESS
+
+        weights = max(1, self.stored - self.head)
+        return ATTENTION_SLOWNESS * 4 * self.depth * self.heads / (2 * weights)
+
+
+def shapes(path: Path) -> Shapes:
+    """The shapes of the model in a folder, from its configuration.
+
+    Raises:
+        UserError: As `layer_map_of_checkpoint`.
+    """
+    from layersig.models.config import read_config
+    from layersig.models.layermap import layer_map_of_checkpoint
+
+    layers = layer_map_of_checkpoint(path)
+    config: Any = read_config(path).get_text_config(decoder=True)
+    asked = getattr(config, "num_experts_per_tok", None)
+    used = {layer.name: _used(layer, asked) for layer in layers}
+    first = [layer for layer in layers if layer.block == 0]
+    heads = getattr(config, "num_attention_heads", 1)
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    embeddings = config.vocab_size * config.hidden_size * (1 if layers.tied_head else 2)
+    return Shapes(
+        layers,
+        sum(layer.parameters for layer in layers) + embeddings,
+        config.hidden_size,
+        config.vocab_size,
+        int(sum(layer.shape[-2] * max(1.0, asked or 1.0) ** (len(layer.shape) > 2) for layer in first)),
+        used,
+        heads * size,
+    )
+
+
+def _used(layer: Layer, asked: int | None) -> float:
+    return min(1.0, asked / layer.shape[0]) if asked and len(layer.shape) > 2 else 1.0
+
+
+def factors(layers: Iterable[Layer], rank: int) -> int:
+    """Trained values of LoRA factors of that rank, one pair an expert."""
+    return sum(
+        rank * (layer.shape[-2] + layer.shape[-1]) * (layer.shape[0] if len(layer.shape) > 2 else 1) for layer in layers
+    )

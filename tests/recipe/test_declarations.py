@@ -1,0 +1,88 @@
+"""What `[analyze]` declares: misspelt names are refused, names of fallbacks and controls are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from layersig.errors import UserError
+from layersig.recipe.load import Loaded, load
+from tests.recipe.example import EXAMPLE, write
+
+JUDGE = '[judge]\nendpoint = "http://localhost:1/v1"\nmodel = "j"\n'
+
+
+def loaded(
+    tmp_path: Path, analyze: str, evaluate: str = 'tasks = ["hellaswag", "pypi:mmlu"]', more: str = ""
+) -> Loaded:
+    head = EXAMPLE.partition("[evaluate]")[0]
+    arm = '[[arms]]\nname = "first-30"\nscorer = "ila"\nselect = { kind = "top", fraction = 0.3 }\n'
+    text = f"{head}{arm}\n[evaluate]\n{evaluate}\n{more}\n[analyze]\n{analyze}\n"
+    return load(write(tmp_path, text), ())
+
+
+@pytest.mark.parametrize(
+    "analyze",
+    [
+        'primary = ["ila-30"]\noutcome = "hellaswag"',
+        'outcome = ["heldout", "mmlu"]',
+        'contrasts = [["first-30", "ila-30"], ["ila-30", "base"]]',
+        'primary = ["first-30"]\ncontrasts = [["ila-30", "first-30.random"], ["ila-30", "first-30.rule"]]',
+        'primary = ["first-30"]\ncontrol_sets = 3\ncontrasts = [["ila-30", "first-30.random-3"]]',
+    ],
+)
+def test_what_is_there_can_be_declared(tmp_path: Path, analyze: str) -> None:
+    loaded(tmp_path, analyze)
+
+
+@pytest.mark.parametrize(
+    ("analyze", "words"),
+    [
+        ('primary = ["ila-3"]', 'analyze.primary.0: there is no arm "ila-3"; did you mean "ila-30"?'),
+        ('outcome = "hellaswagg"', 'is called "hellaswagg"; did you mean "hellaswag"?'),
+        (
+            'outcome = ["heldout", "mmul"]',
+            'analyze.outcome.1: no task or set of questions of the recipe is called "mmul"',
+        ),
+        ('outcome = "arc_easy"', 'no task or set of questions of the recipe is called "arc_easy"'),
+        ('outcome = ["mmlu", "mmlu"]', '"mmlu" is named twice'),
+        ('contrasts = [["ila-30", "frist-30"]]', 'contrasts.0.1: there is no arm "frist-30"; did you mean "first-30"?'),
+        ('contrasts = [["ila-30", "ila-30"]]', '"ila-30" cannot be compared with itself'),
+        ('contrasts = [["ila-30", "first-30"], ["first-30", "ila-30"]]', "are named twice"),
+        ('primary = ["ila-30"]\ncontrasts = [["first-30", "first-30.random"]]', "only primary arms get controls"),
+        ('controls = false\ncontrasts = [["first-30", "ila-30.random"]]', 'there is no arm "ila-30.random"'),
+        ('primary = ["ila-30"]\ncontrasts = [["ila-30", "all-layers"]]', "is compared with"),
+        ('baseline = "ila-30"\nprimary = ["ila-30"]', "cannot be compared with itself"),
+        ('contrasts = [["ila-30"]]', "analyze.contrasts.0"),
+        ("outcome = []", "analyze.outcome"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_its_place(tmp_path: Path, analyze: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        loaded(tmp_path, analyze)
+    assert words in str(caught.value)
+
+
+def test_the_heldout_loss_cannot_be_the_outcome_where_it_is_off(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no held-out loss is measured"):
+        loaded(tmp_path, 'outcome = "heldout"', 'tasks = ["hellaswag"]\nheldout = false')
+
+
+def test_parts_of_a_group_and_sets_of_questions_can_be_outcomes(tmp_path: Path) -> None:
+    loaded(tmp_path, 'outcome = "arithmetic_2da"', 'tasks = ["arithmetic"]')
+    loaded(tmp_path, 'outcome = "mt-bench"', 'conversations = ["pypi:mt-bench"]', JUDGE)
+
+
+def test_a_task_of_the_users_own_is_known_by_its_definition(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("task: my_task\n", encoding="utf-8")
+    loaded(tmp_path, 'outcome = "my_task"', 'tasks = ["file:mine.yaml"]')
+    with pytest.raises(UserError, match='did you mean "my_task"'):
+        loaded(tmp_path, 'outcome = "my_tusk"', 'tasks = ["file:mine.yaml"]')
+
+
+def test_a_recipe_that_asks_for_too_much_is_refused_at_once(tmp_path: Path) -> None:
+    seeds = f"seeds = {list(range(9_000))}"
+    text = EXAMPLE.replace(next(line for line in EXAMPLE.splitlines() if line.startswith("seeds")), seeds)
+    with pytest.raises(UserError, match=r"seeds: the recipe asks for [\d,]+ trainings and scorings"):
+        load(write(tmp_path, text), ())

@@ -1,0 +1,43 @@
+"""What a run folder says of a run whose process is gone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from filelock import FileLock
+
+from layersig.store.runfolder import RunFolder
+from tests.manifests import manifest
+from tests.study import call
+
+STAGES = [
+    {"id": name, "kind": "tune", "cell": {}, "status": status}
+    for name, status in (("tune/a", "done"), ("tune/b", "running"), ("tune/c", "waiting"), ("tune/d", "failed"))
+]
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed", "stopped"])
+def test_a_stage_does_not_run_without_a_process(capsys, tmp_path, status):
+    folder = RunFolder(tmp_path / "study" / "0123456789ab")
+    folder.save_manifest(manifest(status=status, stages=STAGES))
+    before = (folder.path / "manifest.json").read_bytes()
+    state = folder.state()
+    assert state["status"] == folder.status() == ("stopped" if status == "running" else status)
+    assert [stage["status"] for stage in state["stages"]] == ["done", "interrupted", "waiting", "failed"]
+    code, out, _ = call(capsys, "status", "study", "--runs", tmp_path, "--json")
+    shown = json.loads(out.splitlines()[-1])
+    assert (code, [stage["status"] for stage in shown["stages"]]) == (0, ["done", "interrupted", "waiting", "failed"])
+    _, out, _ = call(capsys, "status", "study", "--runs", tmp_path)
+    assert "1 interrupted" in out
+    assert "running" not in out
+    assert (folder.path / "manifest.json").read_bytes() == before
+
+
+def test_a_stage_runs_while_a_process_does(tmp_path):
+    folder = RunFolder(tmp_path / "study" / "0123456789ab")
+    folder.save_manifest(manifest(status="running", stages=STAGES))
+    with FileLock(folder.path / ".lock"):
+        state = folder.state()
+    assert state["status"] == "running"
+    assert [stage["status"] for stage in state["stages"]] == ["done", "running", "waiting", "failed"]
