@@ -32,7 +32,9 @@ def check_tasks(loaded: Loaded) -> None:
 
     for path, task in tasks:
         try:
-            check(task.source, loaded.base_dir, fetched=task.data is None, floor=task.floor, drawn=task.draws is not None)
+            check(
+                task.source, loaded.base_dir, fetched=task.data is None, floor=task.floor, drawn=task.draws is not None
+            )
         except UserError as error:
             raise UserError(f"{loaded.where(*path)}: {error}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -55,7 +55,7 @@ def heldout_losses(
         if known.has(batch):
             continue
         chosen = [examples[index] for index in batch]
-        found = dict(zip(batch, _losses(model, chosen), strict=True))
+        found = {index: float(each.mean()) for index, each in zip(batch, token_losses(model, chosen), strict=True)}
         for index, loss in found.items():
             if not math.isfinite(loss):
                 example = examples[index]
@@ -70,7 +70,8 @@ def heldout_losses(
     ]
 
 
-def _losses(model: PreTrainedModel, examples: list[Example]) -> Iterator[float]:
+def token_losses(model: PreTrainedModel, examples: Sequence[Example]) -> Iterator[torch.Tensor]:
+    """Loss of every target token of each example, in nats: float64 tensors on the CPU, in the order of `examples`."""
     batch = collate(examples)
     rows, columns = torch.nonzero(batch.targets, as_tuple=True)
     before = rows * batch.tokens.shape[1] + columns - 1
@@ -83,5 +84,4 @@ def _losses(model: PreTrainedModel, examples: list[Example]) -> Iterator[float]:
             for part, targets in zip(torch.split(logits, LOGIT_ROWS), torch.split(wanted, LOGIT_ROWS), strict=True)
         ]
     ).double()
-    for part in torch.split(losses.cpu(), batch.targets.sum(1).tolist()):
-        yield float(part.mean())
+    yield from torch.split(losses.cpu(), batch.targets.sum(1).tolist())

@@ -264,13 +264,13 @@ def _constant(parts: Sequence[LocalTask]) -> dict[str, float]:
         if part.OUTPUT_TYPE == "multiple_choice" and not part.multiple_input:
             for row in part.eval_docs:
                 choices = part.doc_to_choice(row)
-                right = _right_places(choices, part.doc_to_target(row))
+                right = right_places(choices, part.doc_to_target(row))
                 places.append(right)
                 texts.append({str(choices[place]).strip() for place in right})
     return {"constant": max(constant_floor(places), constant_floor(texts))} if places else {}
 
 
-def _right_places(choices: Sequence[Any], target: object) -> set[int]:
+def right_places(choices: Sequence[Any], target: object) -> set[int]:
     """Places of the right choices, from a target as lm-eval takes them: a place, a text, or several of them."""
     targets = target if isinstance(target, list) else [target]
     found = (choices.index(each) if isinstance(each, str) and each in choices else each for each in targets)

@@ -132,22 +132,33 @@ class LocalTask(BlankAwareTask):
             chat_template: Makes one text of messages; None for plain prompts.
         """
         self._chat_template = chat_template
+        self._instances = [request for asked in self.requests_of(list(self.eval_docs)) for request in asked]
+
+    def requests_of(self, rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+        """The requests of the chosen rows, or of changed ones in their places, behind the same few-shot examples.
+
+        Args:
+            rows: As many as rows are chosen.
+
+        Raises:
+            UserError: A row cannot be shown.
+        """
         self.set_fewshot_seed(FEWSHOT_SEED)
-        self._instances = []
-        rows = list(self.eval_docs)
+        found = []
         with _seeded():
             for number, row in enumerate(rows):
                 try:
                     asked = self._requests(number, row)
                     if self.exchange is not None:
                         self._exchange(asked, self._requests(number, rows[self.exchange[number]]))
-                    self._instances += asked
+                    found.append(asked)
                 except Exception as error:  # errors of every kind come from a definition that does not fit its rows
                     index = (self.chosen or [])[number]
                     raise UserError(
                         f"task {self.config.task}: row {index} cannot be shown with {self.config.num_fewshot} few-shot "
                         f"examples ({type(error).__name__}: {error})"
                     ) from error
+        return found
 
     def _requests(self, number: int, row: dict[str, Any]) -> list[Any]:
         self.sampler.ask((self.chosen or [])[number], row)
@@ -230,9 +241,10 @@ class LocalTask(BlankAwareTask):
 
     def texts(self) -> list[str]:
         """Question and right answer of each chosen row, without few-shot examples."""
-        return [self._text(row) for row in self.eval_docs]
+        return [self.text_of(row) for row in self.eval_docs]
 
-    def _text(self, row: dict[str, Any]) -> str:
+    def text_of(self, row: dict[str, Any]) -> str:
+        """Question and right answer of a row, without few-shot examples."""
         question, answer = self.doc_to_text(row), self.doc_to_target(row)
         if self.config.doc_to_choice is not None:
             choices = self.doc_to_choice(row)

@@ -23,6 +23,7 @@ RESPONSES = "responses.jsonl"
 _KEPT = "answers.jsonl"
 FLOORS = "floors.jsonl"
 CORPUS = "corpus.jsonl"
+MEMORISATION = "memorisation.jsonl"
 
 
 def evaluate(job: Job) -> None:
@@ -32,11 +33,13 @@ def evaluate(job: Job) -> None:
     for the held-out loss); `task/N` (what `tasks.resolve_task` found for `tasks[N]`).
 
     Parameters: `tasks` (a list of `TaskSettings`), `allow_code_execution` (absent: no), `chat_template` (how
-    turns are shown and end; absent: `auto`), `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
+    turns are shown and end; absent: `auto`), `memorisation` (probe every item), `batch_tokens`,
+    `dtype`, `device`, `quantization`, `attention`.
 
     `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote and how that
     ended; `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions; `corpus.jsonl`,
-    where a task has metrics that are no means of items, their values on the items and on resamples of them.
+    where a task has metrics that are no means of items, their values on the items and on resamples of them;
+    `memorisation.jsonl`, where the items are probed, what `memorisation.probe` gives.
     `results.json` holds `tasks` (by task: the value of every metric, `n`, shots and where they come from, split, digest
     of the prompts, the first `prompt` as the model reads it, which metrics are better when higher, what happened to
     prompts and answers (`incidents`), lm-eval's own figures, and weights and strata of a group), lm-eval's version,
@@ -65,6 +68,8 @@ def evaluate(job: Job) -> None:
         (job.out / FLOORS).write_text(jsonl([outcome.to_json() for outcome in run.floors]), encoding="utf-8")
     if run.corpus:
         (job.out / CORPUS).write_text(jsonl([value.to_json() for value in run.corpus]), encoding="utf-8")
+    if run.probed:
+        (job.out / MEMORISATION).write_text(jsonl(run.probed), encoding="utf-8")
     if run.responses:
         (job.out / RESPONSES).write_text(jsonl(run.responses), encoding="utf-8")
     (job.out / "items.jsonl").write_text(jsonl([outcome.to_json() for outcome in run.outcomes]), encoding="utf-8")
@@ -80,6 +85,7 @@ class _Run:
         self.corpus: list[CorpusValue] = []
         self.responses: list[Mapping[str, Any]] = []
         self.floors: list[Outcome] = []
+        self.probed: list[Mapping[str, Any]] = []
         self.summary: dict[str, Any] = {}
         self.policy: dict[str, Any] = {}
         self.tokens = 0
@@ -110,6 +116,7 @@ class _Run:
         from layersig.evaluating.draws import score_draws
         from layersig.evaluating.items import floor_outcomes, score_task
         from layersig.evaluating.loading import load_task
+        from layersig.evaluating.memorisation import probe
         from layersig.evaluating.model import SharedPrefixLM
 
         tokenizer = load_tokenizer(self.job.inputs["model"])
@@ -142,6 +149,9 @@ class _Run:
                 self.floors += floors
                 for label in scored.summary.keys() - {outcome.task for outcome in floors}:
                     self.job.reporter.warn(f"{label}: its floor was asked for and takes two items or more")
+            if self.job.params.get("memorisation"):
+                model.title = f"{task.name}, memorisation"
+                self.probed += probe(task, model, root)
             for label, entry in scored.summary.items():
                 incidents = scored.incidents[label]
                 self.summary[label] = {**entry, "incidents": incidents.to_json()}

@@ -15,7 +15,7 @@ from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pai
 from layersig.findings.carried import carried_rows
 from layersig.findings.ceilings import ceiling_rows
 from layersig.findings.claims import arm_rank_rows, every_task_rows
-from layersig.findings.compute import compute_rows
+from layersig.findings.compute import compute_rows, inference_rows
 from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
@@ -38,6 +38,7 @@ from layersig.findings.lead import primary_scorers
 from layersig.findings.leaks import leak_notes, shot_notes
 from layersig.findings.limitations import limitation_rows
 from layersig.findings.looks import look_sentence
+from layersig.findings.memorisation import memorisation_rows
 from layersig.findings.milestones import milestone_rows, successive_rows, training_rows
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
@@ -196,6 +197,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         judge_pairs=tuple(pair_rows(judged, arms)),
         judge_positions=tuple(position_rows(judged, arms)),
         losses=loss_rows(files.losses(), recipe, files.label),
+        memorisation=memorisation_rows(files, recipe.analyze.alpha),
         rigor=(),
         trials=trial_rows(files),
         tuning_costs=tuning_cost_rows(manifest, rows, recipe, files.label),
@@ -205,6 +207,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         costs=costs,
         cost_sums=cost_sum_rows(costs),
         compute=tuple(compute_rows(manifest)),
+        inference=inference_rows(manifest),
     )
     findings = findings.model_copy(update={"limitations": tuple(limitation_rows(findings, files, recipe))})
     findings = findings.model_copy(update={"rigor": rigor_rows(findings, files, recipe)})

@@ -1,10 +1,11 @@
-"""The compute of a run in total: hours by device, and energy where the machine counts it."""
+"""The compute of a run in total: hours by device, energy where the machine counts it, and the speed of every arm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layersig.findings.rows import ComputeRow
+from layersig.findings.arms import BASE
+from layersig.findings.rows import ComputeRow, InferenceRow
 from layersig.store.runfolder import ManifestForm, StageForm
 
 _HOUR = 3600
@@ -31,6 +32,29 @@ def compute_rows(manifest: ManifestForm) -> Iterator[ComputeRow]:
             gpu_energy=_sum([stage["gpu_energy"] for stage in stages if "gpu_energy" in stage]),
             measured=sum("cpu_energy" in stage or "gpu_energy" in stage for stage in stages),
         )
+
+
+def inference_rows(manifest: ManifestForm) -> tuple[InferenceRow, ...]:
+    """How fast every arm was evaluated, the untouched model first where it is."""
+    by_arm: dict[str, list[StageForm]] = {}
+    for stage in manifest["stages"]:
+        if stage["kind"] == "evaluate" and stage.get("evaluate_seconds") and stage.get("tokens"):
+            by_arm.setdefault(stage["cell"].get("arm") or BASE, []).append(stage)
+    speeds = {
+        arm: sum(stage["tokens"] for stage in stages) / sum(stage["evaluate_seconds"] for stage in stages)
+        for arm, stages in by_arm.items()
+    }
+    return tuple(
+        InferenceRow(
+            arm=arm,
+            runs=len(stages),
+            tokens=int(sum(stage["tokens"] for stage in stages)),
+            seconds=float(sum(stage["evaluate_seconds"] for stage in stages)),
+            tokens_per_second=speeds[arm],
+            ratio=speeds[arm] / speeds[BASE] if BASE in speeds else None,
+        )
+        for arm, stages in by_arm.items()
+    )
 
 
 def _sum(joules: Sequence[float]) -> float | None:

@@ -250,6 +250,10 @@ def _pretraining(run: Records) -> Iterator[str]:
         )
 
 
+def _memorisation(run: Records) -> Iterator[str]:
+    yield from (row.sentence for row in run.findings.memorisation if row.seen)
+
+
 def _generated(run: Records) -> Iterator[str]:
     for name in run.files.generation_reports:
         yield f"The answers of {name} were written by the untouched model: tuning on them teaches nothing new to it."
@@ -274,6 +278,7 @@ _THREATS: dict[str, _Sentences] = {
     "fallbacks": _fallbacks,
     "leaks": _leaks,
     "pretraining": _pretraining,
+    "memorisation": _memorisation,
     "cuts": _cuts,
     "outcome": _outcome,
     "search": _search,

@@ -129,7 +129,8 @@ def checkpoint_series(tables: Sequence[ScoreTable], recipe: Recipe) -> Iterator[
     for table in tables:
         choice = recipe.scorers.get(table.cell.scorer or "")
         if choice is not None and table.cell.checkpoint is not None:
-            key = (choice.kind, repr(sorted(choice.params.items())), table.cell.data)
+            own = repr((sorted(choice.params.items()), sorted(choice.train.items()), choice.stream))
+            key = (choice.kind, own, table.cell.data)
             series.setdefault(key, []).append(table)
     for members in series.values():
         ordered = sorted(members, key=lambda table: table.cell.checkpoint or 0.0)

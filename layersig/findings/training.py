@@ -85,6 +85,8 @@ def _label(cell: str, recipe: Recipe) -> Cell:
     seed = int(parts.pop().removeprefix("seed-")) if re.fullmatch(r"seed-\d+", parts[-1]) else None
     data = parts.pop() if parts else None
     name = parts[0] if parts else ALL_LAYERS
+    if len(parts) > 1 and name == ALL_LAYERS:
+        return Cell(arm=f"{name} for {parts[1]}", data=data, seed=seed)
     if name in recipe.scorers and name not in {arm.name for arm in recipe.arms}:
         return Cell(scorer=name, data=data, seed=seed)
     return Cell(arm=name, data=data, seed=seed)

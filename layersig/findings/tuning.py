@@ -38,7 +38,8 @@ def tuning_cost_rows(
     methods = {arm.name: recipe.training_of(arm).method for arm in recipe.arms}
     found: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
     for stage in manifest["stages"]:
-        if stage["kind"] in {"reference", "tune"} and "trained_memory" in stage:
+        of_a_scorer = "scorer" in stage["cell"]  # a reference training that one scorer alone looks at is no arm
+        if stage["kind"] in {"reference", "tune"} and "trained_memory" in stage and not of_a_scorer:
             cell = stage["cell"]
             found.setdefault((cell["arm"], label_of(cell.get("data"))), []).append(stage)
     rows = []

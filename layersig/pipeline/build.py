@@ -32,6 +32,7 @@ def stages(recipe: Recipe, known: Components) -> Graph:
 def declaration(recipe: Recipe) -> dict[str, Any]:
     """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards."""
     declared = recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
+    del declared["evaluate"]["memorisation"]  # a look at the untouched model, and no outcome
     declared["model"] = recipe.model.source
     if recipe.sweeps:
         declared["sweeps"] = recipe.model_dump(mode="json", include={"sweeps"})["sweeps"]

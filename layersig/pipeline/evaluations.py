@@ -25,6 +25,7 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
             "tasks": study.tasks if arm == "base" else study.tasks_without_floors,
             "batch_tokens": settings.batch_tokens,
             **study.beside_tasks,
+            **({"memorisation": True} if arm == "base" and settings.memorisation and settings.tasks else {}),
             **study.compute,
         },
         inputs=inputs,

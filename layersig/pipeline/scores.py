@@ -8,12 +8,14 @@ from typing import Any
 
 from layersig.pipeline.graph import Input, Line, Stage
 from layersig.pipeline.study import Study, labels, selection_node, selection_tasks
-from layersig.pipeline.training import scored_update
+from layersig.pipeline.training import own_reference, reference_of, scored_update
 from layersig.records import ABLATIONS, Cell
 
 
 def scores(study: Study, name: str, data: str, seed: int) -> Iterator[Stage]:
-    """The rankings of a scorer, one for each of its checkpoints."""
+    """The rankings of a scorer, one for each of its checkpoints, behind the reference training that only it reads."""
+    if study.recipe.scorers[name].train:
+        yield own_reference(study, name, data, seed)
     yield from (score(study, name, data, seed, each) for each in study.recipe.scorers[name].checkpoints)
 
 
@@ -59,9 +61,9 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
     if "rankings" in needs:
         inputs["rankings"] = Input(f"source/rankings/{name}")
     if "update" in needs:
-        inputs["update"] = scored_update(study, data, seed, at)
+        inputs["update"] = scored_update(study, name, data, seed, at)
     if "checkpoints" in needs:
-        inputs["checkpoints"] = Input(f"reference/{data}/seed-{seed}")
+        inputs["checkpoints"] = Input(reference_of(study, name, data, seed))
     place = cell if len(choice.checkpoints) > 1 else replace(cell, checkpoint=None)
     return Stage(
         id=f"score/{cell.key}",

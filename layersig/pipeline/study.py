@@ -63,7 +63,11 @@ class Study:
             return True
         trains = self.recipe.evaluate.all_layers and any(arm.trains for arm in self.recipe.arms)
         grafts = any(arm.action == "graft" for arm in self.recipe.arms)
-        return trains or grafts or any(self.scorer(name).needs & reads for name in self.recipe.scorers)
+        return (
+            trains
+            or grafts
+            or any(self.scorer(name).needs & reads for name, choice in self.recipe.scorers.items() if not choice.train)
+        )
 
     @property
     def measures_all_layers(self) -> bool:
@@ -72,11 +76,12 @@ class Study:
 
     @property
     def update_checkpoints(self) -> set[float]:
-        """The fractions of the reference training at which a scorer reads its update."""
+        """The fractions of the shared reference training at which a scorer reads its update."""
         if self.recipe.update is not None:
             return set()
         scorers = self.recipe.scorers
-        return {at for name in scorers if "update" in self.scorer(name).needs for at in scorers[name].checkpoints}
+        shared = (name for name in scorers if not scorers[name].train and "update" in self.scorer(name).needs)
+        return {at for name in shared for at in scorers[name].checkpoints}
 
     @property
     def reads_whole_reference(self) -> bool:
@@ -86,7 +91,8 @@ class Study:
         compares trials at their ends.
         """
         grafts = any(arm.action == "graft" for arm in self.recipe.arms)
-        every = any("checkpoints" in self.scorer(name).needs for name in self.recipe.scorers)
+        scorers = self.recipe.scorers
+        every = any("checkpoints" in self.scorer(name).needs for name in scorers if not scorers[name].train)
         return self.measures_all_layers or grafts or every or self.recipe.train.search is not None
 
     @property

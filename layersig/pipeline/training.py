@@ -39,6 +39,22 @@ def _milestones(study: Study) -> list[float]:
     return sorted(each for each in {*read, *standard} if each <= max(read))
 
 
+def own_reference(study: Study, scorer: str, data: str, seed: int) -> Stage:
+    """The reference training of a scorer that has keys of `[train]` of its own, kept where that scorer looks at it."""
+    choice = study.recipe.scorers[scorer]
+    settings = study.recipe.training_of(choice)
+    cell = Cell(arm="all-layers", scorer=scorer, data=data, seed=seed)
+    return Stage(
+        id=f"reference/{scorer}/{data}/seed-{seed}",
+        kind="reference",
+        cell=cell,
+        params={"train": settings.effective(), "milestones": sorted({*choice.checkpoints, 1.0}), **study.compute},
+        inputs=training_inputs(data),
+        seed=seed,
+        files={} if settings.search is None else {"search.json": f"searches/{cell.key}.json"},
+    )
+
+
 def given_update(study: Study) -> Iterator[Stage]:
     """The update that the recipe brings, if it brings one."""
     if study.recipe.update is None:
@@ -54,13 +70,18 @@ def given_update(study: Study) -> Iterator[Stage]:
     )
 
 
-def scored_update(study: Study, data: str, seed: int, checkpoint: float) -> Input:
-    """The update that scorers look at: the one that the recipe brings, or else the reference training's."""
+def scored_update(study: Study, scorer: str, data: str, seed: int, checkpoint: float) -> Input:
+    """The update that a scorer looks at: the one that the recipe brings, or else that of its reference training."""
     if study.recipe.update is not None:
         return Input("update", "at-1")
-    if study.recipe.train.until is not None:
-        return Input(f"reference/{data}/seed-{seed}", "at-stable")
-    return reference_update(data, seed, checkpoint)
+    part = f"at-{checkpoint:g}" if study.recipe.train.until is None else "at-stable"
+    return Input(reference_of(study, scorer, data, seed), part)
+
+
+def reference_of(study: Study, scorer: str, data: str, seed: int) -> str:
+    """The stage of the reference training that a scorer looks at: its own, or the one that all others share."""
+    own = study.recipe.scorers[scorer].train
+    return own_reference(study, scorer, data, seed).id if own else f"reference/{data}/seed-{seed}"
 
 
 def update_files(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ Rankings = Literal["none", "one", "some"]
 KINDS: tuple[str, ...] = get_args(Kind)
 NEEDS: tuple[str, ...] = get_args(Need)
 UNITS = ("module", "block", "part")
-RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream"})
+RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream", "train"})
 """Keys that stand beside a component's parameters in a recipe."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -200,15 +200,17 @@ def _short(choice: ScorerChoice) -> ScorerChoice:
     }
     if isinstance(tasks := params.get("tasks"), list):
         params["tasks"] = [{**task, "limit": min(task.get("limit") or SMOKE_ITEMS, SMOKE_ITEMS)} for task in tasks]
-    return choice.with_params(params)
+    return choice.model_copy(update={"train": _unmeasured(choice.train)}).with_params(params)
 
 
 def _short_arm(arm: Arm) -> Arm:
-    def short(keys: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in keys.items() if key not in {"epochs", "steps"}}
+    recover = None if arm.recover is None else _unmeasured(arm.recover)
+    return arm.model_copy(update={"train": _unmeasured(arm.train), "recover": recover})
 
-    recover = None if arm.recover is None else short(arm.recover)
-    return arm.model_copy(update={"train": short(arm.train), "recover": recover})
+
+def _unmeasured(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Own keys of `[train]` without a length, so that the short one of `[train]` holds."""
+    return {key: value for key, value in keys.items() if key not in {"epochs", "steps"}}
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -60,6 +60,7 @@ class StageForm(Open):
     tokens: NotRequired[Number]
     cpu_energy: NotRequired[Number]
     gpu_energy: NotRequired[Number]
+    evaluate_seconds: NotRequired[Number]
     seconds_per_token: NotRequired[Number]
     peak_memory: NotRequired[Number]
     weights_memory: NotRequired[Number]

@@ -120,3 +120,29 @@ def test_an_update_that_does_not_fit_is_refused_in_one_sentence(tmp_path: Path) 
     assert "have shapes" in told.errors[0]
     told = world.run('update={source="path:bent"}', "scorers.ila.checkpoint=0.5", *PLAIN)
     assert "the update of [update] has no checkpoints" in told.err
+
+
+def test_a_scorer_looks_at_a_training_of_its_own_beside_the_shared_one(world: World) -> None:
+    own = ('scorers.full={ kind = "ila", steps = 2, train = { method = "full", learning_rate = 1e-3 } }',)
+    run = world.run(*own, *PLAIN, "seeds=[0, 1]").run
+    references = {name for name, stage in run.stages.items() if stage["kind"] == "reference"}
+    shared, full = ({f"reference/{each}chats/seed-{seed}" for seed in (0, 1)} for each in ("", "full/"))
+    assert references == shared | full
+    found = {(row["scorer"], row["seed"]): row["scores"] for row in run.lines("scores.jsonl")}
+    assert found["ila", 0] != found["full", 0] != found["full", 1]
+    alone = world.run(*PLAIN, "seeds=[0, 1]", 'train.method="full"', "train.learning_rate=1e-3").run
+    other = {(row["scorer"], row["seed"]): row["scores"] for row in alone.lines("scores.jsonl")}
+    assert found["full", 0] == other["ila", 0]
+    sharing = json.loads((run.path / "analysis.json").read_text())["sharing"]
+    pairs = [row for row in sharing if set(row["cells"]) == {"ila", "full"}]
+    assert pairs
+    assert {(row["across"], row["data"], row["seeds"]) for row in pairs} == {("scorers", "chats", 2)}
+
+
+def test_another_stream_scores_the_same_training_again(world: World) -> None:
+    run = world.run('scorers.again={ kind = "ila", steps = 2, keep_every = 1, stream = 1 }', *PLAIN, "seeds=[0, 1]").run
+    found = {(row["scorer"], row["seed"]): row["scores"] for row in run.lines("scores.jsonl")}
+    assert found["ila", 0] != found["again", 0]
+    assert len([stage for stage in run.stages.values() if stage["kind"] == "reference"]) == 2
+    stability = json.loads((run.path / "analysis.json").read_text())["stability"]
+    assert {row["scorer"] for row in stability if row["quantity"] == "rescored"} == {"ila"}

@@ -3,15 +3,21 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from layersig.findings import analyse
-from layersig.findings.rows import RigorRow
-from layersig.recipe.schema import AboutSettings, ScorerChoice
+from layersig.findings.compute import compute_rows
+from layersig.findings.files import RunFiles
+from layersig.findings.rigor import rigor_rows
+from layersig.findings.rows import Findings, RigorRow
+from layersig.findings.training import cost_rows
+from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice
 from layersig.report import render
 from tests.report.synthetic import Study, write_run
 
@@ -40,7 +46,6 @@ def test_several_seeds_and_a_declaration_are_told_as_met(tmp_path: Path) -> None
     assert {
         "n and seeds",
         "error bars",
-        "tests",
         "correction for many tests",
         "declared before the run",
         "prompts",
@@ -91,15 +96,19 @@ def test_what_is_not_there_does_not_apply(tmp_path: Path, missing: str, item: st
     assert {row.item: row.status for row in analyse(run, recipe).rigor}[item] == "does not apply"
 
 
-def of_rankings(run: Path, study: Study) -> dict[str, RigorRow]:
+def of_rankings(run: Path, study: Study, change: Callable[[Path], None] = lambda run: None) -> dict[str, RigorRow]:
     """The card of a study that ranks layers and tunes no arm."""
-    recipe = write_run(run, study).model_copy(update={"arms": ()})
+    recipe = write_run(run, study)
+    change(run)
+    recipe = recipe.model_copy(
+        update={"arms": (), "analyze": recipe.analyze.model_copy(update={"resamples": 100, "primary": ()})}
+    )
     for name in ("evaluations", "selections.jsonl"):
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
     return {row.item: row for row in analyse(run, recipe).rigor}
 
 
-DEEP = Study(blocks=30, data=("norobots", "lima"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4, steps=2)
+DEEP = Study(blocks=12, data=("norobots", "lima"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4, steps=2)
 
 
 def test_a_study_of_rankings_is_judged_and_not_passed_over(tmp_path: Path) -> None:
@@ -133,59 +142,88 @@ def test_a_study_of_rankings_that_cannot_tell_is_not_met(tmp_path: Path, study: 
 
 
 def test_seeds_that_agree_by_chance_alone_fail_the_card(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, DEEP)
-    rng = np.random.default_rng(3)
-    lines = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
-    for line in lines:
-        if line["scorer"] == "ila":
-            line["scores"] = dict(zip(line["scores"], rng.uniform(size=len(line["scores"])).tolist(), strict=True))
-    (run / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (row,) = (row for row in analyse(run, recipe).rigor if row.item == "overlap beside chance and noise")
+    def noise(run: Path) -> None:
+        rng = np.random.default_rng(3)
+        lines = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
+        for line in lines:
+            if line["scorer"] == "ila":
+                line["scores"] = dict(zip(line["scores"], rng.uniform(size=len(line["scores"])).tolist(), strict=True))
+        (run / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    row = of_rankings(tmp_path / "run", replace(DEEP, blocks=3), noise)["overlap beside chance and noise"]
     assert row.status == "not met"
     assert "not in: ila on lima (S = 5), ila on norobots (S = 5)" in row.evidence
 
 
+@dataclass(frozen=True)
+class Analysed:
+    """A run, its recipe, and what was found in it."""
+
+    run: Path
+    recipe: Recipe
+    findings: Findings
+
+    def row(self, item: str) -> RigorRow:
+        """A row of the card, filled in from the records as they are now."""
+        rows = rigor_rows(self.findings, RunFiles(self.run), self.recipe)
+        return next(row for row in rows if row.item == item)
+
+    def saying(self, **about: object) -> Analysed:
+        """The same with statements in its recipe."""
+        said = AboutSettings.model_validate(about)
+        return replace(self, recipe=self.recipe.model_copy(update={"about": said}))
+
+    def changed(self, folder: Path, manifest: dict[str, object]) -> Analysed:
+        """The same with another manifest."""
+        run = Path(shutil.copytree(self.run, folder / "run"))
+        (run / "manifest.json").write_text(json.dumps(manifest))
+        return replace(self, run=run)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Its manifest, to be changed."""
+        found: dict[str, Any] = json.loads((self.run / "manifest.json").read_text())
+        return found
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
+    """A study of five seeds, analysed once."""
+    run = tmp_path_factory.mktemp("many") / "run"
+    recipe = write_run(run, MANY)
+    return Analysed(run, recipe, analyse(run, recipe))
+
+
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5, 6])
-def test_five_runs_are_needed(tmp_path: Path, seeds: int) -> None:
-    study = replace(MANY, seeds=tuple(range(seeds)))
-    row = card(tmp_path / "run", study)["n and seeds"]
+def test_five_runs_are_needed(many: Analysed, seeds: int) -> None:
+    found = many.findings
+    comparisons = tuple(r.model_copy(update={"seeds": seeds}) for r in found.comparisons)
+    fewer = found.model_copy(update={"comparisons": comparisons})
+    row = replace(many, findings=fewer).row("n and seeds")
     assert row.status == ("met" if seeds >= 5 else "not met")
 
 
-def test_items_that_cannot_detect_the_margin_say_how_many_would(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY)
-    findings = analyse(run, recipe)
-    (row,) = (row for row in findings.rigor if row.item == "power")
-    rows = [r for r in findings.comparisons if r.primary and r.arm != "base" and r.margin]
+def test_items_that_cannot_detect_the_margin_say_how_many_would(many: Analysed) -> None:
+    rows = [r for r in many.findings.comparisons if r.primary and r.arm != "base" and r.margin]
     wanted = [math.ceil(r.n * (r.detectable / r.margin) ** 2) for r in rows if r.detectable and r.detectable > r.margin]
+    row = many.row("power")
     assert row.status == "not met"
     assert f"the others would take {min(wanted)} to {max(wanted)} items" in row.evidence
-    wide = recipe.model_copy(
-        update={"analyze": recipe.analyze.model_copy(update={"margins": {"loss": 9.0, "acc": 0.99}})}
+    wide = many.findings.model_copy(
+        update={"comparisons": tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings.comparisons)}
     )
-    (row,) = (row for row in analyse(run, wide).rigor if row.item == "power")
-    assert row.status == "met"
+    assert replace(many, findings=wide).row("power").status == "met"
 
 
-def test_a_declaration_that_came_late_for_one_arm_is_not_met(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY)
-    analyze = recipe.analyze.model_copy(update={"primary": ("ila-30", "ila-75")})
-    recipe = recipe.model_copy(update={"analyze": analyze})
-    rows = {row.item: row for row in analyse(run, recipe).rigor}
-    assert rows["declared before the run"].evidence.startswith("2 of 2 comparisons that the recipe declares")
-    manifest = json.loads((run / "manifest.json").read_text())
-    for stage in manifest["stages"]:
-        if stage["cell"].get("arm") == "ila-75":
-            stage["declared"] = False
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    row = {row.item: row for row in analyse(run, recipe).rigor}["declared before the run"]
-    assert (row.status, row.evidence[:6]) == ("not met", "1 of 2")
+def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> None:
+    assert many.row("declared before the run").evidence.startswith("1 of 1 comparisons that the recipe declares")
+    rows = [r.model_copy(update={"declared": False}) if r.arm == "ila-30" else r for r in many.findings.comparisons]
+    late = many.findings.model_copy(update={"comparisons": tuple(rows)})
+    row = replace(many, findings=late).row("declared before the run")
+    assert (row.status, row.evidence[:6]) == ("not met", "0 of 1")
 
 
-STATED = {
+STATED: dict[str, dict[str, object]] = {
     "interests": {"interests": "none"},
     "funding": {"funding": "A grant of nobody"},
     "validity of the outcome": {"validity": "Loss follows what raters prefer"},
@@ -195,31 +233,33 @@ STATED = {
 
 
 @pytest.mark.parametrize("item", STATED)
-def test_what_no_record_knows_is_asked_for_by_its_key_and_then_quoted(tmp_path: Path, item: str) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY)
-    asked = {row.item: row for row in analyse(run, recipe).rigor}[item]
+def test_what_no_record_knows_is_asked_for_by_its_key_and_then_quoted(many: Analysed, item: str) -> None:
     ((key, text),) = STATED[item].items()
+    asked, said = many.row(item), many.saying(**STATED[item]).row(item)
     assert asked.status == "asked for"
     assert f"`about.{key}`" in asked.evidence
-    said = recipe.model_copy(update={"about": AboutSettings.model_validate(STATED[item])})
-    row = {row.item: row for row in analyse(run, said).rigor}[item]
-    assert row.status == "met"
-    assert text in row.evidence
-    assert "State" not in row.evidence
+    assert said.status == "met"
+    assert str(text) in said.evidence
+    assert "State" not in said.evidence
 
 
-def test_a_statement_on_sample_size_is_held_against_the_error_seen(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY)
-    about = AboutSettings(sample_size="Five seeds detect 0.02 nats")
-    said = recipe.model_copy(update={"about": about})
-    row = {row.item: row for row in analyse(run, said).rigor}["sample size chosen before"]
+def test_a_licence_that_no_publisher_states_is_asked_for_by_source(many: Analysed, tmp_path: Path) -> None:
+    manifest = many.manifest
+    manifest["sources"][1]["licence"] = None
+    bare = many.changed(tmp_path, manifest)
+    assert "State `about.licences.alpaca`, `about.licence` for what you release" in bare.row("licences").evidence
+    assert bare.saying(licence="MIT").row("licences").status == "asked for"
+    assert bare.saying(licence="MIT", licences={"alpaca": "own"}).row("licences").status == "met"
+
+
+def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analysed) -> None:
+    said = many.saying(sample_size="Five seeds detect 0.02 nats")
+    row = said.row("sample size chosen before")
     assert row.status == "not met"
     assert "0 of 1 declared comparisons detect their margin" in row.evidence
-    wide = said.model_copy(update={"analyze": said.analyze.model_copy(update={"margins": {"loss": 9.0}})})
-    row = {row.item: row for row in analyse(run, wide).rigor}["sample size chosen before"]
-    assert row.status == "met"
+    rows = tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings.comparisons)
+    wide = replace(said, findings=many.findings.model_copy(update={"comparisons": rows}))
+    assert wide.row("sample size chosen before").status == "met"
 
 
 @pytest.mark.parametrize(
@@ -233,11 +273,9 @@ def test_a_statement_on_sample_size_is_held_against_the_error_seen(tmp_path: Pat
     ],
 )
 def test_benchmarks_older_than_the_model_are_named(
-    tmp_path: Path, about: dict[str, object], status: str, words: str
+    many: Analysed, about: dict[str, object], status: str, words: str
 ) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY).model_copy(update={"about": AboutSettings.model_validate(about)})
-    row = {row.item: row for row in analyse(run, recipe).rigor}["pretraining and benchmarks"]
+    row = many.saying(**about).row("pretraining and benchmarks")
     assert row.status == status
     assert words in row.evidence
 
@@ -257,55 +295,75 @@ def test_benchmarks_older_than_the_model_are_named(
     ],
 )
 def test_the_environment_is_the_whole_of_it(
-    tmp_path: Path, machine: dict[str, str] | None, status: str, words: str
+    many: Analysed, tmp_path: Path, machine: dict[str, str] | None, status: str, words: str
 ) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY)
-    manifest = json.loads((run / "manifest.json").read_text())
+    manifest = many.manifest
     if machine is None:
         del manifest["packages"]
     else:
         manifest["machine"] |= machine
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    row = {row.item: row for row in analyse(run, recipe).rigor}["environment and versions"]
+    row = many.changed(tmp_path, manifest).row("environment and versions")
     assert (row.status, row.evidence.endswith(words)) == (status, True), row.evidence
 
 
-def test_a_digest_is_no_prompt(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY)
-    for path in (run / "evaluations").glob("**/results.json"):
+@pytest.mark.parametrize(
+    ("inputs", "resolved", "status", "words"),
+    [
+        ([], "hub:example/model", "met", "0 local files"),
+        ([("repeat/snr.py", "snr.py")], "hub:example/model", "met", "1 local files"),
+        ([(None, "huge.jsonl")], "hub:example/model", "not met", "because of their size: huge.jsonl"),
+        ([], "path:/home/me/model", "not met", "not public: smollm2-135m"),
+    ],
+)
+def test_a_run_that_needs_more_than_its_folder_is_not_repeatable(
+    many: Analysed,
+    tmp_path: Path,
+    inputs: list[tuple[str | None, str]],
+    resolved: str,
+    status: str,
+    words: str,
+) -> None:
+    manifest = many.manifest
+    manifest["sources"][0]["resolved"] = resolved
+    manifest["inputs"] = [{"key": "x", "file": file, "name": name, "sha256": "0" * 64} for file, name in inputs]
+    found = many.changed(tmp_path, manifest)
+    assert found.row("repeatable from the run folder").status == "not met"
+    (found.run / "repeat").mkdir()
+    (found.run / "repeat" / "recipe.toml").write_text("")
+    row = found.row("repeatable from the run folder")
+    assert row.status == status
+    assert words in row.evidence
+
+
+def test_a_digest_is_no_prompt(many: Analysed, tmp_path: Path) -> None:
+    found = many.changed(tmp_path, many.manifest)
+    for path in (found.run / "evaluations").glob("**/results.json"):
         results = json.loads(path.read_text())
         for record in results["tasks"].values():
             record["prompt"]["texts"] = []
         path.write_text(json.dumps(results))
-    row = {row.item: row for row in analyse(run, recipe).rigor}["prompts"]
+    row = found.row("prompts")
     assert row.status == "not met"
     assert "kept for 0 of 1 benchmarks; a digest of every prompt, shots and split for 1" in row.evidence
 
 
-def test_hours_are_summed_by_device_and_energy_is_told_where_it_was_counted(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, MANY)
-    manifest = json.loads((run / "manifest.json").read_text())
+def test_hours_are_summed_by_device_and_energy_is_told_where_it_was_counted(many: Analysed, tmp_path: Path) -> None:
+    manifest = many.manifest
     manifest["machine"] |= {"device": "cuda", "accelerator": "NVIDIA H100"}
     for number, stage in enumerate(manifest["stages"]):
-        stage["seconds"] = 36.0
-        stage["cached"] = number == 0
-        stage["computes"] = stage["kind"] not in ("model", "data")
-        stage["gpu_energy"] = 3600.0
+        own = {"seconds": 36.0, "cached": number == 0, "gpu_energy": 3600.0}
+        stage |= {**own, "computes": stage["kind"] not in ("model", "data")}
     count, on_cpu = len(manifest["stages"]), 2
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    findings = analyse(run, recipe)
-    hours = {row.device: (round(row.hours, 6), round(row.hours_now, 6)) for row in findings.compute}
+    rows = tuple(compute_rows(manifest))  # type: ignore[arg-type]
+    hours = {row.device: (round(row.hours, 6), round(row.hours_now, 6)) for row in rows}
     assert hours == {"cpu": (0.02, 0.01), "NVIDIA H100": (round((count - on_cpu) / 100, 6),) * 2}
-    row = {row.item: row for row in findings.rigor}["cost"]
-    assert f"Energy: {count / 1000:.3g} kWh, counted in {count} of {count} stages." in row.evidence
+    found = replace(many, findings=many.findings.model_copy(update={"compute": rows}))
+    assert f"Energy: {count / 1000:.3g} kWh, counted in {count} of {count} stages." in found.row("cost").evidence
     for stage in manifest["stages"]:
         del stage["gpu_energy"]
     del manifest["stages"][-1]["seconds"]
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    row = {row.item: row for row in analyse(run, recipe).rigor}["cost"]
+    update = {"compute": tuple(compute_rows(manifest)), "costs": cost_rows(manifest)}  # type: ignore[arg-type]
+    row = replace(many, findings=many.findings.model_copy(update=update)).row("cost")
     assert row.status == "not met"
     assert row.evidence.endswith("Energy: not measured.")
 
@@ -360,7 +418,7 @@ def test_the_declared_family_is_named_apart(tmp_path: Path, study: Study, words:
 @pytest.mark.parametrize("others", [0, 1, 4])
 def test_other_declarations_on_record_are_counted(tmp_path: Path, others: int) -> None:
     run = tmp_path / "run"
-    recipe = write_run(run, MANY)
+    recipe = write_run(run, replace(MANY, seeds=(0,)))
     manifest = json.loads((run / "manifest.json").read_text())
     for stage in manifest["stages"]:
         if stage["kind"] == "evaluate":

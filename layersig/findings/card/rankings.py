@@ -46,15 +46,16 @@ def corrections(records: Records) -> Demand | None:
         [row.adjusted_p for row in found.residual_tests],
         [row.adjusted_p for row in found.overlap_tests],
         [row.adjusted_p for row in found.ceilings if row.p is not None],
+        [row.adjusted_p for row in found.sharing if row.p is not None],
     ]
-    residual, overlap, ceiling = (len(family) for family in families)
-    if not residual + overlap + ceiling:
+    residual, overlap, ceiling, sharing = (len(family) for family in families)
+    if not residual + overlap + ceiling + sharing:
         return None
     return Demand(
         all(p is not None for family in families for p in family),
         f"Holm's method over {residual} pairs of rankings beyond type and depth, over {overlap} overlaps (pairs x "
         "sizes "
-        f"x tests), and over {ceiling} noise ceilings (rankings x sizes).",
+        f"x tests), and over {ceiling} noise ceilings and {sharing} claims of sharing (rankings x sizes).",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE
+from layersig.findings.arms import BASE
 from layersig.findings.card.demand import Demand, Records, listed, plural, span
 from layersig.findings.files import HELDOUT
 from layersig.findings.leaks import leaking
@@ -121,6 +122,19 @@ def overlap(records: Records) -> Demand | None:
     return Demand(len(known) == len(pairs), evidence)
 
 
+def memorisation(records: Records) -> Demand | None:
+    """Probes of whether the untouched model has seen the items of the benchmarks."""
+    tasks, rows = records.benchmarks, records.findings.memorisation
+    if not tasks:
+        return None
+    if not rows:
+        return Demand(None, "Not probed. Set `evaluate.memorisation = true` in the recipe.")
+    held = sum(row.reordered > 0 for row in rows)
+    evidence = f"{len(rows)} of {len(tasks)} benchmarks were probed, {held} of them against another order of choices. "
+    holds = len(rows) == len(tasks) == held and not any(row.seen for row in rows)
+    return Demand(holds, evidence + " ".join(row.sentence for row in rows))
+
+
 def prompts(records: Records) -> Demand | None:
     """The text of a prompt of every benchmark, and a digest of all."""
     tasks = records.benchmarks
@@ -166,6 +180,19 @@ def cost(records: Records) -> Demand | None:
     measured = sum(row.measured for row in rows)
     energy = f"{joules / 3.6e6:.3g} kWh, counted in {measured} of {len(stages)} stages" if measured else "not measured"
     return Demand(timed == len(stages), f"{told}; {timed} of {len(stages)} stages have a time. Energy: {energy}.")
+
+
+def inference(records: Records) -> Demand | None:
+    """The speed of every evaluated arm beside that of the untouched model."""
+    arms = dict.fromkeys(row.arm for row in records.findings.results)
+    if not arms:
+        return None
+    rows = {row.arm: row for row in records.findings.inference}
+    known = [arm for arm in arms if arm in rows and rows[arm].ratio is not None]
+    evidence = f"The speed of {len(known)} of {len(arms)} arms is known"
+    told = [f"{arm} {rows[arm].ratio:.2f}" for arm in known if arm != BASE]
+    evidence += f"; tokens per second over those of the untouched model: {listed(told)}" if told else ""
+    return Demand(len(known) == len(arms), f"{evidence}.")
 
 
 def breadth(records: Records) -> Demand | None:

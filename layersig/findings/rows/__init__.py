@@ -30,6 +30,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
@@ -45,7 +46,15 @@ from layersig.findings.rows.stability import (
     StabilityRow,
 )
 from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
-from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
+from layersig.findings.rows.training import (
+    ComputeRow,
+    CostRow,
+    CostSumRow,
+    InferenceRow,
+    LossRow,
+    TrialRow,
+    TuningCostRow,
+)
 from layersig.findings.rows.whole import SCHEMA_VERSION, Findings
 
 __all__ = [
@@ -76,6 +85,7 @@ __all__ = [
     "FailureRow",
     "Findings",
     "IncidentRow",
+    "InferenceRow",
     "JudgeNoiseRow",
     "JudgeRow",
     "JudgedRow",
@@ -83,6 +93,7 @@ __all__ = [
     "LimitationRow",
     "LossRow",
     "MatrixRow",
+    "MemorisationRow",
     "MilestoneRow",
     "ModelCeilingRow",
     "ModelPairRow",

@@ -105,6 +105,19 @@ class ComputeRow(Row):
     """Stages whose energy was counted."""
 
 
+class InferenceRow(Row):
+    """How fast an arm was evaluated, over its data sets and seeds, on one machine beside whatever else it did."""
+
+    arm: str
+    runs: int
+    tokens: int
+    """Real tokens that went through the model."""
+    seconds: float
+    tokens_per_second: float
+    ratio: float | None
+    """Over that of the untouched model; null where that was not timed."""
+
+
 class CostSumRow(Row):
     """The cost of all stages of a kind."""
 

@@ -27,6 +27,7 @@ from layersig.findings.rows.layers import (
     SelectedLayerRow,
     SelectionRow,
 )
+from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
@@ -41,7 +42,15 @@ from layersig.findings.rows.stability import (
     StabilityRow,
 )
 from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
-from layersig.findings.rows.training import ComputeRow, CostRow, CostSumRow, LossRow, TrialRow, TuningCostRow
+from layersig.findings.rows.training import (
+    ComputeRow,
+    CostRow,
+    CostSumRow,
+    InferenceRow,
+    LossRow,
+    TrialRow,
+    TuningCostRow,
+)
 from layersig.records import dumps
 
 SCHEMA_VERSION = 3
@@ -127,11 +136,13 @@ class Findings(Row):
     judge_pairs: tuple[PairRow, ...] = ()
     judge_positions: tuple[PositionRow, ...] = ()
     losses: tuple[LossRow, ...]
+    memorisation: tuple[MemorisationRow, ...] = ()
     rigor: tuple[RigorRow, ...]
     limitations: tuple[LimitationRow, ...] = ()
     costs: tuple[CostRow, ...]
     cost_sums: tuple[CostSumRow, ...]
     compute: tuple[ComputeRow, ...] = ()
+    inference: tuple[InferenceRow, ...] = ()
     trials: tuple[TrialRow, ...] = ()
     tuning_costs: tuple[TuningCostRow, ...] = ()
     trainings: tuple[TrainingRow, ...] = ()

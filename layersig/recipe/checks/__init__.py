@@ -8,6 +8,7 @@ The checks read the values as they stand in the file, so that they report even w
 - `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`, `sweeps`: the sections of a recipe
 - `size`: how much it asks for
 - `library`: the texts of lm-eval's definitions
+- `training_keys`: keys of `[train]` in arms and scorers
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from layersig.recipe.checks.names import name_checks
 from layersig.recipe.checks.size import size_checks
 from layersig.recipe.checks.sweeps import sweep_checks
 from layersig.recipe.checks.tasks import task_checks
+from layersig.recipe.checks.training_keys import own_training_checks
 from layersig.recipe.checks.tuning import tuning_checks
 from layersig.recipe.checks.values import strange_values, table_at, unusable_text
 from layersig.recipe.faults import Fault
@@ -48,6 +50,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from scorer_checks(data, components)
     yield from arm_checks(data, components)
     yield from tuning_checks(data, components)
+    yield from own_training_checks(data, components)
     yield from margin_checks(data, base_dir)
     yield from declaration_checks(data, base_dir)
     yield from about_checks(data)

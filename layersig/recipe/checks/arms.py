@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-
-from pydantic import ValidationError
 
 from layersig.plugin.table import Components, suggestion
 from layersig.recipe.checks.components import component
 from layersig.recipe.checks.rankings import ranked_on_checks, ranking_checks
+from layersig.recipe.checks.training_keys import train_keys
 from layersig.recipe.checks.values import arm_names, one_or_more, table_at, tables_at
-from layersig.recipe.faults import Fault, faults_of
+from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import RESERVED_ARMS, TrainSettings
+from layersig.recipe.schema import RESERVED_ARMS
 from layersig.recipe.schema.arms import NO_SELECTION
 
 _UNTRAINED: Mapping[str, str] = {
@@ -55,22 +53,11 @@ def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
     if keys and isinstance(action, str) and action in _UNTRAINED:
         yield Fault((*path, "train"), _UNTRAINED[action])
     elif isinstance(keys, dict):
-        yield from _train_keys(keys, (*path, "train"))
+        yield from train_keys(keys, (*path, "train"))
     if recover is not None and action != "prune":
         yield Fault((*path, "recover"), 'only an arm with `action = "prune"` recovers; leave `recover` out')
     elif isinstance(recover, dict):
-        yield from _train_keys(recover, (*path, "recover"))
-
-
-def _train_keys(keys: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
-    try:
-        TrainSettings.model_validate_json(json.dumps(keys, default=str))
-    except ValidationError as error:
-        yield from faults_of(error, TrainSettings, keys, path)
-    if "until" in keys:
-        yield Fault((*path, "until"), "only the reference training ends early, and only without arms; leave it out")
-    if "milestones" in keys:
-        yield Fault((*path, "milestones"), "milestones belong to the reference training; set them in [train]")
+        yield from train_keys(recover, (*path, "recover"))
 
 
 def _pruning(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:

@@ -58,6 +58,9 @@ def scorer_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
             yield from faults
             if scorer is not None:
                 yield from source_checks(scorer, choice.get("source"), ("scorers", name))
+                if choice.get("stream") and not (scorer.reads_data or scorer.seeded):
+                    reason = f'scorer "{scorer.name}" draws nothing at random, so a repeat would be equal; leave it out'
+                    yield Fault(("scorers", name, "stream"), reason)
 
 
 def component(

@@ -12,7 +12,7 @@ from layersig.recipe.positions import KeyPath
 
 
 def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Faults of `[train]`, `[update]` and of the `train` of arms that show only beside other keys."""
+    """Faults of `[train]`, `[update]` and of the `train` of scorers and arms that show only beside other keys."""
     quantised = table_at(data, "model").get("quantization", "none") != "none"
     for path, table in _trainings(data):
         if quantised and table.get("method") == "full":
@@ -40,6 +40,8 @@ def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> 
         yield Fault((*path, "ranks"), '"scores" are those of an arm; set it in the `train` of an arm')
     elif table.get("method", table_at(data, "train").get("method", "lora")) != "lora":
         yield Fault((*path, "ranks"), 'only "lora" has ranks to give; leave it out, or take method = "lora"')
+    elif path[0] == "scorers":
+        yield Fault((*path, "ranks"), "a reference training gives all layers one rank; leave it out")
     elif path[-1] != "train" or not isinstance(data["arms"][path[1]].get("scorer"), str):
         yield Fault((*path, "ranks"), '"scores" needs one ranking; name one scorer in `scorer` of the arm')
 
@@ -48,7 +50,7 @@ def _resampling(path: KeyPath, table: Mapping[str, Any], method: Any) -> Iterato
     """Blocks in turns where they cannot take turns."""
     if "resample" not in table:
         return
-    if path == ("train",):
+    if path == ("train",) or path[0] == "scorers":
         yield Fault((*path, "resample"), "the reference training tunes all layers in every step; set it in an arm")
     elif table.get("method", method) == "adalora":
         yield Fault((*path, "resample"), '"adalora" weighs all layers in every step; take "lora" or "full"')
@@ -118,8 +120,11 @@ def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterato
 
 
 def _trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """`[train]`, and the `train` and `recover` of every arm, with where they stand."""
+    """`[train]`, the `train` of every scorer, and the `train` and `recover` of every arm, with where they stand."""
     yield ("train",), table_at(data, "train")
+    for name, choice in table_at(data, "scorers").items():
+        if isinstance(choice, dict):
+            yield ("scorers", name, "train"), table_at(choice, "train")
     for number, arm in tables_at(data, "arms"):
         for key in ("train", "recover"):
             yield ("arms", number, key), table_at(arm, key)

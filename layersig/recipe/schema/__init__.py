@@ -139,9 +139,9 @@ class Recipe(Table):
     about: AboutSettings = AboutSettings()
     """What reviewers ask and no record can know."""
 
-    def training_of(self, arm: Arm) -> TrainSettings:
-        """The recipe's `[train]` with the arm's own keys, of its tuning or its recovery, over it."""
-        own = arm.train if arm.recover is None else arm.recover
+    def training_of(self, of: Arm | ScorerChoice) -> TrainSettings:
+        """The recipe's `[train]` with the own keys of an arm (of its tuning or recovery) or of a scorer over it."""
+        own = of.recover if isinstance(of, Arm) and of.recover is not None else of.train
         merged = {**self.train.model_dump(exclude_defaults=True), **own}
         if {"epochs", "steps"} & own.keys():
             merged = {key: value for key, value in merged.items() if key not in {"epochs", "steps"} - own.keys()}

@@ -41,6 +41,9 @@ class ScorerChoice(Choice):
     checkpoint: Fraction | Annotated[tuple[Fraction, ...], Field(min_length=1)] = 1.0
     """Fraction of the reference training's planned steps: ILA's T. A list gives a ranking at each, all of one training;
     arms read the last. Ignored by scorers that need no update."""
+    train: dict[str, Any] = {}
+    """Keys of `[train]` that differ in a reference training of the scorer's own, such as `{ method = "full" }`, whose
+    update it looks at: another training for every data set and seed. Absent: the reference training that all share."""
     stream: int = Field(0, ge=0)
     """Number of the random streams of the scoring. A scorer that differs from another in this alone repeats it on the
     same trainings, which shows how much of the noise of a ranking is the scorer's own."""

@@ -118,6 +118,10 @@ class EvaluateSettings(Table):
     """Measure `all-layers` beside the arms, which takes the whole reference training. `false` saves what scorers do not
     read of it: arms are then compared with `analyze.baseline`, `base` unless another is given, and nothing can be said
     of the gain that they keep."""
+    memorisation: bool = False
+    """Probe whether the untouched model has seen the items of the tasks: min-k % probability of their text, and
+    accuracy with the choices in another order where the model is shown them. Costs about two more evaluations of the
+    untouched model."""
     allow_code_execution: bool = False
     """Let tasks run programs that the model wrote, confined by the kernel; without it such a task is refused."""
     fallback: Literal["embedded"] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.analysis.sentences import status_of
 from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
-from layersig.findings.rows import AssayRow, CeilingRow, ConcentrationRow, RankingRow, ShareRow
+from layersig.findings.rows import AssayRow, ConcentrationRow, RankingRow, ShareRow
 from layersig.report.document import (
     Block,
     Bullets,
@@ -93,13 +93,18 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
 def _which(material: Material, ranking: RankingRow) -> Text:
     """What the top of a ranking holds, where its seeds agree above chance; else why no layer is named."""
     k = material.findings.sizes[0]
-    ceiling = material.ceiling(ranking, k)
-    if ceiling is not None and ceiling.seeds and ceiling.above_chance is not True:
-        return _unnamed(ranking, ceiling)
+    n = len(material.findings.units)
+    if (why := _why_unnamed(material, ranking, k, n)) is not None:
+        runs = f" ({plural(ranking.runs, 'seed')})" if ranking.data is not None else ""
+        return (
+            "By ",
+            Code(ranking.scorer),
+            f" on {place_of(ranking.data, ranking.checkpoint)}{runs} no layer is named",
+            *why,
+        )
     rows = [row for row in rows_of(ranking, material.findings.concentration) if row.k == k]
     types = sorted((row for row in rows if row.by == "kind" and row.layers > 1), key=lambda row: -row.share)
     depths = [row for row in rows if row.by == "depth"]
-    n = len(material.findings.units)
     text: list[Inline] = [
         "By ",
         Code(ranking.scorer),
@@ -124,21 +129,25 @@ def _which(material: Material, ranking: RankingRow) -> Text:
     return tuple(text)
 
 
-def _unnamed(ranking: RankingRow, ceiling: CeilingRow) -> Text:
-    """Why a ranking names no layer, and what would tell."""
-    place = place_of(ranking.data, ranking.checkpoint)
-    head: Text = ("By ", Code(ranking.scorer), f" on {place} ({plural(ceiling.seeds, 'seed')}) no layer is named")
-    if ceiling.above_chance is None:
-        agreement = "" if ceiling.kappa is None else f" (kappa of the two seeds is {fixed(ceiling.kappa, 2)})"
-        seeds = ", ".join(map(str, range(MIN_SEEDS_FOR_SHARING)))
-        return (
-            *head,
-            f": the noise of this ranking is unknown{agreement}. Whether another training would put the same layers "
-            f"first shows from {MIN_SEEDS_FOR_CEILING} seeds on; with ",
-            Code(f"seeds = [{seeds}]"),
-            " it is also known whether data sets share layers.",
-        )
-    return (*head, f". {ceiling.sentence}")
+def _why_unnamed(material: Material, ranking: RankingRow, k: int, n: int) -> Text | None:
+    """Why the order of a ranking is no finding, and what would tell; None where it is one."""
+    if ranking.control:
+        return (": this scorer looks neither at the model nor at data.",)
+    ceiling = material.ceiling(ranking, k)
+    tied = f" {ranking.ties} of {n} scores are tied." if ranking.ties else ""
+    if ranking.ties == n:
+        return (f": all {n} scores are tied.",)
+    if ceiling is None or not ceiling.seeds or ceiling.above_chance:
+        return None
+    if ceiling.above_chance is False:
+        return (f". {ceiling.sentence}{tied}",)
+    agreement = "" if ceiling.kappa is None else f" (kappa of the two seeds is {fixed(ceiling.kappa, 2)})"
+    return (
+        f": the noise of this ranking is unknown{agreement}. Whether another training would put the same layers first "
+        f"shows from {MIN_SEEDS_FOR_CEILING} seeds on; with ",
+        Code(f"seeds = [{', '.join(map(str, range(MIN_SEEDS_FOR_SHARING)))}]"),
+        f" it can also be tested whether data sets share layers.{tied}",
+    )
 
 
 def _held(row: ConcentrationRow) -> str:

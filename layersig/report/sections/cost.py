@@ -5,7 +5,7 @@ from __future__ import annotations
 from layersig.report.charts.bars import Bar, bars
 from layersig.report.document import Details, Figure, Section, Table, columns
 from layersig.report.material import Material
-from layersig.report.numbers import count, plural, seconds, size
+from layersig.report.numbers import count, fixed, number, plural, seconds, size
 from layersig.report.sections.tuning_cost import shares
 from layersig.report.svg import described, draw
 
@@ -68,6 +68,44 @@ def section(material: Material) -> Section | None:
         ),
         "costs.csv",
     )
-    return Section(
-        "cost", "Cost", (*shares(material), figure, by_kind, Details(f"Every stage ({len(every.rows)})", (every,)))
+    stages = Details(f"Every stage ({len(every.rows)})", (every,))
+    return Section("cost", "Cost", (_total(material), *shares(material), *_speed(material), figure, by_kind, stages))
+
+
+def _total(material: Material) -> Table:
+    return Table(
+        "In total, stages from the cache included; energy is that of the whole processor and GPU while a stage ran, "
+        "where "
+        "the machine counts it",
+        columns("device", "#stages", "#hours", "#of them in this run", "#processor", "#GPU", "#stages measured"),
+        tuple(
+            (
+                row.device if row.threads is None else f"{row.device}, {plural(row.threads, 'thread')}",
+                count(row.stages),
+                number(row.hours),
+                number(row.hours_now),
+                _energy(row.cpu_energy),
+                _energy(row.gpu_energy),
+                count(row.measured),
+            )
+            for row in material.findings.compute
+        ),
+        "compute.csv",
     )
+
+
+def _speed(material: Material) -> tuple[Table, ...]:
+    rows = material.findings.inference
+    if not rows:
+        return ()
+    caption = "Speed of evaluation: measured once a run, beside whatever else the machine did"
+    heads = columns("arm", "#evaluations", "#tokens", "#tokens per second", "#over the untouched model")
+    body = tuple(
+        (row.arm, count(row.runs), count(row.tokens), number(row.tokens_per_second), fixed(row.ratio, 2))
+        for row in rows
+    )
+    return (Table(caption, heads, body, "inference.csv"),)
+
+
+def _energy(joules: float | None) -> str:
+    return "not measured" if joules is None else f"{number(joules / 3.6e6)} kWh"

@@ -46,6 +46,20 @@ def section(material: Material) -> Section:
     }
     body = tuple((key, Code(str(value))) for key, value in facts.items() if value not in (None, ""))
     blocks.append(Table("Run", columns("record", "value"), body))
+    if packages := manifest.get("packages"):
+        names = tuple((Code(name), Code(version)) for name, version in packages.items())
+        every = Table("Every installed package", columns("package", "version"), names)
+        blocks.append(Details(f"Packages ({len(names)})", (every,)))
+    if inputs := manifest.get("inputs"):
+        kept = Table(
+            "Local files that the recipe reads; `layersig run repeat/recipe.toml` reads the copies",
+            columns("key", "file", "copy in the run folder", "sha256"),
+            tuple(
+                (Code(each["key"]), Code(each["name"]), Code(each["file"] or "\u2013"), Code(each["sha256"][:_SHORT]))
+                for each in inputs
+            ),
+        )
+        blocks.append(Details(f"Local files ({len(inputs)})", (kept,)))
     if warnings := list(manifest["warnings"]):
         blocks.append(Details(f"Warnings of the run ({len(warnings)})", (Bullets(tuple((w,) for w in warnings)),)))
     if stages := manifest["stages"]:

@@ -1,0 +1,43 @@
+"""Keys of `[train]` that an arm or a scorer has of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from layersig.plugin.table import Components
+from layersig.recipe.checks.values import table_at
+from layersig.recipe.faults import Fault, faults_of
+from layersig.recipe.positions import KeyPath
+from layersig.recipe.schema import TrainSettings
+
+
+def train_keys(keys: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    """Keys and values that `[train]` knows, without milestones."""
+    try:
+        TrainSettings.model_validate_json(json.dumps(keys, default=str))
+    except ValidationError as error:
+        yield from faults_of(error, TrainSettings, keys, path)
+    if "until" in keys:
+        yield Fault((*path, "until"), "only the reference training of [train] ends early; leave it out")
+    if "milestones" in keys:
+        yield Fault((*path, "milestones"), "milestones belong to the reference training; set them in [train]")
+
+
+def own_training_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Scorers that ask for a reference training of their own, and what would look at it."""
+    for name, choice in table_at(data, "scorers").items():
+        if not isinstance(choice, dict) or not isinstance(choice.get("train"), dict) or not choice["train"]:
+            continue
+        path = ("scorers", name, "train")
+        yield from train_keys(choice["train"], path)
+        kind = choice.get("kind")
+        if kind not in components.names("scorer"):
+            continue
+        if not components.get("scorer", kind).needs & {"update", "checkpoints"}:
+            yield Fault(path, f'scorer "{kind}" looks at no update of a training; leave it out')
+        elif "update" in data:
+            yield Fault(path, "all scorers look at the update of [update]; leave it out, or leave [update] out")
