@@ -24,8 +24,10 @@ from layersig.findings.rows.layers import (
     LayerRow,
     RankedLayerRow,
     RankingRow,
+    RankSetRow,
     SelectedLayerRow,
     SelectionRow,
+    TopSetRow,
 )
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
@@ -73,6 +75,7 @@ __all__ = [
     "PairRow",
     "PositionRow",
     "ProbeRow",
+    "RankSetRow",
     "RankedLayerRow",
     "RankingRow",
     "ResidualTestRow",
@@ -92,6 +95,7 @@ __all__ = [
     "ShareRow",
     "SharingRow",
     "StabilityRow",
+    "TopSetRow",
     "TrialRow",
     "TuningCostRow",
 ]

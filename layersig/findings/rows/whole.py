@@ -15,8 +15,10 @@ from layersig.findings.rows.layers import (
     LayerRow,
     RankedLayerRow,
     RankingRow,
+    RankSetRow,
     SelectedLayerRow,
     SelectionRow,
+    TopSetRow,
 )
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
@@ -66,6 +68,8 @@ class Findings(Row):
     overlaps: tuple[OverlapRow, ...]
     agreement: tuple[CurveRow, ...]
     ceilings: tuple[CeilingRow, ...] = ()
+    rank_sets: tuple[RankSetRow, ...] = ()
+    top_sets: tuple[TopSetRow, ...] = ()
     stability: tuple[StabilityRow, ...]
     sharing: tuple[SharingRow, ...]
     components: tuple[ComponentRow, ...]
