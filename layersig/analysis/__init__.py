@@ -9,13 +9,15 @@ Selections and rankings
     What do equal scores contribute?                 overlap.membership, .tied_overlap_law
     How much do two whole rankings agree?            rankcorr.spearman, rankcorr.pairwise_correlation
     How sure is a mean over pairs of runs?           jackknife.jackknife_mean
-    What is the noise ceiling, and what is between?  agreement.agreement_jackknife_runs
+    Do the seeds of a ranking agree above chance?    ceiling.noise_ceiling, .residual_ceiling
+    What is the noise ceiling, and what is between?  agreement.agreement_jackknife_runs, .repeat_agreement
     Do they share layers?                            sharing.ratio_bound_jackknife_runs, sharing.sharing_test
     Do data sets differ in more than noise?          attenuation.corrected_between
     Are runs exchangeable between data sets?         agreement.label_permutation_test
     Do runs know single layers?                      identity.residual_agreement, identity.identity_gain
     Do rankings agree beyond type and depth?         surrogates.surrogate_test
     Where does the variance come from?               components.variance_components
+    Which rank may a layer hold?                     rank_intervals.rank_intervals_seeds
     What would noise-free rankings agree to?         attenuation.disattenuated_correlation
 
 Scores of arms
@@ -34,7 +36,8 @@ Scores of arms
     Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
     What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
     What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
-    What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation
+    What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation,
+                                                     agreement_sentences
 
 ``docs/calibration.md`` shows how often each of them errs in simulated studies.
 """
