@@ -54,16 +54,16 @@ def reached() -> set[Name]:
         for node in tree.body:
             for name in defined(node):
                 inside.setdefault((stem, name), set()).update(used(node, known))
-    todo = []
+    todo: list[Name] = []
     for path in PACKAGE.rglob("*.py"):
         if PACKAGE / "analysis" not in path.parents:
             tree = ast.parse(path.read_text())
             todo += list(used(tree, dict(imported(tree))))
     found: set[Name] = set()
     while todo:
-        if (name := todo.pop()) not in found:
-            found.add(name)
-            todo += inside.get(name, ())
+        if (place := todo.pop()) not in found:
+            found.add(place)
+            todo += inside.get(place, ())
     return found
 
 
