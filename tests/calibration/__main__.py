@@ -37,6 +37,7 @@ from tests.calibration.score_studies import (
     ratios,
     two_way_coverage,
 )
+from tests.calibration.seed_studies import ceilings, layer_ranks
 from tests.calibration.unit_studies import classes, clusters, runs, weights
 
 STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
@@ -44,7 +45,7 @@ STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
     two_way_coverage, method_claims, margins, families, paired_tests, detectable, ratios, reports,
     single_layers, shapes, on_real_profiles, ties, jaccard_intervals, differences, depth_profiles,
     levels, pairs, methods, ratios_at_the_edge, weights, clusters, runs, classes,
-    detectable_from_pilots, equivalence_plans,
+    detectable_from_pilots, equivalence_plans, ceilings, layer_ranks,
 )  # fmt: skip
 REPETITIONS, QUICK_REPETITIONS = 2000, 20
 SEED = 20_410
