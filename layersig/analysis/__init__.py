@@ -10,13 +10,15 @@ Selections and rankings
     How much do two whole rankings agree?            rankcorr.spearman, rankcorr.pairwise_correlation
     How sure is a mean over pairs of runs?           jackknife.jackknife_mean
     Layers of one model for those of another?        carrying.by_depth, .by_name, .relative_ranks
-    What is the noise ceiling, and what is between?  agreement.agreement_jackknife_runs
+    Do the seeds of a ranking agree above chance?    ceiling.noise_ceiling, .residual_ceiling
+    What is the noise ceiling, and what is between?  agreement.agreement_jackknife_runs, .repeat_agreement
     Do they share layers?                            sharing.ratio_bound_jackknife_runs, sharing.sharing_test
     Do data sets differ in more than noise?          attenuation.corrected_between
     Are runs exchangeable between data sets?         agreement.label_permutation_test
     Do runs know single layers?                      identity.residual_agreement, identity.identity_gain
     Do rankings agree beyond type and depth?         surrogates.surrogate_test
     Where does the variance come from?               components.variance_components
+    Which rank may a layer hold?                     rank_intervals.rank_intervals_seeds
     What would noise-free rankings agree to?         attenuation.disattenuated_correlation
 
     How early is a ranking there?                    milestones.milestone_agreement, .successive_agreement
@@ -40,7 +42,8 @@ Scores of arms
     What do tests err at that are repeated?          looks.repeated_level
     What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
     What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
-    What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation
+    What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation,
+                                                     agreement_sentences
 
 ``docs/calibration.md`` shows how often each of them errs in simulated studies.
 """

@@ -190,6 +190,24 @@ def overlap_test_sentence(
     )
 
 
+def top_set_sentence(ranking: str, k: int, n: int, inside: int, outside: int, seeds: int, level: float) -> str:
+    """What the rank sets of single layers say of the top k.
+
+    Args:
+        ranking: Name of the ranking.
+        k: Size of the selection.
+        n: Number of layers.
+        inside: Layers that are shown to be among the top k.
+        outside: Layers that are shown not to be.
+        seeds: Seeds of the ranking.
+        level: Confidence that no set is wrong.
+    """
+    return (
+        f"{status_of(False)}: by {ranking}, {inside} of {n} layers are shown to be among the top {k} and {outside} "
+        f"not to be; of {n - inside - outside} it is open (simultaneous {100 * level:.4g} % rank sets, S = {seeds})."
+    )
+
+
 def _cells(across: Across, names: tuple[str, ...]) -> str:
     match across:
         case Across.DATA_SETS:

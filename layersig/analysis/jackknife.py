@@ -42,7 +42,7 @@ def pair_mean(matrix: FloatArray, pairs: BoolArray) -> float:
 
 
 def pair_means_without(matrix: FloatArray, pairs: BoolArray, units: IntArray) -> FloatArray:
-    """Mean over pairs with all runs of one unit left out, shape (units,).
+    """Mean over pairs with all runs of one unit left out, shape (units,); NaN where no pair is left.
 
     Args:
         matrix: Symmetric, shape (runs, runs).
@@ -56,8 +56,9 @@ def pair_means_without(matrix: FloatArray, pairs: BoolArray, units: IntArray) ->
         inside = np.einsum("ru,rs,su->u", member, values, member)
         return np.asarray(values.sum() - 2 * touching + inside)
 
-    with np.errstate(invalid="ignore"):
-        return remaining(np.where(pairs, matrix, 0.0)) / remaining(pairs.astype(np.float64))
+    counts = remaining(pairs.astype(np.float64))
+    sums = remaining(np.where(pairs, matrix, 0.0))
+    return np.asarray(np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
 def jackknife_mean(matrix: FloatArray, pairs: BoolArray, units: IntArray, strata: IntArray) -> Estimate:

@@ -151,13 +151,6 @@ def law_given_strata(a: BoolArray, b: BoolArray, strata: IntArray) -> OverlapLaw
                           np.bincount(index[b], minlength=index.max() + 1))  # fmt: skip
 
 
-def jaccard(a: BoolArray, b: BoolArray) -> float:
-    """Jaccard index of two masks of shape (N,); NaN when both are empty."""
-    _check_masks(a, b)
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else float("nan")
-
-
 def relabelling_tests(
     a: FloatArray, b: FloatArray, k: int, strata: IntArray, rng: np.random.Generator
 ) -> tuple[float, float]:

@@ -260,11 +260,6 @@ def sd_upper_limit(sd: float, df: float, level: float = _LIMIT) -> float:
     return sd * float(np.sqrt(df / stats.chi2.ppf(1 - level, df)))
 
 
-def smallest_sign_flip_p(n: int) -> float:
-    """Smallest two-sided p-value that a sign-flip test of ``n`` units can reach."""
-    return float(2.0 ** (1 - n))
-
-
 def power_two_way(
     difference: float,
     variances: tuple[float, float, float],

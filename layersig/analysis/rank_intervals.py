@@ -1,12 +1,15 @@
-"""Which ranks each arm may hold: simultaneous rank sets."""
+"""Which ranks each arm, or each layer, may hold: simultaneous rank sets."""
 
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy import stats
 
+from layersig.analysis.moderated import moderated_variances
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.results import FloatArray
+from layersig.analysis.rankcorr import normal_scores
+from layersig.analysis.results import BoolArray, FloatArray, IntArray
 from layersig.analysis.tables import Floor, mean_of
 
 MIN_SEEDS_FOR_RANKS = 5
@@ -14,10 +17,10 @@ MIN_SEEDS_FOR_RANKS = 5
 
 @dataclass(frozen=True, slots=True)
 class RankInterval:
-    """Ranks that an arm may hold; 1 is the best.
+    """Ranks that an arm or a layer may hold; 1 is the best.
 
     Attributes:
-        mean: Mean of the arm.
+        mean: Its mean.
         best: Best rank in the set.
         worst: Worst rank in the set.
     """
@@ -57,12 +60,56 @@ def rank_intervals_items_and_seeds(
     magnitude = float(np.abs(tables).max())
     estimates = [mean_of(tables[a] - tables[b], shares, floor, magnitude) for a, b in pairs]
     adjusted = holm(np.array([1.0 if estimate is None else estimate.p_value() for estimate in estimates]))
-    better, worse = np.zeros(arms, dtype=np.int64), np.zeros(arms, dtype=np.int64)
-    for (a, b), estimate, p in zip(pairs, estimates, adjusted, strict=True):
-        if estimate is not None and p <= alpha:
-            winner, loser = (a, b) if estimate.value > 0 else (b, a)
-            better[loser] += 1
-            worse[winner] += 1
+    values = np.array([0.0 if estimate is None else estimate.value for estimate in estimates])
+    first, second = np.array(pairs).T
+    means = tables.mean(axis=(1, 2))
+    return _rank_sets(means, first, second, values, adjusted <= alpha)
+
+
+def rank_intervals_seeds(scores: FloatArray, alpha: float = 0.05) -> tuple[RankInterval, ...]:
+    """Simultaneous confidence sets for the ranks of layers.
+
+    All pairs of layers are compared over seeds, by t tests of the difference of their normal scores with Holm's
+    correction. Few seeds know little of the variance of one difference, so each is drawn towards what all have in
+    common (:func:`layersig.analysis.moderated.moderated_variances`).
+
+    Args:
+        scores: Scores of the seeds, shape (seeds >= 5, N >= 2); higher is better.
+        alpha: Family-wise error.
+
+    Returns:
+        The set of every layer, its mean being that of its normal scores.
+
+    Raises:
+        ValueError: Fewer than five seeds, or fewer than two layers.
+
+    Source:
+        Mogstad, Romano, Shaikh and Wilhelm 2024, with the deviation of :func:`rank_intervals_items_and_seeds`.
+    """
+    if scores.ndim != 2 or scores.shape[0] < MIN_SEEDS_FOR_RANKS or scores.shape[1] < 2:
+        raise ValueError(f"scores must have shape (seeds >= 5, layers >= 2), got {scores.shape}")
+    values = normal_scores(scores)
+    seeds = len(values)
+    first, second = np.triu_indices(values.shape[1], 1)
+    differences = values[:, first] - values[:, second]
+    mean = differences.mean(axis=0)
+    error = moderated_variances(differences.var(axis=0, ddof=1), seeds - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = np.nan_to_num(np.abs(mean) / np.sqrt(error.variances / seeds), nan=0.0)
+    apart = holm(2 * stats.t.sf(t, error.df)) <= alpha
+    return _rank_sets(values.mean(axis=0), first, second, mean, apart)
+
+
+def _rank_sets(
+    means: FloatArray, first: IntArray, second: IntArray, differences: FloatArray, apart: BoolArray
+) -> tuple[RankInterval, ...]:
+    """A set ends where others are certainly better or worse; `differences` are first minus second."""
+    n = means.size
+    better, worse = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    ahead = differences > 0
+    np.add.at(better, np.where(ahead, second, first)[apart], 1)
+    np.add.at(worse, np.where(ahead, first, second)[apart], 1)
     return tuple(
-        RankInterval(float(tables[arm].mean()), 1 + int(better[arm]), arms - int(worse[arm])) for arm in range(arms)
+        RankInterval(float(mean), 1 + int(above), n - int(below))
+        for mean, above, below in zip(means, better, worse, strict=True)
     )

@@ -55,9 +55,6 @@ def command(
         for skipped in loaded.skipped:
             warn(skipped)
         found[loaded.of_model] = plan(loaded, Options(runs, pilot, assumed, measure), warn)
-    if as_json:
-        values = {name: json_of(each) for name, each in found.items()}
-        emit(values[None] if None in values else {"models": values}, as_json=True)
-    else:
-        texts = [as_text(each) if name is None else f"{name}\n{as_text(each)}" for name, each in found.items()]
-        emit({}, as_json=False, text="\n\n".join(texts))
+    values = {name: json_of(each) for name, each in found.items()} if as_json else {}
+    texts = [as_text(each) if name is None else f"{name}\n{as_text(each)}" for name, each in found.items()]
+    emit(values.get(None, {"models": values}), as_json=as_json, text="\n\n".join(texts))

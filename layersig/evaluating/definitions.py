@@ -97,8 +97,8 @@ def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False,
         drawn: Whether its answers are to be drawn.
 
     Raises:
-        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched, there is no floor, or answers cannot be
-            drawn.
+        UserError: As `named`, `user` and `groups`; or the rows cannot be fetched, there is no floor, or answers cannot
+            be drawn.
     """
     scheme, _, name = source.rpartition(":")
     if scheme not in ("", "pypi", "file"):

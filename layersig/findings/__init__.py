@@ -44,6 +44,7 @@ from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.plan import Plan
+from layersig.findings.rank_sets import rank_set_rows, top_set_rows
 from layersig.findings.rankings import (
     concentration_rows,
     layer_rows,
@@ -59,6 +60,7 @@ from layersig.findings.replicates import replicates
 from layersig.findings.retention import class_rows, gap_rows, retention_rows
 from layersig.findings.rigor import rigor_rows
 from layersig.findings.rows import SCHEMA_VERSION, Findings
+from layersig.findings.samples import samples
 from layersig.findings.sharing import sharing_rows
 from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
 from layersig.findings.sweeps import Sweeps
@@ -97,6 +99,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     tables = score_tables([s for s in files.rankings if s.ranking.unit is unit], groups, recipe) if groups else ()
     grid, runs = grid_of(units), replicates(tables, recipe)
     sizes = _sizes(files, unit)
+    sampled = samples(recipe)
+    rank_sets = rank_set_rows(tables, units, recipe.analyze.alpha)
     order = {name: place for place, name in enumerate([*RESERVED_ARMS, *(arm.name for arm in recipe.arms)])}
     plan = Plan.of(recipe, files)
     shown = [s for s in files.selections if s.cell.arm not in plan.further_controls]
@@ -152,9 +156,11 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         ),
         selections=rows,
         selected_layers=selected_layer_rows(selections, files.layers) if files.layers else (),
-        overlaps=overlap_rows(tables, units, sizes, recipe.root_seed),
-        agreement=agreement_rows(tables, units),
+        overlaps=overlap_rows(tables, units, sizes, sampled, recipe.root_seed),
+        agreement=agreement_rows(tables, units, sampled),
         ceilings=ceiling_rows(tables, sizes, grid, arms.level, recipe.analyze.alpha),
+        rank_sets=rank_sets,
+        top_sets=top_set_rows(rank_sets, tables, sizes),
         stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
         sharing=sharing_rows(runs, sizes, files.model, recipe),
         components=tuple(row for found in runs for row in component_rows(found, grid, arms.level)),

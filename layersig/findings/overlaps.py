@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -20,6 +20,7 @@ from layersig.analysis.overlap import (
 )
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import CurveRow, LayerRow, OverlapRow
+from layersig.findings.samples import Sample, are_halves
 from layersig.records import Cell
 from layersig.streams import Streams
 
@@ -35,11 +36,14 @@ class _Pair:
     b: Cell
     scores_a: FloatArray
     scores_b: FloatArray
+    halves: bool
+    """Whether their data are the halves of one data set."""
 
     @property
     def differ(self) -> tuple[str, ...]:
-        """The axes of the grid on which the two rankings stand apart."""
-        return tuple(axis for axis in _AXES if getattr(self.a, axis) != getattr(self.b, axis))
+        """The axes of the grid on which the two rankings stand apart, `half` for the halves of one data set."""
+        axes = (axis for axis in _AXES if getattr(self.a, axis) != getattr(self.b, axis))
+        return tuple("half" if axis == "data" and self.halves else axis for axis in axes)
 
     @property
     def one_training(self) -> bool:
@@ -57,7 +61,11 @@ class _Pair:
 
 
 def overlap_rows(
-    tables: Sequence[ScoreTable], layers: Sequence[LayerRow], sizes: Sequence[int], root: int = 0
+    tables: Sequence[ScoreTable],
+    layers: Sequence[LayerRow],
+    sizes: Sequence[int],
+    sampled: Mapping[str, Sample],
+    root: int = 0,
 ) -> tuple[OverlapRow, ...]:
     """Overlap of every pair of rankings at every size, beside the uniform and the type-stratified chance level.
 
@@ -65,11 +73,12 @@ def overlap_rows(
         tables: The rankings.
         layers: The units that they rank.
         sizes: Sizes of the selections.
+        sampled: What every entry of `[[data]]` is a sample of.
         root: The recipe's root seed, for ties.
     """
     types = _types(layers)
     rows = []
-    for pair in _pairs(tables):
+    for pair in _pairs(tables, sampled):
         rng = Streams(root).generator("ties", pair.a.key, pair.b.key)
         for k in sizes:
             n = pair.scores_a.size
@@ -104,15 +113,17 @@ def overlap_rows(
     return tuple(rows)
 
 
-def agreement_rows(tables: Sequence[ScoreTable], layers: Sequence[LayerRow]) -> tuple[CurveRow, ...]:
+def agreement_rows(
+    tables: Sequence[ScoreTable], layers: Sequence[LayerRow], sampled: Mapping[str, Sample]
+) -> tuple[CurveRow, ...]:
     """Chance-corrected agreement over k of groups of pairs.
 
     Pairs of two scorers count when they share data set and checkpoint where both have one, and come from different
     seeds where there are several, since runs of one seed may share a training; pairs of one scorer when exactly one of
-    seed, data set or checkpoint differs, and other data sets with other seeds.
+    seed, data set (or half of one) or checkpoint differs, and other data sets with other seeds.
     """
     grouped: dict[str, list[_Pair]] = {}
-    for pair in _pairs(tables):
+    for pair in _pairs(tables, sampled):
         if _comparable(pair):
             grouped.setdefault(pair.group, []).append(pair)
     if not grouped:
@@ -144,17 +155,18 @@ def agreement_rows(tables: Sequence[ScoreTable], layers: Sequence[LayerRow]) -> 
     return tuple(rows)
 
 
-def _pairs(tables: Sequence[ScoreTable]) -> Iterator[_Pair]:
+def _pairs(tables: Sequence[ScoreTable], sampled: Mapping[str, Sample]) -> Iterator[_Pair]:
     runs = [(table.run_cell(row), table.scores[row]) for table in tables for row in range(len(table.seeds))]
     for (a, scores_a), (b, scores_b) in combinations(runs, 2):
-        yield _Pair(a, b, scores_a, scores_b)
+        yield _Pair(a, b, scores_a, scores_b, are_halves(a.data, b.data, sampled))
 
 
 def _comparable(pair: _Pair) -> bool:
     if "scorer" in pair.differ:
-        others = (axis for axis in pair.differ if axis not in ("scorer", "seed"))
-        return all(None in (getattr(pair.a, axis), getattr(pair.b, axis)) for axis in others)
-    return len(pair.differ) == 1 or pair.differ == ("data", "seed")
+        others = (axis for axis in _AXES if axis not in ("scorer", "seed"))
+        cells = ((getattr(pair.a, axis), getattr(pair.b, axis)) for axis in others)
+        return all(one == other or None in (one, other) for one, other in cells)
+    return len(pair.differ) == 1 or pair.differ in (("data", "seed"), ("half", "seed"))
 
 
 def _types(layers: Sequence[LayerRow]) -> IntArray:

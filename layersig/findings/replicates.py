@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from layersig.analysis.agreement import RunDesign
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.samples import Sample, samples
+from layersig.findings.samples import Sample, sample_of, samples
 from layersig.recipe.schema import Recipe
 
 FloatArray = NDArray[np.float64]
@@ -144,7 +144,7 @@ def replicates(tables: Sequence[ScoreTable], recipe: Recipe) -> tuple[Replicates
                 members[0].kind,
                 checkpoint,
                 data,
-                tuple(sampled.get(name.partition(">")[0], Sample(name)) for name in data),
+                tuple(sample_of(name, sampled) for name in data),
                 seeds,
                 _scores(members, seeds),
                 np.stack([_scores(rows, seeds) for rows in others]) if others else None,

@@ -36,6 +36,19 @@ def samples(recipe: Recipe) -> Mapping[str, Sample]:
     return found
 
 
+def sample_of(data: str, sampled: Mapping[str, Sample]) -> Sample:
+    """What a data set is a sample of, by the label that records give it: its name, and `>` with a fallback."""
+    return sampled.get(data.partition(">")[0], Sample(data))
+
+
+def are_halves(a: str | None, b: str | None, sampled: Mapping[str, Sample]) -> bool:
+    """Whether two entries of `[[data]]` are different halves of one data set."""
+    if a is None or b is None or a == b:
+        return False
+    one, other = sample_of(a, sampled), sample_of(b, sampled)
+    return one.data_set == other.data_set and one.half != other.half
+
+
 def _rows(data: DataSettings) -> DataSettings:
     """Everything that decides on the rows but the half."""
     return data.model_copy(update={"name": "", "half": None})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from layersig.analysis.jackknife import bootstrap_mean, jackknife_mean
+from layersig.analysis.jackknife import bootstrap_mean, jackknife_mean, pair_means_without
 
 
 def _matrix(seed: int, runs: int) -> np.ndarray:
@@ -36,3 +36,10 @@ def test_bootstrap_is_that_of_drawing_units_that_never_meet_themselves():
     found = bootstrap_mean(matrix, pairs, unit, strata, np.random.default_rng(3), draws=4000, level=0.9)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(direct, [0.05, 0.95])), abs=0.02)
     assert found == bootstrap_mean(matrix, pairs, unit, strata, np.random.default_rng(3), draws=4000, level=0.9)
+
+
+def test_where_a_unit_takes_all_pairs_with_it_nothing_is_known():
+    matrix = np.full((4, 4), 0.1) + 0.2 * np.eye(4)
+    units = np.array([0, 1, 0, 1])
+    pairs = (units[:, None] != units) & np.array([[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    assert np.isnan(pair_means_without(matrix, pairs, units)).all()

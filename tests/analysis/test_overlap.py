@@ -8,7 +8,6 @@ from scipy import stats
 
 from layersig.analysis.overlap import (
     descending_ranks,
-    jaccard,
     jaccard_matrix,
     jaccard_of_overlap,
     kappa_curve,
@@ -161,7 +160,7 @@ def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="between 0 and n"):
         uniform_law(5, 6, 2)
     with pytest.raises(ValueError, match="boolean masks"):
-        jaccard(np.array([True]), np.array([True, False]))
+        law_given_strata(np.array([True]), np.array([True, False]), np.array([0, 0]))
 
 
 TIED = {

@@ -18,7 +18,6 @@ from layersig.analysis.power import (
     power_two_way,
     sd_upper_limit,
     seeds_for_equivalence,
-    smallest_sign_flip_p,
 )
 from layersig.analysis.results import Alternative, Estimate
 from layersig.analysis.twoway import MeanSquares
@@ -96,10 +95,6 @@ def test_two_way_power_is_the_t_test_when_items_do_not_matter():
     assert power_two_way(detectable_two_way((0.1, 0.2, 1.0), 5, 200), (0.1, 0.2, 1.0), 5, 200) == pytest.approx(
         0.8, abs=1e-8
     )
-
-
-def test_sign_flip_floor():
-    assert [smallest_sign_flip_p(s) for s in (3, 5, 6, 8)] == [0.25, 0.0625, 0.03125, 0.0078125]
 
 
 def test_a_detectable_difference_takes_the_upper_limit_of_the_error():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from layersig.analysis.rank_intervals import rank_intervals_items_and_seeds
+from layersig.analysis.rank_intervals import rank_intervals_items_and_seeds, rank_intervals_seeds
 
 
 def test_clear_ranks_are_points_and_equal_arms_share_them():
@@ -20,3 +20,53 @@ def test_arms_that_differ_less_than_noise_may_hold_any_rank():
 def test_fewer_than_five_seeds_are_refused():
     with pytest.raises(ValueError, match="seeds >= 5"):
         rank_intervals_items_and_seeds(np.zeros((3, 4, 10)))
+
+
+def layers(rng, effects, noise, seeds=5):
+    return effects + noise * rng.normal(size=(seeds, effects.size))
+
+
+def test_layers_far_apart_have_ranks_of_their_own_and_equal_ones_share_them():
+    rng = np.random.default_rng(2)
+    effects = 10.0 * np.arange(20)
+    effects[-1] = effects[-2]
+    found = rank_intervals_seeds(layers(rng, effects, 1.0, 8))
+    assert [(r.best, r.worst) for r in found] == [*((rank, rank) for rank in range(20, 2, -1)), (1, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("seeds", [5, 8])
+def test_true_ranks_lie_in_all_sets_of_a_ranking_nearly_always(seeds):
+    rng = np.random.default_rng(seeds)
+    wrong = 0
+    for _ in range(60):
+        effects = rng.normal(size=40)
+        spread = np.sqrt(5 / rng.chisquare(5, size=40))
+        ranks = (-effects).argsort().argsort() + 1
+        found = rank_intervals_seeds(layers(rng, effects, 0.5 * spread, seeds))
+        wrong += any(not r.best <= rank <= r.worst for r, rank in zip(found, ranks, strict=True))
+    assert wrong <= 6
+
+
+def test_noise_alone_sets_no_layer_apart():
+    rng = np.random.default_rng(4)
+    apart = [
+        any((r.best, r.worst) != (1, 30) for r in rank_intervals_seeds(rng.normal(size=(5, 30)))) for _ in range(100)
+    ]
+    assert np.mean(apart) <= 0.1
+
+
+def test_sets_are_narrower_with_more_seeds_and_do_not_depend_on_the_scale():
+    rng = np.random.default_rng(5)
+    scores = layers(rng, rng.normal(size=40), 0.3, 12)
+
+    def width(values):
+        return np.mean([r.worst - r.best for r in rank_intervals_seeds(values)])
+
+    assert width(scores) < width(scores[:5])
+    assert rank_intervals_seeds(np.exp(scores)) == rank_intervals_seeds(scores)
+
+
+def test_layers_that_no_seed_tells_apart_may_hold_any_rank():
+    assert {(r.best, r.worst) for r in rank_intervals_seeds(np.zeros((5, 6)))} == {(1, 6)}
+    with pytest.raises(ValueError, match="seeds >= 5"):
+        rank_intervals_seeds(np.zeros((4, 6)))

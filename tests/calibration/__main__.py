@@ -40,6 +40,7 @@ from tests.calibration.score_studies import (
     ratios,
     two_way_coverage,
 )
+from tests.calibration.seed_studies import ceilings, layer_ranks
 from tests.calibration.sweep_studies import sweeps
 from tests.calibration.unit_studies import classes, clusters, runs, weights
 
@@ -49,7 +50,7 @@ STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
     single_layers, shapes, on_real_profiles, ties, jaccard_intervals, differences, depth_profiles,
     levels, pairs, methods, ratios_at_the_edge, weights, clusters, runs, classes,
     detectable_from_pilots, equivalence_plans,
-    contrasts, milestone_levels, sweeps, share_of_gain, planned_differences,
+    contrasts, milestone_levels, sweeps, share_of_gain, planned_differences, ceilings, layer_ranks,
 )  # fmt: skip
 REPETITIONS, QUICK_REPETITIONS = 2000, 20
 SEED = 20_410

@@ -8,6 +8,7 @@ from layersig.analysis.overlap import law_given_strata, top_k
 from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows import LayerRow
+from layersig.findings.samples import Sample
 from layersig.records import Cell
 
 KINDS = ("q", "v", "up")
@@ -26,7 +27,7 @@ def table(scorer: str, data: str | None, seeds: tuple[int | None, ...], seed: in
 
 def test_overlap_beside_exact_chance() -> None:
     tables = [table("ila", "d", (0, 1), 1), table("random", None, (None,), 2)]
-    rows = overlap_rows(tables, LAYERS, (6,))
+    rows = overlap_rows(tables, LAYERS, (6,), {})
     assert [(row.a, row.b, row.differ) for row in rows] == [
         ("ila/d/seed-0", "ila/d/seed-1", "seed"),
         ("ila/d/seed-0", "random", "scorer+data+seed"),
@@ -47,9 +48,9 @@ def test_overlap_beside_exact_chance() -> None:
 
 def test_agreement_curve_agrees_with_the_overlap_rows_and_the_stratified_law() -> None:
     tables = [table("ila", "d", (0, 1), 1)]
-    curve = {row.k: row for row in agreement_rows(tables, LAYERS)}
+    curve = {row.k: row for row in agreement_rows(tables, LAYERS, {})}
     assert set(curve) == set(range(1, 24))
-    (pair,) = overlap_rows(tables, LAYERS, (9,))
+    (pair,) = overlap_rows(tables, LAYERS, (9,), {})
     assert curve[9].kappa == pytest.approx(pair.kappa, rel=1e-12)
     a, b = (top_k(tables[0].scores[i], 9) for i in (0, 1))
     expected = law_given_strata(a, b, TYPES).mean
@@ -58,7 +59,7 @@ def test_agreement_curve_agrees_with_the_overlap_rows_and_the_stratified_law() -
 
 def test_two_scorers_are_compared_on_the_same_data_by_runs_of_different_seeds() -> None:
     tables = [table("ila", "d", (0, 1), 1), table("norm", "d", (0, 1), 2), table("norm", "e", (0, 1), 3)]
-    groups = {row.group: row.pairs for row in agreement_rows(tables, LAYERS)}
+    groups = {row.group: row.pairs for row in agreement_rows(tables, LAYERS, {})}
     assert groups == {
         "ila, other seed": 1,
         "ila and norm": 2,
@@ -72,13 +73,13 @@ def test_two_scorers_are_compared_on_the_same_data_by_runs_of_different_seeds() 
 def test_runs_of_one_seed_are_paired_only_where_there_are_no_others(seeds: tuple[int | None, ...], pairs: int) -> None:
     """Two scorers that read one training do not agree better than two runs of either."""
     one, other = table("ila", "d", seeds, 1), table("norm", "d", seeds, 1)
-    rows = [row for row in agreement_rows([one, other], LAYERS) if row.group == "ila and norm"]
+    rows = [row for row in agreement_rows([one, other], LAYERS, {}) if row.group == "ila and norm"]
     assert {row.pairs for row in rows} == {pairs}
     assert (rows[5].kappa == pytest.approx(1.0)) == (len(seeds) == 1)
 
 
 def test_selecting_everything_has_no_kappa() -> None:
-    (row,) = overlap_rows([table("ila", "d", (0, 1), 1)], LAYERS, (24,))
+    (row,) = overlap_rows([table("ila", "d", (0, 1), 1)], LAYERS, (24,), {})
     assert row.kappa is None
     assert row.jaccard == row.chance_jaccard == 1.0
 
@@ -90,7 +91,7 @@ def test_an_overlap_below_chance_has_a_small_p_too(second: str) -> None:
         ScoreTable(Cell(scorer="first-k"), "first-k", (None,), scores[None], 0),
         ScoreTable(Cell(scorer=second), second, (None,), -scores[None], 0),
     ]
-    (row,) = overlap_rows(tables, LAYERS, (10,))
+    (row,) = overlap_rows(tables, LAYERS, (10,), {})
     assert (row.shared, row.jaccard) == (0, 0)
     assert row.kappa is not None
     assert row.kappa < 0
@@ -99,8 +100,23 @@ def test_an_overlap_below_chance_has_a_small_p_too(second: str) -> None:
 
 def test_scores_tied_across_the_boundary_overlap_by_chance_alone() -> None:
     flat = ScoreTable(Cell(scorer="flat", data="d"), "flat", (0, 1), np.zeros((2, len(LAYERS))), 24)
-    (row,) = overlap_rows([flat], LAYERS, (6,))
+    (row,) = overlap_rows([flat], LAYERS, (6,), {})
     assert row.shared == pytest.approx(36 / 24)
     assert row.kappa == pytest.approx(0)
     assert row.jaccard == pytest.approx(row.chance_jaccard)
-    assert all(abs(each.kappa) < 1e-12 for each in agreement_rows([flat], LAYERS))
+    assert all(abs(each.kappa) < 1e-12 for each in agreement_rows([flat], LAYERS, {}))
+
+
+def test_halves_of_one_data_set_are_no_other_data() -> None:
+    tables = [table("ila", name, (0, 1), seed) for seed, name in enumerate(("d-0>pypi:x", "d-1>pypi:x", "e"))]
+    sampled = {"d-0": Sample("d-0 + d-1", 0), "d-1": Sample("d-0 + d-1", 1)}
+    groups = {row.group: row.pairs for row in agreement_rows(tables, LAYERS, sampled)}
+    assert groups == {
+        "ila, other seed": 3,
+        "ila, other half": 2,
+        "ila, other half and seed": 2,
+        "ila, other data": 4,
+        "ila, other data and seed": 4,
+    }
+    differ = {row.differ for row in overlap_rows(tables[:2], LAYERS, (6,), sampled)}
+    assert differ == {"seed", "half", "half+seed"}

@@ -27,8 +27,10 @@ from layersig.findings.rows.layers import (
     LayerRow,
     RankedLayerRow,
     RankingRow,
+    RankSetRow,
     SelectedLayerRow,
     SelectionRow,
+    TopSetRow,
 )
 from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
@@ -102,6 +104,7 @@ __all__ = [
     "PairRow",
     "PositionRow",
     "ProbeRow",
+    "RankSetRow",
     "RankedLayerRow",
     "RankingRow",
     "RecoveryRow",
@@ -126,6 +129,7 @@ __all__ = [
     "SuccessiveRow",
     "SweepPointRow",
     "SweepRow",
+    "TopSetRow",
     "TrainingRow",
     "TrialRow",
     "TuningCostRow",

@@ -13,7 +13,8 @@ class OverlapRow(Row):
     group: str
     """What is compared with what, seeds and data sets not named."""
     differ: str
-    """What tells the two rankings apart: scorer, data, seed, checkpoint, joined by `+`."""
+    """What tells the two rankings apart: scorer, data (or half, of one data set), seed, checkpoint, joined by
+    `+`."""
     k: int
     of: int
     shared: float

@@ -24,8 +24,10 @@ from layersig.findings.rows.layers import (
     LayerRow,
     RankedLayerRow,
     RankingRow,
+    RankSetRow,
     SelectedLayerRow,
     SelectionRow,
+    TopSetRow,
 )
 from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
@@ -94,6 +96,8 @@ class Findings(Row):
     overlaps: tuple[OverlapRow, ...]
     agreement: tuple[CurveRow, ...]
     ceilings: tuple[CeilingRow, ...] = ()
+    rank_sets: tuple[RankSetRow, ...] = ()
+    top_sets: tuple[TopSetRow, ...] = ()
     stability: tuple[StabilityRow, ...]
     sharing: tuple[SharingRow, ...]
     components: tuple[ComponentRow, ...]

@@ -99,6 +99,9 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
         if "checkpoint" in table:
             reason = "with train.until scorers read the update where the training ended; leave it out"
             yield Fault(("scorers", name, "checkpoint"), reason)
+        if table.get("train"):
+            reason = "only the reference training of [train] ends where its ranking is stable; leave one of them out"
+            yield Fault(("scorers", name, "train"), reason)
         kind = table.get("kind")
         if kind in components.names("scorer") and "checkpoints" in components.get("scorer", kind).needs:
             reason = f'scorer "{kind}" reads checkpoints of the whole training, which train.until ends early'

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from layersig.report.document import Block, Bullets, Heading, Table, columns
+from layersig.report.document import Block, Bullets, Code, Heading, Table, columns
 from layersig.report.material import Material, place_of
 from layersig.report.numbers import fixed, level, p_value
+
+_FIRST = 10
 
 
 def ceilings(material: Material) -> list[Block]:
@@ -43,7 +45,36 @@ def ceilings(material: Material) -> list[Block]:
         "ceilings.csv",
     )
     sentences = Bullets(tuple((row.sentence,) for row in rows))
-    return [Heading("Is the ranking above chance?"), sentences, table]
+    return [Heading("Is the ranking above chance?"), sentences, table, *_single_layers(material)]
+
+
+def _single_layers(material: Material) -> list[Block]:
+    """Which ranks the first layers of every ranking may hold; nothing below five seeds."""
+    tops, sets = material.findings.top_sets, material.findings.rank_sets
+    if not sets:
+        return []
+    first = [row for row in sorted(sets, key=lambda row: row.rank) if row.rank <= _FIRST]
+    table = Table(
+        f"Ranks that the first {_FIRST} layers of each ranking may hold: {level(sets[0].level)} sets, which hold for "
+        "all layers of a ranking together. Normal scores over seeds, every pair of layers compared by a moderated t "
+        "test with Holm's correction; the sets of all layers are in the file",
+        columns("ranking", "layer", "#rank", "#best", "#worst", "#S"),
+        tuple(
+            (
+                f"{row.scorer} on {place_of(row.data, row.checkpoint)}",
+                Code(row.layer),
+                str(row.rank),
+                str(row.best),
+                str(row.worst),
+                str(row.seeds),
+            )
+            for place in dict.fromkeys((row.scorer, row.data, row.checkpoint) for row in sets)
+            for row in first
+            if (row.scorer, row.data, row.checkpoint) == place
+        ),
+        "rank_sets.csv",
+    )
+    return [Heading("Which single layers are known?"), Bullets(tuple((row.sentence,) for row in tops)), table]
 
 
 def _estimate(value: float | None, low: float | None, high: float | None) -> str:
