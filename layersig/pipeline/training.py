@@ -24,7 +24,7 @@ def reference(study: Study, data: str, seed: int) -> Stage:
         inputs=training_inputs(data),
         seed=seed,
         # Trials of a search are compared at their ends, and none of them can be continued.
-        length=frozenset({"milestones"}) if settings.search is settings.until is None else frozenset(),
+        length=frozenset() if settings.search else frozenset({"milestones"}) & stop.keys(),
         files=published(settings, f"at-{1.0:g}", place) if whole else training_log(place),
     )
 

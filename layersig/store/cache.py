@@ -154,10 +154,9 @@ class Cache:
             "files": files,
             "digest": digest_of(files),
             "metrics": sha256_bytes(rows.encode()),
+            "kept": {str(name): self._hash_new(work / "kept" / name) for name in files_below(work / "kept")},
         }
-        if kept := {str(name): self._hash_new(work / "kept" / name) for name in files_below(work / "kept")}:
-            full["kept"] = kept
-        else:
+        if not full["kept"]:
             (work / "kept").rmdir()
         write_atomic(work / "metrics.jsonl", rows)
         write_atomic(work / "stage.json", dumps(full, indent=1))

@@ -118,9 +118,9 @@ class TrainSettings(Table):
 
     until: Literal["rank-stable"] | None = None
     """With `schedule = "constant"`, and `evaluate.all_layers = false` where there are arms: end the reference training
-    once the ranking of layers by the size of their update is stable, that is once Kendall's tau with the look before has
-    been at least 0.9 three times in a row, at twenty looks in the planned steps. Scorers read the update that is there
-    then."""
+    once the ranking of layers by the size of their update is stable, which is once Kendall's tau with the look before
+    has been at least 0.9 three times in a row, at twenty looks in the planned steps. Scorers read the update that is
+    there then."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
