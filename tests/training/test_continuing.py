@@ -53,7 +53,9 @@ def steps(monkeypatch) -> list[None]:
     return done
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["lora", "full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("constant", "adalora"))]
+)
 def test_a_training_that_ends_early_is_the_beginning_of_the_long_one_and_is_continued_to_the_same_bytes(
     tmp_path, inputs, steps, method
 ):
@@ -73,7 +75,7 @@ def test_a_training_that_ends_early_is_the_beginning_of_the_long_one_and_is_cont
     assert longer.cost["continued_from"] == 4
 
 
-@pytest.mark.parametrize("wanted", [[0.25], [0.25, 0.5], [0.5], [1.0], [0.25, 0.5, 1.0]])
+@pytest.mark.parametrize("wanted", [[0.25], [0.25, 0.5], pytest.param([0.5], marks=pytest.mark.slow), [1.0]])
 def test_a_longer_training_serves_a_shorter_one_as_if_that_had_been_trained(tmp_path, inputs, steps, wanted):
     whole = trained(tmp_path, inputs, "whole", [0.25, 0.5, 1.0])
     alone = trained(tmp_path, inputs, "alone", wanted)
@@ -93,10 +95,16 @@ def test_a_longer_training_serves_a_shorter_one_as_if_that_had_been_trained(tmp_
     [
         ([[0.25]], [0.25, 0.5], 2),  # from step 2 to step 4
         ([[0.25], [0.25, 0.5]], [0.25, 0.5, 1.0], 5),  # the furthest one that leads there
-        ([[0.5]], [0.25, 0.5], 4),  # ended where it should, but did not keep the update at 0.25
+        pytest.param(
+            [[0.5]], [0.25, 0.5], 4, marks=pytest.mark.slow
+        ),  # ended where it should, but did not keep the update at 0.25
         ([[0.5], [0.25]], [0.25, 1.0], 7),  # the further one lacks 0.25
-        ([[1.0]], [0.5], 4),  # the long one kept nothing at 0.5, and its state is behind it
-        ([[0.25, 1.0]], [0.5, 1.0], 9),  # a training that came to its end leaves no state
+        pytest.param(
+            [[1.0]], [0.5], 4, marks=pytest.mark.slow
+        ),  # the long one kept nothing at 0.5, and its state is behind it
+        pytest.param(
+            [[0.25, 1.0]], [0.5, 1.0], 9, marks=pytest.mark.slow
+        ),  # a training that came to its end leaves no state
     ],
 )
 def test_only_a_state_on_the_way_is_continued(tmp_path, inputs, steps, earlier, wanted, fresh):
