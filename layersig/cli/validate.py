@@ -35,7 +35,10 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
         try:
             loaded = load_all(path)[0]
             _check_tasks(loaded)
-            notes[str(path)] = [*loaded.skipped, *_data_notes(loaded)]
+            notes[str(path)] = [
+                *(f"{loaded.where('judge')}: {skipped}" for skipped in loaded.skipped),
+                *_data_notes(loaded),
+            ]
         except UserError as error:
             faults[str(path)] = str(error)
     good = [str(path) for path in recipes if str(path) not in faults]

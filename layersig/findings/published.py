@@ -129,6 +129,8 @@ def _overlap(given: Mapping[str, str]) -> OverlapCheck | str:
     }
     if field == "shared" and not figure.percent and not figure.whole:
         raise _Fault(f"shared: {figure.text} is no whole number; write a share of the smaller set as a percentage, 95%")
+    if field != "shared" and figure.whole and figure.value <= 1:
+        raise _Fault(_bare(field, figure))
     if (field != "shared" or figure.percent) and figure.value > 1:
         raise _Fault(f"{field}: {figure.text} is not between 0 and 1; write a percentage with its sign, such as 90%")
     smallest, largest = max(0, sizes - n), min(size_a, size_b)
@@ -163,6 +165,8 @@ def _accuracies(given: Mapping[str, str]) -> AccuracyCheck | str:
     figures = {field: _figure(given, field) for field in ("accuracy_a", "accuracy_b")}
     if any(figure.percent or figure.value > 1 for figure in figures.values()):
         figures = {field: figure.as_percent() for field, figure in figures.items()}
+    if bare := [field for field, figure in figures.items() if figure.whole]:
+        raise _Fault(_bare(bare[0], figures[bare[0]]))
     solved = []
     for field, figure in figures.items():
         if figure.value > 1:
@@ -195,6 +199,13 @@ def _accuracies(given: Mapping[str, str]) -> AccuracyCheck | str:
     return (
         f"discordant {figure.text} is impossible: with these accuracies the two differ on {check.possible} of {items} "
         "items, and on an even number of items more than the difference of what they solve"
+    )
+
+
+def _bare(field: str, figure: Figure) -> str:
+    return (
+        f"{field}: {figure.text} without decimals could be anything that rounds to it; write it with the decimals that "
+        f"were printed, such as {figure.text}.00, or with a percent sign"
     )
 
 

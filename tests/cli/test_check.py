@@ -123,6 +123,19 @@ def test_a_table_is_one_family(capsys, tmp_path):
     assert out.count("What they leave open") == 2
 
 
+def test_ends_of_the_scales(capsys):
+    (equal,) = rows(capsys, *OVERLAP, "--jaccard", "1.00")
+    assert (equal["shared"], equal["kappa"]) == ([169, 169], [1.0, 1.0])
+    (everything,) = rows(capsys, "--n", "20", "--k", "20", "--shared", "20")
+    assert (everything["kappa"], everything["verdict"]) == (None, "not significant")
+    (none,) = rows(capsys, "--n", "100", "--k", "10", "--jaccard", "0.00")
+    assert (none["shared"], none["in_play"]) == ([0, 0], None)
+    (same,) = rows(capsys, "--accuracy", "100%", "100%", "--items", "50", "--discordant", "0")
+    assert (same["p"], same["discordant"]) == ([1.0, 1.0], [0, 0])
+    (percent,) = rows(capsys, "--accuracy", "1%", "0%", "--items", "100")
+    assert percent["solved"] == [[1, 1], [0, 0]]
+
+
 @pytest.mark.parametrize("delimiter", [",", "\t", ";"])
 def test_delimiters_order_and_bom(capsys, tmp_path, delimiter):
     table = tmp_path / "table.txt"
@@ -146,6 +159,9 @@ def test_delimiters_order_and_bom(capsys, tmp_path, delimiter):
         (("--n", "22.5", "--k", "3", "--jaccard", ".9"), "n: '22.5' is not a whole number"),
         (("--k", "3", "--jaccard", ".9"), "n is missing"),
         (("--n", "9", "--k", "3", "--k", "4", "--k", "5", "--shared", "1"), "--k is given once"),
+        ((*OVERLAP, "--jaccard", "1"), "without decimals"),
+        ((*OVERLAP, "--agreement", "0"), "without decimals"),
+        (("--accuracy", "1", "0.5", "--items", "10"), "accuracy_a: 1 without decimals"),
         (("--accuracy", "45.78", "44.58"), "items is missing"),
         (("--accuracy", "145.78", "44.58", "--items", "100"), "more than 100 %"),
         (("--accuracy", "45.78", "44.58", "--items", "1"), "not a whole number from 2"),

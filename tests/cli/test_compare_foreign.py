@@ -309,6 +309,8 @@ def test_names_that_do_not_go_together(capsys, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     for names, said in (
         ((table, "quickstart"), "runs are not compared with such"),
+        ((tmp_path / "absent.csv", tmp_path / "other.csv"), "absent.csv: there is no such file"),
+        ((table, tmp_path / "samples_x.jsonl"), "samples_x.jsonl: there is no such file"),
         ((table, tmp_path / "empty"), "holds no samples_*.jsonl"),
         ((table, tmp_path / "notes.txt"), "neither a run"),
         ((f"{table}:c",), "has no arm 'c'; it has: a, b"),

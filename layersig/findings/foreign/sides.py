@@ -75,7 +75,7 @@ def is_foreign(name: str, runs: Path) -> bool:
     """
     path = _path(name)
     is_run = (path / "manifest.json").exists() or (not path.is_absolute() and (runs / name).is_dir())
-    return path.is_file() or (path.is_dir() and not is_run)
+    return path.is_file() or is_table(path) or is_samples(path) or (path.is_dir() and not is_run)
 
 
 def foreign(names: Sequence[str], runs: Path) -> Foreign:
@@ -91,7 +91,9 @@ def foreign(names: Sequence[str], runs: Path) -> Foreign:
         UserError: A file cannot be read, fewer than two arms are there, or they were not asked the same items.
     """
     if odd := [name for name in names if not is_foreign(name, runs)]:
-        raise UserError(f"{odd[0]} is no file or folder of per-item results; runs are not compared with such")
+        raise UserError(
+            f"{odd[0]}: there is no such file or folder of per-item results, and runs are not compared with such"
+        )
     given: dict[str, list[str]] = {}
     for name in names:
         given.setdefault(_label(name), []).append(name)
