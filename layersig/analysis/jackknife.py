@@ -58,7 +58,7 @@ def pair_means_without(matrix: FloatArray, pairs: BoolArray, units: IntArray) ->
 
     counts = remaining(pairs.astype(np.float64))
     sums = remaining(np.where(pairs, matrix, 0.0))
-    return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    return np.asarray(np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0), dtype=np.float64)
 
 
 def jackknife_mean(matrix: FloatArray, pairs: BoolArray, units: IntArray, strata: IntArray) -> Estimate:
