@@ -16,9 +16,12 @@ def settings_of(stage: Stage) -> TrainSettings:
 
 
 def trained(facts: Facts, stage: Stage) -> Passes:
-    """Passes of a training, with all trials of its search."""
+    """Passes of a training, with all trials of its search, up to the last milestone that anything reads."""
     settings = settings_of(stage)
-    steps, tokens = _drawn(facts, stage, settings)
+    planned, drawn = _drawn(facts, stage, settings)
+    reached = max(stage.params.get("milestones", (1.0,)))
+    steps = min(planned, max(1, round(reached * planned)))
+    tokens = None if drawn is None else reached * drawn
     if tokens is None:
         if steps:
             return Passes(None, steps, unknown=f"the lengths of the conversations in {stage.cell.data}")
