@@ -25,6 +25,8 @@ _STEPS = 4
 """Optimizer steps of a timed training; the first one is not counted."""
 _FEW = 4
 """Of how many layers one is adapted in the second training."""
+_MOST_READING = 0.75
+"""Largest share of a training that its forward passes can be."""
 _LONGEST = 40.0
 """Seconds after which a timed training ends."""
 _LONGEST_START = 120.0
@@ -71,10 +73,10 @@ def measure(facts: Facts, data: str, *, writes: bool) -> Speed:
         write = _write(model, facts, examples) if writes else 0.0
         device = str(model.device)
     train, partly = _per_token(every), _per_token(some)
-    # The way back is no shorter than the way there; what seems otherwise is other work of a busy machine.
-    read = min(read, train / 2)
+    # A training reads too; what seems to take longer alone is other work of a busy machine.
+    read = min(read, _MOST_READING * train)
     share = sum(layer.parameters for layer in few) / sum(layer.parameters for layer in layers)
-    plain = min(train, max(2 * read, (partly - share * train) / (1 - share))) if share < 1 else train
+    plain = min(train, max(read, (partly - share * train) / (1 - share))) if share < 1 else train
     gate = min(max(0.0, gated - read), train - plain)
     by_kind = {"train": train, "plain": plain, "read": read, "gate": gate, "write": write}
     return Speed(
