@@ -55,9 +55,7 @@ def heldout_losses(
         if known.has(batch):
             continue
         chosen = [examples[index] for index in batch]
-        found = {
-            index: float(each.mean()) for index, each in zip(batch, token_losses(model, chosen), strict=True)
-        }
+        found = {index: float(each.mean()) for index, each in zip(batch, token_losses(model, chosen), strict=True)}
         for index, loss in found.items():
             if not math.isfinite(loss):
                 example = examples[index]
