@@ -28,7 +28,7 @@ LARGEST = 1 << 28
 """Bytes of the largest file that is copied; a larger one is named by its place and sha256."""
 _APART = "elsewhere"
 """Folder of files that do not lie below the recipe's own."""
-_WEIGHTS = re.compile(r"(model|update)\.(source|fallback)")
+_WEIGHTS = re.compile(r"(model|update)\.(source|fallback)|arms\.\d+\.checkpoint")
 _TASK = re.compile(r"(evaluate|scorers\..+)\.tasks\.\d+(\.source)?")
 
 

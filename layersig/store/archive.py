@@ -120,8 +120,10 @@ def _supply(kept: KeptForm) -> str:
 
 def _weights(manifest: ManifestForm) -> Iterator[str]:
     for source in manifest["sources"]:
-        if source["role"] in ("model", "update") and source["resolved"].startswith("path:"):
-            yield (
-                f"Supply the folder of the {source['role']} `{source['label']}` (digest `{source['digest']}`), which "
-                f"is not packed: `layersig run {REPEAT}/recipe.toml {source['role']}.source=path:FOLDER`."
-            )
+        if source["resolved"].startswith("path:"):
+            missing = f"Supply the folder of the {source['role']} `{source['label']}` (digest `{source['digest']}`)"
+            if source["node"] in ("source/model", "source/update"):
+                how = f": `layersig run {REPEAT}/recipe.toml {source['role']}.source=path:FOLDER`"
+            else:
+                how = f", and name it as `checkpoint` of the arm in `{REPEAT}/recipe.toml`"
+            yield f"{missing}, which is not packed{how}."

@@ -407,7 +407,7 @@ def test_comparisons_that_do_not_vary_are_no_proof_of_power(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("study", "words"),
     [
-        (MANY, "Holm's method over 1 declared tests (a single test needs no correction), and in 4 exploratory"),
+        (MANY, "Holm's method over 2 declared tests, and in 4 exploratory families of"),
         (ONE, "Holm's method over 0 declared tests, and in 4 exploratory families of"),
     ],
 )

@@ -51,7 +51,7 @@ def corrections(records: Records) -> Demand | None:
     declared = sizes.pop(DECLARED, 0)
     one = " (a single test needs no correction)" if declared == 1 else ""
     evidence = (
-        f"Holm's method over {declared} declared comparisons{one}, and in {len(sizes)} exploratory families of "
+        f"Holm's method over {declared} declared tests{one}, and in {len(sizes)} exploratory families of "
         f"{span(list(sizes.values()))} tests; verdicts follow from the corrected p and interval."
     )
     return Demand(all(row.adjusted_p is not None for row in rows), evidence)

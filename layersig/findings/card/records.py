@@ -35,7 +35,7 @@ def repeatable(records: Records) -> Demand:
     manifest = records.files.manifest
     inputs = manifest.get("inputs", [])
     left = [each["name"] for each in inputs if each["file"] is None]
-    local = [s["label"] for s in manifest["sources"] if s["role"] in ("model", "update") and _is_local(s["resolved"])]
+    local = [s["label"] for s in manifest["sources"] if s["resolved"].startswith("path:")]
     kept = (records.files.path / "repeat" / "recipe.toml").is_file()
     evidence = (
         f"`layersig run repeat/recipe.toml` repeats the run; {len(inputs) - len(left)} local files (plugins, data, "
@@ -47,10 +47,6 @@ def repeatable(records: Records) -> Demand:
     evidence += f"; not kept, because of their size: {listed(left)}" if left else ""
     evidence += f"; a folder of this machine, and not public: {listed(local)}" if local else ""
     return Demand(kept and not left and not local, f"{evidence}.")
-
-
-def _is_local(resolved: str) -> bool:
-    return resolved.startswith("path:")
 
 
 def raw_data(records: Records) -> Demand:
@@ -201,7 +197,7 @@ def breadth(records: Records) -> Demand | None:
         return None
     found = [*(row.data for row in records.findings.results), *(row.data for row in records.findings.rankings)]
     names = set(found) - {None}
-    models = sum(source["role"] == "model" for source in records.files.manifest["sources"])
+    models = sum(source["node"] == "source/model" for source in records.files.manifest["sources"])
     evidence = (
         f"{plural(models, 'model')}, {plural(len(names), 'data set')}: sentences name them and claim nothing of "
         "others. To speak of data "

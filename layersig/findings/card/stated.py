@@ -39,12 +39,12 @@ def sample_size(records: Records) -> Demand | None:
 def licences(records: Records) -> Demand:
     """Licences of the model, of the data, and of what is released."""
     said = records.recipe.about.licences
-    found = {
-        source["name"] if source["role"] == "data" else "model": source.get("licence")
-        or said.get(source["name"] if source["role"] == "data" else "model")
+    sources = {
+        "model" if source["role"] == "model" else source["name"]: source
         for source in records.files.manifest["sources"]
-        if source["role"] in ("model", "data")
+        if source["node"] == "source/model" or source["role"] == "data"
     }
+    found = {name: source.get("licence") or said.get(name) for name, source in sources.items()}
     told = "; ".join(f"{name}: {licence or 'not on record'}" for name, licence in found.items())
     missing = [f"`about.licences.{name}`" for name, licence in found.items() if licence is None]
     release = records.recipe.about.licence
