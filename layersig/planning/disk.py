@@ -28,7 +28,7 @@ _ENTRY = 1_000
 """Bytes of `stage.json` and its like."""
 _TOKEN = 4.5
 """Bytes of a written token, as text."""
-_REPORT, _PER_ARM, _PER_PAIR, _PER_SCORE = 150_000, 50_000, 13_000, 2_000
+_REPORT, _PER_ARM, _PER_PAIR, _PER_SCORE = 150_000, 50_000, 8_000, 2_000
 """Bytes of report, figures, tables and analysis: of the smallest study, and more for every evaluated arm, every pair of
 rankings, and every layer of a ranking."""
 
