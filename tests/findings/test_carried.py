@@ -81,7 +81,7 @@ def test_the_test_is_the_two_way_one_and_the_correction_is_over_the_matrix() -> 
         ]
     )
     expected = two_way_estimate(mean_squares(table))
-    assert (row.difference, row.p) == (pytest.approx(expected.value), pytest.approx(expected.p_value()))
+    assert [row.difference, row.p] == pytest.approx([expected.value, expected.p_value()])
 
 
 @pytest.mark.parametrize(
