@@ -59,7 +59,7 @@ def evaluated(facts: Facts, stage: Stage) -> Passes:
 def task_tokens(
     facts: Facts, stage: Stage, tasks: Sequence[Mapping[str, Any]], node: Callable[[int], str]
 ) -> tuple[float | None, float, str | None]:
-    """Tokens that tasks read and may write, with floors, and what is not known of them."""
+    """Tokens that tasks read and may write, with floors and all draws, and what is not known of them."""
     read, written, lacking = 0.0, 0.0, []
     for number, task in enumerate(tasks):
         asked = asked_by(facts, task, node(number))
@@ -67,7 +67,8 @@ def task_tokens(
             lacking.append(f"the items of {task['source']}")
             continue
         times = 2 if task.get("floor") else 1
-        read, written = read + times * asked.read, written + times * asked.written
+        draws = max(1, task.get("draws") or 1) if asked.written else 1
+        read, written = read + times * draws * asked.read, written + times * draws * asked.written
     return (None if lacking and not read else read), written, "; ".join(lacking) or None
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("ablation", needs={"model", "data", "tasks"}, unit="block", version=2)
+@scorer("ablation", needs={"model", "data", "tasks"}, unit="block", version=3)
 class Ablation:
     """Necessity of a block: how much worse the pretrained model is without it.
 
