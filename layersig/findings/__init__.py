@@ -63,7 +63,6 @@ from layersig.findings.rows import SCHEMA_VERSION, Findings
 from layersig.findings.samples import samples
 from layersig.findings.sharing import sharing_rows
 from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
-from layersig.findings.sweeps import Sweeps
 from layersig.findings.training import cost_rows, cost_sum_rows, loss_rows
 from layersig.findings.tuning import trial_rows, tuning_cost_rows
 from layersig.findings.written import error_rows, probe_rows, written
@@ -108,7 +107,6 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
     outcomes = outcome_tables(files.evaluations(), files.directions, _stratified(files, recipe))
     corpus = corpus_tables(files.corpus(), files.directions)
     arms = Arms(outcomes, recipe, plan, files.model, corpus)
-    sweeps = Sweeps(arms)
     judged = JudgeRecords(files)
     costs = cost_rows(manifest)
     bridged = bridge_pairs(files.rankings, files.layers, recipe)
@@ -144,7 +142,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         + outcomes.notes
         + corpus.tables.notes
         + tuple(corpus_notes(corpus))
-        + sweeps.notes()
+        + concluded.sweeps.notes()
         + _unrated(outcomes)
         + _idle_margins(plan, outcomes),
         layers=layer_rows(files.groups(Unit.MODULE)),
@@ -178,8 +176,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         seed_differences=tuple(arms.seed_differences()),
         shares=tuple(arms.shares()),
         carried=tuple(carried_rows(arms)),
-        sweeps=tuple(sweeps.rows()),
-        sweep_points=tuple(sweeps.point_rows()),
+        sweeps=concluded.curves,
+        sweep_points=tuple(concluded.sweeps.point_rows()),
         incidents=tuple(incident_rows(files)),
         retention=kept,
         retention_classes=kept_by_format,

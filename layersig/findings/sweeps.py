@@ -15,7 +15,7 @@ from layersig.analysis.sentences import Correction, status_of
 from layersig.analysis.tables import Floor
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
 from layersig.findings.contrasts import Seeds, scope_of
-from layersig.findings.families import DECLARED, Member, corrections
+from layersig.findings.families import DECLARED, Member
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import FloatArray, Measure, cells_of
 from layersig.findings.plan import CONTROLS, matched_by
@@ -116,10 +116,18 @@ class Sweeps:
                 if (control := self._control(draft.curve, role)) is not None:
                     yield from self._points(control, role, draft.curve.arm, None)
 
-    def rows(self) -> Iterator[SweepRow]:
-        """Every curve as a whole, and how the difference from its controls changes along it."""
-        members = [Member(self._family(draft), draft.p) for draft in self._drafts]
-        for draft, member, correction in zip(self._drafts, members, corrections(members), strict=True):
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The test of every row, with what it is corrected with."""
+        return tuple(Member(self._family(draft), draft.p) for draft in self._drafts)
+
+    def rows(self, corrected: Sequence[Correction | None]) -> Iterator[SweepRow]:
+        """Every curve as a whole, and how the difference from its controls changes along it.
+
+        Args:
+            corrected: The corrections of `members`.
+        """
+        for draft, member, correction in zip(self._drafts, self.members, corrected, strict=True):
             yield self._row(draft, member.family, correction)
 
     def notes(self) -> tuple[str, ...]:
@@ -240,7 +248,7 @@ class Sweeps:
         )
 
     def _family(self, draft: _Draft) -> str | None:
-        """Declared trends are one family; of the others, those of the outcome itself and of each control."""
+        """Declared trends are in the family of all that is declared; of the others, every kind of curve is one."""
         if draft.declared:
             return DECLARED
         if not self.arms.primary(draft.curve.measure) or draft.p is None:
@@ -351,9 +359,10 @@ class Sweeps:
         slope, interval = round(scale * found.slope, 9), found.interval(self.arms.level)
         tests = "uncorrected: a secondary metric"
         if correction is not None:
-            tests = (
-                f"corrected for {correction.tests} trends" if correction.tests > 1 else "the only test of its family"
-            )
+            status = correction.status.lower()
+            tests = "the only test of its family"
+            if correction.tests > 1:
+                tests = f"corrected for {correction.tests} {status} tests"
         return said, (
             f": {slope:+.3g} {unit} a step [{scale * interval.low:+.3g}, {scale * interval.high:+.3g}], "
             f"p = {p:.3g}, {tests}"

@@ -9,6 +9,7 @@ import pytest
 
 from layersig.analysis.multiplicity import holm
 from layersig.findings.arms import Arms
+from layersig.findings.conclusions import conclusions
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
 from layersig.findings.rows import SweepPointRow, SweepRow
@@ -51,6 +52,12 @@ def swept(*arms: dict[str, Any], **more: Any) -> Recipe:
 Mean = Callable[[str, str], float]
 
 
+class Measured(Sweeps):
+    def rows(self, corrected: object = None) -> tuple[SweepRow, ...]:
+        """The rows as an analysis has them."""
+        return super().rows(corrected) if corrected is not None else conclusions(self.arms).curves
+
+
 def measured(
     recipe: Recipe,
     mean: Mean,
@@ -60,7 +67,7 @@ def measured(
     late: frozenset[str] = frozenset(),
     seeds: tuple[int, ...] = SEEDS,
     of_task: Callable[[str], list[str]] = lambda task: [],
-) -> Sweeps:
+) -> Measured:
     """What a run would have measured: every arm on every data set and seed, `late` arms without a declaration."""
     rng = np.random.default_rng(5)
     names = ["all-layers", *(arm.name for arm in recipe.arms)]
@@ -74,7 +81,7 @@ def measured(
             outcomes += [Outcome(task, name, metric, float(v)) for name, v in zip(ids, values, strict=True)]
         cells[Cell(arm=arm, data=data, seed=seed)] = outcomes
     plan = Plan(recipe, frozenset(cell for cell in cells if cell.arm not in late))
-    return Sweeps(Arms(outcome_tables(cells.items()), recipe, plan, "m"))
+    return Measured(Arms(outcome_tables(cells.items()), recipe, plan, "m"))
 
 
 def fraction(arm: str) -> float:
@@ -166,18 +173,20 @@ def test_higher_is_better_turns_the_optimum_and_not_the_trend() -> None:
     assert row.slope < 0
 
 
-def test_declared_trends_share_one_correction_and_exploratory_ones_another() -> None:
+def test_declared_trends_are_corrected_with_all_that_is_declared() -> None:
     recipe = swept(
         *points(),
         data=({"name": "d", "source": "pypi:y"}, {"name": "e", "source": "pypi:z"}),
         analyze={"outcome": "quiz", "resamples": 200},
     )
     tasks = {"heldout/d": "loss", "heldout/e": "loss", "quiz": "acc", "other": "acc"}
-    rows = list(measured(recipe, valley, tasks, noise=0.5).rows())
+    found = conclusions(measured(recipe, valley, tasks, noise=0.5).arms)
     for declared in (True, False):
-        family = [row for row in rows if row.declared is declared]
+        family = [row for row in found.curves if row.declared is declared]
         assert len(family) == (2 if declared else 6)
-        expected = holm(np.array([row.p for row in family], dtype=float))
+        beside = [row.p for row in (*found.comparisons,) if row.declared] if declared else []
+        beside += [max(row.assay_p, row.keeps_p or 0.0) for row in found.claims if row.declared] if declared else []
+        expected = holm(np.array([*(row.p for row in family), *beside], dtype=float))[: len(family)]
         assert [row.adjusted_p for row in family] == pytest.approx(expected.tolist())
 
 
