@@ -122,6 +122,7 @@ class _Expansion:
             for section, entries in found.items():
                 self._expand(section, entries)
             self._primary()
+            self._contrasts()
             self._record()
         return Expanded(self.faults, frozenset(self.broken), self.written)
 
@@ -254,12 +255,38 @@ class _Expansion:
             return
         named: list[Any] = []
         for number, name in enumerate(primary):
-            entry = self.entries.get(("arms", name)) if isinstance(name, str) else None
-            axes = self.axes(entry) if entry is not None else ()
-            for chosen in product(*(range(len(axis.values)) for axis in axes)):
+            for copy in [copy for copy, _ in self._copies(name)] if isinstance(name, str) else [name]:
                 self.written["analyze", "primary", len(named)] = ("analyze", "primary", number)
-                named.append(name if entry is None else self._member(entry, dict(zip(axes, chosen, strict=True))))
+                named.append(copy)
         self.data["analyze"]["primary"] = named
+
+    def _contrasts(self) -> None:
+        """A contrast of arms with grids stands for every pair of copies that agree in the keys that vary in both."""
+        pairs = table_at(self.data, "analyze").get("contrasts")
+        if not isinstance(pairs, list):
+            return
+        named: list[Any] = []
+        for number, pair in enumerate(pairs):
+            whole = isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
+            for copies in self._pairs(*pair) if whole else [pair]:
+                self.written["analyze", "contrasts", len(named)] = ("analyze", "contrasts", number)
+                named.append(copies)
+        self.data["analyze"]["contrasts"] = named
+
+    def _pairs(self, first: str, second: str) -> Iterator[list[str]]:
+        for one, values in self._copies(first):
+            for other, others in self._copies(second):
+                if all(others[key] == values[key] for key in values.keys() & others.keys()):
+                    yield [one, other]
+
+    def _copies(self, name: str) -> Iterator[tuple[str, Mapping[KeyPath, Any]]]:
+        """The copies of an arm by name, with what each has for the keys that vary; an arm without a grid is its own."""
+        entry = self.entries.get(("arms", name))
+        axes = self.axes(entry) if entry is not None else ()
+        for chosen in product(*(range(len(axis.values)) for axis in axes)):
+            choice = dict(zip(axes, chosen, strict=True))
+            copy = name if entry is None else self._member(entry, choice)
+            yield copy, {axis.key: axis.values[number] for axis, number in choice.items()}
 
     def _record(self) -> None:
         if not self.sweeps or not isinstance(self.data.get("sweeps", []), list):

@@ -314,3 +314,24 @@ def test_editors_accept_what_loads(tmp_path: Path) -> None:
     greedy = '[scorers.greedy]\nkind = "greedy"\ntasks = ["hellaswag"]\n'
     assert wrong(DATA, greedy)
     assert wrong(DATA, greedy + "grid.remove = [1, 2]\n") == []
+
+
+MINE = '[[arms]]\nname = "mine"\nscorer = "chance"\nselect = { kind = "top" }\ngrid.select.fraction = [0.3, 0.05]\n'
+
+
+def test_a_contrast_of_swept_arms_is_one_at_every_value_that_both_have(tmp_path: Path) -> None:
+    contrasts = '[analyze]\ncontrols = false\ncontrasts = [["mine", "ila"], ["ila", "base"]]\n'
+    found = loaded(tmp_path, DATA, SCORERS, ILA, MINE, contrasts)
+    assert found.recipe.analyze.contrasts == (
+        ("mine-0.3", "ila-0.3"),
+        ("mine-0.05", "ila-0.05"),
+        ("ila-0.3", "base"),
+        ("ila-0.05", "base"),
+    )
+
+
+def test_a_faulty_contrast_of_swept_arms_is_told_once_where_it_is_written(tmp_path: Path) -> None:
+    contrasts = '[analyze]\ncontrasts = [["mine", "illa"]]\n'
+    (fault,) = faults(tmp_path, DATA, SCORERS, ILA, MINE, contrasts)
+    assert "analyze.contrasts.0.1" in fault
+    assert 'there is no arm "illa"' in fault
