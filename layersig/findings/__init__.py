@@ -131,6 +131,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         primary_arms=plan.primary,
         primary_scorers=primary_scorers(recipe),
         other_declarations=plan.other_declarations,
+        further_controls=tuple(sorted(plan.further_controls)),
         looks=look_sentence(manifest["seeds"], manifest.get("looks", []), recipe.analyze.alpha),
         sizes=sizes,
         notes=_notes(files, recipe)

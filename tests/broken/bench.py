@@ -88,8 +88,9 @@ class Bench:
         return told
 
     def results(self) -> dict[str, str]:
-        """Sha256 by name of every file in `runs/` but manifests."""
-        files = (path for path in self.folder.glob("runs/**/*") if path.is_file() and path.name != "manifest.json")
+        """Sha256 by name of every file in `runs/` but manifests, and recipes that say where the model is."""
+        places = ("manifest.json", "recipe.toml")
+        files = (path for path in self.folder.glob("runs/**/*") if path.is_file() and path.name not in places)
         return {str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

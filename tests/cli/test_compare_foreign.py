@@ -118,7 +118,9 @@ def test_logs_of_two_models_are_paired_by_document(capsys, out):
             -len(tested) :
         ]
     )
-    assert all(row["sentence"].startswith("Exploratory: tuned against ") for row in rows if row["sentence"])
+    assert all(
+        row["sentence"].startswith("Exploratory: ") and "tuned" in row["sentence"] for row in rows if row["sentence"]
+    )
     assert "word_perplexity has no number for an item" in err
 
 

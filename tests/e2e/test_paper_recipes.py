@@ -197,5 +197,5 @@ def test_the_tasks_of_reasoning_can_be_evaluated(shelf: Shelf) -> None:
     local = "dataset_path: json\ndataset_kwargs: {data_files: {test: rows.jsonl}}"
     definition = definition.replace("dataset_path: HuggingFaceH4/MATH-500", local).replace("8192", "8")
     (folder / "math500.yaml").write_text(definition)
-    run = shelf.run("table-10", "arms=[]", 'evaluate.tasks=["file:tasks/math500.yaml"]', "analyze.controls=false")
+    run = shelf.run("table-10", "arms=[]", 'evaluate.tasks=["file:tasks/math500.yaml"]', "analyze.primary=[]")
     assert run.manifest["status"] == "complete"

@@ -114,7 +114,7 @@ def passes(monkeypatch: pytest.MonkeyPatch, deadly: int | None = None) -> Iterat
         return noting
 
     with monkeypatch.context() as patch:
-        for owner, name in ((Decoder, "logits"), (Decoder, "forward"), (heldout_module, "_losses")):
+        for owner, name in ((Decoder, "logits"), (Decoder, "forward"), (heldout_module, "token_losses")):
             patch.setattr(owner, name, deadlier(name, getattr(owner, name)))
         yield noted
 

@@ -264,7 +264,9 @@ def test_nobody_listens(run: Run, world: World) -> None:
 
 def test_a_row_that_asks_nothing_is_named(run: Run, world: World) -> None:
     write_lines(world.base / "bad.jsonl", [*QUESTIONS, {"question_id": 85}])
-    told = world.run('evaluate.conversations=["file:bad.jsonl"]', "judge.endpoint=http://127.0.0.1:9/v1")
+    told = world.run(
+        'evaluate.conversations=["file:bad.jsonl"]', "analyze.outcome=bad", "judge.endpoint=http://127.0.0.1:9/v1"
+    )
     assert told.code == 2
     assert "\u00b7" not in told.err, "no stage was run"
     assert "1 of 5 rows cannot be used" in told.err

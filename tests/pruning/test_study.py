@@ -219,9 +219,9 @@ def test_layers_are_never_chosen_on_items_that_are_evaluated(tmp_path, monkeypat
     seen = []
     own = ScoringContext.evaluate
 
-    def watched(self):
+    def watched(self, keep=None):
         seen.append((self.params.leak, {item for task in self.tasks for p in task.parts for item in task.items(p)}))
-        return own(self)
+        return own(self, keep)
 
     monkeypatch.setattr(ScoringContext, "evaluate", watched)
     monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))

@@ -75,6 +75,9 @@ class Findings(Row):
     primary_scorers: tuple[str, ...] = ()
     """What the report speaks of first: the scorers that the primary arms read; without arms, the recipe's first that
     looks at the model."""
+    further_controls: tuple[str, ...] = ()
+    """Random controls behind the first of their arm and match: they stand for chance together, and their values are in
+    `results` alone."""
     other_declarations: int
     """Other declarations for the same model on record in the cache when the outcomes were measured: what else could
     have been reported as confirmatory."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from layersig.recipe.checks.tasks import task_sources
-from layersig.recipe.checks.values import list_at, table_at
+from layersig.recipe.checks.values import list_at, one_or_more, table_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.schema import NAME_PATTERN, ConversationSettings
 
@@ -45,10 +45,10 @@ def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(
             ("judge", "model"), "missing (Id of the judge, pinned to a dated version where the endpoint has one)"
         )
-    outcome = table_at(data, "analyze").get("outcome")
-    if judge and judge.get("endpoint") is None and outcome in _labels(sets):
+    graded = [name for name in one_or_more(table_at(data, "analyze").get("outcome")) if name in _labels(sets)]
+    if judge and judge.get("endpoint") is None and graded:
         yield Fault(
-            ("judge", "endpoint"), f'missing, and the declared outcome "{outcome}" is what the judge says; give it'
+            ("judge", "endpoint"), f'missing, and the declared outcome "{graded[0]}" is what the judge says; give it'
         )
     tasks = task_sources(table_at(data, "evaluate"))
     seen = {"heldout", *(source.rpartition(":")[2].casefold() for _, source in tasks)}

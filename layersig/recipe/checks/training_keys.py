@@ -22,7 +22,7 @@ def train_keys(keys: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
     except ValidationError as error:
         yield from faults_of(error, TrainSettings, keys, path)
     if "until" in keys:
-        yield Fault((*path, "until"), "only the reference training of [train] ends early; leave it out")
+        yield Fault((*path, "until"), "only the reference training ends early, and only without arms; leave it out")
     if "milestones" in keys:
         yield Fault((*path, "milestones"), "milestones belong to the reference training; set them in [train]")
 

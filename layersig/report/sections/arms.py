@@ -49,31 +49,20 @@ def section(material: Material) -> Section | None:
 
 
 def _values(material: Material) -> list[Block]:
-    """One table a data set: arms below each other, measures beside each other."""
+    """One table a data set: arms below each other, measures beside each other; further random sets folded away."""
     findings = material.findings
     trained = list(dict.fromkeys(row.data for row in findings.results if row.data is not None))
-    measures = material.primary_measures
     tables: list[Block] = []
+    further: list[Block] = []
     data_sets: list[str | None] = [*trained] or [None]
     for data in data_sets:
         arms = list(dict.fromkeys(row.arm for row in findings.results if row.data in (data, None)))
-        body = []
-        for arm in arms:
-            line: list[Inline] = [arm]
-            for measure in measures:
-                row = material.result(measure, arm, data)
-                line.append("\u2013" if row is None else _value(measure, row))
-            body.append(tuple(line))
-        tables.append(
-            Table(
-                f"Value and {level(findings.results[0].level)} interval{f', trained on {data}' if data else ''}. "
-                f"{_ABOUT_LEVELS}",
-                (Column("arm"), *(Column(_head(material, measure, data), True) for measure in measures)),
-                tuple(body),
-                "results.csv",
-            )
-        )
-    rest = [row for row in findings.results if not row.primary]
+        tables.append(_value_table(material, data, [arm for arm in arms if arm not in findings.further_controls]))
+        if sets := [arm for arm in arms if arm in findings.further_controls]:
+            further.append(_value_table(material, data, sets))
+    if further:
+        tables.append(Details(f"Further random sets ({len(findings.further_controls)})", tuple(further)))
+    rest = [row for row in findings.results if not row.primary and row.arm not in findings.further_controls]
     if rest:
         every = Table(
             "Every other metric",
@@ -95,6 +84,23 @@ def _values(material: Material) -> list[Block]:
         )
         tables.append(Details("Every other metric", (every,)))
     return tables
+
+
+def _value_table(material: Material, data: str | None, arms: Sequence[str]) -> Table:
+    measures, body = material.primary_measures, []
+    for arm in arms:
+        line: list[Inline] = [arm]
+        for measure in measures:
+            row = material.result(measure, arm, data)
+            line.append("\u2013" if row is None else _value(measure, row))
+        body.append(tuple(line))
+    return Table(
+        f"Value and {level(material.findings.results[0].level)} interval{f', trained on {data}' if data else ''}. "
+        f"{_ABOUT_LEVELS}",
+        (Column("arm"), *(Column(_head(material, measure, data), True) for measure in measures)),
+        tuple(body),
+        "results.csv",
+    )
 
 
 def _value(measure: Measure, row: ResultRow) -> str:
