@@ -57,7 +57,7 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
 
 def _check_tasks(loaded: Loaded) -> None:
     """Refuse tasks that cannot be evaluated, or whose floor is asked for and cannot be measured."""
-    from layersig.engine.preflight import check_tasks
+    from layersig.engine.task_check import check_tasks
 
     check_tasks(loaded)
 

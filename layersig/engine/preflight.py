@@ -3,44 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from layersig.errors import UserError
 from layersig.pipeline.study import checkpoint_node
-from layersig.recipe.load import Loaded
-from layersig.recipe.schema import Recipe, TaskSettings
+from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
-
-
-def check_tasks(loaded: Loaded) -> None:
-    """Check the tasks of a recipe, those that scorers select by too, from their definitions.
-
-    Raises:
-        UserError: One cannot be evaluated, or its floor is asked for and cannot be measured.
-    """
-    recipe = loaded.recipe
-    tasks: list[tuple[tuple[str | int, ...], TaskSettings]] = [
-        (("evaluate", "tasks", number), task) for number, task in enumerate(recipe.evaluate.tasks)
-    ]
-    for name, choice in recipe.scorers.items():
-        if "tasks" in loaded.components.get("scorer", choice.kind).needs:
-            given = enumerate(choice.params.get("tasks", ()))
-            tasks += [(("scorers", name, "tasks", number), _in_full(task)) for number, task in given]
-    if not tasks:
-        return
-    from layersig.evaluating.definitions import check
-
-    for path, task in tasks:
-        try:
-            check(
-                task.source, loaded.base_dir, fetched=task.data is None, floor=task.floor, drawn=task.draws is not None
-            )
-        except UserError as error:
-            raise UserError(f"{loaded.where(*path)}: {error}") from error
-
-
-def _in_full(task: Any) -> TaskSettings:
-    return TaskSettings.model_validate(task if isinstance(task, dict) else {"source": task}, strict=False)
 
 
 def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[[str], None]) -> None:

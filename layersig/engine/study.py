@@ -15,11 +15,12 @@ from rich.console import Console
 
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Executor
-from layersig.engine.preflight import check_sources, check_tasks
+from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.repeat import keep_inputs
 from layersig.engine.sources import Pinned, resolve_all
+from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
 from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
 from layersig.recipe.load import Loaded
@@ -106,7 +107,9 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         told = folder.path / "resolved.toml"
         unchanged = told.is_file() and told.read_text(encoding="utf-8") == loaded.resolved
         _write_recipes(folder, loaded)
-        manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"])
+        # What an earlier run has kept goes with its records, and is renewed with them, once this one has ended well.
+        kept = None if earlier is None else earlier.get("inputs")
+        manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"]) if kept is None else kept
         executor = Executor(
             cache,
             _numerics(recipe, manifest),
@@ -118,6 +121,8 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         )
         try:
             complete = executor.run(graph, sources, publisher)
+            if complete:
+                manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"])
             manifest["finished"] = _now()
             publisher.finish()
             status = _status(sources, complete)

@@ -106,6 +106,10 @@ def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False,
     path = (base / name).resolve()
     if scheme == "file" and not is_definition(path):
         raise UserError(f"evaluate.tasks: {source!r} is no lm-eval task; its name must end in .yaml")
+    if scheme == "pypi":
+        from layersig.sources.embedded import known_benchmark
+
+        known_benchmark(name)
     groups(path if scheme == "file" else name)
     for leaf in _user(path, False) if scheme == "file" else _named(name, False):
         reason = refusal_of(leaf.config, fetched=fetched and scheme != "pypi")

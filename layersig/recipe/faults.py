@@ -176,9 +176,9 @@ def _real_path(details: ErrorDetails, data: Any) -> KeyPath:
     path: list[str | int] = []
     node = data
     for key in details["loc"]:
-        held = node if isinstance(node, Mapping) else dict(enumerate(node)) if isinstance(node, list) else {}
-        if key in held:
-            node = held[key]
+        inside = isinstance(node, list) and isinstance(key, int) and 0 <= key < len(node)
+        if inside or (isinstance(node, Mapping) and key in node):
+            node = node[key]
             path.append(key)
     if details["type"] == "missing":
         path.append(details["loc"][-1])

@@ -166,6 +166,15 @@ def _questions(reference: str, request: Request) -> Source:
     return _source("questions", reference, path, entry.digest, package, found.licence, found.notes)
 
 
+def known_benchmark(name: str) -> None:
+    """Refuse the name of a benchmark that is not embedded.
+
+    Raises:
+        UserError: It is none; the message lists those that there are.
+    """
+    _look_up(BENCHMARKS, name, "benchmark")
+
+
 def _look_up(catalogue: Mapping[str, _T], name: str, what: str) -> _T:
     if name not in catalogue:
         raise UserError(f"pypi:{name}: no embedded {what} of that name; there are {', '.join(sorted(catalogue))}")

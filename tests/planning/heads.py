@@ -13,7 +13,7 @@ from layersig.planning.costs import Cost, cost_of
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
 from layersig.planning.text import duration
-from layersig.recipe.load import load
+from layersig.recipe.load import load_all
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 _ROWS = re.compile(
@@ -38,7 +38,7 @@ def stated(text: str) -> str | None:
 
 def facts_of(path: Path) -> Facts:
     """A recipe without a machine: rows as its comments state them, the rate that its head names."""
-    loaded = load(path)
+    loaded = load_all(path)[0]
     text = path.read_text(encoding="utf-8")
     known = Known(loaded, stages(loaded.recipe, loaded.components), {}, {}, {}, frozenset())
     rate = _RATE.search(stated(text) or head(text))
@@ -59,7 +59,8 @@ def sentence(path: Path) -> str:
         said += f", {sum(cost.passes.steps for cost in trained):,} steps"
         if facts.assumed.step_seconds is not None:
             said += _times(trained, facts.assumed.step_seconds, seeds)
-    return f"{said}."
+    models = len(load_all(path))
+    return f"{said}{f', on each of {models} models' if models > 1 else ''}."
 
 
 def _times(trained: Sequence[Cost], rate: float, seeds: int) -> str:

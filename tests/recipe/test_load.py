@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,8 @@ def test_there_are_shipped_recipes() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_shipped_recipe_is_valid_as_it_is_and_as_a_smoke_run(path: Path, tmp_path: Path) -> None:
     for loaded, short in zip(load_all(path), load_all(path, smoke=True), strict=True):
+        for plugin in loaded.plugin_files:
+            shutil.copy(plugin, tmp_path)
         assert load(write(tmp_path, loaded.resolved)).recipe == loaded.recipe
         assert short.id != loaded.id
 
