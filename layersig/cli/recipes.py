@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,9 +42,9 @@ def command() -> None:
 @command.command("ls")
 @as_json
 def ls(as_json: bool) -> None:
-    """List the recipes, with the first line of each."""
+    """List the recipes, with what each is about."""
     rows = [
-        {"recipe": str(path.relative_to(shipped()).with_suffix("")), "about": _first_line(path)}
+        {"recipe": str(path.relative_to(shipped()).with_suffix("")), "about": _about(path)}
         for path in sorted(shipped().rglob("*.toml"))
     ]
     width = max((len(row["recipe"]) for row in rows), default=0)
@@ -63,17 +66,42 @@ def show(name: str) -> None:
 @click.argument("name")
 @click.argument("destination", type=click.Path(path_type=Path))
 def cp(name: str, destination: Path) -> None:
-    """Copy recipe NAME to DESTINATION, a file or a folder; an existing file is not overwritten."""
+    """Copy recipe NAME to DESTINATION, a file or a folder, with the plugin files and tasks that lie beside it.
+
+    An existing file is not overwritten.
+    """
     source = find(name)
     target = destination / source.name if destination.is_dir() else destination
-    if target.exists():
-        raise UserError(f"{target} exists already; give another name")
     if not target.parent.is_dir():
         raise UserError(f"there is no folder {target.parent}")
-    shutil.copyfile(source, target)
+    copies = {source: target, **{source.parent / file: target.parent / file for file in _files_beside(source)}}
+    if taken := [copy for copy in copies.values() if copy.exists()]:
+        raise UserError(f"{taken[0]} exists already; give another name or folder")
+    for file, copy in copies.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
     click.echo(str(target))
 
 
-def _first_line(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-    return first.removeprefix("#").strip()
+def _files_beside(recipe: Path) -> Iterator[Path]:
+    """The files below its own folder that a recipe names: plugins, tasks, rows."""
+    found = dict.fromkeys(_names(tomllib.loads(recipe.read_text(encoding="utf-8"))))
+    for name in found:
+        path = Path(name)
+        if not path.is_absolute() and ".." not in path.parts and (recipe.parent / path).is_file():
+            yield path
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Whatever may be the name of a file among the values of a recipe."""
+    if isinstance(value, str) and value.startswith(("file:", "./")):
+        yield value.removeprefix("file:")
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _names(each)
+
+
+def _about(path: Path) -> str:
+    """What a recipe says of itself in a line."""
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    return str(values.get("description", values["name"]))

@@ -162,13 +162,7 @@ def test_a_recipe_of_the_paper_runs_on_its_architecture(shelf: Shelf, stem: str)
 
 
 def test_a_recipe_runs_on_the_other_models_it_names(shelf: Shelf) -> None:
-    run = shelf.run(
-        "table-16",
-        "model.source=path:meta-llama/Llama-3.1-8B",
-        "arms=[]",
-        "analyze.primary=[]",
-        "evaluate.conversations=[]",
-    )
+    run = shelf.run("table-16", "model.source=path:meta-llama/Llama-3.1-8B")
     assert len(json.loads((run.path / "layers.json").read_text())["layers"]) == 15
 
 
