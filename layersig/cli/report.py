@@ -15,7 +15,7 @@ from layersig.cli.options import as_json, run_name, runs
 @runs
 @as_json
 def command(run: str, runs: Path, as_json: bool) -> None:
-    """Analyse RUN anew and write its report, from the files of the run folder alone."""
+    """Analyse RUN again and write its report, from the files of the run folder alone."""
     from layersig.findings import analyse
     from layersig.recipe.load import stored
     from layersig.report import render

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @offline
 @smoke
 @click.option("--strict", is_flag=True, help="Refuse fallbacks: every source must be the one the recipe names.")
-@click.option("--no-cache", is_flag=True, help="Run every stage anew, whatever the cache holds.")
+@click.option("--no-cache", is_flag=True, help="Run every stage again, whatever the cache holds.")
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
