@@ -72,7 +72,8 @@ def sharing_rows(
         model: Name of the model.
         recipe: What was declared.
     """
-    questions = list(_questions(found))
+    # Entries of `[[data]]` that hold the same rows are one cell, which shares layers with nothing.
+    questions = [question for question in _questions(found) if np.unique(question.design.cells).size > 1]
     level, margin = 1 - recipe.analyze.alpha, recipe.analyze.sharing_margin
     asked = [
         (question, k, sharing_test(ratio_bound_jackknife_runs(question.runs, question.design, k, level),

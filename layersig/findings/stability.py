@@ -62,7 +62,8 @@ def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: f
             yield row(data, k, "residual agreement", beyond, len(scores), 1, False)
         for name, halves in found.halves.items():
             across = agreement_jackknife_runs(halves.runs, halves.design, k).between
-            yield row(name, k, "other half", across, len(halves.runs), 1, True)
+            if isfinite(across.value):  # equal rows under two names are no two halves
+                yield row(name, k, "other half", across, len(halves.runs), 1, True)
         if len(found.data_sets) > 1:
             agreement = agreement_jackknife_runs(apart.runs, apart.data_set_design, k)
             runs, count = len(apart.runs), len(found.data_sets)
