@@ -59,7 +59,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the stages that are left cost together; a sum over what is known, with the number of stages that it lacks.
+    """What the stages that are left cost together.
+
+    A sum or a maximum over the stages of which it is known, with the number of the others; None where it is known of
+    none.
 
     Attributes:
         stages: Stages, cached ones included.
@@ -73,6 +76,7 @@ class Totals:
         run_folder: Bytes of the run folder that are no links into the store.
         calls: Verdicts that the judge is asked for.
         lacking: Stages whose tokens, time or verdicts are not known.
+        unweighed: Stages whose bytes on disk are not known.
         at_most: Whether a part of it is an upper bound: texts may end earlier.
     """
 
@@ -80,13 +84,14 @@ class Totals:
     cached: int
     trainings: int
     steps: int
-    tokens: float
+    tokens: float | None
     seconds: float | None
     memory: float | None
-    store: float
+    store: float | None
     run_folder: float
     calls: int
     lacking: int
+    unweighed: int
     at_most: bool
 
 
@@ -127,25 +132,33 @@ def totals(facts: Facts, costs: Sequence[Cost], speed: Speed | None, runs: Path)
     start = _START if speed is None or speed.start is None else speed.start
     around = start + _REPORT + _PER_EVALUATION * evaluations
     timed = any(each.seconds is not None for each in left if each.passes.tokens != 0) or not left
-    peaks = [each.memory for each in left if each.memory is not None]
+    peaks = [each.memory for each in left if each.memory]
     lacking = sum(
         each.calls is None or (each.seconds is None and each.stage.kind not in ("grade", "compare")) for each in left
     )
     sizes = [each.disk if not each.cached else 0.0 for each in costs]
+    weighed = [each.disk for each in left if each.passes.tokens != 0]
     return Totals(
         stages=len(costs),
         cached=len(costs) - len(left),
         trainings=sum(each.trainings for each in left),
         steps=sum(each.passes.steps for each in left if each.stage.kind in TRAININGS),
-        tokens=sum(each.passes.tokens or 0.0 for each in left),
+        tokens=_sum([each.passes.tokens for each in left if each.passes.tokens != 0]),
         seconds=sum(known) + around if timed else None,
-        memory=max(peaks, default=None),
-        store=sum(size or 0.0 for size in sizes),
+        memory=max(peaks, default=None if any(each.memory is None for each in left) else 0.0),
+        store=None if weighed and all(size is None for size in weighed) else sum(size or 0.0 for size in sizes),
         run_folder=beside(facts, [each.stage for each in costs], sizes, runs),
         calls=sum(each.calls or 0 for each in left),
         lacking=lacking,
+        unweighed=sum(size is None for size in sizes),
         at_most=any(each.passes.at_most for each in left),
     )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """The sum of what is known; None where nothing of several values is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known or not values else None
 
 
 def machine_warnings(facts: Facts, total: Totals) -> list[str]:
@@ -159,6 +172,7 @@ def machine_warnings(facts: Facts, total: Totals) -> list[str]:
     folder = cache_root().absolute()
     while not folder.exists():
         folder = folder.parent
-    if (room := shutil.disk_usage(folder).free) < total.store + total.run_folder:
-        said.append(f"disk: the study takes {gib(total.store + total.run_folder)} and {gib(room)} are free in {folder}")
+    taken = (total.store or 0.0) + total.run_folder
+    if (room := shutil.disk_usage(folder).free) < taken:
+        said.append(f"disk: the study takes {gib(taken)} and {gib(room)} are free in {folder}")
     return said

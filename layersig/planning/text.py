@@ -28,13 +28,14 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "cached": total.cached,
             "trainings": total.trainings,
             "steps": total.steps,
-            "tokens": round(total.tokens),
+            "tokens": None if total.tokens is None else round(total.tokens),
             "seconds": None if total.seconds is None else round(total.seconds, 1),
             "peak_memory": None if total.memory is None else round(total.memory),
-            "store_bytes": round(total.store),
+            "store_bytes": None if total.store is None else round(total.store),
             "run_folder_bytes": round(total.run_folder),
             "judge_calls": total.calls,
             "not_counted": total.lacking,
+            "not_weighed": total.unweighed,
             "at_most": total.at_most,
         },
         "speed": None if plan.speed is None else {"how": plan.speed.how, "by_kind": dict(plan.speed.by_kind)},
@@ -127,11 +128,13 @@ def _totals(plan: Plan) -> Iterator[str]:
     bound = "at most " if total.at_most else ""
     short = f" without {total.lacking} stages that are not counted (?)" if total.lacking else ""
     yield f"trainings    {total.trainings:,} of {total.steps:,} optimizer steps"
-    yield f"tokens       {bound}{total.tokens:,.0f}{short}"
+    yield f"tokens       {_UNKNOWN if total.tokens is None else f'{bound}{total.tokens:,.0f}{short}'}"
     yield f"time         {bound}{duration(total.seconds)}{short if total.seconds is not None else ''}"
     yield f"             {plan.speed_origin}"
     yield f"memory       {_UNKNOWN if total.memory is None else gib(total.memory)}"
-    yield f"disk         {gib(total.store)} in the store, {gib(total.run_folder)} more in the run folder"
+    store = _UNKNOWN if total.store is None else gib(total.store)
+    without = f", without {total.unweighed} stages of unknown size" if total.unweighed else ""
+    yield f"disk         {store} in the store, {gib(total.run_folder)} more in the run folder{without}"
     if plan.facts.recipe.judge is not None:
         yield f"judge        {total.calls:,} calls"
 

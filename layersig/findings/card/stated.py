@@ -68,10 +68,16 @@ def pretraining(records: Records) -> Demand | None:
         )
     if about.training_cutoff == "unknown":
         return Demand(False, "The maker of the model does not state up to when its text reaches.")
-    before = [f"{task} ({date})" for task, date in dates.items() if date is not None and date <= about.training_cutoff]
-    evidence = f"The model's text reaches to {about.training_cutoff}. Published before: {listed(before) or 'none'}."
-    evidence += f" State {listed(undated)}." if undated else ""
-    return Demand(None if undated else True, evidence)
+    before = {task: date for task, date in dates.items() if date is not None and date <= about.training_cutoff}
+    told = listed([f"{task} ({date})" for task, date in before.items()])
+    evidence = f"The model's text reaches to {about.training_cutoff}. Published before: {told or 'none'}."
+    if undated:
+        return Demand(None, f"{evidence} State {listed(undated)}.")
+    if before.keys() - {row.task for row in records.findings.memorisation}:
+        return Demand(
+            False, f"{evidence} Whether the model has seen them is not probed; set `evaluate.memorisation = true`."
+        )
+    return Demand(True, evidence)
 
 
 def _key(task: str) -> str:
