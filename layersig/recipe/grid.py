@@ -152,17 +152,18 @@ class _Expansion:
 
     def axes(self, entry: _Entry) -> tuple[_Axis, ...]:
         """The axes that an entry varies over: its own, then those of what it names; each once."""
-        if entry.path not in self._axes_of:
-            found: list[_Axis] = []
-            seen, left = {entry.path}, [entry]
-            while left:  # a loop: arms may follow one another in a long chain, or by mistake in a circle
-                each = left.pop()
-                found += each.own
-                named = [other for _, other in self._named(each) if other.path not in seen]
-                seen |= {other.path for other in named}
-                left += reversed(named)
-            self._axes_of[entry.path] = tuple(dict.fromkeys(found))
-        return self._axes_of[entry.path]
+        known, left, seen = self._axes_of, [entry], {entry.path}
+        while left:  # a loop: arms may follow one another in a long chain, or by mistake in a circle
+            each = left[-1]
+            named = [other for _, other in self._named(each)]
+            if ahead := [other for other in named if other.path not in known and other.path not in seen]:
+                left += ahead
+                seen |= {other.path for other in ahead}
+                continue
+            left.pop()
+            of_others = (axis for other in named for axis in known.get(other.path, other.own))
+            known.setdefault(each.path, tuple(dict.fromkeys((*each.own, *of_others))))
+        return known[entry.path]
 
     def _named(self, entry: _Entry) -> Iterator[tuple[KeyPath, _Entry]]:
         """The entries that an arm names, with the key that does."""

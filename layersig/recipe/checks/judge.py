@@ -45,7 +45,8 @@ def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(
             ("judge", "model"), "missing (Id of the judge, pinned to a dated version where the endpoint has one)"
         )
-    graded = [name for name in one_or_more(table_at(data, "analyze").get("outcome")) if name in _labels(sets)]
+    outcomes, labels = one_or_more(table_at(data, "analyze").get("outcome")), _labels(sets)
+    graded = [name for name in outcomes if isinstance(name, str) and name in labels]
     if judge and judge.get("endpoint") is None and graded:
         yield Fault(
             ("judge", "endpoint"), f'missing, and the declared outcome "{graded[0]}" is what the judge says; give it'
