@@ -1,6 +1,7 @@
 """What a design can detect, before it is run. There is no power after the fact: report the half-width instead."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -66,7 +67,7 @@ def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]
 
     Satterthwaite's degrees of freedom describe a sum of mean squares badly where one of them has two or three: the
     limit adds up the squared distances of each mean square from its own limit instead. The degrees of freedom are those
-    of :func:`twoway.two_way_estimate`.
+    that a study has whose mean square of seeds is at its limit.
 
     Source:
         Graybill and Wang 1980, "Confidence intervals on nonnegative linear combinations of variances".
@@ -76,8 +77,8 @@ def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]
         mean_square * (df / float(stats.chi2.ppf(1 - level, df)) - 1)
         for mean_square, df in ((ms.seed, s - 1), (ms.item, ms.items_df))
     ]
-    estimate = two_way_estimate(ms)
-    return float(np.sqrt(estimate.se**2 + np.hypot(above[0], above[1]) / (s * n))), estimate.df
+    limit = float(np.sqrt(two_way_estimate(ms).se ** 2 + np.hypot(above[0], above[1]) / (s * n)))
+    return limit, two_way_estimate(replace(ms, seed=ms.seed + above[0])).df
 
 
 def power_discordant(difference: float, discordance: float, items: int, alpha: float = 0.05) -> float:
