@@ -324,6 +324,20 @@ def test_a_verdict_that_leaves_its_scope_open_fails_the_card(many: Analysed, tab
     assert open_ended in row.evidence
 
 
+def test_a_verdict_on_arms_that_were_tuned_on_nothing_names_no_data_set(many: Analysed) -> None:
+    rows = [
+        row.model_copy(
+            update={
+                "data": None,
+                "sentence": (row.sentence or "").replace("the data set alpaca", "the data set no data"),
+            }
+        )
+        for row in many.findings.comparisons
+    ]
+    found = many.findings.model_copy(update={"comparisons": tuple(rows)})
+    assert replace(many, findings=found).row("scope named in every verdict").status == "met"
+
+
 @pytest.mark.parametrize(("models", "sets", "status"), [(1, 8, "not met"), (2, 7, "not met"), (2, 8, "met")])
 def test_to_speak_of_more_takes_data_sets_and_models(
     many: Analysed, tmp_path: Path, models: int, sets: int, status: str

@@ -215,14 +215,19 @@ def _verdicts(findings: Findings) -> Iterator[tuple[str, list[str]]]:
     """The sentence of every verdict, and what it has to name."""
     compared = [row for row in findings.comparisons if row.verdict not in (None, Verdict.REFUSED)]
     for row in (*compared, *findings.claims):
-        yield row.sentence or "", [findings.model, str(row.data), f"S = {row.seeds}", f"n = {row.n}"]
+        yield row.sentence or "", [findings.model, *_data(row.data), f"S = {row.seeds}", f"n = {row.n}"]
     for each in findings.every_task:
-        yield each.sentence, [findings.model, str(each.data)]
+        yield each.sentence, [findings.model, *_data(each.data)]
     for shared in findings.sharing:
         # Enough data sets to stand for more are counted and not named.
         several = shared.data is None and shared.data_sets >= MIN_DATA_SETS_TO_GENERALISE
         names = [named_data_sets(shared.cells)] if several else shared.cells if shared.data is None else [shared.data]
         yield shared.sentence, [findings.model, *names]
+
+
+def _data(name: str | None) -> list[str]:
+    """The data set to name; none of an arm that was tuned on none."""
+    return [] if name is None else [name]
 
 
 def _names(sentence: str, name: str) -> bool:
