@@ -11,7 +11,7 @@ from layersig.findings.arms import BASE
 from layersig.findings.card.demand import Demand, Records, listed, plural, span
 from layersig.findings.files import HELDOUT
 from layersig.findings.leaks import leaking
-from layersig.findings.rows import Findings
+from layersig.findings.rows import ClaimRow, ComparisonRow, Findings
 
 _INVALID_SHARE = 0.05
 """Share of invalid verdicts above which a judge is not fit for the study (ours)."""
@@ -214,7 +214,8 @@ def scope(records: Records) -> Demand | None:
 def _verdicts(findings: Findings) -> Iterator[tuple[str, list[str]]]:
     """The sentence of every verdict, and what it has to name."""
     compared = [row for row in findings.comparisons if row.verdict not in (None, Verdict.REFUSED)]
-    for row in (*compared, *findings.claims):
+    on_arms: list[ComparisonRow | ClaimRow] = [*compared, *findings.claims]
+    for row in on_arms:
         yield row.sentence or "", [findings.model, *_data(row.data), f"S = {row.seeds}", f"n = {row.n}"]
     for each in findings.every_task:
         yield each.sentence, [findings.model, *_data(each.data)]
