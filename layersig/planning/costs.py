@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,42 +56,55 @@ class Cost:
         trains = self.stage.kind in TRAININGS and not self.cached
         return trials(settings_of(self.stage)) if trains else 0
 
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps that it takes; None where the rows that it trains on are not known."""
+        return self.passes.steps or (None if self.passes.tokens is None and self.trainings else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A sum or a maximum over stages.
+
+    Attributes:
+        value: Over the stages where it is known; None where it is known of none that counts.
+        unknown: Stages where it is not known.
+    """
+
+    value: float | None
+    unknown: int
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What the stages that are left cost together.
 
-    A sum or a maximum over the stages of which it is known, with the number of the others; None where it is known of
-    none.
-
     Attributes:
         stages: Stages, cached ones included.
         cached: Stages that are cached.
         trainings: Trainings that are left.
-        steps: Optimizer steps.
+        steps: Optimizer steps of the trainings.
         tokens: Tokens through the model.
-        seconds: Time, with start and report.
+        seconds: Time, with start and report; of what an endpoint judges, not known.
         memory: Largest peak.
         store: Bytes added to the store.
         run_folder: Bytes of the run folder that are no links into the store.
         calls: Verdicts that the judge is asked for.
         lacking: Stages whose tokens, time or verdicts are not known.
-        unweighed: Stages whose bytes on disk are not known.
         at_most: Whether a part of it is an upper bound: texts may end earlier.
     """
 
     stages: int
     cached: int
     trainings: int
-    steps: int
-    tokens: float | None
-    seconds: float | None
-    memory: float | None
-    store: float | None
+    steps: Total
+    tokens: Total
+    seconds: Total
+    memory: Total
+    store: Total
     run_folder: float
-    calls: int
+    calls: Total
     lacking: int
-    unweighed: int
     at_most: bool
 
 
@@ -128,51 +141,57 @@ def totals(facts: Facts, costs: Sequence[Cost], speed: Speed | None, runs: Path)
     """What all stages cost together."""
     left = [each for each in costs if not each.cached]
     evaluations = sum(each.stage.kind == "evaluate" for each in costs)
-    known = [each.seconds for each in left if each.seconds is not None]
     start = _START if speed is None or speed.start is None else speed.start
     around = start + _REPORT + _PER_EVALUATION * evaluations
-    timed = any(each.seconds is not None for each in left if each.passes.tokens != 0) or not left
-    peaks = [each.memory for each in left if each.memory]
+    time = _total((each.seconds, each.passes.tokens != 0) for each in left)
     lacking = sum(
         each.calls is None or (each.seconds is None and each.stage.kind not in ("grade", "compare")) for each in left
     )
     sizes = [each.disk if not each.cached else 0.0 for each in costs]
-    weighed = [each.disk for each in left if each.passes.tokens != 0]
     return Totals(
         stages=len(costs),
         cached=len(costs) - len(left),
         trainings=sum(each.trainings for each in left),
-        steps=sum(each.passes.steps for each in left if each.stage.kind in TRAININGS),
-        tokens=_sum([each.passes.tokens for each in left if each.passes.tokens != 0]),
-        seconds=sum(known) + around if timed else None,
-        memory=max(peaks, default=None if any(each.memory is None for each in left) else 0.0),
-        store=None if weighed and all(size is None for size in weighed) else sum(size or 0.0 for size in sizes),
+        steps=_total((each.steps, each.steps != 0) for each in left if each.stage.kind in TRAININGS),
+        tokens=_total((each.passes.tokens, each.passes.tokens != 0) for each in left),
+        seconds=Total(None if time.value is None else time.value + around, time.unknown),
+        memory=_total(((each.memory, each.memory != 0) for each in left), max),
+        store=_total((each.disk, each.passes.tokens != 0) for each in left),
         run_folder=beside(facts, [each.stage for each in costs], sizes, runs),
-        calls=sum(each.calls or 0 for each in left),
+        calls=_total((each.calls, each.calls != 0) for each in left),
         lacking=lacking,
-        unweighed=sum(size is None for size in sizes),
         at_most=any(each.passes.at_most for each in left),
     )
 
 
-def _sum(values: Sequence[float | None]) -> float | None:
-    """The sum of what is known; None where nothing of several values is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known or not values else None
+def _total(parts: Iterable[tuple[float | None, bool]], combined: Callable[[list[float]], float] = sum) -> Total:
+    """What is known of all parts together.
+
+    Args:
+        parts: The value of each, None where not known, and whether it counts: trifles such as the time of a stage that
+            runs no model are no answer where all else is unknown.
+        combined: Their sum, or their maximum.
+    """
+    every = list(parts)
+    known = [value for value, _ in every if value is not None]
+    unknown = len(every) - len(known)
+    told = not unknown or any(counts for value, counts in every if value is not None)
+    return Total(combined([0.0, *known]) if told else None, unknown)
 
 
 def machine_warnings(facts: Facts, total: Totals) -> list[str]:
     """What does not fit on this machine."""
     said = []
-    if total.memory and (free := available(facts)) < total.memory:
+    peak_memory = total.memory.value
+    if peak_memory and (free := available(facts)) < peak_memory:
         said.append(
-            f"memory: a stage takes {gib(total.memory)} and {gib(free)} are free; lower train.micro_batch_tokens or "
+            f"memory: a stage takes {gib(peak_memory)} and {gib(free)} are free; lower train.micro_batch_tokens or "
             "evaluate.batch_tokens, set train.gradient_checkpointing, or take a larger machine"
         )
     folder = cache_root().absolute()
     while not folder.exists():
         folder = folder.parent
-    taken = (total.store or 0.0) + total.run_folder
+    taken = (total.store.value or 0.0) + total.run_folder
     if (room := shutil.disk_usage(folder).free) < taken:
         said.append(f"disk: the study takes {gib(taken)} and {gib(room)} are free in {folder}")
     return said

@@ -46,7 +46,9 @@ def stored(facts: Facts, stage: Stage, passes: Passes) -> float | None:
     if stage.kind in ("answer", "generate"):
         written = passes.by_kind.get("write")
         return None if written is None else _ENTRY + _TOKEN * written
-    if stage.kind == "score" and facts.layers is not None:
+    if stage.kind == "score":
+        if facts.layers is None:
+            return None
         every = stage.params["params"].get("keep_every", 8)
         kept = 1 + (passes.steps // every if stage.params["scorer"] == "ila" else 0)
         (component,) = stage.components
@@ -109,16 +111,20 @@ def _adapter(facts: Facts, share: float, stage: Stage) -> float:
     return 4.0 * values + _LAYER * share * len(layers) + _CARD
 
 
-def _evaluation(facts: Facts, stage: Stage, passes: Passes) -> float:
+def _evaluation(facts: Facts, stage: Stage, passes: Passes) -> float | None:
     lines = responses = 0
     for role in stage.inputs:
         if role.startswith("data/"):
-            lines += facts.rows(role.removeprefix("data/"), "heldout") or 0
+            rows = facts.rows(role.removeprefix("data/"), "heldout")
+            if rows is None:
+                return None
+            lines += rows
     for number, task in enumerate(stage.params["tasks"]):
         asked = asked_by(facts, task, f"source/task/{number}")
-        if asked is not None:
-            lines += asked.lines * (2 if task.get("floor") else 1)
-            responses += asked.items if asked.written else 0
+        if asked is None:
+            return None
+        lines += asked.lines * (2 if task.get("floor") else 1)
+        responses += asked.items if asked.written else 0
     return _ENTRY + _OUTCOME * lines + _RESPONSE * responses + _TOKEN * passes.by_kind.get("write", 0.0)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from layersig.planning import Plan
-from layersig.planning.costs import Cost
+from layersig.planning.costs import Cost, Total
 from layersig.planning.memory import gib
 from layersig.planning.precision import POWER, Precision
 
@@ -19,23 +19,26 @@ def as_text(plan: Plan) -> str:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """One JSON object; unknown numbers are null."""
+    """One JSON object; unknown numbers are null, and totals have the number of stages where each is unknown."""
     total = plan.totals
+    counted = {
+        "steps": total.steps,
+        "tokens": total.tokens,
+        "peak_memory": total.memory,
+        "store_bytes": total.store,
+        "judge_calls": total.calls,
+    }
     return {
         "stages": [_stage_json(cost) for cost in plan.costs],
         "totals": {
             "stages": total.stages,
             "cached": total.cached,
             "trainings": total.trainings,
-            "steps": total.steps,
-            "tokens": None if total.tokens is None else round(total.tokens),
-            "seconds": None if total.seconds is None else round(total.seconds, 1),
-            "peak_memory": None if total.memory is None else round(total.memory),
-            "store_bytes": None if total.store is None else round(total.store),
+            **{name: None if each.value is None else round(each.value) for name, each in counted.items()},
+            "seconds": None if total.seconds.value is None else round(total.seconds.value, 1),
             "run_folder_bytes": round(total.run_folder),
-            "judge_calls": total.calls,
             "not_counted": total.lacking,
-            "not_weighed": total.unweighed,
+            "unknown": {name: each.unknown for name, each in (*counted.items(), ("seconds", total.seconds))},
             "at_most": total.at_most,
         },
         "speed": None if plan.speed is None else {"how": plan.speed.how, "by_kind": dict(plan.speed.by_kind)},
@@ -65,7 +68,7 @@ def _stage_json(cost: Cost) -> dict[str, Any]:
         "inputs": sorted({each.node for each in stage.inputs.values()}),
         "cached": cost.cached,
         "trainings": cost.trainings,
-        "steps": cost.passes.steps,
+        "steps": cost.steps,
         "tokens": None if cost.passes.tokens is None else round(cost.passes.tokens),
         "seconds": None if cost.seconds is None else round(cost.seconds, 2),
         "peak_memory": None if cost.memory is None else round(cost.memory),
@@ -125,18 +128,31 @@ def _row(cost: Cost) -> tuple[str, str, str, str, str]:
 
 def _totals(plan: Plan) -> Iterator[str]:
     total = plan.totals
-    bound = "at most " if total.at_most else ""
-    short = f" without {total.lacking} stages that are not counted (?)" if total.lacking else ""
-    yield f"trainings    {total.trainings:,} of {total.steps:,} optimizer steps"
-    yield f"tokens       {_UNKNOWN if total.tokens is None else f'{bound}{total.tokens:,.0f}{short}'}"
-    yield f"time         {bound}{duration(total.seconds)}{short if total.seconds is not None else ''}"
+    steps = _told(total.steps, _number, after=" optimizer steps")
+    yield f"trainings    {total.trainings:,} of {steps}"
+    yield f"tokens       {_told(total.tokens, _number, at_most=total.at_most)}"
+    yield f"time         {_told(total.seconds, duration, at_most=total.at_most)}"
     yield f"             {plan.speed_origin}"
-    yield f"memory       {_UNKNOWN if total.memory is None else gib(total.memory)}"
-    store = _UNKNOWN if total.store is None else gib(total.store)
-    without = f", without {total.unweighed} stages of unknown size" if total.unweighed else ""
-    yield f"disk         {store} in the store, {gib(total.run_folder)} more in the run folder{without}"
+    yield f"memory       {_told(total.memory, gib)}"
+    beside = f"{'at least ' if total.store.unknown else ''}{gib(total.run_folder)} more in the run folder"
+    yield f"disk         {_told(total.store, gib, after=' in the store')}; {beside}"
     if plan.facts.recipe.judge is not None:
-        yield f"judge        {total.calls:,} calls"
+        yield f"judge        {_told(total.calls, _number, after=' calls')}"
+
+
+def _told(total: Total, shown: Callable[[float], str], *, after: str = "", at_most: bool = False) -> str:
+    """A total, as a lower bound where stages are unknown; where what is known is an upper bound, as neither."""
+    if total.value is None:
+        return f"{_UNKNOWN}{after}"
+    figure = f"{shown(total.value)}{after}"
+    if not total.unknown:
+        return f"at most {figure}" if at_most else figure
+    stages = f"{total.unknown} stage{'' if total.unknown == 1 else 's'} unknown"
+    return f"at most {figure} in the stages that are known, {stages}" if at_most else f"at least {figure}, {stages}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 def _precision(plan: Plan) -> Iterator[str]:

@@ -82,5 +82,11 @@ def test_the_counts_are_those_of_the_rows() -> None:
         assert f"| {name} | {' | '.join(map(str, cells))} |" in PAGE
 
 
+@pytest.mark.parametrize("item", ["generalisation is bounded", "boundaries of the scope"])
+def test_what_bounds_a_claim_is_what_its_sentence_names(item: str) -> None:
+    (where,) = (where for name, _, where in EVERY if name == item)
+    assert where == "scope named in every verdict"
+
+
 def test_what_is_excused_has_a_reason() -> None:
     assert all(len(where.split()) > 5 for _, how, where in EVERY if how == "excused")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from layersig.findings import analyse
 from layersig.findings.compute import compute_rows
 from layersig.findings.files import RunFiles
 from layersig.findings.rigor import rigor_rows
-from layersig.findings.rows import Findings, RigorRow
+from layersig.findings.rows import Findings, MemorisationRow, RigorRow
 from layersig.findings.training import cost_rows
 from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice
 from layersig.report import render
@@ -265,10 +266,13 @@ def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analyse
 @pytest.mark.parametrize(
     ("about", "status", "words"),
     [
-        ({"training_cutoff": "2017-12"}, "met", "Published before: none"),
+        ({"training_cutoff": "2017-12"}, "met", "Published by then: none"),
         ({"training_cutoff": "2018-03"}, "not met", "set `evaluate.memorisation = true`"),
+        ({"training_cutoff": "2018"}, "not met", "Published by then: arc_easy (2018-03)"),
         ({"training_cutoff": "unknown"}, "not met", "does not state"),
-        ({"training_cutoff": "2024", "published": {"arc_easy": "2025"}}, "met", "Published before: none"),
+        ({"training_cutoff": "unknown"}, "not met", "set `evaluate.memorisation = true`"),
+        ({"training_cutoff": "2024", "published": {"arc_easy": "2025"}}, "met", "Published by then: none"),
+        ({"training_cutoff": "2024-06", "published": {"arc_easy": "2024"}}, "not met", "arc_easy (2024)"),
         ({"training_cutoff": "2024", "published": {"arc_easy": "unknown"}}, "asked for", "`about.published.arc_easy`"),
     ],
 )
@@ -278,6 +282,74 @@ def test_benchmarks_older_than_the_model_are_named(
     row = many.saying(**about).row("pretraining and benchmarks")
     assert row.status == status
     assert words in row.evidence
+
+
+@pytest.mark.parametrize(
+    ("task", "about", "status"),
+    [
+        ("arc_easy", {"training_cutoff": "2024"}, "met"),
+        ("arc_easy", {"training_cutoff": "unknown"}, "met"),
+        ("arc_easy", {"training_cutoff": "2024", "published": {"arc_easy": "unknown"}}, "met"),
+        ("arc_easy", {}, "asked for"),
+        ("hellaswag", {"training_cutoff": "2024"}, "not met"),
+    ],
+)
+def test_benchmarks_older_than_the_model_need_a_probe(
+    many: Analysed, task: str, about: dict[str, object], status: str
+) -> None:
+    shown = dict.fromkeys(MemorisationRow.model_fields) | {"task": task, "reordered": 0, "seen": False, "sentence": ""}
+    probed = many.findings.model_copy(update={"memorisation": (MemorisationRow.model_construct(**shown),)})
+    assert replace(many, findings=probed).saying(**about).row("pretraining and benchmarks").status == status
+
+
+def test_every_verdict_names_what_it_is_about(many: Analysed) -> None:
+    row = many.row("scope named in every verdict")
+    verdicts = sum(each.verdict is not None for each in many.findings.comparisons)
+    verdicts += len(many.findings.claims) + len(many.findings.every_task) + len(many.findings.sharing)
+    assert (row.status, row.evidence[: len(f"{verdicts} of {verdicts} ")]) == ("met", f"{verdicts} of {verdicts} ")
+
+
+@pytest.mark.parametrize("table", ["comparisons", "claims"])
+@pytest.mark.parametrize("name", ["smollm2-135m", "alpaca", "S = 5", "n = 8"])
+def test_a_verdict_that_leaves_its_scope_open_fails_the_card(many: Analysed, table: str, name: str) -> None:
+    rows = list(getattr(many.findings, table))
+    place = next(place for place, row in enumerate(rows) if row.n == 8 and "heldout/alpaca" in row.sentence)
+    # The task still holds the name of its data set, which names no data set that an arm was tuned on.
+    open_ended = re.sub(rf"(?<!heldout/)\b{name}\b", "something", rows[place].sentence)
+    rows[place] = rows[place].model_copy(update={"sentence": open_ended})
+    row = replace(many, findings=many.findings.model_copy(update={table: tuple(rows)})).row(
+        "scope named in every verdict"
+    )
+    assert row.status == "not met"
+    assert open_ended in row.evidence
+
+
+def test_a_verdict_on_arms_that_were_tuned_on_nothing_names_no_data_set(many: Analysed) -> None:
+    rows = [
+        row.model_copy(
+            update={
+                "data": None,
+                "sentence": (row.sentence or "").replace("the data set alpaca", "the data set no data"),
+            }
+        )
+        for row in many.findings.comparisons
+    ]
+    found = many.findings.model_copy(update={"comparisons": tuple(rows)})
+    assert replace(many, findings=found).row("scope named in every verdict").status == "met"
+
+
+@pytest.mark.parametrize(("models", "sets", "status"), [(1, 8, "not met"), (2, 7, "not met"), (2, 8, "met")])
+def test_to_speak_of_more_takes_data_sets_and_models(
+    many: Analysed, tmp_path: Path, models: int, sets: int, status: str
+) -> None:
+    manifest = many.manifest
+    (model,) = (source for source in manifest["sources"] if source["node"] == "source/model")
+    manifest["sources"] += [model] * (models - 1)
+    first = many.findings.rankings[0]
+    rankings = tuple(first.model_copy(update={"data": f"set-{number}"}) for number in range(sets))
+    found = many.findings.model_copy(update={"results": (), "rankings": rankings})
+    row = replace(many.changed(tmp_path, manifest), findings=found).row("generality: data sets and models")
+    assert row.status == status
 
 
 @pytest.mark.parametrize(

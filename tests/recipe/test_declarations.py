@@ -64,6 +64,21 @@ def test_what_is_not_there_is_refused_with_its_place(tmp_path: Path, analyze: st
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", ["random", "rule", "random-2"])
+@pytest.mark.parametrize("primary", ["ila-3", "base", "all-layers"])
+def test_only_arms_of_the_recipe_have_controls(tmp_path: Path, primary: str, ending: str) -> None:
+    analyze = f'primary = ["{primary}"]\ncontrol_sets = 2\ncontrasts = [["first-30", "{primary}.{ending}"]]'
+    with pytest.raises(UserError) as caught:
+        loaded(tmp_path, analyze)
+    assert f'there is no arm "{primary}.{ending}"' in str(caught.value)
+    assert f'did you mean "{primary}.' not in str(caught.value)
+
+
+def test_a_primary_arm_that_is_no_name_is_a_fault_and_no_crash(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"analyze\.primary\.0"):
+        loaded(tmp_path, 'primary = [["ila-30"]]')
+
+
 def test_the_heldout_loss_cannot_be_the_outcome_where_it_is_off(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no held-out loss is measured"):
         loaded(tmp_path, 'outcome = "heldout"', 'tasks = ["hellaswag"]\nheldout = false')

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE
+import re
+from collections.abc import Iterator
+
+from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
+from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import BASE
 from layersig.findings.card.demand import Demand, Records, listed, plural, span
 from layersig.findings.files import HELDOUT
 from layersig.findings.leaks import leaking
+from layersig.findings.rows import ClaimRow, ComparisonRow, Findings
 
 _INVALID_SHARE = 0.05
 """Share of invalid verdicts above which a judge is not fit for the study (ours)."""
+_MODELS = 2
+"""Models from which on a study speaks of more than one (ours)."""
 _LONG = "13"
 """Words in the n-grams that the card is about."""
 _OF_CUDA = ("accelerator", "driver", "cuda")
@@ -191,7 +198,45 @@ def inference(records: Records) -> Demand | None:
     return Demand(len(known) == len(arms), f"{evidence}.")
 
 
-def breadth(records: Records) -> Demand | None:
+def scope(records: Records) -> Demand | None:
+    """Verdicts that are bounded: every sentence names what was studied, so that none is read as being of more."""
+    found = list(_verdicts(records.findings))
+    if not found:
+        return None
+    lacking = [sentence for sentence, named in found if not all(_names(sentence, name) for name in named)]
+    evidence = (
+        f"{len(found) - len(lacking)} of {plural(len(found), 'verdict')} name their model and data sets in their "
+        "sentence, and verdicts on arms S and n too"
+    )
+    return Demand(not lacking, evidence + (f'; this one does not: "{lacking[0]}"' if lacking else "."))
+
+
+def _verdicts(findings: Findings) -> Iterator[tuple[str, list[str]]]:
+    """The sentence of every verdict, and what it has to name."""
+    compared = [row for row in findings.comparisons if row.verdict not in (None, Verdict.REFUSED)]
+    on_arms: list[ComparisonRow | ClaimRow] = [*compared, *findings.claims]
+    for row in on_arms:
+        yield row.sentence or "", [findings.model, *_data(row.data), f"S = {row.seeds}", f"n = {row.n}"]
+    for each in findings.every_task:
+        yield each.sentence, [findings.model, *_data(each.data)]
+    for shared in findings.sharing:
+        # Enough data sets to stand for more are counted and not named.
+        several = shared.data is None and shared.data_sets >= MIN_DATA_SETS_TO_GENERALISE
+        names = [named_data_sets(shared.cells)] if several else shared.cells if shared.data is None else [shared.data]
+        yield shared.sentence, [findings.model, *names]
+
+
+def _data(name: str | None) -> list[str]:
+    """The data set to name; none of an arm that was tuned on none."""
+    return [] if name is None else [name]
+
+
+def _names(sentence: str, name: str) -> bool:
+    """Whether it names it by itself, and not as a part of another name such as `heldout/NAME`."""
+    return re.search(rf"(?<![\w/-]){re.escape(name)}(?![\w>-])", sentence) is not None
+
+
+def generality(records: Records) -> Demand | None:
     """Data sets and models enough to speak of others."""
     if not records.findings.results and not records.findings.rankings:
         return None
@@ -199,12 +244,10 @@ def breadth(records: Records) -> Demand | None:
     names = set(found) - {None}
     models = sum(source["node"] == "source/model" for source in records.files.manifest["sources"])
     evidence = (
-        f"{plural(models, 'model')}, {plural(len(names), 'data set')}: sentences name them and claim nothing of "
-        "others. To speak of data "
-        "sets "
-        f"in general takes {MIN_DATA_SETS_TO_GENERALISE}, to speak of models several."
+        f"{plural(models, 'model')}, {plural(len(names), 'data set')}. To speak of data sets in general takes "
+        f"{MIN_DATA_SETS_TO_GENERALISE}, to speak of models {_MODELS} or more."
     )
-    return Demand(len(names) >= MIN_DATA_SETS_TO_GENERALISE, evidence)
+    return Demand(len(names) >= MIN_DATA_SETS_TO_GENERALISE and models >= _MODELS, evidence)
 
 
 def limitations(records: Records) -> Demand:

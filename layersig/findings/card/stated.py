@@ -58,26 +58,30 @@ def pretraining(records: Records) -> Demand | None:
     tasks = records.benchmarks
     if not tasks:
         return None
-    about = records.recipe.about
-    dates = {task: published(task, about.published) for task in tasks}
-    undated = [f"`about.published.{_key(task)}`" for task, date in dates.items() if date is None]
-    if about.training_cutoff is None:
+    about, probed = records.recipe.about, {row.task for row in records.findings.memorisation}
+    cutoff, dates = about.training_cutoff, {task: published(task, about.published) for task in tasks}
+    undated = [f"`about.published.{_key(task)}`" for task in tasks if dates[task] is None and task not in probed]
+    if cutoff is None:
         keys = listed(["`about.training_cutoff`", *undated])
         return Demand(
             None, f"Whether the model was pretrained on text with these benchmarks is not known. State {keys}."
         )
-    if about.training_cutoff == "unknown":
-        return Demand(False, "The maker of the model does not state up to when its text reaches.")
-    before = {task: date for task, date in dates.items() if date is not None and date <= about.training_cutoff}
-    told = listed([f"{task} ({date})" for task, date in before.items()])
-    evidence = f"The model's text reaches to {about.training_cutoff}. Published before: {told or 'none'}."
-    if undated:
-        return Demand(None, f"{evidence} State {listed(undated)}.")
-    if before.keys() - {row.task for row in records.findings.memorisation}:
-        return Demand(
-            False, f"{evidence} Whether the model has seen them is not probed; set `evaluate.memorisation = true`."
-        )
-    return Demand(True, evidence)
+    if cutoff == "unknown":
+        older, undated = list(tasks), []
+        evidence = "The maker of the model does not state up to when its text reaches, so it may hold every benchmark."
+    else:
+        # Up to the precision of the cut-off: what was published in 2024 may be in text that reaches to 2024.
+        older = [task for task, date in dates.items() if date is not None and date[: len(cutoff)] <= cutoff]
+        told = listed([f"{task} ({dates[task]})" for task in older])
+        evidence = f"The model's text reaches to {cutoff}. Published by then: {told or 'none'}."
+    unprobed = [task for task in older if task not in probed]
+    if unprobed:
+        remedy = "not probed; set `evaluate.memorisation = true`"
+        evidence += f" Whether the model has seen {listed(unprobed)} is {remedy}."
+    elif older:
+        evidence += ' What probes show of them: see "memorisation of benchmarks".'
+    evidence += f" State {listed(undated)}." if undated else ""
+    return Demand(False if unprobed else None if undated else True, evidence)
 
 
 def _key(task: str) -> str:

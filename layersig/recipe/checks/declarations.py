@@ -50,7 +50,8 @@ def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: di
     sets = analyze.get("control_sets", 1)
     numbers = range(2, (sets if type(sets) is int and 0 < sets <= 1000 else 1) + 1)
     endings = ("random", "rule", *(f"random-{number}" for number in numbers))
-    return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in primary if name in arms for ending in endings)}
+    own = [name for name in arm_names(data) if name in primary]
+    return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in own for ending in endings)}
 
 
 def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:
