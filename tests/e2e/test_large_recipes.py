@@ -24,6 +24,8 @@ from tests.e2e.world import Run, World
 from tests.study import write_lines
 from tests.tiny import tiny_tokenizer
 
+pytestmark = pytest.mark.slow
+
 PRUNING = {
     f"pruning/{path.stem}": path
     for path in sorted((RECIPES / "pruning").glob("*.toml"))

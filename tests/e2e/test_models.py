@@ -15,6 +15,8 @@ from tests.e2e.world import Told, World
 from tests.study import RECIPE, write_study
 from tests.tiny import VOCABULARY, tiny_tokenizer
 
+pytestmark = pytest.mark.slow
+
 SHAPE = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,

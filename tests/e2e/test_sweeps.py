@@ -11,6 +11,8 @@ import pytest
 from tests.e2e.world import World
 from tests.study import RECIPE, call, write_study
 
+pytestmark = pytest.mark.slow
+
 GRAFTS = """\
 [[arms]]
 name = "ila"

@@ -15,6 +15,8 @@ from tests.e2e.world import Run, World
 from tests.planning.studies import STUDIES, write
 from tests.tiny import torch_threads
 
+pytestmark = pytest.mark.slow
+
 SLOW = [pytest.param(name, marks=[] if name == "lora" else pytest.mark.slow) for name in STUDIES]
 
 

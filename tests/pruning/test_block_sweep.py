@@ -16,6 +16,8 @@ from layersig.evaluating import items
 from layersig.records import read_jsonl
 from tests.study import RECIPE, call, write_lines, write_study
 
+pytestmark = pytest.mark.slow
+
 HEAD, _, _ = RECIPE.partition("[train]")
 SWEEP = f"""{HEAD}
 [layers]
