@@ -57,6 +57,9 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
 
 def _check_tasks(loaded: Loaded) -> None:
     """Refuse tasks that cannot be evaluated, or whose floor is asked for and cannot be measured."""
+    asked = any("tasks" in choice.params for choice in loaded.recipe.scorers.values())
+    if not asked and not loaded.recipe.evaluate.tasks:
+        return
     from layersig.engine.task_check import check_tasks
 
     check_tasks(loaded)
