@@ -17,6 +17,8 @@ from tests.pruning.test_study import PRUNE
 from tests.study import RECIPE, call, write_study
 from tests.tiny import save_tiny, tiny_tokenizer
 
+pytestmark = pytest.mark.slow
+
 HEAD, _, _ = RECIPE.partition("[scorers.ila]")
 GIVEN = """
 [[arms]]
