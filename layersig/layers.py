@@ -1,7 +1,7 @@
 """What a layer is: its name, its place in the model, and how layers are grouped into units.
 
 Numbers start at 0 and are always shown beside the module's full name. This module knows no torch, so that
-recipes, selections and reports can speak of layers without loading a model.
+recipes, selections and reports can name layers without loading a model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Part(StrEnum):
 
 
 class Unit(StrEnum):
-    """What one score speaks of: a linear module, a whole block, or the attention or MLP part of a block."""
+    """What one score covers: a linear module, a whole block, or the attention or MLP part of a block."""
 
     MODULE = "module"
     BLOCK = "block"
@@ -56,7 +56,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The layers that one score speaks of; with `Unit.MODULE` a group holds one layer and bears its name."""
+    """The layers that one score covers; with `Unit.MODULE` a group holds one layer and bears its name."""
 
     name: str
     block: int | None

@@ -146,7 +146,7 @@ class Ranking:
     """Scores of every unit by one scorer; higher is more important.
 
     Attributes:
-        unit: What a score speaks of.
+        unit: What a score covers.
         scores: Score by name of the unit, in model order; finite, none missing.
         se: Standard error of each score where the scorer knows one.
         coverage: Share of the units that have a score of their own, where a ranking was carried over from elsewhere;

@@ -24,7 +24,7 @@ class Streams:
     """The streams of one cell.
 
     Attributes:
-        root: The recipe's root seed. Splits and evaluation items hang on it alone.
+        root: The recipe's root seed. Splits and evaluation items depend on it alone.
         seed: A value of the recipe's seed axis; None for what all seeds share.
     """
 

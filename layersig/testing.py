@@ -114,7 +114,7 @@ class TinyStudy:
         Args:
             target: A function or class decorated with `@scorer`.
             params: Its parameters, as a recipe gives them.
-            unit: What a score speaks of, unless the scorer says so itself.
+            unit: What a score covers, unless the scorer says so itself.
             seed: Value of the seed axis.
 
         Raises:
@@ -171,7 +171,7 @@ def check_scorer(
     Args:
         target: A function or class decorated with `@scorer`.
         params: Its parameters, as a recipe gives them.
-        units: What scores may speak of, of `module`, `block` and `part`; a scorer with a unit of its own is tried with
+        units: What scores may cover, of `module`, `block` and `part`; a scorer with a unit of its own is tried with
             that one.
 
     Raises:

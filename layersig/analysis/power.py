@@ -271,7 +271,7 @@ def power_two_way(
 ) -> float:
     """Power of the two-way random-effects test of a mean difference, averaged over what a study may see of its errors.
 
-    The degrees of freedom of the test hang on the mean squares of the study itself: with few seeds, those at the
+    The degrees of freedom of the test depend on the mean squares of the study itself: with few seeds, those at the
     expected mean squares give a power that is wrong by a fifth of the difference.
 
     Args:

@@ -214,8 +214,8 @@ def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     there = ", ".join(f"`{name[:60]}`" for name in names[:_NAMED]) or "none"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     hints = {
-        "text": "`text` looks like a conversation that is already rendered, in which answers cannot be told from "
-        "questions: write its turns as `messages`. ",
+        "text": "`text` looks like a conversation that is already rendered, in which answers cannot be distinguished "
+        "from questions: write its turns as `messages`. ",
         "chosen": "`chosen` without `prompt` must be a list of turns: write its turns as `messages`. ",
     }
     hint = "".join(said for name, said in hints.items() if name in names)

@@ -14,6 +14,7 @@ from layersig.engine.energy import EnergyMeter
 from layersig.errors import LayersigError, MachineError, StageFailed, UserError, machine_error
 from layersig.pipeline import KINDS, Graph, Stage
 from layersig.plugin.identity import identity
+from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.store.cache import AboutForm, Cache, Entry
 from layersig.store.fingerprint import fingerprint
@@ -53,6 +54,14 @@ def source_nodes(sources: Mapping[str, Source]) -> dict[str, Node]:
     return {name: Node(source.path, source.digest, origin=source.public_name) for name, source in sources.items()}
 
 
+def numerics(recipe: Recipe) -> Mapping[str, Any]:
+    """What the results of a recipe depend on besides its inputs, on this machine."""
+    from layersig.models.devices import numerics_key, pick_device, pick_dtype
+
+    device = pick_device(recipe.model.device)
+    return numerics_key(device, pick_dtype(recipe.model.dtype, device).dtype)
+
+
 def output_node(entry: Entry) -> Node:
     """The output of a stage as what later stages read."""
     return Node(entry.out, entry.digest, entry.about["files"])
@@ -83,15 +92,7 @@ class Listener(Protocol):
     def started(self, stage: Stage, fingerprint: str) -> None:
         """A stage is about to run."""
 
-    def ended(
-        self,
-        stage: Stage,
-        status: str,
-        fingerprint: str | None,
-        cached: bool,
-        entry: Entry | None,
-        error: str | None,
-    ) -> None:
+    def ended(self, stage: Stage, how: Ended) -> None:
         """A stage is done, failed, or cannot run because something it reads failed."""
 
 
@@ -151,7 +152,7 @@ class Executor:
             if ended.entry is not None:
                 nodes[stage.id] = output_node(ended.entry)
             complete = complete and ended.status == "done"
-            publisher.ended(stage, ended.status, ended.fingerprint, ended.cached, ended.entry, ended.error)
+            publisher.ended(stage, ended)
         self._cache.hashes.save()
         return complete
 
@@ -196,7 +197,7 @@ class Executor:
                 known = _known(error)
                 if not isinstance(known, UserError | MachineError):
                     return Ended("failed", key, error=str(known))
-                publisher.ended(stage, "failed", key, False, None, str(known))
+                publisher.ended(stage, Ended("failed", key, error=str(known)))
                 raise type(known)(f"{stage.id}: {known}") from error
             finally:
                 gc.collect()

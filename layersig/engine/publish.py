@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from layersig.engine.execute import Ended
 from layersig.pipeline import Graph, Stage
 from layersig.records import dumps, read_json, read_jsonl
 from layersig.store.cache import Entry
@@ -54,26 +55,17 @@ class Publisher:
         self._stages[stage.id] = {**_record(stage, "running"), "fingerprint": fingerprint}
         self.save()
 
-    def ended(
-        self,
-        stage: Stage,
-        status: str,
-        fingerprint: str | None,
-        cached: bool,
-        entry: Entry | None,
-        error: str | None,
-    ) -> None:
+    def ended(self, stage: Stage, how: Ended) -> None:
         """A stage is done, failed, or cannot run because something it reads failed."""
-        record = {**_record(stage, status), "fingerprint": fingerprint, "cached": cached}
-        if error is not None:
-            record["error"] = error
-        if entry is not None and fingerprint is not None:
-            cost = entry.about["cost"]
-            record |= {"seconds": entry.about["seconds"], **cost, "warnings": entry.about["warnings"]}
-            declarations = entry.about["declarations"]
-            record["declared"] = declarations[:1] == [self._declaration]
-            record["other_declarations"] = len({*declarations} - {self._declaration})
-            self._place(stage, fingerprint, entry)
+        record = {**_record(stage, how.status), "fingerprint": how.fingerprint, "cached": how.cached}
+        if how.error is not None:
+            record["error"] = how.error
+        if how.entry is not None and how.fingerprint is not None:
+            about = how.entry.about
+            record |= {"seconds": about["seconds"], **about["cost"], "warnings": about["warnings"]}
+            record["declared"] = about["declarations"][:1] == [self._declaration]
+            record["other_declarations"] = len({*about["declarations"]} - {self._declaration})
+            self._place(stage, how.fingerprint, how.entry)
         self._stages[stage.id] = record
         self.save()
 

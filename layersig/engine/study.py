@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
-from layersig.engine.execute import Executor
+from layersig.engine.execute import Executor, numerics
 from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
@@ -121,7 +121,7 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
         )
         try:
             complete = executor.run(graph, sources, publisher)
-            if complete:
+            if complete and kept is not None:
                 manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"])
             manifest["finished"] = _now()
             publisher.finish()
@@ -204,16 +204,15 @@ def _numerics(recipe: Recipe, manifest: dict[str, Any]) -> Callable[[], Mapping[
     def ask() -> Mapping[str, Any]:
         if not known:
             from layersig.models.accelerator import accelerator
-            from layersig.models.devices import numerics_key, pick_device, pick_dtype
+            from layersig.models.devices import pick_device, pick_dtype
 
             device = pick_device(recipe.model.device)
-            choice = pick_dtype(recipe.model.dtype, device)
-            known.update(numerics_key(device, choice.dtype))
+            known.update(numerics(recipe))
             manifest["machine"] = {
                 **manifest["machine"],
                 **known,
                 **accelerator(device),
-                "dtype_reason": choice.reason,
+                "dtype_reason": pick_dtype(recipe.model.dtype, device).reason,
             }
         return known
 

@@ -184,7 +184,7 @@ def _local(name: str, data: LocalData, request: Request) -> Source:
 
 
 def _definition(name: str) -> dict[str, str]:
-    """What the definition of a task by name hangs on: lm-eval's version, and the file of a task of ours."""
+    """What the definition of a task by name depends on: lm-eval's version, and the file of a task of ours."""
     own = Path(__file__).with_name("own") / f"{name}.yaml"
     return {"lm_eval": _lm_eval_version(), **({"own": sha256_bytes(own.read_bytes())} if own.is_file() else {})}
 

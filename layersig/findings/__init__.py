@@ -239,14 +239,14 @@ def load(run: Path) -> Findings:
 
 
 def _unit(files: RunFiles, recipe: Recipe) -> Unit:
-    """What the tables speak of: the recipe's unit, unless all its scorers have one of their own."""
+    """What the tables are about: the recipe's unit, unless all its scorers have one of their own."""
     units = [scored.ranking.unit for scored in files.rankings]
     own = Unit(recipe.layers.unit)
     return own if own in units or not units else units[0]
 
 
 def _unit_notes(files: RunFiles, unit: Unit) -> tuple[str, ...]:
-    """A sentence on the rankings that the tables leave out, since they speak of something else."""
+    """A sentence on the rankings that the tables leave out, since they are about something else."""
     others = {scored.cell.scorer or "": scored.ranking.unit for scored in files.rankings}
     return tuple(
         f"Scorer {name} ranks by {other} and the tables of scores by {unit}, so its ranking is in scores.jsonl alone; "

@@ -162,7 +162,7 @@ class Arms:
             )
 
     def primary(self, measure: Measure) -> bool:
-        """Whether a metric speaks for its task; a corpus metric does where none of the task is a mean of items."""
+        """Whether a metric represents its task; a corpus metric does where none of the task is a mean of items."""
         if measure in self.outcomes.values:
             return self.outcomes.primary(measure)
         alone = all(other.task != measure.task for other in self.outcomes.values)

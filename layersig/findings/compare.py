@@ -159,9 +159,8 @@ def judged(contrasts: Sequence[Contrast | CorpusContrast], terms: Terms) -> tupl
     """
     compared = [Comparison(found, "contrast", _tested(found), declared=False, primary=True) for found in contrasts]
     found = corrections([Member(_FAMILY, each.tested.p) for each in compared])
-    extra: dict[str, Any] = {"outcome": False, "bootstrap_low": None, "bootstrap_high": None}
     return tuple(
-        row_of(each, terms, None if correction is None else _FAMILY, len(compared), correction, **extra)
+        row_of(each, terms, None if correction is None else _FAMILY, len(compared), correction)
         for each, correction in zip(compared, found, strict=True)
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
+from layersig.analysis.results import Interval
 from layersig.analysis.sentences import Correction
 from layersig.findings.arms import BASE, Arms, ends
 from layersig.findings.contrasts import Contrast, Tested
@@ -33,7 +33,7 @@ class Comparison:
         role: Why they are compared.
         tested: Its test.
         declared: Whether the recipe declares it, and both arms were measured after that.
-        primary: Whether it is in the metric that speaks for its task.
+        primary: Whether it is in the metric that represents its task.
     """
 
     found: Contrast | CorpusContrast
@@ -88,7 +88,14 @@ class Terms:
 
 
 def row_of(
-    compared: Comparison, terms: Terms, family: str | None, size: int, correction: Correction | None, **more: Any
+    compared: Comparison,
+    terms: Terms,
+    family: str | None,
+    size: int,
+    correction: Correction | None,
+    *,
+    outcome: bool = False,
+    second: Interval | None = None,
 ) -> ComparisonRow:
     """A comparison with the verdict that its corrected test and interval allow.
 
@@ -98,7 +105,8 @@ def row_of(
         family: What it is corrected with.
         size: Tests in the family.
         correction: Its place in the family.
-        more: Further fields of the row.
+        outcome: Whether it is about an outcome of the recipe.
+        second: The bootstrap interval, a second opinion.
     """
     found, tested, level = compared.found, compared.tested, 1 - terms.alpha
     estimate, measure = found.estimate, found.measure
@@ -144,7 +152,9 @@ def row_of(
         stated_high=None if stated is None else stated.high,
         stated_level=None if stated is None else stated.level,
         sentence=sentence,
-        **more,
+        outcome=outcome,
+        bootstrap_low=None if second is None else second.low,
+        bootstrap_high=None if second is None else second.high,
     )
 
 
@@ -161,6 +171,5 @@ def comparison_row(arms: Arms, compared: Comparison, size: int, correction: Corr
         size,
         correction,
         outcome=outcome,
-        bootstrap_low=None if second is None else second.low,
-        bootstrap_high=None if second is None else second.high,
+        second=second,
     )

@@ -217,7 +217,7 @@ class RunFiles:
         return {cell: found[cell] for cell in sorted(found, key=_order)}
 
     def groups(self, unit: Unit) -> tuple[Group, ...]:
-        """What one score speaks of, in model order; empty without a layer map."""
+        """What one score covers, in model order; empty without a layer map."""
         return self.layers.groups(unit) if self.layers is not None else ()
 
     def losses(self) -> Iterator[LossPoint]:
@@ -246,7 +246,7 @@ class RunFiles:
             yield cell, [self._outcome(row) for row in read_rows(files[cell], OutcomeForm)]
 
     def cell(self, line: Mapping[str, Any]) -> Cell:
-        """The point of the grid that a record speaks of, its data set by label."""
+        """The point of the grid that a record belongs to, its data set by label."""
         data = self.label(line.get("data"))
         return Cell(line.get("arm"), line.get("scorer"), data, line.get("seed"), line.get("checkpoint"))
 

@@ -1,4 +1,4 @@
-"""Which scorers a report speaks of first."""
+"""Which scorers a report presents first."""
 
 from __future__ import annotations
 

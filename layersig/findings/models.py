@@ -48,7 +48,7 @@ class Ranked:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """What the rankings speak of."""
+        """What the rankings are of."""
         return RunFiles(self.run).groups(Unit(self.recipe.layers.unit))
 
     @cached_property

@@ -139,7 +139,7 @@ class OutcomeTables:
     unrated: Mapping[Measure, int] = field(default_factory=dict)
 
     def primary(self, measure: Measure) -> bool:
-        """Whether this metric speaks for its task: the first of `PRIMARY_METRICS` there is, else the first by name."""
+        """Whether this metric represents its task: the first of `PRIMARY_METRICS` there is, else the first by name."""
         metrics = sorted(other for other in self.values if other.task == measure.task)
         known = [other for metric in PRIMARY_METRICS for other in metrics if other.kind == metric]
         return measure == (known or metrics)[0]

@@ -9,7 +9,7 @@ from layersig.findings.contrasts import Compared
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows import Role
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Arm, Recipe
 from layersig.records import Cell
 
 BASE = RESERVED_ARMS[0]
@@ -101,7 +101,7 @@ class Plan:
                 found.setdefault(second, "contrast")
         for rival in self._rivals(arm):
             found.setdefault(rival, "other scorer")
-        for control in self._first_of_each_match(arm):
+        for control in self._first_of_each_match(arm).values():
             found.setdefault(control, "random control")
         if (rule := self.rule_control(arm)) is not None:
             found.setdefault(rule, "rule control")
@@ -109,9 +109,8 @@ class Plan:
 
     def random_control(self, arm: str) -> str | None:
         """The random control that an arm has to beat: the first that shares its counts by type, else the first."""
-        controls = self.random_controls(arm)
-        alike = [name for name in controls if matched_by(self.recipe, name) == "types"]
-        return next(iter([*alike, *controls]), None)
+        firsts = self._first_of_each_match(arm)
+        return firsts.get("types", next(iter(firsts.values()), None))
 
     @property
     def without_data(self) -> frozenset[str]:
@@ -120,11 +119,11 @@ class Plan:
 
     def rule_control(self, arm: str) -> str | None:
         """The arm that knows module type and depth alone."""
-        return next(iter(self._controls(arm, "rule control")), None)
+        return next((control.name for control in self._controls(arm, "rule control")), None)
 
     def random_controls(self, arm: str) -> tuple[str, ...]:
         """Every random control of an arm."""
-        return self._controls(arm, "random control")
+        return tuple(control.name for control in self._controls(arm, "random control"))
 
     @property
     def further_controls(self) -> frozenset[str]:
@@ -132,7 +131,7 @@ class Plan:
         return frozenset(
             name
             for arm in self.recipe.arms
-            for name in set(self.random_controls(arm.name)) - set(self._first_of_each_match(arm.name))
+            for name in set(self.random_controls(arm.name)) - set(self._first_of_each_match(arm.name).values())
         )
 
     def _rivals(self, arm: str) -> Iterator[str]:
@@ -148,15 +147,16 @@ class Plan:
             if rival and frozenset((arm, other.name)) not in declared:
                 yield other.name
 
-    def _first_of_each_match(self, arm: str) -> tuple[str, ...]:
+    def _first_of_each_match(self, arm: str) -> dict[str, str]:
         firsts: dict[str, str] = {}
-        for name in self.random_controls(arm):
-            firsts.setdefault(matched_by(self.recipe, name), name)
-        return tuple(firsts.values())
+        for control in self._controls(arm, "random control"):
+            firsts.setdefault(_match(control), control.name)
+        return firsts
 
-    def _controls(self, arm: str, role: Role) -> tuple[str, ...]:
-        found = [each for each in self.recipe.arms if each.select.kind == CONTROLS[role]]
-        return tuple(each.name for each in found if each.select.params.get("like") == arm)
+    def _controls(self, arm: str, role: Role) -> Iterator[Arm]:
+        for each in self.recipe.arms:
+            if each.select.kind == CONTROLS[role] and each.select.params.get("like") == arm:
+                yield each
 
     def declared(self, found: Compared) -> bool:
         """Whether the recipe declares the comparison and both sides were measured under the declaration."""
@@ -182,5 +182,8 @@ def _declared_margin(measure: Measure, declared: Mapping[str, float]) -> float |
 
 def matched_by(recipe: Recipe, control: str) -> str:
     """What a random control has in common with its arm: `types`, `layers` or `parameters`."""
-    (found,) = (arm.select.params.get("match", "types") for arm in recipe.arms if arm.name == control)
-    return str(found)
+    return next(_match(arm) for arm in recipe.arms if arm.name == control)
+
+
+def _match(control: Arm) -> str:
+    return str(control.select.params.get("match", "types"))

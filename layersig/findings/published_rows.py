@@ -103,9 +103,12 @@ def _overlap_sentences(check: OverlapCheck, row: Mapping[str, Any], alpha: float
     if row["verdict"] == "significant":
         yield f"They overlap {direction} than random sets do ({_p(row)})."
     elif row["verdict"] == "not significant":
-        yield f"The overlap cannot be told from that of random sets ({_p(row)})."
+        yield f"The overlap cannot be distinguished from that of random sets ({_p(row)})."
     else:
-        yield f"Whether it can be told from that of random sets depends on how the figure was rounded ({_p(row)})."
+        yield (
+            "Whether it can be distinguished from that of random sets depends on how the figure was rounded "
+            f"({_p(row)})."
+        )
     if row["in_play"] is not None and row["kappa"][0] > 0:
         yield (
             f"Chance alone gives it if the {_sets(check)} {row['in_play']['sets']} are drawn at random from the same "

@@ -38,7 +38,7 @@ class Scored(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A run of consecutive tokens of a row, `start` to `stop`, that hangs on token `parent` (-1: on the trunk)."""
+    """A run of consecutive tokens of a row, `start` to `stop`, that depends on token `parent` (-1: on the trunk)."""
 
     start: int
     stop: int

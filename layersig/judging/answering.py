@@ -34,7 +34,7 @@ def answer(job: Job) -> None:
 
     Every batch is appended to a log that survives an interruption; what is in it is not answered again.
 
-    Drawn answers hang on the seed of the cell, the question and the turn, never on the arm, so that arms are paired.
+    Drawn answers depend on the seed of the cell, the question and the turn, never on the arm, so that arms are paired.
 
     Raises:
         UserError: A set of questions or the chat template cannot be used.

@@ -1,4 +1,4 @@
-"""Which device and dtype to compute on, what the results' digits hang on, and how much memory a block takes."""
+"""Which device and dtype to compute on, what the results' digits depend on, and how much memory a block takes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def pick_dtype(requested: str, device: torch.device) -> DtypeChoice:
 
 
 def numerics_key(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """What the last digits of a result hang on, beside the inputs; part of every stage's fingerprint."""
+    """What the last digits of a result depend on, beside the inputs; part of every stage's fingerprint."""
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         kernels = f"sm_{major}{minor}, tf32 {torch.backends.cuda.matmul.allow_tf32}"

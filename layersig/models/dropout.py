@@ -1,4 +1,4 @@
-"""Dropout whose masks hang on names alone: seed, step, example and module.
+"""Dropout whose masks depend on names alone: seed, step, example and module.
 
 An example is dropped out alike however the optimizer batch is cut, on however many devices, whichever other modules are
 tuned, and again when gradient checkpointing runs the layer a second time.

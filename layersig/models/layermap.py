@@ -16,7 +16,7 @@ from layersig.errors import UserError, one_line
 from layersig.layers import Layer, LayerMap, Part
 from layersig.models.config import read_config
 
-# An attention (or any other sequence mixer) is told from an MLP by what its forward asks for.
+# An attention (or any other sequence mixer) is distinguished from an MLP by what its forward asks for.
 _POSITION_WORDS = ("mask", "past", "cache", "position")
 # Matrices that are no linear maps: those of these classes, and the state decay of state-space models.
 _NOT_LINEAR = (nn.Embedding, nn.Conv1d, nn.Conv2d)
@@ -38,7 +38,7 @@ def layer_map(model: PreTrainedModel, *, head: bool = False) -> LayerMap:
 
     Raises:
         UserError: The model is not a decoder made of a list of blocks, carries adapters, or holds a matrix whose
-            meaning cannot be told from its structure; the message names the module.
+            meaning cannot be distinguished from its structure; the message names the module.
     """
     if getattr(model.config, "is_encoder_decoder", False):
         raise UserError(f"{_title(model)} is an encoder-decoder; only decoders (causal language models) are supported")

@@ -53,7 +53,7 @@ class Stage:
         params: What the stage's function is told; enters the fingerprint.
         manner: What it is told besides: how to do it, which changes no result and is no part of the fingerprint.
         inputs: What it reads, by role.
-        seed: Value of the seed axis that its random streams hang on; None for what all seeds share.
+        seed: Value of the seed axis that its random streams depend on; None for what all seeds share.
         length: Names of the params that only say how far it goes and what it keeps on the way. Stages that differ in
             nothing else begin alike, so that one can continue or serve another.
         computes: True when results depend on device, dtype and library versions.

@@ -90,7 +90,9 @@ def plan(loaded: Loaded, options: Options, warn: Callable[[str], None]) -> Plan:
     stages = facts.known.graph.stages
     left = [stage for stage in stages if stage.id not in facts.known.cached]
     timed = [stage for stage in left if stage.computes]
-    speed, origin = (None, "nothing is left to time") if not timed else speed_of(facts, timed, anew=options.measure)
+    speed, origin = (
+        (None, "nothing is left to time") if not timed else speed_of(facts, timed, remeasure=options.measure)
+    )
     if assumed.step_seconds is not None:
         origin = f"assumed: {assumed.step_seconds:g} s a training step; {origin}"
     costs = tuple(cost_of(facts, stage, speed) for stage in stages)

@@ -83,5 +83,5 @@ def _measure(facts: Facts, data: str, outcome: str) -> tuple[Measure, int | None
 
 
 def _first(metrics: tuple[str, ...]) -> str:
-    """The metric that speaks for a task."""
+    """The metric that represents a task."""
     return next((each for each in PRIMARY_METRICS if each in metrics), min(metrics, default=_SHARE))

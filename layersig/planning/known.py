@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from layersig.engine.execute import Executor, Node, output_node, source_nodes
+from layersig.engine.execute import Ended, Executor, Node, numerics, output_node, source_nodes
 from layersig.engine.sources import resolve_here
 from layersig.pipeline import Graph, Stage, stages
 from layersig.recipe.load import Loaded
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
-from layersig.store.cache import Cache, Entry, cache_root
+from layersig.store.cache import Cache, cache_root
 from layersig.store.job import Reporter, Silent
 
 _FREE = frozenset({"layers", "data", "score", "select"})
@@ -80,25 +79,9 @@ class _Nobody:
     def started(self, stage: Stage, fingerprint: str) -> None:
         """Ignore."""
 
-    def ended(
-        self,
-        stage: Stage,
-        status: str,
-        fingerprint: str | None,
-        cached: bool,
-        entry: Entry | None,
-        error: str | None,
-    ) -> None:
+    def ended(self, stage: Stage, how: Ended) -> None:
         """Ignore."""
 
 
 def _silent(_: Stage) -> Reporter:
     return Silent()
-
-
-def numerics(recipe: Recipe) -> Mapping[str, Any]:
-    """What results of a recipe hang on besides its inputs, on this machine."""
-    from layersig.models.devices import numerics_key, pick_device, pick_dtype
-
-    device = pick_device(recipe.model.device)
-    return numerics_key(device, pick_dtype(recipe.model.dtype, device).dtype)

@@ -33,7 +33,7 @@ class SpeedForm(TypedDict):
     batch: FiniteFloat
 
 
-def speed_of(facts: Facts, stages: list[Stage], *, anew: bool) -> tuple[Speed | None, str]:
+def speed_of(facts: Facts, stages: list[Stage], *, remeasure: bool) -> tuple[Speed | None, str]:
     """The speed that a plan counts with, and where it comes from.
 
     One that was measured for this model, data and manner of training is kept and used again; else a few steps are run,
@@ -42,13 +42,13 @@ def speed_of(facts: Facts, stages: list[Stage], *, anew: bool) -> tuple[Speed | 
     Args:
         facts: What is known of the recipe.
         stages: Stages that are left to run.
-        anew: Measure even where a speed is kept.
+        remeasure: Measure even where a speed is kept.
     """
     if facts.model is None or facts.shapes is None:
         return None, "no speed: the model is not on this machine"
     key, data = _key(facts)
     kept, writes = _kept(), _writes(facts, stages)
-    if key in kept and not anew and (kept[key].by_kind["write"] or not writes):
+    if key in kept and not remeasure and (kept[key].by_kind["write"] or not writes):
         found = kept[key]
         return replace(
             found, how="kept"
@@ -66,7 +66,7 @@ def speed_of(facts: Facts, stages: list[Stage], *, anew: bool) -> tuple[Speed | 
 
 def _key(facts: Facts) -> tuple[str, str | None]:
     """What a speed depends on, and the data set that it is measured with."""
-    from layersig.planning.known import numerics
+    from layersig.engine.execute import numerics
 
     recipe = facts.recipe
     data = next((each.name for each in recipe.data if facts.examples(each.name, "train") is not None), None)

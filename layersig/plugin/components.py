@@ -72,9 +72,9 @@ class Component:
         implementation: The decorated function or class, or the `"module:attribute"` where it lies.
         version: Raised by its author whenever equal inputs may give another result.
         needs: What the context must offer; see `NEEDS`. Unknown (empty) until the implementation is loaded.
-        unit: What a score speaks of; None for the unit of the recipe.
+        unit: What a score covers; None for the unit of the recipe.
         rankings: For policies, how many rankings they read: `none`, `one`, or `some` (one or more).
-        seeded: True when it draws from the context's random streams, so that its result hangs on the seed axis.
+        seeded: True when it draws from the context's random streams, so that its result depends on the seed axis.
         params: Its parameters; without fields when there are none.
         origin: Who brings it; filled in by the manager.
 
@@ -132,7 +132,7 @@ class Component:
 
     @property
     def reads_data(self) -> bool:
-        """Whether a scorer's ranking hangs on the data set, and on the seed with it."""
+        """Whether a scorer's ranking depends on the data set, and on the seed with it."""
         return bool(self.needs - {"model", "rankings"})
 
     @property

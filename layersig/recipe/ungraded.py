@@ -11,7 +11,7 @@ HOW = "judge.endpoint=URL judge.model=ID, and judge.key_env=NAME where it wants 
 def without_ungraded(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe without conversations that nobody would grade, and a line that says so; as it is where there are none.
 
-    Nothing else of a study hangs on the judge, and what is done already is not done again once it has an endpoint.
+    Nothing else of a study depends on the judge, and what is done already is not done again once it has an endpoint.
     """
     conversations = recipe.evaluate.conversations
     if not conversations or recipe.judge is None or recipe.judge.endpoint is not None:

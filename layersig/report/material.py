@@ -61,7 +61,7 @@ class Material:
 
     @cached_property
     def lead(self) -> tuple[RankingRow, ...]:
-        """The rankings that the report speaks of first: the last ones of the primary scorers."""
+        """The rankings that the report presents first: the last ones of the primary scorers."""
         told = [row for row in self.findings.rankings if not row.control] or list(self.findings.rankings)
         first = [row for row in told if row.scorer in self.findings.primary_scorers]
         first = first or [row for row in told if row.scorer == told[0].scorer]
@@ -128,7 +128,7 @@ def measure_of(row: ResultRow | ComparisonRow | ShareRow | ControlSetRow) -> Mea
 
 
 def rows_of(ranking: RankingRow, rows: Iterable[_OfRanking]) -> list[_OfRanking]:
-    """The rows that speak of a ranking."""
+    """The rows about a ranking."""
     place = (ranking.scorer, ranking.data, ranking.checkpoint)
     return [row for row in rows if (row.scorer, row.data, row.checkpoint) == place]
 

@@ -28,7 +28,7 @@ class ScoringContext(Inputs):
         """Run the model with a share of the update: W + gate of its unit * Delta in every layer.
 
         Args:
-            gates: Gives one gate a unit, (len(layers),); asked before every forward pass, so it may hang on
+            gates: Gives one gate a unit, (len(layers),); asked before every forward pass, so it may depend on
                 parameters that are being trained.
 
         Raises:
@@ -66,7 +66,7 @@ class ScoringContext(Inputs):
         """Train parameters of the scorer's own on the training loss, with the one loop of layersig.
 
         Args:
-            parameters: Tensors that require a gradient and that the model's output hangs on.
+            parameters: Tensors that require a gradient and that the model's output depends on.
             batches: Optimizer batches, as from `optimizer_batches`.
             optimization: How they move.
             after_step: Called after every update; True ends the training there.
@@ -143,7 +143,7 @@ class ScoringContext(Inputs):
         """Gradient of the training loss, averaged over batches, for tensors of the scorer's own, such as gates.
 
         Args:
-            parameters: Leaf tensors that the model's output hangs on.
+            parameters: Leaf tensors that the model's output depends on.
             batches: Optimizer batches.
 
         Returns:

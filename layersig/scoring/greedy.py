@@ -27,7 +27,7 @@ class Greedy:
     The candidate goes without which the model has the highest value: minus the loss on training data, or the mean
     normalised retention on tasks (arXiv 2602.01997, "iterative"). A block removed in round r scores r, one that stays
     `remove` + 1, so `lowest` with the same count takes exactly the blocks that were removed. Of equal candidates the
-    later block goes, as in the paper. A search that is broken off goes on where it was.
+    later block goes, as in the paper. An interrupted search resumes where it stopped.
     """
 
     class Params(TaskParams):

@@ -26,7 +26,7 @@ class Retention:
         self._whole = context.evaluate(keep)
         if not any(self._whole.values()):
             raise UserError(
-                f"the whole model scores 0 on {', '.join(self._whole)}, so no block can be told from another by them; "
+                f"the whole model scores 0 on {', '.join(self._whole)}, which therefore cannot distinguish blocks; "
                 "take easier tasks or more items"
             )
 

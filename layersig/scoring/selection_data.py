@@ -44,5 +44,5 @@ def blocks_only(context: ScoringContext) -> tuple[str, ...]:
         UserError: The output head counts as a layer.
     """
     if any(group.block is None for group in context.groups):
-        raise UserError("this scorer speaks of blocks alone, and the output head is none; leave `layers.head` out")
+        raise UserError("this scorer scores blocks alone, and the output head is none; leave `layers.head` out")
     return context.layers

@@ -67,7 +67,7 @@ def train(
 
     Args:
         model: A causal language model from Hugging Face, with or without PEFT adapters, on `device`.
-        parameters: What is trained, by name; every value requires a gradient, and the loss hangs on it.
+        parameters: What is trained, by name; every value requires a gradient, and the loss depends on it.
         examples: What `batches` index.
         batches: Optimizer batches in order.
         settings: Learning rate, schedule, budget of a micro-batch, gradient checkpointing.
@@ -75,7 +75,7 @@ def train(
         reporter: Told of every step.
         device: Where the model is.
         optimization: How parameters move, instead of what `settings` say.
-        extra_loss: A term of the loss of a step (numbered from 1) that hangs on the parameters alone; None for none.
+        extra_loss: A term of the loss of a step (numbered from 1) that depends on the parameters alone; None for none.
         after_step: Called after every update; True ends the training there.
         in_turn: Names of the parameters that move in a step (numbered from 1); the others keep value and moments. All,
             when absent.

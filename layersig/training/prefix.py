@@ -47,9 +47,9 @@ _NOTHING = _Passing()
 class Prefix:
     """Runs a model's frozen lower blocks once an example.
 
-    Which passes compute the prefix hangs on the schedule alone: those in which an example comes up for the first time.
-    A training that was interrupted computes what it has forgotten in the very composition of that first pass, so it
-    goes on bit for bit.
+    Which passes compute the prefix depends on the schedule alone: those in which an example comes up for the first
+    time. A training that was interrupted computes what it has forgotten in the very composition of that first pass, so
+    that it resumes bit for bit.
     """
 
     def __init__(self, model: PreTrainedModel, blocks: Sequence[nn.Module], lowest: int) -> None:
@@ -116,7 +116,7 @@ class Prefix:
         assert passing.micro is not None
         rows = hidden.detach().flatten(0, -2)
         for index, segment in zip(passing.cut, passing.micro.layouts[0].segments, strict=True):
-            # An example may come up twice in a step, in two lanes: what is kept must not hang on which is first.
+            # An example may come up twice in a step, in two lanes: what is kept must not depend on which is first.
             if self._first[index] == (passing.step, passing.cut) and segment.example not in self._kept:
                 self._kept[segment.example] = rows[segment.start : segment.start + segment.rows].clone()
 

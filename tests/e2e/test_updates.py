@@ -90,7 +90,7 @@ def test_a_given_update_ranks_as_the_training_that_made_it(tmp_path: Path, metho
     (note,) = next(source for source in given.manifest["sources"] if source["role"] == "update")["notes"]
     word = {"lora": "a LORA adapter", "adalora": "an ADALORA adapter", "full": "the difference of this checkpoint"}
     assert word[method] in note
-    # The size of an update hangs on neither data nor seed once it is given.
+    # The size of an update depends on neither data nor seed once it is given.
     assert {row["data"] for row in given.lines("scores.jsonl") if row["scorer"] == "change"} == {None}
 
 

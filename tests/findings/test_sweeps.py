@@ -52,10 +52,9 @@ def swept(*arms: dict[str, Any], **more: Any) -> Recipe:
 Mean = Callable[[str, str], float]
 
 
-class Measured(Sweeps):
-    def rows(self, corrected: object = None) -> tuple[SweepRow, ...]:
-        """The rows as an analysis has them."""
-        return super().rows(corrected) if corrected is not None else conclusions(self.arms).curves
+def rows_of(found: Sweeps) -> tuple[SweepRow, ...]:
+    """The rows as an analysis has them."""
+    return conclusions(found.arms).curves
 
 
 def measured(
@@ -67,7 +66,7 @@ def measured(
     late: frozenset[str] = frozenset(),
     seeds: tuple[int, ...] = SEEDS,
     of_task: Callable[[str], list[str]] = lambda task: [],
-) -> Measured:
+) -> Sweeps:
     """What a run would have measured: every arm on every data set and seed, `late` arms without a declaration."""
     rng = np.random.default_rng(5)
     names = ["all-layers", *(arm.name for arm in recipe.arms)]
@@ -81,7 +80,7 @@ def measured(
             outcomes += [Outcome(task, name, metric, float(v)) for name, v in zip(ids, values, strict=True)]
         cells[Cell(arm=arm, data=data, seed=seed)] = outcomes
     plan = Plan(recipe, frozenset(cell for cell in cells if cell.arm not in late))
-    return Measured(Arms(outcome_tables(cells.items()), recipe, plan, "m"))
+    return Sweeps(Arms(outcome_tables(cells.items()), recipe, plan, "m"))
 
 
 def fraction(arm: str) -> float:
@@ -100,11 +99,11 @@ def one(rows: Iterable[SweepRow], **keys: Any) -> SweepRow:
 
 
 def test_the_optimum_is_where_it_was_planted_and_its_interval_excludes_the_rest() -> None:
-    row = one(measured(swept(*points()), valley, noise=0.005).rows())
+    row = one(rows_of(measured(swept(*points()), valley, noise=0.005)))
     assert (row.best, row.best_low, row.best_high, row.best_points) == (0.5, 0.5, 0.5, 1)
     assert (row.points, row.x_low, row.x_high) == (5, 0.1, 1.0), "all layers are the point at 1"
     assert "the best of these points is in 0.5 (1 of 5 points)" in row.sentence
-    noisy = one(measured(swept(*points(), seeds=(0, 1)), valley, noise=1, seeds=(0, 1)).rows())
+    noisy = one(rows_of(measured(swept(*points(), seeds=(0, 1)), valley, noise=1, seeds=(0, 1))))
     assert noisy.best_points == 5
     assert "does not tell where the optimum is" in noisy.sentence
 
@@ -112,7 +111,7 @@ def test_the_optimum_is_where_it_was_planted_and_its_interval_excludes_the_rest(
 @pytest.mark.parametrize(("slope", "words"), [(-0.5, "falls with"), (0.5, "rises with"), (0.0, "shows no trend over")])
 def test_the_trend_is_said_as_it_is(slope: float, words: str) -> None:
     found = measured(swept(*points()), lambda arm, _: 2 + slope * fraction(arm), noise=0.05)
-    row = one(found.rows())
+    row = one(rows_of(found))
     assert f" {words} select.fraction" in row.sentence
     assert row.slope is not None
     means = [2 + slope * x for x in (*XS, 1.0)]
@@ -122,12 +121,12 @@ def test_the_trend_is_said_as_it_is(slope: float, words: str) -> None:
 
 def test_a_sweep_of_the_outcome_is_declared_unless_a_point_was_measured_before_it_was() -> None:
     recipe = swept(*points())
-    assert one(measured(recipe, valley).rows()).sentence.startswith("Declared: loss of heldout/d")
-    row = one(measured(recipe, valley, late=frozenset({"a-0.3"})).rows())
+    assert one(rows_of(measured(recipe, valley))).sentence.startswith("Declared: loss of heldout/d")
+    row = one(rows_of(measured(recipe, valley, late=frozenset({"a-0.3"}))))
     assert not row.declared
     assert row.sentence.startswith("Exploratory: ")
     other = swept(*points(), analyze={"outcome": "quiz", "resamples": 200})
-    rows = list(measured(other, valley, {"heldout/d": "loss", "quiz": "acc"}).rows())
+    rows = list(rows_of(measured(other, valley, {"heldout/d": "loss", "quiz": "acc"})))
     assert {row.task: (row.outcome, row.declared) for row in rows} == {
         "heldout/d": (False, False),
         "quiz": (True, True),
@@ -146,7 +145,7 @@ def test_controls_are_curves_beside_the_arm_and_never_its_optimum() -> None:
         assert all(row.in_best_set is None for row in series[name])
         for control, arm in zip(series[name], series["arm"], strict=False):
             assert control.value - arm.value == pytest.approx(worse, abs=0.05)
-    rows = list(found.rows())
+    rows = list(rows_of(found))
     assert [row.against for row in rows] == [None, "random control", "rule control"]
     assert [row.declared for row in rows] == [True, False, False]
     assert all(row.best is None for row in rows[1:])
@@ -156,7 +155,7 @@ def test_an_advantage_that_shrinks_is_a_trend_of_the_difference() -> None:
     def mean(arm: str, _: str) -> float:
         return 2 - (0.3 * (1 - fraction(arm)) if "random" not in arm and arm != "base" else 0.0)
 
-    rows = measured(swept(*points(), *controls()), mean).rows()
+    rows = rows_of(measured(swept(*points(), *controls()), mean))
     row = one(rows, against="random control")
     assert row.slope is not None
     assert row.slope > 0
@@ -167,7 +166,7 @@ def test_an_advantage_that_shrinks_is_a_trend_of_the_difference() -> None:
 def test_higher_is_better_turns_the_optimum_and_not_the_trend() -> None:
     recipe = swept(*points(), analyze={"outcome": "quiz", "resamples": 200})
     found = measured(recipe, lambda arm, _: 0.5 - (fraction(arm) - 0.3) ** 2, {"quiz": "rouge_l"})
-    row = one(found.rows())
+    row = one(rows_of(found))
     assert (row.best, row.best_low, row.best_high) == (0.3, 0.3, 0.3)
     assert row.slope is not None
     assert row.slope < 0
@@ -221,12 +220,12 @@ def test_points_that_are_missing_and_seeds_that_not_all_have_are_left_out() -> N
     }
     values[measure].clear()  # type: ignore[attr-defined]
     values[measure].update(kept)  # type: ignore[attr-defined]
-    row = one(whole.rows())
+    row = one(rows_of(whole))
     assert (row.points, row.seeds) == (4, 2)
 
 
 def test_one_run_a_point_speaks_of_checkpoints() -> None:
-    row = one(measured(swept(*points(), seeds=(0,)), valley, seeds=(0,)).rows())
+    row = one(rows_of(measured(swept(*points(), seeds=(0,)), valley, seeds=(0,))))
     assert row.scope == "checkpoints"
     assert "this is about these checkpoints" in row.sentence
 
@@ -257,7 +256,7 @@ TASKS = {"heldout/c-100": "loss", "heldout/c-200": "loss", "heldout/c-400": "los
 def test_data_sets_that_vary_make_a_curve_of_every_arm_beside_its_controls() -> None:
     recipe = of_data(analyze={"outcome": "quiz", "resamples": 200})
     found = measured(recipe, grows, TASKS, of_task=lambda task: [f"{task}{n}" for n in range(60)])
-    rows = [row for row in found.rows() if row.against is None]
+    rows = [row for row in rows_of(found) if row.against is None]
     assert [(row.arm, row.data, row.task, row.best, row.declared) for row in rows] == [
         ("all-layers", None, "quiz", 400.0, True),
         ("few", None, "quiz", 400.0, True),
@@ -271,9 +270,9 @@ def test_data_sets_that_vary_make_a_curve_of_every_arm_beside_its_controls() -> 
 
 def test_held_out_losses_count_where_all_sets_hold_out_the_same() -> None:
     found = measured(of_data(), grows, TASKS)
-    tasks = {row.task for row in found.rows()}
+    tasks = {row.task for row in rows_of(found)}
     assert tasks == {"heldout/c-100", "quiz"}
-    assert {row.task for row in found.rows() if row.declared} == {"heldout/c-100"}
+    assert {row.task for row in rows_of(found) if row.declared} == {"heldout/c-100"}
     assert found.notes() == ()
 
 

@@ -96,6 +96,12 @@ def test_a_task_of_the_users_own_is_known_by_its_definition(tmp_path: Path) -> N
         loaded(tmp_path, 'outcome = "my_tusk"', 'tasks = ["file:mine.yaml"]')
 
 
+def test_a_task_in_a_file_of_its_name_is_listed_once(tmp_path: Path) -> None:
+    (tmp_path / "choice.yaml").write_text("task: choice\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"Allowed: heldout, choice$"):
+        loaded(tmp_path, 'outcome = "helswag"', 'tasks = ["file:choice.yaml"]')
+
+
 def test_a_recipe_that_asks_for_too_much_is_refused_at_once(tmp_path: Path) -> None:
     seeds = f"seeds = {list(range(9_000))}"
     text = EXAMPLE.replace(next(line for line in EXAMPLE.splitlines() if line.startswith("seeds")), seeds)

@@ -13,7 +13,7 @@ import pytest
 
 from layersig.findings import analyse
 from layersig.findings.rows import Findings
-from layersig.report.document import Bullets, Code, Heading, Strong, Text, Tiles
+from layersig.report.document import Bullets, Code, Heading, Paragraph, Strong, Text, Tiles
 from layersig.report.material import Material
 from layersig.report.sections import answer
 from tests.report.synthetic import Study, write_run
@@ -188,3 +188,16 @@ def test_a_share_that_says_nothing_is_neither_bold_nor_a_tile(
     texts = bullets(material, "What tuning only those did")
     said = [part for text in texts for part in text if isinstance(part, str)]
     assert any(part.startswith("No share of the gain of all layers is stated") and words in part for part in said)
+
+
+def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family(good: Material) -> None:
+    rows, claims = good.findings.comparisons, good.findings.claims
+    declared = sum(row.declared for row in rows)
+    (size,) = {row.family_size for row in rows if row.declared}
+    assert declared == 1
+    assert size == declared + sum(claim.declared for claim in claims) == 2
+    section = answer.section(good)
+    assert section is not None
+    paragraph = next(block for block in section.blocks if isinstance(block, Paragraph))
+    text = "".join(str(part) for part in paragraph.text)
+    assert "1 comparison was declared before the outcome was measured and corrected in a family of 2 tests" in text

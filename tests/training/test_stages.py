@@ -62,7 +62,7 @@ def test_tuning_moves_the_selected_layers_alone_and_loads_in_plain_peft(tmp_path
 
 
 def test_a_layer_starts_and_drops_out_alike_whichever_others_are_tuned(tmp_path, inputs):
-    # One step: B is zero before it, so the gradient of a layer's B hangs on its own A and mask alone.
+    # One step: B is zero before it, so the gradient of a layer's B depends on its own A and mask alone.
     train = TRAIN.model_copy(update={"epochs": None, "steps": 1, "clip": None})
     everything, chosen = job(tmp_path, inputs, "all", train=train, milestones=[1.0]), job(tmp_path, inputs, train=train)
     stages.reference(everything)

@@ -17,7 +17,7 @@ _MATCHED = {"types": "number of each type", "layers": "number of layers", "param
 
 
 def claims(records: Records) -> list[ComparisonRow]:
-    """Comparisons that something may be claimed from: of the one metric that speaks for its task."""
+    """Comparisons that something may be claimed from: of the one metric that represents its task."""
     return [row for row in records.findings.comparisons if row.primary and row.arm != BASE]
 
 
@@ -102,7 +102,7 @@ def seeds(records: Records) -> Demand | None:
     said = (
         f"S = {span(runs)} training runs per arm, n = {items} items; every seed is shown."
         if max(runs) > 1
-        else f"One training run per arm, n = {items} items: it speaks for its checkpoints, not for methods."
+        else f"One training run per arm, n = {items} items: claims can be about its checkpoints, not about methods."
     )
     return Demand(min(runs) >= LEAST_SEEDS, f"{said} {LEAST_SEEDS} runs are needed.")
 

@@ -16,7 +16,7 @@ from layersig.findings.rows import ClaimRow, ComparisonRow, Findings
 _INVALID_SHARE = 0.05
 """Share of invalid verdicts above which a judge is not fit for the study (ours)."""
 _MODELS = 2
-"""Models from which on a study speaks of more than one (ours)."""
+"""Least number of models for a claim about models in general (ours)."""
 _LONG = "13"
 """Words in the n-grams that the card is about."""
 _OF_CUDA = ("accelerator", "driver", "cuda")
@@ -186,7 +186,7 @@ def cost(records: Records) -> Demand | None:
 
 
 def inference(records: Records) -> Demand | None:
-    """The speed of every evaluated arm beside that of the untouched model."""
+    """The speed of every evaluated arm, relative to the untouched model."""
     arms = dict.fromkeys(row.arm for row in records.findings.results)
     if not arms:
         return None
@@ -199,7 +199,7 @@ def inference(records: Records) -> Demand | None:
 
 
 def scope(records: Records) -> Demand | None:
-    """Verdicts that are bounded: every sentence names what was studied, so that none is read as being of more."""
+    """Bounded verdicts: every sentence names what was studied, so that none is read as a claim about more."""
     found = list(_verdicts(records.findings))
     if not found:
         return None
@@ -237,15 +237,15 @@ def _names(sentence: str, name: str) -> bool:
 
 
 def generality(records: Records) -> Demand | None:
-    """Data sets and models enough to speak of others."""
+    """Enough data sets and models for claims beyond those studied."""
     if not records.findings.results and not records.findings.rankings:
         return None
     found = [*(row.data for row in records.findings.results), *(row.data for row in records.findings.rankings)]
     names = set(found) - {None}
     models = sum(source["node"] == "source/model" for source in records.files.manifest["sources"])
     evidence = (
-        f"{plural(models, 'model')}, {plural(len(names), 'data set')}. To speak of data sets in general takes "
-        f"{MIN_DATA_SETS_TO_GENERALISE}, to speak of models {_MODELS} or more."
+        f"{plural(models, 'model')}, {plural(len(names), 'data set')}. Claims about data sets in general take "
+        f"{MIN_DATA_SETS_TO_GENERALISE}, claims about models {_MODELS} or more."
     )
     return Demand(len(names) >= MIN_DATA_SETS_TO_GENERALISE and models >= _MODELS, evidence)
 

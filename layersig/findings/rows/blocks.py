@@ -19,7 +19,7 @@ class BlockRow(Row):
     """A metric, a probe of the responses, or a class of how programs end."""
     kind: Literal["metric", "probe", "code error"]
     primary: bool
-    """Whether it is the metric that speaks for its task."""
+    """Whether it is the metric that represents its task."""
     block: int
     whole: float
     """With all blocks, on the items that both are compared on."""

@@ -106,7 +106,7 @@ class LimitationRow(Row):
     """A limit of what the run shows, or a threat to its validity, with its figure."""
 
     kind: Literal["limitation", "threat"]
-    """A `limitation` bounds what a claim speaks of; a `threat` may make it wrong."""
+    """A `limitation` bounds what a claim covers; a `threat` may make it wrong."""
     topic: str
     sentence: str
 

@@ -8,7 +8,7 @@ from layersig.findings.rows.base import Row
 
 
 class LayerRow(Row):
-    """A layer, or a unit of layers that scores speak of: a block, or a part of a block."""
+    """A layer, or a unit of layers that scores cover: a block, or a part of a block."""
 
     number: int
     """Place in the forward pass, from 0."""

@@ -73,7 +73,7 @@ class Findings(Row):
     primary_arms: tuple[str, ...] = ()
     """Arms whose comparison with the baseline is confirmatory."""
     primary_scorers: tuple[str, ...] = ()
-    """What the report speaks of first: the scorers that the primary arms read; without arms, the recipe's first that
+    """What the report presents first: the scorers that the primary arms read; without arms, the recipe's first that
     looks at the model."""
     further_controls: tuple[str, ...] = ()
     """Random controls behind the first of their arm and match: they stand for chance together, and their values are in
@@ -90,7 +90,7 @@ class Findings(Row):
     layers: tuple[LayerRow, ...]
     """The linear modules, which selections name."""
     units: tuple[LayerRow, ...]
-    """What a score speaks of: the layers themselves, or blocks or parts of them."""
+    """What a score covers: the layers themselves, or blocks or parts of them."""
     rankings: tuple[RankingRow, ...]
     ranked_layers: tuple[RankedLayerRow, ...]
     concentration: tuple[ConcentrationRow, ...]

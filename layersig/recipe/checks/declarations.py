@@ -88,6 +88,7 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
     known += set_names(data)
     if evaluate.get("heldout") is not False:
         known.insert(0, _HELDOUT)
+    known = list(dict.fromkeys(known))
     seen: set[str] = set()
     for number, name in enumerate(wanted if isinstance(wanted, list) else [wanted]):
         path = ("analyze", "outcome", number) if isinstance(wanted, list) else ("analyze", "outcome")

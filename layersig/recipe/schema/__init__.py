@@ -109,7 +109,7 @@ class Recipe(Table):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     """Values of the seed axis: data order, adapter initialisation, dropout."""
     root_seed: int = Field(0, ge=0)
-    """Root of every random stream; splits and evaluation items hang on it alone."""
+    """Root of every random stream; splits and evaluation items depend on it alone."""
     plugins: tuple[str, ...] = ()
     """Plugin files relative to the recipe, such as `./my_scorer.py`."""
     model: ModelSettings

@@ -37,7 +37,7 @@ class NamedModel(ModelSettings):
 
 
 class LayerSettings(Table):
-    """`[layers]`: what counts as a layer and what one score speaks of."""
+    """`[layers]`: what counts as a layer and what one score covers."""
 
     unit: Literal["module", "block", "part"] = "module"
     """A linear module (the paper's unit), a whole block, or its attention or MLP part."""

@@ -229,10 +229,13 @@ def _reach(material: Material) -> Paragraph:
     else:
         scope = f"Statements about a method rest on {seeds} training runs per arm, paired by seed and by item."
     declared = sum(row.declared for row in rows)
+    tests = declared + sum(claim.declared for claim in material.findings.claims)
+    tests += sum(curve.declared for curve in material.findings.sweeps)
     if rows:
+        together = f" and corrected in a family of {tests} tests" if tests > 1 else ""
         scope += (
-            f" {plural(declared, 'comparison')} declared before the outcome was measured"
-            f"{' are' if declared != 1 else ' is'} corrected together; everything else is exploratory."
+            f" {plural(declared, 'comparison')} {'was' if declared == 1 else 'were'} declared before the outcome was "
+            f"measured{together}; everything else is exploratory."
         )
     if others := material.findings.other_declarations:
         scope += (

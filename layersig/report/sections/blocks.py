@@ -80,7 +80,7 @@ def _sentences(metrics: Sequence[BlockRow], alpha: float) -> Iterator[Text]:
             f": {value_of(measure, own[0].whole)} with all blocks, {own[0].n} items. "
             + (f"Shown to be missed: {named}. " if worse else "No block is shown to be missed. ")
             + (f"Better without: {', '.join(map(str, better))}. " if better else "")
-            + f"{len(own) - len(missed)} of {len(own)} blocks cannot be told from the whole model."
+            + f"{len(own) - len(missed)} of {len(own)} blocks cannot be distinguished from the whole model."
         )
         yield Code(task), f" {measure.metric}", text
 

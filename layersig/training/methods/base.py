@@ -39,7 +39,7 @@ class Tuning(ABC):
         self.parameters = parameters
 
     def extra_loss(self, step: int) -> Tensor | None:
-        """A term of the loss of a step (from 1) that hangs on the parameters alone; None for none."""
+        """A term of the loss of a step (from 1) that depends on the parameters alone; None for none."""
         return None
 
     def after_step(self, step: Step) -> None:

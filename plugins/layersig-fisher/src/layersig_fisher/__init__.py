@@ -33,7 +33,7 @@ class _Params(ComponentParams):
 class Fisher:
     """Trace of the empirical Fisher information of each unit's weights: sum of E_x[g_x^2] over them.
 
-    How strongly the likelihood of answers hangs on the unit, at the pretrained weights. Larger units have more terms.
+    How strongly the likelihood of answers depends on the unit, at the pretrained weights. Larger units have more terms.
     """
 
     Params = _Params
@@ -48,7 +48,7 @@ class FisherChange:
     """Fisher-weighted size of each unit's update: sum of E_x[g_x^2] Delta^2 over its weights.
 
     The penalty of elastic weight consolidation (Kirkpatrick et al., arXiv 1612.00796, equation 3, without lambda / 2)
-    for the change that training made: large where it moved weights that the likelihood of answers hangs on.
+    for the change that training made: large where it moved weights that the likelihood of answers depends on.
     """
 
     Params = _Params
