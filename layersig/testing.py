@@ -27,7 +27,7 @@ from layersig.models.adapters import inject_lora, remove_adapter, save_adapter
 from layersig.models.adapters.wrappers import ADAPTER, wrapped_layers
 from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.plugin.components import Component, declared
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking, jsonl

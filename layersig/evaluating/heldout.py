@@ -13,7 +13,7 @@ from layersig.data.batches import collate, micro_batches
 from layersig.data.examples import Example, Examples
 from layersig.errors import StageFailed
 from layersig.evaluating.kept import KeptAnswers
-from layersig.models.targets import LOGIT_ELEMENTS, logits_at
+from layersig.fast.head import LOGIT_ELEMENTS, logits_at
 from layersig.records import Outcome
 
 LOGIT_ROWS = 1024

@@ -28,7 +28,7 @@ from layersig.evaluating.items import right_places
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.local import LocalTask
 from layersig.evaluating.model import SharedPrefixLM
-from layersig.models.targets import LOGIT_ELEMENTS
+from layersig.fast.head import LOGIT_ELEMENTS
 from layersig.streams import Streams
 
 MIN_K = 0.2

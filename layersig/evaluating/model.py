@@ -36,11 +36,11 @@ from layersig.evaluating.decoding import Decoding
 from layersig.evaluating.drawing import Drawing
 from layersig.evaluating.incidents import IncidentLog
 from layersig.evaluating.kept import KeptAnswers, packed
-from layersig.generating.decoder import Decoder, Trunk, positions
+from layersig.fast.decoder import Decoder, Trunk, positions
+from layersig.fast.sharing import Row, Scored, batches, lines, plan
 from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Prompt, Written, generated
 from layersig.generating.sampling import Sampler
-from layersig.generating.sharing import Row, Scored, batches, lines, plan
 from layersig.store.job import Reporter, Silent
 
 Answer = tuple[float, bool]

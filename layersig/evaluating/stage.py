@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from layersig.data.examples import read_examples
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.kept import KeptAnswers
-from layersig.models.arm import arm_model
+from layersig.generating.arm_model import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.recipe.schema import TaskSettings
 from layersig.records import CorpusValue, Outcome, jsonl

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
-from layersig.generating.decoder import Decoder
+from layersig.fast.decoder import Decoder
 from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Prompt, Written, generated
 from layersig.generating.sampling import GREEDY, Sampler, Sampling

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from layersig.generating.decoder import Decoder, Trunk
+from layersig.fast.decoder import Decoder, Trunk
+from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
 from layersig.generating.ends import end_tokens
 from layersig.generating.sampling import GREEDY, Sampler
-from layersig.generating.sharing import SHORTEST_TRUNK, shared_length
 
 
 class Prompt(NamedTuple):

@@ -16,10 +16,10 @@ from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation, Message, content_id
 from layersig.data.rows import read_rows
 from layersig.errors import UserError
+from layersig.generating.arm_model import arm_model
 from layersig.generating.chats import Chat, Key, Response, responses
 from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
-from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings

@@ -9,11 +9,11 @@ from typing import Any
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
 from layersig.data.questions import Question, read_questions, sample
+from layersig.generating.arm_model import arm_model
 from layersig.generating.chats import Chat, Response, responses
 from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
 from layersig.judging.records import Answered
-from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.records import jsonl
 from layersig.store.job import Job

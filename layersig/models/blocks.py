@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from layersig.models.forwards import replaced_forwards
 from layersig.models.layermap import block_list
+from layersig.models.replaced_forwards import replaced_forwards
 
 
 @dataclass(frozen=True, slots=True, eq=False)

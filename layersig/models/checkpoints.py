@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from layersig.models.layermap import has_tied_head, layer_map, layer_weight
 from layersig.models.load import load_model
 from layersig.models.saving import save_model
-from layersig.models.stored import read_update
 from layersig.models.tensors import stored_tensors, widest_dtype
+from layersig.models.update_folder import read_update
 
 
 def write_merged(source: Path, adapter: Path, folder: Path) -> bool:

@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from layersig.errors import UserError
-from layersig.models.paths import FAST_PATHS
+from layersig.fast.numerics import FAST_PATHS
 
 _DTYPES = {
     "float64": torch.float64,

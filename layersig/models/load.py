@@ -24,8 +24,8 @@ from layersig.errors import UserError, one_line
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.fit import check_finite, check_fit
+from layersig.models.tensor_hash import hash_values
 from layersig.models.tensors import StoredTensor, stored_tensors
-from layersig.models.values import hash_values
 
 Quantization = Literal["none", "nf4"]
 

@@ -15,11 +15,11 @@ from layersig.layers import LayerMap
 from layersig.models.adapters import read_adapter
 from layersig.models.adapters.files import recorded_base
 from layersig.models.dense import check_dense
-from layersig.models.given import check_complete, check_layers
+from layersig.models.external_update import check_complete, check_layers
 from layersig.models.layermap import layer_map
 from layersig.models.load import Checked, check_model, load_tokenizer
-from layersig.models.stored import is_dense
 from layersig.models.tensors import describe, listing, rounded
+from layersig.models.update_folder import is_dense
 from layersig.store.jsonfile import read_object
 
 

@@ -7,7 +7,7 @@ from layersig.models.adapters import graft as graft_adapter
 from layersig.models.dense import base_dtype, read_dense, write_checkpoint
 from layersig.models.layermap import layer_map_of_checkpoint
 from layersig.models.load import load_model
-from layersig.models.stored import is_dense
+from layersig.models.update_folder import is_dense
 from layersig.models.updates import DenseUpdate
 from layersig.records import Selection
 from layersig.store.job import Job

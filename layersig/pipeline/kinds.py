@@ -18,7 +18,7 @@ KINDS: Mapping[str, Kind] = {
     "generate": Kind("layersig.generating.stage:generate", 3),
     "data": Kind("layersig.data.stage:prepare", 3),
     "reference": Kind("layersig.training.stages:reference", 4),
-    "update": Kind("layersig.models.given:update", 2),
+    "update": Kind("layersig.models.external_update:update", 2),
     "score": Kind("layersig.scoring.stage:score", 6),
     "select": Kind("layersig.selecting.stage:select", 1),
     "tune": Kind("layersig.training.stages:tune", 4),

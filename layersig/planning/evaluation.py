@@ -94,7 +94,7 @@ def _asked(settings: tuple[tuple[str, str], ...], rows: Path, model: Path, pair_
 
 
 def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
-    from layersig.generating.sharing import Scored, plan
+    from layersig.fast.sharing import Scored, plan
 
     items, lines, read, written = 0, 0, 0.0, 0.0
     metrics: dict[str, None] = {}

@@ -145,7 +145,7 @@ def _read(
     model: PreTrainedModel, settings: TrainSettings, examples: Examples, batches: Sequence[tuple[int, ...]]
 ) -> float:
     """Seconds of a token that is read, in a middling batch."""
-    from layersig.models.kernels import fast_lora
+    from layersig.fast.lora import fast_lora
     from layersig.training.losses import batch_losses
 
     def seconds(batch: tuple[int, ...]) -> float:
@@ -159,7 +159,7 @@ def _read(
 
 def _write(model: PreTrainedModel, facts: Facts, examples: Examples) -> float:
     """Seconds of a token that is written."""
-    from layersig.generating.decoder import Decoder
+    from layersig.fast.decoder import Decoder
     from layersig.generating.generation import Prompt, generated
     from layersig.models.load import load_tokenizer
 

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from layersig.errors import UserError, one_line
 from layersig.layers import LayerMap
+from layersig.models.block_removal import Removal, remove_blocks
 from layersig.models.blocks import BlockRunner
-from layersig.models.depth import Removal, remove_blocks
 from layersig.models.layermap import layer_map
 from layersig.models.load import check_model, load_model
 from layersig.models.saving import copy_belongings

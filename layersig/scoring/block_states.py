@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from layersig.fast.batching import MicroBatch, batching_of
+from layersig.fast.dropout import Layout
+from layersig.fast.head import logits_at
 from layersig.models.blocks import BlockRunner
-from layersig.models.dropout import Layout
-from layersig.models.targets import logits_at
 from layersig.scoring.context import ScoringContext
-from layersig.training.batching import MicroBatch, batching_of
 
 
 class States(NamedTuple):

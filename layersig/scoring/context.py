@@ -36,7 +36,7 @@ class ScoringContext(Inputs):
         """
         import torch
 
-        from layersig.models.gating import gated
+        from layersig.scoring.gating import gated
 
         strange = [name for name in self.update.layers if name not in self.unit_of]
         missing = sorted(self.unit_of.keys() - set(self.update.layers))

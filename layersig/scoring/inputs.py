@@ -219,7 +219,7 @@ class Inputs:
         raise UserError(f"{self._component.label} asked for {name!r}, which is no layer of the model")
 
     def _read(self, folder: Path) -> Update:
-        from layersig.models.stored import read_update
+        from layersig.models.update_folder import read_update
 
         return read_update(folder, LayerMap.from_json(self._job.read("layers", "layers.json")))
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from statistics import fmean
 
 from layersig.errors import UserError
-from layersig.models.depth import without_blocks
+from layersig.models.block_removal import without_blocks
 from layersig.scoring.context import ScoringContext
 
 

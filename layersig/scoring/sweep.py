@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from layersig.fast.batching import Batching, MicroBatch, batching_of
+from layersig.fast.head import logits_at
 from layersig.models.blocks import BlockRunner
-from layersig.models.targets import logits_at
 from layersig.scoring.block_states import states_of_tokens
 from layersig.scoring.context import ScoringContext
-from layersig.training.batching import Batching, MicroBatch, batching_of
 
 Ablation = Literal["skip", "zero", "mean"]
 

@@ -25,7 +25,7 @@ class Source:
         kind: What it is.
         path: A model: a Hugging Face folder with safetensors. Data and questions: one `.jsonl`, `.json` or `.parquet`
             file. A benchmark: a folder that `datasets.load_dataset` reads. Rankings: a `scores.jsonl`. An update: a
-            folder, see `layersig.models.given`.
+            folder, see `layersig.models.external_update`.
         revision: Commit of a hub repository, version of a package; None for files.
         digest: Hex sha256 over the contents that matter.
         licence: Licence as its publisher states it; None when unknown.

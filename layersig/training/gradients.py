@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples
-from layersig.models.targets import split_at_head
-from layersig.training.batching import Padded
-from layersig.training.loss import target_loss
+from layersig.fast.batching import Padded
+from layersig.fast.head import split_at_head
+from layersig.fast.loss import target_loss
 
 
 def visit_gradients(

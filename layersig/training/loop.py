@@ -21,21 +21,21 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import Example, Examples
 from layersig.errors import StageFailed
-from layersig.models import kernels
+from layersig.fast import lora
+from layersig.fast.batching import Batching, batching_of
+from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
+from layersig.fast.head import Split, split_at_head
+from layersig.fast.loss import target_loss
+from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
+from layersig.fast.prefix import Prefix, kept_prefix
+from layersig.fast.recompute import checkpointed_blocks
 from layersig.models.devices import peak_memory
-from layersig.models.dropout import DropoutKeys, KeyedDropout, keyed_dropout
-from layersig.models.paths import KEPT_PREFIX, LORA_LINEAR
-from layersig.models.targets import Split, split_at_head
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Reporter
 from layersig.streams import Streams
-from layersig.training.batching import Batching, batching_of
-from layersig.training.blocks import checkpointed_blocks
 from layersig.training.checkpoint import Memory, load_checkpoint, save_checkpoint
 from layersig.training.log import Step, TrainLog
-from layersig.training.loss import target_loss
 from layersig.training.optimization import Optimization
-from layersig.training.prefix import Prefix, kept_prefix
 
 _LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
 
@@ -236,7 +236,7 @@ def _prepared(
         batching = stack.enter_context(
             batching_of(model, settings.micro_batch_tokens, longest, side_by_side=copied <= _LARGEST)
         )
-        stack.enter_context(kernels.fast_lora(model))
+        stack.enter_context(lora.fast_lora(model))
         if settings.gradient_checkpointing:
             stack.enter_context(checkpointed_blocks(model))
         prefix = stack.enter_context(kept_prefix(model, parameters, examples, batches, batching))

@@ -9,9 +9,9 @@ import torch
 from transformers import PreTrainedModel
 
 from layersig.data.examples import Example, Examples
-from layersig.models.targets import split_at_head
-from layersig.training.batching import batching_of
-from layersig.training.loss import target_loss
+from layersig.fast.batching import batching_of
+from layersig.fast.head import split_at_head
+from layersig.fast.loss import target_loss
 
 
 def batch_losses(

@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 from layersig.data.batches import optimizer_batches
 from layersig.data.examples import Example, Examples, read_examples
 from layersig.errors import UserError
+from layersig.fast.lora import fast_lora
 from layersig.layers import Layer, LayerMap
 from layersig.models.adapters import read_adapter
 from layersig.models.dense import read_dense, write_checkpoint
-from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection

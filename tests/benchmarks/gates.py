@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import torch
 
 from layersig.data.examples import Example
-from layersig.models.gating import gated
 from layersig.models.layermap import layer_map
 from layersig.models.updates import Delta
+from layersig.scoring.gating import gated
 from layersig.store.job import Silent
 from layersig.streams import Streams
 from layersig.training.loop import train

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from peft.tuners.lora import LoraLayer
 
-from layersig.models.kernels import fast_lora
+from layersig.fast.batching import Packed
+from layersig.fast.lora import fast_lora
+from layersig.fast.packing import packed
 from layersig.models.layermap import layer_map
-from layersig.models.packing import packed
 from layersig.store.job import Silent
 from layersig.streams import Streams
-from layersig.training.batching import Packed
 from layersig.training.loop import train
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, Timing, alternate

@@ -10,15 +10,15 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from layersig.data.examples import Example
-from layersig.models.kernels import fast_lora
-from layersig.models.packing import packed
-from layersig.models.targets import logits_at
+from layersig.fast.batching import Packed, Padded
+from layersig.fast.head import logits_at
+from layersig.fast.lora import fast_lora
+from layersig.fast.loss import cross_entropy
+from layersig.fast.packing import packed
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Silent
 from layersig.streams import Streams
-from layersig.training.batching import Packed, Padded
 from layersig.training.loop import train
-from layersig.training.loss import cross_entropy
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, alternate, matrix_peak, ratio
 from tests.benchmarks.world import CPU

@@ -17,7 +17,7 @@ import pytest
 from layersig.evaluating import heldout as heldout_module
 from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.evaluating.stage import evaluate
-from layersig.generating.decoder import Decoder
+from layersig.fast.decoder import Decoder
 from layersig.records import Cell
 from layersig.store.job import Job
 from layersig.streams import Streams

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layersig.generating.decoder import Decoder
+from layersig.fast.decoder import Decoder
 from layersig.generating.generation import Prompt, generate
 from tests.evaluating.peers import FEWSHOT
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer

@@ -24,7 +24,7 @@ from transformers.utils import logging
 from layersig.errors import LayersigError, UserError, one_line
 from layersig.layers import LayerMap
 from layersig.models.adapters import assert_moved, inject_lora, remove_adapter
-from layersig.models.given import difference
+from layersig.models.external_update import difference
 from layersig.models.layermap import layer_map, layer_weight
 from layersig.models.load import load_model
 from layersig.pruning.surgery import write_pruned

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from layersig.errors import UserError
-from layersig.models.given import difference
+from layersig.models.external_update import difference
 from layersig.models.layermap import layer_map_of_checkpoint, weight_name
 from layersig.models.load import check_model, load_model
 from layersig.models.tensors import stored_tensors, widest_dtype

@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 from layersig.errors import UserError
 from layersig.models import load
 from layersig.models.adapters import assert_moved, inject_lora, remove_adapter
-from layersig.models.gating import gated
 from layersig.models.layermap import layer_map, layer_parameter
 from layersig.models.load import borrow_model, load_model, load_tokenizer
+from layersig.scoring.gating import gated
 from tests.models.helpers import STREAMS, low_rank_update, move
 from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model, tiny_tokenizer
 

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from layersig.layers import Unit
 from layersig.models.layermap import layer_parameter, layer_weight
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from tests.scoring.world import World, low_rank
 from tests.tiny import tiny_batch
 

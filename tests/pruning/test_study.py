@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from layersig.cli.main import main
-from layersig.models.depth import without_blocks
+from layersig.models.block_removal import without_blocks
 from layersig.models.layermap import layer_map
 from layersig.pipeline import stages
 from layersig.plugin.manager import installed

@@ -17,7 +17,7 @@ from layersig.records import Cell, Selection
 from layersig.store.job import Job
 from layersig.streams import Streams
 from tests.models.architectures import tiny_architecture
-from tests.models.test_depth import ALL, greedy, logits_of, skipping
+from tests.models.test_block_removal import ALL, greedy, logits_of, skipping
 from tests.tiny import save_tiny, tiny_batch, tiny_tokenizer
 
 

@@ -13,7 +13,7 @@ from layersig.data.batches import optimizer_batches
 from layersig.data.examples import read_examples
 from layersig.layers import Unit
 from layersig.models.layermap import layer_parameter, layer_weight
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.models.updates import Delta
 from layersig.scoring.adalora import triplets_of
 from layersig.streams import Streams

@@ -11,7 +11,7 @@ import torch
 from layersig.layers import Unit
 from layersig.models.adapters import inject_lora, remove_adapter, save_adapter
 from layersig.models.layermap import layer_parameter, layer_weight
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.scoring.stage import score
 from layersig.streams import Streams
 from tests.scoring.heard import Heard

@@ -9,10 +9,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from layersig.layers import Unit
-from layersig.models.gating import gated
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.plugin.manager import installed
 from layersig.scoring.context import ScoringContext
+from layersig.scoring.gating import gated
 from layersig.scoring.stage import score
 from tests.scoring.world import World, low_rank
 from tests.tiny import Double, tiny_batch, torch_threads

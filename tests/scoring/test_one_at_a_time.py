@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layersig.layers import Unit
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.scoring.stage import score
 from tests.scoring.heard import Heard
 from tests.scoring.moved import loss_of, moved

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from layersig.layers import Unit
-from layersig.models.depth import without_blocks
+from layersig.models.block_removal import without_blocks
 from layersig.models.layermap import block_list
 from layersig.records import Ranking
 from layersig.scoring.stage import score

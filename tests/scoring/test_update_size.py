@@ -9,7 +9,7 @@ import torch
 
 from layersig.layers import Unit
 from layersig.models.layermap import layer_weight
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.models.updates import Delta
 from layersig.scoring.spectral import singular_values
 from tests.scoring.world import World, low_rank

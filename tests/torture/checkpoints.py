@@ -18,7 +18,7 @@ from layersig.layers import LayerMap
 from layersig.models.layermap import layer_map
 from layersig.models.load import load_model
 from layersig.models.preflight import check_base, check_update
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.sources.resolve import resolve
 from layersig.sources.source import Request
 from tests.models.helpers import adapter_folder

@@ -11,14 +11,14 @@ from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
 from layersig.errors import StageFailed, UserError
+from layersig.fast.batching import Packed
+from layersig.fast.numerics import LANES
+from layersig.fast.packing import can_pack
+from layersig.fast.workers import Lanes
 from layersig.models.devices import numerics_key
-from layersig.models.lanes import Lanes
-from layersig.models.packing import can_pack
-from layersig.models.paths import LANES
 from layersig.recipe.schema import TrainSettings
 from layersig.store.job import Silent
 from layersig.training import loop
-from layersig.training.batching import Packed
 from layersig.training.log import Step
 from layersig.training.loop import train
 from layersig.training.optimization import Optimization
@@ -179,7 +179,7 @@ def test_gradient_checkpointing_changes_nothing(layers):
 
 def test_gradient_checkpointing_asks_for_blocks(monkeypatch):
     model = adapted()
-    monkeypatch.setattr("layersig.training.blocks.GradientCheckpointingLayer", type("Other", (), {}))
+    monkeypatch.setattr("layersig.fast.recompute.GradientCheckpointingLayer", type("Other", (), {}))
     with pytest.raises(UserError, match="gradient_checkpointing"):
         run(model, SETTINGS.model_copy(update={"gradient_checkpointing": True}))
 

@@ -20,7 +20,7 @@ from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
 from layersig.models.dense import base_dtype, trained_weights
 from layersig.models.layermap import layer_map
 from layersig.models.load import load_model
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.recipe.schema import AdaLoraSettings, TrainSettings
 from layersig.training import loop, stages
 from layersig.training.methods import Base, tuned

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from layersig.models.layermap import layer_map_of_checkpoint
-from layersig.models.stored import read_update
+from layersig.models.update_folder import read_update
 from layersig.recipe.schema import ResampleSettings, TrainSettings
 from layersig.streams import Streams
 from layersig.training import loop, stages

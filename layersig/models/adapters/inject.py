@@ -20,7 +20,7 @@ from layersig.errors import LayersigError, StageFailed, UserError, one_line
 from layersig.layers import Layer
 from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
 from layersig.models.isolation import isolated
-from layersig.models.values import hash_values
+from layersig.models.tensor_hash import hash_values
 from layersig.recipe.schema import AdaLoraSettings
 from layersig.streams import Streams
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from layersig.errors import StageFailed
 from layersig.layers import Layer
 from layersig.models.dense import change, write_update
+from layersig.models.tensor_hash import hash_values
 from layersig.models.updates import Delta, DenseUpdate
-from layersig.models.values import hash_values
 from layersig.training.methods.base import Tuning
 
 

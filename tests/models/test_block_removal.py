@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from layersig.errors import UserError
-from layersig.models.depth import remove_blocks, shortened, without_blocks
+from layersig.models.block_removal import remove_blocks, shortened, without_blocks
 from layersig.models.layermap import block_list
 from layersig.models.load import load_model
 from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model

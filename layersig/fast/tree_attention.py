@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from layersig.models.attention import attending, register, scale_of
+from layersig.fast.attention import attending, register, scale_of
 
 _NAME = "layersig_trees"
 

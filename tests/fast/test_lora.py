@@ -8,9 +8,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from layersig.fast.dropout import Layout, Segment, keyed_dropout
+from layersig.fast.lora import fast_lora, lora_linear
 from layersig.models.adapters.wrappers import expected_warnings
-from layersig.models.dropout import Layout, Segment, keyed_dropout
-from layersig.models.kernels import fast_lora, lora_linear
 from layersig.streams import Streams
 from tests.models.helpers import move
 from tests.tiny import tiny_batch, tiny_model

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layersig.models import packing
-from layersig.models.packing import can_pack, packed, packed_inputs
+from layersig.fast import packing
+from layersig.fast.packing import can_pack, packed, packed_inputs
 from tests.tiny import tiny_batch, tiny_model
 
 LENGTHS = (5, 1, 17, 8)

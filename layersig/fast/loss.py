@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from layersig.models.targets import Split
-from layersig.training.batching import MicroBatch
+from layersig.fast.batching import MicroBatch
+from layersig.fast.head import Split
 
 # Elements at a time: 6 MB in float32, which stays in the last-level cache of a CPU.
 _CHUNK = 32 * 50_000

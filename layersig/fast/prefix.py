@@ -19,10 +19,10 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import Example, Examples
 from layersig.errors import UserError
-from layersig.models.forwards import replaced_forwards
-from layersig.models.lanes import PerThread
+from layersig.fast.batching import Batching, MicroBatch
+from layersig.fast.workers import PerThread
 from layersig.models.layermap import block_list
-from layersig.training.batching import Batching, MicroBatch
+from layersig.models.replaced_forwards import replaced_forwards
 
 _LARGEST = 2 * 2**30  # bytes of hidden states worth keeping
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from layersig.errors import StageFailed
-from layersig.models.dropout import DropoutKeys, KeyedDropout, Layout, Segment, keyed_dropout
+from layersig.fast.dropout import DropoutKeys, KeyedDropout, Layout, Segment, keyed_dropout
 from layersig.streams import Streams
 from tests.models.helpers import STREAMS
 from tests.tiny import tiny_model

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.models.adapters import read_adapter
-from layersig.models.gating import gated
 from layersig.models.layermap import layer_map, layer_weight
 from layersig.models.updates import Delta, LowRankUpdate, Update
+from layersig.scoring.gating import gated
 from tests.models.helpers import adapter_folder, assert_same_state, dense_update, low_rank_update, state, structure
 from tests.tiny import ARCHITECTURES, MIXTURES, Double, tiny_batch, tiny_model
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from layersig.models.kernels import fast_lora
-from layersig.models.targets import logits_at, split_at_head
-from layersig.training import loss as loss_module
-from layersig.training.batching import Padded
-from layersig.training.loss import cross_entropy, target_loss
+from layersig.fast import loss as loss_module
+from layersig.fast.batching import Padded
+from layersig.fast.head import logits_at, split_at_head
+from layersig.fast.lora import fast_lora
+from layersig.fast.loss import cross_entropy, target_loss
 from tests.tiny import tiny_model
 from tests.training.world import CPU, adapted, examples, trained
 

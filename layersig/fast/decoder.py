@@ -16,10 +16,10 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from layersig.generating.sharing import Row, Segment, joined
-from layersig.generating.trees import Tree, tree_attention
-from layersig.models.lanes import Lanes, lanes, lanes_for
-from layersig.models.targets import LOGIT_ELEMENTS, Split, logits_at, split_at_head
+from layersig.fast.head import LOGIT_ELEMENTS, Split, logits_at, split_at_head
+from layersig.fast.sharing import Row, Segment, joined
+from layersig.fast.tree_attention import Tree, tree_attention
+from layersig.fast.workers import Lanes, lanes, lanes_for
 
 ATTENTION_SLOWNESS = 3.0
 """How much slower a floating-point operation of attention is than one of a linear layer, on the devices measured."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from layersig.fast.lora import fast_lora
 from layersig.models.adapters import attach_adapter
 from layersig.models.devices import PeakMemory, peak_memory, pick_device, pick_dtype
-from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model
 from layersig.store.job import Job
 

@@ -19,8 +19,8 @@ from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
 from layersig.errors import UserError
-from layersig.models.kernels import lora_linear
-from layersig.models.lanes import PerThread
+from layersig.fast.lora import lora_linear
+from layersig.fast.workers import PerThread
 from layersig.models.updates import Delta, Update
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersig.generating.sharing import Family, Row, Scored, batches, lines, plan
+from layersig.fast.sharing import Family, Row, Scored, batches, lines, plan
 
 LONG = tuple(range(100, 400))
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)

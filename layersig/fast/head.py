@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from layersig.models.forwards import replaced_forwards
+from layersig.models.replaced_forwards import replaced_forwards
 
 LOGIT_ELEMENTS = 2**28
 """Number of logits worth holding at once: 1 GiB in float32."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layersig.models.targets import logits_at, split_at_head
+from layersig.fast.head import logits_at, split_at_head
 from tests.tiny import ARCHITECTURES, MIXTURES, tiny_batch, tiny_model
 
 POSITIONS = torch.tensor([3, 0, 17, 23, 3])

@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 
+from layersig.fast.workers import PerThread, lanes, lanes_for
 from layersig.models.adapters import inject_lora
-from layersig.models.lanes import PerThread, lanes, lanes_for
 from layersig.models.layermap import layer_map
 from layersig.streams import Streams
 from tests.tiny import tiny_model, torch_threads

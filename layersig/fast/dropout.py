@@ -17,7 +17,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from layersig.errors import StageFailed
-from layersig.models.lanes import PerThread
+from layersig.fast.workers import PerThread
 from layersig.streams import Streams
 
 _LEVELS = 1 << 16

@@ -20,7 +20,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from layersig.models.dropout import KeyedDropout
+from layersig.fast.dropout import KeyedDropout
 
 
 def lora_linear(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
-from layersig.models.attention import attending, register, scale_of
+from layersig.fast.attention import attending, register, scale_of
 
 _NAME = "layersig_packed"
 # Queries at a time: a block sees the keys up to its end only, which saves up to half of a long example's products.

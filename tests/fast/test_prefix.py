@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from layersig.fast.numerics import KEPT_PREFIX
 from layersig.models.layermap import block_list, layer_map
-from layersig.models.paths import KEPT_PREFIX
 from layersig.training import loop
 from tests.tiny import ARCHITECTURES, tiny_model
 from tests.training.test_checkpoint import Killed

@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 
 from layersig.data.batches import collate, micro_batches
 from layersig.data.examples import Example
-from layersig.models import packing
-from layersig.models.dropout import Layout, Segment
-from layersig.models.lanes import Lanes, lanes, lanes_for
-from layersig.models.paths import LANES, PACKED_ATTENTION
+from layersig.fast import packing
+from layersig.fast.dropout import Layout, Segment
+from layersig.fast.numerics import LANES, PACKED_ATTENTION
+from layersig.fast.workers import Lanes, lanes, lanes_for
 
 # By how much lanes of equal work are faster than one micro-batch on all threads, as measured with two threads.
 _GAIN = 1.15
@@ -91,7 +91,7 @@ class Padded:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Examples end to end in one row, without padding (`layersig.models.packing`)."""
+    """Examples end to end in one row, without padding (`layersig.fast.packing`)."""
 
     token_budget: int
     lanes: Lanes = field(default_factory=Lanes)

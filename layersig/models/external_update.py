@@ -15,8 +15,8 @@ from layersig.layers import LayerMap, Part
 from layersig.models.dense import write_update
 from layersig.models.layermap import layer_map_of_checkpoint, layer_weight, weight_name
 from layersig.models.load import load_model
-from layersig.models.stored import is_dense, read_update
 from layersig.models.tensors import stored_tensors, widest_dtype
+from layersig.models.update_folder import is_dense, read_update
 from layersig.models.updates import DenseUpdate, Update
 from layersig.store.job import Job
 
