@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class Examples(Sequence[Example]):
     """A split: a read-only sequence of `Example` over flat arrays.
 
     Attributes:
@@ -63,7 +63,28 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> Example:
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Examples:
+        """Examples copied end to end, such as a part of another split."""
+        offsets = np.zeros(len(examples) + 1, np.int64)
+        np.cumsum([len(example) for example in examples], out=offsets[1:])
+        return cls(
+            tuple(example.id for example in examples),
+            tuple(example.group for example in examples),
+            np.concatenate([np.zeros(0, np.int32), *(example.tokens for example in examples)], dtype=np.int32),
+            np.concatenate([np.zeros(0, np.bool_), *(example.targets for example in examples)], dtype=np.bool_),
+            offsets,
+        )
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Examples: ...
+
+    def __getitem__(self, index: int | slice) -> Example | Examples:
+        if isinstance(index, slice):
+            return Examples.of([self[place] for place in range(len(self))[index]])
         place = range(len(self.ids))[index]
         span = slice(int(self.offsets[place]), int(self.offsets[place + 1]))
         return Example(self.ids[place], self.groups[place], self.tokens[span], self.targets[span])
@@ -85,15 +106,10 @@ class Examples:
 
 def write_examples(folder: Path, name: str, examples: Sequence[Example]) -> None:
     """Write a split, which may be empty, to `folder/name.safetensors` and `folder/name.json`."""
-    offsets = np.zeros(len(examples) + 1, np.int64)
-    np.cumsum([len(example) for example in examples], out=offsets[1:])
-    arrays: dict[str, NDArray[Any]] = {
-        "tokens": np.concatenate([np.zeros(0, np.int32), *(example.tokens for example in examples)], dtype=np.int32),
-        "targets": np.concatenate([np.zeros(0, np.bool_), *(example.targets for example in examples)], dtype=np.bool_),
-        "offsets": offsets,
-    }
+    split = Examples.of(examples)
+    arrays: dict[str, NDArray[Any]] = {"tokens": split.tokens, "targets": split.targets, "offsets": split.offsets}
     (folder / f"{name}.safetensors").write_bytes(save(arrays))
-    names = {"ids": [example.id for example in examples], "groups": [example.group for example in examples]}
+    names = {"ids": list(split.ids), "groups": list(split.groups)}
     (folder / f"{name}.json").write_text(dumps(names) + "\n", encoding="utf-8")
 
 

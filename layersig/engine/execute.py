@@ -56,10 +56,11 @@ def source_nodes(sources: Mapping[str, Source]) -> dict[str, Node]:
 
 def numerics(recipe: Recipe) -> Mapping[str, Any]:
     """What the results of a recipe depend on besides its inputs, on this machine."""
-    from layersig.models.devices import numerics_key, pick_device, pick_dtype
+    from layersig.fast.numerics import numerics_key
+    from layersig.models.devices import pick_device, pick_dtype
 
     device = pick_device(recipe.model.device)
-    return numerics_key(device, pick_dtype(recipe.model.dtype, device).dtype)
+    return numerics_key(device, pick_dtype(recipe.model.dtype, device).dtype, fast=recipe.model.fast)
 
 
 def output_node(entry: Entry) -> Node:

@@ -13,6 +13,7 @@ from layersig.data.batches import collate, micro_batches
 from layersig.data.examples import Example, Examples
 from layersig.errors import StageFailed
 from layersig.evaluating.kept import KeptAnswers
+from layersig.fast import plain
 from layersig.fast.head import LOGIT_ELEMENTS, logits_at
 from layersig.records import Outcome
 
@@ -27,6 +28,7 @@ def heldout_losses(
     batch_tokens: int,
     advance: Callable[[int, int], None] = lambda examples, tokens: None,
     kept: KeptAnswers | None = None,
+    fast: bool = True,
 ) -> list[Outcome]:
     """Mean loss per target token of each conversation, in nats.
 
@@ -40,6 +42,7 @@ def heldout_losses(
         batch_tokens: Padded tokens that go through the model at once.
         advance: Called with examples and real tokens done.
         kept: Where losses are kept as they come, and found by the next process; None keeps none.
+        fast: Whether examples are batched, and logits taken at targets only.
 
     Returns:
         Outcomes in the order of `examples`.
@@ -55,7 +58,9 @@ def heldout_losses(
         if known.has(batch):
             continue
         chosen = [examples[index] for index in batch]
-        found = {index: float(each.mean()) for index, each in zip(batch, token_losses(model, chosen), strict=True)}
+        found = {
+            index: float(each.mean()) for index, each in zip(batch, token_losses(model, chosen, fast=fast), strict=True)
+        }
         for index, loss in found.items():
             if not math.isfinite(loss):
                 example = examples[index]
@@ -70,8 +75,12 @@ def heldout_losses(
     ]
 
 
-def token_losses(model: PreTrainedModel, examples: Sequence[Example]) -> Iterator[torch.Tensor]:
+def token_losses(model: PreTrainedModel, examples: Sequence[Example], *, fast: bool = True) -> Iterator[torch.Tensor]:
     """Loss of every target token of each example, in nats: float64 tensors on the CPU, in the order of `examples`."""
+    if not fast:
+        with torch.inference_mode():
+            yield from (plain.token_losses(model, example).double().cpu() for example in examples)
+        return
     batch = collate(examples)
     rows, columns = torch.nonzero(batch.targets, as_tuple=True)
     before = rows * batch.tokens.shape[1] + columns - 1

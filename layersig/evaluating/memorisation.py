@@ -185,7 +185,7 @@ def min_k(model: SharedPrefixLM, texts: Sequence[str], k: float = MIN_K) -> list
     budget = min(model.batch_tokens, LOGIT_ELEMENTS // model.decoder.model.config.get_text_config().vocab_size)
     found: dict[int, MinK] = {}
     for batch in micro_batches([len(example) for example in examples], range(len(examples)), budget):
-        losses = token_losses(model.decoder.model, [examples[index] for index in batch])
+        losses = token_losses(model.decoder.model, [examples[index] for index in batch], fast=model.decoder.fast)
         for index, tokens in zip(batch, losses, strict=True):
             least = torch.topk(tokens, ceil(k * len(tokens))).values
             found[index] = MinK(-float(least.mean()), len(tokens))

@@ -92,11 +92,10 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         kept: KeptAnswers | None = None,
     ) -> None:
         super().__init__()
-        self.decoder = Decoder(pretrained)
+        self.decoder = Decoder(pretrained, fast=share)
         self.tokenizer = configure_pad_token(tokenizer, model_config=pretrained.config)
         self.batch_tokens = batch_tokens
-        self.share = share and self.decoder.shares
-        self.decoder.flat = share and self.decoder.flat
+        self.share = self.decoder.shares
         self.max_length: int = max_length or resolve_max_length(pretrained.config, tokenizer)
         self.tokens = 0
         self._device = self.decoder.device
@@ -274,6 +273,8 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     def _batches(self, rows: Sequence[Row], lanes: int) -> list[list[Row]]:
         if self.decoder.flat:
             return lines(rows, self.batch_tokens // lanes, self.decoder.batch_targets // lanes, lanes)
+        if not self.decoder.fast:
+            return [[row] for row in rows]
         return list(batches(rows, self.batch_tokens, self.decoder.batch_targets, self.share))
 
     def _scored(self, request: TokenRequest) -> Scored:

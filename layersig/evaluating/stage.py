@@ -49,7 +49,7 @@ def evaluate(job: Job) -> None:
     """
     started = time.perf_counter()
     with arm_model(job) as arm:
-        run = _Run(job, arm.model)
+        run = _Run(job, arm.model, fast=arm.fast)
         run.heldout()
         run.tasks()
     seconds = time.perf_counter() - started
@@ -78,9 +78,10 @@ def evaluate(job: Job) -> None:
 class _Run:
     """Everything measured on one model, in the order of the recipe."""
 
-    def __init__(self, job: Job, model: PreTrainedModel) -> None:
+    def __init__(self, job: Job, model: PreTrainedModel, *, fast: bool) -> None:
         self.job = job
         self.model = model
+        self.fast = fast
         self.outcomes: list[Outcome] = []
         self.corpus: list[CorpusValue] = []
         self.responses: list[Mapping[str, Any]] = []
@@ -102,7 +103,7 @@ class _Run:
                 continue
             self.job.reporter.start(f"heldout/{name}", len(examples), "conversations")
             found = heldout_losses(
-                self.model, examples, name, self.job.params["batch_tokens"], self._advance, self.kept
+                self.model, examples, name, self.job.params["batch_tokens"], self._advance, self.kept, self.fast
             )
             targets = sum(outcome.weight for outcome in found)
             loss = sum(outcome.value * outcome.weight for outcome in found) / targets
@@ -128,6 +129,7 @@ class _Run:
             reporter=self.job.reporter,
             chat_template=self.job.params.get("chat_template", "auto"),
             kept=self.kept,
+            share=self.fast,
         )
         self.policy = {"shared_prefixes": model.share, "max_length": model.max_length}
         root = Streams(self.job.streams.root)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from layersig.data.batches import collate, micro_batches
 from layersig.data.examples import Example
 from layersig.fast import packing
-from layersig.fast.dropout import Layout, Segment
+from layersig.fast.layout import Layout, Segment
 from layersig.fast.numerics import LANES, PACKED_ATTENTION
 from layersig.fast.workers import Lanes, lanes, lanes_for
 
@@ -140,7 +140,7 @@ class Packed:
 
 @contextmanager
 def batching_of(
-    model: PreTrainedModel, token_budget: int, longest: int, *, side_by_side: bool = False
+    model: PreTrainedModel, token_budget: int, longest: int, *, side_by_side: bool = False, fast: bool = True
 ) -> Iterator[Batching]:
     """The fastest way that computes what the model means: packed where it can be, else padded.
 
@@ -149,8 +149,9 @@ def batching_of(
         token_budget: Tokens of a micro-batch, or of those that are run side by side.
         longest: Tokens of the longest example.
         side_by_side: Whether micro-batches may be run in lanes at all.
+        fast: Whether examples may be packed at all.
     """
-    if packing.can_pack(model, longest):
+    if fast and packing.can_pack(model, longest):
         with packing.packed(model), lanes(lanes_for(model) if side_by_side else 1) as own:
             yield Packed(token_budget, own)
     else:

@@ -74,8 +74,10 @@ class Decoder:
 
     Args:
         model: A Hugging Face causal language model, or a PEFT model around one, in eval mode.
+        fast: False runs each sequence by itself through the model's own forward.
 
     Attributes:
+        fast: The same.
         shares: Whether trees and trunks give this model's own results; probed once. Models without such masks or
             caches (linear attention, ALiBi, flash-attention kernels) run each sequence by itself.
         flat: Whether trees end to end in one row do too, which is quicker on a CPU; probed as well.
@@ -83,10 +85,11 @@ class Decoder:
         batch_targets: Positions whose logits may be held at once.
     """
 
-    def __init__(self, model: PreTrainedModel | PeftModel) -> None:
+    def __init__(self, model: PreTrainedModel | PeftModel, *, fast: bool = True) -> None:
         if isinstance(model, PeftModel) and not model.active_peft_config.is_prompt_learning:
             model = cast(PreTrainedModel, model.get_base_model())
         self.model = model
+        self.fast = fast
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         config = model.config.get_text_config(decoder=True)
@@ -103,7 +106,7 @@ class Decoder:
         self._split: Split | None = None
         implementation = getattr(model.config, "_attn_implementation", "")
         known = implementation in {"sdpa", "eager"} and not self._kinds - {"full_attention", "sliding_attention"}
-        self.shares = known and self._trees_agree()
+        self.shares = fast and known and self._trees_agree()
         if self.shares and self.device.type == "cpu" and implementation == "sdpa" and model._supports_attention_backend:
             self.flat = True
             self.flat = self._trees_agree()
@@ -211,6 +214,10 @@ class Decoder:
             wanted: Indices into the flattened tokens.
             inputs: What else the model's forward takes.
         """
+        if not self.fast:
+            with torch.inference_mode():
+                logits = self.model(input_ids=tokens.to(self.device), **inputs).logits
+            return cast(torch.Tensor, logits.flatten(0, 1)[wanted.to(self.device)])
         with torch.inference_mode(), logits_at(self.model, wanted.to(self.device)):
             return cast(torch.Tensor, self.model(input_ids=tokens.to(self.device), **inputs).logits)
 

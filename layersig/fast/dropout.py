@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,25 +16,11 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from layersig.errors import StageFailed
+from layersig.fast.layout import Layout
 from layersig.fast.workers import PerThread
 from layersig.streams import Streams
 
 _LEVELS = 1 << 16
-
-
-class Segment(NamedTuple):
-    """The rows of a layer's input that belong to one example."""
-
-    example: str
-    start: int
-    rows: int
-
-
-class Layout(NamedTuple):
-    """How the rows of a layer's input fall to examples; rows of no segment are padding."""
-
-    rows: int
-    segments: Sequence[Segment]
 
 
 class DropoutKeys:

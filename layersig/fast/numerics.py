@@ -1,6 +1,14 @@
-"""Names of the fast ways to compute that stand beside plain ones; a change of a way's arithmetic changes its name."""
+"""Identifiers of the optimised code paths, and the part of a fingerprint that they belong to.
+
+Rename a path whenever its arithmetic changes: its name is in the fingerprint of every stage that computes.
+"""
 
 from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import torch
 
 LORA_LINEAR = "lora-linear"
 PACKED_ATTENTION = "packed-attention"
@@ -10,3 +18,26 @@ TOKEN_TREES = "token-trees"
 LANES = "lanes"
 
 FAST_PATHS = (LORA_LINEAR, PACKED_ATTENTION, KEPT_PREFIX, HEAD_IN_PIECES, TOKEN_TREES, LANES)
+
+
+def numerics_key(device: torch.device, dtype: torch.dtype, *, fast: bool = True) -> dict[str, Any]:
+    """What the last digits of a result depend on, apart from the inputs; part of every stage's fingerprint.
+
+    Args:
+        device: Where the model is.
+        dtype: Of its weights.
+        fast: Whether the optimised paths are used; without them the key lists none.
+    """
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        kernels = f"sm_{major}{minor}, tf32 {torch.backends.cuda.matmul.allow_tf32}"
+    else:
+        kernels = torch.backends.cpu.get_cpu_capability()
+    return {
+        "device": device.type,
+        "dtype": str(dtype).removeprefix("torch."),
+        "kernels": kernels,
+        "paths": list(FAST_PATHS) if fast else [],
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        **{package: ".".join(version(package).split(".")[:2]) for package in ("torch", "transformers", "peft")},
+    }

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from layersig.data.examples import Example, Examples
+from layersig.data.examples import Examples
 from layersig.errors import UserError
 from layersig.fast.batching import Batching, MicroBatch
 from layersig.fast.workers import PerThread
@@ -132,7 +132,7 @@ class Prefix:
 def kept_prefix(
     model: PreTrainedModel,
     trained: Mapping[str, Tensor],
-    examples: Sequence[Example] | Examples,
+    examples: Examples,
     batches: Sequence[Sequence[int]],
     batching: Batching,
 ) -> Iterator[Prefix | None]:
@@ -148,9 +148,8 @@ def kept_prefix(
         return
     lowest = _lowest(model, blocks, trained)
     drawn = {index for indices in batches for index in indices}
-    size = (
-        sum(len(examples[index]) for index in drawn) * model.config.get_text_config().hidden_size * model.dtype.itemsize
-    )
+    lengths: list[int] = examples.lengths.tolist()
+    size = sum(lengths[index] for index in drawn) * model.config.get_text_config().hidden_size * model.dtype.itemsize
     if not lowest or len(drawn) < 2 or sum(map(len, batches)) == len(drawn) or size > _LARGEST:
         yield None
         return
@@ -161,7 +160,6 @@ def kept_prefix(
         def lay_out(cut: Sequence[int]) -> MicroBatch:
             return batching.lay_out([examples[index] for index in cut], model.device)
 
-        lengths = [len(examples[index]) for index in range(len(examples))]
         shortest = sorted(drawn, key=lambda index: (lengths[index], index))[:2]
         holds = _holds(prefix, model, shortest, lay_out)
         steps = enumerate(batches, start=1)

@@ -25,12 +25,14 @@ class ArmModel:
         device: Where it is.
         dtype: Of its weights; of the computation where they are quantised.
         memory: Memory since before it was loaded; final once it is given back.
+        fast: Whether it is to be run on the fast paths.
     """
 
     model: PreTrainedModel
     device: torch.device
     dtype: torch.dtype
     memory: PeakMemory
+    fast: bool
 
 
 @contextmanager
@@ -39,8 +41,9 @@ def arm_model(job: Job) -> Iterator[ArmModel]:
 
     Roles: `model`; `adapter` (a PEFT folder), where there is one.
 
-    Parameters: `dtype`, `device`, `quantization`, `attention`.
+    Parameters: `dtype`, `device`, `quantization`, `attention`, `fast` (absent: yes).
     """
+    fast = bool(job.params.get("fast", True))
     device = pick_device(job.params["device"])
     dtype = pick_dtype(job.params["dtype"], device).dtype
     options = {"quantization": job.params["quantization"], "attention": job.params["attention"]}
@@ -49,6 +52,6 @@ def arm_model(job: Job) -> Iterator[ArmModel]:
         peak_memory(device) as memory,
         borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as borrowed,
         attach_adapter(borrowed, adapter) if adapter else nullcontext(borrowed) as model,
-        fast_lora(model),
+        fast_lora(model) if fast else nullcontext(),
     ):
-        yield ArmModel(model, device, dtype, memory)
+        yield ArmModel(model, device, dtype, memory, fast)

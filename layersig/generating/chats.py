@@ -87,6 +87,7 @@ def answer_chats(
     sampling: Sampling = GREEDY,
     samples: int = 1,
     batch_tokens: int = 8192,
+    fast: bool = True,
     done: Callable[[int, int], None] = lambda responses, tokens: None,
 ) -> list[Response]:
     """Answer chats; all at once, see `responses` for one batch after the other.
@@ -100,6 +101,7 @@ def answer_chats(
         sampling: Greedy unless told otherwise.
         samples: Answers to each chat.
         batch_tokens: Tokens of a batch at its longest, chats and answers together; for memory and speed.
+        fast: False answers each chat by itself through the model's own forward.
         done: Called with responses finished and tokens run.
 
     Returns:
@@ -118,6 +120,7 @@ def answer_chats(
         sampling=sampling,
         samples=samples,
         batch_tokens=batch_tokens,
+        fast=fast,
         done=done,
     )
     by_key = {(each.chat, each.sample): each for batch in found for each in batch}
@@ -135,21 +138,25 @@ def responses(
     samples: int,
     batch_tokens: int,
     known: Collection[Key] = (),
+    fast: bool = True,
     done: Callable[[int, int], None] = lambda responses, tokens: None,
 ) -> Iterator[list[Response]]:
     """The responses of `answer_chats`, batch by batch, so that they can be kept as they come.
 
+    The arguments are those of `answer_chats`, and one more.
+
     Args:
-        model: As there, like all that follows.
-        chat_format: As there.
-        chats: As there.
-        streams: As there.
-        max_new_tokens: As there.
-        sampling: As there.
-        samples: As there.
-        batch_tokens: As there.
+        model: In eval mode, with or without an adapter.
+        chat_format: Its tokenizer with the chat template that holds.
+        chats: What to answer, in any order.
+        streams: Random streams.
+        max_new_tokens: Largest number of tokens of an answer.
+        sampling: How tokens are drawn.
+        samples: Answers to each chat.
+        batch_tokens: Tokens of a batch at its longest.
         known: (id of the chat, sample) that need no answer any more. They change neither batches nor other responses.
-        done: As there; known responses are not counted.
+        fast: False answers each chat by itself through the model's own forward.
+        done: Called with responses finished and tokens run; known responses are not counted.
 
     Yields:
         Responses that were not known.
@@ -168,7 +175,7 @@ def responses(
         done(len(full), 0)
     ends = turn_ends(model, chat_format)
     batches = generated(
-        Decoder(model),
+        Decoder(model, fast=fast),
         chat_format.tokenizer,
         [prompts[index] for index in fitting],
         batch_tokens,

@@ -165,6 +165,7 @@ def _answers(
                 samples=settings.samples,
                 batch_tokens=settings.batch_tokens,
                 known=frozenset(log.held),
+                fast=untouched.fast,
                 done=done,
             )
         )

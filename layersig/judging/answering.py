@@ -71,6 +71,7 @@ def answer(job: Job) -> None:
                     samples=1,
                     batch_tokens=params["batch_tokens"],
                     known=frozenset(log.held),
+                    fast=arm.fast,
                     done=done,
                 )
             )

@@ -1,4 +1,4 @@
-"""Which device and dtype to compute on, what the results' digits depend on, and how much memory a block takes."""
+"""Device and dtype selection, and the measurement of peak memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 import torch
 
 from layersig.errors import UserError
-from layersig.fast.numerics import FAST_PATHS
 
 _DTYPES = {
     "float64": torch.float64,
@@ -86,23 +84,6 @@ def pick_dtype(requested: str, device: torch.device) -> DtypeChoice:
                 return DtypeChoice(torch.bfloat16, f"the CPU computes bfloat16 in hardware ({name})")
         return DtypeChoice(torch.float32, "the CPU has neither AMX nor AVX-512 for bfloat16")
     return DtypeChoice(torch.float32, f"bfloat16 is not known to be fast on {device.type}")
-
-
-def numerics_key(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """What the last digits of a result depend on, beside the inputs; part of every stage's fingerprint."""
-    if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        kernels = f"sm_{major}{minor}, tf32 {torch.backends.cuda.matmul.allow_tf32}"
-    else:
-        kernels = torch.backends.cpu.get_cpu_capability()
-    return {
-        "device": device.type,
-        "dtype": str(dtype).removeprefix("torch."),
-        "kernels": kernels,
-        "paths": list(FAST_PATHS),
-        "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        **{package: ".".join(version(package).split(".")[:2]) for package in ("torch", "transformers", "peft")},
-    }
 
 
 @dataclass(slots=True)

@@ -98,7 +98,10 @@ class Study:
     @property
     def compute(self) -> dict[str, Any]:
         """The parameters of every stage that runs the model."""
-        return self.recipe.model.model_dump(include={"dtype", "device", "quantization", "attention"}, mode="json")
+        model = self.recipe.model
+        held = model.model_dump(include={"dtype", "device", "quantization", "attention"}, mode="json")
+        # Omitted by default, so that fingerprints from before this key existed stay valid.
+        return held if model.fast else {**held, "fast": False}
 
     @property
     def tasks(self) -> list[dict[str, Any]]:

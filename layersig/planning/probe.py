@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from layersig.data.batches import optimizer_batches
 from layersig.planning.facts import Facts
 from layersig.planning.rates import Speed
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,7 +69,7 @@ def measure(facts: Facts, data: str, *, writes: bool) -> Speed:
         every, gated = _trained(model, layers, settings, examples, batches, facts)
         few = layers[::_FEW]
         some, _ = _trained(model, few, settings, examples, batches, facts)
-        read = _read(model, settings, examples, batches)
+        read = _read(model, settings, examples, batches, recipe.model.fast)
         write = _write(model, facts, examples) if writes else 0.0
         device = str(model.device)
     train, partly = _per_token(every), _per_token(some)
@@ -115,25 +115,24 @@ def _trained(
     facts: Facts,
 ) -> tuple[TrainLog, float]:
     """The log of a training that nothing is kept of, and the seconds of a token that its adapters then read."""
+    from layersig.fast.runner import Workload
+    from layersig.training.callbacks import AfterStep
     from layersig.training.loop import train
     from layersig.training.methods import Base, tuned
+    from layersig.training.optimization import Optimization
 
-    streams = facts.streams(facts.recipe.seeds[0])
+    streams, fast = facts.streams(facts.recipe.seeds[0]), facts.recipe.model.fast
     until = time.monotonic() + _LONGEST
     with tuned(model, layers, settings, base=Base("probe"), steps=len(batches), streams=streams) as tuning:
         log = train(
-            tuning.model,
-            tuning.parameters,
-            examples,
-            batches,
-            settings,
-            streams,
-            reporter=Silent(),
-            device=model.device,
-            after_step=lambda step: step.step > 1 and time.monotonic() > until,
+            Workload(
+                tuning.model, tuning.parameters, examples, batches, settings, streams, fast=facts.recipe.model.fast
+            ),
+            Optimization.of(settings),
+            [AfterStep(lambda step: step.step > 1 and time.monotonic() > until)],
         )
         tuning.model.eval()
-        return log, _read(model, settings, examples, batches)
+        return log, _read(model, settings, examples, batches, fast)
 
 
 def _per_token(log: TrainLog) -> float:
@@ -142,18 +141,23 @@ def _per_token(log: TrainLog) -> float:
 
 
 def _read(
-    model: PreTrainedModel, settings: TrainSettings, examples: Examples, batches: Sequence[tuple[int, ...]]
+    model: PreTrainedModel,
+    settings: TrainSettings,
+    examples: Examples,
+    batches: Sequence[tuple[int, ...]],
+    fast: bool,
 ) -> float:
     """Seconds of a token that is read, in a middling batch."""
     from layersig.fast.lora import fast_lora
-    from layersig.training.losses import batch_losses
+    from layersig.fast.runner import reading_runner
 
     def seconds(batch: tuple[int, ...]) -> float:
         began = time.perf_counter()
-        batch_losses(model, examples, [batch], token_budget=settings.micro_batch_tokens, device=model.device)
+        with reading_runner(model, examples, settings.micro_batch_tokens, fast=fast) as runner:
+            runner.losses([batch])
         return (time.perf_counter() - began) / sum(len(examples[index]) for index in batch)
 
-    with fast_lora(model):
+    with fast_lora(model) if fast else nullcontext():
         return median([seconds(batch) for batch in batches][1:] or [seconds(batches[0])])
 
 
@@ -166,7 +170,7 @@ def _write(model: PreTrainedModel, facts: Facts, examples: Examples) -> float:
     assert facts.model is not None
     count = min(_PROMPTS, len(examples))
     prompts = [Prompt(tuple(examples[index].tokens[:32].tolist()), (), _WRITTEN) for index in range(count)]
-    decoder, tokenizer = Decoder(model), load_tokenizer(facts.model)
+    decoder, tokenizer = Decoder(model, fast=facts.recipe.model.fast), load_tokenizer(facts.model)
     began = time.perf_counter()
     written = generated(decoder, tokenizer, prompts, 2**20, ends=frozenset())
     tokens = sum(len(each.tokens) for batch in written for each in batch)

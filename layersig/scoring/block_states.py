@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from layersig.fast.batching import MicroBatch, batching_of
-from layersig.fast.dropout import Layout
+from layersig.fast.batching import Batching, MicroBatch, batching_of
 from layersig.fast.head import logits_at
+from layersig.fast.layout import Layout
 from layersig.models.blocks import BlockRunner
 from layersig.scoring.context import ScoringContext
 
@@ -35,16 +36,21 @@ def block_states(context: ScoringContext, indices: Sequence[int]) -> Iterator[St
         indices: Examples by index.
     """
     examples, device = context.examples, context.device
-    lengths = [len(examples[index]) for index in range(len(examples))]
+    lengths: list[int] = examples.lengths.tolist()
     runner = BlockRunner(context.model)
     context.reporter.start("states", len(indices), "example")
-    budget = context.train_settings.micro_batch_tokens
-    with torch.no_grad(), context.counted([indices]), batching_of(context.model, budget, max(lengths)) as batching:
+    with torch.no_grad(), context.counted([indices]), batching_for(context) as batching:
         for cut in batching.cut(lengths, indices):
             micro = batching.lay_out([examples[index] for index in cut], device)
             flat = states_of_tokens(context, runner, micro)
             yield States(flat, tuple(segment.rows for segment in micro.layouts[0].segments))
             context.reporter.advance(len(cut))
+
+
+def batching_for(context: ScoringContext) -> AbstractContextManager[Batching]:
+    """How a scorer's passes over the training examples are cut and laid out."""
+    budget, longest = context.train_settings.micro_batch_tokens, int(context.examples.lengths.max())
+    return batching_of(context.model, budget, longest, fast=context.fast)
 
 
 def states_of_tokens(context: ScoringContext, runner: BlockRunner, micro: MicroBatch) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from layersig.errors import UserError
@@ -13,6 +13,7 @@ from layersig.scoring.inputs import Inputs
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from layersig.fast.runner import Runner
     from layersig.training.log import Step, TrainLog
     from layersig.training.optimization import Optimization
 
@@ -44,7 +45,7 @@ class ScoringContext(Inputs):
             raise UserError(f"the update and the model differ in their layers, such as {(strange + missing)[0]}")
         places = {name: number for number, name in enumerate(self.layers)}
         place = torch.tensor([places[self.unit_of[name]] for name in self.update.layers], device=self.device)
-        with gated(self.model, self.update, gates().detach()[place]) as live:
+        with gated(self.model, self.update, gates().detach()[place], fast=self.fast) as live:
 
             def refresh(*_: object) -> None:
                 live.gamma = gates()[place]
@@ -71,20 +72,15 @@ class ScoringContext(Inputs):
             optimization: How they move.
             after_step: Called after every update; True ends the training there.
         """
+        from layersig.fast.runner import Workload
+        from layersig.training.callbacks import AfterStep, Progress
         from layersig.training.loop import train
 
-        log = train(
-            self.model,
-            parameters,
-            self.examples,
-            batches,
-            self.train_settings,
-            self._job.streams,
-            reporter=self._job.reporter,
-            device=self.device,
-            optimization=optimization,
-            after_step=after_step,
+        work = Workload(
+            self.model, parameters, self.examples, batches, self.train_settings, self._job.streams, fast=self.fast
         )
+        callbacks = [*([] if after_step is None else [AfterStep(after_step)]), Progress(self.reporter)]
+        log = train(work, optimization, callbacks)
         self._job.metrics.extend(step.to_json() for step in log.steps)
         self._count(log.tokens, log.peak_memory)
         return log
@@ -119,6 +115,7 @@ class ScoringContext(Inputs):
                 batch_tokens=tokens,
                 reporter=self.reporter,
                 chat_template=self._job.params.get("chat_template", "auto"),
+                share=self.fast,
             )
             for task, settings in zip(tasks, self.params.tasks, strict=True):
                 model.title = task.name
@@ -133,11 +130,8 @@ class ScoringContext(Inputs):
 
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """The training loss of every optimizer batch, in nats per target token; nothing is trained."""
-        from layersig.training.losses import batch_losses
-
-        budget = self.train_settings.micro_batch_tokens
-        with self.counted(batches):
-            return batch_losses(self.model, self.examples, batches, token_budget=budget, device=self.device)
+        with self.counted(batches), self._reading() as runner:
+            return runner.losses(batches)
 
     def gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Gradient of the training loss, averaged over batches, for tensors of the scorer's own, such as gates.
@@ -191,16 +185,14 @@ class ScoringContext(Inputs):
         from layersig.training.gradients import visit_gradients
 
         self._must("gradients")
-        with self.counted(batches):
-            visit_gradients(
-                self.model,
-                parameters,
-                self.examples,
-                batches,
-                visit,
-                token_budget=self.train_settings.micro_batch_tokens,
-                device=self.device,
-            )
+        with self.counted(batches), self._reading(pack=False) as runner:
+            visit_gradients(runner, parameters, self.examples, batches, visit)
+
+    def _reading(self, *, pack: bool = True) -> AbstractContextManager[Runner]:
+        from layersig.fast.runner import reading_runner
+
+        budget = self.train_settings.micro_batch_tokens
+        return reading_runner(self.model, self.examples, budget, fast=self.fast, pack=pack)
 
     @contextmanager
     def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:

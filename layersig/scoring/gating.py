@@ -8,7 +8,7 @@ update runs as one node of the autograd graph; other layers, and other updates, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -48,7 +48,7 @@ class Gates:
 
 
 @contextmanager
-def gated(model: PreTrainedModel, update: Update, gamma: Tensor) -> Iterator[Gates]:
+def gated(model: PreTrainedModel, update: Update, gamma: Tensor, *, fast: bool = True) -> Iterator[Gates]:
     """Within the block, `model` computes with W_i + gamma_i * Delta_i in every layer of `update`.
 
     The factors are copied once, in the dtype of the model; gradients of gates are accumulated in float32 or wider.
@@ -57,6 +57,7 @@ def gated(model: PreTrainedModel, update: Update, gamma: Tensor) -> Iterator[Gat
         model: The base model, without adapters.
         update: What training changed.
         gamma: (layers of the update,), in the order of `update.layers`.
+        fast: False leaves every derivative to autograd.
 
     Yields:
         The gates, whose `gamma` may be replaced inside the block, as an optimizer over scores needs.
@@ -74,12 +75,12 @@ def gated(model: PreTrainedModel, update: Update, gamma: Tensor) -> Iterator[Gat
             except AttributeError as error:
                 raise UserError(f"the update changes {name}, which the model does not have") from error
             delta = update.delta(name)
-            if type(target) is nn.Linear and delta.a is not None and target.weight.dtype == model.dtype:
+            if fast and type(target) is nn.Linear and delta.a is not None and target.weight.dtype == model.dtype:
                 _gate_linear(target, delta.to(model.device, model.dtype), gates, index, hooks)
             elif isinstance(target, nn.Module):
-                _gate_module(target, delta.to(model.device, model.dtype), gates, index, hooks)
+                _gate_module(target, delta.to(model.device, model.dtype), gates, index, hooks, fast=fast)
             else:
-                _gate_parameter(owner, attribute, delta.to(target.device, target.dtype), gates, index, hooks)
+                _gate_parameter(owner, attribute, delta.to(target.device, target.dtype), gates, index, hooks, fast=fast)
         yield gates
 
 
@@ -97,25 +98,26 @@ def _linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, x: Tensor
     return lora_linear(x, module.weight, module.bias, delta.a, delta.b, scale=scale)
 
 
-def _gate_module(module: nn.Module, delta: Delta, gates: Gates, index: int, hooks: ExitStack) -> None:
+def _gate_module(module: nn.Module, delta: Delta, gates: Gates, index: int, hooks: ExitStack, *, fast: bool) -> None:
+    product: Callable[..., Tensor] = _GatedProduct.apply if fast else _plain_product
+
     def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        gamma = gates.gamma[index]
-        change: Tensor = _GatedProduct.apply(inputs[0], gamma, delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
-        return output + change
+        return output + product(inputs[0], gates.gamma[index], delta.a, delta.b, delta.scale)
 
     hooks.callback(module.register_forward_hook(add).remove)
 
 
-def _gate_parameter(owner: nn.Module, name: str, delta: Delta, gates: Gates, index: int, hooks: ExitStack) -> None:
+def _gate_parameter(
+    owner: nn.Module, name: str, delta: Delta, gates: Gates, index: int, hooks: ExitStack, *, fast: bool
+) -> None:
+    change: Callable[..., Tensor] = _GatedDelta.apply if fast else _plain_delta
     parameter = owner.get_parameter(name)
     if getattr(owner, "is_transposed", False):
         delta = _transposed(delta)
 
     # An attribute of the instance hides the parameter of the same name while the module runs.
     def enter(module: nn.Module, _: Any) -> None:
-        gamma = gates.gamma[index]
-        change: Tensor = _GatedDelta.apply(gamma, delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
-        module.__dict__[name] = parameter + change
+        module.__dict__[name] = parameter + change(gates.gamma[index], delta.a, delta.b, delta.scale)
 
     def leave(module: nn.Module, *_: Any) -> None:
         module.__dict__.pop(name, None)
@@ -129,6 +131,17 @@ def _transposed(delta: Delta) -> Delta:
     if delta.a is None:
         return Delta(delta.b.mT, None, delta.scale)
     return Delta(delta.a.mT, delta.b.mT, delta.scale)
+
+
+def _plain_product(x: Tensor, gamma: Tensor, a: Tensor | None, b: Tensor, scale: float) -> Tensor:
+    """What `_GatedProduct` computes."""
+    hidden = x.to(b.dtype) if a is None else x.to(b.dtype) @ a.mT
+    return (hidden @ b.mT) * (gamma * scale).to(b.dtype)
+
+
+def _plain_delta(gamma: Tensor, a: Tensor | None, b: Tensor, scale: float) -> Tensor:
+    """What `_GatedDelta` computes."""
+    return (b if a is None else b @ a) * (gamma * scale).to(b.dtype)
 
 
 class _GatedProduct(torch.autograd.Function):

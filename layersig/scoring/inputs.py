@@ -69,6 +69,11 @@ class Inputs:
         return self._job.work
 
     @property
+    def fast(self) -> bool:
+        """Whether the model runs on the fast paths (the recipe's `model.fast`)."""
+        return bool(self._job.params.get("fast", True))
+
+    @property
     def reporter(self) -> Reporter:
         """Where to tell of progress, and what the user should know."""
         return self._job.reporter

@@ -3,7 +3,7 @@
 N + 1 separate evaluations of a model of N blocks run N * N blocks. What lies in front of the ablated block is the same
 in all of them, so one pass keeps the state at every boundary and each ablation goes on from there: N (N + 1) / 2.
 
-Plain twin: `layersig.training.losses.batch_losses` of the model with the block taken out.
+Plain twin: `Runner.losses` of the model with the block taken out.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from layersig.fast.batching import Batching, MicroBatch, batching_of
+from layersig.fast.batching import Batching, MicroBatch
 from layersig.fast.head import logits_at
 from layersig.models.blocks import BlockRunner
-from layersig.scoring.block_states import states_of_tokens
+from layersig.scoring.block_states import batching_for, states_of_tokens
 from layersig.scoring.context import ScoringContext
 
 Ablation = Literal["skip", "zero", "mean"]
@@ -60,13 +60,12 @@ def sweep(
             the state in front of it plus what the block adds on average over all tokens of `indices`.
     """
     examples = context.examples
-    lengths = [len(examples[index]) for index in range(len(examples))]
-    targets = sum(int(examples[index].targets.sum()) for index in indices)
+    lengths: list[int] = examples.lengths.tolist()
+    targets = int(examples.target_counts[list(indices)].sum())
     runner = BlockRunner(context.model, removed)
     loss, without = 0.0, dict.fromkeys(sorted(candidates), 0.0)
     context.reporter.start("sweep", len(indices), "example")
-    budget = context.train_settings.micro_batch_tokens
-    with torch.no_grad(), context.counted([indices]), batching_of(context.model, budget, max(lengths)) as batching:
+    with torch.no_grad(), context.counted([indices]), batching_for(context) as batching:
         cuts = batching.cut(lengths, indices)
         added = _mean_added(context, runner, batching, cuts) if how == "mean" else None
         for cut in cuts:

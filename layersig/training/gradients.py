@@ -7,42 +7,33 @@ from contextlib import ExitStack
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples
-from layersig.fast.batching import Padded
-from layersig.fast.head import split_at_head
-from layersig.fast.loss import target_loss
+from layersig.fast.runner import Runner
 
 
 def visit_gradients(
-    model: PreTrainedModel,
+    runner: Runner,
     parameters: Mapping[str, Tensor],
     examples: Examples,
     batches: Sequence[Sequence[int]],
     visit: Callable[[int, str, Tensor], None],
-    *,
-    token_budget: int,
-    device: torch.device,
 ) -> None:
     """Show the gradient of the loss of every optimizer batch with respect to every parameter.
 
     The loss is that of training: summed over target tokens, over their number in the whole batch. A gradient is shown
-    as soon as the last micro-batch has added to it and freed right after; where a batch fits into one micro-batch,
-    one gradient at a time is in memory. A parameter that the last micro-batch does not reach is shown after it, one
-    that no micro-batch reaches with zeros.
+    as soon as the last piece of the batch has added to it and freed right after; where a batch fits into one piece,
+    one gradient at a time is in memory. A parameter that the last piece does not reach is shown after it, one that no
+    piece reaches with zeros.
 
     Args:
-        model: A causal language model on `device`; it is run in the mode it is in, and left as it is.
+        runner: Runs the model, which is left as it is.
         parameters: Leaf tensors of the model by name.
         examples: What `batches` index.
         batches: Optimizer batches.
         visit: Called as visit(batch number from 0, name, gradient in the parameter's shape and dtype).
-        token_budget: Padded tokens of a micro-batch.
-        device: Where the model is.
     """
-    batching = Padded(token_budget)
-    lengths = [len(examples[index]) for index in range(len(examples))]
+    targets = examples.target_counts
     state = {"batch": 0, "last": False}
     unseen: set[str] = set()
 
@@ -55,20 +46,18 @@ def visit_gradients(
         return lambda parameter: show(name, parameter) if state["last"] else None
 
     with ExitStack() as stack:
-        split = stack.enter_context(split_at_head(model))
         for name, parameter in parameters.items():
             stack.callback(_as_before, parameter, parameter.requires_grad)
             parameter.requires_grad_(True)
             handle = parameter.register_post_accumulate_grad_hook(hook(name))  # type: ignore[no-untyped-call]
             stack.callback(handle.remove)
-        for number, indices in enumerate(batches):
-            targets = sum(int(examples[index].targets.sum()) for index in indices)
-            cuts = batching.cut(lengths, indices)
+        for number, batch in enumerate(batches):
+            divisor = int(targets[list(batch)].sum())
+            pieces = runner.cut(batch)
             unseen.update(parameters)
-            for place, cut in enumerate(cuts):
-                state["batch"], state["last"] = number, place == len(cuts) - 1
-                micro = batching.lay_out([examples[index] for index in cut], device)
-                target_loss(split, micro, targets).backward()  # type: ignore[no-untyped-call]
+            for place, piece in enumerate(pieces):
+                state["batch"], state["last"] = number, place == len(pieces) - 1
+                runner.loss(piece, divisor).backward()  # type: ignore[no-untyped-call]
             for name in sorted(unseen):
                 show(name, parameters[name])
 

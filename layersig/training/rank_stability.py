@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 
 from layersig.records import dumps, parse_json
 from layersig.store.files import write_atomic
+from layersig.training.callbacks import Callback
 from layersig.training.log import Step
 
 LOOKS = 20
@@ -34,7 +35,7 @@ class _LookForm(TypedDict):
     sizes: list[FiniteFloat]
 
 
-class RankWatch:
+class RankWatch(Callback):
     """Looks at the sizes of updates while a training runs, and remembers them over an interruption.
 
     Args:

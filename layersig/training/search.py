@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
-from layersig.data.examples import Example, Examples
+from layersig.data.examples import Examples
 from layersig.data.split import validation_indices
 from layersig.errors import StageFailed
 from layersig.recipe.schema import TrainSettings
@@ -60,7 +60,7 @@ def search(
     job: Job,
     settings: TrainSettings,
     examples: Examples,
-    fit: Callable[[TrainSettings, Sequence[Example], Sequence[Example], Path], Fit],
+    fit: Callable[[TrainSettings, Examples, Examples, Path], Fit],
 ) -> Fit:
     """Run every trial, write `search.json`, count the cost of all of them, and give the best.
 
@@ -78,7 +78,10 @@ def search(
     """
     assert settings.search is not None
     kept = validation_indices(examples.groups, settings.search.validation, job.streams.root)
-    parts = [[examples[index] for index in range(len(examples)) if (index in kept) == wanted] for wanted in (0, 1)]
+    parts = [
+        Examples.of([example for index, example in enumerate(examples) if (index in kept) == wanted])
+        for wanted in (0, 1)
+    ]
     trials = []
     for number, each in enumerate(_settings(settings)):
         job.reporter.start(f"trial {number + 1}", 1, "training")
@@ -88,7 +91,7 @@ def search(
     if not done:
         raise StageFailed(f"every trial of the search failed; the last: {trials[-1].error}")
     best = min(done, key=lambda trial: _loss(trial.fit))
-    targets = sum(int(example.targets.sum()) for example in parts[1])
+    targets = int(parts[1].target_counts.sum())
     job.write(
         "search.json",
         {
@@ -98,7 +101,7 @@ def search(
     )
     fits = [trial.fit for trial in done if trial.fit is not None]
     tokens, seconds = sum(each.log.tokens for each in fits), sum(each.log.seconds for each in fits)
-    validated = len(fits) * sum(len(example) for example in parts[1])
+    validated = len(fits) * int(parts[1].lengths.sum())
     job.cost.update(
         trials=len(trials),
         tokens=tokens + validated,

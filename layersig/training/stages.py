@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from layersig.data.batches import optimizer_batches
-from layersig.data.examples import Example, Examples, read_examples
+from layersig.data.examples import Examples, read_examples
 from layersig.errors import UserError
 from layersig.fast.lora import fast_lora
+from layersig.fast.runner import Workload, reading_runner
 from layersig.layers import Layer, LayerMap
 from layersig.models.adapters import read_adapter
 from layersig.models.dense import read_dense, write_checkpoint
@@ -21,11 +23,10 @@ from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.store.files import link_or_copy
 from layersig.store.job import Job
-from layersig.training.checkpoint import CHECKPOINT
+from layersig.training.callbacks import InTurn, Milestones, Progress
+from layersig.training.checkpoint import CHECKPOINT, Checkpoints
 from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
-from layersig.training.log import Step
 from layersig.training.loop import train
-from layersig.training.losses import batch_losses
 from layersig.training.methods import Base, Tuning, tuned
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
@@ -98,13 +99,11 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
     compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
     with borrow_model(job.inputs["model"], **compute) as model:
 
-        def fit(
-            settings: TrainSettings, trained: Sequence[Example] | Examples, validation: Sequence[Example], work: Path
-        ) -> Fit:
+        def fit(settings: TrainSettings, trained: Examples, validation: Examples | None, work: Path) -> Fit:
             return _fit(job, model, layers, chosen, kept, settings, trained, validation, work)
 
         if settings.search is None:
-            fitted = fit(settings, examples, (), job.work)
+            fitted = fit(settings, examples, None, job.work)
         else:
             fitted = search(job, settings, examples, fit)
         if settings.method == "full" and 1.0 in kept.values():
@@ -140,8 +139,8 @@ def _fit(
     chosen: Sequence[Layer],
     kept: Mapping[str, float],
     settings: TrainSettings,
-    trained: Sequence[Example] | Examples,
-    validation: Sequence[Example],
+    trained: Examples,
+    validation: Examples | None,
     work: Path,
 ) -> Fit:
     """One training; its state and what it keeps go to `work`."""
@@ -169,35 +168,31 @@ def _fit(
         model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams, ranks=ranks
     ) as tuning:
         watch = None if due else RankWatch(work, len(batches), partial(_sizes, tuning, work / "look", layers))
+        callbacks = [
+            tuning,
+            *([] if watch is None else [watch]),
+            *([] if turns is None else [InTurn(partial(turns.in_turn, parameters=tuning.parameters))]),
+            Milestones({step: partial(_keep, tuning, work, names) for step, names in due.items()}),
+            Checkpoints(work, tuning),
+            Progress(job.reporter),
+        ]
         log = train(
-            tuning.model,
-            tuning.parameters,
-            trained,
-            batches,
-            settings,
-            job.streams,
-            reporter=job.reporter,
-            device=model.device,
-            extra_loss=tuning.extra_loss,
-            after_step=tuning.after_step if watch is None else partial(_watched, tuning, watch),
-            in_turn=None if turns is None else partial(turns.in_turn, parameters=tuning.parameters),
-            milestones={step: partial(_keep, tuning, work, names) for step, names in due.items()},
-            memory=tuning,
+            Workload(tuning.model, tuning.parameters, trained, batches, settings, job.streams, fast=_fast(job)),
+            Optimization.of(settings),
+            callbacks,
             last=last if watch is None or watch.stable_at is None else watch.stable_at,
-            checkpoint=work,
         )
         if watch is not None:
             tuning.save(work / STABLE)
         tuning.assert_moved()
-        loss = _loss(model, tuning, settings, validation) if validation else None
+        loss = None if validation is None else _loss(model, tuning, settings, validation, fast=_fast(job))
         cost = {**_memory(tuning), **({"continued_from": continued} if continued else {})}
         drawn, looks = None if turns is None else turns.drawn, None if watch is None else watch.record()
         return Fit(work, log, len(batches), loss, cost, drawn, looks)
 
 
-def _watched(tuning: Tuning, watch: RankWatch, step: Step) -> bool:
-    tuning.after_step(step)
-    return watch.after_step(step)
+def _fast(job: Job) -> bool:
+    return bool(job.params.get("fast", True))
 
 
 def _sizes(tuning: Tuning, folder: Path, layers: LayerMap) -> list[float]:
@@ -216,12 +211,14 @@ def _ranks(job: Job, chosen: Sequence[Layer], mean: int) -> dict[str, int]:
     return ranks_by_order(sorted((layer.name for layer in chosen), key=lambda name: places[name]), mean)
 
 
-def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Sequence[Example]) -> float:
+def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Examples, *, fast: bool) -> float:
     """Loss per target token of the tuned model, without dropout."""
     tuning.model.eval()
-    every, budget = [range(len(examples))], settings.micro_batch_tokens
-    with fast_lora(model):
-        (loss,) = batch_losses(model, examples, every, token_budget=budget, device=model.device)
+    with (
+        fast_lora(model) if fast else nullcontext(),
+        reading_runner(model, examples, settings.micro_batch_tokens, fast=fast) as runner,
+    ):
+        (loss,) = runner.losses([range(len(examples))])
     return loss
 
 

@@ -8,18 +8,17 @@ from contextlib import ExitStack
 
 import torch
 
-from layersig.data.examples import Example
+from layersig.data.examples import Example, Examples
+from layersig.fast.runner import Workload
 from layersig.models.layermap import layer_map
 from layersig.models.updates import Delta
 from layersig.scoring.gating import gated
-from layersig.store.job import Silent
 from layersig.streams import Streams
 from layersig.training.loop import train
 from layersig.training.optimization import Optimization
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, alternate, ratio
 from tests.benchmarks.training import arithmetic, ours, settings
-from tests.benchmarks.world import CPU
 
 
 class _Factors:
@@ -50,17 +49,8 @@ def stage_two(base, update, found: Sequence[Example], chosen: Sequence[Sequence[
     with gated(base, update, torch.sigmoid(scores)) as gates:
         hook = base.register_forward_pre_hook(lambda *_: setattr(gates, "gamma", torch.sigmoid(scores)))
         try:
-            log = train(
-                base,
-                {"scores": scores},
-                found,
-                chosen,
-                settings(0.0),
-                Streams(0, 0),
-                reporter=Silent(),
-                device=CPU,
-                optimization=Optimization("adam", 0.05),
-            )
+            work = Workload(base, {"scores": scores}, Examples.of(found), chosen, settings(0.0), Streams(0, 0))
+            log = train(work, Optimization("adam", 0.05))
         finally:
             hook.remove()
     return log.seconds

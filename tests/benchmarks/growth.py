@@ -13,11 +13,12 @@ import vl_convert
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
-from layersig.data.examples import Example
+from layersig.data.examples import Example, Examples
+from layersig.fast.runner import Workload
 from layersig.models.devices import peak_memory
-from layersig.store.job import Silent
 from layersig.streams import Streams
 from layersig.training.loop import train
+from layersig.training.optimization import Optimization
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table
 from tests.benchmarks.training import settings
@@ -67,7 +68,8 @@ def _step(model, found: Sequence[Example], repeats: int) -> tuple[float, int]:
     batches = [range(len(found))] * (repeats + 1)
     rule = settings(0.0).model_copy(update={"micro_batch_tokens": 1 << 20})
     with peak_memory(CPU) as memory:
-        log = train(model, world.trained(model), found, batches, rule, Streams(0, 0), reporter=Silent(), device=CPU)
+        work = Workload(model, world.trained(model), Examples.of(found), batches, rule, Streams(0, 0))
+        log = train(work, Optimization.of(rule))
     return float(np.median([step.seconds for step in log.steps[1:]])), memory.growth
 
 

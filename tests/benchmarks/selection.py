@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from peft.tuners.lora import LoraLayer
 
+from layersig.data.examples import Examples
 from layersig.fast.batching import Packed
 from layersig.fast.lora import fast_lora
 from layersig.fast.packing import packed
+from layersig.fast.runner import Workload
 from layersig.models.layermap import layer_map
-from layersig.store.job import Silent
 from layersig.streams import Streams
 from layersig.training.loop import train
+from layersig.training.optimization import Optimization
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, Timing, alternate
 from tests.benchmarks.training import arithmetic, settings
@@ -42,16 +44,9 @@ class _Selected:
         self.first, self.later, self.memory = [], [], 0
 
     def run(self) -> float:
-        log = train(
-            self.model,
-            world.trained(self.model),
-            self.found,
-            list(self.chosen) * EPOCHS,
-            settings(0.0),
-            Streams(0, 0),
-            reporter=Silent(),
-            device=CPU,
-        )
+        rule, batches = settings(0.0), list(self.chosen) * EPOCHS
+        work = Workload(self.model, world.trained(self.model), Examples.of(self.found), batches, rule, Streams(0, 0))
+        log = train(work, Optimization.of(rule))
         steps = [step.seconds for step in log.steps]
         self.first.append(sum(steps[: len(self.chosen)]))
         self.later.append(sum(steps[len(self.chosen) :]) / (EPOCHS - 1))

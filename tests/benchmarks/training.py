@@ -9,16 +9,17 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from layersig.data.examples import Example
+from layersig.data.examples import Example, Examples
 from layersig.fast.batching import Packed, Padded
 from layersig.fast.head import logits_at
 from layersig.fast.lora import fast_lora
 from layersig.fast.loss import cross_entropy
 from layersig.fast.packing import packed
+from layersig.fast.runner import Workload
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
 from layersig.streams import Streams
 from layersig.training.loop import train
+from layersig.training.optimization import Optimization
 from tests.benchmarks import world
 from tests.benchmarks.harness import Table, alternate, matrix_peak, ratio
 from tests.benchmarks.world import CPU
@@ -32,9 +33,9 @@ def settings(dropout: float) -> TrainSettings:
 
 def ours(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], dropout: float) -> float:
     """Seconds from the start of the first step to the end of the last."""
-    log = train(
-        model, world.trained(model), found, chosen, settings(dropout), Streams(0, 0), reporter=Silent(), device=CPU
-    )
+    rule = settings(dropout)
+    work = Workload(model, world.trained(model), Examples.of(found), chosen, rule, Streams(0, 0))
+    log = train(work, Optimization.of(rule))
     return log.seconds
 
 

@@ -22,9 +22,9 @@ from tests.e2e.world import Run, World, calls
 KILLED = """
 import os, signal
 from layersig.cli.main import main
-from layersig.training import loop
+from layersig.training import checkpoint, loop
 
-loop.train.__kwdefaults__["checkpoint_seconds"] = 0.0
+checkpoint.SECONDS = 0.0
 clip, passes = loop._clip, []
 
 

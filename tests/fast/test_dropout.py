@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from layersig.errors import StageFailed
-from layersig.fast.dropout import DropoutKeys, KeyedDropout, Layout, Segment, keyed_dropout
+from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
+from layersig.fast.layout import Layout, Segment
 from layersig.streams import Streams
 from tests.models.helpers import STREAMS
 from tests.tiny import tiny_model

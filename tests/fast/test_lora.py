@@ -8,7 +8,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from layersig.fast.dropout import Layout, Segment, keyed_dropout
+from layersig.fast.dropout import keyed_dropout
+from layersig.fast.layout import Layout, Segment
 from layersig.fast.lora import fast_lora, lora_linear
 from layersig.models.adapters.wrappers import expected_warnings
 from layersig.streams import Streams

@@ -7,9 +7,10 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from layersig.fast import runner
 from layersig.fast.numerics import KEPT_PREFIX
 from layersig.models.layermap import block_list, layer_map
-from layersig.training import loop
+from layersig.training import checkpoint
 from tests.tiny import ARCHITECTURES, tiny_model
 from tests.training.test_checkpoint import Killed
 from tests.training.world import SETTINGS, adapted, run, trained, values
@@ -25,7 +26,7 @@ def in_last_block(architecture, **options):
 
 
 def without_prefix(monkeypatch):
-    monkeypatch.setattr(loop, "kept_prefix", lambda *_: nullcontext(None))
+    monkeypatch.setattr(runner, "kept_prefix", lambda *_: nullcontext(None))
 
 
 def work_of_first_block(model):
@@ -60,7 +61,8 @@ def test_an_example_goes_through_frozen_blocks_once():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype):
+def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     options = {"batches": EPOCHS * 2}
 
     def model():
@@ -75,7 +77,7 @@ def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype):
             raise Killed
 
     with pytest.raises(Killed):
-        run(model(), checkpoint=tmp_path, checkpoint_seconds=0.0, after_step=kill, **options)
+        run(model(), checkpoint=tmp_path, after_step=kill, **options)
     resumed = model()
     other = run(resumed, checkpoint=tmp_path, **options)
     assert [step.loss for step in other.steps] == [step.loss for step in log.steps]

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from layersig.errors import UserError
+from layersig.fast.numerics import numerics_key
 from layersig.models import devices
-from layersig.models.devices import free, numerics_key, peak_memory, pick_device, pick_dtype
+from layersig.models.devices import free, peak_memory, pick_device, pick_dtype
 
 CPU = torch.device("cpu")
 

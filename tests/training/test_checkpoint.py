@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from layersig.training import checkpoint
+from layersig.training.callbacks import Milestones
 from layersig.training.log import Step
 from layersig.training.optimization import Optimization
 from tests.training.world import BATCHES, SETTINGS, adapted, run, trained, values
@@ -23,7 +25,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, optimizer):
+def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, optimizer, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
     options = {"batches": MANY, "optimization": Optimization(optimizer, 1e-2, "cosine", 0.3)}
 
     def model():
@@ -37,7 +40,7 @@ def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, optimizer):
             raise Killed
 
     with pytest.raises(Killed):
-        run(model(), checkpoint=tmp_path, checkpoint_seconds=0.0, after_step=kill, **options)
+        run(model(), checkpoint=tmp_path, after_step=kill, **options)
     resumed, seen = model(), []
     other = run(resumed, checkpoint=tmp_path, after_step=lambda step: seen.append(step.step), **options)
     assert seen == [6, 7, 8, 9]
@@ -66,7 +69,7 @@ def test_an_interrupt_before_a_milestone_is_kept_leaves_that_step_undone(tmp_pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(adapted(), batches=MANY, checkpoint=tmp_path, milestones={4: milestone})
+        run(adapted(), batches=MANY, checkpoint=tmp_path, callbacks=[Milestones({4: milestone})])
     assert not (tmp_path / FILE).exists()
 
 

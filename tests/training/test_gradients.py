@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from layersig.fast.runner import reading_runner
 from layersig.training.gradients import visit_gradients
 from tests.tiny import tiny_model
-from tests.training.world import CPU, examples
+from tests.training.world import examples
 
 FOUND = examples(8)
 BATCHES = [(0, 1, 2, 3), (4, 5, 6, 7)]
@@ -44,7 +45,8 @@ def test_parameters_that_the_last_micro_batch_or_none_reaches_are_shown_once_a_b
         assert (batch, name) not in seen
         seen[batch, name] = gradient.clone()
 
-    visit_gradients(model, parameters, FOUND, BATCHES, visit, token_budget=max(longest), device=CPU)
+    with reading_runner(model, FOUND, max(longest), pack=False) as runner:
+        visit_gradients(runner, parameters, FOUND, BATCHES, visit)
     for number, batch in enumerate(BATCHES):
         losses, count = torch.zeros((), dtype=torch.float64), 0
         for parameter in parameters.values():

@@ -11,14 +11,14 @@ from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
 from layersig.errors import StageFailed, UserError
+from layersig.fast import runner
 from layersig.fast.batching import Packed
-from layersig.fast.numerics import LANES
+from layersig.fast.numerics import LANES, numerics_key
 from layersig.fast.packing import can_pack
+from layersig.fast.runner import Workload
 from layersig.fast.workers import Lanes
-from layersig.models.devices import numerics_key
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
-from layersig.training import loop
+from layersig.training.callbacks import Milestones
 from layersig.training.log import Step
 from layersig.training.loop import train
 from layersig.training.optimization import Optimization
@@ -147,7 +147,7 @@ def test_lanes_change_rounding_only_and_never_differ_from_themselves(layers, che
 
 
 def test_large_gradients_have_one_lane(monkeypatch):
-    monkeypatch.setattr(loop, "_LARGEST", 100)
+    monkeypatch.setattr(runner, "_LARGEST", 100)
     _, log = trained_with(2, SETTINGS, BATCHES)
     assert LANES not in log.numerics
 
@@ -204,17 +204,7 @@ def test_trains_full_weights_without_adapters():
     loss.backward()
     gradient = weight.grad.clone()
     rule = Optimization("sgd", learning_rate=0.5)
-    train(
-        model,
-        {"weight": weight},
-        examples(),
-        BATCHES[:1],
-        SETTINGS,
-        STREAMS,
-        reporter=Silent(),
-        device=CPU,
-        optimization=rule,
-    )
+    train(Workload(model, {"weight": weight}, examples(), BATCHES[:1], SETTINGS, STREAMS), rule)
     torch.testing.assert_close(before - weight.detach(), 0.5 * gradient, rtol=1e-9, atol=1e-12)
 
 
@@ -229,7 +219,9 @@ def test_hooks_are_called_in_order_and_can_end_the_training():
         seen.append(("after", step.step))
         return step.step == 2
 
-    log = run(model, extra_loss=penalty, after_step=after, milestones={2: lambda: seen.append(("milestone", 2))})
+    log = run(
+        model, extra_loss=penalty, after_step=after, callbacks=[Milestones({2: lambda: seen.append(("milestone", 2))})]
+    )
     assert seen == [("extra", 1), ("after", 1), ("extra", 2), ("after", 2), ("milestone", 2)]
     assert len(log.steps) == 2
     assert log.steps[0].loss > run(adapted()).steps[0].loss

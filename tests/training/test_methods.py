@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from layersig.data.batches import collate
 from layersig.errors import StageFailed, UserError
+from layersig.fast.runner import Workload
 from layersig.layers import LayerMap
 from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
 from layersig.models.dense import base_dtype, trained_weights
@@ -24,14 +25,13 @@ from layersig.models.update_folder import read_update
 from layersig.recipe.schema import AdaLoraSettings, TrainSettings
 from layersig.training import loop, stages
 from layersig.training.methods import Base, tuned
+from layersig.training.optimization import Optimization
 from tests.tiny import tiny_batch, tiny_model
 from tests.training.world import (
     BATCHES,
     CHOSEN,
-    CPU,
     STREAMS,
     TRAIN,
-    Silent,
     digests,
     examples,
     job,
@@ -65,9 +65,10 @@ class Spy:
         self._train = loop.train
         monkeypatch.setattr(stages, "train", self)
 
-    def __call__(self, model: Any, parameters: Mapping[str, Tensor], *arguments: Any, **named: Any) -> Any:
+    def __call__(self, work: Workload, *arguments: Any, **named: Any) -> Any:
+        model, parameters = work.model, work.parameters
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        log = self._train(model, parameters, *arguments, **named)
+        log = self._train(work, *arguments, **named)
         self.parameters, self.values = set(parameters), list(parameters.values())
         self.changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
         self.logits = _logits(model)
@@ -227,18 +228,8 @@ def test_adalora_is_what_pefts_own_loop_computes() -> None:
     many = BATCHES * 3
     with tuned(model, layers, settings, base=Base("b"), steps=len(many), streams=STREAMS) as tuning:
         start = {name: value.detach().clone() for name, value in tuning.parameters.items()}
-        log = loop.train(
-            tuning.model,
-            tuning.parameters,
-            examples(),
-            many,
-            settings,
-            STREAMS,
-            reporter=Silent(),
-            device=CPU,
-            extra_loss=tuning.extra_loss,
-            after_step=tuning.after_step,
-        )
+        work = Workload(tuning.model, tuning.parameters, examples(), many, settings, STREAMS)
+        log = loop.train(work, Optimization.of(settings), [tuning])
         ours = {name: value.detach().clone() for name, value in tuning.parameters.items()}
     config = AdaLoraConfig(
         **ADALORA.model_dump(),
@@ -277,9 +268,8 @@ def test_full_fine_tuning_is_adamw_on_float32_weights(dtype: torch.dtype) -> Non
     # In bfloat16 a step of this size is less than a weight can hold; in float32 it is not lost.
     settings = TRAIN.model_copy(update={"method": "full", "schedule": "constant", "learning_rate": 1e-6})
     with tuned(model, layers, settings, base=Base("b"), steps=len(BATCHES), streams=STREAMS) as tuning:
-        loop.train(
-            tuning.model, tuning.parameters, examples(), BATCHES, settings, STREAMS, reporter=Silent(), device=CPU
-        )
+        work = Workload(tuning.model, tuning.parameters, examples(), BATCHES, settings, STREAMS)
+        loop.train(work, Optimization.of(settings))
         ours = {name: value.detach().clone() for name, value in tuning.parameters.items()}
     wide = torch.promote_types(dtype, torch.float32)
     masters = {name: twin.get_parameter(f"{name}.weight").detach().to(wide).requires_grad_() for name in CHOSEN}

@@ -17,6 +17,7 @@ from layersig.models.update_folder import read_update
 from layersig.recipe.schema import ResampleSettings, TrainSettings
 from layersig.streams import Streams
 from layersig.training import loop, stages
+from layersig.training.callbacks import InTurn
 from layersig.training.resampling import Resampling
 from tests.selecting.test_policies import LAYERS
 from tests.training.world import SETTINGS, TRAIN, adapted, digests, job, run, trained, values, write_inputs
@@ -72,7 +73,7 @@ def test_all_blocks_in_turn_is_a_plain_training() -> None:
         names.append(step)
         return everything
 
-    run(two, SETTINGS, in_turn=in_turn)
+    run(two, SETTINGS, callbacks=[InTurn(in_turn)])
     assert names == [1, 2, 3]
     for name, value in trained(one).items():
         assert torch.equal(value, trained(two)[name])
@@ -88,7 +89,7 @@ def test_what_is_out_of_turn_keeps_its_value_whatever_decays(architecture: str) 
     run(
         model,
         SETTINGS.model_copy(update={"weight_decay": 0.5, "schedule": "constant", "warmup_ratio": 0.0}),
-        in_turn=lambda step: [name for name in parameters if turns[step] in name],
+        callbacks=[InTurn(lambda step: [name for name in parameters if turns[step] in name])],
         after_step=lambda step: seen.append(values(parameters)),
     )
     for step, block in turns.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,19 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from layersig.data.examples import Example, write_examples
+from layersig.data.examples import Example, Examples, write_examples
+from layersig.fast.runner import Workload
 from layersig.models.adapters import inject_lora
 from layersig.models.layermap import layer_map, layer_map_of_checkpoint
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Selection, dumps
-from layersig.store.job import Job, Silent
+from layersig.store.job import Job
 from layersig.streams import Streams
-from layersig.training.log import TrainLog
+from layersig.training.callbacks import Callback
+from layersig.training.checkpoint import Checkpoints
+from layersig.training.log import Step, TrainLog
 from layersig.training.loop import train
+from layersig.training.optimization import Optimization
 from tests.tiny import SPECIAL_TOKENS, VOCABULARY, save_tiny, tiny_model
 
 STREAMS = Streams(root=3, seed=0)
@@ -30,7 +34,7 @@ TRAIN = SETTINGS.model_copy(update={"epochs": 2.0, "dropout": 0.2, "warmup_ratio
 BATCHES = [(0, 1, 2, 3), (4, 5, 6, 7), (1, 3, 5, 7)]
 
 
-def examples(count: int = 8, *, longest: int = 30) -> list[Example]:
+def examples(count: int = 8, *, longest: int = 30) -> Examples:
     """Random tokens of uneven length; each example has targets, never at its first token."""
     rng = np.random.default_rng(11)
     found = []
@@ -40,7 +44,7 @@ def examples(count: int = 8, *, longest: int = 30) -> list[Example]:
         targets[0], targets[-1] = False, True
         tokens = rng.integers(len(SPECIAL_TOKENS), VOCABULARY, length).astype(np.int32)
         found.append(Example(f"example-{number}", f"group-{number}", tokens, targets))
-    return found
+    return Examples.of(found)
 
 
 def adapted(
@@ -72,10 +76,33 @@ def values(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
 
-def run(model: PeftModel, settings: TrainSettings = SETTINGS, **options: object) -> TrainLog:
-    """Train all factors on `BATCHES`."""
-    arguments = {"batches": BATCHES, "examples": examples(), "reporter": Silent(), "device": CPU} | options
-    return train(model, trained(model), settings=settings, streams=STREAMS, **arguments)
+class Hooks(Callback):
+    """Functions called at the moments of a training."""
+
+    def __init__(
+        self,
+        extra_loss: Callable[[int], Tensor | None] = lambda number: None,
+        after_step: Callable[[Step], bool | None] = lambda step: None,
+    ) -> None:
+        self.extra_loss = extra_loss
+        self.after_step = after_step
+
+
+def run(
+    model: PeftModel,
+    settings: TrainSettings = SETTINGS,
+    *,
+    batches: Sequence[Sequence[int]] = BATCHES,
+    optimization: Optimization | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Path | None = None,
+    fast: bool = True,
+    **hooks: object,
+) -> TrainLog:
+    """Train all factors, with the functions of `Hooks` and other callbacks."""
+    work = Workload(model, trained(model), examples(), batches, settings, STREAMS, fast=fast)
+    last = [] if checkpoint is None else [Checkpoints(checkpoint)]
+    return train(work, optimization or Optimization.of(settings), [Hooks(**hooks), *callbacks, *last])
 
 
 def write_inputs(root: Path, architecture: str = "llama", chosen: Sequence[str] = CHOSEN) -> dict[str, Path]:

@@ -25,6 +25,8 @@ class ModelSettings(Table):
     """`nf4`: 4-bit base weights (QLoRA); needs bitsandbytes."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernel."""
+    fast: bool = True
+    """`false` runs the model by plain transformers and PEFT calls, one example at a time: much slower, for checking."""
     chat_template: str = "auto"
     """`auto` (the model's own, else `plain`), `plain`, or `file:X.jinja`."""
 

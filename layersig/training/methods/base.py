@@ -11,6 +11,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from layersig.training.callbacks import Callback
 from layersig.training.log import Step
 
 
@@ -26,7 +27,7 @@ class Base(NamedTuple):
     revision: str | None = None
 
 
-class Tuning(ABC):
+class Tuning(Callback, ABC):
     """Chosen layers of a live model while they are tuned.
 
     Attributes:

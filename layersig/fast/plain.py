@@ -1,0 +1,70 @@
+"""The plain twin of every fast path: one example at a time, the model's own forward, torch's own cross entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from layersig.data.examples import Example, Examples
+from layersig.fast.dropout import DropoutKeys
+from layersig.fast.layout import Layout, Segment
+
+PLAIN = "plain"
+
+
+class PlainRunner:
+    """A `Runner` without a single trick.
+
+    Args:
+        model: A causal language model, with or without adapters.
+        examples: What batches index.
+        keys: Of the model's dropouts; needed where they drop something.
+    """
+
+    numerics = PLAIN
+
+    def __init__(self, model: PreTrainedModel, examples: Examples, keys: DropoutKeys | None = None) -> None:
+        self._model, self._examples, self._keys = model, examples, keys
+
+    def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
+        """See `Runner`."""
+        total = 0.0
+        for piece in self.cut(batch):
+            example = self._examples[piece[0]]
+            if self._keys is not None:
+                self._keys.set(step, Layout(len(example), [Segment(example.id, 0, len(example))]))
+            loss = self.loss(piece, self._targets(batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total
+
+    @torch.no_grad()
+    def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
+        """See `Runner`."""
+        return [sum(self.loss(piece, self._targets(batch)).item() for piece in self.cut(batch)) for batch in batches]
+
+    def cut(self, batch: Sequence[int]) -> list[list[int]]:
+        """Each example is a piece of its own."""
+        return [[index] for index in batch]
+
+    def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
+        """See `Runner`."""
+        return torch.stack([token_losses(self._model, self._examples[index]).sum() for index in piece]).sum() / divisor
+
+    def _targets(self, batch: Sequence[int]) -> int:
+        return int(self._examples.target_counts[list(batch)].sum())
+
+
+def token_losses(model: PreTrainedModel, example: Example) -> Tensor:
+    """Cross entropy of every target token of an example in nats, in float32 or wider: [targets]."""
+    tokens = torch.from_numpy(example.tokens.astype(np.int64)).to(model.device)
+    logits = model(input_ids=tokens[None], use_cache=False).logits[0]
+    where = torch.from_numpy(np.flatnonzero(example.targets)).to(model.device)
+    predicting = logits[where - 1]
+    wide = torch.promote_types(predicting.dtype, torch.float32)
+    return cross_entropy(predicting.to(wide), tokens[where], reduction="none")

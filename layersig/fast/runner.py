@@ -1,0 +1,231 @@
+"""The door to the fast paths: loss and gradients of examples, whatever way they go through the model.
+
+Two contexts prepare a model and give a `Runner`: `training_runner` for the training loop, `reading_runner` for losses
+and gradients of a model as it is. With `fast=False` both give a `PlainRunner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from layersig.data.examples import Examples
+from layersig.fast.batching import Batching, MicroBatch, Padded, batching_of
+from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
+from layersig.fast.head import Split, split_at_head
+from layersig.fast.lora import fast_lora
+from layersig.fast.loss import target_loss
+from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
+from layersig.fast.plain import PlainRunner
+from layersig.fast.prefix import Prefix, kept_prefix
+from layersig.fast.recompute import checkpointed_blocks
+from layersig.recipe.schema import TrainSettings
+from layersig.streams import Streams
+
+_LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
+
+
+class Runner(Protocol):
+    """Runs a model on optimizer batches, given by the indices of their examples."""
+
+    @property
+    def numerics(self) -> str:
+        """Names of the arithmetic, for the log."""
+
+    def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
+        """Loss of a batch: summed over its target tokens, divided by their number, in nats.
+
+        Its gradient is added to `grad` of every parameter of the workload that requires one.
+
+        Args:
+            batch: Examples by index.
+            step: Number of the optimizer step, from 1; dropout masks depend on it.
+        """
+
+    def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
+        """Loss of every batch, without gradients."""
+
+    def cut(self, batch: Sequence[int]) -> list[list[int]]:
+        """The pieces in which a batch goes through the model."""
+
+    def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
+        """What a piece contributes to the loss of its batch, as a node of the autograd graph.
+
+        Args:
+            piece: Examples by index.
+            divisor: Target tokens of the whole batch.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workload:
+    """What a training runs through a model.
+
+    Attributes:
+        model: A causal language model from Hugging Face, with or without PEFT adapters.
+        parameters: What is trained, by name; every value requires a gradient, and the loss depends on it.
+        examples: What `batches` index.
+        batches: Optimizer batches in order.
+        settings: Budget of a micro-batch, gradient checkpointing.
+        streams: Random streams of the dropout masks.
+        fast: Whether the fast paths are used.
+    """
+
+    model: PreTrainedModel | PeftModel
+    parameters: Mapping[str, Tensor]
+    examples: Examples
+    batches: Sequence[Sequence[int]]
+    settings: TrainSettings
+    streams: Streams
+    fast: bool = True
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """The Hugging Face model, which holds the adapters too."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+
+@contextmanager
+def training_runner(work: Workload) -> Iterator[Runner]:
+    """Within this context the model is as training wants it: its own dropouts off, those of LoRA layers by names.
+
+    There is no attention mask: see `Padded` and `Packed` for why a causal model needs none.
+    """
+    model, settings = work.base, work.settings
+    modes = {module: module.training for module in model.modules()}
+    with ExitStack() as stack:
+        stack.callback(_set_modes, modes)
+        keys = stack.enter_context(keyed_dropout(model, work.streams))
+        model.eval()
+        if not work.fast:
+            _drop_out(model)
+            yield PlainRunner(model, work.examples, keys)
+            return
+        copied = sum(parameter.numel() * parameter.itemsize for parameter in work.parameters.values())
+        longest = int(work.examples.lengths.max())
+        batching = stack.enter_context(
+            batching_of(model, settings.micro_batch_tokens, longest, side_by_side=copied <= _LARGEST)
+        )
+        stack.enter_context(fast_lora(model))
+        if settings.gradient_checkpointing:
+            stack.enter_context(checkpointed_blocks(model))
+        prefix = stack.enter_context(kept_prefix(model, work.parameters, work.examples, work.batches, batching))
+        _drop_out(model)
+        split = stack.enter_context(split_at_head(model))
+        yield FastRunner(split, work.examples, batching, list(work.parameters.values()), keys, prefix)
+
+
+@contextmanager
+def reading_runner(
+    model: PreTrainedModel, examples: Examples, token_budget: int, *, fast: bool = True, pack: bool = True
+) -> Iterator[Runner]:
+    """Within this context a model is read as it is, in the mode it is in: losses, and gradients by `Runner.loss`.
+
+    Args:
+        model: A causal language model.
+        examples: What batches index.
+        token_budget: Tokens of a piece.
+        fast: Whether the fast paths are used.
+        pack: Whether examples may lie end to end; else they are padded.
+    """
+    if not fast:
+        yield PlainRunner(model, examples)
+        return
+    packing = batching_of(model, token_budget, int(examples.lengths.max()), side_by_side=True)
+    with packing if pack else nullcontext(Padded(token_budget)) as batching, split_at_head(model) as split:
+        yield FastRunner(split, examples, batching)
+
+
+class FastRunner:
+    """A `Runner` that uses every fast path that holds for the model."""
+
+    def __init__(
+        self,
+        split: Split,
+        examples: Examples,
+        batching: Batching,
+        parameters: Sequence[Tensor] = (),
+        keys: DropoutKeys | None = None,
+        prefix: Prefix | None = None,
+    ) -> None:
+        self._split, self._examples, self._batching = split, examples, batching
+        self._parameters, self._keys, self._prefix = parameters, keys, prefix
+        self._lengths: list[int] = examples.lengths.tolist()
+        self._target_counts: list[int] = examples.target_counts.tolist()
+
+    @property
+    def numerics(self) -> str:
+        """See `Runner`."""
+        return "+".join([self._batching.numerics, LORA_LINEAR, *([KEPT_PREFIX] if self._prefix is not None else [])])
+
+    def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
+        """See `Runner`."""
+        moved = [parameter for parameter in self._parameters if parameter.requires_grad]
+        share = partial(self._share, step, self._targets(batch), moved)
+        loss = 0.0
+        for part, gradients in self._batching.lanes.run(share, self.cut(batch)):
+            loss += part
+            _accumulate(moved, gradients)
+        return loss
+
+    def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
+        """See `Runner`."""
+        lanes = self._batching.lanes
+        return [sum(lanes.run(partial(self._read, self._targets(batch)), self.cut(batch))) for batch in batches]
+
+    def cut(self, batch: Sequence[int]) -> list[list[int]]:
+        """See `Runner`."""
+        return self._batching.cut(self._lengths, batch)
+
+    def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
+        """See `Runner`."""
+        return target_loss(self._split, self._lay_out(piece), divisor)
+
+    def _share(
+        self, step: int, targets: int, moved: Sequence[Tensor], piece: Sequence[int]
+    ) -> tuple[float, list[Tensor | None]]:
+        """What a piece contributes to the loss of a step, and to the gradients of `moved`."""
+        micro = self._lay_out(piece)
+        if self._keys is not None:
+            self._keys.set(step, *micro.layouts)
+        with self._prefix.passing(step, piece, micro) if self._prefix is not None else nullcontext():
+            loss = target_loss(self._split, micro, targets)
+            # Not into `grad`: which of several lanes adds first would be left to chance.
+            return loss.item(), list(torch.autograd.grad(loss, moved, allow_unused=True))
+
+    def _read(self, targets: int, piece: Sequence[int]) -> float:
+        with torch.no_grad():
+            return self.loss(piece, targets).item()
+
+    def _lay_out(self, piece: Sequence[int]) -> MicroBatch:
+        return self._batching.lay_out([self._examples[index] for index in piece], self._split.model.device)
+
+    def _targets(self, batch: Sequence[int]) -> int:
+        return sum(self._target_counts[index] for index in batch)
+
+
+def _accumulate(parameters: Sequence[Tensor], gradients: list[Tensor | None]) -> None:
+    """Move the gradient of a piece over to that of the parameters, one after the other."""
+    for place, parameter in enumerate(parameters):
+        gradient, gradients[place] = gradients[place], None
+        if gradient is not None:
+            parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
+
+
+def _drop_out(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, KeyedDropout):
+            module.train()
+
+
+def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
+    for module, training in modes.items():
+        module.training = training
