@@ -1,4 +1,4 @@
-"""Attention of our own in models of transformers: registered without a mask, switched on for a while."""
+"""Attention functions of layersig in transformers models: registered by name, without a mask, and used for a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 
 
 def register(name: str, attention: Callable[..., tuple[Tensor, None]]) -> None:
-    """Make an attention known under a name; it is handed no mask."""
+    """Register an attention function under a name; transformers builds no mask for it."""
     AttentionInterface.register(name, attention)
     AttentionMaskInterface.register(name, _no_mask)
 
@@ -39,5 +39,5 @@ def scale_of(query: Tensor, scaling: float | None, options: Mapping[str, Any]) -
     """
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
     if unknown:
-        raise NotImplementedError(f"attention here knows no {', '.join(unknown)}")
+        raise NotImplementedError(f"this attention does not support {', '.join(unknown)}")
     return float(query.shape[-1] ** -0.5) if scaling is None else scaling

@@ -1,4 +1,4 @@
-"""How examples go through the model: cut into micro-batches, laid out in rows, targets told apart."""
+"""How examples go through the model: batches cut into micro-batches, and their tokens laid out in rows."""
 
 from __future__ import annotations
 
@@ -102,9 +102,10 @@ class Packed:
         return f"{PACKED_ATTENTION}+{LANES}" if self.lanes.count > 1 else PACKED_ATTENTION
 
     def cut(self, lengths: Sequence[int], indices: Sequence[int]) -> list[list[int]]:
-        """As few as the budget of tokens allows, as many for each lane; the longest first, each to where least is.
+        """As few micro-batches as the token budget allows, the same number for every lane.
 
-        A batch that cannot be shared out evenly stays whole, if it may: one lane would wait for the other.
+        Examples are assigned longest first, each to the micro-batch with the fewest tokens. A batch that cannot be
+        split evenly stays in one piece if the budget allows it, since one lane would wait for the other.
         """
         order = sorted(indices, key=lambda index: (-lengths[index], index))
         total = sum(lengths[index] for index in order)
@@ -142,14 +143,14 @@ class Packed:
 def batching_of(
     model: PreTrainedModel, token_budget: int, longest: int, *, side_by_side: bool = False, fast: bool = True
 ) -> Iterator[Batching]:
-    """The fastest way that computes what the model means: packed where it can be, else padded.
+    """The fastest layout under which the model computes the same: packed if possible, else padded.
 
     Args:
         model: A causal language model, as it will be run.
         token_budget: Tokens of a micro-batch, or of those that are run side by side.
         longest: Tokens of the longest example.
-        side_by_side: Whether micro-batches may be run in lanes at all.
-        fast: Whether examples may be packed at all.
+        side_by_side: Whether micro-batches may run in several lanes.
+        fast: Whether examples may be packed.
     """
     if fast and packing.can_pack(model, longest):
         with packing.packed(model), lanes(lanes_for(model) if side_by_side else 1) as own:

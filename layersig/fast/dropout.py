@@ -1,7 +1,9 @@
-"""Dropout whose masks depend on names alone: seed, step, example and module.
+"""Dropout whose masks depend only on names: seed, step, example and module.
 
-An example is dropped out alike however the optimizer batch is cut, on however many devices, whichever other modules are
-tuned, and again when gradient checkpointing runs the layer a second time.
+An example gets the same masks however its optimizer batch is cut, on any number of devices, whichever other modules are
+tuned, and again when gradient checkpointing runs the layer a second time. This is no optimisation, but what makes the
+optimised paths comparable with the plain one. An output head that is tuned sees only target positions on the fast path
+and all positions on the plain one, so its masks differ between the two.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _LEVELS = 1 << 16
 class DropoutKeys:
     """What is going through the model: the optimizer step and its examples.
 
-    One object is shared by every `KeyedDropout` of a model; each thread says what it is running itself.
+    All `KeyedDropout` modules of a model share one object; every thread sets what it is running.
     """
 
     def __init__(self, streams: Streams) -> None:
@@ -34,7 +36,7 @@ class DropoutKeys:
         self._passing: PerThread[tuple[int, dict[int, Layout]]] = PerThread((0, {}))
 
     def set(self, step: int, *layouts: Layout) -> None:
-        """Say which step and rows come next; a layer's input is matched to a layout by its number of rows."""
+        """Set the step and the rows that come next; a layer's input is matched to a layout by its number of rows."""
         self._passing.value = step, {layout.rows: layout for layout in layouts}
 
     def draws(self, module: str, x: Tensor) -> Tensor:
@@ -57,7 +59,7 @@ class DropoutKeys:
         drawn = np.empty((rows, width), np.int16)
         if sum(segment.rows for segment in layout.segments) < rows:
             drawn.fill(np.iinfo(np.int16).max)
-        # In this thread alone: others would take the cores from those of torch, which wait for each other actively.
+        # In this thread only: further threads would take cores from torch's own, which wait for each other actively.
         for segment, seed in zip(layout.segments, seeds, strict=True):
             _fill(drawn[segment.start : segment.start + segment.rows].reshape(-1), seed)
         return torch.from_numpy(drawn)
@@ -112,9 +114,9 @@ class KeyedDropout(nn.Module):
 
 @contextmanager
 def keyed_dropout(model: nn.Module, streams: Streams) -> Iterator[DropoutKeys]:
-    """Within this context every LoRA layer of a PEFT model drops out by names; yields what a training loop sets.
+    """Within this context every LoRA layer of a PEFT model uses `KeyedDropout`; yields the keys, which a runner sets.
 
-    Only layers that have an `nn.Dropout` are concerned. Adapters of fused expert parameters have none, as in PEFT.
+    Only layers that have an `nn.Dropout` are affected. Adapters of fused expert parameters have none, as in PEFT.
     """
     keys = DropoutKeys(streams)
     replaced = [

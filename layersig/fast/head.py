@@ -1,8 +1,19 @@
 """Logits where they are needed and nowhere else.
 
-The output head of a language model is its largest matrix product, and most positions are never scored. The hidden
-states are gathered in a pre-hook of the head, so the model's own forward still applies what it does after it
-(soft-capping, scaling). `split_at_head` gives hidden states and head apart, for those who take the logits in pieces.
+The output head of a language model is its largest matrix product, and most positions are never scored. `logits_at`
+gathers the hidden states in a pre-hook of the head, so that the model's own forward still applies whatever it does
+after the head (soft-capping, scaling). `split_at_head` separates body and head, for callers that take the logits in
+pieces.
+
+How the separation works, for any causal language model of transformers: the model's forward calls its body
+(`base_model`) and feeds `last_hidden_state` to the head and to what follows it. The body is replaced for two calls.
+
+1. `Split.run` calls the model with its inputs. The body runs as ever, its output is kept, and the model is handed a
+   copy whose sequence is empty, [batch, 0, hidden]. The head runs on no rows, which costs nothing and cannot be skipped
+   from outside, and its empty logits are dropped.
+2. The function that `run` returns calls the model's forward without inputs. Only the body reads them, and the body is
+   replaced by one that returns the hidden states of some positions. What the model does behind its body, it now does
+   to these.
 """
 
 from __future__ import annotations
@@ -52,10 +63,12 @@ def logits_at(model: nn.Module, positions: torch.Tensor) -> Iterator[None]:
 
 
 class Split:
-    """A causal language model whose head runs apart from its body, see `split_at_head`; threads may share it.
+    """A causal language model whose head runs apart from its body, as the module's docstring says.
+
+    Threads may share it: each has a replaced body of its own.
 
     Attributes:
-        model: The whole model, which runs as ever.
+        model: The model. Outside of `run` and the functions that it returns, it runs as usual.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -93,7 +106,7 @@ class Split:
         return outputs.last_hidden_state.flatten(0, -2).index_select(0, positions), logits
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Of the body, in place of its own."""
+        """The forward of the body: this thread's replacement, or its own."""
         return getattr(self._passing, "body", self._own_forward)(*args, **kwargs)
 
     @contextmanager

@@ -1,11 +1,11 @@
-"""A faster forward and backward of PEFT's LoRA linear layers.
+"""A faster forward and backward pass of PEFT's LoRA linear layers.
 
-PEFT casts a layer's input to float32 and multiplies there; over bfloat16 weights that is much of the time of a step on
-a CPU. Here one autograd function does the whole layer in the type of the frozen weight, adds the adapter's part into
-the result in place, and keeps one matrix of rank columns besides the input. The factors stay float32 and are cast in
-every forward: a thousandth of the layer's work, and never stale.
+PEFT casts a layer's input to float32 and multiplies there; over bfloat16 weights that takes much of the time of a step
+on a CPU. Here one autograd function computes the layer in the type of the frozen weight, adds the low-rank part to the
+result in place, and saves only one matrix of `rank` columns besides the input. The factors stay float32 and are cast in
+every forward pass, which costs a thousandth of the layer's work and can never be stale.
 
-The plain twin is PEFT's own forward with the same `KeyedDropout`; what the fast path does not know goes there.
+Plain twin: PEFT's own forward with the same `KeyedDropout`. Layers that the fast path does not support use it, too.
 """
 
 from __future__ import annotations
@@ -45,12 +45,30 @@ def lora_linear(
         b: [out, rank].
         scale: Factor of the low-rank part; a scalar tensor may require a gradient (a gate), which costs only
             rank-wide products.
-        keep: Zeros and ones that drop entries of the low-rank part's input, in the shape of x as rows.
+        keep: Zeros and ones that drop entries of the low-rank part's input: x's shape with the leading axes flattened.
     """
     return _LoraFunction.apply(x, weight, bias, a, b, scale, keep)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _LoraFunction(torch.autograd.Function):
+    """Forward and backward of `lora_linear`.
+
+    With n rows x (n, in), keep-mask K (n, in) of zeros and ones, s the scale, and * entry by entry:
+
+        H = (x * K) A'                   (n, rank)
+        Y = x W' + bias + s H B'         (n, out)
+
+    Let G = dL/dY (n, out) and P = G B (n, rank). By the chain rule:
+
+        dL/dB = s G' H                   (out, rank)
+        dL/dA = s P' (x * K)             (rank, in)
+        dL/dx = G W + (s P A) * K        (n, in)
+        dL/ds = <G, H B'> = <P, H>       scalar
+
+    The last line is why a gate costs only products of `rank` columns: <G, H B'> = tr(G' H B') = tr((G B)' H). H is
+    saved and x * K is formed again, since a mask in the type of x is cheaper to keep than the product.
+    """
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -134,7 +152,7 @@ def fast_lora(model: nn.Module) -> Iterator[int]:
 
     Equal to PEFT's forward up to rounding: products are taken in the type of the frozen weight, with sums in float32
     inside a product; gradients of the factors arrive, and are summed over micro-batches, in the factors' float32.
-    Layers that the fast path does not know (quantised weights, DoRA, several adapters, trained base weights, a plain
+    Layers that the fast path does not support (quantised weights, DoRA, several adapters, trained base weights, a plain
     `nn.Dropout` in training mode) keep PEFT's forward.
 
     Yields:

@@ -44,6 +44,16 @@ def _is_trained(split: Split, head: Callable[[Tensor], Tensor], hidden: Tensor) 
 
 
 class _HeadLoss(torch.autograd.Function):
+    """Loss through a frozen head, piece by piece of the target rows.
+
+    With hidden states h_i (hidden), i = 1..n, and the loss L = sum_i l(head(h_i), label_i) / divisor, the rows do not
+    interact, so dL/dh_i needs the logits of row i alone. The forward pass therefore runs head, loss and the head's
+    backward for some rows at a time and keeps only dL/dh (n, hidden): never all n x vocabulary logits. The backward
+    pass multiplies it by the gradient that arrives from above, a scalar.
+
+    This holds only where no gradient flows into the head itself, which `_is_trained` rules out.
+    """
+
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, labels: Tensor, divisor: int, head: Callable[[Tensor], Tensor]) -> Tensor:
         needed = ctx.needs_input_grad[0]
@@ -68,7 +78,15 @@ class _HeadLoss(torch.autograd.Function):
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """The gradient is made with the loss, while the probabilities of a chunk are at hand."""
+    """Cross entropy whose gradient is computed together with the loss, while a chunk's probabilities are at hand.
+
+    For logits z (n, vocabulary), p = softmax(z) by row, and labels y:
+
+        L = 1/divisor * sum_i (logsumexp(z_i) - z_i[y_i])
+        dL/dz_ij = (p_ij - [j = y_i]) / divisor
+
+    logsumexp(z_i) is max_j z_ij - log(max_j p_ij), since the largest probability is exp(max - logsumexp).
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, divisor: int) -> Tensor:
@@ -79,7 +97,7 @@ class _CrossEntropy(torch.autograd.Function):
         parts = (torch.split(each, rows) for each in (logits, gradient, labels))
         for chunk, out, label in zip(*parts, strict=True):
             probabilities = torch.softmax(chunk, -1, dtype=compute)
-            # The largest probability is never tiny, so the logarithm of the sum is exact where a label's may underflow.
+            # The largest probability is at least 1 / vocabulary, while that of a label may underflow.
             logsumexp = chunk.amax(-1).to(compute) - probabilities.amax(-1).log()
             index = label[:, None]
             total += (logsumexp - chunk.gather(1, index).squeeze(1)).sum()

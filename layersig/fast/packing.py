@@ -1,8 +1,9 @@
 """Examples end to end in one row, without padding, and the attention that keeps them apart.
 
-Every layer but attention then works on real tokens only. On short examples plain matrix products are also several times
-faster on a CPU than the backward of torch's scaled-dot-product kernel. Scores are float32 or wider, because rounding
-them to bfloat16 is what would move gradients; probabilities and their gradients have the type of the values.
+Every layer except attention then works on real tokens only. On short examples plain matrix products are also several
+times faster on a CPU than the backward pass of torch's scaled-dot-product kernel. Scores are computed in float32 or
+wider, because rounding them to bfloat16 would change gradients; probabilities and their gradients have the type of the
+values.
 
 Plain twin: the model's own attention on padded examples.
 """
@@ -28,7 +29,24 @@ _BLOCK = 128
 
 
 class _Attention(torch.autograd.Function):
-    """Causal attention of each example; query heads that share a key head are stacked, so keys are never repeated."""
+    """Causal attention of each example; query heads that share a key head are stacked, so keys are never repeated.
+
+    For one example and one key head, with the rows of all its query heads stacked, Q (m, d), K (t, d), V (t, v), the
+    scale c, and M the causal mask (0 or minus infinity):
+
+        S = c Q K' + M,   P = softmax(S) by row,   O = P V        (m, t), (m, t), (m, v)
+
+    Let G = dL/dO (m, v). By the chain rule, and with the Jacobian of a softmax, dS = P * (dP - rowsum(P * dP)):
+
+        dL/dV = P' G               (t, v)
+        dL/dP = G V'               (m, t)
+        dL/dS = P * (dP - rowsum(P * dP))         `torch._softmax_backward_data`
+        dL/dQ = c dS K             (m, d)
+        dL/dK = c dS' Q            (t, d)
+
+    Masked entries of P are 0, and so are those of dS. Queries are taken in blocks of rows: a block needs only the keys
+    up to its own end, and its contributions to dK and dV are summed in float32 or wider.
+    """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bounds: Sequence[int], scale: float) -> Tensor:

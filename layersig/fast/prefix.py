@@ -1,7 +1,13 @@
-"""Keeps what comes out of the blocks below the lowest trained one, so that each example goes through them once.
+"""Keeps the hidden states in front of the lowest trained block, so that each example goes through the frozen ones once.
 
 Nothing below the lowest trained block changes during a training, and nothing there is random (a model's own dropouts
 are off), so later epochs need not compute it again. Memory: tokens of the training split x hidden size.
+
+A pass is steered by replacing the forwards of the lower blocks. The model's own forward still runs around them, so
+embedding, masks, positions and caches stay its business. In a replayed pass the blocks below return their input
+unchanged, and the lowest trained block swaps its input for the kept states. A pass whose only purpose is to fill gaps
+after an interruption is cut short at that block: since its forward is called from deep inside the model's own, the only
+way out is an exception, `_Reached`, which `_recall` catches.
 
 Plain twin: the same training without it.
 """
@@ -28,7 +34,7 @@ _LARGEST = 2 * 2**30  # bytes of hidden states worth keeping
 
 
 class _Reached(Exception):  # a signal, not an error
-    """The lowest trained block was reached by a pass that is about the blocks below it only."""
+    """A pass that only fills the prefix has reached the lowest trained block."""
 
 
 class _Passing(NamedTuple):
@@ -116,7 +122,7 @@ class Prefix:
         assert passing.micro is not None
         rows = hidden.detach().flatten(0, -2)
         for index, segment in zip(passing.cut, passing.micro.layouts[0].segments, strict=True):
-            # An example may come up twice in a step, in two lanes: what is kept must not depend on which is first.
+            # An example may occur twice in a step, in two lanes; what is kept must not depend on which one is faster.
             if self._first[index] == (passing.step, passing.cut) and segment.example not in self._kept:
                 self._kept[segment.example] = rows[segment.start : segment.start + segment.rows].clone()
 

@@ -1,4 +1,4 @@
-"""Gradient checkpointing of a model's blocks."""
+"""Gradient checkpointing: what a block computes inside is computed again in the backward pass instead of being kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention of token trees that lie end to end in one row: no padding, and no key is multiplied that is not seen.
+"""Attention of token trees that lie end to end in one row: no padding, and no product with a key that is masked.
 
 On a CPU this is quicker than padded rows under one dense mask: every other layer works on real tokens only, and plain
 matrix products of query heads stacked on the key head they share need no copy of keys and values for each of them.

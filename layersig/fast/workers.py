@@ -1,10 +1,10 @@
-"""Parts of a batch side by side in threads, each with a share of torch's threads.
+"""Worker threads ("lanes") that run parts of a batch at the same time, each with a share of torch's threads.
 
-On a CPU, an operation on a small tensor keeps one core busy while the others wait for it, as does Python between two
-operations, and threads that share an operation wait for each other at its end. Lanes work on parts of their own, so
-one's small operations run beside another's large ones.
+On a CPU, an operation on a small tensor keeps one core busy while the others are idle; so does Python between two
+operations, and threads that share an operation wait for each other at its end. A lane works on parts of its own, so
+that the small operations of one lane overlap with the large ones of another.
 
-Plain twin: the same parts one after the other.
+Plain twin: the same parts, one after the other.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _ROPE_WITH_STATE = {"dynamic", "longrope"}
 
 
 class Lanes:
-    """Runs work on several parts at a time, or on one after the other where `count` is 1."""
+    """Runs work on `count` parts at a time, or on one after the other if `count` is 1."""
 
     def __init__(self, count: int = 1, pool: ThreadPoolExecutor | None = None) -> None:
         self.count = count
         self._pool = pool
 
     def run(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
-        """Results in the order of the parts; no work goes on once this has ended, nor after an exception.
+        """Results in the order of the parts. Once this ends, also by an exception, no work is running any more.
 
         A single part is run here, with all threads.
         """
@@ -92,9 +92,12 @@ def _keeps_state(module: nn.Module) -> bool:
 
 
 class PerThread(Generic[Value]):
-    """A value that every thread sets for itself; one that has set none gets the one that was set last.
+    """A value that every thread sets for itself; a thread that has set none gets the value that was set last.
 
-    The second half is for backward passes on a GPU, which run in threads of their own.
+    Lanes run different parts of a batch through one model, so what a module must know about the part that passes it
+    (dropout keys, the kept prefix, gates) is kept per thread. Autograd, however, runs the backward pass of a GPU in
+    threads of its own, where recomputed blocks ask for the same value and nobody has set it. There is a single lane
+    then (`lanes_for`), so the last value is the right one.
     """
 
     def __init__(self, value: Value) -> None:

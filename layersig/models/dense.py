@@ -64,7 +64,9 @@ def trained_weights(model: PreTrainedModel, layers: Sequence[Layer]) -> Iterator
 
 
 def _substitute(owner: nn.Module, name: str, weight: nn.Parameter, dtype: torch.dtype, hooks: ExitStack) -> None:
-    # An attribute of the instance hides the parameter of the same name while the module runs.
+    # Python finds an attribute in an instance's `__dict__` before `nn.Module.__getattr__` looks into its parameters. A
+    # tensor put there hides the parameter of the same name while the module's forward runs, so the gradient flows to
+    # `weight` through the cast; the hook behind the forward takes it out again, after an exception too.
     def enter(module: nn.Module, _: Any) -> None:
         module.__dict__[name] = weight.to(dtype)
 

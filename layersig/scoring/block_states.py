@@ -55,6 +55,7 @@ def batching_for(context: ScoringContext) -> AbstractContextManager[Batching]:
 
 def states_of_tokens(context: ScoringContext, runner: BlockRunner, micro: MicroBatch) -> tuple[Tensor, ...]:
     """States of a micro-batch at every token, example after example: [tokens, width] each."""
+    # The states are all that is wanted. With no positions the head, the largest product of all, runs on no rows.
     with logits_at(context.model, torch.empty(0, dtype=torch.long, device=context.device)):
         states = runner.run(micro.inputs).states
     rows = _token_rows(micro.layouts[0], context.device)

@@ -115,7 +115,9 @@ def _gate_parameter(
     if getattr(owner, "is_transposed", False):
         delta = _transposed(delta)
 
-    # An attribute of the instance hides the parameter of the same name while the module runs.
+    # Python finds an attribute in an instance's `__dict__` before `nn.Module.__getattr__` looks into its parameters. A
+    # tensor put there hides the parameter of the same name while the module's forward runs, without registering or
+    # copying anything; the hook behind the forward takes it out again, after an exception too.
     def enter(module: nn.Module, _: Any) -> None:
         module.__dict__[name] = parameter + change(gates.gamma[index], delta.a, delta.b, delta.scale)
 
@@ -145,7 +147,16 @@ def _plain_delta(gamma: Tensor, a: Tensor | None, b: Tensor, scale: float) -> Te
 
 
 class _GatedProduct(torch.autograd.Function):
-    """gamma * scale * (x A') B' for x (..., in); without A, gamma * scale * x B'."""
+    """gamma * scale * (x A') B' for x (..., in); without A, gamma * scale * x B'.
+
+    With H = x A' (n, r), Y = gamma s H B' (n, out), G = dL/dY (n, out) and P = G B (n, r):
+
+        dL/dx = gamma s P A              (n, in)
+        dL/dgamma = s <G, H B'> = s <P, H>       scalar
+
+    Without A, H = x and P = G B (n, in), and the same lines hold with A left out. Neither the update B A nor the
+    gradient of the weight, both (out, in), is ever formed.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gamma: Tensor, a: Tensor | None, b: Tensor, scale: float) -> Tensor:
@@ -169,7 +180,10 @@ class _GatedProduct(torch.autograd.Function):
 
 
 class _GatedDelta(torch.autograd.Function):
-    """gamma * scale * B A as a tensor of the parameter's shape; without A, gamma * scale * B."""
+    """gamma * scale * B A as a tensor of the parameter's shape; without A, gamma * scale * B.
+
+    With G the gradient at the parameter, (..., out, in): dL/dgamma = s <G, B A> = s <B' G, A>, products of r rows.
+    """
 
     @staticmethod
     def forward(ctx: Any, gamma: Tensor, a: Tensor | None, b: Tensor, scale: float) -> Tensor:

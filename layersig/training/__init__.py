@@ -1,1 +1,1 @@
-"""One loop that trains whatever requires a gradient, and the two stages that use it on LoRA factors."""
+"""One loop that trains whatever requires a gradient, and the stages that use it. Read `loop` first."""

@@ -133,7 +133,8 @@ def test_a_study_ranks_and_selects_the_same_layers(tmp_path: Path, architecture:
     assert _rankings(fast).keys() == _rankings(plain).keys()
     for name, scores in _rankings(fast).items():
         others = _rankings(plain)[name]
-        assert kendalltau([scores[layer] for layer in scores], [others[layer] for layer in scores]).statistic >= least
+        tau = kendalltau([scores[layer] for layer in scores], [others[layer] for layer in scores]).statistic
+        assert tau > least - 1e-12
     for arm in ("ila-30", "gradient-30", "matched-random", "graft-30"):
         assert fast.layers(arm) == plain.layers(arm)
     for old, new in zip(fast.lines("metrics.jsonl"), plain.lines("metrics.jsonl"), strict=True):
