@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lm_eval.api.instance import Instance
 
-from layersig.generating.generation import Written
+from layersig.generating.generation import Completion
 from layersig.generating.sampling import Sampling
 
 Value = TypeVar("Value")
@@ -31,7 +31,7 @@ class Drawing:
     sampling: Sampling
     seed: Callable[[Key, int], int]
     turn: int = 0
-    _answers: dict[Key, list[Written]] = field(default_factory=dict)
+    _answers: dict[Key, list[Completion]] = field(default_factory=dict)
 
     def each(self, values: Sequence[Value]) -> list[Value]:
         """Every value as many times as answers are drawn."""
@@ -41,12 +41,12 @@ class Drawing:
         """Seeds of the draws of every request, in the order of `each`."""
         return [self.seed(_key(request), draw) for request in requests for draw in range(self.count)]
 
-    def keep(self, requests: Sequence[Instance], written: Sequence[Written]) -> None:
+    def keep(self, requests: Sequence[Instance], written: Sequence[Completion]) -> None:
         """Take what was written, in the order of `each`."""
         for number, request in enumerate(requests):
             self._answers[_key(request)] = list(written[number * self.count : (number + 1) * self.count])
 
-    def given(self, requests: Sequence[Instance]) -> list[Written]:
+    def given(self, requests: Sequence[Instance]) -> list[Completion]:
         """The answers whose turn it is."""
         return [self._answers[_key(request)][self.turn] for request in requests]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lm_eval.api.instance import Instance
 
 from layersig.evaluating.local import LocalTask
-from layersig.generating.generation import Written
+from layersig.generating.generation import Completion
 from layersig.records import Incidents
 
 _Item = tuple[str, int]
@@ -49,7 +49,7 @@ class IncidentLog:
         if cut:
             self.cut.add(_item(request))
 
-    def answer(self, request: Instance, text: str, written: Written) -> None:
+    def answer(self, request: Instance, text: str, written: Completion) -> None:
         """Note how the answer to a request ended."""
         self.answers.setdefault(_item(request), Answer(len(written.tokens), written.ended, not text.strip()))
 

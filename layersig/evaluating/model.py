@@ -37,9 +37,9 @@ from layersig.evaluating.drawing import Drawing
 from layersig.evaluating.incidents import IncidentLog
 from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.fast.decoder import Decoder, Trunk, positions
-from layersig.fast.sharing import Row, Scored, batches, lines, plan
+from layersig.fast.sharing import Row, ScoredSequence, batches, lines, plan
 from layersig.generating.ends import end_tokens
-from layersig.generating.generation import Prompt, Written, generated
+from layersig.generating.generation import Completion, Prompt, generated
 from layersig.generating.sampling import Sampler
 from layersig.store.job import Reporter, Silent
 
@@ -277,14 +277,14 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             return [[row] for row in rows]
         return list(batches(rows, self.batch_tokens, self.decoder.batch_targets, self.share))
 
-    def _scored(self, request: TokenRequest) -> Scored:
+    def _scored(self, request: TokenRequest) -> ScoredSequence:
         if not request.context or not 0 < len(request.continuation) <= self.max_length:
             raise UserError(
                 f"{request.text}: {len(request.context)} tokens of context and {len(request.continuation)} of "
                 f"continuation; at least one of each is needed, and at most {self.max_length} of continuation"
             )
         tokens = (request.context + request.continuation)[-(self.max_length + 1) : -1]
-        return Scored(tuple(tokens), tuple(request.continuation))
+        return ScoredSequence(tuple(tokens), tuple(request.continuation))
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = True) -> list[float]:
         """Log-probability of each whole text, long ones in windows of `max_length` tokens."""
@@ -339,7 +339,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
 
     def _answers(
         self, requests: Sequence[Instance], prompts: list[Prompt], decodings: list[Decoding], kinds: list[str]
-    ) -> list[Written]:
+    ) -> list[Completion]:
         drawing = self._drawing
         if drawing is None:
             return self._written(prompts, decodings, kinds)
@@ -356,7 +356,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         decodings: Sequence[Decoding],
         kinds: Sequence[str],
         sampler: Sampler | None = None,
-    ) -> list[Written]:
+    ) -> list[Completion]:
         """What the model writes after each prompt; `kinds` say how, for what is kept."""
 
         def adjusted(index: int, written: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
@@ -368,7 +368,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             for prompt, kind in zip(prompts, kinds, strict=True)
         )
         self._done(len(kept.known), kept.tokens)
-        found = {index: Written(index, *answer) for index, answer in kept.known.items()}
+        found = {index: Completion(index, *answer) for index, answer in kept.known.items()}
         run = 0
 
         def done(finished: int, tokens: int) -> None:

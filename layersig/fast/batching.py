@@ -60,7 +60,7 @@ class Batching(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Padded:
+class PaddedBatching:
     """Examples of similar length side by side, padded on the right, without an attention mask.
 
     In a causal model no position sees a later one, sliding windows included, so the padding behind an example changes
@@ -90,7 +90,7 @@ class Padded:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedBatching:
     """Examples end to end in one row, without padding (`layersig.fast.packing`)."""
 
     token_budget: int
@@ -154,9 +154,9 @@ def batching_of(
     """
     if fast and packing.can_pack(model, longest):
         with packing.packed(model), lanes(lanes_for(model) if side_by_side else 1) as own:
-            yield Packed(token_budget, own)
+            yield PackedBatching(token_budget, own)
     else:
-        yield Padded(token_budget)
+        yield PaddedBatching(token_budget)
 
 
 def _target_layout(examples: Sequence[Example]) -> Layout:

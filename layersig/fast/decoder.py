@@ -16,14 +16,14 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from layersig.fast.head import LOGIT_ELEMENTS, Split, logits_at, split_at_head
-from layersig.fast.sharing import Row, Segment, joined
+from layersig.fast.head import LOGIT_ELEMENTS, SplitModel, logits_at, split_at_head
+from layersig.fast.sharing import Row, TokenRun, joined
 from layersig.fast.tree_attention import Tree, tree_attention
 from layersig.fast.workers import Lanes, lanes, lanes_for
 
 ATTENTION_SLOWNESS = 3.0
 """How much slower a floating-point operation of attention is than one of a linear layer, on the devices measured."""
-PROBE = (Row([5, 6, 7, 8, 9, 10], [0, 1, 2, 3, 2, 3], [Segment(0, 4, -1), Segment(4, 6, 1)], [(0, [3]), (1, [5])]),)
+PROBE = (Row([5, 6, 7, 8, 9, 10], [0, 1, 2, 3, 2, 3], [TokenRun(0, 4, -1), TokenRun(4, 6, 1)], [(0, [3]), (1, [5])]),)
 
 
 class Trunk:
@@ -103,7 +103,7 @@ class Decoder:
         self.pair_cost = ATTENTION_SLOWNESS * pair / (2 * weights)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
         self.flat = False
-        self._split: Split | None = None
+        self._split: SplitModel | None = None
         implementation = getattr(model.config, "_attn_implementation", "")
         known = implementation in {"sdpa", "eager"} and not self._kinds - {"full_attention", "sliding_attention"}
         self.shares = fast and known and self._trees_agree()
@@ -112,7 +112,7 @@ class Decoder:
             self.flat = self._trees_agree()
 
     def _trees_agree(self) -> bool:
-        beyond = [Row([7, 8], [2, 3], [Segment(0, 2, -1)], [(0, [1])])]
+        beyond = [Row([7, 8], [2, 3], [TokenRun(0, 2, -1)], [(0, [1])])]
         try:
             trunk = self.trunk((5, 6))
             with self.scoring():
@@ -128,7 +128,7 @@ class Decoder:
 
     def trunk(self, tokens: Sequence[int]) -> Trunk:
         """Run a shared beginning once."""
-        row = Row(list(tokens), list(range(len(tokens))), [Segment(0, len(tokens), -1)])
+        row = Row(list(tokens), list(range(len(tokens))), [TokenRun(0, len(tokens), -1)])
         cache = DynamicCache()
         self._forward([row], torch.empty(0, dtype=torch.long), None, cache, masked=self._window is not None)
         return Trunk(cache, len(tokens))

@@ -8,9 +8,9 @@ pieces.
 How the separation works, for any causal language model of transformers: the model's forward calls its body
 (`base_model`) and feeds `last_hidden_state` to the head and to what follows it. The body is replaced for two calls.
 
-1. `Split.run` calls the model with its inputs. The body runs as ever, its output is kept, and the model is handed a
-   copy whose sequence is empty, [batch, 0, hidden]. The head runs on no rows, which costs nothing and cannot be skipped
-   from outside, and its empty logits are dropped.
+1. `SplitModel.run` calls the model with its inputs. The body runs as usual, its output is kept, and the model receives
+   a copy whose sequence is empty, [batch, 0, hidden]. The head cannot be skipped from outside, but on no rows it costs
+   nothing, and its empty logits are dropped.
 2. The function that `run` returns calls the model's forward without inputs. Only the body reads them, and the body is
    replaced by one that returns the hidden states of some positions. What the model does behind its body, it now does
    to these.
@@ -62,7 +62,7 @@ def logits_at(model: nn.Module, positions: torch.Tensor) -> Iterator[None]:
         handle.remove()
 
 
-class Split:
+class SplitModel:
     """A causal language model whose head runs apart from its body, as the module's docstring says.
 
     Threads may share it: each has a replaced body of its own.
@@ -119,8 +119,8 @@ class Split:
 
 
 @contextmanager
-def split_at_head(model: PreTrainedModel) -> Iterator[Split]:
+def split_at_head(model: PreTrainedModel) -> Iterator[SplitModel]:
     """Within this context head and body of a Hugging Face causal language model can be run apart."""
-    split = Split(model)
+    split = SplitModel(model)
     with replaced_forwards({model.base_model: split.forward}):
         yield split

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from layersig.fast.batching import MicroBatch
-from layersig.fast.head import Split
+from layersig.fast.head import SplitModel
 
 # Elements at a time: 6 MB in float32, which stays in the last-level cache of a CPU.
 _CHUNK = 32 * 50_000
@@ -18,7 +18,7 @@ _CHUNK = 32 * 50_000
 _PIECE = 256
 
 
-def target_loss(split: Split, micro: MicroBatch, divisor: int) -> Tensor:
+def target_loss(split: SplitModel, micro: MicroBatch, divisor: int) -> Tensor:
     """Sum over the targets of a micro-batch of their cross entropy in nats, over `divisor`.
 
     A frozen head goes through its logits piece by piece, forward and backward, so that they are never all in memory;
@@ -35,7 +35,7 @@ def target_loss(split: Split, micro: MicroBatch, divisor: int) -> Tensor:
     return _HeadLoss.apply(hidden, micro.labels, divisor, head)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _is_trained(split: Split, head: Callable[[Tensor], Tensor], hidden: Tensor) -> bool:
+def _is_trained(split: SplitModel, head: Callable[[Tensor], Tensor], hidden: Tensor) -> bool:
     """Whether a gradient flows into the head itself: into its parameters, or into what gates them."""
     if not torch.is_grad_enabled():
         return False

@@ -37,7 +37,7 @@ class _Reached(Exception):  # a signal, not an error
     """A pass that only fills the prefix has reached the lowest trained block."""
 
 
-class _Passing(NamedTuple):
+class _Pass(NamedTuple):
     """What a thread is running."""
 
     step: int = 0
@@ -47,7 +47,7 @@ class _Passing(NamedTuple):
     only_prefix: bool = False
 
 
-_NOTHING = _Passing()
+_NOTHING = _Pass()
 
 
 class Prefix:
@@ -81,11 +81,11 @@ class Prefix:
         new = any(self._first[index][0] == step for index in cut)
         if not new:
             self._recall(cut, micro)
-        with self._running(_Passing(step, tuple(cut), micro, replayed=not new)):
+        with self._running(_Pass(step, tuple(cut), micro, replayed=not new)):
             yield
 
     @contextmanager
-    def _running(self, passing: _Passing) -> Iterator[None]:
+    def _running(self, passing: _Pass) -> Iterator[None]:
         self._passing.value = passing
         try:
             yield
@@ -100,7 +100,7 @@ class Prefix:
                 earlier = self._lay_out(first)
                 with (
                     suppress(_Reached),
-                    self._running(_Passing(step, first, earlier, only_prefix=True)),
+                    self._running(_Pass(step, first, earlier, only_prefix=True)),
                     torch.no_grad(),
                 ):
                     self._model(**earlier.inputs, use_cache=False)
@@ -118,7 +118,7 @@ class Prefix:
                 raise _Reached
         return forward(hidden, *args, **kwargs)
 
-    def _keep(self, passing: _Passing, hidden: Tensor) -> None:
+    def _keep(self, passing: _Pass, hidden: Tensor) -> None:
         assert passing.micro is not None
         rows = hidden.detach().flatten(0, -2)
         for index, segment in zip(passing.cut, passing.micro.layouts[0].segments, strict=True):

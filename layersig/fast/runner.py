@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples
-from layersig.fast.batching import Batching, MicroBatch, Padded, batching_of
+from layersig.fast.batching import Batching, MicroBatch, PaddedBatching, batching_of
 from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
-from layersig.fast.head import Split, split_at_head
+from layersig.fast.head import SplitModel, split_at_head
 from layersig.fast.lora import fast_lora
 from layersig.fast.loss import target_loss
 from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
@@ -97,7 +97,7 @@ class Workload:
 def training_runner(work: Workload) -> Iterator[Runner]:
     """Within this context the model is as training wants it: its own dropouts off, those of LoRA layers by names.
 
-    There is no attention mask: see `Padded` and `Packed` for why a causal model needs none.
+    There is no attention mask: see `PaddedBatching` and `PackedBatching` for why a causal model needs none.
     """
     model, settings = work.base, work.settings
     modes = {module: module.training for module in model.modules()}
@@ -140,7 +140,7 @@ def reading_runner(
         yield PlainRunner(model, examples)
         return
     packing = batching_of(model, token_budget, int(examples.lengths.max()), side_by_side=True)
-    with packing if pack else nullcontext(Padded(token_budget)) as batching, split_at_head(model) as split:
+    with packing if pack else nullcontext(PaddedBatching(token_budget)) as batching, split_at_head(model) as split:
         yield FastRunner(split, examples, batching)
 
 
@@ -149,7 +149,7 @@ class FastRunner:
 
     def __init__(
         self,
-        split: Split,
+        split: SplitModel,
         examples: Examples,
         batching: Batching,
         parameters: Sequence[Tensor] = (),

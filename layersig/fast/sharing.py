@@ -20,7 +20,7 @@ ENOUGH_TOKENS = 1024
 """A batch that holds so many is not filled up with rows much shorter than its longest: padding costs more."""
 
 
-class Scored(NamedTuple):
+class ScoredSequence(NamedTuple):
     """A sequence, and from where on its tokens are scored.
 
     Attributes:
@@ -37,7 +37,7 @@ class Scored(NamedTuple):
         return len(self.tokens) - len(self.targets)
 
 
-class Segment(NamedTuple):
+class TokenRun(NamedTuple):
     """A run of consecutive tokens of a row, `start` to `stop`, that depends on token `parent` (-1: on the trunk)."""
 
     start: int
@@ -58,7 +58,7 @@ class Row:
 
     tokens: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
-    segments: list[Segment] = field(default_factory=list)
+    segments: list[TokenRun] = field(default_factory=list)
     readings: list[tuple[int, list[int]]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
     return min(len(a), len(b))
 
 
-def plan(requests: Sequence[Scored], pair_cost: float, share: bool = True) -> list[Family]:
+def plan(requests: Sequence[ScoredSequence], pair_cost: float, share: bool = True) -> list[Family]:
     """Trunks and rows for all requests.
 
     Args:
@@ -125,7 +125,7 @@ def plan(requests: Sequence[Scored], pair_cost: float, share: bool = True) -> li
     return families + ([Family((), rows)] if rows else [])
 
 
-def _runs(requests: Sequence[Scored], order: Sequence[int]) -> Iterator[list[int]]:
+def _runs(requests: Sequence[ScoredSequence], order: Sequence[int]) -> Iterator[list[int]]:
     """Consecutive requests of which each shares at least a trunk with the next."""
     run: list[int] = []
     for index in order:
@@ -137,7 +137,7 @@ def _runs(requests: Sequence[Scored], order: Sequence[int]) -> Iterator[list[int
         yield run
 
 
-def _trunk(requests: Sequence[Scored], run: Sequence[int]) -> int:
+def _trunk(requests: Sequence[ScoredSequence], run: Sequence[int]) -> int:
     """Tokens that all of a sorted run share and of which none predicts a target."""
     shared = shared_length(requests[run[0]].tokens, requests[run[-1]].tokens)
     return min(shared, min(requests[index].start for index in run))
@@ -147,7 +147,9 @@ def _cost(rows: Sequence[Row], trunk: int, pair_cost: float) -> float:
     return sum(len(row) + pair_cost * len(row) * (trunk + len(row)) for row in rows)
 
 
-def _rows(requests: Sequence[Scored], order: Iterable[int], trunk: int, pair_cost: float | None) -> Iterator[Row]:
+def _rows(
+    requests: Sequence[ScoredSequence], order: Iterable[int], trunk: int, pair_cost: float | None
+) -> Iterator[Row]:
     """Packs sorted requests, less their trunk, into rows; without a `pair_cost` only equal ones share a row."""
     row = Row()
     previous: Sequence[int] = ()
@@ -166,7 +168,7 @@ def _rows(requests: Sequence[Scored], order: Iterable[int], trunk: int, pair_cos
             start = len(row)
             row.tokens.extend(tokens[shared:])
             row.depths.extend(range(trunk + shared, trunk + len(tokens)))
-            row.segments.append(Segment(start, len(row), parent))
+            row.segments.append(TokenRun(start, len(row), parent))
             path = path[:shared] + list(range(start, len(row)))
         row.readings.append((index, path[request.start - trunk : len(tokens)]))
         previous = tokens
@@ -247,7 +249,7 @@ def joined(rows: Sequence[Row]) -> Row:
         whole.tokens += row.tokens
         whole.depths += row.depths
         whole.segments += [
-            Segment(start + offset, stop + offset, parent + offset if parent >= 0 else -1)
+            TokenRun(start + offset, stop + offset, parent + offset if parent >= 0 else -1)
             for start, stop, parent in row.segments
         ]
         whole.readings += [(index, [each + offset for each in reads]) for index, reads in row.readings]

@@ -21,7 +21,7 @@ from peft.tuners.lora.layer import ParamWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
-Part = TypeVar("Part")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 
@@ -36,7 +36,7 @@ class Lanes:
         self.count = count
         self._pool = pool
 
-    def run(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+    def run(self, work: Callable[[Task], Result], parts: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of the parts. Once this ends, also by an exception, no work is running any more.
 
         A single part is run here, with all threads.

@@ -13,7 +13,7 @@ from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
 from layersig.fast.decoder import Decoder
 from layersig.generating.ends import end_tokens
-from layersig.generating.generation import Prompt, Written, generated
+from layersig.generating.generation import Completion, Prompt, generated
 from layersig.generating.sampling import GREEDY, Sampler, Sampling
 from layersig.streams import Streams
 
@@ -185,7 +185,7 @@ def responses(
         done=done,
     )
 
-    def response(written: Written) -> Response:
+    def response(written: Completion) -> Response:
         index, tokens = fitting[written.prompt], written.tokens
         finish: Finish = "stop" if written.ended else "length" if len(tokens) == max_new_tokens else "context"
         text = chat_format.tokenizer.decode(tokens[:-1] if written.ended else tokens, skip_special_tokens=True)

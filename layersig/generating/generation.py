@@ -28,7 +28,7 @@ class Prompt(NamedTuple):
     most: int
 
 
-class Written(NamedTuple):
+class Completion(NamedTuple):
     """Token ids written for one prompt, with the one that ended it, if any did.
 
     Attributes:
@@ -79,7 +79,7 @@ def generated(
     known: Collection[int] = (),
     share: bool = True,
     done: Callable[[int, int], None] = lambda prompts, tokens: None,
-) -> Iterator[list[Written]]:
+) -> Iterator[list[Completion]]:
     """Continue prompts, batch by batch. The batches follow from the prompts alone, never from what is known already.
 
     Args:
@@ -130,7 +130,7 @@ def generated(
             live = [live[number] for number in keep]
             if live:
                 run.step(keep, [chosen[number] for number in keep])
-        yield [Written(index, written[index], index in ended) for index in batch]
+        yield [Completion(index, written[index], index in ended) for index in batch]
 
 
 def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]]:

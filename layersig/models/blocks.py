@@ -20,7 +20,7 @@ from layersig.models.replaced_forwards import replaced_forwards
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Passed:
+class ForwardPass:
     """What a pass through the whole model gave.
 
     Attributes:
@@ -50,7 +50,7 @@ class BlockRunner:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def run(self, inputs: Mapping[str, Any]) -> Passed:
+    def run(self, inputs: Mapping[str, Any]) -> ForwardPass:
         """Run the whole model.
 
         Args:
@@ -70,7 +70,7 @@ class BlockRunner:
 
         with replaced_forwards({block: watched(number, block.forward) for number, block in enumerate(self._blocks)}):
             logits = self._model(**inputs, use_cache=False).logits
-        return Passed(logits, tuple(states))
+        return ForwardPass(logits, tuple(states))
 
     def resume(self, inputs: Mapping[str, Any], place: int, state: Tensor) -> Tensor:
         """Run the model from block `place` on, as if the blocks before had left `state`; gives its logits.
@@ -78,7 +78,7 @@ class BlockRunner:
         Args:
             inputs: As of the `run` that came before; its tokens are embedded anew and then ignored.
             place: Number of the first block that runs, from 1; the number of blocks runs final norm and head alone.
-            state: Hidden state in front of that block, of the shape of `Passed.states`.
+            state: Hidden state in front of that block, of the shape of `ForwardPass.states`.
         """
 
         def handing_on(number: int) -> Callable[..., Any]:

@@ -80,7 +80,7 @@ def load_model(
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedModel:
     """A checkpoint whose headers were compared with its configuration.
 
     Attributes:
@@ -96,7 +96,7 @@ class Checked:
     declared: torch.dtype | None
 
 
-def check_model(path: Path) -> Checked:
+def check_model(path: Path) -> CheckedModel:
     """Compare what the files in a folder hold with what config.json describes, without reading weights.
 
     Raises:
@@ -105,7 +105,7 @@ def check_model(path: Path) -> Checked:
     stored = stored_tensors(path)
     model, ignored = _read(path, stored, dtype=torch.float32, device_map={"": "meta"})
     declared = read_config(path).dtype
-    return Checked(model, stored, ignored, declared if isinstance(declared, torch.dtype) else None)
+    return CheckedModel(model, stored, ignored, declared if isinstance(declared, torch.dtype) else None)
 
 
 def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[PreTrainedModel, frozenset[str]]:
@@ -180,13 +180,13 @@ def _keep_packing(model: PreTrainedModel) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _LentModel:
     key: tuple[Any, ...]
     model: PreTrainedModel
     state: tuple[Any, ...]
 
 
-_kept: _Kept | None = None
+_lent: _LentModel | None = None
 
 
 @contextmanager
@@ -203,22 +203,22 @@ def borrow_model(
     One model is kept per process. It comes back clean or is dropped: same modules, parameters, values and hooks, no
     gradients, in eval mode. Within the block the borrower alone holds it.
     """
-    global _kept
+    global _lent
     device = pick_device(str(device))
     dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
     stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.glob("*")))
     key = (path.resolve(), stamps, str(dtype), str(device), quantization, attention)
-    kept, _kept = _kept, None
+    kept, _lent = _lent, None
     if kept is None or kept.key != key:
         kept = None
         free(device)
         model = load_model(path, dtype=dtype, device=device, quantization=quantization, attention=attention)
-        kept = _Kept(key, model, _state(model))
+        kept = _LentModel(key, model, _state(model))
     try:
         yield kept.model
     finally:
         if _state(kept.model) == kept.state:
-            _kept = kept
+            _lent = kept
         del kept
         # What the borrower has let go of must not count as memory of the next one.
         free(device)

@@ -17,7 +17,7 @@ from layersig.models.adapters.files import recorded_base
 from layersig.models.dense import check_dense
 from layersig.models.external_update import check_complete, check_layers
 from layersig.models.layermap import layer_map
-from layersig.models.load import Checked, check_model, load_tokenizer
+from layersig.models.load import CheckedModel, check_model, load_tokenizer
 from layersig.models.tensors import describe, listing, rounded
 from layersig.models.update_folder import is_dense
 from layersig.store.jsonfile import read_object
@@ -118,7 +118,7 @@ def _same(one: str, other: str) -> bool:
     return models[0] == models[1] and (owners[0] == owners[1] or not both_of_the_hub)
 
 
-def _types(path: Path, checked: Checked, dtype: torch.dtype) -> Iterator[str]:
+def _types(path: Path, checked: CheckedModel, dtype: torch.dtype) -> Iterator[str]:
     stored = [tensor for name, tensor in checked.stored.items() if name not in checked.ignored]
     declared = checked.declared
     others = [tensor for tensor in stored if tensor.dtype not in (declared, None)]

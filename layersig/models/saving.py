@@ -1,4 +1,4 @@
-"""Saves a model so that what belongs to it comes along as it is: its tokenizer and its settings of generation."""
+"""Saves a model together with its tokenizer and its generation settings, both unchanged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from pathlib import Path
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
-from layersig.models.tokenizer_files import copy_tokenizer
-
 _GENERATION = "generation_config.json"
+_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "chat_template*",
+    "additional_chat_templates",
+)
 
 
 def save_model(model: PreTrainedModel, source: Path, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
@@ -43,3 +52,16 @@ def copy_belongings(model: PreTrainedModel, source: Path, folder: Path) -> None:
     elif model.can_generate():
         model.generation_config.save_pretrained(folder)
     copy_tokenizer(source, folder)
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the files of a tokenizer from one checkpoint folder to another, byte for byte.
+
+    Loading and saving it again would rewrite its files.
+    """
+    for pattern in _TOKENIZER_FILES:
+        for path in source.glob(pattern):
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(path, folder / path.name)

@@ -94,7 +94,7 @@ def _asked(settings: tuple[tuple[str, str], ...], rows: Path, model: Path, pair_
 
 
 def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
-    from layersig.fast.sharing import Scored, plan
+    from layersig.fast.sharing import ScoredSequence, plan
 
     items, lines, read, written = 0, 0, 0.0, 0.0
     metrics: dict[str, None] = {}
@@ -113,7 +113,7 @@ def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
                 context, continuation = request.args
                 whole = tokenizer(context + continuation)["input_ids"]
                 start = len(tokenizer(context.rstrip() or continuation)["input_ids"])
-                scored.append(Scored(tuple(whole[:-1]), tuple(whole[min(start, len(whole) - 1) :])))
+                scored.append(ScoredSequence(tuple(whole[:-1]), tuple(whole[min(start, len(whole) - 1) :])))
             else:
                 read += len(tokenizer(request.args[0])["input_ids"])
             if request.request_type == "generate_until":

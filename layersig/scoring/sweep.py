@@ -29,7 +29,7 @@ _LOGIT_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """Losses per target token, in nats.
 
     Attributes:
@@ -48,7 +48,7 @@ def sweep(
     *,
     removed: Collection[int] = (),
     how: Ablation = "skip",
-) -> Swept:
+) -> SweepResult:
     """The loss on training examples of the model as it is, and without each candidate.
 
     Args:
@@ -77,7 +77,7 @@ def sweep(
                     state = _ablated(passed.states[place], how, None if added is None else added[place])
                     without[place] += _share(runner.resume(micro.inputs, place + 1, state), micro, targets)
             context.reporter.advance(len(cut))
-    return Swept(loss, without)
+    return SweepResult(loss, without)
 
 
 def _share(logits: Tensor, micro: MicroBatch, targets: int) -> float:

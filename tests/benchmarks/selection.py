@@ -6,7 +6,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from layersig.data.examples import Examples
-from layersig.fast.batching import Packed
+from layersig.fast.batching import PackedBatching
 from layersig.fast.lora import fast_lora
 from layersig.fast.packing import packed
 from layersig.fast.runner import Workload
@@ -72,7 +72,7 @@ class _Selected:
             return tensor
 
         with packed(base), fast_lora(base), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            micro = Packed(1 << 20).lay_out([self.found[index] for index in self.chosen[0]], CPU)
+            micro = PackedBatching(1 << 20).lay_out([self.found[index] for index in self.chosen[0]], CPU)
             output = base.model(**micro.inputs, use_cache=False)
         del output
         return sum(storage.nbytes() for storage in kept.values())

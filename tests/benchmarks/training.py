@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from layersig.data.examples import Example, Examples
-from layersig.fast.batching import Packed, Padded
+from layersig.fast.batching import PackedBatching, PaddedBatching
 from layersig.fast.head import logits_at
 from layersig.fast.lora import fast_lora
 from layersig.fast.loss import cross_entropy
@@ -228,7 +228,7 @@ def _heldout(model, heldout: Sequence[Example]) -> float:
     total, count = 0.0, 0
     with torch.no_grad():
         for example in heldout:
-            micro = Padded(4096).lay_out([example], CPU)
+            micro = PaddedBatching(4096).lay_out([example], CPU)
             with logits_at(model, micro.positions):
                 logits = model(**micro.inputs, use_cache=False).logits
             total += torch.nn.functional.cross_entropy(logits, micro.labels, reduction="sum").item()
@@ -245,10 +245,10 @@ def _gradient(dtype: torch.dtype, batch: Sequence[Example], *, fast: bool) -> di
     targets = sum(int(example.targets.sum()) for example in batch)
     if fast:
         with packed(base), fast_lora(base):
-            _backward(base, Packed(4096).lay_out(batch, CPU), targets)
+            _backward(base, PackedBatching(4096).lay_out(batch, CPU), targets)
     else:
         for example in batch:
-            _backward(base, Padded(4096).lay_out([example], CPU), targets)
+            _backward(base, PaddedBatching(4096).lay_out([example], CPU), targets)
     return {name: parameter.grad for name, parameter in world.trained(model).items()}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from layersig.fast import loss as loss_module
-from layersig.fast.batching import Padded
+from layersig.fast.batching import PaddedBatching
 from layersig.fast.head import logits_at, split_at_head
 from layersig.fast.lora import fast_lora
 from layersig.fast.loss import cross_entropy, target_loss
@@ -55,7 +55,7 @@ def test_a_second_backward_is_refused():
 
 
 def micro_batch(budget=200):
-    batching = Padded(budget)
+    batching = PaddedBatching(budget)
     found = examples(6)
     (cut,) = batching.cut([len(each) for each in found], range(6))
     return batching.lay_out([found[index] for index in cut], CPU)

@@ -1,4 +1,4 @@
-"""Packed examples against each example run alone with the model's own attention."""
+"""PackedBatching examples against each example run alone with the model's own attention."""
 
 from __future__ import annotations
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersig.fast.sharing import Family, Row, Scored, batches, lines, plan
+from layersig.fast.sharing import Family, Row, ScoredSequence, batches, lines, plan
 
 LONG = tuple(range(100, 400))
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
 
-def scored(tokens: tuple[int, ...], targets: int = 1) -> Scored:
-    return Scored(tokens, tuple(range(targets)))
+def scored(tokens: tuple[int, ...], targets: int = 1) -> ScoredSequence:
+    return ScoredSequence(tokens, tuple(range(targets)))
 
 
 def sequences(
@@ -58,7 +58,7 @@ def test_a_subject_shares_its_examples() -> None:
 
 
 def test_a_trunk_holds_nothing_that_is_scored() -> None:
-    requests = [Scored(LONG + (question,) * 60, tuple(range(160 if question else 1))) for question in range(30)]
+    requests = [ScoredSequence(LONG + (question,) * 60, tuple(range(160 if question else 1))) for question in range(30)]
     [family] = plan(requests, 1e-3)
     assert family.trunk == LONG[:200]
 

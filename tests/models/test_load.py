@@ -112,7 +112,7 @@ def test_a_missing_or_broken_tokenizer_is_refused(folder: Path, tmp_path: Path) 
 
 @pytest.fixture
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_kept", None)
+    monkeypatch.setattr(load, "_lent", None)
 
 
 @pytest.mark.usefixtures("_nothing_kept")

@@ -12,7 +12,7 @@ from transformers import get_scheduler
 
 from layersig.errors import StageFailed, UserError
 from layersig.fast import runner
-from layersig.fast.batching import Packed
+from layersig.fast.batching import PackedBatching
 from layersig.fast.numerics import LANES, numerics_key
 from layersig.fast.packing import can_pack
 from layersig.fast.runner import Workload
@@ -155,17 +155,17 @@ def test_large_gradients_have_one_lane(monkeypatch):
 def test_packed_micro_batches_keep_the_budget_and_serve_every_lane():
     lengths = [40, 39, 20, 18, 3, 2, 90]
     for count, budget, most in ((1, 60, 60), (2, 120, 60), (2, 1000, 500), (3, 200, 66)):
-        cuts = Packed(budget, Lanes(count)).cut(lengths, range(7))
+        cuts = PackedBatching(budget, Lanes(count)).cut(lengths, range(7))
         assert sorted(index for cut in cuts for index in cut) == list(range(7))
         assert all(len(cut) == 1 or sum(lengths[index] for index in cut) <= most for cut in cuts)
         assert len(cuts) >= count
-    assert Packed(1000, Lanes(2)).cut(lengths, range(7)) == [[6, 3], [0, 1, 2, 4, 5]]
+    assert PackedBatching(1000, Lanes(2)).cut(lengths, range(7)) == [[6, 3], [0, 1, 2, 4, 5]]
 
 
 def test_a_batch_that_cannot_be_shared_out_stays_whole():
     for lengths in ([50], [50, 20], [90, 10, 10, 10]):
-        assert Packed(1000, Lanes(2)).cut(lengths, range(len(lengths))) == [list(range(len(lengths)))]
-    assert len(Packed(60, Lanes(2)).cut([50, 20], range(2))) == 2
+        assert PackedBatching(1000, Lanes(2)).cut(lengths, range(len(lengths))) == [list(range(len(lengths)))]
+    assert len(PackedBatching(60, Lanes(2)).cut([50, 20], range(2))) == 2
 
 
 @pytest.mark.parametrize("layers", [None, ["model.layers.1.mlp.up_proj", "model.layers.2.self_attn.q_proj"]])
