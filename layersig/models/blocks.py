@@ -1,7 +1,7 @@
 """Runs a model block by block: the hidden state between any two blocks, and the model from any block on.
 
-The model's own forward does the work, so that embedding, masks, positions and final norm are its own; blocks are only
-told to hand on what they are given. States are taken from the blocks themselves: `hidden_states[-1]` of transformers
+The model's own forward does the work, so that embedding, masks, positions and final norm are its own; some blocks are
+made to return their input. States are taken from the blocks themselves: `hidden_states[-1]` of transformers
 lies behind the final norm and would distort the last block.
 """
 
@@ -76,7 +76,7 @@ class BlockRunner:
         """Run the model from block `place` on, as if the blocks before had left `state`; gives its logits.
 
         Args:
-            inputs: As of the `run` that came before; its tokens are embedded anew and then ignored.
+            inputs: As of the `run` that came before; its tokens are embedded again and then ignored.
             place: Number of the first block that runs, from 1; the number of blocks runs final norm and head alone.
             state: Hidden state in front of that block, of the shape of `ForwardPass.states`.
         """

@@ -1,4 +1,4 @@
-"""Writes checkpoints that need nothing but transformers: an adapter merged into its model, and the tokenizer beside."""
+"""Writes checkpoints that need nothing but transformers: an adapter merged into its model, with the tokenizer."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
 
 
 def _note_peaks(device: torch.device) -> None:
-    """Credit what was reached so far to every running block, since the counter is about to start anew."""
+    """Credit what was reached so far to every running block, since the counter is about to be reset."""
     peak = _peak(device)
     for other, memory in _running:
         if other == device:

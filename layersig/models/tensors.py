@@ -153,7 +153,7 @@ def _weight_map(index: Path) -> Mapping[str, str]:
 
 
 def _is_shard(name: str) -> bool:
-    """Whether a name is that of a file beside the index."""
+    """Whether a name is that of a file next to the index."""
     return Path(name).name == name and name.endswith(".safetensors")
 
 

@@ -3,7 +3,7 @@
 This is the masked model of ILA (arXiv 2410.17875, definition of gamma) with real gates instead of {0, 1}. Weights and
 update are only read. The gradient of a gate needs the gradient at the layer's output, not the weight's: with
 Delta = scale * B A it is scale * <g B, x A'>, an inner product of r-dimensional vectors. A linear layer with a low-rank
-update runs as one node of the autograd graph; other layers, and other updates, add their change beside the layer.
+update runs as one node of the autograd graph; other layers, and other updates, add their change to its output.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Inputs:
         groups: The same units with their layers.
         params: The scorer's own parameters.
         train_settings: The recipe's `[train]`.
-        trajectory: Rows that the scorer wants kept beside its scores, such as scores by step.
+        trajectory: Rows that the scorer wants kept with its scores, such as scores by step.
         coverage: To be set by a scorer that cannot tell every unit apart: the share of units with a score of their own.
     """
 

@@ -1,4 +1,4 @@
-"""LISA: of the chosen layers only those of a few blocks move at a time, drawn anew every some steps.
+"""LISA: of the chosen layers only those of a few blocks move at a time, drawn again every few steps.
 
 LISA (Pan et al., arXiv 2403.17919, algorithm 1) trains the embedding and the head always, and of the blocks a few,
 drawn uniformly without replacement. Deviations: the draw is among the blocks of the arm's selection, so that LISA may

@@ -128,7 +128,7 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
         "steps": len(log.steps),
         "planned_steps": fitted.planned,
     }
-    # A search has told the cost of all its trials.
+    # A search has recorded the cost of all its trials.
     job.cost.update({**cost, **fitted.memory, **job.cost})
 
 
