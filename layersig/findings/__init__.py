@@ -20,6 +20,7 @@ from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
 from layersig.findings.corpus_rows import corpus_results, corpus_seed_results
+from layersig.findings.dependence import data_property_rows, dependence_rows
 from layersig.findings.estimators import (
     estimator_rows,
     matrix_rows,
@@ -163,6 +164,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
         sharing=sharing_rows(runs, sizes, files.model, recipe),
         components=tuple(row for found in runs for row in component_rows(found, grid, arms.level)),
+        data_properties=tuple(data_property_rows(files)),
+        dependence=dependence_rows(runs, sizes, files, recipe),
         checkpoints=tuple(checkpoint_rows(tables, sizes, recipe)),
         estimators=tuple(estimator_rows(tables, arms.level)),
         jaccard_matrix=tuple(matrix_rows(tables, sizes, recipe, arms.level)),

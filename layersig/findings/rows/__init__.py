@@ -20,6 +20,7 @@ from layersig.findings.rows.claims import (
     RigorRow,
     RigorStatus,
 )
+from layersig.findings.rows.dependence import DataPropertyRow, DependenceRow
 from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
@@ -80,6 +81,8 @@ __all__ = [
     "CostRow",
     "CostSumRow",
     "CurveRow",
+    "DataPropertyRow",
+    "DependenceRow",
     "ErrorRow",
     "EstimatorRow",
     "EveryTaskRow",

@@ -17,6 +17,7 @@ from layersig.findings.rows.claims import (
     LimitationRow,
     RigorRow,
 )
+from layersig.findings.rows.dependence import DataPropertyRow, DependenceRow
 from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
@@ -104,6 +105,8 @@ class Findings(Row):
     stability: tuple[StabilityRow, ...]
     sharing: tuple[SharingRow, ...]
     components: tuple[ComponentRow, ...]
+    data_properties: tuple[DataPropertyRow, ...] = ()
+    dependence: tuple[DependenceRow, ...] = ()
     checkpoints: tuple[CheckpointRow, ...]
     estimators: tuple[EstimatorRow, ...]
     jaccard_matrix: tuple[MatrixRow, ...]
