@@ -35,6 +35,7 @@ from layersig.findings.rows.layers import (
 )
 from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.model_studies import BridgeSummaryRow, ModelBridgeRow, ModelSizeRow, ModelTrendRow
 from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
@@ -69,6 +70,7 @@ __all__ = [
     "BlockRow",
     "BridgeBlockRow",
     "BridgeRow",
+    "BridgeSummaryRow",
     "CarriedRow",
     "CeilingRow",
     "CheckpointRow",
@@ -100,8 +102,11 @@ __all__ = [
     "MatrixRow",
     "MemorisationRow",
     "MilestoneRow",
+    "ModelBridgeRow",
     "ModelCeilingRow",
     "ModelPairRow",
+    "ModelSizeRow",
+    "ModelTrendRow",
     "OverlapRow",
     "OverlapTestRow",
     "PairRow",
