@@ -35,12 +35,14 @@ class Studies:
         trends: Whether they change with size.
         bridges: Necessity and plasticity in each model.
         summaries: The same over models.
+        repeated: Models that another stands for, since both runs used the same one.
     """
 
     sizes: tuple[ModelSizeRow, ...]
     trends: tuple[ModelTrendRow, ...]
     bridges: tuple[ModelBridgeRow, ...]
     summaries: tuple[BridgeSummaryRow, ...]
+    repeated: Mapping[str, str]
 
     @classmethod
     def of(
@@ -59,13 +61,18 @@ class Studies:
             pairs: Rankings carried from one to another.
         """
         recipe = models[0].recipe
-        sizes = model_size_rows(found, ceilings, pairs, models[0].fractions)
-        bridges = model_bridge_rows(found)
+        first: dict[str, str] = {}
+        for name, findings in found.items():
+            first.setdefault(findings.model, name)
+        distinct = {name: found[name] for name in first.values()}
+        sizes = model_size_rows(distinct, ceilings, pairs, models[0].fractions)
+        bridges = model_bridge_rows(distinct)
         return cls(
             sizes,
             model_trend_rows(sizes, 1 - recipe.analyze.alpha, recipe.root_seed),
             bridges,
             tuple(bridge_summary_rows(bridges)),
+            {name: first[each.model] for name, each in found.items() if name not in distinct},
         )
 
     def tables(self) -> dict[str, tuple[Row, ...]]:
@@ -99,6 +106,7 @@ def _sizes(studies: Studies) -> list[Block]:
         )
     )
     blocks: list[Block] = [about]
+    blocks += _repeated(studies)
     if studies.trends:
         blocks.append(Bullets(tuple((row.sentence,) for row in studies.trends)))
     heads = columns("quantity", "of", "model", "#weights", "#blocks", "#value [interval]")
@@ -116,6 +124,15 @@ def _sizes(studies: Studies) -> list[Block]:
     blocks.append(_forest(studies.sizes))
     blocks.append(Table("Every value beside the size of its model", heads, body, "model_sizes.csv"))
     return blocks
+
+
+def _repeated(studies: Studies) -> list[Block]:
+    """Models that count once, since a fallback made them the same."""
+    said = [
+        (f"{name} is the same model as {other} in these runs, and is left out here.",)
+        for name, other in studies.repeated.items()
+    ]
+    return [Bullets(tuple(said))] if said else []
 
 
 def _forest(rows: Sequence[ModelSizeRow]) -> Figure:
@@ -161,7 +178,7 @@ def _bridges(studies: Studies) -> list[Block]:
         )
         for row in studies.bridges
     )
-    blocks: list[Block] = [about]
+    blocks: list[Block] = [about, *_repeated(studies)]
     if studies.summaries:
         blocks.append(Bullets(tuple((row.sentence,) for row in studies.summaries)))
         blocks.append(_summaries(studies.summaries))

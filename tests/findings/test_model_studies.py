@@ -37,7 +37,7 @@ def run(weights: int, *bridges: BridgeRow, share: float | None = None, shape: st
                 low=share - 0.2,
                 high=share + 0.2,
                 level=0.95,
-            )  # fmt: skip
+            )
         )
     layers = [SimpleNamespace(parameters=weights // 4, block=block) for block in (0, 0, 1, None)]
     return SimpleNamespace(layers=layers, shares=shares, bridge=bridges, alpha=0.05)
