@@ -44,6 +44,7 @@ from layersig.findings.milestones import milestone_rows, successive_rows, traini
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
+from layersig.findings.own_responses import own_responses_rows
 from layersig.findings.plan import Plan
 from layersig.findings.rank_sets import rank_set_rows, top_set_rows
 from layersig.findings.rankings import (
@@ -188,6 +189,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         retention_gaps=gap_rows(arms, kept),
         removal=tuple(removal_rows(arms, kept, kept_by_format, shown, files.layers)),
         recovery=tuple(recovery_rows(arms, texts)),
+        own_responses=tuple(own_responses_rows(arms, shown)),
         failure_counts=counts,
         failures=failures,
         blocks=tuple(block_rows(swept, recipe)),

@@ -37,6 +37,7 @@ from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.findings.rows.model_studies import BridgeSummaryRow, ModelBridgeRow, ModelSizeRow, ModelTrendRow
 from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
+from layersig.findings.rows.own_responses import OwnResponsesRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
@@ -109,6 +110,7 @@ __all__ = [
     "ModelTrendRow",
     "OverlapRow",
     "OverlapTestRow",
+    "OwnResponsesRow",
     "PairRow",
     "PositionRow",
     "ProbeRow",

@@ -32,6 +32,7 @@ from layersig.findings.rows.layers import (
 )
 from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.own_responses import OwnResponsesRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
@@ -129,6 +130,7 @@ class Findings(Row):
     retention_gaps: tuple[RetentionGapRow, ...] = ()
     removal: tuple[RemovalRow, ...] = ()
     recovery: tuple[RecoveryRow, ...] = ()
+    own_responses: tuple[OwnResponsesRow, ...] = ()
     failure_counts: tuple[FailureCountRow, ...] = ()
     failures: tuple[FailureRow, ...] = ()
     blocks: tuple[BlockRow, ...] = ()

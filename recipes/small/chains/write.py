@@ -1,7 +1,7 @@
 """Worked chains of arithmetic for `table-10.toml`: `python write.py` writes the three files beside it.
 
-Two ways of reasoning about the same kind of problem, as LIMO's solutions and the traces of s1.1 are: `short` states its
-steps, `long` thinks aloud, checks every step and answers after that; `problems` are for the evaluation. No problem is in
+Two ways to reason about one kind of problem, as the solutions of LIMO and the traces of s1.1 are: `short` states its
+steps, `long` thinks aloud, checks and then answers; `problems` are for the evaluation. No problem is in
 two of the files. The problems are made up by this script and in the public domain (CC0).
 """
 
