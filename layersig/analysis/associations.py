@@ -37,10 +37,6 @@ class Association:
     slope: float | None
     interval: Interval | None
 
-    def could_tell(self, level: float = 0.95) -> bool:
-        """Whether any result could have been significant."""
-        return self.least_p <= 1 - level + _CLOSE
-
 
 def monotone(x: FloatArray, y: FloatArray, rng: np.random.Generator, level: float = 0.95) -> Association | None:
     """Whether y rises or falls with x: Kendall's test, and the slope whose interval inverts that test.

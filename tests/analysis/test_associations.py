@@ -62,10 +62,10 @@ def test_with_four_values_nothing_can_be_told() -> None:
     assert found is not None
     assert (found.value, found.p) == (1, pytest.approx(2 / 24))
     assert found.interval is None
-    assert not found.could_tell()
+    assert found.least_p == found.p
     five = monotone(np.arange(5.0), np.arange(5.0), RNG)
     assert five is not None
-    assert five.could_tell()
+    assert five.least_p == pytest.approx(2 / 120)
 
 
 @pytest.mark.parametrize("size", [4, 5])
