@@ -78,8 +78,8 @@ def related(
 
     Pairs that share a member are not independent, so the members are permuted, never the pairs. The interval leaves out
     one member with all its pairs at a time (a jackknife of Fisher's z, with t and N - 1 degrees of freedom). It is wide
-    rather than narrow: of 95 % intervals in simulated studies of five (600 draws) and seven members (300), with effects of
-    the members and a correlation of 0, -.5 and -.8, .98 to 1.00 cover.
+    rather than narrow: of 95 % intervals in simulated studies of five (600 draws) and seven members (300), with effects
+    of the members and a correlation of 0, -.5 and -.8, .98 to 1.00 cover.
 
     Args:
         quantity: Symmetric, shape (N >= 3, N); the diagonal is not read.

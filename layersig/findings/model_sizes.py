@@ -149,7 +149,7 @@ def _agreement(
 
 def _gains(found: Findings) -> Iterator[_Value]:
     for row in found.shares:
-        if row.primary:
+        if row.primary and row.arm in found.primary_arms:
             subject = f"{row.arm}{f' on {row.data}' if row.data else ''}: {row.task}, {row.metric}"
             bounded = row.shape == "interval"
             ends = (row.low, row.high) if bounded else (None, None)

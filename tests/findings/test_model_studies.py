@@ -24,10 +24,10 @@ def ceiling(model: str, kappa: float, of: int = 100, share: float = 0.3) -> Mode
 def run(weights: int, *bridges: BridgeRow, share: float | None = None, shape: str = "interval") -> Any:
     """What is read of the findings of a run."""
     shares = []
-    if share is not None:
+    for arm in () if share is None else ("ila-30", "ila-30.random"):
         shares.append(
             SimpleNamespace(
-                arm="ila-30",
+                arm=arm,
                 data="d",
                 task="heldout/d",
                 metric="loss",
@@ -40,7 +40,7 @@ def run(weights: int, *bridges: BridgeRow, share: float | None = None, shape: st
             )
         )
     layers = [SimpleNamespace(parameters=weights // 4, block=block) for block in (0, 0, 1, None)]
-    return SimpleNamespace(layers=layers, shares=shares, bridge=bridges, alpha=0.05)
+    return SimpleNamespace(layers=layers, shares=shares, bridge=bridges, alpha=0.05, primary_arms=("ila-30",))
 
 
 def bridge(residual: float | None, p: float | None, correlation: float = 0.1) -> BridgeRow:
