@@ -33,7 +33,7 @@ from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking, jsonl
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import checked
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 
 _VOCABULARY = 64

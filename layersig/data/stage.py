@@ -20,7 +20,7 @@ from layersig.data.overlap import normalised
 from layersig.data.rows import FieldUse, Rows, read_rows
 from layersig.data.split import split_conversations
 from layersig.errors import UserError, one_line
-from layersig.store.job import Job
+from layersig.stages.job import Job
 
 
 @dataclass(frozen=True, slots=True)

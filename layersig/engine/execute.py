@@ -16,10 +16,10 @@ from layersig.pipeline import KINDS, Graph, Stage
 from layersig.plugin.identity import identity
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
+from layersig.stages.job import Earlier, Job, Reporter
 from layersig.store.cache import AboutForm, Cache, Entry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
-from layersig.store.job import Earlier, Job, Reporter
 from layersig.streams import Streams
 
 

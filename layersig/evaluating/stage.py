@@ -16,7 +16,7 @@ from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.recipe.schema import TaskSettings
 from layersig.records import CorpusValue, Outcome, jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 
 RESPONSES = "responses.jsonl"

@@ -24,7 +24,7 @@ from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings
 from layersig.records import jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 
 _LOG = "responses.jsonl"

@@ -16,7 +16,7 @@ from layersig.judging.records import Answered
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.records import jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
 
 _LOG = "responses.jsonl"
 

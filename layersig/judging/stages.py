@@ -16,8 +16,8 @@ from layersig.judging.prompts import COMPARE_AGAIN, GRADE_AGAIN, compare_prompt,
 from layersig.judging.records import SCORE, Answered, Judgement, Key, Order, read_answers
 from layersig.judging.verdicts import read_rating, read_winner
 from layersig.records import Outcome, jsonl
+from layersig.stages.job import Job
 from layersig.store.hashing import sha256_json
-from layersig.store.job import Job
 
 _JUDGE = ("endpoint", "model", "temperature", "max_tokens", "repeats", "attempts")
 

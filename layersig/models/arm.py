@@ -13,7 +13,7 @@ from layersig.models.adapters import attach_adapter
 from layersig.models.devices import PeakMemory, peak_memory, pick_device, pick_dtype
 from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model
-from layersig.store.job import Job
+from layersig.stages.job import Job
 
 
 @dataclass(frozen=True, slots=True)

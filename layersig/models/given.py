@@ -18,7 +18,7 @@ from layersig.models.load import load_model
 from layersig.models.stored import is_dense, read_update
 from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.updates import DenseUpdate, Update
-from layersig.store.job import Job
+from layersig.stages.job import Job
 
 # Two models that were trained apart differ by about 1.4 times the norm of either.
 _FAR = 0.7

@@ -10,7 +10,7 @@ from layersig.models.load import load_model
 from layersig.models.stored import is_dense
 from layersig.models.updates import DenseUpdate
 from layersig.records import Selection
-from layersig.store.job import Job
+from layersig.stages.job import Job
 
 
 def layers(job: Job) -> None:

@@ -20,8 +20,8 @@ from layersig.models.load import check_model, load_model
 from layersig.models.saving import copy_belongings
 from layersig.models.tensors import StoredTensor, listing, widest_dtype
 from layersig.records import Selection
+from layersig.stages.job import Job
 from layersig.store.files import whole_folder
-from layersig.store.job import Job
 
 _SHARD = "50GB"
 

@@ -16,7 +16,7 @@ from layersig.layers import Group, Layer, LayerMap
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
 from layersig.records import ScoredForm, read_jsonl
-from layersig.store.job import Job, Reporter
+from layersig.stages.job import Job, Reporter
 
 if TYPE_CHECKING:
     import torch

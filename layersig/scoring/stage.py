@@ -13,7 +13,7 @@ from layersig.layers import LayerMap, Unit
 from layersig.plugin.components import Component
 from layersig.records import ABLATIONS, Ranking, jsonl, not_finite
 from layersig.scoring.context import ScoringContext
-from layersig.store.job import Job
+from layersig.stages.job import Job
 
 
 def score(job: Job) -> None:

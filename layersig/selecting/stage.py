@@ -6,7 +6,7 @@ from layersig.errors import UserError
 from layersig.layers import LayerMap, Unit
 from layersig.records import Ranking, Selection
 from layersig.selecting.context import SelectionContext
-from layersig.store.job import Job
+from layersig.stages.job import Job
 
 
 def select(job: Job) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from layersig.records import Open, read_json, read_jsonl
+from layersig.stages.job import Earlier, Job
 from layersig.store.files import files_below, link_or_copy
-from layersig.store.job import Earlier, Job
 from layersig.training.checkpoint import CHECKPOINT
 from layersig.training.log import Step, StepForm
 from layersig.training.stability import stability

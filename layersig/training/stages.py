@@ -19,8 +19,8 @@ from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
+from layersig.stages.job import Job
 from layersig.store.files import link_or_copy
-from layersig.store.job import Job
 from layersig.training.checkpoint import CHECKPOINT
 from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
 from layersig.training.log import Step

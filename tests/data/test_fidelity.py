@@ -14,7 +14,7 @@ from layersig.data.conversation import Conversation, Message, content_id
 from layersig.data.stage import prepare
 from layersig.errors import UserError
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.data import chats
 from tests.data.chats import merging_tokenizer

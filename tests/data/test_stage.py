@@ -11,7 +11,7 @@ from layersig.data.examples import read_examples
 from layersig.data.stage import prepare
 from layersig.errors import UserError
 from layersig.records import Cell
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
 from layersig.streams import Streams
 from tests.tiny import tiny_tokenizer
 

@@ -15,8 +15,8 @@ from layersig.pipeline import Graph, Input, Kind, Line, Stage
 from layersig.pipeline import Source as Named
 from layersig.records import Cell
 from layersig.sources.source import Source
+from layersig.stages.job import Job, Silent
 from layersig.store.cache import Cache
-from layersig.store.job import Job, Silent
 from layersig.store.runfolder import RunFolder
 from tests.manifests import manifest
 
@@ -180,7 +180,7 @@ def test_a_run_with_a_failed_stage_holds_nothing_of_an_older_state(world):
 
 
 def test_trouble_with_the_machine_is_told_as_such(world, monkeypatch):
-    monkeypatch.setattr("layersig.store.job.Job.write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("layersig.stages.job.Job.write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(MachineError, match="disk full"):
         world.run()
 

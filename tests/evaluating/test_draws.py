@@ -20,7 +20,7 @@ from layersig.recipe.load import load
 from layersig.recipe.metrics import at_k, kind_of
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, Outcome, read_jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.evaluating.test_kept import CHOICE
 from tests.recipe.example import EXAMPLE, write

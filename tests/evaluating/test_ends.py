@@ -22,7 +22,7 @@ from layersig.models.load import load_model
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, read_jsonl
 from layersig.sources.source import Request
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf, prompts

@@ -16,7 +16,7 @@ from layersig.evaluating.tasks import resolve_task
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, Incidents, read_jsonl
 from layersig.sources.source import Request
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf

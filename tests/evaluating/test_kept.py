@@ -19,7 +19,7 @@ from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.evaluating.stage import evaluate
 from layersig.generating.decoder import Decoder
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.evaluating.test_stage import EXAMPLES
 from tests.tiny import save_tiny, tiny_model

@@ -10,7 +10,7 @@ from layersig.data.examples import read_examples
 from layersig.data.stage import prepare
 from layersig.evaluating.overlap import overlap
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.tiny import tiny_tokenizer
 

@@ -15,7 +15,7 @@ from layersig.evaluating.stage import evaluate
 from layersig.models.adapters import inject_lora, save_adapter
 from layersig.models.layermap import layer_map
 from layersig.records import Cell, Outcome, read_jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.evaluating.test_tasks import arc
 from tests.tiny import save_tiny, tiny_model

@@ -20,7 +20,7 @@ from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, read_jsonl
 from layersig.sandbox import refusal
 from layersig.sources.source import Request
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 

@@ -19,7 +19,7 @@ from layersig.generating.chats import Response
 from layersig.generating.stage import dropped, generate
 from layersig.recipe.schema import FilterSettings, GenerateSettings
 from layersig.records import Cell
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
 from layersig.streams import Streams
 from tests.tiny import save_tiny
 

@@ -10,7 +10,7 @@ import pytest
 from layersig.generating import generation
 from layersig.judging.answering import answer
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.tiny import save_tiny
 

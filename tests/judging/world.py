@@ -8,7 +8,7 @@ from typing import Any
 
 from layersig.judging.records import Answered, Judgement, read_judgements
 from layersig.records import Cell, jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.judging.server import Judge
 

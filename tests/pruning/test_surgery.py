@@ -14,7 +14,7 @@ from layersig.models.layermap import layer_map_of_checkpoint
 from layersig.pruning import surgery
 from layersig.pruning.surgery import prune, whole_blocks, write_pruned
 from layersig.records import Cell, Selection
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.models.architectures import tiny_architecture
 from tests.models.test_depth import ALL, greedy, logits_of, skipping

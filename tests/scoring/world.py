@@ -20,7 +20,7 @@ from layersig.plugin.manager import installed
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking
 from layersig.scoring.stage import score
-from layersig.store.job import Job
+from layersig.stages.job import Job
 from layersig.streams import Streams
 from tests.tiny import tiny_model, tiny_tokenizer
 

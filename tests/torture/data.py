@@ -27,7 +27,7 @@ from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell
 from layersig.sources.resolve import resolve
 from layersig.sources.source import Request
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
 from layersig.streams import Streams
 from tests.tiny import tiny_tokenizer
 from tests.torture.harness import Trial

@@ -16,7 +16,7 @@ from layersig.models.adapters import inject_lora
 from layersig.models.layermap import layer_map, layer_map_of_checkpoint
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Selection, dumps
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
 from layersig.streams import Streams
 from layersig.training.log import TrainLog
 from layersig.training.loop import train
