@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from layersig.pipeline import KINDS, stages
+from layersig.pipeline import stages
 from layersig.plugin.manager import installed
 from layersig.recipe.resolve import with_defaults
 from layersig.recipe.schema import Recipe
+from layersig.stages.kinds import SPECS
 
 BASE = {
     "name": "study",
@@ -69,7 +70,8 @@ def test_how_the_judge_is_asked_changes_no_fingerprint_and_what_it_is_asked_does
     ]
     params = [graph["grade/base"].params for graph in graphs]
     assert params[0] == params[1] != params[2]
-    assert graphs[1]["grade/base"].manner == {"timeout": 9.0, "concurrency": 1, "key_env": None}
+    spec = graphs[1]["grade/base"].spec
+    assert (spec.timeout, spec.concurrency, spec.key_env) == (9.0, 1, None)
     assert "KEY" not in str(params)
 
 
@@ -175,7 +177,7 @@ def test_a_list_of_checkpoints_is_a_ranking_each_and_arms_read_the_last():
 
 
 def test_cells_have_only_the_axes_they_depend_on(graph):
-    by_kind = {kind: [stage for stage in graph.stages if stage.kind == kind] for kind in KINDS}
+    by_kind = {kind: [stage for stage in graph.stages if stage.kind == kind] for kind in SPECS}
     assert len(by_kind["layers"]) == 1
     assert len([stage for stage in graph.stages if stage.id.startswith("evaluate/base")]) == 1
     scores = {stage.cell.key for stage in by_kind["score"]}

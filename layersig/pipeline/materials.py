@@ -9,6 +9,7 @@ from layersig.pipeline.graph import Input, Source, Stage
 from layersig.pipeline.study import Study, checkpoint_node, selection_node, selection_tasks
 from layersig.recipe.schema import DataSettings
 from layersig.records import Cell
+from layersig.stages.kinds import Data, Generate, Layers
 
 
 def sources(study: Study) -> dict[str, Source]:
@@ -42,11 +43,9 @@ def layers_stage(study: Study) -> Stage:
     """The layer map of the model, from its configuration."""
     return Stage(
         id="layers",
-        kind="layers",
         cell=Cell(),
-        params={"head": study.recipe.layers.head},
+        spec=Layers.of(head=study.recipe.layers.head),
         inputs={"model": Input("source/model")},
-        computes=False,
         files={"layers.json": "layers.json"},
     )
 
@@ -57,24 +56,23 @@ def generate_stage(study: Study, name: str) -> Stage:
     assert settings.generate is not None
     return Stage(
         id=f"generate/{name}",
-        kind="generate",
         cell=Cell(data=name),
-        params={
-            "generate": settings.generate.model_dump(mode="json"),
-            "limit": settings.limit,
-            "group_by": settings.group_by,
+        spec=Generate.of(
+            generate=settings.generate.model_dump(),
+            limit=settings.limit,
+            group_by=settings.group_by,
+            chat_template=study.recipe.model.chat_template,
             **_fields(settings),
             **_where(settings),
-            "chat_template": study.recipe.model.chat_template,
             **study.compute,
-        },
+        ),
         inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
         files={"report.json": f"responses/{name}.json", "responses.jsonl": f"responses/{name}.jsonl"},
     )
 
 
 def _fields(settings: DataSettings) -> dict[str, Any]:
-    """Names of fields, where the recipe gives some: absent ones are no parameter, as before they could be given."""
+    """Names of fields, where the recipe gives some."""
     if settings.fields is None:
         return {}
     return {"fields": settings.fields.model_dump(mode="json", exclude_defaults=True)}
@@ -111,10 +109,8 @@ def data_stage(study: Study, name: str) -> Stage:
         params |= {"limit": None, "group_by": "group", "fields": {"ignore": ["prompt", "sample"]}}
     return Stage(
         id=f"data/{name}",
-        kind="data",
         cell=Cell(data=name),
-        params=params,
+        spec=Data.of(**params),
         inputs={"model": Input("source/model"), "rows": rows},
-        computes=False,
         files={"report.json": f"data/{name}.json"},
     )

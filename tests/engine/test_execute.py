@@ -7,20 +7,41 @@ from pathlib import Path
 
 import pytest
 
-import layersig.pipeline
 from layersig.engine.execute import Executor
 from layersig.engine.publish import Publisher
 from layersig.errors import MachineError, StageFailed, UserError
-from layersig.pipeline import Graph, Input, Kind, Line, Stage
+from layersig.pipeline import Graph, Input, Line, Stage
 from layersig.pipeline import Source as Named
 from layersig.records import Cell
 from layersig.sources.source import Source
 from layersig.stages.job import Job, Silent
+from layersig.stages.spec import ModelSpec, StageSpec
 from layersig.store.cache import Cache
 from layersig.store.runfolder import RunFolder
 from tests.manifests import manifest
 
 ran: list[str] = []
+
+
+class Length(StageSpec):
+    kind, version, body = "length", 1, f"{__name__}:length"
+    reads = ("text",)
+
+
+class Double(ModelSpec):
+    kind, version, body = "double", 1, f"{__name__}:double"
+    reads = ("value",)
+
+    breaks_at: int | None = None
+    raises_at: int | None = None
+
+
+class Report(ModelSpec):
+    kind, version, body = "report", 1, f"{__name__}:report"
+    reads = ("value",)
+
+
+COMPUTE = {"dtype": "float32", "device": "cpu", "quantization": "none", "attention": "sdpa"}
 
 
 def length(job: Job) -> None:
@@ -37,9 +58,9 @@ def length(job: Job) -> None:
 def double(job: Job) -> None:
     ran.append("double")
     value = job.read("value", "value.json")["value"]
-    if value == job.params.get("breaks_at"):
+    if value == job.spec.breaks_at:
         raise StageFailed("loss is NaN at step 3")
-    if value == job.params.get("raises_at"):
+    if value == job.spec.raises_at:
         raise ZeroDivisionError("by zero")
     job.write("value.json", {"value": 2 * value})
 
@@ -50,12 +71,7 @@ def report(job: Job) -> None:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    here = __name__
-    monkeypatch.setattr(
-        layersig.pipeline, "KINDS", {name: Kind(f"{here}:{name}", 1) for name in ("length", "double", "report")}
-    )
-    monkeypatch.setattr("layersig.engine.execute.KINDS", layersig.pipeline.KINDS)
+def world(tmp_path):
     ran.clear()
     return World(tmp_path)
 
@@ -74,20 +90,18 @@ class World:
         graph = Graph(
             {"source/text": Named("data", "text", "file:text.txt")},
             (
-                Stage("length", "length", Cell(), {}, {"text": Input("source/text")}, computes=False),
+                Stage("length", Cell(), Length.of(), {"text": Input("source/text")}),
                 Stage(
                     f"double/{cell}",
-                    "double",
                     Cell(scorer=cell),
-                    params,
+                    Double.of(**params, **COMPUTE),
                     {"value": Input("length")},
                     line=Line("value.json", "scores.jsonl", {"scorer": cell}),
                 ),
                 Stage(
                     "report",
-                    "report",
                     Cell(arm="a"),
-                    {},
+                    Report.of(**COMPUTE),
                     {"value": Input(f"double/{cell}")},
                     files={"": "evaluations/a"},
                 ),

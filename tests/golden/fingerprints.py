@@ -1,7 +1,7 @@
 """The fingerprints of the stages of bundled recipes, which name what caches hold.
 
-`python -m tests.golden.fingerprints` accepts the present ones. Whoever does that gives up every cached output of a stage
-whose fingerprint changed.
+`python -m tests.golden.fingerprints` accepts the present ones. Whoever does that gives up every cached output of a
+stage whose fingerprint changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from layersig.pipeline import KINDS, Stage, stages
+from layersig.pipeline import Stage, stages
 from layersig.plugin.identity import identity
 from layersig.recipe.load import load_all
 from layersig.store.fingerprint import fingerprint
@@ -33,7 +33,7 @@ def fingerprints(recipe: Path) -> Mapping[str, str]:
 def _fingerprint(stage: Stage) -> str:
     return fingerprint(
         kind=stage.kind,
-        version=KINDS[stage.kind].version,
+        version=stage.spec.version,
         params=stage.params,
         inputs={role: f"{each.node}:{each.path}" for role, each in stage.inputs.items()},
         streams=Streams(0, stage.seed),

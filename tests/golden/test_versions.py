@@ -33,7 +33,7 @@ def test_no_stage_changed_without_a_new_version(code, reached):
         if name in accepted and found != accepted[name] and found["version"] == accepted[name]["version"]
     ]
     assert not unversioned, (
-        f"the code that {unversioned} depend on changed and the version did not: bump it (layersig/pipeline/kinds.py, "
+        f"the code that {unversioned} depend on changed and the version did not: bump it (layersig/stages/kinds.py, "
         "or the decorator), or, if every result stays as it was, run `python -m tests.golden.versions`"
     )
     assert now == accepted, "run `python -m tests.golden.versions` to accept the new versions"

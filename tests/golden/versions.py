@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layersig.pipeline import KINDS
 from layersig.plugin.manager import built_in
+from layersig.stages.kinds import SPECS
 from tests.golden.closure import Code, Key, digest
 
 PACKAGE = Path(__file__).parents[2] / "layersig"
@@ -38,7 +38,7 @@ fingerprints."""
 
 def watched(code: Code) -> dict[str, frozenset[Key]]:
     """All that the result of every stage and built-in component depends on."""
-    found = {f"stage {kind}": dependencies(code, each.function) for kind, each in KINDS.items()}
+    found = {f"stage {kind}": dependencies(code, f"{s.__module__}:{s.__name__}") for kind, s in SPECS.items()}
     for each in built_in():
         if each.kind != "source":
             name, stage = f"{each.kind} {each.name}", f"stage {CALLED_BY[each.kind]}"
@@ -46,9 +46,9 @@ def watched(code: Code) -> dict[str, frozenset[Key]]:
     return found
 
 
-def dependencies(code: Code, function: str) -> frozenset[Key]:
-    """The definitions that a function's result depends on."""
-    found = code.closure([function], BORDERS)
+def dependencies(code: Code, root: str) -> frozenset[Key]:
+    """The definitions that the result of a component or of a kind of stage depends on, its own among them."""
+    found = code.closure([root], BORDERS)
     modules = {module for module, _ in found}
     more = [f"{loaded}:*" for loader, loaded in LOADED_BY_FILE.items() if loader in modules]
     return found | code.closure(more, BORDERS)
@@ -57,7 +57,7 @@ def dependencies(code: Code, function: str) -> frozenset[Key]:
 def present(code: Code, reached: Mapping[str, frozenset[Key]]) -> dict[str, dict[str, Any]]:
     """Version and digest of every stage kind and built-in component."""
     known = built_in()
-    versions = {f"stage {kind}": each.version for kind, each in KINDS.items()}
+    versions = {f"stage {kind}": spec.version for kind, spec in SPECS.items()}
     versions |= {f"{each.kind} {each.name}": known.get(each.kind, each.name).version for each in known}
     hashes = code.hashes(frozenset[Key]().union(*reached.values()))
     return {
