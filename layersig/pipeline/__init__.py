@@ -14,6 +14,6 @@ Analysis and report come after it, from the files of the run folder alone.
 """
 
 from layersig.pipeline.build import declaration, stages, without_seeds
-from layersig.pipeline.graph import Graph, Input, Line, Source, Stage
+from layersig.pipeline.graph import Graph, Input, Line, SourceRef, Stage
 
-__all__ = ["Graph", "Input", "Line", "Source", "Stage", "declaration", "stages", "without_seeds"]
+__all__ = ["Graph", "Input", "Line", "SourceRef", "Stage", "declaration", "stages", "without_seeds"]

@@ -12,7 +12,7 @@ from layersig.stages.spec import StageSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceRef:
     """Something from outside: a model, data, the data of a task, rankings of another run, an update, questions.
 
     `rows` are files that the recipe gives for a task by name, one for the scored split or several by split.
@@ -90,7 +90,7 @@ class Stage:
 class Graph:
     """Sources and stages of a recipe; every stage comes after what it reads."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, SourceRef]
     stages: tuple[Stage, ...]
 
     def __getitem__(self, stage: str) -> Stage:

@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from layersig.pipeline.graph import Input, Source, Stage
+from layersig.pipeline.graph import Input, SourceRef, Stage
 from layersig.pipeline.study import Study, checkpoint_node, selection_node, selection_tasks
 from layersig.recipe.schema import DataSettings
 from layersig.records import Cell
 from layersig.stages.kinds import Data, Generate, Layers
 
 
-def sources(study: Study) -> dict[str, Source]:
+def sources(study: Study) -> dict[str, SourceRef]:
     """Everything from outside, by node name."""
     recipe = study.recipe
     model = recipe.model
-    found = {"source/model": Source("model", "model", model.source, model.fallback)}
+    found = {"source/model": SourceRef("model", "model", model.source, model.fallback)}
     for data in recipe.data:
-        found[f"source/data/{data.name}"] = Source("data", data.name, data.source, data.fallback, data.split)
+        found[f"source/data/{data.name}"] = SourceRef("data", data.name, data.source, data.fallback, data.split)
     tasks = {f"source/task/{number}": (task.source, task.data) for number, task in enumerate(recipe.evaluate.tasks)}
     for name in recipe.scorers:
         named = enumerate(selection_tasks(study, name))
         tasks |= {selection_node(name, number): (task["source"], task.get("data")) for number, task in named}
     for node, (task, rows) in tasks.items():
         falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task and rows is None
-        found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None, rows=rows)
+        found[node] = SourceRef("task", task, task, f"pypi:{task}" if falls_back else None, rows=rows)
     if recipe.update is not None:
-        found["source/update"] = Source("update", "update", recipe.update.source)
+        found["source/update"] = SourceRef("update", "update", recipe.update.source)
     for arm in recipe.arms:
         if arm.checkpoint is not None:
-            found[checkpoint_node(arm.name)] = Source("model", arm.name, arm.checkpoint)
+            found[checkpoint_node(arm.name)] = SourceRef("model", arm.name, arm.checkpoint)
     for name, choice in recipe.scorers.items():
         if choice.source is not None:
-            found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)
+            found[f"source/rankings/{name}"] = SourceRef("rankings", name, choice.source)
     for number, asked in enumerate(recipe.evaluate.conversations):
-        found[f"source/questions/{number}"] = Source("questions", asked.label, asked.source, None, asked.split)
+        found[f"source/questions/{number}"] = SourceRef("questions", asked.label, asked.source, None, asked.split)
     return found
 
 

@@ -10,8 +10,7 @@ import pytest
 from layersig.engine.execute import Executor
 from layersig.engine.publish import Publisher
 from layersig.errors import MachineError, StageFailed, UserError
-from layersig.pipeline import Graph, Input, Line, Stage
-from layersig.pipeline import Source as Named
+from layersig.pipeline import Graph, Input, Line, SourceRef, Stage
 from layersig.records import Cell
 from layersig.sources.source import Source
 from layersig.stages.job import Job, Silent
@@ -88,7 +87,7 @@ class World:
         self.text.write_text(text)
         source = Source("file:text.txt", "file:text.txt", "text", "data", self.text, None, f"digest of {text}", None)
         graph = Graph(
-            {"source/text": Named("data", "text", "file:text.txt")},
+            {"source/text": SourceRef("data", "text", "file:text.txt")},
             (
                 Stage("length", Cell(), Length.of(), {"text": Input("source/text")}),
                 Stage(
