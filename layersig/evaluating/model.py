@@ -41,7 +41,7 @@ from layersig.fast.sharing import Row, ScoredSequence, batches, lines, plan
 from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Completion, Prompt, generated
 from layersig.generating.sampling import Sampler
-from layersig.store.job import Reporter, Silent
+from layersig.stages.job import Reporter, Silent
 
 Answer = tuple[float, bool]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layersig.store.job import Reporter
+from layersig.stages.job import Reporter
 from layersig.training.log import Step
 
 if TYPE_CHECKING:
