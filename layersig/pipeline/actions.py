@@ -23,11 +23,11 @@ def made(study: Study, arm: Arm, data: str, seed: int) -> dict[str, Input]:
     """What an arm comes to, by the role in which it is evaluated: an adapter, another model, or both."""
     key = Cell(arm=arm.name, data=data, seed=seed).key
     if arm.action != "prune":
-        return outcome(training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
+        return outcome(study, training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
     model = {"model": Input(f"prune/{key}", "model")}
     if arm.recover is None:
         return model
-    return {**model, **outcome(training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
+    return {**model, **outcome(study, training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
 
 
 def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
@@ -36,7 +36,7 @@ def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     settings = training_behind(study, arm)
     chosen = selection(study, arm, data, seed)
     inputs = {**training_inputs(data), "selection": Input(chosen.id)}
-    params = {"train": settings.effective(), **study.compute}
+    params = {"train": study.trained(settings), **study.compute}
     if settings.ranks == "scores":
         own, *_ = (each for role, each in chosen.inputs.items() if role.startswith("ranking/"))
         inputs["ranking"] = chosen.inputs.get(f"ranking/{arm.scorers[0]}/{data}", own)
@@ -46,8 +46,9 @@ def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         cell=cell,
         params=params,
         inputs=inputs,
+        components=study.tuning_components(settings),
         seed=seed,
-        files=published(settings, "adapter", cell.key),
+        files=published(study, settings, "adapter", cell.key),
     )
 
 
@@ -64,7 +65,7 @@ def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         "update": reference_update(data, seed),
         "selection": Input(selection(study, arm, data, seed).id),
     }
-    if study.recipe.train.method == "full":
+    if study.method(study.recipe.train).result == "checkpoint":
         inputs["model"] = Input("source/model")
     return Stage(
         id=f"graft/{cell.key}",
@@ -73,7 +74,7 @@ def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         params={},
         inputs=inputs,
         computes=False,
-        files=update_files(study.recipe.train, "adapter", cell.key),
+        files=update_files(study, study.recipe.train, "adapter", cell.key),
     )
 
 
@@ -81,7 +82,7 @@ def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Remove the selected blocks."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
     # A recovery by full fine-tuning makes a checkpoint of its own in the same place.
-    last = arm.recover is None or training_behind(study, arm).method != "full"
+    last = arm.recover is None or study.method(training_behind(study, arm)).result != "checkpoint"
     return Stage(
         id=f"prune/{cell.key}",
         kind="prune",
@@ -106,7 +107,7 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         id=f"recover/{cell.key}",
         kind="recover",
         cell=cell,
-        params={"train": settings.effective(), **study.compute},
+        params={"train": study.trained(settings), **study.compute},
         inputs={
             "base": Input("source/model"),
             "model": Input(pruned, "model"),
@@ -114,6 +115,7 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
             "selection": Input(pruned, "all"),
             "data": Input(f"data/{data}"),
         },
+        components=study.tuning_components(settings),
         seed=seed,
-        files=published(settings, "adapter", cell.key),
+        files=published(study, settings, "adapter", cell.key),
     )

@@ -26,7 +26,7 @@ from layersig.training.continuing import continue_in, link_folder, step_of, take
 from layersig.training.log import Step
 from layersig.training.loop import train
 from layersig.training.losses import batch_losses
-from layersig.training.methods import Base, Tuning, tuned
+from layersig.training.methods import Base, Tuning, component_of, tuned
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order
@@ -94,6 +94,7 @@ def recover(job: Job) -> None:
 def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
     """Train `chosen` as far as the last of `kept`: the update under every name at its fraction of the planned steps."""
     settings = TrainSettings.model_validate(job.params["train"], strict=False)
+    checkpoint = component_of(settings.method, job.components).result == "checkpoint"
     examples = read_examples(job.inputs["data"], "train")
     compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
     with borrow_model(job.inputs["model"], **compute) as model:
@@ -107,13 +108,13 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
             fitted = fit(settings, examples, (), job.work)
         else:
             fitted = search(job, settings, examples, fit)
-        if settings.method == "full" and 1.0 in kept.values():
+        if checkpoint and 1.0 in kept.values():
             update = read_dense(fitted.folder / list(kept)[-1], layers)
             write_checkpoint(model, layers, update, job.inputs["model"], job.out / "model")
     for name in kept or [STABLE]:
         # The difference that an arm makes is in its checkpoint. Nothing is moved: the state behind stays complete for
         # another start until the stage is done.
-        if settings.method != "full" or name != "adapter":
+        if not checkpoint or name != "adapter":
             link_folder(fitted.folder / name, job.out / name)
     if job.kept is not None and kept and len(fitted.log.steps) < fitted.planned:
         link_or_copy(fitted.folder / CHECKPOINT, job.kept / CHECKPOINT)
@@ -166,7 +167,14 @@ def _fit(
         chosen = turns.layers
     ranks = _ranks(job, chosen, settings.rank) if settings.ranks == "scores" else None
     with tuned(
-        model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams, ranks=ranks
+        model,
+        chosen,
+        settings,
+        base=_base(job),
+        steps=len(batches),
+        streams=job.streams,
+        ranks=ranks,
+        components=job.components,
     ) as tuning:
         watch = None if due else RankWatch(work, len(batches), partial(_sizes, tuning, work / "look", layers))
         log = train(

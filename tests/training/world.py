@@ -20,6 +20,7 @@ from layersig.store.job import Job, Silent
 from layersig.streams import Streams
 from layersig.training.log import TrainLog
 from layersig.training.loop import train
+from layersig.training.methods import component_of
 from tests.tiny import SPECIAL_TOKENS, VOCABULARY, save_tiny, tiny_model
 
 STREAMS = Streams(root=3, seed=0)
@@ -106,7 +107,13 @@ def job(
     for part in parts:
         part.mkdir(parents=True, exist_ok=True)
     compute = {"dtype": "float32", "device": "cpu", "quantization": "none", "attention": "sdpa"}
-    return Job(Cell(arm="arm"), {"train": train.effective(), **compute, **params}, inputs, *parts, Streams(1, seed))
+    return Job(
+        Cell(arm="arm"),
+        {"train": train.effective(component_of(train.method, ())), **compute, **params},
+        inputs,
+        *parts,
+        Streams(1, seed),
+    )
 
 
 def digests(folder: Path) -> dict[str, str]:
