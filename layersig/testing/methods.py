@@ -155,8 +155,7 @@ class _Check:
                 found = self.logits(attached)
         else:
             layers, folder = self.study.layers, self.folder / "checkpoint"
-            update = read_dense(saved, layers)
-            write_checkpoint(plain, layers, update, self.folder / "study" / "model", folder)
+            write_checkpoint(plain, layers, read_dense(saved, layers), self.folder / "study" / "model", folder)
             found = self.logits(AutoModelForCausalLM.from_pretrained(folder))
         _assert_close(found, expected, f"{label}: what it saved does not compute what the tuned model does")
         if "update" not in self.method.cannot:
