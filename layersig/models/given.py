@@ -19,17 +19,18 @@ from layersig.models.load import load_model
 from layersig.models.stored import is_dense, read_update
 from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.updates import DenseUpdate, Update
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import GivenUpdate
 
 # Two models that were trained apart differ by about 1.4 times the norm of either.
 _FAR = 0.7
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def update(job: Job) -> None:
+def update(job: Job[GivenUpdate]) -> None:
     """Write `at-1`, the given update in the form in which a reference training keeps its own, and `origin.json`.
 
-    Inputs: `model`, `layers`, `update` (a folder). `origin.json` says what was found, in how many layers it changes
+    `origin.json` says what was found, in how many layers it changes
     something, and how many other weights a checkpoint changes, which no scorer sees.
 
     Raises:

@@ -10,6 +10,7 @@ from layersig.pipeline.study import Study
 from layersig.pipeline.training import outcome, published, reference_update, training_inputs, update_files
 from layersig.recipe.schema import Arm, TrainSettings
 from layersig.records import Cell
+from layersig.stages.kinds import Graft, Prune, Recover, Tune
 
 
 def actions(study: Study, arm: Arm, data: str, seed: int) -> Iterator[Stage]:
@@ -36,15 +37,13 @@ def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     settings = training_behind(study, arm)
     chosen = selection(study, arm, data, seed)
     inputs = {**training_inputs(data), "selection": Input(chosen.id)}
-    params = {"train": study.trained(settings), **study.compute}
     if settings.ranks == "scores":
         own, *_ = (each for role, each in chosen.inputs.items() if role.startswith("ranking/"))
         inputs["ranking"] = chosen.inputs.get(f"ranking/{arm.scorers[0]}/{data}", own)
     return Stage(
         id=f"tune/{cell.key}",
-        kind="tune",
         cell=cell,
-        params=params,
+        spec=Tune.of(train=study.trained(settings), **study.compute),
         inputs=inputs,
         components=study.tuning_components(settings),
         seed=seed,
@@ -69,11 +68,9 @@ def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         inputs["model"] = Input("source/model")
     return Stage(
         id=f"graft/{cell.key}",
-        kind="graft",
         cell=cell,
-        params={},
+        spec=Graft.of(),
         inputs=inputs,
-        computes=False,
         files=update_files(study, study.recipe.train, "adapter", cell.key),
     )
 
@@ -85,15 +82,13 @@ def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     last = arm.recover is None or study.method(training_behind(study, arm)).result != "checkpoint"
     return Stage(
         id=f"prune/{cell.key}",
-        kind="prune",
         cell=cell,
-        params={"head": study.recipe.layers.head},
+        spec=Prune.of(head=study.recipe.layers.head),
         inputs={
             "model": Input("source/model"),
             "layers": Input("layers"),
             "selection": Input(selection(study, arm, data, seed).id),
         },
-        computes=False,
         files={"model": f"models/{cell.key}"} if last else {},
     )
 
@@ -105,9 +100,8 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     settings = training_behind(study, arm)
     return Stage(
         id=f"recover/{cell.key}",
-        kind="recover",
         cell=cell,
-        params={"train": study.trained(settings), **study.compute},
+        spec=Recover.of(train=study.trained(settings), **study.compute),
         inputs={
             "base": Input("source/model"),
             "model": Input(pruned, "model"),

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
 from layersig.recipe.schema import STANDARD_MILESTONES, TrainSettings
 from layersig.records import Cell
+from layersig.stages.kinds import GivenUpdate, Reference
 
 
 def reference(study: Study, data: str, seed: int) -> Stage:
     """The training of all layers: up to the last milestone that anything reads, or until the ranking is stable."""
     settings, place = study.recipe.train, f"all-layers/{data}/seed-{seed}"
     milestones = _milestones(study)
-    stop = {"milestones": milestones} if settings.until is None else {"until": settings.until}
+    stop: dict[str, Any] = {"milestones": milestones} if settings.until is None else {"until": settings.until}
     whole = settings.until is None and milestones[-1] == 1
     return Stage(
         id=f"reference/{data}/seed-{seed}",
-        kind="reference",
         cell=Cell(arm="all-layers", data=data, seed=seed),
-        params={"train": study.train, **stop, **study.compute},
+        spec=Reference.of(train=study.train, **stop, **study.compute),
         inputs=training_inputs(data),
         components=study.tuning_components(settings),
         seed=seed,
-        # Trials of a search are compared at their ends, and none of them can be continued.
-        length=frozenset() if settings.search or settings.until else frozenset({"milestones"}),
         files=published(study, settings, f"at-{1.0:g}", place) if whole else training_log(place),
     )
 
@@ -45,11 +44,13 @@ def own_reference(study: Study, scorer: str, data: str, seed: int) -> Stage:
     choice = study.recipe.scorers[scorer]
     settings = study.recipe.training_of(choice)
     cell = Cell(arm="all-layers", scorer=scorer, data=data, seed=seed)
+    train, milestones = study.trained(settings), sorted({*choice.checkpoints, 1.0})
     return Stage(
         id=f"reference/{scorer}/{data}/seed-{seed}",
-        kind="reference",
         cell=cell,
-        params={"train": study.trained(settings), "milestones": sorted({*choice.checkpoints, 1.0}), **study.compute},
+        spec=Reference.of(
+            train=study.trained(settings), milestones=sorted({*choice.checkpoints, 1.0}), **study.compute
+        ),
         inputs=training_inputs(data),
         components=study.tuning_components(settings),
         seed=seed,
@@ -63,11 +64,9 @@ def given_update(study: Study) -> Iterator[Stage]:
         return
     yield Stage(
         id="update",
-        kind="update",
         cell=Cell(),
-        params={},
+        spec=GivenUpdate.of(),
         inputs={"model": Input("source/model"), "layers": Input("layers"), "update": Input("source/update")},
-        computes=False,
         files={"origin.json": "update.json"},
     )
 

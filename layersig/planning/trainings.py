@@ -9,11 +9,14 @@ from layersig.planning.facts import Facts
 from layersig.planning.passes import Passes
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
+from layersig.stages.kinds import Score, Training
 
 
 def settings_of(stage: Stage) -> TrainSettings:
     """How a stage trains."""
-    return TrainSettings.model_validate(stage.params["train"], strict=False)
+    assert isinstance(stage.spec, Training | Score)
+    assert stage.spec.train is not None, "a scorer that computes"
+    return stage.spec.train
 
 
 def trained(facts: Facts, stage: Stage) -> Passes:

@@ -22,7 +22,7 @@ from layersig.models.layermap import layer_weight
 from layersig.models.stored import read_update
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 from layersig.streams import Streams
 from layersig.testing.contents import changed, check_parameters, component_of, model_contents
 from layersig.testing.study import TinyStudy

@@ -25,7 +25,8 @@ from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking, jsonl
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import checked
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Score
 from layersig.streams import Streams
 from layersig.testing.contents import changed, component_of, model_contents
 
@@ -71,7 +72,7 @@ class TinyStudy:
         self._write_updates(generator)
         self.update = read_update(folder / "reference" / "at-1", self.layers)
 
-    def job(self, component: Component, params: Mapping[str, Any], unit: Unit, seed: int, out: Path) -> Job:
+    def job(self, component: Component, params: Mapping[str, Any], unit: Unit, seed: int, out: Path) -> Job[Score]:
         """What the score stage of a run would be given; it reads only what the scorer needs."""
         roles = {
             "layers": (True, "layers"),
@@ -83,15 +84,16 @@ class TinyStudy:
         }
         return Job(
             cell=Cell(scorer=component.name),
-            params={
-                "params": dict(params),
-                "unit": unit,
-                "train": self.train.model_dump(mode="json"),
-                "dtype": self._dtype,
-                "device": "cpu",
-                "quantization": "none",
-                "attention": "sdpa",
-            },
+            spec=Score.of(
+                scorer=component.name,
+                params=dict(params),
+                unit=unit,
+                train=self.train.model_dump(),
+                dtype=self._dtype,
+                device="cpu",
+                quantization="none",
+                attention="sdpa",
+            ),
             inputs={role: self._folder / path for role, (wanted, path) in roles.items() if wanted},
             out=out,
             work=out,
