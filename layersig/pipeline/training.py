@@ -44,7 +44,6 @@ def own_reference(study: Study, scorer: str, data: str, seed: int) -> Stage:
     choice = study.recipe.scorers[scorer]
     settings = study.recipe.training_of(choice)
     cell = Cell(arm="all-layers", scorer=scorer, data=data, seed=seed)
-    train, milestones = study.trained(settings), sorted({*choice.checkpoints, 1.0})
     return Stage(
         id=f"reference/{scorer}/{data}/seed-{seed}",
         cell=cell,
