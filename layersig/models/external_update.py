@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from transformers import PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap, Part
@@ -40,7 +41,7 @@ def update(job: Job[GivenUpdate]) -> None:
     given: Update
     others: tuple[str, ...] = ()
     if (source / _ADAPTER[0]).is_file():
-        found, given = "adapter", read_update(source, layers)
+        found, given = "adapter", read_update(source, layers, lambda: _model(job.inputs["model"]))
         target.mkdir()
         for name in _ADAPTER:
             shutil.copyfile(source / name, target / name)
@@ -63,6 +64,12 @@ def update(job: Job[GivenUpdate]) -> None:
             "the change of the layers alone"
         )
     job.write("origin.json", {"found": found, "layers": len(layers), "changed": changed, "other_weights": len(others)})
+
+
+def _model(folder: Path) -> PreTrainedModel:
+    """The model in float32 or wider, which some adapters cannot be read without."""
+    dtype = torch.promote_types(widest_dtype(stored_tensors(folder).values()), torch.float32)
+    return load_model(folder, dtype=dtype, device="cpu")
 
 
 def _changed(source: Path, given: Update, layers: LayerMap) -> int:

@@ -24,11 +24,11 @@ def made(study: Study, arm: Arm, data: str, seed: int) -> dict[str, Input]:
     """What an arm comes to, by the role in which it is evaluated: an adapter, another model, or both."""
     key = Cell(arm=arm.name, data=data, seed=seed).key
     if arm.action != "prune":
-        return outcome(training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
+        return outcome(study, training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
     model = {"model": Input(f"prune/{key}", "model")}
     if arm.recover is None:
         return model
-    return {**model, **outcome(training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
+    return {**model, **outcome(study, training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
 
 
 def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
@@ -43,10 +43,11 @@ def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     return Stage(
         id=f"tune/{cell.key}",
         cell=cell,
-        spec=Tune.of(train=settings.effective(), **study.compute),
+        spec=Tune.of(train=study.trained(settings), **study.compute),
         inputs=inputs,
+        components=study.tuning_components(settings),
         seed=seed,
-        files=published(settings, "adapter", cell.key),
+        files=published(study, settings, "adapter", cell.key),
     )
 
 
@@ -63,14 +64,14 @@ def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         "update": reference_update(data, seed),
         "selection": Input(selection(study, arm, data, seed).id),
     }
-    if study.recipe.train.method == "full":
+    if study.method(study.recipe.train).result == "checkpoint":
         inputs["model"] = Input("source/model")
     return Stage(
         id=f"graft/{cell.key}",
         cell=cell,
         spec=Graft.of(),
         inputs=inputs,
-        files=update_files(study.recipe.train, "adapter", cell.key),
+        files=update_files(study, study.recipe.train, "adapter", cell.key),
     )
 
 
@@ -78,7 +79,7 @@ def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Remove the selected blocks."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
     # A recovery by full fine-tuning makes a checkpoint of its own in the same place.
-    last = arm.recover is None or training_behind(study, arm).method != "full"
+    last = arm.recover is None or study.method(training_behind(study, arm)).result != "checkpoint"
     return Stage(
         id=f"prune/{cell.key}",
         cell=cell,
@@ -100,7 +101,7 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     return Stage(
         id=f"recover/{cell.key}",
         cell=cell,
-        spec=Recover.of(train=settings.effective(), **study.compute),
+        spec=Recover.of(train=study.trained(settings), **study.compute),
         inputs={
             "base": Input("source/model"),
             "model": Input(pruned, "model"),
@@ -108,6 +109,7 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
             "selection": Input(pruned, "all"),
             "data": Input(f"data/{data}"),
         },
+        components=study.tuning_components(settings),
         seed=seed,
-        files=published(settings, "adapter", cell.key),
+        files=published(study, settings, "adapter", cell.key),
     )

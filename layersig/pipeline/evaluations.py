@@ -41,7 +41,7 @@ def arm_inputs(study: Study, cell: Cell) -> dict[str, Input]:
     if cell.data is None or cell.seed is None:
         return {"model": Input(checkpoint_node(cell.arm))}
     if cell.arm == "all-layers":
-        return outcome(study.recipe.train, reference_update(cell.data, cell.seed))
+        return outcome(study, study.recipe.train, reference_update(cell.data, cell.seed))
     return made(study, study.arm(cell.arm), cell.data, cell.seed)
 
 

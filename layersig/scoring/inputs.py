@@ -218,7 +218,8 @@ class Inputs:
     def _read(self, folder: Path) -> Update:
         from layersig.models.update_folder import read_update
 
-        return read_update(folder, LayerMap.from_json(self._job.read("layers", "layers.json")))
+        layers = LayerMap.from_json(self._job.read("layers", "layers.json"))
+        return read_update(folder, layers, lambda: self.model)
 
     def _must(self, *needs: str) -> None:
         if not self._component.needs & set(needs):

@@ -28,7 +28,7 @@ from layersig.training.callbacks import InTurn, Milestones, Progress
 from layersig.training.checkpoint import CHECKPOINT, Checkpoints
 from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
 from layersig.training.loop import train
-from layersig.training.methods import Base, Tuning, tuned
+from layersig.training.methods import Base, Tuning, component_of, tuned
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order
@@ -77,6 +77,7 @@ def recover(job: Job[Recover]) -> None:
 def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
     """Train `chosen` as far as the last of `kept`: the update under every name at its fraction of the planned steps."""
     settings = job.spec.train
+    checkpoint = component_of(settings.method, job.components).result == "checkpoint"
     examples = read_examples(job.inputs["data"], "train")
     with borrow_model(job.inputs["model"], **job.spec.loading) as model:
 
@@ -87,13 +88,13 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
             fitted = fit(settings, examples, None, job.work)
         else:
             fitted = search(job, settings, examples, fit)
-        if settings.method == "full" and 1.0 in kept.values():
+        if checkpoint and 1.0 in kept.values():
             update = read_dense(fitted.folder / list(kept)[-1], layers)
             write_checkpoint(model, layers, update, job.inputs["model"], job.out / "model")
     for name in kept or [STABLE]:
         # The difference that an arm makes is in its checkpoint. Nothing is moved: the state behind stays complete for
         # another start until the stage is done.
-        if settings.method != "full" or name != "adapter":
+        if not checkpoint or name != "adapter":
             link_folder(fitted.folder / name, job.out / name)
     if job.kept is not None and kept and len(fitted.log.steps) < fitted.planned:
         link_or_copy(fitted.folder / CHECKPOINT, job.kept / CHECKPOINT)
@@ -146,7 +147,14 @@ def _fit(
         chosen = turns.layers
     ranks = _ranks(job, chosen, settings.rank) if settings.ranks == "scores" else None
     with tuned(
-        model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams, ranks=ranks
+        model,
+        chosen,
+        settings,
+        base=_base(job),
+        steps=len(batches),
+        streams=job.streams,
+        ranks=ranks,
+        components=job.components,
     ) as tuning:
         watch = None if due else RankWatch(work, len(batches), partial(_sizes, tuning, work / "look", layers))
         callbacks = [

@@ -24,6 +24,7 @@ from layersig.training.callbacks import Callback
 from layersig.training.checkpoint import Checkpoints
 from layersig.training.log import Step, TrainLog
 from layersig.training.loop import train
+from layersig.training.methods import component_of
 from layersig.training.optimization import Optimization
 from tests.tiny import SPECIAL_TOKENS, VOCABULARY, save_tiny, tiny_model
 
@@ -135,7 +136,7 @@ def job(
         part.mkdir(parents=True, exist_ok=True)
     compute = {"dtype": "float32", "device": "cpu", "quantization": "none", "attention": "sdpa"}
     spec = (Reference if {"milestones", "until"} & params.keys() else Tune).of(
-        train=train.effective(), **{**compute, **params}
+        train=train.effective(component_of(train.method, ())), **{**compute, **params}
     )
     return Job(Cell(arm="arm"), spec, inputs, *parts, Streams(1, seed))
 
