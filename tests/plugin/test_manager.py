@@ -131,7 +131,7 @@ def test_a_broken_plugin_costs_one_warning_that_names_it(
     assert "fisher" in known.names("scorer")
     assert "ila" in known.names("scorer")
     (record,) = caplog.records
-    assert record.getMessage().startswith('plugin "layersig_broken" of layersig-broken 1.0 is left out: ')
+    assert record.getMessage().startswith('plugin "layersig_broken" of layersig-broken 1.0 is not loaded: ')
     assert words in record.getMessage()
     assert known.problems == (record.getMessage(),)
 
@@ -141,7 +141,7 @@ def test_damaged_metadata_of_an_installation_is_a_warning_too(install: Install) 
     info = package.parent / "layersig_fisher-1.0.dist-info"
     (info / "direct_url.json").write_text("{")
     (problem,) = manager.installed().problems
-    assert "layersig-fisher 1.0 is left out: JSONDecodeError" in problem
+    assert "layersig-fisher 1.0 is not loaded: JSONDecodeError" in problem
 
 
 def test_errors_of_plugins_are_raised_on_request(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

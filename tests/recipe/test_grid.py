@@ -261,7 +261,9 @@ def test_copies_of_scorers_take_no_name_of_another(tmp_path: Path) -> None:
 def test_a_grid_too_large_is_refused_before_it_is_made(tmp_path: Path) -> None:
     many = f"grid.train.rank = {list(range(1, MOST))}\n"
     (told,) = faults(tmp_path, DATA, SCORERS, ILA + many)
-    assert told.endswith(f"the grids expand to {2 * (MOST - 1)} entries; at most {MOST} are possible, so give fewer values")
+    assert told.endswith(
+        f"the grids expand to {2 * (MOST - 1)} entries; at most {MOST} are possible, so give fewer values"
+    )
 
 
 def test_arms_in_a_circle_are_told_as_before(tmp_path: Path) -> None:
