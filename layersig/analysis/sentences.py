@@ -81,7 +81,7 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class RequiredSize:
     """What it takes for two equal arms to be found equivalent with 80 % power.
 
     Attributes:
@@ -120,7 +120,7 @@ def judge(
     correction: Correction,
     *,
     moved: bool | None = None,
-    needed: Needed | None = None,
+    needed: RequiredSize | None = None,
     alpha: float = 0.05,
 ) -> Judgement:
     """Verdict and sentence of one comparison.
@@ -193,7 +193,7 @@ def estimation(
     return f"{sentence}. No verdict: {why}.", interval
 
 
-class Moved(StrEnum):
+class AssayResult(StrEnum):
     """Where the interval of what all layers gain over the untouched model lies."""
 
     GAIN = "interval above the margin"
@@ -211,7 +211,7 @@ class Assay:
         sentence: It in full.
     """
 
-    moved: Moved
+    moved: AssayResult
     interval: Interval
     sentence: str
 
@@ -230,12 +230,12 @@ def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) 
     gain = _Favourable(evidence, claim)
     interval = gain.interval(1 - 2 * alpha)
     if interval.low > margin:
-        moved, said = Moved.GAIN, "above the margin of {margin}: claims of sameness are tested here"
+        moved, said = AssayResult.GAIN, "above the margin of {margin}: claims of sameness are tested here"
     elif interval.high < -margin:
-        moved, said = Moved.LOSS, "below a loss of the margin, {margin}: to be like all layers is no merit here"
+        moved, said = AssayResult.LOSS, "below a loss of the margin, {margin}: to be like all layers is no merit here"
     else:
         moved, said = (
-            Moved.NOT_SHOWN,
+            AssayResult.NOT_SHOWN,
             "so they are not shown to gain or lose more than the margin of {margin}; whether or not they do, no arm is "
             "called the same as another here, while better and worse are still tested",
         )
@@ -301,7 +301,7 @@ def _corrected(correction: Correction) -> str:
     return f"interval and p corrected for {correction.tests} {status} tests"
 
 
-def _what_it_takes(needed: Needed) -> str:
+def _what_it_takes(needed: RequiredSize) -> str:
     what = "items like these" if needed.of == "items" else "seeds per arm with these items"
     if needed.count is None:
         more = " with these items: it takes more items" if needed.of == "seeds" else ""

@@ -12,7 +12,7 @@ from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, overrides, recipe, runs, smoke
 
 if TYPE_CHECKING:
-    from layersig.recipe.load import Loaded
+    from layersig.recipe.load import LoadedRecipe
 
 
 @click.command("run")
@@ -68,7 +68,7 @@ def command(
     return int(failed)
 
 
-def _across(every: Sequence[Loaded], folders: Sequence[Path], runs: Path) -> Path:
+def _across(every: Sequence[LoadedRecipe], folders: Sequence[Path], runs: Path) -> Path:
     """The report on all models; its path."""
     from layersig.findings.models import Ranked
     from layersig.report.models import render_models

@@ -12,7 +12,7 @@ from layersig.cli.options import as_json
 from layersig.errors import LayersigError, UserError
 
 if TYPE_CHECKING:
-    from layersig.recipe.load import Loaded
+    from layersig.recipe.load import LoadedRecipe
 
 _LARGEST = 32 * 2**20
 """Largest data file that is checked, in bytes: it takes a second or two."""
@@ -54,7 +54,7 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     return 2 if faults else 0
 
 
-def _check_tasks(loaded: Loaded) -> None:
+def _check_tasks(loaded: LoadedRecipe) -> None:
     """Refuse tasks that cannot be evaluated, or whose floor is requested and cannot be measured."""
     asked = any("tasks" in choice.params for choice in loaded.recipe.scorers.values())
     if not asked and not loaded.recipe.evaluate.tasks:
@@ -64,7 +64,7 @@ def _check_tasks(loaded: Loaded) -> None:
     check_tasks(loaded)
 
 
-def _data_notes(loaded: Loaded) -> list[str]:
+def _data_notes(loaded: LoadedRecipe) -> list[str]:
     """Notes on the rows of data sets in local files; raises `UserError` for invalid rows."""
     notes = []
     for number, data in enumerate(loaded.recipe.data):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from layersig.data.chat import CannotEncode, ChatFormat, Encoded
+from layersig.data.chat import CannotEncode, ChatFormat, EncodedConversations
 from layersig.data.conversation import Conversation
 from layersig.data.diversity import Diversity, diversity
 from layersig.data.examples import Example, write_examples
@@ -190,7 +190,7 @@ def _tokenizer(folder: Path) -> Any:
 
 def _write(
     job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
-) -> Encoded:
+) -> EncodedConversations:
     try:
         encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
     except CannotEncode as error:
@@ -204,7 +204,9 @@ def _write(
     return encoded
 
 
-def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], places: Mapping[str, int]) -> None:
+def _check_rewriting(
+    job: Job, chat: ChatFormat, sides: Sequence[EncodedConversations], places: Mapping[str, int]
+) -> None:
     """Refuse a template that takes away too much of what is to be learnt, and tell of one that takes away a little."""
     rewritten = sum(side.rewritten for side in sides)
     if not rewritten:
@@ -228,7 +230,7 @@ def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], place
     job.reporter.warn(told)
 
 
-def _report(encoded: Encoded) -> SplitReport:
+def _report(encoded: EncodedConversations) -> SplitReport:
     lengths = [len(example) for example in encoded.examples]
     return SplitReport(
         conversations=len(encoded.examples),

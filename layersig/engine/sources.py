@@ -9,7 +9,7 @@ from typing import Any
 from layersig.errors import LayersigError, MachineError, UserError
 from layersig.pipeline import Graph, Source
 from layersig.pipeline import stages as graph_of
-from layersig.recipe.load import Loaded
+from layersig.recipe.load import LoadedRecipe
 from layersig.sources.rankings import resolve_rankings
 from layersig.sources.resolve import LOADERS, resolve, resolve_with_fallback
 from layersig.sources.source import Request, SourceLoader
@@ -36,7 +36,7 @@ class Pinned:
 
 def resolve_all(
     graph: Graph,
-    loaded: Loaded,
+    loaded: LoadedRecipe,
     pinned: Mapping[str, Pinned],
     *,
     offline: bool,
@@ -56,7 +56,7 @@ def resolve_all(
 
 
 def resolve_here(
-    graph: Graph, loaded: Loaded, warn: Callable[[str], None]
+    graph: Graph, loaded: LoadedRecipe, warn: Callable[[str], None]
 ) -> tuple[dict[str, Resolved], dict[str, str]]:
     """Every source of the graph that lies on this machine, by node, and why the others cannot be had; fetches nothing.
 
@@ -73,7 +73,7 @@ def resolve_here(
     return found, missing
 
 
-def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any]]:
+def fetch_all(loaded: LoadedRecipe, warn: Callable[[str], None]) -> list[dict[str, Any]]:
     """Fetch every source of a recipe and its fallback; what cannot be had is told, and is an error only without one.
 
     Raises:
@@ -104,7 +104,7 @@ def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any
 
 def _resolve(
     source: Source,
-    loaded: Loaded,
+    loaded: LoadedRecipe,
     pinned: Pinned | None,
     *,
     offline: bool,
@@ -159,7 +159,7 @@ def _checked(found: Resolved) -> Resolved:
     return found
 
 
-def _loaders(loaded: Loaded) -> dict[str, SourceLoader]:
+def _loaders(loaded: LoadedRecipe) -> dict[str, SourceLoader]:
     """Loaders by scheme: those that layersig brings, and those of plugins."""
     brought = {name: loaded.components.get("source", name).create() for name in loaded.components.names("source")}
     return {**LOADERS, **brought}

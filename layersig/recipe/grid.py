@@ -28,7 +28,7 @@ _REFERENCES: Mapping[KeyPath, str] = {("scorer",): "scorers", ("ranked_on",): "d
 _LIKE: KeyPath = ("select", "like")
 
 
-class Expanded(NamedTuple):
+class GridExpansion(NamedTuple):
     """The result of expanding grids.
 
     Attributes:
@@ -93,7 +93,7 @@ class _Entry:
         return self.section, self.place
 
 
-def expand(data: dict[str, Any]) -> Expanded:
+def expand(data: dict[str, Any]) -> GridExpansion:
     """Replace entries with a grid by their copies, in place.
 
     Args:
@@ -114,7 +114,7 @@ class _Expansion:
         self.sweeps: list[tuple[dict[str, Any], KeyPath]] = []
         self._axes_of: dict[KeyPath, tuple[_Axis, ...]] = {}
 
-    def run(self) -> Expanded:
+    def run(self) -> GridExpansion:
         found = {section: list(self._entries(section)) for section in ("data", "scorers", "arms")}
         for entry in (each for entries in found.values() for each in entries):
             self.entries.setdefault((entry.section, entry.name), entry)
@@ -124,7 +124,7 @@ class _Expansion:
             self._primary()
             self._contrasts()
             self._record()
-        return Expanded(self.faults, frozenset(self.broken), self.written)
+        return GridExpansion(self.faults, frozenset(self.broken), self.written)
 
     def _entries(self, section: str) -> Iterator[_Entry]:
         tables = table_at(self.data, section).items() if section == "scorers" else tables_at(self.data, section)

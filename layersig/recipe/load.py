@@ -14,7 +14,7 @@ from layersig.errors import UserError
 from layersig.plugin.table import Components
 from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
-from layersig.recipe.grid import Expanded, expand
+from layersig.recipe.grid import GridExpansion, expand
 from layersig.recipe.models import choose
 from layersig.recipe.overrides import apply
 from layersig.recipe.positions import locate
@@ -27,7 +27,7 @@ from layersig.recipe.ungraded import without_ungraded
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedRecipe:
     """A valid recipe, and where it comes from.
 
     Attributes:
@@ -52,7 +52,7 @@ class Loaded:
     components: Components
     plugin_files: tuple[Path, ...]
     origins: Origins
-    expanded: Expanded
+    expanded: GridExpansion
     skipped: tuple[str, ...]
     of_model: str | None = None
 
@@ -76,7 +76,7 @@ class Loaded:
         return self.origins.where(self.expanded.as_written(path))
 
 
-def load_all(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> tuple[Loaded, ...]:
+def load_all(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> tuple[LoadedRecipe, ...]:
     """Load and check a recipe with one model or several: one recipe for each.
 
     Raises:
@@ -90,7 +90,9 @@ def load_all(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = F
     return tuple(load(path, overrides, smoke=smoke, model=number) for number in range(max(1, count)))
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False, model: int | None = None) -> Loaded:
+def load(
+    path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False, model: int | None = None
+) -> LoadedRecipe:
     """Load and check a recipe. Imports nothing but its plugin files and the modules of the components it names.
 
     Args:
@@ -122,7 +124,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     if found or recipe is None:
         raise error(found, origins)
     recipe, skipped = without_ungraded(with_defaults(recipe, components))
-    return Loaded(
+    return LoadedRecipe(
         recipe=shortened(recipe) if smoke else recipe,
         path=path,
         text=text,

@@ -10,7 +10,7 @@ from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
 
-class Chosen(NamedTuple):
+class ModelChoice(NamedTuple):
     """The model of a recipe, chosen from `[[models]]`.
 
     Attributes:
@@ -24,7 +24,7 @@ class Chosen(NamedTuple):
     faults: list[Fault]
 
 
-def choose(data: dict[str, Any], number: int | None) -> Chosen:
+def choose(data: dict[str, Any], number: int | None) -> ModelChoice:
     """In `data`, replace `[model]` by one of `[[models]]`, and append the model's name to that of the recipe.
 
     Args:
@@ -32,7 +32,7 @@ def choose(data: dict[str, Any], number: int | None) -> Chosen:
         number: Index of the model; None for a recipe that must have one model.
     """
     if "models" not in data:
-        return Chosen(None, {}, [])
+        return ModelChoice(None, {}, [])
     faults = list(_faults(data))
     entries = dict(tables_at(data, "models"))
     if number is None:
@@ -47,7 +47,7 @@ def choose(data: dict[str, Any], number: int | None) -> Chosen:
         data["name"] = f"{data['name']}-{entry['name']}"
     written: dict[KeyPath, KeyPath] = {("model", key): ("models", number or 0, key) for key in own}
     written |= {("model", "source"): ("models", number or 0, "source")}
-    return Chosen(entry.get("name"), written, faults)
+    return ModelChoice(entry.get("name"), written, faults)
 
 
 def _faults(data: Mapping[str, Any]) -> Iterator[Fault]:

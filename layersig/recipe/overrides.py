@@ -16,14 +16,14 @@ from layersig.recipe.positions import KeyPath
 _LOCAL = ("file:", "path:")
 
 
-class Applied(NamedTuple):
+class OverrideResult(NamedTuple):
     """The origins of keys after overrides were applied, and the overrides that could not be."""
 
     origins: Origins
     faults: list[Fault]
 
 
-def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origins: Origins) -> Applied:
+def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origins: Origins) -> OverrideResult:
     """Apply overrides to `data`, in place. A list is replaced as a unit, not merged.
 
     Args:
@@ -43,7 +43,7 @@ def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origin
             faults.append(Fault((), str(error), override))
         else:
             origins = origins.overlaid(made, override)
-    return Applied(origins, faults)
+    return OverrideResult(origins, faults)
 
 
 def _parse(override: str) -> tuple[list[str], Any]:

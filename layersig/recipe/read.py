@@ -13,14 +13,14 @@ from layersig.recipe.nesting import out_of_bounds
 _LARGEST = 1 << 20
 
 
-class Document(NamedTuple):
+class RecipeText(NamedTuple):
     """The text and the values of a TOML file."""
 
     text: str
     values: dict[str, Any]
 
 
-def read(path: Path) -> Document:
+def read(path: Path) -> RecipeText:
     """Text and values of a TOML file.
 
     Raises:
@@ -32,7 +32,7 @@ def read(path: Path) -> Document:
         line, what = found
         raise UserError(f"{path}:{line}: {what}")
     try:
-        return Document(text, tomllib.loads(text))
+        return RecipeText(text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UserError(_syntax(path, text, str(error))) from None
 

@@ -29,7 +29,7 @@ class EntryForm(Open):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FolderEntry:
     """A whole folder of the cache.
 
     Attributes:
@@ -52,7 +52,7 @@ def hash_files(cache: Path, paths: Mapping[str, Path]) -> dict[str, str]:
 
 def whole_entry(
     cache: Path, area: str, key: str, build: Callable[[Path], None], *, origin: Mapping[str, str], warn: Warn
-) -> Entry:
+) -> FolderEntry:
     """The entry `area/key`, built when absent.
 
     A damaged entry (a file changed, cut short, missing) is set aside as `KEY.damaged` and built again.
@@ -102,7 +102,7 @@ def _paths(folder: Path) -> dict[str, Path]:
     return {name.as_posix(): folder / name for name in files_below(folder)}
 
 
-def _intact(cache: Path, folder: Path) -> Entry | None:
+def _intact(cache: Path, folder: Path) -> FolderEntry | None:
     try:
         expected = read_json(_manifest(folder), EntryForm)["files"]
         memo = FileHashes(cache / "sources" / "hashes.json")
@@ -112,7 +112,7 @@ def _intact(cache: Path, folder: Path) -> Entry | None:
         return None
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memo.save()
-    return Entry(folder, digest_of(expected)) if intact else None
+    return FolderEntry(folder, digest_of(expected)) if intact else None
 
 
 def _set_aside(folder: Path, warn: Warn) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from layersig.errors import MachineError, UserError
-from layersig.sources.embedded import Embedded
+from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.files import FileData, PathModel
 from layersig.sources.hub import Hub
 from layersig.sources.source import Kind, Request, Source, SourceLoader
 
-LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": Embedded()}
+LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
 """The loaders that layersig brings, by scheme."""
 
 

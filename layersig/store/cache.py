@@ -50,7 +50,7 @@ class EntryForm(AboutForm):
 
 
 @dataclass(frozen=True)
-class Entry:
+class StageEntry:
     """A finished stage in the cache.
 
     Attributes:
@@ -95,7 +95,7 @@ class Cache:
         self.hashes = FileHashes(root / "hashes.json")
         self._warn = warn
 
-    def find(self, fingerprint: str) -> Entry | None:
+    def find(self, fingerprint: str) -> StageEntry | None:
         """The whole entry of a fingerprint, or None. A damaged one is set aside first."""
         folder = self._folder(fingerprint)
         if not folder.exists():
@@ -116,7 +116,7 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / fingerprint).touch()
 
-    def family(self, family: str) -> tuple[Entry, ...]:
+    def family(self, family: str) -> tuple[StageEntry, ...]:
         """The whole entries of a family, in the order of their fingerprints."""
         names = sorted(path.name for path in (self.root / "families" / family).glob("*"))
         found = (self.find(name) for name in names)
@@ -137,7 +137,7 @@ class Cache:
         (work / "state").mkdir(exist_ok=True)
         return work
 
-    def commit(self, fingerprint: str, about: AboutForm, metrics: list[dict[str, Any]]) -> Entry:
+    def commit(self, fingerprint: str, about: AboutForm, metrics: list[dict[str, Any]]) -> StageEntry:
         """Make the workplace of a stage that ended well into its entry.
 
         Args:
@@ -166,7 +166,7 @@ class Cache:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-        return Entry(folder, full)
+        return StageEntry(folder, full)
 
     def _folder(self, fingerprint: str) -> Path:
         return self.root / "stages" / fingerprint[:2] / fingerprint
@@ -175,7 +175,7 @@ class Cache:
         # The memo is keyed by path, and this path is about to change, so it is not asked.
         return FileHashes().file(path)
 
-    def _checked(self, folder: Path, fingerprint: str) -> Entry:
+    def _checked(self, folder: Path, fingerprint: str) -> StageEntry:
         """The entry in a folder.
 
         Raises:
@@ -192,7 +192,7 @@ class Cache:
                     raise Damaged(str(folder), f"{name} was changed or cut short")
         except (OSError, ValueError) as error:  # a file name that cannot be one is a ValueError
             raise Damaged(str(folder), f"unreadable: {error}") from error
-        return Entry(folder, about)
+        return StageEntry(folder, about)
 
     @staticmethod
     def _free_name(parent: Path, name: str) -> Path:

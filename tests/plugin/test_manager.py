@@ -112,7 +112,7 @@ def test_a_hook_names_implementations_that_are_imported_when_asked_for(install: 
         ("x = 1", "it offers no component"),
         (
             LAZY.replace("    return [", "    return [print, "),
-            "must give Component objects, got builtin_function_or_method",
+            "must return Component objects, got builtin_function_or_method",
         ),
         (LAZY.replace("components()", "components(extra)"), "PluginValidationError"),
         (LAZY.replace('"heavy"', '"Heavy One"'), "a name is lower-case letters"),
@@ -180,7 +180,7 @@ def test_a_name_that_two_plugins_claim_is_refused_when_it_is_used(install: Insta
     with pytest.raises(UserError) as caught:
         known.get("scorer", "fisher")
     assert str(caught.value) == (
-        'the scorer "fisher" is offered twice, by layersig-fisher 1.0 and layersig-twin 1.0; rename one or leave it out'
+        'the scorer "fisher" is offered twice, by layersig-fisher 1.0 and layersig-twin 1.0; rename one, or uninstall one of the plugins'
     )
     with pytest.raises(UserError, match=r"built into layersig and layersig-own 1\.0"):
         known.get("scorer", "ila")

@@ -13,7 +13,7 @@ from layersig.pipeline import stages
 from layersig.plugin.manager import built_in
 from layersig.recipe.grid import MOST
 from layersig.recipe.json_schema import json_schema
-from layersig.recipe.load import Loaded, load
+from layersig.recipe.load import LoadedRecipe, load
 from tests.recipe.example import line_of
 
 HEAD = """\
@@ -28,7 +28,7 @@ SCORERS = '[scorers.ila]\nkind = "ila"\n[scorers.chance]\nkind = "random"\n'
 ILA = '[[arms]]\nname = "ila"\nscorer = "ila"\nselect = { kind = "top" }\ngrid.select.fraction = [0.3, 0.05]\n'
 
 
-def loaded(folder: Path, *parts: str, overrides: tuple[str, ...] = ()) -> Loaded:
+def loaded(folder: Path, *parts: str, overrides: tuple[str, ...] = ()) -> LoadedRecipe:
     path = folder / "study.toml"
     path.write_text("\n".join((HEAD, *parts)), encoding="utf-8")
     return load(path, overrides)

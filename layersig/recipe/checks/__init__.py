@@ -21,7 +21,7 @@ from typing import Any
 from layersig.plugin.table import Components
 from layersig.recipe.checks.about import about_checks
 from layersig.recipe.checks.arms import arm_checks
-from layersig.recipe.checks.components import Brought, plugin_files, scorer_checks
+from layersig.recipe.checks.components import plugin_files, scorer_checks
 from layersig.recipe.checks.declarations import declaration_checks
 from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
@@ -34,7 +34,7 @@ from layersig.recipe.checks.tuning import tuning_checks
 from layersig.recipe.checks.values import strange_values, table_at, unusable_text
 from layersig.recipe.faults import Fault
 
-__all__ = ["Brought", "cross_checks", "plugin_files", "strange_values", "unusable_text"]
+__all__ = ["cross_checks", "plugin_files", "strange_values", "unusable_text"]
 
 
 def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path) -> Iterator[Fault]:

@@ -26,7 +26,7 @@ _BESIDE_PARAMS: Mapping[Kind, frozenset[str]] = {
 }
 
 
-class Brought(NamedTuple):
+class RecipeComponents(NamedTuple):
     """The components that a recipe may name, the plugin files that define some of them, and faults of those files."""
 
     components: Components
@@ -34,7 +34,7 @@ class Brought(NamedTuple):
     faults: list[Fault]
 
 
-def plugin_files(data: Mapping[str, Any], base_dir: Path) -> Brought:
+def plugin_files(data: Mapping[str, Any], base_dir: Path) -> RecipeComponents:
     """Load the plugin files of a recipe. A broken file is a fault; the others are still loaded."""
     files: list[Path] = []
     faults = []
@@ -46,7 +46,7 @@ def plugin_files(data: Mapping[str, Any], base_dir: Path) -> Brought:
             files.append(base_dir / name)
         except UserError as error:
             faults.append(Fault(("plugins", number), str(error)))
-    return Brought(with_files(files), tuple(files), faults)
+    return RecipeComponents(with_files(files), tuple(files), faults)
 
 
 def scorer_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
