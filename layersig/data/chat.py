@@ -1,4 +1,4 @@
-"""Conversations to tokens, and which of the tokens are to be predicted.
+"""Turn conversations into tokens, with a mask of the tokens to predict.
 
 The loss is completion-only (ours where the ILA paper is silent): targets are what the assistant writes, with the token
 that ends its turn, and nothing of the template around it.
@@ -26,7 +26,7 @@ from layersig.records import dumps
 
 @dataclass(frozen=True, slots=True)
 class EncodedConversations:
-    """What became of a list of conversations.
+    """The encoded form of a list of conversations.
 
     Attributes:
         examples: Their examples, in the same order, without those that hold no target.

@@ -172,7 +172,7 @@ def prepare(job: Job) -> None:
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """Put the file of the rows before what is wrong with them."""
+    """Prefix errors about rows with the name of their file."""
     try:
         yield
     except UserError as error:
@@ -207,7 +207,7 @@ def _write(
 def _check_rewriting(
     job: Job, chat: ChatFormat, sides: Sequence[EncodedConversations], places: Mapping[str, int]
 ) -> None:
-    """Refuse a template that takes away too much of what is to be learnt, and tell of one that takes away a little."""
+    """Refuse a template that drops too much of the training text, and warn about one that drops a little."""
     rewritten = sum(side.rewritten for side in sides)
     if not rewritten:
         return

@@ -23,7 +23,7 @@ _WORD = re.compile(rb"[\w.+-][^\s,\"'\[\]#]*")
 
 @dataclass(slots=True)
 class TaskEntry:
-    """What a name of a library stands for.
+    """The meaning of a name in a library of tasks.
 
     Attributes:
         path: The YAML file of a task or a group; None for a tag.

@@ -1,4 +1,4 @@
-"""Puts many questions to the judge, a few at once, keeps every verdict as it comes, and asks for none twice."""
+"""Asks the judge many questions, a few at a time; stores every verdict at once and never asks for one twice."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Read = Callable[[str], float | str | None]
 
 @dataclass(frozen=True, slots=True)
 class VerdictRequest:
-    """A verdict to be had.
+    """One verdict to request.
 
     Attributes:
-        key: Which.
+        key: Identifies the verdict.
         category: Category of the question.
-        prompt: What to ask.
-        read: Finds the verdict in a reply that ended by itself; None where there is none.
-        again: What to say when it finds none.
+        prompt: The prompt for the judge.
+        read: Parses the verdict from a complete reply; None if there is none.
+        again: Appended to the prompt after a reply without a verdict.
     """
 
     key: Key

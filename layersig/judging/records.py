@@ -1,4 +1,4 @@
-"""What arms answered and what the judge said of it, and their one form on disk."""
+"""The answers of arms and the judge's verdicts, and their form on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a machine without the hub can have: a model, data, benchmarks and questions carried inside Python packages."""
+"""Sources that need no hub: a model, data, benchmarks and questions carried inside Python packages."""
 
 from __future__ import annotations
 

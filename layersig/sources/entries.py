@@ -1,7 +1,7 @@
-"""Folders in the cache that are whole or absent: what was fetched or converted, with the sha256 of every file.
+"""The cache of fetched and converted files: folders that are complete or absent, with the sha256 of every file.
 
-Layout: `CACHE/sources/AREA/KEY/` holds the files, `KEY.json` beside it their sha256. An entry is whole when both agree.
-The folder itself bears the key, because `datasets` tells local folders apart by their last name alone.
+Layout: `CACHE/sources/AREA/KEY/` holds the files, `KEY.json` next to it their sha256. An entry is complete if both
+agree. The folder is named by the key, because `datasets` distinguishes local folders by their last name alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class EntryForm(Open):
 
 @dataclass(frozen=True, slots=True)
 class FolderEntry:
-    """A whole folder of the cache.
+    """A complete folder of the cache.
 
     Attributes:
         path: Folder that holds the files.
@@ -85,7 +85,7 @@ def whole_entry(
             _build(folder, build, origin)
     except OSError as error:
         raise MachineError(
-            f"{folder} cannot be made: {error} (is there free space in the cache, and may you write to it? "
+            f"{folder} cannot be made: {error} (check free space and write permission of the cache; "
             "LAYERSIG_CACHE sets another folder)"
         ) from error
     entry = _intact(cache, folder)
@@ -120,7 +120,7 @@ def _set_aside(folder: Path, warn: Warn) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)
-    warn(f"cache entry {folder} is damaged; set aside as {aside.name} and made again")
+    warn(f"cache entry {folder} is damaged; set aside as {aside.name} and built again")
 
 
 def _build(folder: Path, build: Callable[[Path], None], origin: Mapping[str, str]) -> None:

@@ -1,8 +1,8 @@
 """The content-addressed cache of stage outputs.
 
 An entry is a folder named by the fingerprint of its stage: `stage.json` (what it is, what it cost, the sha256 of every
-file) beside `out/` (the output itself) and `metrics.jsonl`. It is built under `work/` and renamed when whole, so an
-entry is whole or absent. A damaged one is set aside and built again.
+file), `out/` (the output itself) and `metrics.jsonl`. It is built under `work/` and renamed when complete, so an entry
+is complete or absent. A damaged one is set aside and built again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cache_root() -> Path:
 
 
 class AboutForm(Open):
-    """What a stage is, and what it cost."""
+    """The description of a stage, and its cost."""
 
     kind: str
     version: int
@@ -68,7 +68,7 @@ class StageEntry:
 
     @property
     def kept(self) -> Path:
-        """What a longer stage can continue from; no part of the output."""
+        """State from which a longer stage can continue; not part of the output."""
         return self.folder / "kept"
 
     @property
@@ -96,7 +96,7 @@ class Cache:
         self._warn = warn
 
     def find(self, fingerprint: str) -> StageEntry | None:
-        """The whole entry of a fingerprint, or None. A damaged one is set aside first."""
+        """The complete entry of a fingerprint, or None. A damaged one is set aside first."""
         folder = self._folder(fingerprint)
         if not folder.exists():
             return None
@@ -117,7 +117,7 @@ class Cache:
         (folder / fingerprint).touch()
 
     def family(self, family: str) -> tuple[StageEntry, ...]:
-        """The whole entries of a family, in the order of their fingerprints."""
+        """The complete entries of a family, in the order of their fingerprints."""
         names = sorted(path.name for path in (self.root / "families" / family).glob("*"))
         found = (self.find(name) for name in names)
         return tuple(entry for entry in found if entry is not None)

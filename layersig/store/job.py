@@ -1,4 +1,4 @@
-"""What a stage gets to see when it runs, and how it tells what it costs."""
+"""The interface between a running stage and the engine: inputs, parameters, progress and cost."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ CASES = [
         "a transfer from a run that is not there",
         recipe(ILA, TRANSFER.format("runs/none")),
         2,
-        ("runs/none: there is no such run; a source is relative to the recipe",),
+        ("runs/none: there is no such run; paths are relative to the recipe",),
     ),
     Case(
         "a transfer from a folder without rankings",

@@ -180,7 +180,8 @@ def test_a_name_that_two_plugins_claim_is_refused_when_it_is_used(install: Insta
     with pytest.raises(UserError) as caught:
         known.get("scorer", "fisher")
     assert str(caught.value) == (
-        'the scorer "fisher" is offered twice, by layersig-fisher 1.0 and layersig-twin 1.0; rename one, or uninstall one of the plugins'
+        'the scorer "fisher" is offered twice, by layersig-fisher 1.0 and layersig-twin 1.0; rename one, or uninstall '
+        "one of the plugins"
     )
     with pytest.raises(UserError, match=r"built into layersig and layersig-own 1\.0"):
         known.get("scorer", "ila")
