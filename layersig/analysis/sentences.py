@@ -36,7 +36,7 @@ class Claim:
     Attributes:
         arm: The arm in question.
         reference: What it is compared with.
-        scope: ``checkpoints`` or ``method``.
+        scope: `checkpoints` or `method`.
         data_sets: Names of the data sets.
         model: Name of the model.
         metric: Name of the metric, with its task.
@@ -82,11 +82,11 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class RequiredSize:
-    """What it takes for two equal arms to be found equivalent with 80 % power.
+    """The sample size with which two equal arms are found equivalent with 80 % power.
 
     Attributes:
-        count: How many; None where no number suffices.
-        of: Of what.
+        count: Number of items or seeds; None if no number suffices.
+        of: The unit of `count`.
     """
 
     count: int | None
@@ -131,12 +131,12 @@ def judge(
         claim: What the sentence names.
         correction: The family of the comparison, with its adjusted p-value.
         moved: Whether all layers are shown to move the untouched model by more than the margin, up or down
-            (:func:`assay`); only claims of sameness need it. None where the question does not arise.
+            (`assay`); only claims of sameness need it. None where the question does not arise.
         needed: What an undecided comparison would take, at the level divided by the number of tests.
         alpha: Level of the family.
 
     Returns:
-        ``REFUSED`` for scope ``method`` with one run per arm; ``NO_ASSAY`` instead of a claim of sameness where all
+        `REFUSED` for scope `method` with one run per arm; `NO_ASSAY` instead of a claim of sameness where all
         layers are not shown to move the untouched model; else the verdict of the interval.
     """
     if claim.scope is Scope.METHOD and claim.seeds < 2:
@@ -194,7 +194,7 @@ def estimation(
 
 
 class AssayResult(StrEnum):
-    """Where the interval of what all layers gain over the untouched model lies."""
+    """The position of the interval of the gain of all layers over the untouched model."""
 
     GAIN = "interval above the margin"
     LOSS = "interval below a loss of the margin"
@@ -206,9 +206,9 @@ class Assay:
     """Assay sensitivity of a task: whether all layers move the untouched model there.
 
     Attributes:
-        moved: What is shown.
+        moved: The position of the interval.
         interval: 1 - 2 alpha interval of the gain, positive meaning better.
-        sentence: It in full.
+        sentence: The conclusion as a sentence.
     """
 
     moved: AssayResult
@@ -217,7 +217,7 @@ class Assay:
 
 
 def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) -> Assay:
-    """Whether all layers move the untouched model by more than the margin, each side at one-sided ``alpha``.
+    """Whether all layers move the untouched model by more than the margin, each side at one-sided `alpha`.
 
     It opens the way to other claims and is none itself, so its sentence keeps to the estimate and its interval.
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class EvaluationCount(NamedTuple):
-    """What a task asks of the model.
+    """The amount of work of a task.
 
     Attributes:
-        items: Items that are scored.
-        read: Tokens that go through the model at once.
-        written: Tokens that it may write at most.
-        lines: Outcomes, one for every item and metric.
+        items: Number of scored items.
+        read: Tokens that are read in forward passes.
+        written: Largest number of tokens that are generated.
+        lines: Number of outcomes, one for every item and metric.
         metrics: Names of the metrics.
         by_name: Items by the name of their task in results.
     """

@@ -24,7 +24,7 @@ _FREE = frozenset({"layers", "data", "score", "select"})
 
 @dataclass(frozen=True)
 class Known:
-    """A recipe beside what this machine has of it.
+    """A recipe, and what this machine already has of its sources and results.
 
     Attributes:
         loaded: The recipe.
