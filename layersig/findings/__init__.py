@@ -20,6 +20,7 @@ from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import control_set_rows
 from layersig.findings.corpus import corpus_notes, corpus_tables
 from layersig.findings.corpus_rows import corpus_results, corpus_seed_results
+from layersig.findings.dependence import data_property_rows, dependence_rows
 from layersig.findings.estimators import (
     estimator_rows,
     matrix_rows,
@@ -43,6 +44,7 @@ from layersig.findings.milestones import milestone_rows, successive_rows, traini
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.overlaps import agreement_rows, overlap_rows
+from layersig.findings.own_responses import own_responses_rows
 from layersig.findings.plan import Plan
 from layersig.findings.rank_sets import rank_set_rows, top_set_rows
 from layersig.findings.rankings import (
@@ -163,6 +165,8 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         stability=tuple(row for found in runs for row in stability_rows(found, sizes, grid, arms.level)),
         sharing=sharing_rows(runs, sizes, files.model, recipe),
         components=tuple(row for found in runs for row in component_rows(found, grid, arms.level)),
+        data_properties=tuple(data_property_rows(files)),
+        dependence=dependence_rows(runs, sizes, files, recipe),
         checkpoints=tuple(checkpoint_rows(tables, sizes, recipe)),
         estimators=tuple(estimator_rows(tables, arms.level)),
         jaccard_matrix=tuple(matrix_rows(tables, sizes, recipe, arms.level)),
@@ -185,6 +189,7 @@ def analyse(run: Path, recipe: Recipe, status: str | None = None) -> Findings:
         retention_gaps=gap_rows(arms, kept),
         removal=tuple(removal_rows(arms, kept, kept_by_format, shown, files.layers)),
         recovery=tuple(recovery_rows(arms, texts)),
+        own_responses=tuple(own_responses_rows(arms, shown)),
         failure_counts=counts,
         failures=failures,
         blocks=tuple(block_rows(swept, recipe)),

@@ -20,6 +20,7 @@ from layersig.findings.rows.claims import (
     RigorRow,
     RigorStatus,
 )
+from layersig.findings.rows.dependence import DataPropertyRow, DependenceRow
 from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
@@ -34,7 +35,9 @@ from layersig.findings.rows.layers import (
 )
 from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.model_studies import BridgeSummaryRow, ModelBridgeRow, ModelSizeRow, ModelTrendRow
 from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
+from layersig.findings.rows.own_responses import OwnResponsesRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
@@ -68,6 +71,7 @@ __all__ = [
     "BlockRow",
     "BridgeBlockRow",
     "BridgeRow",
+    "BridgeSummaryRow",
     "CarriedRow",
     "CeilingRow",
     "CheckpointRow",
@@ -80,6 +84,8 @@ __all__ = [
     "CostRow",
     "CostSumRow",
     "CurveRow",
+    "DataPropertyRow",
+    "DependenceRow",
     "ErrorRow",
     "EstimatorRow",
     "EveryTaskRow",
@@ -97,10 +103,14 @@ __all__ = [
     "MatrixRow",
     "MemorisationRow",
     "MilestoneRow",
+    "ModelBridgeRow",
     "ModelCeilingRow",
     "ModelPairRow",
+    "ModelSizeRow",
+    "ModelTrendRow",
     "OverlapRow",
     "OverlapTestRow",
+    "OwnResponsesRow",
     "PairRow",
     "PositionRow",
     "ProbeRow",

@@ -17,6 +17,7 @@ from layersig.findings.rows.claims import (
     LimitationRow,
     RigorRow,
 )
+from layersig.findings.rows.dependence import DataPropertyRow, DependenceRow
 from layersig.findings.rows.incidents import IncidentRow
 from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
 from layersig.findings.rows.layers import (
@@ -31,6 +32,7 @@ from layersig.findings.rows.layers import (
 )
 from layersig.findings.rows.memorisation import MemorisationRow
 from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.findings.rows.own_responses import OwnResponsesRow
 from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
 from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
 from layersig.findings.rows.stability import (
@@ -104,6 +106,8 @@ class Findings(Row):
     stability: tuple[StabilityRow, ...]
     sharing: tuple[SharingRow, ...]
     components: tuple[ComponentRow, ...]
+    data_properties: tuple[DataPropertyRow, ...] = ()
+    dependence: tuple[DependenceRow, ...] = ()
     checkpoints: tuple[CheckpointRow, ...]
     estimators: tuple[EstimatorRow, ...]
     jaccard_matrix: tuple[MatrixRow, ...]
@@ -126,6 +130,7 @@ class Findings(Row):
     retention_gaps: tuple[RetentionGapRow, ...] = ()
     removal: tuple[RemovalRow, ...] = ()
     recovery: tuple[RecoveryRow, ...] = ()
+    own_responses: tuple[OwnResponsesRow, ...] = ()
     failure_counts: tuple[FailureCountRow, ...] = ()
     failures: tuple[FailureRow, ...] = ()
     blocks: tuple[BlockRow, ...] = ()
