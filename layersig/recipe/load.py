@@ -116,8 +116,10 @@ def load(
     components, files, faults = plugin_files(data, base_dir)
     faulty += [*chosen.faults, *expanded.told(inline_template(data, base_dir))]
     crossed = list(cross_checks(data, components, base_dir))
-    if faults:  # do not also report components as unknown that a broken plugin file would have defined
-        crossed = [fault for fault in crossed if fault.path[-1:] not in (("kind",), ("source",), ("fallback",))]
+    if faults:  # what a broken plugin file would have brought is not missed as well
+        crossed = [
+            fault for fault in crossed if fault.path[-1:] not in (("kind",), ("method",), ("source",), ("fallback",))
+        ]
     found = [*strange_values(data), *faults, *crossed]
     recipe = _parsed(data, found)
     found = [*faulty, *expanded.faults, *expanded.told(found)]
