@@ -1,4 +1,4 @@
-"""What an installed plugin may implement. One hook: it tells what there is; the work is done by plain typed calls."""
+"""The one hook of plugins: it lists components. All work is done by plain typed calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ def layersig_components() -> Iterable[Component]:
     """The components that this plugin offers.
 
     Name each implementation as a `"module:attribute"` string, so that listing what is installed imports nothing heavy.
-    A plugin whose modules are light may leave the hook out: the decorated objects of its entry-point module are then
-    what it offers.
+    A plugin with lightweight modules may omit the hook: it then offers the decorated objects of its entry-point module.
     """
     raise NotImplementedError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from layersig.findings import Findings, analyse
-from layersig.judging.records import Answered, Judgement, Key, Order
+from layersig.judging.records import AnswerRecord, Judgement, Key, Order
 from layersig.recipe.schema import Recipe
 from layersig.records import Outcome, jsonl
 from layersig.store.runfolder import RunFolder
@@ -37,10 +37,10 @@ def turns(question: int) -> range:
     return range(1, 3 if question < QUESTIONS - 2 else 2)
 
 
-def answered(question: int) -> Answered:
+def answered(question: int) -> AnswerRecord:
     n = len(turns(question))
     ends = ("length",) * n if question == 0 else ("stop",) * n
-    return Answered("talk", str(question), "ab"[question % 2], ("?",) * n, ("!",) * n, ends, (1,) * n, None)
+    return AnswerRecord("talk", str(question), "ab"[question % 2], ("?",) * n, ("!",) * n, ends, (1,) * n, None)
 
 
 def folder(run: Path, kind: str, arm: str, seed: int | None) -> Path:
