@@ -1,65 +1,23 @@
-"""The whole of `analysis.json`."""
+"""Everything that was found in a run: `analysis.json`, a head and flat tables, each of them written as a CSV too."""
 
 from __future__ import annotations
 
-from layersig.findings.rows.agreement import CurveRow, OverlapRow
-from layersig.findings.rows.arms import AssayRow, ComparisonRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
-from layersig.findings.rows.base import Row
-from layersig.findings.rows.blocks import BlockMeanRow, BlockRetentionRow, BlockRow
-from layersig.findings.rows.bridge import BridgeBlockRow, BridgeRow
-from layersig.findings.rows.carried import CarriedRow
-from layersig.findings.rows.ceilings import CeilingRow
-from layersig.findings.rows.claims import (
-    ArmRankRow,
-    ClaimRow,
-    ControlSetRow,
-    EveryTaskRow,
-    LimitationRow,
-    RigorRow,
-)
-from layersig.findings.rows.incidents import IncidentRow
-from layersig.findings.rows.judged import JudgedRow, JudgeNoiseRow, JudgeRow, PairRow, PositionRow
-from layersig.findings.rows.layers import (
-    ConcentrationRow,
-    LayerRow,
-    RankedLayerRow,
-    RankingRow,
-    RankSetRow,
-    SelectedLayerRow,
-    SelectionRow,
-    TopSetRow,
-)
-from layersig.findings.rows.memorisation import MemorisationRow
-from layersig.findings.rows.milestones import MilestoneRow, SuccessiveRow, TrainingRow
-from layersig.findings.rows.pruned import FailureCountRow, FailureRow, RecoveryRow, RemovalRow
-from layersig.findings.rows.retention import ErrorRow, ProbeRow, RetentionClassRow, RetentionGapRow, RetentionRow
-from layersig.findings.rows.stability import (
-    CheckpointRow,
-    ComponentRow,
-    EstimatorRow,
-    MatrixRow,
-    OverlapTestRow,
-    ResidualTestRow,
-    SharingRow,
-    StabilityRow,
-)
-from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
-from layersig.findings.rows.training import (
-    ComputeRow,
-    CostRow,
-    CostSumRow,
-    InferenceRow,
-    LossRow,
-    TrialRow,
-    TuningCostRow,
-)
-from layersig.records import dumps
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from layersig.errors import UserError
+from layersig.findings.forms import AnalysisForm
+from layersig.findings.rows.base import AnyTable, Row, Table
+from layersig.records import Damaged, dumps, read_json
 
 SCHEMA_VERSION = 3
 
+_RowT = TypeVar("_RowT", bound=Row)
+
 
 class Findings(Row):
-    """Everything that the files of a run say, ready to be shown."""
+    """Everything that the files of a run say, ready to be shown; `findings[TABLE]` are the rows of a table."""
 
     schema_version: int
     name: str
@@ -87,92 +45,70 @@ class Findings(Row):
     """The k at which rankings are compared: the sizes that the arms select."""
     notes: tuple[str, ...]
     """What is missing or could not be computed, and why."""
-    layers: tuple[LayerRow, ...]
-    """The linear modules, which selections name."""
-    units: tuple[LayerRow, ...]
-    """What a score covers: the layers themselves, or blocks or parts of them."""
-    rankings: tuple[RankingRow, ...]
-    ranked_layers: tuple[RankedLayerRow, ...]
-    concentration: tuple[ConcentrationRow, ...]
-    selections: tuple[SelectionRow, ...]
-    selected_layers: tuple[SelectedLayerRow, ...]
-    overlaps: tuple[OverlapRow, ...]
-    agreement: tuple[CurveRow, ...]
-    ceilings: tuple[CeilingRow, ...] = ()
-    rank_sets: tuple[RankSetRow, ...] = ()
-    top_sets: tuple[TopSetRow, ...] = ()
-    stability: tuple[StabilityRow, ...]
-    sharing: tuple[SharingRow, ...]
-    components: tuple[ComponentRow, ...]
-    checkpoints: tuple[CheckpointRow, ...]
-    estimators: tuple[EstimatorRow, ...]
-    jaccard_matrix: tuple[MatrixRow, ...]
-    overlap_tests: tuple[OverlapTestRow, ...]
-    residual_tests: tuple[ResidualTestRow, ...]
-    bridge: tuple[BridgeRow, ...] = ()
-    bridge_blocks: tuple[BridgeBlockRow, ...] = ()
-    results: tuple[ResultRow, ...]
-    seed_results: tuple[SeedResultRow, ...]
-    comparisons: tuple[ComparisonRow, ...]
-    assays: tuple[AssayRow, ...] = ()
-    seed_differences: tuple[SeedDifferenceRow, ...]
-    shares: tuple[ShareRow, ...]
-    carried: tuple[CarriedRow, ...] = ()
-    sweeps: tuple[SweepRow, ...] = ()
-    sweep_points: tuple[SweepPointRow, ...] = ()
-    incidents: tuple[IncidentRow, ...] = ()
-    retention: tuple[RetentionRow, ...] = ()
-    retention_classes: tuple[RetentionClassRow, ...] = ()
-    retention_gaps: tuple[RetentionGapRow, ...] = ()
-    removal: tuple[RemovalRow, ...] = ()
-    recovery: tuple[RecoveryRow, ...] = ()
-    failure_counts: tuple[FailureCountRow, ...] = ()
-    failures: tuple[FailureRow, ...] = ()
-    blocks: tuple[BlockRow, ...] = ()
-    block_retention: tuple[BlockRetentionRow, ...] = ()
-    block_means: tuple[BlockMeanRow, ...] = ()
-    probes: tuple[ProbeRow, ...] = ()
-    code_errors: tuple[ErrorRow, ...] = ()
-    control_sets: tuple[ControlSetRow, ...]
-    claims: tuple[ClaimRow, ...]
-    every_task: tuple[EveryTaskRow, ...] = ()
-    arm_ranks: tuple[ArmRankRow, ...]
-    judges: tuple[JudgeRow, ...] = ()
-    judged: tuple[JudgedRow, ...] = ()
-    judge_noise: tuple[JudgeNoiseRow, ...] = ()
-    judge_pairs: tuple[PairRow, ...] = ()
-    judge_positions: tuple[PositionRow, ...] = ()
-    losses: tuple[LossRow, ...]
-    memorisation: tuple[MemorisationRow, ...] = ()
-    rigor: tuple[RigorRow, ...]
-    limitations: tuple[LimitationRow, ...] = ()
-    costs: tuple[CostRow, ...]
-    cost_sums: tuple[CostSumRow, ...]
-    compute: tuple[ComputeRow, ...] = ()
-    inference: tuple[InferenceRow, ...] = ()
-    trials: tuple[TrialRow, ...] = ()
-    tuning_costs: tuple[TuningCostRow, ...] = ()
-    trainings: tuple[TrainingRow, ...] = ()
-    successive: tuple[SuccessiveRow, ...] = ()
-    milestones: tuple[MilestoneRow, ...] = ()
+    tables: Mapping[str, tuple[Row, ...]] = {}
+    """The rows of every table that was computed, by its name."""
 
-    def tables(self) -> dict[str, tuple[Row, ...]]:
-        """Every table that has rows, by its name."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value for name, value in values.items() if isinstance(value, tuple) and _holds_rows(value)}
+    def __getitem__(self, table: Table[_RowT]) -> tuple[_RowT, ...]:
+        """The rows of a table; none where the run was analysed without it."""
+        return self.tables.get(table.name, ())  # type: ignore[return-value]  # `with_rows` and `load` put them there
+
+    def with_rows(self, rows: Mapping[AnyTable, Iterable[Row]], notes: Iterable[str] = ()) -> Findings:
+        """The same with more tables, or other rows in them, and more notes."""
+        added = {table.name: tuple(of_table) for table, of_table in rows.items()}
+        return self.model_copy(update={"tables": {**self.tables, **added}, "notes": (*self.notes, *notes)})
+
+    def only(self, tables: Iterable[AnyTable]) -> Findings:
+        """The same with these tables alone; reading another one is an error."""
+        return _Excerpt.model_construct(**{**dict(self), "tables": {table.name: self[table] for table in tables}})
 
     def to_json(self) -> str:
         """Canonical JSON with one row of a table on a line."""
-        tables = self.tables()
-        lines = []
-        for name, value in self:
-            if name in tables:
-                rows = ",\n  ".join(dumps(row.model_dump()) for row in tables[name])
-                lines.append(f' "{name}": [\n  {rows}\n ]')
-            else:
-                lines.append(f' "{name}": {dumps(value)}')
-        return "{\n" + ",\n".join(lines) + "\n}\n"
+        head = [f' "{name}": {dumps(value)}' for name, value in self if name != "tables"]
+        return "{\n" + ",\n".join([*head, *(_lines(name, rows) for name, rows in self.tables.items())]) + "\n}\n"
 
 
-def _holds_rows(value: tuple[object, ...]) -> bool:
-    return bool(value) and isinstance(value[0], Row)
+class _Excerpt(Findings):
+    """Findings of which a reader has declared the tables that it reads."""
+
+    def __getitem__(self, table: Table[_RowT]) -> tuple[_RowT, ...]:
+        if table.name not in self.tables:
+            raise LookupError(f"the table {table.name!r} is read, but not declared in `reads`")
+        return super().__getitem__(table)
+
+
+def _lines(name: str, rows: tuple[Row, ...]) -> str:
+    lines = ",\n  ".join(dumps(row.model_dump()) for row in rows)
+    return f' "{name}": [\n  {lines}\n ]' if rows else f' "{name}": []'
+
+
+def load(run: Path, tables: Iterable[AnyTable]) -> Findings:
+    """Read `analysis.json` back.
+
+    Args:
+        run: The run folder.
+        tables: What to read; other tables are left out, and those that the file lacks have no rows.
+
+    Raises:
+        UserError: The run was not analysed, or by another version of the schema.
+        Damaged: The file holds something else.
+    """
+    path = run / "analysis.json"
+    if not path.is_file():
+        raise UserError(f"{run} holds no analysis.json; `layersig run` writes it at the end of a run")
+    version = read_json(path, AnalysisForm)["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {version}; this version of layersig reads "
+            f"{SCHEMA_VERSION}. `layersig run` on the same recipe writes it again from the run's files"
+        )
+    content = read_json(path, dict[str, Any])
+    try:
+        head = {name: content[name] for name in Findings.model_fields if name in content}
+        rows = {
+            table: [table.row.model_validate(row) for row in content[table.name]]
+            for table in tables
+            if table.name in content
+        }
+        return Findings.model_validate(head).with_rows(rows)
+    except (TypeError, ValueError) as error:
+        raise Damaged(str(path), str(error)) from error

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.modulegrid import ModuleGrid, module_grid
-from layersig.findings.rows import LayerRow
+from layersig.findings.rows.layers import LayerRow
 
 IntArray = NDArray[np.int64]
 

@@ -1,4 +1,4 @@
-"""What an installed plugin may implement. One hook: it tells what there is; the work is done by plain typed calls."""
+"""What an installed plugin may implement. The hooks only list what there is; the work is done by plain typed calls."""
 
 from __future__ import annotations
 
@@ -22,5 +22,14 @@ def layersig_components() -> Iterable[Component]:
     Name each implementation as a `"module:attribute"` string, so that listing what is installed imports nothing heavy.
     A plugin whose modules are light may leave the hook out: the decorated objects of its entry-point module are then
     what it offers.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def layersig_topics() -> Iterable[str]:
+    """The topics of the report that this plugin offers.
+
+    Give each as `"module:attribute"`; the attribute is a `layersig.report.topic.Topic`.
     """
     raise NotImplementedError

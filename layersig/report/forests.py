@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from layersig.analysis.sentences import status_of
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ComparisonRow, SeedDifferenceRow
+from layersig.findings.rows.arms import ComparisonRow, SeedDifferenceRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.document import Figure
 from layersig.report.material import measure_of

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layersig.findings.models import Ranked, model_ceiling_rows, model_notes, model_pair_rows
-from layersig.findings.rows import ModelCeilingRow, ModelPairRow, Row
+from layersig.findings.rows.base import Row
+from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
 from layersig.records import dumps
 from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.document import (

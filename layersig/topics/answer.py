@@ -5,7 +5,18 @@ from __future__ import annotations
 from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.analysis.sentences import status_of
 from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
-from layersig.findings.rows import AssayRow, ConcentrationRow, RankingRow, ShareRow
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS, AssayRow, ShareRow
+from layersig.findings.rows.claims import CLAIMS
+from layersig.findings.rows.layers import (
+    CONCENTRATION,
+    RANKED_LAYERS,
+    RANKINGS,
+    SELECTIONS,
+    UNITS,
+    ConcentrationRow,
+    RankingRow,
+)
+from layersig.findings.rows.sweeps import SWEEPS
 from layersig.report.document import (
     Block,
     Bullets,
@@ -30,6 +41,8 @@ from layersig.report.numbers import (
     plural,
     unit_of,
 )
+from layersig.report.topic import Topic
+from layersig.topics.ceilings.rows import CEILINGS
 
 _NAMED_TYPES = 2
 
@@ -51,9 +64,9 @@ def section(material: Material) -> Section | None:
 def _tiles(material: Material) -> tuple[Tile, ...]:
     """The first primary arm on the first data set, in figures."""
     order = material.leading_arms
-    shown = [row for row in material.findings.selections if row.arm in order]
+    shown = [row for row in material.findings[SELECTIONS] if row.arm in order]
     for row in sorted(shown, key=lambda row: order.index(row.arm)):
-        trained_on = (result.data for result in material.findings.results if result.arm == row.arm)
+        trained_on = (result.data for result in material.findings[RESULTS] if result.arm == row.arm)
         data = row.data if row.data is not None else next(trained_on, None)
         measure = material.own_measure(data)
         if measure is None:
@@ -93,7 +106,7 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
 def _which(material: Material, ranking: RankingRow) -> Text:
     """What the top of a ranking holds, where its seeds agree above chance; else why no layer is named."""
     k = material.findings.sizes[0]
-    n = len(material.findings.units)
+    n = len(material.findings[UNITS])
     if (why := _why_unnamed(material, ranking, k, n)) is not None:
         runs = f" ({plural(ranking.runs, 'seed')})" if ranking.data is not None else ""
         return (
@@ -102,7 +115,7 @@ def _which(material: Material, ranking: RankingRow) -> Text:
             f" on {place_of(ranking.data, ranking.checkpoint)}{runs} no layer is named",
             *why,
         )
-    rows = [row for row in rows_of(ranking, material.findings.concentration) if row.k == k]
+    rows = [row for row in rows_of(ranking, material.findings[CONCENTRATION]) if row.k == k]
     types = sorted((row for row in rows if row.by == "kind" and row.layers > 1), key=lambda row: -row.share)
     depths = [row for row in rows if row.by == "depth"]
     text: list[Inline] = [
@@ -118,7 +131,7 @@ def _which(material: Material, ranking: RankingRow) -> Text:
         text += [", but only ", _held(types[-1]), " ", Code(types[-1].group)]
         text += [f"; chance would hold {percent(rows[0].expected)} of each type. By depth: "]
     text.append("; ".join(f"{row.group} {_held(row)}" for row in depths))
-    top = rows_of(ranking, material.findings.ranked_layers)
+    top = rows_of(ranking, material.findings[RANKED_LAYERS])
     text.append(". First come ")
     for i, layer in enumerate(sorted(top, key=lambda row: row.rank)[:3]):
         text += [", " if i else "", f"{layer.number} ", Code(layer.layer)]
@@ -133,7 +146,7 @@ def _why_unnamed(material: Material, ranking: RankingRow, k: int, n: int) -> Tex
     """Why the order of a ranking is no finding, and what would tell; None where it is one."""
     if ranking.control:
         return (": this scorer looks neither at the model nor at data.",)
-    ceiling = material.ceiling(ranking, k)
+    ceiling = next((row for row in rows_of(ranking, material.findings[CEILINGS]) if row.k == k), None)
     tied = f" {ranking.ties} of {n} scores are tied." if ranking.ties else ""
     if ranking.ties == n:
         return (f": all {n} scores are tied.",)
@@ -159,12 +172,12 @@ def _held(row: ConcentrationRow) -> str:
 
 def _effects(material: Material) -> tuple[Text, ...]:
     items: list[Text] = []
-    for place in dict.fromkeys(row.data for row in material.findings.results if row.data is not None):
+    for place in dict.fromkeys(row.data for row in material.findings[RESULTS] if row.data is not None):
         own = material.own_measure(place)
         if own is not None and (assay := material.assay(own, place)) is not None:
             items.append((assay.sentence,))
     for arm in material.leading_arms:
-        data_sets = dict.fromkeys(row.data for row in material.findings.results if row.arm == arm)
+        data_sets = dict.fromkeys(row.data for row in material.findings[RESULTS] if row.arm == arm)
         for data in data_sets:
             if (measure := material.own_measure(data)) is None:
                 continue
@@ -194,7 +207,7 @@ def _why_no_share(material: Material, kept: ShareRow, data: str | None) -> str |
         return kept.no_interval
     if kept.shape != "interval":
         return _kept(kept)
-    assay = next((row for row in material.findings.assays if _same_task(row, kept) and row.data == data), None)
+    assay = next((row for row in material.findings[ASSAYS] if _same_task(row, kept) and row.data == data), None)
     if assay is None or assay.low <= assay.margin:
         return f"on {kept.task} all layers are not shown to gain more than the margin, so that the task cannot tell"
     return None
@@ -219,7 +232,7 @@ def _kept(row: ShareRow) -> str:
 
 
 def _reach(material: Material) -> Paragraph:
-    rows = material.findings.comparisons
+    rows = material.findings[COMPARISONS]
     seeds = max((row.seeds for row in rows), default=max((row.runs for row in material.lead), default=0))
     if seeds <= 1:
         scope = (
@@ -229,8 +242,8 @@ def _reach(material: Material) -> Paragraph:
     else:
         scope = f"Statements about a method rest on {seeds} training runs per arm, paired by seed and by item."
     declared = sum(row.declared for row in rows)
-    tests = declared + sum(claim.declared for claim in material.findings.claims)
-    tests += sum(curve.declared for curve in material.findings.sweeps)
+    tests = declared + sum(claim.declared for claim in material.findings[CLAIMS])
+    tests += sum(curve.declared for curve in material.findings[SWEEPS])
     if rows:
         together = f" and corrected in a family of {tests} tests" if tests > 1 else ""
         scope += (
@@ -242,8 +255,11 @@ def _reach(material: Material) -> Paragraph:
             f" {plural(others, 'other declaration')} for this model {'were' if others != 1 else 'was'} on record by "
             "then: what could have been declared instead."
         )
-    data = dict.fromkeys(row.data for row in material.findings.rankings if row.data is not None)
+    data = dict.fromkeys(row.data for row in material.findings[RANKINGS] if row.data is not None)
     where = (
         f" They hold for {material.findings.model}" + (f" on {', '.join(data)}" if data else "") + " and no further."
     )
     return Paragraph((scope, where))
+
+
+TOPIC = Topic("answer", section=section, place=20)

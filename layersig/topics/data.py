@@ -25,6 +25,7 @@ from layersig.report.document import (
 )
 from layersig.report.material import Material
 from layersig.report.numbers import count, number, percent
+from layersig.report.topic import Topic
 
 _APART = ("example", "fields")
 """What is shown in a block of its own."""
@@ -207,3 +208,6 @@ def _shown(value: object) -> Inline:
             return Code(f"{value[:_SHORT]}\u2026")
         case _:
             return Code(str(value))
+
+
+TOPIC = Topic("data", section=section, place=190)

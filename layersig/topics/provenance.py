@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layersig.report.document import Block, Bullets, Code, Details, Listing, Section, Table, columns
 from layersig.report.material import Material
+from layersig.report.topic import Topic
 
 _SHORT = 16
 
@@ -75,3 +76,6 @@ def section(material: Material) -> Section:
         if (text := material.text(name)) is not None:
             blocks.append(Details(title, (Listing(name, (text,)),)))
     return Section("provenance", "Provenance", tuple(blocks))
+
+
+TOPIC = Topic("provenance", section=section, place=230)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layersig.report.document import Callout, Code, Section, Strong, Text
 from layersig.report.material import Material
+from layersig.report.topic import Topic
 
 _STATES = {
     "running": "The run is not finished; this report shows what is there so far.",
@@ -52,3 +53,6 @@ def section(material: Material) -> Section | None:
     if told:
         blocks.append(Callout("note", "This report is not whole", tuple(told)))
     return Section("status", "Read this first", tuple(blocks)) if blocks else None
+
+
+TOPIC = Topic("status", section=section, place=10)

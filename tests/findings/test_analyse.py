@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from layersig.errors import UserError
-from layersig.findings import Findings, analyse, load
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import ComparisonRow
+from layersig.findings.rows.layers import RANKED_LAYERS
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import Recipe
 from layersig.records import dumps, jsonl, read_jsonl
+from layersig.topics.analyse import analyse, load
 from tests.report.synthetic import Study, read, write_run
 
 SMALL = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 30),), heldout=12, steps=120)
@@ -76,7 +78,7 @@ def test_ranks_and_ranges_come_from_the_scores(study: tuple[Path, Recipe, Findin
     lines = [line for line in read_jsonl(run / "scores.jsonl") if line["scorer"] == "ila"]
     scores = np.array([list(line["scores"].values()) for line in lines])
     ranks = (-scores).argsort(1).argsort(1) + 1
-    rows = [row for row in findings.ranked_layers if row.scorer == "ila"]
+    rows = [row for row in findings[RANKED_LAYERS] if row.scorer == "ila"]
     assert [row.score for row in rows] == pytest.approx(scores.mean(0).tolist())
     assert [row.rank for row in rows] == ((-scores.mean(0)).argsort().argsort() + 1).tolist()
     assert [row.rank_low for row in rows] == ranks.min(0).tolist()

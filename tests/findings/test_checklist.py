@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from layersig.findings import analyse
-from layersig.findings.rows import RigorRow
 from layersig.recipe.schema import AboutSettings, EvaluateSettings
+from layersig.topics.analyse import analyse
+from layersig.topics.rigor.rows import RigorRow
 from tests.report.synthetic import Study, write_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "checklist.md").read_text(encoding="utf-8")

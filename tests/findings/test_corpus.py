@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.findings import Findings, analyse
 from layersig.findings.corpus import corpus_contrast, corpus_tables
 from layersig.findings.outcomes import Measure
+from layersig.findings.tables import Findings
 from layersig.records import Cell, CorpusValue, dumps, jsonl
-from layersig.report import render
+from layersig.topics.analyse import analyse
+from layersig.topics.render import render
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=40)

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from layersig.findings import analyse
 from layersig.findings.files import RunFiles
-from layersig.findings.limitations import limitation_rows
-from layersig.findings.rows import Findings, IncidentRow, JudgeRow
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice, SearchSettings
+from layersig.topics.analyse import analyse
+from layersig.topics.incidents.rows import IncidentRow
+from layersig.topics.judge.rows import JudgeRow
+from layersig.topics.rigor.limitations import limitation_rows
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=3, data=("alpaca>sample",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=4)

@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layersig.findings import analyse
-from layersig.findings.compute import compute_rows
 from layersig.findings.files import RunFiles
-from layersig.findings.rigor import rigor_rows
-from layersig.findings.rows import Findings, MemorisationRow, RigorRow
-from layersig.findings.training import cost_rows
+from layersig.findings.rows.arms import COMPARISONS
+from layersig.findings.rows.claims import CLAIMS, EVERY_TASK
+from layersig.findings.rows.layers import RANKINGS
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice
-from layersig.report import render
+from layersig.topics.analyse import analyse
+from layersig.topics.cost.compute import cost_rows
+from layersig.topics.cost.machine import compute_rows
+from layersig.topics.memorisation.rows import MemorisationRow
+from layersig.topics.render import render
+from layersig.topics.rigor.card import rigor_rows
+from layersig.topics.rigor.rows import RIGOR, RigorRow
+from layersig.topics.stability.rows import SHARING
 from tests.report.synthetic import Study, write_run
 
 ONE = Study(
@@ -205,20 +211,20 @@ def test_five_runs_are_needed(many: Analysed, seeds: int) -> None:
 
 
 def test_items_that_cannot_detect_the_margin_say_how_many_would(many: Analysed) -> None:
-    rows = [r for r in many.findings.comparisons if r.primary and r.arm != "base" and r.margin]
+    rows = [r for r in many.findings[COMPARISONS] if r.primary and r.arm != "base" and r.margin]
     wanted = [math.ceil(r.n * (r.detectable / r.margin) ** 2) for r in rows if r.detectable and r.detectable > r.margin]
     row = many.row("power")
     assert row.status == "not met"
     assert f"the others would take {min(wanted)} to {max(wanted)} items" in row.evidence
     wide = many.findings.model_copy(
-        update={"comparisons": tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings.comparisons)}
+        update={"comparisons": tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])}
     )
     assert replace(many, findings=wide).row("power").status == "met"
 
 
 def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> None:
     assert many.row("declared before the run").evidence.startswith("1 of 1 comparisons that the recipe declares")
-    rows = [r.model_copy(update={"declared": False}) if r.arm == "ila-30" else r for r in many.findings.comparisons]
+    rows = [r.model_copy(update={"declared": False}) if r.arm == "ila-30" else r for r in many.findings[COMPARISONS]]
     late = many.findings.model_copy(update={"comparisons": tuple(rows)})
     row = replace(many, findings=late).row("declared before the run")
     assert (row.status, row.evidence[:6]) == ("not met", "0 of 1")
@@ -258,7 +264,7 @@ def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analyse
     row = said.row("sample size chosen before")
     assert row.status == "not met"
     assert "0 of 1 declared comparisons detect their margin" in row.evidence
-    rows = tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings.comparisons)
+    rows = tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])
     wide = replace(said, findings=many.findings.model_copy(update={"comparisons": rows}))
     assert wide.row("sample size chosen before").status == "met"
 
@@ -304,8 +310,8 @@ def test_benchmarks_older_than_the_model_need_a_probe(
 
 def test_every_verdict_names_what_it_is_about(many: Analysed) -> None:
     row = many.row("scope named in every verdict")
-    verdicts = sum(each.verdict is not None for each in many.findings.comparisons)
-    verdicts += len(many.findings.claims) + len(many.findings.every_task) + len(many.findings.sharing)
+    verdicts = sum(each.verdict is not None for each in many.findings[COMPARISONS])
+    verdicts += len(many.findings[CLAIMS]) + len(many.findings[EVERY_TASK]) + len(many.findings[SHARING])
     assert (row.status, row.evidence[: len(f"{verdicts} of {verdicts} ")]) == ("met", f"{verdicts} of {verdicts} ")
 
 
@@ -332,7 +338,7 @@ def test_a_verdict_on_arms_that_were_tuned_on_nothing_names_no_data_set(many: An
                 "sentence": (row.sentence or "").replace("the data set alpaca", "the data set no data"),
             }
         )
-        for row in many.findings.comparisons
+        for row in many.findings[COMPARISONS]
     ]
     found = many.findings.model_copy(update={"comparisons": tuple(rows)})
     assert replace(many, findings=found).row("scope named in every verdict").status == "met"
@@ -345,7 +351,7 @@ def test_to_speak_of_more_takes_data_sets_and_models(
     manifest = many.manifest
     (model,) = (source for source in manifest["sources"] if source["node"] == "source/model")
     manifest["sources"] += [model] * (models - 1)
-    first = many.findings.rankings[0]
+    first = many.findings[RANKINGS][0]
     rankings = tuple(first.model_copy(update={"data": f"set-{number}"}) for number in range(sets))
     found = many.findings.model_copy(update={"results": (), "rankings": rankings})
     row = replace(many.changed(tmp_path, manifest), findings=found).row("generality: data sets and models")
@@ -469,8 +475,8 @@ def test_comparisons_that_do_not_vary_are_no_proof_of_power(tmp_path: Path) -> N
             file.writelines(f'{{"task":"arc_easy","item":"i{i}","metric":"zeta","value":1.0}}\n' for i in range(20))
     analyze = recipe.analyze.model_copy(update={"margins": {"loss": 9.0, "zeta": 0.1}})
     findings = analyse(run, recipe.model_copy(update={"analyze": analyze}))
-    (row,) = (row for row in findings.rigor if row.item == "power")
-    still = sum(r.task == "arc_easy" and r.primary and r.arm != "base" for r in findings.comparisons)
+    (row,) = (row for row in findings[RIGOR] if row.item == "power")
+    still = sum(r.task == "arc_easy" and r.primary and r.arm != "base" for r in findings[COMPARISONS])
     assert still > 0
     assert row.status == "not met"
     assert f"of {still} nothing varied, so that their power is not known" in row.evidence
@@ -497,7 +503,7 @@ def test_other_declarations_on_record_are_counted(tmp_path: Path, others: int) -
             stage["other_declarations"] = others
     (run / "manifest.json").write_text(json.dumps(manifest))
     findings = analyse(run, recipe)
-    (row,) = (row for row in findings.rigor if row.item == "declared before the run")
+    (row,) = (row for row in findings[RIGOR] if row.item == "declared before the run")
     assert f"on record by then: {others}." in row.evidence
     assert findings.other_declarations == others
     render(run)

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layersig.findings import analyse
-from layersig.findings.rows import Findings
+from layersig.findings.rows.arms import COMPARISONS
+from layersig.findings.rows.claims import CLAIMS
+from layersig.findings.rows.layers import LAYERS
+from layersig.findings.tables import Findings
 from layersig.report.document import Bullets, Code, Heading, Paragraph, Strong, Text, Tiles
 from layersig.report.material import Material
-from layersig.report.sections import answer
+from layersig.topics import answer
+from layersig.topics.analyse import analyse
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3), tasks=(("arc_easy", 20),), heldout=8, steps=4)
@@ -56,7 +59,7 @@ def which(material: Material) -> str:
 
 def layers(material: Material) -> list[str]:
     """The layers that the front page names."""
-    names = {row.layer for row in material.findings.layers}
+    names = {row.layer for row in material.findings[LAYERS]}
     return [
         part.text
         for text in bullets(material, "Which layers matter")
@@ -191,7 +194,7 @@ def test_a_share_that_says_nothing_is_neither_bold_nor_a_tile(
 
 
 def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family(good: Material) -> None:
-    rows, claims = good.findings.comparisons, good.findings.claims
+    rows, claims = good.findings[COMPARISONS], good.findings[CLAIMS]
     declared = sum(row.declared for row in rows)
     (size,) = {row.family_size for row in rows if row.declared}
     assert declared == 1

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from layersig.findings.milestones import milestone_rows, successive_rows
-from layersig.findings.rows import TrainingRow
 from layersig.report.document import Bullets, Figure, Heading, Paragraph, Table
-from layersig.report.sections.milestones import course
+from layersig.topics.milestones.compute import milestone_rows, successive_rows
+from layersig.topics.milestones.rows import TrainingRow
+from layersig.topics.milestones.section import course
 from tests.findings.test_milestones import CLEAR, RECIPE, series
 
 

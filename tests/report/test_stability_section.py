@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from layersig.findings.rows import ResidualTestRow, StabilityRow
 from layersig.report.document import Paragraph, Table
-from layersig.report.sections.stability import _beyond, _known
+from layersig.topics.stability.rows import ResidualTestRow, StabilityRow
+from layersig.topics.stability.section import _beyond, _known
 
 
 def residual_row(**changes: object) -> ResidualTestRow:

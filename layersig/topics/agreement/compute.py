@@ -19,10 +19,11 @@ from layersig.analysis.overlap import (
     uniform_law,
 )
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import CurveRow, LayerRow, OverlapRow
+from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample, are_halves
 from layersig.records import Cell
 from layersig.streams import Streams
+from layersig.topics.agreement.rows import CurveRow, OverlapRow
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class OverlapRow(Row):
@@ -57,3 +57,7 @@ class CurveRow(Row):
     chance_high: float
     type_kappa: float
     """Mean over the pairs of the kappa expected from the numbers of each module type alone."""
+
+
+OVERLAPS = Table("overlaps", OverlapRow)
+AGREEMENT = Table("agreement", CurveRow)

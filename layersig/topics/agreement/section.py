@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from layersig.findings.rows import OverlapRow, RankedLayerRow, RankingRow
+from layersig.findings.rows.layers import RANKED_LAYERS, RANKINGS, UNITS, RankedLayerRow, RankingRow
 from layersig.report.charts.lines import Band, Line, LinePanel, line_charts
 from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.charts.scatter import Point, Scatter, scatters
@@ -14,6 +14,8 @@ from layersig.report.document import Block, Code, Details, Figure, Paragraph, Se
 from layersig.report.material import Material, place_of
 from layersig.report.numbers import count, fixed, number, p_value, percent, plural
 from layersig.report.svg import described, draw
+from layersig.topics.agreement.rows import AGREEMENT, OVERLAPS, OverlapRow
+from layersig.topics.stability.rows import JACCARD_MATRIX
 
 _MOST_ROWS = 60
 _MOST_SCATTERS = 4
@@ -22,7 +24,7 @@ _MOST_CURVES = 8
 
 def section(material: Material) -> Section | None:
     """None with fewer than two rankings."""
-    rows = material.findings.overlaps
+    rows = material.findings[OVERLAPS]
     if not rows:
         return None
     about = Paragraph(
@@ -51,7 +53,7 @@ def _strips(material: Material) -> Figure:
     charts = []
     controls = _controls(material)
     for k in material.findings.sizes:
-        rows = [row for row in material.findings.overlaps if row.k == k]
+        rows = [row for row in material.findings[OVERLAPS] if row.k == k]
         dots = [
             Dot(
                 _group(row.group, rows),
@@ -99,7 +101,7 @@ def _tip(row: OverlapRow) -> str:
 
 
 def _curves(material: Material) -> list[Block]:
-    rows = material.findings.agreement
+    rows = material.findings[AGREEMENT]
     controls = _controls(material)
     groups = [group for group in dict.fromkeys(row.group for row in rows) if not controls & set(_scorers(group))]
     groups = (groups or list(dict.fromkeys(row.group for row in rows)))[:_MOST_CURVES]
@@ -131,7 +133,7 @@ def _curves(material: Material) -> list[Block]:
 
 
 def _controls(material: Material) -> set[str]:
-    return {row.scorer for row in material.findings.rankings if row.control}
+    return {row.scorer for row in material.findings[RANKINGS] if row.control}
 
 
 def _scorers(group: str) -> tuple[str, ...]:
@@ -139,7 +141,7 @@ def _scorers(group: str) -> tuple[str, ...]:
 
 
 def _matrix(material: Material) -> list[Block]:
-    rows = material.findings.jaccard_matrix
+    rows = material.findings[JACCARD_MATRIX]
     if not rows:
         return []
     drawn = []
@@ -169,15 +171,15 @@ def _matrix(material: Material) -> list[Block]:
 
 
 def _scatters(material: Material) -> list[Block]:
-    told = [row for row in material.findings.rankings if not row.control]
+    told = [row for row in material.findings[RANKINGS] if not row.control]
     pairs = [(a, b) for a, b in combinations(told, 2) if a.scorer == b.scorer or a.data == b.data][:_MOST_SCATTERS]
     if not pairs:
         return []
-    ranks = {(row.scorer, row.data, row.checkpoint, row.number): row for row in material.findings.ranked_layers}
+    ranks = {(row.scorer, row.data, row.checkpoint, row.number): row for row in material.findings[RANKED_LAYERS]}
     drawn = []
     for a, b in pairs:
         points = []
-        for unit in material.findings.units:
+        for unit in material.findings[UNITS]:
             one = ranks[a.scorer, a.data, a.checkpoint, unit.number]
             two = ranks[b.scorer, b.data, b.checkpoint, unit.number]
             tip = f"{unit.number}  {unit.layer}\n{_named(a)}: score {number(one.score, 4)}, {_rank(one)}"

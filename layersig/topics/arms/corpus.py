@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from layersig.findings.arms import BASE, Arms, ends
 from layersig.findings.contrasts import scope_of
-from layersig.findings.rows import ResultRow, SeedResultRow
+from layersig.findings.rows.arms import ResultRow, SeedResultRow
 
 
 def corpus_results(arms: Arms) -> Iterator[ResultRow]:

@@ -6,8 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from layersig.findings.arms import BASE
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ComparisonRow, ResultRow, ShareRow
+from layersig.findings.rows.arms import (
+    COMPARISONS,
+    RESULTS,
+    SEED_DIFFERENCES,
+    SHARES,
+    ComparisonRow,
+    ResultRow,
+    ShareRow,
+)
 from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.comparison_table import comparison_table
 from layersig.report.document import (
     Block,
     Bullets,
@@ -20,6 +29,7 @@ from layersig.report.document import (
     Table,
     columns,
 )
+from layersig.report.forests import differences
 from layersig.report.material import Material, measure_of
 from layersig.report.numbers import (
     count,
@@ -28,10 +38,9 @@ from layersig.report.numbers import (
     plural,
     value_of,
 )
-from layersig.report.sections.arm_tables import claims, comparison_table, control_sets, ranks
-from layersig.report.sections.forests import differences
 from layersig.report.sentences import sentences
 from layersig.report.svg import described, draw
+from layersig.topics.claims.section import claims, control_sets, ranks
 
 _ABOUT_LEVELS = (
     "Shares of right answers: Agresti and Coull's interval, with two right and two wrong items added, so that items "
@@ -41,7 +50,7 @@ _ABOUT_LEVELS = (
 
 def section(material: Material) -> Section | None:
     """None when no arm was evaluated."""
-    if not material.findings.results:
+    if not material.findings[RESULTS]:
         return None
     parts = (_values, _differences, control_sets, claims, _shares, ranks)
     blocks: list[Block] = [block for part in parts for block in part(material)]
@@ -51,18 +60,18 @@ def section(material: Material) -> Section | None:
 def _values(material: Material) -> list[Block]:
     """One table a data set: arms below each other, measures beside each other; further random sets folded away."""
     findings = material.findings
-    trained = list(dict.fromkeys(row.data for row in findings.results if row.data is not None))
+    trained = list(dict.fromkeys(row.data for row in findings[RESULTS] if row.data is not None))
     tables: list[Block] = []
     further: list[Block] = []
     data_sets: list[str | None] = [*trained] or [None]
     for data in data_sets:
-        arms = list(dict.fromkeys(row.arm for row in findings.results if row.data in (data, None)))
+        arms = list(dict.fromkeys(row.arm for row in findings[RESULTS] if row.data in (data, None)))
         tables.append(_value_table(material, data, [arm for arm in arms if arm not in findings.further_controls]))
         if sets := [arm for arm in arms if arm in findings.further_controls]:
             further.append(_value_table(material, data, sets))
     if further:
         tables.append(Details(f"Further random sets ({len(findings.further_controls)})", tuple(further)))
-    rest = [row for row in findings.results if not row.primary and row.arm not in findings.further_controls]
+    rest = [row for row in findings[RESULTS] if not row.primary and row.arm not in findings.further_controls]
     if rest:
         every = Table(
             "Every other metric",
@@ -95,7 +104,7 @@ def _value_table(material: Material, data: str | None, arms: Sequence[str]) -> T
             line.append("\u2013" if row is None else _value(measure, row))
         body.append(tuple(line))
     return Table(
-        f"Value and {level(material.findings.results[0].level)} interval{f', trained on {data}' if data else ''}. "
+        f"Value and {level(material.findings[RESULTS][0].level)} interval{f', trained on {data}' if data else ''}. "
         f"{_ABOUT_LEVELS}",
         (Column("arm"), *(Column(_head(material, measure, data), True) for measure in measures)),
         tuple(body),
@@ -115,14 +124,14 @@ def _ends(measure: Measure, row: ResultRow) -> str:
 
 
 def _head(material: Material, measure: Measure, data: str | None) -> str:
-    rows = [r for r in material.findings.results if measure_of(r) == measure and r.data == data]
+    rows = [r for r in material.findings[RESULTS] if measure_of(r) == measure and r.data == data]
     side = "\u2191" if measure.higher_is_better else "\u2193"
     sizes = f", n = {count(rows[0].n)}, S = {max(r.seeds for r in rows)}" if rows else ""
     return f"{measure.task} {measure.metric} {side}{sizes}"
 
 
 def _differences(material: Material) -> list[Block]:
-    rows = [row for row in material.findings.comparisons if row.primary]
+    rows = [row for row in material.findings[COMPARISONS] if row.primary]
     if not rows:
         return []
     blocks: list[Block] = []
@@ -136,7 +145,7 @@ def _differences(material: Material) -> list[Block]:
         chosen = [row for row in rows if row.role == role]
         if not chosen:
             continue
-        figure = differences(chosen, material.findings.seed_differences, name, heading, reference)
+        figure = differences(chosen, material.findings[SEED_DIFFERENCES], name, heading, reference)
         blocks += [Heading(heading), figure]
     told = tuple((sentence,) for sentence in _verdicts(material, rows))
     blocks.append(Details(f"Verdicts in full ({len(told)})", (Bullets(told),)))
@@ -159,7 +168,7 @@ def _verdicts(material: Material, rows: Sequence[ComparisonRow]) -> Iterator[str
 
 
 def _shares(material: Material) -> list[Block]:
-    rows = [row for row in material.findings.shares if row.primary]
+    rows = [row for row in material.findings[SHARES] if row.primary]
     measures = [measure for measure in material.primary_measures if any(measure_of(row) == measure for row in rows)]
     drawn = [measure for measure in measures if any(measure_of(r) == measure and r.shape == "interval" for r in rows)]
     if not drawn:

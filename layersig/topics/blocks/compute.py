@@ -16,12 +16,10 @@ from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.findings.arms import BASE, Arms
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import WrittenForm
-from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.retention import class_rows, ratio_parts, retention_rows
-from layersig.findings.rows import BlockMeanRow, BlockRetentionRow, BlockRow, RetentionRow
-from layersig.findings.written import PASSED, Written, written_by
+from layersig.findings.responses import PASSED, Responses, group_responses
+from layersig.findings.shown import finite_set
 from layersig.recipe.schema import Recipe
 from layersig.records import (
     WHOLE,
@@ -36,6 +34,9 @@ from layersig.records import (
     read_rows,
 )
 from layersig.streams import Streams
+from layersig.topics.blocks.rows import BlockMeanRow, BlockRetentionRow, BlockRow
+from layersig.topics.retention.compute import class_rows, ratio_parts, retention_rows
+from layersig.topics.retention.rows import RetentionRow
 
 Kind = Literal["metric", "probe", "code error"]
 
@@ -62,7 +63,7 @@ class Sweep:
     cell: Cell
     blocks: tuple[int, ...]
     outcomes: OutcomeTables
-    texts: tuple[Written, ...]
+    texts: tuple[Responses, ...]
     floors: tuple[Outcome, ...]
     records: Mapping[str, Mapping[str, Any]]
 
@@ -130,7 +131,9 @@ def _sweep(cell: Cell, folders: Mapping[str, Any], stratified: frozenset[str]) -
         stratified,
     )
     answered = {each: path / "responses.jsonl" for each, path in cells.items()}
-    texts = written_by((each, list(read_jsonl(path, WrittenForm))) for each, path in answered.items() if path.exists())
+    texts = group_responses(
+        (each, list(read_jsonl(path, WrittenForm))) for each, path in answered.items() if path.exists()
+    )
     floors = folders[WHOLE] / "floors.jsonl"
     measured = [Outcome.from_json(row) for row in read_rows(floors, OutcomeForm)] if floors.exists() else []
     return Sweep(cell, tuple(sorted(labels)), outcomes, texts, tuple(measured), records)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from layersig.findings.rows.base import Row
-from layersig.findings.rows.retention import Format
+from layersig.findings.rows.base import Row, Table
+from layersig.topics.retention.rows import Format
 
 
 class BlockRow(Row):
@@ -95,3 +95,8 @@ class BlockMeanRow(Row):
     band_high: float | None
     level: float
     tasks: int
+
+
+BLOCKS = Table("blocks", BlockRow)
+BLOCK_RETENTION = Table("block_retention", BlockRetentionRow)
+BLOCK_MEANS = Table("block_means", BlockMeanRow)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.report.charts.lines import Band, Line, LinePanel, line_charts
 from layersig.report.document import (
     Block,
@@ -23,6 +22,7 @@ from layersig.report.document import (
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, p_value, percent, value_of
 from layersig.report.svg import described, draw
+from layersig.topics.blocks.rows import BLOCK_MEANS, BLOCK_RETENTION, BLOCKS, BlockMeanRow, BlockRetentionRow, BlockRow
 
 _NONE = "\u2013"
 _DRAWN = ("rep", "self_bleu", "bracket")
@@ -31,7 +31,7 @@ _DRAWN = ("rep", "self_bleu", "bracket")
 
 def section(material: Material) -> Section | None:
     """None where no scorer left blocks out on tasks."""
-    scorers = dict.fromkeys(row.scorer for row in material.findings.blocks)
+    scorers = dict.fromkeys(row.scorer for row in material.findings[BLOCKS])
     if not scorers:
         return None
     blocks: list[Block] = [Paragraph((_about(material),))]
@@ -53,9 +53,9 @@ def _about(material: Material) -> str:
 
 def _of_scorer(material: Material, scorer: str) -> Iterator[Block]:
     findings = material.findings
-    rows = [row for row in findings.blocks if row.scorer == scorer]
-    kept = [row for row in findings.block_retention if row.scorer == scorer]
-    means = [row for row in findings.block_means if row.scorer == scorer]
+    rows = [row for row in findings[BLOCKS] if row.scorer == scorer]
+    kept = [row for row in findings[BLOCK_RETENTION] if row.scorer == scorer]
+    means = [row for row in findings[BLOCK_MEANS] if row.scorer == scorer]
     metrics = [row for row in rows if row.kind == "metric"]
     yield Bullets((*_sentences(metrics, findings.alpha), *_changes(rows, findings.alpha)))
     yield from _kept_figure(scorer, kept, means)

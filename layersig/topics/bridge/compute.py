@@ -18,11 +18,11 @@ from layersig.analysis.rankcorr import spearman
 from layersig.analysis.results import PValue
 from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import Scored
-from layersig.findings.rows import BridgeBlockRow, BridgeRow
 from layersig.layers import LayerMap, Unit
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Ranking
 from layersig.streams import Streams
+from layersig.topics.bridge.rows import BridgeBlockRow, BridgeRow
 
 NECESSITY = frozenset({"ablation"})
 PLASTICITY = frozenset({"weight-change", "ila"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class BridgeRow(Row):
@@ -47,3 +47,7 @@ class BridgeBlockRow(Row):
     plasticity_score: float
     necessity_rank: int
     plasticity_rank: int
+
+
+BRIDGE = Table("bridge", BridgeRow)
+BRIDGE_BLOCKS = Table("bridge_blocks", BridgeBlockRow)

@@ -7,13 +7,14 @@ from layersig.report.document import Code, Figure, Paragraph, Section, Table, co
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, number, p_value
 from layersig.report.svg import described, draw
+from layersig.topics.bridge.rows import BRIDGE, BRIDGE_BLOCKS
 
 _MOST_SCATTERS = 4
 
 
 def section(material: Material) -> Section | None:
     """None unless the recipe scores both."""
-    rows = material.findings.bridge
+    rows = material.findings[BRIDGE]
     if not rows:
         return None
     about = Paragraph(
@@ -61,7 +62,7 @@ def section(material: Material) -> Section | None:
 
 def _figure(material: Material) -> Figure:
     drawn = []
-    for row in material.findings.bridge[:_MOST_SCATTERS]:
+    for row in material.findings[BRIDGE][:_MOST_SCATTERS]:
         points = tuple(
             Point(
                 each.necessity_rank,
@@ -70,7 +71,7 @@ def _figure(material: Material) -> Figure:
                 f"{each.block}  {each.layer}\n{each.necessity}: {number(each.necessity_score, 4)}\n"
                 f"{each.plasticity}: {number(each.plasticity_score, 4)}",
             )
-            for each in material.findings.bridge_blocks
+            for each in material.findings[BRIDGE_BLOCKS]
             if (each.necessity, each.plasticity, each.data) == (row.necessity, row.plasticity, row.data)
         )
         title = f"on {row.data}" if row.data else ""

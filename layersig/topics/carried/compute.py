@@ -11,9 +11,9 @@ from layersig.findings.arms import Arms, ends
 from layersig.findings.contrasts import Contrast, contrast, scope_of
 from layersig.findings.families import Member, corrections
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import CarriedRow
 from layersig.recipe.schema import Arm, Recipe
 from layersig.streams import Streams
+from layersig.topics.carried.rows import CarriedRow
 
 
 class _Cell(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row, Scope
+from layersig.findings.rows.base import Row, Scope, Table
 
 
 class CarriedRow(Row):
@@ -35,3 +35,6 @@ class CarriedRow(Row):
     n: int
     seeds: int
     scope: Scope
+
+
+CARRIED = Table("carried", CarriedRow)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import CarriedRow
 from layersig.report.document import Block, Details, Inline, Paragraph, Section, Table, Text, columns
 from layersig.report.material import Material
 from layersig.report.numbers import difference_of, interval_of, level, p_value, unit_of, value_of
+from layersig.topics.carried.rows import CARRIED, CarriedRow
 
 _NONE = "\u2013"
 
 
 def section(material: Material) -> Section | None:
     """None unless arms differ in nothing but whose ranking they read."""
-    rows = material.findings.carried
+    rows = material.findings[CARRIED]
     if not rows:
         return None
     about: Text = (

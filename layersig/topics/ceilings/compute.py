@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from layersig.analysis.agreement_sentences import ceiling_sentence
 from layersig.analysis.ceiling import Ceiling, CeilingVerdict, noise_ceiling, residual_ceiling
 from layersig.analysis.multiplicity import holm_of_tested
-from layersig.findings.fractions import finite
-from layersig.findings.grid import Grid
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import CeilingRow
+from layersig.findings.shown import finite
+from layersig.findings.unit_grid import Grid
+from layersig.topics.ceilings.rows import CeilingRow
 
 
 def ceiling_rows(

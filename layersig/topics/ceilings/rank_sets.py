@@ -10,7 +10,8 @@ from layersig.analysis.agreement_sentences import top_set_sentence
 from layersig.analysis.overlap import descending_ranks
 from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals_seeds
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import LayerRow, RankSetRow, TopSetRow
+from layersig.findings.rows.layers import LayerRow
+from layersig.topics.ceilings.rows import RankSetRow, TopSetRow
 
 _MOST_UNITS = 2000
 """All pairs are compared: beyond this, that takes gigabytes."""

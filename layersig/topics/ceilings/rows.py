@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class CeilingRow(Row):
@@ -39,3 +39,45 @@ class CeilingRow(Row):
     """One-sided, of "the seeds share nothing but type and depth"."""
     residual_adjusted_p: float | None
     """By Holm's method over all rankings of the run."""
+
+
+class RankSetRow(Row):
+    """The ranks that one unit may hold, from five seeds on: all sets of a ranking hold together."""
+
+    scorer: str
+    data: str | None
+    checkpoint: float | None
+    number: int
+    layer: str
+    rank: int
+    """Rank of the mean normal score over seeds, from 1."""
+    best: int
+    """One more than the units that are shown to be more important."""
+    worst: int
+    """The number of units less those that are shown to be less important."""
+    seeds: int
+    level: float
+
+
+class TopSetRow(Row):
+    """How many units are shown to be among the top k of a ranking, and how many not to be."""
+
+    scorer: str
+    data: str | None
+    checkpoint: float | None
+    k: int
+    of: int
+    inside: int
+    """Units whose rank set ends at k or before."""
+    outside: int
+    """Units whose rank set begins after k."""
+    open: int
+    """All others: another seed may select them or not."""
+    seeds: int
+    level: float
+    sentence: str
+
+
+CEILINGS = Table("ceilings", CeilingRow)
+RANK_SETS = Table("rank_sets", RankSetRow)
+TOP_SETS = Table("top_sets", TopSetRow)

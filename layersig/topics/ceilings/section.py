@@ -5,13 +5,14 @@ from __future__ import annotations
 from layersig.report.document import Block, Bullets, Code, Heading, Table, columns
 from layersig.report.material import Material, place_of
 from layersig.report.numbers import fixed, level, p_value
+from layersig.topics.ceilings.rows import CEILINGS, RANK_SETS, TOP_SETS
 
 _FIRST = 10
 
 
 def ceilings(material: Material) -> list[Block]:
     """Nothing where no scorer looks at the model."""
-    rows = material.findings.ceilings
+    rows = material.findings[CEILINGS]
     if not rows:
         return []
     share = level(rows[0].level)
@@ -50,7 +51,7 @@ def ceilings(material: Material) -> list[Block]:
 
 def _single_layers(material: Material) -> list[Block]:
     """Which ranks the first layers of every ranking may hold; nothing below five seeds."""
-    tops, sets = material.findings.top_sets, material.findings.rank_sets
+    tops, sets = material.findings[TOP_SETS], material.findings[RANK_SETS]
     if not sets:
         return []
     first = [row for row in sorted(sets, key=lambda row: row.rank) if row.rank <= _FIRST]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from layersig.findings.arms import BASE
-from layersig.findings.rows import ComputeRow, InferenceRow
 from layersig.store.runfolder import ManifestForm, StageForm
+from layersig.topics.cost.rows import ComputeRow, InferenceRow
 
 _HOUR = 3600
 

@@ -6,13 +6,14 @@ from layersig.report.charts.bars import Bar, bars
 from layersig.report.document import Details, Figure, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, number, plural, seconds, size
-from layersig.report.sections.tuning_cost import shares
 from layersig.report.svg import described, draw
+from layersig.topics.cost.rows import COMPUTE, COST_SUMS, COSTS, INFERENCE
+from layersig.topics.tuning_cost.section import shares
 
 
 def section(material: Material) -> Section | None:
     """None when the manifest names no stage."""
-    sums = material.findings.cost_sums
+    sums = material.findings[COST_SUMS]
     if not sums:
         return None
     unit, scale = ("minutes", 60.0) if max(row.seconds for row in sums) > 120 else ("seconds", 1.0)
@@ -64,7 +65,7 @@ def section(material: Material) -> Section | None:
                 count(row.tokens),
                 size(row.peak_memory),
             )
-            for row in material.findings.costs
+            for row in material.findings[COSTS]
         ),
         "costs.csv",
     )
@@ -88,14 +89,14 @@ def _total(material: Material) -> Table:
                 _energy(row.gpu_energy),
                 count(row.measured),
             )
-            for row in material.findings.compute
+            for row in material.findings[COMPUTE]
         ),
         "compute.csv",
     )
 
 
 def _speed(material: Material) -> tuple[Table, ...]:
-    rows = material.findings.inference
+    rows = material.findings[INFERENCE]
     if not rows:
         return ()
     caption = "Speed of evaluation: measured once a run, beside whatever else the machine did"

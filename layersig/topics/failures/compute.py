@@ -8,9 +8,9 @@ from typing import Any
 from layersig.findings.arms import BASE
 from layersig.findings.files import RunFiles
 from layersig.findings.outcomes import OutcomeTables
-from layersig.findings.rows import FailureCountRow, FailureRow
 from layersig.records import Cell
 from layersig.streams import Streams
+from layersig.topics.failures.rows import FailureCountRow, FailureRow
 
 EXAMPLES = 3
 """Examples of each arm and task."""

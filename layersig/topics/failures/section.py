@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.failures import EXAMPLES
-from layersig.findings.rows import FailureRow
 from layersig.report.document import Block, Details, Listing, Paragraph, Section, Strong, Table, Text, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count
+from layersig.topics.failures.compute import EXAMPLES
+from layersig.topics.failures.rows import FAILURE_COUNTS, FAILURES, FailureRow
 
 _NONE = "\u2013"
 
 
 def section(material: Material) -> Section | None:
     """None where no task is answered in writing and scored right or wrong."""
-    counts = material.findings.failure_counts
+    counts = material.findings[FAILURE_COUNTS]
     if not counts:
         return None
     about = Paragraph(
@@ -44,7 +44,7 @@ def section(material: Material) -> Section | None:
         ),
         "failure_counts.csv",
     )
-    examples = material.findings.failures
+    examples = material.findings[FAILURES]
     places = dict.fromkeys((row.arm, row.data, row.task) for row in examples)
     shown: list[Block] = [
         _examples([row for row in examples if (row.arm, row.data, row.task) == place]) for place in places

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from layersig.findings.arms import BASE
 from layersig.findings.files import CONVERSATIONS, RunFiles
 from layersig.findings.forms import EvaluationForm
-from layersig.findings.rows import IncidentRow
 from layersig.judging.records import Answered, read_answers
 from layersig.records import Cell, Incidents, read_json
+from layersig.topics.incidents.rows import IncidentRow
 
 Counted = Mapping[str, tuple[int, Incidents]]
 """By task or set of questions: its items, and what they met with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class IncidentRow(Row):
@@ -25,3 +25,6 @@ class IncidentRow(Row):
     """Items with several likeliest choices, of which the first was taken; null where answers are not chosen."""
     warnings: tuple[str, ...]
     """A sentence for each kind that concerns more than 5 % of the items."""
+
+
+INCIDENTS = Table("incidents", IncidentRow)

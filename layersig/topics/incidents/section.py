@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows import IncidentRow
 from layersig.report.document import Block, Callout, Details, Paragraph, Section, Table, Text, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent
+from layersig.topics.incidents.rows import INCIDENTS, IncidentRow
 
 _NONE = "\u2013"
 
 
 def section(material: Material) -> Section | None:
     """None when no task was evaluated and no question answered."""
-    rows = material.findings.incidents
+    rows = material.findings[INCIDENTS]
     if not rows:
         return None
     blocks: list[Block] = []

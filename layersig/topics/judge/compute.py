@@ -13,11 +13,11 @@ from layersig.findings.arms import BASE, Arms
 from layersig.findings.contrasts import scope_of
 from layersig.findings.files import JUDGEMENTS, PAIRS, RunFiles
 from layersig.findings.forms import JudgedForm
-from layersig.findings.judge_records import JudgeRecords, mean_of_turns
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import JudgedRow, JudgeNoiseRow, JudgeRow
 from layersig.judging.records import SCORE
 from layersig.records import Cell, read_json
+from layersig.topics.judge.records import JudgeRecords, mean_of_turns
+from layersig.topics.judge.rows import JudgedRow, JudgeNoiseRow, JudgeRow
 
 What = Literal["grades", "comparisons"]
 

@@ -13,11 +13,11 @@ from layersig.analysis.results import Estimate
 from layersig.analysis.tables import Floor, mean_of
 from layersig.findings.arms import Arms
 from layersig.findings.contrasts import scope_of
-from layersig.findings.judge_records import JudgeRecords, Pair, units_of_turns
 from layersig.findings.outcomes import Items
-from layersig.findings.rows import PairRow, PositionRow
 from layersig.records import Cell
 from layersig.streams import Streams
+from layersig.topics.judge.records import JudgeRecords, Pair, units_of_turns
+from layersig.topics.judge.rows import PairRow, PositionRow
 
 FloatArray = NDArray[np.float64]
 

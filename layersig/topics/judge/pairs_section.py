@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import PairRow, PositionRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.document import Block, Details, Figure, Heading, Inline, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, level, p_value, percent
 from layersig.report.svg import described, draw
+from layersig.topics.judge.rows import JUDGE_PAIRS, JUDGE_POSITIONS, PairRow, PositionRow
 
 EVEN = 0.5
 """Share of wins without a preference."""
@@ -17,7 +17,7 @@ EVEN = 0.5
 
 def pairs(material: Material) -> list[Block]:
     """Every arm against the baseline."""
-    rows = material.findings.judge_pairs
+    rows = material.findings[JUDGE_PAIRS]
     if not rows:
         return []
     whole = [row for row in rows if row.by == "all"]
@@ -110,7 +110,7 @@ def _pair_table(caption: str, rows: Sequence[PairRow]) -> Table:
 
 def positions(material: Material) -> list[Block]:
     """The bias of position."""
-    rows = material.findings.judge_positions
+    rows = material.findings[JUDGE_POSITIONS]
     if not rows:
         return []
     heads = columns(

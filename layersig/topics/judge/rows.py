@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from layersig.findings.rows.base import Row, Scope
+from layersig.findings.rows.base import Row, Scope, Table
 
 
 class JudgeRow(Row):
@@ -124,3 +124,10 @@ class PositionRow(Row):
     low: float | None
     high: float | None
     level: float
+
+
+JUDGES = Table("judges", JudgeRow)
+JUDGED = Table("judged", JudgedRow)
+JUDGE_NOISE = Table("judge_noise", JudgeNoiseRow)
+JUDGE_PAIRS = Table("judge_pairs", PairRow)
+JUDGE_POSITIONS = Table("judge_positions", PositionRow)

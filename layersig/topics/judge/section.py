@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import JudgedRow, JudgeRow, PositionRow
 from layersig.report.document import (
     Block,
     Callout,
@@ -19,14 +18,15 @@ from layersig.report.document import (
 )
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, level, percent, plural
-from layersig.report.sections.judge_pairs import EVEN, ends, pairs, positions
+from layersig.topics.judge.pairs_section import EVEN, ends, pairs, positions
+from layersig.topics.judge.rows import JUDGE_NOISE, JUDGE_POSITIONS, JUDGED, JUDGES, JudgedRow, JudgeRow, PositionRow
 
 _ROUNDING = 1e-9
 
 
 def section(material: Material) -> Section | None:
     """None when no judge was asked."""
-    if not material.findings.judges:
+    if not material.findings[JUDGES]:
         return None
     blocks: list[Block] = [*_warnings(material), _about(material)]
     blocks += [*_grades(material), *_noise(material), *pairs(material), *positions(material), *_judges(material)]
@@ -36,7 +36,7 @@ def section(material: Material) -> Section | None:
 def _warnings(material: Material) -> list[Block]:
     """What must be known before a number of this section is believed."""
     items: list[Text] = []
-    for row in material.findings.judge_positions:
+    for row in material.findings[JUDGE_POSITIONS]:
         side = _preferred(row)
         if row.arm is None and side is not None:
             items.append(
@@ -47,7 +47,7 @@ def _warnings(material: Material) -> list[Block]:
                     "that this favours no arm, but it hides differences between them.",
                 )
             )
-    for judge in material.findings.judges:
+    for judge in material.findings[JUDGES]:
         if judge.cut:
             items.append(
                 (
@@ -68,7 +68,7 @@ def _warnings(material: Material) -> list[Block]:
             items.append((f"The endpoint named several models as the judge: {', '.join(judge.answered_by)}.",))
     items += [
         (f"On {row.set}, {percent(row.cut)} of the answers of {row.arm} were cut before they ended.",)
-        for row in material.findings.judged
+        for row in material.findings[JUDGED]
         if row.by == "all" and row.cut > EVEN
     ]
     return [Callout("warning", "Before you read on", tuple(dict.fromkeys(items)))] if items else []
@@ -84,7 +84,7 @@ def _preferred(row: PositionRow) -> str | None:
 
 
 def _about(material: Material) -> Block:
-    judge = material.findings.judges[0]
+    judge = material.findings[JUDGES][0]
     named = ", ".join(judge.answered_by) or "no name"
     when = _when(judge)
     return Paragraph(
@@ -107,7 +107,7 @@ def _when(judge: JudgeRow) -> str:
 
 
 def _grades(material: Material) -> list[Block]:
-    rows = material.findings.judged
+    rows = material.findings[JUDGED]
     if not rows:
         return []
     blocks: list[Block] = [Heading("Grades from 1 to 10")]
@@ -141,7 +141,7 @@ def _graded(row: JudgedRow) -> str:
 
 
 def _noise(material: Material) -> list[Block]:
-    rows = material.findings.judge_noise
+    rows = material.findings[JUDGE_NOISE]
     if not rows:
         return [
             Paragraph(
@@ -208,7 +208,7 @@ def _judges(material: Material) -> list[Block]:
             f"{count(row.invalid)} ({percent(row.invalid / row.verdicts, 1)})",
             count(row.refused),
         )
-        for row in material.findings.judges
+        for row in material.findings[JUDGES]
     )
     return [Table("Who judged, and how much can be used", heads, body, "judges.csv")]
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import RankedLayerRow, RankingRow, SelectedLayerRow
+from layersig.findings.rows.layers import (
+    CONCENTRATION,
+    LAYERS,
+    RANKED_LAYERS,
+    RANKINGS,
+    SELECTED_LAYERS,
+    SELECTIONS,
+    UNITS,
+    RankedLayerRow,
+    RankingRow,
+    SelectedLayerRow,
+)
 from layersig.recipe.schema import RESERVED_ARMS
 from layersig.report.charts.heatmap import Map, Square, heat_maps
 from layersig.report.document import Block, Code, Column, Details, Figure, Inline, Section, Table, columns
@@ -22,12 +33,12 @@ def section(material: Material) -> Section | None:
 
 
 def _scores(material: Material) -> list[Block]:
-    told = [row for row in material.findings.rankings if not row.control] or list(material.findings.rankings)
+    told = [row for row in material.findings[RANKINGS] if not row.control] or list(material.findings[RANKINGS])
     if not told:
         return []
     maps, tables = [], []
     for ranking in told:
-        rows = rows_of(ranking, material.findings.ranked_layers)
+        rows = rows_of(ranking, material.findings[RANKED_LAYERS])
         maps.append(Map(f"{ranking.scorer} on {_title(ranking)}", tuple(_scored(row, len(rows)) for row in rows)))
         tables.append(_named(ranking, rows))
     alt = (
@@ -84,7 +95,7 @@ def _concentration(material: Material) -> list[Block]:
     sizes = material.findings.sizes
     tables: list[Block] = []
     for ranking in material.lead:
-        rows = rows_of(ranking, material.findings.concentration)
+        rows = rows_of(ranking, material.findings[CONCENTRATION])
         groups = list(dict.fromkeys((row.by, row.group, row.layers) for row in rows))
         cells = {(row.by, row.group, row.k): row for row in rows}
         body = []
@@ -97,7 +108,7 @@ def _concentration(material: Material) -> list[Block]:
                 )
                 line += [f"{fixed(row.selected, 1)}{spread}", percent(row.share)]
             body.append(tuple(line))
-        n = len(material.findings.units)
+        n = len(material.findings[UNITS])
         heads = [
             c
             for k in sizes
@@ -116,7 +127,7 @@ def _concentration(material: Material) -> list[Block]:
 
 def _selections(material: Material) -> list[Block]:
     findings = material.findings
-    if not findings.selections:
+    if not findings[SELECTIONS]:
         return []
     table = Table(
         "What each arm trains or keeps",
@@ -132,12 +143,12 @@ def _selections(material: Material) -> list[Block]:
                 percent(row.share_of_parameters, 1),
                 str(row.runs),
             )
-            for row in findings.selections
+            for row in findings[SELECTIONS]
         ),
         "selections.csv",
     )
     chosen: dict[str, list[SelectedLayerRow]] = {}
-    for row in findings.selected_layers:
+    for row in findings[SELECTED_LAYERS]:
         if row.arm not in RESERVED_ARMS:
             chosen.setdefault(row.arm, []).append(row)
     if not chosen:
@@ -159,15 +170,15 @@ def _selections(material: Material) -> list[Block]:
 
 
 def _selected(material: Material, arm: str, rows: Sequence[SelectedLayerRow]) -> Map:
-    runs = sum(row.runs for row in material.findings.selections if row.arm == arm)
+    runs = sum(row.runs for row in material.findings[SELECTIONS] if row.arm == arm)
     counts: dict[int, int] = {}
     for row in rows:
         counts[row.number] = counts.get(row.number, 0) + row.selected
     squares = []
-    for layer in material.findings.layers:
+    for layer in material.findings[LAYERS]:
         hits = counts.get(layer.number, 0)
         tip = f"{layer.number}  {layer.layer}\nselected in {hits} of {plural(runs, 'run')}"
         squares.append(Square(layer.block, layer.kind, hits / runs, tip))
-    sizes = [row for row in material.findings.selections if row.arm == arm]
+    sizes = [row for row in material.findings[SELECTIONS] if row.arm == arm]
     mean = sum(row.layers for row in sizes) / len(sizes)
     return Map(f"{arm}: {fixed(mean, 0)} of {sizes[0].of} layers, {plural(runs, 'run')}", tuple(squares))

@@ -12,9 +12,9 @@ from layersig.analysis.means import mean_clusters, mean_items
 from layersig.analysis.multiplicity import holm_of_tested
 from layersig.analysis.results import Alternative, Estimate
 from layersig.findings.files import RunFiles
-from layersig.findings.fractions import finite
-from layersig.findings.rows import MemorisationRow
+from layersig.findings.shown import finite
 from layersig.records import Open, read_rows
+from layersig.topics.memorisation.rows import MemorisationRow
 
 
 class ProbedForm(Open):

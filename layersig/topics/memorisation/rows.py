@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class MemorisationRow(Row):
@@ -42,3 +42,6 @@ class MemorisationRow(Row):
     level: float
     """Of the intervals, which are not corrected."""
     sentence: str
+
+
+MEMORISATION = Table("memorisation", MemorisationRow)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from layersig.report.document import Bullets, Paragraph, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, p_value, percent
+from layersig.topics.memorisation.rows import MEMORISATION
 
 _NONE = "\u2013"
 
 
 def section(material: Material) -> Section | None:
     """None where no task was probed."""
-    rows = material.findings.memorisation
+    rows = material.findings[MEMORISATION]
     if not rows:
         return None
     about = (

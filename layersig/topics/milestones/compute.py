@@ -21,11 +21,11 @@ from layersig.analysis.results import Estimate
 from layersig.analysis.sentences import status_of
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import StabilityForm, TrainingForm
-from layersig.findings.fractions import finite, finite_set
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import MilestoneRow, SuccessiveRow, TrainingRow
-from layersig.findings.stability import checkpoint_series
+from layersig.findings.shown import finite, finite_set
 from layersig.recipe.schema import Recipe
+from layersig.topics.milestones.rows import MilestoneRow, SuccessiveRow, TrainingRow
+from layersig.topics.stability.variation import checkpoint_series
 
 FloatArray = NDArray[np.float64]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class TrainingRow(Row):
@@ -91,3 +91,8 @@ class MilestoneRow(Row):
     seeds: int
     verdict: str
     sentence: str
+
+
+TRAININGS = Table("trainings", TrainingRow)
+SUCCESSIVE = Table("successive", SuccessiveRow)
+MILESTONES = Table("milestones", MilestoneRow)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.document import Block, Bullets, Details, Figure, Heading, Paragraph, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural, seconds
 from layersig.report.svg import described, draw
+from layersig.topics.milestones.rows import MILESTONES, SUCCESSIVE, TRAININGS, MilestoneRow, SuccessiveRow, TrainingRow
 
 _MOST_ROWS = 12
 
@@ -18,9 +18,9 @@ def course(material: Material) -> tuple[Block, ...]:
     """Everything about the course of trainings; nothing where none left a log."""
     findings = material.findings
     return (
-        *_lengths(findings.trainings),
-        *_successive(findings.successive),
-        *_milestones(findings.successive, findings.milestones),
+        *_lengths(findings[TRAININGS]),
+        *_successive(findings[SUCCESSIVE]),
+        *_milestones(findings[SUCCESSIVE], findings[MILESTONES]),
     )
 
 

@@ -13,14 +13,14 @@ from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.findings.arms import BASE, Arms, ends
 from layersig.findings.contrasts import contrast, scope_of
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import RecoveryRow
-from layersig.findings.written import PASSED, Written
+from layersig.findings.responses import PASSED, Responses
 from layersig.recipe.schema import Recipe
+from layersig.topics.recovery.rows import RecoveryRow
 
 Line = Mapping[str, Any]
 
 
-def recovery_rows(arms: Arms, texts: Sequence[Written]) -> Iterator[RecoveryRow]:
+def recovery_rows(arms: Arms, texts: Sequence[Responses]) -> Iterator[RecoveryRow]:
     """Every pair of arms that remove the same blocks, one of them trained afterwards.
 
     Args:
@@ -81,7 +81,7 @@ def _mean(arms: Arms, values: FloatArray, measure: Measure) -> float:
     return float(np.average(values, axis=1, weights=arms.outcomes.items[measure].weights).mean())
 
 
-def _texts(arms: Arms, base: Written | None, before: Written, after: Written) -> Iterator[RecoveryRow]:
+def _texts(arms: Arms, base: Responses | None, before: Responses, after: Responses) -> Iterator[RecoveryRow]:
     lines = [line for each in (before, after) for run in each.runs for line in run]
     for probe in dict.fromkeys(name for line in lines for name in line["probes"]):
         yield from _row(arms, base, before, after, probe, "probe", partial(_probe, probe))
@@ -100,9 +100,9 @@ def _ended(error: str, line: Line) -> float | None:
 
 def _row(
     arms: Arms,
-    base: Written | None,
-    before: Written,
-    after: Written,
+    base: Responses | None,
+    before: Responses,
+    after: Responses,
     quantity: str,
     kind: Literal["probe", "code error"],
     value: Callable[[Line], float | None],

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import RecoveryRow
 from layersig.report.document import Inline, Paragraph, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, value_of
+from layersig.topics.recovery.rows import RECOVERY, RecoveryRow
 
 _NONE = "\u2013"
 
 
 def section(material: Material) -> Section | None:
     """None where no arm is evaluated both as pruned and as recovered."""
-    rows = material.findings.recovery
+    rows = material.findings[RECOVERY]
     if not rows:
         return None
     about = Paragraph(

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from layersig.analysis.retention import mean_of_ratios, ratio_of_tables
 from layersig.findings.arms import Arms
 from layersig.findings.files import Selected
-from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure
-from layersig.findings.retention import ratio_parts
-from layersig.findings.rows import RemovalRow, RetentionClassRow, RetentionRow
+from layersig.findings.shown import finite_set
 from layersig.layers import LayerMap
 from layersig.recipe.schema import Arm, Recipe
+from layersig.topics.removal.rows import RemovalRow
+from layersig.topics.retention.compute import ratio_parts
+from layersig.topics.retention.rows import RetentionClassRow, RetentionRow
 
 _SIZES = {"count", "fraction", "like"}
 """Parameters of policies that say how many blocks go, or which arm says it."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import RemovalRow
 from layersig.report.charts.lines import Band, Line, LinePanel, line_charts
 from layersig.report.document import Bullets, Details, Figure, Inline, Paragraph, Section, Table, Text, columns
 from layersig.report.material import Material
 from layersig.report.numbers import percent
 from layersig.report.svg import described, draw
+from layersig.topics.removal.rows import REMOVAL, RemovalRow
 
 _NONE = "\u2013"
 
 
 def section(material: Material) -> Section | None:
     """None where no two arms differ in the number of blocks that they remove, and in nothing else."""
-    rows = [row for row in material.findings.removal if row.primary]
+    rows = [row for row in material.findings[REMOVAL] if row.primary]
     if not rows:
         return None
     level = percent(rows[0].level)
@@ -31,7 +31,7 @@ def section(material: Material) -> Section | None:
     table = Table(
         "Retention by number of blocks removed; the set is of this point alone, the band of the whole curve",
         columns("arms", "data", "task", "#blocks", "#removed", "#retention", "#set", "#band", "#floor", "scope", "#S"),
-        tuple(map(_line, material.findings.removal)),
+        tuple(map(_line, material.findings[REMOVAL])),
         "removal.csv",
     )
     told = Bullets(tuple(_sentence(curve) for curve in curves))

@@ -20,11 +20,10 @@ from layersig.analysis.retention import (
 from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.findings.arms import BASE, Arms
 from layersig.findings.contrasts import Seeds, scope_of
-from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import FloatArray, Measure
-from layersig.findings.rows import RetentionClassRow, RetentionGapRow, RetentionRow
-from layersig.findings.rows.retention import Format
+from layersig.findings.shown import finite_set
 from layersig.records import Cell, Outcome
+from layersig.topics.retention.rows import Format, RetentionClassRow, RetentionGapRow, RetentionRow
 
 _FORMATS: Mapping[str, Format] = {
     "acc": "classification",

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ErrorRow, ProbeRow, RetentionRow
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.document import Block, Details, Figure, Heading, Inline, Paragraph, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, percent, value_of
 from layersig.report.svg import described, draw
+from layersig.topics.retention.rows import RETENTION, RETENTION_CLASSES, RETENTION_GAPS, RetentionRow
+from layersig.topics.text_probes.rows import CODE_ERRORS, PROBES, ErrorRow, ProbeRow
 
 _NONE = "\u2013"
 
 
 def section(material: Material) -> Section | None:
     """None where nothing was pruned, no task is answered in writing, and no floor was measured."""
-    rows = material.findings.retention
+    rows = material.findings[RETENTION]
     pruned = (material.run / "models").is_dir()
     if not pruned and not any(row.format == "generation" or row.floor is not None for row in rows):
         return None
@@ -34,7 +35,7 @@ def _set(row: RetentionRow, low: float | None, high: float | None, shape: str | 
 
 
 def _classes(material: Material) -> list[Block]:
-    rows = material.findings.retention_classes
+    rows = material.findings[RETENTION_CLASSES]
     if not rows:
         return []
     caption = (
@@ -73,7 +74,7 @@ def _classes(material: Material) -> list[Block]:
 
 
 def _gaps(material: Material) -> list[Block]:
-    rows = material.findings.retention_gaps
+    rows = material.findings[RETENTION_GAPS]
     if not rows:
         return []
     caption = (
@@ -118,7 +119,7 @@ def _gaps(material: Material) -> list[Block]:
 
 
 def _tasks(material: Material) -> list[Block]:
-    rows = [row for row in material.findings.retention if row.primary]
+    rows = [row for row in material.findings[RETENTION] if row.primary]
     if not rows:
         return []
     heads = columns(
@@ -134,7 +135,7 @@ def _tasks(material: Material) -> list[Block]:
         "#above the floor",
         "#set",
     )
-    body = tuple(_line(row) for row in material.findings.retention)
+    body = tuple(_line(row) for row in material.findings[RETENTION])
     caption = (
         "Retention by task: ratio of averages with Fieller's set, an item of every pair of outcomes added where items "
         "are right or wrong. The floor is measured (every item with the question "
@@ -198,7 +199,7 @@ def _figure(material: Material, rows: list[RetentionRow]) -> list[Block]:
 
 
 def _probes(material: Material) -> list[Block]:
-    rows = material.findings.probes
+    rows = material.findings[PROBES]
     if not rows:
         return []
     return [
@@ -238,7 +239,7 @@ def _probe(row: ProbeRow) -> tuple[Inline, ...]:
 
 
 def _errors(material: Material) -> list[Block]:
-    rows = material.findings.code_errors
+    rows = material.findings[CODE_ERRORS]
     if not rows:
         return []
     tables = []

@@ -7,23 +7,25 @@ from collections.abc import Set
 from math import ceil
 
 from layersig.findings.arms import BASE
-from layersig.findings.card.demand import Demand, Records, listed, span
-from layersig.findings.card.rankings import LEAST_SEEDS
 from layersig.findings.families import DECLARED
 from layersig.findings.plan import CONTROLS, matched_by
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import COMPARISONS, RESULTS, SHARES, ComparisonRow
+from layersig.findings.rows.layers import SELECTIONS
+from layersig.topics.rigor.demand import Demand, Records, listed, span
+from layersig.topics.rigor.rankings import LEAST_SEEDS
+from layersig.topics.tuning_cost.rows import TRIALS
 
 _MATCHED = {"types": "number of each type", "layers": "number of layers", "parameters": "number of weights"}
 
 
 def claims(records: Records) -> list[ComparisonRow]:
     """Comparisons that something may be claimed from: of the one metric that represents its task."""
-    return [row for row in records.findings.comparisons if row.primary and row.arm != BASE]
+    return [row for row in records.findings[COMPARISONS] if row.primary and row.arm != BASE]
 
 
 def error_bars(records: Records) -> Demand | None:
     """A standard error of every value."""
-    rows = records.findings.results
+    rows = records.findings[RESULTS]
     if not rows:
         return None
     known = sum(row.se is not None for row in rows)
@@ -88,7 +90,7 @@ def effect_sizes(records: Records) -> Demand | None:
     margins = sum(row.margin is not None for row in rows)
     evidence = (
         f"{intervals} of {len(rows)} differences of arms have an interval of some width, {margins} a margin that says "
-        f"what matters; {len(records.findings.shares)} shares of the gain."
+        f"what matters; {len(records.findings[SHARES])} shares of the gain."
     )
     return Demand(intervals == len(rows) == margins, evidence)
 
@@ -139,7 +141,7 @@ def _least_items(row: ComparisonRow) -> int:
 
 def untouched(records: Records) -> Demand | None:
     """The untouched model among the arms."""
-    rows = records.findings.results
+    rows = records.findings[RESULTS]
     if not rows:
         return None
     there = any(row.arm == BASE for row in rows)
@@ -150,7 +152,7 @@ def untouched(records: Records) -> Demand | None:
 def equal_budget(records: Records) -> Demand | None:
     """Random layers and a rule of equal size for every arm that selects by the model."""
     recipe = records.recipe
-    told = {row.arm for row in records.findings.selections if not row.control and row.scorers}
+    told = {row.arm for row in records.findings[SELECTIONS] if not row.control and row.scorers}
     if not told:
         return None
     like: dict[str, set[object]] = {arm.select.kind: set() for arm in recipe.arms}
@@ -186,7 +188,7 @@ def search(records: Records) -> Demand | None:
             f"No search: every arm is trained with the learning rate {recipe.train.learning_rate:g}"
             f"{f', but {own} with keys of their own' if own else ''}; a rate that suits one arm may not suit another.",
         )
-    tried = Counter((row.arm, row.data, row.seed) for row in records.findings.trials)
+    tried = Counter((row.arm, row.data, row.seed) for row in records.findings[TRIALS])
     counts = sorted(set(tried.values()))
     lengths = f" and {len(settings.epochs)} lengths" if settings.epochs else ""
     evidence = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from layersig.findings.card import arms, rankings, stated
-from layersig.findings.card import records as recorded
-from layersig.findings.card.demand import Records, judged
 from layersig.findings.files import RunFiles
-from layersig.findings.rows import Findings, RigorRow
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import Recipe
+from layersig.topics.rigor import arms, rankings, stated
+from layersig.topics.rigor import records as recorded
+from layersig.topics.rigor.demand import Records, judged
+from layersig.topics.rigor.rows import RigorRow
 
 
 def rigor_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> tuple[RigorRow, ...]:

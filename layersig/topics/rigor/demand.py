@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layersig.findings.files import HELDOUT, RunFiles
-from layersig.findings.rows import Findings, RigorRow, RigorStatus
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import Recipe
+from layersig.topics.rigor.rows import RigorRow, RigorStatus
 
 NOTHING = "The run holds nothing that this item is about."
 

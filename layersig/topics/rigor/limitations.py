@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from layersig.findings.benchmark_dates import published
-from layersig.findings.card import arms
-from layersig.findings.card.demand import Records, listed, span
-from layersig.findings.card.rankings import LEAST_SEEDS
 from layersig.findings.files import HELDOUT, RunFiles
-from layersig.findings.leaks import leaking
-from layersig.findings.rows import Findings, LimitationRow
+from layersig.findings.leakage import leaking
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS
+from layersig.findings.rows.layers import RANKINGS
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import Recipe
+from layersig.topics.ceilings.rows import CEILINGS
+from layersig.topics.cost.rows import COMPUTE
+from layersig.topics.incidents.rows import INCIDENTS
+from layersig.topics.judge.rows import JUDGES
+from layersig.topics.memorisation.rows import MEMORISATION
+from layersig.topics.rigor import arms
+from layersig.topics.rigor.benchmark_dates import published
+from layersig.topics.rigor.demand import Records, listed, span
+from layersig.topics.rigor.rankings import LEAST_SEEDS
+from layersig.topics.rigor.rows import LimitationRow
 
 _LONG = "13"
 _FEW_DATA_SETS = 2
@@ -35,7 +43,7 @@ def limitation_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> Iter
 
 
 def _model(run: Records) -> Iterator[str]:
-    if run.findings.rankings or run.findings.results:
+    if any(run.findings[table] for table in (RANKINGS, RESULTS)):
         yield f"One model was studied, {run.findings.model}; nothing here is about another, or another size."
 
 
@@ -65,7 +73,7 @@ def _training_runs(run: Records) -> Iterator[str]:
 
 
 def _rankings(run: Records) -> Iterator[str]:
-    rows = [row for row in run.findings.ceilings if row.above_chance is not True and row.seeds]
+    rows = [row for row in run.findings[CEILINGS] if row.above_chance is not True and row.seeds]
     for name, seeds in dict.fromkeys(((row.scorer, row.data), row.seeds) for row in rows):
         scorer, data = name
         sizes = [row for row in rows if (row.scorer, row.data) == name]
@@ -109,7 +117,7 @@ def _samples(run: Records) -> Iterator[str]:
 
 
 def _cannot_tell(run: Records) -> Iterator[str]:
-    for row in run.findings.assays:
+    for row in run.findings[ASSAYS]:
         if row.primary and row.low <= row.margin:
             yield (
                 f"On {row.task}, tuning all layers on {row.data} is not shown to gain more than the margin "
@@ -137,10 +145,10 @@ def _precision(run: Records) -> Iterator[str]:
 
 
 def _machine(run: Records) -> Iterator[str]:
-    if run.findings.compute:
+    if run.findings[COMPUTE]:
         yield (
             "Times were measured once, on one machine, beside whatever else it did: they show orders of magnitude "
-            f"({sum(row.hours for row in run.findings.compute):.3g} hours in all)."
+            f"({sum(row.hours for row in run.findings[COMPUTE]):.3g} hours in all)."
         )
 
 
@@ -191,14 +199,14 @@ def _cuts(run: Records) -> Iterator[str]:
         cut, count = side.get("truncated", 0), side.get("conversations", 0)
         if cut:
             yield f"{cut} of {count} training conversations of {name} were cut to {report.get('max_tokens')} tokens."
-    for row in run.findings.incidents:
+    for row in run.findings[INCIDENTS]:
         for sentence in row.warnings:
             yield f"In {row.task}, {row.arm}{f' on {row.data}' if row.data else ''}: {sentence}."
 
 
 def _outcome(run: Records) -> Iterator[str]:
-    if run.findings.comparisons and HELDOUT in run.recipe.analyze.outcomes:
-        sizes = [row.n for row in run.findings.comparisons if row.task.startswith(f"{HELDOUT}/")]
+    if run.findings[COMPARISONS] and HELDOUT in run.recipe.analyze.outcomes:
+        sizes = [row.n for row in run.findings[COMPARISONS] if row.task.startswith(f"{HELDOUT}/")]
         yield (
             f"The declared outcome is a loss on n = {span(sizes)} held-out conversations: it shows how well their text "
             "is "
@@ -216,7 +224,7 @@ def _search(run: Records) -> Iterator[str]:
 
 
 def _judge(run: Records) -> Iterator[str]:
-    for row in run.findings.judges:
+    for row in run.findings[JUDGES]:
         share = row.invalid / row.verdicts if row.verdicts else 0.0
         yield (
             f"{row.verdicts} {row.what} come from a model, {row.model}, not from people; {share:.1%} of its verdicts "
@@ -251,7 +259,7 @@ def _pretraining(run: Records) -> Iterator[str]:
 
 
 def _memorisation(run: Records) -> Iterator[str]:
-    yield from (row.sentence for row in run.findings.memorisation if row.seen)
+    yield from (row.sentence for row in run.findings[MEMORISATION] if row.seen)
 
 
 def _generated(run: Records) -> Iterator[str]:

@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import BASE
-from layersig.findings.card.demand import Demand, Records, listed, plural, span
 from layersig.findings.files import HELDOUT
-from layersig.findings.leaks import leaking
-from layersig.findings.rows import ClaimRow, ComparisonRow, Findings
+from layersig.findings.leakage import leaking
+from layersig.findings.rows.arms import COMPARISONS, RESULTS, ComparisonRow
+from layersig.findings.rows.claims import CLAIMS, EVERY_TASK, ClaimRow
+from layersig.findings.rows.layers import RANKINGS
+from layersig.findings.tables import Findings
+from layersig.topics.cost.rows import COMPUTE, COSTS, INFERENCE
+from layersig.topics.judge.rows import JUDGES
+from layersig.topics.memorisation.rows import MEMORISATION
+from layersig.topics.rigor.demand import Demand, Records, listed, plural, span
+from layersig.topics.rigor.rows import LIMITATIONS
+from layersig.topics.stability.rows import SHARING
 
 _INVALID_SHARE = 0.05
 """Share of invalid verdicts above which a judge is not fit for the study (ours)."""
@@ -127,7 +135,7 @@ def overlap(records: Records) -> Demand | None:
 
 def memorisation(records: Records) -> Demand | None:
     """Probes of whether the untouched model has seen the items of the benchmarks."""
-    tasks, rows = records.benchmarks, records.findings.memorisation
+    tasks, rows = records.benchmarks, records.findings[MEMORISATION]
     if not tasks:
         return None
     if not rows:
@@ -155,7 +163,7 @@ def prompts(records: Records) -> Demand | None:
 
 def judge(records: Records) -> Demand | None:
     """A judge that stayed the same, was repeated, and saw pairs in both orders."""
-    judges = records.findings.judges
+    judges = records.findings[JUDGES]
     if not judges:
         return None
     named = {name for row in judges for name in row.answered_by}
@@ -173,10 +181,10 @@ def judge(records: Records) -> Demand | None:
 
 def cost(records: Records) -> Demand | None:
     """Hours in total on a named device, and the peak memory of every stage that runs a model."""
-    rows = records.findings.compute
+    rows = records.findings[COMPUTE]
     if not rows:
         return None
-    stages = [row for row in records.findings.costs if row.status == "done"]
+    stages = [row for row in records.findings[COSTS] if row.status == "done"]
     timed = sum(row.seconds is not None for row in stages)
     told = "; ".join(f"{row.hours:.3g} hours on {row.device}" for row in rows)
     joules = sum((row.cpu_energy or 0.0) + (row.gpu_energy or 0.0) for row in rows)
@@ -187,10 +195,10 @@ def cost(records: Records) -> Demand | None:
 
 def inference(records: Records) -> Demand | None:
     """The speed of every evaluated arm, relative to the untouched model."""
-    arms = dict.fromkeys(row.arm for row in records.findings.results)
+    arms = dict.fromkeys(row.arm for row in records.findings[RESULTS])
     if not arms:
         return None
-    rows = {row.arm: row for row in records.findings.inference}
+    rows = {row.arm: row for row in records.findings[INFERENCE]}
     known = [arm for arm in arms if arm in rows and rows[arm].ratio is not None]
     evidence = f"The speed of {len(known)} of {len(arms)} arms is known"
     told = [f"{arm} {rows[arm].ratio:.2f}" for arm in known if arm != BASE]
@@ -213,13 +221,13 @@ def scope(records: Records) -> Demand | None:
 
 def _verdicts(findings: Findings) -> Iterator[tuple[str, list[str]]]:
     """The sentence of every verdict, and what it has to name."""
-    compared = [row for row in findings.comparisons if row.verdict not in (None, Verdict.REFUSED)]
-    on_arms: list[ComparisonRow | ClaimRow] = [*compared, *findings.claims]
+    compared = [row for row in findings[COMPARISONS] if row.verdict not in (None, Verdict.REFUSED)]
+    on_arms: list[ComparisonRow | ClaimRow] = [*compared, *findings[CLAIMS]]
     for row in on_arms:
         yield row.sentence or "", [findings.model, *_data(row.data), f"S = {row.seeds}", f"n = {row.n}"]
-    for each in findings.every_task:
+    for each in findings[EVERY_TASK]:
         yield each.sentence, [findings.model, *_data(each.data)]
-    for shared in findings.sharing:
+    for shared in findings[SHARING]:
         # Enough data sets to stand for more are counted and not named.
         several = shared.data is None and shared.data_sets >= MIN_DATA_SETS_TO_GENERALISE
         names = [named_data_sets(shared.cells)] if several else shared.cells if shared.data is None else [shared.data]
@@ -238,9 +246,9 @@ def _names(sentence: str, name: str) -> bool:
 
 def generality(records: Records) -> Demand | None:
     """Enough data sets and models for claims beyond those studied."""
-    if not records.findings.results and not records.findings.rankings:
+    if not records.findings[RESULTS] and not records.findings[RANKINGS]:
         return None
-    found = [*(row.data for row in records.findings.results), *(row.data for row in records.findings.rankings)]
+    found = [*(row.data for row in records.findings[RESULTS]), *(row.data for row in records.findings[RANKINGS])]
     names = set(found) - {None}
     models = sum(source["node"] == "source/model" for source in records.files.manifest["sources"])
     evidence = (
@@ -252,7 +260,7 @@ def generality(records: Records) -> Demand | None:
 
 def limitations(records: Records) -> Demand:
     """Limits and threats, written from records that are complete."""
-    found = records.findings.limitations
+    found = records.findings[LIMITATIONS]
     kinds = [row.kind for row in found]
     broken = [stage["id"] for stage in records.files.manifest["stages"] if stage["status"] != "done"]
     evidence = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from layersig.report.document import Paragraph, Section, Strong, Table, columns
 from layersig.report.material import Material
+from layersig.topics.rigor.rows import RIGOR
 
 _SIGNS = {
     "met": "\u2713 met",
@@ -15,7 +16,7 @@ _SIGNS = {
 
 def section(material: Material) -> Section | None:
     """The checklist that reviewers apply, as the findings filled it in."""
-    rows = material.findings.rigor
+    rows = material.findings[RIGOR]
     if not rows:
         return None
     met, asked = (sum(row.status == status for row in rows) for status in ("met", "asked for"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from layersig.findings.benchmark_dates import published
-from layersig.findings.card import arms
-from layersig.findings.card.demand import Demand, Records, listed
+from layersig.findings.rows.arms import RESULTS
+from layersig.findings.rows.layers import RANKINGS
+from layersig.topics.memorisation.rows import MEMORISATION
+from layersig.topics.rigor import arms
+from layersig.topics.rigor.benchmark_dates import published
+from layersig.topics.rigor.demand import Demand, Records, listed
 
 
 def interests(records: Records) -> Demand:
@@ -19,7 +22,7 @@ def funding(records: Records) -> Demand:
 
 def validity(records: Records) -> Demand | None:
     """Why the outcome stands for what is claimed."""
-    if not records.findings.results:
+    if not records.findings[RESULTS]:
         return None
     outcomes = listed(list(records.recipe.analyze.outcomes))
     said = _quoted(records.recipe.about.validity, "about.validity")
@@ -31,7 +34,7 @@ def sample_size(records: Records) -> Demand | None:
     able, of = arms.able(records)
     said = _quoted(records.recipe.about.sample_size, "about.sample_size")
     if not of:
-        return said if records.findings.rankings or records.findings.results else None
+        return said if any(records.findings[table] for table in (RANKINGS, RESULTS)) else None
     seen = f"By the error seen in the run, {able} of {of} declared comparisons detect their margin with 80 % power."
     return Demand(said.holds and able == of if said.holds else None, f"{said.evidence} {seen}")
 
@@ -58,7 +61,7 @@ def pretraining(records: Records) -> Demand | None:
     tasks = records.benchmarks
     if not tasks:
         return None
-    about, probed = records.recipe.about, {row.task for row in records.findings.memorisation}
+    about, probed = records.recipe.about, {row.task for row in records.findings[MEMORISATION]}
     cutoff, dates = about.training_cutoff, {task: published(task, about.published) for task in tasks}
     undated = [f"`about.published.{_key(task)}`" for task in tasks if dates[task] is None and task not in probed]
     if cutoff is None:

@@ -12,13 +12,13 @@ from layersig.analysis.multiplicity import holm
 from layersig.analysis.overlap import jaccard_matrix, uniform_law
 from layersig.analysis.rankcorr import pairwise_spearman
 from layersig.analysis.surrogates import MIN_BLOCKS, interior, residuals, surrogate_test
-from layersig.findings.fractions import finite, finite_set
-from layersig.findings.grid import Grid
-from layersig.findings.pairs import RunPairs, comparable, on_one_data_set, tested
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import EstimatorRow, MatrixRow, ResidualTestRow
+from layersig.findings.shown import finite, finite_set
+from layersig.findings.unit_grid import Grid
 from layersig.recipe.schema import Recipe
 from layersig.streams import Streams
+from layersig.topics.stability.pairs import RunPairs, comparable, on_one_data_set, tested
+from layersig.topics.stability.rows import EstimatorRow, MatrixRow, ResidualTestRow
 
 _LEAST_RUNS = 3
 

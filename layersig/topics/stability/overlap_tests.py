@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from layersig.analysis.agreement_sentences import OverlapTest, overlap_test_sentence
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.overlap import jaccard_matrix, membership, pairwise_kappa, relabelling_tests, uniform_law
-from layersig.findings.grid import Grid
-from layersig.findings.pairs import RunPairs, tested
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import OverlapTestRow
+from layersig.findings.unit_grid import Grid
 from layersig.recipe.schema import Recipe
 from layersig.streams import Streams
+from layersig.topics.stability.pairs import RunPairs, tested
+from layersig.topics.stability.rows import OverlapTestRow
 
 FloatArray = NDArray[np.float64]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class StabilityRow(Row):
@@ -205,3 +205,13 @@ class ResidualTestRow(Row):
     adjusted_p: float
     """By Holm's method over all pairs of rankings of the run."""
     draws: int
+
+
+STABILITY = Table("stability", StabilityRow)
+SHARING = Table("sharing", SharingRow)
+COMPONENTS = Table("components", ComponentRow)
+CHECKPOINTS = Table("checkpoints", CheckpointRow)
+ESTIMATORS = Table("estimators", EstimatorRow)
+JACCARD_MATRIX = Table("jaccard_matrix", MatrixRow)
+OVERLAP_TESTS = Table("overlap_tests", OverlapTestRow)
+RESIDUAL_TESTS = Table("residual_tests", ResidualTestRow)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import EstimatorRow, StabilityRow
+from layersig.findings.rows.layers import RANKINGS
 from layersig.report.charts.forest import Estimated, Panel, forest
 from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.charts.matrix import Entry, Matrix, matrices
@@ -24,9 +24,21 @@ from layersig.report.document import (
 )
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural
-from layersig.report.sections.ceilings import ceilings
-from layersig.report.sections.sharing import sharing
 from layersig.report.svg import described, draw
+from layersig.topics.ceilings.section import ceilings
+from layersig.topics.stability.rows import (
+    CHECKPOINTS,
+    COMPONENTS,
+    ESTIMATORS,
+    JACCARD_MATRIX,
+    OVERLAP_TESTS,
+    RESIDUAL_TESTS,
+    SHARING,
+    STABILITY,
+    EstimatorRow,
+    StabilityRow,
+)
+from layersig.topics.stability.sharing_section import sharing
 
 _MOST_SENTENCES = 24
 
@@ -39,7 +51,7 @@ def section(material: Material) -> Section | None:
 
 
 def _noise(material: Material) -> list[Block]:
-    rows = material.findings.stability
+    rows = material.findings[STABILITY]
     if not rows:
         return []
     panels = []
@@ -48,7 +60,7 @@ def _noise(material: Material) -> list[Block]:
             kinds = ("ratio",) if ratio else ("rescored", "within", "other half", "between", "identity gain")
             chosen = [row for row in rows if row.k == k and row.quantity in kinds]
             if chosen:
-                margins = [row.margin for row in material.findings.sharing]
+                margins = [row.margin for row in material.findings[SHARING]]
                 panels.append(_panel(k, chosen, 1 - margins[0] if ratio and margins else None))
     singles = [row for row in rows if row.quantity == "residual agreement" and row.k == rows[0].k]
     panels.append(_singles(singles))
@@ -110,7 +122,7 @@ def _estimated(rows: Sequence[StabilityRow]) -> tuple[Estimated, ...]:
 
 
 def _components(material: Material) -> list[Block]:
-    rows = material.findings.components
+    rows = material.findings[COMPONENTS]
     if not rows:
         return []
     table = Table(
@@ -136,7 +148,7 @@ def _components(material: Material) -> list[Block]:
 
 
 def _estimators(material: Material) -> list[Block]:
-    rows = material.findings.estimators
+    rows = material.findings[ESTIMATORS]
     if not rows:
         return []
     table = Table(
@@ -211,7 +223,7 @@ def _set(shape: str | None, low: float | None, high: float | None) -> str:
 
 
 def _checkpoints(material: Material) -> list[Block]:
-    rows = material.findings.checkpoints
+    rows = material.findings[CHECKPOINTS]
     if not rows:
         return []
     panels = []
@@ -238,7 +250,7 @@ def _checkpoints(material: Material) -> list[Block]:
 
 
 def _beyond(material: Material) -> list[Block]:
-    rows = material.findings.residual_tests
+    rows = material.findings[RESIDUAL_TESTS]
     if not rows:
         return []
     about = Paragraph(
@@ -274,10 +286,10 @@ def _beyond(material: Material) -> list[Block]:
 
 
 def _jaccard(material: Material) -> list[Block]:
-    controls = {row.scorer for row in material.findings.rankings if row.control}
+    controls = {row.scorer for row in material.findings[RANKINGS] if row.control}
     rows = [
         row
-        for row in material.findings.jaccard_matrix
+        for row in material.findings[JACCARD_MATRIX]
         if row.low is not None and controls.isdisjoint(name.partition("/")[0] for name in (row.a, row.b))
     ]
     if not rows:
@@ -315,7 +327,7 @@ def _jaccard(material: Material) -> list[Block]:
 
 
 def _relabelled(material: Material) -> list[Block]:
-    rows = material.findings.overlap_tests
+    rows = material.findings[OVERLAP_TESTS]
     if not rows:
         return []
     tests = dict.fromkeys((row.test, row.assumes) for row in rows)

@@ -15,11 +15,11 @@ from layersig.analysis.attenuation import corrected_between
 from layersig.analysis.multiplicity import holm_of_tested
 from layersig.analysis.results import Alternative
 from layersig.analysis.sharing import SharingTest, ratio_bound_jackknife_runs, sharing_test
-from layersig.findings.fractions import finite
-from layersig.findings.replicates import Replicates
-from layersig.findings.rows import SharingRow
+from layersig.findings.shown import finite
 from layersig.recipe.schema import Recipe
 from layersig.streams import Streams
+from layersig.topics.stability.replicates import Replicates
+from layersig.topics.stability.rows import SharingRow
 
 FloatArray = NDArray[np.float64]
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import SharingRow
 from layersig.report.document import Block, Bullets, Details, Heading, Paragraph, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, p_value
+from layersig.topics.stability.rows import SHARING, SharingRow
 
 _MOST_SENTENCES = 24
 
 
 def sharing(material: Material) -> list[Block]:
     """Nothing where there is one ranking with seeds."""
-    rows = material.findings.sharing
+    rows = material.findings[SHARING]
     if not rows:
         return []
     together = [row for row in rows if row.family.endswith("together")]

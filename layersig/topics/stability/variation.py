@@ -12,12 +12,12 @@ from layersig.analysis.components import variance_components
 from layersig.analysis.identity import identity_gain, residual_agreement
 from layersig.analysis.overlap import kappa_curve
 from layersig.analysis.results import Estimate
-from layersig.findings.fractions import finite
-from layersig.findings.grid import Grid
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.replicates import Replicates
-from layersig.findings.rows import CheckpointRow, ComponentRow, StabilityRow
+from layersig.findings.shown import finite
+from layersig.findings.unit_grid import Grid
 from layersig.recipe.schema import Recipe
+from layersig.topics.stability.replicates import Replicates
+from layersig.topics.stability.rows import CheckpointRow, ComponentRow, StabilityRow
 
 
 def stability_rows(found: Replicates, sizes: Sequence[int], grid: Grid, level: float) -> Iterator[StabilityRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import SweepPointRow, SweepRow
+from layersig.findings.rows.sweeps import SWEEP_POINTS, SWEEPS, SweepPointRow, SweepRow
 from layersig.report.charts.curves import Curve, CurvePanel, CurvePoint, curve_charts
 from layersig.report.document import Block, Bullets, Details, Figure, Inline, Paragraph, Section, Table, columns
 from layersig.report.material import Material
@@ -16,7 +16,7 @@ _NONE = "\u2013"
 
 def section(material: Material) -> Section | None:
     """None unless the recipe varies a quantity and some of it was measured."""
-    rows = material.findings.sweeps
+    rows = material.findings[SWEEPS]
     if not rows:
         return None
     about = Paragraph(
@@ -36,7 +36,7 @@ def section(material: Material) -> Section | None:
 
 
 def _figures(material: Material) -> list[Block]:
-    rows = [row for row in material.findings.sweeps if row.primary and row.against is None]
+    rows = [row for row in material.findings[SWEEPS] if row.primary and row.against is None]
     rows.sort(key=lambda row: not row.outcome)
     panels = [panel for row in rows[:_MOST_PANELS] if (panel := _panel(material, row)).curves]
     if not panels:
@@ -72,7 +72,7 @@ def _points_of(material: Material, row: SweepRow) -> list[SweepPointRow]:
     place = (row.sweep, row.task, row.metric, row.arm)
     return [
         point
-        for point in material.findings.sweep_points
+        for point in material.findings[SWEEP_POINTS]
         if (point.sweep, point.task, point.metric, point.curve) == place and row.data in (None, point.data)
     ]
 
@@ -163,7 +163,7 @@ def _points(material: Material) -> Block:
             _band(row),
             _NONE if row.in_best_set is None else "yes" if row.in_best_set else "no",
         )
-        for row in material.findings.sweep_points
+        for row in material.findings[SWEEP_POINTS]
     )
     return Details("Every point", (Table("Points with their simultaneous bands", heads, body, "sweep_points.csv"),))
 

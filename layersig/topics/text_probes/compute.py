@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
 from layersig.analysis.tables import mean_of, no_interval
 from layersig.findings.arms import BASE
 from layersig.findings.contrasts import scope_of
-from layersig.findings.files import RunFiles
-from layersig.findings.rows import ErrorRow, ProbeRow
-from layersig.records import Cell
+from layersig.findings.responses import PASSED, Line, Responses
+from layersig.topics.text_probes.rows import ErrorRow, ProbeRow
 
-PASSED = frozenset({"none", "passed"})
-"""Classes of programs that ended well, in either taxonomy."""
 _TAXONOMIES: Sequence[tuple[Literal["by exception", "of the paper"], str]] = (
     ("by exception", "error"),
     ("of the paper", "paper_error"),
 )
 
-Line = Mapping[str, Any]
 
-
-class Written(NamedTuple):
-    """What one arm wrote in one task: the lines of each of its runs."""
-
-    arm: str
-    data: str | None
-    task: str
-    runs: tuple[tuple[Line, ...], ...]
-
-
-def written(files: RunFiles) -> tuple[Written, ...]:
-    """Everything that models wrote, the untouched one first."""
-    return written_by(files.responses())
-
-
-def written_by(responses: Iterable[tuple[Cell, Sequence[Line]]]) -> tuple[Written, ...]:
-    """The same from the lines of every model."""
-    found: dict[tuple[str, str | None, str], list[tuple[Line, ...]]] = {}
-    for cell, lines in responses:
-        by_task: dict[str, list[Line]] = {}
-        for line in lines:
-            by_task.setdefault(line["task"], []).append(line)
-        for task, of_task in by_task.items():
-            found.setdefault((cell.arm or "", cell.data, task), []).append(tuple(of_task))
-    return tuple(Written(*key, tuple(runs)) for key, runs in found.items())
-
-
-def probe_rows(found: Sequence[Written], level: float) -> Iterator[ProbeRow]:
+def probe_rows(found: Sequence[Responses], level: float) -> Iterator[ProbeRow]:
     """Every probe of every arm and task, with its difference from the untouched model's.
 
     One run of an arm is compared over items; several over runs and items, both random.
@@ -97,7 +66,7 @@ def _by_item(run: Sequence[Line]) -> dict[str, dict[str, float]]:
             for item, probes in drawn.items()}  # fmt: skip
 
 
-def error_rows(found: Sequence[Written]) -> Iterator[ErrorRow]:
+def error_rows(found: Sequence[Responses]) -> Iterator[ErrorRow]:
     """How programs ended, in both taxonomies, as counts and shares of samples and of errors."""
     for each in found:
         base = _base(found, each)
@@ -119,9 +88,9 @@ def error_rows(found: Sequence[Written]) -> Iterator[ErrorRow]:
                 )
 
 
-def _counts(each: Written, key: str) -> Counter[str]:
+def _counts(each: Responses, key: str) -> Counter[str]:
     return Counter(line["code"][key] for run in each.runs for line in run if "code" in line)
 
 
-def _base(found: Sequence[Written], each: Written) -> Written | None:
+def _base(found: Sequence[Responses], each: Responses) -> Responses | None:
     return next((other for other in found if (other.arm, other.task) == (BASE, each.task)), None)

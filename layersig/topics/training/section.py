@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import LossRow
 from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.document import Block, Details, Figure, Paragraph, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, number, plural
-from layersig.report.sections.milestones import course
 from layersig.report.svg import described, draw
+from layersig.topics.milestones.section import course
+from layersig.topics.training.rows import LOSSES, LossRow
+from layersig.topics.tuning_cost.rows import TRIALS
 
 _MOST_ROWS = 12
 _TITLES = {"arm": "Fine-tuning", "scorer": "Training of a scorer"}
@@ -18,7 +19,7 @@ _TITLES = {"arm": "Fine-tuning", "scorer": "Training of a scorer"}
 
 def section(material: Material) -> Section | None:
     """None when no training left a loss."""
-    rows = material.findings.losses
+    rows = material.findings[LOSSES]
     if not rows:
         return None
     panels = []
@@ -51,7 +52,7 @@ def section(material: Material) -> Section | None:
 
 def _search(material: Material) -> tuple[Block, ...]:
     """What every arm tried, where the recipe asked for a search."""
-    rows = material.findings.trials
+    rows = material.findings[TRIALS]
     if not rows:
         return ()
     heads = columns("arm", "data", "#seed", "#learning rate", "#epochs", "#steps", "#validation loss", "outcome")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows import TuningCostRow
 from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.document import Block, Figure, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, number, percent, plural, size
 from layersig.report.svg import described, draw
+from layersig.topics.tuning_cost.rows import TUNING_COSTS, TuningCostRow
 
 _GIB = 2.0**30
 
 
 def shares(material: Material) -> tuple[Block, ...]:
     """A figure where arms tune several shares of the layers, and the table; nothing where no training told its cost."""
-    rows = material.findings.tuning_costs
+    rows = material.findings[TUNING_COSTS]
     if not rows:
         return ()
     table = Table(
