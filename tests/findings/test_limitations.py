@@ -17,6 +17,7 @@ from layersig.topics.analyse import analyse
 from layersig.topics.incidents.rows import IncidentRow
 from layersig.topics.judge.rows import JudgeRow
 from layersig.topics.rigor.limitations import limitation_rows
+from layersig.topics.rigor.rows import LIMITATIONS
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=3, data=("alpaca>sample",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=4)
@@ -37,7 +38,7 @@ def told(run: Run, topic: str, recipe: Recipe | None = None, findings: Findings 
 
 
 def test_every_sentence_is_one_with_a_figure_or_a_name(run: Run) -> None:
-    rows = run[2].limitations
+    rows = run[2][LIMITATIONS]
     assert {row.kind for row in rows} == {"limitation", "threat"}
     assert len({row.sentence for row in rows}) == len(rows)
     for row in rows:

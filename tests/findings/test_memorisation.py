@@ -121,6 +121,6 @@ def test_card_report_and_threats_say_what_was_found(tmp_path: Path) -> None:
     assert (run / "memorisation.csv").is_file()
 
     clean = memorisation_rows(files(run, lines("arc_easy", 60, 0.0, 0.0)), 0.05)
-    assert card(findings.model_copy(update={"memorisation": clean})).status == "met"
-    asked = card(findings.model_copy(update={"memorisation": ()}))
+    assert card(findings.with_rows({MEMORISATION: clean})).status == "met"
+    asked = card(findings.with_rows({MEMORISATION: ()}))
     assert (asked.status, "`evaluate.memorisation = true`" in asked.evidence) == ("asked for", True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from layersig.findings.files import RunFiles
-from layersig.findings.rows.arms import COMPARISONS
+from layersig.findings.rows.arms import COMPARISONS, RESULTS
 from layersig.findings.rows.claims import CLAIMS, EVERY_TASK
 from layersig.findings.rows.layers import RANKINGS
 from layersig.findings.tables import Findings
@@ -21,7 +21,8 @@ from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice
 from layersig.topics.analyse import analyse
 from layersig.topics.cost.compute import cost_rows
 from layersig.topics.cost.machine import compute_rows
-from layersig.topics.memorisation.rows import MemorisationRow
+from layersig.topics.cost.rows import COMPUTE
+from layersig.topics.memorisation.rows import MEMORISATION, MemorisationRow
 from layersig.topics.render import render
 from layersig.topics.rigor.card import rigor_rows
 from layersig.topics.rigor.rows import RIGOR, RigorRow
@@ -75,19 +76,19 @@ def test_the_card_says_what_random_controls_match(tmp_path: Path, match: str, wo
         for arm in recipe.arms
     )
     recipe = recipe.model_copy(update={"arms": arms})
-    (row,) = (row for row in analyse(run, recipe).rigor if row.item == "baselines of equal budget")
+    (row,) = (row for row in analyse(run, recipe)[RIGOR] if row.item == "baselines of equal budget")
     assert f"random layers with the same {words} as a control" in row.evidence
 
 
 def test_overlap_with_benchmarks_is_told_from_its_files(tmp_path: Path) -> None:
     item, run = "overlap of training data with benchmarks", tmp_path / "run"
     recipe = write_run(run, ONE)
-    (row,) = (row for row in analyse(run, recipe).rigor if row.item == item)
+    (row,) = (row for row in analyse(run, recipe)[RIGOR] if row.item == item)
     assert row.status == "met"
     assert "1 of 1 pairs" in row.evidence
     assert "arc_easy in alpaca>sample 2 of 20, heldout in alpaca>sample 0 of 8" in row.evidence
     shutil.rmtree(run / "overlap")
-    (row,) = (row for row in analyse(run, recipe).rigor if row.item == item)
+    (row,) = (row for row in analyse(run, recipe)[RIGOR] if row.item == item)
     assert row.status == "not met"
     assert "0 of 1 pairs" in row.evidence
 
@@ -100,7 +101,7 @@ def test_what_is_not_there_does_not_apply(tmp_path: Path, missing: str, item: st
     run = tmp_path / "run"
     recipe = write_run(run, MANY)
     shutil.rmtree(run / missing) if (run / missing).is_dir() else (run / missing).unlink()
-    assert {row.item: row.status for row in analyse(run, recipe).rigor}[item] == "does not apply"
+    assert {row.item: row.status for row in analyse(run, recipe)[RIGOR]}[item] == "does not apply"
 
 
 def of_rankings(run: Path, study: Study, change: Callable[[Path], None] = lambda run: None) -> dict[str, RigorRow]:
@@ -112,7 +113,7 @@ def of_rankings(run: Path, study: Study, change: Callable[[Path], None] = lambda
     )
     for name in ("evaluations", "selections.jsonl"):
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
-    return {row.item: row for row in analyse(run, recipe).rigor}
+    return {row.item: row for row in analyse(run, recipe)[RIGOR]}
 
 
 DEEP = Study(blocks=12, data=("norobots", "lima"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4, steps=2)
@@ -204,8 +205,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5, 6])
 def test_five_runs_are_needed(many: Analysed, seeds: int) -> None:
     found = many.findings
-    comparisons = tuple(r.model_copy(update={"seeds": seeds}) for r in found.comparisons)
-    fewer = found.model_copy(update={"comparisons": comparisons})
+    comparisons = tuple(r.model_copy(update={"seeds": seeds}) for r in found[COMPARISONS])
+    fewer = found.with_rows({COMPARISONS: comparisons})
     row = replace(many, findings=fewer).row("n and seeds")
     assert row.status == ("met" if seeds >= 5 else "not met")
 
@@ -216,8 +217,8 @@ def test_items_that_cannot_detect_the_margin_say_how_many_would(many: Analysed) 
     row = many.row("power")
     assert row.status == "not met"
     assert f"the others would take {min(wanted)} to {max(wanted)} items" in row.evidence
-    wide = many.findings.model_copy(
-        update={"comparisons": tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])}
+    wide = many.findings.with_rows(
+        {COMPARISONS: tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])}
     )
     assert replace(many, findings=wide).row("power").status == "met"
 
@@ -225,7 +226,7 @@ def test_items_that_cannot_detect_the_margin_say_how_many_would(many: Analysed) 
 def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> None:
     assert many.row("declared before the run").evidence.startswith("1 of 1 comparisons that the recipe declares")
     rows = [r.model_copy(update={"declared": False}) if r.arm == "ila-30" else r for r in many.findings[COMPARISONS]]
-    late = many.findings.model_copy(update={"comparisons": tuple(rows)})
+    late = many.findings.with_rows({COMPARISONS: tuple(rows)})
     row = replace(many, findings=late).row("declared before the run")
     assert (row.status, row.evidence[:6]) == ("not met", "0 of 1")
 
@@ -265,7 +266,7 @@ def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analyse
     assert row.status == "not met"
     assert "0 of 1 declared comparisons detect their margin" in row.evidence
     rows = tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])
-    wide = replace(said, findings=many.findings.model_copy(update={"comparisons": rows}))
+    wide = replace(said, findings=many.findings.with_rows({COMPARISONS: rows}))
     assert wide.row("sample size chosen before").status == "met"
 
 
@@ -304,7 +305,7 @@ def test_benchmarks_older_than_the_model_need_a_probe(
     many: Analysed, task: str, about: dict[str, object], status: str
 ) -> None:
     shown = dict.fromkeys(MemorisationRow.model_fields) | {"task": task, "reordered": 0, "seen": False, "sentence": ""}
-    probed = many.findings.model_copy(update={"memorisation": (MemorisationRow.model_construct(**shown),)})
+    probed = many.findings.with_rows({MEMORISATION: (MemorisationRow.model_construct(**shown),)})
     assert replace(many, findings=probed).saying(**about).row("pretraining and benchmarks").status == status
 
 
@@ -318,14 +319,14 @@ def test_every_verdict_names_what_it_is_about(many: Analysed) -> None:
 @pytest.mark.parametrize("table", ["comparisons", "claims"])
 @pytest.mark.parametrize("name", ["smollm2-135m", "alpaca", "S = 5", "n = 8"])
 def test_a_verdict_that_leaves_its_scope_open_fails_the_card(many: Analysed, table: str, name: str) -> None:
-    rows = list(getattr(many.findings, table))
+    rows = list(many.findings.tables[table])
     place = next(place for place, row in enumerate(rows) if row.n == 8 and "heldout/alpaca" in row.sentence)
     # The task still holds the name of its data set, which names no data set that an arm was tuned on.
     open_ended = re.sub(rf"(?<!heldout/)\b{name}\b", "something", rows[place].sentence)
     rows[place] = rows[place].model_copy(update={"sentence": open_ended})
-    row = replace(many, findings=many.findings.model_copy(update={table: tuple(rows)})).row(
-        "scope named in every verdict"
-    )
+    row = replace(
+        many, findings=many.findings.model_copy(update={"tables": {**many.findings.tables, table: tuple(rows)}})
+    ).row("scope named in every verdict")
     assert row.status == "not met"
     assert open_ended in row.evidence
 
@@ -340,7 +341,7 @@ def test_a_verdict_on_arms_that_were_tuned_on_nothing_names_no_data_set(many: An
         )
         for row in many.findings[COMPARISONS]
     ]
-    found = many.findings.model_copy(update={"comparisons": tuple(rows)})
+    found = many.findings.with_rows({COMPARISONS: tuple(rows)})
     assert replace(many, findings=found).row("scope named in every verdict").status == "met"
 
 
@@ -353,7 +354,7 @@ def test_to_speak_of_more_takes_data_sets_and_models(
     manifest["sources"] += [model] * (models - 1)
     first = many.findings[RANKINGS][0]
     rankings = tuple(first.model_copy(update={"data": f"set-{number}"}) for number in range(sets))
-    found = many.findings.model_copy(update={"results": (), "rankings": rankings})
+    found = many.findings.with_rows({RESULTS: (), RANKINGS: rankings})
     row = replace(many.changed(tmp_path, manifest), findings=found).row("generality: data sets and models")
     assert row.status == status
 
@@ -435,7 +436,7 @@ def test_hours_are_summed_by_device_and_energy_is_told_where_it_was_counted(many
     rows = tuple(compute_rows(manifest))  # type: ignore[arg-type]
     hours = {row.device: (round(row.hours, 6), round(row.hours_now, 6)) for row in rows}
     assert hours == {"cpu": (0.02, 0.01), "NVIDIA H100": (round((count - on_cpu) / 100, 6),) * 2}
-    found = replace(many, findings=many.findings.model_copy(update={"compute": rows}))
+    found = replace(many, findings=many.findings.with_rows({COMPUTE: rows}))
     assert f"Energy: {count / 1000:.3g} kWh, counted in {count} of {count} stages." in found.row("cost").evidence
     for stage in manifest["stages"]:
         del stage["gpu_energy"]

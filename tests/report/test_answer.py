@@ -19,6 +19,7 @@ from layersig.report.document import Bullets, Code, Heading, Paragraph, Strong, 
 from layersig.report.material import Material
 from layersig.topics import answer
 from layersig.topics.analyse import analyse
+from layersig.topics.render import material_of
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3), tasks=(("arc_easy", 20),), heldout=8, steps=4)
@@ -35,7 +36,7 @@ def analysed(run: Path, study: Study, change: Callable[[dict[str, Any]], dict[st
     if change is not None:
         lines(run, change)
     analyse(run, recipe)
-    return Material.read(run)
+    return material_of(run)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_a_ranking_that_depends_on_no_seed_has_no_noise_and_is_named(tmp_path: P
     recipe = write_run(run, replace(STUDY, seeds=(0,), tasks=(), heldout=4))
     lines(run, fixed)
     analyse(run, recipe)
-    assert len(layers(Material.read(run))) == 3
+    assert len(layers(material_of(run))) == 3
 
 
 @pytest.mark.parametrize("scorer", ["ila", "gradient-norm"])
@@ -123,7 +124,7 @@ def test_it_is_about_the_scorer_of_the_primary_arm(tmp_path: Path, scorer: str) 
         update={"analyze": recipe.analyze.model_copy(update={"primary": (primary,), "resamples": 100})}
     )
     analyse(run, recipe)
-    material = Material.read(run)
+    material = material_of(run)
     (text,) = bullets(material, "Which layers matter")
     assert text[1] == Code(scorer)
     section = answer.section(material)
@@ -144,13 +145,15 @@ def test_without_arms_it_is_about_the_first_scorer_of_the_recipe(
     scorers = {"random": recipe.scorers["random"], **{name: recipe.scorers[name] for name in order}}
     analyze = recipe.analyze.model_copy(update={"primary": ()})
     analyse(run, recipe.model_copy(update={"arms": (), "scorers": scorers, "analyze": analyze}))
-    (text,) = bullets(Material.read(run), "Which layers matter")
+    (text,) = bullets(material_of(run), "Which layers matter")
     assert text[1] == Code(order[0])
 
 
 def changed(material: Material, table: str, **update: object) -> Material:
-    rows = [row.model_copy(update=update) for row in getattr(material.findings, table)]
-    findings: Findings = material.findings.model_copy(update={table: tuple(rows)})
+    rows = [row.model_copy(update=update) for row in material.findings.tables[table]]
+    findings: Findings = material.findings.model_copy(
+        update={"tables": {**material.findings.tables, table: tuple(rows)}}
+    )
     return replace(material, findings=findings)
 
 

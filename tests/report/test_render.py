@@ -273,7 +273,7 @@ def test_the_map_of_estimators_tells_both_correlations_and_the_interval(tmp_path
     study = Study(blocks=6, data=("lima",), tasks=(("hellaswag", 40),), heldout=12, steps=30, extra_scorer=True)
     run = rendered(tmp_path / "run", study)
     told = "\n".join(page_of(run).tips)
-    rows = [row for row in load(run).estimators if row.corrected is not None]
+    rows = [row for row in load(run)[ESTIMATORS] if row.corrected is not None]
     assert rows
     for row in rows:
         assert f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} (3 runs)" in told
