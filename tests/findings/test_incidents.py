@@ -60,7 +60,7 @@ def test_seeds_are_added_up(rows: list[IncidentRow]) -> None:
 
 
 def test_they_are_shown(rows: list[IncidentRow]) -> None:
-    material: Any = SimpleNamespace(findings=SimpleNamespace(incidents=tuple(rows)))
+    material: Any = SimpleNamespace(findings={INCIDENTS: tuple(rows)})
     shown = section(material)
     assert shown is not None
     warning, summary, details = map(repr, shown.blocks)

@@ -148,8 +148,16 @@ def incident(**own: Any) -> IncidentRow:
 @pytest.mark.parametrize(
     ("topic", "update", "words"),
     [
-        ("judge", {"judges": (judge(),)}, "80 grades come from a model, some-judge, not from people; 5.0% of its"),
-        ("cuts", {"incidents": (incident(),)}, "In gsm8k, base: 9 of 40 answers were cut before they ended."),
+        (
+            "judge",
+            {"tables": {"judges": (judge(),)}},
+            "80 grades come from a model, some-judge, not from people; 5.0% of its",
+        ),
+        (
+            "cuts",
+            {"tables": {"incidents": (incident(),)}},
+            "In gsm8k, base: 9 of 40 answers were cut before they ended.",
+        ),
         ("declarations", {"other_declarations": 3}, "3 other declarations for this model"),
         ("smoke run", {"smoke": True}, "2 steps a training"),
     ],

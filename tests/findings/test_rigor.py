@@ -21,7 +21,7 @@ from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice
 from layersig.topics.analyse import analyse
 from layersig.topics.cost.compute import cost_rows
 from layersig.topics.cost.machine import compute_rows
-from layersig.topics.cost.rows import COMPUTE
+from layersig.topics.cost.rows import COMPUTE, COSTS
 from layersig.topics.memorisation.rows import MEMORISATION, MemorisationRow
 from layersig.topics.render import render
 from layersig.topics.rigor.card import rigor_rows
@@ -36,7 +36,7 @@ MANY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3, 4), tasks=(("arc_eas
 
 
 def card(run: Path, study: Study) -> dict[str, RigorRow]:
-    return {row.item: row for row in analyse(run, write_run(run, study)).rigor}
+    return {row.item: row for row in analyse(run, write_run(run, study))[RIGOR]}
 
 
 def test_one_seed_is_told_as_not_met(tmp_path: Path) -> None:
@@ -441,8 +441,8 @@ def test_hours_are_summed_by_device_and_energy_is_told_where_it_was_counted(many
     for stage in manifest["stages"]:
         del stage["gpu_energy"]
     del manifest["stages"][-1]["seconds"]
-    update = {"compute": tuple(compute_rows(manifest)), "costs": cost_rows(manifest)}  # type: ignore[arg-type]
-    row = replace(many, findings=many.findings.model_copy(update=update)).row("cost")
+    changed = many.findings.with_rows({COMPUTE: compute_rows(manifest), COSTS: cost_rows(manifest)})  # type: ignore[arg-type]
+    row = replace(many, findings=changed).row("cost")
     assert row.status == "not met"
     assert row.evidence.endswith("Energy: not measured.")
 
@@ -461,7 +461,7 @@ def test_no_row_is_met_whatever_the_run_holds(tmp_path: Path) -> None:
         source |= {"digest": None, "licence": None}
     (run / "manifest.json").write_text(json.dumps({**manifest, "machine": {}, "packages": {}}))
     scorer = ScorerChoice.model_validate({"kind": "ablation", "tasks": ["arc_easy"], "leak": True})
-    rows = analyse(run, recipe.model_copy(update={"scorers": {"x": scorer}, "arms": ()})).rigor
+    rows = analyse(run, recipe.model_copy(update={"scorers": {"x": scorer}, "arms": ()}))[RIGOR]
     assert [row.item for row in rows if row.status == "met"] == []
 
 

@@ -15,7 +15,7 @@ from layersig.records import Cell
 from layersig.report.document import Block, Bullets, Details, Table
 from layersig.topics.ceilings.compute import ceiling_rows
 from layersig.topics.ceilings.rank_sets import rank_set_rows, top_set_rows
-from layersig.topics.ceilings.rows import CEILINGS, TOP_SETS
+from layersig.topics.ceilings.rows import CEILINGS, RANK_SETS, TOP_SETS
 from layersig.topics.ceilings.section import ceilings
 from layersig.topics.stability.overlap_tests import overlap_test_rows
 from layersig.topics.stability.replicates import replicates
@@ -44,13 +44,13 @@ def material(seeds: int, data: tuple[str, ...] = DATA) -> Any:
         for noise in [rng.normal(size=(seeds, len(UNITS)))]
     ]
     sets, grid = rank_set_rows(tables, UNITS, 0.05), grid_of(UNITS)
-    findings = SimpleNamespace(
-        ceilings=ceiling_rows(tables, SIZES, grid, 0.95, 0.05),
-        rank_sets=sets,
-        top_sets=top_set_rows(sets, tables, SIZES),
-        sharing=sharing_rows(replicates(tables, RECIPE), SIZES, "m", RECIPE),
-        overlap_tests=overlap_test_rows(tables, SIZES, grid, RECIPE),
-    )
+    findings = {
+        CEILINGS: ceiling_rows(tables, SIZES, grid, 0.95, 0.05),
+        RANK_SETS: sets,
+        TOP_SETS: top_set_rows(sets, tables, SIZES),
+        SHARING: sharing_rows(replicates(tables, RECIPE), SIZES, "m", RECIPE),
+        OVERLAP_TESTS: overlap_test_rows(tables, SIZES, grid, RECIPE),
+    }
     return SimpleNamespace(findings=findings)
 
 
