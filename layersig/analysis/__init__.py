@@ -38,6 +38,7 @@ Scores of arms
     Several tests at once, or all of them?           multiplicity.holm, .benjamini_hochberg, .intersection_union
     Which of many means that share items stand out?  simultaneous.largest_of
     Which rank may an arm hold?                      rank_intervals.rank_intervals_items_and_seeds
+    Does it depend on a property, for few values?    associations.monotone, .related
     A trend over points, and where is the optimum?   curves.trend, curves.band, curves.best_set
     What do tests err at that are repeated?          looks.repeated_level
     What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost

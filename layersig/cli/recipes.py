@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml  # type: ignore[import-untyped]
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
@@ -84,12 +85,20 @@ def cp(name: str, destination: Path) -> None:
 
 
 def _files_beside(recipe: Path) -> Iterator[Path]:
-    """The files below its own folder that a recipe names: plugins, tasks, rows."""
+    """The files below its own folder that a recipe names: plugins, rows, and tasks with the rows that they name."""
     found = dict.fromkeys(_names(tomllib.loads(recipe.read_text(encoding="utf-8"))))
     for name in found:
         path = Path(name)
         if not path.is_absolute() and ".." not in path.parts and (recipe.parent / path).is_file():
             yield path
+            if path.suffix == ".yaml":
+                yield from (path.parent / file for file in _rows_of(recipe.parent / path))
+
+
+def _rows_of(task: Path) -> Iterator[str]:
+    """The files of rows that a shipped task names, by split."""
+    options = yaml.safe_load(task.read_text(encoding="utf-8")).get("dataset_kwargs", {})
+    yield from options.get("data_files", {}).values()
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -133,10 +133,18 @@ class SideForm(Open):
     truncated: NotRequired[int]
 
 
+class DiversityForm(Open):
+    """Distinct-n of some texts, by n."""
+
+    distinct: dict[str, FiniteFloat]
+    in_segments: dict[str, FiniteFloat]
+
+
 class DataForm(Open):
     """`data/DATA.json`."""
 
     train: NotRequired[SideForm]
+    diversity: NotRequired[dict[str, DiversityForm]]
 
     rows: NotRequired[Annotated[int, Field(gt=0)]]
     fields: NotRequired[list[FieldForm]]

@@ -75,9 +75,7 @@ def installed() -> Components:
         try:
             offered = _offered(manager, entry.load(), entry.name)
             if not offered and not _topics_of(manager, entry.load()):
-                raise UserError(
-                    "it offers nothing: no layersig_components or layersig_topics hook, nothing decorated in its module"
-                )
+                raise UserError("it offers no component and no topic: neither hook, nothing decorated in its module")
             origin = Origin(label, distribution.name, distribution.version, _source(distribution, entry))
             found += [replace(component, origin=origin) for component in offered]
         except (Exception, SystemExit) as error:

@@ -21,6 +21,13 @@ def test_a_copy_is_as_valid_as_the_original(capsys: pytest.CaptureFixture[str], 
     assert [loaded.id for loaded in copied] == [loaded.id for loaded in original]
 
 
+def test_a_task_comes_with_its_rows(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    call(capsys, "recipes", "cp", "small/table-10", tmp_path)
+    copied = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    beside = {"problems.yaml", "problems.jsonl", "short.jsonl", "long.jsonl"}
+    assert copied == {"table-10.toml", *(f"chains/{name}" for name in beside)}
+
+
 def test_nothing_that_is_there_is_overwritten(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "gradient_signal.py").write_text("# mine\n", encoding="utf-8")
     code, _, err = call(capsys, "recipes", "cp", "small/own-scorer", tmp_path)

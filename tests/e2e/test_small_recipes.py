@@ -19,11 +19,16 @@ CARRIED = "table-14"
 
 
 def run(folder: Path, name: str, *overrides: str) -> Path:
-    """A run with sources of its own, which must end well."""
+    """A run with sources of its own, but for files that lie beside the recipe, which must end well."""
     path = RECIPES / f"{name}.toml"
     values = tomllib.loads(path.read_text(encoding="utf-8"))
-    sources = [f"data.{number}.source=file:chats.jsonl" for number in range(len(values["data"]))]
-    if values.get("evaluate", {}).get("tasks"):
+    sources = [
+        f"data.{number}.source=file:chats.jsonl"
+        for number, data in enumerate(values["data"])
+        if not data["source"].startswith("file:")
+    ]
+    tasks = values.get("evaluate", {}).get("tasks", [])
+    if any(not task["source"].startswith("file:") for task in tasks):
         sources.append("evaluate.tasks=[{source='file:choice.yaml', limit=4}]")
     told = World(folder, path).run("--smoke", "model.source=path:model", "analyze.resamples=100", *sources, *overrides)
     assert told.code == 0, told.err

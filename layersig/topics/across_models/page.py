@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from layersig.findings.models import Ranked, model_ceiling_rows, model_notes, model_pair_rows
 from layersig.findings.rows.base import Row
-from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
 from layersig.records import dumps
 from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.document import (
@@ -30,6 +28,10 @@ from layersig.report.numbers import fixed, p_value, percent
 from layersig.report.svg import described, draw, standalone
 from layersig.report.tables import csv_text
 from layersig.store.files import write_atomic
+from layersig.topics.across_models.rankings import Ranked, model_ceiling_rows, model_notes, model_pair_rows
+from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
+from layersig.topics.across_models.studies import Studies, study_sections
+from layersig.topics.analyse import load
 
 _NONE = "\u2013"
 
@@ -49,14 +51,15 @@ def render_models(study: str, models: Sequence[Ranked], folder: Path) -> Path:
     place = folder / study / f"models-{key}"
     place.mkdir(parents=True, exist_ok=True)
     pairs, ceilings, notes = model_pair_rows(models), tuple(model_ceiling_rows(models)), model_notes(models)
-    tables: dict[str, tuple[Row, ...]] = {"model_pairs": pairs, "model_ceilings": ceilings}
+    studies = Studies.of({model.name: load(model.run) for model in models}, models, ceilings, pairs)
+    tables: dict[str, tuple[Row, ...]] = {"model_pairs": pairs, "model_ceilings": ceilings, **studies.tables()}
     value = {name: [row.model_dump() for row in rows] for name, rows in tables.items()}
     runs = {model.name: f"{model.run.parent.name}/{model.run.name}" for model in models}
     write_atomic(place / "models.json", dumps({"study": study, "runs": runs, "notes": list(notes), **value}) + "\n")
     for name, rows in tables.items():
         if rows:
             write_atomic(place / f"{name}.csv", csv_text(rows))
-    whole = _document(study, models, key, pairs, ceilings, notes)
+    whole = _document(study, models, key, pairs, ceilings, notes, studies)
     for figure in whole.figures():
         write_atomic(place / "figures" / f"{figure.name}.svg", standalone(figure.svg))
     write_atomic(place / "report.md", render_markdown(whole))
@@ -71,6 +74,7 @@ def _document(
     pairs: Sequence[ModelPairRow],
     ceilings: Sequence[ModelCeilingRow],
     notes: Sequence[str],
+    studies: Studies,
 ) -> Document:
     facts = (
         ("models", ", ".join(model.name for model in models)),
@@ -95,7 +99,11 @@ def _document(
     runs: list[Block] = [_runs(models)]
     if ceilings:
         runs.append(_ceilings(ceilings))
-    sections = (Section("models", "Rankings across models", tuple(blocks)), Section("runs", "Runs", tuple(runs)))
+    sections = (
+        Section("models", "Rankings across models", tuple(blocks)),
+        *study_sections(studies),
+        Section("runs", "Runs", tuple(runs)),
+    )
     return Document(study, "Do the layers that matter in one model matter in another?", facts, sections)
 
 

@@ -20,12 +20,12 @@ from layersig.analysis.sharing import SharingVerdict, ratio_bound_jackknife_runs
 from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import RunFiles
 from layersig.findings.rankings import ScoreTable, layer_rows, score_tables
-from layersig.findings.rows.models import ModelCeilingRow, ModelPairRow
 from layersig.findings.shown import finite
 from layersig.findings.unit_grid import grid_of
 from layersig.layers import Group, Unit
 from layersig.recipe.schema import Recipe
 from layersig.streams import Streams
+from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
 
 FloatArray = NDArray[np.float64]
 

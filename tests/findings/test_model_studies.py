@@ -1,0 +1,125 @@
+"""Several models: what changes with size, and necessity against plasticity."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from layersig.findings.rows.arms import SHARES
+from layersig.findings.rows.layers import LAYERS
+from layersig.findings.tables import Findings
+from layersig.topics.across_models.bridges import bridge_summary_rows, model_bridge_rows
+from layersig.topics.across_models.rows import ModelCeilingRow
+from layersig.topics.across_models.sizes import model_size_rows, model_trend_rows
+from layersig.topics.bridge.rows import BRIDGE, BridgeRow
+
+
+def ceiling(model: str, kappa: float, of: int = 100, share: float = 0.3) -> ModelCeilingRow:
+    return ModelCeilingRow(
+        scorer="ila", data="d", model=model, k=round(share * of), of=of, seeds=5, kappa=kappa,
+        low=kappa - 0.1, high=kappa + 0.1,
+    )  # fmt: skip
+
+
+def run(weights: int, *bridges: BridgeRow, share: float | None = None, shape: str = "interval") -> Any:
+    """What is read of the findings of a run."""
+    shares = []
+    for arm in () if share is None else ("ila-30", "ila-30.random"):
+        shares.append(
+            SimpleNamespace(
+                arm=arm,
+                data="d",
+                task="heldout/d",
+                metric="loss",
+                primary=True,
+                share=share,
+                shape=shape,
+                low=share - 0.2,
+                high=share + 0.2,
+                level=0.95,
+            )
+        )
+    layers = [SimpleNamespace(parameters=weights // 4, block=block) for block in (0, 0, 1, None)]
+    findings = Findings.model_construct(alpha=0.05, primary_arms=("ila-30",), notes=())
+    return findings.with_rows({LAYERS: layers, SHARES: shares, BRIDGE: bridges})
+
+
+def bridge(residual: float | None, p: float | None, correlation: float = 0.1) -> BridgeRow:
+    return BridgeRow(
+        necessity="ablation", plasticity="ila", data="d", blocks=24, runs=2, correlation=correlation, low=-0.3,
+        high=0.5, level=0.95, effective=20.0, run_low=0.0, run_high=0.2, residual=residual, p=p, draws=999,
+    )  # fmt: skip
+
+
+def trends(values: list[float], of: list[int] | None = None) -> Any:
+    names = [f"m{number}" for number in range(len(values))]
+    sizes = of or [100] * len(values)
+    models = {name: run(4 * 2**number) for number, name in enumerate(names)}
+    # The order of the recipe is not that of size.
+    models = dict(reversed(models.items()))
+    ceilings = [ceiling(name, value, n) for name, value, n in zip(names, values, sizes, strict=True)]
+    return model_trend_rows(model_size_rows(models, ceilings, (), (0.3, 0.75)), 0.95, 0)
+
+
+def test_five_models_can_show_a_trend_and_four_cannot() -> None:
+    (five,) = trends([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert five.verdict == "rises"
+    assert (five.slope, five.low, five.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert five.p == pytest.approx(2 / 120)
+    (four,) = trends([0.4, 0.3, 0.2, 0.1])
+    assert (four.tau, four.verdict, four.low) == (-1, "cannot tell", None)
+    assert "with 4 models the smallest p that a result could have is 0.083" in four.sentence
+    assert trends([0.1, 0.2]) == ()
+
+
+def test_a_share_of_layers_is_one_series_in_models_of_any_depth() -> None:
+    (row,) = trends([0.1, 0.2, 0.3, 0.4, 0.5], of=[24, 30, 28, 36, 12])
+    assert row.models == 5
+    assert row.subject == "ila on d, top 30 %"
+
+
+def test_the_gain_kept_has_the_interval_of_its_run_where_that_is_bounded() -> None:
+    rows = model_size_rows({"a": run(4, share=0.8), "b": run(8, share=0.9, shape="everything")}, (), (), (0.3,))
+    assert [(row.model, row.value, row.low, row.weights, row.blocks) for row in rows] == [
+        ("a", 0.8, pytest.approx(0.6), 4, 2),
+        ("b", 0.9, None, 8, 2),
+    ]
+    assert {row.quantity for row in rows} == {"gain kept"}
+
+
+def test_a_verdict_for_a_model_is_corrected_for_all_of_them() -> None:
+    models = {"a": run(4, bridge(0.6, 0.004)), "b": run(8, bridge(-0.5, 0.03)), "c": run(8, bridge(None, None))}
+    rows = model_bridge_rows(models)
+    assert [(row.verdict, row.adjusted_p) for row in rows] == [
+        ("together", pytest.approx(0.008)),
+        ("apart", pytest.approx(0.03)),
+        ("no test", None),
+    ]
+    models["d"] = run(8, bridge(0.1, 0.9))
+    assert [row.verdict for row in model_bridge_rows(models)] == ["together", "cannot tell", "no test", "cannot tell"]
+
+
+def test_over_models_the_interval_is_that_of_the_mean_of_fishers_z() -> None:
+    values = [0.5, 0.4, 0.6, 0.45]
+    rows = model_bridge_rows({str(n): run(4, bridge(value, 0.2, value)) for n, value in enumerate(values)})
+    summaries = {row.quantity: row for row in bridge_summary_rows(rows)}
+    z = np.arctanh(values)
+    low, high = np.tanh(stats.t.interval(0.95, 3, z.mean(), stats.sem(z)))
+    for row in summaries.values():
+        assert (row.low, row.high, row.mean) == pytest.approx((low, high, np.tanh(z.mean())))
+        assert row.p == pytest.approx(stats.ttest_1samp(z, 0).pvalue)
+        assert (row.verdict, row.models, row.least, row.most) == ("together", 4, 0.4, 0.6)
+    assert "beyond depth" in summaries["residual"].sentence
+
+
+@pytest.mark.parametrize("values", [[0.6, -0.5, 0.1], [0.9, 0.9]])
+def test_models_that_differ_or_are_too_few_do_not_tell(values: list[float]) -> None:
+    rows = model_bridge_rows({str(n): run(4, bridge(value, 0.2, value)) for n, value in enumerate(values)})
+    for row in bridge_summary_rows(rows):
+        assert row.verdict == "cannot tell"
+        assert (row.low is None) is (len(values) < 3)
+    assert list(bridge_summary_rows(rows[:1])) == []
