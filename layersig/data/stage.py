@@ -20,7 +20,8 @@ from layersig.data.overlap import normalised
 from layersig.data.rows import FieldUse, Rows, read_rows
 from layersig.data.split import split_conversations
 from layersig.errors import UserError, one_line
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Data
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,39 +104,27 @@ class DataReport:
     example: tuple[Piece, ...]
 
 
-def prepare(job: Job) -> None:
-    """Run the stage.
-
-    Inputs: `model`, a folder with a tokenizer; `rows`, a `.jsonl`, `.json` or `.parquet` file.
-
-    Params: `limit` (int or None), `heldout` (int or float), `group_by` (str or None), `fields` (absent, or names of
-    fields), `half` (absent, or 0 or 1), `train_limit` (absent, or int), `where` (absent, or values by field),
-    `max_tokens` (int), `max_rewritten` (float), as in `DataSettings`;
-    `chat_template` (`auto`, `plain`, or the text of a Jinja template).
+def prepare(job: Job[Data]) -> None:
+    """Run the stage; see `Data`.
 
     Streams: the root alone ("sample", "split", "half"), so that all seeds share the split.
-
-    Output: `train.*` and `heldout.*` as `write_examples` writes them, in order of the ids; `report.json`, a
-    `DataReport`; `train.txt`, the normalised words of every training conversation, untruncated, a line each, for the
-    overlap with benchmarks.
 
     Raises:
         UserError: The rows, the template or the split cannot be used, a side of the split holds no target, or the
             template rewrites too many conversations.
     """
-    params = job.params
-    where = params.get("where", {})
-    rows = read_rows(job.inputs["rows"], group_by=params["group_by"], fields=params.get("fields"), where=where)
+    spec = job.spec
+    rows = read_rows(job.inputs["rows"], group_by=spec.group_by, fields=spec.fields, where=spec.where)
     with _about(job.inputs["rows"]):
         split = split_conversations(
             rows.conversations,
-            heldout=params["heldout"],
-            limit=params["limit"],
-            half=params.get("half"),
-            train_limit=params.get("train_limit"),
+            heldout=spec.heldout,
+            limit=spec.limit,
+            half=spec.half,
+            train_limit=spec.train_limit,
             root=job.streams.root,
         )
-    chat = ChatFormat(_tokenizer(job.inputs["model"]), params["chat_template"])
+    chat = ChatFormat(_tokenizer(job.inputs["model"]), spec.chat_template)
     job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
     places = dict(zip((conversation.id for conversation in rows.conversations), rows.numbers, strict=True))
     with _about(job.inputs["rows"]):
@@ -155,7 +144,7 @@ def prepare(job: Job) -> None:
         unanswered=rows.unanswered,
         duplicates=split.duplicates,
         beyond_limit=split.beyond_limit,
-        max_tokens=params["max_tokens"],
+        max_tokens=spec.max_tokens,
         template=chat.template.name,
         template_sha256=chat.template.sha256,
         train=_report(train),
@@ -189,22 +178,22 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _write(
-    job: Job, chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
+    job: Job[Data], chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
 ) -> Encoded:
     try:
-        encoded = chat.encode(conversations, job.params["max_tokens"], job.reporter.advance)
+        encoded = chat.encode(conversations, job.spec.max_tokens, job.reporter.advance)
     except CannotEncode as error:
         raise UserError(f"row {places[error.conversation]}: {error}") from error
     if conversations and not encoded.examples:
         raise UserError(
             f"none of the {len(conversations)} {name} conversations has an answer within "
-            f"{job.params['max_tokens']} tokens. Raise `max_tokens`."
+            f"{job.spec.max_tokens} tokens. Raise `max_tokens`."
         )
     write_examples(job.out, name, encoded.examples)
     return encoded
 
 
-def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], places: Mapping[str, int]) -> None:
+def _check_rewriting(job: Job[Data], chat: ChatFormat, sides: Sequence[Encoded], places: Mapping[str, int]) -> None:
     """Refuse a template that takes away too much of what is to be learnt, and tell of one that takes away a little."""
     rewritten = sum(side.rewritten for side in sides)
     if not rewritten:
@@ -219,11 +208,11 @@ def _check_rewriting(job: Job, chat: ChatFormat, sides: Sequence[Encoded], place
         f"The chat template ({chat.template.name}) changes or leaves out parts of {rewritten} of {kept} conversations, "
         f"such as that of row {places[first]}: {listed}."
     )
-    if rewritten > job.params["max_rewritten"] * kept:
+    if rewritten > job.spec.max_rewritten * kept:
         raise UserError(
             f"{told} Set model.chat_template to a `file:` that renders them, write them into the "
             "contents of the rows in the way that the template keeps, or list their fields in `fields.ignore`; "
-            f"data.max_rewritten sets the largest share that is accepted ({job.params['max_rewritten']:g})."
+            f"data.max_rewritten sets the largest share that is accepted ({job.spec.max_rewritten:g})."
         )
     job.reporter.warn(told)
 
@@ -263,7 +252,7 @@ def _pieces(tokenizer: Any, example: Example) -> tuple[Piece, ...]:
     )
 
 
-def _warn(job: Job, rows: Rows, report: DataReport, chat: ChatFormat) -> None:
+def _warn(job: Job[Data], rows: Rows, report: DataReport, chat: ChatFormat) -> None:
     for note in rows.notes():
         job.reporter.warn(note)
     sides = (report.train, report.heldout)
@@ -280,7 +269,7 @@ def _warn(job: Job, rows: Rows, report: DataReport, chat: ChatFormat) -> None:
     for what, count in notes.items():
         if count:
             job.reporter.warn(f"{count} of {kept} conversations {what}.")
-    if report.template == "plain" and job.params["chat_template"] == "auto":
+    if report.template == "plain" and job.spec.chat_template == "auto":
         job.reporter.warn("The model has no chat template; the built-in `plain` one is used.")
     if chat.turn_end is None:
         job.reporter.warn("The chat template writes no token that ends a turn; a model will not learn to stop.")

@@ -1,9 +1,8 @@
-"""Runs the stages of a graph in order, in this process; what the cache holds is not run again."""
+"""Runs the stages of a graph in order; what the cache holds is not run again."""
 
 from __future__ import annotations
 
 import gc
-import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from layersig.engine.energy import EnergyMeter
+from layersig.engine.runner import IN_PROCESS, Runner
 from layersig.errors import LayersigError, MachineError, StageFailed, UserError, machine_error
-from layersig.pipeline import KINDS, Graph, Stage
+from layersig.pipeline import Graph, Stage
 from layersig.plugin.identity import identity
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
+from layersig.stages.job import Earlier, Job, Reporter
 from layersig.store.cache import AboutForm, Cache, Entry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
-from layersig.store.job import Earlier, Job, Reporter
 from layersig.streams import Streams
 
 
@@ -105,7 +105,8 @@ class Executor:
         root_seed: Root of all random streams.
         declarations: Hashes of the declarations on record, that of this run first; kept with every output that is
             computed.
-        reporter: Told of progress and warnings.
+        reporter: Where a stage reports progress and warnings.
+        runner: What runs the body of a stage.
         meter: What counts the energy of a stage that is about to run.
         reuse: False runs every stage anew, whatever the cache holds.
     """
@@ -118,6 +119,7 @@ class Executor:
         declarations: Sequence[str],
         reporter: Callable[[Stage], Reporter],
         *,
+        runner: Runner = IN_PROCESS,
         meter: Callable[[Stage], EnergyMeter] = lambda stage: EnergyMeter(),
         reuse: bool = True,
     ) -> None:
@@ -126,6 +128,7 @@ class Executor:
         self._root_seed = root_seed
         self._declarations = list(declarations)
         self._reporter = reporter
+        self._runner = runner
         self._meter = meter
         self._reuse = reuse
 
@@ -180,8 +183,9 @@ class Executor:
         inputs = {role: nodes[each.node].part(each.path) for role, each in stage.inputs.items()}
         streams = Streams(self._root_seed, stage.seed)
         key = self._key(stage, nodes)
-        shared = {param: value for param, value in stage.params.items() if param not in stage.length}
-        family = self._key(stage, nodes, shared) if stage.length else None
+        length = stage.spec.length
+        shared = {param: value for param, value in stage.params.items() if param not in length}
+        family = self._key(stage, nodes, shared) if length else None
         with self._cache.lock(key):
             entry = self._cache.find(key)
             if entry is not None and self._reuse:
@@ -206,7 +210,7 @@ class Executor:
         """The fingerprint of a stage; with `params` in the place of its own, what all stages that share them have."""
         return fingerprint(
             kind=stage.kind,
-            version=KINDS[stage.kind].version,
+            version=stage.spec.version,
             params=stage.params if params is None else params,
             inputs={role: nodes[each.node].part(each.path)[1] for role, each in stage.inputs.items()},
             streams=Streams(self._root_seed, stage.seed),
@@ -228,7 +232,7 @@ class Executor:
         reporter = self._reporter(stage)
         job = Job(
             cell=stage.cell,
-            params={**stage.params, **stage.manner},
+            spec=stage.spec,
             inputs={role: path for role, (path, _) in inputs.items()},
             out=work / "out",
             work=work / "state",
@@ -239,13 +243,12 @@ class Executor:
             earlier=self._earlier(family) if family is not None and self._reuse else (),
             kept=work / "kept",
         )
-        module, _, name = KINDS[stage.kind].function.partition(":")
         began = time.monotonic()
         with self._meter(stage) as meter:
-            getattr(importlib.import_module(module), name)(job)
+            self._runner.run(job)
         about: AboutForm = {
             "kind": stage.kind,
-            "version": KINDS[stage.kind].version,
+            "version": stage.spec.version,
             "seconds": round(time.monotonic() - began, 3),
             "cost": {**job.cost, **meter.joules},
             "warnings": list(getattr(reporter, "warnings", ())),

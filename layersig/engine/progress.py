@@ -65,7 +65,7 @@ class Display:
 
 
 class StageReporter:
-    """Tells of one stage; see `layersig.store.job.Reporter`."""
+    """Tells of one stage; see `layersig.stages.job.Reporter`."""
 
     def __init__(self, display: Display, stage: str) -> None:
         self.warnings: list[str] = []

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from layersig.errors import LayersigError, MachineError, UserError
-from layersig.pipeline import Graph, Source
+from layersig.pipeline import Graph, SourceRef
 from layersig.pipeline import stages as graph_of
 from layersig.recipe.load import Loaded
 from layersig.sources.rankings import resolve_rankings
 from layersig.sources.resolve import LOADERS, resolve, resolve_with_fallback
-from layersig.sources.source import Request, SourceLoader
-from layersig.sources.source import Source as Resolved
+from layersig.sources.source import Request, Source, SourceLoader
 from layersig.store.cache import cache_root
 
 
@@ -42,7 +41,7 @@ def resolve_all(
     offline: bool,
     strict: bool,
     warn: Callable[[str], None],
-) -> dict[str, Resolved]:
+) -> dict[str, Source]:
     """Every source of the graph, by node.
 
     Raises:
@@ -55,15 +54,13 @@ def resolve_all(
     }
 
 
-def resolve_here(
-    graph: Graph, loaded: Loaded, warn: Callable[[str], None]
-) -> tuple[dict[str, Resolved], dict[str, str]]:
+def resolve_here(graph: Graph, loaded: Loaded, warn: Callable[[str], None]) -> tuple[dict[str, Source], dict[str, str]]:
     """Every source of the graph that lies on this machine, by node, and why the others cannot be had; fetches nothing.
 
     Raises:
         UserError: What is named cannot be used.
     """
-    found: dict[str, Resolved] = {}
+    found: dict[str, Source] = {}
     missing: dict[str, str] = {}
     for node, source in graph.sources.items():
         try:
@@ -82,7 +79,7 @@ def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any
     graph = graph_of(loaded.recipe, loaded.components)
     rows = []
     for node, source in graph.sources.items():
-        found: list[Resolved] = []
+        found: list[Source] = []
         errors: list[LayersigError] = []
         for spec in (source.spec, source.fallback):
             if spec is None:
@@ -103,21 +100,21 @@ def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any
 
 
 def _resolve(
-    source: Source,
+    source: SourceRef,
     loaded: Loaded,
     pinned: Pinned | None,
     *,
     offline: bool,
     strict: bool,
     warn: Callable[[str], None],
-) -> Resolved:
+) -> Source:
     request = Request(
         base_dir=loaded.base_dir, cache=cache_root(), offline=offline, split=source.split or "train", warn=warn
     )
     spec, fallback = source.spec, source.fallback
     loaders = _loaders(loaded)
 
-    def find(wanted: str, name: str | None = None) -> Resolved:
+    def find(wanted: str, name: str | None = None) -> Source:
         if source.kind == "task":
             from layersig.evaluating.tasks import resolve_task
 
@@ -150,7 +147,7 @@ def _resolve(
     )
 
 
-def _checked(found: Resolved) -> Resolved:
+def _checked(found: Source) -> Source:
     """Questions are read only after everything is trained; what is wrong with them is told before."""
     if found.kind == "questions":
         from layersig.data.questions import read_questions

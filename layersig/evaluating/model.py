@@ -41,7 +41,7 @@ from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Prompt, Written, generated
 from layersig.generating.sampling import Sampler
 from layersig.generating.sharing import Row, Scored, batches, lines, plan
-from layersig.store.job import Reporter, Silent
+from layersig.stages.job import Reporter, Silent
 
 Answer = tuple[float, bool]
 

@@ -14,9 +14,9 @@ from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.kept import KeptAnswers
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
-from layersig.recipe.schema import TaskSettings
 from layersig.records import CorpusValue, Outcome, jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
 
 RESPONSES = "responses.jsonl"
@@ -26,24 +26,8 @@ CORPUS = "corpus.jsonl"
 MEMORISATION = "memorisation.jsonl"
 
 
-def evaluate(job: Job) -> None:
-    """Measure a model.
-
-    Roles: `model`; `adapter` (a PEFT folder; absent for the untouched base); `data/NAME` (output of the data stage,
-    for the held-out loss); `task/N` (what `tasks.resolve_task` found for `tasks[N]`).
-
-    Parameters: `tasks` (a list of `TaskSettings`), `allow_code_execution` (absent: no), `chat_template` (how
-    turns are shown and end; absent: `auto`), `memorisation` (probe every item), `batch_tokens`,
-    `dtype`, `device`, `quantization`, `attention`.
-
-    `items.jsonl` holds every outcome; `responses.jsonl`, where a task lets the model write, what it wrote and how that
-    ended; `floors.jsonl`, where a task asks for it, the outcomes without the items' own questions; `corpus.jsonl`,
-    where a task has metrics that are no means of items, their values on the items and on resamples of them;
-    `memorisation.jsonl`, where the items are probed, what `memorisation.probe` gives.
-    `results.json` holds `tasks` (by task: the value of every metric, `n`, shots and where they come from, split, digest
-    of the prompts, the first `prompt` as the model reads it, which metrics are better when higher, what happened to
-    prompts and answers (`incidents`), lm-eval's own figures, and weights and strata of a group), lm-eval's version,
-    dtype, device kind and batch policy.
+def evaluate(job: Job[Evaluate]) -> None:
+    """Measure a model; see `Evaluate`.
 
     What the model answers is kept batch by batch in the stage's own folder, so that an interruption costs a batch.
     """
@@ -61,7 +45,7 @@ def evaluate(job: Job) -> None:
             "lm_eval": version("lm_eval"),
             "dtype": str(arm.dtype).removeprefix("torch."),
             "device": arm.device.type,
-            "batch": {"tokens": job.params["batch_tokens"], **run.policy},
+            "batch": {"tokens": job.spec.batch_tokens, **run.policy},
         },
     )
     if run.floors:
@@ -78,7 +62,7 @@ def evaluate(job: Job) -> None:
 class _Run:
     """Everything measured on one model, in the order of the recipe."""
 
-    def __init__(self, job: Job, model: PreTrainedModel) -> None:
+    def __init__(self, job: Job[Evaluate], model: PreTrainedModel) -> None:
         self.job = job
         self.model = model
         self.outcomes: list[Outcome] = []
@@ -101,9 +85,7 @@ class _Run:
             if not len(examples):
                 continue
             self.job.reporter.start(f"heldout/{name}", len(examples), "conversations")
-            found = heldout_losses(
-                self.model, examples, name, self.job.params["batch_tokens"], self._advance, self.kept
-            )
+            found = heldout_losses(self.model, examples, name, self.job.spec.batch_tokens, self._advance, self.kept)
             targets = sum(outcome.weight for outcome in found)
             loss = sum(outcome.value * outcome.weight for outcome in found) / targets
             self.outcomes += found
@@ -111,7 +93,7 @@ class _Run:
 
     def tasks(self) -> None:
         """lm-eval's tasks."""
-        if not self.job.params["tasks"]:
+        if not self.job.spec.tasks:
             return
         from layersig.evaluating.draws import score_draws
         from layersig.evaluating.items import floor_outcomes, score_task
@@ -120,22 +102,21 @@ class _Run:
         from layersig.evaluating.model import SharedPrefixLM
 
         tokenizer = load_tokenizer(self.job.inputs["model"])
-        batch_tokens = self.job.params["batch_tokens"]
+        batch_tokens = self.job.spec.batch_tokens
         model = SharedPrefixLM(
             self.model,
             tokenizer,
             batch_tokens=batch_tokens,
             reporter=self.job.reporter,
-            chat_template=self.job.params.get("chat_template", "auto"),
+            chat_template=self.job.spec.chat_template,
             kept=self.kept,
         )
         self.policy = {"shared_prefixes": model.share, "max_length": model.max_length}
         root = Streams(self.job.streams.root)
-        for number, entry in enumerate(self.job.params["tasks"]):
-            settings = TaskSettings.model_validate(entry, strict=False)
+        allow_code = self.job.spec.allow_code_execution
+        for number, settings in enumerate(self.job.spec.tasks):
             task = load_task(settings, self.job.inputs[f"task/{number}"], root)
             model.title = task.name
-            allow_code = self.job.params.get("allow_code_execution", False)
             if settings.draws is None:
                 scored = score_task(task, model, allow_code=allow_code)
             else:
@@ -149,7 +130,7 @@ class _Run:
                 self.floors += floors
                 for label in scored.summary.keys() - {outcome.task for outcome in floors}:
                     self.job.reporter.warn(f"{label}: its floor was asked for and takes two items or more")
-            if self.job.params.get("memorisation"):
+            if self.job.spec.memorisation:
                 model.title = f"{task.name}, memorisation"
                 self.probed += probe(task, model, root)
             for label, entry in scored.summary.items():

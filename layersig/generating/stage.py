@@ -24,7 +24,8 @@ from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings
 from layersig.records import jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Generate
 from layersig.streams import Streams
 
 _LOG = "responses.jsonl"
@@ -65,37 +66,27 @@ class GenerationReport:
     settings: Mapping[str, Any]
 
 
-def generate(job: Job) -> None:
-    """Run the stage.
-
-    Inputs: `model`, a folder; `rows`, as in the data stage, but for answers: they may be missing.
-
-    Params: `generate` (`GenerateSettings`), `limit` (prompts, a sample from the root seed; all when None), `group_by`,
-    `fields` and `where` where given, `chat_template`, `dtype`, `device`, `quantization`, `attention`.
+def generate(job: Job[Generate]) -> None:
+    """Run the stage; see `Generate`.
 
     Streams: the root alone: `sample` by prompt for the limit, `response` by prompt and sample.
 
-    Output: `responses.jsonl`, a response a line in order of prompts and samples: `prompt` (id), `sample`, `seed`,
-    `finish`, `tokens`, `dropped` (reason, or null), `example` (id of the conversation that it became, or null), `text`;
-    `rows.jsonl`, what is kept, for the data stage: `messages`, `group`, `prompt`, `sample`; `report.json`.
-
-    Every batch is appended to a log that survives an interruption; what stands there whole is not generated again.
+    Every batch is appended to a log that survives an interruption; what is complete there is not generated again.
 
     Raises:
         UserError: The rows or the template cannot be used, or no response is kept.
     """
-    settings = GenerateSettings.model_validate(job.params["generate"], strict=False)
+    spec = job.spec
+    settings = spec.generate
     root = Streams(job.streams.root)
-    fields = job.params.get("fields")
-    where = job.params.get("where", {})
-    read = read_rows(job.inputs["rows"], group_by=job.params["group_by"], fields=fields, prompts=True, where=where)
+    read = read_rows(job.inputs["rows"], group_by=spec.group_by, fields=spec.fields, prompts=True, where=spec.where)
     for note in read.notes():
         job.reporter.warn(note)
     rows = read.conversations
     distinct = _prompts(rows, settings.system)
     ranked = sorted(distinct, key=lambda prompt: root.number("sample", prompt))
-    prompts = {prompt: distinct[prompt] for prompt in sorted(ranked[: job.params["limit"]])}
-    chat = ChatFormat(load_tokenizer(job.inputs["model"]), job.params["chat_template"])
+    prompts = {prompt: distinct[prompt] for prompt in sorted(ranked[: spec.limit])}
+    chat = ChatFormat(load_tokenizer(job.inputs["model"]), spec.chat_template)
     asked = [Chat(prompt, conversation.messages, conversation.tools) for prompt, conversation in prompts.items()]
     found = _answers(job, settings, chat, asked, root)
     ordered = [found[prompt, sample] for prompt in prompts for sample in range(settings.samples)]
@@ -141,7 +132,7 @@ def _prompts(rows: Sequence[Conversation], system: str | None) -> dict[str, Conv
 
 
 def _answers(
-    job: Job, settings: GenerateSettings, chat: ChatFormat, asked: Sequence[Chat], root: Streams
+    job: Job[Generate], settings: GenerateSettings, chat: ChatFormat, asked: Sequence[Chat], root: Streams
 ) -> dict[Key, Response]:
     log = ResponseLog(job.work / _LOG)
     job.reporter.start("generate", len(asked) * settings.samples, "responses")

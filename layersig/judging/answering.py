@@ -16,7 +16,8 @@ from layersig.judging.records import Answered
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.records import jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Answer
 
 _LOG = "responses.jsonl"
 
@@ -24,13 +25,8 @@ Asked = tuple[str, Question]
 """The name of a set, and a question of it."""
 
 
-def answer(job: Job) -> None:
-    """Write `answers.jsonl`, a question a line.
-
-    Roles: `model`; `adapter` (a PEFT folder; absent for the untouched base); `questions/N` (the file of set N).
-
-    Parameters: `conversations` (a list of `name` and `limit`), `answers` (as `AnswerSettings`), `chat_template`,
-    `batch_tokens`, `dtype`, `device`, `quantization`, `attention`.
+def answer(job: Job[Answer]) -> None:
+    """Write `answers.jsonl`; see `Answer`.
 
     Every batch is appended to a log that survives an interruption; what is in it is not answered again.
 
@@ -39,11 +35,10 @@ def answer(job: Job) -> None:
     Raises:
         UserError: A set of questions or the chat template cannot be used.
     """
-    params = job.params
     asked = _asked(job)
-    chat_format = ChatFormat(load_tokenizer(job.inputs["model"]), params["chat_template"])
-    settings = params["answers"]
-    sampling = Sampling(settings["temperature"], settings["top_p"])
+    chat_format = ChatFormat(load_tokenizer(job.inputs["model"]), job.spec.chat_template)
+    settings = job.spec.answers
+    sampling = Sampling(settings.temperature, settings.top_p)
     given: list[dict[int, Response]] = [{} for _ in asked]
     log = ResponseLog(job.work / _LOG)
     started = time.perf_counter()
@@ -66,10 +61,10 @@ def answer(job: Job) -> None:
                     chat_format,
                     chats,
                     job.streams,
-                    max_new_tokens=settings["max_new_tokens"],
+                    max_new_tokens=settings.max_new_tokens,
                     sampling=sampling,
                     samples=1,
-                    batch_tokens=params["batch_tokens"],
+                    batch_tokens=job.spec.batch_tokens,
                     known=frozenset(log.held),
                     done=done,
                 )
@@ -83,12 +78,12 @@ def answer(job: Job) -> None:
     _warn(job, rows)
 
 
-def _asked(job: Job) -> list[Asked]:
+def _asked(job: Job[Answer]) -> list[Asked]:
     found: list[Asked] = []
-    for number, entry in enumerate(job.params["conversations"]):
+    for number, entry in enumerate(job.spec.conversations):
         every = read_questions(job.inputs[f"questions/{number}"])
-        kept = sample(every, entry["name"], entry["limit"], job.streams.root)
-        found += [(entry["name"], question) for question in kept]
+        kept = sample(every, entry.name, entry.limit, job.streams.root)
+        found += [(entry.name, question) for question in kept]
     return found
 
 
@@ -117,11 +112,11 @@ def _answered(asked: Asked, given: Mapping[int, Response]) -> Answered:
     )
 
 
-def _warn(job: Job, rows: Sequence[Answered]) -> None:
+def _warn(job: Job[Answer], rows: Sequence[Answered]) -> None:
     ends: list[Any] = [end for row in rows for end in row.finish]
     cut = sum(end != "stop" for end in ends)
     if cut:
-        most = job.params["answers"]["max_new_tokens"]
+        most = job.spec.answers.max_new_tokens
         job.reporter.warn(f"{cut} of {len(ends)} answers did not end by themselves within {most} tokens and were cut")
     empty = sum(not text for row in rows for text in row.answers)
     if empty:

@@ -15,8 +15,8 @@ from layersig.judging.prompts import CUT_AGAIN, Prompt
 from layersig.judging.records import Judgement, JudgementForm, Key
 from layersig.judging.verdicts import spoken
 from layersig.records import dumps, parse_json
+from layersig.stages.job import Reporter
 from layersig.store.files import write_atomic
-from layersig.store.job import Reporter
 
 Read = Callable[[str], float | str | None]
 

@@ -16,25 +16,15 @@ from layersig.judging.prompts import COMPARE_AGAIN, GRADE_AGAIN, compare_prompt,
 from layersig.judging.records import SCORE, Answered, Judgement, Key, Order, read_answers
 from layersig.judging.verdicts import read_rating, read_winner
 from layersig.records import Outcome, jsonl
+from layersig.stages.job import Job
+from layersig.stages.kinds import Compare, Grade, Judging
 from layersig.store.hashing import sha256_json
-from layersig.store.job import Job
 
 _JUDGE = ("endpoint", "model", "temperature", "max_tokens", "repeats", "attempts")
 
 
-def grade(job: Job) -> None:
-    """Let the judge grade every answer of an arm from 1 to 10: `judgements.jsonl`, `items.jsonl`, `results.json`.
-
-    Roles: `answers` (output of the answer stage).
-
-    Parameters: `endpoint`, `model`, `temperature`, `max_tokens`, `length_key`, `repeats`, `attempts`; and, which change
-    no result, `key_env`, `timeout`, `concurrency`; all as in `JudgeSettings`.
-
-    `items.jsonl` holds an outcome a turn: the mean over the repeats that gave a rating. The turns of a question are one
-    cluster. A turn without any rating has no outcome; its judgements say why. `results.json` holds who judged (`judge`,
-    as asked; `models` and the dates `first` and `last`, as the endpoint says), counts of verdicts and of how
-    replies ended, and by set a digest
-    of its questions.
+def grade(job: Job[Grade]) -> None:
+    """Let the judge grade every answer of an arm; see `Grade`.
 
     Raises:
         UserError: The key is missing or refused, or the endpoint knows no such model.
@@ -44,27 +34,25 @@ def grade(job: Job) -> None:
     wanted = [
         Wanted(key, each.category, grade_prompt(each.shown(key.turn)), read_rating, GRADE_AGAIN)
         for each in answers
-        for key in _keys(each, job.params["repeats"], ("alone",))
+        for key in _keys(each, job.spec.repeats, ("alone",))
     ]
     found = _judged(job, wanted, answers)
     outcomes = [outcome.to_json() for each in answers for outcome in _outcomes(each, found)]
     (job.out / "items.jsonl").write_text(jsonl(outcomes), encoding="utf-8")
 
 
-def compare(job: Job) -> None:
-    """Let the judge compare every answer of an arm with that of another, in both orders.
+def compare(job: Job[Compare]) -> None:
+    """Let the judge compare every answer of an arm with that of another, in both orders; see `Compare`.
 
-    It writes `judgements.jsonl` and `results.json`.
-
-    Roles: `answers` and `reference` (outputs of answer stages for the same questions).
-
-    Parameters and errors: as `grade` has them.
+    Raises:
+        UserError: As `grade` has it.
+        MachineError: As `grade` has it.
     """
     answers, others = (list(read_answers(job.inputs[role] / "answers.jsonl")) for role in ("answers", "reference"))
     wanted = []
     for ours, theirs in zip(answers, others, strict=True):
         assert (ours.set, ours.question, ours.turns) == (theirs.set, theirs.question, theirs.turns)
-        for key in _keys(ours, job.params["repeats"], ("arm-first", "arm-second")):
+        for key in _keys(ours, job.spec.repeats, ("arm-first", "arm-second")):
             pair = (ours, theirs) if key.order == "arm-first" else (theirs, ours)
             first, second = (each.shown(key.turn) for each in pair)
             wanted.append(Wanted(key, ours.category, compare_prompt(first, second), read_winner, COMPARE_AGAIN))
@@ -78,13 +66,13 @@ def _keys(answered: Answered, repeats: int, orders: Sequence[Order]) -> Iterator
                 yield Key(answered.set, answered.question, turn, repeat, order)
 
 
-def _judged(job: Job, wanted: Sequence[Wanted], answers: Sequence[Answered]) -> list[Judgement]:
+def _judged(job: Job[Judging], wanted: Sequence[Wanted], answers: Sequence[Answered]) -> list[Judgement]:
     found = judgements(
         wanted,
         _endpoint(job),
         Store(job.work / "judgements.jsonl"),
-        attempts=job.params["attempts"],
-        concurrency=job.params["concurrency"],
+        attempts=job.spec.attempts,
+        concurrency=job.spec.concurrency,
         reporter=job.reporter,
     )
     (job.out / "judgements.jsonl").write_text(jsonl([each.to_json() for each in found]), encoding="utf-8")
@@ -94,7 +82,7 @@ def _judged(job: Job, wanted: Sequence[Wanted], answers: Sequence[Answered]) -> 
     cut = {end: count for end, count in sorted(finish.items()) if end != "stop"}
     dates = sorted(each.created for each in found if each.created is not None)
     results = {
-        "judge": {name: job.params[name] for name in _JUDGE},
+        "judge": {name: getattr(job.spec, name) for name in _JUDGE},
         "models": sorted({each.model for each in found if each.model is not None}),
         "first": dates[0] if dates else None,
         "last": dates[-1] if dates else None,
@@ -110,7 +98,7 @@ def _judged(job: Job, wanted: Sequence[Wanted], answers: Sequence[Answered]) -> 
         kinds = ", ".join(f"{end} {count}" for end, count in cut.items())
         job.reporter.warn(
             f"{sum(cut.values())} of {finish.total()} replies of the judge did not end by themselves ({kinds}) and "
-            f"were not read; `length`: judge.max_tokens ({job.params['max_tokens']}) is too small; `unknown`: the "
+            f"were not read; `length`: judge.max_tokens ({job.spec.max_tokens}) is too small; `unknown`: the "
             "endpoint does not say how a reply ended"
         )
     if invalid:
@@ -124,16 +112,16 @@ def _digest(answers: Sequence[Answered], name: str) -> str:
     return sha256_json([[each.question, each.turns, each.reference] for each in answers if each.set == name])
 
 
-def _endpoint(job: Job) -> Endpoint:
-    params: dict[str, Any] = dict(job.params)
-    base, key_env = params["endpoint"], params["key_env"]
+def _endpoint(job: Job[Judging]) -> Endpoint:
+    spec = job.spec
+    base, key_env = spec.endpoint, spec.key_env
     key = _key(key_env)
     if key and base.startswith("http:") and not is_local(base):
         job.reporter.warn(f"the key in {key_env} goes to {base} unencrypted; use https if the endpoint has it")
-    settings = {"model": params["model"], params["length_key"]: params["max_tokens"]}
-    if params["temperature"] != "default":
-        settings["temperature"] = params["temperature"]
-    return Endpoint(base, settings, key, key_env, params["timeout"], threading.Event())
+    settings: dict[str, Any] = {"model": spec.model, spec.length_key: spec.max_tokens}
+    if spec.temperature != "default":
+        settings["temperature"] = spec.temperature
+    return Endpoint(base, settings, key, key_env, spec.timeout, threading.Event())
 
 
 def _key(name: str | None) -> str | None:

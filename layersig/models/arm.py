@@ -13,7 +13,8 @@ from layersig.models.adapters import attach_adapter
 from layersig.models.devices import PeakMemory, peak_memory, pick_device, pick_dtype
 from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,20 @@ class ArmModel:
 
 
 @contextmanager
-def arm_model(job: Job) -> Iterator[ArmModel]:
+def arm_model(job: Job[ModelSpec]) -> Iterator[ArmModel]:
     """Lend the model of a job; the model itself must be left as it was.
 
-    Roles: `model`; `adapter` (a PEFT folder), where there is one.
-
-    Parameters: `dtype`, `device`, `quantization`, `attention`.
+    Inputs: `model`; `adapter` (a PEFT folder), where there is one.
     """
-    device = pick_device(job.params["device"])
-    dtype = pick_dtype(job.params["dtype"], device).dtype
-    options = {"quantization": job.params["quantization"], "attention": job.params["attention"]}
+    spec = job.spec
+    device = pick_device(spec.device)
+    dtype = pick_dtype(spec.dtype, device).dtype
     adapter = job.inputs.get("adapter")
     with (
         peak_memory(device) as memory,
-        borrow_model(job.inputs["model"], dtype=dtype, device=device, **options) as borrowed,
+        borrow_model(
+            job.inputs["model"], dtype=dtype, device=device, quantization=spec.quantization, attention=spec.attention
+        ) as borrowed,
         attach_adapter(borrowed, adapter) if adapter else nullcontext(borrowed) as model,
         fast_lora(model),
     ):

@@ -34,7 +34,7 @@ def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
     dtype = torch.promote_types(widest_dtype(stored_tensors(source).values()), torch.float32)
     model = load_model(source, dtype=dtype, device="cpu")
     layers = layer_map(model, head=model.get_output_embeddings() is not None)
-    update = read_update(adapter, layers)
+    update = read_update(adapter, layers, lambda: model)
     untied = has_tied_head(model) and any(layers.by_name[name].block is None for name in update.layers)
     if untied:
         _untie(model)

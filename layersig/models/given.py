@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from transformers import PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap, Part
@@ -18,17 +19,18 @@ from layersig.models.load import load_model
 from layersig.models.stored import is_dense, read_update
 from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.updates import DenseUpdate, Update
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import GivenUpdate
 
 # Two models that were trained apart differ by about 1.4 times the norm of either.
 _FAR = 0.7
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def update(job: Job) -> None:
+def update(job: Job[GivenUpdate]) -> None:
     """Write `at-1`, the given update in the form in which a reference training keeps its own, and `origin.json`.
 
-    Inputs: `model`, `layers`, `update` (a folder). `origin.json` says what was found, in how many layers it changes
+    `origin.json` says what was found, in how many layers it changes
     something, and how many other weights a checkpoint changes, which no scorer sees.
 
     Raises:
@@ -39,7 +41,7 @@ def update(job: Job) -> None:
     given: Update
     others: tuple[str, ...] = ()
     if (source / _ADAPTER[0]).is_file():
-        found, given = "adapter", read_update(source, layers)
+        found, given = "adapter", read_update(source, layers, lambda: _model(job.inputs["model"]))
         target.mkdir()
         for name in _ADAPTER:
             shutil.copyfile(source / name, target / name)
@@ -62,6 +64,12 @@ def update(job: Job) -> None:
             "the change of the layers alone"
         )
     job.write("origin.json", {"found": found, "layers": len(layers), "changed": changed, "other_weights": len(others)})
+
+
+def _model(folder: Path) -> PreTrainedModel:
+    """The model in float32 or wider, which some adapters cannot be read without."""
+    dtype = torch.promote_types(widest_dtype(stored_tensors(folder).values()), torch.float32)
+    return load_model(folder, dtype=dtype, device="cpu")
 
 
 def _changed(source: Path, given: Update, layers: LayerMap) -> int:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from layersig.errors import UserError
 from layersig.layers import LayerMap
-from layersig.models.adapters import read_adapter
+from layersig.models.adapters import adapted_layers
 from layersig.models.adapters.files import recorded_base
 from layersig.models.dense import check_dense
 from layersig.models.given import check_complete, check_layers
@@ -94,7 +94,7 @@ def check_update(folder: Path, layers: LayerMap, names: Collection[str]) -> list
         check_model(folder)
         check_layers(folder, layers)
         return []
-    check_complete(folder, read_adapter(folder, layers).layers, layers)
+    check_complete(folder, adapted_layers(folder, layers), layers)
     base = recorded_base(folder)
     if base is None or any(_same(base, name) for name in names):
         return []

@@ -10,27 +10,18 @@ from layersig.models.load import load_model
 from layersig.models.stored import is_dense
 from layersig.models.updates import DenseUpdate
 from layersig.records import Selection
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Graft, Layers
 
 
-def layers(job: Job) -> None:
-    """Write `layers.json`, the layer map.
-
-    Inputs: `model`. Params: `head`, whether the output head counts as a layer.
-    """
-    found = layer_map_of_checkpoint(job.inputs["model"], head=job.params["head"])
+def layers(job: Job[Layers]) -> None:
+    """Write the layer map; see `Layers`."""
+    found = layer_map_of_checkpoint(job.inputs["model"], head=job.spec.head)
     job.write("layers.json", found.to_json())
 
 
-def graft(job: Job) -> None:
-    """Keep the reference update on the selected layers only; nothing is trained.
-
-    This is the masked model of ILA (arXiv 2410.17875, section 2) with gamma in {0, 1}.
-
-    Inputs: `update`, an adapter folder or a difference of weights; `selection`; `layers`; for a difference `model`.
-
-    Output: `adapter/` (of LoRA, also from AdaLoRA's factors), or for a difference the checkpoint `model/`.
-    """
+def graft(job: Job[Graft]) -> None:
+    """Keep the reference update on the selected layers only; see `Graft`."""
     known = LayerMap.from_json(job.read("layers", "layers.json"))
     selection = Selection.from_json(job.read("selection", "selection.json"))
     source = job.inputs["update"]

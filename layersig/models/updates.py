@@ -47,6 +47,24 @@ class Delta:
         return replace(self, b=self.b.to(device, dtype), a=None if self.a is None else self.a.to(device, dtype))
 
 
+def rescaled(delta: Delta, magnitude: Tensor, weight: Tensor) -> Delta:
+    """The dense change of a layer that is given other lengths of its rows as well: of DoRA (arXiv 2402.09353).
+
+    W' = m V / |V| with V = W + Delta and |V| the norm of each row, as PEFT computes it: a row is the weight of one
+    output. The change is W' - W, in float32 or wider.
+
+    Args:
+        delta: The change before, of factors; (out, in).
+        magnitude: m, (out,).
+        weight: W, (out, in).
+    """
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    start = weight.to(wide)
+    moved = start + delta.to(weight.device, wide).dense()
+    lengths = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
+    return Delta(magnitude.to(weight.device, wide).unsqueeze(1) / lengths * moved - start)
+
+
 class Update(Protocol):
     """What a training run changed, layer by layer, against the model it started from."""
 

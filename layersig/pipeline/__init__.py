@@ -7,15 +7,13 @@ What `plan` prints, `status` shows, the cache is keyed by and the engine runs is
 Analysis and report come after it, from the files of the run folder alone.
 
 - `build`: `stages`, the walk through the grid of a recipe in the order of the data flow
-- `kinds`: `KINDS`, every kind of stage with its function and its version
-- `graph`: the values a graph is made of
+- `graph`: the values a graph is made of; what the kinds of stages are is in `layersig.stages.kinds`
 - `study`: what every builder below asks about the recipe
 - `materials`, `training`, `scores`, `selections`, `actions`, `evaluations`, `conversations`: from a grid point to its
   `Stage`
 """
 
 from layersig.pipeline.build import declaration, stages, without_seeds
-from layersig.pipeline.graph import Graph, Input, Line, Source, Stage
-from layersig.pipeline.kinds import KINDS, Kind
+from layersig.pipeline.graph import Graph, Input, Line, SourceRef, Stage
 
-__all__ = ["KINDS", "Graph", "Input", "Kind", "Line", "Source", "Stage", "declaration", "stages", "without_seeds"]
+__all__ = ["Graph", "Input", "Line", "SourceRef", "Stage", "declaration", "stages", "without_seeds"]

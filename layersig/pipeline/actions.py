@@ -10,6 +10,7 @@ from layersig.pipeline.study import Study
 from layersig.pipeline.training import outcome, published, reference_update, training_inputs, update_files
 from layersig.recipe.schema import Arm, TrainSettings
 from layersig.records import Cell
+from layersig.stages.kinds import Graft, Prune, Recover, Tune
 
 
 def actions(study: Study, arm: Arm, data: str, seed: int) -> Iterator[Stage]:
@@ -23,11 +24,11 @@ def made(study: Study, arm: Arm, data: str, seed: int) -> dict[str, Input]:
     """What an arm comes to, by the role in which it is evaluated: an adapter, another model, or both."""
     key = Cell(arm=arm.name, data=data, seed=seed).key
     if arm.action != "prune":
-        return outcome(training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
+        return outcome(study, training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
     model = {"model": Input(f"prune/{key}", "model")}
     if arm.recover is None:
         return model
-    return {**model, **outcome(training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
+    return {**model, **outcome(study, training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
 
 
 def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
@@ -36,18 +37,17 @@ def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     settings = training_behind(study, arm)
     chosen = selection(study, arm, data, seed)
     inputs = {**training_inputs(data), "selection": Input(chosen.id)}
-    params = {"train": settings.effective(), **study.compute}
     if settings.ranks == "scores":
         own, *_ = (each for role, each in chosen.inputs.items() if role.startswith("ranking/"))
         inputs["ranking"] = chosen.inputs.get(f"ranking/{arm.scorers[0]}/{data}", own)
     return Stage(
         id=f"tune/{cell.key}",
-        kind="tune",
         cell=cell,
-        params=params,
+        spec=Tune.of(train=study.trained(settings), **study.compute),
         inputs=inputs,
+        components=study.tuning_components(settings),
         seed=seed,
-        files=published(settings, "adapter", cell.key),
+        files=published(study, settings, "adapter", cell.key),
     )
 
 
@@ -64,16 +64,14 @@ def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
         "update": reference_update(data, seed),
         "selection": Input(selection(study, arm, data, seed).id),
     }
-    if study.recipe.train.method == "full":
+    if study.method(study.recipe.train).result == "checkpoint":
         inputs["model"] = Input("source/model")
     return Stage(
         id=f"graft/{cell.key}",
-        kind="graft",
         cell=cell,
-        params={},
+        spec=Graft.of(),
         inputs=inputs,
-        computes=False,
-        files=update_files(study.recipe.train, "adapter", cell.key),
+        files=update_files(study, study.recipe.train, "adapter", cell.key),
     )
 
 
@@ -81,18 +79,16 @@ def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Remove the selected blocks."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
     # A recovery by full fine-tuning makes a checkpoint of its own in the same place.
-    last = arm.recover is None or training_behind(study, arm).method != "full"
+    last = arm.recover is None or study.method(training_behind(study, arm)).result != "checkpoint"
     return Stage(
         id=f"prune/{cell.key}",
-        kind="prune",
         cell=cell,
-        params={"head": study.recipe.layers.head},
+        spec=Prune.of(head=study.recipe.layers.head),
         inputs={
             "model": Input("source/model"),
             "layers": Input("layers"),
             "selection": Input(selection(study, arm, data, seed).id),
         },
-        computes=False,
         files={"model": f"models/{cell.key}"} if last else {},
     )
 
@@ -104,9 +100,8 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     settings = training_behind(study, arm)
     return Stage(
         id=f"recover/{cell.key}",
-        kind="recover",
         cell=cell,
-        params={"train": settings.effective(), **study.compute},
+        spec=Recover.of(train=study.trained(settings), **study.compute),
         inputs={
             "base": Input("source/model"),
             "model": Input(pruned, "model"),
@@ -114,6 +109,7 @@ def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
             "selection": Input(pruned, "all"),
             "data": Input(f"data/{data}"),
         },
+        components=study.tuning_components(settings),
         seed=seed,
-        files=published(settings, "adapter", cell.key),
+        files=published(study, settings, "adapter", cell.key),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from layersig.pipeline.actions import actions
-from layersig.pipeline.conversations import MANNER, conversations
+from layersig.pipeline.conversations import conversations
 from layersig.pipeline.evaluations import evaluation, overlap
 from layersig.pipeline.graph import Graph, Stage
 from layersig.pipeline.materials import data_stages, layers_stage, sources
@@ -16,6 +16,7 @@ from layersig.pipeline.study import Study
 from layersig.pipeline.training import given_update, reference
 from layersig.plugin.table import Components
 from layersig.recipe.schema import Recipe
+from layersig.stages.kinds import Judging
 
 
 def stages(recipe: Recipe, known: Components) -> Graph:
@@ -37,7 +38,7 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     if recipe.sweeps:
         declared["sweeps"] = recipe.model_dump(mode="json", include={"sweeps"})["sweeps"]
     if recipe.judge is not None:
-        declared["judge"] = recipe.judge.model_dump(mode="json", exclude=MANNER)
+        declared["judge"] = recipe.judge.model_dump(mode="json", exclude=set(Judging.manner))
     return declared
 
 
@@ -45,7 +46,7 @@ def without_seeds(recipe: Recipe) -> dict[str, Any]:
     """What a recipe trains and measures but for its seeds: recipes that are equal in it are one study at two sizes."""
     measured = recipe.model_dump(mode="json", exclude={"seeds", "name", "description", "analyze", "judge"})
     if recipe.judge is not None:
-        measured["judge"] = recipe.judge.model_dump(mode="json", exclude=MANNER)
+        measured["judge"] = recipe.judge.model_dump(mode="json", exclude=set(Judging.manner))
     return measured
 
 

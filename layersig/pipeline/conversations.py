@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from layersig.pipeline.evaluations import arm_inputs
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import BASE, Study
 from layersig.records import Cell
-
-MANNER = {"key_env", "timeout", "concurrency"}
-"""Keys of `[judge]` that change no result."""
+from layersig.stages.kinds import Answer, Compare, Grade, Judging
 
 
 def conversations(study: Study) -> Iterator[Stage]:
@@ -30,15 +27,14 @@ def answer(study: Study, cell: Cell) -> Stage:
     settings = study.recipe.evaluate
     return Stage(
         id=f"answer/{cell.key}",
-        kind="answer",
         cell=cell,
-        params={
-            "conversations": study.question_sets,
-            "answers": settings.answers.model_dump(mode="json"),
-            "chat_template": study.recipe.model.chat_template,
-            "batch_tokens": settings.batch_tokens,
+        spec=Answer.of(
+            conversations=study.question_sets,
+            answers=settings.answers.model_dump(),
+            chat_template=study.recipe.model.chat_template,
+            batch_tokens=settings.batch_tokens,
             **study.compute,
-        },
+        ),
         inputs={
             "model": Input("source/model"),
             **arm_inputs(study, cell),
@@ -51,7 +47,7 @@ def answer(study: Study, cell: Cell) -> Stage:
 
 def grade(study: Study, cell: Cell) -> Stage:
     """The judge's grades of them."""
-    return _asking(study, "grade", cell, {"answers": Input(answer(study, cell).id)}, f"judgements/{cell.key}")
+    return _asking(study, Grade, cell, {"answers": Input(answer(study, cell).id)}, f"judgements/{cell.key}")
 
 
 def compare(study: Study, cell: Cell) -> Stage:
@@ -61,20 +57,16 @@ def compare(study: Study, cell: Cell) -> Stage:
         role: Input(answer(study, study.evaluated(each.arm or "", each.data, each.seed)).id)
         for role, each in (("answers", cell), ("reference", theirs))
     }
-    return _asking(study, "compare", cell, inputs, f"pairs/{cell.key}")
+    return _asking(study, Compare, cell, inputs, f"pairs/{cell.key}")
 
 
-def _asking(study: Study, kind: str, cell: Cell, inputs: dict[str, Input], target: str) -> Stage:
+def _asking(study: Study, kind: type[Judging], cell: Cell, inputs: dict[str, Input], target: str) -> Stage:
     assert study.recipe.judge is not None
-    settings: dict[str, Any] = study.recipe.judge.model_dump(mode="json", exclude={"pairwise"})
     return Stage(
-        id=f"{kind}/{cell.key}",
-        kind=kind,
+        id=f"{kind.kind}/{cell.key}",
         cell=cell,
-        params={name: value for name, value in settings.items() if name not in MANNER},
-        manner={name: value for name, value in settings.items() if name in MANNER},
+        spec=kind.of(**study.recipe.judge.model_dump(exclude={"pairwise"})),
         inputs=inputs,
-        computes=False,
         files={"": target},
     )
 

@@ -7,6 +7,7 @@ from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import BASE, Study, checkpoint_node
 from layersig.pipeline.training import outcome, reference_update
 from layersig.records import Cell
+from layersig.stages.kinds import Evaluate, Overlap
 
 
 def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> Stage:
@@ -19,15 +20,14 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
     inputs.update(study.task_inputs)
     return Stage(
         id=f"evaluate/{cell.key}",
-        kind="evaluate",
         cell=cell,
-        params={
-            "tasks": study.tasks if arm == "base" else study.tasks_without_floors,
-            "batch_tokens": settings.batch_tokens,
+        spec=Evaluate.of(
+            tasks=study.tasks if arm == "base" else study.tasks_without_floors,
+            batch_tokens=settings.batch_tokens,
             **study.beside_tasks,
             **({"memorisation": True} if arm == "base" and settings.memorisation and settings.tasks else {}),
             **study.compute,
-        },
+        ),
         inputs=inputs,
         files={"": f"evaluations/{cell.key}"},
     )
@@ -41,7 +41,7 @@ def arm_inputs(study: Study, cell: Cell) -> dict[str, Input]:
     if cell.data is None or cell.seed is None:
         return {"model": Input(checkpoint_node(cell.arm))}
     if cell.arm == "all-layers":
-        return outcome(study.recipe.train, reference_update(cell.data, cell.seed))
+        return outcome(study, study.recipe.train, reference_update(cell.data, cell.seed))
     return made(study, study.arm(cell.arm), cell.data, cell.seed)
 
 
@@ -52,13 +52,11 @@ def overlap(study: Study, data: str) -> Stage:
         inputs["model"] = Input("source/model")
     return Stage(
         id=f"overlap/{data}",
-        kind="overlap",
         cell=Cell(data=data),
-        params={
-            "tasks": study.tasks_without_floors,
+        spec=Overlap.of(
+            tasks=study.tasks_without_floors,
             **({"conversations": study.question_sets} if study.question_sets else {}),
-        },
+        ),
         inputs=inputs,
-        computes=False,
         files={"overlap.json": f"overlap/{data}.json"},
     )

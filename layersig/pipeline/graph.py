@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from layersig.plugin.components import Component
 from layersig.records import Cell
+from layersig.stages.spec import StageSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceRef:
     """Something from outside: a model, data, the data of a task, rankings of another run, an update, questions.
 
     `rows` are files that the recipe gives for a task by name, one for the scored split or several by split.
@@ -48,39 +49,48 @@ class Stage:
 
     Attributes:
         id: Unique, path-like, readable.
-        kind: Key of `KINDS`.
         cell: Labels, for people.
-        params: What the stage's function is told; enters the fingerprint.
-        manner: What it is told besides: how to do it, which changes no result and is no part of the fingerprint.
+        spec: Its kind and its parameters.
         inputs: What it reads, by role.
         seed: Value of the seed axis that its random streams depend on; None for what all seeds share.
-        length: Names of the params that only say how far it goes and what it keeps on the way. Stages that differ in
-            nothing else begin alike, so that one can continue or serve another.
-        computes: True when results depend on device, dtype and library versions.
         components: Plugin components that it calls.
         files: Where its output, or folders and files of it, go in the run folder.
         line: What it adds to a file of lines.
     """
 
     id: str
-    kind: str
     cell: Cell
-    params: Mapping[str, Any]
+    spec: StageSpec
     inputs: Mapping[str, Input]
-    manner: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
-    length: frozenset[str] = frozenset()
-    computes: bool = True
     components: tuple[Component, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     line: Line | None = None
+
+    def __post_init__(self) -> None:
+        self.spec.check_roles(self.inputs.keys())
+
+    @property
+    def kind(self) -> str:
+        """Name of its kind."""
+        return self.spec.kind
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters that enter the fingerprint, as JSON values."""
+        return self.spec.fingerprinted
+
+    @property
+    def computes(self) -> bool:
+        """Whether results depend on device, dtype and library versions."""
+        return self.spec.computes
 
 
 @dataclass(frozen=True)
 class Graph:
     """Sources and stages of a recipe; every stage comes after what it reads."""
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, SourceRef]
     stages: tuple[Stage, ...]
 
     def __getitem__(self, stage: str) -> Stage:

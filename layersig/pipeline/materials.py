@@ -5,36 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from layersig.pipeline.graph import Input, Source, Stage
+from layersig.pipeline.graph import Input, SourceRef, Stage
 from layersig.pipeline.study import Study, checkpoint_node, selection_node, selection_tasks
 from layersig.recipe.schema import DataSettings
 from layersig.records import Cell
+from layersig.stages.kinds import Data, Generate, Layers
 
 
-def sources(study: Study) -> dict[str, Source]:
+def sources(study: Study) -> dict[str, SourceRef]:
     """Everything from outside, by node name."""
     recipe = study.recipe
     model = recipe.model
-    found = {"source/model": Source("model", "model", model.source, model.fallback)}
+    found = {"source/model": SourceRef("model", "model", model.source, model.fallback)}
     for data in recipe.data:
-        found[f"source/data/{data.name}"] = Source("data", data.name, data.source, data.fallback, data.split)
+        found[f"source/data/{data.name}"] = SourceRef("data", data.name, data.source, data.fallback, data.split)
     tasks = {f"source/task/{number}": (task.source, task.data) for number, task in enumerate(recipe.evaluate.tasks)}
     for name in recipe.scorers:
         named = enumerate(selection_tasks(study, name))
         tasks |= {selection_node(name, number): (task["source"], task.get("data")) for number, task in named}
     for node, (task, rows) in tasks.items():
         falls_back = recipe.evaluate.fallback == "embedded" and ":" not in task and rows is None
-        found[node] = Source("task", task, task, f"pypi:{task}" if falls_back else None, rows=rows)
+        found[node] = SourceRef("task", task, task, f"pypi:{task}" if falls_back else None, rows=rows)
     if recipe.update is not None:
-        found["source/update"] = Source("update", "update", recipe.update.source)
+        found["source/update"] = SourceRef("update", "update", recipe.update.source)
     for arm in recipe.arms:
         if arm.checkpoint is not None:
-            found[checkpoint_node(arm.name)] = Source("model", arm.name, arm.checkpoint)
+            found[checkpoint_node(arm.name)] = SourceRef("model", arm.name, arm.checkpoint)
     for name, choice in recipe.scorers.items():
         if choice.source is not None:
-            found[f"source/rankings/{name}"] = Source("rankings", name, choice.source)
+            found[f"source/rankings/{name}"] = SourceRef("rankings", name, choice.source)
     for number, asked in enumerate(recipe.evaluate.conversations):
-        found[f"source/questions/{number}"] = Source("questions", asked.label, asked.source, None, asked.split)
+        found[f"source/questions/{number}"] = SourceRef("questions", asked.label, asked.source, None, asked.split)
     return found
 
 
@@ -42,11 +43,9 @@ def layers_stage(study: Study) -> Stage:
     """The layer map of the model, from its configuration."""
     return Stage(
         id="layers",
-        kind="layers",
         cell=Cell(),
-        params={"head": study.recipe.layers.head},
+        spec=Layers.of(head=study.recipe.layers.head),
         inputs={"model": Input("source/model")},
-        computes=False,
         files={"layers.json": "layers.json"},
     )
 
@@ -57,24 +56,23 @@ def generate_stage(study: Study, name: str) -> Stage:
     assert settings.generate is not None
     return Stage(
         id=f"generate/{name}",
-        kind="generate",
         cell=Cell(data=name),
-        params={
-            "generate": settings.generate.model_dump(mode="json"),
-            "limit": settings.limit,
-            "group_by": settings.group_by,
+        spec=Generate.of(
+            generate=settings.generate.model_dump(),
+            limit=settings.limit,
+            group_by=settings.group_by,
+            chat_template=study.recipe.model.chat_template,
             **_fields(settings),
             **_where(settings),
-            "chat_template": study.recipe.model.chat_template,
             **study.compute,
-        },
+        ),
         inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
         files={"report.json": f"responses/{name}.json", "responses.jsonl": f"responses/{name}.jsonl"},
     )
 
 
 def _fields(settings: DataSettings) -> dict[str, Any]:
-    """Names of fields, where the recipe gives some: absent ones are no parameter, as before they could be given."""
+    """Names of fields, where the recipe gives some."""
     if settings.fields is None:
         return {}
     return {"fields": settings.fields.model_dump(mode="json", exclude_defaults=True)}
@@ -111,10 +109,8 @@ def data_stage(study: Study, name: str) -> Stage:
         params |= {"limit": None, "group_by": "group", "fields": {"ignore": ["prompt", "sample"]}}
     return Stage(
         id=f"data/{name}",
-        kind="data",
         cell=Cell(data=name),
-        params=params,
+        spec=Data.of(**params),
         inputs={"model": Input("source/model"), "rows": rows},
-        computes=False,
         files={"report.json": f"data/{name}.json"},
     )

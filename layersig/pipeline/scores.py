@@ -10,6 +10,7 @@ from layersig.pipeline.graph import Input, Line, Stage
 from layersig.pipeline.study import Study, labels, selection_node, selection_tasks
 from layersig.pipeline.training import own_reference, reference_of, scored_update
 from layersig.records import ABLATIONS, Cell
+from layersig.stages.kinds import Score
 
 
 def scores(study: Study, name: str, data: str, seed: int) -> Iterator[Stage]:
@@ -67,12 +68,10 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
     place = cell if len(choice.checkpoints) > 1 else replace(cell, checkpoint=None)
     return Stage(
         id=f"score/{cell.key}",
-        kind="score",
         cell=cell,
-        params=params,
+        spec=Score.of(**params),
         inputs=inputs,
         seed=cell.seed,
-        computes=component.computes,
         components=(component,),
         files={"trajectory.jsonl": f"trajectories/{place.key}.jsonl", ABLATIONS: f"{ABLATIONS}/{place.key}"},
         line=Line("ranking.json", "scores.jsonl", labels(cell, "scorer", "data", "seed", "checkpoint")),

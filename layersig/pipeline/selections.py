@@ -9,6 +9,7 @@ from layersig.pipeline.scores import score
 from layersig.pipeline.study import Study, labels
 from layersig.recipe.schema import Arm
 from layersig.records import Cell
+from layersig.stages.kinds import Select
 
 
 def selections(study: Study, arm: Arm, data: str, seed: int) -> Iterator[Stage]:
@@ -40,12 +41,10 @@ def selection(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     unit = "block" if arm.action == "prune" else study.recipe.layers.unit
     return Stage(
         id=f"select/{cell.key}",
-        kind="select",
         cell=cell,
-        params={"policy": arm.select.kind, "params": dict(arm.select.params), "unit": unit},
+        spec=Select.of(policy=arm.select.kind, params=dict(arm.select.params), unit=unit),
         inputs=inputs,
         seed=cell.seed,
-        computes=False,
         components=(policy,),
         line=Line("selection.json", "selections.jsonl", labels(cell, "arm", "data", "seed")),
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from layersig.pipeline.graph import Input
-from layersig.plugin.components import Component
+from layersig.plugin.components import BUILT_IN, Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import RESERVED_ARMS, Arm, DataSettings, Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Arm, DataSettings, Recipe, TrainSettings
 from layersig.records import Cell
 
 BASE = RESERVED_ARMS[0]
@@ -50,6 +50,22 @@ class Study:
     def scorer(self, name: str) -> Component:
         """The component behind a scorer of the recipe."""
         return self.known.get("scorer", self.recipe.scorers[name].kind)
+
+    def method(self, settings: TrainSettings) -> Component:
+        """The component behind the tuning method of a training."""
+        return self.known.get("method", settings.method)
+
+    def trained(self, settings: TrainSettings) -> dict[str, Any]:
+        """The keys of a training that change what it does, as the parameter of its stage."""
+        return settings.effective(self.method(settings))
+
+    def tuning_components(self, settings: TrainSettings) -> tuple[Component, ...]:
+        """The tuning method of a training as a part of its stage's fingerprint.
+
+        A built-in method of version 1 is left out, so that fingerprints from before methods had versions stay valid.
+        """
+        method = self.method(settings)
+        return () if method.origin == BUILT_IN and method.version == 1 else (method,)
 
     def policy(self, arm: Arm) -> Component:
         """The component behind the policy of an arm."""
@@ -149,7 +165,7 @@ class Study:
     @property
     def train(self) -> dict[str, Any]:
         """The keys of `[train]` that change what a training does."""
-        return self.recipe.train.effective()
+        return self.trained(self.recipe.train)
 
 
 def selection_tasks(study: Study, scorer: str) -> list[dict[str, Any]]:

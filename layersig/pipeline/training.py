@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
 from layersig.recipe.schema import STANDARD_MILESTONES, TrainSettings
 from layersig.records import Cell
+from layersig.stages.kinds import GivenUpdate, Reference
 
 
 def reference(study: Study, data: str, seed: int) -> Stage:
     """The training of all layers: up to the last milestone that anything reads, or until the ranking is stable."""
     settings, place = study.recipe.train, f"all-layers/{data}/seed-{seed}"
     milestones = _milestones(study)
-    stop = {"milestones": milestones} if settings.until is None else {"until": settings.until}
+    stop: dict[str, Any] = {"milestones": milestones} if settings.until is None else {"until": settings.until}
     whole = settings.until is None and milestones[-1] == 1
     return Stage(
         id=f"reference/{data}/seed-{seed}",
-        kind="reference",
         cell=Cell(arm="all-layers", data=data, seed=seed),
-        params={"train": study.train, **stop, **study.compute},
+        spec=Reference.of(train=study.train, **stop, **study.compute),
         inputs=training_inputs(data),
+        components=study.tuning_components(settings),
         seed=seed,
-        # Trials of a search are compared at their ends, and none of them can be continued.
-        length=frozenset() if settings.search or settings.until else frozenset({"milestones"}),
-        files=published(settings, f"at-{1.0:g}", place) if whole else training_log(place),
+        files=published(study, settings, f"at-{1.0:g}", place) if whole else training_log(place),
     )
 
 
@@ -35,7 +35,7 @@ def _milestones(study: Study) -> list[float]:
     read = {*settings.milestones, *study.update_checkpoints, *([1.0] if study.reads_whole_reference else [])}
     # Kept beside what is read, so that another checkpoint of a scorer takes no other training. A difference of whole
     # weights is too large for that.
-    standard = () if settings.method == "full" else STANDARD_MILESTONES
+    standard = () if study.method(settings).result == "checkpoint" else STANDARD_MILESTONES
     return sorted(each for each in {*read, *standard} if each <= max(read))
 
 
@@ -46,10 +46,12 @@ def own_reference(study: Study, scorer: str, data: str, seed: int) -> Stage:
     cell = Cell(arm="all-layers", scorer=scorer, data=data, seed=seed)
     return Stage(
         id=f"reference/{scorer}/{data}/seed-{seed}",
-        kind="reference",
         cell=cell,
-        params={"train": settings.effective(), "milestones": sorted({*choice.checkpoints, 1.0}), **study.compute},
+        spec=Reference.of(
+            train=study.trained(settings), milestones=sorted({*choice.checkpoints, 1.0}), **study.compute
+        ),
         inputs=training_inputs(data),
+        components=study.tuning_components(settings),
         seed=seed,
         files={} if settings.search is None else {"search.json": f"searches/{cell.key}.json"},
     )
@@ -61,11 +63,9 @@ def given_update(study: Study) -> Iterator[Stage]:
         return
     yield Stage(
         id="update",
-        kind="update",
         cell=Cell(),
-        params={},
+        spec=GivenUpdate.of(),
         inputs={"model": Input("source/model"), "layers": Input("layers"), "update": Input("source/update")},
-        computes=False,
         files={"origin.json": "update.json"},
     )
 
@@ -84,15 +84,16 @@ def reference_of(study: Study, scorer: str, data: str, seed: int) -> str:
     return own_reference(study, scorer, data, seed).id if own else f"reference/{data}/seed-{seed}"
 
 
-def update_files(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
-    """Where a tuned model goes in the run folder: an adapter, or after full fine-tuning a checkpoint."""
-    return {"model": f"models/{place}"} if settings.method == "full" else {adapter: f"adapters/{place}"}
+def update_files(study: Study, settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
+    """Where a tuned model goes in the run folder: an adapter or a checkpoint, as its method leaves it."""
+    whole = study.method(settings).result == "checkpoint"
+    return {"model": f"models/{place}"} if whole else {adapter: f"adapters/{place}"}
 
 
-def published(settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
+def published(study: Study, settings: TrainSettings, adapter: str, place: str) -> dict[str, str]:
     """Where all that a training made goes in the run folder: the tuned model, its log, what its search found."""
     search = {} if settings.search is None else {"search.json": f"searches/{place}.json"}
-    return {**update_files(settings, adapter, place), **training_log(place), **search}
+    return {**update_files(study, settings, adapter, place), **training_log(place), **search}
 
 
 def training_log(place: str) -> dict[str, str]:
@@ -100,9 +101,10 @@ def training_log(place: str) -> dict[str, str]:
     return {"log.json": f"trainings/{place}.json"}
 
 
-def outcome(settings: TrainSettings, adapter: Input) -> dict[str, Input]:
-    """What a training came to, by the role in which it is evaluated; `adapter` is where that is unless it was full."""
-    return {"model": Input(adapter.node, "model")} if settings.method == "full" else {"adapter": adapter}
+def outcome(study: Study, settings: TrainSettings, adapter: Input) -> dict[str, Input]:
+    """What a training came to, by the role in which it is evaluated; `adapter` is where an adapter would be."""
+    whole = study.method(settings).result == "checkpoint"
+    return {"model": Input(adapter.node, "model")} if whole else {"adapter": adapter}
 
 
 def reference_update(data: str, seed: int, checkpoint: float = 1.0) -> Input:

@@ -89,7 +89,7 @@ def _training(facts: Facts, stage: Stage, passes: Passes) -> float | None:
     settings = settings_of(stage)
     copies = len(stage.params.get("milestones", ())) or 1
     log = 2 * _STEP * passes.steps
-    if settings.method == "full":
+    if facts.method(settings).result == "checkpoint":
         values = trained_values(facts, stage) or 0.0
         kept = copies if stage.kind == "reference" else 0
         return log + _ENTRY + 4.0 * values * kept + _size(facts.model)
@@ -97,17 +97,13 @@ def _training(facts: Facts, stage: Stage, passes: Passes) -> float | None:
 
 
 def _adapter(facts: Facts, share: float, stage: Stage) -> float:
-    from layersig.planning.shapes import factors
-
     assert facts.shapes is not None
     layers = facts.layers or facts.shapes.layers
-    chosen = facts.chosen(stage)
-    if "train" in stage.params:
-        values = trained_values(facts, stage) or 0.0
-    elif chosen is not None:
-        values = factors(chosen, facts.recipe.train.lora_rank)
-    else:
-        values = share * factors(layers, facts.recipe.train.lora_rank)
+    chosen = None if stage.kind == "recover" else facts.chosen(stage)
+    settings = settings_of(stage) if "train" in stage.params else facts.recipe.train
+    method = facts.method(settings).create()
+    of, part = (layers, share) if chosen is None else (chosen, 1.0)
+    values = part * float(sum(method.stored_values(layer, settings) for layer in of))
     return 4.0 * values + _LAYER * share * len(layers) + _CARD
 
 

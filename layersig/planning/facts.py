@@ -15,7 +15,8 @@ from layersig.pipeline import Stage
 from layersig.planning.assumptions import Assumptions
 from layersig.planning.known import Known
 from layersig.planning.shapes import Shapes, shapes
-from layersig.recipe.schema import Recipe
+from layersig.plugin.components import Component
+from layersig.recipe.schema import Recipe, TrainSettings
 from layersig.records import read_json
 from layersig.streams import Streams
 
@@ -98,6 +99,10 @@ class Facts:
         if split == "heldout":
             return min(heldout, total)
         return max(1, (total - heldout) // (1 if settings.half is None else 2))
+
+    def method(self, settings: TrainSettings) -> Component:
+        """The tuning method of a training."""
+        return self.known.loaded.components.get("method", settings.method)
 
     def chosen(self, stage: Stage) -> list[Layer] | None:
         """The layers that the selection of a stage holds; None before it is made."""

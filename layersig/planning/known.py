@@ -15,8 +15,8 @@ from layersig.pipeline import Graph, Stage, stages
 from layersig.recipe.load import Loaded
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
+from layersig.stages.job import Reporter, Silent
 from layersig.store.cache import Cache, cache_root
-from layersig.store.job import Reporter, Silent
 
 _FREE = frozenset({"layers", "data", "score", "select"})
 """Kinds of stages that a plan runs where they do not compute with the model."""

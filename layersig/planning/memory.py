@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
-from layersig.planning.shapes import factors
 from layersig.planning.trainings import settings_of
 
 _PROGRAM = 0.6 * 2**30
@@ -58,7 +60,7 @@ def peak(facts: Facts, stage: Stage) -> float | None:
         budget = settings_of(stage).micro_batch_tokens
         return held + _update(facts) + _passes(facts, budget, training=True)
     budget = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
-    return held + _update(facts) + _passes(facts, budget, training=False)
+    return held + _adapter(facts) + _passes(facts, budget, training=False)
 
 
 def trained_values(facts: Facts, stage: Stage) -> float | None:
@@ -66,14 +68,14 @@ def trained_values(facts: Facts, stage: Stage) -> float | None:
     if facts.shapes is None:
         return None
     settings = settings_of(stage)
-    layers = facts.layers or facts.shapes.layers
+    layers: Iterable[Layer] = facts.layers or facts.shapes.layers
     share = facts.share(stage)
-    if settings.method == "full":
-        return share * sum(layer.parameters for layer in layers)
+    method = facts.method(settings)
     chosen = facts.chosen(stage)
-    if chosen is not None and stage.kind == "tune":
-        return float(factors(chosen, settings.lora_rank))
-    return share * factors(layers, settings.lora_rank)
+    if chosen is not None and stage.kind == "tune" and method.result == "adapter":
+        share, layers = 1.0, chosen
+    work = method.create()
+    return share * float(sum(work.trained_values(layer, settings) for layer in layers))
 
 
 def _trained(facts: Facts, stage: Stage) -> float:
@@ -82,9 +84,22 @@ def _trained(facts: Facts, stage: Stage) -> float:
 
 
 def _update(facts: Facts) -> float:
-    """Bytes of an adapter of all layers."""
+    """Bytes of the update of all layers, as a scorer holds it."""
     assert facts.shapes is not None
-    return 4.0 * factors(facts.shapes.layers, facts.recipe.train.lora_rank)
+    settings = facts.recipe.train
+    method = facts.method(settings).create()
+    return 4.0 * float(sum(method.update_values(layer, settings) for layer in facts.shapes.layers))
+
+
+def _adapter(facts: Facts) -> float:
+    """Bytes of an adapter of all layers; none where tuning leaves checkpoints."""
+    assert facts.shapes is not None
+    settings = facts.recipe.train
+    method = facts.method(settings)
+    if method.result == "checkpoint":
+        return 0.0
+    work = method.create()
+    return 4.0 * float(sum(work.stored_values(layer, settings) for layer in facts.shapes.layers))
 
 
 def _passes(facts: Facts, budget: int, *, training: bool) -> float:

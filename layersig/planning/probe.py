@@ -12,7 +12,7 @@ from layersig.data.batches import optimizer_batches
 from layersig.planning.facts import Facts
 from layersig.planning.rates import Speed
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,3 @@ def shapes(path: Path) -> Shapes:
 
 def _used(layer: Layer, asked: int | None) -> float:
     return min(1.0, asked / layer.shape[0]) if asked and len(layer.shape) > 2 else 1.0
-
-
-def factors(layers: Iterable[Layer], rank: int) -> int:
-    """Trained values of LoRA factors of that rank, one pair an expert."""
-    return sum(
-        rank * (layer.shape[-2] + layer.shape[-1]) * (layer.shape[0] if len(layer.shape) > 2 else 1) for layer in layers
-    )

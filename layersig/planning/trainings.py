@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.passes import Passes
+from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
+from layersig.stages.kinds import Score, Training
 
 
 def settings_of(stage: Stage) -> TrainSettings:
     """How a stage trains."""
-    return TrainSettings.model_validate(stage.params["train"], strict=False)
+    assert isinstance(stage.spec, Training | Score)
+    assert stage.spec.train is not None, "a scorer that computes"
+    return stage.spec.train
 
 
 def trained(facts: Facts, stage: Stage) -> Passes:
@@ -26,7 +30,7 @@ def trained(facts: Facts, stage: Stage) -> Passes:
         if steps:
             return Passes(None, steps, unknown=f"the lengths of the conversations in {stage.cell.data}")
         return Passes(None, 0, unknown=f"the rows of {stage.cell.data}")
-    return Passes(tokens, steps, _by_kind(settings, tokens, facts.share(stage), facts.lowest(stage)))
+    return Passes(tokens, steps, _by_kind(facts.method(settings), tokens, facts.share(stage), facts.lowest(stage)))
 
 
 def trials(settings: TrainSettings) -> int:
@@ -61,12 +65,12 @@ def _drawn(facts: Facts, stage: Stage, settings: TrainSettings) -> tuple[int, fl
     return steps * rates, None if tokens != tokens else tokens * rates
 
 
-def _by_kind(settings: TrainSettings, tokens: float, share: float, above: float) -> Mapping[str, float]:
+def _by_kind(method: Component, tokens: float, share: float, above: float) -> Mapping[str, float]:
     """Passes of a training of a share of the layers, whose gradients go back through a share of the blocks.
 
     Every token is read once; the rest of a pass, back through the blocks, is what the blocks above make of it.
     """
-    if settings.method == "full":
+    if method.result == "checkpoint":
         # The gradient of a weight costs what a forward pass of its layer does.
         return {"plain": tokens * above, "read": tokens * (1 - above + share * above)}
     return {"train": tokens * share * above, "plain": tokens * (1 - share) * above, "read": tokens * (1 - above)}

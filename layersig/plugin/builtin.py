@@ -38,6 +38,14 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "list": "layersig.selecting.policies:List",
         "type-depth": "layersig.selecting.rule:TypeDepth",
     },
+    "method": {
+        "lora": "layersig.training.methods.lora:Lora",
+        "adalora": "layersig.training.methods.adalora:AdaLora",
+        "full": "layersig.training.methods.full:Full",
+        "dora": "layersig.training.methods.dora:Dora",
+        "rslora": "layersig.training.methods.rslora:RsLora",
+        "pissa": "layersig.training.methods.pissa:Pissa",
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""A component: a scorer, a policy or a source under the name that recipes use, and where it comes from."""
+"""A component: a scorer, a policy, a tuning method or a source under its name in recipes, and where it comes from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,12 +14,16 @@ from pydantic import BaseModel, ConfigDict
 
 from layersig.errors import UserError
 
-Kind = Literal["scorer", "policy", "source"]
+Kind = Literal["scorer", "policy", "method", "source"]
 Need = Literal["model", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
 Rankings = Literal["none", "one", "some"]
+Shared = Literal["rank", "alpha", "dropout"]
+Result = Literal["adapter", "checkpoint"]
+Limit = Literal["quantization", "experts", "ranks", "resample", "until", "update"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 NEEDS: tuple[str, ...] = get_args(Need)
+LIMITS: tuple[str, ...] = get_args(Limit)
 UNITS = ("module", "block", "part")
 RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream", "train"})
 """Keys that stand beside a component's parameters in a recipe."""
@@ -64,17 +68,24 @@ BUILT_IN = Origin("built into layersig", "layersig")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A scorer, a policy or a source.
+    """A scorer, a policy, a tuning method or a source.
 
     Attributes:
-        kind: `scorer`, `policy` or `source`.
-        name: The name that a recipe writes after `kind =` (a scheme for sources): lower case, digits, hyphens.
+        kind: `scorer`, `policy`, `method` or `source`.
+        name: The name that a recipe writes after `kind =` (`train.method =` for tuning methods, a scheme for sources):
+            lower case, digits, hyphens.
         implementation: The decorated function or class, or the `"module:attribute"` where it lies.
         version: Raised by its author whenever equal inputs may give another result.
         needs: What the context must offer; see `NEEDS`. Unknown (empty) until the implementation is loaded.
         unit: What a score covers; None for the unit of the recipe.
         rankings: For policies, how many rankings they read: `none`, `one`, or `some` (one or more).
         seeded: True when it draws from the context's random streams, so that its result depends on the seed axis.
+        reads: For tuning methods, which of the keys `rank`, `alpha` and `dropout` of `[train]` change what it does.
+        result: For tuning methods, what a training leaves: an adapter in PEFT's format, or a checkpoint.
+        cannot: For tuning methods, what cannot be combined with it, and why: a clause that follows its name in the
+            message. See `Limit`: `quantization` (4-bit weights), `experts` (several in one parameter), `ranks` (by
+            scores), `resample` (blocks in turn), `until` (ending where the ranking is stable) and `update` (scorers
+            and grafts read its update).
         params: Its parameters; without fields when there are none.
         origin: Who brings it; filled in by the manager.
 
@@ -90,6 +101,9 @@ class Component:
     unit: str | None = None
     rankings: Rankings = "one"
     seeded: bool = False
+    reads: frozenset[str] = frozenset()
+    result: Result = "adapter"
+    cannot: Mapping[str, str] = field(default_factory=dict, hash=False)
     params: type[Params] = Params
     origin: Origin = UNKNOWN_ORIGIN
 
@@ -113,6 +127,16 @@ class Component:
                 f"{self.kind} {self.name!r}: unknown rankings {self.rankings!r}; "
                 f"allowed are {', '.join(get_args(Rankings))}"
             )
+        for trait, given, allowed in (
+            ("reads", self.reads, get_args(Shared)),
+            ("result", {self.result}, get_args(Result)),
+            ("cannot", set(self.cannot), LIMITS),
+        ):
+            if strange := given - set(allowed):
+                raise UserError(
+                    f"{self.kind} {self.name!r}: unknown {trait} {', '.join(sorted(map(repr, strange)))}; "
+                    f"allowed are {', '.join(allowed)}"
+                )
 
     @property
     def label(self) -> str:
@@ -151,6 +175,8 @@ class Component:
 
     def create(self) -> Any:
         """A new object that does the work: `score(context)` of a scorer, `select(context)` of a policy.
+
+        Of a tuning method, `tune(context)` and `trained_values(layer, settings)`.
 
         `context.params` must be what `parse` returned. What the methods return is not checked here.
         """

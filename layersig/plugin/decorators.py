@@ -1,20 +1,20 @@
-"""`@scorer`, `@policy` and `@source`: how an author declares a component.
+"""`@scorer`, `@policy`, `@method` and `@source`: how an author declares a component.
 
 On a function, the parameters after `context` become the component's parameters; each needs a type and a default.
-On a class, `Params` holds them and `score(context)` or `select(context)` does the work.
+On a class, `Params` holds them and `score(context)`, `select(context)` or `tune(context)` does the work.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import PydanticUserError, create_model
 
 from layersig.errors import UserError
-from layersig.plugin.components import RESERVED_PARAMS, Component, Kind, Params, Rankings
+from layersig.plugin.components import RESERVED_PARAMS, Component, Kind, Params, Rankings, Result
 
 _Target = TypeVar("_Target", bound=Callable[..., Any])
 
@@ -81,6 +81,41 @@ def policy(
     return declare
 
 
+def method(
+    name: str,
+    *,
+    reads: Collection[str] | None = None,
+    result: Result | None = None,
+    cannot: Mapping[str, str] | None = None,
+    version: int | None = None,
+) -> Callable[[_Target], _Target]:
+    """Declare a tuning method: a class that derives from `layersig.training.methods.Method`.
+
+    Its parameters are the table of its name in `[train]`: `[train.NAME]`. A class may give every argument but the name
+    as an attribute.
+
+    Args:
+        name: What a recipe writes after `train.method =`.
+        reads: Which of the keys `rank`, `alpha` and `dropout` of `[train]` change what it does; default: none.
+        result: What a training leaves: `adapter` (one that PEFT loads), or `checkpoint`; default: `adapter`.
+        cannot: What cannot be combined with it, and why, of `quantization`, `experts`, `ranks`, `resample`, `until`
+            and `update`; default: nothing.
+        version: To be raised whenever an equal training may give another result; default: 1.
+
+    Returns:
+        A decorator that leaves the class as it is.
+
+    Raises:
+        UserError: The declaration is malformed.
+    """
+
+    def declare(target: _Target) -> _Target:
+        _attach(target, "method", name, reads=reads, result=result, cannot=cannot, version=version)
+        return target
+
+    return declare
+
+
 def source(name: str, *, version: int | None = None) -> Callable[[_Target], _Target]:
     """Declare a source of models or data for the scheme `name` (as in `name:...`).
 
@@ -112,6 +147,8 @@ def _attach(target: Any, kind: Kind, name: str, **given: Any) -> None:
         if isinstance(traits["needs"], str):
             raise UserError(f"{kind} {name!r}: needs must be a set of names, got the string {traits['needs']!r}")
         traits["needs"] = frozenset(traits["needs"])
+    if "reads" in traits:
+        traits["reads"] = frozenset(traits["reads"])
     params = _params(kind, name, target)
     if taken := RESERVED_PARAMS & params.model_fields.keys():
         raise UserError(f"{kind} {name!r}: a parameter cannot be called {' or '.join(sorted(taken))}; recipes use that")
@@ -120,10 +157,12 @@ def _attach(target: Any, kind: Kind, name: str, **given: Any) -> None:
 
 def _params(kind: Kind, name: str, target: Any) -> type[Params]:
     if not isinstance(target, type):
+        if kind == "method":
+            raise UserError(f"{kind} {name!r}: a tuning method is a class; derive it from `Method`")
         return Params if kind == "source" else _from_signature(kind, name, target)
-    method = {"scorer": "score", "policy": "select"}.get(kind)
-    if method is not None and not callable(getattr(target, method, None)):
-        raise UserError(f"{kind} {name!r}: class {target.__name__} has no method `{method}(context)`")
+    work = {"scorer": "score", "policy": "select", "method": "tune"}.get(kind)
+    if work is not None and not callable(getattr(target, work, None)):
+        raise UserError(f"{kind} {name!r}: class {target.__name__} has no method `{work}(context)`")
     params = getattr(target, "Params", Params)
     if not (isinstance(params, type) and issubclass(params, Params)):
         raise UserError(f"{kind} {name!r}: {target.__name__}.Params must derive from `layersig.Params`")

@@ -24,7 +24,9 @@ def from_file(path: Path) -> list[Component]:
     origin = Origin(path.name, source=path)
     found = [replace(component, origin=origin) for component in declared_in(module)]
     if not found:
-        raise UserError(f"plugin file {path} declares nothing: decorate a function or class with @scorer or @policy")
+        raise UserError(
+            f"plugin file {path} declares nothing: decorate a function or class with @scorer, @policy or @method"
+        )
     return found
 
 

@@ -20,26 +20,22 @@ from layersig.models.load import check_model, load_model
 from layersig.models.saving import copy_belongings
 from layersig.models.tensors import StoredTensor, listing, widest_dtype
 from layersig.records import Selection
+from layersig.stages.job import Job
+from layersig.stages.kinds import Prune
 from layersig.store.files import whole_folder
-from layersig.store.job import Job
 
 _SHARD = "50GB"
 
 
-def prune(job: Job) -> None:
-    """Write `model/`, the checkpoint without the selected blocks, and `all/`, which describes what is left.
-
-    That is its layer map, a selection of it all, and in `pruned.json` the names of the blocks that are gone.
-
-    Inputs: `model`; `layers`; `selection`, the layers of whole blocks.
-    Params: `head`, whether the output head counts as a layer.
+def prune(job: Job[Prune]) -> None:
+    """Remove the selected blocks; see `Prune`.
 
     Raises:
         UserError: A block is selected in part, or what would be left is no model of the architecture.
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
     removed = whole_blocks(Selection.from_json(job.read("selection", "selection.json")), layers)
-    left = write_pruned(job.inputs["model"], removed, job.out / "model", head=job.params["head"])
+    left = write_pruned(job.inputs["model"], removed, job.out / "model", head=job.spec.head)
     (job.out / "all").mkdir()
     job.write("all/pruned.json", {"removed": [layers.blocks[place] for place in removed], "blocks": len(left.blocks)})
     job.write("all/layers.json", left.to_json())

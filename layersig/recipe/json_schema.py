@@ -28,6 +28,7 @@ def json_schema(components: Components | None = None) -> _Schema:
     tables = schema["$defs"]
     tables["Choice"] = _one_of("policy", tables["Choice"], known, tables)
     tables["ScorerChoice"] = _one_of("scorer", tables["ScorerChoice"], known, tables)
+    _add_methods(tables["TrainSettings"], known, tables)
     tables["swept.Choice"] = {**tables["Choice"], "oneOf": [_in_part(each) for each in tables["Choice"]["oneOf"]]}
     tables["ScorerChoice"]["oneOf"] = [_unless_swept(each) for each in tables["ScorerChoice"]["oneOf"]]
     arm, keys = tables["Arm"], tables["Arm"]["properties"]
@@ -46,8 +47,7 @@ def json_schema(components: Components | None = None) -> _Schema:
 def _one_of(kind: Kind, choice: _Schema, known: Components, tables: dict[str, _Schema]) -> _Schema:
     branches = []
     for component in _loadable(kind, known):
-        params = component.params.model_json_schema(ref_template=f"#/$defs/{kind}.{component.name}.{{model}}")
-        tables.update({f"{kind}.{component.name}.{name}": table for name, table in params.pop("$defs", {}).items()})
+        params = _params(component, tables)
         named = {"const": component.name, "description": choice["properties"]["kind"]["description"]}
         branches.append(
             {
@@ -60,6 +60,26 @@ def _one_of(kind: Kind, choice: _Schema, known: Components, tables: dict[str, _S
             }
         )
     return {"description": choice["description"], "oneOf": branches}
+
+
+def _add_methods(train: _Schema, known: Components, tables: dict[str, _Schema]) -> None:
+    """The names of tuning methods, and the table of each that has parameters."""
+    methods = list(_loadable("method", known))
+    keys = train["properties"]
+    keys["method"] |= {"enum": [method.name for method in methods]}
+    for method in methods:
+        if method.params.model_fields and method.name not in keys:
+            about = f'Parameters of `method = "{method.name}"`.'
+            keys[method.name] = {**_params(method, tables), "description": about}
+    train["additionalProperties"] = False
+
+
+def _params(component: Component, tables: dict[str, _Schema]) -> _Schema:
+    """The schema of a component's parameters, whose own tables go to `tables`."""
+    title = f"{component.kind}.{component.name}"
+    params = component.params.model_json_schema(ref_template=f"#/$defs/{title}.{{model}}")
+    tables.update({f"{title}.{name}": table for name, table in params.pop("$defs", {}).items()})
+    return params
 
 
 def _in_part(branch: _Schema) -> _Schema:

@@ -115,7 +115,9 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     faulty += [*chosen.faults, *expanded.told(inline_template(data, base_dir))]
     crossed = list(cross_checks(data, components, base_dir))
     if faults:  # what a broken plugin file would have brought is not missed as well
-        crossed = [fault for fault in crossed if fault.path[-1:] not in (("kind",), ("source",), ("fallback",))]
+        crossed = [
+            fault for fault in crossed if fault.path[-1:] not in (("kind",), ("method",), ("source",), ("fallback",))
+        ]
     found = [*strange_values(data), *faults, *crossed]
     recipe = _parsed(data, found)
     found = [*faulty, *expanded.faults, *expanded.told(found)]

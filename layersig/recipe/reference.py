@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from layersig.plugin.manager import built_in
@@ -61,6 +61,7 @@ def render() -> str:
         parts.append(f"## {_code(heading)}\n\n{about[0].upper()}{about[1:]}\n")
         if "oneOf" not in table:
             parts.append(_rows(table, table["properties"]))
+            parts += _methods(table) if name == "TrainSettings" else []
             continue
         shared = set.intersection(*(set(branch["properties"]) for branch in table["oneOf"])) - {"kind"}
         if shared:
@@ -70,6 +71,17 @@ def render() -> str:
             if own := branch["properties"].keys() - shared - {"kind"}:
                 parts.append(_rows(branch, own))
     return "\n".join(parts)
+
+
+def _methods(train: Mapping[str, Any]) -> Iterator[str]:
+    """What each tuning method does, and the parameters of those that have a table of their own."""
+    known = built_in()
+    for name in known.names("method"):
+        yield f'### `method = "{name}"`\n\n{_sentence({"description": known.get("method", name).summary})}\n'
+        own = train["properties"].get(name, {})
+        if "properties" in own:
+            yield f"In `[train.{name}]`:\n"
+            yield _rows(own, own["properties"])
 
 
 def _code(heading: str) -> str:

@@ -30,7 +30,7 @@ SMOKE_TOKENS = 16
 
 
 def with_defaults(recipe: Recipe, components: Components) -> Recipe:
-    """The recipe with every parameter of its scorers and policies written out.
+    """The recipe with every parameter of its scorers, policies and tuning method written out.
 
     Raises:
         UserError: A component is unknown.
@@ -47,7 +47,8 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
     alone = untrained or not recipe.evaluate.all_layers
     baseline = "base" if alone and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
     analyze = recipe.analyze.model_copy(update={"primary": primary, "baseline": baseline})
-    recipe = recipe.model_copy(update={"scorers": scorers, "analyze": analyze})
+    train = _train_in_full(recipe.train, components)
+    recipe = recipe.model_copy(update={"scorers": scorers, "train": train, "analyze": analyze})
     arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))
     return recipe.model_copy(update={"arms": arms})
 
@@ -113,6 +114,14 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
         drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **_protection(recipe, arm))
         own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_ranks(arm)}
         yield arm.model_copy(update=own)
+
+
+def _train_in_full(train: TrainSettings, components: Components) -> TrainSettings:
+    method = components.get("method", train.method)
+    if not method.params.model_fields or method.name in TrainSettings.model_fields:
+        return train
+    own = train.params(method).model_dump(mode="json", exclude_none=True)
+    return TrainSettings.model_validate({**train.model_dump(), method.name: own}, strict=False)
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:

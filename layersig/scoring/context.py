@@ -109,8 +109,8 @@ class ScoringContext(Inputs):
         if kept is not None and (found := kept.scores()) is not None:
             return found
         tasks = self.tasks
-        tokens = self._job.params["batch_tokens"]
-        allowed = self._job.params.get("allow_code_execution", False)
+        tokens = self._job.spec.batch_tokens
+        allowed = self._job.spec.allow_code_execution
         found = {}
         with peak_memory(self.device) as memory:
             model = SharedPrefixLM(
@@ -118,7 +118,7 @@ class ScoringContext(Inputs):
                 self.tokenizer,
                 batch_tokens=tokens,
                 reporter=self.reporter,
-                chat_template=self._job.params.get("chat_template", "auto"),
+                chat_template=self._job.spec.chat_template,
             )
             for task, settings in zip(tasks, self.params.tasks, strict=True):
                 model.title = task.name

@@ -16,7 +16,8 @@ from layersig.layers import Group, Layer, LayerMap
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
 from layersig.records import ScoredForm, read_jsonl
-from layersig.store.job import Job, Reporter
+from layersig.stages.job import Job, Reporter
+from layersig.stages.kinds import Score
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +42,10 @@ class Inputs:
         coverage: To be set by a scorer that cannot tell every unit apart: the share of units with a score of their own.
     """
 
-    def __init__(self, job: Job, component: Component, groups: tuple[Group, ...]) -> None:
+    def __init__(self, job: Job[Score], component: Component, groups: tuple[Group, ...]) -> None:
         self.groups = groups
         self.layers = tuple(group.name for group in groups)
-        self.params: Any = component.parse(job.params["params"])
+        self.params: Any = component.parse(job.spec.params)
         self.trajectory: list[dict[str, Any]] = []
         self.coverage: float | None = None
         self._job = job
@@ -81,7 +82,9 @@ class Inputs:
     @cached_property
     def train_settings(self) -> TrainSettings:
         """The recipe's `[train]`."""
-        return TrainSettings.model_validate(self._job.params["train"], strict=False)
+        settings = self._job.spec.train
+        assert settings is not None, "only scorers that compute ask for it"
+        return settings
 
     @cached_property
     def model(self) -> PreTrainedModel:
@@ -89,16 +92,7 @@ class Inputs:
         from layersig.models.load import borrow_model
 
         self._must("model", "gradients", "data", "update", "checkpoints", "tasks")
-        params = self._job.params
-        return self._open.enter_context(
-            borrow_model(
-                self._job.inputs["model"],
-                dtype=params["dtype"],
-                device=params["device"],
-                quantization=params["quantization"],
-                attention=params["attention"],
-            )
-        )
+        return self._open.enter_context(borrow_model(self._job.inputs["model"], **self._job.spec.loading))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -152,14 +146,12 @@ class Inputs:
         With the scorer's parameter `leak` they are items that evaluation shows.
         """
         from layersig.evaluating.loading import load_selection_task, load_task
-        from layersig.recipe.schema import TaskSettings
         from layersig.streams import Streams
 
         self._must("tasks")
         root = Streams(self._job.streams.root)
         shown: set[str] = set()
-        for number, entry in enumerate(self._job.params["evaluated"]):
-            settings = TaskSettings.model_validate(entry, strict=False)
+        for number, settings in enumerate(self._job.spec.evaluated):
             task = load_task(settings, self._job.inputs[f"evaluated/{number}"], root)
             shown |= {item.text for items in task.texts().values() for item in items}
         return tuple(
@@ -221,7 +213,8 @@ class Inputs:
     def _read(self, folder: Path) -> Update:
         from layersig.models.stored import read_update
 
-        return read_update(folder, LayerMap.from_json(self._job.read("layers", "layers.json")))
+        layers = LayerMap.from_json(self._job.read("layers", "layers.json"))
+        return read_update(folder, layers, lambda: self.model)
 
     def _must(self, *needs: str) -> None:
         if not self._component.needs & set(needs):

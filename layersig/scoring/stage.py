@@ -13,25 +13,21 @@ from layersig.layers import LayerMap, Unit
 from layersig.plugin.components import Component
 from layersig.records import ABLATIONS, Ranking, jsonl, not_finite
 from layersig.scoring.context import ScoringContext
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Score
 
 
-def score(job: Job) -> None:
-    """Write `ranking.json`, `trajectory.jsonl` where the scorer keeps one, and `ablations/` where it keeps evaluations.
-
-    Inputs: `layers`; as the scorer needs: `model`, `data`, `update` (an adapter folder), `checkpoints`, `rankings` (a
-    `scores.jsonl`).
-    Params: `scorer`, its `params`, `unit`, `stream` (of a repeat with other random draws); for scorers that compute
-    also `train`, `dtype`, `device`, `quantization`, `attention`.
+def score(job: Job[Score]) -> None:
+    """Let a scorer rank; see `Score`.
 
     Raises:
         UserError: The scorer's scores do not cover every unit, or are not finite numbers.
         StageFailed: The scorer itself broke.
     """
     (component,) = job.components
-    if stream := job.params.get("stream"):
+    if stream := job.spec.stream:
         job = replace(job, streams=job.streams.branch("scoring", stream))
-    unit = Unit(component.unit or job.params["unit"])
+    unit = Unit(component.unit or job.spec.unit)
     groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(unit)
     with ScoringContext(job, component, groups) as context:
         try:

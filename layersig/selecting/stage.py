@@ -6,20 +6,18 @@ from layersig.errors import UserError
 from layersig.layers import LayerMap, Unit
 from layersig.records import Ranking, Selection
 from layersig.selecting.context import SelectionContext
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Select
 
 
-def select(job: Job) -> None:
-    """Write `selection.json`.
-
-    Inputs: `layers`; `ranking/SCORER/DATA` for every ranking the policy reads; `like`, a selection to be matched.
-    Params: `policy`, its `params`, `unit`.
+def select(job: Job[Select]) -> None:
+    """Let a policy select; see `Select`.
 
     Raises:
         UserError: The policy chose nothing, or names that are no units of the model.
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
-    groups = layers.groups(Unit(job.params["unit"]))
+    groups = layers.groups(Unit(job.spec.unit))
     (component,) = job.components
     context = SelectionContext(
         groups=groups,
@@ -30,7 +28,7 @@ def select(job: Job) -> None:
         },
         like=Selection.from_json(job.read("like", "selection.json")) if "like" in job.inputs else None,
         streams=job.streams,
-        params=component.parse(job.params["params"]),
+        params=component.parse(job.spec.params),
     )
     chosen = set(component.create().select(context))
     unknown = sorted(chosen - {group.name for group in groups})

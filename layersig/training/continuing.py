@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from layersig.records import Open, read_json, read_jsonl
+from layersig.stages.job import Earlier, Job
+from layersig.stages.kinds import Training
 from layersig.store.files import files_below, link_or_copy
-from layersig.store.job import Earlier, Job
 from layersig.training.checkpoint import CHECKPOINT
 from layersig.training.log import Step, StepForm
 from layersig.training.stability import stability
@@ -32,7 +33,7 @@ def step_of(fraction: float, planned: int) -> int:
     return max(1, round(fraction * planned))
 
 
-def taken_over(job: Job, kept: Mapping[str, float]) -> bool:
+def taken_over(job: Job[Training], kept: Mapping[str, float]) -> bool:
     """Take everything from an equal training that kept all of it.
 
     Args:
@@ -83,7 +84,7 @@ def continue_in(work: Path, earlier: Sequence[Earlier], due: Mapping[int, Sequen
     return done
 
 
-def write_log(job: Job, steps: Sequence[Step], planned: int, numerics: str, **more: Any) -> None:
+def write_log(job: Job[Training], steps: Sequence[Step], planned: int, numerics: str, **more: Any) -> None:
     """Write `log.json`, and the steps with their times into the metrics."""
     rows = [step.to_json() for step in steps]
     job.metrics.extend(rows)

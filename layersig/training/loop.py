@@ -27,7 +27,7 @@ from layersig.models.dropout import DropoutKeys, KeyedDropout, keyed_dropout
 from layersig.models.paths import KEPT_PREFIX, LORA_LINEAR
 from layersig.models.targets import Split, split_at_head
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Reporter
+from layersig.stages.job import Reporter
 from layersig.streams import Streams
 from layersig.training.batching import Batching, batching_of
 from layersig.training.blocks import checkpointed_blocks

@@ -21,8 +21,9 @@ from layersig.data.split import validation_indices
 from layersig.errors import StageFailed
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Number, dumps, parse_json
+from layersig.stages.job import Job
+from layersig.stages.kinds import Training
 from layersig.store.files import write_atomic
-from layersig.store.job import Job
 from layersig.training.log import Step, StepForm, TrainLog
 
 _DONE = "trial.json"
@@ -57,7 +58,7 @@ class _Trial(NamedTuple):
 
 
 def search(
-    job: Job,
+    job: Job[Training],
     settings: TrainSettings,
     examples: Examples,
     fit: Callable[[TrainSettings, Sequence[Example], Sequence[Example], Path], Fit],

@@ -19,14 +19,15 @@ from layersig.models.kernels import fast_lora
 from layersig.models.load import borrow_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
+from layersig.stages.job import Job
+from layersig.stages.kinds import Recover, Reference, Training, Tune
 from layersig.store.files import link_or_copy
-from layersig.store.job import Job
 from layersig.training.checkpoint import CHECKPOINT
 from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
 from layersig.training.log import Step
 from layersig.training.loop import train
 from layersig.training.losses import batch_losses
-from layersig.training.methods import Base, Tuning, tuned
+from layersig.training.methods import Base, Tuning, component_of, tuned
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order
@@ -37,39 +38,26 @@ STABLE = "at-stable"
 """Name of the update of a training that may end where the ranking is stable."""
 
 
-def reference(job: Job) -> None:
-    """Train all layers and keep the update at every milestone, as a folder `at-FRACTION`.
+def reference(job: Job[Reference]) -> None:
+    """Train all layers and keep the update at every milestone; see `Reference`.
 
-    Inputs: `model`, `layers`, `data`. Params: `train` (TrainSettings), `milestones` (fractions of the planned steps),
-    `dtype`, `device`, `quantization`, `attention`. The training ends at the last milestone; up to there it is the same
-    as one that runs to its planned end. What an equal training of another length left is continued, or taken over.
-    With the param `until` there are no milestones: the training ends where `rank_stability` says so, else at its
-    planned end, and keeps the update as `at-stable`.
-
-    Output: the updates (adapters, or differences of weights after full fine-tuning, with the whole checkpoint `model/`
-    at the planned end), and `log.json`: every step without its time, the planned number of steps, the arithmetic used,
-    and epsilon-stability (arXiv 2410.17875).
+    What an equal training of another length left is continued, or taken over.
 
     Raises:
         UserError: The method cannot tune these layers, or the learning rate is 0 up to the last milestone.
         StageFailed: The training diverged, or left a layer as it was.
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
-    if "until" in job.params:
+    if job.spec.until is not None:
         _train(job, layers, list(layers), {})
         return
-    kept = {f"at-{fraction:g}": fraction for fraction in job.params["milestones"]}
+    kept = {f"at-{fraction:g}": fraction for fraction in job.spec.milestones}
     if not taken_over(job, kept):
         _train(job, layers, list(layers), kept)
 
 
-def tune(job: Job) -> None:
-    """Train the selected layers from the pretrained weights, and prove that they alone have moved.
-
-    Inputs and params as `reference`, without `milestones`; `selection`; where ranks follow scores, `ranking`.
-
-    Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`. With `train.resample` blocks take
-    turns, told in `log.json` as `blocks_in_turn`; a block that is never drawn stays without an adapter.
+def tune(job: Job[Tune]) -> None:
+    """Train the selected layers, and prove that they alone have moved; see `Tune`.
 
     Raises:
         UserError: The method cannot tune these layers.
@@ -80,23 +68,17 @@ def tune(job: Job) -> None:
     _train(job, layers, [layers.by_name[name] for name in selection.layers], {"adapter": 1.0})
 
 
-def recover(job: Job) -> None:
-    """Train all that pruning left, from the pruned weights, as `tune` does.
-
-    Inputs and params as `tune`, with `layers` and `selection` of the pruned model; `base`, the model that was pruned.
-
-    Raises:
-        StageFailed: As `tune`.
-    """
+def recover(job: Job[Recover]) -> None:
+    """Train all that pruning left, from the pruned weights, as `tune` does; see `Recover`."""
     tune(job)
 
 
-def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
+def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
     """Train `chosen` as far as the last of `kept`: the update under every name at its fraction of the planned steps."""
-    settings = TrainSettings.model_validate(job.params["train"], strict=False)
+    settings = job.spec.train
+    checkpoint = component_of(settings.method, job.components).result == "checkpoint"
     examples = read_examples(job.inputs["data"], "train")
-    compute = {name: job.params[name] for name in ("dtype", "device", "quantization", "attention")}
-    with borrow_model(job.inputs["model"], **compute) as model:
+    with borrow_model(job.inputs["model"], **job.spec.loading) as model:
 
         def fit(
             settings: TrainSettings, trained: Sequence[Example] | Examples, validation: Sequence[Example], work: Path
@@ -107,13 +89,13 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
             fitted = fit(settings, examples, (), job.work)
         else:
             fitted = search(job, settings, examples, fit)
-        if settings.method == "full" and 1.0 in kept.values():
+        if checkpoint and 1.0 in kept.values():
             update = read_dense(fitted.folder / list(kept)[-1], layers)
             write_checkpoint(model, layers, update, job.inputs["model"], job.out / "model")
     for name in kept or [STABLE]:
         # The difference that an arm makes is in its checkpoint. Nothing is moved: the state behind stays complete for
         # another start until the stage is done.
-        if settings.method != "full" or name != "adapter":
+        if not checkpoint or name != "adapter":
             link_folder(fitted.folder / name, job.out / name)
     if job.kept is not None and kept and len(fitted.log.steps) < fitted.planned:
         link_or_copy(fitted.folder / CHECKPOINT, job.kept / CHECKPOINT)
@@ -134,7 +116,7 @@ def _train(job: Job, layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[st
 
 
 def _fit(
-    job: Job,
+    job: Job[Training],
     model: PreTrainedModel,
     layers: LayerMap,
     chosen: Sequence[Layer],
@@ -166,7 +148,14 @@ def _fit(
         chosen = turns.layers
     ranks = _ranks(job, chosen, settings.rank) if settings.ranks == "scores" else None
     with tuned(
-        model, chosen, settings, base=_base(job), steps=len(batches), streams=job.streams, ranks=ranks
+        model,
+        chosen,
+        settings,
+        base=_base(job),
+        steps=len(batches),
+        streams=job.streams,
+        ranks=ranks,
+        components=job.components,
     ) as tuning:
         watch = None if due else RankWatch(work, len(batches), partial(_sizes, tuning, work / "look", layers))
         log = train(
@@ -207,7 +196,7 @@ def _sizes(tuning: Tuning, folder: Path, layers: LayerMap) -> list[float]:
     return [update.norm(layer.name) for layer in layers]
 
 
-def _ranks(job: Job, chosen: Sequence[Layer], mean: int) -> dict[str, int]:
+def _ranks(job: Job[Training], chosen: Sequence[Layer], mean: int) -> dict[str, int]:
     """Ranks of the chosen layers by the ranking of the arm; layers of one unit stand together, in model order."""
     ranking = Ranking.from_json(job.read("ranking", "ranking.json"))
     groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(ranking.unit)
@@ -244,7 +233,7 @@ def _memory(tuning: Tuning) -> dict[str, float]:
     }
 
 
-def _base(job: Job) -> Base:
+def _base(job: Job[Training]) -> Base:
     """What adapters call the model they belong to."""
     if "base" in job.inputs:
         name, revision = _base_model(job.origins.get("base", "model"))

@@ -12,7 +12,7 @@ from layersig.data.examples import Example
 from layersig.models.gating import gated
 from layersig.models.layermap import layer_map
 from layersig.models.updates import Delta
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 from layersig.streams import Streams
 from layersig.training.loop import train
 from layersig.training.optimization import Optimization

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
 from layersig.data.examples import Example
 from layersig.models.devices import peak_memory
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 from layersig.streams import Streams
 from layersig.training.loop import train
 from tests.benchmarks import world

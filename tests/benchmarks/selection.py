@@ -8,7 +8,7 @@ from peft.tuners.lora import LoraLayer
 from layersig.models.kernels import fast_lora
 from layersig.models.layermap import layer_map
 from layersig.models.packing import packed
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 from layersig.streams import Streams
 from layersig.training.batching import Packed
 from layersig.training.loop import train

@@ -14,7 +14,7 @@ from layersig.models.kernels import fast_lora
 from layersig.models.packing import packed
 from layersig.models.targets import logits_at
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 from layersig.streams import Streams
 from layersig.training.batching import Packed, Padded
 from layersig.training.loop import train

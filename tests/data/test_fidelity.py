@@ -14,7 +14,8 @@ from layersig.data.conversation import Conversation, Message, content_id
 from layersig.data.stage import prepare
 from layersig.errors import UserError
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Data
 from layersig.streams import Streams
 from tests.data import chats
 from tests.data.chats import merging_tokenizer
@@ -118,7 +119,15 @@ def prepared(folder: Path, template: str, thoughtful: int, **params: Any) -> Job
     merging_tokenizer(template).save_pretrained(folder / "model")
     (folder / "out").mkdir()
     inputs = {"model": folder / "model", "rows": folder / "rows.jsonl"}
-    job = Job(Cell(data="x"), {**PARAMS, **params}, inputs, folder / "out", folder, Streams(0, None), reporter=Notes())
+    job = Job(
+        Cell(data="x"),
+        Data.of(**{**PARAMS, **params}),
+        inputs,
+        folder / "out",
+        folder,
+        Streams(0, None),
+        reporter=Notes(),
+    )
     prepare(job)
     return job
 

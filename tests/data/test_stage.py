@@ -11,7 +11,8 @@ from layersig.data.examples import read_examples
 from layersig.data.stage import prepare
 from layersig.errors import UserError
 from layersig.records import Cell
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
+from layersig.stages.kinds import Data
 from layersig.streams import Streams
 from tests.tiny import tiny_tokenizer
 
@@ -47,7 +48,7 @@ def run(folder: Path, rows: list[dict[str, str]], *, seed: int | None = None, ow
     out = folder / "out"
     out.mkdir()
     inputs = {"model": folder / "model", "rows": folder / "rows.jsonl"}
-    job = Job(Cell(data="x"), {**PARAMS, **params}, inputs, out, folder, Streams(0, seed), reporter=Notes())
+    job = Job(Cell(data="x"), Data.of(**{**PARAMS, **params}), inputs, out, folder, Streams(0, seed), reporter=Notes())
     prepare(job)
     return job
 
@@ -143,7 +144,7 @@ def test_folder_without_a_tokenizer(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(UserError, match="no tokenizer that can be loaded"):
-        prepare(Job(job.cell, job.params, {**job.inputs, "model": empty}, job.out, job.work, job.streams))
+        prepare(Job(job.cell, job.spec, {**job.inputs, "model": empty}, job.out, job.work, job.streams))
 
 
 KINDS = [{**row, "category": ("Coding", "Extract", "Chat")[place % 3]} for place, row in enumerate(rows_of(30))]

@@ -82,6 +82,16 @@ def test_a_study_by_adalora(tmp_path: Path) -> None:
     assert smoke.run.manifest["status"] == "complete"
 
 
+def test_a_study_by_dora_with_an_arm_by_pissa(tmp_path: Path) -> None:
+    arms = ARMS.replace('"lora"', '"pissa"')
+    run = _study(tmp_path, 'train.method="dora"', "train.learning_rate=0.01", arms)
+    assert run.manifest["status"] == "complete"
+    for arm in ("all-layers", "picked", "graft", "ila-30"):
+        config = json.loads((run.adapter(arm) / "adapter_config.json").read_text())
+        assert config["use_dora"] is (arm != "ila-30")
+        assert_measured(run, arm, chat_losses(plain_peft(tmp_path / "model", run.adapter(arm)), tmp_path))
+
+
 def test_a_pruned_arm_may_recover_in_full(tmp_path: Path) -> None:
     prune = 'action="prune", scorer="first", select={kind="lowest", count=1}, recover={method="full", steps=1}'
     run = (

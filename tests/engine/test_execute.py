@@ -7,20 +7,40 @@ from pathlib import Path
 
 import pytest
 
-import layersig.pipeline
 from layersig.engine.execute import Executor
 from layersig.engine.publish import Publisher
 from layersig.errors import MachineError, StageFailed, UserError
-from layersig.pipeline import Graph, Input, Kind, Line, Stage
-from layersig.pipeline import Source as Named
+from layersig.pipeline import Graph, Input, Line, SourceRef, Stage
 from layersig.records import Cell
 from layersig.sources.source import Source
+from layersig.stages.job import Job, Silent
+from layersig.stages.spec import ModelSpec, StageSpec
 from layersig.store.cache import Cache
-from layersig.store.job import Job, Silent
 from layersig.store.runfolder import RunFolder
 from tests.manifests import manifest
 
 ran: list[str] = []
+
+
+class Length(StageSpec):
+    kind, version, body = "length", 1, f"{__name__}:length"
+    reads = ("text",)
+
+
+class Double(ModelSpec):
+    kind, version, body = "double", 1, f"{__name__}:double"
+    reads = ("value",)
+
+    breaks_at: int | None = None
+    raises_at: int | None = None
+
+
+class Report(ModelSpec):
+    kind, version, body = "report", 1, f"{__name__}:report"
+    reads = ("value",)
+
+
+COMPUTE = {"dtype": "float32", "device": "cpu", "quantization": "none", "attention": "sdpa"}
 
 
 def length(job: Job) -> None:
@@ -37,9 +57,9 @@ def length(job: Job) -> None:
 def double(job: Job) -> None:
     ran.append("double")
     value = job.read("value", "value.json")["value"]
-    if value == job.params.get("breaks_at"):
+    if value == job.spec.breaks_at:
         raise StageFailed("loss is NaN at step 3")
-    if value == job.params.get("raises_at"):
+    if value == job.spec.raises_at:
         raise ZeroDivisionError("by zero")
     job.write("value.json", {"value": 2 * value})
 
@@ -50,12 +70,7 @@ def report(job: Job) -> None:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    here = __name__
-    monkeypatch.setattr(
-        layersig.pipeline, "KINDS", {name: Kind(f"{here}:{name}", 1) for name in ("length", "double", "report")}
-    )
-    monkeypatch.setattr("layersig.engine.execute.KINDS", layersig.pipeline.KINDS)
+def world(tmp_path):
     ran.clear()
     return World(tmp_path)
 
@@ -72,22 +87,20 @@ class World:
         self.text.write_text(text)
         source = Source("file:text.txt", "file:text.txt", "text", "data", self.text, None, f"digest of {text}", None)
         graph = Graph(
-            {"source/text": Named("data", "text", "file:text.txt")},
+            {"source/text": SourceRef("data", "text", "file:text.txt")},
             (
-                Stage("length", "length", Cell(), {}, {"text": Input("source/text")}, computes=False),
+                Stage("length", Cell(), Length.of(), {"text": Input("source/text")}),
                 Stage(
                     f"double/{cell}",
-                    "double",
                     Cell(scorer=cell),
-                    params,
+                    Double.of(**params, **COMPUTE),
                     {"value": Input("length")},
                     line=Line("value.json", "scores.jsonl", {"scorer": cell}),
                 ),
                 Stage(
                     "report",
-                    "report",
                     Cell(arm="a"),
-                    {},
+                    Report.of(**COMPUTE),
                     {"value": Input(f"double/{cell}")},
                     files={"": "evaluations/a"},
                 ),
@@ -180,7 +193,7 @@ def test_a_run_with_a_failed_stage_holds_nothing_of_an_older_state(world):
 
 
 def test_trouble_with_the_machine_is_told_as_such(world, monkeypatch):
-    monkeypatch.setattr("layersig.store.job.Job.write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("layersig.stages.job.Job.write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(MachineError, match="disk full"):
         world.run()
 

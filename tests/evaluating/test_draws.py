@@ -20,7 +20,8 @@ from layersig.recipe.load import load
 from layersig.recipe.metrics import at_k, kind_of
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, Outcome, read_jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
 from layersig.topics.text_probes.compute import probe_rows
 from tests.evaluating.test_kept import CHOICE
@@ -89,7 +90,7 @@ def run(world: Path, place: Path, seed: int | None = 0, batch_tokens: int = 512,
     params = {"tasks": [{"source": "file:letters.yaml", **settings}], "batch_tokens": batch_tokens, "dtype": "float64"}
     params |= {"device": "cpu", "quantization": "none", "attention": "sdpa"}
     inputs = {"model": world / "model", "task/0": world / "letters.yaml"}
-    evaluate(Job(Cell(), params, inputs, place / "out", place / "work", Streams(0, seed)))
+    evaluate(Job(Cell(), Evaluate.of(**params), inputs, place / "out", place / "work", Streams(0, seed)))
     return place / "out"
 
 

@@ -22,7 +22,8 @@ from layersig.models.load import load_model
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, read_jsonl
 from layersig.sources.source import Request
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
 from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf, prompts
@@ -119,7 +120,16 @@ def test_an_arm_with_an_adapter_ends_as_its_base_does(tmp_path: Path, name: str)
     }
     (tmp_path / "out").mkdir()
     roles = {"model": base, "adapter": tmp_path / "adapter", "task/0": path}
-    evaluate(Job(Cell(arm="ila", data="chats", seed=0), settings, roles, tmp_path / "out", tmp_path, Streams(0)))
+    evaluate(
+        Job(
+            Cell(arm="ila", data="chats", seed=0),
+            Evaluate.of(**settings),
+            roles,
+            tmp_path / "out",
+            tmp_path,
+            Streams(0),
+        )
+    )
     theirs = score_task(task, lm_eval_hf(adapted, chat_tokenizer(FAMILIES[name])))
     lines = list(read_jsonl(tmp_path / "out" / "responses.jsonl"))
     assert [line["response"] for line in lines] == [line["response"] for line in theirs.responses]

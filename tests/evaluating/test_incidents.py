@@ -16,7 +16,8 @@ from layersig.evaluating.tasks import resolve_task
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, Incidents, read_jsonl
 from layersig.sources.source import Request
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
 from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf
@@ -117,7 +118,9 @@ def test_the_stage_records_them_and_warns(tmp_path: Path) -> None:
     }
     roles = {"model": save_chat_model(tmp_path / "model", "gemma"), "task/0": path}
     told = Told()
-    evaluate(Job(Cell(arm="base"), settings, roles, tmp_path / "out", tmp_path, Streams(0), reporter=told))
+    evaluate(
+        Job(Cell(arm="base"), Evaluate.of(**settings), roles, tmp_path / "out", tmp_path, Streams(0), reporter=told)
+    )
     record = json.loads((tmp_path / "out" / "results.json").read_text())["tasks"]["animals"]
     assert record["incidents"] == {"prompts_cut": 0, "answers_cut": 3, "answers_empty": 2}
     lines = list(read_jsonl(tmp_path / "out" / "responses.jsonl"))

@@ -19,7 +19,8 @@ from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.evaluating.stage import evaluate
 from layersig.generating.decoder import Decoder
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
 from tests.evaluating.test_stage import EXAMPLES
 from tests.tiny import save_tiny, tiny_model
@@ -92,7 +93,7 @@ def job(world: Path, place: Path) -> Job:
     inputs = {"model": world / "model", "data/chats": world / "data"}
     inputs |= {f"task/{n}": world / f"{name}.yaml" for n, name in enumerate(("capitals", "written", "rolling"))}
     streams = Streams(0, 0)
-    return Job(Cell(), {**params, "attention": "sdpa"}, inputs, place / "out", place / "work", streams)
+    return Job(Cell(), Evaluate.of(**params, attention="sdpa"), inputs, place / "out", place / "work", streams)
 
 
 def bytes_of(place: Path) -> dict[str, bytes]:

@@ -10,7 +10,8 @@ from layersig.data.examples import read_examples
 from layersig.data.stage import prepare
 from layersig.evaluating.overlap import overlap
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Data, Overlap
 from layersig.streams import Streams
 from tests.tiny import tiny_tokenizer
 
@@ -46,7 +47,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data").mkdir()
     params = {"limit": None, "heldout": 2, "group_by": None, "max_tokens": 256, "chat_template": "auto"}
     inputs = {"model": folder / "model", "rows": folder / "rows.jsonl"}
-    prepare(Job(Cell(data="x"), params, inputs, folder / "data", folder, Streams(0, None)))
+    prepare(
+        Job(Cell(data="x"), Data.of(**params, max_rewritten=0.01), inputs, folder / "data", folder, Streams(0, None))
+    )
     (folder / "items.jsonl").write_text(lines(ITEMS))
     (folder / "proverbs.yaml").write_text(YAML)
     return folder
@@ -57,7 +60,7 @@ def found(world: Path, out: Path, *, heldout: bool) -> dict[str, Any]:
     if heldout:
         inputs["model"] = world / "model"
     params = {"tasks": [{"source": "file:proverbs.yaml"}]}
-    overlap(Job(Cell(data="x"), params, inputs, out, out, Streams(0, None)))
+    overlap(Job(Cell(data="x"), Overlap.of(**params), inputs, out, out, Streams(0, None)))
     value: dict[str, Any] = json.loads((out / "overlap.json").read_text())
     return value
 

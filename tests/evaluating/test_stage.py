@@ -15,7 +15,8 @@ from layersig.evaluating.stage import evaluate
 from layersig.models.adapters import inject_lora, save_adapter
 from layersig.models.layermap import layer_map
 from layersig.records import Cell, Outcome, read_jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
 from tests.evaluating.test_tasks import arc
 from tests.tiny import save_tiny, tiny_model
@@ -69,7 +70,9 @@ def run(folder: Path, model: Path, heldout: Path, task: Path, adapter: Path | No
         "attention": "sdpa",
     }
     inputs = {"model": model, "data/chats": heldout, "task/0": task}
-    job = Job(Cell(), params, inputs | ({"adapter": adapter} if adapter else {}), out, folder, Streams(root, 3))
+    job = Job(
+        Cell(), Evaluate.of(**params), inputs | ({"adapter": adapter} if adapter else {}), out, folder, Streams(root, 3)
+    )
     evaluate(job)
     return job
 

@@ -20,7 +20,8 @@ from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, read_jsonl
 from layersig.sandbox import refusal
 from layersig.sources.source import Request
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 
@@ -233,7 +234,7 @@ def stage_job(folder: Path, **params: Any) -> Job:
         **params,
     }
     roles = {"model": save_tiny(folder / "model"), "task/0": source.path}
-    return Job(Cell(arm="base"), settings, roles, folder / "out", folder, Streams(0))
+    return Job(Cell(arm="base"), Evaluate.of(**settings), roles, folder / "out", folder, Streams(0))
 
 
 def test_the_stage_runs_no_code_unasked(tmp_path: Path) -> None:

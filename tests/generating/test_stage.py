@@ -19,7 +19,8 @@ from layersig.generating.chats import Response
 from layersig.generating.stage import dropped, generate
 from layersig.recipe.schema import FilterSettings, GenerateSettings
 from layersig.records import Cell
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
+from layersig.stages.kinds import Data, Generate
 from layersig.streams import Streams
 from tests.tiny import save_tiny
 
@@ -89,7 +90,9 @@ def job_in(folder: Path, inputs: Path, reporter: Silent | None = None, limit: in
     (folder / "state").mkdir(exist_ok=True)
     roles = {"model": inputs / "model", "rows": inputs / "rows.jsonl"}
     cell = Cell(data="x")
-    return Job(cell, params, roles, folder / "out", folder / "state", Streams(0), reporter=reporter or Told())
+    return Job(
+        cell, Generate.of(**params), roles, folder / "out", folder / "state", Streams(0), reporter=reporter or Told()
+    )
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -131,7 +134,7 @@ def test_training_examples_lead_back_to_their_responses(whole: Path, inputs: Pat
     (tmp_path / "out").mkdir()
     params = {"limit": None, "heldout": 2, "group_by": "group", "max_tokens": 256, "chat_template": "auto"}
     roles = {"model": inputs / "model", "rows": whole / "out" / "rows.jsonl"}
-    job = Job(Cell(data="x"), params, roles, tmp_path / "out", tmp_path, Streams(0))
+    job = Job(Cell(data="x"), Data.of(**params, max_rewritten=0.01), roles, tmp_path / "out", tmp_path, Streams(0))
     prepare(job)
     by_example = {line["example"]: line for line in lines(whole) if line["example"]}
     sides = [read_examples(job.out, side) for side in ("train", "heldout")]

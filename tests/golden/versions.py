@@ -2,168 +2,69 @@
 
 `python -m tests.golden.versions` accepts the present state. Do that after bumping the version of what changed its
 results, or after a change that provably leaves every result as it was.
+
+What a result depends on is found from the code: see `closure`. What no name leads to is listed in `LOADED_BY_FILE`, and
+what a stage reaches but its result does not depend on in `BORDERS`.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layersig.pipeline import KINDS
 from layersig.plugin.manager import built_in
+from layersig.stages.kinds import SPECS
+from tests.golden.closure import Code, Key, digest
 
-ROOT = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parents[2] / "layersig"
 ACCEPTED = Path(__file__).with_name("versions.json")
 
-_ADAPTERS = ("models/adapters/*.py", "models/layermap.py", "models/isolation.py", "streams.py")
-_TRAINING = (
-    "training/*.py",
-    "training/methods/*.py",
-    "models/dense.py",
-    "models/dropout.py",
-    "models/kernels.py",
-    "models/packing.py",
-    "models/saving.py",
-    "models/targets.py",
-    "models/load.py",
-    "data/batches.py",
-    "data/examples.py",
-    *_ADAPTERS,
-)
-_JUDGING = ("judging/asking.py", "judging/prompts.py", "judging/records.py", "judging/stages.py", "judging/verdicts.py")
-SOURCES: Mapping[str, tuple[str, ...]] = {
-    "layers": ("models/stages.py", "models/layermap.py", "layers.py"),
-    "generate": (
-        "generating/*.py",
-        "probes/degeneration.py",
-        "data/chat.py",
-        "data/conversation.py",
-        "data/rows.py",
-        "data/shapes.py",
-        "data/templates.py",
-        "data/turns.py",
-        "data/values.py",
-        "data/vocabulary.py",
-        "models/arm.py",
-        "models/load.py",
-        "models/targets.py",
-        "streams.py",
-    ),
-    "data": ("data/*.py", "streams.py"),
-    "reference": _TRAINING,
-    "score": (
-        "scoring/context.py",
-        "scoring/stage.py",
-        "scoring/block_states.py",
-        "scoring/sweep.py",
-        "scoring/retention.py",
-        "models/blocks.py",
-        "models/depth.py",
-        "models/gating.py",
-        "models/updates.py",
-        *_TRAINING,
-    ),
-    "update": (
-        "models/given.py",
-        "models/dense.py",
-        "models/load.py",
-        "models/stored.py",
-        "models/tensors.py",
-        "models/updates.py",
-        *_ADAPTERS,
-    ),
-    "select": ("selecting/stage.py", "selecting/context.py", "layers.py", "records.py"),
-    "tune": _TRAINING,
-    "graft": ("models/stages.py", "models/dense.py", "models/saving.py", *_ADAPTERS),
-    "prune": (
-        "pruning/surgery.py",
-        "models/tokenizer_files.py",
-        "models/blocks.py",
-        "models/depth.py",
-        "models/layermap.py",
-        "models/load.py",
-        "models/saving.py",
-        "models/tensors.py",
-        "layers.py",
-    ),
-    "recover": _TRAINING,
-    "evaluate": (
-        "evaluating/*.py",
-        "evaluating/own/*.py",
-        "probes/*.py",
-        "sandbox/*.py",
-        "generating/decoder.py",
-        "generating/generation.py",
-        "generating/sampling.py",
-        "generating/sharing.py",
-        "models/arm.py",
-        "models/kernels.py",
-        "models/packing.py",
-        "models/targets.py",
-        "models/load.py",
-        *_ADAPTERS,
-    ),
-    "overlap": (
-        "data/overlap.py",
-        "data/questions.py",
-        "evaluating/overlap.py",
-        "evaluating/loading.py",
-        "evaluating/local.py",
-    ),
-    "answer": (
-        "judging/answering.py",
-        "judging/records.py",
-        "generating/*.py",
-        "data/chat.py",
-        "data/questions.py",
-        "data/templates.py",
-        "data/values.py",
-        "models/arm.py",
-        "models/kernels.py",
-        "models/packing.py",
-        "models/targets.py",
-        "models/load.py",
-        *_ADAPTERS,
-    ),
-    "grade": _JUDGING,
-    "compare": _JUDGING,
+BORDERS: Mapping[str, str] = {
+    "layersig.errors": "a stage that fails leaves no result",
+    "layersig.plugin": "components have versions of their own, which enter the fingerprint",
+    "layersig.sources": "what is fetched is an input, and its digest enters the fingerprint",
 }
+"""Packages and modules that are not followed, each with the reason."""
+
+LOADED_BY_FILE: Mapping[str, str] = {"layersig.sandbox.launch": "layersig.sandbox.standins"}
+"""Modules that another one loads by the name of their file."""
+
+CALLED_BY: Mapping[str, str] = {"scorer": "score", "policy": "select"}
+"""The stage that calls a kind of component. What both reach counts for the stage, whose version enters the same
+fingerprints."""
 
 
-def digest(patterns: Iterable[str]) -> str:
-    """Hash of the code of files below the package; comments, docstrings and layout do not count."""
-    files = sorted({path for pattern in patterns for path in (ROOT / "layersig").glob(pattern)})
-    assert files, patterns
-    code = "\n".join(f"{path.relative_to(ROOT).as_posix()}\n{_code(path)}" for path in files)
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
-
-
-def _code(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [
-                each for each in node.body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
-            ] or [ast.Pass()]
-    return ast.dump(tree)
-
-
-def present() -> dict[str, dict[str, Any]]:
-    """Version and digest of every stage kind and built-in component."""
-    found = {f"stage {kind}": {"version": each.version, "code": digest(SOURCES[kind])} for kind, each in KINDS.items()}
-    known = built_in()
-    for component in known:
-        if component.kind == "source":
-            continue
-        loaded = known.get(component.kind, component.name)
-        module = str(component.implementation).partition(":")[0].removeprefix("layersig.").replace(".", "/")
-        found[f"{component.kind} {component.name}"] = {"version": loaded.version, "code": digest([f"{module}.py"])}
+def watched(code: Code) -> dict[str, frozenset[Key]]:
+    """All that the result of every stage and built-in component depends on."""
+    found = {f"stage {kind}": dependencies(code, f"{s.__module__}:{s.__name__}") for kind, s in SPECS.items()}
+    for each in built_in():
+        if each.kind != "source":
+            name, stage = f"{each.kind} {each.name}", f"stage {CALLED_BY[each.kind]}"
+            found[name] = dependencies(code, str(each.implementation)) - found[stage]
     return found
 
 
+def dependencies(code: Code, root: str) -> frozenset[Key]:
+    """The definitions that the result of a component or of a kind of stage depends on, its own among them."""
+    found = code.closure([root], BORDERS)
+    modules = {module for module, _ in found}
+    more = [f"{loaded}:*" for loader, loaded in LOADED_BY_FILE.items() if loader in modules]
+    return found | code.closure(more, BORDERS)
+
+
+def present(code: Code, reached: Mapping[str, frozenset[Key]]) -> dict[str, dict[str, Any]]:
+    """Version and digest of every stage kind and built-in component."""
+    known = built_in()
+    versions = {f"stage {kind}": spec.version for kind, spec in SPECS.items()}
+    versions |= {f"{each.kind} {each.name}": known.get(each.kind, each.name).version for each in known}
+    hashes = code.hashes(frozenset[Key]().union(*reached.values()))
+    return {
+        name: {"version": versions[name], "code": digest(hashes[key] for key in keys)} for name, keys in reached.items()
+    }
+
+
 if __name__ == "__main__":
-    ACCEPTED.write_text(json.dumps(present(), indent=1) + "\n", encoding="utf-8")
+    here = Code.read(PACKAGE)
+    ACCEPTED.write_text(json.dumps(present(here, watched(here)), indent=1) + "\n", encoding="utf-8")

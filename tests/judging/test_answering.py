@@ -10,7 +10,8 @@ import pytest
 from layersig.generating import generation
 from layersig.judging.answering import answer
 from layersig.records import Cell
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Answer
 from layersig.streams import Streams
 from tests.tiny import save_tiny
 
@@ -38,7 +39,7 @@ def job(world: Path, place: Path) -> Job:
         "attention": "sdpa",
     }
     inputs = {"model": world / "model", "questions/0": world / "talk.jsonl"}
-    return Job(Cell(), params, inputs, place / "out", place / "work", Streams(0, 0))
+    return Job(Cell(), Answer.of(**params), inputs, place / "out", place / "work", Streams(0, 0))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from typing import Any
 
 from layersig.judging.records import Answered, Judgement, read_judgements
 from layersig.records import Cell, jsonl
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Judging
 from layersig.streams import Streams
 from tests.judging.server import Judge
 
@@ -62,7 +63,7 @@ def job_of(folder: Path, judge: Judge, inputs: Mapping[str, Sequence[Answered]],
     work.mkdir(exist_ok=True)
     paths = {role: write_answers(folder / role, rows) for role, rows in inputs.items()}
     known = {**PARAMS, "endpoint": judge.url, **params}
-    return Job(Cell(arm="ila"), known, paths, out, work, Streams(0), reporter=Told())
+    return Job(Cell(arm="ila"), Judging.of(**known), paths, out, work, Streams(0), reporter=Told())
 
 
 def judged(job: Job) -> list[Judgement]:

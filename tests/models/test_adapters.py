@@ -23,7 +23,8 @@ from layersig.models.adapters import (
     save_adapter,
 )
 from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
-from layersig.models.layermap import layer_map
+from layersig.models.layermap import layer_map, layer_parameter, layer_weight
+from layersig.models.stored import read_update
 from layersig.recipe.schema import AdaLoraSettings
 from tests.models.helpers import STREAMS, adapter_folder, assert_same_state, move, state, structure
 from tests.tiny import ARCHITECTURES, MIXTURES, tiny_batch, tiny_model
@@ -312,6 +313,32 @@ def test_an_adapter_made_with_plain_peft_is_read(rslora: bool, tmp_path: Path) -
         assert update.norm(name) == pytest.approx(float(expected.double().norm()), rel=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_dora_adapter_made_with_plain_peft_is_read_against_the_weights(architecture: str, tmp_path: Path) -> None:
+    model, plain = tiny_model(architecture), tiny_model(architecture)
+    layers = layer_map(model)
+    chosen = [layers[1], layers[4]]
+    config = LoraConfig(r=3, lora_alpha=6, use_dora=True, target_modules=[layer.name for layer in chosen])
+    with expected_warnings():
+        peft_model = get_peft_model(model, config)
+    for number, (name, parameter) in enumerate(peft_model.named_parameters()):
+        if parameter.requires_grad and "lora_A" not in name:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
+    peft_model.save_pretrained(str(tmp_path / "all"), save_embedding_layers=False)
+    update = read_update(tmp_path / "all", layers, lambda: plain)
+    graft(tmp_path / "all", layers, chosen[:1], tmp_path / "one")
+    with attach_adapter(tiny_model(architecture), tmp_path / "one") as attached:
+        kept = attached(tiny_batch()).logits
+    merged = peft_model.merge_and_unload()
+    for layer in chosen:
+        change = layer_weight(merged, layer) - layer_weight(plain, layer)
+        torch.testing.assert_close(update.delta(layer.name).dense(), change, rtol=1e-4, atol=1e-6)
+    layer_parameter(merged, chosen[1]).data.copy_(layer_parameter(plain, chosen[1]))
+    torch.testing.assert_close(kept, merged(tiny_batch()).logits, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="rescales the weights of its model"):
+        read_adapter(tmp_path / "all", layers)
+
+
 def test_the_weight_that_peft_saves_beside_an_adapted_head_is_passed_over(tmp_path: Path) -> None:
     model = tiny_model("qwen2")
     layers = layer_map(model, head=True)
@@ -334,7 +361,7 @@ def test_the_weight_that_peft_saves_beside_an_adapted_head_is_passed_over(tmp_pa
     ("change", "message"),
     [
         ({"peft_type": "LOHA"}, "peft_type is LOHA"),
-        ({"use_dora": True}, "use_dora = True is not supported"),
+        ({"use_dora": True}, r"DoRA needs 16 magnitudes for .*, and there are none"),
         ({"bias": "all"}, "bias = 'all' is not supported"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"init_lora_weights": "pissa"}, "changes the base weights"),

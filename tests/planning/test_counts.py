@@ -15,11 +15,13 @@ from layersig.planning.known import Known, known
 from layersig.planning.passes import Passes
 from layersig.planning.rates import Speed
 from layersig.planning.scorers import _BATCHES, _BLOCKS, _NONE
-from layersig.planning.shapes import factors, shapes
+from layersig.planning.shapes import shapes
 from layersig.planning.text import duration
 from layersig.planning.writing import judge_calls
 from layersig.plugin.builtin import layersig_components
+from layersig.plugin.manager import built_in
 from layersig.recipe.load import load
+from layersig.recipe.schema import TrainSettings
 from tests.planning.studies import LORA, write
 from tests.study import write_lines
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_model
@@ -102,16 +104,30 @@ def test_shapes_are_those_of_the_model(architecture: str, tmp_path: Path) -> Non
     assert (found.products < dense) is ("moe" in architecture)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox"])
-def test_factors_are_those_of_peft(architecture: str, tmp_path: Path) -> None:
-    from layersig.models.adapters import inject_lora
-    from layersig.streams import Streams
+@pytest.mark.parametrize("method", built_in().names("method"))
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_method_counts_what_it_trains_and_stores(method: str, architecture: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
 
-    layers = shapes(save_tiny(tmp_path, architecture)).layers
+    from layersig.models.layermap import layer_map
+    from layersig.models.stored import read_update
+    from layersig.streams import Streams
+    from layersig.training.methods import Base, component_of, tuned
+
+    layers = list(shapes(save_tiny(tmp_path, architecture)).layers)[2:9]
     model = tiny_model(architecture)
-    adapted = inject_lora(model, list(layers), rank=5, alpha=10, dropout=0.0, streams=Streams(0))
-    trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-    assert factors(layers, 5) == trained
+    counted, settings = component_of(method, ()).create(), TrainSettings(method=method, rank=5)
+    with tuned(model, layers, settings, base=Base("b"), steps=3, streams=Streams(0)) as tuning:
+        trained = sum(value.numel() for value in tuning.parameters.values())
+        tuning.save(tmp_path / "saved")
+    stored = sum(value.numel() for value in load_file(next((tmp_path / "saved").glob("*.safetensors"))).values())
+    update = read_update(tmp_path / "saved", layer_map(model), lambda: model)
+    deltas = [update.delta(layer.name) for layer in layers]
+    held = sum(delta.b.numel() + (0 if delta.a is None else delta.a.numel()) for delta in deltas)
+    assert sum(counted.trained_values(layer, settings) for layer in layers) == trained
+    assert sum(counted.stored_values(layer, settings) for layer in layers) == stored
+    ranks = len(layers) * settings.adalora.init_r if method == "adalora" else 0  # E is multiplied into A
+    assert sum(counted.update_values(layer, settings) for layer in layers) == held + ranks
 
 
 def test_time_adds_up_what_passes_take() -> None:

@@ -1,4 +1,4 @@
-"""The packages of `plugins/` are found as installed plugins are, and their scorers keep the rules."""
+"""The packages of `plugins/` are found as installed plugins are, and what they offer keeps the rules."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import tomllib
 import pytest
 
 from layersig.plugin import manager
-from layersig.testing import check_scorer
+from layersig.testing import check_method, check_scorer
 
 OFFERED = {
+    "layersig-gain": {"gain": {"width": 3}},
     "layersig-fisher": {"fisher": {"examples": 3}, "fisher-change": {"examples": 3}},
     "layersig-owl": {"owl": {"examples": 3, "threshold": 2.0}},
     "layersig-snip": {
@@ -22,7 +23,7 @@ OFFERED = {
 }
 
 
-def test_they_offer_these_scorers_and_nothing_else(packages):
+def test_they_offer_these_components_and_nothing_else(packages):
     known = manager.installed()
     assert known.problems == ()
     found = {}
@@ -33,10 +34,12 @@ def test_they_offer_these_scorers_and_nothing_else(packages):
     assert found == {distribution: set(names) for distribution, names in OFFERED.items()}
 
 
-@pytest.mark.parametrize("name", sorted(name for scorers in OFFERED.values() for name in scorers))
-def test_their_scorers_keep_the_rules(packages, name):
-    params = next(scorers[name] for scorers in OFFERED.values() if name in scorers)
-    check_scorer(manager.installed().get("scorer", name), params)
+@pytest.mark.parametrize("name", sorted(name for offered in OFFERED.values() for name in offered))
+def test_what_they_offer_keeps_the_rules(packages, name):
+    params = next(offered[name] for offered in OFFERED.values() if name in offered)
+    (component,) = (each for each in manager.installed() if each.name == name)
+    check = {"scorer": check_scorer, "method": check_method}[component.kind]
+    check(manager.installed().get(component.kind, name), params)
 
 
 def test_each_is_a_package_of_its_own(packages):
@@ -53,7 +56,7 @@ def test_each_is_a_package_of_its_own(packages):
 
 
 def test_listing_them_imports_no_torch(packages):
-    code = "import sys, layersig_fisher, layersig_owl, layersig_snip; sys.exit('torch' in sys.modules)"
+    code = "import sys, layersig_fisher, layersig_gain, layersig_owl, layersig_snip; sys.exit('torch' in sys.modules)"
     path = [str(packages / folder / "src") for folder in OFFERED]
     found = subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}; {code}"], check=False)
     assert found.returncode == 0

@@ -14,7 +14,8 @@ from layersig.models.layermap import layer_map_of_checkpoint
 from layersig.pruning import surgery
 from layersig.pruning.surgery import prune, whole_blocks, write_pruned
 from layersig.records import Cell, Selection
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Prune
 from layersig.streams import Streams
 from tests.models.architectures import tiny_architecture
 from tests.models.test_depth import ALL, greedy, logits_of, skipping
@@ -127,7 +128,7 @@ def job_of(tmp_path, source, layers, selected):
     inputs = {"model": source, "layers": tmp_path / "layers", "selection": tmp_path / "selection"}
     for folder in ("out", "work"):
         (tmp_path / folder).mkdir()
-    return Job(Cell(), {"head": False}, inputs, tmp_path / "out", tmp_path / "work", Streams(0, None))
+    return Job(Cell(), Prune.of(head=False), inputs, tmp_path / "out", tmp_path / "work", Streams(0, None))
 
 
 def test_the_stage_tells_what_is_left(tmp_path):

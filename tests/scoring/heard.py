@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 
 
 class Heard(Silent):

@@ -20,7 +20,8 @@ from layersig.plugin.manager import installed
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking
 from layersig.scoring.stage import score
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Score
 from layersig.streams import Streams
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -70,16 +71,16 @@ class World:
         settings = TrainSettings(batch_size=4, micro_batch_tokens=4096).model_copy(update=train)
         return Job(
             cell=Cell(scorer=scorer),
-            params={
-                "scorer": scorer,
-                "params": params,
-                "unit": unit,
-                "train": settings.model_dump(mode="json"),
-                "dtype": self.dtype,
-                "device": "cpu",
-                "quantization": "none",
-                "attention": "sdpa",
-            },
+            spec=Score.of(
+                scorer=scorer,
+                params=params,
+                unit=unit,
+                train=settings.model_dump(),
+                dtype=self.dtype,
+                device="cpu",
+                quantization="none",
+                attention="sdpa",
+            ),
             inputs={name: self.root / name for name in ("model", "layers", "data", "update")},
             out=out,
             work=work,

@@ -27,7 +27,8 @@ from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell
 from layersig.sources.resolve import resolve
 from layersig.sources.source import Request
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
+from layersig.stages.kinds import Data
 from layersig.streams import Streams
 from tests.tiny import tiny_tokenizer
 from tests.torture.harness import Trial
@@ -277,7 +278,7 @@ def _prepared(folder: Path, path: Path) -> None:
     params = {"limit": None, "heldout": 0.2, "group_by": None, "max_tokens": 512, "chat_template": "auto"}
     params["max_rewritten"] = 1.0
     inputs = {"model": _model(), "rows": source.path}
-    prepare(Job(Cell(data="x"), params, inputs, out, folder, Streams(0, None), reporter=Silent()))
+    prepare(Job(Cell(data="x"), Data.of(**params), inputs, out, folder, Streams(0, None), reporter=Silent()))
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 from layersig.errors import UserError
 from layersig.recipe.schema import AdaLoraSettings, TrainSettings
 from layersig.records import dumps
-from layersig.store.job import Earlier, Job
+from layersig.stages.job import Earlier, Job
 from layersig.training import loop, stages
 from tests.training.world import TRAIN, digests, job
 

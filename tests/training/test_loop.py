@@ -16,7 +16,7 @@ from layersig.models.lanes import Lanes
 from layersig.models.packing import can_pack
 from layersig.models.paths import LANES
 from layersig.recipe.schema import TrainSettings
-from layersig.store.job import Silent
+from layersig.stages.job import Silent
 from layersig.training import loop
 from layersig.training.batching import Packed
 from layersig.training.log import Step

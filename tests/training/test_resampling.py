@@ -17,10 +17,12 @@ from layersig.models.stored import read_update
 from layersig.recipe.schema import ResampleSettings, TrainSettings
 from layersig.streams import Streams
 from layersig.training import loop, stages
+from layersig.training.methods import component_of
 from layersig.training.resampling import Resampling
 from tests.selecting.test_policies import LAYERS
 from tests.training.world import SETTINGS, TRAIN, adapted, digests, job, run, trained, values, write_inputs
 
+LORA = component_of("lora", ())
 TURNS = TRAIN.model_copy(update={"resample": ResampleSettings(blocks=1, every=2)})
 
 
@@ -142,5 +144,5 @@ def test_an_arm_in_turns_trains_drawn_blocks_alone_and_resumes(
 
 
 def test_the_key_counts_only_where_it_is_given() -> None:
-    assert "resample" not in TRAIN.effective()
-    assert TURNS.effective()["resample"] == {"blocks": 1, "every": 2}
+    assert "resample" not in TRAIN.effective(LORA)
+    assert TURNS.effective(LORA)["resample"] == {"blocks": 1, "every": 2}

@@ -16,10 +16,12 @@ from layersig.models.adapters import inject_lora
 from layersig.models.layermap import layer_map, layer_map_of_checkpoint
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Selection, dumps
-from layersig.store.job import Job, Silent
+from layersig.stages.job import Job, Silent
+from layersig.stages.kinds import Reference, Tune
 from layersig.streams import Streams
 from layersig.training.log import TrainLog
 from layersig.training.loop import train
+from layersig.training.methods import component_of
 from tests.tiny import SPECIAL_TOKENS, VOCABULARY, save_tiny, tiny_model
 
 STREAMS = Streams(root=3, seed=0)
@@ -106,7 +108,10 @@ def job(
     for part in parts:
         part.mkdir(parents=True, exist_ok=True)
     compute = {"dtype": "float32", "device": "cpu", "quantization": "none", "attention": "sdpa"}
-    return Job(Cell(arm="arm"), {"train": train.effective(), **compute, **params}, inputs, *parts, Streams(1, seed))
+    spec = (Reference if {"milestones", "until"} & params.keys() else Tune).of(
+        train=train.effective(component_of(train.method, ())), **compute, **params
+    )
+    return Job(Cell(arm="arm"), spec, inputs, *parts, Streams(1, seed))
 
 
 def digests(folder: Path) -> dict[str, str]:

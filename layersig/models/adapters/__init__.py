@@ -1,17 +1,19 @@
-"""LoRA and AdaLoRA adapters. PEFT is the one way in which they are injected, saved and loaded."""
+"""Adapters of the LoRA family. PEFT is the one way in which they are injected, saved and loaded."""
 
 from layersig.models.adapters.adalora import allocate, allocation_state, orthogonality, restore_allocation
-from layersig.models.adapters.files import graft, read_adapter, save_adapter
+from layersig.models.adapters.files import adapted_layers, graft, read_adapter, save_adapter
 from layersig.models.adapters.inject import inject_adalora, inject_lora
 from layersig.models.adapters.live import (
     adapter_layers,
     assert_moved,
     attach_adapter,
     dropouts,
+    live_delta,
     remove_adapter,
 )
 
 __all__ = [
+    "adapted_layers",
     "adapter_layers",
     "allocate",
     "allocation_state",
@@ -21,6 +23,7 @@ __all__ = [
     "graft",
     "inject_adalora",
     "inject_lora",
+    "live_delta",
     "orthogonality",
     "read_adapter",
     "remove_adapter",

@@ -3,67 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import AdaLoraConfig, LoraConfig, PeftModel
 from peft.utils.other import get_pattern_key
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from layersig.errors import UserError, one_line
+from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
-from layersig.models.adapters.adalora import ADALORA, as_lora, exact_ranks
+from layersig.models.adapters.adalora import as_lora, exact_ranks
+from layersig.models.adapters.config import FILE as CONFIG
+from layersig.models.adapters.config import read_config
 from layersig.models.adapters.wrappers import ADAPTER
 from layersig.models.fit import check_finite
 from layersig.models.tensors import read_header
-from layersig.models.updates import Delta, LowRankUpdate
+from layersig.models.updates import Delta, LowRankUpdate, rescaled
 from layersig.store.files import whole_folder
 from layersig.store.jsonfile import read_object
 
 _WEIGHTS = "adapter_model.safetensors"
-_CONFIG = "adapter_config.json"
 _CARD = "README.md"
 _PREFIX = "base_model.model."
+_MAGNITUDE = "lora_magnitude_vector"
 
-# Settings of LoRA that leave the change of a layer at scale * B A with the scale of plain or rank-stabilised LoRA.
-_UNDERSTOOD = frozenset(
-    {
-        "peft_type",
-        "task_type",
-        "auto_mapping",
-        "peft_version",
-        "base_model_name_or_path",
-        "revision",
-        "inference_mode",
-        "r",
-        "lora_alpha",
-        "lora_dropout",
-        "target_modules",
-        "exclude_modules",
-        "target_parameters",
-        "layers_to_transform",
-        "layers_pattern",
-        "fan_in_fan_out",
-        "use_rslora",
-        "rank_pattern",
-        "alpha_pattern",
-        "megatron_core",
-        "runtime_config",
-        "ensure_weight_tying",
-        "qalora_group_size",
-    }
-)
-# Starting points that leave the base weights alone; others (PiSSA, OLoRA, ...) make the update relative to new ones.
-_STARTS = (True, False, "gaussian", "eva")
+Weights = Callable[[str], Tensor]
+"""Gives the base weight of a layer by its name, as the layer map orients it."""
 
 
-def save_adapter(peft_model: PeftModel, folder: Path, *, base_model: str, revision: str | None) -> None:
+def save_adapter(
+    peft_model: PeftModel,
+    folder: Path,
+    *,
+    base_model: str,
+    revision: str | None,
+    factors: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+) -> None:
     """Write what PEFT's `save_pretrained` writes; `folder` is whole or absent, and replaced if it exists.
 
     Saving the same adapter twice gives the same bytes. The embedding is never saved along, also when a tied head is
@@ -74,35 +55,67 @@ def save_adapter(peft_model: PeftModel, folder: Path, *, base_model: str, revisi
         folder: Target.
         base_model: Name of the base model for the configuration and the card.
         revision: Its revision, if it has one.
+        factors: A and B of every layer by name, all of one rank, to write in place of the model's own; the scale stays
+            that of the model.
     """
-    config = peft_model.peft_config[ADAPTER]
+    own = config = peft_model.peft_config[ADAPTER]
+    state: dict[str, Tensor] | None = None
+    if factors is not None:
+        rank = len(next(iter(factors.values()))[0])
+        config = dataclasses.replace(own, r=rank, lora_alpha=own.lora_alpha * rank / own.r)
+        state = {
+            f"{_PREFIX}{name}.lora_{letter}.{ADAPTER}.weight": factor
+            for name, pair in factors.items()
+            for letter, factor in zip("AB", pair, strict=True)
+        }
     config.base_model_name_or_path, config.revision = base_model, revision
     model = peft_model.get_base_model()
     names = model.name_or_path, model.config.name_or_path
     model.name_or_path = model.config.name_or_path = base_model
+    peft_model.peft_config[ADAPTER] = config
     try:
         with whole_folder(folder) as temporary, exact_ranks(peft_model):
-            peft_model.save_pretrained(str(temporary), save_embedding_layers=False)
+            peft_model.save_pretrained(str(temporary), save_embedding_layers=False, state_dict=state)
     finally:
+        peft_model.peft_config[ADAPTER] = own
         model.name_or_path, model.config.name_or_path = names
 
 
-def read_adapter(folder: Path, layers: LayerMap) -> LowRankUpdate:
-    """The factors of a LoRA or AdaLoRA adapter in PEFT's format, also of one made elsewhere.
+def read_adapter(folder: Path, layers: LayerMap, weights: Weights | None = None) -> LowRankUpdate:
+    """The update of an adapter of the LoRA family in PEFT's format, also of one made elsewhere.
 
     Args:
         folder: Holds adapter_config.json and adapter_model.safetensors.
         layers: Map of the model it belongs to, with the head if the adapter may hold it.
+        weights: Its base weights. What DoRA changes depends on them; other adapters are read without.
 
     Returns:
-        Float32 factors of the layers that the adapter holds, in model order.
+        Float32 factors of the layers that the adapter holds, in model order; for DoRA the dense change.
 
     Raises:
-        UserError: The folder is no LoRA or AdaLoRA adapter, its setting changes more than scale * B A, or it does not
-            fit the model; the message names the file and the setting or layer.
+        UserError: The folder is no adapter of LoRA, DoRA or AdaLoRA, its setting changes more than scale * B A, it does
+            not fit the model, or base weights are missing or quantised; the message names the file and what is wrong.
     """
     adapter = _read(folder, layers)
-    return LowRankUpdate({name: entry.delta for name, entry in adapter.entries.items()})
+    deltas: dict[str, Delta] = {}
+    for name, entry in adapter.entries.items():
+        deltas[name] = entry.delta
+        if entry.magnitude is not None:
+            if weights is None:
+                raise UserError(
+                    f"{folder}: a DoRA adapter rescales the weights of its model; they are needed to read it"
+                )
+            deltas[name] = rescaled(entry.delta, entry.magnitude, weights(name)).to(torch.device("cpu"), torch.float32)
+    return LowRankUpdate(deltas)
+
+
+def adapted_layers(folder: Path, layers: LayerMap) -> tuple[str, ...]:
+    """Names of the layers that an adapter holds, in model order, once all of it has been checked.
+
+    Raises:
+        UserError: As `read_adapter`.
+    """
+    return tuple(_read(folder, layers).entries)
 
 
 def graft(source: Path, layers: LayerMap, keep: Sequence[Layer], folder: Path) -> None:
@@ -145,6 +158,8 @@ def graft(source: Path, layers: LayerMap, keep: Sequence[Layer], folder: Path) -
     for name, path in _paths(list(entries), layers).items():
         tensors[f"{_PREFIX}{path}.lora_A.weight"] = entries[name].raw_a
         tensors[f"{_PREFIX}{path}.lora_B.weight"] = entries[name].raw_b
+        if (magnitude := entries[name].magnitude) is not None:
+            tensors[f"{_PREFIX}{path}.{_MAGNITUDE}"] = magnitude
     with whole_folder(folder) as temporary:
         save_file(tensors, temporary / _WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(str(temporary))
@@ -154,7 +169,17 @@ def graft(source: Path, layers: LayerMap, keep: Sequence[Layer], folder: Path) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """One layer of an adapter folder; `parameter` is its name in `target_parameters`, if it is targeted there."""
+    """One layer of an adapter folder.
+
+    Attributes:
+        raw_a: A as it is stored.
+        raw_b: B as it is stored.
+        delta: The change by the factors alone.
+        rank: Their rank.
+        alpha: Their alpha.
+        parameter: The layer's name in `target_parameters`, if it is targeted there.
+        magnitude: DoRA's lengths of rows, (out,).
+    """
 
     raw_a: Tensor
     raw_b: Tensor
@@ -162,6 +187,7 @@ class _Entry:
     rank: int
     alpha: float
     parameter: str | None
+    magnitude: Tensor | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +197,7 @@ class _Adapter:
 
 
 def _read(folder: Path, layers: LayerMap) -> _Adapter:
-    config = _read_config(folder / _CONFIG)
+    config = read_config(folder / CONFIG)
     file = folder / _WEIGHTS
     if not file.is_file():
         raise UserError(f"{file}: no such file; an adapter must be saved by PEFT as safetensors")
@@ -182,7 +208,8 @@ def _read(folder: Path, layers: LayerMap) -> _Adapter:
     check_finite(file, tensors.items())
     if isinstance(config, AdaLoraConfig):
         config, tensors = as_lora(file, config, tensors)
-    pairs = _pairs(file, tensors)
+    magnitudes = _magnitudes(tensors) if config.use_dora else {}
+    pairs = _pairs(file, {key: value for key, value in tensors.items() if not (config.use_dora and _MAGNITUDE in key)})
     targets = list(config.target_parameters or ())
     names = {path: name for name, path in _paths(_adapted(pairs, layers, targets), layers).items()}
     entries: dict[str, _Entry] = {}
@@ -190,12 +217,25 @@ def _read(folder: Path, layers: LayerMap) -> _Adapter:
         if path not in names:
             raise UserError(f"{file}: adapts {path}, which is no layer of the model (a head counts only if asked for)")
         layer = layers.by_name[names[path]]
-        entries[layer.name] = _entry(file, layer, raw_a, raw_b, config, targets)
+        entries[layer.name] = _entry(file, layer, raw_a, raw_b, config, targets, magnitudes.get(path))
     return _Adapter(config, {layer.name: entries[layer.name] for layer in layers if layer.name in entries})
 
 
+def _magnitudes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """DoRA's magnitudes by the path of PEFT's wrapper."""
+    found = {key.removeprefix(_PREFIX).removesuffix(".weight"): value for key, value in tensors.items()}
+    ending = f".{_MAGNITUDE}"
+    return {key.removesuffix(ending): value for key, value in found.items() if key.endswith(ending)}
+
+
 def _entry(
-    file: Path, layer: Layer, raw_a: Tensor, raw_b: Tensor, config: LoraConfig, targets: Sequence[str]
+    file: Path,
+    layer: Layer,
+    raw_a: Tensor,
+    raw_b: Tensor,
+    config: LoraConfig,
+    targets: Sequence[str],
+    magnitude: Tensor | None,
 ) -> _Entry:
     experts = layer.shape[0] if layer.is_parameter else 1
     weight = layer.name if layer.is_parameter else f"{layer.name}.weight"
@@ -209,13 +249,16 @@ def _entry(
             f"{file}: the factors of {layer.name} have shapes {tuple(raw_a.shape)} and {tuple(raw_b.shape)}, but the "
             f"model and rank {rank} ask for {expected[0]} and {expected[1]}"
         )
+    if config.use_dora and (magnitude is None or tuple(magnitude.shape) != (out_features,)):
+        got = "none" if magnitude is None else f"of shape {tuple(magnitude.shape)}"
+        raise UserError(f"{file}: DoRA needs {out_features} magnitudes for {layer.name}, and there are {got}")
     a, b = raw_a.float(), raw_b.float()
     if layer.is_parameter:
         # PEFT lets the expert run slowest in A and fastest in B.
         a = a.reshape(experts, rank, in_features)
         b = b.reshape(out_features, rank, experts).permute(2, 0, 1).contiguous()
     scale = alpha / (rank**0.5 if config.use_rslora else rank)
-    return _Entry(raw_a, raw_b, Delta(b, a, scale), rank, alpha, parameter)
+    return _Entry(raw_a, raw_b, Delta(b, a, scale), rank, alpha, parameter, magnitude)
 
 
 def _matches(name: str, targets: Sequence[str]) -> bool:
@@ -277,75 +320,11 @@ def _paths(names: Sequence[str], layers: LayerMap) -> dict[str, str]:
     return paths
 
 
-def _read_config(file: Path) -> LoraConfig:
-    """The configuration, if it describes nothing but scale * B A on linear layers and fused experts."""
-    if not file.is_file():
-        raise UserError(f"{file}: no such file, so {file.parent} is not a PEFT adapter")
-    value = read_object(file)
-    if "peft_type" not in value:
-        raise UserError(f"{file}: not a configuration of PEFT (it has no peft_type)")
-    kind = value["peft_type"]
-    if kind not in ("LORA", "ADALORA"):
-        raise UserError(f"{file}: peft_type is {kind}; only LORA and ADALORA adapters are understood")
-    _check_values(file, value)
-    defaults = LoraConfig().to_dict()
-    for key in sorted(value.keys() - _UNDERSTOOD - {"init_lora_weights"} - (ADALORA if kind == "ADALORA" else set())):
-        if value[key] and value[key] != defaults.get(key):
-            raise UserError(f"{file}: {key} = {value[key]!r} is not supported; only plain LoRA is (scale * B A)")
-    if value.get("init_lora_weights", True) not in _STARTS:
-        raise UserError(
-            f"{file}: init_lora_weights = {value['init_lora_weights']!r} changes the base weights, so the factors are "
-            "no update of the base model; convert the adapter with PEFT's path_initial_model_for_weight_conversion"
-        )
-    try:
-        config = (LoraConfig if kind == "LORA" else AdaLoraConfig).from_pretrained(str(file.parent))
-    except Exception as error:  # values of a wrong kind bring errors of every kind
-        raise UserError(f"{file}: PEFT cannot read it ({one_line(error)})") from error
-    assert isinstance(config, LoraConfig)
-    if kind == "LORA":
-        config.rank_pattern, config.alpha_pattern = config.rank_pattern or {}, config.alpha_pattern or {}
-    return config
-
-
 def recorded_base(folder: Path) -> str | None:
     """The base model that an adapter says it was made for, if it says so.
 
     Raises:
         UserError: The configuration of the adapter cannot be read.
     """
-    base = read_object(folder / _CONFIG).get("base_model_name_or_path")
+    base = read_object(folder / CONFIG).get("base_model_name_or_path")
     return base if isinstance(base, str) and base else None
-
-
-def _check_values(file: Path, value: Mapping[str, Any]) -> None:
-    """Refuse ranks and scales that are none, before anything is computed from them."""
-
-    def is_rank(found: Any) -> bool:
-        return isinstance(found, int) and not isinstance(found, bool) and found > 0
-
-    def is_scale(found: Any) -> bool:
-        return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
-
-    def check(key: str, found: Any, fits: bool, due: str) -> None:
-        if not fits:
-            raise UserError(f"{file}: {key} = {found!r} is not {due}; save the adapter again")
-
-    for key, fits, due in (("r", is_rank, "a rank"), ("lora_alpha", is_scale, "a number")):
-        check(key, value.get(key), value.get(key) is None or fits(value[key]), due)
-    for key, fits, due in (("rank_pattern", is_rank, "ranks"), ("alpha_pattern", is_scale, "numbers")):
-        found = value.get(key) or {}
-        # AdaLoRA keeps a mask of each layer's ranks there.
-        known = isinstance(found, dict) and (value["peft_type"] == "ADALORA" or all(map(fits, found.values())))
-        check(key, found, known and all(map(_compiles, found)), f"a table of {due} by name")
-    for key in ("target_modules", "target_parameters"):
-        names = value.get(key) or []
-        plain = isinstance(names, str) or (isinstance(names, list) and all(isinstance(name, str) for name in names))
-        check(key, names, plain, "a list of names")
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -46,6 +46,8 @@ def inject_lora(
     dropout: float,
     streams: Streams,
     ranks: Mapping[str, int] | None = None,
+    modules_only: bool = False,
+    **options: Any,
 ) -> PeftModel:
     """Put LoRA factors on exactly `layers`; everything else is frozen.
 
@@ -62,12 +64,15 @@ def inject_lora(
         dropout: Dropout on the input of the factors.
         streams: Random streams of the cell.
         ranks: Ranks of single layers, by full name; the scale stays alpha / `rank`.
+        modules_only: Refuse layers that PEFT adapts as parameters: experts, and modules that it takes for some.
+        options: More keys of PEFT's `LoraConfig`.
 
     Raises:
-        UserError: No layer is given, or PEFT refuses the model or a layer.
+        UserError: No layer is given, PEFT refuses the model or a layer, or a layer is no linear module of its own where
+            that is asked for.
         StageFailed: PEFT wrapped another set of modules than the selected one.
     """
-    modules, parameters = _targets(model, layers)
+    modules, parameters = _targets(model, layers, modules_only=modules_only)
     key_of = {name: re.escape(f"{name}.weight" if f"{name}.weight" in parameters else name) for name in ranks or ()}
     config = LoraConfig(
         r=rank,
@@ -79,6 +84,7 @@ def inject_lora(
         alpha_pattern={key_of[name]: alpha / rank * value for name, value in (ranks or {}).items()},
         bias="none",
         task_type="CAUSAL_LM",
+        **options,
     )
 
     def start(wrapper: LoraLayer, name: str) -> None:
@@ -118,12 +124,7 @@ def inject_adalora(
             schedule does not fit into the steps.
         StageFailed: PEFT wrapped another set of modules than the selected one.
     """
-    modules, parameters = _targets(model, layers)
-    if parameters:
-        raise UserError(
-            f"AdaLoRA cannot tune {parameters[0]}: PEFT has it for linear modules only, not for experts; write "
-            'train.method = "lora", or leave such layers out'
-        )
+    modules, _ = _targets(model, layers, modules_only=True)
     if settings.tinit + settings.tfinal >= steps:
         raise UserError(
             f"train.adalora: tinit + tfinal is {settings.tinit + settings.tfinal}, but the training has {steps} steps, "
@@ -189,11 +190,16 @@ def _wrap(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         ) from error
 
 
-def _targets(model: PreTrainedModel, layers: Sequence[Layer]) -> tuple[list[str], list[str]]:
+def _targets(
+    model: PreTrainedModel, layers: Sequence[Layer], *, modules_only: bool = False
+) -> tuple[list[str], list[str]]:
     """Sorted full names for `target_modules` and for `target_parameters`.
 
     In models with fused experts PEFT takes a linear module for an expert of an older format when it bears an
     expert's name (`shared_expert.down_proj`). Its weight is then targeted as a parameter.
+
+    Raises:
+        UserError: A parameter would be targeted where only modules may be.
     """
     taken = {kind: _taken_for_expert(model, kind) for kind in {layer.name.rpartition(".")[2] for layer in layers}}
     modules: list[str] = []
@@ -205,6 +211,11 @@ def _targets(model: PreTrainedModel, layers: Sequence[Layer]) -> tuple[list[str]
             parameters.append(f"{layer.name}.weight")
         else:
             modules.append(layer.name)
+    if parameters and modules_only:
+        raise UserError(
+            f"this tuning method cannot tune {min(parameters)}: PEFT has it for linear modules only, not for experts; "
+            'write train.method = "lora", or leave such layers out'
+        )
     return sorted(modules), sorted(parameters)
 
 
@@ -224,6 +235,8 @@ def _initialise(wrapper: LoraLayer, seed: int) -> None:
     nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=torch.Generator().manual_seed(seed))
     a.weight = nn.Parameter(start.to(a.weight.device, dtype))
     b.weight = nn.Parameter(torch.zeros_like(b.weight, dtype=dtype))
+    for magnitude in wrapper.lora_magnitude_vector.values():  # of DoRA: PEFT's start, widened
+        magnitude.weight = nn.Parameter(magnitude.weight.detach().to(dtype))
 
 
 def assert_same(selected: set[str], wrapped: set[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 from layersig.errors import StageFailed
 from layersig.layers import Layer
 from layersig.models.adapters.adalora import EPSILON, load_exactly
-from layersig.models.adapters.files import read_adapter
+from layersig.models.adapters.files import adapted_layers
 from layersig.models.adapters.inject import assert_same, frozen_state, injections
 from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
 from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
 from layersig.models.tensors import listing
-from layersig.models.updates import Delta
+from layersig.models.updates import Delta, rescaled
 
 
 def adapter_layers(peft_model: PeftModel) -> set[str]:
@@ -39,8 +39,15 @@ def dropouts(peft_model: PeftModel) -> dict[str, float]:
     }
 
 
-def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
+def assert_moved(
+    peft_model: PeftModel, layers: Sequence[Layer], delta: Callable[[str, LoraLayer], Delta] | None = None
+) -> None:
     """Prove that training changed the selected layers and nothing else.
+
+    Args:
+        peft_model: From `inject_lora` or `inject_adalora`.
+        layers: The selected layers.
+        delta: The change of a layer, by its name and PEFT's wrapper, where it is not what `live_delta` gives.
 
     Raises:
         StageFailed: The update of a selected layer is zero or not finite (AdaLoRA may give single layers no rank, not
@@ -49,16 +56,19 @@ def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
     """
     wrappers = wrapped_layers(peft_model.get_base_model())
     assert_same({layer.name for layer in layers}, set(wrappers))
-    norms = {name: _delta(wrapper).norm() for name, wrapper in wrappers.items()}
+    norms = {
+        name: (live_delta(wrapper) if delta is None else delta(name, wrapper)).norm()
+        for name, wrapper in wrappers.items()
+    }
     may_rest = any(norms.values()) and isinstance(peft_model.peft_config[ADAPTER], AdaLoraConfig)
     still = sorted(name for name, norm in norms.items() if not math.isfinite(norm) or (norm == 0 and not may_rest))
     if still:
         raise StageFailed(f"training left these layers without a finite, non-zero update: {listing(still)}")
-    factors = {id(factor) for wrapper in wrappers.values() for factor in _factors(wrapper)}
+    added = {id(parameter) for wrapper in wrappers.values() for parameter in _added(wrapper)}
     trainable = [
         name
         for name, parameter in peft_model.named_parameters()
-        if parameter.requires_grad and id(parameter) not in factors
+        if parameter.requires_grad and id(parameter) not in added
     ]
     if trainable:
         raise StageFailed(f"parameters outside the adapters are trainable: {', '.join(sorted(trainable))}")
@@ -68,18 +78,25 @@ def assert_moved(peft_model: PeftModel, layers: Sequence[Layer]) -> None:
         raise StageFailed(f"frozen parameters have changed: {', '.join(changed)}")
 
 
-def _factors(wrapper: LoraLayer) -> tuple[Tensor, ...]:
-    """Everything of a wrapper that is trained."""
+def _added(wrapper: LoraLayer) -> Iterator[Tensor]:
+    """The parameters that a wrapper has beside those of the layer that it wraps."""
+    for name, parameter in wrapper.named_parameters():
+        if not name.startswith("base_layer."):
+            yield parameter
+
+
+def live_delta(wrapper: LoraLayer) -> Delta:
+    """The change of a layer of a live model: of LoRA, of AdaLoRA, or, dense, of DoRA."""
     if isinstance(wrapper, AdaLoraLayer):
-        return wrapper.lora_A[ADAPTER], wrapper.lora_E[ADAPTER], wrapper.lora_B[ADAPTER]
-    return wrapper.lora_A[ADAPTER].weight, wrapper.lora_B[ADAPTER].weight
-
-
-def _delta(wrapper: LoraLayer) -> Delta:
-    a, *values, b = (factor.detach() for factor in _factors(wrapper))
-    if values:
-        return Delta(b, values[0] * a, wrapper.scaling[ADAPTER] / (float(wrapper.ranknum[ADAPTER]) + EPSILON))
-    return Delta(b, a, wrapper.scaling[ADAPTER])
+        a, values, b = (factors[ADAPTER].detach() for factors in (wrapper.lora_A, wrapper.lora_E, wrapper.lora_B))
+        return Delta(b, values * a, wrapper.scaling[ADAPTER] / (float(wrapper.ranknum[ADAPTER]) + EPSILON))
+    a, b = wrapper.lora_A[ADAPTER].weight.detach(), wrapper.lora_B[ADAPTER].weight.detach()
+    delta = Delta(b, a, wrapper.scaling[ADAPTER])
+    if ADAPTER not in wrapper.lora_magnitude_vector:
+        return delta
+    weight = wrapper.get_base_layer().weight.detach()
+    weight = weight.mT if wrapper.fan_in_fan_out else weight
+    return rescaled(delta, wrapper.lora_magnitude_vector[ADAPTER].weight.detach(), weight)
 
 
 def remove_adapter(peft_model: PeftModel) -> PreTrainedModel:
@@ -96,16 +113,16 @@ def attach_adapter(model: PreTrainedModel, folder: Path) -> Iterator[PreTrainedM
         `model` itself, its layers wrapped by PEFT with float32 factors, in eval mode.
 
     Raises:
-        UserError: The folder is no adapter of this model, see `read_adapter`.
+        UserError: The folder is no adapter of this model, see `adapted_layers`.
         StageFailed: PEFT adapted other layers than the file holds.
     """
-    update = read_adapter(folder, layer_map(model, head=model.get_output_embeddings() is not None))
+    adapted = adapted_layers(folder, layer_map(model, head=model.get_output_embeddings() is not None))
     restorer = Restorer(model)
     try:
         with isolated(0), expected_warnings():
             PeftModel.from_pretrained(model, folder, torch_device=str(model.device))
         wrappers = wrapped_layers(model)
-        assert_same(set(update.layers), set(wrappers))
+        assert_same(set(adapted), set(wrappers))
         load_exactly(folder, wrappers)
         model.eval()
         yield model

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from layersig.plugin.components import Limit
 from layersig.plugin.table import Components
+from layersig.recipe.checks.methods import method_checks, method_of, trainings
 from layersig.recipe.checks.values import table_at, tables_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
@@ -13,13 +15,12 @@ from layersig.recipe.positions import KeyPath
 
 def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     """Faults of `[train]`, `[update]` and of the `train` of scorers and arms that show only beside other keys."""
-    quantised = table_at(data, "model").get("quantization", "none") != "none"
-    for path, table in _trainings(data):
-        if quantised and table.get("method") == "full":
-            reason = '"full" trains the weights themselves, which 4-bit ones cannot be; take "lora", or no quantization'
-            yield Fault((*path, "method"), reason)
+    for path, table in trainings(data):
+        yield from method_checks(path, table, components)
+        yield from _limits(path, table, data, components)
         yield from _ranks(path, table, data)
-        yield from _resampling(path, table, table_at(data, "train").get("method", "lora"))
+        yield from _resampling(path, table)
+    yield from _unread_updates(data, components)
     if "search" in table_at(data, "train"):
         yield from _search(data)
     unmeasured = table_at(data, "evaluate").get("all_layers") is False
@@ -32,35 +33,72 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         yield from _given_update(table_at(data, "scorers"), components)
 
 
+def _limits(
+    path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any], components: Components
+) -> Iterator[Fault]:
+    """Keys that a tuning method does not go with: one fault each, in the words of the method."""
+    asked: dict[Limit, tuple[bool, KeyPath, str]] = {
+        "quantization": (
+            "method" in table and table_at(data, "model").get("quantization", "none") != "none",
+            (*path, "method"),
+            'take "lora", or no quantization',
+        ),
+        "ranks": (table.get("ranks") == "scores", (*path, "ranks"), 'leave it out, or take method = "lora"'),
+        "resample": ("resample" in table, (*path, "resample"), 'take "lora" or "full"'),
+        "until": (
+            "until" in table and path == ("train",),
+            (*path, "until"),
+            'take method = "lora" or "adalora", or leave it out',
+        ),
+    }
+    method = method_of(table, data, components)
+    if method is not None:
+        for limit, (wanted, place, remedy) in asked.items():
+            if wanted and limit in method.cannot:
+                yield Fault(place, f'"{method.name}" {method.cannot[limit]}; {remedy}')
+
+
 def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fault]:
     """Ranks by scores where there are none."""
     if table.get("ranks") != "scores":
         return
     if path == ("train",):
         yield Fault((*path, "ranks"), '"scores" are those of an arm; set it in the `train` of an arm')
-    elif table.get("method", table_at(data, "train").get("method", "lora")) != "lora":
-        yield Fault((*path, "ranks"), 'only "lora" has ranks to give; leave it out, or take method = "lora"')
     elif path[0] == "scorers":
         yield Fault((*path, "ranks"), "a reference training gives all layers one rank; leave it out")
     elif path[-1] != "train" or not isinstance(data["arms"][path[1]].get("scorer"), str):
         yield Fault((*path, "ranks"), '"scores" needs one ranking; name one scorer in `scorer` of the arm')
 
 
-def _resampling(path: KeyPath, table: Mapping[str, Any], method: Any) -> Iterator[Fault]:
+def _resampling(path: KeyPath, table: Mapping[str, Any]) -> Iterator[Fault]:
     """Blocks in turns where they cannot take turns."""
-    if "resample" not in table:
-        return
-    if path == ("train",) or path[0] == "scorers":
+    if "resample" in table and (path == ("train",) or path[0] == "scorers"):
         yield Fault((*path, "resample"), "the reference training tunes all layers in every step; set it in an arm")
-    elif table.get("method", method) == "adalora":
-        yield Fault((*path, "resample"), '"adalora" weighs all layers in every step; take "lora" or "full"')
+
+
+def _unread_updates(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Scorers and grafts that would read the update of a method whose update they cannot read."""
+    shared = method_of(table_at(data, "train"), data, components)
+    for number, arm in tables_at(data, "arms"):
+        if arm.get("action") == "graft" and shared is not None and "update" in shared.cannot:
+            reason = f'"{shared.name}" {shared.cannot["update"]}; tune the arm, or take another method in [train]'
+            yield Fault(("arms", number, "action"), reason)
+    for name, choice in table_at(data, "scorers").items():
+        kind = choice.get("kind") if isinstance(choice, dict) else None
+        if kind not in components.names("scorer") or "update" in data:
+            continue
+        own = method_of(table_at(choice, "train"), data, components)
+        reads = components.get("scorer", kind).needs & {"update", "checkpoints"}
+        if reads and own is not None and "update" in own.cannot:
+            reason = f'"{own.name}" {own.cannot["update"]}; take a scorer that reads none, or another method'
+            yield Fault(("scorers", name, "kind"), reason)
 
 
 def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Keys that would give arms trials of their own, or a trial two lengths."""
     search = table_at(table_at(data, "train"), "search")
     told = {"learning_rate": "learning_rates", "epochs": "epochs", "steps": "epochs", "search": ""}
-    for path, table in _trainings(data):
+    for path, table in trainings(data):
         for key in told.keys() & table.keys():
             if path == ("train",) and (key != "steps" or not search.get("epochs")):
                 continue
@@ -78,8 +116,6 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
             'needs schedule = "constant": under any other, the learning rate at a step depends on the planned length'
         )
         yield Fault(path, reason)
-    if train.get("method") == "full":
-        yield Fault(path, 'needs an update of factors; take method = "lora" or "adalora", or leave it out')
     for key in ("milestones", "search"):
         if key in train:
             yield Fault(
@@ -120,14 +156,3 @@ def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterato
         if kind in components.names("scorer") and "checkpoints" in components.get("scorer", kind).needs:
             reason = f'scorer "{kind}" reads checkpoints of a training, which the update of [update] has none of'
             yield Fault(("scorers", name, "kind"), reason)
-
-
-def _trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """`[train]`, the `train` of every scorer, and the `train` and `recover` of every arm, with where they stand."""
-    yield ("train",), table_at(data, "train")
-    for name, choice in table_at(data, "scorers").items():
-        if isinstance(choice, dict):
-            yield ("scorers", name, "train"), table_at(choice, "train")
-    for number, arm in tables_at(data, "arms"):
-        for key in ("train", "recover"):
-            yield ("arms", number, key), table_at(arm, key)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from layersig.plugin.components import Component, Params
 from layersig.recipe.schema.common import Fraction, Table
 
 STANDARD_MILESTONES = (0.01, 0.25, 0.5, 0.75)
 """Fractions of the planned steps at which an update of factors is always kept: those of the paper's table 4."""
 
+METHOD_KEYS = ("rank", "alpha", "dropout")
+"""Keys of `[train]` that several tuning methods share; each says which of them it reads."""
+
 Moment = Annotated[float, Field(ge=0, lt=1)]
 
 
-class AdaLoraSettings(Table):
+class AdaLoraSettings(Params):
     """`[train.adalora]`: ranks that are cut while they train; every default is PEFT's."""
 
     target_r: int = Field(8, ge=1)
@@ -70,9 +74,11 @@ class SearchSettings(Table):
 class TrainSettings(Table):
     """`[train]`: the reference training of all layers, and the default of every arm."""
 
-    method: Literal["lora", "adalora", "full"] = "lora"
-    """How the chosen layers are tuned: by low-rank factors (over `model.quantization = "nf4"`: QLoRA), by factors whose
-    ranks are cut while they train, or by training their weights themselves, in float32."""
+    # The parameters of a tuning method are the table of its name, so that a plugin can bring them.
+    model_config = ConfigDict(**{**Table.model_config, "extra": "allow"})
+
+    method: str = "lora"
+    """How the chosen layers are tuned: the name of a tuning method, whose own parameters are in `[train.NAME]`."""
     rank: int = Field(32, ge=1)
     """LoRA rank r (paper: 32)."""
     ranks: Literal["equal", "scores"] = "equal"
@@ -128,23 +134,32 @@ class TrainSettings(Table):
             raise ValueError("give `epochs` or `steps`, not both")
         return self
 
-    @property
-    def lora_rank(self) -> int:
-        """The rank that factors start with."""
-        return self.adalora.init_r if self.method == "adalora" else self.rank
+    def table(self, method: str) -> dict[str, Any]:
+        """What the recipe says in `[train.METHOD]`; empty where it says nothing."""
+        own = self.adalora if method == "adalora" else (self.__pydantic_extra__ or {}).get(method, {})
+        return own.model_dump(mode="json") if isinstance(own, Params) else dict(own)
 
-    @property
-    def scale(self) -> float:
-        """The factor on B A: alpha / r."""
-        return self.alpha / self.lora_rank if self.alpha is not None else 2.0
+    def params(self, method: Component) -> Params:
+        """The parameters of the tuning method that this training uses, every default filled in.
 
-    def effective(self) -> dict[str, Any]:
-        """The keys that change what a training by this method does, as JSON values."""
-        unread = {
-            "lora": {"adalora"},
-            "adalora": {"rank"},
-            "full": {"adalora", "rank", "alpha", "dropout"},
-        }
+        Raises:
+            pydantic.ValidationError: A value is wrong or a key unknown.
+        """
+        return method.parse(self.table(method.name))
+
+    def effective(self, method: Component) -> dict[str, Any]:
+        """The keys that change what a training does, as JSON values.
+
+        Args:
+            method: The tuning method that `method` names.
+        """
+        unread = {*METHOD_KEYS} - method.reads
         absent = {key for key in ("resample", "search") if getattr(self, key) is None}
         absent |= {"ranks"} if self.ranks == "equal" else set()
-        return self.model_dump(mode="json", exclude={"milestones", "until", *unread[self.method], *absent})
+        tables = {"adalora", *(self.__pydantic_extra__ or {})}
+        values = self.model_dump(
+            mode="json", exclude={"milestones", "until", *unread, *absent, *tables - {method.name}}
+        )
+        if method.params.model_fields:
+            values[method.name] = self.params(method).model_dump(mode="json")
+        return values

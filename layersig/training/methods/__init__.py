@@ -1,22 +1,24 @@
-"""Tuning methods: what each trains of the chosen layers, adds to a step, remembers between steps, and leaves behind."""
+"""Tuning methods: one small file each, and each a registered component."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedModel
-
+from layersig.errors import UserError
 from layersig.layers import Layer
-from layersig.models.adapters import inject_adalora, inject_lora, remove_adapter
-from layersig.models.dense import trained_weights
+from layersig.plugin.components import Component
+from layersig.plugin.manager import built_in
 from layersig.recipe.schema import TrainSettings
-from layersig.streams import Streams
-from layersig.training.methods.adapters import AdaLora, Lora
-from layersig.training.methods.base import Base, Tuning
-from layersig.training.methods.full import Full
+from layersig.training.methods.base import Base, Method, Tuning, TuningContext
 
-__all__ = ["Base", "Full", "Tuning", "tuned"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from layersig.streams import Streams
+
+__all__ = ["Base", "Method", "Tuning", "TuningContext", "component_of", "tuned"]
 
 
 @contextmanager
@@ -29,48 +31,50 @@ def tuned(
     steps: int,
     streams: Streams,
     ranks: Mapping[str, int] | None = None,
+    components: Iterable[Component] = (),
 ) -> Iterator[Tuning]:
     """Within this context `layers` of `model` are tuned by the method of `settings`; afterwards it is as before.
 
     Args:
         model: A model without adapters.
         layers: What is tuned; nothing else is.
-        settings: Method, ranks, scale, dropout.
+        settings: Method and its parameters.
         base: What adapters say about the model they belong to.
         steps: Planned optimizer steps.
         streams: Random streams of the cell.
         ranks: Ranks of single layers by full name, for LoRA.
+        components: Methods that are not built in.
 
     Raises:
         UserError: The method cannot tune these layers of this model.
         StageFailed: PEFT did something else than it was asked for.
     """
-    if settings.method == "full":
-        with trained_weights(model, layers) as weights:
-            yield Full(model, layers, weights)
-        return
-    alpha = settings.scale * settings.lora_rank
-    if settings.method == "adalora":
-        adapted = inject_adalora(
-            model,
-            layers,
-            settings=settings.adalora,
-            alpha=alpha,
-            dropout=settings.dropout,
-            steps=steps,
-            streams=streams,
+    method = component_of(settings.method, components)
+    experts = [layer.name for layer in layers if layer.is_parameter]
+    if experts and "experts" in method.cannot:
+        raise UserError(
+            f'method "{method.name}" cannot tune {experts[0]}: it {method.cannot["experts"]}; write '
+            'train.method = "lora", or leave such layers out'
         )
-    else:
-        adapted = inject_lora(
-            model,
-            layers,
-            rank=settings.rank,
-            alpha=alpha,
-            dropout=settings.dropout,
-            streams=streams,
-            ranks=ranks,
-        )
-    try:
-        yield (AdaLora if settings.method == "adalora" else Lora)(adapted, layers, base)
-    finally:
-        remove_adapter(adapted)
+    context = TuningContext(
+        model=model,
+        layers=layers,
+        settings=settings,
+        method=method,
+        base=base,
+        steps=steps,
+        streams=streams,
+        ranks=ranks or {},
+    )
+    with method.create().tune(context) as tuning:
+        yield tuning
+
+
+def component_of(name: str, components: Iterable[Component]) -> Component:
+    """The tuning method of that name: one of `components`, or a built-in one.
+
+    Raises:
+        UserError: There is none.
+    """
+    given = (each for each in components if (each.kind, each.name) == ("method", name))
+    return next(given, None) or built_in().get("method", name)

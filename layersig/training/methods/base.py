@@ -1,17 +1,29 @@
-"""What the stages and the loop ask of a tuning method."""
+"""What a tuning method is: what it trains of the chosen layers, adds to a step, remembers, and leaves behind.
+
+This module and those of the methods import torch and PEFT inside functions only: recipes are checked without them.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from peft import PeftModel
-from torch import Tensor
-from transformers import PreTrainedModel
-
+from layersig.layers import Layer
+from layersig.plugin.components import Component
+from layersig.plugin.components import Params as ComponentParams
+from layersig.recipe.schema import TrainSettings
 from layersig.training.log import Step
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from layersig.streams import Streams
 
 
 class Base(NamedTuple):
@@ -31,7 +43,7 @@ class Tuning(ABC):
 
     Attributes:
         model: What the loop runs.
-        parameters: What it trains, by name; all of it float32 or wider.
+        parameters: What it trains, by name; all of it float32 or wider. The full name of its layer is in every name.
     """
 
     def __init__(self, model: PreTrainedModel | PeftModel, parameters: Mapping[str, Tensor]) -> None:
@@ -39,7 +51,7 @@ class Tuning(ABC):
         self.parameters = parameters
 
     def extra_loss(self, step: int) -> Tensor | None:
-        """A term of the loss of a step (from 1) that depends on the parameters alone; None for none."""
+        """Optional extra loss term of a step (from 1), computed from the parameters only."""
         return None
 
     def after_step(self, step: Step) -> None:
@@ -56,7 +68,12 @@ class Tuning(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the update as it is now; `folder` is whole or absent."""
+        """Write the update as it is now; `folder` is complete or absent.
+
+        A method whose `result` is `adapter` writes one of the LoRA family in PEFT's format, which must load onto the
+        base model as it was (`layersig.models.adapters.save_adapter`). One whose `result` is `checkpoint` writes the
+        difference of the weights (`layersig.models.dense.write_update`).
+        """
 
     @abstractmethod
     def assert_moved(self) -> None:
@@ -65,3 +82,61 @@ class Tuning(ABC):
         Raises:
             StageFailed: They did not, or something else did.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningContext:
+    """What a tuning method works with.
+
+    Attributes:
+        model: A model without adapters, in eval mode, its gradients off.
+        layers: What is tuned; nothing else may be.
+        settings: `[train]`, with what the arm or scorer changes of it.
+        method: The method as a component.
+        base: What adapters say about the model they belong to.
+        steps: Planned optimizer steps.
+        streams: Random streams of the cell; the stream ("adapter-init", LAYER) is that of a layer's start, so that a
+            layer starts the same whichever others are selected.
+        ranks: Ranks of single layers by full name, where `ranks = "scores"`.
+    """
+
+    model: PreTrainedModel
+    layers: Sequence[Layer]
+    settings: TrainSettings
+    method: Component
+    base: Base
+    steps: int
+    streams: Streams
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def params(self) -> Any:
+        """The method's own parameters."""
+        return self.settings.params(self.method)
+
+
+class Method(ABC):
+    """A tuning method; declare it with `@method` and, where it has parameters, a nested class `Params`."""
+
+    Params: type[ComponentParams] = ComponentParams
+
+    @abstractmethod
+    def tune(self, context: TuningContext) -> AbstractContextManager[Tuning]:
+        """Within this context the layers of a model are tuned; afterwards the model is bit for bit as before.
+
+        Raises:
+            UserError: The method cannot tune these layers of this model.
+            StageFailed: Something else than the chosen layers would be trained.
+        """
+
+    @abstractmethod
+    def trained_values(self, layer: Layer, settings: TrainSettings) -> int:
+        """How many values of a layer are trained. Plans count by this and the two below, without torch."""
+
+    def stored_values(self, layer: Layer, settings: TrainSettings) -> int:
+        """How many values of a layer `Tuning.save` writes: those that are trained, unless it says otherwise."""
+        return self.trained_values(layer, settings)
+
+    def update_values(self, layer: Layer, settings: TrainSettings) -> int:
+        """How many values of a layer a scorer holds that reads the update: those stored, unless it says otherwise."""
+        return self.stored_values(layer, settings)

@@ -1,4 +1,4 @@
-"""What a stage gets to see when it runs, and how it tells what it costs."""
+"""What the body of a stage gets to see, and how it reports what it costs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from layersig.plugin.components import Component
 from layersig.records import Cell, dumps
 from layersig.streams import Streams
+
+S_co = TypeVar("S_co", covariant=True)
+"""The class of a stage's spec."""
 
 
 class Reporter(Protocol):
@@ -57,12 +60,12 @@ class Earlier:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[S_co]):
     """One stage about to run.
 
     Attributes:
         cell: Labels of the stage; results must not depend on them.
-        params: The resolved parameters of the stage, as JSON values.
+        spec: The parameters of the stage; its class says what the stage reads and writes.
         inputs: Folder (a stage's output) or file (a source) by role.
         origins: Public name of every source by role, such as `hub:ID@COMMIT`: for what others will read, never for
             results.
@@ -80,7 +83,7 @@ class Job:
     """
 
     cell: Cell
-    params: Mapping[str, Any]
+    spec: S_co
     inputs: Mapping[str, Path]
     out: Path
     work: Path

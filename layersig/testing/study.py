@@ -1,24 +1,16 @@
-"""What authors of scorers test with: a tiny study in a folder, and the rules that every scorer must keep.
-
-from layersig.testing import check_scorer
-
-def test_my_scorer_keeps_the_rules():
-    check_scorer(MyScorer, {"batches": 2})
-"""
+"""A tiny study in a folder: a model, data, and what a training changed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from tokenizers import Tokenizer, models
-from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from layersig.data.examples import Example, read_examples, write_examples
@@ -28,13 +20,15 @@ from layersig.models.adapters.wrappers import ADAPTER, wrapped_layers
 from layersig.models.isolation import isolated
 from layersig.models.layermap import layer_map
 from layersig.models.stored import read_update
-from layersig.plugin.components import Component, declared
+from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking, jsonl
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import checked
-from layersig.store.job import Job
+from layersig.stages.job import Job
+from layersig.stages.kinds import Score
 from layersig.streams import Streams
+from layersig.testing.contents import changed, component_of, model_contents
 
 _VOCABULARY = 64
 
@@ -78,7 +72,7 @@ class TinyStudy:
         self._write_updates(generator)
         self.update = read_update(folder / "reference" / "at-1", self.layers)
 
-    def job(self, component: Component, params: Mapping[str, Any], unit: Unit, seed: int, out: Path) -> Job:
+    def job(self, component: Component, params: Mapping[str, Any], unit: Unit, seed: int, out: Path) -> Job[Score]:
         """What the score stage of a run would be given; it reads only what the scorer needs."""
         roles = {
             "layers": (True, "layers"),
@@ -90,15 +84,16 @@ class TinyStudy:
         }
         return Job(
             cell=Cell(scorer=component.name),
-            params={
-                "params": dict(params),
-                "unit": unit,
-                "train": self.train.model_dump(mode="json"),
-                "dtype": self._dtype,
-                "device": "cpu",
-                "quantization": "none",
-                "attention": "sdpa",
-            },
+            spec=Score.of(
+                scorer=component.name,
+                params=dict(params),
+                unit=unit,
+                train=self.train.model_dump(),
+                dtype=self._dtype,
+                device="cpu",
+                quantization="none",
+                attention="sdpa",
+            ),
             inputs={role: self._folder / path for role, (wanted, path) in roles.items() if wanted},
             out=out,
             work=out,
@@ -121,7 +116,7 @@ class TinyStudy:
             UserError: The scores do not cover every unit, or are not finite numbers.
             AssertionError: The scorer changed the model or the update.
         """
-        component = _component(target)
+        component = component_of(target, "scorer")
         unit = Unit(component.unit or unit)
         groups = self.layers.groups(unit)
         with (
@@ -131,9 +126,8 @@ class TinyStudy:
             before = _contents(context, component)
             scores = component.create().score(context)
             after = _contents(context, component)
-        changed = [name for name, value in before.items() if not _same(value, after.get(name))]
-        changed += sorted(after.keys() - before.keys())
-        assert not changed, f"{component.label} changed {changed[0]} and did not put it back"
+        left = changed(before, after)
+        assert not left, f"{component.label} changed {left[0]} and did not put it back"
         return checked(component, unit, [group.name for group in groups], scores)
 
     def _write_rankings(self) -> None:
@@ -158,71 +152,9 @@ class TinyStudy:
         remove_adapter(adapted)
 
 
-def check_scorer(
-    target: object, params: Mapping[str, Any] | None = None, *, units: Collection[str] = tuple(Unit)
-) -> None:
-    """Check on a tiny model that a scorer keeps the rules.
-
-    Its parameters parse, unknown ones are refused, and they have a JSON schema. For every unit its scores cover all
-    layers, are finite, and come out the same twice, whatever the global random generators hold; weights, hooks and
-    update are left bit for bit as they were. A scorer that neither reads data nor declares `seeded` gives the same to
-    every seed.
-
-    Args:
-        target: A function or class decorated with `@scorer`.
-        params: Its parameters, as a recipe gives them.
-        units: What scores may cover, of `module`, `block` and `part`; a scorer with a unit of its own is tried with
-            that one.
-
-    Raises:
-        pydantic.ValidationError: `params` are refused.
-        UserError: What a run would refuse: a layer without a score, one that is not finite, or something used that is
-            not in `needs`.
-        AssertionError: Any other rule is broken; the message says which.
-    """
-    component, given = _component(target), dict(params or {})
-    component.parse(given)
-    try:
-        component.parse({**given, "no-such-parameter": 1})
-    except ValidationError:
-        pass
-    else:
-        raise AssertionError(f"{component.label} takes unknown parameters; derive `Params` from `layersig.Params`")
-    component.params.model_json_schema()
-    with TemporaryDirectory() as folder:
-        study = TinyStudy(Path(folder))
-        for unit in [component.unit] if component.unit else units:
-            with isolated(1):
-                first = study.ranking(target, given, unit=unit)
-            with isolated(2):
-                second = study.ranking(target, given, unit=unit)
-            assert first == second, (
-                f"{component.label} gave two rankings for one seed; draw from `context.stream(name)`, not from global "
-                "generators"
-            )
-            if not (component.reads_data or component.seeded):
-                assert study.ranking(target, given, unit=unit, seed=1) == first, (
-                    f"{component.label} depends on the seed; declare it with `seeded=True`"
-                )
-
-
-def _component(target: object) -> Component:
-    component = target if isinstance(target, Component) else declared(target)
-    assert component is not None, f"{target!r} is not decorated with @scorer"
-    return component
-
-
 def _contents(context: ScoringContext, component: Component) -> dict[str, Any]:
     """Everything that a scorer must leave as it was."""
-    found: dict[str, Any] = {}
-    if component.computes:
-        for name, value in context.model.state_dict().items():
-            found[f"the weight {name}"] = value.clone()
-        for name, parameter in context.model.named_parameters():
-            found[f"requires_grad of {name}"] = parameter.requires_grad
-            found[f"the gradient of {name}"] = None if parameter.grad is None else parameter.grad.clone()
-        for name, module in context.model.named_modules():
-            found[f"hooks or mode of {name or 'the model'}"] = _habits(module)
+    found = model_contents(context.model) if component.computes else {}
     updates = {"update": context.update} if "update" in component.needs else {}
     if "checkpoints" in component.needs:
         updates |= {f"checkpoint {fraction:g}": update for fraction, update in context.checkpoints.items()}
@@ -230,17 +162,6 @@ def _contents(context: ScoringContext, component: Component) -> dict[str, Any]:
         for layer in update.layers:
             found[f"the {title} of {layer}"] = update.delta(layer).dense()
     return found
-
-
-def _habits(module: nn.Module) -> tuple[Any, ...]:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return type(module), module.training, "forward" in vars(module), *map(len, hooks)
-
-
-def _same(before: Any, after: Any) -> bool:
-    if isinstance(before, Tensor) and isinstance(after, Tensor):
-        return torch.equal(before, after)
-    return bool(before == after)
 
 
 def _tiny_model(generator: torch.Generator) -> LlamaForCausalLM:

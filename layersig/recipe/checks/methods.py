@@ -1,0 +1,81 @@
+"""What recipes must fulfil about the tuning methods that they name: that there are such, with such parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from layersig.errors import UserError
+from layersig.plugin.components import BUILT_IN, Component
+from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.plugin.table import Components, suggestion
+from layersig.recipe.checks.values import table_at, tables_at
+from layersig.recipe.faults import Fault, faults_of
+from layersig.recipe.positions import KeyPath
+from layersig.recipe.schema import TrainSettings
+
+
+def method_of(table: Mapping[str, Any], data: Mapping[str, Any], components: Components) -> Component | None:
+    """The tuning method of a training: its own, or that of `[train]`; None where the name is wrong."""
+    name = table.get("method", table_at(data, "train").get("method", "lora"))
+    try:
+        return components.get("method", name) if isinstance(name, str) else None
+    except UserError:
+        return None
+
+
+def method_checks(path: KeyPath, table: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """The method that a training names, and every key that is none of `[train]` but the table of a method.
+
+    Args:
+        path: Where the training is written.
+        table: Its keys.
+        components: What a recipe may name.
+    """
+    if isinstance(name := table.get("method"), str):
+        try:
+            method = components.get("method", name)
+            if method.origin != BUILT_IN and name in TrainSettings.model_fields:
+                yield Fault((*path, "method"), f"{method.label} has the name of a key of [train]; it needs another")
+        except UserError as error:
+            yield Fault((*path, "method"), str(error))
+    methods = components.names("method")
+    for key, value in table.items():
+        if key in TrainSettings.model_fields:
+            continue
+        if key not in methods:
+            yield Fault((*path, key), f"unknown key{suggestion(key, [*TrainSettings.model_fields, *methods])}")
+        elif not isinstance(value, dict):
+            yield Fault((*path, key), f'must be a table: the parameters of method = "{key}"')
+        else:
+            yield from _params(components, key, value, (*path, key))
+
+
+def _params(components: Components, name: str, values: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    try:
+        method = components.get("method", name)
+    except UserError as error:
+        yield Fault(path, str(error))
+        return
+    try:
+        method.params.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        yield from faults_of(error, method.params, values, path)
+    except Exception as error:
+        if raises_plugin_errors():
+            raise
+        yield Fault(path, f"{method.label} broke while it checked its parameters: {cause(error)}")
+
+
+def trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """`[train]`, the `train` of every scorer, and the `train` and `recover` of every arm, with where they stand."""
+    yield ("train",), table_at(data, "train")
+    for name, choice in table_at(data, "scorers").items():
+        if isinstance(choice, dict):
+            yield ("scorers", name, "train"), table_at(choice, "train")
+    for number, arm in tables_at(data, "arms"):
+        for key in ("train", "recover"):
+            yield ("arms", number, key), table_at(arm, key)

@@ -1,0 +1,360 @@
+"""The contract of every kind of stage, in the order of a study: parameters, inputs, output, version, body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from layersig.recipe.schema import AnswerSettings, GenerateSettings, TaskSettings, TrainSettings
+from layersig.stages.spec import ModelSpec, StageSpec
+
+
+class Layers(StageSpec):
+    """The layer map of `model`, from its configuration: `layers.json`."""
+
+    kind = "layers"
+    version = 1
+    body = "layersig.models.stages:layers"
+    reads = ("model",)
+
+    head: bool
+    """Whether the output head counts as a layer."""
+
+
+class Generate(ModelSpec):
+    """The answers of the untouched `model` to the first prompts of `rows`, as in `Data`, whose answers may be missing.
+
+    Output: `responses.jsonl`, a response a line in order of prompts and samples: `prompt` (id), `sample`, `seed`,
+    `finish`, `tokens`, `dropped` (reason, or null), `example` (id of the conversation that it became, or null), `text`;
+    `rows.jsonl`, what is kept, for the data stage: `messages`, `group`, `prompt`, `sample`; `report.json`.
+    """
+
+    kind = "generate"
+    version = 3
+    body = "layersig.generating.stage:generate"
+    reads = ("model", "rows")
+
+    generate: GenerateSettings
+    limit: int | None
+    """Prompts, a sample from the root seed; None for all."""
+    group_by: str | None
+    fields: dict[str, Any] | None = None
+    where: dict[str, list[str]] = {}
+    chat_template: str
+    """`auto`, `plain`, or the text of a Jinja template."""
+
+
+class Data(StageSpec):
+    """The conversations of `rows` (a `.jsonl`, `.json` or `.parquet` file), tokenised for `model` and split.
+
+    The parameters are those of `DataSettings`.
+
+    Output: `train.*` and `heldout.*` as `write_examples` writes them, in order of the ids; `report.json`, a
+    `DataReport`; `train.txt`, the normalised words of every training conversation, untruncated, a line each, for the
+    overlap with benchmarks.
+    """
+
+    kind = "data"
+    version = 3
+    body = "layersig.data.stage:prepare"
+    reads = ("model", "rows")
+
+    limit: int | None
+    heldout: int | float
+    group_by: str | None
+    fields: dict[str, Any] | None = None
+    where: dict[str, list[str]] = {}
+    half: int | None = None
+    train_limit: int | None = None
+    max_tokens: int
+    max_rewritten: float
+    chat_template: str
+    """`auto`, `plain`, or the text of a Jinja template."""
+
+
+class Training(ModelSpec):
+    """A training of `model` on the training split of `data`, to which the layers in `layers` belong."""
+
+    reads: ClassVar[tuple[str, ...]] = ("model", "layers", "data")
+
+    train: TrainSettings
+
+
+class Reference(Training):
+    """The training of all layers, which keeps the update at every milestone as a folder `at-FRACTION`.
+
+    It ends at the last milestone; up to there it is the same as one that runs to its planned end. With `until` there
+    are no milestones: it ends where `rank_stability` says so, else at its planned end, and keeps the update as
+    `at-stable`.
+
+    Output: the updates (adapters, or differences of weights after full fine-tuning, with the checkpoint `model/` at the
+    planned end); `log.json`: every step without its time, the planned number of steps, the arithmetic used, and
+    epsilon-stability (arXiv 2410.17875); with a search `search.json`.
+    """
+
+    kind = "reference"
+    version = 4
+    body = "layersig.training.stages:reference"
+
+    milestones: tuple[float, ...] = ()
+    """Fractions of the planned steps, ascending."""
+    until: str | None = None
+
+    @property
+    def length(self) -> frozenset[str]:
+        """The milestones, unless trials of a search are compared at their ends, from which none can be continued."""
+        return frozenset() if self.train.search or self.until else frozenset({"milestones"})
+
+
+class GivenUpdate(StageSpec):
+    """An update that the recipe brings, as that of a reference training: `at-1/`, and `origin.json`."""
+
+    kind = "update"
+    version = 2
+    body = "layersig.models.given:update"
+    reads = ("model", "layers", "update")
+
+
+class Score(ModelSpec):
+    """A scorer's ranking of the units in `layers`.
+
+    Of the inputs it reads those that the scorer needs: `update` is the folder of one update, `checkpoints` the output
+    of a reference training, `rankings` a `scores.jsonl`, `task/N` the tasks of its own parameters and `evaluated/N`
+    those that arms are measured on.
+
+    Output: `ranking.json`; `trajectory.jsonl` where the scorer keeps one; `ablations/` where it keeps evaluations.
+    """
+
+    kind = "score"
+    version = 6
+    body = "layersig.scoring.stage:score"
+    reads = ("layers",)
+    may_read = ("model", "data", "update", "checkpoints", "rankings", "task/*", "evaluated/*")
+
+    scorer: str
+    params: dict[str, Any]
+    """The scorer's own."""
+    unit: str
+    stream: int = 0
+    """Number of a repeat with other random draws."""
+    train: TrainSettings | None = None
+    """Given, like the parameters of a model, where the scorer computes."""
+    dtype: str = "auto"
+    device: str = "auto"
+    quantization: Literal["none", "nf4"] = "none"
+    attention: str = "sdpa"
+    evaluated: tuple[TaskSettings, ...] = ()
+    """What arms are measured on, which selection tasks leave out."""
+    batch_tokens: int = 0
+    allow_code_execution: bool = False
+    chat_template: str = "auto"
+
+
+class Select(StageSpec):
+    """What a policy selects of the units in `layers`: `selection.json`.
+
+    It reads `ranking/SCORER/DATA` for every ranking that the policy needs, and `like`, a selection to be matched.
+    """
+
+    kind = "select"
+    version = 1
+    body = "layersig.selecting.stage:select"
+    reads = ("layers",)
+    may_read = ("ranking/*", "like")
+
+    policy: str
+    params: dict[str, Any]
+    """The policy's own."""
+    unit: str
+
+
+class Tune(Training):
+    """The training of the layers in `selection`, with ranks by `ranking` where `train.ranks` says so.
+
+    Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`; with a search `search.json`. With
+    `train.resample` blocks take turns, listed in `log.json` as `blocks_in_turn`; a block that is never drawn stays
+    without an adapter.
+    """
+
+    kind = "tune"
+    version = 4
+    body = "layersig.training.stages:tune"
+    reads: ClassVar[tuple[str, ...]] = (*Training.reads, "selection")
+    may_read = ("ranking",)
+
+
+class Graft(StageSpec):
+    """The reference `update` on the layers in `selection` only; nothing is trained.
+
+    This is the masked model of ILA (arXiv 2410.17875, section 2) with gamma in {0, 1}.
+
+    Output: `adapter/` (of LoRA, also from AdaLoRA's factors), or for a difference of weights, which needs `model`, the
+    checkpoint `model/`.
+    """
+
+    kind = "graft"
+    version = 1
+    body = "layersig.models.stages:graft"
+    reads = ("layers", "update", "selection")
+    may_read = ("model",)
+
+
+class Prune(StageSpec):
+    """The checkpoint `model` without the blocks in `selection`.
+
+    Output: `model/`; `all/`, which describes what is left: its layer map, a selection of all of it, and in
+    `pruned.json` the names of the blocks that are gone.
+    """
+
+    kind = "prune"
+    version = 2
+    body = "layersig.pruning.surgery:prune"
+    reads = ("model", "layers", "selection")
+
+    head: bool
+    """Whether the output head counts as a layer."""
+
+
+class Recover(Tune):
+    """As `Tune`, of all that pruning left; `base` is the model that was pruned, the other inputs are of the rest."""
+
+    kind = "recover"
+    version = 3
+    body = "layersig.training.stages:recover"
+    reads = (*Tune.reads, "base")
+
+
+class Evaluate(ModelSpec):
+    """Outcomes of a model, with `adapter` where there is one, on the held-out side of `data/NAME` and on tasks.
+
+    `task/N` is what `tasks.resolve_task` found for `tasks[N]`.
+
+    Output: `items.jsonl` with every outcome; `responses.jsonl`, where a task lets the model write, with what it wrote
+    and how that ended; `floors.jsonl`, where a task asks for it, with the outcomes without the items' own questions;
+    `corpus.jsonl`, where a task has metrics that are no means of items, with their values on the items and on resamples
+    of them; `memorisation.jsonl`, where the items are probed, with what `memorisation.probe` gives; `results.json`:
+    `tasks` (by task: the value of every metric, `n`, shots and where they come from, split, digest of the prompts, the
+    first `prompt` as the model reads it, which metrics are better when higher, what happened to prompts and answers
+    (`incidents`), lm-eval's own figures, and weights and strata of a group), lm-eval's version, dtype, device kind and
+    batch policy.
+    """
+
+    kind = "evaluate"
+    version = 5
+    body = "layersig.evaluating.stage:evaluate"
+    reads = ("model",)
+    may_read = ("adapter", "data/*", "task/*")
+
+    tasks: tuple[TaskSettings, ...]
+    batch_tokens: int
+    allow_code_execution: bool = False
+    chat_template: str = "auto"
+    """How turns are shown and end."""
+    memorisation: bool = False
+    """Whether every item is probed."""
+
+
+class AskedQuestions(BaseModel):
+    """A set of questions by name, and how many of them are asked; all when None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    limit: int | None
+
+
+class Overlap(StageSpec):
+    """Which items, questions and held-out conversations share words with the training side of `data`: `overlap.json`.
+
+    `task/N` and `questions/N` are the data of `tasks[N]` and the file of `conversations[N]`; all turns of a question
+    are one item. `model`, a folder with the tokenizer of the data, is read only where held-out conversations are
+    compared too.
+
+    `overlap.json` holds by task `items` and, in `ngrams` by words of one, `hits` (items that share an n-gram with a
+    training conversation), `share` (of the items that have n words), `too_short` (the other items), `covered` (items of
+    whose n-grams at least 70 % occur) and `ids` (of the first 20 hits). Held-out conversations, a task of their own,
+    show near duplicates across the split.
+    """
+
+    kind = "overlap"
+    version = 2
+    body = "layersig.evaluating.overlap:overlap"
+    reads = ("data",)
+    may_read = ("model", "task/*", "questions/*")
+
+    tasks: tuple[TaskSettings, ...]
+    conversations: tuple[AskedQuestions, ...] = ()
+
+
+class Answer(ModelSpec):
+    """The answers of a model, with `adapter` where there is one, to `questions/N`.
+
+    Output: `answers.jsonl`, a question a line.
+    """
+
+    kind = "answer"
+    version = 3
+    body = "layersig.judging.answering:answer"
+    reads = ("model",)
+    may_read = ("adapter", "questions/*")
+
+    conversations: tuple[AskedQuestions, ...]
+    answers: AnswerSettings
+    chat_template: str
+    batch_tokens: int
+
+
+class Judging(StageSpec):
+    """Questions to the judge; the parameters are those of `JudgeSettings`."""
+
+    manner = frozenset({"key_env", "timeout", "concurrency"})
+
+    endpoint: str
+    model: str
+    temperature: float | str
+    max_tokens: int
+    length_key: str
+    repeats: int
+    attempts: int
+    key_env: str | None
+    timeout: float
+    concurrency: int
+
+
+class Grade(Judging):
+    """The judge's grade from 1 to 10 of every answer of an arm (`answers`).
+
+    Output: `judgements.jsonl`; `items.jsonl`, an outcome a turn: the mean over the repeats that gave a rating. The
+    turns of a question are one cluster. A turn without any rating has no outcome; its judgements say why.
+    `results.json`: who judged (`judge`, as asked; `models` and the dates `first` and `last`, as the endpoint says),
+    counts of verdicts and of how replies ended, and by set a digest of its questions.
+    """
+
+    kind = "grade"
+    version = 2
+    body = "layersig.judging.stages:grade"
+    reads = ("answers",)
+
+
+class Compare(Judging):
+    """The judge's comparison, in both orders, of every answer in `answers` with that in `reference`.
+
+    Output: `judgements.jsonl` and `results.json`, as `Grade` has them.
+    """
+
+    kind = "compare"
+    version = 2
+    body = "layersig.judging.stages:compare"
+    reads = ("answers", "reference")
+
+
+SPECS: Mapping[str, type[StageSpec]] = {
+    each.kind: each
+    for each in (
+        Layers, Generate, Data, Reference, GivenUpdate, Score, Select, Tune, Graft, Prune, Recover, Evaluate, Overlap,
+        Answer, Grade, Compare,
+    )
+}  # fmt: skip
+"""The class of every kind, by its name."""

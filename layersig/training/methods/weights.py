@@ -1,0 +1,55 @@
+"""Tuning that changes the weights of layers in some dense way: how the change is stored, and proved."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layersig.errors import StageFailed
+from layersig.layers import Layer
+from layersig.training.methods.base import Tuning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+class WeightTuning(Tuning):
+    """What every method shares whose `result` is a checkpoint; the model's own weights are never written to."""
+
+    model: PreTrainedModel
+
+    def __init__(self, model: PreTrainedModel, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> None:
+        from layersig.models.values import hash_values
+
+        super().__init__(model, parameters)
+        self._layers = layers
+        self._before = hash_values(model.state_dict().values())
+
+    @abstractmethod
+    def change(self, layer: Layer) -> Tensor:
+        """The change of a layer's weight as it is now: float32, in the shape of the layer map."""
+
+    def save(self, folder: Path) -> None:
+        """The changes of all layers, in float32."""
+        from layersig.models.dense import write_update
+        from layersig.models.updates import DenseUpdate
+
+        # Off the device layer by layer, where the training has left no room for all of them.
+        moved = {layer.name: self.change(layer).cpu() for layer in self._layers}
+        write_update(DenseUpdate(moved), folder, base_dtype=self.model.dtype)
+
+    def assert_moved(self) -> None:
+        """Every chosen weight changed to finite values, and the model's own are as they were."""
+        from layersig.models.updates import Delta
+        from layersig.models.values import hash_values
+
+        norms = {layer.name: Delta(self.change(layer)).norm() for layer in self._layers}
+        still = sorted(name for name, norm in norms.items() if not (math.isfinite(norm) and norm > 0))
+        if still:
+            raise StageFailed(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
+        if hash_values(self.model.state_dict().values()) != self._before:
+            raise StageFailed("the model's own weights have changed while copies of them were trained")
