@@ -46,5 +46,5 @@ Scores of arms
     What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation,
                                                      agreement_sentences
 
-``docs/calibration.md`` shows how often each of them errs in simulated studies.
+`docs/calibration.md` shows how often each of them errs in simulated studies.
 """

@@ -23,7 +23,7 @@ class Agreement:
         k: Size of the selections.
         within: Mean kappa of different seeds of one cell, the noise ceiling.
         between: Mean kappa of different cells.
-        ratio: ``between / within``; 1 when cells differ no more than seeds do.
+        ratio: `between / within`; 1 when cells differ no more than seeds do.
     """
 
     k: int
@@ -99,7 +99,7 @@ def agreement_jackknife_runs(scores: FloatArray, design: RunDesign, k: int) -> A
 
     Returns:
         Estimates with (runs - cells) degrees of freedom, or (seeds - 1) when seeds are shared. With a single cell,
-        ``between`` and ``ratio`` are NaN.
+        `between` and `ratio` are NaN.
 
     Raises:
         ValueError: Shapes do not fit, or a cell has a single run.
@@ -158,9 +158,9 @@ def label_permutation_test(
     The statistic is the mean correlation (of normal scores) of runs of one cell minus that of runs of different cells,
     every correlation divided by sqrt(within_a within_b) of the two runs' own cells, so that a cell with more noise does
     not look different for that alone. It is a test of exchangeability nonetheless: cells whose noise differs widely in
-    size are found unlike somewhat too often. ``attenuation.corrected_between`` holds there.
+    size are found unlike somewhat too often. `attenuation.corrected_between` holds there.
 
-    All distinct relabellings are enumerated when there are at most 20,000 of them, else ``draws`` are drawn and the +1
+    All distinct relabellings are enumerated when there are at most 20,000 of them, else `draws` are drawn and the +1
     rule applies.
 
     Args:

@@ -58,7 +58,7 @@ def preserved(arm_gain: FloatArray, all_gain: FloatArray, share: float, *, solve
         arm_gain: Arm minus base in the favourable direction, shape (seeds, units).
         all_gain: All layers minus base, same shape.
         share: Share that is to be kept, 0 to 1.
-        solved: Whether items are right or wrong. The pseudo-items of ``floors.RATIO_OF_DIFFERENCES`` are then added,
+        solved: Whether items are right or wrong. The pseudo-items of `floors.RATIO_OF_DIFFERENCES` are then added,
             so that items that happen to agree are no certainty.
 
     Source:

@@ -15,7 +15,7 @@ MIN_RELIABILITY = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Disattenuated:
+class CorrectedCorrelation:
     """Correlation of two noise-free rankings.
 
     Attributes:
@@ -34,7 +34,7 @@ class Disattenuated:
 
 def disattenuated_correlation(
     a: FloatArray, b: FloatArray, level: float = 0.95, seeds: IntArray | None = None
-) -> Disattenuated:
+) -> CorrectedCorrelation:
     """Correct the rank correlation of two cells for attenuation.
 
     Args:
@@ -63,11 +63,11 @@ def disattenuated_correlation(
     masks = [design.within & (design.cells == 0), design.within & (design.cells == 1), design.between]
     aa, bb, ab = (pair_mean(r, mask) for mask in masks)
     if not (aa >= MIN_RELIABILITY and bb >= MIN_RELIABILITY):
-        return Disattenuated(ab, aa, bb, None)
+        return CorrectedCorrelation(ab, aa, bb, None)
     without = [pair_means_without(r, mask, design.units) for mask in masks]
     ceiling = np.sqrt(np.maximum(without[0], 0) * np.maximum(without[1], 0))
     jackknife = Jackknife(np.stack([without[2], ceiling], axis=1), design.unit_strata)
-    return Disattenuated(
+    return CorrectedCorrelation(
         ab, aa, bb, fieller_set(ab, float(np.sqrt(aa * bb)), jackknife.covariance(), jackknife.df, level)
     )
 

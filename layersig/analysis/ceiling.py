@@ -88,8 +88,8 @@ def noise_ceiling(scores: FloatArray, k: int) -> Ceiling:
 def residual_ceiling(scores: FloatArray, types: IntArray, depths: IntArray) -> Ceiling:
     """Test whether the seeds of one ranking agree on single layers, beyond module type and a cubic in depth.
 
-    The null hypothesis is that runs share type and smooth depth alone; the test is that of :func:`noise_ceiling`, of
-    :func:`layersig.analysis.identity.residual_agreement`.
+    The null hypothesis is that runs share type and smooth depth alone; the test is that of `noise_ceiling`, of
+    `layersig.analysis.identity.residual_agreement`.
 
     Args:
         scores: Shape (seeds, N).

@@ -190,7 +190,7 @@ def variance_components(fields: FloatArray, seeds_crossed: bool, level: float = 
 
 
 def _sums_of_squares(values: FloatArray) -> _Parts:
-    """Over all leading axes; ``values`` has mean 0 on the grid of its last two axes, blocks and types."""
+    """Over all leading axes; `values` has mean 0 on the grid of its last two axes, blocks and types."""
     blocks, types = values.shape[-2:]
     type_means, depth_means = values.mean(axis=-2), values.mean(axis=-1)
     of_type, of_depth = blocks * float((type_means**2).sum()), types * float((depth_means**2).sum())

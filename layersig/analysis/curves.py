@@ -2,7 +2,7 @@
 
 With two to four training runs a point, all three take the degrees of freedom of the runs alone. Those that
 Satterthwaite estimates are too many where the runs happen to be alike, and the tails that several comparisons need do
-not forgive that (``docs/calibration.md``, Sweeps).
+not forgive that (`docs/calibration.md`, Sweeps).
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ class Trend:
     Attributes:
         contrast: Mean of the later points minus mean of the earlier ones, both weighted by their distance from the
             middle: what the test is of.
-        steps: Average change a step is ``contrast / steps``.
+        steps: Average change a step is `contrast / steps`.
     """
 
     contrast: Estimate
@@ -46,13 +46,13 @@ class Trend:
 def band(
     tables: FloatArray, level: float = 0.95, shares: FloatArray | None = None, floor: Floor | None = None
 ) -> tuple[Interval | None, ...]:
-    """Intervals of the means at all points, which hold together with probability ``level`` (Bonferroni).
+    """Intervals of the means at all points, which hold together with probability `level` (Bonferroni).
 
     Args:
         tables: Unit values, shape (points, seeds, units).
         level: Joint coverage.
-        shares: Share of each unit in the weight of all, see ``means.mean_items``.
-        floor: ``Floor.LEVEL`` where outcomes are right or wrong.
+        shares: Share of each unit in the weight of all, see `means.mean_items`.
+        floor: `Floor.LEVEL` where outcomes are right or wrong.
 
     Returns:
         One a point; None where nothing is known of its error.
@@ -70,8 +70,8 @@ def trend(tables: FloatArray, shares: FloatArray | None = None, floor: Floor | N
 
     Args:
         tables: Unit values, shape (points >= 2, seeds, units).
-        shares: Share of each unit in the weight of all, see ``means.mean_items``.
-        floor: ``Floor.DIFFERENCE`` where outcomes are right or wrong.
+        shares: Share of each unit in the weight of all, see `means.mean_items`.
+        floor: `Floor.DIFFERENCE` where outcomes are right or wrong.
 
     Returns:
         None where nothing is known of its error.
@@ -93,8 +93,8 @@ def best_set(
     Args:
         tables: Outcomes, shape (points >= 2, seeds, units), higher is better.
         alpha: Chance that the set lacks the best point.
-        shares: Share of each unit in the weight of all, see ``means.mean_items``.
-        floor: ``Floor.DIFFERENCE`` where outcomes are right or wrong.
+        shares: Share of each unit in the weight of all, see `means.mean_items`.
+        floor: `Floor.DIFFERENCE` where outcomes are right or wrong.
 
     Source:
         Hsu 1984, "Constrained simultaneous confidence intervals for multiple comparisons with the best"; the set is
@@ -118,7 +118,7 @@ def best_set(
 def _mean(
     table: FloatArray, shares: FloatArray | None, floor: Floor | None, magnitude: float | None = None
 ) -> Estimate | None:
-    """``tables.mean_of``, with the degrees of freedom of the runs where these are few."""
+    """`tables.mean_of`, with the degrees of freedom of the runs where these are few."""
     found, runs = mean_of(table, shares, floor, magnitude), len(table)
     if found is None or not 1 < runs < _ENOUGH_RUNS:
         return found

@@ -23,10 +23,10 @@ class RatioSet:
 
     Attributes:
         ratio: Numerator over denominator.
-        shape: ``INTERVAL`` is [low, high]; ``TWO_RAYS`` is everything outside of (low, high); ``EVERYTHING`` excludes
+        shape: `INTERVAL` is [low, high]; `TWO_RAYS` is everything outside of (low, high); `EVERYTHING` excludes
             no ratio at all.
-        low: Lower end, -inf for ``EVERYTHING``.
-        high: Upper end, +inf for ``EVERYTHING``.
+        low: Lower end, -inf for `EVERYTHING`.
+        high: Upper end, +inf for `EVERYTHING`.
         level: Nominal coverage.
     """
 
@@ -64,7 +64,7 @@ class RatioSet:
 def fieller_set(
     numerator: float, denominator: float, covariance: FloatArray, df: float, level: float = 0.95
 ) -> RatioSet:
-    """Fieller's set of all r for which the t test of ``numerator - r denominator = 0`` does not reject.
+    """Fieller's set of all r for which the t test of `numerator - r denominator = 0` does not reject.
 
     Args:
         numerator: Estimate above the line.

@@ -51,7 +51,7 @@ def identity_gain(
     For every ordered pair (i, j) of runs of one cell, the top-k set of run j is predicted once by the scores of run i
     and once by the fit to the scores of run i; run j never enters the fit. Above 0, own scores predict another run
     better than their smooth fit does; below 0, worse, as their noise outweighs what they know of single modules. What
-    they know is measured by :func:`residual_agreement`.
+    they know is measured by `residual_agreement`.
 
     Args:
         scores: Shape (runs, N).

@@ -89,8 +89,8 @@ def bootstrap_mean(
 ) -> Interval:
     """Percentile interval of a mean over pairs when units are drawn with replacement inside their stratum.
 
-    A unit that is drawn twice never meets its own copy, since ``pairs`` holds no pair inside a unit. Too short with few
-    units all the same: :func:`jackknife_mean` is what holds.
+    A unit that is drawn twice never meets its own copy, since `pairs` holds no pair inside a unit. Too short with few
+    units all the same: `jackknife_mean` is what holds.
 
     Args:
         matrix: Symmetric, shape (runs, runs).

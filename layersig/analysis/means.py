@@ -18,7 +18,7 @@ def mean_items(values: FloatArray, shares: FloatArray | None = None) -> Estimate
             large units leave few degrees of freedom.
 
     Returns:
-        Estimate with n - 1 degrees of freedom, or those of :func:`small_sample_df`.
+        Estimate with n - 1 degrees of freedom, or those of `small_sample_df`.
 
     Source:
         Miller 2024, "Adding error bars to evals" (arXiv 2411.00640), section 2.1; Bell and McCaffrey 2002, "Bias
@@ -58,7 +58,7 @@ def mean_clusters(values: FloatArray, clusters: IntArray) -> Estimate:
         clusters: Cluster of each item, shape (n,), any integers, at least two different ones.
 
     Returns:
-        Estimate by :func:`mean_items` over clusters; Miller's clustered error (arXiv 2411.00640, section 2.2) is the
+        Estimate by `mean_items` over clusters; Miller's clustered error (arXiv 2411.00640, section 2.2) is the
         same one for many clusters, and too short for a few.
     """
     if clusters.shape != values.shape:

@@ -12,7 +12,7 @@ _LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moderated:
+class ModeratedVariances:
     """Variances with the degrees of freedom that they carry.
 
     Attributes:
@@ -24,7 +24,7 @@ class Moderated:
     df: float
 
 
-def moderated_variances(variances: FloatArray, df: int) -> Moderated:
+def moderated_variances(variances: FloatArray, df: int) -> ModeratedVariances:
     """Empirical-Bayes variances: (d0 s0^2 + df s^2) / (d0 + df), with the prior s0^2 and d0 fitted to all of them.
 
     Contrasts of the layers of one model are not independent, so the prior is known less well than their number says:
@@ -40,15 +40,15 @@ def moderated_variances(variances: FloatArray, df: int) -> Moderated:
     """
     mean = float(variances.mean())
     if mean == 0:
-        return Moderated(variances, float(df))
+        return ModeratedVariances(variances, float(df))
     kept = np.maximum(variances, mean * _LEAST_SHARE)
     logs = np.log(kept) - special.digamma(df / 2) + np.log(df / 2)
     spread = float(logs.var(ddof=1)) - float(special.polygamma(1, df / 2)) if logs.size > 1 else 0.0
     if spread <= 0:
-        return Moderated(np.full_like(kept, np.exp(logs.mean())), float("inf"))
+        return ModeratedVariances(np.full_like(kept, np.exp(logs.mean())), float("inf"))
     half = _inverse_trigamma(spread)
     prior = float(np.exp(logs.mean() + special.digamma(half) - np.log(half)))
-    return Moderated((2 * half * prior + df * kept) / (2 * half + df), df + half)
+    return ModeratedVariances((2 * half * prior + df * kept) / (2 * half + df), df + half)
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -2,7 +2,7 @@
 
 A *law* is the exact distribution of the overlap of two sets that are drawn independently of each other. It is the
 chance level that a figure shows and the yardstick for published overlaps. It is not a test of "same layers": see
-``surrogates`` for rankings that are smooth over depth and ``sharing`` for the equivalence claim.
+`surrogates` for rankings that are smooth over depth and `sharing` for the equivalence claim.
 
 Equal scores carry no information about which of them belongs into the top k. Agreement is therefore the expectation
 over random tie-breaking, independent for every ranking, in place of any fixed rule: rankings that were to break ties by
@@ -53,7 +53,7 @@ class OverlapLaw:
         return float(jaccard_of_overlap(self.support.astype(np.float64), self.size_a, self.size_b) @ self.pmf)
 
     def quantile(self, probability: float) -> int:
-        """Smallest overlap whose distribution function reaches ``probability``."""
+        """Smallest overlap whose distribution function reaches `probability`."""
         index = int(np.searchsorted(np.cumsum(self.pmf), probability - 1e-12))
         return int(self.support[min(index, self.support.size - 1)])
 
@@ -96,10 +96,10 @@ def overlap_of_jaccard(jaccard: float, size_a: int, size_b: int) -> float:
 
 
 def uniform_law(n: int, size_a: int, size_b: int) -> OverlapLaw:
-    """Law of the overlap of two sets of given sizes, drawn uniformly from ``n`` elements (hypergeometric).
+    """Law of the overlap of two sets of given sizes, drawn uniformly from `n` elements (hypergeometric).
 
     Raises:
-        ValueError: A size is negative or above ``n``.
+        ValueError: A size is negative or above `n`.
     """
     if not (0 <= size_a <= n and 0 <= size_b <= n):
         raise ValueError(f"set sizes {size_a} and {size_b} must lie between 0 and n = {n}")
@@ -184,12 +184,12 @@ def relabelling_tests(
 
 
 def kuncheva(overlap: FloatArray, n: int, k: int) -> FloatArray:
-    """Kuncheva's consistency index (x n - k^2) / (k (n - k)) of two sets of equal size ``k`` of ``n``.
+    """Kuncheva's consistency index (x n - k^2) / (k (n - k)) of two sets of equal size `k` of `n`.
 
     0 at chance, 1 for identical sets, negative below chance.
 
     Raises:
-        ValueError: ``k`` is not strictly between 0 and ``n``, where the index has no meaning.
+        ValueError: `k` is not strictly between 0 and `n`, where the index has no meaning.
 
     Source:
         Kuncheva 2007, "A stability index for feature selection".
@@ -208,12 +208,12 @@ def descending_ranks(scores: FloatArray) -> IntArray:
 
 
 def top_k(scores: FloatArray, k: int) -> BoolArray:
-    """Mask of the ``k`` highest scores along the last axis; ties are broken by index."""
+    """Mask of the `k` highest scores along the last axis; ties are broken by index."""
     return np.asarray(descending_ranks(scores) < k)
 
 
 def random_top_k(scores: FloatArray, k: int, rng: np.random.Generator) -> BoolArray:
-    """Mask of the ``k`` highest of a score vector, shape (N,); ties are broken at random."""
+    """Mask of the `k` highest of a score vector, shape (N,); ties are broken at random."""
     order = np.lexsort((rng.random(scores.size), -scores))
     mask = np.zeros(scores.size, dtype=np.bool_)
     mask[order[:k]] = True
@@ -221,11 +221,11 @@ def random_top_k(scores: FloatArray, k: int, rng: np.random.Generator) -> BoolAr
 
 
 def membership(scores: FloatArray, k: int | IntArray) -> FloatArray:
-    """Probability that an element is among the ``k`` highest of its ranking when ties are broken at random.
+    """Probability that an element is among the `k` highest of its ranking when ties are broken at random.
 
     Args:
         scores: Shape (..., N).
-        k: Size of the set; an array must broadcast with ``scores``.
+        k: Size of the set; an array must broadcast with `scores`.
 
     Returns:
         Shape (..., N): 1 above the boundary, 0 below it, and the same share for all elements tied across it.
@@ -239,7 +239,7 @@ def pairwise_kappa(selections: BoolArray | FloatArray) -> FloatArray:
     """Kuncheva's index of every pair of runs.
 
     Args:
-        selections: Masks, or memberships (see :func:`membership`), shape (runs, N), of the same size in every run.
+        selections: Masks, or memberships (see `membership`), shape (runs, N), of the same size in every run.
 
     Returns:
         Symmetric matrix, shape (runs, runs); of memberships, the expectation over independent tie-breaking. Its
@@ -256,7 +256,7 @@ def pairwise_kappa(selections: BoolArray | FloatArray) -> FloatArray:
 
 
 def jaccard_matrix(a: FloatArray, b: FloatArray, k: int) -> FloatArray:
-    """Jaccard index of the top k of every run of ``a`` and every run of ``b``, in expectation over tie-breaking.
+    """Jaccard index of the top k of every run of `a` and every run of `b`, in expectation over tie-breaking.
 
     Args:
         a: Scores, shape (runs_a, N).
@@ -264,7 +264,7 @@ def jaccard_matrix(a: FloatArray, b: FloatArray, k: int) -> FloatArray:
         k: Size of the sets.
 
     Returns:
-        Shape (runs_a, runs_b). Exact: the mean over the law of the overlap, see :func:`tied_overlap_law`.
+        Shape (runs_a, runs_b). Exact: the mean over the law of the overlap, see `tied_overlap_law`.
     """
     first, second = membership(a, k), membership(b, k)
     index = jaccard_of_overlap(first @ second.T, k, k)
@@ -277,7 +277,7 @@ def tied_overlap_law(a: FloatArray, b: FloatArray) -> OverlapLaw:
     """Law of the overlap of two top-k sets over independent random tie-breaking.
 
     Args:
-        a: Membership of the first set, shape (N,), with one value at most between 0 and 1 (see :func:`membership`).
+        a: Membership of the first set, shape (N,), with one value at most between 0 and 1 (see `membership`).
         b: Membership of the second set.
     """
     size_a, size_b = round(float(a.sum())), round(float(b.sum()))
@@ -311,7 +311,7 @@ def kappa_curve(a: FloatArray, b: FloatArray) -> FloatArray:
         b: Scores of the same shape.
 
     Returns:
-        Curves, shape (pairs, N-1); entry ``k - 1`` is the index of the two top-k sets.
+        Curves, shape (pairs, N-1); entry `k - 1` is the index of the two top-k sets.
     """
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"two score arrays of one shape (pairs, N) are needed, got {a.shape} and {b.shape}")

@@ -58,7 +58,7 @@ class PairedShares:
 
     Intervals and tests against a margin invert Tango's score statistic, whose error is that of the difference asked
     about, not the observed one: it is not 0 where no item happens to differ. The count is corrected by half an item for
-    continuity, so that an error of 5 % is at most 5.5 % on the grid of ``docs/calibration.md``, where the uncorrected
+    continuity, so that an error of 5 % is at most 5.5 % on the grid of `docs/calibration.md`, where the uncorrected
     statistic errs up to 8 %. The test of no difference is McNemar's exact one.
 
     Attributes:
@@ -106,7 +106,7 @@ class PairedShares:
         return Interval(low, high, level)
 
     def p_value(self, null: float = 0.0, alternative: Alternative = Alternative.TWO_SIDED) -> float:
-        """P-value of the corrected score test that the true difference is ``null``; for 0, McNemar's exact one."""
+        """P-value of the corrected score test that the true difference is `null`; for 0, McNemar's exact one."""
         if null == 0:
             return self._exact(alternative)
         z = self.score(null)
@@ -123,7 +123,7 @@ class PairedShares:
         return PairedShares(self.losses, self.wins, self.items)
 
     def score(self, null: float, correction: float = 0.5) -> float:
-        """Tango's statistic of the hypothesis that the true difference is ``null``; positive where it lies above.
+        """Tango's statistic of the hypothesis that the true difference is `null`; positive where it lies above.
 
         Args:
             null: Difference, -1 to 1.
@@ -155,7 +155,7 @@ class PairedShares:
 
 
 def score_variance(wins: float, losses: float, items: int, null: float) -> float:
-    """Variance of wins minus losses where the true difference is ``null`` and all else is as likely as it can be.
+    """Variance of wins minus losses where the true difference is `null` and all else is as likely as it can be.
 
     Source:
         Tango 1998, equation 6: the most likely share of losses solves a quadratic equation.
@@ -174,7 +174,7 @@ def sign_flip_test(
 ) -> PValue:
     """Sign-flip permutation test of a mean of paired differences.
 
-    All 2^m patterns are enumerated when at most 16 differences are not zero, else ``draws`` patterns are drawn and the
+    All 2^m patterns are enumerated when at most 16 differences are not zero, else `draws` patterns are drawn and the
     +1 rule applies. Draws cannot tell a p-value below 1 / (draws + 1) from it, and a family of tests could then never
     reach its corrected level; there Chernoff's upper bound of the exact p-value takes over, which is valid too.
     The unit of the claim is the unit of the vector: items support a claim about two checkpoints, seeds one about two
@@ -212,7 +212,7 @@ def sign_flip_test(
 
 
 def _chernoff(sizes: FloatArray, observed: float, sides: int) -> float:
-    """Upper bound of ``sides`` times P(sum of signed sizes >= observed): the least of E exp(t sum) exp(-t observed)."""
+    """Upper bound of `sides` times P(sum of signed sizes >= observed): the least of E exp(t sum) exp(-t observed)."""
     if observed <= 0:
         return 1.0
 

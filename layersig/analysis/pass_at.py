@@ -6,15 +6,15 @@ from math import comb
 
 
 def pass_at(draws: int, right: int, k: int) -> float:
-    """Unbiased estimate of the chance that at least one of ``k`` answers to an item is right.
+    """Unbiased estimate of the chance that at least one of `k` answers to an item is right.
 
     Args:
         draws: Answers drawn, independent of each other.
         right: Those that are right.
-        k: Answers to choose from, at most ``draws``.
+        k: Answers to choose from, at most `draws`.
 
     Raises:
-        ValueError: ``right`` is above ``draws``, or ``k`` is not between 1 and ``draws``.
+        ValueError: `right` is above `draws`, or `k` is not between 1 and `draws`.
 
     Source:
         Chen et al. 2021, "Evaluating Large Language Models Trained on Code", section 2.1.

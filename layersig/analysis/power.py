@@ -28,8 +28,8 @@ def power_t(
     """Power of a one-sample (paired) t test.
 
     Args:
-        difference: True mean difference; for ``LESS`` a negative number has power.
-        sd: Standard deviation of the difference of one unit (seed or item), declared or from ``sd_upper_limit``.
+        difference: True mean difference; for `LESS` a negative number has power.
+        sd: Standard deviation of the difference of one unit (seed or item), declared or from `sd_upper_limit`.
         n: Units.
         alpha: Level.
         alternative: Direction.
@@ -43,7 +43,7 @@ def power_t(
 def detectable_difference(
     sd: float, n: float, power: float = 0.8, alpha: float = 0.05, alternative: Alternative = Alternative.TWO_SIDED
 ) -> float:
-    """Smallest positive difference that a paired t test of ``n`` units finds with the given power."""
+    """Smallest positive difference that a paired t test of `n` units finds with the given power."""
     return sd / float(np.sqrt(n)) * _detectable_noncentrality(n - 1, power, alpha, alternative)
 
 
@@ -134,7 +134,7 @@ def detectable_at_discordance(discordance: float, items: int, power: float = 0.8
 
 
 def power_tost(true_difference: float, sd: float, n: int, margin: float, alpha: float = 0.05) -> float:
-    """Exact power of the two one-sided t tests of equivalence of ``n`` paired units.
+    """Exact power of the two one-sided t tests of equivalence of `n` paired units.
 
     Integrates over the law of the standard deviation, since both tests share it (Phillips 1990).
 
@@ -152,7 +152,7 @@ def items_for_equivalence(estimate: Effect, items: int, margin: float, alpha: fl
     """Least number of items on which two equal checkpoints are found equivalent with 80 % power.
 
     Args:
-        estimate: Their difference, with an error over ``items`` items; taken at its upper 80 % limit.
+        estimate: Their difference, with an error over `items` items; taken at its upper 80 % limit.
         items: Items behind the estimate.
         margin: Equivalence margin.
         alpha: Level of each of the two one-sided tests.
@@ -165,7 +165,7 @@ def items_for_equivalence(estimate: Effect, items: int, margin: float, alpha: fl
 
 
 def items_for_equivalence_discordant(discordant: int, items: int, margin: float, alpha: float = 0.05) -> int | None:
-    """The same for items that are right or wrong, by the corrected score test of ``paired.PairedShares``.
+    """The same for items that are right or wrong, by the corrected score test of `paired.PairedShares`.
 
     Args:
         discordant: Items on which the two differ, in this sample; planned with the upper 80 % limit of their share.
@@ -187,7 +187,7 @@ def items_for_equivalence_discordant(discordant: int, items: int, margin: float,
 def seeds_for_equivalence(ms: MeanSquares, margin: float, alpha: float = 0.05) -> int | None:
     """Least number of seeds at which two equal methods are found equivalent with 80 % power, the items staying.
 
-    The components of variance are those of :func:`planned_variances`.
+    The components of variance are those of `planned_variances`.
 
     Returns:
         None when even 1,000 seeds do not suffice: then the items limit the precision.
@@ -217,7 +217,7 @@ def discordance_limit(discordant: int, items: int) -> float:
 
 
 def _least(suffices: Callable[[int], bool], most: int) -> int | None:
-    """The least number from 2 to ``most`` that suffices, where larger ones do too; None where none does."""
+    """The least number from 2 to `most` that suffices, where larger ones do too; None where none does."""
     low, high = 1, 2
     while not suffices(high):
         if high == most:
@@ -275,7 +275,7 @@ def power_two_way(
     expected mean squares give a power that is wrong by a fifth of the difference.
 
     Args:
-        difference: True mean difference; for ``LESS`` a negative number has power.
+        difference: True mean difference; for `LESS` a negative number has power.
         variances: Components (seed, item, residual) of one cell of the table of differences.
         seeds: Training runs per arm.
         items: Evaluation items.
@@ -293,7 +293,7 @@ def detectable_two_way(
     alpha: float = 0.05,
     alternative: Alternative = Alternative.TWO_SIDED,
 ) -> float:
-    """Smallest positive difference that :func:`power_two_way` finds with the given power."""
+    """Smallest positive difference that `power_two_way` finds with the given power."""
     reach, error = _two_way_reach(variances, seeds, items, alpha, alternative)
 
     def gap(difference: float) -> float:

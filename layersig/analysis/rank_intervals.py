@@ -42,8 +42,8 @@ def rank_intervals_items_and_seeds(
     Args:
         tables: Outcomes, shape (arms >= 2, seeds >= 5, items), higher is better.
         alpha: Family-wise error.
-        shares: Share of each unit in the weight of all, see ``means.mean_items``.
-        floor: ``Floor.DIFFERENCE`` where outcomes are right or wrong; without it, a pair of arms between which nothing
+        shares: Share of each unit in the weight of all, see `means.mean_items`.
+        floor: `Floor.DIFFERENCE` where outcomes are right or wrong; without it, a pair of arms between which nothing
             varies is not told apart.
 
     Raises:
@@ -71,7 +71,7 @@ def rank_intervals_seeds(scores: FloatArray, alpha: float = 0.05) -> tuple[RankI
 
     All pairs of layers are compared over seeds, by t tests of the difference of their normal scores with Holm's
     correction. Few seeds know little of the variance of one difference, so each is drawn towards what all have in
-    common (:func:`layersig.analysis.moderated.moderated_variances`).
+    common (`layersig.analysis.moderated.moderated_variances`).
 
     Args:
         scores: Scores of the seeds, shape (seeds >= 5, N >= 2); higher is better.
@@ -84,7 +84,7 @@ def rank_intervals_seeds(scores: FloatArray, alpha: float = 0.05) -> tuple[RankI
         ValueError: Fewer than five seeds, or fewer than two layers.
 
     Source:
-        Mogstad, Romano, Shaikh and Wilhelm 2024, with the deviation of :func:`rank_intervals_items_and_seeds`.
+        Mogstad, Romano, Shaikh and Wilhelm 2024, with the deviation of `rank_intervals_items_and_seeds`.
     """
     if scores.ndim != 2 or scores.shape[0] < MIN_SEEDS_FOR_RANKS or scores.shape[1] < 2:
         raise ValueError(f"scores must have shape (seeds >= 5, layers >= 2), got {scores.shape}")

@@ -1,4 +1,4 @@
-"""Agreement of two whole rankings."""
+"""Correlation of two complete rankings."""
 
 import numpy as np
 from scipy import stats

@@ -1,4 +1,4 @@
-"""Numbers as they were printed, with everything that rounds to them: which whole counts can lie behind them."""
+"""Numbers as printed, with everything that rounds to them: which counts are compatible with them."""
 
 from __future__ import annotations
 

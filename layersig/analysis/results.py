@@ -41,7 +41,7 @@ class Interval:
         return (self.high - self.low) / 2
 
     def contains(self, value: float) -> bool:
-        """Whether ``value`` lies between the ends, ends included."""
+        """Whether `value` lies between the ends, ends included."""
         return self.low <= value <= self.high
 
 
@@ -64,7 +64,7 @@ class Effect(Protocol):
         """Two-sided interval."""
 
     def p_value(self, null: float = 0.0, alternative: Alternative = Alternative.TWO_SIDED) -> float:
-        """P-value of the test that the truth is ``null``."""
+        """P-value of the test that the truth is `null`."""
 
     def mirrored(self) -> Self:
         """The same effect with its sign changed."""
@@ -79,7 +79,7 @@ class Estimate:
         se: Its standard error, in the same unit.
         df: Degrees of freedom of the standard error; infinite means the normal law.
         centre: Centre of intervals and tests where it is not the value itself: the mean with the pseudo-items of
-            ``floors``.
+            `floors`.
         reach: Least and largest value that the truth may have; intervals end there.
     """
 
@@ -102,7 +102,7 @@ class Estimate:
         return self._ends(float(stats.t.ppf(level, self.df)))[1]
 
     def p_value(self, null: float = 0.0, alternative: Alternative = Alternative.TWO_SIDED) -> float:
-        """P-value of the t test of ``value == null``; 1 where the estimate shows no variation.
+        """P-value of the t test of `value == null`; 1 where the estimate shows no variation.
 
         An observed error of 0 is an unknown one, and evidence of nothing.
         """
@@ -149,19 +149,19 @@ class PValue:
 def monte_carlo_p(observed: float, null: FloatArray, alternative: Alternative = Alternative.GREATER) -> PValue:
     """P-value of an observed statistic among draws under the null hypothesis, (1 + #extreme) / (1 + K).
 
-    Also the p-value of an arm among ``K`` tuned matched-random arms; it can never be below 1 / (K + 1), so 19 random
+    Also the p-value of an arm among `K` tuned matched-random arms; it can never be below 1 / (K + 1), so 19 random
     arms are the least for 5 %.
 
     Args:
         observed: The statistic on the data.
-        null: Draws, shape (K,), exchangeable with ``observed`` under the null hypothesis.
+        null: Draws, shape (K,), exchangeable with `observed` under the null hypothesis.
         alternative: Which direction counts as extreme. Two-sided doubles the smaller tail.
 
     Returns:
         The p-value with K resamples.
 
     Raises:
-        ValueError: ``null`` is empty or not one-dimensional.
+        ValueError: `null` is empty or not one-dimensional.
 
     Source:
         Phipson and Smyth 2010, "Permutation p-values should never be zero". Ties count as extreme; a relative

@@ -23,7 +23,7 @@ class RatioPart:
         numerator: Unit values, shape (runs, units).
         denominator: Same shape.
         weight: What the ratio is multiplied by in the sum.
-        added: Pseudo-items of right or wrong outcomes, see :func:`ratio_fieller_items`.
+        added: Pseudo-items of right or wrong outcomes, see `ratio_fieller_items`.
     """
 
     numerator: FloatArray
@@ -82,9 +82,9 @@ def ratio_of_tables(
         numerator: Unit values, shape (runs, units); an arm without runs, such as the untouched base, is repeated.
         denominator: Same shape.
         level: Coverage.
-        shares: Share of each unit in the weight of all, see ``means.mean_items``.
+        shares: Share of each unit in the weight of all, see `means.mean_items`.
         added: Pseudo-items (numerator, denominator) of right or wrong outcomes, shape (2, pseudo-items), from
-            ``floors``. Without them, outcomes that happen not to vary give a set of no width.
+            `floors`. Without them, outcomes that happen not to vary give a set of no width.
 
     Returns:
         With one run, the set over items. With several, that with the conservative two-way covariance and

@@ -36,7 +36,7 @@ class Claim:
     Attributes:
         arm: The arm in question.
         reference: What it is compared with.
-        scope: ``checkpoints`` or ``method``.
+        scope: `checkpoints` or `method`.
         data_sets: Names of the data sets.
         model: Name of the model.
         metric: Name of the metric, with its task.
@@ -81,12 +81,12 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
-    """What it takes for two equal arms to be found equivalent with 80 % power.
+class RequiredSize:
+    """The sample size with which two equal arms are found equivalent with 80 % power.
 
     Attributes:
-        count: How many; None where no number suffices.
-        of: Of what.
+        count: Number of items or seeds; None if no number suffices.
+        of: The unit of `count`.
     """
 
     count: int | None
@@ -120,7 +120,7 @@ def judge(
     correction: Correction,
     *,
     moved: bool | None = None,
-    needed: Needed | None = None,
+    needed: RequiredSize | None = None,
     alpha: float = 0.05,
 ) -> Judgement:
     """Verdict and sentence of one comparison.
@@ -131,12 +131,12 @@ def judge(
         claim: What the sentence names.
         correction: The family of the comparison, with its adjusted p-value.
         moved: Whether all layers are shown to move the untouched model by more than the margin, up or down
-            (:func:`assay`); only claims of sameness need it. None where the question does not arise.
+            (`assay`); only claims of sameness need it. None where the question does not arise.
         needed: What an undecided comparison would take, at the level divided by the number of tests.
         alpha: Level of the family.
 
     Returns:
-        ``REFUSED`` for scope ``method`` with one run per arm; ``NO_ASSAY`` instead of a claim of sameness where all
+        `REFUSED` for scope `method` with one run per arm; `NO_ASSAY` instead of a claim of sameness where all
         layers are not shown to move the untouched model; else the verdict of the interval.
     """
     if claim.scope is Scope.METHOD and claim.seeds < 2:
@@ -193,8 +193,8 @@ def estimation(
     return f"{sentence}. No verdict: {why}.", interval
 
 
-class Moved(StrEnum):
-    """Where the interval of what all layers gain over the untouched model lies."""
+class AssayResult(StrEnum):
+    """The position of the interval of the gain of all layers over the untouched model."""
 
     GAIN = "interval above the margin"
     LOSS = "interval below a loss of the margin"
@@ -206,18 +206,18 @@ class Assay:
     """Assay sensitivity of a task: whether all layers move the untouched model there.
 
     Attributes:
-        moved: What is shown.
+        moved: The position of the interval.
         interval: 1 - 2 alpha interval of the gain, positive meaning better.
-        sentence: It in full.
+        sentence: The conclusion as a sentence.
     """
 
-    moved: Moved
+    moved: AssayResult
     interval: Interval
     sentence: str
 
 
 def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) -> Assay:
-    """Whether all layers move the untouched model by more than the margin, each side at one-sided ``alpha``.
+    """Whether all layers move the untouched model by more than the margin, each side at one-sided `alpha`.
 
     It opens the way to other claims and is none itself, so its sentence keeps to the estimate and its interval.
 
@@ -230,12 +230,12 @@ def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) 
     gain = _Favourable(evidence, claim)
     interval = gain.interval(1 - 2 * alpha)
     if interval.low > margin:
-        moved, said = Moved.GAIN, "above the margin of {margin}: claims of sameness are tested here"
+        moved, said = AssayResult.GAIN, "above the margin of {margin}: claims of sameness are tested here"
     elif interval.high < -margin:
-        moved, said = Moved.LOSS, "below a loss of the margin, {margin}: to be like all layers is no merit here"
+        moved, said = AssayResult.LOSS, "below a loss of the margin, {margin}: to be like all layers is no merit here"
     else:
         moved, said = (
-            Moved.NOT_SHOWN,
+            AssayResult.NOT_SHOWN,
             "so they are not shown to gain or lose more than the margin of {margin}; whether or not they do, no arm is "
             "called the same as another here, while better and worse are still tested",
         )
@@ -301,7 +301,7 @@ def _corrected(correction: Correction) -> str:
     return f"interval and p corrected for {correction.tests} {status} tests"
 
 
-def _what_it_takes(needed: Needed) -> str:
+def _what_it_takes(needed: RequiredSize) -> str:
     what = "items like these" if needed.of == "items" else "seeds per arm with these items"
     if needed.count is None:
         more = " with these items: it takes more items" if needed.of == "seeds" else ""

@@ -88,7 +88,7 @@ class SharingTest:
 
 
 def ratio_bound_jackknife_runs(scores: FloatArray, design: RunDesign, k: int, level: float = 0.95) -> RatioBound:
-    """Lower bound of the ratio by delete-one-run jackknife with t (see ``agreement_jackknife_runs``).
+    """Lower bound of the ratio by delete-one-run jackknife with t (see `agreement_jackknife_runs`).
 
     The bound is -inf when the noise ceiling itself is not shown to be above 0.
 
@@ -129,11 +129,11 @@ def sharing_test(bound: RatioBound, design: RunDesign, margin: float = 0.9) -> S
         margin: Least share of the noise ceiling that counts as "the same layers".
 
     Returns:
-        ``SHARED`` when the bound is above the margin; never with fewer than five seeds in a cell, nor without a noise
+        `SHARED` when the bound is above the margin; never with fewer than five seeds in a cell, nor without a noise
         ceiling to compare with: when the seeds of a cell do not agree above chance (a constant scorer, or one tied
         across the boundary), or when nothing varies between runs. Cells that select alike with every seed, such as
-        scorers that read one training, need no test: ``EQUAL``. A ratio that fails the test is "not shown", not
-        "different": see ``attenuation.corrected_between`` for a difference.
+        scorers that read one training, need no test: `EQUAL`. A ratio that fails the test is "not shown", not
+        "different": see `attenuation.corrected_between` for a difference.
     """
     if bound.equal:
         verdict = SharingVerdict.EQUAL

@@ -34,7 +34,7 @@ class LargestT:
         return (1 + at_least) / (1 + self.draws.size)
 
     def single_level(self, level: float) -> float:
-        """Coverage of a single t interval that, of each estimate, cover all of them together at ``level``."""
+        """Coverage of a single t interval that, of each estimate, cover all of them together at `level`."""
         rank = int(np.ceil(level * (self.draws.size + 1)))
         critical = float(self.draws[min(rank, self.draws.size) - 1])
         return 1 - 2 * float(stats.t.sf(critical, self.df))

@@ -42,7 +42,7 @@ class Interior:
     Attributes:
         series: Positions of the modules of one series in order of depth. A type is a series, or several where a block
             holds several modules of it; types may lie in different blocks.
-        blocks: Number of the block of every module, in the order of ``positions``, shape (modules,).
+        blocks: Number of the block of every module, in the order of `positions`, shape (modules,).
     """
 
     series: tuple[IntArray, ...]
@@ -98,7 +98,7 @@ class Residuals:
 
     @property
     def values(self) -> FloatArray:
-        """Module by module, in the order of ``where.positions``, shape (runs, modules)."""
+        """Module by module, in the order of `where.positions`, shape (runs, modules)."""
         parts = []
         for number, series in enumerate(self.where.series):
             basis = _rough_cosines(series.size)
@@ -130,7 +130,7 @@ def residuals(scores: FloatArray, where: Interior) -> Residuals:
 def surrogate_test(a: Residuals, b: Residuals, pairs: BoolArray, rng: np.random.Generator, draws: int = 9999) -> PValue:
     """Test whether two rankings, each with its runs, are independent beyond module type and smooth depth.
 
-    The statistic is the mean correlation of residuals over ``pairs``. All runs of ``b`` are turned, or flipped,
+    The statistic is the mean correlation of residuals over `pairs`. All runs of `b` are turned, or flipped,
     together, so that the agreement of its runs is kept.
 
     Args:
@@ -160,7 +160,7 @@ def surrogate_test(a: Residuals, b: Residuals, pairs: BoolArray, rng: np.random.
 
 
 def _turned(a: FloatArray, b: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-    """The sum of products when neighbouring frequencies of ``b`` are rotated, or rotated and reflected, at random."""
+    """The sum of products when neighbouring frequencies of `b` are rotated, or rotated and reflected, at random."""
     even = a.shape[1] // 2 * 2
     first, second = (x[:, :even].reshape(len(x), -1, 2, x.shape[2]) for x in (a, b))
     products = np.einsum("itps,itqs->tpq", first, second)
@@ -175,7 +175,7 @@ def _turned(a: FloatArray, b: FloatArray, rng: np.random.Generator, draws: int) 
 
 @cache
 def _rough_cosines(size: int) -> FloatArray:
-    """Orthonormal cosines over ``size`` blocks, of rising frequency, with cubics taken out: shape (size, size - 4)."""
+    """Orthonormal cosines over `size` blocks, of rising frequency, with cubics taken out: shape (size, size - 4)."""
     depth = np.linspace(-1, 1, size)
     cosines = np.cos(np.pi * (np.arange(size)[:, None] + 0.5) * np.arange(_DEGREE + 1, size) / size)
     basis, _ = np.linalg.qr(np.concatenate([np.vander(depth, _DEGREE + 1), cosines], axis=1))

@@ -21,7 +21,7 @@ class NoInterval(StrEnum):
 
 
 class Floor(StrEnum):
-    """What a table of right or wrong outcomes holds, and so which pseudo-items belong to it (see ``floors``)."""
+    """What a table of right or wrong outcomes holds, and so which pseudo-items belong to it (see `floors`)."""
 
     LEVEL = "level"
     DIFFERENCE = "difference"
@@ -56,12 +56,12 @@ def mean_of(
 
     Args:
         table: Unit values, shape (seeds, units).
-        shares: Share of each unit in the weight of all, see ``means.mean_items``.
-        floor: See :func:`no_interval`; the interval then counts pseudo-items.
-        magnitude: See :func:`no_interval`.
+        shares: Share of each unit in the weight of all, see `means.mean_items`.
+        floor: See `no_interval`; the interval then counts pseudo-items.
+        magnitude: See `no_interval`.
 
     Returns:
-        The estimate, or None where :func:`no_interval` has a reason.
+        The estimate, or None where `no_interval` has a reason.
     """
     if no_interval(table, floor, magnitude) is not None:
         return None

@@ -56,7 +56,7 @@ def mean_squares(table: FloatArray, shares: FloatArray | None = None) -> MeanSqu
     Args:
         table: Usually paired differences of two arms, shape (seeds >= 2, items >= 2).
         shares: Share of each unit in the weight of all, shape (items,), where the columns are unit values of clusters
-            or items of unequal weight: their squares are then corrected as in ``means.mean_items``.
+            or items of unequal weight: their squares are then corrected as in `means.mean_items`.
 
     Raises:
         ValueError: The table is smaller than 2 x 2; one run per arm has no seed variance and supports only a claim
@@ -93,7 +93,7 @@ def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
     min(S, n) - 1.
 
     Args:
-        ms: From :func:`mean_squares`.
+        ms: From `mean_squares`.
         conservative: Never subtract MS_residual.
 
     Source:
@@ -137,7 +137,7 @@ def bootstrap_items_and_seeds(
 ) -> Interval:
     """Percentile interval of the mean, seeds and items drawn with replacement independently of each other.
 
-    A second opinion beside :func:`two_way_estimate`, somewhat too short with few seeds.
+    A second opinion beside `two_way_estimate`, somewhat too short with few seeds.
 
     Args:
         table: Shape (seeds >= 5, items).

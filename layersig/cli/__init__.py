@@ -1,1 +1,1 @@
-"""The command line: thin, lazy; every verb says in one line what it does."""
+"""The command line: one thin module per verb, imported when it is called."""

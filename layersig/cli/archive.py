@@ -17,9 +17,9 @@ from layersig.cli.options import as_json, run_name, runs
 @runs
 @as_json
 def command(run: str, output: Path | None, no_data: bool, runs: Path, as_json: bool) -> None:
-    """Pack what a reviewer needs of RUN into one file: recipe, plugins, items, scores, report, and how to repeat it.
+    """Pack RUN for a reviewer into one file: recipe, plugins, items, scores, report, and how to repeat it.
 
-    Weights are left out. The same run gives the same bytes whenever it is packed.
+    Weights are left out. The same run always gives the same bytes.
 
     Example: layersig archive quickstart -o quickstart.tar.gz
     """

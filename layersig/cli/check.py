@@ -18,13 +18,15 @@ from layersig.errors import UserError
 @click.command("check")
 @click.argument("table", required=False, type=click.Path(path_type=Path))
 @click.option("--n", metavar="N", help="Layers to choose from.")
-@click.option("--k", metavar="K", multiple=True, help="Layers of both sets; given twice, of the first and the second.")
-@click.option("--jaccard", metavar="J", help="Jaccard index of the sets: shared over shared plus not shared.")
-@click.option("--shared", metavar="X", help="Shared layers; or as a percentage, 95%, of the smaller set.")
-@click.option("--agreement", metavar="A", help="Share of the N layers that both select or both leave out.")
+@click.option(
+    "--k", metavar="K", multiple=True, help="Number of layers in both sets; give it twice for sets of different size."
+)
+@click.option("--jaccard", metavar="J", help="Jaccard index of the sets: intersection over union.")
+@click.option("--shared", metavar="X", help="Number of shared layers, or a percentage of the smaller set, such as 95%.")
+@click.option("--agreement", metavar="A", help="Share of the N layers on which the sets agree (both in, or both out).")
 @click.option("--accuracy", metavar="A B", nargs=2, help="Two accuracies on the same items, in percent or as shares.")
 @click.option("--items", metavar="N", help="Items behind the accuracies.")
-@click.option("--discordant", metavar="D", help="Items, or a percentage of them, that exactly one of the two solves.")
+@click.option("--discordant", metavar="D", help="Number or percentage of items that exactly one of the two solves.")
 @click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True, max_open=True), default=0.05, show_default=True)
 @as_json
 @click.option("--csv", "as_csv", is_flag=True, help="The rows as CSV.")
@@ -42,12 +44,12 @@ def command(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Say what published numbers can mean: an overlap of two sets of layers, or two accuracies.
+    """Show what published numbers can mean: an overlap of two sets of layers, or two accuracies.
 
-    Numbers are taken as they were printed: .90 is anything from .895 to .905, so keep the digits. TABLE is a CSV or TSV
-    file of such numbers, whose first line names its columns: name, n, k, k_b, jaccard, shared, agreement; accuracy_a,
-    accuracy_b, items, discordant. Its p-values are corrected over the table. Numbers that no data give are said to be
-    impossible.
+    Numbers are taken as printed: .90 is anything from .895 to .905, so keep the digits. TABLE is a CSV or TSV file of
+    such numbers, whose first line names its columns: name, n, k, k_b, jaccard, shared, agreement; accuracy_a,
+    accuracy_b, items, discordant. Its p-values are corrected over the table. Numbers that no data can give are reported
+    as impossible.
 
     \b
     Examples:
@@ -66,7 +68,7 @@ def command(
     given |= {"accuracy_a": a, "accuracy_b": b, "items": items, "discordant": discordant}
     fields = {name: text for name, text in given.items() if text is not None}
     if empty := [name for name, text in fields.items() if not text.strip()]:
-        raise UserError(f"{empty[0]} is empty; a number is needed")
+        raise UserError(f"{empty[0]} is empty; give a number")
     if (table is None) == (not fields):
         raise UserError("give either a TABLE or the numbers of one check; `layersig check --help` shows both")
     found = rows(read_table(table) if table is not None else [published(fields, "")], alpha)
@@ -81,7 +83,7 @@ def command(
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row in single values."""
+    """The values of a row, without nesting."""
     flat = {"name": row["name"], "kind": row["kind"], "verdict": row["verdict"]}
     flat["reported"] = ", ".join(f"{name} {text}" for name, text in row["reported"].items())
     for field in ("shared", "kappa", "difference", "discordant", "p", "adjusted_p"):

@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     "margins",
     multiple=True,
     metavar="METRIC=VALUE",
-    help="Smallest difference that matters, such as acc=0.02; absent: that of the reference's recipe, or the default.",
+    help="Smallest difference that matters, such as acc=0.02; default: that of the reference's recipe, or built in.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the report; absent: comparisons/ID in the folder of runs.",
+    help="Folder of the report; default: comparisons/ID in the folder of runs.",
 )
 def command(
     names: tuple[str, ...], runs: Path, as_json: bool, alpha: float, margins: tuple[str, ...], output: Path | None
 ) -> None:
-    """Compare arms, also across runs and recipes: the first is the reference of all others.
+    """Compare arms, also across runs and recipes; the first one given is the reference.
 
-    A RUN without an ARM stands for its all-layers arm as the reference, and for every arm elsewhere. Arms that were not
-    measured alike (base model, items, prompts, precision, batch policy) are refused. Verdicts are those of a run's
-    report, with p-values and intervals corrected over all that is compared here; no recipe declared these comparisons,
-    so they are exploratory. The figures, the sentences and the table are written into a report of their own.
+    A RUN without an ARM means its all-layers arm as the reference, and all of its arms otherwise. Arms that were not
+    measured alike (base model, items, prompts, precision, batch policy) are refused. Verdicts follow the rules of a
+    run's report, with p-values and intervals corrected over all comparisons made here. No recipe declared these
+    comparisons, so they are exploratory. Figures, sentences and the table are written into a separate report.
 
-    Per-item results from elsewhere take the place of runs: folders that lm-eval filled with --log_samples, or CSV and
-    TSV files (item, arm, seed, value; or a column an arm). A label given several times collects the runs of an arm.
+    Per-item results from other programs can be compared too: folders that lm-eval wrote with --log_samples, or CSV and
+    TSV files (item, arm, seed, value; or one column per arm). Repeat a label to give several runs of one arm.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def command(
     found: Sequence[Contrast | CorpusContrast]
     if any(is_foreign(name, runs) for name in names):
         told = foreign(names, runs)
-        # Nothing says what all layers do to the model, so no arm is called the same as another.
+        # The effect of tuning all layers is unknown here, so no arms can be called equivalent.
         terms = Terms(NOT_STATED, alpha, lambda measure: margin_of(measure, declared), lambda _: False)
         found, notes = told.contrasts(), told.notes
     else:
@@ -83,7 +83,7 @@ def command(
         reference = sides(found_runs[first[0]], first[1] or "all-layers")
         if len(reference) > 1:
             raise UserError(
-                f"{names[0]!r} means several arms; the reference is one: {', '.join(s.label for s in reference)}"
+                f"{names[0]!r} means several arms; name one as the reference: {', '.join(s.label for s in reference)}"
             )
         others = [side for run, arm in (rest or [(first[0], None)]) for side in sides(found_runs[run], arm)]
         others = [side for side in others if side.label != reference[0].label]
@@ -118,7 +118,7 @@ def _margins(given: tuple[str, ...]) -> dict[str, float]:
 
 
 def _figures(row: ComparisonRow) -> dict[str, Any]:
-    """A comparison under the names that the output has always had."""
+    """A comparison under the stable key names of the JSON output."""
     values = row.model_dump(mode="json", exclude={"role", "outcome", "primary", "bootstrap_low", "bootstrap_high"})
     return {**values, "difference": row.estimate, "tests": row.family_size}
 

@@ -16,8 +16,8 @@ from layersig.store.runfolder import SourceForm
 @run_name
 @click.argument("arm", metavar="ARM")
 @click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
-@click.option("--data", help="Data set of the arm; needed where the run has several.")
-@click.option("--seed", type=int, help="Seed of the arm; needed where the run has several.")
+@click.option("--data", help="Data set of the arm; required if the run has several.")
+@click.option("--seed", type=int, help="Seed of the arm; required if the run has several.")
 @runs
 @offline
 @as_json
@@ -26,9 +26,9 @@ def command(
 ) -> None:
     """Write ARM of RUN as a plain Hugging Face checkpoint into the new folder DEST.
 
-    The model of an arm that prunes, or that was fine-tuned in full, is copied as it is, in its own dtype. An adapter
-    is merged into the model it belongs to, in float32, and saved in float32, since a small update rounds away below
-    that (the adapter by itself lies in the run folder, in PEFT's format).
+    The model of an arm that was pruned or fully fine-tuned is copied unchanged, in its dtype. An adapter is merged into
+    its base model and saved in float32, because a small update would be lost to rounding in a lower precision. (The
+    adapter alone is in the run folder, in PEFT's format.)
 
     Example: layersig export quickstart ila-30 exported/ila-30
     """
@@ -38,7 +38,7 @@ def command(
 
     folder = find_run(runs, run)
     if dest.exists():
-        raise UserError(f"{dest} exists; name a folder that is not there yet")
+        raise UserError(f"{dest} exists already; name a new folder")
     cell = _cell(folder.path, arm, data, seed)
     adapter, model = folder.path / "adapters" / cell, folder.path / "models" / cell
     untied = False
@@ -49,8 +49,8 @@ def command(
             base = model if model.is_dir() else _base(folder.model(), offline=offline)
             untied = write_merged(base, adapter, part)
         else:
-            shutil.copytree(model, part, dirs_exist_ok=True)  # no links: what is exported is the user's to change
-    told = ["the adapter is merged, in float32" if adapter.is_dir() else "copied as it is"]
+            shutil.copytree(model, part, dirs_exist_ok=True)  # copies, not links: the user may modify an exported model
+    told = ["the adapter is merged, in float32" if adapter.is_dir() else "copied unchanged"]
     told += ["the tied head is untied, because the adapter changes the head alone"] if untied else []
     emit(
         {"exported": str(dest), "cell": str(cell), "merged": adapter.is_dir(), "untied": untied},
@@ -60,7 +60,7 @@ def command(
 
 
 def _cell(run: Path, arm: str, data: str | None, seed: int | None) -> Path:
-    """`ARM/DATA/seed-K` of the one cell that is meant.
+    """`ARM/DATA/seed-K` of the one cell that fits.
 
     Raises:
         UserError: None or several fit.
@@ -78,16 +78,16 @@ def _cell(run: Path, arm: str, data: str | None, seed: int | None) -> Path:
         return fitting[0]
     if not of_arm:
         arms = ", ".join(sorted({path.parts[0] for path in found})) or "none yet"
-        raise UserError(f"{run} has no model or adapter of an arm {arm!r}; there are: {arms}")
+        raise UserError(f"{run} has no model or adapter of an arm {arm!r}; its arms are: {arms}")
     shown = ", ".join(f"--data {path.parts[1]} --seed {path.parts[2].removeprefix('seed-')}" for path in of_arm)
     raise UserError(f"{len(fitting)} cells of {arm} fit; choose one of: {shown}")
 
 
 def _base(record: SourceForm, *, offline: bool) -> Path:
-    """The model of a run, fetched anew where it is not at hand.
+    """The model of a run, fetched again if necessary.
 
     Raises:
-        UserError: It is no longer what the run was made with.
+        UserError: It has changed since the run.
     """
     from layersig.errors import UserError
     from layersig.plugin.manager import installed
@@ -99,5 +99,7 @@ def _base(record: SourceForm, *, offline: bool) -> Path:
     loaders = {**LOADERS, **{name: known.get("source", name).create() for name in known.names("source")}}
     source = resolve(record["resolved"], "model", Request(Path.cwd(), cache_root(), offline=offline), loaders=loaders)
     if source.digest != record["digest"]:
-        raise UserError(f"{source.resolved} has changed since the run, so its adapters do not belong to it any more")
+        raise UserError(
+            f"{source.resolved} has changed since the run, so its adapters no longer fit; run the recipe again"
+        )
     return source.path

@@ -1,4 +1,4 @@
-"""`layersig`: the group of verbs, how they are loaded, and what an error looks like."""
+"""`layersig`: the group of verbs, how they are loaded, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ import click
 from layersig import __version__
 from layersig.errors import LayersigError, MachineError, machine_error
 
-# verb -> one line for `--help`; the module of a verb is imported only when it is called
+# verb -> its line in `--help`; the module of a verb is imported only when it is called
 VERBS = {
-    "run": "Run a recipe; what is done already is not done again.",
+    "run": "Run a recipe; finished stages are not run again.",
     "validate": "Check recipes and report every fault at once.",
-    "plan": "Show what a recipe costs on this machine, and what it can find.",
+    "plan": "Show what a recipe costs on this machine, and what it can detect.",
     "fetch": "Download everything a recipe needs, for --offline.",
     "runs": "List the runs.",
-    "status": "Show how far a run is.",
+    "status": "Show the progress of a run.",
     "report": "Rebuild the report of a run.",
     "export": "Write an arm as a plain Hugging Face checkpoint.",
     "archive": "Pack a run for a reviewer: recipe, records, report, and how to repeat it.",
     "compare": "Compare arms, also across runs and recipes.",
-    "check": "Say what published numbers can mean: an overlap, or two accuracies.",
-    "plugins": "List scorers, policies and sources, and who brings them.",
+    "check": "Show what published numbers can mean: an overlap, or two accuracies.",
+    "plugins": "List scorers, policies and sources, and where they come from.",
     "recipes": "List, show or copy the recipes that come with layersig.",
     "schema": "Print the JSON schema of recipes, for editors.",
     "doctor": "Check this machine.",
@@ -56,7 +56,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The verb that the arguments begin with; an unknown one gets a suggestion."""
+        """The verb that the arguments begin with; for an unknown one, the error has a suggestion."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -66,7 +66,7 @@ class Verbs(click.Group):
             raise click.UsageError(f"{error.message.rstrip('.')}, did you mean '{close[0]}'?", error.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs, without importing one of them."""
+        """The list of verbs, without importing any of them."""
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
@@ -79,9 +79,9 @@ def cli(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with the code of the contract."""
+    """Run the command line and exit with the documented code (docs/run-folder.md)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # When it is imported it warns of kernels that it would like to have; nothing here uses them.
+    # On import it warns about missing optional kernels, which layersig does not use.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         with _interrupted_by("SIGTERM", "SIGHUP"):
@@ -116,9 +116,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 @contextlib.contextmanager
 def _interrupted_by(*names: str) -> Iterator[None]:
-    """Within the block these signals end the work as Ctrl-C does; a second one does not break off the tidying up.
+    """Within the block these signals act like Ctrl-C; a second one does not interrupt the clean-up.
 
-    A signal that is ignored, as `nohup` has it, stays ignored.
+    A signal that is ignored already, as under `nohup`, stays ignored.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -17,5 +17,7 @@ runs = click.option(
     help="Folder of all runs.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of stdout.")
-offline = click.option("--offline", is_flag=True, help="Reach nothing outside this machine.")
-smoke = click.option("--smoke", is_flag=True, help="Every stage with 2 steps and a few items: does it run at all?")
+offline = click.option("--offline", is_flag=True, help="Use only what is on this machine; no network.")
+smoke = click.option(
+    "--smoke", is_flag=True, help="Run every stage with 2 steps and a few items, to check that it works."
+)

@@ -16,16 +16,18 @@ from layersig.cli.options import as_json, overrides, recipe, runs, smoke
 @runs
 @smoke
 @as_json
-@click.option("--pilot", metavar="RUN", help="Finished run to take variances from; else the newest of the same model.")
+@click.option(
+    "--pilot", metavar="RUN", help="Finished run to take variances from; default: the newest one of the same model."
+)
 @click.option(
     "--assume",
     "assumed",
     multiple=True,
     metavar="NAME=VALUE",
-    help="State what is not known yet: rows.DATA, items.TASK, step.seconds, gain, or a standard deviation such as "
+    help="Assume an unknown value: rows.DATA, items.TASK, step.seconds, gain, or a standard deviation such as "
     "loss.item (docs/planning.md).",
 )
-@click.option("--measure", is_flag=True, help="Time this machine even where its speed is kept.")
+@click.option("--measure", is_flag=True, help="Measure the speed of this machine again.")
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
@@ -36,9 +38,9 @@ def command(
     assumed: tuple[str, ...],
     measure: bool,
 ) -> None:
-    """Show what RECIPE will cost on this machine, stage by stage, and what its declared comparisons can find.
+    """Show what RECIPE will cost on this machine, stage by stage, and what its declared comparisons can detect.
 
-    Nothing is fetched or trained, but for a few steps that time the machine once. Example:
+    Nothing is fetched, and nothing is trained except a few steps that measure the machine once. Example:
 
     layersig plan recipes/paper/table-02.toml --assume rows.lima=1030 --assume step.seconds=6.7
     """

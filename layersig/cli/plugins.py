@@ -11,7 +11,7 @@ from layersig.cli.options import as_json
 @click.command("plugins")
 @as_json
 def command(as_json: bool) -> None:
-    """List scorers, policies and sources, and who brings them."""
+    """List scorers, policies and sources, and where they come from."""
     from layersig.plugin.manager import installed
 
     known = installed()

@@ -17,14 +17,14 @@ from layersig.errors import UserError
 
 
 def shipped() -> Path:
-    """Folder of the recipes that come with layersig: in an installation beside the modules, else in the checkout."""
+    """Folder of the bundled recipes: inside the package of an installation, else in the checkout."""
     package = Path(__file__).parent.parent
     installed = package / "_recipes"
     return installed if installed.exists() else package.parent / "recipes"
 
 
 def find(name: str) -> Path:
-    """The shipped recipe of a name such as `quickstart` or `paper/table-05`.
+    """The bundled recipe of a name such as `quickstart` or `paper/table-05`.
 
     Raises:
         UserError: There is none.
@@ -43,7 +43,7 @@ def command() -> None:
 @command.command("ls")
 @as_json
 def ls(as_json: bool) -> None:
-    """List the recipes, with what each is about."""
+    """List the recipes, with the subject of each."""
     rows = [
         {"recipe": str(path.relative_to(shipped()).with_suffix("")), "about": _about(path)}
         for path in sorted(shipped().rglob("*.toml"))
@@ -67,7 +67,7 @@ def show(name: str) -> None:
 @click.argument("name")
 @click.argument("destination", type=click.Path(path_type=Path))
 def cp(name: str, destination: Path) -> None:
-    """Copy recipe NAME to DESTINATION, a file or a folder, with the plugin files and tasks that lie beside it.
+    """Copy recipe NAME to DESTINATION, a file or a folder, with the plugin files and tasks in its folder.
 
     An existing file is not overwritten.
     """
@@ -85,7 +85,7 @@ def cp(name: str, destination: Path) -> None:
 
 
 def _files_beside(recipe: Path) -> Iterator[Path]:
-    """The files below its own folder that a recipe names: plugins, rows, and tasks with the rows that they name."""
+    """The files in the folder of a recipe that it names: plugins, rows, and tasks with the rows that they name."""
     found = dict.fromkeys(_names(tomllib.loads(recipe.read_text(encoding="utf-8"))))
     for name in found:
         path = Path(name)
@@ -102,7 +102,7 @@ def _rows_of(task: Path) -> Iterator[str]:
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Whatever may be the name of a file among the values of a recipe."""
+    """All values of a recipe that may be names of files."""
     if isinstance(value, str) and value.startswith(("file:", "./")):
         yield value.removeprefix("file:")
     elif isinstance(value, dict | list):
@@ -111,6 +111,6 @@ def _names(value: Any) -> Iterator[str]:
 
 
 def _about(path: Path) -> str:
-    """What a recipe says of itself in a line."""
+    """The first line of the head of a recipe."""
     values = tomllib.loads(path.read_text(encoding="utf-8"))
     return str(values.get("description", values["name"]))

@@ -12,7 +12,7 @@ from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, overrides, recipe, runs, smoke
 
 if TYPE_CHECKING:
-    from layersig.recipe.load import Loaded
+    from layersig.recipe.load import LoadedRecipe
 
 
 @click.command("run")
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @as_json
 @offline
 @smoke
-@click.option("--strict", is_flag=True, help="Refuse fallbacks: every source must be the one the recipe names.")
-@click.option("--no-cache", is_flag=True, help="Run every stage again, whatever the cache holds.")
+@click.option("--strict", is_flag=True, help="Refuse fallbacks: use only the sources that the recipe names first.")
+@click.option("--no-cache", is_flag=True, help="Run every stage again, ignoring the cache.")
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
@@ -34,9 +34,9 @@ def command(
     strict: bool,
     no_cache: bool,
 ) -> int:
-    """Run RECIPE, with KEY.SUB=VALUE overrides; what is done already is not done again.
+    """Run RECIPE, with KEY.SUB=VALUE overrides; finished stages are not run again.
 
-    A recipe with [[models]] makes a run for each of them, and a report on how far their rankings agree.
+    A recipe with [[models]] gives one run per model, and a report on how far their rankings agree.
 
     Example: layersig run recipes/quickstart.toml train.rank=16 'arms.0.select.fraction=0.5'
     """
@@ -68,7 +68,7 @@ def command(
     return int(failed)
 
 
-def _across(every: Sequence[Loaded], folders: Sequence[Path], runs: Path) -> Path:
+def _across(every: Sequence[LoadedRecipe], folders: Sequence[Path], runs: Path) -> Path:
     """The report on all models; its path."""
     from layersig.topics.across_models.page import render_models
     from layersig.topics.across_models.rankings import Ranked

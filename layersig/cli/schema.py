@@ -7,7 +7,7 @@ import click
 
 @click.command("schema")
 def command() -> None:
-    """Print the JSON schema of recipes; editors complete and check TOML with it."""
+    """Print the JSON schema of recipes, with which editors complete and check TOML."""
     from layersig.recipe.json_schema import json_schema
     from layersig.records import dumps
 

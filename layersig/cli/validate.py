@@ -12,20 +12,19 @@ from layersig.cli.options import as_json
 from layersig.errors import LayersigError, UserError
 
 if TYPE_CHECKING:
-    from layersig.recipe.load import Loaded
+    from layersig.recipe.load import LoadedRecipe
 
 _LARGEST = 32 * 2**20
-"""Bytes of a data file up to which it is read: a second or two."""
+"""Largest data file that is checked, in bytes: it takes a second or two."""
 
 
 @click.command("validate")
 @click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path))
 @as_json
 def command(recipes: tuple[Path, ...], as_json: bool) -> int:
-    """Check RECIPES and report every fault at once: file, line, key, what was got, what is allowed.
+    """Check RECIPES and report every fault at once: file, line, key, the value given, and what is allowed.
 
-    Data sets in files of at most 32 MiB are read as well: rows that cannot be used are faults, and fields that are not
-    used are named.
+    Data sets in local files of at most 32 MiB are checked too: invalid rows are faults, and unused fields are listed.
     """
     from layersig.recipe.load import load_all
 
@@ -55,8 +54,8 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     return 2 if faults else 0
 
 
-def _check_tasks(loaded: Loaded) -> None:
-    """Refuse tasks that cannot be evaluated, or whose floor is asked for and cannot be measured."""
+def _check_tasks(loaded: LoadedRecipe) -> None:
+    """Refuse tasks that cannot be evaluated, or whose floor is requested and cannot be measured."""
     asked = any("tasks" in choice.params for choice in loaded.recipe.scorers.values())
     if not asked and not loaded.recipe.evaluate.tasks:
         return
@@ -65,8 +64,8 @@ def _check_tasks(loaded: Loaded) -> None:
     check_tasks(loaded)
 
 
-def _data_notes(loaded: Loaded) -> list[str]:
-    """What the user must know of the rows of data sets that lie in files; raises `UserError` for rows of no use."""
+def _data_notes(loaded: LoadedRecipe) -> list[str]:
+    """Notes on the rows of data sets in local files; raises `UserError` for invalid rows."""
     notes = []
     for number, data in enumerate(loaded.recipe.data):
         scheme, _, reference = data.source.partition(":")

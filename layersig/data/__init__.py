@@ -1,1 +1,1 @@
-"""Data: raw rows to conversations, the split, tokens with target masks, batches, overlap with benchmarks."""
+"""Data: raw rows to conversations, splits, tokens with target masks, batches, and contamination of benchmarks."""

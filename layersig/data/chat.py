@@ -1,4 +1,4 @@
-"""Conversations to tokens, and which of the tokens are to be predicted.
+"""Turn conversations into tokens, with a mask of the tokens to predict.
 
 The loss is completion-only (ours where the ILA paper is silent): targets are what the assistant writes, with the token
 that ends its turn, and nothing of the template around it.
@@ -25,8 +25,8 @@ from layersig.records import dumps
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """What became of a list of conversations.
+class EncodedConversations:
+    """The encoded form of a list of conversations.
 
     Attributes:
         examples: Their examples, in the same order, without those that hold no target.
@@ -80,7 +80,7 @@ class _Prefix(NamedTuple):
     text: str
 
 
-class _Coded(NamedTuple):
+class _EncodedText(NamedTuple):
     tokens: NDArray[np.int32]
     targets: NDArray[np.bool_]
     last_turn_only: bool
@@ -152,7 +152,7 @@ class ChatFormat:
 
     def encode(
         self, conversations: Sequence[Conversation], max_tokens: int, advance: Callable[[int], None] | None = None
-    ) -> Encoded:
+    ) -> EncodedConversations:
         """Tokens and targets of conversations.
 
         Where the template marks what the assistant writes (`generation` blocks), that is taken. Elsewhere an answer is
@@ -188,7 +188,7 @@ class ChatFormat:
                 examples.append(Example(conversation.id, conversation.group, tokens, targets))
             if advance is not None:
                 advance(1)
-        return Encoded(
+        return EncodedConversations(
             tuple(examples),
             truncated,
             len(conversations) - len(examples),
@@ -200,7 +200,7 @@ class ChatFormat:
             next(iter(rewritten), None),
         )
 
-    def _code(self, chat: _Chat) -> _Coded:
+    def _code(self, chat: _Chat) -> _EncodedText:
         turns = _assistant_turns(chat.messages)
         learnt = {turn for turn in turns if chat.messages[turn].trained}
         marked = self.template.marks_assistant and self.tokenizer.is_fast and len(learnt) == len(turns)
@@ -217,7 +217,7 @@ class ChatFormat:
         # Nothing comes before the first token, so it cannot be predicted.
         targets[:1] = False
         changed = altered(self.template, chat.messages, chat.tools, text, learnt)
-        return _Coded(tokens, targets, last_turn_only, changed)
+        return _EncodedText(tokens, targets, last_turn_only, changed)
 
     def _by_marks(self, chat: _Chat) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         coded = self.tokenizer.apply_chat_template(

@@ -1,4 +1,4 @@
-"""What a chat template leaves out or changes of a conversation that it is given."""
+"""The parts of a conversation that a chat template changes or drops."""
 
 from __future__ import annotations
 

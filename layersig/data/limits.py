@@ -1,4 +1,4 @@
-"""How many tokens and positions a model has, so that what it cannot read is refused before anything is trained."""
+"""The vocabulary and context size of a model, so that data it cannot read are refused before any training."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Limits:
             if self.tokens is not None and most >= self.tokens:
                 raise UserError(
                     f"conversation {example.id} holds the token {tokenizer.convert_ids_to_tokens(most)!r} ({most}), "
-                    f"for which the model's embedding of {self.tokens} rows has none; leave the conversation out, or "
-                    "bring the tokenizer that belongs to the model"
+                    f"for which the model's embedding of {self.tokens} rows has none; remove the conversation, or "
+                    "use the tokenizer that belongs to the model"
                 )
         long = [example for example in examples if self.positions is not None and len(example) > self.positions]
         if long and self.fixed:

@@ -1,4 +1,4 @@
-"""Overlap of training conversations with benchmark items, by n-grams of words.
+"""Contamination of benchmarks: training conversations that share word n-grams with benchmark items.
 
 Two conventions are in use, and the result serves both:
 - GPT-3 (Brown et al. 2020, arXiv 2005.14165, appendix C): an item is dirty when any of its 13-grams occurs in the

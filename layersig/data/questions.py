@@ -53,7 +53,7 @@ def read_questions(path: Path) -> tuple[Question, ...]:
                 raise value
             question = _question(value)
             if question.id in found:
-                raise RowError(f"the id {question.id} stands there twice; ids are unique")
+                raise RowError(f"the id {question.id} is listed twice; ids are unique")
             found[question.id] = question
         except RowError as fault:
             faults.append((number, fault))

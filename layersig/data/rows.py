@@ -68,7 +68,7 @@ class Rows:
         return len(self.conversations) + sum(self.unwanted.values())
 
     def notes(self) -> list[str]:
-        """What the user must know of fields that are not used and of rows that are left out."""
+        """Warnings about unused fields and about rows that are left out."""
         return [*self._unused(), *self._left_out()]
 
     def _unused(self) -> Iterator[str]:
@@ -174,7 +174,7 @@ class _Found:
         *,
         prompts: bool,
     ) -> None:
-        """Count a row in; raises `RowError` where its group cannot be told."""
+        """Count a row; raises `RowError` if its group cannot be determined."""
         messages = reading.messages
         unanswered = messages[-1].role == "user" and not prompts
         if unanswered:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from layersig.data.chat import CannotEncode, ChatFormat, Encoded
+from layersig.data.chat import CannotEncode, ChatFormat, EncodedConversations
 from layersig.data.conversation import Conversation
 from layersig.data.diversity import Diversity, diversity
 from layersig.data.examples import Example, write_examples
@@ -161,7 +161,7 @@ def prepare(job: Job[Data]) -> None:
 
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
-    """Put the file of the rows before what is wrong with them."""
+    """Prefix errors about rows with the name of their file."""
     try:
         yield
     except UserError as error:
@@ -179,7 +179,7 @@ def _tokenizer(folder: Path) -> Any:
 
 def _write(
     job: Job[Data], chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
-) -> Encoded:
+) -> EncodedConversations:
     try:
         encoded = chat.encode(conversations, job.spec.max_tokens, job.reporter.advance)
     except CannotEncode as error:
@@ -193,8 +193,10 @@ def _write(
     return encoded
 
 
-def _check_rewriting(job: Job[Data], chat: ChatFormat, sides: Sequence[Encoded], places: Mapping[str, int]) -> None:
-    """Refuse a template that takes away too much of what is to be learnt, and tell of one that takes away a little."""
+def _check_rewriting(
+    job: Job[Data], chat: ChatFormat, sides: Sequence[EncodedConversations], places: Mapping[str, int]
+) -> None:
+    """Refuse a template that drops too much of the training text, and warn about one that drops a little."""
     rewritten = sum(side.rewritten for side in sides)
     if not rewritten:
         return
@@ -217,7 +219,7 @@ def _check_rewriting(job: Job[Data], chat: ChatFormat, sides: Sequence[Encoded],
     job.reporter.warn(told)
 
 
-def _report(encoded: Encoded) -> SplitReport:
+def _report(encoded: EncodedConversations) -> SplitReport:
     lengths = [len(example) for example in encoded.examples]
     return SplitReport(
         conversations=len(encoded.examples),

@@ -1,4 +1,4 @@
-"""Chat templates: which one holds for a model, and how it renders messages.
+"""Chat templates: which one applies to a model, and how it renders messages.
 
 A template is a Jinja text that a model brings (`tokenizer.chat_template`), a file of the user, or `plain`. It is code
 from elsewhere; the tokenizer runs it in a sandbox.

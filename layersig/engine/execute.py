@@ -17,7 +17,7 @@ from layersig.plugin.identity import identity
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.stages.job import Earlier, Job, Reporter
-from layersig.store.cache import AboutForm, Cache, Entry
+from layersig.store.cache import AboutForm, Cache, StageEntry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
 from layersig.streams import Streams
@@ -62,7 +62,7 @@ def numerics(recipe: Recipe) -> Mapping[str, Any]:
     return numerics_key(device, pick_dtype(recipe.model.dtype, device).dtype)
 
 
-def output_node(entry: Entry) -> Node:
+def output_node(entry: StageEntry) -> Node:
     """The output of a stage as what later stages read."""
     return Node(entry.out, entry.digest, entry.about["files"])
 
@@ -82,7 +82,7 @@ class Ended:
     status: str
     fingerprint: str | None = None
     cached: bool = False
-    entry: Entry | None = None
+    entry: StageEntry | None = None
     error: str | None = None
 
 
@@ -159,7 +159,7 @@ class Executor:
         self._cache.hashes.save()
         return complete
 
-    def find(self, stage: Stage, nodes: Mapping[str, Node]) -> Entry | None:
+    def find(self, stage: Stage, nodes: Mapping[str, Node]) -> StageEntry | None:
         """The entry of a stage in the cache, or None; nothing is run.
 
         Args:
@@ -227,7 +227,7 @@ class Executor:
         origins: Mapping[str, str | None],
         streams: Streams,
         declarations: Sequence[str],
-    ) -> Entry:
+    ) -> StageEntry:
         work = self._cache.workplace(key)
         reporter = self._reporter(stage)
         job = Job(

@@ -9,7 +9,7 @@ from typing import Any
 from layersig.engine.execute import Ended
 from layersig.pipeline import Graph, Stage
 from layersig.records import dumps, read_json, read_jsonl
-from layersig.store.cache import Entry
+from layersig.store.cache import StageEntry
 from layersig.store.hashing import sha256_bytes
 from layersig.store.runfolder import RunFolder
 
@@ -102,7 +102,7 @@ class Publisher:
     def _targets(self) -> set[str]:
         return {stage.line.target for stage in self._graph.stages if stage.line}
 
-    def _place(self, stage: Stage, fingerprint: str, entry: Entry) -> None:
+    def _place(self, stage: Stage, fingerprint: str, entry: StageEntry) -> None:
         for part, target in stage.files.items():
             source = entry.out / part if part else entry.out
             self._digests |= _digests(entry.about["files"], part, target)

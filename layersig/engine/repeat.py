@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layersig.recipe.load import Loaded
+from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.resolve import to_toml
 from layersig.recipe.schema import Recipe
 from layersig.sources.entries import hash_files
@@ -32,7 +32,7 @@ _WEIGHTS = re.compile(r"(model|update)\.(source|fallback)|arms\.\d+\.checkpoint"
 _TASK = re.compile(r"(evaluate|scorers\..+)\.tasks\.\d+(\.source)?")
 
 
-def keep_inputs(folder: RunFolder, loaded: Loaded, packages: Mapping[str, str]) -> list[KeptForm]:
+def keep_inputs(folder: RunFolder, loaded: LoadedRecipe, packages: Mapping[str, str]) -> list[KeptForm]:
     """Write `repeat/`: recipe, local inputs, `requirements.txt`.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from layersig.errors import LayersigError, MachineError, UserError
 from layersig.pipeline import Graph, SourceRef
 from layersig.pipeline import stages as graph_of
-from layersig.recipe.load import Loaded
+from layersig.recipe.load import LoadedRecipe
 from layersig.sources.rankings import resolve_rankings
 from layersig.sources.resolve import LOADERS, resolve, resolve_with_fallback
 from layersig.sources.source import Request, Source, SourceLoader
@@ -35,7 +35,7 @@ class Pinned:
 
 def resolve_all(
     graph: Graph,
-    loaded: Loaded,
+    loaded: LoadedRecipe,
     pinned: Mapping[str, Pinned],
     *,
     offline: bool,
@@ -54,7 +54,9 @@ def resolve_all(
     }
 
 
-def resolve_here(graph: Graph, loaded: Loaded, warn: Callable[[str], None]) -> tuple[dict[str, Source], dict[str, str]]:
+def resolve_here(
+    graph: Graph, loaded: LoadedRecipe, warn: Callable[[str], None]
+) -> tuple[dict[str, Source], dict[str, str]]:
     """Every source of the graph that lies on this machine, by node, and why the others cannot be had; fetches nothing.
 
     Raises:
@@ -70,7 +72,7 @@ def resolve_here(graph: Graph, loaded: Loaded, warn: Callable[[str], None]) -> t
     return found, missing
 
 
-def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any]]:
+def fetch_all(loaded: LoadedRecipe, warn: Callable[[str], None]) -> list[dict[str, Any]]:
     """Fetch every source of a recipe and its fallback; what cannot be had is told, and is an error only without one.
 
     Raises:
@@ -101,7 +103,7 @@ def fetch_all(loaded: Loaded, warn: Callable[[str], None]) -> list[dict[str, Any
 
 def _resolve(
     source: SourceRef,
-    loaded: Loaded,
+    loaded: LoadedRecipe,
     pinned: Pinned | None,
     *,
     offline: bool,
@@ -156,7 +158,7 @@ def _checked(found: Source) -> Source:
     return found
 
 
-def _loaders(loaded: Loaded) -> dict[str, SourceLoader]:
+def _loaders(loaded: LoadedRecipe) -> dict[str, SourceLoader]:
     """Loaders by scheme: those that layersig brings, and those of plugins."""
     brought = {name: loaded.components.get("source", name).create() for name in loaded.components.names("source")}
     return {**LOADERS, **brought}

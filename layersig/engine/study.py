@@ -25,7 +25,7 @@ from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
 from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
-from layersig.recipe.load import Loaded
+from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.records import Damaged
 from layersig.sources.source import Source
@@ -69,7 +69,7 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
+def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
     """Run a recipe; what its run folder and the cache hold already is kept.
 
     Raises:
@@ -148,7 +148,7 @@ def run(loaded: Loaded, options: Options, console: Console) -> Outcome:
 
 
 def _opening(
-    loaded: Loaded, graph: Graph, sources: Mapping[str, Source], earlier: ManifestForm | None, warnings: list[str]
+    loaded: LoadedRecipe, graph: Graph, sources: Mapping[str, Source], earlier: ManifestForm | None, warnings: list[str]
 ) -> dict[str, Any]:
     recipe = loaded.recipe
     return {
@@ -234,7 +234,7 @@ def _meters(recipe: Recipe) -> Callable[[Stage], EnergyMeter]:
     return lambda stage: EnergyMeter(processor, accelerator() if stage.computes else None)
 
 
-def _write_recipes(folder: RunFolder, loaded: Loaded) -> None:
+def _write_recipes(folder: RunFolder, loaded: LoadedRecipe) -> None:
     write_atomic(folder.path / "recipe.toml", loaded.text)
     write_atomic(folder.path / "resolved.toml", loaded.resolved)
 
@@ -253,7 +253,7 @@ def _failures(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{ids[0]}{more[error]}: {error}" for error, ids in stages.items())
 
 
-def _write_report(folder: RunFolder, loaded: Loaded, status: str, looks: Looks) -> None:
+def _write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: Looks) -> None:
     from layersig.topics.analyse import analyse
     from layersig.topics.render import render
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from layersig.errors import UserError
-from layersig.recipe.load import Loaded
+from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import TaskSettings
 
 
-def check_tasks(loaded: Loaded) -> None:
+def check_tasks(loaded: LoadedRecipe) -> None:
     """Check the tasks of a recipe, those that scorers select by too, from their definitions.
 
     Raises:

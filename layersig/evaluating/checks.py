@@ -1,4 +1,4 @@
-"""Mistakes in a user's task that lm-eval tells in words of its own, late, or not at all."""
+"""Mistakes in a user's task that lm-eval reports unclearly, late, or not at all."""
 
 from __future__ import annotations
 

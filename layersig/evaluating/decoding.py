@@ -1,4 +1,4 @@
-"""How lm-eval's `hf` has transformers choose tokens: greedily, but for what checkpoint and task ask for besides.
+"""Decoding as lm-eval's `hf` sets it up: greedy, except for what the checkpoint and the task also ask for.
 
 `hf` leaves the writing to `model.generate`, which takes every setting of the checkpoint's `generation_config.json` that
 is not given to it. Sampling is switched off there; a penalty on repetitions, suppressed tokens and the like stay.

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 
 from layersig.errors import UserError
 from layersig.evaluating import library
-from layersig.evaluating.library import Entry
+from layersig.evaluating.library import TaskEntry
 from layersig.evaluating.own import own
 from layersig.evaluating.supported import floorless, refusal_of
 
@@ -257,7 +257,7 @@ def _supported(leaves: Iterable[_Leaf], where: str = "evaluate.tasks") -> tuple[
 
 
 def _leaves(
-    name: str, overrides: Config, index: Mapping[str, Entry], functions: bool, around: tuple[tuple[str, Any], ...]
+    name: str, overrides: Config, index: Mapping[str, TaskEntry], functions: bool, around: tuple[tuple[str, Any], ...]
 ) -> Iterator[_Leaf]:
     """Raises KeyError for a name that the index lacks."""
     entry = index[name]
@@ -280,7 +280,7 @@ def _group(
     name: str,
     config: Config,
     overrides: Config,
-    index: Mapping[str, Entry],
+    index: Mapping[str, TaskEntry],
     functions: bool,
     around: tuple[tuple[str, Any], ...],
 ) -> Iterator[_Leaf]:

@@ -11,7 +11,7 @@ from typing import Any
 from layersig.analysis.pass_at import pass_at
 from layersig.evaluating import definitions
 from layersig.evaluating.drawing import Drawing, Key
-from layersig.evaluating.items import Scored, means, score_task
+from layersig.evaluating.items import TaskScores, means, score_task
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.generating.sampling import Sampling
@@ -41,7 +41,7 @@ def check_draws(settings: TaskSettings, path: Path) -> None:
 
 def score_draws(
     task: ResolvedTask, model: SharedPrefixLM, settings: TaskSettings, streams: Streams, *, allow_code: bool
-) -> Scored:
+) -> TaskScores:
     """Score every draw of a task by itself, and put them together.
 
     An outcome is the mean over the draws of an item. Of metrics that say right or wrong, `METRIC@k` is the estimated
@@ -77,7 +77,7 @@ def score_draws(
     return _together(found, settings)
 
 
-def _together(found: Sequence[Scored], settings: TaskSettings) -> Scored:
+def _together(found: Sequence[TaskScores], settings: TaskSettings) -> TaskScores:
     first = found[0]
     outcomes = tuple(_outcomes([scored.outcomes for scored in found], settings))
     summary = {}
@@ -96,7 +96,7 @@ def _together(found: Sequence[Scored], settings: TaskSettings) -> Scored:
             "temperature": settings.temperature,
             "top_p": settings.top_p,
         }
-    return Scored(
+    return TaskScores(
         outcomes,
         (),
         summary,

@@ -34,7 +34,7 @@ _FORMATS = {"multiple_choice": "classification", "generate_until": "generation"}
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class TaskScores:
     """What a task gave.
 
     Attributes:
@@ -56,7 +56,7 @@ class Scored:
     incidents: Mapping[str, Incidents] = field(compare=False)
 
 
-def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False, corpus: bool = True) -> Scored:
+def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False, corpus: bool = True) -> TaskScores:
     """Run one task through lm-eval.
 
     Args:
@@ -99,7 +99,7 @@ def score_task(task: ResolvedTask, model: LM, *, allow_code: bool = False, corpu
         endings += log.endings(part, own)
         incidents[task.label(part)] = incidents.get(task.label(part), Incidents()) + log.incidents(part, own)
     summary = _summary(task, outcomes, whole, evaluated["results"])
-    return Scored(outcomes, whole, summary, tuple(responses), samples, tuple(endings), incidents)
+    return TaskScores(outcomes, whole, summary, tuple(responses), samples, tuple(endings), incidents)
 
 
 def _lm_eval_group(pool: Pool) -> LmEvalGroup:
@@ -186,7 +186,7 @@ def _check_code(task: ResolvedTask, allowed: bool) -> None:
         raise MachineError(f"the task {task.name} cannot be scored here: {reason}")
 
 
-def floor_outcomes(task: ResolvedTask, model: LM, scored: Scored) -> tuple[Outcome, ...]:
+def floor_outcomes(task: ResolvedTask, model: LM, scored: TaskScores) -> tuple[Outcome, ...]:
     """What answers are worth without their question, item by item: the floor of retention.
 
     Every item gets the question of the next one that is independent of it, since items of one cluster may ask the same.

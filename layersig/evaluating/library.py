@@ -22,8 +22,8 @@ _WORD = re.compile(rb"[\w.+-][^\s,\"'\[\]#]*")
 
 
 @dataclass(slots=True)
-class Entry:
-    """What a name of a library stands for.
+class TaskEntry:
+    """The meaning of a name in a library of tasks.
 
     Attributes:
         path: The YAML file of a task or a group; None for a tag.
@@ -34,7 +34,7 @@ class Entry:
     members: set[str] = field(default_factory=set)
 
 
-Index = Mapping[str, Entry]
+Index = Mapping[str, TaskEntry]
 
 
 @cache
@@ -101,9 +101,9 @@ def _plain_loader() -> type[Any]:
     return Loader
 
 
-def index_of(folder: Path) -> dict[str, Entry]:
+def index_of(folder: Path) -> dict[str, TaskEntry]:
     """Tasks, groups and tags that the YAML files below a folder define; of equal names, the first file's."""
-    found: dict[str, Entry] = {}
+    found: dict[str, TaskEntry] = {}
     for path in sorted(folder.glob("**/*.yaml"), key=lambda each: each.as_posix()):
         try:
             config = read(path)
@@ -112,11 +112,11 @@ def index_of(folder: Path) -> dict[str, Entry]:
         name = config.get("group" if "group" in config and "class" not in config else "task")
         if not isinstance(name, str) or getattr(found.get(name), "path", None) is not None:
             continue
-        found.setdefault(name, Entry()).path = path
+        found.setdefault(name, TaskEntry()).path = path
         if "group" not in config or "class" in config:
             tags = config.get("tag") or ()
             for tag in [tags] if isinstance(tags, str) else tags:
-                found.setdefault(tag, Entry()).members.add(name)
+                found.setdefault(tag, TaskEntry()).members.add(name)
     return found
 
 
@@ -139,14 +139,14 @@ def _tags(text: bytes) -> Iterator[bytes]:
         yield from _WORD.findall(re.sub(rb"(?m)^\s*-\s|#.*$", b" ", block))
 
 
-class Library(Mapping[str, Entry]):
+class Library(Mapping[str, TaskEntry]):
     """lm-eval's own index; a folder is read when a name in it is asked for."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, dict[str, Entry]] = {}
+        self._read: dict[Path, dict[str, TaskEntry]] = {}
 
-    def __getitem__(self, name: str) -> Entry:
-        found = Entry()
+    def __getitem__(self, name: str) -> TaskEntry:
+        found = TaskEntry()
         for folder in sorted(names()[name]):
             if folder not in self._read:
                 self._read[folder] = index_of(folder)

@@ -222,7 +222,7 @@ def check_fetched_task(name: str, folder: Path) -> None:
 
 
 def _hush() -> None:
-    """What lm-eval and datasets tell is told by layersig in its own words, or is of no use to the user."""
+    """Silence lm-eval and datasets logging; layersig reports problems itself."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
 

@@ -92,7 +92,7 @@ class Leaf(NamedTuple):
     replicates: Sequence[float | None]
 
 
-class _Pooled(NamedTuple):
+class _PooledMetric(NamedTuple):
     """A metric that a group takes over its parts, and what each of them weighs, in sum 1."""
 
     columns: Sequence[Column]
@@ -138,7 +138,7 @@ class Measures:
             for column in columns:
                 if not column.of_items and self._pool(column, subjects=True) is None:
                     label = self._task.own_label(part)
-                    yield self._corpus_value(label, _Pooled([column], [1.0]), part.item_ids())
+                    yield self._corpus_value(label, _PooledMetric([column], [1.0]), part.item_ids())
         for pool in self._task.pools:
             for pooled in self._pooled[pool.name].values():
                 if not all(column.of_items for column in pooled.columns):
@@ -146,8 +146,8 @@ class Measures:
                     yield self._corpus_value(pool.name, pooled, items)
 
     @cached_property
-    def _pooled(self) -> Mapping[str, Mapping[tuple[str, str], _Pooled]]:
-        found: dict[str, dict[tuple[str, str], _Pooled]] = {}
+    def _pooled(self) -> Mapping[str, Mapping[tuple[str, str], _PooledMetric]]:
+        found: dict[str, dict[tuple[str, str], _PooledMetric]] = {}
         for pool in self._task.pools:
             by_key: dict[tuple[str, str], tuple[Aggregate, list[Column]]] = {}
             for column in (column for part in pool.parts for column in self._columns[part]):
@@ -156,11 +156,11 @@ class Measures:
             found[pool.name] = {key: self._weighed(*entry) for key, entry in by_key.items()}
         return found
 
-    def _weighed(self, aggregate: Aggregate, columns: Sequence[Column]) -> _Pooled:
+    def _weighed(self, aggregate: Aggregate, columns: Sequence[Column]) -> _PooledMetric:
         # By lm-eval's size of a task: its items that have any metric.
         sizes = [max(len(each.values) for each in self._columns[column.part]) for column in columns]
         total = sum(sizes)
-        return _Pooled(columns, [size / total if aggregate.by_size else 1 / len(columns) for size in sizes])
+        return _PooledMetric(columns, [size / total if aggregate.by_size else 1 / len(columns) for size in sizes])
 
     def _pool(self, column: Column, *, subjects: bool) -> Pool | None:
         """The group that takes a column, where it is one of subjects, or one of several data sets."""
@@ -194,7 +194,7 @@ class Measures:
         weight = share * items / len(column.values)
         return 1.0 if math.isclose(weight, 1.0, rel_tol=1e-12) else weight
 
-    def _corpus_value(self, label: str, pooled: _Pooled, items: Sequence[str]) -> CorpusValue:
+    def _corpus_value(self, label: str, pooled: _PooledMetric, items: Sequence[str]) -> CorpusValue:
         leaves = [self._leaf(column) for column in pooled.columns]
         value = math.fsum(weight * leaf.value for weight, leaf in zip(pooled.weights, leaves, strict=True))
         drawn = zip(*(leaf.replicates for leaf in leaves), strict=True)

@@ -35,7 +35,7 @@ MIN_K = 0.2
 """Share of the tokens that min-k % looks at: the 20 % of Shi et al."""
 
 
-class Reordered(NamedTuple):
+class ReorderedChoices(NamedTuple):
     """A row with its choices in another order.
 
     Attributes:
@@ -93,7 +93,7 @@ def _question(part: LocalTask, row: dict[str, Any]) -> str:
 
 
 def _right(
-    part: LocalTask, model: SharedPrefixLM, rows: Sequence[dict[str, Any]], others: Sequence[Reordered | None]
+    part: LocalTask, model: SharedPrefixLM, rows: Sequence[dict[str, Any]], others: Sequence[ReorderedChoices | None]
 ) -> Iterator[tuple[float, float]]:
     """Whether each row is answered right as it is and reordered; zeros where it cannot be reordered."""
     if not any(others):
@@ -112,7 +112,7 @@ def _right(
         yield float(chosen[len(rows) + number] in own), float(chosen[number] in moved)
 
 
-def reordered(part: LocalTask, row: dict[str, Any], rng: np.random.Generator) -> Reordered | None:
+def reordered(part: LocalTask, row: dict[str, Any], rng: np.random.Generator) -> ReorderedChoices | None:
     """A row with its choices in another order, drawn at random; None where the model is not shown them as a list.
 
     The choices are the list of the row that the question shows and that has an entry for every answer. Answers are
@@ -132,7 +132,7 @@ def reordered(part: LocalTask, row: dict[str, Any], rng: np.random.Generator) ->
         moved = [str(each) for each in part.doc_to_choice(other)]
         stays, goes_along = moved == answers, moved == [answers[place] for place in order]
         if (stays or goes_along) and _question(part, other) != question:
-            return Reordered(other, frozenset(order.index(place) for place in right))
+            return ReorderedChoices(other, frozenset(order.index(place) for place in right))
     return None
 
 

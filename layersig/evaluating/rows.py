@@ -148,14 +148,14 @@ def _read(path: Path) -> Dataset:
     return rows
 
 
-class _Placed(NamedTuple):
+class _LocatedRow(NamedTuple):
     """A row and where it lies: `rows.jsonl:3`, or `rows.json: row 3`."""
 
     place: str
     row: dict[str, Any]
 
 
-def _table(placed: list[_Placed]) -> Dataset:
+def _table(placed: list[_LocatedRow]) -> Dataset:
     """Rows as columns: a field that any of them has is a field of all, null where it is missing."""
     fields = dict.fromkeys(field for _, row in placed for field in row)
     columns: dict[str, list[Any]] = {field: [row.get(field) for _, row in placed] for field in fields}
@@ -165,7 +165,7 @@ def _table(placed: list[_Placed]) -> Dataset:
         raise UserError(_mixed(placed, columns) or f"{placed[0].place}: {one_line(error)}") from error
 
 
-def _mixed(placed: list[_Placed], columns: Mapping[str, list[Any]]) -> str | None:
+def _mixed(placed: list[_LocatedRow], columns: Mapping[str, list[Any]]) -> str | None:
     """Which field of which row does not go with the rows before it."""
     for field, values in columns.items():
         if _fits(values):
@@ -189,7 +189,7 @@ def _fits(values: list[Any]) -> bool:
     return True
 
 
-def _objects(path: Path) -> list[_Placed]:
+def _objects(path: Path) -> list[_LocatedRow]:
     rows = raw_rows(path)
     if not rows:
         raise UserError(f"{path}: holds no rows")
@@ -204,5 +204,5 @@ def _objects(path: Path) -> list[_Placed]:
             check_depth(value, "it")
         except RowError as error:
             raise UserError(f"{place}: {error}") from error
-        placed.append(_Placed(place, value))
+        placed.append(_LocatedRow(place, value))
     return placed

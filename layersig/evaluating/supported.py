@@ -57,7 +57,7 @@ def floorless(config: Config) -> str | None:
     """Why `floor = true` cannot be followed for a leaf task, as the rest of a sentence about it; None where it can."""
     kind = config.get("output_type", "generate_until")
     if kind == "loglikelihood_rolling":
-        return "has no floor: it scores the likelihood of whole texts, which have no question; leave `floor` out"
+        return "has no floor: it scores the likelihood of complete texts, which have no question; remove `floor`"
     metrics = [entry.get("metric") for entry in config.get("metric_list") or () if isinstance(entry, Mapping)]
     if "passes" in metrics:
         return (

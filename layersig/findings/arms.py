@@ -10,7 +10,7 @@ import numpy as np
 
 from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
-from layersig.analysis.sentences import Assay, Moved
+from layersig.analysis.sentences import Assay, AssayResult
 from layersig.analysis.verdicts import Scope
 from layersig.findings.contrasts import Contrast, contrast, scope_of
 from layersig.findings.corpus import CorpusContrast, CorpusTables, corpus_contrast
@@ -221,7 +221,7 @@ class Arms:
         if contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE) is None:
             return None
         told = self._assay(found.measure, found.data)
-        return told is not None and told.moved is not Moved.NOT_SHOWN
+        return told is not None and told.moved is not AssayResult.NOT_SHOWN
 
     def _assay(self, measure: Measure, data: str | None) -> Assay | None:
         found, margin = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE), self.plan.margin(measure)

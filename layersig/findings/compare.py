@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from layersig.analysis.sentences import Assay, Moved
+from layersig.analysis.sentences import Assay, AssayResult
 from layersig.errors import UserError
 from layersig.findings.arms import ALL_LAYERS, BASE
 from layersig.findings.comparisons import Comparison, Terms, row_of
@@ -187,7 +187,7 @@ def terms_of(reference: Side, others: Sequence[Side], alpha: float, margins: Map
             return None
         pairs = (gains(path, found.data).get(found.measure) for path in runs)
         assays = (_assay(pair, margin(found.measure), reference.files.model, alpha) for pair in pairs)
-        return any(assay is not None and assay.moved is not Moved.NOT_SHOWN for assay in assays)
+        return any(assay is not None and assay.moved is not AssayResult.NOT_SHOWN for assay in assays)
 
     @cache
     def gains(path: Path, data: str | None) -> Mapping[Measure, Contrast]:

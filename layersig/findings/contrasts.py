@@ -20,7 +20,7 @@ from layersig.analysis.power import (
 )
 from layersig.analysis.results import Effect, Interval
 from layersig.analysis.retention import ratio_of_tables
-from layersig.analysis.sentences import Assay, Claim, Correction, Judgement, Needed, assay, estimation, judge
+from layersig.analysis.sentences import Assay, Claim, Correction, Judgement, RequiredSize, assay, estimation, judge
 from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, MeanSquares, bootstrap_items_and_seeds, mean_squares
 from layersig.analysis.verdicts import Scope
@@ -156,16 +156,16 @@ class Contrast:
         found = detectable_of(estimate, alpha, self._mean_squares())
         return found if self._floor is None else min(1.0, found)
 
-    def needed(self, margin: float, alpha: float) -> Needed | None:
+    def needed(self, margin: float, alpha: float) -> RequiredSize | None:
         """What it would take to find two equal arms equivalent."""
         if (pairs := self._pairs) is not None:
             discordant = pairs.wins + pairs.losses
-            return Needed(items_for_equivalence_discordant(discordant, pairs.items, margin, alpha), "items")
+            return RequiredSize(items_for_equivalence_discordant(discordant, pairs.items, margin, alpha), "items")
         if (estimate := self.estimate) is None:
             return None
         if (table := self._mean_squares()) is not None:
-            return Needed(seeds_for_equivalence(table, margin, alpha), "seeds")
-        return Needed(items_for_equivalence(estimate, self.n, margin, alpha), "items")
+            return RequiredSize(seeds_for_equivalence(table, margin, alpha), "seeds")
+        return RequiredSize(items_for_equivalence(estimate, self.n, margin, alpha), "items")
 
     def share_of(self, other: Contrast, level: float) -> RatioSet | None:
         """This difference as a share of another on the same seeds and units, with its Fieller set.

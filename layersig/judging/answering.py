@@ -12,7 +12,7 @@ from layersig.data.questions import Question, read_questions, sample
 from layersig.generating.chats import Chat, Response, responses
 from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
-from layersig.judging.records import Answered
+from layersig.judging.records import AnswerRecord
 from layersig.models.arm import arm_model
 from layersig.models.load import load_tokenizer
 from layersig.records import jsonl
@@ -97,10 +97,10 @@ def _chat(asked: Asked, given: Mapping[int, Response], turn: int) -> Chat:
     return Chat(f"{name}/{question.id}/turn-{turn + 1}", (*messages, Message("user", question.turns[turn])))
 
 
-def _answered(asked: Asked, given: Mapping[int, Response]) -> Answered:
+def _answered(asked: Asked, given: Mapping[int, Response]) -> AnswerRecord:
     name, question = asked
     turns = [given[turn] for turn in range(len(question.turns))]
-    return Answered(
+    return AnswerRecord(
         name,
         question.id,
         question.category,
@@ -112,7 +112,7 @@ def _answered(asked: Asked, given: Mapping[int, Response]) -> Answered:
     )
 
 
-def _warn(job: Job[Answer], rows: Sequence[Answered]) -> None:
+def _warn(job: Job[Answer], rows: Sequence[AnswerRecord]) -> None:
     ends: list[Any] = [end for row in rows for end in row.finish]
     cut = sum(end != "stop" for end in ends)
     if cut:

@@ -1,4 +1,4 @@
-"""Puts many questions to the judge, a few at once, keeps every verdict as it comes, and asks for none twice."""
+"""Asks the judge many questions, a few at a time; stores every verdict at once and never asks for one twice."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Read = Callable[[str], float | str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A verdict to be had.
+class VerdictRequest:
+    """One verdict to request.
 
     Attributes:
-        key: Which.
+        key: Identifies the verdict.
         category: Category of the question.
-        prompt: What to ask.
-        read: Finds the verdict in a reply that ended by itself; None where there is none.
-        again: What to say when it finds none.
+        prompt: The prompt for the judge.
+        read: Parses the verdict from a complete reply; None if there is none.
+        again: Appended to the prompt after a reply without a verdict.
     """
 
     key: Key
@@ -40,7 +40,7 @@ class Wanted:
     again: str
 
 
-class Store:
+class VerdictStore:
     """Verdicts in a file of lines that only grows; a line that is damaged, or cut off by a crash, does not count.
 
     Args:
@@ -69,9 +69,9 @@ class Store:
 
 
 def judgements(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[VerdictRequest],
     endpoint: Endpoint,
-    store: Store,
+    store: VerdictStore,
     *,
     attempts: int,
     concurrency: int,
@@ -115,7 +115,7 @@ def judgements(
     return [found[each.key] for each in wanted]
 
 
-def _kept(wanted: Wanted, endpoint: Endpoint, attempts: int, store: Store) -> Judgement:
+def _kept(wanted: VerdictRequest, endpoint: Endpoint, attempts: int, store: VerdictStore) -> Judgement:
     """Asks and stores in one thread that no Ctrl-C reaches: no reply that came is lost between the two."""
     judgement = _ask(wanted, endpoint, attempts)
     if judgement.refused is None:
@@ -123,7 +123,7 @@ def _kept(wanted: Wanted, endpoint: Endpoint, attempts: int, store: Store) -> Ju
     return judgement
 
 
-def _ask(wanted: Wanted, endpoint: Endpoint, attempts: int) -> Judgement:
+def _ask(wanted: VerdictRequest, endpoint: Endpoint, attempts: int) -> Judgement:
     replies: list[Reply] = []
     verdict: float | str | None = None
     prompt = wanted.prompt
@@ -151,7 +151,7 @@ def _ask(wanted: Wanted, endpoint: Endpoint, attempts: int) -> Judgement:
     )
 
 
-def _reminded(wanted: Wanted, reply: Reply) -> Prompt:
+def _reminded(wanted: VerdictRequest, reply: Reply) -> Prompt:
     """What to ask after a reply without a verdict: at temperature 0 the same words would get the same answer."""
     again = wanted.again if reply.finish == "stop" else f"{CUT_AGAIN} {wanted.again}"
     if said := spoken(reply.text):

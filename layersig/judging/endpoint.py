@@ -1,4 +1,4 @@
-"""The judge behind its endpoint: one question over HTTP, asked again where that can help."""
+"""The judge's endpoint: one request over HTTP, repeated after failures that may pass."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class _Again(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint that speaks OpenAI's chat completions.
+    """An endpoint with OpenAI's chat completions API.
 
     Attributes:
         base: Base URL.
@@ -126,8 +126,8 @@ class Endpoint:
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failures - 1)) if failure.wait is None else failure.wait
                 if failures >= failure.tries or wait > LONGEST_ASKED:
                     raise MachineError(
-                        f"the judge at {self.base} {self._safe(str(failure))}, {failures} times over; run again when "
-                        "it is well: verdicts that are there are kept"
+                        f"the judge at {self.base} {self._safe(str(failure))}, {failures} times in a row; run again "
+                        "later: verdicts received so far are kept"
                     ) from None
                 self.halt.wait(wait)
         raise Halted
@@ -192,8 +192,8 @@ class Endpoint:
             raise _Again(f"does not answer within {self.timeout:g} seconds", BROKEN_TRIES) from None
         if isinstance(cause, ConnectionRefusedError):
             raise MachineError(
-                f"nobody listens at {self.base}; start the judge's server, or correct `judge.endpoint`. Verdicts that "
-                "are there are kept"
+                f"nothing listens at {self.base}; start the judge's server, or correct `judge.endpoint`. Verdicts "
+                "received so far are kept"
             ) from None
         if isinstance(cause, ConnectionError | http.client.HTTPException):
             raise _Again(f"breaks off ({cause or type(cause).__name__})", BROKEN_TRIES) from None

@@ -1,4 +1,4 @@
-"""What arms answered and what the judge said of it, and their one form on disk."""
+"""The answers of arms and the judge's verdicts, and their form on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Order = Literal["alone", "arm-first", "arm-second"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerRecord:
     """A question and one arm's answers to its turns.
 
     Attributes:
@@ -56,7 +56,7 @@ class Answered:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Answered:
+    def from_json(cls, value: Mapping[str, Any]) -> AnswerRecord:
         """The record that `to_json` wrote."""
         values: dict[str, Any] = {key: tuple(each) if isinstance(each, list) else each for key, each in value.items()}
         return cls(**values)
@@ -114,7 +114,7 @@ class Judgement:
         return replace(found, replies=tuple(found.replies), finish=tuple(found.finish))
 
 
-class AnsweredForm(TypedDict):
+class AnswerForm(TypedDict):
     """A line of `answers.jsonl`."""
 
     set: str
@@ -146,9 +146,9 @@ class JudgementForm(TypedDict):
     tokens: NotRequired[int]
 
 
-def read_answers(path: Path) -> Iterator[Answered]:
+def read_answers(path: Path) -> Iterator[AnswerRecord]:
     """What one arm answered, in the order of the questions."""
-    return map(Answered.from_json, read_jsonl(path, AnsweredForm))
+    return map(AnswerRecord.from_json, read_jsonl(path, AnswerForm))
 
 
 def read_judgements(path: Path) -> Iterator[Judgement]:

@@ -10,10 +10,10 @@ from statistics import fmean
 from typing import Any
 
 from layersig.errors import UserError
-from layersig.judging.asking import Store, Wanted, judgements
+from layersig.judging.asking import VerdictRequest, VerdictStore, judgements
 from layersig.judging.endpoint import Endpoint, is_local
 from layersig.judging.prompts import COMPARE_AGAIN, GRADE_AGAIN, compare_prompt, grade_prompt
-from layersig.judging.records import SCORE, Answered, Judgement, Key, Order, read_answers
+from layersig.judging.records import SCORE, AnswerRecord, Judgement, Key, Order, read_answers
 from layersig.judging.verdicts import read_rating, read_winner
 from layersig.records import Outcome, jsonl
 from layersig.stages.job import Job
@@ -32,7 +32,7 @@ def grade(job: Job[Grade]) -> None:
     """
     answers = list(read_answers(job.inputs["answers"] / "answers.jsonl"))
     wanted = [
-        Wanted(key, each.category, grade_prompt(each.shown(key.turn)), read_rating, GRADE_AGAIN)
+        VerdictRequest(key, each.category, grade_prompt(each.shown(key.turn)), read_rating, GRADE_AGAIN)
         for each in answers
         for key in _keys(each, job.spec.repeats, ("alone",))
     ]
@@ -55,22 +55,22 @@ def compare(job: Job[Compare]) -> None:
         for key in _keys(ours, job.spec.repeats, ("arm-first", "arm-second")):
             pair = (ours, theirs) if key.order == "arm-first" else (theirs, ours)
             first, second = (each.shown(key.turn) for each in pair)
-            wanted.append(Wanted(key, ours.category, compare_prompt(first, second), read_winner, COMPARE_AGAIN))
+            wanted.append(VerdictRequest(key, ours.category, compare_prompt(first, second), read_winner, COMPARE_AGAIN))
     _judged(job, wanted, answers)
 
 
-def _keys(answered: Answered, repeats: int, orders: Sequence[Order]) -> Iterator[Key]:
+def _keys(answered: AnswerRecord, repeats: int, orders: Sequence[Order]) -> Iterator[Key]:
     for turn in range(1, len(answered.turns) + 1):
         for repeat in range(repeats):
             for order in orders:
                 yield Key(answered.set, answered.question, turn, repeat, order)
 
 
-def _judged(job: Job[Judging], wanted: Sequence[Wanted], answers: Sequence[Answered]) -> list[Judgement]:
+def _judged(job: Job[Judging], wanted: Sequence[VerdictRequest], answers: Sequence[AnswerRecord]) -> list[Judgement]:
     found = judgements(
         wanted,
         _endpoint(job),
-        Store(job.work / "judgements.jsonl"),
+        VerdictStore(job.work / "judgements.jsonl"),
         attempts=job.spec.attempts,
         concurrency=job.spec.concurrency,
         reporter=job.reporter,
@@ -108,7 +108,7 @@ def _judged(job: Job[Judging], wanted: Sequence[Wanted], answers: Sequence[Answe
     return found
 
 
-def _digest(answers: Sequence[Answered], name: str) -> str:
+def _digest(answers: Sequence[AnswerRecord], name: str) -> str:
     return sha256_json([[each.question, each.turns, each.reference] for each in answers if each.set == name])
 
 
@@ -136,7 +136,7 @@ def _key(name: str | None) -> str | None:
     return key
 
 
-def _outcomes(answered: Answered, found: Iterable[Judgement]) -> Iterator[Outcome]:
+def _outcomes(answered: AnswerRecord, found: Iterable[Judgement]) -> Iterator[Outcome]:
     ratings: dict[int, list[float]] = {}
     for each in found:
         if (each.key.set, each.key.question) == (answered.set, answered.question) and isinstance(each.verdict, float):

@@ -27,7 +27,7 @@ from layersig.planning.precision import Precision, precision
 from layersig.planning.rates import Speed
 from layersig.planning.speed import speed_of
 from layersig.planning.spreads import Pilot, pilot_of
-from layersig.recipe.load import Loaded
+from layersig.recipe.load import LoadedRecipe
 
 __all__ = ["Options", "Plan", "plan"]
 
@@ -74,7 +74,7 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def plan(loaded: Loaded, options: Options, warn: Callable[[str], None]) -> Plan:
+def plan(loaded: LoadedRecipe, options: Options, warn: Callable[[str], None]) -> Plan:
     """Plan a study. Nothing is fetched, and nothing is trained but a few steps to time them.
 
     Args:

@@ -21,7 +21,7 @@ _SHARE = "acc"
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class DeclaredComparison:
     """A comparison, or a claim that an arm is as good as all layers.
 
     Attributes:
@@ -43,12 +43,12 @@ class Declared:
     items: int | None
 
 
-def declared(facts: Facts) -> list[Declared]:
+def declared(facts: Facts) -> list[DeclaredComparison]:
     """Every member of the declared family, in the order of the recipe."""
     return list(_members(facts))
 
 
-def _members(facts: Facts) -> Iterator[Declared]:
+def _members(facts: Facts) -> Iterator[DeclaredComparison]:
     recipe = facts.recipe
     plan = Plan(recipe, frozenset())
     pairs = [(arm, plan.baseline) for arm in plan.primary if arm != plan.baseline]
@@ -57,10 +57,10 @@ def _members(facts: Facts) -> Iterator[Declared]:
     for data, outcome in measured:
         measure, items = _measure(facts, data, outcome)
         for arm, reference in pairs:
-            yield Declared("comparison", arm, reference, data, measure, len(recipe.seeds), items)
+            yield DeclaredComparison("comparison", arm, reference, data, measure, len(recipe.seeds), items)
         for arm in plan.primary:
             if plan.baseline == ALL_LAYERS and plan.random_control(arm) and plan.margin(measure) is not None:
-                yield Declared("as good", arm, ALL_LAYERS, data, measure, len(recipe.seeds), items)
+                yield DeclaredComparison("as good", arm, ALL_LAYERS, data, measure, len(recipe.seeds), items)
 
 
 def _measure(facts: Facts, data: str, outcome: str) -> tuple[Measure, int | None]:

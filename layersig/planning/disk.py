@@ -1,4 +1,4 @@
-"""Disk of a study: what stages leave in the store, and what the run folder takes beside it."""
+"""Disk use of a study: what stages add to the store, and what the run folder needs in addition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layersig.planning.trainings import settings_of
 from layersig.store.cache import cache_root
 
 _CARD = 6_000
-"""Bytes of what lies beside the weights of an adapter: its configuration and its card."""
+"""Bytes of an adapter apart from its weights: its configuration and its model card."""
 _LAYER = 2 * 150 + 60
 """Bytes that an adapter has for every layer: names and places of two tensors, and the entry in its configuration."""
 _STEP = 130
@@ -23,7 +23,7 @@ _STEP = 130
 _OUTCOME = 130
 """Bytes of an outcome in `items.jsonl`."""
 _RESPONSE = 350
-"""Bytes of a response beside its text: what probes see in it."""
+"""Bytes of a response record apart from its text: mainly its probes."""
 _ENTRY = 1_000
 """Bytes of `stage.json` and its like."""
 _TOKEN = 4.5

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from layersig.evaluating.loading import ResolvedTask
 
 
-class Asked(NamedTuple):
-    """What a task asks of the model.
+class EvaluationCount(NamedTuple):
+    """The amount of work of a task.
 
     Attributes:
-        items: Items that are scored.
-        read: Tokens that go through the model at once.
-        written: Tokens that it may write at most.
-        lines: Outcomes, one for every item and metric.
+        items: Number of scored items.
+        read: Tokens that are read in forward passes.
+        written: Largest number of tokens that are generated.
+        lines: Number of outcomes, one for every item and metric.
         metrics: Names of the metrics.
         by_name: Items by the name of their task in results.
     """
@@ -72,7 +72,7 @@ def task_tokens(
     return (None if lacking and not read else read), written, "; ".join(lacking) or None
 
 
-def asked_by(facts: Facts, task: Mapping[str, Any], node: str) -> Asked | None:
+def asked_by(facts: Facts, task: Mapping[str, Any], node: str) -> EvaluationCount | None:
     """What a task asks of the model; None where its rows or the model's tokenizer are not on this machine."""
     source = facts.known.sources.get(node)
     if source is None or facts.model is None or facts.shapes is None:
@@ -82,7 +82,9 @@ def asked_by(facts: Facts, task: Mapping[str, Any], node: str) -> Asked | None:
 
 
 @lru_cache
-def _asked(settings: tuple[tuple[str, str], ...], rows: Path, model: Path, pair_cost: float, root: int) -> Asked:
+def _asked(
+    settings: tuple[tuple[str, str], ...], rows: Path, model: Path, pair_cost: float, root: int
+) -> EvaluationCount:
     from layersig.evaluating.loading import load_task
     from layersig.models.load import load_tokenizer
     from layersig.recipe.schema import TaskSettings
@@ -93,7 +95,7 @@ def _asked(settings: tuple[tuple[str, str], ...], rows: Path, model: Path, pair_
     return _count(task, load_tokenizer(model), pair_cost)
 
 
-def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
+def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> EvaluationCount:
     from layersig.generating.sharing import Scored, plan
 
     items, lines, read, written = 0, 0, 0.0, 0.0
@@ -119,4 +121,4 @@ def _count(task: ResolvedTask, tokenizer: Any, pair_cost: float) -> Asked:
             if request.request_type == "generate_until":
                 written += request.args[1].get("max_gen_toks", 256)
         read += sum(family.tokens for family in plan(scored, pair_cost))
-    return Asked(items, read, written, lines, tuple(metrics), by_name)
+    return EvaluationCount(items, read, written, lines, tuple(metrics), by_name)

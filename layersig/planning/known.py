@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from layersig.engine.execute import Ended, Executor, Node, numerics, output_node, source_nodes
 from layersig.engine.sources import resolve_here
 from layersig.pipeline import Graph, Stage, stages
-from layersig.recipe.load import Loaded
+from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.stages.job import Reporter, Silent
@@ -24,7 +24,7 @@ _FREE = frozenset({"layers", "data", "score", "select"})
 
 @dataclass(frozen=True)
 class Known:
-    """A recipe beside what this machine has of it.
+    """A recipe, and what this machine already has of its sources and results.
 
     Attributes:
         loaded: The recipe.
@@ -35,7 +35,7 @@ class Known:
         cached: Ids of stages whose output lies here.
     """
 
-    loaded: Loaded
+    loaded: LoadedRecipe
     graph: Graph
     sources: Mapping[str, Source]
     missing: Mapping[str, str]
@@ -48,7 +48,7 @@ class Known:
         return self.loaded.recipe
 
 
-def known(loaded: Loaded, warn: Callable[[str], None]) -> Known:
+def known(loaded: LoadedRecipe, warn: Callable[[str], None]) -> Known:
     """Look a recipe up on this machine; nothing is fetched.
 
     Raises:

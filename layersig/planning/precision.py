@@ -16,7 +16,7 @@ from layersig.analysis.power import (
 from layersig.analysis.results import Alternative
 from layersig.findings.outcomes import Measure
 from layersig.findings.plan import Plan
-from layersig.planning.declared import ALL_LAYERS, Declared, declared
+from layersig.planning.declared import ALL_LAYERS, DeclaredComparison, declared
 from layersig.planning.facts import Facts
 from layersig.planning.spreads import Pilot, Spread, Variances, spread_of
 
@@ -43,7 +43,7 @@ class Precision:
         warnings: Why the comparison can only say "cannot tell".
     """
 
-    declared: Declared
+    declared: DeclaredComparison
     level: float
     family: int
     detectable: float | None
@@ -105,7 +105,7 @@ def exceeded(seeds: int, items: int, variances: Variances, level: float) -> floa
     return detectable_difference((variances[1] + variances[2]) ** 0.5, items, POWER, level, Alternative.GREATER)
 
 
-def _precision(plan: Plan, wanted: Declared, family: int, spread: Spread) -> Precision:
+def _precision(plan: Plan, wanted: DeclaredComparison, family: int, spread: Spread) -> Precision:
     level, measure = plan.alpha / family, wanted.measure
     margin = plan.margin(measure)
     found = seen = least = None
@@ -123,7 +123,7 @@ def _precision(plan: Plan, wanted: Declared, family: int, spread: Spread) -> Pre
 
 def _warnings(
     plan: Plan,
-    wanted: Declared,
+    wanted: DeclaredComparison,
     found: float | None,
     least: float | None,
     gain: float | None,

@@ -1,4 +1,4 @@
-"""Passes of scorers: what each of those that layersig brings asks for with its parameters.
+"""Passes of scorers: the forward and backward passes that each built-in scorer needs with its parameters.
 
 How many passes a plugin's scorer makes is not known: a plan says so, and a finished run tells.
 """

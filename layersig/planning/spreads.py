@@ -18,7 +18,7 @@ from layersig.findings.contrasts import contrast
 from layersig.findings.files import RunFiles
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.judging.records import SCORE
-from layersig.planning.declared import ALL_LAYERS, BASE, Declared
+from layersig.planning.declared import ALL_LAYERS, BASE, DeclaredComparison
 from layersig.planning.facts import Facts
 from layersig.store.runfolder import RunFolder, all_runs, find_run
 
@@ -63,7 +63,7 @@ class Pilot:
         files = RunFiles(self.folder.path)
         return outcome_tables(files.evaluations(), files.directions)
 
-    def tables(self, wanted: Declared, required: float | None) -> Iterator[FloatArray]:
+    def tables(self, wanted: DeclaredComparison, required: float | None) -> Iterator[FloatArray]:
         """Tables of differences like those of a comparison: of the same arms, or else of every arm with all layers.
 
         Args:
@@ -138,7 +138,7 @@ def pilot_of(facts: Facts, wanted: str | None, runs: Path) -> Pilot | None:
     return Pilot(max(fitting, key=lambda each: each[:2])[2]) if fitting else None
 
 
-def spread_of(facts: Facts, wanted: Declared, pilot: Pilot | None, required: float | None = None) -> Spread:
+def spread_of(facts: Facts, wanted: DeclaredComparison, pilot: Pilot | None, required: float | None = None) -> Spread:
     """Variance components of a declared comparison or claim.
 
     Args:

@@ -1,1 +1,1 @@
-"""How scorers, policies and sources are declared, found and identified; the built-in ones take the same way."""
+"""How scorers, policies and sources are declared, found and identified. Built-in ones use the same mechanism."""

@@ -1,4 +1,4 @@
-"""The components that layersig brings, offered through the hook that any plugin uses."""
+"""The built-in components, registered through the same hook as those of plugins."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
 
 @hookimpl
 def layersig_components() -> Iterator[Component]:
-    """One component for each line of the table."""
+    """One component per row of the table."""
     for kind, table in _WHERE.items():
         for name, where in table.items():
             yield Component(kind, name, where, origin=BUILT_IN)

@@ -26,7 +26,7 @@ NEEDS: tuple[str, ...] = get_args(Need)
 LIMITS: tuple[str, ...] = get_args(Limit)
 UNITS = ("module", "block", "part")
 RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream", "train"})
-"""Keys that stand beside a component's parameters in a recipe."""
+"""Keys of a recipe's tables that cannot be names of parameters."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -44,13 +44,13 @@ class Params(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who brings a component.
+    """The plugin that defines a component.
 
     Attributes:
-        label: What messages call it, such as `layersig-fisher 0.2.0` or `./my_scorer.py`.
+        label: Its name in messages, such as `layersig-fisher 0.2.0` or `./my_scorer.py`.
         distribution: Name of the installed distribution; None for a file.
         version: Version of the distribution.
-        source: The file, or the package folder of an editable installation: its content is then the identity.
+        source: The file, or the package folder of an editable installation: its content is part of the identity.
     """
 
     label: str
@@ -109,7 +109,7 @@ class Component:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise UserError(f"component {self.name!r}: unknown kind {self.kind!r}; there are {', '.join(KINDS)}")
+            raise UserError(f"component {self.name!r}: unknown kind {self.kind!r}; allowed are {', '.join(KINDS)}")
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise UserError(f"{self.kind} {self.name!r}: a name is lower-case letters, digits and single hyphens")
         if not isinstance(self.version, int) or isinstance(self.version, bool) or self.version < 1:
@@ -145,7 +145,7 @@ class Component:
 
     @property
     def summary(self) -> str:
-        """First paragraph of the implementation's docstring, in one line; empty where there is none."""
+        """First paragraph of the implementation's docstring, on one line; empty if there is none."""
         text = inspect.getdoc(self.implementation) or ""
         return " ".join(text.partition("\n\n")[0].split())
 
@@ -161,7 +161,7 @@ class Component:
 
     @property
     def reads_selection(self) -> bool:
-        """Whether a policy sees the selection of another arm, which its parameter `like` names."""
+        """Whether a policy reads the selection of another arm, named by its parameter `like`."""
         return "like" in self.params.model_fields
 
     def parse(self, values: Mapping[str, Any]) -> Params:
@@ -170,11 +170,11 @@ class Component:
         Raises:
             pydantic.ValidationError: A value is wrong or a key unknown.
         """
-        # Through JSON, whose strict rules let an array be a tuple and a string an enumeration, but 1 no string.
+        # Pydantic's JSON mode: an array may become a tuple and a string an enumeration, but 1 is no string.
         return self.params.model_validate_json(json.dumps(values))
 
     def create(self) -> Any:
-        """A new object that does the work: `score(context)` of a scorer, `select(context)` of a policy.
+        """A new instance of the implementation, with `score(context)` (scorer) or `select(context)` (policy).
 
         Of a tuning method, `tune(context)` and `trained_values(layer, settings)`.
 
@@ -184,7 +184,7 @@ class Component:
 
 
 class _Function:
-    """Lends a function the methods of a class: its parameters come from the context by keyword."""
+    """Adapts a function to the interface of a class: its parameters are passed from the context by keyword."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -196,5 +196,5 @@ class _Function:
 
 
 def declared(target: object) -> Component | None:
-    """The component that a decorator attached to `target` itself (not to a class it inherits from)."""
+    """The component that a decorator attached to `target` itself, not to a base class."""
     return vars(target).get("__layersig__") if hasattr(target, "__dict__") else None

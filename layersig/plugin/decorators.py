@@ -29,18 +29,18 @@ def scorer(
 ) -> Callable[[_Target], _Target]:
     """Declare a scorer: `(context) -> Mapping[str, float]`, higher is more important.
 
-    A class may give every argument but the name as an attribute.
+    A class may set every argument except the name as an attribute.
 
     Args:
-        name: What a recipe writes after `kind =`.
-        needs: What the context must offer, of `model`, `gradients`, `data`, `update`, `checkpoints`, `tasks`,
+        name: The value of `kind` in a recipe.
+        needs: What the context must provide, out of `model`, `gradients`, `data`, `update`, `checkpoints`, `tasks`,
             `rankings`; default: nothing.
-        version: To be raised whenever equal inputs may give other scores; default: 1.
+        version: Increase it whenever equal inputs may give other scores; default: 1.
         unit: `module`, `block` or `part`; default: the recipe's.
         seeded: Whether it draws from the context's random streams although it needs no data; default: no.
 
     Returns:
-        A decorator that leaves the function or class as it is.
+        A decorator that returns the function or class unchanged.
 
     Raises:
         UserError: The declaration is malformed.
@@ -58,17 +58,17 @@ def policy(
 ) -> Callable[[_Target], _Target]:
     """Declare a policy: `(context) -> iterable of group names`.
 
-    A parameter called `like` is the name of another arm, whose selection the policy then sees.
-    A class may give every argument but the name as an attribute.
+    A parameter called `like` is the name of another arm, whose selection the policy then receives.
+    A class may set every argument except the name as an attribute.
 
     Args:
-        name: What a recipe writes after `kind =`.
-        rankings: `none`, `one` or `some` (one or more): whether an arm with this policy names scorers; default: `one`.
-        version: To be raised whenever equal inputs may give another selection; default: 1.
+        name: The value of `kind` in a recipe.
+        rankings: `none`, `one` or `some` (one or more): how many rankings the policy reads; default: `one`.
+        version: Increase it whenever equal inputs may give another selection; default: 1.
         seeded: Whether it draws from the context's random streams; default: no.
 
     Returns:
-        A decorator that leaves the function or class as it is.
+        A decorator that returns the function or class unchanged.
 
     Raises:
         UserError: The declaration is malformed.
@@ -121,7 +121,7 @@ def source(name: str, *, version: int | None = None) -> Callable[[_Target], _Tar
 
     Args:
         name: The scheme.
-        version: To be raised whenever an equal specification may give other content; default: 1.
+        version: Increase it whenever an equal specification may give other content; default: 1.
 
     Returns:
         A decorator that leaves the class as it is.
@@ -173,7 +173,7 @@ def _from_signature(kind: Kind, name: str, function: Callable[..., Any]) -> type
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters:
         raise UserError(f"{kind} {name!r}: the function must take the context as its first argument")
-    # The context's own annotation is left unread: it may be a name imported for type checkers only.
+    # The annotation of the context is not evaluated: it may be imported for type checkers only.
     written = {parameter.name: parameter.annotation for parameter in parameters[1:]}
     for parameter in parameters[1:]:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):

@@ -1,4 +1,4 @@
-"""A plugin in a single file: the decorated objects of a Python file that a recipe names."""
+"""Plugins that are single Python files, named by a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layersig.plugin.guard import cause, raises_plugin_errors
 
 
 def from_file(path: Path) -> list[Component]:
-    """The components that a Python file declares; the file is executed once for each content.
+    """The components that a Python file declares. The file is executed once per content.
 
     Raises:
         UserError: The file is missing, cannot be executed, or declares nothing.
@@ -31,7 +31,7 @@ def from_file(path: Path) -> list[Component]:
 
 
 def declared_in(module: object) -> list[Component]:
-    """The decorated objects of a module, in their order there; an object under two names counts once."""
+    """The decorated objects of a module, in order; an object under two names counts once."""
     values = {id(value): value for value in vars(module).values()}
     return [component for value in values.values() if (component := declared(value)) is not None]
 
@@ -41,7 +41,7 @@ def _execute(path: Path) -> ModuleType:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"plugin file {path} cannot be read: {error.strerror}") from error
-    # Named by place and content, so that an edited file is executed anew and pickled objects find their module.
+    # Named by path and content, so that an edited file is executed again and pickled objects find their module.
     name = f"layersig_file_{hashlib.sha256(str(path.resolve()).encode() + content).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -1,4 +1,4 @@
-"""What an installed plugin may implement. The hooks only list what there is; the work is done by plain typed calls."""
+"""The hooks of plugins: they list components and topics. All work is done by plain typed calls."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ def layersig_components() -> Iterable[Component]:
     """The components that this plugin offers.
 
     Name each implementation as a `"module:attribute"` string, so that listing what is installed imports nothing heavy.
-    A plugin whose modules are light may leave the hook out: the decorated objects of its entry-point module are then
-    what it offers.
+    A plugin with lightweight modules may omit the hook: it then offers the decorated objects of its entry-point module.
     """
     raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""What identifies a component's code in a fingerprint."""
+"""The identity of a component's code in a fingerprint."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Identity = dict[str, str | int]
 
 
 def identity(component: Component) -> Identity:
-    """What must be equal for a cached result of `component` to be used again.
+    """The values that must be equal for a cached result of `component` to be reused.
 
-    A released plugin is known by distribution, its version, and the component's own `version`. A single file or an
-    editable installation is known by the sha256 of its source as well, since it changes without a release. A built-in
-    component is known by its own `version` alone, like every stage of layersig: a new release that leaves a scorer
-    untouched leaves its results valid.
+    A released plugin is identified by its distribution and version, and by the `version` of the component. A single
+    file or an editable installation is also identified by the sha256 of its source, since it changes without a
+    release. A built-in component is identified by its `version` alone, like every stage of layersig: results stay
+    valid in a new release that does not change the scorer.
     """
     origin = component.origin
     known: Identity = {"component": f"{component.kind}:{component.name}", "version": component.version}

@@ -1,10 +1,10 @@
 """Finds components: built-in ones, those of installed distributions, and those in a recipe's own plugin files.
 
-An installed plugin that breaks costs a warning, not the program; a file that a recipe names must work.
+A broken installed plugin causes a warning. A broken file that a recipe names is an error.
 
 Environment:
     LAYERSIG_PLUGINS: Distributions whose plugins load, separated by commas; empty for none. Absent: all.
-    LAYERSIG_RAISE_PLUGIN_ERRORS: `1` lets a plugin's own error through, with its traceback.
+    LAYERSIG_RAISE_PLUGIN_ERRORS: `1` raises a plugin's original error, with its traceback.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OfferedTopic(NamedTuple):
 def with_files(files: Sequence[Path]) -> Components:
     """Built-in and installed components, and those that plugin files declare.
 
-    A process that is to unpickle objects of such a file must have called this first.
+    Call this before unpickling objects of such a file in another process.
 
     Raises:
         UserError: A file is missing, cannot be executed, or declares nothing.
@@ -58,13 +58,13 @@ def with_files(files: Sequence[Path]) -> Components:
 
 
 def built_in() -> Components:
-    """The components that layersig brings, whatever is installed beside it."""
+    """The built-in components, without those of installed plugins."""
     return Components(tuple(_offered(_manager(), builtin, hookspecs.PROJECT)))
 
 
 @cache
 def installed() -> Components:
-    """Built-in and installed components; looked up once a process, each broken plugin logged as one warning."""
+    """Built-in and installed components, looked up once per process; each broken plugin is logged as one warning."""
     manager = _manager()
     found = _offered(manager, builtin, hookspecs.PROJECT)
     problems = []
@@ -75,13 +75,15 @@ def installed() -> Components:
         try:
             offered = _offered(manager, entry.load(), entry.name)
             if not offered and not _topics_of(manager, entry.load()):
-                raise UserError("it offers no component and no topic: neither hook, nothing decorated in its module")
+                raise UserError(
+                    "it offers no component and no topic: its module has neither of the hooks nor decorated objects"
+                )
             origin = Origin(label, distribution.name, distribution.version, _source(distribution, entry))
             found += [replace(component, origin=origin) for component in offered]
         except (Exception, SystemExit) as error:
             if raises_plugin_errors():
                 raise
-            problems.append(f'plugin "{entry.name}" of {label} is left out: {cause(error)}')
+            problems.append(f'plugin "{entry.name}" of {label} is not loaded: {cause(error)}')
     problems += [f"LAYERSIG_PLUGINS names {name}, which is not installed or has no plugin" for name in sorted(absent)]
     for problem in problems:
         _log.warning("%s", problem)
@@ -120,11 +122,11 @@ def _offered(manager: pluggy.PluginManager, plugin: Any, name: str) -> list[Comp
     hooks = [each for each in manager.hook.layersig_components.get_hookimpls() if each.plugin is plugin]
     if not hooks:
         return declared_in(plugin)
-    # Called one plugin at a time, so that an error in one hook leaves the others their say.
+    # Called one plugin at a time, so that an error in one hook does not affect the others.
     components = list(cast("Iterable[Any]", hooks[0].function()))
     for component in components:
         if not isinstance(component, Component):
-            raise UserError(f"layersig_components must give Component objects, got {type(component).__name__}")
+            raise UserError(f"layersig_components must return Component objects, got {type(component).__name__}")
     return components
 
 

@@ -1,4 +1,4 @@
-"""The components that are known, by kind and name; an implementation is imported when it is asked for."""
+"""The known components by kind and name; an implementation is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from layersig.plugin.guard import cause, raises_plugin_errors
 
 @dataclass(frozen=True)
 class Components:
-    """What recipes can name, as a table of (kind, name).
+    """The components that recipes can name, by (kind, name).
 
     Attributes:
-        found: In the order found: built-in, installed, files.
+        found: The components in the order found: built-in, installed, files.
         problems: One sentence for each plugin that could not be loaded.
     """
 
@@ -46,14 +46,16 @@ class Components:
         claims = [component for component in self.found if (component.kind, component.name) == (kind, name)]
         if len(claims) > 1:
             origins = " and ".join(str(component.origin) for component in claims)
-            raise UserError(f'the {kind} "{name}" is offered twice, by {origins}; rename one or leave it out')
+            raise UserError(
+                f'the {kind} "{name}" is offered twice, by {origins}; rename one, or uninstall one of the plugins'
+            )
         if not claims:
             raise UserError(f'there is no {kind} "{name}"{suggestion(name, self.names(kind))}')
         return claims[0]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """How to go on after an unknown name: `; did you mean "top"? Allowed: freeze, top`."""
+    """A hint for an unknown name: `; did you mean "top"? Allowed: freeze, top`."""
     known = list(known)
     close = get_close_matches(name, known, n=1)
     return (f'; did you mean "{close[0]}"?' if close else ".") + f" Allowed: {', '.join(known) or 'nothing'}"

@@ -1,4 +1,4 @@
-"""Arithmetic by what a model finds likely: the paper's probe of the first digit, and one of whole answers.
+"""Arithmetic by likelihood: the paper's probe of the first digit, and a probe of complete answers.
 
 Both ask GPT-3's arithmetic problems (Brown et al. 2020), such as "What is (9 + 8) * 2?", behind three solved ones.
 
@@ -6,8 +6,8 @@ The first-digit probe is that of arXiv 2602.01997: the prompt gives the sign awa
 its first digit is the likeliest of the ten. It has two faults, which is why it is here for comparison only. A
 constant "1" scores about 30 %. And where a token holds several digits, the digit that is asked for never occurs alone.
 
-The probe of whole answers scores every answer that occurs in the data, with its sign and the line break that ends it,
-so that neither the length of an answer nor the cut into tokens decides, under three ways to ask.
+The probe of complete answers scores every answer that occurs in the data, with its sign and the line break that ends
+it, so that neither the length of an answer nor the cut into tokens decides, under three ways to ask.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Code in a response: where it stands, and what is wrong with it, told by Python itself."""
+"""Code in a response: finding it, and classifying its errors by what Python reports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REFUSED: Error = "not allowed here"
 """What `layersig.sandbox` writes into the message of an exception that confinement caused."""
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n?", re.MULTILINE)
 _PYTHON = frozenset({"", "python", "python3", "py"})
-# The words in which Python since 3.8 tells of brackets, all in SyntaxError.
+# The words with which Python since 3.8 reports bracket errors, all as SyntaxError.
 _BRACKET = re.compile(r"was never closed|unmatched '[)\]}]'|closing parenthesis|opening parenthesis")
 _KINDS: Sequence[tuple[str, Error]] = (
     ("SyntaxError", "other syntax"),
@@ -64,7 +64,7 @@ class Extraction(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a program ended, as `layersig.sandbox` tells it.
+    """How a program ended, as reported by `layersig.sandbox`.
 
     Attributes:
         ended: `completed`, `raised`, `not compiled`, `exited`, `timeout`, `output`, `disk` or `died`.

@@ -1,4 +1,4 @@
-"""Faults of a recipe: where each is, what was got, what is allowed; all of them told at once."""
+"""Faults of a recipe: where each is, what was given, and what is allowed, all reported at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATTERNS = {
     SOURCE_PATTERN: "must be `scheme:reference`, such as `hub:ID` or `file:X.jsonl`",
     ENDPOINT_PATTERN: "must be a base URL without a user or a query, such as `http://localhost:8000/v1`",
     DATE_PATTERN: 'must be a date such as "2024", "2024-06" or "2024-06-30", or "unknown"',
-    STATEMENT_PATTERN: "must say something; leave the key out if there is nothing to say",
+    STATEMENT_PATTERN: "must not be empty; remove the key if there is nothing to state",
     VARIABLE_PATTERN: "must be the name of an environment variable, never the key itself",
 }
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -58,12 +58,12 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong.
+    """One error in a recipe.
 
     Attributes:
-        path: The key it stands at.
-        message: What was got, what is allowed, what to do.
-        override: The override that is at fault itself, such as one without `=`.
+        path: The key.
+        message: What was given, what is allowed, what to do.
+        override: The override itself, if it is malformed, such as one without `=`.
     """
 
     path: KeyPath
@@ -73,7 +73,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where each key of a recipe comes from.
+    """Where each key of a recipe was set.
 
     Attributes:
         file: The recipe file, as the user named it.
@@ -86,12 +86,12 @@ class Origins:
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
-        """`recipe.toml:12`, `override train.rank=x`, or the first line for what is nowhere."""
+        """`recipe.toml:12` or `override train.rank=x`; the first line for a key that is missing."""
         override, line = self._nearest(path)
         return f"{self.file}:{line or 1}" if override is None else f"override {_cut(override, 100)}"
 
     def overlaid(self, path: KeyPath, override: str) -> Origins:
-        """The origins once an override has set what stands at `path`."""
+        """The origins after an override has set the value at `path`."""
         return Origins(
             self.file,
             {key: line for key, line in self.lines.items() if key[: len(path)] != path},
@@ -99,7 +99,7 @@ class Origins:
         )
 
     def order(self, path: KeyPath) -> tuple[int, int]:
-        """Sort key of `where`: what stands nowhere, then lines, then overrides as typed."""
+        """Sort key of `where`: missing keys, then lines, then overrides in the order given."""
         override, line = self._nearest(path)
         return (0, line) if override is None else (1, list(self.overrides.values()).index(override))
 
@@ -113,7 +113,7 @@ class Origins:
 
 
 def error(faults: Iterable[Fault], origins: Origins) -> UserError:
-    """One error that lists the faults, sorted by line; of several at one key only the first, and at most 100."""
+    """One error that lists the faults by line: the first at each key, and at most 100."""
     first: dict[tuple[KeyPath, str | None], Fault] = {}
     for fault in faults:
         first.setdefault((fault.path, fault.override), fault)
@@ -132,7 +132,7 @@ def _told(fault: Fault, origins: Origins) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """A text on one line that a terminal can show, cut in its middle where it is too long."""
+    """A text as one printable line, shortened in the middle if it is too long."""
     if len(text) > most:
         text = f"{text[: most // 2]} ... {text[-most // 2 :]}"
     return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
@@ -144,18 +144,18 @@ def _order(fault: Fault, origins: Origins) -> tuple[tuple[int, int], list[str]]:
 
 
 def dotted(path: KeyPath) -> str:
-    """A key as overrides spell it: `data.0.source`."""
+    """A key as written in overrides: `data.0.source`."""
     return ".".join(key if isinstance(key, str) and _BARE.fullmatch(key) else json.dumps(key) for key in path)
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], data: Any, prefix: KeyPath = ()) -> list[Fault]:
-    """What pydantic found, in the words of recipes.
+    """Pydantic's errors as faults, in the terms of recipes.
 
     Args:
-        error: From the validation of `data` as `model`.
-        model: What was validated.
-        data: The table as it was read.
-        prefix: The key of that table.
+        error: The error from validating `data` as `model`.
+        model: The model that was validated.
+        data: The table as read.
+        prefix: The key of the table.
     """
     found: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
@@ -172,7 +172,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], data: Any, prefix:
 
 
 def _real_path(details: ErrorDetails, data: Any) -> KeyPath:
-    """The location without what pydantic adds: names of union branches, `[key]`, fields of a short form."""
+    """The location without pydantic's additions: names of union branches, `[key]`, fields of a short form."""
     path: list[str | int] = []
     node = data
     for key in details["loc"]:
@@ -235,7 +235,7 @@ def _near(got: str, details: ErrorDetails) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a recipe would write it, cut short, with the name of its type."""
+    """A value as written in a recipe, shortened, with the name of its type."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -257,7 +257,7 @@ def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
 
 
 def _inside(annotation: Any, key: str | int) -> Any:
-    """The type of what stands at `key` in a value of type `annotation`; None when there is no such thing."""
+    """The type of the value at `key` in a value of type `annotation`; None if there is none."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is dict:
         return arguments[1]

@@ -1,7 +1,7 @@
-"""Grids: an entry that holds lists of values becomes one entry for each of them, before anything is checked.
+"""Grids: an entry with lists of values is expanded to one entry for each combination, before anything is checked.
 
 `grid` in an entry of `[[arms]]`, `[[data]]` or `[scorers]` repeats keys of the entry, each with a list of values. The
-entry is copied for every combination, and each copy bears the values behind its name: `ila` with
+entry is copied for every combination, and the name of each copy ends with its values: `ila` with
 `grid.select.fraction = [0.1, 0.3]` is `ila-0.1` and `ila-0.3`. An arm that names an entry with a grid, in `scorer`,
 `ranked_on` or `select.like`, varies with it. Copies that differ in one number are recorded in `sweeps`.
 """
@@ -21,20 +21,20 @@ from layersig.recipe.faults import Fault, dotted, shown
 from layersig.recipe.positions import KeyPath
 
 MOST = 1000
-"""Entries that the grids of one section may come to."""
+"""Largest number of entries that the grids of one section may expand to."""
 
 _REFERENCES: Mapping[KeyPath, str] = {("scorer",): "scorers", ("ranked_on",): "data", ("select", "like"): "arms"}
-"""Keys of an arm that name an entry, and the section of that entry."""
+"""Keys of an arm that refer to entries, and the section of those entries."""
 _LIKE: KeyPath = ("select", "like")
 
 
-class Expanded(NamedTuple):
-    """What grids came to.
+class GridExpansion(NamedTuple):
+    """The result of expanding grids.
 
     Attributes:
-        faults: What is wrong with the grids, at paths as written.
-        broken: Entries whose grid is at fault, by path as written.
-        written: Path as written of every entry, and of every value that a grid gave.
+        faults: Faults of the grids, at paths as written.
+        broken: Paths, as written, of entries with a faulty grid.
+        written: Path as written of every entry, and of every value from a grid.
     """
 
     faults: list[Fault]
@@ -42,16 +42,16 @@ class Expanded(NamedTuple):
     written: Mapping[KeyPath, KeyPath]
 
     def as_written(self, path: KeyPath) -> KeyPath:
-        """Where the recipe, as written, holds what stands at a path once its grids are expanded."""
+        """The path, in the recipe as written, of the value at a path of the expanded recipe."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.written:
                 return (*self.written[path[:length]], *path[length:])
         return path
 
     def told(self, faults: Iterable[Fault]) -> list[Fault]:
-        """Faults that were found after the expansion, at paths as written; none of entries whose grid is at fault.
+        """Faults found after the expansion, at paths as written, without those of entries with a faulty grid.
 
-        What is said of several values of a key is about the key, and is said of that.
+        A fault of several values of one key is reported once, at the key.
         """
         written = {(self.as_written(fault.path), fault.message): fault for fault in faults}
         times = Counter((path[:-1], message) for path, message in written if _is_value(path))
@@ -64,7 +64,7 @@ class Expanded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """One key that varies: of which entry, and its values."""
+    """One key that varies: its entry, and its values."""
 
     section: str
     entry: str
@@ -73,13 +73,13 @@ class _Axis:
 
     @property
     def numeric(self) -> bool:
-        """Whether the values lie on a line."""
+        """Whether the values are numbers."""
         return len(self.values) > 1 and all(isinstance(each, int | float) for each in self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An entry of a section as written: its place, its values, its name, and the axes of its own grid."""
+    """An entry of a section as written: its position, values and name, and the axes of its grid."""
 
     section: str
     place: str | int
@@ -89,21 +89,21 @@ class _Entry:
 
     @property
     def path(self) -> KeyPath:
-        """Where it is written."""
+        """The path of the entry as written."""
         return self.section, self.place
 
 
-def expand(data: dict[str, Any]) -> Expanded:
+def expand(data: dict[str, Any]) -> GridExpansion:
     """Replace entries with a grid by their copies, in place.
 
     Args:
-        data: The values of a recipe, right or wrong.
+        data: The raw values of a recipe, valid or not.
     """
     return _Expansion(data).run()
 
 
 class _Expansion:
-    """The recipe while its grids are expanded."""
+    """The state of one expansion."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
@@ -114,7 +114,7 @@ class _Expansion:
         self.sweeps: list[tuple[dict[str, Any], KeyPath]] = []
         self._axes_of: dict[KeyPath, tuple[_Axis, ...]] = {}
 
-    def run(self) -> Expanded:
+    def run(self) -> GridExpansion:
         found = {section: list(self._entries(section)) for section in ("data", "scorers", "arms")}
         for entry in (each for entries in found.values() for each in entries):
             self.entries.setdefault((entry.section, entry.name), entry)
@@ -124,7 +124,7 @@ class _Expansion:
             self._primary()
             self._contrasts()
             self._record()
-        return Expanded(self.faults, frozenset(self.broken), self.written)
+        return GridExpansion(self.faults, frozenset(self.broken), self.written)
 
     def _entries(self, section: str) -> Iterator[_Entry]:
         tables = table_at(self.data, section).items() if section == "scorers" else tables_at(self.data, section)
@@ -151,9 +151,9 @@ class _Expansion:
         yield from (_Axis(section, name, key, tuple(values)) for key, values in leaves)
 
     def axes(self, entry: _Entry) -> tuple[_Axis, ...]:
-        """The axes that an entry varies over: its own, then those of what it names; each once."""
+        """The axes that an entry varies over: its own, then those of the entries it refers to; each once."""
         known, left, seen = self._axes_of, [entry], {entry.path}
-        while left:  # a loop: arms may follow one another in a long chain, or by mistake in a circle
+        while left:  # a loop, not a recursion: arms may refer to one another in a long chain, or by mistake in a circle
             each = left[-1]
             named = [other for _, other in self._named(each)]
             if ahead := [other for other in named if other.path not in known and other.path not in seen]:
@@ -166,7 +166,7 @@ class _Expansion:
         return known[entry.path]
 
     def _named(self, entry: _Entry) -> Iterator[tuple[KeyPath, _Entry]]:
-        """The entries that an arm names, with the key that does."""
+        """The entries that an arm refers to, each with the key of the reference."""
         if entry.section != "arms":
             return
         for key, section in _REFERENCES.items():
@@ -181,7 +181,12 @@ class _Expansion:
             return
         total = sum(prod(len(axis.values) for axis in axes) for axes in varied.values())
         if total > MOST:
-            self.faults.append(Fault((section,), f"the grids come to {total} entries; at most {MOST} are possible"))
+            self.faults.append(
+                Fault(
+                    (section,),
+                    f"the grids expand to {total} entries; at most {MOST} are possible, so give fewer values",
+                )
+            )
             self.broken |= {entry.path for entry in entries}
             return
         known = {entry.place: entry for entry in entries}
@@ -229,7 +234,7 @@ class _Expansion:
         return "".join(f"-{_text(axis.values[choice[axis]])}" for axis in self.axes(entry) if axis in choice)
 
     def _sweeps(self, entry: _Entry, axes: tuple[_Axis, ...]) -> None:
-        """Record the copies that differ in one number; a control is no curve of its own, but a point of its arm's."""
+        """Record the copies that differ in one number. A control is a point of its arm's curve, not a curve."""
         if entry.section == "scorers" or _at(entry.table, _LIKE) is not None:
             return
         for axis in axes:
@@ -250,7 +255,7 @@ class _Expansion:
                 self.sweeps.append((sweep, (*entry.path, "grid")))
 
     def _primary(self) -> None:
-        """An arm with a grid that is declared primary stands for all its copies."""
+        """Replace a primary arm with a grid by all its copies."""
         primary = table_at(self.data, "analyze").get("primary")
         if not isinstance(primary, list):
             return
@@ -262,7 +267,7 @@ class _Expansion:
         self.data["analyze"]["primary"] = named
 
     def _contrasts(self) -> None:
-        """A contrast of arms with grids stands for every pair of copies that agree in the keys that vary in both."""
+        """Replace a contrast of arms with grids by every pair of copies that agree in the keys that vary in both."""
         pairs = table_at(self.data, "analyze").get("contrasts")
         if not isinstance(pairs, list):
             return
@@ -281,7 +286,7 @@ class _Expansion:
                     yield [one, other]
 
     def _copies(self, name: str) -> Iterator[tuple[str, Mapping[KeyPath, Any]]]:
-        """The copies of an arm by name, with what each has for the keys that vary; an arm without a grid is its own."""
+        """The copies of an arm by name, with their values of the varying keys; without a grid, the arm alone."""
         entry = self.entries.get(("arms", name))
         axes = self.axes(entry) if entry is not None else ()
         for chosen in product(*(range(len(axis.values)) for axis in axes)):
@@ -299,7 +304,7 @@ class _Expansion:
 
 
 def _is_value(path: KeyPath) -> bool:
-    """Whether a path as written is that of a value in a grid."""
+    """Whether a path as written points to a value in a grid."""
     return path[2:3] == ("grid",) and isinstance(path[-1], int)
 
 
@@ -319,16 +324,18 @@ def _leaf_faults(table: Mapping[str, Any], key: KeyPath, values: Any, path: KeyP
         yield Fault(path, f"`{key[0]}` cannot vary: the copies are named by the values of the other keys")
         return
     if _at(table, key) is not None:
-        yield Fault(path, f"`{dotted(key)}` is given in the entry too; leave it out there, or here")
+        yield Fault(path, f"`{dotted(key)}` is given in the entry too; remove it there, or here")
     elif not all(isinstance(_at(table, key[:length]), dict | None) for length in range(1, len(key))):
-        yield Fault(path, f"there is no table for `{dotted(key)}` in the entry: one of its parts has a value already")
+        yield Fault(path, f"`{dotted(key)}` cannot be set in the entry: one of its parts is a value, not a table")
     seen: set[str] = set()
     for number, value in enumerate(values):
         text = _text(value) if isinstance(value, str | int | float) else None
         if text is None:
             yield Fault((*path, number), f"must be a number, true, false or a string; got {shown(value)}")
         elif text in seen:
-            yield Fault((*path, number), f"{shown(value)} is given twice, or names a copy as an earlier value does")
+            yield Fault(
+                (*path, number), f"{shown(value)} is given twice, or gives a copy the same name as an earlier value"
+            )
         seen.add(text or "")
 
 
@@ -337,7 +344,7 @@ def _taken(section: str, place: str | int, name: str) -> Fault:
 
 
 def _text(value: str | float) -> str:
-    """A value as part of a name."""
+    """A value as written in a name."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)

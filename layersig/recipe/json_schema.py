@@ -17,11 +17,11 @@ _SWEPT: _Schema = {"required": ["grid"]}
 
 
 def json_schema(components: Components | None = None) -> _Schema:
-    """The schema that editors complete and check recipes with; equal components give an equal schema.
+    """The schema with which editors complete and check recipes; equal components give an equal schema.
 
     Args:
-        components: What recipes may name; default: built-in and installed components. One that cannot be loaded is
-            left out.
+        components: The components that recipes may name; default: built-in and installed ones. Components that cannot
+            be loaded are left out.
     """
     known = installed() if components is None else components
     schema = Recipe.model_json_schema()
@@ -83,12 +83,12 @@ def _params(component: Component, tables: dict[str, _Schema]) -> _Schema:
 
 
 def _in_part(branch: _Schema) -> _Schema:
-    """A component whose other parameters a grid may give."""
+    """A component whose required parameters may come from a grid."""
     return {**branch, "required": ["kind"]}
 
 
 def _unless_swept(branch: _Schema) -> _Schema:
-    """A component in whose own table a grid may give the parameters."""
+    """A component whose required parameters may come from the grid in its table."""
     if branch["required"] == ["kind"]:
         return branch
     return {**_in_part(branch), "if": _SWEPT, "else": {"required": branch["required"]}}

@@ -1,4 +1,4 @@
-"""Load a recipe: read it, lay overrides over it, find every fault at once, and write out every default."""
+"""Load a recipe: read it, apply overrides, find every fault at once, and write out every default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layersig.errors import UserError
 from layersig.plugin.table import Components
 from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
-from layersig.recipe.grid import Expanded, expand
+from layersig.recipe.grid import GridExpansion, expand
 from layersig.recipe.models import choose
 from layersig.recipe.overrides import apply
 from layersig.recipe.positions import locate
@@ -27,21 +27,21 @@ from layersig.recipe.ungraded import without_ungraded
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A recipe without faults, and where it comes from.
+class LoadedRecipe:
+    """A valid recipe, and where it comes from.
 
     Attributes:
-        recipe: With every default written out.
-        path: The file.
-        text: Its text.
-        overrides: As the user typed them.
-        smoke: Whether it was made short.
-        components: What it may name: built-in, installed, and of its plugin files.
-        plugin_files: Its plugin files; an engine calls `with_files` on them in every process.
-        origins: Line or override of every key as written, for messages about what only a later stage can find.
-        expanded: Where the entries come from that grids stand for.
-        skipped: What the recipe names and a run leaves out, with what would change that.
-        of_model: Name of the one of its models that it is about; None for a recipe with one.
+        recipe: The recipe, with every default written out.
+        path: The recipe file.
+        text: The text of the file.
+        overrides: The overrides as the user typed them.
+        smoke: Whether it was shortened by `--smoke`.
+        components: The components that it may name: built-in, installed, and from its plugin files.
+        plugin_files: Its plugin files.
+        origins: Line or override of every key as written, for messages about faults that only later stages can find.
+        expanded: Where entries that were expanded from grids are written.
+        skipped: What the run leaves out although the recipe names it, and how to change that.
+        of_model: Name of its model among `[[models]]`; None for a recipe with one model.
     """
 
     recipe: Recipe
@@ -52,7 +52,7 @@ class Loaded:
     components: Components
     plugin_files: tuple[Path, ...]
     origins: Origins
-    expanded: Expanded
+    expanded: GridExpansion
     skipped: tuple[str, ...]
     of_model: str | None = None
 
@@ -63,12 +63,12 @@ class Loaded:
 
     @property
     def resolved(self) -> str:
-        """The recipe in full, as TOML."""
+        """The resolved recipe as TOML."""
         return to_toml(self.recipe)
 
     @property
     def id(self) -> str:
-        """12 hex digits that equal resolved recipes share."""
+        """12 hex digits, equal for equal resolved recipes."""
         return recipe_id(self.recipe)
 
     def where(self, *path: str | int) -> str:
@@ -76,11 +76,11 @@ class Loaded:
         return self.origins.where(self.expanded.as_written(path))
 
 
-def load_all(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> tuple[Loaded, ...]:
+def load_all(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> tuple[LoadedRecipe, ...]:
     """Load and check a recipe with one model or several: one recipe for each.
 
     Raises:
-        UserError: As `load`; of several models, the faults of the first that has some.
+        UserError: As for `load`; with several models, the faults of the first model that has some.
     """
     _, data = read(Path(path))
     apply(data, overrides, Path(path).resolve().parent, Origins(str(path), {}))
@@ -90,17 +90,19 @@ def load_all(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = F
     return tuple(load(path, overrides, smoke=smoke, model=number) for number in range(max(1, count)))
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False, model: int | None = None) -> Loaded:
-    """Load and check a recipe. Imports its plugin files and the modules of the components it names, nothing else.
+def load(
+    path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False, model: int | None = None
+) -> LoadedRecipe:
+    """Load and check a recipe. Imports nothing but its plugin files and the modules of the components it names.
 
     Args:
         path: A TOML file.
-        overrides: `key.sub=value`; files named in them are relative to the working directory.
-        smoke: Make every stage as short as it can be.
-        model: Which of its `[[models]]`, from 0; None for a recipe with one `[model]`.
+        overrides: `key.sub=value`; paths in them are relative to the working directory.
+        smoke: Make every stage as short as possible.
+        model: Index into `[[models]]`; None for a recipe with one `[model]`.
 
     Raises:
-        UserError: Something is wrong; the message lists every fault with its line, key and remedy.
+        UserError: The recipe is invalid; the message lists every fault with its line, key and remedy.
     """
     path = Path(path)
     text, data = read(path)
@@ -124,7 +126,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
     if found or recipe is None:
         raise error(found, origins)
     recipe, skipped = without_ungraded(with_defaults(recipe, components))
-    return Loaded(
+    return LoadedRecipe(
         recipe=shortened(recipe) if smoke else recipe,
         path=path,
         text=text,
@@ -140,10 +142,10 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False
 
 
 def stored(path: Path) -> Recipe:
-    """The resolved recipe that a run folder keeps; plugins need not be there any more.
+    """The resolved recipe in a run folder; its plugins need not be installed any more.
 
     Raises:
-        UserError: It is missing, or not what `to_toml` wrote.
+        UserError: It is missing, or differs from what `to_toml` wrote.
     """
     try:
         text, data = read(path)
@@ -158,7 +160,7 @@ def stored(path: Path) -> Recipe:
 
 def _parsed(data: dict[str, Any], found: list[Fault]) -> Recipe | None:
     try:
-        # JSON has the strictness that a recipe wants: an array may be a tuple, but 1 is no string and "1" no number.
+        # Pydantic's JSON mode is as strict as a recipe needs: an array may become a tuple, but 1 is no string.
         return Recipe.model_validate_json(json.dumps(data, default=str))
     except ValidationError as problem:
         found += faults_of(problem, Recipe, data)

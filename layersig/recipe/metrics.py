@@ -1,11 +1,11 @@
-"""Names of metrics: which a recipe may give margins for, and which are shares of items."""
+"""Names of metrics: those that a recipe may give margins for, and those that are shares of items."""
 
 from __future__ import annotations
 
 SHARES = frozenset({"acc", "acc_norm", "exact_match", "math_answer", "passes"})
 """Each item is right or wrong; shown in percent, compared in points."""
 OWN = frozenset({"loss", "judge_score", "math_answer", "passes", "rouge_l"})
-"""What layersig measures itself."""
+"""Metrics that layersig computes itself."""
 REGISTERED = frozenset(
     {
         "acc",
@@ -28,14 +28,14 @@ REGISTERED = frozenset(
         "word_perplexity",
     }
 )
-"""What lm-eval registers by name; definitions of tasks may bring others."""
+"""Metrics that lm-eval registers by name; task definitions may add others."""
 KNOWN = OWN | REGISTERED
 UP_TO_ONE = SHARES | {"acc_all", "acc_bytes", "acc_mutual_info", "f1", "rouge_l"}
-"""Metrics that are never above 1, so that a margin of 1 or more is meant in another unit."""
+"""Metrics that never exceed 1, so that a margin of 1 or more must be in another unit."""
 
 
 def kind_of(metric: str) -> str:
-    """A metric without the filter that lm-eval writes behind it, as in `exact_match,strict-match`, and without `@k`."""
+    """A metric without lm-eval's filter suffix, as in `exact_match,strict-match`, and without `@k`."""
     return metric.partition(",")[0].partition("@")[0].strip()
 
 

@@ -1,4 +1,4 @@
-"""Several models in one recipe: each of `[[models]]` makes a recipe of its own, with one `[model]`."""
+"""Several models in one recipe: each of `[[models]]` gives a separate recipe with one `[model]`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
 
-class Chosen(NamedTuple):
-    """Which of several models a recipe is about.
+class ModelChoice(NamedTuple):
+    """The model of a recipe, chosen from `[[models]]`.
 
     Attributes:
         name: Its name; None for a recipe with one model.
-        written: Where the keys of `[model]` are written.
-        faults: What is wrong with `[[models]]`.
+        written: Paths, as written, of the keys of `[model]`.
+        faults: Faults of `[[models]]`.
     """
 
     name: str | None
@@ -24,19 +24,21 @@ class Chosen(NamedTuple):
     faults: list[Fault]
 
 
-def choose(data: dict[str, Any], number: int | None) -> Chosen:
-    """Put one of the models of a recipe into the place of its `[model]`, in `data`, and its name behind the recipe's.
+def choose(data: dict[str, Any], number: int | None) -> ModelChoice:
+    """In `data`, replace `[model]` by one of `[[models]]`, and append the model's name to that of the recipe.
 
     Args:
-        data: The values of a recipe, right or wrong.
-        number: Which one, from 0; None for a recipe that must have one model.
+        data: The raw values of a recipe, valid or not.
+        number: Index of the model; None for a recipe that must have one model.
     """
     if "models" not in data:
-        return Chosen(None, {}, [])
+        return ModelChoice(None, {}, [])
     faults = list(_faults(data))
     entries = dict(tables_at(data, "models"))
     if number is None:
-        faults.append(Fault(("models",), "this recipe has several models, so `load_all` loads it, one for each"))
+        faults.append(
+            Fault(("models",), "this recipe has several models; load it with `load_all`, which gives a recipe for each")
+        )
     del data["models"]
     entry = entries.get(number or 0, {})
     own = {key: value for key, value in entry.items() if key != "name"}
@@ -45,7 +47,7 @@ def choose(data: dict[str, Any], number: int | None) -> Chosen:
         data["name"] = f"{data['name']}-{entry['name']}"
     written: dict[KeyPath, KeyPath] = {("model", key): ("models", number or 0, key) for key in own}
     written |= {("model", "source"): ("models", number or 0, "source")}
-    return Chosen(entry.get("name"), written, faults)
+    return ModelChoice(entry.get("name"), written, faults)
 
 
 def _faults(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -56,7 +58,10 @@ def _faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     for number, entry in enumerate(data["models"]):
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str):
-            yield Fault(("models", number, "name"), "missing: the name of its runs, behind the name of the recipe")
+            yield Fault(
+                ("models", number, "name"),
+                "missing; give a name, which is appended to the name of the recipe in that of the run",
+            )
         elif name.casefold() in seen:
             yield Fault(
                 ("models", number, "name"), f'"{name}" is taken by an earlier entry of `models`; names are unique'

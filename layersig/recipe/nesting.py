@@ -1,7 +1,7 @@
-"""What a TOML text may not hold, found before it is parsed: tables nested too deeply, bare words without an end.
+"""Limits on a TOML text that are checked before it is parsed: depth of nesting, and length of bare keys and numbers.
 
-`tomllib` takes quadratic time for a key of many parts and recurses into values, and so does everything after it. The
-bounds are therefore checked on the text, in one linear pass that does not need it to be valid.
+`tomllib` takes quadratic time for a key of many parts and recurses into values, and so does all later code. The limits
+are therefore checked on the text, in one linear pass that does not need valid TOML.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 DEEPEST = 32
-"""Levels of tables and arrays; the deepest key of a recipe is at a quarter of it."""
+"""Largest number of levels of tables and arrays; valid recipes need a quarter of it."""
 LONGEST_WORD = 1000
-"""Characters of a bare key or a number; Python reads at most 4300 digits."""
+"""Largest length of a bare key or a number in characters; Python reads at most 4300 digits."""
 
 _PART = r'(?:"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?!"")(?:\\.|[^"\\\n])*"|\'(?!\'\')[^\'\n]*\'|[\w+\-]+)'
 _KEY = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*"
@@ -24,12 +24,12 @@ _PARTS = re.compile(_PART, re.DOTALL)
 
 
 def out_of_bounds(text: str) -> tuple[int, str] | None:
-    """The line, from 1, of the first thing that is out of bounds, and what it is; None for a text within bounds."""
+    """The line, from 1, and a description of the first violation of a limit; None if there is none."""
     table = inside = key = 0
     opened: list[int] = []
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup
-        if kind == "unclosed":  # whatever follows is in a string that does not end
+        if kind == "unclosed":  # the rest of the text is in an unclosed string
             return None
         if kind in ("header", "key"):
             parts = _PARTS.findall(token.group())

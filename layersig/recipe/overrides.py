@@ -1,4 +1,4 @@
-"""Overrides: `key.sub=value` arguments laid over a recipe before it is checked."""
+"""Overrides: `key.sub=value` arguments, applied to a recipe before it is checked."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from layersig.recipe.positions import KeyPath
 _LOCAL = ("file:", "path:")
 
 
-class Applied(NamedTuple):
-    """Where keys come from once overrides are laid over them, and the overrides that could not be."""
+class OverrideResult(NamedTuple):
+    """The origins of keys after overrides were applied, and the overrides that could not be."""
 
     origins: Origins
     faults: list[Fault]
 
 
-def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origins: Origins) -> Applied:
-    """Lay overrides over `data`, in place; lists are replaced whole.
+def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origins: Origins) -> OverrideResult:
+    """Apply overrides to `data`, in place. A list is replaced as a unit, not merged.
 
     Args:
         data: The recipe as read.
-        overrides: `a.b=c`; entries of lists by number (`data.0.source=file:x.jsonl`). A value is TOML, else a string.
-        base_dir: Folder of the recipe. Files named in an override are relative to the working directory, and are
-            rewritten relative to this folder, so that the recipe that results stands for itself.
-        origins: Where the keys come from before.
+        overrides: `a.b=c`; entries of lists by number (`data.0.source=file:x.jsonl`). A value that is not valid TOML is
+            taken as a string.
+        base_dir: Folder of the recipe. Paths in an override are relative to the working directory, and are rewritten
+            relative to this folder, so that the resulting recipe does not depend on the working directory.
+        origins: Origins of the keys before.
     """
     faults: list[Fault] = []
     for override in overrides:
@@ -42,7 +43,7 @@ def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origin
             faults.append(Fault((), str(error), override))
         else:
             origins = origins.overlaid(made, override)
-    return Applied(origins, faults)
+    return OverrideResult(origins, faults)
 
 
 def _parse(override: str) -> tuple[list[str], Any]:
@@ -64,12 +65,12 @@ def _value(text: str) -> Any:
     if "value" not in found:
         return text
     value = found["value"]
-    # No key of a recipe is a date, but a name may look like one; a line break would smuggle in a second key.
+    # No key of a recipe is a date, but a name may look like one. A line break would add a second key.
     return text if len(found) > 1 or isinstance(value, datetime.date | datetime.time) else value
 
 
 def _assign(data: dict[str, Any], keys: Sequence[str], value: Any) -> KeyPath:
-    """Set a value; returns the outermost key that is new by that, or the key itself."""
+    """Set a value; returns the outermost key that was created for it, or the key itself."""
     node: Any = data
     path: KeyPath = ()
     made: KeyPath = ()

@@ -1,4 +1,4 @@
-"""On which line of a TOML text a key stands. `tomllib` reads values but tells no positions, `tomlkit` keeps none."""
+"""The line of every key of a TOML text. Neither `tomllib` nor `tomlkit` reports positions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def locate(text: str) -> dict[KeyPath, int]:
     """The line, from 1, of every key, table header and array element.
 
     Args:
-        text: Valid TOML; `tomllib` must have read it before.
+        text: Valid TOML, already read by `tomllib`.
     """
     scanner = _Scanner(text)
     scanner.document()
@@ -31,7 +31,7 @@ def locate(text: str) -> dict[KeyPath, int]:
 
 
 class _Scanner:
-    """One pass over a valid document; it skips values and notes where keys are."""
+    """One pass over a valid document that skips values and records the lines of keys."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -104,7 +104,7 @@ class _Scanner:
         self.at += 1
 
     def _key(self) -> list[str]:
-        """The parts of a dotted key; leaves the position behind it, before `=` or `]`."""
+        """The parts of a dotted key; afterwards the position is at the `=` or `]`."""
         parts = []
         while True:
             self._skip(_SPACE)

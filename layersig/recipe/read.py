@@ -1,4 +1,4 @@
-"""The text of a recipe and what it says, before anything is checked."""
+"""Read the text and the raw values of a recipe, before anything is checked."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from layersig.recipe.nesting import out_of_bounds
 _LARGEST = 1 << 20
 
 
-class Document(NamedTuple):
-    """A TOML file: its text and its values."""
+class RecipeText(NamedTuple):
+    """The text and the values of a TOML file."""
 
     text: str
     values: dict[str, Any]
 
 
-def read(path: Path) -> Document:
+def read(path: Path) -> RecipeText:
     """Text and values of a TOML file.
 
     Raises:
-        UserError: It is missing, a folder, unreadable, too large, nested too deeply, not UTF-8, or not TOML; with line
-            and, where the syntax is wrong, column.
+        UserError: It is missing, a folder, unreadable, too large, nested too deeply, not UTF-8, or not TOML. The
+            message has the line and, for syntax errors, the column.
     """
     text = _text(path)
     if (found := out_of_bounds(text)) is not None:
         line, what = found
         raise UserError(f"{path}:{line}: {what}")
     try:
-        return Document(text, tomllib.loads(text))
+        return RecipeText(text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UserError(_syntax(path, text, str(error))) from None
 
@@ -49,7 +49,7 @@ def _text(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > _LARGEST:
         line = content.count(b"\n") + 1
-        raise UserError(f"{path}:{line}: the file is larger than 1 MiB, so it is no recipe")
+        raise UserError(f"{path}:{line}: the file is larger than 1 MiB and cannot be a recipe")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -70,7 +70,7 @@ def _syntax(path: Path, text: str, message: str) -> str:
     line, column = place.groups()
     if line is None:
         line, column = str(text.count("\n") + 1), str(len(text) - text.rfind("\n"))
-    # What the parser calls overwriting or redeclaring is nearly always a key or a table that stands there twice.
+    # The parser's "overwriting" or "redeclaring" is nearly always a key or a table that is given twice.
     if said.startswith("Cannot overwrite a value") or "declare" in said:
         said = f"a key or table is given twice ({said[0].lower()}{said[1:]})"
     return f"{path}:{line}:{column}: not valid TOML: {said}"

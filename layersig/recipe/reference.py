@@ -1,6 +1,6 @@
 """The reference of recipe keys as Markdown, from the same schema that checks recipes.
 
-`python -m layersig.recipe.reference > docs/reference/recipe.md` renews the page.
+`python -m layersig.recipe.reference > docs/reference/recipe.md` writes the page.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from layersig.recipe.json_schema import json_schema
 _INTRODUCTION = """\
 # Recipe reference
 
-Every key of a recipe, with its type, default and meaning. A key without a default must be given; `-` means absent.
-TOML knows no null: leave a key out to get its default. `layersig schema` prints the same as a JSON schema for editors,
-with the parameters of installed plugins as well.
+Every key of a recipe, with its type, default and meaning.
+
+- A key without a default must be given; `-` means absent.
+- TOML has no null: omit a key to get its default.
+- `layersig schema` prints the same as a JSON schema for editors, including the parameters of installed plugins.
 """
 
 _HEADINGS: Mapping[str, str] = {
@@ -51,7 +53,7 @@ _SIGNS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "ma
 
 
 def render() -> str:
-    """The page, for the components that layersig brings."""
+    """The page, for the built-in components."""
     schema = json_schema(built_in())
     tables = {"Recipe": schema, **schema["$defs"]}
     parts = [_INTRODUCTION]
@@ -113,7 +115,7 @@ def _default(value: Mapping[str, Any], *, required: bool) -> str:
 
 def _type(value: Mapping[str, Any]) -> str:
     if "$ref" in value:
-        # Those of a component stand behind its name.
+        # Tables of a component are prefixed with its name.
         return f"table {_code(_HEADINGS[value['$ref'].rpartition('/')[2].rpartition('.')[2]])}"
     if "const" in value or "enum" in value:
         return ", ".join(f"`{json.dumps(each)}`" for each in value.get("enum", [value.get("const")]))

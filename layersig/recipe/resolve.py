@@ -1,4 +1,4 @@
-"""From a checked recipe to one that says everything: in full, as TOML, as an id, and as its smoke version."""
+"""Resolve a checked recipe: write out defaults and controls, as TOML; compute its id; shorten it for `--smoke`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
 
 
 def _first(recipe: Recipe) -> tuple[str, ...]:
-    """The first arm that reads a scorer, with all arms that sweeps connect it with."""
+    """The first arm that reads a scorer, with all arms of its sweeps."""
     names = {arm.name for arm in [each for each in recipe.arms if each.scorers][:1]}
     swept = [{*sweep.entries} for sweep in recipe.sweeps if sweep.of == "arms"]
     while more := {name for entries in swept if entries & names for name in entries} - names:
@@ -63,7 +63,7 @@ def _first(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
-    """The control arms that the recipe's primary arms still lack."""
+    """The control arms that the recipe's primary arms need and do not have yet."""
     if not recipe.analyze.controls:
         return
     present = {(arm.select.kind, arm.select.params.get("like")) for arm in recipe.arms}
@@ -83,17 +83,17 @@ def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
 
 
 def _without_ranks(arm: Arm) -> dict[str, Any]:
-    """The `train` of an arm's controls, which know no scores to give ranks by."""
+    """The `train` of an arm's controls, which have no scores to assign ranks by."""
     return {key: value for key, value in arm.train.items() if key != "ranks"}
 
 
 def _end(arm: Arm) -> dict[str, Any]:
-    """From which end of the fitted ranking the rule takes layers: that of the arm it stands beside."""
+    """The end of the fitted ranking from which the rule selects: the same as for the arm that it controls."""
     return {"end": "lowest"} if arm.select.kind == "lowest" else {}
 
 
 def _protection(recipe: Recipe, arm: Arm) -> dict[str, Any]:
-    """Blocks that an arm would never take, its controls may not take either: by its policy, or by its scorer."""
+    """Protected blocks of an arm, by its policy or its scorer; its controls must not take them either."""
     if arm.select.kind != "lowest":
         return {}
     blocks = {*arm.select.params.get("protect", ()), *recipe.scorers[arm.scorers[0]].params.get("protect", ())}
@@ -101,7 +101,7 @@ def _protection(recipe: Recipe, arm: Arm) -> dict[str, Any]:
 
 
 def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
-    """The random controls that an arm still lacks; those that the recipe brings count, and keep names and draws."""
+    """The random controls that an arm still needs; those that the recipe has count, and keep their names and draws."""
     brought = [each.select.params for each in recipe.arms if each.select.kind == "matched-random"]
     alike = [params for params in brought if params.get("like") == arm.name and params.get("match", "types") == "types"]
     draws = {params.get("draw", 0) for params in alike}
@@ -136,10 +136,10 @@ def _in_full(component: Component, choice: Choice) -> dict[str, Any]:
 
 
 def smoke(recipe: Recipe) -> Recipe:
-    """The same recipe made as short as it can be while every stage still runs: a recipe of its own, with its own id.
+    """The recipe made as short as possible while every stage still runs: a separate recipe, with another id.
 
-    Trainings and scorers that count `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations (8 to
-    train on where `train_limit` is given), a self-generated response 16 tokens.
+    Trainings and scorers with `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations (8 to train
+    on where `train_limit` is given), a self-generated response 16 tokens.
     """
     return recipe.model_copy(
         update={
@@ -177,7 +177,7 @@ def smoke(recipe: Recipe) -> Recipe:
 
 
 def _short_generation(settings: GenerateSettings | None) -> GenerateSettings | None:
-    """Without filters: of responses that short none may be left."""
+    """Without filters, which might drop all responses that are this short."""
     if settings is None:
         return None
     tokens = min(settings.max_new_tokens, SMOKE_TOKENS)
@@ -197,7 +197,7 @@ def _short_training(train: TrainSettings) -> dict[str, Any]:
 
 
 def _short_search(search: SearchSettings) -> SearchSettings:
-    """Two learning rates at most, and no lengths: all trainings are short."""
+    """At most two learning rates, and no lengths: all trainings are short."""
     rates = search.learning_rates[:2]
     return search.model_copy(update={"learning_rates": rates, "epochs": ()})
 
@@ -218,12 +218,12 @@ def _short_arm(arm: Arm) -> Arm:
 
 
 def _unmeasured(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Own keys of `[train]` without a length, so that the short one of `[train]` holds."""
+    """Keys of an arm's `train` without a length, so that the short one of `[train]` applies."""
     return {key: value for key, value in keys.items() if key not in {"epochs", "steps"}}
 
 
 def to_toml(recipe: Recipe) -> str:
-    """The recipe in full; loading it gives an equal recipe. Keys whose value is absent are left out."""
+    """The recipe with every default; loading it gives an equal recipe. Keys without a value are left out."""
     import tomlkit
 
     document = tomlkit.document()
@@ -268,15 +268,15 @@ def _inline(value: Any) -> Any:
             inline.add(key, _inline(each))
         return inline
     if isinstance(value, list):
-        # Entries that are appended one by one take quadratic time.
+        # Appending entries one by one takes quadratic time.
         return tomlkit.array(f"[{', '.join(_inline(each).as_string() for each in value)}]")
     return tomlkit.item(value)
 
 
 def recipe_id(recipe: Recipe) -> str:
-    """12 hex digits of the sha256 of the recipe's canonical JSON; relative sources count as they are written.
+    """12 hex digits of the sha256 of the recipe's canonical JSON; relative sources are hashed as written.
 
-    `[about]` does not count: a statement that is added later belongs to the same run.
+    `[about]` is left out: a statement added later belongs to the same run.
     """
     values = recipe.model_dump(mode="json", exclude={"about"})
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

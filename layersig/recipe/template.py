@@ -1,4 +1,4 @@
-"""The chat template that a recipe names: its file is read once, and the resolved recipe holds the text."""
+"""The chat template of a recipe: its file is read once, and the resolved recipe contains the text."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _NAMES = ("auto", "plain")
 
 
 def inline_template(data: dict[str, Any], base_dir: Path) -> list[Fault]:
-    """Put the text of a template in the place of its `file:`, in `data`.
+    """In `data`, replace the `file:` of a template by its text.
 
     Args:
-        data: The recipe as read. A text with a `{` is a template already, as in a resolved recipe.
+        data: The recipe as read. A value with a `{` is a template already, as in a resolved recipe.
         base_dir: Folder of the recipe.
     """
     model = data.get("model")
@@ -31,6 +31,6 @@ def inline_template(data: dict[str, Any], base_dir: Path) -> list[Fault]:
     except (OSError, UnicodeDecodeError) as error:
         return [Fault(_KEY, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")]
     if "{" not in text:
-        return [Fault(_KEY, f"{path} is no Jinja template: it inserts nothing")]
+        return [Fault(_KEY, f"{path} is not a chat template: it has no Jinja expression; name a Jinja file")]
     model["chat_template"] = text
     return []

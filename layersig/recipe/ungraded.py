@@ -1,17 +1,17 @@
-"""Recipes whose judge has no endpoint yet: their conversations are left out, and said to be."""
+"""Recipes whose judge has no endpoint yet: their conversations are left out, and the user is told."""
 
 from __future__ import annotations
 
 from layersig.recipe.schema import Recipe
 
 HOW = "judge.endpoint=URL judge.model=ID, and judge.key_env=NAME where it wants a key"
-"""What gives a judge its endpoint, on the command line."""
+"""The overrides that give a judge its endpoint."""
 
 
 def without_ungraded(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe without conversations that nobody would grade, and a line that says so; as it is where there are none.
+    """The recipe without conversations that would not be graded, and a line that says so; unchanged if there are none.
 
-    Nothing else of a study depends on the judge, and what is done already is not done again once it has an endpoint.
+    Nothing else in a study depends on the judge, so once it has an endpoint nothing is computed twice.
     """
     conversations = recipe.evaluate.conversations
     if not conversations or recipe.judge is None or recipe.judge.endpoint is not None:

@@ -1,4 +1,4 @@
-"""Started in a process of its own: gives up everything but a scratch folder, then runs the program it was handed.
+"""Entry point of the confined process: gives up everything but a scratch folder, then runs the given program.
 
 A script that needs the standard library alone. It reads one JSON object from standard input (`run.py` writes it), and
 writes on the descriptor named there: one line on whether this process is confined, and at the end how the program

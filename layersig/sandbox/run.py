@@ -1,4 +1,4 @@
-"""Runs one Python program confined by the kernel, and tells how it ended."""
+"""Runs one Python program confined by the kernel, and returns how it ended."""
 
 from __future__ import annotations
 

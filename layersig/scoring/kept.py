@@ -10,7 +10,7 @@ from lm_eval.api.model import LM
 from pydantic import FiniteFloat
 
 from layersig.errors import UserError
-from layersig.evaluating.items import Scored, floor_outcomes, means
+from layersig.evaluating.items import TaskScores, floor_outcomes, means
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.stage import FLOORS, RESPONSES
 from layersig.records import Open, Outcome, dumps, jsonl, parse_json
@@ -24,7 +24,7 @@ class KeptForm(Open):
     tasks: dict[str, dict[str, Any]]
 
 
-def score_of(task: str, scored: Scored) -> float:
+def score_of(task: str, scored: TaskScores) -> float:
     """The one score by which a task selects: `acc_norm`, or else its first metric.
 
     Raises:
@@ -59,7 +59,7 @@ class Kept:
         except (OSError, ValueError):
             return None
 
-    def add(self, scored: Scored, task: ResolvedTask, floor_of: LM | None) -> None:
+    def add(self, scored: TaskScores, task: ResolvedTask, floor_of: LM | None) -> None:
         """Add a task; its floor is measured on `floor_of` where that is given."""
         self._outcomes += scored.outcomes
         self._responses += ({**line, **ended} for line, ended in zip(scored.responses, scored.endings, strict=True))

@@ -1,1 +1,1 @@
-"""From rankings to the layers that an arm trains: the policies, each a registered component."""
+"""Policies, which turn rankings into the layers of an arm; each is a registered component."""

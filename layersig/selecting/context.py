@@ -1,4 +1,4 @@
-"""What a policy gets to see."""
+"""The input of policies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SelectionContext:
     Attributes:
         groups: Every unit in model order, with its layers.
         rankings: The rankings that the arm reads, by `scorer/data`; empty for policies that need none.
-        like: The selection of the arm that this one is matched to, for policies that need `selection`.
+        like: The selection of the arm named by the parameter `like`; None for policies without that parameter.
         streams: Named random streams of the cell.
         params: The policy's own parameters, an instance of its `Params`.
     """

@@ -268,7 +268,7 @@ class MatchedRandom:
 
     def select(self, context: SelectionContext) -> Iterable[str]:
         """Names of the drawn units."""
-        assert context.like is not None, "the policy declares that it needs a selection"
+        assert context.like is not None, "the policy has a parameter `like`"
         chosen = set(context.like.layers)
         kept = [group for group in context.groups if {layer.name for layer in group.members} <= chosen]
         if context.params.match == "parameters":

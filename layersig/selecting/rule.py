@@ -1,4 +1,4 @@
-"""The rule that ignores single layers: what type of module it is, and how deep it sits."""
+"""A control that selects by module type and depth alone, ignoring the identity of single layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class TypeDepth:
     """As many units as another arm has, by a smooth fit to the ranking: a cubic in depth for every module type.
 
-    An arm that is not better than this one owes nothing to the identity of single layers. The fit is to the same
+    If an arm is not better than this one, the identity of single layers does not matter. The fit is to the same
     ranking that the other arm reads.
     """
 

@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitLocation:
     """Where the wheel keeps a split.
 
     Attributes:
@@ -64,7 +64,7 @@ class Benchmark:
 
     name: str
     config: str
-    splits: tuple[Split, ...]
+    splits: tuple[SplitLocation, ...]
     evaluated: str
     fewshot: str | None
     rows: int
@@ -76,7 +76,10 @@ def _arc(name: str, config: str, rows: int) -> Benchmark:
     return Benchmark(
         name,
         config,
-        (Split("validation", f"ai2_arc/{config}/validation"), Split("test", f"{name}/test_rc_5shot", "question")),
+        (
+            SplitLocation("validation", f"ai2_arc/{config}/validation"),
+            SplitLocation("test", f"{name}/test_rc_5shot", "question"),
+        ),
         evaluated="test",
         fewshot="validation",
         rows=rows,
@@ -93,7 +96,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Benchmark(
             "hellaswag",
             "default",
-            (Split("validation", "hellaswag/none/validation"),),
+            (SplitLocation("validation", "hellaswag/none/validation"),),
             evaluated="validation",
             fewshot=None,
             rows=10_042,
@@ -104,7 +107,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Benchmark(
             "piqa",
             "plain_text",
-            (Split("validation", "piqa/plain_text/validation"),),
+            (SplitLocation("validation", "piqa/plain_text/validation"),),
             evaluated="validation",
             fewshot=None,
             rows=1838,
@@ -113,7 +116,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Benchmark(
             "winogrande",
             "winogrande_xl",
-            (Split("validation", "winogrande/winogrande_xl/validation"),),
+            (SplitLocation("validation", "winogrande/winogrande_xl/validation"),),
             evaluated="validation",
             fewshot=None,
             rows=1267,
@@ -123,8 +126,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             "openbookqa",
             "main",
             (
-                Split("validation", "openbookqa/main/validation"),
-                Split("test", "openbookqa/test_rc_5shot", "question_stem"),
+                SplitLocation("validation", "openbookqa/main/validation"),
+                SplitLocation("test", "openbookqa/test_rc_5shot", "question_stem"),
             ),
             evaluated="test",
             fewshot="validation",
@@ -135,7 +138,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Benchmark(
             "boolq",
             "boolq",
-            (Split("validation", "boolq/none/validation"),),
+            (SplitLocation("validation", "boolq/none/validation"),),
             evaluated="validation",
             fewshot=None,
             rows=3270,
@@ -145,7 +148,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Benchmark(
             "mmlu",
             "*",
-            tuple(Split(name, f"{_MMLU}/{name}") for name in ("dev", "validation", "test")),
+            tuple(SplitLocation(name, f"{_MMLU}/{name}") for name in ("dev", "validation", "test")),
             evaluated="test",
             fewshot="dev",
             rows=14_042,
@@ -154,7 +157,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Benchmark(
             "commonsense_qa",
             "default",
-            (Split("validation", "tau/commonsense_qa/none/validation"),),
+            (SplitLocation("validation", "tau/commonsense_qa/none/validation"),),
             evaluated="validation",
             fewshot=None,
             rows=1221,
@@ -163,7 +166,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Benchmark(
             "sciq",
             "default",
-            (Split("validation", "sciq/none/validation"),),
+            (SplitLocation("validation", "sciq/none/validation"),),
             evaluated="validation",
             fewshot=None,
             rows=1000,
@@ -207,7 +210,7 @@ def _configs(benchmark: Benchmark, archive: Archive) -> list[str]:
     return sorted({name.removeprefix(above).split("/")[0] for name in archive.names() if name.startswith(above)})
 
 
-def _read(archive: Archive, split: Split, config: str) -> Table:
+def _read(archive: Archive, split: SplitLocation, config: str) -> Table:
     if split.question is None:
         member = _ARROW.format(split.folder.format(config=config))
         return pyarrow.ipc.open_stream(archive.read(member, _SIZE_LIMIT)).read_all()

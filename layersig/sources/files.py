@@ -1,4 +1,4 @@
-"""Sources that already lie on this machine: `path:DIR` models and `file:X` data."""
+"""Sources on this machine: `path:DIR` models and `file:X` data."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class FileData:
         if path.suffix not in DATA_SUFFIXES:
             raise UserError(f"{path}: a data file must end in {', '.join(DATA_SUFFIXES)}")
         if not path.is_file():
-            raise UserError(f"{path}: there is no such file; a source is relative to the recipe")
+            raise UserError(f"{path}: there is no such file; paths are relative to the recipe")
         if path.stat().st_size == 0:
             raise UserError(f"{path}: the file is empty; one {_ROW[kind]} a row is needed")
         digest = hash_files(request.cache, {"data": path})["data"]
@@ -85,13 +85,13 @@ class FileData:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Refuse a folder that is not a whole Hugging Face model in safetensors, reading headers only.
+    """Refuse a folder that is not a complete Hugging Face model in safetensors; reads headers only.
 
     Raises:
         UserError: It names the file that is missing or damaged.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; a source is relative to the recipe")
+        raise UserError(f"{folder}: there is no such folder; paths are relative to the recipe")
     _check_model(folder)
     if (folder / ADAPTER_CONFIG).is_file():
         raise UserError(
@@ -104,13 +104,13 @@ def check_model_folder(folder: Path) -> None:
 
 
 def check_update_folder(folder: Path) -> str:
-    """Refuse a folder that holds no update, reading headers only; says what it holds.
+    """Refuse a folder that holds no update; reads headers only, and returns a description of the update.
 
     Raises:
         UserError: It names the file that is missing or damaged.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; a source is relative to the recipe")
+        raise UserError(f"{folder}: there is no such folder; paths are relative to the recipe")
     if not (folder / ADAPTER_CONFIG).is_file():
         if (folder / DENSE_UPDATE).is_file():
             _check_safetensors(folder / DENSE_UPDATE)
@@ -173,7 +173,7 @@ def _is_shard(name: str) -> bool:
 def _check_safetensors(path: Path) -> None:
     """Compare the header with the file's size: the format is 8 bytes of header length, JSON header, data."""
     if not path.is_file():
-        raise UserError(f"{path.parent}: the shard {path.name} is missing; fetch or copy the whole model")
+        raise UserError(f"{path.parent}: the shard {path.name} is missing; fetch or copy the complete model")
     size = path.stat().st_size
     try:
         with path.open("rb") as file:

@@ -102,9 +102,9 @@ class Hub:
 
 @contextmanager
 def asked_once(repo_id: str) -> Iterator[None]:
-    """Within this context other libraries ask a hub that does not answer no more, and look into its cache at once.
+    """Within this context, if the hub is unreachable, other libraries use its cache at once, without asking it.
 
-    Left to themselves they ask six times, for half a minute.
+    By default they retry six times, for half a minute.
 
     Args:
         repo_id: The data set to ask for; a hub that refuses it or does not know it has answered.
@@ -129,7 +129,7 @@ def _answers(endpoint: str, repo_id: str) -> bool:
 
 
 def _locate(reference: str, repo_type: str, *, offline: bool) -> _Repo:
-    """Ask the hub which commit is meant and what it holds; fall back on what the cache knows of that revision."""
+    """Ask the hub for the commit and its files; without an answer, use what the cache has of that revision."""
     repo_id, _, wanted = reference.partition("@")
     spec, revision = f"hub:{reference}", wanted or None
     try:
@@ -195,7 +195,7 @@ def _data(repo: _Repo, request: Request) -> tuple[Path, str, Path | None]:
 
 
 def _snapshot(repo: _Repo, allow: list[str], ignore: list[str] | None = None) -> Path:
-    if not sys.stderr.isatty():  # the hub's own bars are for eyes; in a log they are noise
+    if not sys.stderr.isatty():  # the hub's progress bars are noise in a log
         disable_progress_bars()
     with _translated(repo.spec):
         folder = Path(
@@ -216,7 +216,7 @@ def _snapshot(repo: _Repo, allow: list[str], ignore: list[str] | None = None) ->
 
 @contextmanager
 def _translated(spec: str) -> Iterator[None]:
-    """The hub's errors as ours: what the user can mend apart from what the network does."""
+    """Translate hub errors: `UserError` if the user can fix it, `MachineError` for network failures."""
     try:
         yield
     except GatedRepoError as error:
@@ -234,7 +234,7 @@ def _translated(spec: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise UserError(
-                f"{spec}: the hub refuses your token; log in anew with `hf auth login` or correct HF_TOKEN"
+                f"{spec}: the hub refuses your token; log in again with `hf auth login`, or correct HF_TOKEN"
             ) from error
         said = str(error).splitlines()[0]
         raise MachineError(f"{spec}: the hub answered with an error ({said}); try again later") from error
@@ -243,7 +243,7 @@ def _translated(spec: str) -> Iterator[None]:
 
 
 def _merge(files: list[Path], folder: Path, split: str) -> None:
-    """One file that holds the rows of all. A copy, no link: harm done to it must not reach the hub's own cache."""
+    """One file with the rows of all. A copy, not a link, so that damage to it cannot reach the hub's cache."""
     if len(files) == 1:
         shutil.copyfile(files[0], folder / f"{split}{files[0].suffix}")
     elif files[0].suffix == ".parquet":

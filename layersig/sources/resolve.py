@@ -7,13 +7,13 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from layersig.errors import MachineError, UserError
-from layersig.sources.embedded import Embedded
+from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.files import FileData, PathModel
 from layersig.sources.hub import Hub
 from layersig.sources.source import Kind, Request, Source, SourceLoader
 
-LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": Embedded()}
-"""The loaders that layersig brings, by scheme."""
+LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
+"""The built-in loaders by scheme."""
 
 
 def resolve(
@@ -24,7 +24,7 @@ def resolve(
     name: str | None = None,
     loaders: Mapping[str, SourceLoader] = LOADERS,
 ) -> Source:
-    """Fetch what is missing, check it, and say where it lies.
+    """Fetch a source if necessary, check it, and return where it is.
 
     Args:
         spec: `SCHEME:REFERENCE`.
@@ -58,10 +58,10 @@ def resolve_with_fallback(
     strict: bool = False,
     loaders: Mapping[str, SourceLoader] = LOADERS,
 ) -> Source:
-    """As `resolve`; when the source cannot be reached (and only then), the fallback stands in.
+    """As `resolve`, but use the fallback if, and only if, the source cannot be reached.
 
-    The result then names both: `label` is `norobots>alpaca-gpt4-sample`, `resolved` the real source, `fallback` is set,
-    and the first note tells why.
+    The result then names both: `label` is `norobots>alpaca-gpt4-sample`, `resolved` the source used, `fallback` is set,
+    and the first note gives the reason.
 
     Args:
         spec: What is wanted.

@@ -1,4 +1,4 @@
-"""What a source is once it is on this machine, and what a loader of a scheme has to offer."""
+"""A source on this machine, and the interface of loaders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log_warning: Warn = logging.getLogger("layersig").warning
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model, a data set or a benchmark that lies on this machine, whole and checked.
+    """A complete, checked model, data set or benchmark on this machine.
 
     Attributes:
         spec: What the recipe asked for.
@@ -70,7 +70,7 @@ class Request:
 
 
 class SourceLoader(Protocol):
-    """Brings the sources of one scheme onto this machine; a plugin may add one."""
+    """Fetches the sources of one scheme; a plugin may add one."""
 
     kinds: frozenset[Kind]
     """What it can load."""

@@ -1,8 +1,8 @@
 """The content-addressed cache of stage outputs.
 
 An entry is a folder named by the fingerprint of its stage: `stage.json` (what it is, what it cost, the sha256 of every
-file) beside `out/` (the output itself) and `metrics.jsonl`. It is built under `work/` and renamed when whole, so an
-entry is whole or absent. A damaged one is set aside and built again.
+file), `out/` (the output itself) and `metrics.jsonl`. It is built under `work/` and renamed when complete, so an entry
+is complete or absent. A damaged one is set aside and built again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cache_root() -> Path:
 
 
 class AboutForm(Open):
-    """What a stage is, and what it cost."""
+    """The description of a stage, and its cost."""
 
     kind: str
     version: int
@@ -50,7 +50,7 @@ class EntryForm(AboutForm):
 
 
 @dataclass(frozen=True)
-class Entry:
+class StageEntry:
     """A finished stage in the cache.
 
     Attributes:
@@ -68,7 +68,7 @@ class Entry:
 
     @property
     def kept(self) -> Path:
-        """What a longer stage can continue from; no part of the output."""
+        """State from which a longer stage can continue; not part of the output."""
         return self.folder / "kept"
 
     @property
@@ -95,8 +95,8 @@ class Cache:
         self.hashes = FileHashes(root / "hashes.json")
         self._warn = warn
 
-    def find(self, fingerprint: str) -> Entry | None:
-        """The whole entry of a fingerprint, or None. A damaged one is set aside first."""
+    def find(self, fingerprint: str) -> StageEntry | None:
+        """The complete entry of a fingerprint, or None. A damaged one is set aside first."""
         folder = self._folder(fingerprint)
         if not folder.exists():
             return None
@@ -116,8 +116,8 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / fingerprint).touch()
 
-    def family(self, family: str) -> tuple[Entry, ...]:
-        """The whole entries of a family, in the order of their fingerprints."""
+    def family(self, family: str) -> tuple[StageEntry, ...]:
+        """The complete entries of a family, in the order of their fingerprints."""
         names = sorted(path.name for path in (self.root / "families" / family).glob("*"))
         found = (self.find(name) for name in names)
         return tuple(entry for entry in found if entry is not None)
@@ -137,7 +137,7 @@ class Cache:
         (work / "state").mkdir(exist_ok=True)
         return work
 
-    def commit(self, fingerprint: str, about: AboutForm, metrics: list[dict[str, Any]]) -> Entry:
+    def commit(self, fingerprint: str, about: AboutForm, metrics: list[dict[str, Any]]) -> StageEntry:
         """Make the workplace of a stage that ended well into its entry.
 
         Args:
@@ -166,7 +166,7 @@ class Cache:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-        return Entry(folder, full)
+        return StageEntry(folder, full)
 
     def _folder(self, fingerprint: str) -> Path:
         return self.root / "stages" / fingerprint[:2] / fingerprint
@@ -175,7 +175,7 @@ class Cache:
         # The memo is keyed by path, and this path is about to change, so it is not asked.
         return FileHashes().file(path)
 
-    def _checked(self, folder: Path, fingerprint: str) -> Entry:
+    def _checked(self, folder: Path, fingerprint: str) -> StageEntry:
         """The entry in a folder.
 
         Raises:
@@ -192,7 +192,7 @@ class Cache:
                     raise Damaged(str(folder), f"{name} was changed or cut short")
         except (OSError, ValueError) as error:  # a file name that cannot be one is a ValueError
             raise Damaged(str(folder), f"unreadable: {error}") from error
-        return Entry(folder, about)
+        return StageEntry(folder, about)
 
     @staticmethod
     def _free_name(parent: Path, name: str) -> Path:

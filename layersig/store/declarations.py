@@ -1,4 +1,4 @@
-"""What was declared before it was measured.
+"""The record of declarations, which shows what was declared before it was measured.
 
 A recipe's `[analyze]` says which comparisons are confirmatory. That means something only if it was said before the
 outcome could be known, and if nothing else was said as well. So every start of a run puts its declaration on record as

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent."""
+"""Atomic writes: files and folders that are complete or absent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_through(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, which takes its place once it is whole."""
+    """Let `write` fill a temporary file next to `path`, then replace `path` by it."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -52,7 +52,7 @@ def write_through(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def file_name(text: str) -> str:
-    """A name that any file system takes: the text itself where it is one, else what is left of it and its sha256."""
+    """A name that any file system accepts: the text itself if possible, else its valid characters and its sha256."""
     if _PLAIN.fullmatch(text):
         return text
     kept = re.sub(r"[^A-Za-z0-9_\-]+", "-", text)[:60].strip("-")
@@ -88,7 +88,7 @@ def files_below(folder: Path) -> list[Path]:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its place when the block ends well."""
+    """A temporary folder that replaces `folder` if the block ends without an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

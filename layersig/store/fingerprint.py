@@ -1,4 +1,4 @@
-"""What makes two stages the same: the hash that the cache is keyed by."""
+"""The fingerprint of a stage: the key of the cache."""
 
 from __future__ import annotations
 

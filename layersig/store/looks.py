@@ -1,4 +1,4 @@
-"""At which seeds the results of a study have been looked at.
+"""The record of looks: the seeds with which the results of a study have been reported.
 
 Training more seeds because of what the first ones showed, and testing again, rejects true nulls too often. So every
 report that shows results is put on record: under the study without its seeds, the seeds that it had. A study with other

@@ -62,7 +62,7 @@ def machine() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123  # the one place Linux tells it
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123  # Linux reports it only here
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The run folder: what a user keeps. It holds links or copies, so cleaning the cache never harms it."""
+"""The run folder: everything that a run publishes, as links or copies, so that cleaning the cache never harms it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPEAT = "repeat"
 
 
 class VersionForm(Open):
-    """What every manifest tells, whichever version wrote it."""
+    """The part of a manifest that every version writes."""
 
     schema: int
 
@@ -136,7 +136,7 @@ class RunFolder:
             raise UserError(f"{self.path} is not a run: it has no manifest.json") from None
 
     def state(self) -> ManifestForm:
-        """The manifest as things are: without a process at work on it, a run is not `running`, and neither is a stage.
+        """The manifest, corrected for killed runs: without a process at work, neither run nor stage is `running`.
 
         The run is `stopped`, and a stage that it broke off in `interrupted`.
 
@@ -199,7 +199,7 @@ class RunFolder:
         write_atomic(self.path / "manifest.json", dumps({"schema": SCHEMA, **manifest}, indent=1) + "\n")
 
     def lock(self) -> FileLock:
-        """A lock on the run, taken at once or not at all.
+        """A lock on the run, taken without waiting.
 
         Raises:
             UserError: Another process is at work on it.

@@ -12,11 +12,11 @@ from layersig.analysis.agreement_sentences import sharing_sentence
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.results import Estimate
 from layersig.analysis.sentences import (
+    AssayResult,
     Claim,
     Correction,
     Judgement,
-    Moved,
-    Needed,
+    RequiredSize,
     assay,
     estimation,
     judge,
@@ -196,21 +196,25 @@ def test_one_run_per_arm_is_refused_at_scope_method_only():
 @pytest.mark.parametrize(
     ("value", "se", "moved"),
     [
-        (0.05, 0.01, Moved.GAIN),
-        (0.05, 0.05, Moved.NOT_SHOWN),  # a gain that the task is too small to show
-        (0.0, 0.0001, Moved.NOT_SHOWN),
-        (-0.05, 0.05, Moved.NOT_SHOWN),
-        (-0.182, 0.02, Moved.LOSS),
+        (0.05, 0.01, AssayResult.GAIN),
+        (0.05, 0.05, AssayResult.NOT_SHOWN),  # a gain that the task is too small to show
+        (0.0, 0.0001, AssayResult.NOT_SHOWN),
+        (-0.05, 0.05, AssayResult.NOT_SHOWN),
+        (-0.182, 0.02, AssayResult.LOSS),
     ],
 )
 @pytest.mark.parametrize("claim", [CLAIM, LOSS])
-def test_what_all_layers_do_is_shown_on_either_side_or_not_shown(value: float, se: float, moved: Moved, claim: Claim):
+def test_what_all_layers_do_is_shown_on_either_side_or_not_shown(
+    value: float, se: float, moved: AssayResult, claim: Claim
+):
     claim = replace(claim, arm="all-layers", reference="base")
     raw = value if claim.higher_is_better else -value
     found = assay(Estimate(raw, se, 40), 0.02, claim)
     assert found.moved is moved
-    assert ("are not shown to gain or lose more than the margin of" in found.sentence) == (moved is Moved.NOT_SHOWN)
-    assert ("better and worse are still tested" in found.sentence) == (moved is Moved.NOT_SHOWN)
+    assert ("are not shown to gain or lose more than the margin of" in found.sentence) == (
+        moved is AssayResult.NOT_SHOWN
+    )
+    assert ("better and worse are still tested" in found.sentence) == (moved is AssayResult.NOT_SHOWN)
     assert "does not move" not in found.sentence
     figures = f"gain {claim.scale * value:+.3g} {claim.unit}, 90 % interval without correction "
     assert f"{figures}{claim.scale * found.interval.low:+.3g}" in found.sentence
@@ -236,12 +240,15 @@ def test_equivalence_shows_the_ninety_percent_interval():
 @pytest.mark.parametrize(
     ("needed", "words"),
     [
-        (Needed(4210, "items"), "About 4,210 items like these would show two equal arms to be equivalent"),
-        (Needed(12, "seeds"), "About 12 seeds per arm with these items would show"),
-        (Needed(None, "seeds"), "No number of seeds would show two equal arms to be equivalent with 80 % power with"),
+        (RequiredSize(4210, "items"), "About 4,210 items like these would show two equal arms to be equivalent"),
+        (RequiredSize(12, "seeds"), "About 12 seeds per arm with these items would show"),
+        (
+            RequiredSize(None, "seeds"),
+            "No number of seeds would show two equal arms to be equivalent with 80 % power with",
+        ),
     ],
 )
-def test_undecided_says_what_it_would_take(needed: Needed, words: str):
+def test_undecided_says_what_it_would_take(needed: RequiredSize, words: str):
     assert words in judged(0.0, 0.05, needed=needed).sentence
     assert words not in judged(0.08, 0.01, needed=needed).sentence
 

@@ -11,7 +11,7 @@ QUESTION = '{"question_id": 1, "turns": ["say 7"]}\n'
 
 
 def judged(questions: str | None = QUESTION, source: str = "file:talk.jsonl") -> Callable[[Bench], None]:
-    """Give the study questions and a judge at a port where nobody listens."""
+    """Give the study questions and a judge at a port where nothing listens."""
 
     def harm(bench: Bench) -> None:
         talk = f'conversations = ["{source}"]\nanswers = {{ max_new_tokens = 2 }}\ntasks = []'

@@ -188,19 +188,19 @@ CASES = [
         "rankings of another run for a scorer that reads none",
         recipe('kind = "ila"', 'kind = "ila"\nsource = "file:runs"'),
         2,
-        ("recipe.toml:23: scorers.ila.source", 'scorer "ila" reads no rankings of another run; leave it out'),
+        ("recipe.toml:23: scorers.ila.source", 'scorer "ila" reads no rankings of another run; remove it'),
     ),
     Case(
         "a transfer from a hub",
         recipe(ILA, TRANSFER.replace("file:{}", "hub:me/run")),
         2,
-        ("recipe.toml:23: scorers.ila.source", 'the folder of a run, or a scores.jsonl; got "hub:me/run"'),
+        ("recipe.toml:23: scorers.ila.source", 'the folder of a run or a scores.jsonl; got "hub:me/run"'),
     ),
     Case(
         "a transfer from a run that is not there",
         recipe(ILA, TRANSFER.format("runs/none")),
         2,
-        ("runs/none: there is no such run; a source is relative to the recipe",),
+        ("runs/none: there is no such run; paths are relative to the recipe",),
     ),
     Case(
         "a transfer from a folder without rankings",
@@ -224,7 +224,7 @@ CASES = [
         "a data set for a policy without ranking",
         recipe('name = "matched-random"', 'name = "matched-random"\nranked_on = "chats"'),
         2,
-        ("recipe.toml:33: arms.1.ranked_on", 'policy "matched-random" reads no ranking; leave `ranked_on` out'),
+        ("recipe.toml:33: arms.1.ranked_on", 'policy "matched-random" reads no ranking; remove `ranked_on`'),
     ),
     Case(
         "two data sets for a policy of one ranking",

@@ -63,7 +63,7 @@ def test_large_and_absent_files_are_left_to_the_run(
     ("more", "says"),
     [
         ('fields = { prompt = "a" }', "`prompt` and `response` go together"),
-        ('fields = { messages = "m", prompt = "a", response = "b" }', "`messages` holds prompts and responses"),
+        ('fields = { messages = "m", prompt = "a", response = "b" }', "`messages` contains prompts and responses"),
         ('fields = { prompt = "a", response = [] }', "response"),
         ("max_rewritten = 2.0", "max_rewritten"),
     ],

@@ -44,7 +44,7 @@ def test_the_hubs_copy_in_parquet_is_read_alike(tmp_path: Path) -> None:
         ({"question_id": 1, "turns": ["Why?", " "]}, "texts that are not empty"),
         ({"turns": ["Why?"]}, "`question_id` is missing"),
         ({"question_id": True, "turns": ["Why?"]}, "`question_id` is"),
-        ({"question_id": 81, "turns": ["Why?"]}, "the id 81 stands there twice"),
+        ({"question_id": 81, "turns": ["Why?"]}, "the id 81 is listed twice"),
         ({"question_id": 1, "turns": ["Why?"], "category": 3}, "`category` is"),
         ({"question_id": 1, "turns": ["a", "b"], "reference": ["c"]}, "1 answers for 2 turns"),
     ],

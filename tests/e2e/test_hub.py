@@ -21,7 +21,7 @@ from tests.tiny import save_tiny
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "ila_norobots.toml"
 MODEL, DATA = "HuggingFaceTB/SmolLM2-135M", "HuggingFaceH4/no_robots"
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
 STOCKED = """
 import sys
 from pathlib import Path

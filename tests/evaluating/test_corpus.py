@@ -16,7 +16,7 @@ from lm_eval.tasks import TaskManager
 
 from layersig.errors import UserError
 from layersig.evaluating.corpus import RESAMPLES, replicates, resamples
-from layersig.evaluating.items import Scored, score_task
+from layersig.evaluating.items import TaskScores, score_task
 from layersig.evaluating.loading import check_user_task, load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.recipe.schema import TaskSettings
@@ -70,7 +70,7 @@ def write(folder: Path, text: str, count: int = 11) -> Path:
     return folder / "claims.yaml"
 
 
-def scored(path: Path, seed: int = 0) -> Scored:
+def scored(path: Path, seed: int = 0) -> TaskScores:
     task = load_task(TaskSettings(source=f"file:{path}"), path, Streams(seed))
     return score_task(task, SharedPrefixLM(tiny_model("llama", seed=seed), tiny_tokenizer()))
 

@@ -161,10 +161,10 @@ PROGRAMS = WRITTEN.replace("exact_match", "passes")
     [
         ("humaneval_plus", "evaluate", "its answers are programs"),
         ("mbpp", "evaluate", "its answers are programs"),
-        ("wikitext", "evaluate", "the likelihood of whole texts"),
-        ("file:rolling.yaml", "evaluate", "the likelihood of whole texts"),
+        ("wikitext", "evaluate", "the likelihood of complete texts"),
+        ("file:rolling.yaml", "evaluate", "the likelihood of complete texts"),
         ("file:programs.yaml", "evaluate", "its answers are programs"),
-        ("file:rolling.yaml", "scorer", "the likelihood of whole texts"),
+        ("file:rolling.yaml", "scorer", "the likelihood of complete texts"),
         ("arc_easy", "evaluate", None),
         ("gsm8k", "evaluate", None),
         ("arithmetic_1dc", "scorer", None),

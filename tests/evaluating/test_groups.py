@@ -13,7 +13,7 @@ from lm_eval.tasks import TaskManager
 
 from layersig.errors import UserError
 from layersig.evaluating import definitions, library
-from layersig.evaluating.items import Scored, means, score_task
+from layersig.evaluating.items import TaskScores, means, score_task
 from layersig.evaluating.loading import load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.recipe.schema import TaskSettings
@@ -49,7 +49,7 @@ def write(folder: Path, group: str, metrics: Mapping[str, str] = {}, sizes: Mapp
     return folder / "places.yaml"
 
 
-def scored(path: Path, **options: Any) -> Scored:
+def scored(path: Path, **options: Any) -> TaskScores:
     task = load_task(TaskSettings(source=f"file:{path}", **options), path, Streams(0))
     return score_task(task, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from layersig.evaluating.items import Scored, score_task
+from layersig.evaluating.items import TaskScores, score_task
 from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.stage import evaluate
@@ -61,7 +61,7 @@ def written(folder: Path, most: int, before: str = "") -> tuple[ResolvedTask, Pa
     return task_of(folder, WRITTEN.replace("MOST", str(most)), rows)
 
 
-def scored(task: ResolvedTask, **options: Any) -> Scored:
+def scored(task: ResolvedTask, **options: Any) -> TaskScores:
     return score_task(task, SharedPrefixLM(chat_model("gemma"), chat_tokenizer(FAMILIES["gemma"]), **options))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from layersig.findings.files import RunFiles
-from layersig.judging.records import Answered
+from layersig.judging.records import AnswerRecord
 from layersig.records import jsonl
 from layersig.store.runfolder import RunFolder
 from layersig.topics.incidents.compute import incident_rows
@@ -35,7 +35,7 @@ def rows(tmp_path: Path) -> list[IncidentRow]:
     talk = tmp_path / "conversations" / "base"
     talk.mkdir(parents=True)
     ends = ("stop", "length", "context", "no-room")
-    answered = Answered("talk", "1", "", ("q",) * 4, (" ", "a", "b", ""), ends, (1, 2, 3, 0), None)
+    answered = AnswerRecord("talk", "1", "", ("q",) * 4, (" ", "a", "b", ""), ends, (1, 2, 3, 0), None)
     (talk / "answers.jsonl").write_text(jsonl([answered.to_json()]))
     return list(incident_rows(RunFiles(tmp_path)))
 

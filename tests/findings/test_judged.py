@@ -12,7 +12,7 @@ import pytest
 
 from layersig.findings.rows.arms import COMPARISONS, RESULTS
 from layersig.findings.tables import Findings
-from layersig.judging.records import Answered, Judgement, Key, Order
+from layersig.judging.records import AnswerRecord, Judgement, Key, Order
 from layersig.recipe.schema import Recipe
 from layersig.records import Outcome, jsonl
 from layersig.store.runfolder import RunFolder
@@ -41,10 +41,10 @@ def turns(question: int) -> range:
     return range(1, 3 if question < QUESTIONS - 2 else 2)
 
 
-def answered(question: int) -> Answered:
+def answered(question: int) -> AnswerRecord:
     n = len(turns(question))
     ends = ("length",) * n if question == 0 else ("stop",) * n
-    return Answered("talk", str(question), "ab"[question % 2], ("?",) * n, ("!",) * n, ends, (1,) * n, None)
+    return AnswerRecord("talk", str(question), "ab"[question % 2], ("?",) * n, ("!",) * n, ends, (1,) * n, None)
 
 
 def folder(run: Path, kind: str, arm: str, seed: int | None) -> Path:

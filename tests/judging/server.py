@@ -93,7 +93,7 @@ def _last(text: str) -> str:
 
 @contextmanager
 def judge_server(behaviour: Behaviour = sensible, port: int = 0) -> Iterator[Judge]:
-    """Serve until the block ends, or until `stop` is called: then nobody listens at its port."""
+    """Serve until the block ends, or until `stop` is called: then nothing listens at its port."""
     httpd = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     httpd.daemon_threads = True
     judge = Judge(f"http://127.0.0.1:{httpd.server_port}/v1", behaviour)

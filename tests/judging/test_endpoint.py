@@ -92,7 +92,7 @@ def test_without_a_time_the_waits_double_up_to_a_cap_and_end() -> None:
     answer = Answer(status=429, body='{"error": {"message": "quota of this month is used up"}}')
     with (
         judge_server(scripted([answer])) as judge,
-        pytest.raises(MachineError, match=r"429 \(quota of this month is used up\), 8 times over.*are kept"),
+        pytest.raises(MachineError, match=r"429 \(quota of this month is used up\), 8 times in a row.*are kept"),
     ):
         endpoint(judge, halt=halt).ask(PROMPT)
     assert halt.seconds == [1, 2, 4, 8, 16, 32, 60]
@@ -125,7 +125,7 @@ def test_waiting_ends_when_another_question_failed() -> None:
 def test_a_silent_judge_is_asked_again_then_given_up() -> None:
     with (
         judge_server(scripted([Answer(delay=0.4)])) as judge,
-        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times over"),
+        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times in a row"),
     ):
         endpoint(judge, halt=Waits(), timeout=0.1).ask(PROMPT)
     assert len(judge.bodies) == module.BROKEN_TRIES
@@ -136,7 +136,7 @@ def test_a_silent_judge_is_asked_again_then_given_up() -> None:
 def test_a_judge_that_drips_is_a_silent_one(status: int, drip: float) -> None:
     with (
         judge_server(scripted([Answer(status=status, body="{" * 1000, drip=drip)])) as judge,
-        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times over"),
+        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times in a row"),
     ):
         endpoint(judge, halt=Waits(), timeout=0.1).ask(PROMPT)
 
@@ -150,7 +150,7 @@ def test_a_connection_that_breaks_is_made_anew(broken: Answer) -> None:
 def test_nobody_listens() -> None:
     with judge_server() as judge:
         pass
-    with pytest.raises(MachineError, match=r"nobody listens at .*start the judge's server"):
+    with pytest.raises(MachineError, match=r"nothing listens at .*start the judge's server"):
         endpoint(judge, halt=Waits()).ask(PROMPT)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from layersig.judging.stages import compare, grade
-from layersig.sources.embedded import Embedded
+from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.source import Request
 from layersig.store.cache import cache_root
 from tests.judging.server import Judge, sensible
@@ -28,7 +28,7 @@ BASELINE = [answered("1", "I do not know.")]
 
 @pytest.fixture(scope="module")
 def model() -> Path:
-    return Embedded().load("model", "smollm2-135m-instruct", Request(Path(), cache_root())).path
+    return EmbeddedSources().load("model", "smollm2-135m-instruct", Request(Path(), cache_root())).path
 
 
 @pytest.fixture(scope="module")

@@ -259,7 +259,7 @@ def test_nobody_listens(run: Run, world: World) -> None:
     told = world.run(f"judge.endpoint={gone.url}")
     assert told.code == 3
     (error,) = told.errors
-    assert error.startswith(f"error: grade/base: nobody listens at {gone.url}; start the judge's server")
+    assert error.startswith(f"error: grade/base: nothing listens at {gone.url}; start the judge's server")
 
 
 def test_a_row_that_asks_nothing_is_named(run: Run, world: World) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layersig.judging.records import Answered, Judgement, read_judgements
+from layersig.judging.records import AnswerRecord, Judgement, read_judgements
 from layersig.records import Cell, jsonl
 from layersig.stages.job import Job
 from layersig.stages.kinds import Judging
@@ -42,21 +42,21 @@ class Told:
 
 def answered(
     question: str, *answers: str, set: str = "talk", category: str = "math", reference: Sequence[str] | None = None
-) -> Answered:
+) -> AnswerRecord:
     """A question with a turn for every answer."""
     turns = tuple(f"question {question}, turn {turn}?" for turn in range(1, len(answers) + 1))
     ends, tokens = ("stop",) * len(answers), (3,) * len(answers)
-    return Answered(set, question, category, turns, answers, ends, tokens, tuple(reference) if reference else None)
+    return AnswerRecord(set, question, category, turns, answers, ends, tokens, tuple(reference) if reference else None)
 
 
-def write_answers(folder: Path, rows: Sequence[Answered]) -> Path:
+def write_answers(folder: Path, rows: Sequence[AnswerRecord]) -> Path:
     """The output of an answer stage."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "answers.jsonl").write_text(jsonl([row.to_json() for row in rows]), encoding="utf-8")
     return folder
 
 
-def job_of(folder: Path, judge: Judge, inputs: Mapping[str, Sequence[Answered]], **params: Any) -> Job:
+def job_of(folder: Path, judge: Judge, inputs: Mapping[str, Sequence[AnswerRecord]], **params: Any) -> Job:
     """A stage about to run in `folder`; a second one continues the first."""
     out, work = folder / "out", folder / "state"
     out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from layersig.findings.outcomes import Measure, outcome_tables
-from layersig.planning.declared import Declared
+from layersig.planning.declared import DeclaredComparison
 from layersig.planning.facts import Facts
 from layersig.planning.precision import precision
 from layersig.planning.spreads import Pilot, spread_of
@@ -49,8 +49,8 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     return _facts(write(tmp_path_factory.mktemp("pilot"), "lora"), ("seeds=[0,1,2]",), ("rows.chats=106",))
 
 
-def _wanted(facts: Facts, kind: str = "comparison", arm: str = "ila-30") -> Declared:
-    return Declared(kind, arm, "all-layers", "chats", LOSS, len(facts.recipe.seeds), 6)  # type: ignore[arg-type]
+def _wanted(facts: Facts, kind: str = "comparison", arm: str = "ila-30") -> DeclaredComparison:
+    return DeclaredComparison(kind, arm, "all-layers", "chats", LOSS, len(facts.recipe.seeds), 6)  # type: ignore[arg-type]
 
 
 def test_several_runs_show_every_component(facts: Facts) -> None:
@@ -87,7 +87,7 @@ def test_a_claim_is_planned_with_what_arms_keep_beyond_their_share(facts: Facts)
 
 
 def test_an_outcome_that_the_pilot_lacks_is_assumed(facts: Facts) -> None:
-    wanted = Declared("comparison", "ila-30", "all-layers", "chats", Measure("choice", "acc"), 3, 100)
+    wanted = DeclaredComparison("comparison", "ila-30", "all-layers", "chats", Measure("choice", "acc"), 3, 100)
     assert "assumed" in spread_of(facts, wanted, _pilot(3, 20)).origin
 
 

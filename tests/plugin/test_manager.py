@@ -112,7 +112,7 @@ def test_a_hook_names_implementations_that_are_imported_when_asked_for(install: 
         ("x = 1", "it offers no component and no topic"),
         (
             LAZY.replace("    return [", "    return [print, "),
-            "must give Component objects, got builtin_function_or_method",
+            "must return Component objects, got builtin_function_or_method",
         ),
         (LAZY.replace("components()", "components(extra)"), "PluginValidationError"),
         (LAZY.replace('"heavy"', '"Heavy One"'), "a name is lower-case letters"),
@@ -131,7 +131,7 @@ def test_a_broken_plugin_costs_one_warning_that_names_it(
     assert "fisher" in known.names("scorer")
     assert "ila" in known.names("scorer")
     (record,) = caplog.records
-    assert record.getMessage().startswith('plugin "layersig_broken" of layersig-broken 1.0 is left out: ')
+    assert record.getMessage().startswith('plugin "layersig_broken" of layersig-broken 1.0 is not loaded: ')
     assert words in record.getMessage()
     assert known.problems == (record.getMessage(),)
 
@@ -141,7 +141,7 @@ def test_damaged_metadata_of_an_installation_is_a_warning_too(install: Install) 
     info = package.parent / "layersig_fisher-1.0.dist-info"
     (info / "direct_url.json").write_text("{")
     (problem,) = manager.installed().problems
-    assert "layersig-fisher 1.0 is left out: JSONDecodeError" in problem
+    assert "layersig-fisher 1.0 is not loaded: JSONDecodeError" in problem
 
 
 def test_errors_of_plugins_are_raised_on_request(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,8 @@ def test_a_name_that_two_plugins_claim_is_refused_when_it_is_used(install: Insta
     with pytest.raises(UserError) as caught:
         known.get("scorer", "fisher")
     assert str(caught.value) == (
-        'the scorer "fisher" is offered twice, by layersig-fisher 1.0 and layersig-twin 1.0; rename one or leave it out'
+        'the scorer "fisher" is offered twice, by layersig-fisher 1.0 and layersig-twin 1.0; rename one, or uninstall '
+        "one of the plugins"
     )
     with pytest.raises(UserError, match=r"built into layersig and layersig-own 1\.0"):
         known.get("scorer", "ila")

@@ -291,8 +291,8 @@ def test_a_recovery_has_its_own_training_keys():
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('unit = "block"', 'unit = "module"', 'does not score whole blocks, which is what `prune` removes'),
-        ('unit = "block"', 'unit = "block"\nhead = true', "blocks are pruned, and the head is none"),
+        ('unit = "block"', 'unit = "module"', 'does not score blocks, which are what `prune` removes'),
+        ('unit = "block"', 'unit = "block"\nhead = true', "the head is no block and cannot be pruned"),
         ("recover = { steps = 2 }", "train = { steps = 2 }", "a pruned arm is trained by `recover`"),
         ("recover = { steps = 2 }", "recover = { stepz = 2 }", "stepz"),
         ("recover = { steps = 2 }", "recover = { milestones = [0.5] }", "milestones belong to the reference training"),

@@ -57,7 +57,7 @@ def test_dates_may_be_as_precise_as_they_are_known(tmp_path: Path, date: str) ->
         ('training_cutoff = "June 2024"', "must be a date such as"),
         ("training_cutoff = 2024-06-01", "must not be a date or time"),
         ("training_cutoff = 2024", "about.training_cutoff"),
-        ('interests = " "', "must say something"),
+        ('interests = " "', "must not be empty"),
         ('interest = "none"', "did you mean"),
         ('licences = { chat = "MIT" }', 'there is no source "chat"; did you mean "chats"'),
         ('published = { hellaswagg = "2019" }', 'there is no task "hellaswagg"; did you mean "hellaswag"'),

@@ -69,10 +69,10 @@ def test_what_is_deep_but_within_bounds_or_only_looks_deep_is_read() -> None:
         ("a" * 400_000 + " = 1", f"a key or number of more than {LONGEST_WORD} characters"),
         ("seeds = [" + "9" * 5_000 + "]", f"a key or number of more than {LONGEST_WORD} characters"),
         ('"' + "a" * 400_000 + '" = 1', "unknown key"),
-        ("root_seed = 0x" + "f" * 500, "must be a number of 64 bits"),
-        ("root_seed = 99999999999999999999", "must be a number of 64 bits"),
-        ('description = "a\\u0000b"', "must not hold the character U+0000"),
-        ('"a\\u0000b" = 1', "must not hold the character U+0000"),
+        ("root_seed = 0x" + "f" * 500, "must fit into 64 bits"),
+        ("root_seed = 99999999999999999999", "must fit into 64 bits"),
+        ('description = "a\\u0000b"', "must not contain the character U+0000"),
+        ('"a\\u0000b" = 1', "must not contain the character U+0000"),
     ],
 )
 def test_long_words_and_numbers_and_unusable_text_are_told(tmp_path: Path, line: str, words: str) -> None:

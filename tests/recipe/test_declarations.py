@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from layersig.errors import UserError
-from layersig.recipe.load import Loaded, load
+from layersig.recipe.load import LoadedRecipe, load
 from tests.recipe.example import EXAMPLE, write
 
 JUDGE = '[judge]\nendpoint = "http://localhost:1/v1"\nmodel = "j"\n'
@@ -15,7 +15,7 @@ JUDGE = '[judge]\nendpoint = "http://localhost:1/v1"\nmodel = "j"\n'
 
 def loaded(
     tmp_path: Path, analyze: str, evaluate: str = 'tasks = ["hellaswag", "pypi:mmlu"]', more: str = ""
-) -> Loaded:
+) -> LoadedRecipe:
     head = EXAMPLE.partition("[evaluate]")[0]
     arm = '[[arms]]\nname = "first-30"\nscorer = "ila"\nselect = { kind = "top", fraction = 0.3 }\n'
     text = f"{head}{arm}\n[evaluate]\n{evaluate}\n{more}\n[analyze]\n{analyze}\n"

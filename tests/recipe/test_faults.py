@@ -77,9 +77,9 @@ CASES = [
     Broken('scorer = "ila"', 'scorer = ["ila", "chance"] #', "] #", "arms.0.scorer", "got 2 scorers"),
     Broken('["ila", "chance"]', '["ila", 4]', '", 4]', "arms.1.scorer.1", "must be a string; got 4"),
     Broken('["ila", "chance"]', '["ila", "luck"]', "luck", "arms.1.scorer.1", "there is no [scorers.luck]"),
-    Broken('name = "control"', 'name = "control"\nscorer = "ila"#', "#", "arms.2.scorer", "reads no ranking; leave"),
+    Broken('name = "control"', 'name = "control"\nscorer = "ila"#', "#", "arms.2.scorer", "reads no ranking; remove"),
     Broken('like = "ila-30"', 'like = "ila-3"', '"ila-3"', "arms.2.select.like", 'did you mean "ila-30"?'),
-    Broken('like = "ila-30"', 'like = "base"', '"base"', "arms.2.select.like", '"base" selects nothing'),
+    Broken('like = "ila-30"', 'like = "base"', '"base"', "arms.2.select.like", '"base" selects no layers'),
     Broken('like = "ila-30"', 'like = "control"', "like =", "arms.2.select.like", 'circle: "control" -> "control"'),
     Broken("epochs = 2", "epcohs = 2", "epcohs", "arms.2.train.epcohs", 'unknown key; did you mean "epochs"?'),
     Broken("epochs = 2", 'rank = "x"', '"x"', "arms.2.train.rank", 'must be a whole number; got "x"'),
@@ -90,7 +90,7 @@ CASES = [
     Broken('"graft"', '["graft"]\ntrain = { rank = 4 }', '["graft"]', "arms.1.action", "got a list of 1"),
     Broken('"hellaswag"', '{ shots = 5 }', "shots = 5 }", "evaluate.tasks.0.source", "missing (A task of lm-eval"),
     Broken('"hellaswag"', "5", "tasks", "evaluate.tasks.0", "must be the name of a task"),
-    Broken('"hellaswag"', '"mmlu"', "tasks", "evaluate.tasks.1", 'task "mmlu" stands there twice'),
+    Broken('"hellaswag"', '"mmlu"', "tasks", "evaluate.tasks.1", 'task "mmlu" is listed twice'),
     Broken("limit = 200", "limit = -1", "-1", "evaluate.tasks.1.limit", "must be at least 1; got -1"),
     Broken('baseline = "control"', 'baseline = "contro"', '"contro"', "analyze.baseline", 'did you mean "control"?'),
     Broken('baseline = "control"', "alpha = 0.7", "alpha", "analyze.alpha", "must be less than 0.5; got 0.7"),
@@ -142,7 +142,7 @@ def test_a_data_set_of_a_taken_name(tmp_path: Path) -> None:
 def test_a_policy_without_its_ranking(tmp_path: Path) -> None:
     text = EXAMPLE.replace('scorer = "ila"\n', "", 1)
     assert only_fault(tmp_path, text) == (
-        'study.toml:36: arms.0.scorer: missing: policy "top" reads a ranking; name a scorer of [scorers]'
+        'study.toml:36: arms.0.scorer: missing: policy "top" reads a ranking; name one of [scorers]'
     )
 
 
@@ -153,7 +153,7 @@ def test_arms_that_follow_one_another_in_a_circle(tmp_path: Path) -> None:
         load(write(tmp_path, text))
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/study.toml:62: ")
-    assert 'arms.3.select.like: arms follow one another in a circle: "a" -> "b" -> "c" -> "a"' in message
+    assert 'arms.3.select.like: these arms refer to one another in a circle: "a" -> "b" -> "c" -> "a"' in message
 
 
 def test_all_faults_are_told_at_once_sorted_by_line(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_all_faults_are_told_at_once_sorted_by_line(tmp_path: Path) -> None:
         "override train.alpa=3",
         "override nonsense",
     ]
-    assert told[1] == f"  {path}:1: name: missing (Name of the study, and of its folder below the run root)"
+    assert told[1] == f"  {path}:1: name: missing (Name of the study, and of its folder in the folder of runs)"
 
 
 def test_a_recipe_with_nothing_in_it_misses_what_it_needs(tmp_path: Path) -> None:
@@ -229,5 +229,5 @@ class Mine:
     text = EXAMPLE.replace("plugins = []", 'plugins = ["mine.py"]').replace('"random"', '"mine"\nsteps = 4')
     assert only_fault(tmp_path, text).startswith(
         f"study.toml:{line_of(text, '[scorers.chance]')}: scorers.chance: "
-        'scorer "mine" (mine.py) broke while it checked its parameters: ZeroDivisionError'
+        'scorer "mine" (mine.py) failed while it checked its parameters: ZeroDivisionError'
     )

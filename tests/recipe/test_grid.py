@@ -13,7 +13,7 @@ from layersig.pipeline import stages
 from layersig.plugin.manager import built_in
 from layersig.recipe.grid import MOST
 from layersig.recipe.json_schema import json_schema
-from layersig.recipe.load import Loaded, load
+from layersig.recipe.load import LoadedRecipe, load
 from tests.recipe.example import line_of
 
 HEAD = """\
@@ -28,7 +28,7 @@ SCORERS = '[scorers.ila]\nkind = "ila"\n[scorers.chance]\nkind = "random"\n'
 ILA = '[[arms]]\nname = "ila"\nscorer = "ila"\nselect = { kind = "top" }\ngrid.select.fraction = [0.3, 0.05]\n'
 
 
-def loaded(folder: Path, *parts: str, overrides: tuple[str, ...] = ()) -> Loaded:
+def loaded(folder: Path, *parts: str, overrides: tuple[str, ...] = ()) -> LoadedRecipe:
     path = folder / "study.toml"
     path.write_text("\n".join((HEAD, *parts)), encoding="utf-8")
     return load(path, overrides)
@@ -187,12 +187,12 @@ FAULTY: dict[str, tuple[str, str, str]] = {
     "a value twice": (
         ILA.replace("[0.3, 0.05]", "[0.3, 0.30]"),
         "grid.select.fraction",
-        "arms.0.grid.select.fraction.1: 0.3 is given twice, or names a copy as an earlier value does",
+        "arms.0.grid.select.fraction.1: 0.3 is given twice, or gives a copy the same name as an earlier value",
     ),
     "a key twice": (
         ILA.replace('"top"', '"top", fraction = 0.5'),
         "grid.select.fraction",
-        "arms.0.grid.select.fraction: `select.fraction` is given in the entry too; leave it out there, or here",
+        "arms.0.grid.select.fraction: `select.fraction` is given in the entry too; remove it there, or here",
     ),
     "a name": (
         ILA + 'grid.name = ["a", "b"]\n',
@@ -230,7 +230,7 @@ FAULTY: dict[str, tuple[str, str, str]] = {
     "a key inside a value": (
         ILA + "grid.scorer.x = [1, 2]\n",
         "grid.scorer.x",
-        "arms.0.grid.scorer.x: there is no table for `scorer.x` in the entry: one of its parts has a value already",
+        "arms.0.grid.scorer.x: `scorer.x` cannot be set in the entry: one of its parts is a value, not a table",
     ),
 }
 
@@ -261,7 +261,9 @@ def test_copies_of_scorers_take_no_name_of_another(tmp_path: Path) -> None:
 def test_a_grid_too_large_is_refused_before_it_is_made(tmp_path: Path) -> None:
     many = f"grid.train.rank = {list(range(1, MOST))}\n"
     (told,) = faults(tmp_path, DATA, SCORERS, ILA + many)
-    assert told.endswith(f"the grids come to {2 * (MOST - 1)} entries; at most {MOST} are possible")
+    assert told.endswith(
+        f"the grids expand to {2 * (MOST - 1)} entries; at most {MOST} are possible, so give fewer values"
+    )
 
 
 def test_arms_in_a_circle_are_told_as_before(tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_arms_in_a_circle_are_told_as_before(tmp_path: Path) -> None:
         for name, like, grid in (("a", "b", "grid.select.draw = [0, 1]\n"), ("b", "a", ""))
     )
     told = faults(tmp_path, DATA, SCORERS, arms)
-    assert any("arms follow one another in a circle" in each for each in told)
+    assert any("these arms refer to one another in a circle" in each for each in told)
 
 
 SWEEPS = '[[sweeps]]\nname = "mine"\nquantity = "share"\nentries = ["x", "y"]\nvalues = [0.1, 0.2]\n'
@@ -290,7 +292,7 @@ def test_arms_written_by_hand_may_form_a_sweep(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ('["x", "y"]', '["x", "z"]', 'sweeps.0.entries.1: there is no [[arms]] named "z". Allowed: x, y'),
-        ('["x", "y"]', '["x", "x"]', 'sweeps.0.entries.1: "x" is given twice; leave one out'),
+        ('["x", "y"]', '["x", "x"]', 'sweeps.0.entries.1: "x" is given twice; remove one'),
         ("[0.1, 0.2]", "[0.2, 0.1]", "sweeps.0: `values` must ascend"),
         ("[0.1, 0.2]", "[0.1, 0.2, 0.3]", "sweeps.0: 2 `entries` need as many `values`; got 3"),
         ('["x", "y"]', '["x"]', "sweeps.0.entries: must have at least 2 entries"),

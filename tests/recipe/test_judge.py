@@ -50,8 +50,8 @@ def test_a_set_is_called_by_the_last_part_of_its_source(source: str, label: str)
 @pytest.mark.parametrize(
     ("old", "new", "marker", "key", "words"),
     [
-        (JUDGE, "", "conversations", "evaluate.conversations", "give a table [judge]"),
-        (TALK, "", "[judge]", "judge", "there is nothing to judge; name sets of questions"),
+        (JUDGE, "", "conversations", "evaluate.conversations", "add a table [judge]"),
+        (TALK, "", "[judge]", "judge", "there is nothing to judge; list sets of questions"),
         ('"pypi:mt-bench"', '"mt-bench"', "mt-bench", "evaluate.conversations.0", "must be `scheme:reference`"),
         ('"pypi:mt-bench"', '"s3:mt"', "s3:mt", "evaluate.conversations.0.source", 'no scheme "s3"'),
         ('"pypi:mt-bench"', '"pypi:talk"', "pypi:talk", "evaluate.conversations.1", '"talk" is taken already'),
@@ -61,7 +61,7 @@ def test_a_set_is_called_by_the_last_part_of_its_source(source: str, label: str)
         ('"http://localhost:8000/v1"', '"localhost:8000"', "endpoint", "judge.endpoint", "must be a base URL"),
         ("//localhost", "//user:word@localhost", "endpoint", "judge.endpoint", "without a user or a query"),
         ('"KEY"', '"sk-abc"', "key_env", "judge.key_env", "must be the name of an environment variable, never the key"),
-        ('model = "judge"\n', "", "[judge]", "judge.model", "missing (Id of the judge"),
+        ('model = "judge"\n', "", "[judge]", "judge.model", "missing; give the id of the judge"),
         ("key_env", "keyenv", "keyenv", "judge.keyenv", 'did you mean "key_env"?'),
         ('key_env = "KEY"', "repeats = 0", "repeats", "judge.repeats", "must be at least 1; got 0"),
         ('key_env = "KEY"', "concurrency = 99", "concurrency", "judge.concurrency", "must be at most 64"),
@@ -102,7 +102,7 @@ def test_without_an_endpoint_conversations_are_left_out_and_told(tmp_path: Path,
 
 
 def test_a_declared_grade_needs_its_judge(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='the declared outcome "talk" is what the judge says'):
+    with pytest.raises(UserError, match='the declared outcome "talk" comes from the judge'):
         load(write(tmp_path, NO_ENDPOINT), ("analyze.outcome=talk",))
 
 

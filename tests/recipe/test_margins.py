@@ -90,7 +90,7 @@ def test_strange_names_are_refused_at_once(tmp_path: Path, name: str) -> None:
 def test_a_margin_as_the_criterion_needs_margins(tmp_path: Path) -> None:
     loaded(tmp_path, "{ loss = 0.02 }", more='gain_kept = "margin"')
     loaded(tmp_path, "{}", more="gain_kept = 0.8")
-    with pytest.raises(UserError, match="takes the declared margin of each metric"):
+    with pytest.raises(UserError, match="uses the declared margin of each metric"):
         loaded(tmp_path, "{}", more='gain_kept = "margin"')
     with pytest.raises(UserError, match="gain_kept"):
         loaded(tmp_path, "{}", more="gain_kept = 90")

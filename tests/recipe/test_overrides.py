@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from layersig.errors import UserError
-from layersig.recipe.load import Loaded, load
+from layersig.recipe.load import LoadedRecipe, load
 from tests.recipe.example import EXAMPLE, write
 
 
@@ -18,7 +18,7 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write(tmp_path / "recipes")
 
 
-def overridden(at: Path, *overrides: str) -> Loaded:
+def overridden(at: Path, *overrides: str) -> LoadedRecipe:
     return load(at, overrides)
 
 

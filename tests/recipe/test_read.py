@@ -50,7 +50,7 @@ def test_what_is_not_text_or_too_large_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b'a = 1\nb = "\xff\xfe"\n')
     assert message(path) == f"{path}:2: the file is not UTF-8 text (byte 0xff)"
     path.write_bytes(b"#" * (1 << 20) + b"\n")
-    assert message(path) == f"{path}:2: the file is larger than 1 MiB, so it is no recipe"
+    assert message(path) == f"{path}:2: the file is larger than 1 MiB and cannot be a recipe"
 
 
 def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:

@@ -35,8 +35,16 @@ def written(tmp_path: Path, more: str) -> Path:
         ("train = { milestones = [0.5] }", "scorers.ila.train.milestones", "milestones belong to the reference"),
         ('train = { ranks = "scores" }', "scorers.ila.train.ranks", "gives all layers one rank"),
         ("train = { resample = { blocks = 2 } }", "scorers.ila.train.resample", "tunes all layers in every step"),
-        ('train = { method = "full" }\n[update]\nsource = "path:u"', "scorers.ila.train", "leave [update] out"),
-        ('[scorers.g]\nkind = "gradient-norm"\ntrain = { rank = 4 }', "scorers.g.train", "looks at no update"),
+        (
+            'train = { method = "full" }\n[update]\nsource = "path:u"',
+            "scorers.ila.train",
+            "remove this key, or [update]",
+        ),
+        (
+            '[scorers.g]\nkind = "gradient-norm"\ntrain = { rank = 4 }',
+            "scorers.g.train",
+            "reads no update of a training",
+        ),
         ('[scorers.f]\nkind = "first-k"\nstream = 1', "scorers.f.stream", "draws nothing at random"),
         ("stream = -1", "scorers.ila.stream", "must be at least 0"),
     ],

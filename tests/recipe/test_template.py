@@ -41,7 +41,7 @@ def test_a_template_of_an_override_is_relative_to_the_working_directory(
     [
         ("chatml", 'must be "auto", "plain" or "file:X.jinja"; got "chatml"'),
         ("file:none.jinja", "none.jinja cannot be read: No such file or directory"),
-        ("file:flat.jinja", "flat.jinja is no Jinja template"),
+        ("file:flat.jinja", "flat.jinja is not a chat template"),
         ("file:raw.jinja", "raw.jinja cannot be read: 'utf-8' codec"),
     ],
 )

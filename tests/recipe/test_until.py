@@ -77,5 +77,5 @@ def test_an_arm_cannot_end_early(tmp_path: Path, where: str) -> None:
     arm = ARM + prune + f'{where} = {{ until = "rank-stable" }}\n'
     found = faults(tmp_path, 'schedule = "constant"\n', more=arm)
     assert any(
-        f"arms.0.{where}.until" in fault and "only the reference training ends early" in fault for fault in found
+        f"arms.0.{where}.until" in fault and "only the reference training can end early" in fault for fault in found
     )

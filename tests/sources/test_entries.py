@@ -8,10 +8,10 @@ from time import sleep
 import pytest
 
 from layersig.errors import MachineError
-from layersig.sources.entries import Entry, whole_entry
+from layersig.sources.entries import FolderEntry, whole_entry
 
 
-def _get(cache: Path, build, warn=None) -> Entry:  # type: ignore[no-untyped-def]
+def _get(cache: Path, build, warn=None) -> FolderEntry:  # type: ignore[no-untyped-def]
     return whole_entry(cache, "area", "key", build, origin={"from": "here"}, warn=warn or (lambda _: None))
 
 

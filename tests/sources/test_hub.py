@@ -90,7 +90,7 @@ def request_(tmp_path: Path) -> Request:
 
 
 def _gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "home")  # the discard port: nobody listens
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "home")  # the discard port: nothing listens
 
 
 def test_a_model_is_fetched_pinned_and_loads(

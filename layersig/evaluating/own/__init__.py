@@ -1,4 +1,4 @@
-"""Tasks that lm-eval lacks, and those of its own that would run model-written code unconfined."""
+"""Tasks that lm-eval lacks, and replacements for its tasks that run model-written code unconfined."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def own(name: str, *, functions: bool = True) -> Config | None:
 
 
 def _alone(path: Path, name: str) -> Any:
-    """One function of a module that as a whole would fetch and run what is not wanted here."""
+    """Extract one function from a module without importing it; the import itself would download data."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     found: dict[str, Any] = {}

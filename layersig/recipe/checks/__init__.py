@@ -1,14 +1,15 @@
-"""What a recipe must fulfil beyond the types of its keys: names, references, and the parameters of components.
+"""Checks of a recipe beyond the types of its keys: names, references, and the parameters of components.
 
-The checks read the values as they stand in the file, so that they report even where other keys are wrong.
+The checks read the raw values of the file, so that they report even where other keys are invalid.
 
-- `values`: how they read them
-- `names`: names that are unique, schemes and arms that there are
-- `components`: plugin files, scorers and policies with their parameters
-- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`, `sweeps`: the sections of a recipe
-- `size`: how much it asks for
-- `library`: the texts of lm-eval's definitions
-- `training_keys`: keys of `[train]` in arms and scorers
+- `values`: reading raw values
+- `names`: unique names, known schemes
+- `components`: plugin files, and scorers and policies with their parameters
+- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`, `sweeps`: one section of a recipe
+  each
+- `size`: an upper limit on the number of trainings and scorings
+- `library`: the text of lm-eval's task definitions
+- `training_keys`: keys of `[train]` inside arms and scorers
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from layersig.plugin.table import Components
 from layersig.recipe.checks.about import about_checks
 from layersig.recipe.checks.arms import arm_checks
-from layersig.recipe.checks.components import Brought, plugin_files, scorer_checks
+from layersig.recipe.checks.components import plugin_files, scorer_checks
 from layersig.recipe.checks.declarations import declaration_checks
 from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
@@ -33,16 +34,16 @@ from layersig.recipe.checks.tuning import tuning_checks
 from layersig.recipe.checks.values import strange_values, table_at, unusable_text
 from layersig.recipe.faults import Fault
 
-__all__ = ["Brought", "cross_checks", "plugin_files", "strange_values", "unusable_text"]
+__all__ = ["cross_checks", "plugin_files", "strange_values", "unusable_text"]
 
 
 def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path) -> Iterator[Fault]:
-    """Every fault that shows only when keys are read together, or with the registered components.
+    """Every fault that shows only when keys are read together, or against the registered components.
 
     Args:
         data: The values of the recipe.
-        components: What it may name.
-        base_dir: Where relative files start from.
+        components: The components that it may name.
+        base_dir: Folder that relative paths start from.
     """
     yield from name_checks(data, components)
     yield from task_checks(data, base_dir)
@@ -57,4 +58,4 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from sweep_checks(data)
     yield from size_checks(data)
     if not data.get("arms") and not table_at(data, "scorers"):
-        yield Fault((), "there is nothing to do: give at least one [scorers.NAME] or one [[arms]]")
+        yield Fault((), "there is nothing to do; add at least one [scorers.NAME] or one [[arms]]")

@@ -1,4 +1,4 @@
-"""What must hold of `[about]`: licences and dates of sources and tasks that the recipe names."""
+"""Checks of `[about]`: its licences and dates must belong to sources and tasks of the recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from layersig.recipe.faults import Fault
 
 
 def about_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Licences of sources, and dates of tasks, that there are."""
+    """Faults of licences and dates whose source or task is not in the recipe."""
     about = table_at(data, "about")
     sources = ["model", *(name for _, entry in tables_at(data, "data") if isinstance(name := entry.get("name"), str))]
     tasks = [task_name(source) for _, source in task_sources(table_at(data, "evaluate"))]
@@ -23,6 +23,6 @@ def about_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def task_name(source: str) -> str:
-    """What `about.published` calls a task: its name, or that of its file without the ending."""
+    """The name of a task in `about.published`: its own, or that of its file without the suffix."""
     name = source.removeprefix("pypi:")
     return name.removeprefix("file:").rpartition("/")[2].rpartition(".")[0] if name.startswith("file:") else name

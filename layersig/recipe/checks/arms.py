@@ -1,4 +1,4 @@
-"""What recipes must fulfil about arms: the rankings and policies that they read, and what is done with their layers."""
+"""Checks of `[[arms]]`: the rankings and policies that they read, and what is done with their layers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from layersig.recipe.schema import RESERVED_ARMS
 from layersig.recipe.schema.arms import NO_SELECTION
 
 _UNTRAINED: Mapping[str, str] = {
-    "graft": "a grafted arm is not trained; leave `train` out",
-    "prune": "a pruned arm is trained by `recover`; write the keys there",
+    "graft": "a grafted arm is not trained; remove `train`",
+    "prune": "a pruned arm is trained by `recover`; move the keys there",
 }
 
 
 def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Scorers, policies, data sets and arms that there are, and keys that go with the action."""
+    """Faults of references to scorers, policies, data sets and arms, and of keys that do not fit the action."""
     arms = dict(tables_at(data, "arms"))
     names = dict.fromkeys(arm_names(data))
     brought = {arm.get("name") for arm in arms.values() if "checkpoint" in arm}
@@ -32,7 +32,7 @@ def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Faul
             yield from _brought(arm, path)
             continue
         if "select" not in arm:
-            yield Fault((*path, "select"), "missing; give a policy, or a `checkpoint` that was made elsewhere")
+            yield Fault((*path, "select"), "missing; give a policy, or the `checkpoint` of a model made elsewhere")
         yield from _training(arm, path)
         if arm.get("action") == "prune":
             yield from _pruning(arm, path, data, components)
@@ -41,11 +41,11 @@ def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Faul
 
 
 def _brought(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
-    """An arm that brings its model selects nothing, and nothing is done with it."""
+    """Faults of an arm with a `checkpoint`: it selects nothing and is not trained."""
     for key in ("scorer", "ranked_on", "select", "action", "train", "recover"):
         given = arm.get(key)
         if key in arm and given not in (NO_SELECTION.model_dump(), {}) and (key, given) != ("action", "tune"):
-            yield Fault((*path, key), f"an arm with a `checkpoint` is evaluated as it is; leave `{key}` out")
+            yield Fault((*path, key), f"an arm with a `checkpoint` is evaluated as it is; remove `{key}`")
 
 
 def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
@@ -55,22 +55,24 @@ def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
     elif isinstance(keys, dict):
         yield from train_keys(keys, (*path, "train"))
     if recover is not None and action != "prune":
-        yield Fault((*path, "recover"), 'only an arm with `action = "prune"` recovers; leave `recover` out')
+        yield Fault((*path, "recover"), 'only an arm with `action = "prune"` can recover; remove `recover`')
     elif isinstance(recover, dict):
         yield from train_keys(recover, (*path, "recover"))
 
 
 def _pruning(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Whether an arm that prunes reads scores of whole blocks."""
+    """Faults of an arm that prunes: its scores must be those of blocks."""
     layers, scorers = table_at(data, "layers"), table_at(data, "scorers")
     if layers.get("head"):
-        yield Fault(("layers", "head"), "blocks are pruned, and the head is none; leave it out, or the arms that prune")
+        yield Fault(
+            ("layers", "head"), "the head is no block and cannot be pruned; remove this key, or the arms that prune"
+        )
     for name in one_or_more(arm.get("scorer")):
         kind = table_at(scorers, name).get("kind") if isinstance(name, str) else None
         if kind not in components.names("scorer"):
             continue
         if "block" not in (layers.get("unit"), components.get("scorer", kind).unit):
-            reason = 'does not score whole blocks, which is what `prune` removes; set layers.unit = "block"'
+            reason = 'does not score blocks, which are what `prune` removes; set layers.unit = "block"'
             yield Fault((*path, "scorer"), f'"{name}" {reason}')
 
 
@@ -81,7 +83,7 @@ def _choice(
     components: Components,
     arms: Collection[str],
 ) -> Iterator[Fault]:
-    """Whether the policy and what it reads are there."""
+    """Faults of the policy and of what it reads."""
     named, known = arm.get("scorer"), table_at(data, "scorers")
     scorers = one_or_more(named)
     for number, name in enumerate(scorers):
@@ -101,7 +103,7 @@ def _choice(
     like = select.get("like")
     if policy.reads_selection and isinstance(like, str) and like not in arms:
         if like in (*RESERVED_ARMS, *(each.get("name") for _, each in tables_at(data, "arms"))):
-            reason = f'"{like}" selects nothing; name an arm with a policy'
+            reason = f'"{like}" selects no layers; name an arm with a policy'
         else:
             reason = f'there is no arm "{like}"{suggestion(like, arms)}'
         yield Fault((*path, "select", "like"), reason)
@@ -110,7 +112,7 @@ def _choice(
 def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:
     named = {number: arm for number, arm in arms.items() if isinstance(arm.get("name"), str)}
     if len({arm["name"] for arm in named.values()}) < len(named):
-        return  # a fault of its own, told already; whom an arm follows cannot be said before it is mended
+        return  # reported already; without a valid `like` there is no chain to follow
     likes = {
         arm["name"]: arm["select"]["like"]
         for arm in named.values()
@@ -127,4 +129,4 @@ def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:
         if name in chain:
             way = " -> ".join(f'"{each}"' for each in [*chain[chain.index(name) :], name])
             place = ("arms", numbers[name], "select", "like")
-            yield Fault(place, f"arms follow one another in a circle: {way}")
+            yield Fault(place, f"these arms refer to one another in a circle: {way}; change one `like`")

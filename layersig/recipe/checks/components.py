@@ -1,4 +1,4 @@
-"""What must hold of the components that a recipe names: plugin files, kinds, and the parameters beside them."""
+"""Checks of the components that a recipe names: plugin files, kinds, and their parameters."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _BESIDE_PARAMS: Mapping[Kind, frozenset[str]] = {
 }
 
 
-class Brought(NamedTuple):
-    """What a recipe may name, the plugin files that bring some of it, and what is wrong with those files."""
+class RecipeComponents(NamedTuple):
+    """The components that a recipe may name, the plugin files that define some of them, and faults of those files."""
 
     components: Components
     files: tuple[Path, ...]
     faults: list[Fault]
 
 
-def plugin_files(data: Mapping[str, Any], base_dir: Path) -> Brought:
-    """Load the plugin files of a recipe; one that does not work is a fault, and the others still count."""
+def plugin_files(data: Mapping[str, Any], base_dir: Path) -> RecipeComponents:
+    """Load the plugin files of a recipe. A broken file is a fault; the others are still loaded."""
     files: list[Path] = []
     faults = []
     for number, name in enumerate(list_at(data, "plugins")):
@@ -46,11 +46,11 @@ def plugin_files(data: Mapping[str, Any], base_dir: Path) -> Brought:
             files.append(base_dir / name)
         except UserError as error:
             faults.append(Fault(("plugins", number), str(error)))
-    return Brought(with_files(files), tuple(files), faults)
+    return RecipeComponents(with_files(files), tuple(files), faults)
 
 
 def scorer_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Scorers that there are, with the parameters and the source that each takes."""
+    """Faults of scorers: their kind, their parameters and their source."""
     scorers = table_at(data, "scorers")
     for name, choice in scorers.items():
         if isinstance(choice, dict):
@@ -59,14 +59,14 @@ def scorer_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
             if scorer is not None:
                 yield from source_checks(scorer, choice.get("source"), ("scorers", name))
                 if choice.get("stream") and not (scorer.reads_data or scorer.seeded):
-                    reason = f'scorer "{scorer.name}" draws nothing at random, so a repeat would be equal; leave it out'
+                    reason = f'scorer "{scorer.name}" draws nothing at random, so a repeat would be equal; remove it'
                     yield Fault(("scorers", name, "stream"), reason)
 
 
 def component(
     choice: Mapping[str, Any], kind: Kind, path: KeyPath, components: Components
 ) -> tuple[Component | None, list[Fault]]:
-    """The component that `kind` names, and what is wrong with that name and the parameters beside it."""
+    """The component that `kind` names, and the faults of that name and of the parameters."""
     name = choice.get("kind")
     if not isinstance(name, str):
         return None, [Fault((*path, "kind"), f"missing; allowed: {', '.join(components.names(kind))}")] * (name is None)
@@ -82,5 +82,5 @@ def component(
     except Exception as error:
         if raises_plugin_errors():
             raise
-        return found, [Fault(path, f"{found.label} broke while it checked its parameters: {cause(error)}")]
+        return found, [Fault(path, f"{found.label} failed while it checked its parameters: {cause(error)}")]
     return found, []

@@ -1,6 +1,6 @@
-"""What `[analyze]` declares must name arms, tasks and sets of questions that the recipe has.
+"""Checks of `[analyze]`: declarations must name arms, tasks and sets of questions of the recipe.
 
-A misspelt name would otherwise turn a declared comparison into none.
+Otherwise a misspelt name would silently drop a declared comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"\.(?:rule|random(?:-\d+)?)$")
 
 
 def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
-    """Arms and outcomes that there are, each named once."""
+    """Faults of names of arms and outcomes: unknown ones, and repeated ones."""
     analyze = table_at(data, "analyze")
     arms = dict.fromkeys([*arm_names(data), *RESERVED_ARMS])
     baseline = analyze.get("baseline")
@@ -41,7 +41,7 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
 
 
 def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: dict[str, None]) -> dict[str, None]:
-    """The arms, and the controls that are added to primary ones."""
+    """The names of all arms, and of the controls that are added to primary ones."""
     if analyze.get("controls") is False:
         return arms
     primary = analyze.get("primary")
@@ -59,23 +59,23 @@ def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator
     for number, pair in enumerate(list_at(analyze, "contrasts")):
         path = ("analyze", "contrasts", number)
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(name, str) for name in pair):
-            continue  # a fault of its type
+            continue  # reported by the schema
         unknown = False
         for place, name in enumerate(pair):
             if name not in arms:
                 unknown = True
                 hint = ""
                 if _CONTROL.search(name):
-                    hint = "; only primary arms get controls of their own, named NAME.random and NAME.rule"
+                    hint = "; only primary arms get controls, named NAME.random and NAME.rule"
                 yield Fault((*path, place), f'there is no arm "{name}"{suggestion(name, arms)}{hint}')
         if unknown:
             continue
         if pair[0] == pair[1]:
             yield Fault(path, f'"{pair[0]}" cannot be compared with itself')
         elif frozenset(pair) in seen:
-            yield Fault(path, f'"{pair[0]}" and "{pair[1]}" are named twice; one comparison is declared once')
+            yield Fault(path, f'"{pair[0]}" and "{pair[1]}" are named twice; declare each comparison once')
         elif pair[1] == analyze.get("baseline", "all-layers") and pair[0] in list_at(analyze, "primary"):
-            yield Fault(path, f'"{pair[0]}" is primary, so it is compared with "{pair[1]}" already; leave this out')
+            yield Fault(path, f'"{pair[0]}" is primary, so it is compared with "{pair[1]}" already; remove this pair')
         seen.add(frozenset(pair))
 
 
@@ -105,12 +105,12 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
 
 
 def _defined(base_dir: Path, source: str) -> list[str]:
-    """What results may call a task of the user's own: by its definition, or by its file where that holds several."""
+    """The names that results may give a user's task: that of its definition, or of its file if it has several."""
     path = base_dir / source.removeprefix("file:")
     return [path.stem, *_TASK.findall(text_of(path))]
 
 
 def _part_of(name: str, sources: list[str]) -> bool:
-    """Whether a group or tag among lm-eval's tasks may have a part of that name."""
+    """Whether a group or tag of lm-eval may have a task of that name."""
     groups = [source for source in sources if ":" not in source]
     return any(name in _TASK.findall(text) for text in definitions_named(groups))

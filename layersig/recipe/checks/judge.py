@@ -1,4 +1,4 @@
-"""What a recipe must fulfil where a judge model grades answers."""
+"""Checks of `[judge]` and `evaluate.conversations`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from layersig.recipe.schema import NAME_PATTERN, ConversationSettings
 
 
 def question_sets(data: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The entries of `evaluate.conversations` with their numbers; what is neither a text nor a table is left out."""
+    """The entries of `evaluate.conversations` with their numbers, without those that are neither string nor table."""
     for number, entry in enumerate(list_at(table_at(data, "evaluate"), "conversations")):
         if isinstance(entry, str | dict):
             yield number, {"source": entry} if isinstance(entry, str) else entry
 
 
 def set_names(data: Mapping[str, Any]) -> list[str]:
-    """What results call the sets of questions."""
+    """The names of the sets of questions in results."""
     found = []
     for _, entry in question_sets(data):
         with suppress(ValidationError):
@@ -32,24 +32,26 @@ def set_names(data: Mapping[str, Any]) -> list[str]:
 
 
 def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Sets of questions need a judge, arms to answer them and names of their own; a judge needs questions."""
+    """Faults of sets of questions, which need a judge, arms and unique names, and of a judge without questions."""
     sets = list(question_sets(data))
     if sets and data.get("judge") is None:
-        yield Fault(("evaluate", "conversations"), "somebody has to grade the answers; give a table [judge]")
+        yield Fault(("evaluate", "conversations"), "`evaluate.conversations` needs a judge; add a table [judge]")
     if sets and not data.get("arms"):
-        yield Fault(("evaluate", "conversations"), "there is no arm to answer the questions; give an [[arms]]")
+        yield Fault(("evaluate", "conversations"), "no arm can answer the questions; add an [[arms]]")
     if not sets and isinstance(data.get("judge"), dict):
-        yield Fault(("judge",), "there is nothing to judge; name sets of questions in `evaluate.conversations`")
+        yield Fault(("judge",), "there is nothing to judge; list sets of questions in `evaluate.conversations`")
     judge = table_at(data, "judge")
     if judge.get("endpoint") is not None and judge.get("model") is None:
         yield Fault(
-            ("judge", "model"), "missing (Id of the judge, pinned to a dated version where the endpoint has one)"
+            ("judge", "model"),
+            "missing; give the id of the judge, pinned to a dated version where the endpoint has one",
         )
     outcomes, labels = one_or_more(table_at(data, "analyze").get("outcome")), _labels(sets)
     graded = [name for name in outcomes if isinstance(name, str) and name in labels]
     if judge and judge.get("endpoint") is None and graded:
         yield Fault(
-            ("judge", "endpoint"), f'missing, and the declared outcome "{graded[0]}" is what the judge says; give it'
+            ("judge", "endpoint"),
+            f'missing, and the declared outcome "{graded[0]}" comes from the judge; give the endpoint',
         )
     tasks = task_sources(table_at(data, "evaluate"))
     seen = {"heldout", *(source.rpartition(":")[2].casefold() for _, source in tasks)}
@@ -69,7 +71,7 @@ def _labels(sets: list[tuple[int, dict[str, Any]]]) -> set[str]:
 
 
 def _label(entry: dict[str, Any]) -> str | None:
-    """What a set is called; None where its entry is wrong, which is told elsewhere."""
+    """The name of a set; None where its entry is invalid, which the schema reports."""
     try:
         return ConversationSettings.model_validate(entry, strict=False).label
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The definitions of tasks that lm-eval brings, as text: searched by name without importing lm-eval."""
+"""The task definitions of lm-eval as text, searched by name without importing lm-eval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIRST_WORD = re.compile(r"[A-Za-z0-9]+")
 
 
 def definitions_named(names: Iterable[str]) -> Iterator[str]:
-    """The texts of all definitions whose path holds the first word of one of these tasks' names."""
+    """The text of every definition whose path contains the first word of one of the tasks' names."""
     words = {word[0].lower() for name in names if (word := _FIRST_WORD.match(name))}
     spec = find_spec("lm_eval") if words else None
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -26,7 +26,7 @@ def definitions_named(names: Iterable[str]) -> Iterator[str]:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file; nothing where it cannot be read, which is told when the task is looked for."""
+    """The text of a file, or an empty one if it cannot be read: loading the task reports that."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What must hold of `analyze.margins` and `analyze.gain_kept`: metrics that tasks report, in the unit of the metric."""
+"""Checks of `analyze.margins` and `analyze.gain_kept`: metrics that tasks report, in the unit of the metric."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from layersig.recipe.metrics import KNOWN, UP_TO_ONE, kind_of
 
 _METRIC = re.compile(r"^\s*-?\s*metric\s*:\s*[\"']?([^\s\"'#,}]+)", re.MULTILINE)
 _LONGEST = 100
-"""Characters from which on a name is no metric's, and is not searched for."""
+"""Longest name that is looked up as a metric, in characters."""
 
 
 def margin_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
-    """Margins of metrics that no task of the recipe reports, or that are given in points instead of shares."""
+    """Faults of margins: metrics that no task of the recipe reports, and points instead of shares."""
     analyze, evaluate = table_at(data, "analyze"), table_at(data, "evaluate")
     margins = table_at(analyze, "margins")
     sources = [source for _, source in task_sources(evaluate)]
@@ -33,12 +33,12 @@ def margin_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
             reason = f"is counted from 0 to 1, so a margin must be below 1; for {value:g} points write {value / 100:g}"
             yield Fault(path, f'"{metric}" {reason}')
     if analyze.get("gain_kept") == "margin" and not margins:
-        reason = '"margin" takes the declared margin of each metric; give `analyze.margins`, or a share such as 0.9'
+        reason = '"margin" uses the declared margin of each metric; give `analyze.margins`, or a share such as 0.9'
         yield Fault(("analyze", "gain_kept"), reason)
 
 
 def _defined(metric: str, sources: list[str], base_dir: Path) -> bool:
-    """Whether the definition of a task names a metric: the user's own files, and lm-eval's files of like name."""
+    """Whether the definition of a task names a metric: a user's file, or a file of lm-eval with a similar name."""
     if len(metric) > _LONGEST:
         return False
     own = (text_of(base_dir / source.removeprefix("file:")) for source in sources if source.startswith("file:"))

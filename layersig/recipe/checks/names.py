@@ -1,4 +1,4 @@
-"""Names that a recipe gives must be unique, and those that it uses must be there."""
+"""Checks of names: those of data sets, arms and seeds are unique, and schemes of sources are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from layersig.recipe.schema import DATA_SCHEMES, MODEL_SCHEMES, RESERVED_ARMS, U
 
 
 def name_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Names of data sets, arms and seeds are unique; schemes of sources are there."""
+    """Faults of names of data sets, arms and seeds, and of schemes of sources."""
     yield from _unique(data, "data")
     yield from _unique(data, "arms")
     yield from _unique(data, "sweeps")
@@ -29,8 +29,10 @@ def _unique(data: Mapping[str, Any], key: str) -> Iterator[Fault]:
         if not isinstance(name, str):
             continue
         if key == "arms" and name in RESERVED_ARMS:
-            yield Fault((key, number, "name"), f'"{name}" is reserved: that arm is always there; take another name')
-        # Names become folders, and some file systems do not tell upper from lower case.
+            yield Fault(
+                (key, number, "name"), f'"{name}" is reserved for an arm that every study has; choose another name'
+            )
+        # Names become folders, and some file systems ignore case.
         elif name.casefold() in seen:
             yield Fault((key, number, "name"), f'"{name}" is taken by an earlier entry of `{key}`; names are unique')
         seen.setdefault(name.casefold(), name)
@@ -56,7 +58,7 @@ def _seeds(data: Mapping[str, Any]) -> Iterator[Fault]:
     seen: set[int] = set()
     for number, seed in enumerate(list_at(data, "seeds")):
         if not isinstance(seed, int):
-            continue  # told by its type
+            continue  # reported by the schema
         if seed in seen:
             yield Fault(("seeds", number), f"seed {seed} is given twice; a repeated seed adds no information")
         seen.add(seed)

@@ -1,4 +1,4 @@
-"""How much a recipe asks for: a list that was meant to be short makes a graph of stages that takes minutes to build."""
+"""An upper limit on the size of a study: a list that is long by mistake makes a graph that takes minutes to build."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from layersig.recipe.checks.values import list_at, table_at
 from layersig.recipe.faults import Fault
 
 MOST = 10_000
-"""Trainings and scorings; the largest recipe of the published tables asks for about 400."""
+"""Largest number of trainings and scorings; the largest recipe of the published tables has about 400."""
 
 
 def size_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """At most `MOST` trainings and scorings over all data sets and seeds."""
+    """A fault where there are more than `MOST` trainings and scorings over all data sets and seeds."""
     analyze = table_at(data, "analyze")
     primary, sets = analyze.get("primary"), analyze.get("control_sets", 1)
     controlled = len(primary) if isinstance(primary, list) else 1

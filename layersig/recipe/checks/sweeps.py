@@ -1,4 +1,4 @@
-"""What must hold of `[[sweeps]]`: entries that there are, each once."""
+"""Checks of `[[sweeps]]`: known entries, each once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from layersig.recipe.faults import Fault
 
 
 def sweep_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Entries that a sweep names and the recipe has not, or that it names twice."""
+    """Faults of entries that a sweep names twice, or that the recipe does not have."""
     for number, sweep in tables_at(data, "sweeps"):
         section = sweep.get("of", "arms")
         if section not in ("arms", "data"):
-            continue  # a fault of its type
+            continue  # reported by the schema
         known = [entry["name"] for _, entry in tables_at(data, section) if isinstance(entry.get("name"), str)]
         seen: set[str] = set()
         for place, name in enumerate(list_at(sweep, "entries")):
@@ -27,5 +27,5 @@ def sweep_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
                     f'there is no [[{section}]] named "{name}"{suggestion(name, known)}',
                 )
             elif name in seen:
-                yield Fault(("sweeps", number, "entries", place), f'"{name}" is given twice; leave one out')
+                yield Fault(("sweeps", number, "entries", place), f'"{name}" is given twice; remove one')
             seen.add(name)

@@ -1,4 +1,4 @@
-"""What recipes must fulfil about the tasks that they name."""
+"""Checks of `evaluate.tasks` and of tasks inside scorers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
 _CODE_TASKS = ("humaneval", "mbpp")
-"""How the names of lm-eval's tasks begin whose answers are programs to be run."""
+"""Prefixes of lm-eval's tasks whose answers are programs that have to be run."""
 _WITH_DRAWS = {"temperature": None, "top_p": 1.0, "pass_at": None}
-"""Keys that say how answers are drawn, with their defaults, which resolved recipes write out."""
+"""Keys that set how answers are sampled, with the defaults that resolved recipes write out."""
 _CODE_MARKS = re.compile(r"^\s*unsafe_code\s*:\s*true|\bmetric\s*:\s*[\"']?passes\b", re.MULTILINE | re.IGNORECASE)
 
 
@@ -27,12 +27,12 @@ def task_sources(holder: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 
 
 def task_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
-    """Every task stands there once; those that run what the model writes need the recipe's leave."""
+    """Faults of tasks: repeated ones, unknown ones, and ones that run code without permission."""
     evaluate = table_at(data, "evaluate")
     seen = set()
     for number, source in task_sources(evaluate):
         if source in seen:
-            yield Fault(("evaluate", "tasks", number), f'task "{source}" stands there twice')
+            yield Fault(("evaluate", "tasks", number), f'task "{source}" is listed twice; remove one')
         seen.add(source)
     yield from _draw_checks(data)
     if evaluate.get("allow_code_execution") is True:
@@ -44,33 +44,35 @@ def task_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
         for number, source in task_sources(holder):
             if _runs_code(source, base_dir):
                 reason = (
-                    "runs programs that the model writes; set `allow_code_execution = true` in [evaluate] to let it"
+                    "runs programs that the model writes; set `allow_code_execution = true` in [evaluate] to allow that"
                 )
                 yield Fault((*path, "tasks", number), f'task "{source}" {reason}')
 
 
 def _draw_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Draws need a temperature, and the keys beside them need draws; scorers read the most likely answer."""
+    """Faults of `draws`: draws need a temperature, the other sampling keys need draws, and scorers take none."""
     for number, task in enumerate(list_at(table_at(data, "evaluate"), "tasks")):
         if not isinstance(task, dict):
             continue
         path: KeyPath = ("evaluate", "tasks", number)
         draws = task.get("draws")
         if draws is not None and task.get("temperature") is None:
-            yield Fault((*path, "draws"), "needs a `temperature` above 0 beside it, such as 0.8")
+            yield Fault((*path, "draws"), "needs a `temperature` above 0, such as 0.8")
         if draws is None and (given := _given(task)):
-            yield Fault((*path, given[0]), "says how answers are drawn; give `draws` too, or leave it out")
+            yield Fault((*path, given[0]), "sets how answers are drawn; give `draws` too, or remove it")
         listed = task.get("pass_at")
         if type(draws) is int and isinstance(listed, list):
             large = [k for k in listed if type(k) is int and k > draws]
             if large:
-                yield Fault((*path, "pass_at"), f"{large[0]} answers cannot be chosen from {draws} draws")
+                yield Fault(
+                    (*path, "pass_at"), f"{large[0]} answers cannot be chosen from {draws} draws; give at most {draws}"
+                )
     scorers = table_at(data, "scorers")
     for name in scorers:
         for number, task in enumerate(list_at(table_at(scorers, name), "tasks")):
             if isinstance(task, dict) and (given := ["draws"] * ("draws" in task) + _given(task)):
                 yield Fault(
-                    ("scorers", name, "tasks", number, given[0]), "scorers read the most likely answer; leave it out"
+                    ("scorers", name, "tasks", number, given[0]), "scorers read the most likely answer; remove it"
                 )
 
 
@@ -84,5 +86,5 @@ def _runs_code(source: str, base_dir: Path) -> bool:
     try:
         text = (base_dir / source.removeprefix("file:")).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return False  # told when the task is looked for
+        return False  # reported when the task is loaded
     return _CODE_MARKS.search(text) is not None

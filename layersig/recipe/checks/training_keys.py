@@ -1,4 +1,4 @@
-"""Keys of `[train]` that an arm or a scorer has of its own."""
+"""Checks of keys of `[train]` inside arms and scorers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from layersig.recipe.schema import TrainSettings
 
 
 def train_keys(keys: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
-    """Keys and values that `[train]` knows, without milestones."""
+    """Faults of keys and values that `[train]` does not know, and of milestones."""
     try:
         TrainSettings.model_validate_json(json.dumps(keys, default=str))
     except ValidationError as error:
         yield from faults_of(error, TrainSettings, keys, path)
     if "until" in keys:
-        yield Fault((*path, "until"), "only the reference training ends early, and only without arms; leave it out")
+        yield Fault((*path, "until"), "only the reference training can end early, and only without arms; remove it")
     if "milestones" in keys:
         yield Fault((*path, "milestones"), "milestones belong to the reference training; set them in [train]")
 
 
 def own_training_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Scorers that ask for a reference training of their own, and what would look at it."""
+    """Faults of the `train` of scorers, which asks for a separate reference training."""
     for name, choice in table_at(data, "scorers").items():
         if not isinstance(choice, dict) or not isinstance(choice.get("train"), dict) or not choice["train"]:
             continue
@@ -38,6 +38,6 @@ def own_training_checks(data: Mapping[str, Any], components: Components) -> Iter
         if kind not in components.names("scorer"):
             continue
         if not components.get("scorer", kind).needs & {"update", "checkpoints"}:
-            yield Fault(path, f'scorer "{kind}" looks at no update of a training; leave it out')
+            yield Fault(path, f'scorer "{kind}" reads no update of a training; remove it')
         elif "update" in data:
-            yield Fault(path, "all scorers look at the update of [update]; leave it out, or leave [update] out")
+            yield Fault(path, "all scorers read the update of [update]; remove this key, or [update]")

@@ -1,4 +1,4 @@
-"""The values of a recipe as they stand in the file, right or wrong: what is not of the shape asked for is left out."""
+"""Access to the raw values of a recipe, valid or not: values of another shape than asked for are left out."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def arm_names(data: Mapping[str, Any]) -> list[str]:
 
 
 def unusable_text(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
-    """Keys and strings that can name no file and be written to none; nothing else can be checked before they go."""
+    """Faults of keys and strings with characters that no file can hold; they have to be fixed first."""
     if isinstance(value, str) and (found := _UNUSABLE.search(value)):
-        yield Fault(path, f"must not hold the character U+{ord(found.group()):04X}")
+        yield Fault(path, f"must not contain the character U+{ord(found.group()):04X}")
     elif isinstance(value, dict):
         for key, each in value.items():
             yield from unusable_text(key, (*path, key))
@@ -58,7 +58,7 @@ def unusable_text(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
 
 
 def strange_values(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
-    """Values that TOML knows and no key of a recipe may have."""
+    """Faults of values that are valid TOML, but that no key of a recipe can have."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield from strange_values(each, (*path, key))
@@ -66,7 +66,7 @@ def strange_values(value: Any, path: KeyPath = ()) -> Iterator[Fault]:
         for number, each in enumerate(value):
             yield from strange_values(each, (*path, number))
     elif isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        yield Fault(path, "must be a number of 64 bits; got a larger one")
+        yield Fault(path, "must fit into 64 bits; got a larger number")
     elif isinstance(value, float) and not math.isfinite(value):
         yield Fault(path, f"must be a finite number; got {value}")
     elif isinstance(value, datetime.date | datetime.time):

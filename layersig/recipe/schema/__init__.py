@@ -1,9 +1,9 @@
-"""The recipe as typed, frozen data; the one place where its keys, defaults and limits are written down.
+"""The recipe as typed, frozen data: the one place that defines its keys, defaults and limits.
 
-Defaults marked "paper" are given in "Understanding Layer Significance in LLM Alignment" (arXiv 2410.17875), appendix B;
-those marked "ours" are choices of this project where the paper is silent.
+Defaults marked "paper" are from "Understanding Layer Significance in LLM Alignment" (arXiv 2410.17875), appendix B.
+Those marked "ours" are choices of this project where the paper gives no value.
 
-- `common`: what the tables share
+- `common`: the base class of tables, and types of names and sources
 - `materials`: `[model]`, `[[models]]`, `[layers]`, `[[data]]`
 - `tuning`: `[train]`
 - `arms`: `[update]`, `[scorers]`, `[[arms]]`
@@ -100,47 +100,47 @@ __all__ = [
 
 
 class Recipe(Table):
-    """A whole recipe: a grid of arms x data sets x seeds over one model."""
+    """A recipe: a grid of arms x data sets x seeds over one model."""
 
     name: Name
-    """Name of the study, and of its folder below the run root."""
+    """Name of the study, and of its folder in the folder of runs."""
     description: str = ""
-    """What the study asks; the report shows it."""
+    """The question of the study; shown in the report."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
-    """Values of the seed axis: data order, adapter initialisation, dropout."""
+    """Seeds of data order, adapter initialisation and dropout. Each seed repeats every training."""
     root_seed: int = Field(0, ge=0)
-    """Root of every random stream; splits and evaluation items depend on it alone."""
+    """Root of every random stream. Splits and evaluation items depend on it alone."""
     plugins: tuple[str, ...] = ()
     """Plugin files relative to the recipe, such as `./my_scorer.py`."""
     model: ModelSettings
-    """The pretrained model; with `[[models]]`, what they share."""
+    """The pretrained model; with `[[models]]`, the keys that they share."""
     models: tuple[NamedModel, ...] = Field((), exclude=True)
-    """Several models instead: `layersig run` runs the recipe on each, and reports how far their rankings agree."""
+    """Several models: `layersig run` runs the recipe on each, and reports how far their rankings agree."""
     layers: LayerSettings = LayerSettings()
-    """What counts as a layer."""
+    """What counts as a layer, and what one score covers."""
     data: tuple[DataSettings, ...] = Field(min_length=1)
     """One or more data sets to fine-tune on."""
     train: TrainSettings = TrainSettings()
     """How models are fine-tuned."""
     update: UpdateSettings | None = None
-    """An update from elsewhere, which scorers look at instead of the reference training's."""
+    """An external update, which scorers read instead of that of the reference training."""
     scorers: dict[Name, ScorerChoice] = {}
-    """Scorers by the name that arms and results use."""
+    """Scorers, by the names that arms and results use."""
     arms: tuple[Arm, ...] = ()
-    """What is compared, beside `base` and `all-layers`."""
+    """The arms to compare, in addition to `base` and `all-layers`."""
     sweeps: tuple[SweepSettings, ...] = ()
-    """Curves over a quantity in which arms or data sets differ; a `grid` in one of those adds its own."""
+    """Curves over a quantity in which arms or data sets differ; a `grid` adds its curves automatically."""
     evaluate: EvaluateSettings = EvaluateSettings()
     """What arms are measured on."""
     judge: JudgeSettings | None = None
-    """Who grades the answers to `evaluate.conversations`."""
+    """The model that grades the answers to `evaluate.conversations`."""
     analyze: AnalyzeSettings = AnalyzeSettings()
-    """How they are compared."""
+    """How arms and rankings are compared."""
     about: AboutSettings = AboutSettings()
-    """What reviewers ask and no record can know."""
+    """Statements that reviewers ask for and that no record of a run contains."""
 
     def training_of(self, of: Arm | ScorerChoice) -> TrainSettings:
-        """The recipe's `[train]` with the own keys of an arm (of its tuning or recovery) or of a scorer over it."""
+        """The recipe's `[train]`, overridden by the keys of an arm (its `train` or `recover`) or of a scorer."""
         own = of.recover if isinstance(of, Arm) and of.recover is not None else of.train
         merged = {**self.train.model_dump(exclude_defaults=True), **own}
         if {"epochs", "steps"} & own.keys():

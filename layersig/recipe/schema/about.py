@@ -1,4 +1,4 @@
-"""`[about]`: what reviewers ask and no record of a run can know."""
+"""`[about]`: statements that reviewers ask for and that no record of a run contains."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ Date = Annotated[str, StringConstraints(pattern=DATE_PATTERN)]
 
 
 class AboutSettings(Table):
-    """`[about]`: what reviewers ask and no record can know; the rigor card quotes it.
+    """`[about]`: statements that reviewers ask for and that no record of a run contains; the rigor card quotes them.
 
-    It changes neither a result nor the id of the run, so it may be written after the run: run the recipe again, and the
-    report has it.
+    They change neither results nor the id of the run, so they can be added after a run: run the recipe again, and the
+    report contains them.
     """
 
     interests: Statement | None = None
     """Competing interests, such as "none" or "two authors work for the maker of the model"."""
     funding: Statement | None = None
-    """Who paid for the work, and their part in it, such as "none"."""
+    """Who paid for the work, and their role in it, such as "none"."""
     licence: Statement | None = None
     """Licence of what you release: recipe, scores, adapters, report."""
     licences: dict[str, Statement] = {}
-    """Licences of sources whose publisher's is not on record, by name: `model`, or the name of a data set."""
+    """Licences of sources for which none is on record, by name: `model`, or the name of a data set."""
     training_cutoff: Date | None = None
-    """Last date of the text that the model was pretrained on, as its maker states it: "2024-06", or "unknown" where
-    the maker states none."""
+    """Training cut-off of the model, as its developer states it: "2024-06", or "unknown" if the developer states
+    none."""
     published: dict[str, Date] = {}
-    """When benchmarks were published, by task, such as `{ my_task = "2025-02" }`; the dates of well-known ones are
-    known."""
+    """Publication dates of benchmarks, by task, such as `{ my_task = "2025-02" }`; those of well-known ones are built
+    in."""
     sample_size: Statement | None = None
     """How the numbers of seeds and items were chosen before the run, with the smallest difference that they can
     detect."""
     validity: Statement | None = None
-    """Why the outcome stands for what the study claims: what a loss or an accuracy says about the ability meant."""
+    """Why the outcome is valid for the claim: what a loss or an accuracy says about the ability in question."""

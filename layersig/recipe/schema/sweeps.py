@@ -9,22 +9,22 @@ from pydantic import Field, model_validator
 from layersig.recipe.schema.common import Name, Table
 
 Grid = Annotated[dict[str, Any], Field(exclude=True)]
-"""Keys of an entry with lists of values; loading a recipe leaves none, and what it writes shows the copies."""
+"""Keys of an entry with lists of values. Loading a recipe expands them; the resolved recipe shows the copies."""
 
 
 class SweepSettings(Table):
-    """`[[sweeps]]`: entries that differ in one quantity, for a curve over it. A `grid` writes them, or the user."""
+    """`[[sweeps]]`: entries that differ in one quantity, for a curve over it. A `grid` adds its sweeps itself."""
 
     name: Name
-    """What records and figures call it."""
+    """Name of the sweep in records and figures."""
     of: Literal["arms", "data"] = "arms"
-    """Whether arms differ, or the data sets that every arm is tuned on."""
+    """What differs: arms, or the data sets that every arm is tuned on."""
     quantity: str = Field(min_length=1)
-    """What varies, such as `select.fraction`."""
+    """The quantity that varies, such as `select.fraction`."""
     entries: Annotated[tuple[Name, ...], Field(min_length=2)]
     """Names of the arms or data sets, in ascending order of the quantity."""
     values: Annotated[tuple[float, ...], Field(min_length=2)]
-    """The quantity in each of them."""
+    """The value of the quantity in each entry."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:

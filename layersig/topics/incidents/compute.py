@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from layersig.findings.arms import BASE
 from layersig.findings.files import CONVERSATIONS, RunFiles
 from layersig.findings.forms import EvaluationForm
-from layersig.judging.records import Answered, read_answers
+from layersig.judging.records import AnswerRecord, read_answers
 from layersig.records import Cell, Incidents, read_json
 from layersig.topics.incidents.rows import IncidentRow
 
@@ -55,7 +55,7 @@ def _counted(files: RunFiles) -> Iterator[tuple[Cell, Counted]]:
         yield cell, {name: _of_set([each for each in answers if each.set == name]) for name in names}
 
 
-def _of_set(answers: Sequence[Answered]) -> tuple[int, Incidents]:
+def _of_set(answers: Sequence[AnswerRecord]) -> tuple[int, Incidents]:
     turns = [turn for each in answers for turn in zip(each.finish, each.answers, strict=True)]
     return len(turns), Incidents(
         prompts_cut=sum(finish == "no-room" for finish, _ in turns),

@@ -15,7 +15,7 @@ from layersig.analysis.results import Estimate
 from layersig.analysis.tables import mean_of
 from layersig.findings.files import CONVERSATIONS, JUDGEMENTS, PAIRS, RunFiles
 from layersig.findings.outcomes import Items, clusters_of
-from layersig.judging.records import Answered, Judgement, read_answers, read_judgements
+from layersig.judging.records import AnswerRecord, Judgement, read_answers, read_judgements
 from layersig.records import Cell
 
 FloatArray = NDArray[np.float64]
@@ -108,7 +108,7 @@ class JudgeRecords:
                 yield from (Group(by, each, np.array([label == each for label in labels])) for each in names)
 
     @cached_property
-    def _answers(self) -> Mapping[Cell, Sequence[Answered]]:
+    def _answers(self) -> Mapping[Cell, Sequence[AnswerRecord]]:
         found = self.files.by_cell(CONVERSATIONS, "answers.jsonl")
         return {cell: tuple(read_answers(path)) for cell, path in found.items()}
 
@@ -142,5 +142,5 @@ def units_of_turns(values: FloatArray, turns: Sequence[Turn]) -> FloatArray:
     return np.stack([items.unit_values(row) for row in values])
 
 
-def _ends(answers: Iterator[Answered]) -> dict[Turn, str]:
+def _ends(answers: Iterator[AnswerRecord]) -> dict[Turn, str]:
     return {(each.question, turn): end for each in answers for turn, end in enumerate(each.finish, start=1)}

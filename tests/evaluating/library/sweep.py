@@ -20,7 +20,7 @@ from lm_eval.tasks import TaskManager
 
 from layersig.errors import UserError
 from layersig.evaluating import definitions, library
-from layersig.evaluating.items import Scored, score_task
+from layersig.evaluating.items import TaskScores, score_task
 from layersig.evaluating.loading import load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.rehearsal import rehearse
@@ -169,7 +169,7 @@ def _lm_eval(name: str, splits: Mapping[str, Path]) -> Mapping[str, Any]:
     return dict(found)
 
 
-def _equal(name: str, ours: Scored, theirs: Mapping[str, Any]) -> None:
+def _equal(name: str, ours: TaskScores, theirs: Mapping[str, Any]) -> None:
     samples = {(each["doc_id"], each["filter"]): each for each in theirs["samples"][name]}
     own = {(each["doc_id"], each["filter"]): each for each in ours.samples[name]}
     assert own.keys() == samples.keys()
