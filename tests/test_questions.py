@@ -40,7 +40,8 @@ ROWS = list(rows())
 
 def titles() -> set[str]:
     """Every title that a report may show: the text literals of the modules that write it."""
-    modules = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "layersig" / "report").rglob("*.py")]
+    paths = (path for folder in ("report", "topics") for path in (ROOT / "layersig" / folder).rglob("*.py"))
+    modules = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     literals = [node.value for tree in modules for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     return {value for value in literals if isinstance(value, str)}
 

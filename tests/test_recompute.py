@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layersig.findings import analyse
 from layersig.recipe.resolve import to_toml
+from layersig.topics.analyse import analyse
 from tests.recompute import mismatches
 from tests.report.synthetic import Study, write_run
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from layersig.findings.contrasts import Contrast
     from layersig.findings.corpus import CorpusContrast
-    from layersig.findings.rows import ComparisonRow
+    from layersig.findings.rows.arms import ComparisonRow
 
 
 @click.command("compare")

@@ -16,10 +16,10 @@ from layersig.cli.options import as_json, run_name, runs
 @as_json
 def command(run: str, runs: Path, as_json: bool) -> None:
     """Analyse RUN again and write its report, from the files of the run folder alone."""
-    from layersig.findings import analyse
     from layersig.recipe.load import stored
-    from layersig.report import render
     from layersig.store.runfolder import find_run
+    from layersig.topics.analyse import analyse
+    from layersig.topics.render import render
 
     folder = find_run(runs, run)
     status = folder.status()

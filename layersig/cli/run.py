@@ -70,8 +70,8 @@ def command(
 
 def _across(every: Sequence[LoadedRecipe], folders: Sequence[Path], runs: Path) -> Path:
     """The report on all models; its path."""
-    from layersig.findings.models import Ranked
-    from layersig.report.models import render_models
+    from layersig.topics.across_models.page import render_models
+    from layersig.topics.across_models.rankings import Ranked
 
     models = [
         Ranked(str(loaded.of_model), folder, loaded.recipe) for loaded, folder in zip(every, folders, strict=True)

@@ -22,6 +22,8 @@ from layersig.engine.repeat import keep_inputs
 from layersig.engine.sources import Pinned, resolve_all
 from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
+from layersig.findings.rows.arms import RESULTS
+from layersig.findings.rows.layers import RANKINGS
 from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
@@ -252,12 +254,12 @@ def _failures(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: Looks) -> None:
-    from layersig.findings import analyse
-    from layersig.report import render
+    from layersig.topics.analyse import analyse
+    from layersig.topics.render import render
 
     findings = analyse(folder.path, loaded.recipe, status)
     render(folder.path)
-    if findings.results or findings.rankings:
+    if any(findings[table] for table in (RESULTS, RANKINGS)):
         looks.put(loaded.recipe.seeds)
 
 
@@ -272,7 +274,7 @@ def _looks(looks: Looks, recipe: Recipe, earlier: ManifestForm | None, warn: Cal
 
 def _readable(folder: RunFolder) -> bool:
     """Whether an earlier start left a report that is still what it wrote."""
-    from layersig.findings import load
+    from layersig.topics.analyse import load
 
     if not (folder.path / "report.html").is_file():
         return False

@@ -14,10 +14,11 @@ from layersig.analysis.sentences import Assay, AssayResult
 from layersig.analysis.verdicts import Scope
 from layersig.findings.contrasts import Contrast, contrast, scope_of
 from layersig.findings.corpus import CorpusContrast, CorpusTables, corpus_contrast
-from layersig.findings.fractions import finite_set
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.findings.plan import Plan
-from layersig.findings.rows import AssayRow, ResultRow, Role, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.rows.arms import AssayRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
+from layersig.findings.rows.base import Role
+from layersig.findings.shown import finite_set
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.streams import Streams
 

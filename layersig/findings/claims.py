@@ -22,7 +22,8 @@ from layersig.findings.controls import standing
 from layersig.findings.families import DECLARED, Member
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ArmRankRow, ClaimRow, ComparisonRow, EveryTaskRow
+from layersig.findings.rows.arms import ComparisonRow
+from layersig.findings.rows.claims import ArmRankRow, ClaimRow, EveryTaskRow
 from layersig.recipe.schema import RESERVED_ARMS
 
 _WELL_BELOW = 2.0

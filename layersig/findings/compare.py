@@ -20,7 +20,7 @@ from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
 from layersig.findings.forms import ConditionsForm, JudgedForm
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import margin_of
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import ComparisonRow
 from layersig.recipe.load import stored
 from layersig.records import Cell, CorpusValue, Outcome, read_json
 from layersig.store.runfolder import RunFolder

@@ -13,7 +13,8 @@ from layersig.findings.contrasts import Contrast, Tested
 from layersig.findings.corpus import CorpusContrast
 from layersig.findings.families import DECLARED, Member
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ComparisonRow, Role
+from layersig.findings.rows.arms import ComparisonRow
+from layersig.findings.rows.base import Role
 
 _EXPLORATORY: dict[Role, str] = {
     "baseline": "exploratory: against baseline",

@@ -10,7 +10,9 @@ from layersig.findings.claims import claim_row, claims
 from layersig.findings.comparisons import comparison_row, comparisons
 from layersig.findings.families import corrections
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows import ClaimRow, ComparisonRow, SweepRow
+from layersig.findings.rows.arms import ComparisonRow
+from layersig.findings.rows.claims import ClaimRow
+from layersig.findings.rows.sweeps import SweepRow
 from layersig.findings.sweeps import Sweeps
 
 

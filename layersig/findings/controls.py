@@ -14,7 +14,7 @@ from layersig.findings.arms import Arms
 from layersig.findings.families import Member, corrections
 from layersig.findings.outcomes import Measure
 from layersig.findings.plan import matched_by
-from layersig.findings.rows import ControlSetRow
+from layersig.findings.rows.claims import ControlSetRow
 
 MIN_SETS = 19
 """Random sets from which on a rank among them can be significant at 5 %: the smallest p-value is 1 / (sets + 1)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from layersig.findings.contrasts import Compared
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
-from layersig.findings.rows import Role
+from layersig.findings.rows.base import Role
 from layersig.recipe.schema import RESERVED_ARMS, Arm, Recipe
 from layersig.records import Cell
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from layersig.analysis.overlap import descending_ranks, top_k
 from layersig.findings.files import Scored, Selected
-from layersig.findings.rows import (
+from layersig.findings.rows.layers import (
     ConcentrationRow,
     LayerRow,
     RankedLayerRow,

@@ -19,8 +19,8 @@ from layersig.findings.families import DECLARED, Member
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import FloatArray, Measure, cells_of
 from layersig.findings.plan import CONTROLS, matched_by
-from layersig.findings.rows import Role, SweepPointRow, SweepRow
-from layersig.findings.rows.sweeps import Series
+from layersig.findings.rows.base import Role
+from layersig.findings.rows.sweeps import Series, SweepPointRow, SweepRow
 from layersig.judging.records import SCORE
 from layersig.recipe.schema import Recipe, SweepSettings
 

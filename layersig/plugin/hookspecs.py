@@ -1,4 +1,4 @@
-"""The one hook of plugins: it lists components. All work is done by plain typed calls."""
+"""The hooks of plugins: they list components and topics. All work is done by plain typed calls."""
 
 from __future__ import annotations
 
@@ -21,5 +21,14 @@ def layersig_components() -> Iterable[Component]:
 
     Name each implementation as a `"module:attribute"` string, so that listing what is installed imports nothing heavy.
     A plugin with lightweight modules may omit the hook: it then offers the decorated objects of its entry-point module.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def layersig_topics() -> Iterable[str]:
+    """The topics of the report that this plugin offers.
+
+    Give each as `"module:attribute"`; the attribute is a `layersig.report.topic.Topic`.
     """
     raise NotImplementedError

@@ -19,7 +19,7 @@ from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pluggy
 
@@ -31,6 +31,18 @@ from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.table import Components
 
 _log = logging.getLogger(__name__)
+
+
+class OfferedTopic(NamedTuple):
+    """Where a topic of the report is, and who offers it.
+
+    Attributes:
+        where: `module:attribute`.
+        plugin: Name and version of the distribution.
+    """
+
+    where: str
+    plugin: str
 
 
 def with_files(files: Sequence[Path]) -> Components:
@@ -62,9 +74,9 @@ def installed() -> Components:
         label = f"{distribution.name} {distribution.version}"
         try:
             offered = _offered(manager, entry.load(), entry.name)
-            if not offered:
+            if not offered and not _topics_of(manager, entry.load()):
                 raise UserError(
-                    "it offers no component: its module has neither a layersig_components hook nor decorated objects"
+                    "it offers no component and no topic: its module has neither of the hooks nor decorated objects"
                 )
             origin = Origin(label, distribution.name, distribution.version, _source(distribution, entry))
             found += [replace(component, origin=origin) for component in offered]
@@ -76,6 +88,27 @@ def installed() -> Components:
     for problem in problems:
         _log.warning("%s", problem)
     return Components(tuple(found), tuple(problems))
+
+
+def offered_topics() -> Iterator[OfferedTopic]:
+    """The topics of the report that installed plugins offer; plugins that break are `installed`'s to report."""
+    manager = _manager()
+    for distribution, entry in _entry_points():
+        label = f"{distribution.name} {distribution.version}"
+        try:
+            plugin = entry.load()
+            manager.register(plugin, entry.name)
+            found = _topics_of(manager, plugin)
+        except (Exception, SystemExit):
+            if raises_plugin_errors():
+                raise
+            continue
+        yield from (OfferedTopic(str(where), label) for where in found)
+
+
+def _topics_of(manager: pluggy.PluginManager, plugin: Any) -> list[Any]:
+    hooks = [hook for hook in manager.hook.layersig_topics.get_hookimpls() if hook.plugin is plugin]
+    return list(cast("Iterable[Any]", hooks[0].function())) if hooks else []
 
 
 def _manager() -> pluggy.PluginManager:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from layersig.findings.rows import ComparisonRow, SeedDifferenceRow
+from layersig.findings.rows.arms import ComparisonRow, SeedDifferenceRow
+from layersig.report.comparison_table import comparison_table
 from layersig.report.document import Bullets, Document, Section
+from layersig.report.forests import differences
 from layersig.report.html import render_html
 from layersig.report.markdown import render_markdown
-from layersig.report.sections.arm_tables import comparison_table
-from layersig.report.sections.forests import differences
 from layersig.report.svg import standalone
 from layersig.report.tables import csv_text
 from layersig.store.files import write_atomic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from layersig.analysis.verdicts import Verdict
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import ComparisonRow
 from layersig.report.material import measure_of
 from layersig.report.numbers import difference_of, unit_of
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from layersig.findings.rows import Row
+from layersig.findings.rows.base import Row
 
 
 def csv_text(rows: Sequence[Row]) -> str:

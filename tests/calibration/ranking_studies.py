@@ -13,9 +13,9 @@ from layersig.analysis.overlap import jaccard_matrix, membership, pairwise_kappa
 from layersig.analysis.rankcorr import normal_scores
 from layersig.analysis.results import Alternative, FloatArray
 from layersig.analysis.surrogates import EDGE_BLOCKS, Interior, interior, residuals, surrogate_test
-from layersig.findings.pairs import RunPairs
 from layersig.findings.rankings import ScoreTable
 from layersig.records import Cell
+from layersig.topics.stability.pairs import RunPairs
 from tests.calibration.depth_studies import DRAWS, raw_phase_p
 from tests.calibration.profiles import real_profiles
 from tests.calibration.report import Study, Table, at_least, at_most, percent

@@ -16,7 +16,8 @@ from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import Contrast
 from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.findings.plan import Plan
-from layersig.findings.rows import AssayRow, ClaimRow, ComparisonRow, EveryTaskRow
+from layersig.findings.rows.arms import AssayRow, ComparisonRow
+from layersig.findings.rows.claims import ClaimRow, EveryTaskRow
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell
 from tests.calibration.report import Study, Table, at_most, percent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from layersig.findings.rows import RigorRow
+from layersig.topics.rigor.rows import RigorRow
 from tests.e2e.world import Run, World
 
 

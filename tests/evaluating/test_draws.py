@@ -15,7 +15,7 @@ from layersig.evaluating.draws import check_draws
 from layersig.evaluating.stage import evaluate
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, outcome_tables
-from layersig.findings.written import Written, probe_rows
+from layersig.findings.responses import Responses
 from layersig.recipe.load import load
 from layersig.recipe.metrics import at_k, kind_of
 from layersig.recipe.schema import TaskSettings
@@ -23,6 +23,7 @@ from layersig.records import Cell, Outcome, read_jsonl
 from layersig.stages.job import Job
 from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams
+from layersig.topics.text_probes.compute import probe_rows
 from tests.evaluating.test_kept import CHOICE
 from tests.recipe.example import EXAMPLE, write
 from tests.tiny import save_tiny
@@ -194,7 +195,7 @@ def test_probes_of_draws_are_means_of_the_item():
 
     base = tuple(line(f"i{n}", draw, n + draw) for n in range(6) for draw in range(2))
     arm = tuple(line(f"i{n}", draw, 2 * n + 3 * draw) for n in range(6) for draw in range(2))
-    _, row = probe_rows((Written("base", None, "t", (base,)), Written("arm", "d", "t", (arm,))), 0.95)
+    _, row = probe_rows((Responses("base", None, "t", (base,)), Responses("arm", "d", "t", (arm,))), 0.95)
     assert (row.n, row.pairs) == (6, 6)
     assert row.value == pytest.approx(np.mean([2 * n + 1.5 for n in range(6)]))
     assert row.difference == pytest.approx(np.mean([n + 1.0 for n in range(6)]))

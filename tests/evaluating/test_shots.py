@@ -14,7 +14,7 @@ from layersig.evaluating.items import score_task
 from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.local import LocalTask
 from layersig.evaluating.model import SharedPrefixLM
-from layersig.findings.leaks import shot_notes
+from layersig.findings.leakage import shot_notes
 from layersig.recipe.schema import TaskSettings
 from layersig.streams import Streams
 from tests.tiny import tiny_model, tiny_tokenizer

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from layersig.errors import UserError
-from layersig.findings import Findings, analyse, load
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
+from layersig.findings.rows.layers import CONCENTRATION, RANKED_LAYERS, RANKINGS
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import Recipe
 from layersig.records import dumps, jsonl, read_jsonl
+from layersig.topics.analyse import analyse, load
+from layersig.topics.cost.rows import COST_SUMS
+from layersig.topics.training.rows import LOSSES
 from tests.report.synthetic import Study, read, write_run
 
 SMALL = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 30),), heldout=12, steps=120)
@@ -49,7 +53,7 @@ def test_a_verdict_follows_the_better_side_that_the_task_declares(
         )
         (row,) = [
             row
-            for row in analyse(run, recipe).comparisons
+            for row in analyse(run, recipe)[COMPARISONS]
             if (row.arm, row.task, row.role) == ("base", task, "baseline")
         ]
         return row
@@ -76,7 +80,7 @@ def test_ranks_and_ranges_come_from_the_scores(study: tuple[Path, Recipe, Findin
     lines = [line for line in read_jsonl(run / "scores.jsonl") if line["scorer"] == "ila"]
     scores = np.array([list(line["scores"].values()) for line in lines])
     ranks = (-scores).argsort(1).argsort(1) + 1
-    rows = [row for row in findings.ranked_layers if row.scorer == "ila"]
+    rows = [row for row in findings[RANKED_LAYERS] if row.scorer == "ila"]
     assert [row.score for row in rows] == pytest.approx(scores.mean(0).tolist())
     assert [row.rank for row in rows] == ((-scores.mean(0)).argsort().argsort() + 1).tolist()
     assert [row.rank_low for row in rows] == ranks.min(0).tolist()
@@ -85,7 +89,7 @@ def test_ranks_and_ranges_come_from_the_scores(study: tuple[Path, Recipe, Findin
 
 def test_concentration_counts_the_top_by_type_and_depth(study: tuple[Path, Recipe, Findings]) -> None:
     k = study[2].sizes[0]
-    rows = [row for row in study[2].concentration if (row.scorer, row.k) == ("ila", k)]
+    rows = [row for row in study[2][CONCENTRATION] if (row.scorer, row.k) == ("ila", k)]
     line = next(read_jsonl(study[0] / "scores.jsonl"))
     top = sorted(line["scores"], key=lambda name: -line["scores"][name])[:k]
     downs = sum(name.endswith("mlp.down_proj") for name in top)
@@ -98,7 +102,7 @@ def test_concentration_counts_the_top_by_type_and_depth(study: tuple[Path, Recip
 
 def test_loss_curves_are_averaged_over_stretches(study: tuple[Path, Recipe, Findings]) -> None:
     raw = [line["loss"] for line in read_jsonl(study[0] / "metrics.jsonl") if line["cell"] == "alpaca/seed-0"]
-    rows = [row for row in study[2].losses if row.cell == "alpaca/seed-0"]
+    rows = [row for row in study[2][LOSSES] if row.cell == "alpaca/seed-0"]
     assert {(row.training, row.name, row.data, row.seed) for row in rows} == {("arm", "all-layers", "alpaca", 0)}
     assert len(rows) == 50
     assert sum(row.loss * row.steps for row in rows) == pytest.approx(sum(raw))
@@ -107,7 +111,7 @@ def test_loss_curves_are_averaged_over_stretches(study: tuple[Path, Recipe, Find
 
 def test_costs_are_summed_by_kind(study: tuple[Path, Recipe, Findings]) -> None:
     stages = read(study[0] / "manifest.json")["stages"]
-    for row in study[2].cost_sums:
+    for row in study[2][COST_SUMS]:
         own = [stage for stage in stages if stage["kind"] == row.kind]
         assert row.seconds == pytest.approx(sum(stage["seconds"] for stage in own))
         assert row.seconds_now == pytest.approx(sum(stage["seconds"] for stage in own if not stage["cached"]))
@@ -132,9 +136,9 @@ def test_a_run_without_some_files_gives_fewer_findings(
     run = copy_of(study, tmp_path / "run")
     shutil.rmtree(run / missing) if (run / missing).is_dir() else (run / missing).unlink()
     found = analyse(run, study[1])
-    whole = {name: len(rows) for name, rows in study[2].tables().items()}
-    assert all(len(rows) <= whole[name] for name, rows in found.tables().items())
-    assert found.tables() != study[2].tables()
+    whole = {name: len(rows) for name, rows in study[2].tables.items()}
+    assert all(len(rows) <= whole[name] for name, rows in found.tables.items())
+    assert found.tables != study[2].tables
 
 
 def test_a_failed_stage_is_told(study: tuple[Path, Recipe, Findings], tmp_path: Path) -> None:
@@ -159,7 +163,7 @@ def test_scorers_of_blocks_are_never_passed_over_in_silence(
     found = analyse(run, study[1])
     notes = [note for note in found.notes if "ranks by block" in note]
     assert found.unit == ("block" if every else "module")
-    assert {row.scorer for row in found.rankings} == (names if every else names - {"ila"})
+    assert {row.scorer for row in found[RANKINGS]} == (names if every else names - {"ila"})
     assert len(notes) == (not every)
     assert every or 'layers.unit = "block"' in notes[0]
 

@@ -12,7 +12,7 @@ from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import ComparisonRow
 from layersig.records import Cell, Outcome
 from tests.findings.recipes import FEW, recipe_of
 

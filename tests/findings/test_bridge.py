@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.findings.bridge import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from layersig.findings.files import Scored
 from layersig.layers import Unit
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Ranking
+from layersig.topics.bridge.compute import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from tests.report.synthetic import Study, layer_map
 
 LAYERS = layer_map(Study(blocks=12))

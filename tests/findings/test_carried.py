@@ -10,12 +10,12 @@ import pytest
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.twoway import mean_squares, two_way_estimate
 from layersig.findings.arms import Arms
-from layersig.findings.carried import carried_rows
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.rows import CarriedRow
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
+from layersig.topics.carried.compute import carried_rows
+from layersig.topics.carried.rows import CarriedRow
 from tests.findings.recipes import recipe_of
 
 DATA = ("code", "math", "chat")

@@ -5,11 +5,12 @@ import pytest
 
 from layersig.analysis.ceiling import noise_ceiling
 from layersig.analysis.multiplicity import holm
-from layersig.findings.ceilings import ceiling_rows
-from layersig.findings.grid import grid_of
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import CeilingRow, LayerRow
+from layersig.findings.rows.layers import LayerRow
+from layersig.findings.unit_grid import grid_of
 from layersig.records import Cell
+from layersig.topics.ceilings.compute import ceiling_rows
+from layersig.topics.ceilings.rows import CeilingRow
 
 UNITS = tuple(
     LayerRow(number=3 * b + i, layer=f"m.{b}.{kind}", block=b, kind=kind, parameters=10)

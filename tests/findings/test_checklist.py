@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from layersig.findings import analyse
-from layersig.findings.rows import RigorRow
 from layersig.recipe.schema import AboutSettings, EvaluateSettings
+from layersig.topics.analyse import analyse
+from layersig.topics.rigor.rows import RIGOR, RigorRow
 from tests.report.synthetic import Study, write_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "checklist.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RigorRow]:
     run = tmp_path_factory.mktemp("checklist") / "run"
     recipe = write_run(run, Study(blocks=2, data=("lima",), seeds=(0,), tasks=(("my_task", 9),), heldout=4, steps=2))
     recipe = recipe.model_copy(update={"analyze": recipe.analyze.model_copy(update={"resamples": 100})})
-    return {row.item: row for row in analyse(run, recipe).rigor}
+    return {row.item: row for row in analyse(run, recipe)[RIGOR]}
 
 
 def test_there_are_49_items() -> None:

@@ -13,7 +13,7 @@ from layersig.findings.arms import Arms
 from layersig.findings.conclusions import conclusions
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import ComparisonRow
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
 from tests.findings.recipes import recipe_of

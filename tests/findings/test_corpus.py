@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.findings import Findings, analyse
 from layersig.findings.corpus import corpus_contrast, corpus_tables
 from layersig.findings.outcomes import Measure
+from layersig.findings.rows.arms import COMPARISONS, RESULTS, SHARES
+from layersig.findings.tables import Findings
 from layersig.records import Cell, CorpusValue, dumps, jsonl
-from layersig.report import render
+from layersig.topics.analyse import analyse
+from layersig.topics.render import render
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=40)
@@ -87,7 +89,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Findings]:
 
 
 def test_every_arm_has_a_value_with_its_error(found: tuple[Path, Findings]) -> None:
-    rows = [row for row in found[1].results if (row.task, row.metric) == ("claims", "f1")]
+    rows = [row for row in found[1][RESULTS] if (row.task, row.metric) == ("claims", "f1")]
     assert {row.arm for row in rows} >= {"base", "all-layers"}
     for row in rows:
         assert row.value == pytest.approx(0.5 + len(row.arm) / 100)
@@ -95,11 +97,11 @@ def test_every_arm_has_a_value_with_its_error(found: tuple[Path, Findings]) -> N
         assert row.se is not None
         assert row.low is not None
         assert row.low < row.value
-    assert not any(row.primary for row in found[1].results if row.metric == "ter")
+    assert not any(row.primary for row in found[1][RESULTS] if row.metric == "ter")
 
 
 def test_a_comparison_has_a_test_and_no_verdict(found: tuple[Path, Findings]) -> None:
-    rows = [row for row in found[1].comparisons if (row.task, row.metric) == ("claims", "f1")]
+    rows = [row for row in found[1][COMPARISONS] if (row.task, row.metric) == ("claims", "f1")]
     assert rows
     for row in rows:
         assert row.test in {"t (items resampled)", "t (items resampled, seeds)"}
@@ -110,12 +112,12 @@ def test_a_comparison_has_a_test_and_no_verdict(found: tuple[Path, Findings]) ->
         assert row.family is not None
         assert row.adjusted_p is not None
         assert row.adjusted_p >= row.p
-    assert all(row.higher_is_better is (row.metric == "f1") for row in found[1].comparisons if row.task == "claims")
-    assert not [row for row in found[1].shares if row.task == "claims"]
+    assert all(row.higher_is_better is (row.metric == "f1") for row in found[1][COMPARISONS] if row.task == "claims")
+    assert not [row for row in found[1][SHARES] if row.task == "claims"]
 
 
 def test_a_metric_that_is_rarely_defined_has_no_interval(found: tuple[Path, Findings]) -> None:
-    rows = [row for row in found[1].comparisons if (row.task, row.metric) == ("claims", "ter")]
+    rows = [row for row in found[1][COMPARISONS] if (row.task, row.metric) == ("claims", "ter")]
     assert {(row.p, row.low) for row in rows} == {(None, None)}
     assert any("claims: a metric is not defined on 10% of the resamples" in note for note in found[1].notes)
 

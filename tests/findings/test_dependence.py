@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from layersig.analysis.overlap import membership, pairwise_kappa
-from layersig.findings.dependence import DIVERSITY, ORIGIN, SIZE, data_property_rows, dependence_rows
-from layersig.findings.replicates import Replicates
 from layersig.findings.samples import Sample
 from layersig.report.numbers import p_value
+from layersig.topics.dependence.compute import DIVERSITY, ORIGIN, SIZE, data_property_rows, dependence_rows
+from layersig.topics.stability.replicates import Replicates
 from tests.findings.recipes import FEW, recipe_of
 
 UNITS = 60

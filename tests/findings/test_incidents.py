@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from layersig.findings.files import RunFiles
-from layersig.findings.incidents import incident_rows
-from layersig.findings.rows import IncidentRow
 from layersig.judging.records import AnswerRecord
 from layersig.records import jsonl
-from layersig.report.sections.incidents import section
 from layersig.store.runfolder import RunFolder
+from layersig.topics.incidents.compute import incident_rows
+from layersig.topics.incidents.rows import INCIDENTS, IncidentRow
+from layersig.topics.incidents.section import section
 from tests.manifests import manifest
 
 
@@ -60,12 +60,12 @@ def test_seeds_are_added_up(rows: list[IncidentRow]) -> None:
 
 
 def test_they_are_shown(rows: list[IncidentRow]) -> None:
-    material: Any = SimpleNamespace(findings=SimpleNamespace(incidents=tuple(rows)))
+    material: Any = SimpleNamespace(findings={INCIDENTS: tuple(rows)})
     shown = section(material)
     assert shown is not None
     warning, summary, details = map(repr, shown.blocks)
     assert "gsm8k, ila trained on chats: 9 of 20 answers were cut before they ended." in warning
     assert "7 prompts lost their beginning, 11 answers were cut" in summary
     assert "9 (45.0" in details
-    material.findings.incidents = ()
+    material.findings[INCIDENTS] = ()
     assert section(material) is None

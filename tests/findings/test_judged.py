@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layersig.findings import Findings, analyse
+from layersig.findings.rows.arms import COMPARISONS, RESULTS
+from layersig.findings.tables import Findings
 from layersig.judging.records import AnswerRecord, Judgement, Key, Order
 from layersig.recipe.schema import Recipe
 from layersig.records import Outcome, jsonl
 from layersig.store.runfolder import RunFolder
+from layersig.topics.analyse import analyse
+from layersig.topics.judge.rows import JUDGE_NOISE, JUDGE_PAIRS, JUDGE_POSITIONS, JUDGED
+from layersig.topics.rigor.rows import RIGOR
 from tests.manifests import manifest, source
 
 SEEDS, REPEATS, QUESTIONS = (0, 1, 2), 3, 12
@@ -153,7 +157,7 @@ def kept(told: Told) -> list[int]:
 
 def test_a_grade_is_the_mean_over_repeats_with_its_error_over_questions_and_seeds(told: tuple[Told, Findings]) -> None:
     written, findings = told
-    rows = {(row.arm, row.by, row.group): row for row in findings.judged}
+    rows = {(row.arm, row.by, row.group): row for row in findings[JUDGED]}
     values = written.grades["ila-30"].mean(axis=2)[:, kept(written)]
     questions = np.array([written.items[number][0] for number in kept(written)])
     row = rows["ila-30", "all", "all"]
@@ -183,13 +187,13 @@ def test_a_grade_is_the_mean_over_repeats_with_its_error_over_questions_and_seed
 
 def test_a_turn_without_a_grade_is_left_out_everywhere_and_told(told: tuple[Told, Findings]) -> None:
     written, findings = told
-    assert {row.n for row in findings.results} == {len(written.items) - 1}
+    assert {row.n for row in findings[RESULTS]} == {len(written.items) - 1}
     assert "talk: 1 turns have no valid grade in some arm or seed, and are left out of all of them." in findings.notes
 
 
 def test_the_noise_of_repeats_is_their_pooled_variance(told: tuple[Told, Findings]) -> None:
     written, findings = told
-    (row,) = [row for row in findings.judge_noise if row.arm == "all-layers"]
+    (row,) = [row for row in findings[JUDGE_NOISE] if row.arm == "all-layers"]
     grades = written.grades["all-layers"]
     variance = grades.var(axis=2, ddof=1).mean()
     assert row.repeat_sd == pytest.approx(variance**0.5)
@@ -200,7 +204,7 @@ def test_the_noise_of_repeats_is_their_pooled_variance(told: tuple[Told, Finding
 
 def test_pairs_are_won_in_both_orders_or_tied(told: tuple[Told, Findings]) -> None:
     written, findings = told
-    rows = {(row.by, row.group): row for row in findings.judge_pairs}
+    rows = {(row.by, row.group): row for row in findings[JUDGE_PAIRS]}
     row = rows["all", "all"]
     points = {"arm-first": {"first": 1.0, "second": 0.0, "tie": 0.5}, "arm-second": {"first": 0.0, "second": 1.0}}
     points["arm-second"]["tie"] = 0.5
@@ -225,7 +229,7 @@ def test_pairs_are_won_in_both_orders_or_tied(told: tuple[Told, Findings]) -> No
 
 def test_the_bias_of_position_is_the_share_of_the_first(told: tuple[Told, Findings]) -> None:
     written, findings = told
-    (row,) = [row for row in findings.judge_positions if row.arm is None]
+    (row,) = [row for row in findings[JUDGE_POSITIONS] if row.arm is None]
     every = [
         both
         for seed, pairs in enumerate(written.pairs)
@@ -242,7 +246,7 @@ def test_the_bias_of_position_is_the_share_of_the_first(told: tuple[Told, Findin
 
 def test_a_comparison_is_declared_only_if_its_grades_were(told: tuple[Told, Findings]) -> None:
     _, findings = told
-    (row,) = [row for row in findings.comparisons if (row.arm, row.role) == ("ila-30", "baseline")]
+    (row,) = [row for row in findings[COMPARISONS] if (row.arm, row.role) == ("ila-30", "baseline")]
     assert row.outcome
     assert not row.declared, "one of the stages came before the declaration"
     assert row.sentence is not None
@@ -251,7 +255,7 @@ def test_a_comparison_is_declared_only_if_its_grades_were(told: tuple[Told, Find
 
 def test_the_rigor_card_reads_the_records(told: tuple[Told, Findings]) -> None:
     _, findings = told
-    (row,) = [row for row in findings.rigor if row.item == "judge"]
+    (row,) = [row for row in findings[RIGOR] if row.item == "judge"]
     assert row.status == "met"
     assert "judge, by its endpoint judge-1" in row.evidence
     assert "6 invalid" in row.evidence

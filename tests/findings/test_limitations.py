@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from layersig.findings import analyse
 from layersig.findings.files import RunFiles
-from layersig.findings.limitations import limitation_rows
-from layersig.findings.rows import Findings, IncidentRow, JudgeRow
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice, SearchSettings
+from layersig.topics.analyse import analyse
+from layersig.topics.incidents.rows import IncidentRow
+from layersig.topics.judge.rows import JudgeRow
+from layersig.topics.rigor.limitations import limitation_rows
+from layersig.topics.rigor.rows import LIMITATIONS
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=3, data=("alpaca>sample",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=4)
@@ -35,7 +38,7 @@ def told(run: Run, topic: str, recipe: Recipe | None = None, findings: Findings 
 
 
 def test_every_sentence_is_one_with_a_figure_or_a_name(run: Run) -> None:
-    rows = run[2].limitations
+    rows = run[2][LIMITATIONS]
     assert {row.kind for row in rows} == {"limitation", "threat"}
     assert len({row.sentence for row in rows}) == len(rows)
     for row in rows:
@@ -145,8 +148,16 @@ def incident(**own: Any) -> IncidentRow:
 @pytest.mark.parametrize(
     ("topic", "update", "words"),
     [
-        ("judge", {"judges": (judge(),)}, "80 grades come from a model, some-judge, not from people; 5.0% of its"),
-        ("cuts", {"incidents": (incident(),)}, "In gsm8k, base: 9 of 40 answers were cut before they ended."),
+        (
+            "judge",
+            {"tables": {"judges": (judge(),)}},
+            "80 grades come from a model, some-judge, not from people; 5.0% of its",
+        ),
+        (
+            "cuts",
+            {"tables": {"incidents": (incident(),)}},
+            "In gsm8k, base: 9 of 40 answers were cut before they ended.",
+        ),
         ("declarations", {"other_declarations": 3}, "3 other declarations for this model"),
         ("smoke run", {"smoke": True}, "2 steps a training"),
     ],

@@ -9,12 +9,14 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from layersig.findings import analyse
 from layersig.findings.files import RunFiles
-from layersig.findings.memorisation import memorisation_rows
-from layersig.findings.rigor import rigor_rows
-from layersig.findings.rows import Findings, RigorRow
-from layersig.report import render
+from layersig.findings.tables import Findings
+from layersig.topics.analyse import analyse
+from layersig.topics.memorisation.compute import memorisation_rows
+from layersig.topics.memorisation.rows import MEMORISATION
+from layersig.topics.render import render
+from layersig.topics.rigor.card import rigor_rows
+from layersig.topics.rigor.rows import LIMITATIONS, RigorRow
 from tests.report.synthetic import Study, write_run
 
 
@@ -111,14 +113,14 @@ def test_card_report_and_threats_say_what_was_found(tmp_path: Path) -> None:
     files(run, lines("arc_easy", 60, 0.5, 0.0))
     findings = analyse(run, recipe)
     assert card(findings).status == "not met"
-    assert [row.sentence for row in findings.limitations if row.topic == "memorisation"] == [
-        findings.memorisation[0].sentence
+    assert [row.sentence for row in findings[LIMITATIONS] if row.topic == "memorisation"] == [
+        findings[MEMORISATION][0].sentence
     ]
     render(run)
-    assert findings.memorisation[0].sentence in (run / "report.md").read_text()
+    assert findings[MEMORISATION][0].sentence in (run / "report.md").read_text()
     assert (run / "memorisation.csv").is_file()
 
     clean = memorisation_rows(files(run, lines("arc_easy", 60, 0.0, 0.0)), 0.05)
-    assert card(findings.model_copy(update={"memorisation": clean})).status == "met"
-    asked = card(findings.model_copy(update={"memorisation": ()}))
+    assert card(findings.with_rows({MEMORISATION: clean})).status == "met"
+    asked = card(findings.with_rows({MEMORISATION: ()}))
     assert (asked.status, "`evaluate.memorisation = true`" in asked.evidence) == ("asked for", True)

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.findings.model_bridges import bridge_summary_rows, model_bridge_rows
-from layersig.findings.model_sizes import model_size_rows, model_trend_rows
-from layersig.findings.rows import BridgeRow, ModelCeilingRow
+from layersig.findings.rows.arms import SHARES
+from layersig.findings.rows.layers import LAYERS
+from layersig.findings.tables import Findings
+from layersig.topics.across_models.bridges import bridge_summary_rows, model_bridge_rows
+from layersig.topics.across_models.rows import ModelCeilingRow
+from layersig.topics.across_models.sizes import model_size_rows, model_trend_rows
+from layersig.topics.bridge.rows import BRIDGE, BridgeRow
 
 
 def ceiling(model: str, kappa: float, of: int = 100, share: float = 0.3) -> ModelCeilingRow:
@@ -40,7 +44,8 @@ def run(weights: int, *bridges: BridgeRow, share: float | None = None, shape: st
             )
         )
     layers = [SimpleNamespace(parameters=weights // 4, block=block) for block in (0, 0, 1, None)]
-    return SimpleNamespace(layers=layers, shares=shares, bridge=bridges, alpha=0.05, primary_arms=("ila-30",))
+    findings = Findings.model_construct(alpha=0.05, primary_arms=("ila-30",), notes=())
+    return findings.with_rows({LAYERS: layers, SHARES: shares, BRIDGE: bridges})
 
 
 def bridge(residual: float | None, p: float | None, correlation: float = 0.1) -> BridgeRow:

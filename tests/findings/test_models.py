@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from layersig.analysis.carrying import by_depth, relative_ranks
-from layersig.findings.models import Ranked, model_ceiling_rows, model_notes, model_pair_rows
 from layersig.findings.rankings import ScoreTable
 from layersig.layers import Group, Layer, LayerMap, Part, Unit
 from layersig.records import Cell
+from layersig.topics.across_models.rankings import Ranked, model_ceiling_rows, model_notes, model_pair_rows
 from tests.findings.recipes import FEW, recipe_of
 
 KINDS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj")

@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 
 from layersig.analysis.overlap import law_given_strata, top_k
-from layersig.findings.overlaps import agreement_rows, overlap_rows
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import LayerRow
+from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample
 from layersig.records import Cell
+from layersig.topics.agreement.compute import agreement_rows, overlap_rows
 
 KINDS = ("q", "v", "up")
 LAYERS = tuple(

@@ -13,9 +13,9 @@ from layersig.analysis.twoway import mean_squares, two_way_estimate
 from layersig.findings.arms import Arms
 from layersig.findings.files import Selected
 from layersig.findings.outcomes import outcome_tables
-from layersig.findings.own_responses import own_responses_rows
 from layersig.findings.plan import Plan
 from layersig.records import Cell, Outcome, Selection
+from layersig.topics.own_responses.compute import own_responses_rows
 from tests.findings.recipes import recipe_of
 
 SEEDS = (0, 1, 2)

@@ -13,18 +13,18 @@ from scipy import stats
 from layersig.analysis.floors import RATIO_OF_LEVELS
 from layersig.analysis.retention import ratio_of_tables
 from layersig.findings.arms import Arms
-from layersig.findings.failures import EXAMPLES, failure_rows
 from layersig.findings.files import RunFiles, Selected
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.recovery import recovery_rows
-from layersig.findings.removal import removal_rows
-from layersig.findings.retention import class_rows, retention_rows
-from layersig.findings.rows import RecoveryRow
-from layersig.findings.written import Written
+from layersig.findings.responses import Responses
 from layersig.layers import Layer, LayerMap, Part
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome, Selection, jsonl
+from layersig.topics.failures.compute import EXAMPLES, failure_rows
+from layersig.topics.recovery.compute import recovery_rows
+from layersig.topics.recovery.rows import RecoveryRow
+from layersig.topics.removal.compute import removal_rows
+from layersig.topics.retention.compute import class_rows, retention_rows
 from tests.findings.recipes import recipe_of
 from tests.manifests import manifest
 
@@ -143,8 +143,8 @@ def test_what_else_differs_makes_another_curve(others: list[dict[str, Any]], ser
     assert list(removal_rows(arms, kept, (), chosen, None)) == []
 
 
-def wrote(arm: str, *runs: list[dict[str, Any]]) -> Written:
-    return Written(arm, None if arm == "base" else "d", "write", tuple(map(tuple, runs)))
+def wrote(arm: str, *runs: list[dict[str, Any]]) -> Responses:
+    return Responses(arm, None if arm == "base" else "d", "write", tuple(map(tuple, runs)))
 
 
 def line(item: int, rep: float | None, error: str) -> dict[str, Any]:

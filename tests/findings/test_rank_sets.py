@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from layersig.analysis.rank_intervals import rank_intervals_seeds
-from layersig.findings.rank_sets import rank_set_rows, top_set_rows
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.rows import LayerRow, RankSetRow
+from layersig.findings.rows.layers import LayerRow
 from layersig.records import Cell
+from layersig.topics.ceilings.rank_sets import rank_set_rows, top_set_rows
+from layersig.topics.ceilings.rows import RankSetRow
 
 N = 30
 UNITS = tuple(

@@ -11,8 +11,8 @@ from layersig.analysis.retention import RatioPart, difference_of_ratios, ratio_o
 from layersig.findings.arms import Arms
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.retention import class_rows, gap_rows, retention_rows
 from layersig.records import Cell, Outcome
+from layersig.topics.retention.compute import class_rows, gap_rows, retention_rows
 from tests.findings.recipes import FEW, recipe_of
 
 Values = dict[str, list[float]]

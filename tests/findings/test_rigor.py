@@ -12,14 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layersig.findings import analyse
-from layersig.findings.compute import compute_rows
 from layersig.findings.files import RunFiles
-from layersig.findings.rigor import rigor_rows
-from layersig.findings.rows import Findings, MemorisationRow, RigorRow
-from layersig.findings.training import cost_rows
+from layersig.findings.rows.arms import COMPARISONS, RESULTS
+from layersig.findings.rows.claims import CLAIMS, EVERY_TASK
+from layersig.findings.rows.layers import RANKINGS
+from layersig.findings.tables import Findings
 from layersig.recipe.schema import AboutSettings, Recipe, ScorerChoice
-from layersig.report import render
+from layersig.topics.analyse import analyse
+from layersig.topics.cost.compute import cost_rows
+from layersig.topics.cost.machine import compute_rows
+from layersig.topics.cost.rows import COMPUTE, COSTS
+from layersig.topics.memorisation.rows import MEMORISATION, MemorisationRow
+from layersig.topics.render import render
+from layersig.topics.rigor.card import rigor_rows
+from layersig.topics.rigor.rows import RIGOR, RigorRow
+from layersig.topics.stability.rows import SHARING
 from tests.report.synthetic import Study, write_run
 
 ONE = Study(
@@ -29,7 +36,7 @@ MANY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3, 4), tasks=(("arc_eas
 
 
 def card(run: Path, study: Study) -> dict[str, RigorRow]:
-    return {row.item: row for row in analyse(run, write_run(run, study)).rigor}
+    return {row.item: row for row in analyse(run, write_run(run, study))[RIGOR]}
 
 
 def test_one_seed_is_told_as_not_met(tmp_path: Path) -> None:
@@ -69,19 +76,19 @@ def test_the_card_says_what_random_controls_match(tmp_path: Path, match: str, wo
         for arm in recipe.arms
     )
     recipe = recipe.model_copy(update={"arms": arms})
-    (row,) = (row for row in analyse(run, recipe).rigor if row.item == "baselines of equal budget")
+    (row,) = (row for row in analyse(run, recipe)[RIGOR] if row.item == "baselines of equal budget")
     assert f"random layers with the same {words} as a control" in row.evidence
 
 
 def test_overlap_with_benchmarks_is_told_from_its_files(tmp_path: Path) -> None:
     item, run = "overlap of training data with benchmarks", tmp_path / "run"
     recipe = write_run(run, ONE)
-    (row,) = (row for row in analyse(run, recipe).rigor if row.item == item)
+    (row,) = (row for row in analyse(run, recipe)[RIGOR] if row.item == item)
     assert row.status == "met"
     assert "1 of 1 pairs" in row.evidence
     assert "arc_easy in alpaca>sample 2 of 20, heldout in alpaca>sample 0 of 8" in row.evidence
     shutil.rmtree(run / "overlap")
-    (row,) = (row for row in analyse(run, recipe).rigor if row.item == item)
+    (row,) = (row for row in analyse(run, recipe)[RIGOR] if row.item == item)
     assert row.status == "not met"
     assert "0 of 1 pairs" in row.evidence
 
@@ -94,7 +101,7 @@ def test_what_is_not_there_does_not_apply(tmp_path: Path, missing: str, item: st
     run = tmp_path / "run"
     recipe = write_run(run, MANY)
     shutil.rmtree(run / missing) if (run / missing).is_dir() else (run / missing).unlink()
-    assert {row.item: row.status for row in analyse(run, recipe).rigor}[item] == "does not apply"
+    assert {row.item: row.status for row in analyse(run, recipe)[RIGOR]}[item] == "does not apply"
 
 
 def of_rankings(run: Path, study: Study, change: Callable[[Path], None] = lambda run: None) -> dict[str, RigorRow]:
@@ -106,7 +113,7 @@ def of_rankings(run: Path, study: Study, change: Callable[[Path], None] = lambda
     )
     for name in ("evaluations", "selections.jsonl"):
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
-    return {row.item: row for row in analyse(run, recipe).rigor}
+    return {row.item: row for row in analyse(run, recipe)[RIGOR]}
 
 
 DEEP = Study(blocks=12, data=("norobots", "lima"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4, steps=2)
@@ -198,28 +205,28 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4, 5, 6])
 def test_five_runs_are_needed(many: Analysed, seeds: int) -> None:
     found = many.findings
-    comparisons = tuple(r.model_copy(update={"seeds": seeds}) for r in found.comparisons)
-    fewer = found.model_copy(update={"comparisons": comparisons})
+    comparisons = tuple(r.model_copy(update={"seeds": seeds}) for r in found[COMPARISONS])
+    fewer = found.with_rows({COMPARISONS: comparisons})
     row = replace(many, findings=fewer).row("n and seeds")
     assert row.status == ("met" if seeds >= 5 else "not met")
 
 
 def test_items_that_cannot_detect_the_margin_say_how_many_would(many: Analysed) -> None:
-    rows = [r for r in many.findings.comparisons if r.primary and r.arm != "base" and r.margin]
+    rows = [r for r in many.findings[COMPARISONS] if r.primary and r.arm != "base" and r.margin]
     wanted = [math.ceil(r.n * (r.detectable / r.margin) ** 2) for r in rows if r.detectable and r.detectable > r.margin]
     row = many.row("power")
     assert row.status == "not met"
     assert f"the others would take {min(wanted)} to {max(wanted)} items" in row.evidence
-    wide = many.findings.model_copy(
-        update={"comparisons": tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings.comparisons)}
+    wide = many.findings.with_rows(
+        {COMPARISONS: tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])}
     )
     assert replace(many, findings=wide).row("power").status == "met"
 
 
 def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> None:
     assert many.row("declared before the run").evidence.startswith("1 of 1 comparisons that the recipe declares")
-    rows = [r.model_copy(update={"declared": False}) if r.arm == "ila-30" else r for r in many.findings.comparisons]
-    late = many.findings.model_copy(update={"comparisons": tuple(rows)})
+    rows = [r.model_copy(update={"declared": False}) if r.arm == "ila-30" else r for r in many.findings[COMPARISONS]]
+    late = many.findings.with_rows({COMPARISONS: tuple(rows)})
     row = replace(many, findings=late).row("declared before the run")
     assert (row.status, row.evidence[:6]) == ("not met", "0 of 1")
 
@@ -258,8 +265,8 @@ def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analyse
     row = said.row("sample size chosen before")
     assert row.status == "not met"
     assert "0 of 1 declared comparisons detect their margin" in row.evidence
-    rows = tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings.comparisons)
-    wide = replace(said, findings=many.findings.model_copy(update={"comparisons": rows}))
+    rows = tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])
+    wide = replace(said, findings=many.findings.with_rows({COMPARISONS: rows}))
     assert wide.row("sample size chosen before").status == "met"
 
 
@@ -298,28 +305,28 @@ def test_benchmarks_older_than_the_model_need_a_probe(
     many: Analysed, task: str, about: dict[str, object], status: str
 ) -> None:
     shown = dict.fromkeys(MemorisationRow.model_fields) | {"task": task, "reordered": 0, "seen": False, "sentence": ""}
-    probed = many.findings.model_copy(update={"memorisation": (MemorisationRow.model_construct(**shown),)})
+    probed = many.findings.with_rows({MEMORISATION: (MemorisationRow.model_construct(**shown),)})
     assert replace(many, findings=probed).saying(**about).row("pretraining and benchmarks").status == status
 
 
 def test_every_verdict_names_what_it_is_about(many: Analysed) -> None:
     row = many.row("scope named in every verdict")
-    verdicts = sum(each.verdict is not None for each in many.findings.comparisons)
-    verdicts += len(many.findings.claims) + len(many.findings.every_task) + len(many.findings.sharing)
+    verdicts = sum(each.verdict is not None for each in many.findings[COMPARISONS])
+    verdicts += len(many.findings[CLAIMS]) + len(many.findings[EVERY_TASK]) + len(many.findings[SHARING])
     assert (row.status, row.evidence[: len(f"{verdicts} of {verdicts} ")]) == ("met", f"{verdicts} of {verdicts} ")
 
 
 @pytest.mark.parametrize("table", ["comparisons", "claims"])
 @pytest.mark.parametrize("name", ["smollm2-135m", "alpaca", "S = 5", "n = 8"])
 def test_a_verdict_that_leaves_its_scope_open_fails_the_card(many: Analysed, table: str, name: str) -> None:
-    rows = list(getattr(many.findings, table))
+    rows = list(many.findings.tables[table])
     place = next(place for place, row in enumerate(rows) if row.n == 8 and "heldout/alpaca" in row.sentence)
     # The task still holds the name of its data set, which names no data set that an arm was tuned on.
     open_ended = re.sub(rf"(?<!heldout/)\b{name}\b", "something", rows[place].sentence)
     rows[place] = rows[place].model_copy(update={"sentence": open_ended})
-    row = replace(many, findings=many.findings.model_copy(update={table: tuple(rows)})).row(
-        "scope named in every verdict"
-    )
+    row = replace(
+        many, findings=many.findings.model_copy(update={"tables": {**many.findings.tables, table: tuple(rows)}})
+    ).row("scope named in every verdict")
     assert row.status == "not met"
     assert open_ended in row.evidence
 
@@ -332,9 +339,9 @@ def test_a_verdict_on_arms_that_were_tuned_on_nothing_names_no_data_set(many: An
                 "sentence": (row.sentence or "").replace("the data set alpaca", "the data set no data"),
             }
         )
-        for row in many.findings.comparisons
+        for row in many.findings[COMPARISONS]
     ]
-    found = many.findings.model_copy(update={"comparisons": tuple(rows)})
+    found = many.findings.with_rows({COMPARISONS: tuple(rows)})
     assert replace(many, findings=found).row("scope named in every verdict").status == "met"
 
 
@@ -345,9 +352,9 @@ def test_to_speak_of_more_takes_data_sets_and_models(
     manifest = many.manifest
     (model,) = (source for source in manifest["sources"] if source["node"] == "source/model")
     manifest["sources"] += [model] * (models - 1)
-    first = many.findings.rankings[0]
+    first = many.findings[RANKINGS][0]
     rankings = tuple(first.model_copy(update={"data": f"set-{number}"}) for number in range(sets))
-    found = many.findings.model_copy(update={"results": (), "rankings": rankings})
+    found = many.findings.with_rows({RESULTS: (), RANKINGS: rankings})
     row = replace(many.changed(tmp_path, manifest), findings=found).row("generality: data sets and models")
     assert row.status == status
 
@@ -429,13 +436,13 @@ def test_hours_are_summed_by_device_and_energy_is_told_where_it_was_counted(many
     rows = tuple(compute_rows(manifest))  # type: ignore[arg-type]
     hours = {row.device: (round(row.hours, 6), round(row.hours_now, 6)) for row in rows}
     assert hours == {"cpu": (0.02, 0.01), "NVIDIA H100": (round((count - on_cpu) / 100, 6),) * 2}
-    found = replace(many, findings=many.findings.model_copy(update={"compute": rows}))
+    found = replace(many, findings=many.findings.with_rows({COMPUTE: rows}))
     assert f"Energy: {count / 1000:.3g} kWh, counted in {count} of {count} stages." in found.row("cost").evidence
     for stage in manifest["stages"]:
         del stage["gpu_energy"]
     del manifest["stages"][-1]["seconds"]
-    update = {"compute": tuple(compute_rows(manifest)), "costs": cost_rows(manifest)}  # type: ignore[arg-type]
-    row = replace(many, findings=many.findings.model_copy(update=update)).row("cost")
+    changed = many.findings.with_rows({COMPUTE: compute_rows(manifest), COSTS: cost_rows(manifest)})  # type: ignore[arg-type]
+    row = replace(many, findings=changed).row("cost")
     assert row.status == "not met"
     assert row.evidence.endswith("Energy: not measured.")
 
@@ -454,7 +461,7 @@ def test_no_row_is_met_whatever_the_run_holds(tmp_path: Path) -> None:
         source |= {"digest": None, "licence": None}
     (run / "manifest.json").write_text(json.dumps({**manifest, "machine": {}, "packages": {}}))
     scorer = ScorerChoice.model_validate({"kind": "ablation", "tasks": ["arc_easy"], "leak": True})
-    rows = analyse(run, recipe.model_copy(update={"scorers": {"x": scorer}, "arms": ()})).rigor
+    rows = analyse(run, recipe.model_copy(update={"scorers": {"x": scorer}, "arms": ()}))[RIGOR]
     assert [row.item for row in rows if row.status == "met"] == []
 
 
@@ -469,8 +476,8 @@ def test_comparisons_that_do_not_vary_are_no_proof_of_power(tmp_path: Path) -> N
             file.writelines(f'{{"task":"arc_easy","item":"i{i}","metric":"zeta","value":1.0}}\n' for i in range(20))
     analyze = recipe.analyze.model_copy(update={"margins": {"loss": 9.0, "zeta": 0.1}})
     findings = analyse(run, recipe.model_copy(update={"analyze": analyze}))
-    (row,) = (row for row in findings.rigor if row.item == "power")
-    still = sum(r.task == "arc_easy" and r.primary and r.arm != "base" for r in findings.comparisons)
+    (row,) = (row for row in findings[RIGOR] if row.item == "power")
+    still = sum(r.task == "arc_easy" and r.primary and r.arm != "base" for r in findings[COMPARISONS])
     assert still > 0
     assert row.status == "not met"
     assert f"of {still} nothing varied, so that their power is not known" in row.evidence
@@ -497,7 +504,7 @@ def test_other_declarations_on_record_are_counted(tmp_path: Path, others: int) -
             stage["other_declarations"] = others
     (run / "manifest.json").write_text(json.dumps(manifest))
     findings = analyse(run, recipe)
-    (row,) = (row for row in findings.rigor if row.item == "declared before the run")
+    (row,) = (row for row in findings[RIGOR] if row.item == "declared before the run")
     assert f"on record by then: {others}." in row.evidence
     assert findings.other_declarations == others
     render(run)

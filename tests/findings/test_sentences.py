@@ -12,7 +12,6 @@ import pytest
 
 from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
-from layersig.findings import analyse
 from layersig.findings.arms import Arms
 from layersig.findings.claims import every_task_rows
 from layersig.findings.conclusions import conclusions
@@ -20,9 +19,10 @@ from layersig.findings.contrasts import Contrast
 from layersig.findings.controls import control_set_rows
 from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.findings.plan import Plan
-from layersig.findings.rows import ComparisonRow
+from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
 from layersig.records import Cell
-from layersig.report import render
+from layersig.topics.analyse import analyse
+from layersig.topics.render import render
 from tests.findings.recipes import FEW, recipe_of
 from tests.report.synthetic import Study, write_run
 
@@ -199,7 +199,7 @@ def test_a_report_says_nothing_of_arms_without_its_status(tmp_path: Path, seeds:
     verdicts = [line for line in told if any(phrase in line for phrase in PHRASES)]
     assert len(verdicts) >= 5
     assert all(line.startswith(("Declared: ", "Exploratory: ")) for line in verdicts)
-    declared = [str(row.sentence) for row in findings.comparisons if row.declared]
+    declared = [str(row.sentence) for row in findings[COMPARISONS] if row.declared]
     assert declared
     assert all(any(sentence in line for line in told) for sentence in declared)
     # One sentence a task for what stays open, however many arms there are.

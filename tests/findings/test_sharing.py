@@ -8,15 +8,16 @@ import pytest
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.overlap import pairwise_kappa, top_k
-from layersig.findings.grid import grid_of
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.replicates import replicates
-from layersig.findings.rows import LayerRow, SharingRow
+from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample, samples
-from layersig.findings.sharing import sharing_rows
-from layersig.findings.stability import component_rows, stability_rows
+from layersig.findings.unit_grid import grid_of
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell
+from layersig.topics.stability.replicates import replicates
+from layersig.topics.stability.rows import SharingRow
+from layersig.topics.stability.sharing import sharing_rows
+from layersig.topics.stability.variation import component_rows, stability_rows
 from tests.findings.recipes import recipe_of
 
 KINDS = ("q", "v", "up")

@@ -10,20 +10,15 @@ from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa, top_k
 from layersig.analysis.sharing import ratio_bound_jackknife_runs
-from layersig.findings.estimators import (
-    estimator_rows,
-    matrix_rows,
-    residual_test_notes,
-    residual_test_rows,
-)
-from layersig.findings.grid import grid_of
-from layersig.findings.overlap_tests import overlap_test_rows
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.replicates import replicates
-from layersig.findings.rows import LayerRow
-from layersig.findings.sharing import sharing_rows
-from layersig.findings.stability import checkpoint_rows, component_rows, stability_rows
+from layersig.findings.rows.layers import LayerRow
+from layersig.findings.unit_grid import grid_of
 from layersig.records import Cell
+from layersig.topics.stability.estimators import estimator_rows, matrix_rows, residual_test_notes, residual_test_rows
+from layersig.topics.stability.overlap_tests import overlap_test_rows
+from layersig.topics.stability.replicates import replicates
+from layersig.topics.stability.sharing import sharing_rows
+from layersig.topics.stability.variation import checkpoint_rows, component_rows, stability_rows
 from tests.findings.recipes import recipe_of
 
 KINDS = ("q", "v", "up")

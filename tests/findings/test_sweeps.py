@@ -12,7 +12,7 @@ from layersig.findings.arms import Arms
 from layersig.findings.conclusions import conclusions
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.rows import SweepPointRow, SweepRow
+from layersig.findings.rows.sweeps import SweepPointRow, SweepRow
 from layersig.findings.sweeps import Sweeps
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome

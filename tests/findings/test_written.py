@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.findings.written import Written, error_rows, probe_rows
+from layersig.findings.responses import Responses
+from layersig.topics.text_probes.compute import error_rows, probe_rows
 
 
 def line(item: int, words: float, error: str | None = None, **probes: float) -> dict[str, Any]:
@@ -16,8 +17,8 @@ def line(item: int, words: float, error: str | None = None, **probes: float) -> 
     return found
 
 
-def wrote(arm: str, *runs: list[dict[str, Any]]) -> Written:
-    return Written(arm, None if arm == "base" else "d", "t", tuple(map(tuple, runs)))
+def wrote(arm: str, *runs: list[dict[str, Any]]) -> Responses:
+    return Responses(arm, None if arm == "base" else "d", "t", tuple(map(tuple, runs)))
 
 
 def test_probes_are_compared_where_both_are_defined() -> None:

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layersig.findings import analyse
-from layersig.findings.rows import Findings
+from layersig.findings.rows.arms import COMPARISONS
+from layersig.findings.rows.claims import CLAIMS
+from layersig.findings.rows.layers import LAYERS
+from layersig.findings.tables import Findings
 from layersig.report.document import Bullets, Code, Heading, Paragraph, Strong, Text, Tiles
 from layersig.report.material import Material
-from layersig.report.sections import answer
+from layersig.topics import answer
+from layersig.topics.analyse import analyse
+from layersig.topics.render import material_of
 from tests.report.synthetic import Study, write_run
 
 STUDY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3), tasks=(("arc_easy", 20),), heldout=8, steps=4)
@@ -32,7 +36,7 @@ def analysed(run: Path, study: Study, change: Callable[[dict[str, Any]], dict[st
     if change is not None:
         lines(run, change)
     analyse(run, recipe)
-    return Material.read(run)
+    return material_of(run)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def which(material: Material) -> str:
 
 def layers(material: Material) -> list[str]:
     """The layers that the front page names."""
-    names = {row.layer for row in material.findings.layers}
+    names = {row.layer for row in material.findings[LAYERS]}
     return [
         part.text
         for text in bullets(material, "Which layers matter")
@@ -108,7 +112,7 @@ def test_a_ranking_that_depends_on_no_seed_has_no_noise_and_is_named(tmp_path: P
     recipe = write_run(run, replace(STUDY, seeds=(0,), tasks=(), heldout=4))
     lines(run, fixed)
     analyse(run, recipe)
-    assert len(layers(Material.read(run))) == 3
+    assert len(layers(material_of(run))) == 3
 
 
 @pytest.mark.parametrize("scorer", ["ila", "gradient-norm"])
@@ -120,7 +124,7 @@ def test_it_is_about_the_scorer_of_the_primary_arm(tmp_path: Path, scorer: str) 
         update={"analyze": recipe.analyze.model_copy(update={"primary": (primary,), "resamples": 100})}
     )
     analyse(run, recipe)
-    material = Material.read(run)
+    material = material_of(run)
     (text,) = bullets(material, "Which layers matter")
     assert text[1] == Code(scorer)
     section = answer.section(material)
@@ -141,13 +145,15 @@ def test_without_arms_it_is_about_the_first_scorer_of_the_recipe(
     scorers = {"random": recipe.scorers["random"], **{name: recipe.scorers[name] for name in order}}
     analyze = recipe.analyze.model_copy(update={"primary": ()})
     analyse(run, recipe.model_copy(update={"arms": (), "scorers": scorers, "analyze": analyze}))
-    (text,) = bullets(Material.read(run), "Which layers matter")
+    (text,) = bullets(material_of(run), "Which layers matter")
     assert text[1] == Code(order[0])
 
 
 def changed(material: Material, table: str, **update: object) -> Material:
-    rows = [row.model_copy(update=update) for row in getattr(material.findings, table)]
-    findings: Findings = material.findings.model_copy(update={table: tuple(rows)})
+    rows = [row.model_copy(update=update) for row in material.findings.tables[table]]
+    findings: Findings = material.findings.model_copy(
+        update={"tables": {**material.findings.tables, table: tuple(rows)}}
+    )
     return replace(material, findings=findings)
 
 
@@ -191,7 +197,7 @@ def test_a_share_that_says_nothing_is_neither_bold_nor_a_tile(
 
 
 def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family(good: Material) -> None:
-    rows, claims = good.findings.comparisons, good.findings.claims
+    rows, claims = good.findings[COMPARISONS], good.findings[CLAIMS]
     declared = sum(row.declared for row in rows)
     (size,) = {row.family_size for row in rows if row.declared}
     assert declared == 1

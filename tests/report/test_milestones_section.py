@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from layersig.findings.milestones import milestone_rows, successive_rows
-from layersig.findings.rows import TrainingRow
 from layersig.report.document import Bullets, Figure, Heading, Paragraph, Table
-from layersig.report.sections.milestones import course
+from layersig.topics.milestones.compute import milestone_rows, successive_rows
+from layersig.topics.milestones.rows import MILESTONES, SUCCESSIVE, TRAININGS, TrainingRow
+from layersig.topics.milestones.section import course
 from tests.findings.test_milestones import CLEAR, RECIPE, series
 
 
@@ -21,11 +21,11 @@ def training(**own: object) -> TrainingRow:
 
 def shown(trainings: tuple[TrainingRow, ...] = (), seeds: int = 0) -> list[object]:
     tables = series("d", 0.3, CLEAR, seeds) if seeds else []
-    findings = SimpleNamespace(
-        trainings=trainings,
-        successive=tuple(successive_rows(tables, (12,), RECIPE)),
-        milestones=milestone_rows(tables, (12,), RECIPE),
-    )
+    findings = {
+        TRAININGS: trainings,
+        SUCCESSIVE: tuple(successive_rows(tables, (12,), RECIPE)),
+        MILESTONES: milestone_rows(tables, (12,), RECIPE),
+    }
     return list(course(SimpleNamespace(findings=findings)))  # type: ignore[arg-type]
 
 

@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layersig.findings.ceilings import ceiling_rows
-from layersig.findings.grid import grid_of
-from layersig.findings.overlap_tests import overlap_test_rows
-from layersig.findings.rank_sets import rank_set_rows, top_set_rows
 from layersig.findings.rankings import ScoreTable
-from layersig.findings.replicates import replicates
-from layersig.findings.rows import LayerRow
-from layersig.findings.sharing import sharing_rows
+from layersig.findings.rows.layers import LayerRow
+from layersig.findings.unit_grid import grid_of
 from layersig.records import Cell
 from layersig.report.document import Block, Bullets, Details, Table
-from layersig.report.sections.ceilings import ceilings
-from layersig.report.sections.sharing import sharing
-from layersig.report.sections.stability import _relabelled
+from layersig.topics.ceilings.compute import ceiling_rows
+from layersig.topics.ceilings.rank_sets import rank_set_rows, top_set_rows
+from layersig.topics.ceilings.rows import CEILINGS, RANK_SETS, TOP_SETS
+from layersig.topics.ceilings.section import ceilings
+from layersig.topics.stability.overlap_tests import overlap_test_rows
+from layersig.topics.stability.replicates import replicates
+from layersig.topics.stability.rows import OVERLAP_TESTS, SHARING
+from layersig.topics.stability.section import _relabelled
+from layersig.topics.stability.sharing import sharing_rows
+from layersig.topics.stability.sharing_section import sharing
 from tests.findings.recipes import recipe_of
 
 UNITS = tuple(
@@ -42,13 +44,13 @@ def material(seeds: int, data: tuple[str, ...] = DATA) -> Any:
         for noise in [rng.normal(size=(seeds, len(UNITS)))]
     ]
     sets, grid = rank_set_rows(tables, UNITS, 0.05), grid_of(UNITS)
-    findings = SimpleNamespace(
-        ceilings=ceiling_rows(tables, SIZES, grid, 0.95, 0.05),
-        rank_sets=sets,
-        top_sets=top_set_rows(sets, tables, SIZES),
-        sharing=sharing_rows(replicates(tables, RECIPE), SIZES, "m", RECIPE),
-        overlap_tests=overlap_test_rows(tables, SIZES, grid, RECIPE),
-    )
+    findings = {
+        CEILINGS: ceiling_rows(tables, SIZES, grid, 0.95, 0.05),
+        RANK_SETS: sets,
+        TOP_SETS: top_set_rows(sets, tables, SIZES),
+        SHARING: sharing_rows(replicates(tables, RECIPE), SIZES, "m", RECIPE),
+        OVERLAP_TESTS: overlap_test_rows(tables, SIZES, grid, RECIPE),
+    }
     return SimpleNamespace(findings=findings)
 
 
@@ -65,12 +67,12 @@ def test_kappa_and_what_is_left_without_type_and_depth_stand_side_by_side() -> N
     shown = material(5)
     blocks = ceilings(shown)
     table, singles = tables_of(blocks)
-    row = shown.findings.ceilings[0]
+    row = shown.findings[CEILINGS][0]
     assert table.rows[0][3] == f"{row.kappa:.2f} [{row.low:.2f}, {row.high:.2f}]"
     assert table.rows[0][5] == f"{row.residual:.2f} [{row.residual_low:.2f}, {row.residual_high:.2f}]"
     assert len(table.rows) == len(DATA) * len(SIZES)
     assert len(singles.rows) == 10 * len(DATA)
-    sentences = {each.sentence for each in (*shown.findings.ceilings, *shown.findings.top_sets)}
+    sentences = {each.sentence for each in (*shown.findings[CEILINGS], *shown.findings[TOP_SETS])}
     assert sentences == set(said(blocks))
 
 
@@ -87,7 +89,7 @@ def test_sharing_is_told_together_in_words_and_two_by_two_folded() -> None:
     assert len(together.rows) == 2
     assert len(pairs.rows) == 6
     assert len(opposite.rows) == 4
-    rows = shown.findings.sharing
+    rows = shown.findings[SHARING]
     open_words = said([block for block in blocks if not isinstance(block, Details)])
     assert open_words == [row.sentence for row in rows if row.family.endswith("together")]
     assert set(said(blocks)) == {row.sentence for row in rows}
@@ -97,6 +99,6 @@ def test_every_test_of_overlap_has_its_sentence_and_its_ratio() -> None:
     shown = material(5, DATA[:2])
     blocks = _relabelled(shown)
     (table,) = tables_of(blocks)
-    row = shown.findings.overlap_tests[0]
+    row = shown.findings[OVERLAP_TESTS][0]
     assert table.rows[0][5:7] == (f"{row.ceiling:.3f}", f"{row.ratio:.2f}")
-    assert {each.sentence for each in shown.findings.overlap_tests} <= set(said(blocks))
+    assert {each.sentence for each in shown.findings[OVERLAP_TESTS]} <= set(said(blocks))

@@ -14,9 +14,13 @@ from markdown_it import MarkdownIt
 
 from layersig.analysis.overlap import uniform_law
 from layersig.errors import UserError
-from layersig.findings import Findings, analyse, load
-from layersig.report import render
+from layersig.findings.rows.layers import RANKED_LAYERS, UNITS
+from layersig.findings.tables import Findings
 from layersig.report.numbers import fixed, number
+from layersig.topics.agreement.rows import OVERLAPS
+from layersig.topics.analyse import analyse, load
+from layersig.topics.render import render
+from layersig.topics.stability.rows import ESTIMATORS, JACCARD_MATRIX, OVERLAP_TESTS
 from tests.report.synthetic import Study, read, write_run
 
 SMALL = Study(
@@ -100,8 +104,8 @@ def test_overlap_with_the_training_data_and_between_runs_is_shown(run: Path) -> 
     ]
     assert "held-out conversations of the same data" in text
     findings, page = load(run), page_of(run).text
-    tested = {(row.a, row.b, row.k) for row in findings.overlap_tests}
-    drawn = [row for row in findings.jaccard_matrix if (row.a, row.b, row.k) in tested]
+    tested = {(row.a, row.b, row.k) for row in findings[OVERLAP_TESTS]}
+    drawn = [row for row in findings[JACCARD_MATRIX] if (row.a, row.b, row.k) in tested]
     assert {(row.a, row.b, row.k) for row in drawn} == tested
     assert "not tested: that takes 12 blocks" in page
     assert "descriptive: the test to rely on is that of residuals" in page.lower()
@@ -135,7 +139,7 @@ def test_every_figure_has_an_alternative_and_files_that_exist(run: Path) -> None
 def test_hover_tells_layer_score_and_rank_of_every_cell(run: Path) -> None:
     tips = page_of(run).tips
     findings = load(run)
-    for row in (row for row in findings.ranked_layers if row.scorer == "ila"):
+    for row in (row for row in findings[RANKED_LAYERS] if row.scorer == "ila"):
         own = [
             tip
             for tip in tips
@@ -234,7 +238,7 @@ def test_one_ranking_alone_gives_a_report(tmp_path: Path) -> None:
         (run / name).unlink()
     findings: Findings = analyse(run, recipe)
     render(run)
-    assert findings.overlaps == ()
+    assert findings[OVERLAPS] == ()
     assert "Which layers matter" in page_of(run).text
 
 
@@ -251,8 +255,8 @@ def test_equal_scores_are_told_and_an_arm_that_read_no_data_is_shown_where_it_wa
         (run / name).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     findings = analyse(run, recipe)
     render(run)
-    n = len(findings.units)
-    assert all(row.correlation is None for row in findings.estimators)
+    n = len(findings[UNITS])
+    assert all(row.correlation is None for row in findings[ESTIMATORS])
     text = page_of(run).text
     assert f"no layer is named: all {n} scores are tied" in text
     assert "on lima, " in text
@@ -269,7 +273,7 @@ def test_the_map_of_estimators_tells_both_correlations_and_the_interval(tmp_path
     study = Study(blocks=6, data=("lima",), tasks=(("hellaswag", 40),), heldout=12, steps=30, extra_scorer=True)
     run = rendered(tmp_path / "run", study)
     told = "\n".join(page_of(run).tips)
-    rows = [row for row in load(run).estimators if row.corrected is not None]
+    rows = [row for row in load(run)[ESTIMATORS] if row.corrected is not None]
     assert rows
     for row in rows:
         assert f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} (3 runs)" in told

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from layersig.findings.rows import ResidualTestRow, StabilityRow
 from layersig.report.document import Paragraph, Table
-from layersig.report.sections.stability import _beyond, _known
+from layersig.topics.stability.rows import RESIDUAL_TESTS, ResidualTestRow, StabilityRow
+from layersig.topics.stability.section import _beyond, _known
 
 
 def residual_row(**changes: object) -> ResidualTestRow:
@@ -32,7 +32,7 @@ def residual_row(**changes: object) -> ResidualTestRow:
 @pytest.mark.parametrize("one_seed", [False, True])
 def test_residual_tests_show_the_corrected_p_and_the_limit_at_the_ends(one_seed: bool) -> None:
     rows = (residual_row(one_seed=one_seed), residual_row(b="size/d", correlation=-0.2, low=None, high=None))
-    material = SimpleNamespace(findings=SimpleNamespace(residual_tests=rows))
+    material = SimpleNamespace(findings={RESIDUAL_TESTS: rows})
     _, about, table = _beyond(material)  # type: ignore[arg-type]
     assert isinstance(about, Paragraph)
     assert isinstance(table, Table)

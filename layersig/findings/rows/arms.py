@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rows.base import Role, Row, Scope
+from layersig.findings.rows.base import Role, Row, Scope, Table
 
 
 class ResultRow(Row):
@@ -160,3 +160,11 @@ class ShareRow(Row):
     n: int
     seeds: int
     scope: Scope
+
+
+RESULTS = Table("results", ResultRow)
+SEED_RESULTS = Table("seed_results", SeedResultRow)
+COMPARISONS = Table("comparisons", ComparisonRow)
+ASSAYS = Table("assays", AssayRow)
+SEED_DIFFERENCES = Table("seed_differences", SeedDifferenceRow)
+SHARES = Table("shares", ShareRow)

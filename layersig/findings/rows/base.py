@@ -1,8 +1,9 @@
-"""What every row has in common."""
+"""What rows and tables have in common."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,3 +17,22 @@ class Row(BaseModel):
     """One row of a table: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+RowT = TypeVar("RowT", bound=Row, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[RowT]):
+    """A table of `analysis.json`; `findings[table]` gives its rows.
+
+    Attributes:
+        name: Its key in `analysis.json`, and the name of its CSV file.
+        row: The type of its rows.
+    """
+
+    name: str
+    row: type[RowT]
+
+
+AnyTable = Table[Any]

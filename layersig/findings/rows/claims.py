@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from layersig.findings.rows.base import Row, Scope
-
-RigorStatus = Literal["met", "not met", "asked for", "does not apply"]
-"""`asked for`: no record can know it, and the recipe does not say it; the evidence names the key to write."""
+from layersig.findings.rows.base import Row, Scope, Table
 
 
 class ClaimRow(Row):
@@ -102,18 +97,7 @@ class ArmRankRow(Row):
     level: float
 
 
-class LimitationRow(Row):
-    """A limit of what the run shows, or a threat to its validity, with its figure."""
-
-    kind: Literal["limitation", "threat"]
-    """A `limitation` bounds what a claim covers; a `threat` may make it wrong."""
-    topic: str
-    sentence: str
-
-
-class RigorRow(Row):
-    """An item of the checklist that reviewers apply, filled in from the records of the run."""
-
-    item: str
-    status: RigorStatus
-    evidence: str
+CONTROL_SETS = Table("control_sets", ControlSetRow)
+CLAIMS = Table("claims", ClaimRow)
+EVERY_TASK = Table("every_task", EveryTaskRow)
+ARM_RANKS = Table("arm_ranks", ArmRankRow)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from layersig.findings.rows.base import Row
+from layersig.findings.rows.base import Row, Table
 
 
 class LayerRow(Row):
@@ -64,43 +64,6 @@ class RankedLayerRow(Row):
     """Worst rank in any seed."""
 
 
-class RankSetRow(Row):
-    """The ranks that one unit may hold, from five seeds on: all sets of a ranking hold together."""
-
-    scorer: str
-    data: str | None
-    checkpoint: float | None
-    number: int
-    layer: str
-    rank: int
-    """Rank of the mean normal score over seeds, from 1."""
-    best: int
-    """One more than the units that are shown to be more important."""
-    worst: int
-    """The number of units less those that are shown to be less important."""
-    seeds: int
-    level: float
-
-
-class TopSetRow(Row):
-    """How many units are shown to be among the top k of a ranking, and how many not to be."""
-
-    scorer: str
-    data: str | None
-    checkpoint: float | None
-    k: int
-    of: int
-    inside: int
-    """Units whose rank set ends at k or before."""
-    outside: int
-    """Units whose rank set begins after k."""
-    open: int
-    """All others: another seed may select them or not."""
-    seeds: int
-    level: float
-    sentence: str
-
-
 class ConcentrationRow(Row):
     """How many of the top k units of a ranking fall on a module type or a part of the depth."""
 
@@ -156,3 +119,12 @@ class SelectedLayerRow(Row):
     kind: str
     selected: int
     runs: int
+
+
+LAYERS = Table("layers", LayerRow)
+UNITS = Table("units", LayerRow)
+RANKINGS = Table("rankings", RankingRow)
+RANKED_LAYERS = Table("ranked_layers", RankedLayerRow)
+CONCENTRATION = Table("concentration", ConcentrationRow)
+SELECTIONS = Table("selections", SelectionRow)
+SELECTED_LAYERS = Table("selected_layers", SelectedLayerRow)

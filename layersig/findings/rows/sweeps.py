@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from layersig.findings.rows.base import Role, Row, Scope
+from layersig.findings.rows.base import Role, Row, Scope, Table
 
 Series = Literal["arm", "random control", "rule control"]
 
@@ -81,3 +81,7 @@ class SweepRow(Row):
     seeds: int
     scope: Scope
     sentence: str
+
+
+SWEEPS = Table("sweeps", SweepRow)
+SWEEP_POINTS = Table("sweep_points", SweepPointRow)

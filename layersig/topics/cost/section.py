@@ -1,0 +1,112 @@
+"""What the run cost: by share of the layers tuned, by stage, and what came from the cache."""
+
+from __future__ import annotations
+
+from layersig.report.charts.bars import Bar, bars
+from layersig.report.document import Details, Figure, Section, Table, columns
+from layersig.report.material import Material
+from layersig.report.numbers import count, fixed, number, plural, seconds, size
+from layersig.report.svg import described, draw
+from layersig.topics.cost.rows import COMPUTE, COST_SUMS, COSTS, INFERENCE
+from layersig.topics.tuning_cost.section import shares
+
+
+def section(material: Material) -> Section | None:
+    """None when the manifest names no stage."""
+    sums = material.findings[COST_SUMS]
+    if not sums:
+        return None
+    unit, scale = ("minutes", 60.0) if max(row.seconds for row in sums) > 120 else ("seconds", 1.0)
+    rows = [
+        Bar(
+            row.kind,
+            row.seconds / scale,
+            row.seconds_now / scale,
+            f"{row.kind}: {seconds(row.seconds)} in {plural(row.stages, 'stage')}, {row.cached} from the cache",
+        )
+        for row in sums
+    ]
+    alt = "Time per kind of stage; the table gives the same numbers."
+    figure = Figure(
+        "costs",
+        "Time per kind of stage",
+        described(draw(bars(rows, unit), "costs"), alt),
+        alt,
+        "Blue: computed in this run. Grey: what stages taken from the cache cost when they were computed.",
+        ("cost_sums.csv", "costs.csv"),
+    )
+    by_kind = Table(
+        "Cost per kind of stage",
+        columns("kind", "#stages", "#from cache", "#time", "#of it in this run", "#tokens", "#peak memory"),
+        tuple(
+            (
+                row.kind,
+                str(row.stages),
+                str(row.cached),
+                seconds(row.seconds),
+                seconds(row.seconds_now),
+                count(row.tokens),
+                size(row.peak_memory),
+            )
+            for row in sums
+        ),
+        "cost_sums.csv",
+    )
+    every = Table(
+        "Cost per stage",
+        columns("stage", "kind", "status", "cached", "#time", "#tokens", "#peak memory"),
+        tuple(
+            (
+                row.stage,
+                row.kind,
+                row.status,
+                "yes" if row.cached else "no",
+                seconds(row.seconds),
+                count(row.tokens),
+                size(row.peak_memory),
+            )
+            for row in material.findings[COSTS]
+        ),
+        "costs.csv",
+    )
+    stages = Details(f"Every stage ({len(every.rows)})", (every,))
+    return Section("cost", "Cost", (_total(material), *shares(material), *_speed(material), figure, by_kind, stages))
+
+
+def _total(material: Material) -> Table:
+    return Table(
+        "In total, stages from the cache included; energy is that of the whole processor and GPU while a stage ran, "
+        "where "
+        "the machine counts it",
+        columns("device", "#stages", "#hours", "#of them in this run", "#processor", "#GPU", "#stages measured"),
+        tuple(
+            (
+                row.device if row.threads is None else f"{row.device}, {plural(row.threads, 'thread')}",
+                count(row.stages),
+                number(row.hours),
+                number(row.hours_now),
+                _energy(row.cpu_energy),
+                _energy(row.gpu_energy),
+                count(row.measured),
+            )
+            for row in material.findings[COMPUTE]
+        ),
+        "compute.csv",
+    )
+
+
+def _speed(material: Material) -> tuple[Table, ...]:
+    rows = material.findings[INFERENCE]
+    if not rows:
+        return ()
+    caption = "Speed of evaluation: measured once a run, beside whatever else the machine did"
+    heads = columns("arm", "#evaluations", "#tokens", "#tokens per second", "#over the untouched model")
+    body = tuple(
+        (row.arm, count(row.runs), count(row.tokens), number(row.tokens_per_second), fixed(row.ratio, 2))
+        for row in rows
+    )
+    return (Table(caption, heads, body, "inference.csv"),)
+
+
+def _energy(joules: float | None) -> str:
+    return "not measured" if joules is None else f"{number(joules / 3.6e6)} kWh"

@@ -1,0 +1,86 @@
+"""From the files of a run to a page: `report.html`, `report.md`, `figures/*.svg` and a CSV for every table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from layersig.findings.files import RunFiles
+from layersig.findings.rows.layers import LAYERS
+from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.report.document import Callout, Document, Section
+from layersig.report.html import render_html
+from layersig.report.markdown import render_markdown
+from layersig.report.material import Material
+from layersig.report.numbers import plural
+from layersig.report.svg import standalone
+from layersig.report.tables import csv_text
+from layersig.report.topic import Topic
+from layersig.store.files import write_atomic
+from layersig.topics.analyse import load
+from layersig.topics.registry import all_topics
+
+
+def render(run: Path) -> Path:
+    """Render the report of an analysed run from its files alone.
+
+    Args:
+        run: The run folder; it holds `manifest.json` and `analysis.json`.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        UserError: The folder is no run, or was not analysed.
+    """
+    material = material_of(run)
+    page = document(material)
+    for name, rows in material.findings.tables.items():
+        if rows:
+            write_atomic(run / f"{name}.csv", csv_text(rows))
+    for figure in page.figures():
+        write_atomic(run / "figures" / f"{figure.name}.svg", standalone(figure.svg))
+    write_atomic(run / "report.md", render_markdown(page))
+    target = run / "report.html"
+    write_atomic(target, render_html(page))
+    return target
+
+
+def material_of(run: Path) -> Material:
+    """What the report of an analysed run is made of.
+
+    Raises:
+        UserError: The folder is no run, or was not analysed.
+    """
+    return Material(run, load(run), RunFiles(run))
+
+
+def document(material: Material) -> Document:
+    """The whole report; a section that has nothing to say is left out."""
+    findings, manifest = material.findings, material.manifest
+    seeds = manifest["seeds"]
+    labels = [source["label"] for source in manifest["sources"] if source["role"] == "data"]
+    facts = [
+        ("model", findings.model),
+        ("data", ", ".join(labels) or "\u2013"),
+        ("seeds", ", ".join(map(str, seeds)) or "\u2013"),
+        ("layers", plural(len(findings[LAYERS]), "linear module") if findings[LAYERS] else "\u2013"),
+        ("status", findings.status),
+        ("run", findings.id),
+    ]
+    topics = sorted(all_topics()[0], key=lambda topic: topic.place)
+    sections = tuple(section for topic in topics if (section := _section(topic, material)) is not None)
+    return Document(findings.name, "Which layers matter, and what tuning only those does", tuple(facts), sections)
+
+
+def _section(topic: Topic, material: Material) -> Section | None:
+    """The section of a topic; of a plugin's that fails, a warning in its place."""
+    computed = material.findings.tables
+    if topic.section is None or (topic.plugin and any(table.name not in computed for table in topic.tables)):
+        return None  # What failed in the analysis has its note there.
+    try:
+        return topic.section(material)
+    except Exception as error:
+        if topic.plugin is None or raises_plugin_errors():
+            raise
+        text = f'The topic "{topic.name}" of {topic.plugin} is left out: {cause(error)}'
+        return Section(topic.name, topic.name.capitalize(), (Callout("warning", "A plugin failed", ((text,),)),))

@@ -1,0 +1,97 @@
+"""What only the recipe can say, in its table `[about]`: the card quotes it, or asks for the key."""
+
+from __future__ import annotations
+
+from layersig.findings.rows.arms import RESULTS
+from layersig.findings.rows.layers import RANKINGS
+from layersig.topics.memorisation.rows import MEMORISATION
+from layersig.topics.rigor import arms
+from layersig.topics.rigor.benchmark_dates import published
+from layersig.topics.rigor.demand import Demand, Records, listed
+
+
+def interests(records: Records) -> Demand:
+    """Competing interests."""
+    return _quoted(records.recipe.about.interests, "about.interests")
+
+
+def funding(records: Records) -> Demand:
+    """Who paid for the work."""
+    return _quoted(records.recipe.about.funding, "about.funding")
+
+
+def validity(records: Records) -> Demand | None:
+    """Why the outcome stands for what is claimed."""
+    if not records.findings[RESULTS]:
+        return None
+    outcomes = listed(list(records.recipe.analyze.outcomes))
+    said = _quoted(records.recipe.about.validity, "about.validity")
+    return Demand(said.holds, f"The outcome is {outcomes}. {said.evidence}")
+
+
+def sample_size(records: Records) -> Demand | None:
+    """How seeds and items were chosen before the run, and whether the run's own error bears it out."""
+    able, of = arms.able(records)
+    said = _quoted(records.recipe.about.sample_size, "about.sample_size")
+    if not of:
+        return said if any(records.findings[table] for table in (RANKINGS, RESULTS)) else None
+    seen = f"By the error seen in the run, {able} of {of} declared comparisons detect their margin with 80 % power."
+    return Demand(said.holds and able == of if said.holds else None, f"{said.evidence} {seen}")
+
+
+def licences(records: Records) -> Demand:
+    """Licences of the model, of the data, and of what is released."""
+    said = records.recipe.about.licences
+    sources = {
+        "model" if source["role"] == "model" else source["name"]: source
+        for source in records.files.manifest["sources"]
+        if source["node"] == "source/model" or source["role"] == "data"
+    }
+    found = {name: source.get("licence") or said.get(name) for name, source in sources.items()}
+    told = "; ".join(f"{name}: {licence or 'not on record'}" for name, licence in found.items())
+    missing = [f"`about.licences.{name}`" for name, licence in found.items() if licence is None]
+    release = records.recipe.about.licence
+    missing += [] if release else ["`about.licence` for what you release"]
+    evidence = f"{told}." + (f" What is released: {release}." if release else "")
+    return Demand(None if missing else True, evidence + (f" State {listed(missing)} in the recipe." if missing else ""))
+
+
+def pretraining(records: Records) -> Demand | None:
+    """Whether benchmarks may be in the text that the model was pretrained on."""
+    tasks = records.benchmarks
+    if not tasks:
+        return None
+    about, probed = records.recipe.about, {row.task for row in records.findings[MEMORISATION]}
+    cutoff, dates = about.training_cutoff, {task: published(task, about.published) for task in tasks}
+    undated = [f"`about.published.{_key(task)}`" for task in tasks if dates[task] is None and task not in probed]
+    if cutoff is None:
+        keys = listed(["`about.training_cutoff`", *undated])
+        return Demand(
+            None, f"Whether the model was pretrained on text with these benchmarks is not known. State {keys}."
+        )
+    if cutoff == "unknown":
+        older, undated = list(tasks), []
+        evidence = "The maker of the model does not state up to when its text reaches, so it may hold every benchmark."
+    else:
+        # Up to the precision of the cut-off: what was published in 2024 may be in text that reaches to 2024.
+        older = [task for task, date in dates.items() if date is not None and date[: len(cutoff)] <= cutoff]
+        told = listed([f"{task} ({dates[task]})" for task in older])
+        evidence = f"The model's text reaches to {cutoff}. Published by then: {told or 'none'}."
+    unprobed = [task for task in older if task not in probed]
+    if unprobed:
+        remedy = "not probed; set `evaluate.memorisation = true`"
+        evidence += f" Whether the model has seen {listed(unprobed)} is {remedy}."
+    elif older:
+        evidence += ' What probes show of them: see "memorisation of benchmarks".'
+    evidence += f" State {listed(undated)}." if undated else ""
+    return Demand(False if unprobed else None if undated else True, evidence)
+
+
+def _key(task: str) -> str:
+    return task.partition(">")[0]
+
+
+def _quoted(text: str | None, key: str) -> Demand:
+    if text is None:
+        return Demand(None, f"State `{key}` in the recipe.")
+    return Demand(True, f'The recipe states: "{text}".')

@@ -1,0 +1,54 @@
+"""Rows about what tuning costs an arm, and about the trials of a search."""
+
+from __future__ import annotations
+
+from layersig.findings.rows.base import Row, Table
+
+
+class TrialRow(Row):
+    """A trial of the search of an arm."""
+
+    arm: str
+    data: str | None
+    seed: int | None
+    learning_rate: float
+    epochs: float | None
+    """Null where the length is given in steps."""
+    steps: int | None
+    """Null where the trial failed."""
+    loss: float | None
+    """On the validation split, in nats per token."""
+    chosen: bool
+    """Whether this trial is the arm."""
+    error: str | None
+    """Why it failed."""
+
+
+class TuningCostRow(Row):
+    """What it takes to tune the layers of an arm, over its seeds; times and peaks are means."""
+
+    arm: str
+    data: str | None
+    method: str
+    runs: int
+    share_of_layers: float
+    seconds_per_token: float | None
+    """Of training, in one process."""
+    weights_memory: int
+    """Bytes of the weights that are not trained."""
+    trained_memory: int
+    """Bytes of what is trained: factors, or float32 weights."""
+    gradient_memory: int
+    optimizer_memory: int
+    peak_memory: int | None
+    """Measured: the process on a CPU, torch's allocations on a GPU; activations included."""
+    time_ratio: float | None
+    """seconds_per_token over that of `all-layers`."""
+    state_ratio: float | None
+    """What is trained, its gradients and optimizer state, over those of `all-layers`."""
+    peak_ratio: float | None
+    """peak_memory over that of `all-layers`."""
+
+
+TRIALS = Table("trials", TrialRow)
+TUNING_COSTS = Table("tuning_costs", TuningCostRow)
