@@ -40,7 +40,7 @@ def rankings_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"{path}: there is no such run; a source is relative to the recipe")
+        raise UserError(f"{path}: there is no such run; paths are relative to the recipe")
     if (path / _FILE).is_file():
         return path / _FILE
     runs = sorted(path.glob(f"*/{_FILE}"))
