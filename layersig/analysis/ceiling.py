@@ -27,7 +27,7 @@ class CeilingVerdict(StrEnum):
 
     @property
     def above_chance(self) -> bool | None:
-        """Whether agreement above chance is established; None where it cannot be told."""
+        """Whether agreement above chance is established; None where it cannot be determined."""
         match self:
             case CeilingVerdict.ABOVE_CHANCE | CeilingVerdict.ALIKE:
                 return True

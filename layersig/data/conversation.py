@@ -31,7 +31,7 @@ class Message(NamedTuple):
     tags: Mapping[str, str] = {}
 
     def beyond_text(self) -> dict[str, Any]:
-        """What it holds beside role and content, under the field names of a row; empty for most."""
+        """What it holds in addition to role and content, under the field names of a row; empty for most."""
         found: dict[str, Any] = {} if self.trained else {"train": False}
         if self.reasoning:
             found["reasoning_content"] = self.reasoning
@@ -46,7 +46,7 @@ class Conversation(NamedTuple):
     Between two assistant turns there may be results of tools in place of a user turn.
 
     Attributes:
-        id: Content hash: equal conversations have equal ids, wherever they stand.
+        id: Content hash: equal conversations have equal ids, wherever they appear.
         group: Label shared by conversations that must not straddle the split.
         messages: The turns.
         tools: Tools that the assistant may call, as the chat template takes them.

@@ -178,7 +178,7 @@ def _turn(
 
 
 class _Reading:
-    """What the keys of a turn beside role and text amount to."""
+    """The meaning of a turn's keys other than role and text."""
 
     def __init__(self, where: str, place: str, role: str, ledger: Ledger) -> None:
         self.where = where

@@ -75,7 +75,7 @@ class LocalTask(BlankAwareTask):
         return self._docs(self.config.test_split)
 
     def _docs(self, split: str) -> Dataset:
-        # lm-eval processes a split anew each time it is asked for it.
+        # lm-eval processes a split again on every access.
         if split not in self._processed:
             process = self.config.process_docs
             with _seeded():
@@ -126,7 +126,7 @@ class LocalTask(BlankAwareTask):
         return {metric: guarded(name, metric, function) for metric, function in super().aggregation().items()}
 
     def build_all_requests(self, *, chat_template: Callable[..., str] | None = None, **_: Any) -> None:
-        """Build the requests of the chosen rows; few-shot examples are drawn anew from the same seed.
+        """Build the requests of the chosen rows; few-shot examples are drawn again from the same seed.
 
         Args:
             chat_template: Makes one text of messages; None for plain prompts.

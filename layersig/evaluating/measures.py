@@ -234,5 +234,5 @@ def _weighted(weights: Sequence[float], values: Sequence[float | None]) -> float
 
 
 def _units(part: LocalTask) -> list[str]:
-    """What is resampled: clusters of items, and items that stand alone."""
+    """What is resampled: clusters of items, and items that belong to no cluster."""
     return [f"\0{row}" if name is None else name for row, name in enumerate(clusters_of(part))]

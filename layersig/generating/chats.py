@@ -98,7 +98,7 @@ def answer_chats(
         chats: What to answer, in any order.
         streams: Where the random stream of every answer hangs, as `response`, the id of the chat, and the sample.
         max_new_tokens: Largest number of tokens of an answer.
-        sampling: Greedy unless told otherwise.
+        sampling: Greedy by default.
         samples: Answers to each chat.
         batch_tokens: Tokens of a batch at its longest, chats and answers together; for memory and speed.
         fast: False answers each chat by itself through the model's own forward.

@@ -1,7 +1,7 @@
 """The likelihood of data without each block in turn, with everything in front of the block run once.
 
 N + 1 separate evaluations of a model of N blocks run N * N blocks. What lies in front of the ablated block is the same
-in all of them, so one pass keeps the state at every boundary and each ablation goes on from there: N (N + 1) / 2.
+in all of them, so one pass keeps the state at every boundary and each ablation continues from there: N (N + 1) / 2.
 
 Plain twin: `Runner.losses` of the model with the block taken out.
 """

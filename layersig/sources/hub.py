@@ -56,7 +56,7 @@ class _Repo:
         revision: What was asked for: a branch, tag or commit; None for the default branch.
         commit: What it stands for.
         names: All files; None when the hub was not asked.
-        notes: What the user should be told.
+        notes: What the user should know.
     """
 
     spec: str

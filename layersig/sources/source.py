@@ -29,7 +29,7 @@ class Source:
         revision: Commit of a hub repository, version of a package; None for files.
         digest: Hex sha256 over the contents that matter.
         licence: Licence as its publisher states it; None when unknown.
-        notes: What the user should be told: licence terms, known deviations, why a fallback was taken.
+        notes: What the user should know: licence terms, known deviations, why a fallback was taken.
         fallback: True when this stands in for a source that could not be reached.
     """
 
