@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from layersig.stages.job import Reporter
 from layersig.training.log import Step
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from layersig.stages.job import Reporter
 
 
 @dataclass(slots=True, eq=False)

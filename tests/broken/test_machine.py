@@ -334,7 +334,7 @@ def test_a_disk_that_is_full_before_the_report_is_written_leaves_no_complete_run
     failed: list[Path] = []
     earlier = folder_of(bench)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("layersig.findings", "layersig.report", "layersig.store.runfolder"):
+        for module in ("layersig.topics.analyse", "layersig.topics.render", "layersig.store.runfolder"):
             patch.setattr(f"{module}.write_atomic", refuse)
         told = bench.told(*ANEW)
     assert told.code == 3

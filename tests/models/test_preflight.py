@@ -126,7 +126,7 @@ def test_a_model_goes_by_the_name_that_its_configuration_records(tmp_path: Path)
         ({"rank_pattern": {"q_proj": 2.5}}, "rank_pattern = .* is not a table of ranks"),
         ({"alpha_pattern": ["q_proj"]}, "alpha_pattern = .* is not a table of numbers"),
         ({"rank_pattern": {"q_proj(": 2}}, "rank_pattern = .* is not a table of ranks"),
-        ({"use_dora": True}, "use_dora = True is not supported"),
+        ({"use_dora": True}, r"DoRA needs \d+ magnitudes for model\.layers\.0\.\S+, and there are none"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save = .* is not supported"),
         ({"trainable_token_indices": [1, 2]}, "trainable_token_indices = .* is not supported"),
         ({"bias": "all"}, "bias = 'all' is not supported"),

@@ -157,7 +157,7 @@ def test_an_exported_pruned_model_is_a_copy(study, capsys, tmp_path, arm):
 @pytest.mark.parametrize(
     ("arm", "more", "told"),
     [
-        ("lost", (), "has no model or adapter of an arm 'lost'; there are: all-layers, last,"),
+        ("lost", (), "has no model or adapter of an arm 'lost'; its arms are: all-layers, last,"),
         ("last", ("--seed", 3), "0 cells of last fit; choose one of: --data chats --seed 0"),
     ],
 )
@@ -172,7 +172,7 @@ def test_an_export_never_writes_over_anything(study, capsys, tmp_path):
     (tmp_path / "plain").mkdir()
     code, _, err = export(capsys, study[1], "last", tmp_path / "plain")
     assert code == 2
-    assert "plain exists; name a folder that is not there yet" in err
+    assert "plain exists already; name a new folder" in err
     assert not list((tmp_path / "plain").iterdir())
 
 
@@ -296,7 +296,7 @@ def test_a_recovery_has_its_own_training_keys():
         ("recover = { steps = 2 }", "train = { steps = 2 }", "a pruned arm is trained by `recover`"),
         ("recover = { steps = 2 }", "recover = { stepz = 2 }", "stepz"),
         ("recover = { steps = 2 }", "recover = { milestones = [0.5] }", "milestones belong to the reference training"),
-        ('action = "prune"\nrecover', "recover", "only an arm with `action = \"prune\"` recovers"),
+        ('action = "prune"\nrecover', "recover", "only an arm with `action = \"prune\"` can recover"),
         ("count = 1 }", "count = 1, fraction = 0.5 }", "give `fraction` or `count`"),
         (", count = 1 }", " }", "give `fraction` or `count`"),
     ],

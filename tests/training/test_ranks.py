@@ -54,6 +54,7 @@ def test_an_arm_gets_its_ranks_and_plain_peft_reads_them(
         wrappers = wrapped_layers(PeftModel.from_pretrained(base, run.out / "adapter").get_base_model())
     # 1 + 3 * 2 * 1.5 / 2 and 1 + 3 * 2 * 0.5 / 2, of which the better placed gets the half that is over.
     assert {name: wrapper.r["default"] for name, wrapper in wrappers.items()} == {value: 6, up: 2}
-    assert {wrapper.scaling["default"] for wrapper in wrappers.values()} == {train.scale}
+    scale = 2.0 if train.alpha is None else train.alpha / train.rank
+    assert {wrapper.scaling["default"] for wrapper in wrappers.values()} == {scale}
     for name, wrapper in wrappers.items():
         assert torch.linalg.matrix_rank(wrapper.get_delta_weight("default")) == wrapper.r["default"], name
