@@ -45,8 +45,9 @@ def command(
 
     A RUN without an ARM means its all-layers arm as the reference, and all of its arms otherwise. Arms that were not
     measured alike (base model, items, prompts, precision, batch policy) are refused. Verdicts follow the rules of a
-    run's report, with p-values and intervals corrected over all comparisons made here. No recipe declared these
-    comparisons, so they are exploratory. Figures, sentences and the table are written into a separate report.
+    run's report, with p-values and intervals corrected over all comparisons made here, which are exploratory. Where a
+    run declared one of them, a note repeats what its own report concludes. Figures, sentences and the table are written
+    into a separate report.
 
     Per-item results from other programs can be compared too: folders that lm-eval wrote with --log_samples, or CSV and
     TSV files (item, arm, seed, value; or one column per arm). Repeat a label to give several runs of one arm.
@@ -60,7 +61,7 @@ def command(
     """  # noqa: D301 (click reads the \b)
     from layersig.errors import UserError
     from layersig.findings.arms import seed_difference_rows
-    from layersig.findings.compare import compare, judged, sides, split_name, terms_of
+    from layersig.findings.compare import compare, declared_sentences, judged, sides, split_name, terms_of
     from layersig.findings.comparisons import Terms
     from layersig.findings.foreign.sides import NOT_STATED, foreign, is_foreign
     from layersig.findings.plan import margin_of
@@ -89,8 +90,9 @@ def command(
         others = [side for side in others if side.label != reference[0].label]
         terms = terms_of(reference[0], others, alpha, declared)
         found = compare(reference[0], others)
+        notes = declared_sentences(reference[0], others)
     for note in notes:
-        click.echo(f"warning: {note}", err=True)
+        click.echo(f"note: {note}", err=True)
     rows = judged(found, terms)
     asked = [*names, f"--alpha={alpha:g}", *(f"--margin={margin}" for margin in margins)]
     destination = output or runs / "comparisons" / hashlib.sha256("\0".join(asked).encode()).hexdigest()[:12]

@@ -20,7 +20,8 @@ from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
 from layersig.findings.forms import ConditionsForm, JudgedForm
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import margin_of
-from layersig.findings.rows.arms import ComparisonRow
+from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
+from layersig.findings.tables import ANALYSIS, load
 from layersig.recipe.load import stored
 from layersig.records import Cell, CorpusValue, Outcome, read_json
 from layersig.store.runfolder import RunFolder
@@ -152,10 +153,27 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusCo
     return found
 
 
+def declared_sentences(reference: Side, others: Iterable[Side]) -> tuple[str, ...]:
+    """The sentences of a run's report about comparisons made here that its recipe declared.
+
+    Their corrections are those of all that was declared there, so that they are what the run concludes.
+    """
+    within = [other for other in others if other.folder.path == reference.folder.path]
+    if not within or not (reference.folder.path / ANALYSIS).is_file():
+        return ()
+    pairs = {(frozenset((reference.arm, other.arm)), other.data or reference.data) for other in within}
+    rows = load(reference.folder.path, [COMPARISONS])[COMPARISONS]
+    return tuple(
+        f"{reference.folder.name} declared this comparison, and concludes in its own report: {row.sentence}"
+        for row in rows
+        if row.declared and row.sentence is not None and (frozenset((row.arm, row.reference)), row.data) in pairs
+    )
+
+
 def judged(contrasts: Sequence[Contrast | CorpusContrast], terms: Terms) -> tuple[ComparisonRow, ...]:
     """Each contrast with its verdict, p-values and intervals corrected over all of them.
 
-    No recipe declared them: they are exploratory.
+    They are exploratory: a recipe declares comparisons for its own run alone.
     """
     compared = [Comparison(found, "contrast", _tested(found), declared=False, primary=True) for found in contrasts]
     found = corrections([Member(_FAMILY, each.tested.p) for each in compared])

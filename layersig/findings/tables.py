@@ -16,6 +16,10 @@ SCHEMA_VERSION = 3
 _RowT = TypeVar("_RowT", bound=Row)
 
 
+ANALYSIS = "analysis.json"
+"""The file of a run folder that holds what was found."""
+
+
 class Findings(Row):
     """Everything that the files of a run say, ready to be shown; `findings[TABLE]` are the rows of a table."""
 
@@ -92,7 +96,7 @@ def load(run: Path, tables: Iterable[AnyTable]) -> Findings:
         UserError: The run was not analysed, or by another version of the schema.
         Damaged: The file holds something else.
     """
-    path = run / "analysis.json"
+    path = run / ANALYSIS
     if not path.is_file():
         raise UserError(f"{run} holds no analysis.json; `layersig run` writes it at the end of a run")
     version = read_json(path, AnalysisForm)["schema_version"]

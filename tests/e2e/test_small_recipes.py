@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.world import World
 from tests.recompute import mismatches
-from tests.study import write_study
+from tests.study import call, write_study
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "small"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.toml"))
@@ -35,7 +35,9 @@ def run(folder: Path, name: str, *overrides: str) -> Path:
     return Path(told.json["run"])
 
 
-def test_a_scorer_of_ones_own_is_compared_with_others_as_recomputed(tmp_path: Path) -> None:
+def test_a_scorer_of_ones_own_is_compared_with_others_as_recomputed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_study(tmp_path)
     folder = run(tmp_path, "own-scorer", "seeds=[0, 1, 2]")
     assert list(mismatches(folder)) == []
@@ -56,6 +58,13 @@ def test_a_scorer_of_ones_own_is_compared_with_others_as_recomputed(tmp_path: Pa
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert "### Named contrasts" in report
     assert "### Scorers against each other" in report
+    sentences = {(row["arm"], row["reference"]): row["sentence"] for row in analysis["comparisons"]}
+    for one, other in (("ila-30", "mine-30"), ("mine-30", "ila-30"), ("gradient-norm-30", "mine-30")):
+        names = (f"{folder}:{one}", f"{folder}:{other}")
+        code, _, err = call(capsys, "compare", *names, "--output", tmp_path / f"{one}-{other}")
+        assert code == 0, err
+        assert ("declared this comparison" in err) == ("gradient-norm-30" not in (one, other))
+        assert (sentences["mine-30", "ila-30"] in err) == ("gradient-norm-30" not in (one, other))
 
 
 @pytest.mark.slow
