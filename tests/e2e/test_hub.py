@@ -18,6 +18,7 @@ from tests.sources.fakes import use_index
 from tests.sources.hub_server import HubServer, Repo, hub_server, no_robots, parquet, use_hub
 from tests.tiny import save_tiny
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "ila_norobots.toml"
 MODEL, DATA = "HuggingFaceTB/SmolLM2-135M", "HuggingFaceH4/no_robots"

@@ -104,7 +104,14 @@ def test_killed_in_a_training_step_it_goes_on_from_its_checkpoint(world: World, 
     assert _steps(run) == _steps(first)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+        pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, id="SIGHUP", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_a_process_with_130_and_one_line(world: World, tmp_path: Path, number: signal.Signals) -> None:
     runs, scratch = tmp_path / "runs", tmp_path / "scratch"
     scratch.mkdir()
@@ -149,6 +156,7 @@ def test_signals_are_as_they_were_after_a_call(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_gone_is_shown_as_stopped(world: World, tmp_path: Path) -> None:
     cache, runs = tmp_path / "cache", tmp_path / "runs"
     killed = subprocess.run(

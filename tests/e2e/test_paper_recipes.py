@@ -140,7 +140,9 @@ def test_there_is_a_recipe_for_every_table_figure_and_main_model() -> None:
     assert models == set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("stem", PAPER)
+@pytest.mark.parametrize(
+    "stem", [pytest.param(stem, marks=[pytest.mark.slow] if stem in MODELS[1:] else []) for stem in PAPER]
+)
 def test_a_recipe_of_the_paper_runs_on_its_architecture(shelf: Shelf, stem: str) -> None:
     recipe = load(PAPER[stem]).recipe
     run = shelf.run(stem)

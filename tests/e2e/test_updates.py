@@ -72,7 +72,9 @@ def test_milestones_come_from_one_training(world: World) -> None:
     assert other.stages["reference/chats/seed-0"]["cached"]
 
 
-@pytest.mark.parametrize("method", ["lora", "adalora", "full"])
+@pytest.mark.parametrize(
+    "method", ["lora", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adalora", "full"))]
+)
 def test_a_given_update_ranks_as_the_training_that_made_it(tmp_path: Path, method: str) -> None:
     world = _world(tmp_path, tied=False)
     tuning = (f'train.method="{method}"', "train.adalora={target_r=2,init_r=4}", "train.learning_rate=0.02")

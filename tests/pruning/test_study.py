@@ -215,6 +215,7 @@ def shown_items(run):
     return {row["item"] for line in file.read_text().splitlines() if (row := json.loads(line))["task"] == "choice"}
 
 
+@pytest.mark.slow
 def test_layers_are_never_chosen_on_items_that_are_evaluated(tmp_path, monkeypatch):
     seen = []
     own = ScoringContext.evaluate

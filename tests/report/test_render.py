@@ -209,11 +209,11 @@ def test_names_are_shown_as_text_everywhere(tmp_path: Path) -> None:
     "missing",
     [
         ("scores.jsonl",),
-        ("selections.jsonl", "data", "metrics.jsonl"),
-        ("evaluations",),
+        pytest.param(("selections.jsonl", "data", "metrics.jsonl"), marks=pytest.mark.slow),
+        pytest.param(("evaluations",), marks=pytest.mark.slow),
         ("layers.json", "recipe.toml"),
         ("evaluations/base",),
-        ("evaluations/all-layers",),
+        pytest.param(("evaluations/all-layers",), marks=pytest.mark.slow),
         ("scores.jsonl", "selections.jsonl", "evaluations", "metrics.jsonl", "layers.json", "data"),
     ],
 )

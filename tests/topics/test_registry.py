@@ -88,8 +88,13 @@ def pages(run: Path) -> tuple[str, str]:
     return (run / "analysis.json").read_text(), (run / "report.md").read_text()
 
 
-def test_a_plugin_brings_a_topic(install, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    _, report_before = pages(tmp_path / "before")
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report without any plugin."""
+    return pages(tmp_path_factory.mktemp("before"))[1]
+
+
+def test_a_plugin_brings_a_topic(install, tmp_path: Path, before: str) -> None:  # type: ignore[no-untyped-def]
     install()
     assert manager.installed().problems == ()
     analysis, report = pages(tmp_path / "after")
@@ -99,7 +104,7 @@ def test_a_plugin_brings_a_topic(install, tmp_path: Path) -> None:  # type: igno
     assert load(tmp_path / "after").to_json() == analysis
     assert "## Sizes of the tasks" in report
     assert report.index("## Sizes of the tasks") < report.index("## Rigor card")
-    assert "## Sizes of the tasks" not in report_before
+    assert "## Sizes of the tasks" not in before
 
 
 @pytest.mark.parametrize(
@@ -114,9 +119,8 @@ def test_a_plugin_brings_a_topic(install, tmp_path: Path) -> None:  # type: igno
     ],
 )
 def test_one_that_fails_costs_a_warning_and_nothing_else(  # type: ignore[no-untyped-def]
-    install, tmp_path: Path, fault: dict[str, str], warning: str | None
+    install, tmp_path: Path, before: str, fault: dict[str, str], warning: str | None
 ) -> None:
-    _, before = pages(tmp_path / "before")
     install(**fault)
     _, after = pages(tmp_path / "after")
     warned = [line for line in after.splitlines() if "layersig-sizes 1.2" in line]

@@ -53,7 +53,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 
 
-@pytest.fixture(params=CASES)
+ALIKE = ("qadalora", "fast pissa")
+"""Cases that take the ways of others together."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name in ALIKE else []) for name in CASES])
 def case(request: pytest.FixtureRequest) -> tuple[str, TrainSettings, dict[str, str]]:
     """Name, settings and compute parameters of a method."""
     if "nf4" in CASES[request.param][1].values():
