@@ -58,10 +58,9 @@ def command(
         for skipped in loaded.skipped:
             warn(skipped)
         found[loaded.of_model] = planned = plan(loaded, Options(runs, pilot, assumed, measure), warn)
-        if planned.precision and not put_on_record(planned):
+        if planned.precision and not put_on_record(planned.facts.known, planned.precision):
             click.echo(
-                "note: outcomes of this recipe are measured already, so this plan does not count as made before",
-                err=True,
+                "note: outcomes of arms are measured already; no run will show this plan as made before", err=True
             )
     values = {name: json_of(each) for name, each in found.items()} if as_json else {}
     texts = [as_text(each) if name is None else f"{name}\n{as_text(each)}" for name, each in found.items()]

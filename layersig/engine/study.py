@@ -176,14 +176,8 @@ def _reported(manifest: Mapping[str, Any] | None) -> Any:
     if manifest is None:
         return None
     stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
-    return (
-        manifest["status"],
-        manifest["versions"],
-        manifest.get("packages"),
-        stages,
-        manifest.get("looks", []),
-        manifest.get("plan"),
-    )
+    before = manifest.get("looks", []), manifest.get("plan")
+    return manifest["status"], manifest["versions"], manifest.get("packages"), stages, before
 
 
 def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:

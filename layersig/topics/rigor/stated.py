@@ -98,6 +98,9 @@ def _chosen(records: Records) -> Demand:
     planned = _planned(records.files.manifest.get("plan", []))
     if planned is None:
         return said
+    if planned.holds is None and text is None:
+        ask = "These spreads are defaults: plan with `--pilot RUN`, or state `about.sample_size` in the recipe."
+        return Demand(None, f"{planned.evidence} {ask}")
     holds = said.holds if planned.holds is None else planned.holds
     return Demand(holds, planned.evidence if text is None else f"{planned.evidence} {said.evidence}")
 
@@ -121,8 +124,6 @@ def _planned(plan: Sequence[PlannedForm]) -> Demand | None:
         f"comparisons detect their margin with 80 % power; {worst['arm']} against {worst['reference']} on "
         f"{worst['task']} detects {least}, against a margin of {margin:.3g}."
     )
-    if assumed:
-        evidence += " Assumed spreads are defaults: `layersig plan --pilot RUN` takes them from a pilot."
     return Demand(False if not all(able) else None if assumed else True, evidence)
 
 
