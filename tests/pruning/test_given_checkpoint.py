@@ -183,16 +183,16 @@ def test_one_that_cannot_be_used_is_one_message_before_anything_runs(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ('scorer = "first-k"\n', "arms.1.scorer: an arm with a `checkpoint` is evaluated as it is; leave `scorer` out"),
+        ('scorer = "first-k"\n', "arms.1.scorer: an arm with a `checkpoint` is evaluated as it is; remove `scorer`"),
         ('select = { kind = "top", fraction = 0.5 }\n', "arms.1.select: an arm with a `checkpoint`"),
         ('action = "prune"\n', "arms.1.action: an arm with a `checkpoint`"),
         ("recover = { steps = 3 }\n", "arms.1.recover: an arm with a `checkpoint`"),
         ("train = { steps = 3 }\n", "arms.1.train: an arm with a `checkpoint`"),
         (
             '[[arms]]\nname = "r"\nselect = { kind = "matched-random", like = "elsewhere" }\n',
-            '"elsewhere" selects nothing',
+            '"elsewhere" selects no layers',
         ),
-        ('[[arms]]\nname = "r"\n', "arms.2.select: missing; give a policy, or a `checkpoint`"),
+        ('[[arms]]\nname = "r"\n', "arms.2.select: missing; give a policy, or the `checkpoint`"),
     ],
 )
 def test_keys_that_do_not_go_with_it_are_faults(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,26 @@ def test_a_recipe_that_asks_for_too_much_is_refused_at_once(tmp_path: Path) -> N
     text = EXAMPLE.replace(next(line for line in EXAMPLE.splitlines() if line.startswith("seeds")), seeds)
     with pytest.raises(UserError, match=r"seeds: the recipe asks for [\d,]+ trainings and scorings"):
         load(write(tmp_path, text), ())
+
+
+@pytest.mark.parametrize(
+    "analyze",
+    [
+        f"outcome = [{', '.join(f'{chr(34)}name-{n}{chr(34)}' for n in range(300))}]",
+        f"margins = {{ {', '.join(f'name-{n} = 1' for n in range(300))} }}",
+    ],
+    ids=["outcomes", "margins"],
+)
+def test_the_library_is_searched_once_for_however_many_names(
+    tmp_path: Path, analyze: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[str] = []
+
+    def walk(place: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        searches.append(str(place))
+        yield str(place), [], []
+
+    monkeypatch.setattr("layersig.recipe.checks.library.os.walk", walk)
+    with pytest.raises(UserError, match="300 faults"):
+        loaded(tmp_path, analyze)
+    assert len(searches) == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
     if evaluate.get("heldout") is not False:
         known.insert(0, _HELDOUT)
     known = list(dict.fromkeys(known))
+    members = cache(lambda: _members(sources))  # a search of the library takes half a second
     seen: set[str] = set()
     for number, name in enumerate(wanted if isinstance(wanted, list) else [wanted]):
         path = ("analyze", "outcome", number) if isinstance(wanted, list) else ("analyze", "outcome")
@@ -96,11 +98,12 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
             continue
         if name in seen:
             yield Fault(path, f'"{name}" is named twice')
+            continue
         seen.add(name)
         if name == _HELDOUT and name not in known:
             reason = "`evaluate.heldout` is off, so no held-out loss is measured; turn it on, or name a task"
             yield Fault(path, reason)
-        elif name not in known and not _part_of(name, sources):
+        elif name not in known and name not in members():
             yield Fault(path, f'no task or set of questions of the recipe is called "{name}"{suggestion(name, known)}')
 
 
@@ -110,7 +113,7 @@ def _defined(base_dir: Path, source: str) -> list[str]:
     return [path.stem, *_TASK.findall(text_of(path))]
 
 
-def _part_of(name: str, sources: list[str]) -> bool:
-    """Whether a group or tag of lm-eval may have a task of that name."""
+def _members(sources: list[str]) -> frozenset[str]:
+    """Names of the tasks that groups and tags of lm-eval among the sources may have."""
     groups = [source for source in sources if ":" not in source]
-    return any(name in _TASK.findall(text) for text in definitions_named(groups))
+    return frozenset(name for text in definitions_named(groups) for name in _TASK.findall(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ def margin_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
     analyze, evaluate = table_at(data, "analyze"), table_at(data, "evaluate")
     margins = table_at(analyze, "margins")
     sources = [source for _, source in task_sources(evaluate)]
+    defined = cache(lambda: _metrics(sources, base_dir))  # a search of the library takes half a second
     for key, value in margins.items():
         path, metric = ("analyze", "margins", key), kind_of(key)
-        if metric not in KNOWN and not _defined(metric, sources, base_dir):
+        if metric not in KNOWN and (len(metric) > _LONGEST or metric not in defined()):
             cut = metric if len(metric) <= _LONGEST else f"{metric[:_LONGEST]}..."
             yield Fault(path, f'no task of the recipe reports a metric "{cut}"{suggestion(cut, sorted(KNOWN))}')
         elif metric in UP_TO_ONE and type(value) in (int, float) and value >= 1:
@@ -37,10 +39,8 @@ def margin_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
         yield Fault(("analyze", "gain_kept"), reason)
 
 
-def _defined(metric: str, sources: list[str], base_dir: Path) -> bool:
-    """Whether the definition of a task names a metric: a user's file, or a file of lm-eval with a similar name."""
-    if len(metric) > _LONGEST:
-        return False
+def _metrics(sources: list[str], base_dir: Path) -> frozenset[str]:
+    """The metrics that definitions of the tasks name: users' files, and files of lm-eval with a similar name."""
     own = (text_of(base_dir / source.removeprefix("file:")) for source in sources if source.startswith("file:"))
     library = definitions_named(source for source in sources if ":" not in source)
-    return any(metric in _METRIC.findall(text) for text in (*own, *library))
+    return frozenset(metric for text in (*own, *library) for metric in _METRIC.findall(text))
