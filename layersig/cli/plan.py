@@ -45,6 +45,7 @@ def command(
     layersig plan recipes/paper/table-02.toml --assume rows.lima=1030 --assume step.seconds=6.7
     """
     from layersig.planning import Options, plan
+    from layersig.planning.on_record import put_on_record
     from layersig.planning.text import as_json as json_of
     from layersig.planning.text import as_text
     from layersig.recipe.load import load_all
@@ -56,7 +57,11 @@ def command(
     for loaded in load_all(recipe, overrides, smoke=smoke):
         for skipped in loaded.skipped:
             warn(skipped)
-        found[loaded.of_model] = plan(loaded, Options(runs, pilot, assumed, measure), warn)
+        found[loaded.of_model] = planned = plan(loaded, Options(runs, pilot, assumed, measure), warn)
+        if planned.precision and not put_on_record(planned.facts.known, planned.precision):
+            click.echo(
+                "note: outcomes of arms are measured already; no run will show this plan as made before", err=True
+            )
     values = {name: json_of(each) for name, each in found.items()} if as_json else {}
     texts = [as_text(each) if name is None else f"{name}\n{as_text(each)}" for name, each in found.items()]
     emit(values.get(None, {"models": values}), as_json=as_json, text="\n\n".join(texts))

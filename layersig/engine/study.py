@@ -24,7 +24,7 @@ from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
-from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
+from layersig.pipeline import Graph, Stage, declaration, measures_arm, stages, without_seeds
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.records import Damaged
@@ -33,6 +33,7 @@ from layersig.store.cache import Cache, cache_root
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.looks import Looks
+from layersig.store.plans import Plans
 from layersig.store.provenance import machine, packages, versions
 from layersig.store.runfolder import ManifestForm, RunFolder
 
@@ -102,6 +103,7 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         declarations = Declarations(cache.root).put(declaration(recipe))
         looks = Looks(cache.root, without_seeds(recipe))
         manifest["looks"] = _looks(looks, recipe, earlier, warn)
+        manifest |= _plan(Plans(cache.root), loaded, earlier, warn)
         reported = _readable(folder)
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
@@ -174,7 +176,8 @@ def _reported(manifest: Mapping[str, Any] | None) -> Any:
     if manifest is None:
         return None
     stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
-    return manifest["status"], manifest["versions"], manifest.get("packages"), stages, manifest.get("looks", [])
+    before = manifest.get("looks", []), manifest.get("plan")
+    return manifest["status"], manifest["versions"], manifest.get("packages"), stages, before
 
 
 def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
@@ -270,6 +273,22 @@ def _looks(looks: Looks, recipe: Recipe, earlier: ManifestForm | None, warn: Cal
     except Damaged as error:
         warn(f"{error}; whether results were analysed with other seeds before is not known")
         return [] if earlier is None else earlier.get("looks", [])
+
+
+def _plan(
+    plans: Plans, loaded: LoadedRecipe, earlier: ManifestForm | None, warn: Callable[[str], None]
+) -> dict[str, Any]:
+    """What the run was planned to detect: the plan on record, or the kept one once an outcome is measured."""
+    done = () if earlier is None else [stage for stage in earlier["stages"] if stage["status"] == "done"]
+    if earlier is not None and any(measures_arm(stage["kind"], stage["cell"].get("arm")) for stage in done):
+        plan = earlier.get("plan")
+    else:
+        try:
+            plan = plans.get(loaded.id)
+        except Damaged as error:
+            warn(f"{error}; what the run was planned to detect is not known")
+            plan = None
+    return {} if plan is None else {"plan": plan}
 
 
 def _readable(folder: RunFolder) -> bool:

@@ -13,7 +13,7 @@ Analysis and report come after it, from the files of the run folder alone.
   `Stage`
 """
 
-from layersig.pipeline.build import declaration, stages, without_seeds
+from layersig.pipeline.build import declaration, measures_arm, stages, without_seeds
 from layersig.pipeline.graph import Graph, Input, Line, SourceRef, Stage
 
-__all__ = ["Graph", "Input", "Line", "SourceRef", "Stage", "declaration", "stages", "without_seeds"]
+__all__ = ["Graph", "Input", "Line", "SourceRef", "Stage", "declaration", "measures_arm", "stages", "without_seeds"]

@@ -15,7 +15,7 @@ from layersig.pipeline.selections import selections
 from layersig.pipeline.study import Study
 from layersig.pipeline.training import given_update, reference
 from layersig.plugin.table import Components
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.stages.kinds import Judging
 
 
@@ -40,6 +40,11 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     if recipe.judge is not None:
         declared["judge"] = recipe.judge.model_dump(mode="json", exclude=set(Judging.manner))
     return declared
+
+
+def measures_arm(kind: str, arm: str | None) -> bool:
+    """Whether a stage of this kind measures an outcome of this arm, other than the untouched model."""
+    return kind in ("evaluate", "grade", "compare") and arm != RESERVED_ARMS[0]
 
 
 def without_seeds(recipe: Recipe) -> dict[str, Any]:

@@ -11,6 +11,7 @@
 - `memory`, `disk`, `costs`: what that comes to
 - `spreads`, `precision`: what is found with 80 % power, from a pilot or from assumed variances
 - `text`: the plan for people
+- `on_record`: what it says of declared comparisons, kept for the run
 """
 
 from __future__ import annotations

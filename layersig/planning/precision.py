@@ -36,6 +36,7 @@ class Precision:
             share of the gain an arm has to keep. None where the items are not known or nothing could be found.
         as_seen: The same if the spread is just what the pilot shows.
         origin: Where the spread comes from.
+        assumed: Whether a part of the spread is a default that nothing was measured or stated for.
         margin: The smallest difference that matters.
         gain: Gain of all layers over the untouched model; None where unknown.
         least_gain: Of a claim, the gain that all layers need for an arm that equals them to be found as good with 80 %
@@ -49,6 +50,7 @@ class Precision:
     detectable: float | None
     as_seen: float | None
     origin: str
+    assumed: bool
     margin: float | None
     gain: float | None
     least_gain: float | None
@@ -118,7 +120,9 @@ def _precision(plan: Plan, wanted: DeclaredComparison, family: int, spread: Spre
             required = plan.required(measure)
             least = None if required is None or required == 1 else found / (1 - required)
     warnings = _warnings(plan, wanted, found, least, spread.gain, margin)
-    return Precision(wanted, level, family, found, seen, spread.origin, margin, spread.gain, least, tuple(warnings))
+    return Precision(
+        wanted, level, family, found, seen, spread.origin, spread.assumed, margin, spread.gain, least, tuple(warnings)
+    )
 
 
 def _warnings(

@@ -34,12 +34,14 @@ class Spread(NamedTuple):
         seen: As the pilot shows them.
         origin: Where they come from, for people.
         gain: Gain of all layers over the untouched model in the pilot; None where unknown.
+        assumed: Whether a part of them is a default that nothing was measured or stated for.
     """
 
     planned: Variances
     seen: Variances
     origin: str
     gain: float | None
+    assumed: bool
 
 
 @dataclass(frozen=True)
@@ -152,17 +154,17 @@ def spread_of(facts: Facts, wanted: DeclaredComparison, pilot: Pilot | None, req
     gain = facts.assumed.gain
     names = [name for name in facts.assumed.stated if name.startswith(f"{kind}.")]
     if names or pilot is None:
-        return Spread(stated, stated, "stated" if names else "assumed", gain)
+        return Spread(stated, stated, "stated" if names else "assumed", gain, not names)
     tables = list(pilot.tables(wanted, required))
     gain = pilot.gain(wanted.measure) if gain is None else gain
     if not tables:
-        return Spread(stated, stated, f"assumed (no such outcome in {pilot.name})", gain)
+        return Spread(stated, stated, f"assumed (no such outcome in {pilot.name})", gain, True)
     several = [table for table in tables if min(table.shape) > 1]
     if several:
         found = [mean_squares(table) for table in several]
         seen = _mean([each.variances for each in found])
         planned = _mean([planned_variances(each) for each in found if any(each.variances)] or [seen])
-        return Spread(planned, _floor(seen), f"pilot {pilot.name}", gain)
+        return Spread(planned, _floor(seen), f"pilot {pilot.name}", gain, False)
     # One run an arm says nothing of what varies between runs.
     spread = [float(table.std(ddof=1)) for table in tables if table.shape[1] > 1]
     seen_item = float(np.mean(np.square(spread))) if spread else stated[1] + stated[2]
@@ -175,6 +177,7 @@ def spread_of(facts: Facts, wanted: DeclaredComparison, pilot: Pilot | None, req
         (stated[0], share * seen_item, (1 - share) * seen_item),
         f"pilot {pilot.name} for items, assumed between runs",
         gain,
+        True,
     )
 
 

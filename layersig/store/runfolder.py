@@ -13,6 +13,7 @@ from layersig.errors import UserError
 from layersig.records import CellForm, Damaged, Digest, Number, Open, dumps, read_json
 from layersig.store.files import files_below, link_or_copy, write_atomic
 from layersig.store.hashing import sha256_bytes
+from layersig.store.plans import PlannedForm
 
 SCHEMA = 1
 REPEAT = "repeat"
@@ -103,6 +104,7 @@ class ManifestForm(VersionForm):
     stages: list[StageForm]
     files: NotRequired[dict[str, Digest]]
     looks: NotRequired[list[list[int]]]
+    plan: NotRequired[list[PlannedForm]]
 
 
 class RunFolder:

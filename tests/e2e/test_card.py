@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from layersig.recipe.load import load
+from layersig.store.plans import PlannedForm, Plans
 from layersig.topics.rigor.rows import RigorRow
 from tests.e2e.world import Run, World
 
@@ -55,3 +57,20 @@ def test_probing_evaluates_the_untouched_model_again_and_nothing_else(world: Wor
     assert all(stage["declared"] for stage in probed.stages.values() if stage["kind"] == "evaluate")
     assert card(probed)["memorisation of benchmarks"].status == "not met"
     assert "nothing to be held against" in (probed.path / "report.md").read_text()
+
+
+def test_a_plan_is_part_of_the_run_if_it_was_made_before_outcomes(world: World, first: Run) -> None:
+    member: PlannedForm = {
+        "kind": "comparison", "arm": "mine", "reference": "all-layers", "data": "chats", "task": "heldout/chats",
+        "metric": "loss", "seeds": 1, "items": 4, "level": 0.05, "detectable": 0.5, "margin": 0.02,
+        "origin": "stated", "assumed": False,
+    }  # fmt: skip
+    plans, changed = Plans(world.cache), "analyze.resamples=1100"
+    plans.put(first.path.name, [member])
+    assert "plan" not in world.run().run.manifest  # its outcomes were measured without one
+    plans.put(load(world.recipe, (changed,)).id, [member])
+    planned = world.run(changed).run
+    assert planned.manifest["plan"] == [member]
+    assert "detects 0.5, against a margin of 0.02" in card(planned)["sample size chosen before"].evidence
+    plans.put(planned.path.name, [{**member, "detectable": 0.01}])
+    assert world.run(changed).run.manifest["plan"] == [member]

@@ -271,6 +271,39 @@ def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analyse
 
 
 @pytest.mark.parametrize(
+    ("changed", "status", "words"),
+    [
+        ({}, "met", "(spread: pilot mine/0): 1 of 1 declared comparisons detect their margin with 80 % power"),
+        ({}, "met", "mine against all-layers on heldout/chats detects 0.015, against a margin of 0.02."),
+        ({"detectable": 0.02}, "met", "1 of 1 declared"),
+        ({"detectable": 0.021}, "not met", "0 of 1 declared"),
+        ({"detectable": None}, "not met", "detects nothing"),
+        ({"assumed": True, "origin": "assumed"}, "asked for", "or state `about.sample_size`"),
+        ({"assumed": True, "origin": "assumed", "detectable": 0.03}, "not met", "0 of 1 declared"),
+        ({"kind": "as good"}, "asked for", "State `about.sample_size`"),
+    ],
+)
+def test_a_plan_on_record_is_held_against_its_margin(
+    many: Analysed, tmp_path: Path, changed: dict[str, object], status: str, words: str
+) -> None:
+    member = {
+        "kind": "comparison", "arm": "mine", "reference": "all-layers", "data": "chats", "task": "heldout/chats",
+        "metric": "loss", "seeds": 5, "items": 40, "level": 0.05, "detectable": 0.015, "margin": 0.02,
+        "origin": "pilot mine/0", "assumed": False,
+    }  # fmt: skip
+    rows = tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])
+    able = replace(many, findings=many.findings.with_rows({COMPARISONS: rows}))
+    planned = able.changed(tmp_path, {**many.manifest, "plan": [{**member, **changed}]})
+    row = planned.row("sample size chosen before")
+    assert row.status == status
+    assert words in row.evidence
+    if status == "met":  # the error that the run shows has to bear the plan out
+        assert replace(planned, findings=many.findings).row("sample size chosen before").status == "not met"
+    if status == "asked for":  # defaults do not take anything from what the recipe states
+        assert planned.saying(sample_size="As in our pilot").row("sample size chosen before").status == "met"
+
+
+@pytest.mark.parametrize(
     ("about", "status", "words"),
     [
         ({"training_cutoff": "2017-12"}, "met", "Published by then: none"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf
+
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
+from layersig.store.plans import PlannedForm
 from layersig.topics.memorisation.rows import MEMORISATION
 from layersig.topics.rigor import arms
 from layersig.topics.rigor.benchmark_dates import published
@@ -32,11 +36,11 @@ def validity(records: Records) -> Demand | None:
 def sample_size(records: Records) -> Demand | None:
     """How seeds and items were chosen before the run, and whether the run's own error bears it out."""
     able, of = arms.able(records)
-    said = _quoted(records.recipe.about.sample_size, "about.sample_size")
+    said = _chosen(records)
     if not of:
         return said if any(records.findings[table] for table in (RANKINGS, RESULTS)) else None
     seen = f"By the error seen in the run, {able} of {of} declared comparisons detect their margin with 80 % power."
-    return Demand(said.holds and able == of if said.holds else None, f"{said.evidence} {seen}")
+    return Demand(able == of if said.holds else said.holds, f"{said.evidence} {seen}")
 
 
 def licences(records: Records) -> Demand:
@@ -85,6 +89,42 @@ def pretraining(records: Records) -> Demand | None:
         evidence += ' What probes show of them: see "memorisation of benchmarks".'
     evidence += f" State {listed(undated)}." if undated else ""
     return Demand(False if unprobed else None if undated else True, evidence)
+
+
+def _chosen(records: Records) -> Demand:
+    """What was planned before an outcome was measured, and what the recipe states."""
+    text = records.recipe.about.sample_size
+    said = _quoted(text, "about.sample_size")
+    planned = _planned(records.files.manifest.get("plan", []))
+    if planned is None:
+        return said
+    if planned.holds is None and text is None:
+        ask = "These spreads are defaults: plan with `--pilot RUN`, or state `about.sample_size` in the recipe."
+        return Demand(None, f"{planned.evidence} {ask}")
+    holds = said.holds if planned.holds is None else planned.holds
+    return Demand(holds, planned.evidence if text is None else f"{planned.evidence} {said.evidence}")
+
+
+def _planned(plan: Sequence[PlannedForm]) -> Demand | None:
+    """Whether every planned comparison would detect its margin; None where defaults alone say so, or no plan does."""
+    found = [
+        (member, member["detectable"], member["margin"])
+        for member in plan
+        if member["kind"] == "comparison" and member["margin"]
+    ]
+    if not found:
+        return None
+    able = [seen is not None and seen <= margin for _, seen, margin in found if margin]
+    worst, detectable, margin = max(found, key=lambda each: inf if each[1] is None else each[1] / (each[2] or inf))
+    least = "nothing" if detectable is None else f"{detectable:.3g}"
+    origins = listed(list(dict.fromkeys(member["origin"] for member, *_ in found)))
+    assumed = any(member["assumed"] for member, *_ in found)
+    evidence = (
+        f"Planned before outcomes of arms were measured (spread: {origins}): {sum(able)} of {len(found)} declared "
+        f"comparisons detect their margin with 80 % power; {worst['arm']} against {worst['reference']} on "
+        f"{worst['task']} detects {least}, against a margin of {margin:.3g}."
+    )
+    return Demand(False if not all(able) else None if assumed else True, evidence)
 
 
 def _key(task: str) -> str:
