@@ -10,9 +10,9 @@ from layersig.errors import LayersigError, MachineError, UserError
 from layersig.pipeline import Graph, SourceRef
 from layersig.pipeline import stages as graph_of
 from layersig.recipe.load import LoadedRecipe
-from layersig.sources.rankings import resolve_rankings
-from layersig.sources.resolve import LOADERS, resolve, resolve_with_fallback
-from layersig.sources.source import Request, Source, SourceLoader
+from layersig.sources.kinds import SOURCE_KINDS
+from layersig.sources.resolve import LOADERS
+from layersig.sources.source import Request, Source, SourceLoader, Wanted
 from layersig.store.cache import cache_root
 
 
@@ -113,49 +113,28 @@ def _resolve(
     request = Request(
         base_dir=loaded.base_dir, cache=cache_root(), offline=offline, split=source.split or "train", warn=warn
     )
-    spec, fallback = source.spec, source.fallback
-    loaders = _loaders(loaded)
+    kind = SOURCE_KINDS[source.kind]
+    wanted = Wanted(source.kind, source.name, source.spec, source.fallback, source.rows)
 
-    def find(wanted: str, name: str | None = None) -> Source:
-        if source.kind == "task":
-            from layersig.evaluating.tasks import resolve_task
+    def find(wanted: Wanted) -> Source:
+        return kind.resolve(wanted, request, strict=strict, loaders=_loaders(loaded))
 
-            return resolve_task(wanted, None, request, data=source.rows)
-        if source.kind == "rankings":
-            return resolve_rankings(wanted, source.name, request)
-        return _checked(resolve(wanted, source.kind, request, name=name, loaders=loaders))
-
-    if pinned is not None and not pinned.fallback:
+    if pinned is None:
+        return find(wanted)
+    if not pinned.fallback:
         # The revision of the first start stays, even when the hub has a newer one now. A path stays as it was written:
         # where it led may be elsewhere since the study was moved.
-        moves = source.kind == "task" or pinned.resolved.startswith(("path:", "file:"))
-        return replace(find(spec if moves else pinned.resolved, source.name), spec=spec)
-    if pinned is not None:
-        if strict:
-            raise MachineError(
-                f"{spec}: this run was started on its fallback {fallback}, which --strict forbids; "
-                "run into another --runs folder"
-            )
-        assert fallback is not None, "the same recipe declared it when the run was started"
-        return replace(find(fallback), spec=spec, label=pinned.label, fallback=True, notes=pinned.notes)
-    if source.kind == "task":
-        from layersig.evaluating.tasks import resolve_task
-
-        return resolve_task(spec, fallback, request, strict=strict, data=source.rows)
-    if source.kind == "rankings":
-        return find(spec, source.name)
-    return _checked(
-        resolve_with_fallback(spec, fallback, source.kind, request, name=source.name, strict=strict, loaders=loaders)
-    )
-
-
-def _checked(found: Source) -> Source:
-    """Questions are read only after everything is trained; what is wrong with them is told before."""
-    if found.kind == "questions":
-        from layersig.data.questions import read_questions
-
-        read_questions(found.path)
-    return found
+        moves = not kind.pins or pinned.resolved.startswith(("path:", "file:"))
+        spec = source.spec if moves else pinned.resolved
+        return replace(find(replace(wanted, spec=spec, fallback=None)), spec=source.spec)
+    if strict:
+        raise MachineError(
+            f"{source.spec}: this run was started on its fallback {source.fallback}, which --strict forbids; "
+            "run into another --runs folder"
+        )
+    assert source.fallback is not None, "the same recipe declared it when the run was started"
+    found = find(replace(wanted, spec=source.fallback, fallback=None))
+    return replace(found, spec=source.spec, label=pinned.label, fallback=True, notes=pinned.notes)
 
 
 def _loaders(loaded: LoadedRecipe) -> dict[str, SourceLoader]:

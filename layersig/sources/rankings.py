@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.sources.entries import hash_files
-from layersig.sources.source import Request, Source
+from layersig.sources.source import Request, Source, SourceLoader, Wanted
 
 _FILE = "scores.jsonl"
 
 
-def resolve_rankings(spec: str, name: str, request: Request) -> Source:
-    """The file of rankings that a scorer reads, known by its content.
+def resolve_rankings(
+    wanted: Wanted, request: Request, *, strict: bool = False, loaders: Mapping[str, SourceLoader] | None = None
+) -> Source:
+    """The `Resolver` of the rankings that a scorer reads: a file, known by its content.
 
     Args:
-        spec: `file:PATH`, relative to the base folder of the request.
-        name: Name of the scorer, which becomes the label.
+        wanted: `file:PATH`, relative to the base folder of the request, under the name of the scorer.
         request: How it may be read.
+        strict: Without effect: rankings have no fallback.
+        loaders: Without effect: rankings are always a file.
 
     Raises:
         UserError: There is no such file, or the folder holds several runs.
     """
-    path = (request.base_dir / Path(spec.partition(":")[2]).expanduser()).resolve()
+    path = (request.base_dir / Path(wanted.spec.partition(":")[2]).expanduser()).resolve()
     found = rankings_file(path)
     digest = hash_files(request.cache, {_FILE: found})[_FILE]
-    return Source(spec, f"file:{found}", name, "rankings", found, None, digest, None)
+    return Source(wanted.spec, f"file:{found}", wanted.name, "rankings", found, None, digest, None)
 
 
 def rankings_file(path: Path) -> Path:

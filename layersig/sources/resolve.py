@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import cast
 
 from layersig.errors import MachineError, UserError
 from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.files import FileData, PathModel
 from layersig.sources.hub import Hub
-from layersig.sources.source import Kind, Request, Source, SourceLoader
+from layersig.sources.source import Kind, Request, Source, SourceLoader, Wanted
 
 LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
 """The built-in loaders by scheme."""
@@ -90,3 +91,11 @@ def resolve_with_fallback(
         first = name or spec.rpartition("/")[2].partition("@")[0].rpartition(":")[2]
         why = f"{first} ({spec}) is not what was used: {error}. {source.label} stands in"
         return replace(source, spec=spec, label=f"{first}>{source.label}", fallback=True, notes=(why, *source.notes))
+
+
+def resolve_wanted(wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]) -> Source:
+    """The `Resolver` of everything that a loader knows by its scheme: `resolve_with_fallback`."""
+    kind = cast(Kind, wanted.kind)  # `resolve` refuses what no loader has
+    return resolve_with_fallback(
+        wanted.spec, wanted.fallback, kind, request, name=wanted.name, strict=strict, loaders=loaders
+    )

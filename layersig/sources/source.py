@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -69,6 +69,25 @@ class Request:
     warn: Warn = log_warning
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a recipe names from outside.
+
+    Attributes:
+        kind: A name in `layersig.sources.kinds.SOURCE_KINDS`.
+        name: Its name in the recipe.
+        spec: `SCHEME:REFERENCE`, or the name of a task.
+        fallback: What may stand in when `spec` cannot be reached; None for nothing.
+        rows: Files of rows that the recipe gives for a task by name: one for the scored split, or several by split.
+    """
+
+    kind: str
+    name: str
+    spec: str
+    fallback: str | None = None
+    rows: str | Mapping[str, str] | None = None
+
+
 class SourceLoader(Protocol):
     """Fetches the sources of one scheme; a plugin may add one."""
 
@@ -81,4 +100,18 @@ class SourceLoader(Protocol):
         Raises:
             UserError: The reference is wrong, or the user may not have it.
             MachineError: It cannot be reached; a fallback may stand in.
+        """
+
+
+class Resolver(Protocol):
+    """Finds the sources of one kind."""
+
+    def __call__(
+        self, wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
+    ) -> Source:
+        """The source, or its fallback when it cannot be reached.
+
+        Raises:
+            UserError: What is named cannot be used.
+            MachineError: It cannot be reached, nor can its fallback; or `strict` forbids the fallback.
         """
