@@ -15,6 +15,9 @@ def estimate_from_resamples(values: FloatArray, replicates: FloatArray, units: i
     mean over resamples, items being random and runs fixed, plus that of the runs: what is common to both counts twice,
     so that the error is rather too large than too small.
 
+    A paired difference rests on the items on which two models differ. Of F1, its 95 % interval covers in 95 and 94 % of
+    simulated studies with 30 and 15 such items among 300, in 93 and 90 % with 10 and 5 among 100.
+
     Args:
         values: The statistic of every run, shape (S,).
         replicates: The statistic of every run on every resample, shape (S, B); NaN where it is not defined.

@@ -72,12 +72,19 @@ def replicates(
         return [_number(computed, found[found >= 0]) for found in (place[each] for each in drawn)]
 
 
+def over_all_items(aggregation: Aggregation, values: list[Any]) -> float:
+    """What an aggregation gives, without its library's warnings, such as of a class that no item was given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return aggregation(values)
+
+
 def guarded(task: str, metric: str, aggregation: Aggregation) -> Aggregation:
     """An aggregation whose failures name the task and the metric."""
 
     def computed(values: list[Any]) -> float:
         try:
-            return aggregation(values)
+            return over_all_items(aggregation, values)
         except Exception as error:  # a definition's own function may fail with anything
             kind = type(error).__name__
             raise UserError(f"task {task}: {metric} cannot be computed over its items ({kind}: {error})") from error

@@ -16,7 +16,7 @@ Config = dict[str, Any]
 
 _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NAMES = re.compile(rb'^[ -]*"?(?:task|group)"?[ ]*:[ ]*["\']?([^\s"\'#]+)["\']?[ ]*(?:#.*)?$', re.M)
-_TAGS = re.compile(rb'^"?tag"?[ ]*:(.*(?:\n[ ]*-.*)*)', re.M)
+_TAGS, _INCLUDES = (re.compile(rb'^"?%s"?[ ]*:(.*(?:\n[ ]*-.*)*)' % key, re.M) for key in (b"tag", b"include"))
 _OTHER_FILES = frozenset({".py", ".pyc", ".md", ".json", ".jsonl", ".txt", ".csv"})
 _WORD = re.compile(rb"[\w.+-][^\s,\"'\[\]#]*")
 
@@ -129,13 +129,28 @@ def names() -> Mapping[str, frozenset[Path]]:
             continue
         text = path.read_bytes()
         folder = root() / path.relative_to(root()).parts[0]
-        for name in (*_NAMES.findall(text), *_tags(text)):
+        for name in (*_NAMES.findall(text), *_words(_TAGS, text), *_inherited_tags(path, text)):
             found.setdefault(name.decode(errors="replace"), set()).add(folder)
     return {name: frozenset(folders) for name, folders in found.items()}
 
 
-def _tags(text: bytes) -> Iterator[bytes]:
-    for block in _TAGS.findall(text):
+def _inherited_tags(path: Path, text: bytes) -> Iterator[bytes]:
+    """Tags from files of other folders that a file includes; those of its own folder lead there anyway."""
+    for each in _words(_INCLUDES, text):
+        if each.startswith(b"../"):
+            yield from _tags_with_included((path.parent / each.decode(errors="replace")).resolve())
+
+
+@cache
+def _tags_with_included(path: Path) -> frozenset[bytes]:
+    text = path.read_bytes() if path.is_file() else b""
+    below = ((path.parent / each.decode(errors="replace")).resolve() for each in _words(_INCLUDES, text))
+    return frozenset(_words(_TAGS, text)).union(*map(_tags_with_included, below))
+
+
+def _words(key: re.Pattern[bytes], text: bytes) -> Iterator[bytes]:
+    """The words of a key's value, which is one word or a list."""
+    for block in key.findall(text):
         yield from _WORD.findall(re.sub(rb"(?m)^\s*-\s|#.*$", b" ", block))
 
 

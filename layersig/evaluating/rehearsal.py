@@ -9,7 +9,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from layersig.errors import UserError
-from layersig.evaluating.corpus import is_mean, is_number
+from layersig.evaluating.corpus import is_mean, is_number, over_all_items
 from layersig.evaluating.local import LocalTask
 
 _ROWS = 20
@@ -72,7 +72,7 @@ def _check(part: LocalTask, metric: str, values: Sequence[Any]) -> None:
             )
         return
     try:
-        number = aggregation(list(values))
+        number = over_all_items(aggregation, list(values))
     except _UNLUCKY:
         return
     except Exception as error:  # an aggregation of the definition may fail with anything

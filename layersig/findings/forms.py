@@ -191,7 +191,7 @@ class JudgeForm(Open):
 
     endpoint: str
     model: str
-    temperature: Number | None
+    temperature: Number | str
     repeats: int
     attempts: int
 

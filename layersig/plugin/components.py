@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from layersig.docstrings import Described
 from layersig.errors import UserError
 
 Kind = Literal["scorer", "policy", "method", "source"]
@@ -31,15 +32,13 @@ RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream", "train"})
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-class Params(BaseModel):
+class Params(Described):
     """Base of a component's parameters: frozen, unknown keys refused, no silent conversion of types.
 
     A docstring under a field becomes its description in `layersig schema` and in the reference.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)

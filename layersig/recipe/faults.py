@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from layersig.docstrings import descriptions
 from layersig.errors import UserError
 from layersig.plugin.table import suggestion
 from layersig.recipe.positions import KeyPath
@@ -191,7 +192,7 @@ def _message(path: KeyPath, details: Sequence[ErrorDetails], model: type[BaseMod
         return "missing: the list has too few entries"
     if kind == "missing":
         parent = _model_at(model, path[:-1])
-        about = parent.model_fields[str(path[-1])].description if parent else None
+        about = descriptions(parent).get(str(path[-1])) if parent else None
         return f"missing ({about.splitlines()[0].rstrip('.')})" if about else "missing"
     if kind == "extra_forbidden":
         parent = _model_at(model, path[:-1])

@@ -28,7 +28,7 @@ class StageSpec(BaseModel):
         manner: Parameters that change how the work is done and no result: no part of the fingerprint.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     version: ClassVar[int]

@@ -27,7 +27,7 @@ atexit.register(lambda: print("LOADED", *sorted(set({HEAVY!r}) & set(sys.modules
 def _process(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment},
         capture_output=True,
         text=True,
         check=False,

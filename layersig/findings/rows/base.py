@@ -16,7 +16,7 @@ many layers by the same policy, or with a control."""
 class Row(BaseModel):
     """One row of a table: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 RowT = TypeVar("RowT", bound=Row, covariant=True)

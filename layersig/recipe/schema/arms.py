@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from layersig.docstrings import Described
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
 from layersig.recipe.schema.sweeps import Grid
 
@@ -21,10 +22,10 @@ class UpdateSettings(Table):
     case the update is the difference of the weights. The format is detected."""
 
 
-class Choice(BaseModel):
+class Choice(Described):
     """A table with a `kind` that names a registered component; its other keys are that component's parameters."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     kind: Name
     """Name of a registered component."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
+
+from layersig.docstrings import Described
 
 MODEL_SCHEMES = ("hub", "path", "pypi")
 UPDATE_SCHEMES = ("path",)
@@ -19,9 +21,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 SourceSpec = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 
 
-class Table(BaseModel):
+class Table(Described):
     """A table of the recipe: frozen, unknown keys refused, no silent conversion of types."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
