@@ -7,17 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
 
 
 def register(name: str, attention: Callable[..., tuple[Tensor, None]]) -> None:
-    """Register an attention function under a name; transformers builds no mask for it."""
+    """Register an attention function under a name.
+
+    There is no mask function of that name, so that transformers neither builds a mask nor looks at positions for
+    sequences that share a row, which on a GPU would wait for the device in every pass.
+    """
     AttentionInterface.register(name, attention)
-    AttentionMaskInterface.register(name, _no_mask)
-
-
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    return None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layersig.data.batches import collate, micro_batches
+from layersig.data.batches import collate, tight_slices
 from layersig.data.examples import Example
 from layersig.fast import packing
 from layersig.fast.layout import Layout, Segment
@@ -73,7 +73,7 @@ class PaddedBatching:
 
     def cut(self, lengths: Sequence[int], indices: Sequence[int]) -> list[list[int]]:
         """Slices of similar length within the budget of padded tokens."""
-        return micro_batches(lengths, indices, self.token_budget)
+        return tight_slices(lengths, indices, self.token_budget)
 
     def lay_out(self, examples: Sequence[Example], device: torch.device) -> MicroBatch:
         """One row of tokens an example."""

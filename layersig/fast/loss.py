@@ -9,13 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from layersig.fast import profile
 from layersig.fast.batching import MicroBatch
 from layersig.fast.head import SplitModel
-
-# Elements at a time: 6 MB in float32, which stays in the last-level cache of a CPU.
-_CHUNK = 32 * 50_000
-# Targets at a time: enough for a matrix product to reach its speed, few enough for the logits to be allocated cheaply.
-_PIECE = 256
 
 
 def target_loss(split: SplitModel, micro: MicroBatch, divisor: int) -> Tensor:
@@ -59,8 +55,9 @@ class _HeadLoss(torch.autograd.Function):
         needed = ctx.needs_input_grad[0]
         gradient = torch.empty_like(hidden) if needed else None
         total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
-        for start in range(0, len(hidden), _PIECE):
-            rows = slice(start, start + _PIECE)
+        piece_targets = profile.profile_of(hidden.device).piece_targets
+        for start in range(0, len(hidden), piece_targets):
+            rows = slice(start, start + piece_targets)
             with torch.set_grad_enabled(needed):
                 piece = hidden[rows].detach().requires_grad_(needed)
                 loss = cross_entropy(head(piece), labels[rows], divisor)
@@ -90,7 +87,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, divisor: int) -> Tensor:
-        rows = max(1, _CHUNK // logits.shape[-1])
+        rows = max(1, profile.profile_of(logits.device).chunk_elements // logits.shape[-1])
         compute = torch.promote_types(logits.dtype, torch.float32)
         gradient = torch.empty_like(logits)
         total = torch.zeros((), dtype=compute, device=logits.device)

@@ -17,7 +17,26 @@ HEAD_IN_PIECES = "head-in-pieces"
 TOKEN_TREES = "token-trees"
 LANES = "lanes"
 
+LOW_RANK_PART = "low-rank-part"
+TIGHT_SLICES = "tight-slices"
+VARLEN_ATTENTION = "varlen-attention"
+COUNTED_DROPOUT = "counted-dropout"
+REFILLED_ROWS = "refilled-rows"
+
 FAST_PATHS = (LORA_LINEAR, PACKED_ATTENTION, KEPT_PREFIX, HEAD_IN_PIECES, TOKEN_TREES, LANES)
+"""On a CPU."""
+GPU_PATHS = (
+    LORA_LINEAR,
+    LOW_RANK_PART,
+    TIGHT_SLICES,
+    VARLEN_ATTENTION,
+    COUNTED_DROPOUT,
+    KEPT_PREFIX,
+    HEAD_IN_PIECES,
+    TOKEN_TREES,
+    REFILLED_ROWS,
+)
+"""On any other device."""
 
 
 def numerics_key(device: torch.device, dtype: torch.dtype, *, fast: bool = True) -> dict[str, Any]:
@@ -37,7 +56,7 @@ def numerics_key(device: torch.device, dtype: torch.dtype, *, fast: bool = True)
         "device": device.type,
         "dtype": str(dtype).removeprefix("torch."),
         "kernels": kernels,
-        "paths": list(FAST_PATHS) if fast else [],
+        "paths": list(FAST_PATHS if device.type == "cpu" else GPU_PATHS) if fast else [],
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
         **{package: ".".join(version(package).split(".")[:2]) for package in ("torch", "transformers", "peft")},
     }

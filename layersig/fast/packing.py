@@ -5,6 +5,8 @@ times faster on a CPU than the backward pass of torch's scaled-dot-product kerne
 wider, because rounding them to bfloat16 would change gradients; probabilities and their gradients have the type of the
 values.
 
+On a GPU the same layout goes through `layersig.fast.varlen`.
+
 Plain twin: the model's own attention on padded examples.
 """
 
@@ -21,7 +23,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
+from layersig.fast import profile, varlen
 from layersig.fast.attention import attending, register, scale_of
+from layersig.fast.head import logits_at
 
 _NAME = "layersig_packed"
 # Queries at a time: a block sees the keys up to its end only, which saves up to half of a long example's products.
@@ -149,46 +153,67 @@ def packed_inputs(tokens: Sequence[Tensor]) -> dict[str, Any]:
     for each in tokens:
         bounds.append(bounds[-1] + len(each))
     row = torch.cat(list(tokens))[None]
-    positions = torch.cat([torch.arange(len(each), device=row.device) for each in tokens])[None]
-    return {"input_ids": row, "position_ids": positions, "example_bounds": tuple(bounds)}
+    positions = torch.cat([torch.arange(len(each)) for each in tokens])[None]
+    return {
+        "input_ids": row,
+        "position_ids": positions.to(row.device),
+        "example_bounds": tuple(bounds),
+        "example_starts": torch.tensor(bounds, dtype=torch.int32).to(row.device),
+    }
 
 
 @contextmanager
 def packed(model: PreTrainedModel) -> Iterator[None]:
     """Within this context the model takes `packed_inputs` and nothing else."""
-    with attending(model, _NAME):
+    with attending(model, varlen.NAME if profile.profile_of(model.device).varlen else _NAME):
         yield
 
 
 def can_pack(model: PreTrainedModel, longest: int) -> bool:
-    """Whether a model on the CPU computes on packed examples what it computes on padded ones.
+    """Whether a model computes on packed examples what it computes on padded ones.
 
     Tried out on a few tokens, since there are many ways in which a model can let neighbours of a row see each other
     (convolutions, state-space layers, positions that ignore `position_ids`).
 
     Args:
         model: The model, as it will be run.
-        longest: Tokens of the longest example; a sliding window or chunk shorter than that speaks against packing.
+        longest: Tokens of the longest example. A sliding window shorter than that speaks against packing on a CPU, and
+            is tried out on a GPU; a chunk shorter than that speaks against it everywhere.
     """
     config = model.config.get_text_config()
-    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    window, chunk = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    own = profile.profile_of(model.device).varlen
     if (
-        model.device.type != "cpu"
+        (own and not varlen.runs(model.device, model.dtype))
+        or (not own and window is not None and window < longest)
+        or (chunk is not None and chunk < longest)
         or model.config._attn_implementation != "sdpa"
         or not model._supports_attention_backend
-        or any(window is not None and window < longest for window in windows)
     ):
         return False
+    seen = 5 if window is None or window >= longest else window + 5
     generator = torch.Generator().manual_seed(0)
-    first, second, other = (torch.randint(config.vocab_size, (n,), generator=generator) for n in (7, 5, 7))
+    first, second, other = (
+        torch.randint(config.vocab_size, (count,), generator=generator).to(model.device) for count in (7, seen, 7)
+    )
     try:
-        with torch.no_grad():
-            alone = model(input_ids=second[None], use_cache=False).logits
-            with packed(model):
-                behind, behind_other = (
-                    model(**packed_inputs((each, second)), use_cache=False).logits[:, 7:] for each in (first, other)
-                )
+        alone = _last_logits(model, {"input_ids": second[None]})
+        with packed(model):
+            behind, behind_other = (_last_logits(model, packed_inputs((each, second))) for each in (first, other))
+    except (torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
     except (TypeError, ValueError, NotImplementedError):
         return False
+    except RuntimeError:
+        if own:  # what the kernel refuses: sizes of heads, old devices
+            return False
+        raise
     rounding = (1e-3 if torch.finfo(alone.dtype).bits > 16 else 5e-2) * alone.norm()
     return bool((behind - alone).norm() < rounding and (behind - behind_other).norm() < rounding)
+
+
+def _last_logits(model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:
+    """Logits of the last five positions of a row."""
+    length = inputs["input_ids"].shape[1]
+    with torch.no_grad(), logits_at(model, torch.arange(length - 5, length, device=model.device)):
+        return model(**inputs, use_cache=False).logits  # type: ignore[no-any-return]

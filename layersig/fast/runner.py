@@ -170,16 +170,20 @@ class FastRunner:
         """See `Runner`."""
         moved = [parameter for parameter in self._parameters if parameter.requires_grad]
         share = partial(self._share, step, self._targets(batch), moved)
-        loss = 0.0
+        parts = []
         for part, gradients in self._batching.lanes.run(share, self.cut(batch)):
-            loss += part
+            parts.append(part)
             _accumulate(moved, gradients)
+        loss = 0.0
+        for part in parts:  # read behind the last piece, since reading waits for the device
+            loss += part.item()
         return loss
 
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """See `Runner`."""
         lanes = self._batching.lanes
-        return [sum(lanes.run(partial(self._read, self._targets(batch)), self.cut(batch))) for batch in batches]
+        parts = [list(lanes.run(partial(self._read, self._targets(batch)), self.cut(batch))) for batch in batches]
+        return [sum(part.item() for part in each) for each in parts]
 
     def cut(self, batch: Sequence[int]) -> list[list[int]]:
         """See `Runner`."""
@@ -191,7 +195,7 @@ class FastRunner:
 
     def _share(
         self, step: int, targets: int, moved: Sequence[Tensor], piece: Sequence[int]
-    ) -> tuple[float, list[Tensor | None]]:
+    ) -> tuple[Tensor, list[Tensor | None]]:
         """What a piece contributes to the loss of a step, and to the gradients of `moved`."""
         micro = self._lay_out(piece)
         if self._keys is not None:
@@ -199,11 +203,11 @@ class FastRunner:
         with self._prefix.passing(step, piece, micro) if self._prefix is not None else nullcontext():
             loss = target_loss(self._split, micro, targets)
             # Not into `grad`: which of several lanes adds first would be left to chance.
-            return loss.item(), list(torch.autograd.grad(loss, moved, allow_unused=True))
+            return loss.detach(), list(torch.autograd.grad(loss, moved, allow_unused=True))
 
-    def _read(self, targets: int, piece: Sequence[int]) -> float:
+    def _read(self, targets: int, piece: Sequence[int]) -> Tensor:
         with torch.no_grad():
-            return self.loss(piece, targets).item()
+            return self.loss(piece, targets)
 
     def _lay_out(self, piece: Sequence[int]) -> MicroBatch:
         return self._batching.lay_out([self._examples[index] for index in piece], self._split.model.device)

@@ -21,11 +21,12 @@ from peft.tuners.lora.layer import ParamWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
+from layersig.fast import profile
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 
-_COUNT = 2  # measured on two cores only; more would wait for Python's lock
 _ROPE_WITH_STATE = {"dynamic", "longrope"}
 
 
@@ -78,13 +79,14 @@ def lanes_for(model: PreTrainedModel) -> int:
     parametrized during a forward, positional encodings that change with the length, hooks of whatever kind. Threads
     that cannot be shared out evenly make one lane, too.
     """
-    if model.device.type != "cpu":
+    count = profile.profile_of(model.device).lanes
+    if count == 1:
         return 1
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     kinds = {each.get("rope_type") for each in (rope, *rope.values()) if isinstance(each, dict)}
     if kinds & _ROPE_WITH_STATE or any(_keeps_state(module) for module in model.modules() if module is not model):
         return 1
-    return _COUNT if torch.get_num_threads() % _COUNT == 0 else 1
+    return count if torch.get_num_threads() % count == 0 else 1
 
 
 def _keeps_state(module: nn.Module) -> bool:

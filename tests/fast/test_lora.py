@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from layersig.fast.dropout import keyed_dropout
+from layersig.fast.dropout import Mask, keyed_dropout
 from layersig.fast.layout import Layout, Segment
 from layersig.fast.lora import fast_lora, lora_linear
 from layersig.models.adapters.wrappers import expected_warnings
@@ -87,7 +87,7 @@ def test_gradients_by_finite_differences(keep):
     gate = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
 
     def run(x, a, b, gate):
-        return lora_linear(x, weight, bias, a, b, scale=gate * 1.5, keep=mask)
+        return lora_linear(x, weight, bias, a, b, scale=gate * 1.5, mask=None if mask is None else Mask(mask))
 
     assert torch.autograd.gradcheck(run, (x, a, b, gate))
     dropped = x if mask is None else x * mask.view_as(x)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import nullcontext
 
 import pytest
 import torch
 from torch.nn import functional
 
-from layersig.fast import loss as loss_module
+from layersig.fast import profile
 from layersig.fast.batching import PaddedBatching
 from layersig.fast.head import logits_at, split_at_head
 from layersig.fast.lora import fast_lora
@@ -23,9 +24,14 @@ def draw(dtype):
     return logits, torch.randint(50, (7,), generator=generator)
 
 
+def sizes(monkeypatch, **changed):
+    found = dataclasses.replace(profile.CPU, **changed)
+    monkeypatch.setattr(profile, "profile_of", lambda device: found)
+
+
 @pytest.mark.parametrize("chunk", [1, 120, 10_000])
 def test_equals_torch_whatever_the_chunk(chunk, monkeypatch):
-    monkeypatch.setattr(loss_module, "_CHUNK", chunk)
+    sizes(monkeypatch, chunk_elements=chunk)
     logits, labels = draw(torch.float64)
     reference = functional.cross_entropy(logits, labels, reduction="sum") / 5
     (expected,) = torch.autograd.grad(3 * reference, logits)
@@ -64,7 +70,7 @@ def micro_batch(budget=200):
 @pytest.mark.parametrize("piece", [3, 1000])
 @pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
 def test_a_frozen_head_in_pieces_gives_loss_and_gradients_of_the_whole(architecture, piece, monkeypatch):
-    monkeypatch.setattr(loss_module, "_PIECE", piece)
+    sizes(monkeypatch, piece_targets=piece)
     model, micro = adapted(architecture), micro_batch()
     with logits_at(model, micro.positions):
         logits = model(**micro.inputs, use_cache=False).logits
