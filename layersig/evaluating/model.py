@@ -37,7 +37,8 @@ from layersig.evaluating.drawing import Drawing
 from layersig.evaluating.incidents import IncidentLog
 from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.fast.decoder import Decoder, Trunk, positions
-from layersig.fast.sharing import Row, ScoredSequence, batches, lines, plan
+from layersig.fast.plans import PLANS
+from layersig.fast.sharing import Row, ScoredSequence, batches, lines
 from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Completion, Prompt, generated
 from layersig.generating.sampling import Sampler
@@ -239,7 +240,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         for index, (likelihood, greedy) in kept.known.items():
             answers[index] = self._answer(asked[index], (likelihood, greedy))
         self._done(len(kept.known), kept.tokens)
-        families = plan([self._scored(request) for request in asked], self.decoder.pair_cost, self.share)
+        families = PLANS.of([self._scored(request) for request in asked], self.decoder.pair_cost, self.share)
         for family in families:
             if kept.has(index for row in family.rows for index in _indices(row)):
                 continue
@@ -275,7 +276,15 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             return lines(rows, self.batch_tokens // lanes, self.decoder.batch_targets // lanes, lanes)
         if not self.decoder.fast:
             return [[row] for row in rows]
-        return list(batches(rows, self.batch_tokens, self.decoder.batch_targets, self.share))
+        return list(
+            batches(
+                rows,
+                self.batch_tokens,
+                self.decoder.batch_targets,
+                self.share,
+                enough_tokens=self.decoder.enough_tokens,
+            )
+        )
 
     def _scored(self, request: TokenRequest) -> ScoredSequence:
         if not request.context or not 0 < len(request.continuation) <= self.max_length:

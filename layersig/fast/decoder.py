@@ -16,6 +16,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from layersig.fast import profile
 from layersig.fast.head import LOGIT_ELEMENTS, SplitModel, logits_at, split_at_head
 from layersig.fast.sharing import Row, TokenRun, joined
 from layersig.fast.tree_attention import Tree, tree_attention
@@ -83,6 +84,7 @@ class Decoder:
         flat: Whether trees end to end in one row do too, which is quicker on a CPU; probed as well.
         pair_cost: Cost of one query-key pair in units of one token through the linear layers.
         batch_targets: Positions whose logits may be held at once.
+        enough_tokens: Tokens that keep the device busy, so that a batch need not be filled up with padding.
     """
 
     def __init__(self, model: PreTrainedModel | PeftModel, *, fast: bool = True) -> None:
@@ -101,13 +103,15 @@ class Decoder:
         weights -= sum(parameter.numel() for parameter in embedding.parameters())
         pair = 4 * config.num_hidden_layers * config.num_attention_heads * head_size
         self.pair_cost = ATTENTION_SLOWNESS * pair / (2 * weights)
+        choice = profile.profile_of(self.device)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
+        self.enough_tokens = choice.enough_tokens
         self.flat = False
         self._split: SplitModel | None = None
         implementation = getattr(model.config, "_attn_implementation", "")
         known = implementation in {"sdpa", "eager"} and not self._kinds - {"full_attention", "sliding_attention"}
         self.shares = fast and known and self._trees_agree()
-        if self.shares and self.device.type == "cpu" and implementation == "sdpa" and model._supports_attention_backend:
+        if self.shares and choice.flat_trees and implementation == "sdpa" and model._supports_attention_backend:
             self.flat = True
             self.flat = self._trees_agree()
 

@@ -23,7 +23,6 @@ class Profile:
         piece_targets: Target tokens that go through a frozen head at a time.
         chunk_elements: Logits whose probabilities are in memory at a time, in float32.
         enough_tokens: A batch of the evaluation with so many tokens is not filled up with much shorter rows.
-        logit_elements: Logits of the evaluation that are held at once.
         refills: Whether a finished answer makes room for the next prompt at once, in a cache allocated in advance.
         fixed_tokens: What `micro_batch_tokens = "auto"` stands for; None: as many as fit into the free memory.
     """
@@ -36,7 +35,6 @@ class Profile:
     piece_targets: int
     chunk_elements: int
     enough_tokens: int
-    logit_elements: int
     refills: bool
     fixed_tokens: int | None
 
@@ -52,7 +50,6 @@ CPU = Profile(
     # 6 MB, which stays in the last-level cache.
     chunk_elements=32 * 50_000,
     enough_tokens=1024,
-    logit_elements=2**28,
     refills=False,
     fixed_tokens=4096,
 )
@@ -66,7 +63,6 @@ GPU = Profile(
     piece_targets=1024,
     chunk_elements=2**27,
     enough_tokens=16_384,
-    logit_elements=2**28,
     refills=True,
     fixed_tokens=None,
 )

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples
 from layersig.fast.batching import Batching, MicroBatch, PaddedBatching, batching_of
+from layersig.fast.budget import tokens_at_once
 from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
 from layersig.fast.head import SplitModel, split_at_head
 from layersig.fast.lora import fast_lora
@@ -27,10 +28,11 @@ from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
 from layersig.fast.plain import PlainRunner
 from layersig.fast.prefix import Prefix, kept_prefix
 from layersig.fast.recompute import checkpointed_blocks
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import TokenBudget, TrainSettings
 from layersig.streams import Streams
 
 _LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
+_STATES = 4  # copies of what is trained beside itself: two moments, a gradient, and that of a micro-batch
 
 
 class Runner(Protocol):
@@ -111,9 +113,14 @@ def training_runner(work: Workload) -> Iterator[Runner]:
             return
         copied = sum(parameter.numel() * parameter.itemsize for parameter in work.parameters.values())
         longest = int(work.examples.lengths.max())
-        batching = stack.enter_context(
-            batching_of(model, settings.micro_batch_tokens, longest, side_by_side=copied <= _LARGEST)
+        budget = tokens_at_once(
+            model,
+            settings.micro_batch_tokens,
+            learning=True,
+            checkpointing=settings.gradient_checkpointing,
+            reserved=_STATES * copied,
         )
+        batching = stack.enter_context(batching_of(model, budget, longest, side_by_side=copied <= _LARGEST))
         stack.enter_context(fast_lora(model))
         if settings.gradient_checkpointing:
             stack.enter_context(checkpointed_blocks(model))
@@ -125,22 +132,23 @@ def training_runner(work: Workload) -> Iterator[Runner]:
 
 @contextmanager
 def reading_runner(
-    model: PreTrainedModel, examples: Examples, token_budget: int, *, fast: bool = True, pack: bool = True
+    model: PreTrainedModel, examples: Examples, token_budget: TokenBudget, *, fast: bool = True, pack: bool = True
 ) -> Iterator[Runner]:
     """Within this context a model is read as it is, in the mode it is in: losses, and gradients by `Runner.loss`.
 
     Args:
         model: A causal language model.
         examples: What batches index.
-        token_budget: Tokens of a piece.
+        token_budget: Tokens of a piece, or "auto".
         fast: Whether the fast paths are used.
         pack: Whether examples may lie end to end; else they are padded.
     """
     if not fast:
         yield PlainRunner(model, examples)
         return
-    packing = batching_of(model, token_budget, int(examples.lengths.max()), side_by_side=True)
-    with packing if pack else nullcontext(PaddedBatching(token_budget)) as batching, split_at_head(model) as split:
+    budget = tokens_at_once(model, token_budget, learning=True)
+    packing = batching_of(model, budget, int(examples.lengths.max()), side_by_side=True)
+    with packing if pack else nullcontext(PaddedBatching(budget)) as batching, split_at_head(model) as split:
         yield FastRunner(split, examples, batching)
 
 

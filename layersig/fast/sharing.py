@@ -16,8 +16,6 @@ SHORTEST_TRUNK = 64
 """Shorter common beginnings are not looked at."""
 TRUNK_OVERHEAD = 128
 """What a cache of its own costs (one more pass, smaller batches), in tokens through the linear layers."""
-ENOUGH_TOKENS = 1024
-"""A batch that holds so many is not filled up with rows much shorter than its longest: padding costs more."""
 
 
 class ScoredSequence(NamedTuple):
@@ -176,7 +174,9 @@ def _rows(
         yield row
 
 
-def batches(rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bool = True) -> Iterator[list[Row]]:
+def batches(
+    rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bool = True, *, enough_tokens: int
+) -> Iterator[list[Row]]:
     """Rows cut into batches of at most `batch_tokens` padded tokens, longest first.
 
     Shorter rows fill what longer ones leave of the width (first fit), so that hardly any padding is left; trees that
@@ -187,22 +187,27 @@ def batches(rows: Sequence[Row], batch_tokens: int, batch_targets: int, pack: bo
         batch_tokens: Largest number of padded tokens; a longer row makes a batch of its own.
         batch_targets: Largest number of positions with logits.
         pack: False leaves every row by itself.
+        enough_tokens: A batch that holds so many is not filled up with rows much shorter than its longest, since
+            padding costs more.
     """
     left = sorted(rows, key=lambda row: (-len(row), row.tokens))
     while left:
-        width = len(left[0])
+        width, shortest = len(left[0]), len(left[-1])
         bins: list[list[Row]] = []
         room: list[int] = []
         targets = 0
         later: list[Row] = []
-        for row in left:
+        for seen, row in enumerate(left):
             place = next((number for number, free in enumerate(room) if pack and free >= len(row)), None)
             if bins and targets + row.targets > batch_targets:
                 later.append(row)
                 continue
             if place is None:
                 held = len(bins) * width
-                if held + width > max(batch_tokens, width) or (held >= ENOUGH_TOKENS and len(row) < 0.95 * width):
+                if held + width > max(batch_tokens, width) or (held >= enough_tokens and len(row) < 0.95 * width):
+                    if not pack or max(room) < shortest:  # nor is there a place for any row behind it
+                        later += left[seen:]
+                        break
                     later.append(row)
                     continue
                 place = len(bins)

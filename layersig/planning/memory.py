@@ -8,6 +8,7 @@ from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
+from layersig.recipe.schema import TokenBudget
 
 _PROGRAM = 0.6 * 2**30
 """Bytes of Python with torch, transformers and PEFT in memory, before a model is."""
@@ -102,10 +103,12 @@ def _adapter(facts: Facts) -> float:
     return 4.0 * float(sum(work.stored_values(layer, settings) for layer in facts.shapes.layers))
 
 
-def _passes(facts: Facts, budget: int, *, training: bool) -> float:
+def _passes(facts: Facts, budget: TokenBudget, *, training: bool) -> float:
     """Bytes that a micro-batch keeps: every block's outputs for the way back, or those of one block."""
     assert facts.shapes is not None
     shape, width = facts.shapes, max(_width(facts), 2)
+    if budget == "auto":  # on a GPU it is what fits, and the least is what has to fit
+        budget = 4096 if _on_cpu(facts) else 256
     tokens = min(budget, _longest(facts, budget))
     blocks = shape.depth if training and not facts.recipe.train.gradient_checkpointing else 1
     states = shape.depth * shape.hidden if training else 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from layersig.fast.batching import Batching, MicroBatch, batching_of
+from layersig.fast.budget import tokens_at_once
 from layersig.fast.head import logits_at
 from layersig.fast.layout import Layout
 from layersig.models.blocks import BlockRunner
@@ -49,8 +50,8 @@ def block_states(context: ScoringContext, indices: Sequence[int]) -> Iterator[St
 
 def batching_for(context: ScoringContext) -> AbstractContextManager[Batching]:
     """How a scorer's passes over the training examples are cut and laid out."""
-    budget, longest = context.train_settings.micro_batch_tokens, int(context.examples.lengths.max())
-    return batching_of(context.model, budget, longest, fast=context.fast)
+    budget = tokens_at_once(context.model, context.train_settings.micro_batch_tokens, learning=False)
+    return batching_of(context.model, budget, int(context.examples.lengths.max()), fast=context.fast)
 
 
 def states_of_tokens(context: ScoringContext, runner: BlockRunner, micro: MicroBatch) -> tuple[Tensor, ...]:

@@ -48,7 +48,7 @@ class ScoringContext(Inputs):
         with gated(self.model, self.update, gates().detach()[place], fast=self.fast) as live:
 
             def refresh(*_: object) -> None:
-                live.gamma = gates()[place]
+                live.set(gates()[place])
 
             handle = self.model.register_forward_pre_hook(refresh)
             try:

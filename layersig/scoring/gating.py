@@ -29,22 +29,23 @@ class Gates:
 
     def __init__(self, gamma: Tensor, layers: tuple[str, ...]) -> None:
         self.layers = layers
-        self._gamma = PerThread(gamma)
-        self.gamma = gamma
+        self._each: PerThread[tuple[Tensor, ...]] = PerThread(())
+        self.set(gamma)
 
-    @property
-    def gamma(self) -> Tensor:
-        """(layers of the update,), in their order; may require a gradient.
+    def set(self, gamma: Tensor) -> None:
+        """Replace the gates, between forward passes; every thread has its own.
 
-        May be replaced between forward passes, by every thread for itself.
+        Args:
+            gamma: (layers of the update,), in their order; may require a gradient.
         """
-        return self._gamma.value
+        if gamma.shape != (len(self.layers),):
+            raise ValueError(f"gamma has shape {tuple(gamma.shape)} instead of ({len(self.layers)},)")
+        # One node of the graph for all layers, not one for each.
+        self._each.value = gamma.unbind()
 
-    @gamma.setter
-    def gamma(self, value: Tensor) -> None:
-        if value.shape != (len(self.layers),):
-            raise ValueError(f"gamma has shape {tuple(value.shape)} instead of ({len(self.layers)},)")
-        self._gamma.value = value
+    def of(self, index: int) -> Tensor:
+        """The gate of a layer, a scalar."""
+        return self._each.value[index]
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def gated(model: PreTrainedModel, update: Update, gamma: Tensor, *, fast: bool =
         fast: False leaves every derivative to autograd.
 
     Yields:
-        The gates, whose `gamma` may be replaced inside the block, as an optimizer over scores needs.
+        The gates, which may be replaced inside the block, as an optimizer over scores needs.
 
     Raises:
         UserError: The update holds a layer that the model has not.
@@ -92,9 +93,9 @@ def _gate_linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, hook
 def _linear(module: nn.Linear, delta: Delta, gates: Gates, index: int, x: Tensor) -> Tensor:
     assert delta.a is not None
     if module.weight.requires_grad:  # the one node knows no gradient of the weight
-        change: Tensor = _GatedProduct.apply(x, gates.gamma[index], delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
+        change: Tensor = _GatedProduct.apply(x, gates.of(index), delta.a, delta.b, delta.scale)  # type: ignore[no-untyped-call]
         return nn.functional.linear(x, module.weight, module.bias) + change
-    scale = gates.gamma[index] * delta.scale
+    scale = gates.of(index) * delta.scale
     return lora_linear(x, module.weight, module.bias, delta.a, delta.b, scale=scale)
 
 
@@ -102,7 +103,7 @@ def _gate_module(module: nn.Module, delta: Delta, gates: Gates, index: int, hook
     product: Callable[..., Tensor] = _GatedProduct.apply if fast else _plain_product
 
     def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + product(inputs[0], gates.gamma[index], delta.a, delta.b, delta.scale)
+        return output + product(inputs[0], gates.of(index), delta.a, delta.b, delta.scale)
 
     hooks.callback(module.register_forward_hook(add).remove)
 
@@ -119,7 +120,7 @@ def _gate_parameter(
     # tensor put there hides the parameter of the same name while the module's forward runs, without registering or
     # copying anything; the hook behind the forward takes it out again, after an exception too.
     def enter(module: nn.Module, _: Any) -> None:
-        module.__dict__[name] = parameter + change(gates.gamma[index], delta.a, delta.b, delta.scale)
+        module.__dict__[name] = parameter + change(gates.of(index), delta.a, delta.b, delta.scale)
 
     def leave(module: nn.Module, *_: Any) -> None:
         module.__dict__.pop(name, None)

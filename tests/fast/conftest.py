@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 import torch
@@ -54,11 +55,11 @@ def plain_varlen(
     bounds = cu_seq_q.tolist()
     assert cu_seq_k.tolist() == bounds
     assert (bounds[0], bounds[-1]) == (0, tokens)
-    assert max_q == max_k == max(end - start for start, end in zip(bounds, bounds[1:], strict=False))
+    assert max_q == max_k == max(end - start for start, end in pairwise(bounds))
     before, behind = window_size
     assert behind == 0
     found = []
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         q, k, v = (each[start:end].transpose(0, 1) for each in (query, key, value))
         k, v = (each.repeat_interleave(heads // each.shape[0], 0) for each in (k, v))
         distance = torch.arange(end - start)[:, None] - torch.arange(end - start)

@@ -49,7 +49,7 @@ def test_the_gradient_of_every_gate_is_its_finite_difference(architecture: str, 
         for index, name in enumerate(update.layers):
             losses = []
             for sign in (1, -1):
-                gates.gamma = start + sign * step * F.one_hot(torch.tensor(index), len(start))
+                gates.set(start + sign * step * F.one_hot(torch.tensor(index), len(start)))
                 with torch.no_grad():
                     losses.append(float(_loss(model)))
             difference = (losses[0] - losses[1]) / (2 * step)
@@ -70,7 +70,7 @@ def test_open_gates_are_the_adapted_model_and_closed_gates_the_base(architecture
     assert update.layers == layers.names
     with gated(model, update, torch.ones(len(layers))) as gates:
         assert (model(tiny_batch()).logits - adapted).abs().max() <= 1e-5 * adapted.abs().max()
-        gates.gamma = torch.zeros(len(layers))
+        gates.set(torch.zeros(len(layers)))
         torch.testing.assert_close(model(tiny_batch()).logits, base, rtol=0, atol=1e-6)
     assert torch.equal(model(tiny_batch()).logits, base)
 

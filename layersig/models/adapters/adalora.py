@@ -120,9 +120,13 @@ def orthogonality(peft_model: PeftModel) -> Tensor:
         for kind in ("lora_A", "lora_B")
         if name.endswith(f".{kind}.{ADAPTER}")
     ]
-    gaps = [torch.linalg.matrix_norm(each @ each.T - torch.eye(len(each)).to(each)) for each in factors]
+    gaps = [torch.linalg.matrix_norm(each @ each.T - _identity(each)) for each in factors]
     config = cast(AdaLoraConfig, peft_model.peft_config[ADAPTER])
     return torch.stack(gaps).mean() * float(config.orth_reg_weight)
+
+
+def _identity(factor: Tensor) -> Tensor:
+    return torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
 
 
 def allocate(peft_model: PeftModel, step: int) -> None:

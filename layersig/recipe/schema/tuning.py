@@ -16,6 +16,8 @@ METHOD_KEYS = ("rank", "alpha", "dropout")
 """Keys of `[train]` that several tuning methods share; each says which of them it reads."""
 
 Moment = Annotated[float, Field(ge=0, lt=1)]
+TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
+"""Tokens that go through a model at once."""
 
 
 class AdaLoraSettings(Params):
@@ -96,8 +98,9 @@ class TrainSettings(Table):
     """Optimizer steps, instead of `epochs`."""
     batch_size: int = Field(8, ge=1)
     """Examples in an optimizer step (ours)."""
-    micro_batch_tokens: int = Field(4096, ge=1)
-    """Padded tokens that go through the model at once; changes memory and speed, never the result beyond rounding."""
+    micro_batch_tokens: TokenBudget = "auto"
+    """Tokens, padding included, that go through the model at once; changes memory and speed, never the result beyond
+    rounding. `auto`: on a GPU as many as fit into the memory that is free then, 4096 on a CPU."""
     learning_rate: float = Field(2e-4, gt=0)
     """Peak learning rate (ours; the paper searched five values it does not list)."""
     betas: tuple[Moment, Moment] = (0.9, 0.99)
@@ -156,6 +159,8 @@ class TrainSettings(Table):
         unread = {*METHOD_KEYS} - method.reads
         absent = {key for key in ("resample", "search") if getattr(self, key) is None}
         absent |= {"ranks"} if self.ranks == "equal" else set()
+        # A number that was not asked for changes rounding alone, and is the device's business.
+        absent |= {"micro_batch_tokens"} if self.micro_batch_tokens == "auto" else set()
         tables = {"adalora", *(self.__pydantic_extra__ or {})}
         values = self.model_dump(
             mode="json", exclude={"milestones", "until", *unread, *absent, *tables - {method.name}}

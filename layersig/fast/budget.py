@@ -1,0 +1,88 @@
+"""How many tokens go through a model at once where the recipe leaves that to the device.
+
+The number follows from the memory that is free when a training or a scorer begins, and from shapes: what a block keeps
+for the backward pass is at most about the inputs and outputs of its linear layers, each counted by itself. It is
+rounded down to a power of two, so that small changes of the free memory change nothing.
+"""
+
+from __future__ import annotations
+
+import psutil
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from layersig.fast import profile
+from layersig.recipe.schema import TokenBudget
+
+_USED = 0.8
+"""Share of the free memory that is planned for; the rest is for fragments and what is not counted."""
+_MOVING = 6
+"""Numbers of the widest layer that are in memory beside what is kept, for a token in the backward pass."""
+_LEAST, _MOST = 256, 2**17
+
+
+def tokens_at_once(
+    model: PreTrainedModel, asked: TokenBudget, *, learning: bool, checkpointing: bool = False, reserved: int = 0
+) -> int:
+    """Tokens of a micro-batch.
+
+    Args:
+        model: A causal language model as it will be run, on its device.
+        asked: A number, which stands; or "auto".
+        learning: Whether a backward pass follows.
+        checkpointing: Whether blocks keep their inputs alone for it.
+        reserved: Bytes that will be taken before the first pass ends: gradients, moments.
+    """
+    if asked != "auto":
+        return asked
+    choice = profile.profile_of(model.device)
+    if choice.fixed_tokens is not None:
+        return choice.fixed_tokens
+    vocabulary = model.config.get_text_config().vocab_size
+    logits = min(choice.piece_targets * vocabulary, choice.chunk_elements) * (4 + 2 * model.dtype.itemsize)
+    room = _USED * (free_memory(model.device) - reserved) - logits
+    count = int(max(room, 0) / token_bytes(model, learning=learning, checkpointing=checkpointing))
+    return min(max(1 << max(count.bit_length() - 1, 0), _LEAST), _MOST)
+
+
+def token_bytes(model: PreTrainedModel, *, learning: bool, checkpointing: bool = False) -> float:
+    """Bytes that a token takes in a pass, by shapes."""
+    config = model.config.get_text_config()
+    experts = getattr(config, "num_experts_per_tok", None) or 1
+    found = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    layers = [_layers(block, experts) for block in found or [model.base_model]]
+    blocks = [sum(map(sum, each)) for each in layers]
+    kept = max(blocks) if checkpointing or not learning else sum(blocks)
+    passing = _MOVING * max((max(sizes) for each in layers for sizes in each), default=1)
+    head = 0
+    if learning and any(each.requires_grad for each in model.get_output_embeddings().parameters()):
+        head = 2 * config.vocab_size
+    return model.dtype.itemsize * (kept + passing + len(blocks) * config.hidden_size + head)
+
+
+def _layers(block: nn.Module, experts: int) -> list[tuple[int, int]]:
+    """Input and output of every linear layer of a block, for a token; adapters left out."""
+    found: list[tuple[int, int]] = []
+    for name, module in block.named_modules():
+        if ".lora_" in f".{name}":
+            continue
+        if isinstance(module, nn.Linear):  # quantized ones too, whose weights have another shape
+            found.append((module.in_features, module.out_features))
+            continue
+        for parameter in module.parameters(recurse=False):
+            if parameter.ndim in (2, 3):
+                first, second = parameter.shape[-2:]
+                found += [(first, second)] * (experts if parameter.ndim == 3 else 1)
+    return found
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that torch can still get on a device, those included that it holds and does not use."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return int(psutil.virtual_memory().available)

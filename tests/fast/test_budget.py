@@ -1,0 +1,111 @@
+"""`micro_batch_tokens = "auto"`: what a token takes by shapes, against what autograd is seen to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from layersig.fast import budget, profile
+from layersig.fast.budget import token_bytes, tokens_at_once
+from layersig.fast.runner import reading_runner, training_runner
+from layersig.recipe.schema import TrainSettings
+from layersig.training.methods import component_of
+from tests.training.world import BATCHES, SETTINGS, STREAMS, Workload, adapted, examples, run, trained
+
+SHAPES = {
+    "llama": {"intermediate_size": 688, "num_attention_heads": 8, "num_key_value_heads": 8},
+    "qwen3": {"intermediate_size": 768, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 32},
+    "gpt_neox": {"intermediate_size": 1024, "num_attention_heads": 8},
+}
+
+
+def model_of(architecture: str, dtype: torch.dtype = torch.bfloat16) -> torch.nn.Module:
+    """A model of ordinary proportions, with LoRA factors on its blocks."""
+    from layersig.models.adapters import inject_lora
+    from layersig.models.layermap import layer_map
+
+    config = AutoConfig.for_model(
+        architecture, hidden_size=256, num_hidden_layers=3, vocab_size=512, **SHAPES[architecture]
+    )
+    model = AutoModelForCausalLM.from_config(config).eval().requires_grad_(False).to(dtype)
+    return inject_lora(
+        model, [layer for layer in layer_map(model) if layer.block], rank=4, alpha=8, dropout=0.0, streams=STREAMS
+    )
+
+
+def kept_bytes(model: torch.nn.Module) -> float:
+    """Bytes that a forward pass keeps for the backward pass, for a token, weights left out."""
+    own = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    seen: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    long = examples(4, longest=200)
+    settings = SETTINGS.model_copy(update={"micro_batch_tokens": 4096})
+    work = Workload(model, trained(model), long, [(0, 1, 2, 3)], settings, STREAMS)
+    with training_runner(work) as runner, saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = runner.loss([0, 1, 2, 3], 1)
+    del loss
+    return sum(seen.values()) / int(long.lengths.sum())
+
+
+@pytest.mark.parametrize("architecture", list(SHAPES))
+def test_a_token_takes_what_autograd_keeps(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(architecture)
+    monkeypatch.setattr(budget, "_MOVING", 0)
+    assert kept_bytes(model) == pytest.approx(token_bytes(model.get_base_model(), learning=True) / 1.2, rel=0.2)
+
+
+def test_adapters_and_weights_in_four_bits_have_the_shapes_of_what_they_stand_for() -> None:
+    model = model_of("llama")
+    assert token_bytes(model.get_base_model(), learning=True) == token_bytes(model.unload(), learning=True)
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    base = model.get_base_model()
+    before = token_bytes(base, learning=True)
+    up = base.model.layers[0].mlp.up_proj
+    base.model.layers[0].mlp.up_proj = bitsandbytes.nn.Linear4bit(up.in_features, up.out_features, bias=False)
+    assert token_bytes(base, learning=True) == before
+
+
+def test_free_memory_sets_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = model_of("llama").get_base_model()
+    monkeypatch.setattr(profile, "profile_of", lambda device: dataclasses.replace(profile.GPU, piece_targets=7))
+    each = token_bytes(base, learning=True)
+
+    def found(free: float, **options: object) -> int:
+        monkeypatch.setattr(budget, "free_memory", lambda device: int(free))
+        return tokens_at_once(base, "auto", **{"learning": True, **options})
+
+    assert found(0) == 256
+    assert found(10**15) == 2**17
+    some = found(1.3 * 4096 * each)
+    assert some == 4096
+    assert found(1.35 * 4096 * each) == some  # small changes change nothing
+    assert found(2.6 * 4096 * each) == 8192
+    assert found(2.6 * 4096 * each, reserved=int(1.3 * 4096 * each)) == 4096
+    assert found(1.3 * 4096 * each, checkpointing=True) >= 8192
+    assert tokens_at_once(base, 77, learning=True) == 77
+
+
+def test_on_a_cpu_auto_is_a_fixed_number() -> None:
+    logs = [run(adapted(), SETTINGS.model_copy(update={"micro_batch_tokens": asked})) for asked in ("auto", 4096)]
+    assert [step.loss for step in logs[0].steps] == [step.loss for step in logs[1].steps]
+    with reading_runner(adapted().get_base_model(), examples(), "auto") as automatic:
+        assert automatic.losses(BATCHES)
+
+
+def test_auto_is_no_part_of_what_a_training_is_known_by() -> None:
+    method = component_of("lora", ())
+    assert "micro_batch_tokens" not in TrainSettings().effective(method)
+    assert TrainSettings(micro_batch_tokens=512).effective(method)["micro_batch_tokens"] == 512
+    read = TrainSettings.model_validate_json(json.dumps(TrainSettings().effective(method)))
+    assert read.micro_batch_tokens == "auto"
