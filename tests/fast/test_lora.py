@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import AdaLoraConfig, LoraConfig, get_peft_model
+from torch import nn
 
+from layersig.fast import profile
 from layersig.fast.dropout import Mask, keyed_dropout
 from layersig.fast.layout import Layout, Segment
 from layersig.fast.lora import fast_lora, lora_linear
@@ -151,3 +154,54 @@ def test_puts_peft_back():
     with pytest.raises(RuntimeError), fast_lora(model):
         raise RuntimeError
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+def over_four_bits(kind):
+    """A tiny model whose blocks are in NF4, with factors that have moved."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    model = tiny_model("llama")
+    for name, module in list(model.model.layers.named_modules()):
+        if type(module) is nn.Linear:
+            small = bitsandbytes.nn.Linear4bit(
+                module.in_features, module.out_features, bias=False, compute_dtype=torch.float32, quant_type="nf4"
+            )
+            small.weight = bitsandbytes.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
+            owner, _, attribute = name.rpartition(".")
+            setattr(model.model.layers.get_submodule(owner), attribute, small.to("cpu"))
+    model.is_loaded_in_4bit = True
+    chosen = {"target_modules": ["q_proj", "v_proj", "down_proj"], "lora_dropout": 0.3}
+    if kind == "adalora":
+        config = AdaLoraConfig(init_r=4, target_r=2, total_step=9, **chosen)
+    else:
+        config = LoraConfig(r=4, lora_alpha=6, **chosen)
+    with warnings.catch_warnings(action="ignore"):
+        adapted_ = get_peft_model(model, config)
+    move(adapted_)
+    return adapted_
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["lora", "adalora"])
+def test_quantized_layers_run_their_factors_here_on_a_gpu_alone(kind, as_gpu, monkeypatch):
+    model = over_four_bits(kind)
+    logits, gradients, _ = outcome(model, fast=False)
+    fast_logits, fast_gradients, count = outcome(model, fast=True)
+    assert count == 9
+    torch.testing.assert_close(fast_logits, logits, rtol=2e-5, atol=2e-5 * logits.abs().max().item())
+    for name, gradient in gradients.items():
+        scale = gradient.abs().max().item()
+        torch.testing.assert_close(fast_gradients[name], gradient, rtol=2e-5, atol=2e-5 * scale)
+    monkeypatch.setattr(profile, "profile_of", lambda device: profile.CPU)
+    with fast_lora(model) as count:
+        assert count == 0
+
+
+def test_the_factors_of_a_quantized_layer_keep_nothing_large_in_float32():
+    saved = []
+    x = torch.randn(5, 8, dtype=torch.bfloat16, requires_grad=True)
+    a, b = torch.randn(2, 8, requires_grad=True), torch.randn(6, 2, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
+        y = lora_linear(x, None, None, a, b, scale=2.0)
+    assert y.dtype == torch.bfloat16
+    assert sorted(each.shape for each in saved if each.dtype == torch.bfloat16) == [(5, 2), (5, 8)]
+    assert {each.shape for each in saved if each.dtype == torch.float32} == {a.shape, b.shape}
