@@ -84,6 +84,7 @@ class Decoder:
         flat: Whether trees end to end in one row do too, which is quicker on a CPU; probed as well.
         pair_cost: Cost of one query-key pair in units of one token through the linear layers.
         batch_targets: Positions whose logits may be held at once.
+        refills: Whether generation uses `Slots` where the model shares.
         enough_tokens: Tokens that keep the device busy, so that a batch need not be filled up with padding.
     """
 
@@ -106,6 +107,7 @@ class Decoder:
         choice = profile.profile_of(self.device)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
         self.enough_tokens = choice.enough_tokens
+        self.refills = choice.refills
         self.flat = False
         self._split: SplitModel | None = None
         implementation = getattr(model.config, "_attn_implementation", "")
@@ -250,8 +252,8 @@ class Decoder:
         return self._additive(allowed if self._kinds else near)
 
     def _additive(self, allowed: torch.Tensor) -> torch.Tensor:
-        mask = torch.zeros(allowed.shape, dtype=self.dtype).masked_fill_(~allowed, torch.finfo(self.dtype).min)
-        return mask[:, None].to(self.device)
+        mask = torch.zeros(allowed.shape, dtype=self.dtype, device=allowed.device)
+        return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)[:, None].to(self.device)
 
 
 def positions(row: Row) -> list[int]:

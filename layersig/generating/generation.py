@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -11,7 +12,13 @@ from transformers import PreTrainedTokenizerBase
 from layersig.fast.decoder import Decoder, Trunk
 from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
 from layersig.generating.ends import end_tokens
+from layersig.generating.rows import Rows, Slots
 from layersig.generating.sampling import GREEDY, Sampler
+
+_ROUND = 512
+"""Prompts that share slots; a run that was interrupted does its round again, so that batches stay the same."""
+_SPARE = 64
+"""Tokens that a row must have room to grow by when it is begun."""
 
 
 class Prompt(NamedTuple):
@@ -86,7 +93,8 @@ def generated(
         decoder: The model. One that takes no masks of ours continues each prompt by itself.
         tokenizer: For the stop strings, which need not end where a token ends.
         prompts: What to continue, in any order.
-        batch_tokens: Tokens of a batch at its longest, prompts and answers together.
+        batch_tokens: Tokens of a batch at its longest, prompts and answers together. On a GPU tokens of the cache: rows
+            times those of the longest, as far as it has been written.
         ends: Tokens that end a text, see `end_tokens`.
         sampler: Chooses tokens, by index of the prompt; None takes the most likely ones.
         adjust: Changes the logits of a row before a token is chosen; None leaves them as they are.
@@ -97,8 +105,10 @@ def generated(
     Yields:
         What was written in each batch that was run, in order of the batch.
     """
-    sampler = sampler or Sampler(GREEDY)
-    for batch in _batches(prompts, batch_tokens if decoder.shares else 0):
+    writer = _Writer(tokenizer, prompts, ends, sampler or Sampler(GREEDY), adjust, done)
+    refills = decoder.shares and decoder.refills
+    cut = _rounds(prompts) if refills else _batches(prompts, batch_tokens if decoder.shares else 0)
+    for batch in cut:
         if all(index in known for index in batch):
             continue
         tokens = [prompts[index].tokens for index in batch]
@@ -107,34 +117,142 @@ def generated(
         shared = min(shared, min(map(len, tokens)) - 1)
         use = share and decoder.shares and len(batch) > 1 and shared >= SHORTEST_TRUNK
         trunk = decoder.trunk(tokens[0][:shared]) if use else None
-        run = _Batch(decoder, trunk, [each[shared if use else 0 :] for each in tokens])
-        done(0, run.tokens)
-        written: dict[int, list[int]] = {index: [] for index in batch}
-        ended: set[int] = set()
-        live = list(batch)
-        while live:
-            logits = run.logits
-            if adjust is not None:
-                rows = zip(live, logits, strict=True)
-                logits = torch.stack([adjust(index, written[index], row) for index, row in rows])
-            chosen = sampler.choose(logits, live)
-            for index, token in zip(live, chosen, strict=True):
-                written[index].append(token)
-            ended |= {index for index in live if _ended(written[index], prompts[index], tokenizer, ends)}
-            keep = [
-                number
-                for number, index in enumerate(live)
-                if index not in ended and len(written[index]) < prompts[index].most
-            ]
-            done(len(live) - len(keep), len(live))
-            live = [live[number] for number in keep]
-            if live:
-                run.step(keep, [chosen[number] for number in keep])
-        yield [Completion(index, written[index], index in ended) for index in batch]
+        if refills:
+            done(0, trunk.length if trunk else 0)
+            _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens)
+        else:
+            _write_together(decoder, trunk, batch, writer)
+        yield [Completion(index, writer.written.pop(index), index in writer.ended) for index in batch]
+
+
+class _Writer:
+    """What is written after prompts, row by row.
+
+    Attributes:
+        prompts: All of them.
+        written: The tokens of each prompt that has been begun.
+        ended: The prompts whose text has ended.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[Prompt],
+        ends: Collection[int],
+        sampler: Sampler,
+        adjust: Adjust | None,
+        done: Callable[[int, int], None],
+    ) -> None:
+        self.prompts = prompts
+        self.written: dict[int, list[int]] = {}
+        self.ended: set[int] = set()
+        self.done = done
+        self._tokenizer, self._ends, self._sampler, self._adjust = tokenizer, ends, sampler, adjust
+
+    def take(self, live: Sequence[int], logits: torch.Tensor, ran: int) -> list[int]:
+        """Choose the next token of each row.
+
+        Args:
+            live: The prompts of the rows.
+            logits: Of their next tokens, [rows, vocabulary].
+            ran: Tokens that went through the model for them.
+
+        Returns:
+            Which rows go on, by place in `live`.
+        """
+        for index in live:
+            self.written.setdefault(index, [])
+        if self._adjust is not None:
+            rows = zip(live, logits, strict=True)
+            logits = torch.stack([self._adjust(index, self.written[index], row) for index, row in rows])
+        for index, token in zip(live, self._sampler.choose(logits, live), strict=True):
+            self.written[index].append(token)
+        self.ended |= {index for index in live if self._has_ended(index)}
+        keep = [
+            place
+            for place, index in enumerate(live)
+            if index not in self.ended and len(self.written[index]) < self.prompts[index].most
+        ]
+        self.done(len(live) - len(keep), ran)
+        return keep
+
+    def _has_ended(self, index: int) -> bool:
+        return _ended(self.written[index], self.prompts[index], self._tokenizer, self._ends)
+
+
+def _write_together(decoder: Decoder, trunk: Trunk | None, batch: Sequence[int], writer: _Writer) -> None:
+    """All prompts of a batch side by side, until the last one ends."""
+    behind = trunk.length if trunk else 0
+    run = Rows(decoder, trunk, [writer.prompts[index].tokens[behind:] for index in batch])
+    writer.done(0, run.tokens)
+    live = list(batch)
+    while live:
+        keep = writer.take(live, run.logits, len(live))
+        live = [live[place] for place in keep]
+        if live:
+            run.step(keep, [writer.written[index][-1] for index in live])
+
+
+def _write_in_turn(slots: Slots, batch: Sequence[int], writer: _Writer, batch_tokens: int) -> None:
+    """As many prompts side by side as `batch_tokens` holds of their tokens so far; the next one when there is room.
+
+    Where rows outgrow it, the last one to come gives way: what it has written becomes part of its prompt, and it waits.
+    """
+    waiting = deque(batch)
+
+    def take(rows: Sequence[int], logits: torch.Tensor, ran: int) -> None:
+        keep = writer.take(rows, logits, ran)
+        slots.drop([index for place, index in enumerate(rows) if place not in set(keep)])
+
+    while waiting or slots.live:
+        new: list[int] = []
+        width = slots.width
+        while waiting:
+            longest = max(width, _length(writer, waiting[0]) + _SPARE)
+            if (slots.live or new) and (len(slots.live) + len(new) + 1) * longest > batch_tokens:
+                break
+            width = longest
+            new.append(waiting.popleft())
+        if new:
+            prompts = [(*writer.prompts[index].tokens, *writer.written.get(index, ()))[slots.behind :] for index in new]
+            take(new, slots.admit(new, prompts), sum(map(len, prompts)) + len(new))
+        while len(slots.live) > 1 and len(slots.live) * (slots.width + 1) > batch_tokens:
+            last = next(reversed(slots.live))
+            slots.drop([last])
+            waiting.appendleft(last)
+        if slots.live:
+            live = list(slots.live)
+            take(live, slots.step([writer.written[index][-1] for index in live]), len(live))
+
+
+def _length(writer: _Writer, index: int) -> int:
+    return len(writer.prompts[index].tokens) + len(writer.written.get(index, ()))
+
+
+def _rounds(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+    """As `_batches`, with so many prompts each that slots can be filled again and again."""
+    for run in _alike(prompts):
+        for start in range(0, len(run), _ROUND):
+            yield run[start : start + _ROUND]
 
 
 def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]]:
     """Prompts that begin alike together, then by length."""
+    for run in _alike(prompts):
+        batch: list[int] = []
+        longest = 0
+        for index in run:
+            longest = max(longest, len(prompts[index].tokens) + prompts[index].most)
+            if batch and (len(batch) + 1) * longest > batch_tokens:
+                yield batch
+                batch, longest = [], len(prompts[index].tokens) + prompts[index].most
+            batch.append(index)
+        if batch:
+            yield batch
+
+
+def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+    """Prompts that begin alike, then those that begin like no other; the longest first."""
     order = sorted(range(len(prompts)), key=lambda index: prompts[index].tokens)
     runs: list[list[int]] = []
     for index in order:
@@ -145,16 +263,7 @@ def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]
             runs.append([index])
     alone = [run[0] for run in runs if len(run) == 1]
     for run in [run for run in runs if len(run) > 1] + [alone]:
-        batch: list[int] = []
-        longest = 0
-        for index in sorted(run, key=lambda index: (-len(prompts[index].tokens) - prompts[index].most, index)):
-            longest = max(longest, len(prompts[index].tokens) + prompts[index].most)
-            if batch and (len(batch) + 1) * longest > batch_tokens:
-                yield batch
-                batch, longest = [], len(prompts[index].tokens) + prompts[index].most
-            batch.append(index)
-        if batch:
-            yield batch
+        yield sorted(run, key=lambda index: (-len(prompts[index].tokens) - prompts[index].most, index))
 
 
 def _ended(written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> bool:
@@ -166,47 +275,3 @@ def _ended(written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenize
     tail = written[-max(len(stop.encode()) for stop in prompt.stops) - 4 :]
     text = tokenizer.decode(tail)
     return any(stop in text for stop in prompt.stops if stop)
-
-
-class _Batch:
-    """Rows being continued: left-padded prompts behind an optional trunk, and what has been written since.
-
-    Attributes:
-        tokens: Real tokens that the prompts took.
-        logits: Of the next token of each row, shape [rows, vocabulary].
-    """
-
-    def __init__(self, decoder: Decoder, trunk: Trunk | None, prompts: Sequence[Sequence[int]]) -> None:
-        self._decoder = decoder
-        behind = trunk.length if trunk else 0
-        width = max(map(len, prompts))
-        padded = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        real = torch.tensor([[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts])
-        depths = behind + (real.cumsum(1) - 1).clamp(min=0)
-        rows = len(prompts)
-        self._cache = trunk.copies(rows) if trunk else decoder.empty_cache()
-        self._real = torch.cat([torch.ones(rows, behind, dtype=torch.bool), real], dim=1)
-        self._depths = torch.cat([torch.arange(behind).expand(rows, -1), depths], dim=1)
-        self.tokens = int(real.sum()) + behind
-        allowed = torch.ones(width, behind + width, dtype=torch.bool).tril(behind) & self._real[:, None]
-        allowed[:, :, behind:] |= torch.eye(width, dtype=torch.bool)
-        self.logits = self._run(padded, depths, allowed)
-
-    def step(self, keep: Sequence[int], tokens: Sequence[int]) -> None:
-        """Drop the other rows, and run one more token of each row that is kept."""
-        kept = torch.tensor(keep)
-        if len(keep) < self._real.shape[0]:
-            self._cache.batch_select_indices(kept.to(self._decoder.device))
-            self._real, self._depths = self._real[kept], self._depths[kept]
-        depths = self._depths[:, -1:] + 1
-        self._real = torch.cat([self._real, torch.ones(len(keep), 1, dtype=torch.bool)], dim=1)
-        self._depths = torch.cat([self._depths, depths], dim=1)
-        self.logits = self._run(torch.tensor(tokens)[:, None], depths, self._real[:, None])
-
-    def _run(self, tokens: torch.Tensor, depths: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-        inputs: dict[str, Any] = {"past_key_values": self._cache}
-        if self._decoder.shares:
-            inputs["position_ids"] = depths.to(self._decoder.device)
-            inputs["attention_mask"] = self._decoder.mask(allowed, depths, self._depths)
-        last = torch.arange(tokens.shape[0]) * tokens.shape[1] + tokens.shape[1] - 1
-        return self._decoder.forward(tokens, last, use_cache=True, **inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -87,10 +88,10 @@ class Sampler:
         if logits.isnan().any():
             raise StageFailed("the model gives NaN logits; its weights or its adapter are damaged")
         if self._sampling.greedy:
-            return [int(token) for token in logits.argmax(-1)]
+            return cast(list[int], logits.argmax(-1).tolist())
         cumulative = probabilities(logits, self._sampling).cumsum(-1)
         draws = torch.tensor([[self._streams[index].random()] for index in responses], dtype=torch.float64)
         # Below 1 in the precision at hand: the last token with any probability is the last that can be reached.
         draws = draws.clamp(max=1 - torch.finfo(cumulative.dtype).eps).to(cumulative.dtype)
         reached = draws.to(cumulative.device) * cumulative[:, -1:]
-        return [int(token) for token in torch.searchsorted(cumulative, reached, right=True)[:, 0]]
+        return cast(list[int], torch.searchsorted(cumulative, reached, right=True)[:, 0].tolist())

@@ -33,7 +33,7 @@ from layersig.generating import generation
 from tests.generating.test_stage import job_in
 from layersig.generating.stage import generate
 
-step, steps = generation._Batch.step, []
+step, steps = generation.Rows.step, []
 
 
 def deadly(*arguments):
@@ -43,7 +43,7 @@ def deadly(*arguments):
     return step(*arguments)
 
 
-generation._Batch.step = deadly
+generation.Rows.step = deadly
 generate(job_in(Path(sys.argv[1]), Path(sys.argv[2])))
 """
 

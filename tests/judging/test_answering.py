@@ -51,7 +51,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def steps(monkeypatch: pytest.MonkeyPatch, deadly: int | None) -> list[int]:
-    step, taken = generation._Batch.step, []
+    step, taken = generation.Rows.step, []
 
     def deadlier(*arguments):
         taken.append(1)
@@ -59,7 +59,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, deadly: int | None) -> list[int]:
             raise Killed
         return step(*arguments)
 
-    monkeypatch.setattr(generation._Batch, "step", deadlier)
+    monkeypatch.setattr(generation.Rows, "step", deadlier)
     return taken
 
 

@@ -1,0 +1,227 @@
+"""Rows of a key-value cache that are continued token by token: all from beginning to end, or each in a slot in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from layersig.fast.decoder import Decoder, Trunk
+
+_SPARE = 64
+"""Columns that are allocated beyond what is needed, at least."""
+
+
+class Rows:
+    """Rows that begin together: left-padded prompts behind an optional trunk, and what has been written since.
+
+    Attributes:
+        tokens: Real tokens that the prompts took.
+        logits: Of the next token of each row, shape [rows, vocabulary].
+        cache: Keys and values, [rows, heads, columns, size] in each layer.
+        real: Which columns hold a token of the row, [rows, columns].
+        depths: Its position there, [rows, columns].
+    """
+
+    def __init__(self, decoder: Decoder, trunk: Trunk | None, prompts: Sequence[Sequence[int]]) -> None:
+        self._decoder = decoder
+        behind = trunk.length if trunk else 0
+        width = max(map(len, prompts))
+        padded = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        real = torch.tensor([[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts])
+        depths = behind + (real.cumsum(1) - 1).clamp(min=0)
+        rows = len(prompts)
+        self.cache = trunk.copies(rows) if trunk else decoder.empty_cache()
+        self.real = torch.cat([torch.ones(rows, behind, dtype=torch.bool), real], dim=1)
+        self.depths = torch.cat([torch.arange(behind).expand(rows, -1), depths], dim=1)
+        self.tokens = int(real.sum()) + behind
+        allowed = torch.ones(width, behind + width, dtype=torch.bool).tril(behind) & self.real[:, None]
+        allowed[:, :, behind:] |= torch.eye(width, dtype=torch.bool)
+        self.logits = self._run(padded, depths, allowed)
+
+    def step(self, keep: Sequence[int], tokens: Sequence[int]) -> None:
+        """Drop the other rows, and run one more token of each row that is kept."""
+        kept = torch.tensor(keep)
+        if len(keep) < self.real.shape[0]:
+            self.cache.batch_select_indices(kept.to(self._decoder.device))
+            self.real, self.depths = self.real[kept], self.depths[kept]
+        depths = self.depths[:, -1:] + 1
+        self.real = torch.cat([self.real, torch.ones(len(keep), 1, dtype=torch.bool)], dim=1)
+        self.depths = torch.cat([self.depths, depths], dim=1)
+        self.logits = self._run(torch.tensor(tokens)[:, None], depths, self.real[:, None])
+
+    def _run(self, tokens: Tensor, depths: Tensor, allowed: Tensor) -> Tensor:
+        inputs: dict[str, Any] = {"past_key_values": self.cache}
+        if self._decoder.shares:
+            inputs["position_ids"] = depths.to(self._decoder.device)
+            inputs["attention_mask"] = self._decoder.mask(allowed, depths, self.depths)
+        last = torch.arange(tokens.shape[0]) * tokens.shape[1] + tokens.shape[1] - 1
+        return self._decoder.forward(tokens, last, use_cache=True, **inputs)
+
+
+class Slots:
+    """Slots of a cache that is allocated in advance; a row that ends makes room for another one.
+
+    All rows end in the same column, `end`, and begin wherever they must: a new row is written up to that column, and a
+    step writes the next column of every slot in place. When the columns are used up, those that no row needs any more
+    are dropped, and the rest moves to the front.
+
+    Args:
+        decoder: The model, which takes masks of ours.
+        trunk: What all rows begin with.
+
+    Attributes:
+        live: The slots of the rows that are being continued, by name, in the order in which they came.
+    """
+
+    def __init__(self, decoder: Decoder, trunk: Trunk | None) -> None:
+        self._decoder, self._trunk = decoder, trunk
+        self.live: dict[int, int] = {}
+        self._lengths: list[int] = []  # by slot, 0 for a free one
+        self._layers: list[_SlotLayer] = []
+        self._cache = DynamicCache()
+        self._end = 0
+        device = decoder.device
+        self._real = torch.empty(0, 0, dtype=torch.bool, device=device)
+        self._depths = torch.empty(0, 0, dtype=torch.long, device=device)
+
+    @property
+    def behind(self) -> int:
+        """Tokens of the trunk."""
+        return self._trunk.length if self._trunk else 0
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row."""
+        return max(self._lengths, default=0)
+
+    def drop(self, rows: Sequence[int]) -> None:
+        """Free the slots of these rows."""
+        for row in rows:
+            self._lengths[self.live.pop(row)] = 0
+
+    def admit(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Run new rows up to here.
+
+        Args:
+            rows: Their names.
+            prompts: Their tokens behind the trunk.
+
+        Returns:
+            Logits of the next token of each, [rows, vocabulary].
+        """
+        begun = Rows(self._decoder, self._trunk, prompts)
+        columns = begun.real.shape[1]
+        free = [slot for slot, length in enumerate(self._lengths) if length == 0]
+        if len(free) < len(rows) or columns > self._end or not self._layers:
+            self._lay_out(len(self.live) + len(rows), max(columns, self.width), begun.cache)
+            free = [slot for slot, length in enumerate(self._lengths) if length == 0]
+        slots = torch.tensor(free[: len(rows)], device=self._real.device)
+        place = slice(self._end - columns, self._end)
+        # Padding to the front, before the trunk as well, so that the last columns of a row are its tokens.
+        order = begun.real.to(torch.int8).argsort(dim=1, stable=True)
+        each = torch.arange(len(rows))[:, None]
+        self._real[slots] = False
+        self._real[slots, place] = begun.real[each, order].to(slots.device)
+        self._depths[slots, place] = begun.depths[each, order].to(slots.device)
+        each, order = each.to(slots.device), order.to(slots.device)
+        for layer, new in zip(self._layers, begun.cache.layers, strict=True):
+            for own, states in ((layer.keys, new.keys), (layer.values, new.values)):
+                own[slots, :, place] = cast(Tensor, states).transpose(1, 2)[each, order].transpose(1, 2)
+        for row, slot, prompt in zip(rows, free, prompts, strict=False):
+            self.live[row] = slot
+            self._lengths[slot] = self.behind + len(prompt)
+        return begun.logits
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """Run one more token of every live row.
+
+        Args:
+            tokens: In the order of `live`.
+
+        Returns:
+            Logits of the next one, [rows, vocabulary].
+        """
+        if self._end == self._real.shape[1] or 2 * len(self.live) < len(self._lengths):
+            self._lay_out(len(self.live), self.width)
+        device, slots = self._decoder.device, list(self.live.values())
+        run = torch.zeros(len(self._lengths), 1, dtype=torch.long)
+        run[slots, 0] = torch.tensor(tokens)
+        depths = torch.tensor(self._lengths, device=device)[:, None]
+        self._real[:, self._end] = True
+        self._depths[:, self._end] = depths[:, 0]
+        for slot in slots:
+            self._lengths[slot] += 1
+        seen = slice(self._end + 1 - self.width, self._end + 1)
+        for layer in self._layers:
+            layer.next, layer.first = self._end, seen.start
+        allowed, key_depths = self._real[:, None, seen], self._depths[:, seen]
+        self._end += 1
+        return self._decoder.forward(
+            run,
+            torch.tensor(slots),
+            use_cache=True,
+            past_key_values=self._cache,
+            position_ids=depths,
+            attention_mask=self._decoder.mask(allowed, depths, key_depths),
+        )
+
+    def _lay_out(self, count: int, width: int, like: DynamicCache | None = None) -> None:
+        """Allocate `count` slots that end in column `width` and have room beyond it; move the live rows there."""
+        columns = width + max(_SPARE, width // 4)
+        kept = torch.tensor(list(self.live.values()), dtype=torch.long, device=self._real.device)
+        old = slice(self._end - self.width, self._end)
+        new = slice(width - self.width, width)
+
+        def moved(tensor: Tensor, axis: int) -> Tensor:
+            shape = list(tensor.shape)
+            shape[0], shape[axis] = count, columns
+            # Zeros, since a masked entry is multiplied by 0, and what is left in memory may be NaN.
+            found = tensor.new_zeros(shape)
+            found.narrow(axis, new.start, self.width)[: len(kept)] = tensor.narrow(axis, old.start, self.width)[kept]
+            return found
+
+        if not self._layers:
+            assert like is not None
+            self._layers = [_SlotLayer(cast(Tensor, each.keys), cast(Tensor, each.values)) for each in like.layers]
+            self._cache.layers = list(self._layers)
+        for layer in self._layers:
+            layer.keys, layer.values = moved(layer.keys, 2), moved(layer.values, 2)
+        self._real, self._depths = moved(self._real, 1), moved(self._depths, 1)
+        lengths = [self._lengths[slot] for slot in self.live.values()]
+        self.live = {row: number for number, row in enumerate(self.live)}
+        self._lengths = lengths + [0] * (count - len(lengths))
+        self._end = width
+
+
+class _SlotLayer(DynamicLayer):  # type: ignore[misc]  # untyped in transformers
+    """Keys and values of one layer, written in place.
+
+    Attributes:
+        next: The column that comes next.
+        first: The first column that any row needs.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+        self.next = self.first = 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write one column, and give all that are needed."""
+        self.keys[:, :, self.next] = key_states[:, :, 0]
+        self.values[:, :, self.next] = value_states[:, :, 0]
+        seen = slice(self.first, self.next + 1)
+        return self.keys[:, :, seen], self.values[:, :, seen]
+
+    def get_seq_length(self) -> int:
+        """Columns in front of the next one that are needed."""
+        return self.next - self.first
