@@ -153,7 +153,8 @@ def test_twins_agree_everywhere(
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("kind", KINDS[:-1])
 def test_twins_agree_with_gradient_checkpointing(kind: Kind, architecture: str, as_gpu: list[tuple[int, int]]) -> None:
-    compare(kind, architecture, torch.float64, 75, again=True)
+    # In float32, since blocks that run again in the backward pass do so outside of `Double`.
+    compare(kind, architecture, torch.float32, 75, again=True)
 
 
 @pytest.mark.parametrize(
