@@ -59,7 +59,7 @@ def token_bytes(model: PreTrainedModel, *, learning: bool, checkpointing: bool =
     head = 0
     if learning and any(each.requires_grad for each in model.get_output_embeddings().parameters()):
         head = 2 * config.vocab_size
-    return model.dtype.itemsize * (kept + passing + len(blocks) * config.hidden_size + head)
+    return float(model.dtype.itemsize * (kept + passing + len(blocks) * config.hidden_size + head))
 
 
 def _layers(block: nn.Module, experts: int) -> list[tuple[int, int]]:

@@ -135,7 +135,9 @@ def _input_gradient(upper: Tensor, weight: Tensor | None, lower: Tensor, a: Tens
     if weight is None:
         return lower @ a if mask is None else mask.of(lower @ a)
     flat = upper @ weight
-    return flat.addmm_(lower, a) if mask is None else mask.add_kept(flat, lower @ a)
+    if mask is None:
+        return flat.addmm_(lower, a)
+    return mask.add_kept(flat, lower @ a)
 
 
 def _forward(layer: LoraLayer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -150,7 +152,8 @@ def _forward(layer: LoraLayer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if mask is not None:
         scale = scale / (1 - dropout.p)
     if quantized:
-        return base(x) + lora_linear(x, None, None, a, b, scale=scale, mask=mask)
+        own: Tensor = base(x)
+        return own + lora_linear(x, None, None, a, b, scale=scale, mask=mask)
     return lora_linear(x, base.weight, base.bias, a, b, scale=scale, mask=mask)
 
 

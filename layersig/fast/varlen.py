@@ -9,7 +9,8 @@ Plain twin: the model's own attention on padded examples.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 
 from layersig.fast.attention import register, scale_of
 
+varlen_attn: Callable[..., Tensor] | None
 try:
-    from torch.nn.attention.varlen import varlen_attn
+    varlen_attn = import_module("torch.nn.attention.varlen").varlen_attn
 except ImportError:  # torch before 2.10
     varlen_attn = None
 
@@ -49,6 +51,7 @@ def _attention(
 ) -> tuple[Tensor, None]:
     if not getattr(module, "is_causal", True):
         raise NotImplementedError("packed attention is causal")
+    assert varlen_attn is not None, "see `runs`"
     scale = scale_of(query, scaling, kwargs)
     longest = max(end - start for start, end in pairwise(example_bounds))
     # A window in transformers counts the query itself; the kernel counts the keys before it. (-1, 0) is causal.

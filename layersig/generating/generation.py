@@ -19,6 +19,8 @@ _ROUND = 512
 """Prompts that share slots; a run that was interrupted does its round again, so that batches stay the same."""
 _SPARE = 64
 """Tokens that a row must have room to grow by when it is begun."""
+_BEGUN = 16_384
+"""Tokens of prompts that are run at once where rows are begun in turn."""
 
 
 class Prompt(NamedTuple):
@@ -107,10 +109,9 @@ def generated(
     """
     writer = _Writer(tokenizer, prompts, ends, sampler or Sampler(GREEDY), adjust, done)
     refills = decoder.shares and decoder.refills
-    cut = _rounds(prompts) if refills else _batches(prompts, batch_tokens if decoder.shares else 0)
-    for batch in cut:
-        if all(index in known for index in batch):
-            continue
+
+    def write(batch: Sequence[int]) -> list[Completion]:
+        writer.begin(batch)
         tokens = [prompts[index].tokens for index in batch]
         shared = min(shared_length(tokens[0], each) for each in tokens)
         # The last token of a prompt must run with its row: its logits choose the first token written.
@@ -122,7 +123,11 @@ def generated(
             _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens)
         else:
             _write_together(decoder, trunk, batch, writer)
-        yield [Completion(index, writer.written.pop(index), index in writer.ended) for index in batch]
+        return [Completion(index, writer.written[index], index in writer.ended) for index in batch]
+
+    for batch in _rounds(prompts) if refills else _batches(prompts, batch_tokens if decoder.shares else 0):
+        if not all(index in known for index in batch):
+            yield write(batch)
 
 
 class _Writer:
@@ -130,8 +135,9 @@ class _Writer:
 
     Attributes:
         prompts: All of them.
-        written: The tokens of each prompt that has been begun.
+        written: The tokens of each prompt of the batch that was begun last.
         ended: The prompts whose text has ended.
+        done: Called with prompts finished and tokens run.
     """
 
     def __init__(
@@ -149,6 +155,11 @@ class _Writer:
         self.done = done
         self._tokenizer, self._ends, self._sampler, self._adjust = tokenizer, ends, sampler, adjust
 
+    def begin(self, batch: Sequence[int]) -> None:
+        """Forget what was written, for a new batch."""
+        self.written = {index: [] for index in batch}
+        self.ended = set()
+
     def take(self, live: Sequence[int], logits: torch.Tensor, ran: int) -> list[int]:
         """Choose the next token of each row.
 
@@ -160,8 +171,6 @@ class _Writer:
         Returns:
             Which rows go on, by place in `live`.
         """
-        for index in live:
-            self.written.setdefault(index, [])
         if self._adjust is not None:
             rows = zip(live, logits, strict=True)
             logits = torch.stack([self._adjust(index, self.written[index], row) for index, row in rows])
@@ -206,15 +215,18 @@ def _write_in_turn(slots: Slots, batch: Sequence[int], writer: _Writer, batch_to
 
     while waiting or slots.live:
         new: list[int] = []
-        width = slots.width
+        width, begun = slots.width, 0
         while waiting:
-            longest = max(width, _length(writer, waiting[0]) + _SPARE)
+            begun = max(begun, _length(writer, waiting[0]))
+            longest = max(width, begun + _SPARE)
             if (slots.live or new) and (len(slots.live) + len(new) + 1) * longest > batch_tokens:
+                break
+            if new and (len(new) + 1) * begun > _BEGUN:
                 break
             width = longest
             new.append(waiting.popleft())
         if new:
-            prompts = [(*writer.prompts[index].tokens, *writer.written.get(index, ()))[slots.behind :] for index in new]
+            prompts = [(*writer.prompts[index].tokens, *writer.written[index])[slots.behind :] for index in new]
             take(new, slots.admit(new, prompts), sum(map(len, prompts)) + len(new))
         while len(slots.live) > 1 and len(slots.live) * (slots.width + 1) > batch_tokens:
             last = next(reversed(slots.live))
@@ -226,7 +238,7 @@ def _write_in_turn(slots: Slots, batch: Sequence[int], writer: _Writer, batch_to
 
 
 def _length(writer: _Writer, index: int) -> int:
-    return len(writer.prompts[index].tokens) + len(writer.written.get(index, ()))
+    return len(writer.prompts[index].tokens) + len(writer.written[index])
 
 
 def _rounds(prompts: Sequence[Prompt]) -> Iterator[list[int]]:

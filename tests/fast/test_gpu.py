@@ -7,8 +7,10 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from torch import Tensor
 
+from layersig.evaluating.model import SharedPrefixLM
 from layersig.fast.packing import can_pack
 from layersig.fast.runner import Workload, reading_runner, training_runner
 from layersig.layers import Layer
@@ -18,8 +20,9 @@ from layersig.models.layermap import layer_map
 from layersig.recipe.schema import AdaLoraSettings
 from layersig.scoring.gating import gated
 from layersig.training.gradients import visit_gradients
+from tests.evaluating.peers import FEWSHOT
 from tests.models.helpers import dense_update, low_rank_update, move
-from tests.tiny import Double, tiny_model
+from tests.tiny import Double, tiny_model, tiny_tokenizer
 from tests.training.world import SETTINGS, STREAMS, adapted, examples, trained
 
 ARCHITECTURES = (
@@ -183,3 +186,20 @@ def test_a_torch_without_the_kernel_pads(as_gpu: list[tuple[int, int]], monkeypa
     monkeypatch.setattr(varlen, "runs", lambda device, dtype: False)
     compare(lora, "llama", torch.float64, 75)
     assert not as_gpu
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral"])
+def test_scores_and_texts_are_those_of_the_plain_twin(architecture: str, as_gpu: list[tuple[int, int]]) -> None:
+    model, tokenizer = tiny_model(architecture, dtype=torch.float64), tiny_tokenizer()
+    asked = [
+        Instance("loglikelihood", {}, (FEWSHOT * (number % 2) + f"which of {number // 3}", choice), number)
+        for number, choice in enumerate([" one", " two", " three"] * 4)
+    ]
+    written = [Instance("generate_until", {}, (FEWSHOT + word, {"max_gen_toks": 9}), 0) for word in ("a", "bb", "c d")]
+    found = []
+    for share in (True, False):
+        lm = SharedPrefixLM(model, tokenizer, share=share, max_length=2000)
+        assert not lm.decoder.flat
+        found.append((lm.loglikelihood(asked), lm.generate_until(written)))
+    assert [value for value, _ in found[0][0]] == pytest.approx([value for value, _ in found[1][0]], rel=1e-6)
+    assert found[0][1] == found[1][1]

@@ -77,8 +77,8 @@ class GenerateSettings(Table):
     system: str | None = Field(None, min_length=1)
     """System message that replaces that of the data set (paper: "You are a helpful assistant.")."""
     batch_tokens: int = Field(8192, ge=1)
-    """Maximum number of tokens in a batch, prompts and responses together: at their longest on a CPU, as far as they are
-    written on a GPU. Affects memory and speed."""
+    """Maximum number of tokens in a batch, prompts and responses together: at their longest on a CPU, as far as they
+    are written on a GPU. Affects memory and speed."""
     filters: FilterSettings = FilterSettings()
     """Responses to drop."""
 
