@@ -21,7 +21,7 @@ from layersig.data.examples import Example
 from layersig.data.fidelity import altered
 from layersig.data.templates import Tools, resolve_template
 from layersig.errors import UserError
-from layersig.records import dumps
+from layersig.jsonform import dumps
 
 
 @dataclass(frozen=True, slots=True)

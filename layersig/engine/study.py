@@ -24,10 +24,10 @@ from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
+from layersig.jsonform import Damaged
 from layersig.pipeline import Graph, Stage, declaration, measures_arm, stages, without_seeds
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
-from layersig.records import Damaged
 from layersig.sources.source import Source
 from layersig.store.cache import Cache, cache_root
 from layersig.store.declarations import Declarations

@@ -24,8 +24,9 @@ from layersig.evaluating.measures import Measures, Samples
 from layersig.evaluating.metrics import rouge_l
 from layersig.evaluating.responses import response_lines
 from layersig.evaluating.supported import floorless
+from layersig.incidents import Incidents
 from layersig.probes.arithmetic import constant_floor
-from layersig.records import CorpusValue, Incidents, Outcome
+from layersig.records import CorpusValue, Outcome
 from layersig.sandbox import refusal
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")

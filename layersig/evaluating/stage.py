@@ -13,8 +13,9 @@ from layersig.data.examples import read_examples
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.kept import KeptAnswers
 from layersig.generating.arm_model import arm_model
+from layersig.jsonform import jsonl
 from layersig.models.load import load_tokenizer
-from layersig.records import CorpusValue, Outcome, jsonl
+from layersig.records import CorpusValue, Outcome
 from layersig.stages.job import Job
 from layersig.stages.kinds import Evaluate
 from layersig.streams import Streams

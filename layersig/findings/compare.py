@@ -22,8 +22,9 @@ from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import margin_of
 from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
 from layersig.findings.tables import ANALYSIS, load
+from layersig.jsonform import read_json
 from layersig.recipe.load import stored
-from layersig.records import Cell, CorpusValue, Outcome, read_json
+from layersig.records import Cell, CorpusValue, Outcome
 from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, NotRequired
 from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
+from layersig.jsonform import read_jsonl
 from layersig.judging.prompts import Exchange, Prompt, Shown
-from layersig.records import read_jsonl
 
 SCORE = "judge_score"
 """The metric: what the judge gives an answer, from 1 to 10."""

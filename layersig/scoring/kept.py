@@ -13,7 +13,8 @@ from layersig.errors import UserError
 from layersig.evaluating.items import TaskScores, floor_outcomes, means
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.stage import FLOORS, RESPONSES
-from layersig.records import Open, Outcome, dumps, jsonl, parse_json
+from layersig.jsonform import Open, dumps, jsonl, parse_json
+from layersig.records import Outcome
 from layersig.store.files import write_atomic
 
 

@@ -13,8 +13,10 @@ from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.stage import evaluate
 from layersig.evaluating.tasks import resolve_task
+from layersig.incidents import Incidents
+from layersig.jsonform import read_jsonl
 from layersig.recipe.schema import TaskSettings
-from layersig.records import Cell, Incidents, read_jsonl
+from layersig.records import Cell
 from layersig.sources.source import Request
 from layersig.stages.job import Job
 from layersig.stages.kinds import Evaluate

@@ -16,8 +16,9 @@ from layersig.evaluating.metrics import ProgramFilter, math_answer, passes, roug
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.stage import evaluate
 from layersig.evaluating.tasks import resolve_task
+from layersig.jsonform import read_jsonl
 from layersig.recipe.schema import TaskSettings
-from layersig.records import Cell, read_jsonl
+from layersig.records import Cell
 from layersig.sandbox import refusal
 from layersig.sources.source import Request
 from layersig.stages.job import Job

@@ -12,8 +12,8 @@ from layersig.errors import UserError
 from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
 from layersig.findings.rows.layers import CONCENTRATION, RANKED_LAYERS, RANKINGS
 from layersig.findings.tables import Findings
+from layersig.jsonform import dumps, jsonl, read_jsonl
 from layersig.recipe.schema import Recipe
-from layersig.records import dumps, jsonl, read_jsonl
 from layersig.topics.analyse import analyse, load
 from layersig.topics.cost.rows import COST_SUMS
 from layersig.topics.training.rows import LOSSES

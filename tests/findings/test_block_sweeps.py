@@ -16,7 +16,8 @@ from layersig.analysis.floors import RATIO_OF_LEVELS
 from layersig.analysis.retention import ratio_of_tables
 from layersig.findings.files import RunFiles
 from layersig.findings.outcomes import outcome_tables
-from layersig.records import Cell, Outcome, block_label, jsonl
+from layersig.jsonform import jsonl
+from layersig.records import Cell, Outcome, block_label
 from layersig.topics.blocks.compute import Sweep, block_retention_rows, block_rows, block_sweeps
 from layersig.topics.blocks.rows import BlockRow
 from tests.findings.recipes import recipe_of

@@ -13,7 +13,8 @@ from layersig.findings.corpus import corpus_contrast, corpus_tables
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import COMPARISONS, RESULTS, SHARES
 from layersig.findings.tables import Findings
-from layersig.records import Cell, CorpusValue, dumps, jsonl
+from layersig.jsonform import dumps, jsonl
+from layersig.records import Cell, CorpusValue
 from layersig.topics.analyse import analyse
 from layersig.topics.render import render
 from tests.report.synthetic import Study, write_run

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layersig.jsonform import jsonl
 from layersig.judging.records import AnswerRecord, Judgement, read_judgements
-from layersig.records import Cell, jsonl
+from layersig.records import Cell
 from layersig.stages.job import Job
 from layersig.stages.kinds import Judging
 from layersig.streams import Streams

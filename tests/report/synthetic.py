@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from layersig.jsonform import dumps, jsonl
 from layersig.layers import Layer, LayerMap, Part, Unit
 from layersig.recipe.schema import Recipe
-from layersig.records import Cell, Outcome, Ranking, Selection, dumps, jsonl
+from layersig.records import Cell, Outcome, Ranking, Selection
 
 KINDS = (
     ("self_attn.q_proj", Part.ATTENTION, (576, 576)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layersig.findings.rows.base import Row
-from layersig.records import dumps
+from layersig.jsonform import dumps
 from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.document import (
     Block,

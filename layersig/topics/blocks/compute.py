@@ -20,19 +20,9 @@ from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
 from layersig.findings.responses import PASSED, Responses, group_responses
 from layersig.findings.shown import finite_set
+from layersig.jsonform import Open, read_json, read_jsonl, read_rows
 from layersig.recipe.schema import Recipe
-from layersig.records import (
-    WHOLE,
-    Cell,
-    Open,
-    Outcome,
-    OutcomeForm,
-    block_label,
-    labelled_block,
-    read_json,
-    read_jsonl,
-    read_rows,
-)
+from layersig.records import WHOLE, Cell, Outcome, OutcomeForm, block_label, labelled_block
 from layersig.streams import Streams
 from layersig.topics.blocks.rows import BlockMeanRow, BlockRetentionRow, BlockRow
 from layersig.topics.retention.compute import class_rows, ratio_parts, retention_rows
