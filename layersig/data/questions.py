@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from layersig.data.rows import complaint, raw_rows
+from layersig.data.raw_rows import raw_rows
+from layersig.data.rows import complaint
 from layersig.data.values import RowError, kind
 from layersig.errors import UserError
 from layersig.streams import Streams
