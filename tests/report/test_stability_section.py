@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from layersig.report.document import Paragraph, Table
+from layersig.topics.stability.overlap_section import beyond_type_and_depth
 from layersig.topics.stability.rows import RESIDUAL_TESTS, ResidualTestRow, StabilityRow
-from layersig.topics.stability.section import _beyond, _known
+from layersig.topics.stability.section import _known
 
 
 def residual_row(**changes: object) -> ResidualTestRow:
@@ -33,7 +34,7 @@ def residual_row(**changes: object) -> ResidualTestRow:
 def test_residual_tests_show_the_corrected_p_and_the_limit_at_the_ends(one_seed: bool) -> None:
     rows = (residual_row(one_seed=one_seed), residual_row(b="size/d", correlation=-0.2, low=None, high=None))
     material = SimpleNamespace(findings={RESIDUAL_TESTS: rows})
-    _, about, table = _beyond(material)  # type: ignore[arg-type]
+    _, about, table = beyond_type_and_depth(material)  # type: ignore[arg-type]
     assert isinstance(about, Paragraph)
     assert isinstance(table, Table)
     assert "not where more than two blocks at an end are unlike the rest" in "".join(map(str, about.text))
