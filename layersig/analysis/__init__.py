@@ -41,8 +41,9 @@ Scores of arms
     Does it depend on a property, for few values?    associations.monotone, .related
     A trend over points, and where is the optimum?   curves.trend, curves.band, curves.best_set
     What do tests err at that are repeated?          looks.repeated_level
-    What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
-    What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
+    What can this design detect?                     power.detectable_of, .detectable_two_way
+    What does equivalence take?                      equivalence.power_tost, .items_for_equivalence,
+                                                     .seeds_for_equivalence
     What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation,
                                                      agreement_sentences
 

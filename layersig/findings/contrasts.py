@@ -9,15 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis import floors
+from layersig.analysis.equivalence import items_for_equivalence, items_for_equivalence_discordant, seeds_for_equivalence
 from layersig.analysis.fieller import RatioSet
 from layersig.analysis.paired import PairedShares, sign_flip_test
-from layersig.analysis.power import (
-    detectable_difference_discordant,
-    detectable_of,
-    items_for_equivalence,
-    items_for_equivalence_discordant,
-    seeds_for_equivalence,
-)
+from layersig.analysis.power import detectable_difference_discordant, detectable_of
 from layersig.analysis.results import Effect, Interval
 from layersig.analysis.retention import ratio_of_tables
 from layersig.analysis.sentences import Assay, Claim, Correction, Judgement, RequiredSize, assay, estimation, judge
