@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from layersig.data.conversation import Conversation, Message, content_id
+from layersig.data.layout import Layout
+from layersig.data.leftovers import UNUSED
 from layersig.data.raw_rows import Row, raw_rows
-from layersig.data.shapes import ACCEPTED, UNUSED, Layout, Reading
+from layersig.data.shapes import ACCEPTED, Reading, fits, read_row
 from layersig.data.values import UNKNOWN, RowError, check_depth, kind
 from layersig.data.vocabulary import Meaning
 from layersig.errors import UserError
@@ -126,7 +128,7 @@ def read_rows(
     in_file = len(rows)
     rows = _kept(path, rows, where or {})
     objects = [row.value for row in rows if isinstance(row.value, dict)]
-    like = next((row for row in objects if layout.fits(row)), None)
+    like = next((row for row in objects if fits(layout, row)), None)
     if like is None and objects:
         raise UserError(_no_shape(path, objects))
     found = _Found()
@@ -138,7 +140,9 @@ def read_rows(
             if like is None or not isinstance(value, dict):
                 raise RowError(f"it is {kind(value)}; an object with named fields is needed")
             check_depth(value, "the row")
-            found.add(number, value, layout.read(value, like), {group_by, *(where or {})}, group_by, prompts=prompts)
+            found.add(
+                number, value, read_row(layout, value, like), {group_by, *(where or {})}, group_by, prompts=prompts
+            )
         except RowError as fault:
             faults.append((number, fault))
     if faults:
