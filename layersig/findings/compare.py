@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from layersig.analysis.sentences import Assay, AssayResult
+from layersig.analysis.assay import Assay, AssayResult
 from layersig.errors import UserError
 from layersig.findings.arms import ALL_LAYERS, BASE
 from layersig.findings.comparisons import Comparison, Terms, row_of

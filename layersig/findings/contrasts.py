@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis import floors
+from layersig.analysis.assay import Assay, assay
+from layersig.analysis.claim import Claim
 from layersig.analysis.equivalence import items_for_equivalence, items_for_equivalence_discordant, seeds_for_equivalence
 from layersig.analysis.fieller import RatioSet
 from layersig.analysis.paired import PairedShares, sign_flip_test
 from layersig.analysis.power import detectable_difference_discordant, detectable_of
 from layersig.analysis.results import Effect, Interval
 from layersig.analysis.retention import ratio_of_tables
-from layersig.analysis.sentences import Assay, Claim, Correction, Judgement, RequiredSize, assay, estimation, judge
+from layersig.analysis.sentences import Correction, Judgement, RequiredSize, estimation, judge
 from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, MeanSquares, bootstrap_items_and_seeds, mean_squares
 from layersig.analysis.verdicts import Scope

@@ -10,9 +10,10 @@ from lm_eval.api.model import LM
 from pydantic import FiniteFloat
 
 from layersig.errors import UserError
-from layersig.evaluating.items import TaskScores, floor_outcomes, means
+from layersig.evaluating.items import TaskScores, floor_outcomes
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.stage import FLOORS, RESPONSES
+from layersig.evaluating.summary import means
 from layersig.jsonform import Open, dumps, jsonl, parse_json
 from layersig.records import Outcome
 from layersig.store.files import write_atomic

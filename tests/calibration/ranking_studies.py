@@ -9,9 +9,10 @@ from layersig.analysis.agreement import RunDesign, label_permutation_test
 from layersig.analysis.attenuation import corrected_between
 from layersig.analysis.components import variance_components
 from layersig.analysis.identity import identity_gain, residual_agreement, type_depth_fit
-from layersig.analysis.overlap import jaccard_matrix, membership, pairwise_kappa, relabelling_tests
+from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa, relabelling_tests
 from layersig.analysis.rankcorr import normal_scores
 from layersig.analysis.results import Alternative, FloatArray
+from layersig.analysis.selections import membership
 from layersig.analysis.surrogates import EDGE_BLOCKS, Interior, interior, residuals, surrogate_test
 from layersig.findings.rankings import ScoreTable
 from layersig.records import Cell

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.carrying import by_depth, relative_ranks
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.overlap import membership, pairwise_kappa
+from layersig.analysis.overlap import pairwise_kappa
 from layersig.analysis.results import Estimate
+from layersig.analysis.selections import membership
 from layersig.analysis.sharing import SharingVerdict, ratio_bound_jackknife_runs, sharing_test
 from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import RunFiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
+from layersig.analysis.claim import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import BASE
 from layersig.findings.files import HELDOUT
