@@ -17,7 +17,8 @@ from layersig.recipe.schema import Recipe
 from layersig.topics.analyse import analyse, load
 from layersig.topics.cost.rows import COST_SUMS
 from layersig.topics.training.rows import LOSSES
-from tests.report.synthetic import Study, read, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import read, write_run
 
 SMALL = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 30),), heldout=12, steps=120)
 

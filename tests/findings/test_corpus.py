@@ -17,7 +17,8 @@ from layersig.jsonform import dumps, jsonl
 from layersig.records import Cell, CorpusValue
 from layersig.topics.analyse import analyse
 from layersig.topics.render import render
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 STUDY = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=40)
 MEASURE = Measure("claims", "f1")

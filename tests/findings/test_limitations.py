@@ -18,7 +18,8 @@ from layersig.topics.incidents.rows import IncidentRow
 from layersig.topics.judge.rows import JudgeRow
 from layersig.topics.rigor.limitations import limitation_rows
 from layersig.topics.rigor.rows import LIMITATIONS
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 STUDY = Study(blocks=3, data=("alpaca>sample",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=4)
 Run = tuple[Path, Recipe, Findings]
