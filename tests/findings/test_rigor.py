@@ -133,7 +133,7 @@ def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analyse
         ({}, "met", "mine against all-layers on heldout/chats detects 0.015, against a margin of 0.02."),
         ({"detectable": 0.02}, "met", "1 of 1 declared"),
         ({"detectable": 0.021}, "not met", "0 of 1 declared"),
-        ({"detectable": None}, "not met", "detects nothing"),
+        ({"detectable": None}, "not met", "detects an unknown difference"),
         ({"assumed": True, "origin": "assumed"}, "asked for", "or state `about.sample_size`"),
         ({"assumed": True, "origin": "assumed", "detectable": 0.03}, "not met", "0 of 1 declared"),
         ({"kind": "as good"}, "asked for", "State `about.sample_size`"),

@@ -116,7 +116,7 @@ def _planned(plan: Sequence[PlannedForm]) -> Demand | None:
         return None
     able = [seen is not None and seen <= margin for _, seen, margin in found if margin]
     worst, detectable, margin = max(found, key=lambda each: inf if each[1] is None else each[1] / (each[2] or inf))
-    least = "nothing" if detectable is None else f"{detectable:.3g}"
+    least = "an unknown difference" if detectable is None else f"{detectable:.3g}"
     origins = listed(list(dict.fromkeys(member["origin"] for member, *_ in found)))
     assumed = any(member["assumed"] for member, *_ in found)
     evidence = (
