@@ -17,7 +17,7 @@ from layersig.jsonform import jsonl
 from layersig.models.load import load_tokenizer
 from layersig.records import CorpusValue, Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 
 RESPONSES = "responses.jsonl"

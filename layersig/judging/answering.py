@@ -17,7 +17,7 @@ from layersig.jsonform import jsonl
 from layersig.judging.records import AnswerRecord
 from layersig.models.load import load_tokenizer
 from layersig.stages.job import Job
-from layersig.stages.kinds import Answer
+from layersig.stages.measurements import Answer
 
 _LOG = "responses.jsonl"
 

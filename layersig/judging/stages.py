@@ -18,7 +18,7 @@ from layersig.judging.records import SCORE, AnswerRecord, Judgement, Key, Order,
 from layersig.judging.verdicts import read_rating, read_winner
 from layersig.records import Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Compare, Grade, Judging
+from layersig.stages.measurements import Compare, Grade, Judging
 from layersig.store.hashing import sha256_json
 
 _JUDGE = ("endpoint", "model", "temperature", "max_tokens", "repeats", "attempts")

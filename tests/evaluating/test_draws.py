@@ -22,7 +22,7 @@ from layersig.recipe.metrics import at_k, kind_of
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell, Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from layersig.topics.text_probes.compute import probe_rows
 from tests.evaluating.test_kept import CHOICE

@@ -19,7 +19,7 @@ from layersig.recipe.schema import TaskSettings
 from layersig.records import Cell
 from layersig.sources.source import Request
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf

@@ -17,7 +17,7 @@ from layersig.models.adapters import inject_lora, save_adapter
 from layersig.models.layermap import layer_map
 from layersig.records import Cell, Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from tests.evaluating.test_tasks import arc
 from tests.tiny import save_tiny, tiny_model

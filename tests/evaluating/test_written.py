@@ -22,7 +22,7 @@ from layersig.records import Cell
 from layersig.sandbox import refusal
 from layersig.sources.source import Request
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 
