@@ -19,7 +19,7 @@ from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.repeat import keep_inputs
-from layersig.engine.sources import Pinned, resolve_all
+from layersig.engine.sources import PinnedSource, resolve_all
 from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
@@ -196,9 +196,9 @@ def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
     }
 
 
-def _pinned(earlier: ManifestForm | None) -> Mapping[str, Pinned]:
+def _pinned(earlier: ManifestForm | None) -> Mapping[str, PinnedSource]:
     return {
-        record["node"]: Pinned(record["resolved"], record["label"], record["fallback"], tuple(record["notes"]))
+        record["node"]: PinnedSource(record["resolved"], record["label"], record["fallback"], tuple(record["notes"]))
         for record in (earlier["sources"] if earlier else ())
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 from layersig.errors import MachineError, UserError, one_line
 from layersig.sources.entries import hash_files, whole_entry
 from layersig.sources.resolve import resolve
-from layersig.sources.source import Request, Source, SourceLoader, Wanted
+from layersig.sources.source import NamedSource, Request, Source, SourceLoader
 from layersig.store.hashing import digest_of, sha256_bytes, sha256_json
 
 LocalData = str | Mapping[str, str]
@@ -73,7 +73,7 @@ def resolve_task(
 
 
 def resolve_wanted_task(
-    wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
+    wanted: NamedSource, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
 ) -> Source:
     """The `Resolver` of tasks: `resolve_task`, which uses built-in loaders only."""
     return resolve_task(wanted.spec, wanted.fallback, request, strict=strict, data=wanted.rows)

@@ -13,7 +13,7 @@ from layersig.analysis.assay import Assay, AssayResult
 from layersig.errors import UserError
 from layersig.findings.arms import ALL_LAYERS, BASE
 from layersig.findings.comparisons import Comparison, Terms, row_of
-from layersig.findings.contrasts import Contrast, Tested, contrast
+from layersig.findings.contrasts import Contrast, NamedTest, contrast
 from layersig.findings.corpus import CorpusContrast, corpus_contrast, corpus_tables
 from layersig.findings.families import Member, corrections
 from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
@@ -227,7 +227,7 @@ def _assay(pair: Contrast | None, margin: float | None, model: str, alpha: float
     return None if pair is None or margin is None else pair.assay(margin, model, alpha)
 
 
-def _tested(found: Contrast | CorpusContrast) -> Tested:
+def _tested(found: Contrast | CorpusContrast) -> NamedTest:
     """The test that fits a contrast; its random draws depend on the two labels alone."""
     names = (found.arm, found.reference, found.measure.task, found.measure.metric)
     return found.test(Streams(0).generator("compare", *names))

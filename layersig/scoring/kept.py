@@ -40,7 +40,7 @@ def score_of(task: str, scored: TaskScores) -> float:
     return found[metric]
 
 
-class Kept:
+class KeptEvaluation:
     """One evaluation on disk: `items.jsonl`, `responses.jsonl`, `floors.jsonl` and, written last, `results.json`.
 
     Args:

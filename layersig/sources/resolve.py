@@ -11,7 +11,7 @@ from layersig.errors import MachineError, UserError
 from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.files import FileData, PathModel
 from layersig.sources.hub import Hub
-from layersig.sources.source import Kind, Request, Source, SourceLoader, Wanted
+from layersig.sources.source import Kind, NamedSource, Request, Source, SourceLoader
 
 LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
 """The built-in loaders by scheme."""
@@ -93,7 +93,9 @@ def resolve_with_fallback(
         return replace(source, spec=spec, label=f"{first}>{source.label}", fallback=True, notes=(why, *source.notes))
 
 
-def resolve_wanted(wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]) -> Source:
+def resolve_wanted(
+    wanted: NamedSource, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
+) -> Source:
     """The `Resolver` of everything that a loader knows by its scheme: `resolve_with_fallback`."""
     kind = cast(Kind, wanted.kind)  # `resolve` refuses what no loader has
     return resolve_with_fallback(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.document import (
     Block,
@@ -108,14 +108,14 @@ def _singles(rows: Sequence[StabilityRow]) -> Panel:
     return Panel("Single layers, all sizes", "correlation of residuals between runs", _estimated(rows))
 
 
-def _estimated(rows: Sequence[StabilityRow]) -> tuple[Estimated, ...]:
+def _estimated(rows: Sequence[StabilityRow]) -> tuple[ForestRow, ...]:
     estimated = []
     for row in rows:
         label = f"{fixed(row.value, 2)} [{fixed(row.low, 2)}, {fixed(row.high, 2)}]"
         where = row.data or "all data sets"
         tip = f"{row.scorer}, {row.quantity}, {where}\n{label}\n{plural(row.runs, 'run')}, left out: {row.left_out}"
         name = f"{row.scorer}: {row.quantity}"
-        estimated.append(Estimated(name, where, row.value, row.low, row.high, (), label, tip))
+        estimated.append(ForestRow(name, where, row.value, row.low, row.high, (), label, tip))
     return tuple(estimated)
 
 
