@@ -183,7 +183,7 @@ class ChatFormat:
             elif last:
                 raise UserError(
                     f"chat template ({self.template.name}): the prompt it renders before an answer is not the "
-                    "beginning of what it renders with the answer, so the two cannot be told apart. "
+                    "beginning of what it renders with the answer, so it is unclear where the answer begins. "
                     "Set model.chat_template to `plain` or to a `file:`."
                 )
         return answers if len(answers) == len(assistant_turns) else answers[-1:]

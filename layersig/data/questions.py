@@ -23,7 +23,7 @@ class Question(NamedTuple):
 
     Attributes:
         id: Unique in its set.
-        category: What results are told apart by; `all` where the set names none.
+        category: What results are grouped by; `all` where the set names none.
         turns: The user's turns.
         reference: A reference answer to every turn; None where there is none.
     """

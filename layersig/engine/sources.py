@@ -73,7 +73,9 @@ def resolve_here(
 
 
 def fetch_all(loaded: LoadedRecipe, warn: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Fetch every source of a recipe and its fallback; what cannot be had is told, and is an error only without one.
+    """Fetch every source of a recipe and its fallback.
+
+    A source that cannot be reached is reported; it is an error only where it has no fallback.
 
     Raises:
         LayersigError: A source has no fallback, or neither can be had.

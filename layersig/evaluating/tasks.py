@@ -67,8 +67,8 @@ def resolve_task(
         try:
             source = resolve_task(fallback, None, request)
         except (UserError, MachineError) as second:
-            raise MachineError(f"{error}; its fallback is not to be had either: {second}") from second
-        why = f"{spec} is not what was used: {error}. The embedded {fallback} stands in"
+            raise MachineError(f"{error}; its fallback cannot be reached either: {second}") from second
+        why = f"{spec} was not used: {error}. The embedded {fallback} is used instead"
         return replace(source, spec=spec, label=f"{spec}>{fallback}", fallback=True, notes=(why, *source.notes))
 
 

@@ -42,9 +42,9 @@ def resolve(
     known = sorted(each for each, loader in loaders.items() if kind in loader.kinds)
     if scheme not in known or not reference:
         close = get_close_matches(scheme, known, n=1)
-        hint = f"; did you mean {close[0]}:?" if close and close[0] != scheme else ""
+        hint = f"; did you mean {close[0]}:?" if close and close[0] != scheme else "."
         forms = ", ".join(f"{each}:..." for each in known)
-        raise UserError(f"{spec!r} names no source of a {kind}{hint} Allowed: {forms}")
+        raise UserError(f"{spec!r} names no {kind} source{hint} Allowed: {forms}")
     source = loaders[scheme].load(kind, reference, request)
     return replace(source, spec=spec, label=name or source.label)
 
@@ -89,7 +89,7 @@ def resolve_with_fallback(
         except MachineError as second:
             raise MachineError(f"{error}; its fallback cannot be reached either: {second}") from second
         first = name or spec.rpartition("/")[2].partition("@")[0].rpartition(":")[2]
-        why = f"{first} ({spec}) is not what was used: {error}. {source.label} stands in"
+        why = f"{first} ({spec}) was not used: {error}. {source.label} is used instead"
         return replace(source, spec=spec, label=f"{first}>{source.label}", fallback=True, notes=(why, *source.notes))
 
 

@@ -219,7 +219,7 @@ def test_prompt_that_does_not_begin_its_answer_is_refused() -> None:
     backwards = "{% for m in messages | reverse %}{{ m.content }}</s>{% endfor %}"
     chat = ChatFormat(merging_tokenizer(None), backwards)
     assert chat.template.name == "file"
-    with pytest.raises(UserError, match="cannot be told apart"):
+    with pytest.raises(UserError, match="unclear where the answer begins"):
         encode(chat, [TWO_TURNS], 1000)
 
 

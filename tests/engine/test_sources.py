@@ -113,5 +113,5 @@ def test_each_kind_finds_its_resolver(tmp_path: Path) -> None:
     assert (found("rankings", "file:scores.jsonl").path, found("rankings", "file:.").label) == (rankings, "mine")
     with pytest.raises(UserError, match="is no task; write lm-eval's name"):
         found("task", "hub:a/b")
-    with pytest.raises(UserError, match="names no source of a update"):
+    with pytest.raises(UserError, match="names no update source"):
         found("update", "hub:a/b")

@@ -45,7 +45,7 @@ def test_residual_tests_show_the_corrected_p_and_the_limit_at_the_ends(one_seed:
 
 @pytest.mark.parametrize(
     ("lower", "said"),
-    [(0.04, "agree on single layers beyond"), (-0.02, "are not shown to agree"), (None, "cannot be told")],
+    [(0.04, "agree on single layers beyond"), (-0.02, "are not shown to agree"), (None, "cannot be decided")],
 )
 def test_what_is_known_of_single_layers_follows_the_bound_and_never_denies(lower: float | None, said: str) -> None:
     row = StabilityRow(

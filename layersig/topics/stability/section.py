@@ -91,7 +91,7 @@ def _known(row: StabilityRow) -> str:
     )
     runs = f"{plural(row.runs, 'run')} of {row.scorer} on {row.data}"
     if row.lower is None:
-        return f"Whether {runs} agree on single layers cannot be told with fewer than three: {figures}."
+        return f"Whether {runs} agree on single layers cannot be decided with fewer than three: {figures}."
     if row.lower > 0:
         return f"The {runs} agree on single layers beyond module type and smooth depth: {figures}."
     return f"The {runs} are not shown to agree on single layers beyond module type and smooth depth: {figures}."
