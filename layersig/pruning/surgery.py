@@ -55,7 +55,7 @@ def whole_blocks(selection: Selection, layers: LayerMap) -> tuple[int, ...]:
     if chosen != due:
         odd = sorted(chosen ^ due)[0]
         raise UserError(
-            f"only complete blocks can be removed; {odd} is in no block, or its block is selected in part: select blocks"
+            f"only complete blocks can be removed; {odd} is in no block, or in one selected in part: select blocks"
         )
     return tuple(found)
 
