@@ -108,8 +108,8 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
         )
-        told = folder.path / "resolved.toml"
-        unchanged = told.is_file() and told.read_bytes() == loaded.resolved.encode()
+        resolved = folder.path / "resolved.toml"
+        unchanged = resolved.is_file() and resolved.read_bytes() == loaded.resolved.encode()
         _write_recipes(folder, loaded)
         # What an earlier run has kept goes with its records, and is renewed with them, once this one has ended well.
         kept = None if earlier is None else earlier.get("inputs")

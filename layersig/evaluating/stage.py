@@ -141,8 +141,8 @@ class _Run:
             for label, entry in scored.summary.items():
                 incidents = scored.incidents[label]
                 self.summary[label] = {**entry, "incidents": incidents.to_json()}
-                for told in incidents.many(entry["n"]):
-                    self.job.reporter.warn(f"{label}: {told}")
+                for sentence in incidents.many(entry["n"]):
+                    self.job.reporter.warn(f"{label}: {sentence}")
         self.tokens += model.tokens
 
     def _advance(self, amount: int, tokens: int) -> None:

@@ -50,8 +50,8 @@ class Halted(Exception):
 class _Again(Exception):
     """A failure that may pass: what it was, how often to try, and how long the endpoint asks to wait."""
 
-    def __init__(self, told: str, tries: int, wait: float | None = None) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, tries: int, wait: float | None = None) -> None:
+        super().__init__(message)
         self.tries = tries
         self.wait = wait
 

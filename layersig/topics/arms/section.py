@@ -147,8 +147,8 @@ def _differences(material: Material) -> list[Block]:
             continue
         figure = differences(chosen, material.findings[SEED_DIFFERENCES], name, heading, reference)
         blocks += [Heading(heading), figure]
-    told = tuple((sentence,) for sentence in _verdicts(material, rows))
-    blocks.append(Details(f"Verdicts in full ({len(told)})", (Bullets(told),)))
+    verdicts = tuple((sentence,) for sentence in _verdicts(material, rows))
+    blocks.append(Details(f"Verdicts in full ({len(verdicts)})", (Bullets(verdicts),)))
     blocks.append(Details(f"Every comparison ({len(rows)})", (comparison_table(rows),)))
     return blocks
 

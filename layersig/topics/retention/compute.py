@@ -154,11 +154,11 @@ def _row(
 
 
 def _format(measure: Measure, record: Mapping[str, Any]) -> Format:
-    told = record.get("format")
-    if told == "classification":
+    recorded = record.get("format")
+    if recorded == "classification":
         return "classification"
     # An answer whose likelihood alone is scored is right where greedy decoding would write it.
-    return "generation" if told in ("generation", "loglikelihood") else _FORMATS[measure.kind]
+    return "generation" if recorded in ("generation", "loglikelihood") else _FORMATS[measure.kind]
 
 
 def class_rows(arms: Arms, rows: Sequence[RetentionRow]) -> tuple[RetentionClassRow, ...]:
