@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 from layersig.evaluating.heldout import token_losses
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.fast.decoder import Decoder
-from layersig.fast.numerics import FAST_PATHS, numerics_key
+from layersig.fast.numerics import FAST_PATHS, GPU_PATHS, numerics_key
 from layersig.fast.plain import PLAIN
 from layersig.fast.runner import reading_runner
 from layersig.generating.generation import Prompt, generate
@@ -108,6 +108,7 @@ def test_the_numerics_key_says_which_paths_are_used() -> None:
     assert fast["paths"] == list(FAST_PATHS)
     assert plain == {**fast, "paths": []}
     assert fast == numerics_key(CPU, torch.float32)
+    assert numerics_key(torch.device("mps"), torch.float32)["paths"] == list(GPU_PATHS)
 
 
 STUDY = f"""\
