@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Self, cast
 
 import torch
@@ -41,6 +41,8 @@ from layersig.fast.sharing import Row, ScoredSequence, batches, lines, plan
 from layersig.generating.ends import end_tokens
 from layersig.generating.generation import Completion, Prompt, generated
 from layersig.generating.sampling import Sampler
+from layersig.models.devices import free
+from layersig.stages.halving import Halving
 from layersig.stages.job import Reporter, Silent
 
 Answer = tuple[float, bool]
@@ -99,6 +101,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self.max_length: int = max_length or resolve_max_length(pretrained.config, tokenizer)
         self.tokens = 0
         self._device = self.decoder.device
+        self._halving: Halving[Row] = Halving("requests", _padded, partial(free, self._device))
         self._add_bos_token = add_bos_token
         self.title = "lm-eval"
         self._reporter = reporter or Silent()
@@ -251,7 +254,8 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
                 def read(batch: Sequence[Row], trunk: Trunk | None = trunk) -> list[tuple[int, Answer]]:
                     if kept.has(index for row in batch for index in _indices(row)):
                         return []
-                    return _read(batch, self.decoder.logits(batch, trunk), asked)
+                    pieces = self._halving.run(lambda rows: _read(rows, self.decoder.logits(rows, trunk), asked), batch)
+                    return [each for piece in pieces for each in piece]
 
                 cut = self._batches(family.rows, lanes.count)
                 for batch, found in zip(cut, lanes.run(read, cut), strict=True):
@@ -424,6 +428,10 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     def _done(self, requests: int, tokens: int) -> None:
         self.tokens += tokens
         self._reporter.advance(requests, tokens=tokens)
+
+
+def _padded(rows: Sequence[Row]) -> int:
+    return len(rows) * max(map(len, rows))
 
 
 def _indices(row: Row) -> Iterator[int]:

@@ -6,11 +6,11 @@ and gradients of a model as it is. With `fast=False` both give a `PlainRunner`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from peft import PeftModel
@@ -27,8 +27,12 @@ from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
 from layersig.fast.plain import PlainRunner
 from layersig.fast.prefix import Prefix, kept_prefix
 from layersig.fast.recompute import checkpointed_blocks
+from layersig.models.devices import free
 from layersig.recipe.schema import TrainSettings
+from layersig.stages.halving import Halving
 from layersig.streams import Streams
+
+Result = TypeVar("Result")
 
 _LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
 
@@ -43,7 +47,7 @@ class Runner(Protocol):
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
         """Loss of a batch: summed over its target tokens, divided by their number, in nats.
 
-        Its gradient is added to `grad` of every parameter of the workload that requires one.
+        Its gradient becomes `grad` of every parameter of the workload that requires one.
 
         Args:
             batch: Examples by index.
@@ -53,8 +57,11 @@ class Runner(Protocol):
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """Loss of every batch, without gradients."""
 
-    def cut(self, batch: Sequence[int]) -> list[list[int]]:
-        """The pieces in which a batch goes through the model."""
+    def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
+        """What `work` makes of the pieces in which a batch goes through the model.
+
+        When memory runs out, `work` is called again with smaller pieces of the same batch.
+        """
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """What a piece contributes to the loss of its batch, as a node of the autograd graph.
@@ -159,6 +166,8 @@ class FastRunner:
         self._split, self._examples, self._batching = split, examples, batching
         self._parameters, self._keys, self._prefix = parameters, keys, prefix
         self._lengths: list[int] = examples.lengths.tolist()
+        self._halving: Halving[int] = Halving("training examples", self._padded, partial(free, split.model.device))
+        self._planned: int | None = None
         self._target_counts: list[int] = examples.target_counts.tolist()
 
     @property
@@ -170,20 +179,33 @@ class FastRunner:
         """See `Runner`."""
         moved = [parameter for parameter in self._parameters if parameter.requires_grad]
         share = partial(self._share, step, self._targets(batch), moved)
-        loss = 0.0
-        for part, gradients in self._batching.lanes.run(share, self.cut(batch)):
-            loss += part
-            _accumulate(moved, gradients)
-        return loss
+
+        def attempt(pieces: Sequence[Sequence[int]]) -> float:
+            for parameter in moved:
+                parameter.grad = None
+            if self._prefix is not None and self._halving.limit != self._planned:
+                self._planned = self._halving.limit
+                self._prefix.replan(self._halving.pieces)
+            loss = 0.0
+            for part, gradients in self._batching.lanes.run(share, pieces):
+                loss += part
+                _accumulate(moved, gradients)
+            return loss
+
+        return self.in_pieces(batch, attempt)
 
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """See `Runner`."""
         lanes = self._batching.lanes
-        return [sum(lanes.run(partial(self._read, self._targets(batch)), self.cut(batch))) for batch in batches]
 
-    def cut(self, batch: Sequence[int]) -> list[list[int]]:
+        def attempt(divisor: int, pieces: Sequence[Sequence[int]]) -> float:
+            return sum(lanes.run(partial(self._read, divisor), pieces))
+
+        return [self.in_pieces(batch, partial(attempt, self._targets(batch))) for batch in batches]
+
+    def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
         """See `Runner`."""
-        return self._batching.cut(self._lengths, batch)
+        return self._halving.together(work, self._batching.cut(self._lengths, batch))
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """See `Runner`."""
@@ -207,6 +229,9 @@ class FastRunner:
 
     def _lay_out(self, piece: Sequence[int]) -> MicroBatch:
         return self._batching.lay_out([self._examples[index] for index in piece], self._split.model.device)
+
+    def _padded(self, piece: Sequence[int]) -> int:
+        return len(piece) * max(self._lengths[index] for index in piece)
 
     def _targets(self, batch: Sequence[int]) -> int:
         return sum(self._target_counts[index] for index in batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from layersig.fast.decoder import Decoder, Trunk
 from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
 from layersig.generating.ends import end_tokens
 from layersig.generating.sampling import GREEDY, Sampler
+from layersig.models.devices import free
+from layersig.stages.halving import Halving
 
 
 class Prompt(NamedTuple):
@@ -98,9 +101,8 @@ def generated(
         What was written in each batch that was run, in order of the batch.
     """
     sampler = sampler or Sampler(GREEDY)
-    for batch in _batches(prompts, batch_tokens if decoder.shares else 0):
-        if all(index in known for index in batch):
-            continue
+
+    def write(batch: Sequence[int]) -> list[Completion]:
         tokens = [prompts[index].tokens for index in batch]
         shared = min(shared_length(tokens[0], each) for each in tokens)
         # The last token of a prompt must run with its row: its logits choose the first token written.
@@ -109,28 +111,41 @@ def generated(
         trunk = decoder.trunk(tokens[0][:shared]) if use else None
         run = _Batch(decoder, trunk, [each[shared if use else 0 :] for each in tokens])
         done(0, run.tokens)
+        sampler.begin(batch)
         written: dict[int, list[int]] = {index: [] for index in batch}
         ended: set[int] = set()
         live = list(batch)
-        while live:
-            logits = run.logits
-            if adjust is not None:
-                rows = zip(live, logits, strict=True)
-                logits = torch.stack([adjust(index, written[index], row) for index, row in rows])
-            chosen = sampler.choose(logits, live)
-            for index, token in zip(live, chosen, strict=True):
-                written[index].append(token)
-            ended |= {index for index in live if _ended(written[index], prompts[index], tokenizer, ends)}
-            keep = [
-                number
-                for number, index in enumerate(live)
-                if index not in ended and len(written[index]) < prompts[index].most
-            ]
-            done(len(live) - len(keep), len(live))
-            live = [live[number] for number in keep]
-            if live:
-                run.step(keep, [chosen[number] for number in keep])
-        yield [Completion(index, written[index], index in ended) for index in batch]
+        try:
+            while live:
+                logits = run.logits
+                if adjust is not None:
+                    rows = zip(live, logits, strict=True)
+                    logits = torch.stack([adjust(index, written[index], row) for index, row in rows])
+                chosen = sampler.choose(logits, live)
+                for index, token in zip(live, chosen, strict=True):
+                    written[index].append(token)
+                ended |= {index for index in live if _ended(written[index], prompts[index], tokenizer, ends)}
+                keep = [
+                    number
+                    for number, index in enumerate(live)
+                    if index not in ended and len(written[index]) < prompts[index].most
+                ]
+                done(len(live) - len(keep), len(live))
+                live = [live[number] for number in keep]
+                if live:
+                    run.step(keep, [chosen[number] for number in keep])
+        except Exception:
+            done(len(live) - len(batch), 0)  # none of them counts as finished
+            raise
+        return [Completion(index, written[index], index in ended) for index in batch]
+
+    def longest(batch: Sequence[int]) -> int:
+        return len(batch) * max(len(prompts[index].tokens) + prompts[index].most for index in batch)
+
+    halving = Halving("answers", longest, partial(free, decoder.device))
+    for batch in _batches(prompts, batch_tokens if decoder.shares else 0):
+        if not all(index in known for index in batch):
+            yield [each for piece in halving.run(write, batch) for each in piece]
 
 
 def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]]:

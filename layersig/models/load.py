@@ -20,7 +20,7 @@ from transformers import (
 from transformers.utils import is_bitsandbytes_available
 from transformers.utils import logging as transformers_logging
 
-from layersig.errors import UserError, one_line
+from layersig.errors import UserError, is_device_lost, is_out_of_memory, one_line
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.fit import check_finite, check_fit
@@ -130,10 +130,8 @@ def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[
             ignore_mismatched_sizes=True,  # so that the report names them
             **options,
         )
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as error:  # a configuration whose values do not go together brings errors of every kind
-        if "allocate memory" in str(error):  # how torch says so of the CPU's
+        if is_out_of_memory(error) or is_device_lost(error):
             raise
         raise UserError(
             f"{path}: transformers cannot load the model ({one_line(error)}); fetch or save it again"
