@@ -73,8 +73,10 @@ def numerics(recipe: Recipe) -> Mapping[str, Any]:
     from layersig.fast.numerics import numerics_key
     from layersig.models.devices import pick_device, pick_dtype
 
-    device = pick_device(recipe.model.device)
-    return numerics_key(device, pick_dtype(recipe.model.dtype, device).dtype, fast=recipe.model.fast)
+    model = recipe.model
+    device = pick_device(model.device)
+    dtype = pick_dtype(model.dtype, device).dtype
+    return numerics_key(device, dtype, quantization=model.quantization, fast=model.fast)
 
 
 def output_node(entry: StageEntry) -> Node:

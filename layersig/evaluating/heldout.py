@@ -91,7 +91,7 @@ def token_losses(model: PreTrainedModel, examples: Sequence[Example], *, fast: b
     """Loss of every target token of each example, in nats: float64 tensors on the CPU, in the order of `examples`."""
     if not fast:
         with torch.inference_mode():
-            yield from (plain.token_losses(model, example).double().cpu() for example in examples)
+            yield from (plain.token_losses(model, example).cpu().double() for example in examples)
         return
     batch = collate(examples)
     rows, columns = torch.nonzero(batch.targets, as_tuple=True)
@@ -104,5 +104,5 @@ def token_losses(model: PreTrainedModel, examples: Sequence[Example], *, fast: b
             cross_entropy(part if part.dtype == torch.float64 else part.float(), targets, reduction="none")
             for part, targets in zip(torch.split(logits, LOGIT_ROWS), torch.split(wanted, LOGIT_ROWS), strict=True)
         ]
-    ).double()
-    yield from torch.split(losses.cpu(), batch.targets.sum(1).tolist())
+    )
+    yield from torch.split(losses.cpu().double(), batch.targets.sum(1).tolist())

@@ -450,7 +450,7 @@ def _read(batch: Sequence[Row], logits: torch.Tensor, asked: Sequence[TokenReque
     targets = torch.tensor(
         [token for index, _, _ in reads for token in asked[index].continuation], device=logits.device
     )
-    log_probabilities = (logits[at, targets] - logits.logsumexp(-1)[at]).double().cpu()
+    log_probabilities = (logits[at, targets] - logits.logsumexp(-1)[at]).cpu().double()
     greedy = (logits.argmax(-1)[at] == targets).cpu()
     if not log_probabilities.isfinite().all():
         raise StageFailed("the model gives NaN or infinite log-likelihoods; its weights or its adapter are damaged")

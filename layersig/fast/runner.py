@@ -27,6 +27,7 @@ from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
 from layersig.fast.plain import PlainRunner
 from layersig.fast.prefix import Prefix, kept_prefix
 from layersig.fast.recompute import checkpointed_blocks
+from layersig.models.determinism import deterministic
 from layersig.models.devices import free
 from layersig.recipe.schema import TrainSettings
 from layersig.stages.halving import Halving
@@ -110,6 +111,7 @@ def training_runner(work: Workload) -> Iterator[Runner]:
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:
         stack.callback(_set_modes, modes)
+        stack.enter_context(deterministic(model.device))
         keys = stack.enter_context(keyed_dropout(model, work.streams))
         model.eval()
         if not work.fast:
@@ -143,12 +145,13 @@ def reading_runner(
         fast: Whether the fast paths are used.
         pack: Whether examples may lie end to end; else they are padded.
     """
-    if not fast:
-        yield PlainRunner(model, examples)
-        return
-    packing = batching_of(model, token_budget, int(examples.lengths.max()), side_by_side=True)
-    with packing if pack else nullcontext(PaddedBatching(token_budget)) as batching, split_at_head(model) as split:
-        yield FastRunner(split, examples, batching)
+    with deterministic(model.device):
+        if not fast:
+            yield PlainRunner(model, examples)
+            return
+        packing = batching_of(model, token_budget, int(examples.lengths.max()), side_by_side=True)
+        with packing if pack else nullcontext(PaddedBatching(token_budget)) as batching, split_at_head(model) as split:
+            yield FastRunner(split, examples, batching)
 
 
 class FastRunner:

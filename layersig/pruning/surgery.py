@@ -184,8 +184,8 @@ def _read_back(folder: Path, due: Tensor, title: str) -> None:
         raise UserError(
             f"{title}: blocks cannot be removed, because what is left does not load in full: {listing(misfits)}"
         )
-    apart = float((found.double() - due.double()).abs().max())
-    if not apart <= torch.finfo(due.dtype).eps * 16 * float(due.double().abs().max()):
+    apart = float((found.cpu().double() - due.cpu().double()).abs().max())
+    if not apart <= torch.finfo(due.dtype).eps * 16 * float(due.cpu().double().abs().max()):
         raise UserError(
             f"{title}: blocks cannot be removed, because the checkpoint without them computes something else than the "
             f"model that skips them (logits differ by up to {apart:.2g})"

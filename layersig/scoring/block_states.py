@@ -14,7 +14,7 @@ from layersig.fast.batching import Batching, MicroBatch, batching_of
 from layersig.fast.head import logits_at
 from layersig.fast.layout import Layout
 from layersig.models.blocks import BlockRunner
-from layersig.models.devices import free
+from layersig.models.devices import free, wide
 from layersig.scoring.context import ScoringContext
 from layersig.stages.halving import Halving
 
@@ -93,4 +93,4 @@ def cosines(first: Tensor, second: Tensor) -> Tensor:
 
 def means(values: Tensor, lengths: Sequence[int]) -> Tensor:
     """Mean over the tokens of every example, [examples], in float64."""
-    return torch.stack([part.double().mean() for part in torch.split(values, list(lengths))])
+    return torch.stack([wide(part).mean() for part in torch.split(values, list(lengths))])
