@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -168,6 +168,17 @@ def stored_bytes(parameter: nn.Parameter) -> int:
     state = getattr(parameter, "quant_state", None)
     scales = state.as_dict().values() if state is not None else ()
     return parameter.nbytes + sum(each.nbytes for each in scales if isinstance(each, torch.Tensor))
+
+
+def dequantised(parameter: nn.Parameter) -> Tensor:
+    """The values that a weight is computed with: of a quantised one those unpacked, of another the weight itself."""
+    state = getattr(parameter, "quant_state", None)
+    if state is None:
+        return parameter
+    from bitsandbytes.functional import dequantize_4bit
+
+    value: Tensor = dequantize_4bit(parameter.detach(), state)
+    return value
 
 
 def _keep_packing(model: PreTrainedModel) -> None:
