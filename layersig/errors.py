@@ -44,9 +44,9 @@ _REMEDIES = {
 
 def machine_error(error: OSError) -> MachineError:
     """What the operating system refused, in words: where, why, and what helps."""
-    told = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    reason = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     remedy = _REMEDIES.get(error.errno or 0)
-    return MachineError(f"{told}; {remedy}" if remedy else told)
+    return MachineError(f"{reason}; {remedy}" if remedy else reason)
 
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "_status_alloc_failed")
@@ -64,6 +64,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_device_lost(error: BaseException) -> bool:
     """Whether an accelerator reported an error of its own, after which this process can seldom use it again."""
     return not is_out_of_memory(error) and any(each.__name__ == "AcceleratorError" for each in type(error).__mro__)
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error that may come up anywhere says nothing about what was running: memory, or the accelerator."""
+    return is_out_of_memory(error) or is_device_lost(error)
 
 
 def one_line(error: BaseException) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ from transformers import (
 from transformers.utils import is_bitsandbytes_available
 from transformers.utils import logging as transformers_logging
 
-from layersig.errors import UserError, is_device_lost, is_out_of_memory, one_line
+from layersig.errors import UserError, is_machine_fault, one_line
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.fit import check_finite, check_fit
@@ -131,7 +133,7 @@ def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[
             **options,
         )
     except Exception as error:  # a configuration whose values do not go together brings errors of every kind
-        if is_out_of_memory(error) or is_device_lost(error):
+        if is_machine_fault(error):
             raise
         raise UserError(
             f"{path}: transformers cannot load the model ({one_line(error)}); fetch or save it again"
@@ -220,6 +222,7 @@ def borrow_model(
     kept, _lent = _lent, None
     if kept is None or kept.key != key:
         kept = None
+        _exempt_libraries()
         free(device)
         model = load_model(path, dtype=dtype, device=device, quantization=quantization, attention=attention)
         kept = _LentModel(key, model, _state(model))
@@ -231,6 +234,17 @@ def borrow_model(
         del kept
         # What the borrower has let go of must not count as memory of the next one.
         free(device)
+
+
+@cache
+def _exempt_libraries() -> None:
+    """Keep the half million objects of the libraries out of the search for garbage that follows every loan.
+
+    Where a model is alive already, as in a notebook, nothing is exempted: it would never be freed.
+    """
+    gc.collect()
+    if not any(issubclass(type(found), PreTrainedModel) for found in gc.get_objects()):
+        gc.freeze()
 
 
 def _state(model: PreTrainedModel) -> tuple[Any, ...]:

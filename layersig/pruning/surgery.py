@@ -11,7 +11,7 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from layersig.errors import UserError, one_line
+from layersig.errors import UserError, is_machine_fault, one_line
 from layersig.layers import LayerMap
 from layersig.models.block_removal import Removal, remove_blocks
 from layersig.models.blocks import BlockRunner
@@ -54,7 +54,9 @@ def whole_blocks(selection: Selection, layers: LayerMap) -> tuple[int, ...]:
     due = {layer.name for layer in layers if layer.block in found}
     if chosen != due:
         odd = sorted(chosen ^ due)[0]
-        raise UserError(f"only whole blocks can be removed, and the selection of {odd} fits none; select blocks")
+        raise UserError(
+            f"only complete blocks can be removed; {odd} is in no block, or in one selected in part: select blocks"
+        )
     return tuple(found)
 
 
@@ -156,6 +158,8 @@ def _skipping(model: PreTrainedModel, removed: Collection[int], title: str) -> T
         with torch.no_grad():
             return BlockRunner(model, removed).run({"input_ids": _tokens(model)}).logits
     except Exception as error:  # what an architecture does in its forward pass brings errors of every kind
+        if is_machine_fault(error):
+            raise
         raise UserError(
             f"{title}: blocks cannot be removed, because it does not run without them ({one_line(error)})"
         ) from error
@@ -176,6 +180,8 @@ def _read_back(folder: Path, due: Tensor, title: str) -> None:
         with torch.no_grad():
             found = model.eval()(input_ids=_tokens(model), use_cache=False).logits
     except Exception as error:  # as above
+        if is_machine_fault(error):
+            raise
         raise UserError(
             f"{title}: blocks cannot be removed, because what is left does not load ({one_line(error)})"
         ) from error

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from layersig.records import dumps, parse_json
+from layersig.jsonform import dumps, parse_json
 from layersig.store.files import write_atomic
 from layersig.training.callbacks import Callback, TrainingState
 from layersig.training.log import Step, StepForm
