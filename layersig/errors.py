@@ -49,6 +49,28 @@ def machine_error(error: OSError) -> MachineError:
     return MachineError(f"{reason}; {remedy}" if remedy else reason)
 
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "_status_alloc_failed")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the device or of the machine.
+
+    torch raises a class of its own for its allocator on a GPU, and a bare RuntimeError for that on a CPU, for a library
+    that finds no room for its workspace, and on MPS. All say so.
+    """
+    return isinstance(error, MemoryError) or any(each in str(error).lower() for each in _NO_MEMORY)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether an accelerator reported an error of its own, after which this process can seldom use it again."""
+    return not is_out_of_memory(error) and any(each.__name__ == "AcceleratorError" for each in type(error).__mro__)
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether an error that may come up anywhere says nothing about what was running: memory, or the accelerator."""
+    return is_out_of_memory(error) or is_device_lost(error)
+
+
 def one_line(error: BaseException) -> str:
     """What an error of another library says, its first paragraph in one line; its type where it says nothing."""
     return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__

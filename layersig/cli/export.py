@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, run_name, runs
-from layersig.store.runfolder import SourceForm
+from layersig.store.runfolder import RunFolder, SourceForm
+
+if TYPE_CHECKING:
+    import torch
 
 
 @click.command("export")
@@ -27,8 +31,9 @@ def command(
     """Write ARM of RUN as a plain Hugging Face checkpoint into the new folder DEST.
 
     The model of an arm that was pruned or fully fine-tuned is copied unchanged, in its dtype. An adapter is merged into
-    its base model and saved in float32, because a small update would be lost to rounding in a lower precision. (The
-    adapter alone is in the run folder, in PEFT's format.)
+    its base model and saved in float32, because a small update would be lost to rounding in a lower precision. After
+    QLoRA that is the dequantised NF4 model, the one that was trained and measured. (The adapter alone is in the run
+    folder, in PEFT's format.)
 
     Example: layersig export quickstart ila-30 exported/ila-30
     """
@@ -42,18 +47,26 @@ def command(
     cell = _cell(folder.path, arm, data, seed)
     adapter, model = folder.path / "adapters" / cell, folder.path / "models" / cell
     untied = False
+    computed_in = _nf4(folder) if adapter.is_dir() else None
     with whole_folder(dest) as part:
         if adapter.is_dir():
             from layersig.models.checkpoints import write_merged
 
             base = model if model.is_dir() else _base(folder.model(), offline=offline)
-            untied = write_merged(base, adapter, part)
+            untied = write_merged(base, adapter, part, nf4=computed_in)
         else:
             shutil.copytree(model, part, dirs_exist_ok=True)  # copies, not links: the user may modify an exported model
     told = ["the adapter is merged, in float32" if adapter.is_dir() else "copied unchanged"]
+    told += ["into the dequantised NF4 weights that it was trained and measured with"] if computed_in else []
     told += ["the tied head is untied, because the adapter changes the head alone"] if untied else []
     emit(
-        {"exported": str(dest), "cell": str(cell), "merged": adapter.is_dir(), "untied": untied},
+        {
+            "exported": str(dest),
+            "cell": str(cell),
+            "merged": adapter.is_dir(),
+            "untied": untied,
+            "dequantised": computed_in is not None,
+        },
         as_json=as_json,
         text=f"{dest}: {cell} ({'; '.join(told)})",
     )
@@ -81,6 +94,19 @@ def _cell(run: Path, arm: str, data: str | None, seed: int | None) -> Path:
         raise UserError(f"{run} has no model or adapter of an arm {arm!r}; its arms are: {arms}")
     shown = ", ".join(f"--data {path.parts[1]} --seed {path.parts[2].removeprefix('seed-')}" for path in of_arm)
     raise UserError(f"{len(fitting)} cells of {arm} fit; choose one of: {shown}")
+
+
+def _nf4(folder: RunFolder) -> torch.dtype | None:
+    """The type that the models of a run computed in, where their weights were in NF4."""
+    from layersig.models.devices import pick_device, pick_dtype
+    from layersig.recipe.load import stored
+
+    model = stored(folder.path / "resolved.toml").model
+    if model.quantization != "nf4":
+        return None
+    # What `auto` came to on the machine of the run, which may be another one.
+    dtype = str(folder.manifest()["machine"].get("dtype", model.dtype))
+    return pick_dtype(dtype, pick_device("auto")).dtype
 
 
 def _base(record: SourceForm, *, offline: bool) -> Path:

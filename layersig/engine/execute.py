@@ -11,7 +11,16 @@ from typing import Any, Protocol
 
 from layersig.engine.energy import EnergyMeter
 from layersig.engine.runner import IN_PROCESS, Runner
-from layersig.errors import LayersigError, MachineError, StageFailed, UserError, machine_error
+from layersig.errors import (
+    LayersigError,
+    MachineError,
+    StageFailed,
+    UserError,
+    is_device_lost,
+    is_out_of_memory,
+    machine_error,
+    one_line,
+)
 from layersig.pipeline import Graph, Stage
 from layersig.plugin.identity import identity
 from layersig.recipe.schema import Recipe
@@ -21,6 +30,11 @@ from layersig.store.cache import AboutForm, Cache, StageEntry
 from layersig.store.fingerprint import fingerprint
 from layersig.store.hashing import digest_of
 from layersig.streams import Streams
+
+_SMALLER = (
+    "a single example did not fit, or what is needed beside the examples; shorten them (`max_tokens` of the data), set "
+    "`train.gradient_checkpointing`, or train less: fewer layers, a lower rank, LoRA, `model.quantization`"
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,10 @@ def numerics(recipe: Recipe) -> Mapping[str, Any]:
     from layersig.fast.numerics import numerics_key
     from layersig.models.devices import pick_device, pick_dtype
 
-    device = pick_device(recipe.model.device)
-    return numerics_key(device, pick_dtype(recipe.model.dtype, device).dtype, fast=recipe.model.fast)
+    model = recipe.model
+    device = pick_device(model.device)
+    dtype = pick_dtype(model.dtype, device).dtype
+    return numerics_key(device, dtype, quantization=model.quantization, fast=model.fast)
 
 
 def output_node(entry: StageEntry) -> Node:
@@ -269,10 +285,13 @@ def _known(error: BaseException) -> LayersigError:
     """Whatever a stage raised as one of the failures that layersig tells apart."""
     if isinstance(error, LayersigError):
         return error
-    # torch has a class of its own for the memory of a GPU, and a bare RuntimeError for that of the CPU.
-    said = str(error).lower()
-    if isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
-        return MachineError("out of memory; lower `train.micro_batch_tokens` or `evaluate.batch_tokens`")
+    if is_out_of_memory(error):
+        return StageFailed(f"out of memory ({one_line(error)}); {_SMALLER}")
+    if is_device_lost(error):
+        return MachineError(
+            f"the accelerator failed ({one_line(error)}) and cannot be used any more by this process; run again to "
+            "continue, and look at the system's log of the device if it happens again"
+        )
     if isinstance(error, OSError):
         return machine_error(error)
     return StageFailed(f"{type(error).__name__}: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from layersig.stages.halving import halved_budgets
 from layersig.stages.job import Job
 from layersig.stages.spec import StageSpec
 
@@ -27,8 +28,15 @@ class InProcess:
     """The runner that calls the body here."""
 
     def run(self, job: Job[StageSpec]) -> None:
-        """Run the body."""
-        job.spec.run(job)
+        """Run the body; what had to be run in halves for want of memory goes to the record of the stage."""
+        with halved_budgets() as budgets:
+            job.spec.run(job)
+        for what, tokens in budgets.items():
+            job.cost["halved_to"] = min(tokens, job.cost.get("halved_to", tokens))
+            job.reporter.warn(
+                f"memory ran out, so {what} went on in pieces of at most {tokens} tokens; results change by rounding "
+                "only"
+            )
 
 
 IN_PROCESS = InProcess()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -15,7 +17,9 @@ from layersig.errors import StageFailed
 from layersig.evaluating.kept import KeptAnswers
 from layersig.fast import plain
 from layersig.fast.head import LOGIT_ELEMENTS, logits_at
+from layersig.models.devices import free
 from layersig.records import Outcome
+from layersig.stages.halving import Halving
 
 LOGIT_ROWS = 1024
 """Positions whose logits are turned into losses at once: keeps the float32 copy of a bf16 block small."""
@@ -54,32 +58,40 @@ def heldout_losses(
     losses: dict[int, float] = dict(known.known)
     advance(len(losses), known.tokens)
     budget = min(batch_tokens, LOGIT_ELEMENTS // model.config.get_text_config().vocab_size)
+    halving = halving_of(model, examples)
+
+    def means(batch: Sequence[int]) -> list[float]:
+        found = token_losses(model, [examples[index] for index in batch], fast=fast)
+        return [float(each.mean()) for each in found]
+
     for batch in micro_batches(examples.lengths, range(len(examples)), budget):
         if known.has(batch):
             continue
-        chosen = [examples[index] for index in batch]
-        found = {
-            index: float(each.mean()) for index, each in zip(batch, token_losses(model, chosen, fast=fast), strict=True)
-        }
+        found = dict(zip(batch, chain.from_iterable(halving.run(means, batch)), strict=True))
         for index, loss in found.items():
             if not math.isfinite(loss):
                 example = examples[index]
                 raise StageFailed(f"heldout/{name}: conversation {example.id} has the loss {loss}; check the weights")
-        tokens = sum(map(len, chosen))
+        tokens = sum(len(examples[index]) for index in batch)
         known.keep(found, tokens)
         losses |= found
-        advance(len(chosen), tokens)
+        advance(len(batch), tokens)
     return [
         Outcome(f"heldout/{name}", example.id, "loss", losses[index], float(example.targets.sum()), example.group)
         for index, example in enumerate(examples)
     ]
 
 
+def halving_of(model: PreTrainedModel, examples: Sequence[Example]) -> Halving[int]:
+    """How batches of examples, given by index, are run where memory is short; the longest of a batch is its first."""
+    return Halving("held-out examples", lambda batch: len(batch) * len(examples[batch[0]]), partial(free, model.device))
+
+
 def token_losses(model: PreTrainedModel, examples: Sequence[Example], *, fast: bool = True) -> Iterator[torch.Tensor]:
     """Loss of every target token of each example, in nats: float64 tensors on the CPU, in the order of `examples`."""
     if not fast:
         with torch.inference_mode():
-            yield from (plain.token_losses(model, example).double().cpu() for example in examples)
+            yield from (plain.token_losses(model, example).cpu().double() for example in examples)
         return
     batch = collate(examples)
     rows, columns = torch.nonzero(batch.targets, as_tuple=True)
@@ -92,5 +104,5 @@ def token_losses(model: PreTrainedModel, examples: Sequence[Example], *, fast: b
             cross_entropy(part if part.dtype == torch.float64 else part.float(), targets, reduction="none")
             for part, targets in zip(torch.split(logits, LOGIT_ROWS), torch.split(wanted, LOGIT_ROWS), strict=True)
         ]
-    ).double()
-    yield from torch.split(losses.cpu(), batch.targets.sum(1).tolist())
+    )
+    yield from torch.split(losses.cpu().double(), batch.targets.sum(1).tolist())

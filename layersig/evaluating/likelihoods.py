@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from layersig.evaluating.kept import Round
 from layersig.fast.decoder import Decoder, Trunk, positions
 from layersig.fast.plans import PLANS
 from layersig.fast.sharing import Row, ScoredSequence, batches, lines
+from layersig.models.devices import free
+from layersig.stages.halving import Halving
 
 Answer = tuple[float, bool]
 """Log-likelihood of a continuation, and whether greedy decoding would write it."""
@@ -41,6 +44,10 @@ class LikelihoodReader:
     batch_tokens: int
     max_length: int
     done: Callable[[int, int], None]
+
+    @cached_property
+    def _halving(self) -> Halving[Row]:
+        return Halving("requests", lambda rows: len(rows) * max(map(len, rows)), partial(free, self.decoder.device))
 
     def cut(self, request: TokenRequest) -> bool:
         """Whether a request loses the beginning of its context."""
@@ -71,7 +78,8 @@ class LikelihoodReader:
                 def read(batch: Sequence[Row], trunk: Trunk | None = trunk) -> list[tuple[int, Answer]]:
                     if kept.has(index for row in batch for index in _indices(row)):
                         return []
-                    return _read(batch, self.decoder.logits(batch, trunk), asked)
+                    pieces = self._halving.run(lambda rows: _read(rows, self.decoder.logits(rows, trunk), asked), batch)
+                    return [each for piece in pieces for each in piece]
 
                 cut = self._batches(family.rows, lanes.count)
                 for batch, found in zip(cut, lanes.run(read, cut), strict=True):
@@ -119,7 +127,7 @@ def _read(batch: Sequence[Row], logits: torch.Tensor, asked: Sequence[TokenReque
     targets = torch.tensor(
         [token for index, _, _ in reads for token in asked[index].continuation], device=logits.device
     )
-    log_probabilities = (logits[at, targets] - logits.logsumexp(-1)[at]).double().cpu()
+    log_probabilities = (logits[at, targets] - logits.logsumexp(-1)[at]).cpu().double()
     greedy = (logits.argmax(-1)[at] == targets).cpu()
     if not log_probabilities.isfinite().all():
         raise StageFailed("the model gives NaN or infinite log-likelihoods; its weights or its adapter are damaged")

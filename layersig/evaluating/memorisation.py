@@ -14,6 +14,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ import torch
 from layersig.data.batches import micro_batches
 from layersig.data.examples import Example
 from layersig.evaluating.clusters import clusters_of
-from layersig.evaluating.heldout import token_losses
+from layersig.evaluating.heldout import halving_of, token_losses
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.local import LocalTask
 from layersig.evaluating.model import SharedPrefixLM
@@ -183,14 +184,22 @@ def min_k(model: SharedPrefixLM, texts: Sequence[str], k: float = MIN_K) -> list
     """
     examples = [_example(model, text) for text in texts]
     budget = min(model.batch_tokens, LOGIT_ELEMENTS // model.decoder.model.config.get_text_config().vocab_size)
+    halving = halving_of(model.decoder.model, examples)
+
+    def read(batch: Sequence[int]) -> list[MinK]:
+        losses = token_losses(model.decoder.model, [examples[index] for index in batch], fast=model.decoder.fast)
+        return [_least_likely(tokens, k) for tokens in losses]
+
     found: dict[int, MinK] = {}
     for batch in micro_batches([len(example) for example in examples], range(len(examples)), budget):
-        losses = token_losses(model.decoder.model, [examples[index] for index in batch], fast=model.decoder.fast)
-        for index, tokens in zip(batch, losses, strict=True):
-            least = torch.topk(tokens, ceil(k * len(tokens))).values
-            found[index] = MinK(-float(least.mean()), len(tokens))
-            model.tokens += len(tokens)
+        found |= zip(batch, chain.from_iterable(halving.run(read, batch)), strict=True)
+    model.tokens += sum(each.tokens for each in found.values())
     return [found[index] for index in range(len(texts))]
+
+
+def _least_likely(losses: torch.Tensor, k: float) -> MinK:
+    least = torch.topk(losses, ceil(k * len(losses))).values
+    return MinK(-float(least.mean()), len(losses))
 
 
 def _example(model: SharedPrefixLM, text: str) -> Example:

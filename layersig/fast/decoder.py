@@ -16,6 +16,7 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from layersig.errors import is_machine_fault
 from layersig.fast import profile
 from layersig.fast.head import LOGIT_ELEMENTS, SplitModel, logits_at, split_at_head
 from layersig.fast.sharing import Row, TokenRun, joined
@@ -123,7 +124,9 @@ class Decoder:
             trunk = self.trunk((5, 6))
             with self.scoring():
                 tree, cached = self.logits(PROBE), self.logits(beyond, trunk)
-        except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
+        except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+            if is_machine_fault(error):
+                raise
             return False
         plain = torch.cat(
             [self.forward(torch.tensor([ids]), torch.tensor([3])) for ids in ((5, 6, 7, 8), (5, 6, 9, 10))]

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from layersig.models.accelerator import accelerator
+
 LORA_LINEAR = "lora-linear"
 PACKED_ATTENTION = "packed-attention"
 KEPT_PREFIX = "kept-prefix"
@@ -39,24 +41,33 @@ GPU_PATHS = (
 """On any other device."""
 
 
-def numerics_key(device: torch.device, dtype: torch.dtype, *, fast: bool = True) -> dict[str, Any]:
+def numerics_key(
+    device: torch.device, dtype: torch.dtype, *, quantization: str = "none", fast: bool = True
+) -> dict[str, Any]:
     """What the last digits of a result depend on, apart from the inputs; part of every stage's fingerprint.
 
     Args:
         device: Where the model is.
         dtype: Of its weights.
+        quantization: How they are stored; a library that does so is part of the key.
         fast: Whether the optimised paths are used; without them the key lists none.
     """
-    if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        kernels = f"sm_{major}{minor}, tf32 {torch.backends.cuda.matmul.allow_tf32}"
-    else:
-        kernels = torch.backends.cpu.get_cpu_capability()
+    packages = ["torch", "transformers", "peft", *(["bitsandbytes"] if quantization != "none" else [])]
     return {
         "device": device.type,
         "dtype": str(dtype).removeprefix("torch."),
-        "kernels": kernels,
+        "kernels": kernels(device),
         "paths": list(FAST_PATHS if device.type == "cpu" else GPU_PATHS) if fast else [],
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        **{package: ".".join(version(package).split(".")[:2]) for package in ("torch", "transformers", "peft")},
+        **{package: ".".join(version(package).split(".")[:2]) for package in packages},
+        **{name: value for name, value in accelerator(device).items() if name != "accelerator_gib"},
     }
+
+
+def kernels(device: torch.device) -> str:
+    """Instructions of the processor; on CUDA what besides the model of the GPU decides how products are summed."""
+    if device.type != "cuda":
+        return torch.backends.cpu.get_cpu_capability()
+    matmul = torch.backends.cuda.matmul
+    reduced = matmul.allow_bf16_reduced_precision_reduction
+    return f"tf32 {matmul.allow_tf32}, bf16 reduction {reduced}, deterministic, no cudnn attention"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from layersig.fast.dropout import DropoutKeys
 from layersig.fast.layout import Layout, Segment
 
 PLAIN = "plain"
+
+Result = TypeVar("Result")
 
 
 class PlainRunner:
@@ -34,7 +37,7 @@ class PlainRunner:
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
         """See `Runner`."""
         total = 0.0
-        for piece in self.cut(batch):
+        for piece in self._pieces(batch):
             example = self._examples[piece[0]]
             if self._keys is not None:
                 self._keys.set(step, Layout(len(example), [Segment(example.id, 0, len(example))]))
@@ -46,10 +49,15 @@ class PlainRunner:
     @torch.no_grad()
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """See `Runner`."""
-        return [sum(self.loss(piece, self._targets(batch)).item() for piece in self.cut(batch)) for batch in batches]
+        return [
+            sum(self.loss(piece, self._targets(batch)).item() for piece in self._pieces(batch)) for batch in batches
+        ]
 
-    def cut(self, batch: Sequence[int]) -> list[list[int]]:
-        """Each example is a piece of its own."""
+    def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
+        """See `Runner`; each example is a piece of its own."""
+        return work(self._pieces(batch))
+
+    def _pieces(self, batch: Sequence[int]) -> list[list[int]]:
         return [[index] for index in batch]
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:

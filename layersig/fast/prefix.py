@@ -75,6 +75,14 @@ class Prefix:
             for index in cut:
                 self._first.setdefault(index, (step, tuple(cut)))
 
+    def replan(self, pieces: Callable[[Sequence[int]], Sequence[Sequence[int]]]) -> None:
+        """Divide the planned micro-batches, since memory does not suffice for them; what was kept stays."""
+        for step, cut in set(self._first.values()):
+            for piece in pieces(cut):
+                for index in piece:
+                    if self._first[index] == (step, cut):
+                        self._first[index] = (step, tuple(piece))
+
     @contextmanager
     def passing(self, step: int, cut: Sequence[int], micro: MicroBatch) -> Iterator[None]:
         """Within this context `micro`, the examples of `cut` in that step, goes through the model."""

@@ -6,11 +6,11 @@ and gradients of a model as it is. With `fast=False` both give a `PlainRunner`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from peft import PeftModel
@@ -28,8 +28,13 @@ from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
 from layersig.fast.plain import PlainRunner
 from layersig.fast.prefix import Prefix, kept_prefix
 from layersig.fast.recompute import checkpointed_blocks
+from layersig.models.determinism import deterministic
+from layersig.models.devices import free
 from layersig.recipe.schema import TokenBudget, TrainSettings
+from layersig.stages.halving import Halving
 from layersig.streams import Streams
+
+Result = TypeVar("Result")
 
 _LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
 _STATES = 4  # copies of what is trained beside itself: two moments, a gradient, and that of a micro-batch
@@ -45,7 +50,7 @@ class Runner(Protocol):
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
         """Loss of a batch: summed over its target tokens, divided by their number, in nats.
 
-        Its gradient is added to `grad` of every parameter of the workload that requires one.
+        Its gradient becomes `grad` of every parameter of the workload that requires one.
 
         Args:
             batch: Examples by index.
@@ -55,8 +60,11 @@ class Runner(Protocol):
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """Loss of every batch, without gradients."""
 
-    def cut(self, batch: Sequence[int]) -> list[list[int]]:
-        """The pieces in which a batch goes through the model."""
+    def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
+        """What `work` makes of the pieces in which a batch goes through the model.
+
+        When memory runs out, `work` is called again with smaller pieces of the same batch.
+        """
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """What a piece contributes to the loss of its batch, as a node of the autograd graph.
@@ -105,6 +113,7 @@ def training_runner(work: Workload) -> Iterator[Runner]:
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:
         stack.callback(_set_modes, modes)
+        stack.enter_context(deterministic(model.device))
         keys = stack.enter_context(keyed_dropout(model, work.streams))
         model.eval()
         if not work.fast:
@@ -143,13 +152,14 @@ def reading_runner(
         fast: Whether the fast paths are used.
         pack: Whether examples may lie end to end; else they are padded.
     """
-    if not fast:
-        yield PlainRunner(model, examples)
-        return
-    budget = tokens_at_once(model, token_budget, learning=True)
-    packing = batching_of(model, budget, int(examples.lengths.max()), side_by_side=True)
-    with packing if pack else nullcontext(PaddedBatching(budget)) as batching, split_at_head(model) as split:
-        yield FastRunner(split, examples, batching)
+    with deterministic(model.device):
+        if not fast:
+            yield PlainRunner(model, examples)
+            return
+        budget = tokens_at_once(model, token_budget, learning=True)
+        packing = batching_of(model, budget, int(examples.lengths.max()), side_by_side=True)
+        with packing if pack else nullcontext(PaddedBatching(budget)) as batching, split_at_head(model) as split:
+            yield FastRunner(split, examples, batching)
 
 
 class FastRunner:
@@ -167,6 +177,8 @@ class FastRunner:
         self._split, self._examples, self._batching = split, examples, batching
         self._parameters, self._keys, self._prefix = parameters, keys, prefix
         self._lengths: list[int] = examples.lengths.tolist()
+        self._halving: Halving[int] = Halving("training examples", self._padded, partial(free, split.model.device))
+        self._planned: int | None = None
         self._target_counts: list[int] = examples.target_counts.tolist()
 
     @property
@@ -178,24 +190,33 @@ class FastRunner:
         """See `Runner`."""
         moved = [parameter for parameter in self._parameters if parameter.requires_grad]
         share = partial(self._share, step, self._targets(batch), moved)
-        parts = []
-        for part, gradients in self._batching.lanes.run(share, self.cut(batch)):
-            parts.append(part)
-            _accumulate(moved, gradients)
-        loss = 0.0
-        for part in parts:  # read behind the last piece, since reading waits for the device
-            loss += part.item()
-        return loss
+
+        def attempt(pieces: Sequence[Sequence[int]]) -> float:
+            for parameter in moved:
+                parameter.grad = None
+            if self._prefix is not None and self._halving.limit != self._planned:
+                self._planned = self._halving.limit
+                self._prefix.replan(self._halving.pieces)
+            parts = []
+            for part, gradients in self._batching.lanes.run(share, pieces):
+                parts.append(part)
+                _accumulate(moved, gradients)
+            return _sum(parts)
+
+        return self.in_pieces(batch, attempt)
 
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """See `Runner`."""
         lanes = self._batching.lanes
-        parts = [list(lanes.run(partial(self._read, self._targets(batch)), self.cut(batch))) for batch in batches]
-        return [sum(part.item() for part in each) for each in parts]
 
-    def cut(self, batch: Sequence[int]) -> list[list[int]]:
+        def attempt(divisor: int, pieces: Sequence[Sequence[int]]) -> float:
+            return _sum(list(lanes.run(partial(self._read, divisor), pieces)))
+
+        return [self.in_pieces(batch, partial(attempt, self._targets(batch))) for batch in batches]
+
+    def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
         """See `Runner`."""
-        return self._batching.cut(self._lengths, batch)
+        return self._halving.together(work, self._batching.cut(self._lengths, batch))
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """See `Runner`."""
@@ -220,8 +241,19 @@ class FastRunner:
     def _lay_out(self, piece: Sequence[int]) -> MicroBatch:
         return self._batching.lay_out([self._examples[index] for index in piece], self._split.model.device)
 
+    def _padded(self, piece: Sequence[int]) -> int:
+        return len(piece) * max(self._lengths[index] for index in piece)
+
     def _targets(self, batch: Sequence[int]) -> int:
         return sum(self._target_counts[index] for index in batch)
+
+
+def _sum(parts: Sequence[Tensor]) -> float:
+    """Sum of losses, read behind the last piece, since reading waits for the device."""
+    total = 0.0
+    for part in parts:
+        total += part.item()
+    return total
 
 
 def _accumulate(parameters: Sequence[Tensor], gradients: list[Tensor | None]) -> None:

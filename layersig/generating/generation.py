@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
 from layersig.generating.ends import end_tokens
 from layersig.generating.rows import Rows, Slots
 from layersig.generating.sampling import GREEDY, Sampler
+from layersig.models.devices import free
+from layersig.stages.halving import Halving
 
 _ROUND = 512
 """Prompts that share slots; a run that was interrupted does its round again, so that batches stay the same."""
@@ -118,16 +121,25 @@ def generated(
         shared = min(shared, min(map(len, tokens)) - 1)
         use = share and decoder.shares and len(batch) > 1 and shared >= SHORTEST_TRUNK
         trunk = decoder.trunk(tokens[0][:shared]) if use else None
-        if refills:
-            done(0, trunk.length if trunk else 0)
-            _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens)
-        else:
-            _write_together(decoder, trunk, batch, writer)
+        try:
+            if refills:
+                done(0, trunk.length if trunk else 0)
+                _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens)
+            else:
+                _write_together(decoder, trunk, batch, writer)
+        except Exception:
+            done(-writer.finished, 0)  # none of them counts as finished
+            raise
         return [Completion(index, writer.written[index], index in writer.ended) for index in batch]
 
+    def longest(batch: Sequence[int]) -> int:
+        whole = len(batch) * max(len(prompts[index].tokens) + prompts[index].most for index in batch)
+        return min(whole, batch_tokens) if refills else whole
+
+    halving = Halving("answers", longest, partial(free, decoder.device))
     for batch in _rounds(prompts) if refills else _batches(prompts, batch_tokens if decoder.shares else 0):
         if not all(index in known for index in batch):
-            yield write(batch)
+            yield [each for piece in halving.run(write, batch) for each in piece]
 
 
 class _Writer:
@@ -137,6 +149,7 @@ class _Writer:
         prompts: All of them.
         written: The tokens of each prompt of the batch that was begun last.
         ended: The prompts whose text has ended.
+        finished: How many need no more tokens.
         done: Called with prompts finished and tokens run.
     """
 
@@ -152,13 +165,16 @@ class _Writer:
         self.prompts = prompts
         self.written: dict[int, list[int]] = {}
         self.ended: set[int] = set()
+        self.finished = 0
         self.done = done
         self._tokenizer, self._ends, self._sampler, self._adjust = tokenizer, ends, sampler, adjust
 
     def begin(self, batch: Sequence[int]) -> None:
         """Forget what was written, for a new batch."""
+        self._sampler.begin(batch)
         self.written = {index: [] for index in batch}
         self.ended = set()
+        self.finished = 0
 
     def take(self, live: Sequence[int], logits: torch.Tensor, ran: int) -> list[int]:
         """Choose the next token of each row.
@@ -182,6 +198,7 @@ class _Writer:
             for place, index in enumerate(live)
             if index not in self.ended and len(self.written[index]) < self.prompts[index].most
         ]
+        self.finished += len(live) - len(keep)
         self.done(len(live) - len(keep), ran)
         return keep
 

@@ -73,7 +73,14 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, seeds: Sequence[int] = ()) -> None:
         self._sampling = sampling
+        self._seeds = seeds
         self._streams = [np.random.default_rng(seed) for seed in seeds]
+
+    def begin(self, responses: Sequence[int]) -> None:
+        """Let the streams of these responses begin again."""
+        if not self._sampling.greedy:
+            for index in responses:
+                self._streams[index] = np.random.default_rng(self._seeds[index])
 
     def choose(self, logits: torch.Tensor, responses: Sequence[int]) -> list[int]:
         """The next token of each response.

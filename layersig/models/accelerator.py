@@ -1,4 +1,8 @@
-"""What the accelerator is called, and which driver and runtime serve it: for the records, never for results."""
+"""What the accelerator is called, what it consists of, and which driver and libraries serve it.
+
+On CUDA results depend on all of it in their last digits: libraries choose kernels by the number of multiprocessors, and
+random numbers are laid out by it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ _DRIVER = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
 
 
 def accelerator(device: torch.device) -> dict[str, str | float]:
-    """Name, memory, driver and runtime of the device that a run computes on; empty for a CPU.
+    """Name, memory, capability, driver and libraries of the device that a run computes on; empty for a CPU.
 
     Args:
         device: The device. What the machine does not say of it is left out.
@@ -25,11 +29,18 @@ def accelerator(device: torch.device) -> dict[str, str | float]:
     found: dict[str, str | float | None] = {
         "accelerator": about.name,
         "accelerator_gib": round(about.total_memory / 2**30, 1),
+        "multiprocessors": about.multi_processor_count,
+        "capability": f"{about.major}.{about.minor}",
         "driver": driver(),
         "cuda": torch.version.cuda,
+        "cudnn": _version(torch.backends.cudnn.version()),
         "rocm": torch.version.hip,
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _version(number: int | None) -> str | None:
+    return None if number is None else str(number)
 
 
 def driver(path: Path = _NVIDIA) -> str | None:

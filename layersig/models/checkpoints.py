@@ -7,15 +7,16 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from layersig.models.layermap import has_tied_head, layer_map, layer_weight
-from layersig.models.load import load_model
+from layersig.models.load import dequantised, load_model
 from layersig.models.saving import save_model
 from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.update_folder import read_update
 
 
-def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
+def write_merged(source: Path, adapter: Path, folder: Path, *, nf4: torch.dtype | None = None) -> bool:
     """Write a model with its adapter merged into the weights, all in float32, or in float64 if the file holds any.
 
     Below float32 most of a small update would round away, so the result is not cast back.
@@ -24,6 +25,8 @@ def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
         source: Folder of the model that the adapter belongs to.
         adapter: Folder of an adapter in PEFT's format.
         folder: Target; made when missing.
+        nf4: Where the adapter belongs to the model in NF4: the type that this computes in. The weights that the adapter
+            is merged into are then those that are computed with, dequantised, not those of the files.
 
     Returns:
         Whether a tied head had to be untied, because the adapter changes the head and not the embedding.
@@ -34,6 +37,8 @@ def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
     dtype = torch.promote_types(widest_dtype(stored_tensors(source).values()), torch.float32)
     model = load_model(source, dtype=dtype, device="cpu")
     layers = layer_map(model, head=model.get_output_embeddings() is not None)
+    if nf4 is not None:
+        _dequantise(model, source, nf4)
     update = read_update(adapter, layers, lambda: model)
     untied = has_tied_head(model) and any(layers.by_name[name].block is None for name in update.layers)
     if untied:
@@ -44,6 +49,18 @@ def write_merged(source: Path, adapter: Path, folder: Path) -> bool:
             weight.add_(update.delta(name).to(weight.device, weight.dtype).dense())
     save_model(model, source, folder)
     return untied
+
+
+def _dequantise(model: PreTrainedModel, source: Path, dtype: torch.dtype) -> None:
+    """Give a model the values that the same model computes with in NF4."""
+    twin = load_model(source, dtype=dtype, device="auto", quantization="nf4")
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, stored in twin.named_parameters():
+            value = dequantised(stored)
+            # What these store as (in, out) is packed as (out, in).
+            turned = value is not stored and isinstance(model.get_submodule(name.rpartition(".")[0]), Conv1D)
+            own[name].copy_(value.mT if turned else value)
 
 
 def _untie(model: PreTrainedModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+# cuBLAS reads this when CUDA starts; without it the same product may give other bits a second time.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -33,12 +37,15 @@ def pick_device(requested: str = "auto") -> torch.device:
     Args:
         requested: "auto" (CUDA, else MPS, else CPU), or a device such as "cpu", "cuda", "cuda:1", "mps".
 
+    Returns:
+        The device as tensors name it: accelerators with their number.
+
     Raises:
         UserError: The requested device does not exist here.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if requested == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+        requested = "cuda" if cuda else "mps" if mps else "cpu"
     try:
         device = torch.device(requested)
     except RuntimeError as error:
@@ -48,7 +55,12 @@ def pick_device(requested: str = "auto") -> torch.device:
         raise UserError(
             f"model.device = {requested!r} is not there: torch sees {count} of that kind; write auto or cpu"
         )
-    return device
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type == "cuda":
+        # cuDNN compiles its attention for every shape, and here nearly every batch has a new one.
+        torch.backends.cuda.enable_cudnn_sdp(False)
+    return torch.device(device.type, device.index or 0)
 
 
 class DtypeChoice(NamedTuple):
@@ -74,7 +86,7 @@ def pick_dtype(requested: str, device: torch.device) -> DtypeChoice:
             raise UserError(f"dtype = {requested!r} is none; write auto, {', '.join(_DTYPES)}")
         return DtypeChoice(_DTYPES[requested], "requested")
     if device.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
+        if torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0):
             return DtypeChoice(torch.bfloat16, "the GPU computes bfloat16 in hardware")
         return DtypeChoice(torch.float32, "the GPU has no bfloat16 in hardware")
     if device.type == "cpu":
@@ -84,6 +96,11 @@ def pick_dtype(requested: str, device: torch.device) -> DtypeChoice:
                 return DtypeChoice(torch.bfloat16, f"the CPU computes bfloat16 in hardware ({name})")
         return DtypeChoice(torch.float32, "the CPU has neither AMX nor AVX-512 for bfloat16")
     return DtypeChoice(torch.float32, f"bfloat16 is not known to be fast on {device.type}")
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float64: where it lies, or on the CPU where the device has no float64."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 @dataclass(slots=True)

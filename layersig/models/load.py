@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import is_bitsandbytes_available
 from transformers.utils import logging as transformers_logging
 
-from layersig.errors import UserError, one_line
+from layersig.errors import UserError, is_machine_fault, one_line
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.fit import check_finite, check_fit
@@ -132,10 +132,8 @@ def _read(path: Path, stored: dict[str, StoredTensor], **options: Any) -> tuple[
             ignore_mismatched_sizes=True,  # so that the report names them
             **options,
         )
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as error:  # a configuration whose values do not go together brings errors of every kind
-        if "allocate memory" in str(error):  # how torch says so of the CPU's
+        if is_machine_fault(error):
             raise
         raise UserError(
             f"{path}: transformers cannot load the model ({one_line(error)}); fetch or save it again"
@@ -172,6 +170,17 @@ def stored_bytes(parameter: nn.Parameter) -> int:
     state = getattr(parameter, "quant_state", None)
     scales = state.as_dict().values() if state is not None else ()
     return parameter.nbytes + sum(each.nbytes for each in scales if isinstance(each, torch.Tensor))
+
+
+def dequantised(parameter: nn.Parameter) -> Tensor:
+    """The values that a weight is computed with: of a quantised one those unpacked, of another the weight itself."""
+    state = getattr(parameter, "quant_state", None)
+    if state is None:
+        return parameter
+    from bitsandbytes.functional import dequantize_4bit
+
+    value: Tensor = dequantize_4bit(parameter.detach(), state)
+    return value
 
 
 def _keep_packing(model: PreTrainedModel) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from layersig.layers import Layer, LayerMap
+from layersig.models.devices import wide
 from layersig.models.layermap import layer_weight
 
 
@@ -35,10 +36,10 @@ class Delta:
 
     def norm(self) -> float:
         """Frobenius norm, in float64; of r x r products alone where there are factors: |BA|^2 = tr((B'B)(AA'))."""
-        b = self.b.double()
+        b = wide(self.b)
         if self.a is None:
             return abs(self.scale) * float(torch.linalg.vector_norm(b))
-        a = self.a.double()
+        a = wide(self.a)
         squared = float(((b.mT @ b) * (a @ a.mT).mT).sum())
         return abs(self.scale) * math.sqrt(max(squared, 0.0))
 

@@ -11,7 +11,7 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from layersig.errors import UserError, one_line
+from layersig.errors import UserError, is_machine_fault, one_line
 from layersig.layers import LayerMap
 from layersig.models.block_removal import Removal, remove_blocks
 from layersig.models.blocks import BlockRunner
@@ -158,6 +158,8 @@ def _skipping(model: PreTrainedModel, removed: Collection[int], title: str) -> T
         with torch.no_grad():
             return BlockRunner(model, removed).run({"input_ids": _tokens(model)}).logits
     except Exception as error:  # what an architecture does in its forward pass brings errors of every kind
+        if is_machine_fault(error):
+            raise
         raise UserError(
             f"{title}: blocks cannot be removed, because it does not run without them ({one_line(error)})"
         ) from error
@@ -178,6 +180,8 @@ def _read_back(folder: Path, due: Tensor, title: str) -> None:
         with torch.no_grad():
             found = model.eval()(input_ids=_tokens(model), use_cache=False).logits
     except Exception as error:  # as above
+        if is_machine_fault(error):
+            raise
         raise UserError(
             f"{title}: blocks cannot be removed, because what is left does not load ({one_line(error)})"
         ) from error
@@ -186,8 +190,8 @@ def _read_back(folder: Path, due: Tensor, title: str) -> None:
         raise UserError(
             f"{title}: blocks cannot be removed, because what is left does not load in full: {listing(misfits)}"
         )
-    apart = float((found.double() - due.double()).abs().max())
-    if not apart <= torch.finfo(due.dtype).eps * 16 * float(due.double().abs().max()):
+    apart = float((found.cpu().double() - due.cpu().double()).abs().max())
+    if not apart <= torch.finfo(due.dtype).eps * 16 * float(due.cpu().double().abs().max()):
         raise UserError(
             f"{title}: blocks cannot be removed, because the checkpoint without them computes something else than the "
             f"model that skips them (logits differ by up to {apart:.2g})"

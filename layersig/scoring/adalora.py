@@ -44,14 +44,16 @@ class AdaLoraSensitivity:
         """Importance of every unit."""
         import torch
 
+        from layersig.models.devices import wide
+
         params: AdaLoraSensitivity.Params = context.params
         triplets = {layer: triplets_of(context.update.delta(layer)) for layer in context.unit_of}
         entries = {layer: _Smoothed(params.beta1, params.beta2) for layer in triplets}
 
         def visit(_: int, layer: str, gradient: Tensor) -> None:
-            p, values, q = (each.to(gradient.device) for each in triplets[layer])
-            wide = gradient.double()
-            along_q, along_p = wide @ q.mT, p.mT @ wide
+            exact = wide(gradient)
+            p, values, q = (each.to(exact.device) for each in triplets[layer])
+            along_q, along_p = exact @ q.mT, p.mT @ exact
             slopes = (along_q * values.unsqueeze(-2), (along_q * p).sum(-2), along_p * values.unsqueeze(-1))
             entries[layer].add(*(each * slope for each, slope in zip((p, values, q), slopes, strict=True)))
 
@@ -68,11 +70,13 @@ def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
     """P (..., out, r), lambda (..., r) and Q (..., r, in) of a change in float64; of factors, from r x r matrices."""
     import torch
 
-    b = delta.b.double()
+    from layersig.models.devices import wide
+
+    b = wide(delta.b)
     if delta.a is None:
         p, values, q = torch.linalg.svd(b, full_matrices=False)
         return p, delta.scale * values, q
-    left, right = torch.linalg.qr(b), torch.linalg.qr(delta.a.double().mT)
+    left, right = torch.linalg.qr(b), torch.linalg.qr(wide(delta.a).mT)
     p, values, q = torch.linalg.svd(left.R @ right.R.mT)
     return left.Q @ p, delta.scale * values, q @ right.Q.mT
 

@@ -32,6 +32,7 @@ class BlockInfluence:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Block influence of every block."""
+        from layersig.models.devices import wide
         from layersig.scoring.block_states import block_states, cosines, means
 
         depth = len(blocks_only(context))
@@ -41,7 +42,7 @@ class BlockInfluence:
             count += sum(lengths) if by_token else len(lengths)
             for place in range(depth):
                 found = cosines(states[place], states[place + 1])
-                total[place] += float(found.double().sum() if by_token else means(found, lengths).sum())
+                total[place] += float(wide(found).sum() if by_token else means(found, lengths).sum())
         return {name: 1.0 - total[place] / count for place, name in enumerate(context.layers)}
 
 
@@ -68,6 +69,7 @@ class AngularDistance:
 
         import torch
 
+        from layersig.models.devices import wide
         from layersig.scoring.block_states import block_states, cosines, means
 
         depth, span = len(blocks_only(context)), context.params.span
@@ -83,7 +85,7 @@ class AngularDistance:
                     angles = torch.arccos(cosines(pair[0][ends], pair[1][ends]))
                 else:
                     angles = means(torch.arccos(cosines(*pair)), lengths)
-                distances[place] += float(angles.double().sum()) / math.pi
+                distances[place] += float(wide(angles).sum()) / math.pi
         return {
             name: min(distances[max(0, place - span + 1) : place + 1]) / count
             for place, name in enumerate(context.layers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,9 @@ from layersig.fast.budget import tokens_at_once
 from layersig.fast.head import logits_at
 from layersig.fast.layout import Layout
 from layersig.models.blocks import BlockRunner
+from layersig.models.devices import free, wide
 from layersig.scoring.context import ScoringContext
+from layersig.stages.halving import Halving
 
 
 class States(NamedTuple):
@@ -41,11 +44,26 @@ def block_states(context: ScoringContext, indices: Sequence[int]) -> Iterator[St
     runner = BlockRunner(context.model)
     context.reporter.start("states", len(indices), "example")
     with torch.no_grad(), context.counted([indices]), batching_for(context) as batching:
-        for cut in batching.cut(lengths, indices):
+        halving = halving_for(context)
+
+        def states(cut: Sequence[int]) -> States:
             micro = batching.lay_out([examples[index] for index in cut], device)
             flat = states_of_tokens(context, runner, micro)
-            yield States(flat, tuple(segment.rows for segment in micro.layouts[0].segments))
+            return States(flat, tuple(segment.rows for segment in micro.layouts[0].segments))
+
+        for cut in batching.cut(lengths, indices):
+            yield from halving.run(states, cut)
             context.reporter.advance(len(cut))
+
+
+def halving_for(context: ScoringContext) -> Halving[int]:
+    """How a scorer's passes over training examples, given by index, are run where memory is short."""
+    lengths: list[int] = context.examples.lengths.tolist()
+    return Halving(
+        "training examples",
+        lambda cut: len(cut) * max(lengths[index] for index in cut),
+        partial(free, context.device),
+    )
 
 
 def batching_for(context: ScoringContext) -> AbstractContextManager[Batching]:
@@ -76,4 +94,4 @@ def cosines(first: Tensor, second: Tensor) -> Tensor:
 
 def means(values: Tensor, lengths: Sequence[int]) -> Tensor:
     """Mean over the tokens of every example, [examples], in float64."""
-    return torch.stack([part.double().mean() for part in torch.split(values, list(lengths))])
+    return torch.stack([wide(part).mean() for part in torch.split(values, list(lengths))])

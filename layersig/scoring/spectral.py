@@ -49,9 +49,11 @@ def singular_values(delta: Delta) -> Tensor:
     """Singular values of a change, of all its experts together where it has some; float64, without order."""
     import torch
 
-    core = delta.b.double()
+    from layersig.models.devices import wide
+
+    core = wide(delta.b)
     if delta.a is not None:
-        core = torch.linalg.qr(core).R @ torch.linalg.qr(delta.a.double().mT).R.mT
+        core = torch.linalg.qr(core).R @ torch.linalg.qr(wide(delta.a).mT).R.mT
     values: Tensor = torch.linalg.svdvals(core)
     return abs(delta.scale) * values.flatten()
 

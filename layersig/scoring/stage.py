@@ -8,7 +8,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from layersig.errors import LayersigError, StageFailed, UserError
+from layersig.errors import LayersigError, StageFailed, UserError, is_machine_fault
 from layersig.jsonform import jsonl
 from layersig.layers import LayerMap, Unit
 from layersig.plugin.components import Component
@@ -36,6 +36,8 @@ def score(job: Job[Score]) -> None:
         except LayersigError:
             raise
         except (Exception, SystemExit) as error:
+            if is_machine_fault(error):
+                raise
             raise StageFailed(f"{component.label} failed: {type(error).__name__}: {error}") from error
     ranking = checked(component, unit, [group.name for group in groups], scores)
     job.write("ranking.json", replace(ranking, coverage=context.coverage).to_json())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -19,8 +20,9 @@ from torch.nn.functional import cross_entropy
 from layersig.fast.batching import Batching, MicroBatch
 from layersig.fast.head import logits_at
 from layersig.models.blocks import BlockRunner
-from layersig.scoring.block_states import batching_for, states_of_tokens
+from layersig.scoring.block_states import batching_for, halving_for, states_of_tokens
 from layersig.scoring.context import ScoringContext
+from layersig.stages.halving import Halving
 
 Ablation = Literal["skip", "zero", "mean"]
 
@@ -63,21 +65,30 @@ def sweep(
     lengths: list[int] = examples.lengths.tolist()
     targets = int(examples.target_counts[list(indices)].sum())
     runner = BlockRunner(context.model, removed)
-    loss, without = 0.0, dict.fromkeys(sorted(candidates), 0.0)
+    kept = sorted(candidates)
+    halving = halving_for(context)
     context.reporter.start("sweep", len(indices), "example")
     with torch.no_grad(), context.counted([indices]), batching_for(context) as batching:
         cuts = batching.cut(lengths, indices)
-        added = _mean_added(context, runner, batching, cuts) if how == "mean" else None
-        for cut in cuts:
+        added = _mean_added(context, runner, batching, halving, cuts) if how == "mean" else None
+
+        def losses(cut: Sequence[int]) -> list[float]:
+            """Of the model as it is, and without each candidate."""
             micro = batching.lay_out([examples[index] for index in cut], context.device)
             with logits_at(context.model, micro.positions):
                 passed = runner.run(micro.inputs)
-                loss += _share(passed.logits, micro, targets)
-                for place in without:
+                found = [_share(passed.logits, micro, targets)]
+                for place in kept:
                     state = _ablated(passed.states[place], how, None if added is None else added[place])
-                    without[place] += _share(runner.resume(micro.inputs, place + 1, state), micro, targets)
+                    found.append(_share(runner.resume(micro.inputs, place + 1, state), micro, targets))
+            return found
+
+        total = [0.0] * (1 + len(kept))
+        for cut in cuts:
+            for found in halving.run(losses, cut):
+                total = [one + other for one, other in zip(total, found, strict=True)]
             context.reporter.advance(len(cut))
-    return SweepResult(loss, without)
+    return SweepResult(total[0], dict(zip(kept, total[1:], strict=True)))
 
 
 def _share(logits: Tensor, micro: MicroBatch, targets: int) -> float:
@@ -93,17 +104,24 @@ def _ablated(state: Tensor, how: Ablation, added: Tensor | None) -> Tensor:
 
 
 def _mean_added(
-    context: ScoringContext, runner: BlockRunner, batching: Batching, cuts: Sequence[Sequence[int]]
+    context: ScoringContext,
+    runner: BlockRunner,
+    batching: Batching,
+    halving: Halving[int],
+    cuts: Sequence[Sequence[int]],
 ) -> list[Tensor]:
     """What every block adds to the state, averaged over all tokens: [width] each, in float32 or wider."""
+
+    def added(cut: Sequence[int]) -> tuple[int, list[Tensor]]:
+        micro = batching.lay_out([context.examples[index] for index in cut], context.device)
+        states = states_of_tokens(context, runner, micro)
+        wide = torch.promote_types(states[0].dtype, torch.float32)
+        return len(states[0]), [(after.to(wide) - before.to(wide)).sum(0) for before, after in pairwise(states)]
+
     total: list[Any] = [0.0] * len(runner)
     count = 0
     for cut in cuts:
-        micro = batching.lay_out([context.examples[index] for index in cut], context.device)
-        states = states_of_tokens(context, runner, micro)
-        count += len(states[0])
-        wide = torch.promote_types(states[0].dtype, torch.float32)
-        total = [
-            each + (states[place + 1].to(wide) - states[place].to(wide)).sum(0) for place, each in enumerate(total)
-        ]
+        for tokens, found in halving.run(added, cut):
+            count += tokens
+            total = [one + other for one, other in zip(total, found, strict=True)]
     return [each / count for each in total]

@@ -96,6 +96,15 @@ class ModelSpec(StageSpec):
     """Whether the model is run on the fast paths (`layersig.fast`)."""
 
     @property
+    def fingerprinted(self) -> dict[str, Any]:
+        """As for every stage, but `dtype` and `device` are always `auto`.
+
+        What they come to on a machine is part of the key of its arithmetic, so that one result is found again however a
+        recipe spells them, and on every GPU of a kind. `auto` keeps the fingerprints of recipes that give neither.
+        """
+        return {name: "auto" if name in ("dtype", "device") else value for name, value in super().fingerprinted.items()}
+
+    @property
     def loading(self) -> Mapping[str, Any]:
         """How the model is loaded, as keywords of `models.load.borrow_model`."""
         return {name: getattr(self, name) for name in ("dtype", "device", "quantization", "attention")}

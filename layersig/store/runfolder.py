@@ -65,6 +65,7 @@ class StageForm(Open):
     evaluate_seconds: NotRequired[Number]
     seconds_per_token: NotRequired[Number]
     peak_memory: NotRequired[Number]
+    halved_to: NotRequired[Number]
     weights_memory: NotRequired[Number]
     trained_memory: NotRequired[Number]
     gradient_memory: NotRequired[Number]

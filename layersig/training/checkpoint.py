@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from layersig.errors import StageFailed
 from layersig.jsonform import dumps, parse_json
 from layersig.store.files import write_atomic
 from layersig.training.callbacks import Callback, TrainingState
@@ -42,8 +41,9 @@ class Checkpoints(Callback):
 
     If the folder holds a checkpoint of the same parameters, the training continues from there and ends bit for bit as
     if it had never been interrupted; no moment of the steps before comes again. A checkpoint is also written on an
-    interrupt or a failure, and where the training ends before its planned length. This callback belongs behind those
-    whose `after_step` keeps something: a step counts as done only when all of that is kept.
+    interrupt or a failure, such as a lack of memory, and where the training ends before its planned length. This
+    callback belongs behind those whose `after_step` keeps something: a step counts as done only when all of that is
+    kept.
 
     Args:
         folder: Where the file is.
@@ -63,7 +63,7 @@ class Checkpoints(Callback):
         load_checkpoint(self._folder, state, self._memory)
         try:
             yield
-        except (KeyboardInterrupt, StageFailed):
+        except BaseException:
             # An interrupt between an update and the end of its step leaves the checkpoint before it.
             if self._consistent:
                 save_checkpoint(self._folder, state, self._memory)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from layersig.data.examples import Examples
+from layersig.errors import StageFailed
 from layersig.fast.runner import Runner
 
 
@@ -34,16 +36,34 @@ def visit_gradients(
         visit: Called as visit(batch number from 0, name, gradient in the parameter's shape and dtype).
     """
     targets = examples.target_counts
-    state = {"batch": 0, "last": False}
+    number, last, showing = 0, False, ""
     unseen: set[str] = set()
 
     def show(name: str, parameter: Tensor) -> None:
-        visit(state["batch"], name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+        nonlocal showing
+        # Where memory ran out in the last piece, what it had completed by then has been shown already.
+        if name in unseen:
+            showing = name
+            visit(number, name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+            showing = ""
+            unseen.discard(name)
         parameter.grad = None
-        unseen.discard(name)
 
     def hook(name: str) -> Callable[[Tensor], None]:
-        return lambda parameter: show(name, parameter) if state["last"] else None
+        return lambda parameter: show(name, parameter) if last else None
+
+    def add_up(divisor: int, pieces: Sequence[Sequence[int]]) -> None:
+        nonlocal last
+        if showing:
+            raise StageFailed(
+                f"memory ran out while the gradient of {showing} was read; free some memory, or use a scorer "
+                "without gradients"
+            )
+        for parameter in parameters.values():
+            parameter.grad = None
+        for place, piece in enumerate(pieces, start=1):
+            last = place == len(pieces)
+            runner.loss(piece, divisor).backward()  # type: ignore[no-untyped-call]
 
     with ExitStack() as stack:
         for name, parameter in parameters.items():
@@ -51,13 +71,9 @@ def visit_gradients(
             parameter.requires_grad_(True)
             handle = parameter.register_post_accumulate_grad_hook(hook(name))  # type: ignore[no-untyped-call]
             stack.callback(handle.remove)
-        for number, batch in enumerate(batches):
-            divisor = int(targets[list(batch)].sum())
-            pieces = runner.cut(batch)
+        for number, batch in enumerate(batches):  # noqa: B007  # `show` reads it
             unseen.update(parameters)
-            for place, piece in enumerate(pieces):
-                state["batch"], state["last"] = number, place == len(pieces) - 1
-                runner.loss(piece, divisor).backward()  # type: ignore[no-untyped-call]
+            runner.in_pieces(batch, partial(add_up, int(targets[list(batch)].sum())))
             for name in sorted(unseen):
                 show(name, parameters[name])
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import torch
 from filelock import FileLock
 
 from tests.broken.bench import Bench, Case, each, folder_of, manifest, nothing, write
@@ -44,11 +45,15 @@ def full(seam: str) -> Callable[[Bench], None]:
     return lambda bench: bench.patch.setattr(seam, refuse)
 
 
-def no_memory(bench: Bench) -> None:
+def training_fails(error: Exception) -> Callable[[Bench], None]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12")
+        raise error
 
-    bench.patch.setattr("layersig.training.stages.train", refuse)
+    return lambda bench: bench.patch.setattr("layersig.training.stages.train", refuse)
+
+
+NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12")
+LOST = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\n\nCompile with ...")
 
 
 CASES = [
@@ -137,7 +142,23 @@ CASES = [
         ("manifest.json: No space left", "free some space"),
         ANEW,
     ),
-    Case("no memory", no_memory, 3, ("reference/chats/seed-0: out of memory; lower `train.micro_batch_tokens`",), ANEW),
+    Case(
+        "no memory",
+        training_fails(NO_MEMORY),
+        1,
+        ("reference/chats/seed-0: out of memory (DefaultCPUAllocator", "`train.gradient_checkpointing`"),
+        ANEW,
+    ),
+    Case(
+        "a lost accelerator",
+        training_fails(LOST),
+        3,
+        (
+            "reference/chats/seed-0: the accelerator failed (CUDA error: an illegal memory access",
+            "run again to continue",
+        ),
+        ANEW,
+    ),
 ]
 
 

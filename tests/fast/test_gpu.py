@@ -50,7 +50,7 @@ def step(model: torch.nn.Module, parameters: Mapping[str, Tensor], budget: int, 
     settings = SETTINGS.model_copy(update={"micro_batch_tokens": budget, "gradient_checkpointing": again})
     work = Workload(model, parameters, examples(), [BATCH], settings, STREAMS, fast=fast)
     with training_runner(work) as runner:
-        assert len(runner.cut(BATCH)) == 1 or budget < 4096 or not fast
+        assert runner.in_pieces(BATCH, len) == 1 or budget < 4096 or not fast
         loss = runner.loss_and_gradients(BATCH, 3)
     return loss, {name: each.grad for name, each in parameters.items() if each.grad is not None}
 

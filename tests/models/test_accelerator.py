@@ -33,14 +33,20 @@ def test_a_cpu_is_no_accelerator() -> None:
 
 
 def test_a_gpu_is_named_with_its_memory_and_what_serves_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    about = SimpleNamespace(name="NVIDIA A100-SXM4-80GB", total_memory=85_198_045_184)
+    about = SimpleNamespace(
+        name="NVIDIA A100-SXM4-80GB", total_memory=85_198_045_184, multi_processor_count=108, major=8, minor=0
+    )
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: about)
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
     monkeypatch.setattr(module, "driver", lambda: "570.86.15")
     assert accelerator(torch.device("cuda:1")) == {
         "accelerator": "NVIDIA A100-SXM4-80GB",
         "accelerator_gib": 79.3,
+        "multiprocessors": 108,
+        "capability": "8.0",
         "driver": "570.86.15",
+        "cudnn": "91002",
         "cuda": "12.8",
     }

@@ -44,6 +44,22 @@ def test_a_merged_model_is_the_adapted_one(tmp_path, architecture, dtype, tied, 
     assert (tmp_path / "merged" / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_an_adapter_of_a_quantised_model_is_merged_into_what_that_computes_with(tmp_path, architecture):
+    pytest.importorskip("bitsandbytes")
+    source = save_tiny(tmp_path / "source", architecture, dtype=torch.float32)
+    model = load_model(source, dtype=torch.float32, device="cpu", quantization="nf4")
+    due = adapter_folder(model, list(layer_map(model))[1:], tmp_path / "adapter")
+    found = {}
+    for name, nf4 in (("quantised", torch.float32), ("full", None)):
+        write_merged(source, tmp_path / "adapter", tmp_path / name, nf4=nf4)
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / name).eval()
+        with torch.no_grad():
+            found[name] = merged(tiny_batch()).logits
+    torch.testing.assert_close(found["quantised"], due, rtol=1e-4, atol=1e-4)
+    assert (found["full"] - due).abs().max() > 0.05
+
+
 def test_a_merge_loses_nothing_of_stored_float64(tmp_path):
     source = save_tiny(tmp_path / "source", "llama")
     file = source / "model.safetensors"

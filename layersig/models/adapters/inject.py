@@ -16,7 +16,7 @@ from peft.utils.transformers_weight_conversion import convert_peft_config_for_tr
 from torch import nn
 from transformers import PreTrainedModel
 
-from layersig.errors import LayersigError, StageFailed, UserError, one_line
+from layersig.errors import LayersigError, StageFailed, UserError, is_machine_fault, one_line
 from layersig.layers import Layer
 from layersig.models.adapters.wrappers import ADAPTER, Restorer, expected_warnings, wrapped_layers
 from layersig.models.isolation import isolated
@@ -184,6 +184,8 @@ def _wrap(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         with expected_warnings():
             return cast(PeftModel, get_peft_model(model, config))
     except (ValueError, TypeError, RuntimeError) as error:
+        if is_machine_fault(error):
+            raise
         raise UserError(
             f"PEFT cannot adapt {type(model).__name__} ({model.config.model_type}): {one_line(error)}; leave such "
             "layers out"

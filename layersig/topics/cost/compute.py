@@ -19,6 +19,7 @@ def cost_rows(manifest: Mapping[str, Any]) -> tuple[CostRow, ...]:
             seconds=stage.get("seconds"),
             tokens=_whole(stage.get("tokens")),
             peak_memory=_whole(stage.get("peak_memory")),
+            halved_to=_whole(stage.get("halved_to")),
         )
         for stage in manifest["stages"]
     )

@@ -16,6 +16,8 @@ class CostRow(Row):
     tokens: int | None
     peak_memory: int | None
     """Bytes."""
+    halved_to: int | None
+    """Tokens of the largest piece that could be divided, where memory did not suffice for larger ones."""
 
 
 class ComputeRow(Row):

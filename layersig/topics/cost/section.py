@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layersig.report.charts.bars import Bar, bars
-from layersig.report.document import Details, Figure, Section, Table, columns
+from layersig.report.document import Callout, Code, Details, Figure, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, number, plural, seconds, size
 from layersig.report.svg import described, draw
@@ -70,7 +70,8 @@ def section(material: Material) -> Section | None:
         "costs.csv",
     )
     stages = Details(f"Every stage ({len(every.rows)})", (every,))
-    return Section("cost", "Cost", (_total(material), *shares(material), *_speed(material), figure, by_kind, stages))
+    blocks = (_total(material), *_halved(material), *shares(material), *_speed(material), figure, by_kind, stages)
+    return Section("cost", "Cost", blocks)
 
 
 def _total(material: Material) -> Table:
@@ -93,6 +94,15 @@ def _total(material: Material) -> Table:
         ),
         "compute.csv",
     )
+
+
+def _halved(material: Material) -> tuple[Callout, ...]:
+    found = [row for row in material.findings[COSTS] if row.halved_to is not None]
+    if not found:
+        return ()
+    title = "Memory ran out, and smaller pieces were run; results differ by rounding only"
+    stages = tuple((Code(row.stage), f": at most {plural(row.halved_to or 0, 'token')} at once") for row in found)
+    return (Callout("note", title, stages),)
 
 
 def _speed(material: Material) -> tuple[Table, ...]:

@@ -1,0 +1,31 @@
+"""The same bits every time on CUDA: what must be set, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Within this context a GPU gives the same bits whenever it computes the same.
+
+    The backward passes of fused attention are deterministic in torch's strict mode only, where an operation without a
+    deterministic kernel raises an error. The mode belongs to the process, threads of autograd included. Nothing changes
+    on other devices, which are deterministic anyway.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    strict = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory that it has not written
+    try:
+        yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = filled
+        torch.use_deterministic_algorithms(strict, warn_only=only_warned)

@@ -1,0 +1,95 @@
+"""What is done when memory runs out: the pass is run again in smaller pieces, and whoever watches is informed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+from layersig.errors import is_out_of_memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_watching: list[dict[str, int]] = []
+
+
+@contextmanager
+def halved_budgets() -> Iterator[dict[str, int]]:
+    """Collects what is halved within this context: by what was run, the smallest budget in tokens."""
+    found: dict[str, int] = {}
+    _watching.append(found)
+    try:
+        yield found
+    finally:
+        _watching[:] = [other for other in _watching if other is not found]
+
+
+class Halving(Generic[Item]):
+    """Runs batches, and in halves those for which memory does not suffice; the smaller size is then kept.
+
+    What is run must be the sum of its pieces, or a list of what they give, so that its result changes by rounding only.
+
+    Args:
+        what: Name of what is run, for the record.
+        tokens: Tokens that a batch takes, padding included.
+        free: Gives back memory that nothing refers to.
+
+    Attributes:
+        limit: Largest number of tokens of a batch that can be divided; None until memory has run out.
+    """
+
+    def __init__(self, what: str, tokens: Callable[[Sequence[Item]], int], free: Callable[[], object]) -> None:
+        self.limit: int | None = None
+        self._what, self._tokens, self._free = what, tokens, free
+
+    def pieces(self, batch: Sequence[Item]) -> list[Sequence[Item]]:
+        """The batch, divided until every piece keeps the limit or is a single item."""
+        if self.limit is None or len(batch) < 2 or self._tokens(batch) <= self.limit:
+            return [batch]
+        half = len(batch) // 2
+        return [*self.pieces(batch[:half]), *self.pieces(batch[half:])]
+
+    def run(self, work: Callable[[Sequence[Item]], Result], batch: Sequence[Item]) -> list[Result]:
+        """Results of `work` for the pieces of a batch, in their order.
+
+        Raises:
+            Exception: What `work` raised, where it was not for want of memory, or for a single item.
+        """
+        found = []
+        left = deque(self.pieces(batch))
+        while left:
+            piece = left.popleft()
+            try:
+                found.append(work(piece))
+                continue
+            except Exception as error:
+                if len(piece) < 2 or not is_out_of_memory(error):
+                    raise
+            # Here, and not in the handler, nothing refers to the tensors of the failed pass any more.
+            self._halve(self._tokens(piece))
+            left.extendleft(reversed(self.pieces(piece)))
+        return found
+
+    def together(self, work: Callable[[list[Sequence[Item]]], Result], batches: Sequence[Sequence[Item]]) -> Result:
+        """Result of `work` for the pieces of all batches; it begins again with smaller ones when memory runs out.
+
+        Raises:
+            Exception: As `run`.
+        """
+        while True:
+            pieces = [piece for batch in batches for piece in self.pieces(batch)]
+            largest = max((self._tokens(piece) for piece in pieces if len(piece) > 1), default=0)
+            try:
+                return work(pieces)
+            except Exception as error:
+                if not largest or not is_out_of_memory(error):
+                    raise
+            self._halve(largest)
+
+    def _halve(self, tokens: int) -> None:
+        self.limit = tokens // 2
+        self._free()
+        for watcher in _watching:
+            watcher[self._what] = min(self.limit, watcher.get(self._what, self.limit))
