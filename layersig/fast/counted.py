@@ -44,6 +44,8 @@ def masked(x: Tensor, keys: Tensor, threshold: int) -> Tensor:
         keys: int32 [2, n], of `row_keys`.
         threshold: Of `LEVELS` entries so many are dropped.
     """
+    if x.is_meta:  # where memory is counted: the one kernel allocates its result alone
+        return torch.empty_like(x)
     return _call(_masked, x, keys, threshold)
 
 

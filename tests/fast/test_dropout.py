@@ -138,3 +138,12 @@ def test_a_counted_mask_is_not_kept_for_the_backward_pass(kind):
     x = torch.randn(64, WIDTH)
     mask = KeyedDropout("layer", 0.1, keys).train().mask(x)
     assert mask.tensor.nbytes == (x.nbytes if kind == "drawn" else 64 * 8)
+
+
+def test_on_the_meta_device_a_counted_mask_costs_what_it_costs_on_a_gpu():
+    keys = DropoutKeys(Streams(1))
+    keys.set(1, Layout(64, [Segment("a", 0, 64)]))
+    x = torch.empty(64, WIDTH, dtype=torch.bfloat16, device="meta")
+    mask = KeyedDropout("layer", 0.1, keys).train().mask(x)
+    assert mask.of(x).shape == x.shape
+    assert (mask.tensor.device.type, mask.tensor.nbytes) == ("meta", 64 * 8)
