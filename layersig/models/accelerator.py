@@ -33,13 +33,14 @@ def accelerator(device: torch.device) -> dict[str, str | float]:
         "capability": f"{about.major}.{about.minor}",
         "driver": driver(),
         "cuda": torch.version.cuda,
-        "cudnn": _version(torch.backends.cudnn.version()),
+        "cudnn": _cudnn(),
         "rocm": torch.version.hip,
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _version(number: int | None) -> str | None:
+def _cudnn() -> str | None:
+    number = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return None if number is None else str(number)
 
 

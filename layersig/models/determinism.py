@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+_FILLED = "fill_uninitialized_memory"  # nothing here reads memory that it has not written, so it need not be filled
+
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
@@ -21,11 +23,11 @@ def deterministic(device: torch.device) -> Iterator[None]:
         return
     strict = torch.are_deterministic_algorithms_enabled()
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    filled = getattr(torch.utils.deterministic, _FILLED)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory that it has not written
+    setattr(torch.utils.deterministic, _FILLED, False)
     try:
         yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        setattr(torch.utils.deterministic, _FILLED, filled)
         torch.use_deterministic_algorithms(strict, warn_only=only_warned)

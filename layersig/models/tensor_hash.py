@@ -25,7 +25,7 @@ def _hash(tensor: Tensor) -> int:
     if tensor.is_cuda:
         return weighted_sum(flat)
     # torch has no integer products on every other kind of device.
-    return xxhash.xxh3_64_intdigest(flat.cpu().numpy())
+    return xxhash.xxh3_64_intdigest(flat.cpu().numpy().data)
 
 
 def weighted_sum(flat: Tensor, chunk: int = _CHUNK) -> int:
