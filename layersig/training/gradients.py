@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from layersig.data.examples import Examples
 from layersig.fast.runner import Runner
 
+BUFFER = 4 * 2**30
+"""Bytes of sums of gradients that may be in memory where a batch goes through the model in several pieces."""
+
 
 def visit_gradients(
     runner: Runner,
@@ -18,48 +21,98 @@ def visit_gradients(
     examples: Examples,
     batches: Sequence[Sequence[int]],
     visit: Callable[[int, str, Tensor], None],
+    *,
+    buffer: int = BUFFER,
 ) -> None:
     """Show the gradient of the loss of every optimizer batch with respect to every parameter.
 
     The loss is that of training: summed over target tokens, over their number in the whole batch. A gradient is shown
-    as soon as the last piece of the batch has added to it and freed right after; where a batch fits into one piece,
-    one gradient at a time is in memory. A parameter that the last piece does not reach is shown after it, one that no
-    piece reaches with zeros.
+    as soon as the last piece of the batch has added to it and freed right after. Where a batch fits into one piece, one
+    gradient at a time is in memory. Otherwise gradients are summed over the pieces, in float32 or wider, and the batch
+    passes the model several times if the sums of all parameters take more than `buffer`, every time for as many
+    parameters as fit. A parameter that the last piece does not reach is shown after it, one that no piece reaches with
+    zeros.
 
     Args:
         runner: Runs the model, which is left as it is.
         parameters: Leaf tensors of the model by name.
         examples: What `batches` index.
         batches: Optimizer batches.
-        visit: Called as visit(batch number from 0, name, gradient in the parameter's shape and dtype).
+        visit: Called as visit(batch number from 0, name, gradient in the parameter's shape, float32 or wider).
+        buffer: Bytes of sums; a parameter that takes more has a pass of its own.
     """
     targets = examples.target_counts
-    state = {"batch": 0, "last": False}
-    unseen: set[str] = set()
-
-    def show(name: str, parameter: Tensor) -> None:
-        visit(state["batch"], name, torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
-        parameter.grad = None
-        unseen.discard(name)
-
-    def hook(name: str) -> Callable[[Tensor], None]:
-        return lambda parameter: show(name, parameter) if state["last"] else None
-
     with ExitStack() as stack:
-        for name, parameter in parameters.items():
+        for parameter in parameters.values():
             stack.callback(_as_before, parameter, parameter.requires_grad)
-            parameter.requires_grad_(True)
-            handle = parameter.register_post_accumulate_grad_hook(hook(name))  # type: ignore[no-untyped-call]
-            stack.callback(handle.remove)
+            parameter.requires_grad_(False)
         for number, batch in enumerate(batches):
             divisor = int(targets[list(batch)].sum())
             pieces = runner.cut(batch)
-            unseen.update(parameters)
-            for place, piece in enumerate(pieces):
-                state["batch"], state["last"] = number, place == len(pieces) - 1
-                runner.loss(piece, divisor).backward()  # type: ignore[no-untyped-call]
-            for name in sorted(unseen):
-                show(name, parameters[name])
+            for group in _groups(parameters, buffer) if len(pieces) > 1 else [parameters]:
+                _visit_group(runner, group, pieces, divisor, lambda name, value, of=number: visit(of, name, value))
+
+
+def _visit_group(
+    runner: Runner,
+    parameters: Mapping[str, Tensor],
+    pieces: Sequence[Sequence[int]],
+    divisor: int,
+    show: Callable[[str, Tensor], None],
+) -> None:
+    """Show the gradient of one batch with respect to some parameters."""
+    sums: dict[str, Tensor] = {}
+    unseen = dict(parameters)
+    last = False
+
+    def take(name: str, parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        gradient = parameter.grad.to(_wide(parameter))
+        parameter.grad = None
+        if name in sums:
+            gradient = sums.pop(name).add_(gradient)
+        if last:
+            del unseen[name]
+            show(name, gradient)
+        else:
+            sums[name] = gradient
+
+    def hook(name: str) -> Callable[[Tensor], None]:
+        return lambda parameter: take(name, parameter)
+
+    with ExitStack() as stack:
+        for name, parameter in parameters.items():
+            stack.callback(_as_before, parameter, False)
+            parameter.requires_grad_(True)
+            handle = parameter.register_post_accumulate_grad_hook(hook(name))  # type: ignore[no-untyped-call]
+            stack.callback(handle.remove)
+        for piece in pieces:
+            last = piece is pieces[-1]
+            loss = runner.loss(piece, divisor)
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+    for name in sorted(unseen):
+        found = sums.pop(name, None)
+        show(name, torch.zeros_like(parameters[name], dtype=_wide(parameters[name])) if found is None else found)
+
+
+def _groups(parameters: Mapping[str, Tensor], buffer: int) -> Iterator[dict[str, Tensor]]:
+    """Parameters in their order, as many at a time as have sums of at most `buffer` bytes."""
+    group: dict[str, Tensor] = {}
+    size = 0
+    for name, parameter in parameters.items():
+        own = parameter.numel() * _wide(parameter).itemsize
+        if group and size + own > buffer:
+            yield group
+            group, size = {}, 0
+        group[name] = parameter
+        size += own
+    if group:
+        yield group
+
+
+def _wide(parameter: Tensor) -> torch.dtype:
+    return torch.promote_types(parameter.dtype, torch.float32)
 
 
 def _as_before(parameter: Tensor, required: bool) -> None:

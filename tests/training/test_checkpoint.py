@@ -27,6 +27,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, optimizer, monkeypatch):
     monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
     options = {"batches": MANY, "optimization": Optimization(optimizer, 1e-2, "cosine", 0.3)}
 
     def model():

@@ -56,6 +56,7 @@ from layersig.recipe.schema.tuning import (
     AdaLoraSettings,
     ResampleSettings,
     SearchSettings,
+    Optimizer,
     TrainSettings,
 )
 
@@ -94,6 +95,7 @@ __all__ = [
     "SweepSettings",
     "Task",
     "TaskSettings",
+    "Optimizer",
     "TrainSettings",
     "UpdateSettings",
 ]
