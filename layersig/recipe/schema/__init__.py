@@ -54,9 +54,9 @@ from layersig.recipe.schema.sweeps import SweepSettings
 from layersig.recipe.schema.tuning import (
     STANDARD_MILESTONES,
     AdaLoraSettings,
+    Optimizer,
     ResampleSettings,
     SearchSettings,
-    Optimizer,
     TrainSettings,
 )
 
@@ -88,6 +88,7 @@ __all__ = [
     "LayerSettings",
     "ModelSettings",
     "NamedModel",
+    "Optimizer",
     "Recipe",
     "ResampleSettings",
     "ScorerChoice",
@@ -95,7 +96,6 @@ __all__ = [
     "SweepSettings",
     "Task",
     "TaskSettings",
-    "Optimizer",
     "TrainSettings",
     "UpdateSettings",
 ]
