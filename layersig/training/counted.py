@@ -119,5 +119,3 @@ def _factors(model: PreTrainedModel, layers: Sequence[Layer], settings: TrainSet
         yield factors
     finally:
         restorer.restore()
-
-

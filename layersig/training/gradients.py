@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from layersig.data.examples import Examples
 from layersig.fast.runner import Runner
-
-BUFFER = 4 * 2**30
-"""Bytes of sums of gradients that may be in memory where a batch goes through the model in several pieces."""
+from layersig.training.footprint import BUFFER
 
 
 def visit_gradients(
@@ -50,7 +49,7 @@ def visit_gradients(
             divisor = int(targets[list(batch)].sum())
             pieces = runner.cut(batch)
             for group in _groups(parameters, buffer) if len(pieces) > 1 else [parameters]:
-                _visit_group(runner, group, pieces, divisor, lambda name, value, of=number: visit(of, name, value))
+                _visit_group(runner, group, pieces, divisor, partial(visit, number))
 
 
 def _visit_group(

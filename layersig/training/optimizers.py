@@ -59,24 +59,24 @@ class AdamWBf16(torch.optim.Optimizer):
                 generator = torch.Generator(parameter.device).manual_seed((number << 24) + place)
                 rows = max(1, _ELEMENTS // max(1, parameter[0].numel())) if parameter.ndim else 1
                 parts = (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
-                for part in zip(*(each.split(rows) if each.ndim else (each,) for each in parts), strict=True):
-                    _move(*part, number, group, generator)
+                pieces = (each.split(rows) if each.ndim else (each,) for each in parts)
+                for value, grad, first, second in zip(*pieces, strict=True):
+                    _move(value, grad, (first, second), number, group, generator)
 
 
 def _move(
     value: Tensor,
     grad: Tensor,
-    first: Tensor,
-    second: Tensor,
+    moments: tuple[Tensor, Tensor],
     step: int,
     group: Mapping[str, Any],
     draws: torch.Generator,
 ) -> None:
     beta1, beta2 = group["betas"]
-    mean = first.to(value.dtype).lerp_(grad, 1 - beta1)
-    square = second.to(value.dtype).mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    first.copy_(rounded_at_random(mean, draws))
-    second.copy_(rounded_at_random(square, draws))
+    mean = moments[0].to(value.dtype).lerp_(grad, 1 - beta1)
+    square = moments[1].to(value.dtype).mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+    for moment, exact in zip(moments, (mean, square), strict=True):
+        moment.copy_(rounded_at_random(exact, draws))
     value.mul_(1 - group["lr"] * group["weight_decay"])
     scale = square.sqrt_().div_(math.sqrt(1 - beta2**step)).add_(_EPSILON)
     value.addcdiv_(mean, scale, value=-group["lr"] / (1 - beta1**step))
