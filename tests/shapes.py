@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+)
 
 from layersig.data.examples import Example, Examples
 
@@ -15,9 +22,37 @@ LLAMA_2_7B = LlamaConfig()  # whose defaults are that model's: 32 blocks, 4096 /
 TINY_LLAMA = LlamaConfig(
     hidden_size=64, intermediate_size=172, num_hidden_layers=4, num_attention_heads=4, vocab_size=320
 )
+_LLAMA_3 = {
+    "vocab_size": 128_256,
+    "intermediate_size": 14_336,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131_072,
+}
+PUBLISHED = {
+    "meta-llama/Llama-2-7b-hf": LLAMA_2_7B,
+    "meta-llama/Llama-2-13b-hf": LlamaConfig(
+        hidden_size=5120,
+        intermediate_size=13_824,
+        num_hidden_layers=40,
+        num_attention_heads=40,
+        num_key_value_heads=40,
+    ),
+    "meta-llama/Llama-3.1-8B": LlamaConfig(**_LLAMA_3),
+    "meta-llama/Llama-3.1-8B-Instruct": LlamaConfig(**_LLAMA_3),
+    "mistralai/Mistral-7B-v0.1": MistralConfig(),  # whose defaults are that model's
+    "Qwen/Qwen2.5-7B-Instruct": Qwen2Config(
+        hidden_size=3584,
+        intermediate_size=18_944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+        vocab_size=152_064,
+    ),
+}
+"""Shapes of the models of shipped recipes, from their model cards, by their names on the hub."""
 
 
-def on_meta(config: LlamaConfig, dtype: torch.dtype = torch.bfloat16) -> PreTrainedModel:
+def on_meta(config: PreTrainedConfig, dtype: torch.dtype = torch.bfloat16) -> PreTrainedModel:
     """A frozen model of that shape without values."""
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -32,9 +67,9 @@ def rows_of(count: int, length: int) -> Examples:
     )
 
 
-def write_config(config: LlamaConfig, folder: Path) -> Path:
+def write_config(config: PreTrainedConfig, folder: Path) -> Path:
     """The folder, with config.json in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    value = {**config.to_dict(), "architectures": ["LlamaForCausalLM"]}
+    value = {**config.to_dict(), "architectures": [AutoModelForCausalLM._model_mapping[type(config)].__name__]}
     (folder / "config.json").write_text(json.dumps(value))
     return folder

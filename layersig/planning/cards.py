@@ -1,6 +1,7 @@
 """Whether the stages of a study fit on GPUs of common sizes, and what would make them fit: from shapes alone.
 
-All figures are estimates. Trainings are counted by `layersig.training.counted`, on the meta device. Assumed are rows of
+All figures are estimates. Trainings are counted by `layersig.training.counted`, on the meta device, for models of two
+depths. Assumed are rows of
 the longest conversation, 5 % of what passes hold for the rounding of torch's allocator, 0.6 GiB for the CUDA context
 and its libraries, and 3 % of a card that stay free. NF4 weights take 0.516 bytes a value, embeddings and head stay as
 they are, and a pass holds one weight of the largest layer in the type of the computation.
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layersig.layers import Layer
 from layersig.pipeline import Stage
@@ -34,6 +35,8 @@ _LOGITS = 2**30
 """Bytes of the logits that an evaluation holds at a time, see `layersig.fast.head`."""
 _TRAINING = ("reference", "tune", "recover")
 _READING = ("evaluate", "answer", "generate")
+_DEPTHS = (2, 6)
+"""Blocks of the models that are counted, from which those of the whole model follow."""
 _BUDGETS = (16_384, 8192, 4096, 2048, 1024)
 _SUMMED = frozenset({"gradient-norm", "adalora-sensitivity"})
 """Scorers that sum gradients of weights."""
@@ -87,34 +90,74 @@ class _Way:
     said: tuple[str, ...] = ()
 
 
-def fits(facts: Facts) -> list[Fit]:
+def usable(card: str) -> float:
+    """Bytes of a card that a stage may take."""
+    return (1 - _FREE) * 2.0**20 * CARDS[card]
+
+
+def spread(layers: Sequence[Layer], share: float) -> list[Layer]:
+    """A share of the layers, evenly spread over the model."""
+    count = max(1, round(share * len(layers)))
+    return [layers[int((number + 0.5) * len(layers) / count)] for number in range(count)]
+
+
+def _extrapolated(counted: Sequence[Counted], few: int, more: int, depth: int) -> Counted:
+    from layersig.training.counted import Counted
+
+    if len(counted) == 1:
+        return counted[0]
+    one, other = counted
+
+    def at(first: int, second: int) -> int:
+        return round(first + (second - first) / (more - few) * (depth - few))
+
+    return Counted(at(one.weights, other.weights), at(one.trained, other.trained), at(one.passing, other.passing))
+
+
+def fits(facts: Facts, counts: dict[object, Counted] | None = None) -> list[Fit]:
     """How the stages that are left fit on each card; equal stages together, in their order.
 
     Args:
         facts: With a model, or a configuration of one.
+        counts: What was counted before, for other recipes with the same models.
     """
-    return _Cards(facts).fits()
+    return Cards(facts, {} if counts is None else counts).fits()
 
 
-class _Cards:
-    def __init__(self, facts: Facts) -> None:
-        self._facts = facts
-        self._counts: dict[object, Counted] = {}
+class Cards:
+    """What the stages of a study need on a GPU.
 
-    def fits(self) -> list[Fit]:
-        groups: dict[tuple[Need, Need | None], tuple[list[str], Stage]] = {}
+    Args:
+        facts: With a model, or a configuration of one.
+        counts: What was counted before, for other recipes with the same models.
+    """
+
+    def __init__(self, facts: Facts, counts: dict[object, Counted]) -> None:
+        self._facts, self._counts = facts, counts
+        self._made: dict[int, PreTrainedModel] = {}
+
+    def needs(self) -> list[tuple[Stage, list[str], Need, Need | None]]:
+        """Of equal stages the first, the ids of all, and what one needs in bf16 and over 4-bit weights."""
+        groups: dict[tuple[Need, Need | None], tuple[Stage, list[str]]] = {}
         for stage in self._facts.known.graph.stages:
             if stage.id in self._facts.known.cached or not self._runs(stage):
                 continue
             way = self._as_is(stage)
             half = self._need(stage, _Way(way.settings, False, way.tokens))
             quantized = None if self._whole(stage) else self._need(stage, _Way(way.settings, True, way.tokens))
-            groups.setdefault((half, quantized), ([], stage))[0].append(stage.id)
+            groups.setdefault((half, quantized), (stage, []))[1].append(stage.id)
+        return [(stage, ids, half, quantized) for (half, quantized), (stage, ids) in groups.items()]
+
+    def need(self, stage: Stage, **changes: Any) -> Need:
+        """What a stage needs in bf16 with other settings of its training."""
+        settings = self._as_is(stage).settings.model_copy(update=changes)
+        return self._need(stage, _Way(settings, False, settings.micro_batch_tokens))
+
+    def fits(self) -> list[Fit]:
+        """See `fits`."""
         found = []
-        for (half, quantized), (ids, stage) in groups.items():
-            cards = {
-                name: self._how(stage, half, quantized, (1 - _FREE) * 2.0**20 * size) for name, size in CARDS.items()
-            }
+        for stage, ids, half, quantized in self.needs():
+            cards = {name: self._how(stage, half, quantized, usable(name)) for name in CARDS}
             found.append(Fit(tuple(ids), half, quantized, cards))
         return found
 
@@ -138,17 +181,18 @@ class _Cards:
             way = _Way(way.settings.model_copy(update={"gradient_checkpointing": True}), way.nf4, way.tokens, said)
             yield way
         key = "train.micro_batch_tokens" if trains else "evaluate.batch_tokens"
-        start = way
+        start, budgets = way, [way]
         for tokens in _BUDGETS:
             if tokens < start.tokens and (tokens >= self._length or not trains):
                 settings = start.settings.model_copy(update={"micro_batch_tokens": tokens})
                 way = _Way(settings, start.nf4, tokens, (*start.said, f"{key} = {tokens}"))
+                budgets.append(way)
                 yield way
         if self._whole(stage):
-            start = way
             for optimizer in ("adamw-bf16", "adamw-8bit", "paged-adamw-8bit"):
-                settings = start.settings.model_copy(update={"optimizer": optimizer})
-                yield _Way(settings, False, start.tokens, (*start.said, f'train.optimizer = "{optimizer}"'))
+                for before in budgets:
+                    settings = before.settings.model_copy(update={"optimizer": optimizer})
+                    yield _Way(settings, False, before.tokens, (*before.said, f'train.optimizer = "{optimizer}"'))
         elif not way.nf4:
             first = self._as_is(stage)
             yield _Way(first.settings, True, first.tokens, ('model.quantization = "nf4"',))
@@ -165,8 +209,7 @@ class _Cards:
     def _need(self, stage: Stage, way: _Way) -> Need:
         weights = self._weights(nf4=way.nf4)
         if stage.kind in _TRAINING:
-            whole, layers = self._whole(stage), self._layers(stage)
-            counted = self._count(layers, way.settings, whole=whole)
+            counted = self._count(self._facts.share(stage), way.settings, whole=self._whole(stage))
             moments = MOMENT_BYTES[way.settings.optimizer] * counted.trained / 4
             return Need(weights, counted.trained + moments, counted.passing + self._unpacked(way))
         if stage.kind == "score":
@@ -184,13 +227,14 @@ class _Cards:
     def _score(self, stage: Stage, way: _Way, weights: float) -> Need:
         kind = stage.params["scorer"]
         lora = way.settings.model_copy(update={"method": "lora"})
-        work = self._facts.method(self._facts.recipe.train).create()
         update = 0.0
         if "update" in stage.inputs:
-            update = 2.0 * sum(work.update_values(each, self._facts.recipe.train) for each in self._every)
+            trained = self._facts.recipe.training_of(self._facts.recipe.scorers[stage.cell.scorer or ""])
+            work = self._facts.method(trained).create()
+            update = 2.0 * sum(work.update_values(each, trained) for each in self._every)
         if kind not in _GRADIENTS:
             lora = lora.model_copy(update={"gradient_checkpointing": True})
-        counted = self._count(self._every, lora, whole=False)
+        counted = self._count(1.0, lora, whole=False)
         passing = counted.passing - counted.trained + self._unpacked(way)  # gates have hardly any gradient
         if kind in _SUMMED:
             sizes = [4.0 * each.parameters for each in self._every]
@@ -211,45 +255,50 @@ class _Cards:
     def _whole(self, stage: Stage) -> bool:
         return stage.kind in _TRAINING and self._facts.method(settings_of(stage)).result == "checkpoint"
 
-    def _layers(self, stage: Stage) -> Sequence[Layer]:
-        """The layers that a stage trains; evenly spread ones where the selection is not made yet."""
-        chosen = self._facts.chosen(stage)
-        if chosen is not None:
-            return chosen
-        share = self._facts.share(stage)
-        count = max(1, round(share * len(self._every)))
-        places = {int((number + 0.5) * len(self._every) / count) for number in range(count)}
-        return [self._every[place] for place in sorted(places)]
-
-    def _count(self, layers: Sequence[Layer], settings: TrainSettings, *, whole: bool) -> Counted:
-        from layersig.training.counted import count_training
-
+    def _count(self, share: float, settings: TrainSettings, *, whole: bool) -> Counted:
+        """What a training of a share of the layers holds, from models of two depths: every block adds the same."""
         names = {"rank", "dropout", "gradient_checkpointing", "micro_batch_tokens", "batch_size"}
         key = (
-            tuple(each.name for each in layers),
+            self._facts.configuration,
+            self._length,
+            round(share, 3),
             whole,
             settings.adalora.init_r if settings.method == "adalora" else None,
             tuple(sorted(settings.model_dump(include=names).items())),
         )
         if key not in self._counts:
-            self._counts[key] = count_training(self._model, layers, settings, whole=whole, length=self._length)
+            assert self._facts.shapes is not None
+            depth = self._facts.shapes.depth
+            few, more = (min(each, depth) for each in _DEPTHS)
+            counted = [self._of_depth(each, share, settings, whole=whole) for each in sorted({few, more})]
+            self._counts[key] = _extrapolated(counted, few, more, depth)
         return self._counts[key]
 
-    @cached_property
-    def _model(self) -> PreTrainedModel:
+    def _of_depth(self, depth: int, share: float, settings: TrainSettings, *, whole: bool) -> Counted:
+        from layersig.models.layermap import layer_map
+        from layersig.training.counted import count_training
+
+        model = self._models(depth)
+        layers = spread(list(layer_map(model, head=self._facts.recipe.layers.head)), share)
+        return count_training(model, layers, settings, whole=whole, length=self._length)
+
+    def _models(self, depth: int) -> PreTrainedModel:
         import torch
 
         from layersig.models.layermap import model_of_configuration
 
         assert self._facts.configuration is not None
-        model = model_of_configuration(self._facts.configuration)
-        return model.to(torch.bfloat16).eval().requires_grad_(False)
+        if depth not in self._made:
+            model = model_of_configuration(self._facts.configuration, depth=depth)
+            self._made[depth] = model.to(torch.bfloat16).eval().requires_grad_(False)
+        return self._made[depth]
 
     @cached_property
     def _every(self) -> list[Layer]:
-        from layersig.models.layermap import layer_map
+        from layersig.models.layermap import layer_map_of_checkpoint
 
-        return list(layer_map(self._model, head=self._facts.recipe.layers.head))
+        assert self._facts.configuration is not None
+        return list(layer_map_of_checkpoint(self._facts.configuration, head=self._facts.recipe.layers.head))
 
     @cached_property
     def _length(self) -> int:
@@ -259,7 +308,7 @@ class _Cards:
     @cached_property
     def _cache(self) -> float:
         """Bytes of keys and values of a token."""
-        config = self._model.config.get_text_config(decoder=True)
+        config = self._models(1).config.get_text_config(decoder=True)
         heads = getattr(config, "num_attention_heads", 1)
         groups = getattr(config, "num_key_value_heads", None) or heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
