@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from layersig.errors import StageFailed
+from layersig.jsonform import dumps, parse_json
 from layersig.models.tensor_file import later, write_tensors
-from layersig.records import dumps, parse_json
 from layersig.store.files import write_through
 from layersig.training.callbacks import Callback, TrainingState
 from layersig.training.log import Step, StepForm

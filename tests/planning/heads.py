@@ -88,10 +88,10 @@ def memory_sentence(path: Path, configs: Path, counts: dict[object, Any] | None 
     for stage, ids, half, quantized in Cards(replace(facts, config=config), {} if counts is None else counts).needs():
         need = quantized if nf4 else half
         assert need is not None
-        for label in {_label(each) for each in facts.known.graph.stages if each.id in ids}:
+        for label in dict.fromkeys(_label(each) for each in facts.known.graph.stages if each.id in ids):
             by_arm[label] = max(by_arm.get(label, 0.0), need.total)
         assert stage.id in ids
-    named = {arm.name for arm in facts.recipe.arms} | {*_LABELS.values(), "all-layers"}
+    named = {arm.name for arm in facts.recipe.arms if "." not in arm.name} | {*_LABELS.values(), "all-layers"}
     said = ", ".join(f"{label} {gib(by_arm[label])}" for label in by_arm if label in named)  # controls take as much
     card = next((card for card in CARDS if max(by_arm.values()) <= usable(card)), None)
     fit = "nothing up to 141 GB" if card is None else f"a card of {card}"
