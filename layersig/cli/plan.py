@@ -28,6 +28,12 @@ from layersig.cli.options import as_json, overrides, recipe, runs, smoke
     "loss.item (docs/planning.md).",
 )
 @click.option("--measure", is_flag=True, help="Measure the speed of this machine again.")
+@click.option("--cards", is_flag=True, help="Show how every stage fits on GPUs of 24, 40, 80 and 141 GB.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the config.json of a model that is not on this machine: memory needs no weights.",
+)
 def command(
     recipe: Path,
     overrides: tuple[str, ...],
@@ -37,6 +43,8 @@ def command(
     pilot: str | None,
     assumed: tuple[str, ...],
     measure: bool,
+    cards: bool,
+    config: Path | None,
 ) -> None:
     """Show what RECIPE will cost on this machine, stage by stage, and what its declared comparisons can detect.
 
@@ -57,7 +65,7 @@ def command(
     for loaded in load_all(recipe, overrides, smoke=smoke):
         for skipped in loaded.skipped:
             warn(skipped)
-        found[loaded.of_model] = planned = plan(loaded, Options(runs, pilot, assumed, measure), warn)
+        found[loaded.of_model] = planned = plan(loaded, Options(runs, pilot, assumed, measure, cards, config), warn)
         if planned.precision and not put_on_record(planned.facts.known, planned.precision):
             click.echo(
                 "note: outcomes of arms are measured already; no run will show this plan as made before", err=True

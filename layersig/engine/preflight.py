@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from layersig.errors import UserError
+from layersig.pipeline import Graph
 from layersig.pipeline.study import checkpoint_node
+from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
+from layersig.stages.kinds import Recover, Reference, Tune
 
 
 def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[[str], None]) -> None:
@@ -45,3 +49,35 @@ def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[
             from layersig.evaluating.draws import check_draws
 
             check_draws(task, sources[f"source/task/{number}"].path)
+
+
+def check_trainings(graph: Graph, model: Path, loaded: LoadedRecipe) -> None:
+    """Refuse trainings that cannot fit into memory whatever their batches are, before anything is loaded.
+
+    Of arms those are checked whose policy states a share of the layers.
+
+    Raises:
+        UserError: There is one, or the package of an optimizer is missing.
+    """
+    from layersig.models.devices import pick_device, pick_dtype
+    from layersig.models.layermap import layer_map_of_checkpoint
+    from layersig.training.footprint import capacity, model_bytes, why_too_large
+    from layersig.training.optimizers import check_installed
+
+    recipe = loaded.recipe
+    device = pick_device(recipe.model.device)
+    weights = model_bytes(model, pick_dtype(recipe.model.dtype, device).dtype, nf4=recipe.model.quantization == "nf4")
+    layers = layer_map_of_checkpoint(model, head=recipe.layers.head)
+    shares = {arm.name: arm.select.params.get("fraction") for arm in recipe.arms if arm.select.kind == "top"}
+    for stage in graph.stages:
+        if not isinstance(stage.spec, Reference | Tune) or isinstance(stage.spec, Recover):
+            continue
+        settings = stage.spec.train
+        check_installed(settings.optimizer)
+        share = 1.0 if isinstance(stage.spec, Reference) else shares.get(stage.cell.arm or "")
+        if share is None:
+            continue
+        method = loaded.components.get("method", settings.method).create()
+        values = share * sum(method.trained_values(layer, settings) for layer in layers)
+        if (why := why_too_large(weights, values, settings, capacity(device))) is not None:
+            raise UserError(f"{stage.id}: {why}")

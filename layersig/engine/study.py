@@ -15,7 +15,7 @@ from rich.console import Console
 
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Executor, numerics
-from layersig.engine.preflight import check_sources
+from layersig.engine.preflight import check_sources, check_trainings
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.repeat import keep_inputs
@@ -99,6 +99,7 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             for note in source.notes:
                 display.say(f"note: {source.label}: {note}")
         check_sources(sources, recipe, warn)
+        check_trainings(graph, sources["source/model"].path, loaded)
         manifest = _opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root).put(declaration(recipe))
         looks = Looks(cache.root, without_seeds(recipe))

@@ -141,7 +141,13 @@ def training_runner(work: Workload) -> Iterator[Runner]:
 
 @contextmanager
 def reading_runner(
-    model: PreTrainedModel, examples: Examples, token_budget: TokenBudget, *, fast: bool = True, pack: bool = True
+    model: PreTrainedModel,
+    examples: Examples,
+    token_budget: TokenBudget,
+    *,
+    fast: bool = True,
+    pack: bool = True,
+    recompute: bool = False,
 ) -> Iterator[Runner]:
     """Within this context a model is read as it is, in the mode it is in: losses, and gradients by `Runner.loss`.
 
@@ -151,14 +157,22 @@ def reading_runner(
         token_budget: Tokens of a piece, or "auto".
         fast: Whether the fast paths are used.
         pack: Whether examples may lie end to end; else they are padded.
+        recompute: Whether a backward pass computes what blocks compute inside once more, instead of keeping it.
+
+    Raises:
+        UserError: `recompute`, and the model does not say what its blocks are.
     """
     with deterministic(model.device):
         if not fast:
             yield PlainRunner(model, examples)
             return
-        budget = tokens_at_once(model, token_budget, learning=True)
+        budget = tokens_at_once(model, token_budget, learning=True, checkpointing=recompute)
         packing = batching_of(model, budget, int(examples.lengths.max()), side_by_side=True)
-        with packing if pack else nullcontext(PaddedBatching(budget)) as batching, split_at_head(model) as split:
+        with (
+            packing if pack else nullcontext(PaddedBatching(budget)) as batching,
+            checkpointed_blocks(model) if recompute else nullcontext(),
+            split_at_head(model) as split,
+        ):
             yield FastRunner(split, examples, batching)
 
 
@@ -189,7 +203,7 @@ class FastRunner:
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
         """See `Runner`."""
         moved = [parameter for parameter in self._parameters if parameter.requires_grad]
-        share = partial(self._share, step, self._targets(batch), moved)
+        targets, lanes = self._targets(batch), self._batching.lanes
 
         def attempt(pieces: Sequence[Sequence[int]]) -> float:
             for parameter in moved:
@@ -198,7 +212,13 @@ class FastRunner:
                 self._planned = self._halving.limit
                 self._prefix.replan(self._halving.pieces)
             parts = []
-            for part, gradients in self._batching.lanes.run(share, pieces):
+            if lanes.count == 1:  # no second set of gradients is ever in memory
+                for piece in pieces:
+                    with self._forward(step, targets, piece) as part:
+                        torch.autograd.backward(part, inputs=moved)
+                        parts.append(part.detach())
+                return _sum(parts)
+            for part, gradients in lanes.run(partial(self._share, step, targets, moved), pieces):
                 parts.append(part)
                 _accumulate(moved, gradients)
             return _sum(parts)
@@ -222,15 +242,20 @@ class FastRunner:
         """See `Runner`."""
         return target_loss(self._split, self._lay_out(piece), divisor)
 
-    def _share(
-        self, step: int, targets: int, moved: Sequence[Tensor], piece: Sequence[int]
-    ) -> tuple[Tensor, list[Tensor | None]]:
-        """What a piece contributes to the loss of a step, and to the gradients of `moved`."""
+    @contextmanager
+    def _forward(self, step: int, targets: int, piece: Sequence[int]) -> Iterator[Tensor]:
+        """What a piece contributes to the loss of a step; its backward pass belongs into the block."""
         micro = self._lay_out(piece)
         if self._keys is not None:
             self._keys.set(step, *micro.layouts)
         with self._prefix.passing(step, piece, micro) if self._prefix is not None else nullcontext():
-            loss = target_loss(self._split, micro, targets)
+            yield target_loss(self._split, micro, targets)
+
+    def _share(
+        self, step: int, targets: int, moved: Sequence[Tensor], piece: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """What a piece contributes to the loss of a step, and to the gradients of `moved`."""
+        with self._forward(step, targets, piece) as loss:
             # Not into `grad`: which of several lanes adds first would be left to chance.
             return loss.detach(), list(torch.autograd.grad(loss, moved, allow_unused=True))
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -23,8 +23,9 @@ from layersig.layers import Layer, LayerMap
 from layersig.models.fit import check_finite
 from layersig.models.layermap import layer_parameter, layer_weight, weight_name
 from layersig.models.saving import save_model
+from layersig.models.tensor_file import Later, later, write_tensors
 from layersig.models.tensors import read_header
-from layersig.models.updates import DenseUpdate
+from layersig.models.updates import DenseUpdate, LazyTensors
 from layersig.store.files import whole_folder
 
 FILE = "dense_update.safetensors"
@@ -89,27 +90,38 @@ def _oriented(model: PreTrainedModel, layer: Layer, value: Tensor) -> Tensor:
 
 
 def write_update(update: DenseUpdate, folder: Path, *, base_dtype: torch.dtype) -> None:
-    """Write an update to a folder that is whole or absent.
+    """Write an update to a folder that is whole or absent, one layer after the other.
 
     Args:
         update: Differences.
         folder: Target, replaced if it exists.
         base_dtype: The type of the weights that they are differences to.
     """
-    tensors = {name: value.contiguous().cpu() for name, value in update.tensors.items()}
+    tensors = update.tensors
+    if isinstance(tensors, LazyTensors):
+        found = {
+            name: Later(torch.float32, shape, partial(tensors.make, name)) for name, shape in tensors.shapes.items()
+        }
+    else:
+        found = {name: later(value) for name, value in tensors.items()}
     with whole_folder(folder) as temporary:
-        save_file(tensors, temporary / FILE, {_BASE_DTYPE: str(base_dtype).removeprefix("torch.")})
+        write_tensors(temporary / FILE, found, {_BASE_DTYPE: str(base_dtype).removeprefix("torch.")})
 
 
 def read_dense(folder: Path, layers: LayerMap) -> DenseUpdate:
-    """The update that `write_update` wrote, in model order.
+    """The update that `write_update` wrote, in model order; a layer is read whenever it is asked for.
 
     Raises:
         UserError: It cannot be read, holds values that are not finite, or does not fit the model.
     """
     names = check_dense(folder, layers)
-    with safe_open(folder / FILE, "pt") as opened:
-        tensors = {name: opened.get_tensor(name) for name in names}
+
+    def read(name: str) -> Tensor:
+        with safe_open(folder / FILE, "pt") as opened:
+            tensor: Tensor = opened.get_tensor(name)
+        return tensor
+
+    tensors = LazyTensors({name: tuple(layers.by_name[name].shape) for name in names}, read)
     check_finite(folder / FILE, tensors.items())
     return DenseUpdate(tensors)
 
@@ -157,7 +169,8 @@ def write_checkpoint(model: PreTrainedModel, layers: LayerMap, update: DenseUpda
         layer = layers.by_name[name]
         own = layer_parameter(model, layer).detach()
         wide = torch.promote_types(own.dtype, torch.float32)
-        state[weight_name(layer)] = own.to(wide) + _oriented(model, layer, update.tensors[name]).to(own.device, wide)
+        # On the CPU, where the file is written from: a device that holds the model need not hold it in float32 as well.
+        state[weight_name(layer)] = own.to("cpu", wide) + _oriented(model, layer, update.tensors[name]).to("cpu", wide)
     dtype = model.config.dtype
     with whole_folder(folder) as temporary:
         try:

@@ -68,13 +68,22 @@ def layer_map_of_checkpoint(path: Path, *, head: bool = False) -> LayerMap:
     return layer_map(model_of_configuration(path), head=head)
 
 
-def model_of_configuration(path: Path) -> PreTrainedModel:
+def model_of_configuration(path: Path, *, depth: int | None = None) -> PreTrainedModel:
     """The model that the configuration in folder `path` describes, on the meta device: shapes without values.
+
+    Args:
+        path: The folder.
+        depth: Number of its first blocks that it has; all of them when None.
 
     Raises:
         UserError: The folder holds no readable configuration of a causal language model.
     """
     config = read_config(path)
+    if depth is not None:
+        text = config.get_text_config(decoder=True)
+        text.num_hidden_layers = depth
+        if getattr(text, "layer_types", None) is not None:
+            text.layer_types = text.layer_types[:depth]
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config)

@@ -58,10 +58,11 @@ def load_model(
     device = pick_device(str(device))
     dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
     options: dict[str, Any] = {}
+    if device.type == "cuda" or quantization == "nf4":  # from the file to the device, past the memory of the host
+        options["device_map"] = {"": device}
     if quantization == "nf4":
         if not is_bitsandbytes_available():
             raise UserError("quantization = 'nf4' needs the package bitsandbytes; install it or write 'none'")
-        options["device_map"] = {"": device}
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

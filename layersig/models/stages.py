@@ -8,7 +8,7 @@ from layersig.models.dense import base_dtype, read_dense, write_checkpoint
 from layersig.models.layermap import layer_map_of_checkpoint
 from layersig.models.load import load_model
 from layersig.models.update_folder import is_dense
-from layersig.models.updates import DenseUpdate
+from layersig.models.updates import DenseUpdate, LazyTensors
 from layersig.records import Selection
 from layersig.stages.job import Job
 from layersig.stages.kinds import Graft, Layers
@@ -29,6 +29,8 @@ def graft(job: Job[Graft]) -> None:
         graft_adapter(source, known, [known.by_name[name] for name in selection.layers], job.out / "adapter")
         return
     whole = read_dense(source, known)
-    kept = DenseUpdate({name: whole.tensors[name] for name in selection.layers})
+    kept = DenseUpdate(
+        LazyTensors({name: known.by_name[name].shape for name in selection.layers}, whole.tensors.__getitem__)
+    )
     model = load_model(job.inputs["model"], dtype=base_dtype(source), device="cpu")
     write_checkpoint(model, known, kept, job.inputs["model"], job.out / "model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -102,11 +102,36 @@ class LowRankUpdate(Update):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LazyTensors(Mapping[str, Tensor]):
+    """Tensors that are made whenever they are asked for and never kept, so that one at a time is in memory.
+
+    Attributes:
+        shapes: Their shapes by name.
+        make: Makes the tensor of a name.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    make: Callable[[str], Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.shapes:
+            raise KeyError(name)
+        return self.make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DenseUpdate(Update):
     """The difference of two sets of weights.
 
     Attributes:
         tensors: By layer name in model order, float32 tensors of the layer's shape: (out, in) or (experts, out, in).
+            Those of a large model are read or computed one at a time (`LazyTensors`).
     """
 
     tensors: Mapping[str, Tensor]
@@ -127,7 +152,12 @@ class DenseUpdate(Update):
         Raises:
             UserError: A weight is quantised.
         """
-        return cls({layer.name: (_wide(after, layer) - _wide(before, layer)).float() for layer in layers})
+
+        def change(name: str) -> Tensor:
+            layer = layers.by_name[name]
+            return (_wide(after, layer) - _wide(before, layer)).float()
+
+        return cls(LazyTensors({layer.name: tuple(layer.shape) for layer in layers}, change))
 
 
 def _wide(model: PreTrainedModel, layer: Layer) -> Tensor:

@@ -9,6 +9,7 @@
 - `trainings`, `scorers`, `evaluation`, `writing`: passes of a stage; `work` chooses among them
 - `speed`, `probe`, `rates`: what a pass takes on this machine
 - `memory`, `disk`, `costs`: what that comes to
+- `cards`: whether it fits on GPUs of common sizes
 - `spreads`, `precision`: what is found with 80 % power, from a pilot or from assumed variances
 - `text`: the plan for people
 - `on_record`: what it says of declared comparisons, kept for the run
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layersig.planning.assumptions import assumptions
+from layersig.planning.cards import Fit, fits
 from layersig.planning.costs import Cost, Totals, cost_of, machine_warnings, totals
 from layersig.planning.facts import Facts
 from layersig.planning.known import known
@@ -42,12 +44,16 @@ class Options:
         pilot: The run to take variances from; found by its model when None.
         assumed: `NAME=VALUE` entries.
         measure: Measure the speed even where one is kept.
+        cards: Say how every stage fits on GPUs of common sizes.
+        config: Folder with the config.json of a model that is not on this machine.
     """
 
     runs: Path
     pilot: str | None = None
     assumed: Sequence[str] = ()
     measure: bool = False
+    cards: bool = False
+    config: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Plan:
         pilot: The run that variances come from.
         precision: Every declared comparison and claim.
         warnings: What does not fit on this machine.
+        fits: How stages fit on GPUs of common sizes; None where it was not asked for, or the model is not known.
     """
 
     facts: Facts
@@ -73,6 +80,7 @@ class Plan:
     pilot: Pilot | None
     precision: tuple[Precision, ...]
     warnings: tuple[str, ...]
+    fits: tuple[Fit, ...] | None = None
 
 
 def plan(loaded: LoadedRecipe, options: Options, warn: Callable[[str], None]) -> Plan:
@@ -87,7 +95,7 @@ def plan(loaded: LoadedRecipe, options: Options, warn: Callable[[str], None]) ->
         UserError: A source, the data, the pilot or an assumption cannot be used.
     """
     assumed = assumptions(options.assumed, loaded.recipe)
-    facts = Facts(known(loaded, warn), assumed)
+    facts = Facts(known(loaded, warn), assumed, options.config)
     stages = facts.known.graph.stages
     left = [stage for stage in stages if stage.id not in facts.known.cached]
     timed = [stage for stage in left if stage.computes]
@@ -101,4 +109,5 @@ def plan(loaded: LoadedRecipe, options: Options, warn: Callable[[str], None]) ->
     pilot = pilot_of(facts, options.pilot, options.runs) if facts.recipe.arms else None
     found = tuple(precision(facts, pilot)) if facts.recipe.arms else ()
     warnings = tuple(machine_warnings(facts, total)) if facts.shapes is not None else ()
-    return Plan(facts, costs, total, speed, origin, pilot, found, warnings)
+    cards = tuple(fits(facts)) if options.cards and facts.configuration is not None else None
+    return Plan(facts, costs, total, speed, origin, pilot, found, warnings, cards)

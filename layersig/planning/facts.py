@@ -31,10 +31,12 @@ class Facts:
     Attributes:
         known: What lies on this machine.
         assumed: What the user stated instead.
+        config: Folder with the configuration of a model that is not on this machine.
     """
 
     known: Known
     assumed: Assumptions
+    config: Path | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -47,10 +49,15 @@ class Facts:
         source = self.known.sources.get("source/model")
         return None if source is None else source.path
 
+    @property
+    def configuration(self) -> Path | None:
+        """Folder with the configuration of the model."""
+        return self.config if self.model is None else self.model
+
     @cached_property
     def shapes(self) -> Shapes | None:
-        """Shapes of the model; None where it is not on this machine."""
-        return None if self.model is None else shapes(self.model)
+        """Shapes of the model; None where its configuration is not on this machine."""
+        return None if self.configuration is None else shapes(self.configuration)
 
     @cached_property
     def layers(self) -> LayerMap | None:

@@ -9,6 +9,7 @@ from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
 from layersig.recipe.schema import TokenBudget
+from layersig.training.footprint import state_bytes
 
 _PROGRAM = 0.6 * 2**30
 """Bytes of Python with torch, transformers and PEFT in memory, before a model is."""
@@ -80,8 +81,8 @@ def trained_values(facts: Facts, stage: Stage) -> float | None:
 
 
 def _trained(facts: Facts, stage: Stage) -> float:
-    """Bytes of what is trained, its gradient and two moments, in float32."""
-    return 16.0 * (trained_values(facts, stage) or 0.0)
+    """Bytes of what is trained, its gradient and its moments."""
+    return state_bytes(trained_values(facts, stage) or 0.0, settings_of(stage))
 
 
 def _update(facts: Facts) -> float:

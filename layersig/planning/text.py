@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from layersig.planning import Plan
+from layersig.planning.cards import CARDS, Fit
 from layersig.planning.costs import Cost, Total
 from layersig.planning.memory import gib
 from layersig.planning.precision import POWER, Precision
@@ -15,7 +16,9 @@ _UNKNOWN = "?"
 
 def as_text(plan: Plan) -> str:
     """A table of stages, the totals, what was assumed, and what the declared comparisons can find."""
-    return "\n".join([*_stages(plan), "", *_totals(plan), *_precision(plan), *_notes(plan), _last(plan)])
+    return "\n".join(
+        [*_stages(plan), "", *_totals(plan), *_precision(plan), *cards_text(plan.fits), *_notes(plan), _last(plan)]
+    )
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "pilot": None if plan.pilot is None else plan.pilot.name,
         "missing": dict(plan.facts.known.missing),
         "declared": [_precision_json(each) for each in plan.precision],
+        "cards": None if plan.fits is None else [_fit_json(each) for each in plan.fits],
         "warnings": [*plan.warnings, *(f"{_name(each)}: {said}" for each in plan.precision for said in each.warnings)],
     }
 
@@ -188,6 +192,35 @@ def _found(found: Precision) -> str:
         )
         return f"{value} above the share of the gain{gain} ({size}; spread: {found.origin})"
     return f"a difference of {value} ({size}; spread: {found.origin})"
+
+
+def cards_text(fits: Sequence[Fit] | None) -> Iterator[str]:
+    """A table of equal stages and what they need, and under it what makes each fit where it does not."""
+    if not fits:
+        return
+    yield ""
+    yield "peak memory on a GPU (estimates from shapes, see docs/planning.md):"
+    names = [each.stages[0] + (f" and {len(each.stages) - 1} alike" if each.stages[1:] else "") for each in fits]
+    width = max(len(name) for name in ("stage", *names))
+    yield f"  {'stage':{width}}{'bf16':>12}{'NF4':>12}" + "".join(f"{card:>9}" for card in CARDS)
+    for name, fit in zip(names, fits, strict=True):
+        needs = "".join(f"{'-' if need is None else gib(need.total):>12}" for need in (fit.bf16, fit.nf4))
+        marks = "".join(f"{_mark(fit.cards[card]):>9}" for card in CARDS)
+        yield f"  {name:{width}}{needs}{marks}"
+        changes: dict[str, list[str]] = {}
+        for card, how in fit.cards.items():
+            if how is not None and how.startswith("with "):
+                changes.setdefault(how, []).append(card)
+        yield from (f"    {' and '.join(cards)}: {how}" for how, cards in changes.items())
+
+
+def _mark(how: str | None) -> str:
+    return "no" if how is None else "changed" if how.startswith("with ") else how
+
+
+def _fit_json(fit: Fit) -> dict[str, Any]:
+    needs = {name: None if need is None else round(need.total) for name, need in (("bf16", fit.bf16), ("nf4", fit.nf4))}
+    return {"stages": list(fit.stages), **needs, "cards": dict(fit.cards)}
 
 
 def _notes(plan: Plan) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from layersig.models.updates import Delta
     from layersig.scoring.context import ScoringContext
+
+BUFFER = 4 * 2**30
+"""Bytes of triplets, sensitivities and uncertainties that are in memory at a time. Those of low-rank updates are small;
+those of a dense update take several times its own bytes, and the batches are gone through for some layers at a time."""
 
 
 @scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=1)
@@ -44,26 +48,47 @@ class AdaLoraSensitivity:
         """Importance of every unit."""
         import torch
 
-        from layersig.models.devices import wide
-
         params: AdaLoraSensitivity.Params = context.params
-        triplets = {layer: triplets_of(context.update.delta(layer)) for layer in context.unit_of}
-        entries = {layer: _Smoothed(params.beta1, params.beta2) for layer in triplets}
+        batches = context.optimizer_batches(params.batches)
+        ones = torch.ones(len(context.layers), dtype=torch.float32, device=context.device)
+        scores = dict.fromkeys(context.layers, 0.0)
+        with context.gated(lambda: ones):
+            for group in self._groups(context):
+                self._visit(context, batches, group)
+                for layer, entries in group.items():
+                    scores[context.unit_of[layer]] += entries.total()
+        return scores
+
+    def _groups(self, context: ScoringContext) -> Iterator[dict[str, _Smoothed]]:
+        """Layers with their triplets, as many at a time as fit into the buffer."""
+        params: AdaLoraSensitivity.Params = context.params
+        group: dict[str, _Smoothed] = {}
+        size = 0
+        for layer in context.unit_of:
+            delta = context.update.delta(layer)
+            if context.device.type == "cuda":
+                delta = delta.to(context.device, delta.b.dtype)
+            entries = _Smoothed(params.beta1, params.beta2, triplets_of(delta))
+            if group and size + entries.nbytes > BUFFER:
+                yield group
+                group, size = {}, 0
+            group[layer] = entries
+            size += entries.nbytes
+        yield group
+
+    def _visit(
+        self, context: ScoringContext, batches: Sequence[tuple[int, ...]], group: Mapping[str, _Smoothed]
+    ) -> None:
+        from layersig.models.devices import wide
 
         def visit(_: int, layer: str, gradient: Tensor) -> None:
             exact = wide(gradient)
-            p, values, q = (each.to(exact.device) for each in triplets[layer])
+            p, values, q = (each.to(exact.device) for each in group[layer].triplets)
             along_q, along_p = exact @ q.mT, p.mT @ exact
             slopes = (along_q * values.unsqueeze(-2), (along_q * p).sum(-2), along_p * values.unsqueeze(-1))
-            entries[layer].add(*(each * slope for each, slope in zip((p, values, q), slopes, strict=True)))
+            group[layer].add(*(each * slope for each, slope in zip((p, values, q), slopes, strict=True)))
 
-        ones = torch.ones(len(context.layers), dtype=torch.float32, device=context.device)
-        with context.gated(lambda: ones):
-            context.visit_gradients(context.optimizer_batches(params.batches), visit)
-        scores = dict.fromkeys(context.layers, 0.0)
-        for layer, unit in context.unit_of.items():
-            scores[unit] += entries[layer].total()
-        return scores
+        context.visit_gradients(batches, visit, layers=group)
 
 
 def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,8 +112,14 @@ class _Smoothed:
 
     beta1: float
     beta2: float
+    triplets: tuple[Tensor, ...]
     sensitivity: tuple[Tensor, ...] = ()
     uncertainty: tuple[Tensor, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the triplets, and of what is kept of each of their entries."""
+        return 3 * sum(each.nbytes for each in self.triplets)
 
     def add(self, *products: Tensor) -> None:
         """Take in p dL/dp of one batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -156,20 +156,27 @@ class ScoringContext(Inputs):
         self._visit(parameters, batches, add)
         return total
 
-    def visit_gradients(self, batches: Sequence[Sequence[int]], visit: Callable[[int, str, Tensor], None]) -> None:
+    def visit_gradients(
+        self,
+        batches: Sequence[Sequence[int]],
+        visit: Callable[[int, str, Tensor], None],
+        *,
+        layers: Collection[str] | None = None,
+    ) -> None:
         """Show the gradient of the training loss for every batch and layer: visit(batch, layer, gradient).
 
-        Gradients have the shape of the layer: that of `weight(layer)` and of `update.delta(layer).dense()`. One at a
-        time is in memory where a batch fits into one micro-batch.
+        Gradients have the shape of the layer, that of `weight(layer)` and of `update.delta(layer).dense()`, in float32
+        or wider. One at a time is in memory where a batch fits into one micro-batch, else sums of at most 4 GiB.
 
         Raises:
             UserError: The model is quantised.
         """
         from layersig.models.layermap import layer_parameter, layer_weight
 
-        layers = [layer for group in self.groups for layer in group.members]
-        parameters = {layer.name: layer_parameter(self.model, layer) for layer in layers}
-        turned = {layer.name for layer in layers if layer_weight(self.model, layer) is not parameters[layer.name]}
+        members = [layer for group in self.groups for layer in group.members]
+        chosen = [layer for layer in members if layers is None or layer.name in layers]
+        parameters = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
+        turned = {layer.name for layer in chosen if layer_weight(self.model, layer) is not parameters[layer.name]}
 
         def show(batch: int, name: str, gradient: Tensor) -> None:
             visit(batch, name, gradient.mT if name in turned else gradient)
@@ -185,14 +192,16 @@ class ScoringContext(Inputs):
         from layersig.training.gradients import visit_gradients
 
         self._must("gradients")
-        with self.counted(batches), self._reading(pack=False) as runner:
+        # Gradients need what training needs, so that the settings which make one fit make the other fit.
+        recompute = self.train_settings.gradient_checkpointing
+        with self.counted(batches), self._reading(pack=False, recompute=recompute) as runner:
             visit_gradients(runner, parameters, self.examples, batches, visit)
 
-    def _reading(self, *, pack: bool = True) -> AbstractContextManager[Runner]:
+    def _reading(self, *, pack: bool = True, recompute: bool = False) -> AbstractContextManager[Runner]:
         from layersig.fast.runner import reading_runner
 
         budget = self.train_settings.micro_batch_tokens
-        return reading_runner(self.model, self.examples, budget, fast=self.fast, pack=pack)
+        return reading_runner(self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute)
 
     @contextmanager
     def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:

@@ -11,17 +11,20 @@ from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from layersig.jsonform import dumps, parse_json
-from layersig.store.files import write_atomic
+from layersig.models.tensor_file import later, write_tensors
+from layersig.store.files import write_through
 from layersig.training.callbacks import Callback, TrainingState
 from layersig.training.log import Step, StepForm
+from layersig.training.optimizers import restore_moments
 
 CHECKPOINT = "training.safetensors"
 SECONDS = 60.0
-"""Wall time between two checkpoints."""
+"""Shortest wall time between two checkpoints."""
+SHARE = 0.02
+"""Largest share of the wall time that goes into checkpoints."""
 
 _OPTIMIZER = re.compile("optimizer/([0-9]{1,9})/([^/]+)")
 
@@ -53,13 +56,13 @@ class Checkpoints(Callback):
     def __init__(self, folder: Path, memory: Memory | None = None) -> None:
         self._folder, self._memory = folder, memory
         self._state: TrainingState | None = None
-        self._saved = 0.0
+        self._due = 0.0
         self._consistent = True
 
     @contextmanager
     def during(self, state: TrainingState) -> Iterator[None]:
         """Restore the last checkpoint; keep one more of a training that ends early."""
-        self._state, self._saved, self._consistent = state, time.monotonic(), True
+        self._state, self._due, self._consistent = state, time.monotonic() + SECONDS, True
         load_checkpoint(self._folder, state, self._memory)
         try:
             yield
@@ -79,20 +82,26 @@ class Checkpoints(Callback):
         """Save if it is time to."""
         assert self._state is not None
         self._consistent = True
-        if time.monotonic() - self._saved > SECONDS:
+        began = time.monotonic()
+        if began > self._due:
             save_checkpoint(self._folder, self._state, self._memory)
-            self._saved = time.monotonic()
+            ended = time.monotonic()
+            self._due = ended + max(SECONDS, (ended - began) / SHARE)
 
 
 def save_checkpoint(folder: Path, state: TrainingState, memory: Memory | None = None) -> None:
-    """Write parameters, optimizer state, memory and log after the last step done."""
+    """Write parameters, optimizer state, memory and log after the last step done, one tensor after the other."""
     tensors = {f"parameter/{name}": value.detach() for name, value in state.parameters.items()}
-    for index, moments in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{key}": value for key, value in moments.items()}
+    for index, moments in enumerate(state.optimizer.state.get(each, {}) for each in _moved(state)):
+        tensors |= {f"optimizer/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
     for name, value in (memory.state() if memory is not None else {}).items():
         tensors[f"memory/{name}"] = value
     metadata = {"steps": dumps([step.to_json() for step in state.steps])}
-    write_atomic(folder / CHECKPOINT, save({name: value.contiguous() for name, value in tensors.items()}, metadata))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_through(
+        folder / CHECKPOINT,
+        lambda path: write_tensors(path, {name: later(value) for name, value in tensors.items()}, metadata),
+    )
 
 
 def load_checkpoint(folder: Path, state: TrainingState, memory: Memory | None = None) -> None:
@@ -103,22 +112,27 @@ def load_checkpoint(folder: Path, state: TrainingState, memory: Memory | None = 
     try:
         with safe_open(path, "pt") as file:
             rows = parse_json((file.metadata() or {}).get("steps", "").encode(), list[StepForm])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError):
         return
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if (found := _OPTIMIZER.fullmatch(name)) is not None:
-            moments.setdefault(int(found[1]), {})[found[2]] = value
-    saved = {name: value for name, value in tensors.items() if name.startswith("parameter/")}
-    if {name: value.shape for name, value in saved.items()} != {
-        f"parameter/{name}": value.shape for name, value in state.parameters.items()
-    }:
+    due = {f"parameter/{name}": tuple(value.shape) for name, value in state.parameters.items()}
+    if {name: shape for name, shape in shapes.items() if name.startswith("parameter/")} != due:
         return
-    with torch.no_grad():
+    moments: dict[int, list[str]] = {}
+    for name in shapes:
+        if (found := _OPTIMIZER.fullmatch(name)) is not None:
+            moments.setdefault(int(found[1]), []).append(found[2])
+    with safe_open(path, "pt") as file, torch.no_grad():
         for name, parameter in state.parameters.items():
-            parameter.copy_(saved[f"parameter/{name}"])
-    if memory is not None:
-        memory.restore({n.removeprefix("memory/"): value for n, value in tensors.items() if n.startswith("memory/")})
-    state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})
+            parameter.copy_(file.get_tensor(f"parameter/{name}"))
+        for place, keys in moments.items():
+            restore_moments(state.optimizer, place, {key: file.get_tensor(f"optimizer/{place}/{key}") for key in keys})
+        if memory is not None:
+            kept = [name for name in shapes if name.startswith("memory/")]
+            memory.restore({name.removeprefix("memory/"): file.get_tensor(name) for name in kept})
     state.steps[:] = [Step(**row) for row in rows]
+
+
+def _moved(state: TrainingState) -> list[Tensor]:
+    """Parameters in the order in which the optimizer counts them."""
+    return [each for group in state.optimizer.param_groups for each in group["params"]]

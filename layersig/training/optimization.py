@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import Optimizer, TrainSettings
+from layersig.training.optimizers import small_adamw
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class Optimization:
     """The rule of one optimizer step.
 
     Attributes:
-        optimizer: `adamw` (decoupled weight decay), `adam`, or `sgd` (without momentum).
+        optimizer: `adamw` (decoupled weight decay) or one of its kinds with small moments, `adam`, or `sgd` (without
+            momentum).
         learning_rate: Peak learning rate.
         schedule: Learning rate after warm-up; `cosine` and `linear` fall to 0 at the end.
         warmup_ratio: Share of the steps spent warming up.
@@ -27,7 +29,7 @@ class Optimization:
         clip: Largest 2-norm of the whole gradient; None leaves it as it is.
     """
 
-    optimizer: Literal["adamw", "adam", "sgd"]
+    optimizer: Optimizer | Literal["adam", "sgd"]
     learning_rate: float
     schedule: Literal["cosine", "linear", "constant"] = "constant"
     warmup_ratio: float = 0.0
@@ -37,9 +39,9 @@ class Optimization:
 
     @classmethod
     def of(cls, settings: TrainSettings) -> Optimization:
-        """What a recipe's `[train]` says: AdamW."""
+        """What a recipe's `[train]` says."""
         return cls(
-            "adamw",
+            settings.optimizer,
             settings.learning_rate,
             settings.schedule,
             settings.warmup_ratio,
@@ -66,8 +68,14 @@ class Optimization:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        """The torch optimizer over `parameters`, in its fused form."""
+        """The optimizer over `parameters`; those of torch in their fused form.
+
+        Raises:
+            UserError: It is one of bitsandbytes, which is not installed.
+        """
         values = list(parameters)
+        if self.optimizer not in ("adamw", "adam", "sgd"):
+            return small_adamw(self.optimizer, values, self.learning_rate, self.betas, self.weight_decay)
         if self.optimizer == "sgd":
             return torch.optim.SGD(values, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
         kind = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam

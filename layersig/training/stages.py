@@ -12,12 +12,13 @@ from transformers import PreTrainedModel
 
 from layersig.data.batches import optimizer_batches
 from layersig.data.examples import Examples, read_examples
-from layersig.errors import UserError
+from layersig.errors import StageFailed, UserError
 from layersig.fast.lora import fast_lora
 from layersig.fast.runner import Workload, reading_runner
 from layersig.layers import Layer, LayerMap
 from layersig.models.adapters import read_adapter
 from layersig.models.dense import read_dense, write_checkpoint
+from layersig.models.devices import pick_device, pick_dtype
 from layersig.models.load import borrow_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
@@ -27,6 +28,7 @@ from layersig.store.files import link_or_copy
 from layersig.training.callbacks import InTurn, Milestones, Progress
 from layersig.training.checkpoint import CHECKPOINT, Checkpoints
 from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
+from layersig.training.footprint import MOMENT_BYTES, capacity, model_bytes, why_too_large
 from layersig.training.loop import train
 from layersig.training.methods import Base, Tuning, component_of, tuned
 from layersig.training.optimization import Optimization
@@ -79,6 +81,7 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
     settings = job.spec.train
     checkpoint = component_of(settings.method, job.components).result == "checkpoint"
     examples = read_examples(job.inputs["data"], "train")
+    _refuse_too_large(job, chosen)
     with borrow_model(job.inputs["model"], **job.spec.loading) as model:
 
         def fit(settings: TrainSettings, trained: Examples, validation: Examples | None, work: Path) -> Fit:
@@ -112,6 +115,16 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
     }
     # A search has recorded the cost of all its trials.
     job.cost.update({**cost, **fitted.memory, **job.cost})
+
+
+def _refuse_too_large(job: Job[Training], chosen: Sequence[Layer]) -> None:
+    settings, device = job.spec.train, pick_device(job.spec.device)
+    method = component_of(settings.method, job.components).create()
+    values = sum(method.trained_values(layer, settings) for layer in chosen)
+    dtype = pick_dtype(job.spec.dtype, device).dtype
+    weights = model_bytes(job.inputs["model"], dtype, nf4=job.spec.quantization == "nf4")
+    if (why := why_too_large(weights, values, settings, capacity(device))) is not None:
+        raise StageFailed(why)
 
 
 def _fit(
@@ -175,7 +188,10 @@ def _fit(
             tuning.save(work / STABLE)
         tuning.assert_moved()
         loss = None if validation is None else _loss(model, tuning, settings, validation, fast=job.spec.fast)
-        cost = {**_memory(tuning), **({"continued_from": continued} if continued else {})}
+        cost = {
+            **_memory(tuning, settings),
+            **({"continued_from": continued} if continued else {}),
+        }
         drawn, looks = None if turns is None else turns.drawn, None if watch is None else watch.record()
         return Fit(work, log, len(batches), loss, cost, drawn, looks)
 
@@ -213,7 +229,7 @@ def _keep(tuning: Tuning, work: Path, names: Sequence[str]) -> None:
         tuning.save(work / name)
 
 
-def _memory(tuning: Tuning) -> dict[str, float]:
+def _memory(tuning: Tuning, settings: TrainSettings) -> dict[str, float]:
     """Bytes that a training must hold besides activations: weights, and for what is trained values and their kin."""
     trained = {id(each): each.nbytes for each in tuning.parameters.values()}
     size = sum(trained.values())
@@ -221,8 +237,7 @@ def _memory(tuning: Tuning) -> dict[str, float]:
         "weights_memory": sum(stored_bytes(each) for each in tuning.model.parameters() if id(each) not in trained),
         "trained_memory": size,
         "gradient_memory": size,
-        # AdamW keeps two moments of every trained value.
-        "optimizer_memory": 2 * size,
+        "optimizer_memory": round(MOMENT_BYTES[settings.optimizer] * size / 4),
     }
 
 

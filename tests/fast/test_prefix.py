@@ -63,6 +63,7 @@ def test_an_example_goes_through_frozen_blocks_once():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, monkeypatch):
     monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
     options = {"batches": EPOCHS * 2}
 
     def model():

@@ -194,3 +194,22 @@ def test_quantisation_without_its_package_is_refused(folder: Path, monkeypatch: 
     monkeypatch.setattr(load, "is_bitsandbytes_available", lambda: False)
     with pytest.raises(UserError, match="needs the package bitsandbytes"):
         load_model(folder, dtype=torch.float32, device=CPU, quantization="nf4")
+
+
+@pytest.mark.parametrize(("device", "quantization", "due"), [("cuda:1", "none", True), ("cpu", "none", False)])
+def test_weights_go_straight_to_a_gpu(tmp_path, device, quantization, due, monkeypatch):
+    asked = {}
+
+    class Stopped(Exception):
+        pass
+
+    def read(path, stored, **options):
+        asked.update(options)
+        raise Stopped
+
+    monkeypatch.setattr(load, "pick_device", torch.device)
+    monkeypatch.setattr(load, "_read", read)
+    save_tiny(tmp_path)
+    with pytest.raises(Stopped):
+        load.load_model(tmp_path, dtype=torch.float32, device=device, quantization=quantization)
+    assert asked.get("device_map") == ({"": torch.device(device)} if due else None)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from layersig.pipeline import stages
+from layersig.pipeline import Stage, stages
 from layersig.planning.assumptions import Assumptions
+from layersig.planning.cards import CARDS, Cards, usable
 from layersig.planning.costs import Cost, cost_of
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
+from layersig.planning.memory import gib
 from layersig.planning.text import duration
 from layersig.recipe.load import load_all
+from tests.shapes import PUBLISHED, write_config
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 _ROWS = re.compile(
@@ -22,6 +28,7 @@ _ROWS = re.compile(
 _PUBLISHED = 6.7
 """Seconds of a step of Llama-2-7B in arXiv 2410.17875."""
 _RATE = re.compile(r"(\d+(?:\.\d+)?) s a step")
+_MEMORY = re.compile(r"^# Memory, .*\n(?:#   .*\n)*", re.MULTILINE)
 _LINE = re.compile(r"^# Plan: .*\n(?:#   .*\n)*", re.MULTILINE)
 
 
@@ -63,6 +70,41 @@ def sentence(path: Path) -> str:
     return f"{said}{f', on each of {models} models' if models > 1 else ''}."
 
 
+def memory_sentence(path: Path, configs: Path, counts: dict[object, Any] | None = None) -> str | None:
+    """What the plan says of the memory of a recipe's arms on a GPU; None where the shapes of its model are not known.
+
+    Args:
+        path: The recipe.
+        configs: Folder for configurations.
+        counts: What was counted for other recipes.
+    """
+    facts = facts_of(path)
+    name = facts.recipe.model.source.removeprefix("hub:")
+    if name not in PUBLISHED:
+        return None
+    config = write_config(PUBLISHED[name], configs / name)
+    nf4 = facts.recipe.model.quantization == "nf4"
+    by_arm: dict[str, float] = {}
+    for stage, ids, half, quantized in Cards(replace(facts, config=config), {} if counts is None else counts).needs():
+        need = quantized if nf4 else half
+        assert need is not None
+        for label in dict.fromkeys(_label(each) for each in facts.known.graph.stages if each.id in ids):
+            by_arm[label] = max(by_arm.get(label, 0.0), need.total)
+        assert stage.id in ids
+    named = {arm.name for arm in facts.recipe.arms if "." not in arm.name} | {*_LABELS.values(), "all-layers"}
+    said = ", ".join(f"{label} {gib(by_arm[label])}" for label in by_arm if label in named)  # controls take as much
+    card = next((card for card in CARDS if max(by_arm.values()) <= usable(card)), None)
+    fit = "nothing up to 141 GB" if card is None else f"a card of {card}"
+    return f"Memory, as `layersig plan --cards` estimates it: {said}; fits {fit}."
+
+
+_LABELS = {"score": "scores", "evaluate": "evaluation", "answer": "answers", "generate": "responses"}
+
+
+def _label(stage: Stage) -> str:
+    return _LABELS.get(stage.kind, stage.cell.arm or "")
+
+
 def _times(trained: Sequence[Cost], rate: float, seeds: int) -> str:
     total = sum(cost.seconds or 0.0 for cost in trained)
     each: dict[str, float] = {}
@@ -95,9 +137,31 @@ def with_sentence(path: Path) -> str:
     return text[:place] + wrapped + text[place:]
 
 
+def stated_memory(text: str) -> str | None:
+    """What a head says of memory, on one line; None where it says nothing."""
+    found = _MEMORY.search(head(text) + "\n")
+    return None if found is None else " ".join(line.lstrip("# ").strip() for line in found[0].splitlines())
+
+
+def with_memory(text: str, said: str | None) -> str:
+    """The text of a recipe with what the plan says of memory, below its other sentence."""
+    if said is None:
+        return text
+    wrapped = textwrap.fill(said, 118, initial_indent="# ", subsequent_indent="#   ") + "\n"
+    if found := _MEMORY.search(head(text) + "\n"):
+        return text[: found.start()] + wrapped + text[found.end() :]
+    found = _LINE.search(head(text) + "\n")
+    assert found is not None
+    return text[: found.end()] + wrapped + text[found.end() :]
+
+
 def main() -> None:
-    for path in RECIPES:
-        path.write_text(with_sentence(path), encoding="utf-8")
+    counts: dict[object, Any] = {}
+    with tempfile.TemporaryDirectory() as configs:
+        for path in RECIPES:
+            path.write_text(with_sentence(path), encoding="utf-8")
+            said = memory_sentence(path, Path(configs), counts)
+            path.write_text(with_memory(path.read_text(encoding="utf-8"), said), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,16 @@ from layersig.planning.costs import cost_of
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
 from layersig.recipe.load import load
-from tests.planning.heads import RECIPES, facts_of, head, sentence, stated, with_sentence
+from tests.planning.heads import (
+    RECIPES,
+    facts_of,
+    head,
+    memory_sentence,
+    sentence,
+    stated,
+    stated_memory,
+    with_sentence,
+)
 
 BY_NAME = {path.stem if path.parent.name == "recipes" else f"{path.parent.name}/{path.stem}": path for path in RECIPES}
 
@@ -25,6 +34,19 @@ def test_a_head_states_what_the_plan_counts(name: str) -> None:
     beside = head(text).replace("\n# ", " ")
     if "s a step" in (stated(text) or ""):
         assert not re.search(r"\d+(\.\d+)? hours", beside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["paper/table-07", "paper/table-11", "pruning/appendix-a6"])
+def test_a_head_states_the_memory_that_the_plan_estimates(tmp_path: Path, name: str) -> None:
+    text = BY_NAME[name].read_text(encoding="utf-8")
+    said = memory_sentence(BY_NAME[name], tmp_path)
+    assert stated_memory(text) == said, "run `python -m tests.planning.heads`"
+    hardware = re.search(r"# Hardware: one GPU of (\d+) GB", text)
+    fits = re.search(r"fits a card of (\d+) GB", said or "")
+    assert hardware is not None
+    assert fits is not None
+    assert int(fits[1]) <= int(hardware[1])
 
 
 @pytest.mark.parametrize("name", ["paper/llama-2-7b", "paper/llama-3.1-8b", "paper/mistral-7b"])

@@ -12,9 +12,11 @@ from torch.func import functional_call
 from layersig.data.batches import optimizer_batches
 from layersig.data.examples import read_examples
 from layersig.layers import Unit
+from layersig.models.dense import write_update
 from layersig.models.layermap import layer_parameter, layer_weight
 from layersig.models.update_folder import read_update
-from layersig.models.updates import Delta
+from layersig.models.updates import Delta, DenseUpdate
+from layersig.scoring import adalora
 from layersig.scoring.adalora import triplets_of
 from layersig.streams import Streams
 from tests.scoring.world import World, low_rank
@@ -98,3 +100,19 @@ def test_fused_experts_have_gradients_too(tmp_path) -> None:
     world.write_data(tiny_batch(rows=6, length=12).tolist(), TARGETS_FROM)
     ranking = world.ranking("adalora-sensitivity", {"batches": BATCHES}, batch_size=2)
     assert min(ranking.scores.values()) > 0
+
+
+def test_a_small_buffer_takes_more_passes_and_changes_nothing(tmp_path, monkeypatch) -> None:
+    world = World(tmp_path)
+    generator = torch.Generator().manual_seed(5)
+    write_update(
+        DenseUpdate({each.name: 0.05 * torch.randn(each.shape, generator=generator) for each in world.layers}),
+        tmp_path / "update",
+        base_dtype=torch.float32,
+    )
+    world.write_data(tiny_batch(rows=6, length=12).tolist(), TARGETS_FROM)
+    scores = []
+    for buffer in (adalora.BUFFER, 1):
+        monkeypatch.setattr(adalora, "BUFFER", buffer)
+        scores.append(world.ranking("adalora-sensitivity", {"batches": BATCHES}, batch_size=2).scores)
+    assert scores[0] == scores[1]

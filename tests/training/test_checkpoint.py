@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from layersig.training import checkpoint
-from layersig.training.callbacks import Milestones
+from layersig.training.callbacks import Milestones, TrainingState
 from layersig.training.log import Step
 from layersig.training.optimization import Optimization
 from tests.training.world import BATCHES, SETTINGS, adapted, run, trained, values
@@ -27,6 +29,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, optimizer, monkeypatch):
     monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
     options = {"batches": MANY, "optimization": Optimization(optimizer, 1e-2, "cosine", 0.3)}
 
     def model():
@@ -91,3 +94,25 @@ def _interrupt_second(number):
     if number == 2:
         raise KeyboardInterrupt
     return torch.zeros((), requires_grad=True)
+
+
+def test_checkpoints_take_a_bounded_share_of_the_time(tmp_path, monkeypatch):
+    now, saved = 0.0, []
+
+    def save(*_):
+        nonlocal now
+        saved.append(now)
+        now += 12.0
+
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
+    callback = checkpoint.Checkpoints(tmp_path)
+    state = TrainingState({}, torch.optim.SGD([torch.zeros(1)]), 0, 0)
+    with callback.during(state):
+        for number in range(1, 2000):
+            now += 1.0
+            callback.after_step(Step(number, 1.0, 0.1, 1.0, 1, 1, 1.0))
+    assert saved[0] == pytest.approx(checkpoint.SECONDS, abs=2)
+    gaps = [after - before for before, after in itertools.pairwise(saved)]
+    assert len(gaps) > 1
+    assert all(12 / gap <= checkpoint.SHARE for gap in gaps)

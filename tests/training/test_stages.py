@@ -12,6 +12,7 @@ from layersig.errors import StageFailed
 from layersig.models.adapters.wrappers import expected_warnings
 from layersig.models.load import load_model
 from layersig.training import loop, stages
+from layersig.training.methods import component_of
 from tests.tiny import tiny_batch, tiny_model
 from tests.training.world import CHOSEN, TRAIN, digests, examples, job
 
@@ -101,3 +102,26 @@ def test_divergence_names_the_step_and_leaves_the_model_clean(tmp_path, inputs):
     stages.tune(run)
     fresh = load_model(inputs["model"], dtype="float32", device="cpu")
     assert not hasattr(fresh, "peft_config")
+
+
+def test_a_training_that_cannot_fit_is_refused_before_the_model_is_loaded(tmp_path, inputs, monkeypatch):
+    monkeypatch.setattr(stages, "capacity", lambda device: 10_000.0)
+    monkeypatch.setattr(stages, "borrow_model", None)
+    with pytest.raises(StageFailed, match=r"and the device has 10,000; .*--cards"):
+        stages.tune(job(tmp_path, inputs))
+
+
+def test_small_moments_train_and_are_told(tmp_path, inputs):
+    found = {}
+    for optimizer in ("adamw", "adamw-bf16"):
+        done = job(tmp_path, inputs, optimizer, train=TRAIN.model_copy(update={"optimizer": optimizer}))
+        stages.tune(done)
+        found[optimizer] = done.cost["optimizer_memory"] / done.cost["trained_memory"]
+    assert found == {"adamw": 2.0, "adamw-bf16": 1.0}
+    assert digests(tmp_path / "adamw" / "out" / "adapter") != digests(tmp_path / "adamw-bf16" / "out" / "adapter")
+
+
+def test_the_optimizer_is_part_of_what_a_training_is_known_by_only_where_it_is_not_the_usual():
+    lora = component_of("lora", ())
+    assert "optimizer" not in TRAIN.effective(lora)
+    assert TRAIN.model_copy(update={"optimizer": "adamw-8bit"}).effective(lora)["optimizer"] == "adamw-8bit"

@@ -72,7 +72,7 @@ def inject_lora(
             that is asked for.
         StageFailed: PEFT wrapped another set of modules than the selected one.
     """
-    modules, parameters = _targets(model, layers, modules_only=modules_only)
+    modules, parameters = targets(model, layers, modules_only=modules_only)
     key_of = {name: re.escape(f"{name}.weight" if f"{name}.weight" in parameters else name) for name in ranks or ()}
     config = LoraConfig(
         r=rank,
@@ -124,7 +124,7 @@ def inject_adalora(
             schedule does not fit into the steps.
         StageFailed: PEFT wrapped another set of modules than the selected one.
     """
-    modules, _ = _targets(model, layers, modules_only=True)
+    modules, _ = targets(model, layers, modules_only=True)
     if settings.tinit + settings.tfinal >= steps:
         raise UserError(
             f"train.adalora: tinit + tfinal is {settings.tinit + settings.tfinal}, but the training has {steps} steps, "
@@ -192,7 +192,7 @@ def _wrap(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         ) from error
 
 
-def _targets(
+def targets(
     model: PreTrainedModel, layers: Sequence[Layer], *, modules_only: bool = False
 ) -> tuple[list[str], list[str]]:
     """Sorted full names for `target_modules` and for `target_parameters`.

@@ -54,6 +54,7 @@ from layersig.recipe.schema.sweeps import SweepSettings
 from layersig.recipe.schema.tuning import (
     STANDARD_MILESTONES,
     AdaLoraSettings,
+    Optimizer,
     ResampleSettings,
     SearchSettings,
     TokenBudget,
@@ -88,6 +89,7 @@ __all__ = [
     "LayerSettings",
     "ModelSettings",
     "NamedModel",
+    "Optimizer",
     "Recipe",
     "ResampleSettings",
     "ScorerChoice",

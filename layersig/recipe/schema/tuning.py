@@ -15,6 +15,9 @@ STANDARD_MILESTONES = (0.01, 0.25, 0.5, 0.75)
 METHOD_KEYS = ("rank", "alpha", "dropout")
 """Keys of `[train]` that several tuning methods share; each says which of them it reads."""
 
+Optimizer = Literal["adamw", "adamw-bf16", "adamw-8bit", "paged-adamw", "paged-adamw-8bit"]
+"""AdamW, by how it holds its moments."""
+
 Moment = Annotated[float, Field(ge=0, lt=1)]
 TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
 """Tokens that go through a model at once."""
@@ -101,6 +104,10 @@ class TrainSettings(Table):
     micro_batch_tokens: TokenBudget = "auto"
     """Tokens, padding included, that go through the model at once; changes memory and speed, never the result beyond
     rounding. `auto`: on a GPU as many as fit into the memory that is free then, 4096 on a CPU."""
+    optimizer: Optimizer = "adamw"
+    """AdamW, and how it holds the two moments of every trained value. `adamw`: float32, 8 bytes a value. `adamw-bf16`:
+    bfloat16 rounded at random, 4 bytes. Of bitsandbytes: `adamw-8bit`, 2 bytes; `paged-adamw` and `paged-adamw-8bit`,
+    8 and 2 bytes in memory of the host. For full fine-tuning of large models; changes results."""
     learning_rate: float = Field(2e-4, gt=0)
     """Peak learning rate (ours; the paper searched five values it does not list)."""
     betas: tuple[Moment, Moment] = (0.9, 0.99)
@@ -158,7 +165,7 @@ class TrainSettings(Table):
         """
         unread = {*METHOD_KEYS} - method.reads
         absent = {key for key in ("resample", "search") if getattr(self, key) is None}
-        absent |= {"ranks"} if self.ranks == "equal" else set()
+        absent |= {key for key, usual in (("ranks", "equal"), ("optimizer", "adamw")) if getattr(self, key) == usual}
         # A number that was not asked for changes rounding alone, and is the device's business.
         absent |= {"micro_batch_tokens"} if self.micro_batch_tokens == "auto" else set()
         tables = {"adalora", *(self.__pydantic_extra__ or {})}

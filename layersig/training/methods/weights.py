@@ -36,10 +36,13 @@ class WeightTuning(Tuning):
     def save(self, folder: Path) -> None:
         """The changes of all layers, in float32."""
         from layersig.models.dense import write_update
-        from layersig.models.updates import DenseUpdate
+        from layersig.models.updates import DenseUpdate, LazyTensors
 
+        layers = {layer.name: layer for layer in self._layers}
         # Off the device layer by layer, where the training has left no room for all of them.
-        moved = {layer.name: self.change(layer).cpu() for layer in self._layers}
+        moved = LazyTensors(
+            {name: layer.shape for name, layer in layers.items()}, lambda name: self.change(layers[name]).cpu()
+        )
         write_update(DenseUpdate(moved), folder, base_dtype=self.model.dtype)
 
     def assert_moved(self) -> None:

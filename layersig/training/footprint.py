@@ -1,0 +1,87 @@
+"""What a training holds besides its activations, by numbers alone: known before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layersig.recipe.schema import TokenBudget, TrainSettings
+
+if TYPE_CHECKING:
+    import torch
+
+MOMENT_BYTES: Mapping[str, float] = {
+    "adamw": 8.0,
+    "adamw-bf16": 4.0,
+    "adamw-8bit": 2.0 + 2 * 4 / 256,
+    "paged-adamw": 0.0,
+    "paged-adamw-8bit": 0.0,
+}
+"""Bytes on the device of the two moments of a trained value; 8-bit ones have a float32 scale for every 256 values each,
+and paged ones lie in memory of the host."""
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes of a value in 4 bits, with its scales and theirs (arXiv 2305.14314, section 3)."""
+BUFFER = 4 * 2**30
+"""Bytes of sums of gradients that may be in memory where a batch goes through the model in several pieces."""
+_VALUE = 8.0
+"""Bytes of a trained value and of its gradient, both float32."""
+_SMALLER = ("adamw-bf16", "adamw-8bit", "paged-adamw-8bit")
+
+
+def state_bytes(values: float, settings: TrainSettings) -> float:
+    """Bytes of what is trained, of its gradient and of its moments."""
+    return values * (_VALUE + MOMENT_BYTES[settings.optimizer])
+
+
+def model_bytes(folder: Path, dtype: torch.dtype, *, nf4: bool) -> float:
+    """Bytes of the weights of the model in a folder, from its configuration."""
+    from layersig.models.layermap import layer_map, model_of_configuration
+
+    model = model_of_configuration(folder)
+    total = float(dtype.itemsize * sum(parameter.numel() for parameter in model.parameters()))
+    return total - (dtype.itemsize - NF4_BYTES) * sum(each.parameters for each in layer_map(model)) * nf4
+
+
+def capacity(device: torch.device) -> float:
+    """Bytes of memory that a device has, used or not; of the host with its swap space where the device is no GPU."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    return float(psutil.virtual_memory().total + psutil.swap_memory().total)
+
+
+def why_too_large(weights: float, values: float, settings: TrainSettings, room: float) -> str | None:
+    """Why a training cannot fit into a memory whatever its batches are, and what would make it; None where it may.
+
+    Args:
+        weights: Bytes of the model.
+        values: Values that are trained.
+        settings: The training.
+        room: Bytes of the memory.
+    """
+    needed = weights + state_bytes(values, settings)
+    if needed <= room:
+        return None
+    smaller = (each for each in _SMALLER if MOMENT_BYTES[each] < MOMENT_BYTES[settings.optimizer])
+    fitting = next(
+        (
+            each
+            for each in smaller
+            if weights + state_bytes(values, settings.model_copy(update={"optimizer": each})) <= room
+        ),
+        None,
+    )
+    cure = "" if fitting is None else f'set train.optimizer = "{fitting}", '
+    return (
+        f"the model takes {weights:,.0f} bytes and what is trained takes {needed - weights:,.0f} with gradients and "
+        f"moments, {needed:,.0f} together before a single activation, and the device has {room:,.0f}; {cure}tune fewer "
+        'layers, train factors (train.method = "lora"), or take a larger device (`layersig plan RECIPE --cards`)'
+    )
+
+
+def planned_tokens(budget: TokenBudget) -> int:
+    """Tokens of a micro-batch for which memory is planned: 4,096 where the device is to choose."""
+    return 4096 if budget == "auto" else budget
