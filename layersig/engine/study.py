@@ -70,17 +70,74 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
-    """Run a recipe; what its run folder and the cache hold already is kept.
+def run(every: Sequence[LoadedRecipe], options: Options, console: Console) -> list[Outcome]:
+    """Run recipes; what their run folders and the cache hold already is kept.
 
     Raises:
         LayersigError: The input, the machine or the network is in the way; the manifest then says `failed`.
-        KeyboardInterrupt: The manifest then says `interrupted`; running again continues.
+        KeyboardInterrupt: The manifests then say `interrupted`; running again continues.
     """
+    if options.workers is None:
+        return [_run_here(loaded, options, console) for loaded in every]
+    return _run_together(every, options, options.workers, console)
+
+
+def _run_here(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
+    """Run a recipe in this process."""
+    with Display(console) as display, _opened(loaded, options, display) as study:
+        return study.close(study.executor.run(study.graph, study.sources, study.publisher))
+
+
+def _run_together(
+    every: Sequence[LoadedRecipe], options: Options, count: int, console: Console
+) -> list[Outcome]:
+    """Run recipes in worker processes."""
+    with contextlib.ExitStack() as stack:
+        cards = stack.enter_context(shared_machine(count, [loaded.recipe.model.device for loaded in every]))
+        display = stack.enter_context(Display(console))
+        studies = [stack.enter_context(_opened(loaded, options, display)) for loaded in every]
+        parts = [
+            Part(study.folder.name, study.graph, study.executor, source_nodes(study.sources), study.publisher)
+            for study in studies
+        ]
+        settings = [study.setting for study in studies]
+        with Workers(count, settings, cards) as workers:
+            Together(parts, workers, display, reuse=options.reuse).run()
+        return [study.close(part.complete) for study, part in zip(studies, parts, strict=True)]
+
+
+@dataclass
+class _Study:
+    """A run under way.
+
+    Attributes:
+        loaded: The recipe.
+        folder: The run folder.
+        graph: The stages.
+        sources: Its sources.
+        executor: Runs its stages.
+        setting: What its stages need in another process.
+        publisher: Keeps the run folder.
+        close: Writes what is written once every stage has ended, given whether all are done.
+    """
+
+    loaded: LoadedRecipe
+    folder: RunFolder
+    graph: Graph
+    sources: Mapping[str, Source]
+    executor: Executor
+    setting: Setting
+    publisher: Publisher
+    close: Callable[[bool], Outcome]
+
+
+@contextlib.contextmanager
+def _opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator[_Study]:
+    """A run from its lock to its report; the manifest says how the block was left."""
     recipe = loaded.recipe
     check_tasks(loaded)
     folder = RunFolder(options.runs / recipe.name / loaded.id)
-    with folder.lock(), Display(console) as display:
+    with folder.lock():
         warnings: list[str] = []
 
         def warn(message: str) -> None:
@@ -123,8 +180,9 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             meter=_meters(recipe),
             reuse=options.reuse,
         )
-        try:
-            complete = executor.run(graph, sources, publisher)
+
+        def close(complete: bool) -> Outcome:
+            cache.hashes.save()
             if complete and kept is not None:
                 manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"])
             manifest["finished"] = _now()
@@ -137,6 +195,18 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
+            return Outcome(folder, status, _failures(publisher.manifest))
+
+        setting = Setting(
+            cache.root.resolve(),
+            partial(numerics, recipe),
+            recipe.root_seed,
+            tuple(declarations),
+            loaded.plugin_files,
+            options.reuse,
+        )
+        try:
+            yield _Study(graph, sources, executor, setting, publisher, close, folder)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
@@ -146,7 +216,6 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 publisher.save()
             raise
-        return Outcome(folder, status, _failures(publisher.manifest))
 
 
 def _opening(
