@@ -8,7 +8,7 @@ import click
 @click.command("schema")
 def command() -> None:
     """Print the JSON schema of recipes, with which editors complete and check TOML."""
+    from layersig.jsonform import dumps
     from layersig.recipe.json_schema import json_schema
-    from layersig.records import dumps
 
     click.echo(dumps(json_schema(), indent=2))

@@ -24,7 +24,8 @@ from layersig.records import Cell
 from layersig.topics.analyse import analyse
 from layersig.topics.render import render
 from tests.findings.recipes import FEW, recipe_of
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 FIGURES = re.compile(
     r"difference (?P<value>[-+]\S+) (?P<unit>.+?), (?P<level>\S+) % interval (?P<low>\S+) to "
