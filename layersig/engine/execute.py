@@ -157,7 +157,6 @@ class Executor:
                 nodes[stage.id] = output_node(ended.entry)
             complete = complete and ended.status == "done"
             publisher.ended(stage, ended)
-        self._cache.hashes.save()
         return complete
 
     def find(self, stage: Stage, nodes: Mapping[str, Node]) -> StageEntry | None:
@@ -169,9 +168,7 @@ class Executor:
         """
         return self._cache.find(self.key(stage, nodes))
 
-    def end(
-        self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener, *, patience: float = -1
-    ) -> Ended:
+    def end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener, *, patience: float = -1) -> Ended:
         """Run one stage unless the cache holds its output.
 
         Args:

@@ -10,7 +10,6 @@ from typing import Any
 
 from filelock import Timeout
 
-from layersig.engine.energy import EnergyMeter
 from layersig.engine.execute import Ended, Executor, Node
 from layersig.errors import LayersigError, StageFailed, machine_error, one_line
 from layersig.pipeline import Stage
@@ -29,7 +28,6 @@ class Setting:
         root_seed: Root of all random streams.
         declarations: As `Executor` has it.
         plugin_files: Plugin files of the recipe.
-        meter: What counts the energy of a stage.
         reuse: As `Executor` has it.
     """
 
@@ -38,7 +36,6 @@ class Setting:
     root_seed: int
     declarations: Sequence[str]
     plugin_files: tuple[Path, ...] = ()
-    meter: Callable[[Stage], EnergyMeter] | None = None
     reuse: bool = True
 
 
@@ -162,7 +159,6 @@ class Site:
             setting.root_seed,
             setting.declarations,
             lambda stage: _Reporter(self._send),
-            meter=setting.meter or (lambda stage: EnergyMeter()),
             reuse=setting.reuse,
         )
 

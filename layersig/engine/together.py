@@ -196,7 +196,7 @@ class Together:
             )
             self._ready.append(waiting)
             return
-        error = StageFailed(f"its worker process ended each time it ran ({cause}); if memory ran out, use fewer workers")
+        error = StageFailed(f"its worker process ended twice ({cause}); if memory ran out, use fewer workers")
         part.end(waiting.stage, Ended("failed", waiting.key, error=str(error)))
 
     def _said(self, part: Part, stage: Stage, how: Ended | None, error: LayersigError) -> LayersigError:
