@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -56,11 +57,12 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        processes = [pair[0] for pair in self._processes if pair is not None]
-        for _, pipe in filter(None, self._processes):
-            pipe.close()
-        for process in processes:
-            process.terminate()
+        processes = []
+        for number, (process, pipe) in ((n, pair) for n, pair in enumerate(self._processes) if pair is not None):
+            processes.append(process)
+            if number in self._busy:
+                process.terminate()
+            pipe.close()  # ends a worker without a task
         try:
             for process in processes:
                 process.join(_PATIENCE)
@@ -157,10 +159,12 @@ def _serve(pipe: Connection, settings: Sequence[Setting]) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # as the command line does
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
         site = Site(settings, pipe.send)
         while True:
             site.run(pipe.recv())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _end_with_parent() -> None:
