@@ -27,22 +27,10 @@ def _differing(one: Run, other: Run) -> set[str]:
     return {name for name in left if left[name] != right[name]}
 
 
-def _driver(world: World, runs: Path, cache: Path, *more: object) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-c",
-        DRIVER,
-        "run",
-        world.recipe,
-        "--json",
-        "--runs",
-        runs,
-        "--engine",
-        "local:2",
-        *more,
-    ]
+def _driver(world: World, runs: Path, cache: Path) -> subprocess.Popen[str]:
+    arguments = ["run", world.recipe, "--json", "--runs", runs, "--engine", "local:2"]
     return subprocess.Popen(
-        [str(part) for part in command],
+        [sys.executable, "-c", DRIVER, *(str(argument) for argument in arguments)],
         env={**os.environ, "LAYERSIG_CACHE": str(cache)},
         cwd=world.base,
         stdout=subprocess.PIPE,
