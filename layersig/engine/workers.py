@@ -104,7 +104,7 @@ class Workers:
         if pair is None:
             here, there = _SPAWN.Pipe()
             process = _SPAWN.Process(target=_serve, args=(there, self._settings), name=f"layersig-worker-{number}")
-            with _environ(self._environment[number]):
+            with _environ(self._environment[number]), _no_interrupts():
                 process.start()
             there.close()
             pair = self._processes[number] = (process, here)
@@ -151,10 +151,25 @@ def _environ(more: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Within the block, Ctrl-C waits, here and in processes that start; Windows has nothing like it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, settings: Sequence[Setting]) -> None:
     """Run tasks until the process that started this one closes the pipe, ends or interrupts it."""
     # Ctrl-C in a terminal reaches every process of the group; the driver alone decides what ends, and how.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
