@@ -1,7 +1,8 @@
-"""`layersig run RECIPE`."""
+"""`layersig run RECIPE...`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,63 +10,114 @@ from typing import TYPE_CHECKING
 import click
 
 from layersig.cli.main import emit
-from layersig.cli.options import as_json, offline, overrides, recipe, runs, smoke
+from layersig.cli.options import as_json, offline, recipe, runs, smoke
 
 if TYPE_CHECKING:
+    from layersig.engine.study import Outcome
     from layersig.recipe.load import LoadedRecipe
+
+
+class Engine(click.ParamType[int]):
+    """`local:N`; its value is N."""
+
+    name = "engine"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of worker processes."""
+        found = re.fullmatch(r"local:([1-9][0-9]{0,3})", str(value))
+        if found is None:
+            self.fail(f"write local:N, such as local:4 for four worker processes, got {value!r}", param, ctx)
+        return int(found[1])
 
 
 @click.command("run")
 @recipe
-@overrides
+@click.argument("more", nargs=-1, metavar="[RECIPE]... [KEY.SUB=VALUE]...")
 @runs
 @as_json
 @offline
 @smoke
 @click.option("--strict", is_flag=True, help="Refuse fallbacks: use only the sources that the recipe names first.")
 @click.option("--no-cache", is_flag=True, help="Run every stage again, ignoring the cache.")
+@click.option(
+    "--engine",
+    type=Engine(),
+    metavar="local:N",
+    help="Run stages in N processes: each with a GPU of its own, or with its share of the CPU's threads.",
+)
 def command(
     recipe: Path,
-    overrides: tuple[str, ...],
+    more: tuple[str, ...],
     runs: Path,
     as_json: bool,
     offline: bool,
     smoke: bool,
     strict: bool,
     no_cache: bool,
+    engine: int | None,
 ) -> int:
     """Run RECIPE, with KEY.SUB=VALUE overrides; finished stages are not run again.
 
-    A recipe with [[models]] gives one run per model, and a report on how far their rankings agree.
+    Several recipes share what they have in common; overrides apply to all of them. A recipe with [[models]] gives one
+    run per model, and a report on how far their rankings agree.
 
     Example: layersig run recipes/quickstart.toml train.rank=16 'arms.0.select.fraction=0.5'
+
+    Example: layersig run a.toml b.toml --engine local:2
     """
     from rich.console import Console
 
+    from layersig.engine.recipes import run_together
     from layersig.engine.study import Options, run
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
     options = Options(runs, offline=offline, strict=strict, reuse=not no_cache)
-    every = load_all(recipe, overrides, smoke=smoke)
-    outcomes = [run(loaded, options, console) for loaded in every]
+    recipes = [recipe, *(Path(each) for each in more if _is_recipe(each))]
+    overrides = [each for each in more if not _is_recipe(each)]
+    groups = [load_all(path, overrides, smoke=smoke) for path in recipes]
+    every = {(loaded.recipe.name, loaded.id): loaded for group in groups for loaded in group}
+    if engine is None:
+        outcomes = [run(loaded, options, console) for loaded in every.values()]
+    else:
+        outcomes = run_together(list(every.values()), options, engine, console)
+    ended = dict(zip(every, outcomes, strict=True))
+    studies = [
+        path
+        for group in groups
+        if (path := _study(group, [ended[loaded.recipe.name, loaded.id] for loaded in group], runs)) is not None
+    ]
+    _tell(outcomes, studies, one=len(groups) == 1, as_json=as_json)
+    return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def _is_recipe(argument: str) -> bool:
+    """Whether an argument after the first names a recipe too, rather than overriding a key."""
+    return argument.endswith(".toml") and ("=" not in argument or Path(argument).is_file())
+
+
+def _tell(outcomes: Sequence[Outcome], studies: Sequence[Path], *, one: bool, as_json: bool) -> None:
     for outcome in outcomes:
         if outcome.failures:
             several = [f"{len(outcome.failures)} failures"] if len(outcome.failures) > 1 else []
             click.echo("error: " + "\n  ".join([*several, *outcome.failures]), err=True)
     told = [{"run": str(outcome.folder.path), "status": outcome.status} for outcome in outcomes]
     lines = [f"{outcome.status}: {outcome.folder.path / 'report.html'}" for outcome in outcomes]
-    failed = any(outcome.status == "failed" for outcome in outcomes)
-    if len(every) == 1:
+    if len(outcomes) == 1:
         emit(told[0], as_json=as_json, text=lines[0])
-        return int(failed)
-    study = None if failed else _across(every, [outcome.folder.path for outcome in outcomes], runs)
+        return
+    paths = [str(path) for path in studies]
+    across = {"report": paths[0] if paths else None} if one else {"reports": paths}
     emit(
-        {"runs": told, "report": None if study is None else str(study)},
-        as_json=as_json,
-        text="\n".join([*lines, *([] if study is None else [f"all models: {study}"])]),
+        {"runs": told, **across}, as_json=as_json, text="\n".join([*lines, *(f"all models: {path}" for path in paths)])
     )
-    return int(failed)
+
+
+def _study(every: Sequence[LoadedRecipe], outcomes: Sequence[Outcome], runs: Path) -> Path | None:
+    """The report on all models of a recipe; its path, or None where there is one model or a run failed."""
+    if len(every) == 1 or any(outcome.status == "failed" for outcome in outcomes):
+        return None
+    return _across(every, [outcome.folder.path for outcome in outcomes], runs)
 
 
 def _across(every: Sequence[LoadedRecipe], folders: Sequence[Path], runs: Path) -> Path:

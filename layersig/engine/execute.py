@@ -173,7 +173,6 @@ class Executor:
                 nodes[stage.id] = output_node(ended.entry)
             complete = complete and ended.status == "done"
             publisher.ended(stage, ended)
-        self._cache.hashes.save()
         return complete
 
     def find(self, stage: Stage, nodes: Mapping[str, Node]) -> StageEntry | None:
@@ -183,27 +182,29 @@ class Executor:
             stage: The stage.
             nodes: Everything that it reads.
         """
-        return self._cache.find(self._key(stage, nodes))
+        return self._cache.find(self.key(stage, nodes))
 
-    def end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener) -> Ended:
+    def end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener, *, patience: float = -1) -> Ended:
         """Run one stage unless the cache holds its output.
 
         Args:
             stage: The stage.
             nodes: Everything that it reads.
             publisher: Informed when it starts, and when it is the user's or the machine's fault that it fails.
+            patience: Seconds to wait for another process that is building the same output; negative: until it is done.
 
         Raises:
             UserError: As `run` has it.
             MachineError: As `run` has it.
+            filelock.Timeout: Another process is building it.
         """
         inputs = {role: nodes[each.node].part(each.path) for role, each in stage.inputs.items()}
         streams = Streams(self._root_seed, stage.seed)
-        key = self._key(stage, nodes)
+        key = self.key(stage, nodes)
         length = stage.spec.length
         shared = {param: value for param, value in stage.params.items() if param not in length}
-        family = self._key(stage, nodes, shared) if length else None
-        with self._cache.lock(key):
+        family = self.key(stage, nodes, shared) if length else None
+        with self._cache.lock(key).acquire(patience):
             entry = self._cache.find(key)
             if entry is not None and self._reuse:
                 return Ended("done", key, cached=True, entry=entry)
@@ -223,7 +224,7 @@ class Executor:
             finally:
                 gc.collect()
 
-    def _key(self, stage: Stage, nodes: Mapping[str, Node], params: Mapping[str, Any] | None = None) -> str:
+    def key(self, stage: Stage, nodes: Mapping[str, Node], params: Mapping[str, Any] | None = None) -> str:
         """The fingerprint of a stage; with `params` in the place of its own, what all stages that share them have."""
         return fingerprint(
             kind=stage.kind,

@@ -35,6 +35,7 @@ class Display:
             transient=True,
             disable=not console.is_terminal,
         )
+        self._bars: dict[int, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -45,19 +46,30 @@ class Display:
     ) -> None:
         self._progress.stop()
 
-    def stage(self, stage: Stage) -> StageReporter:
-        """A reporter for one stage."""
-        return StageReporter(self, stage.id)
+    def stage(self, stage: Stage, lane: int = 0, run: str = "") -> StageReporter:
+        """A reporter for one stage.
+
+        Args:
+            stage: The stage.
+            lane: Stages at work at the same time have lanes of their own, each with one bar.
+            run: Name of its run where several are shown.
+        """
+        return StageReporter(self, f"{run} {stage.id}".strip(), lane)
 
     def say(self, text: str) -> None:
         """A line that stays."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def bar(self, description: str, total: int, unit: str) -> TaskID:
-        """A new bar; the one before it goes."""
-        for task in self._progress.task_ids:
-            self._progress.remove_task(task)
-        return self._progress.add_task(description, total=total, unit=unit, note="")
+    def bar(self, description: str, total: int, unit: str, lane: int = 0) -> TaskID:
+        """A new bar; the one before it in its lane goes."""
+        self.clear(lane)
+        self._bars[lane] = self._progress.add_task(description, total=total, unit=unit, note="")
+        return self._bars[lane]
+
+    def clear(self, lane: int) -> None:
+        """Remove the bar of a lane."""
+        if lane in self._bars:
+            self._progress.remove_task(self._bars.pop(lane))
 
     def move(self, bar: TaskID, amount: int, note: str) -> None:
         """Advance a bar."""
@@ -67,10 +79,11 @@ class Display:
 class StageReporter:
     """Tells of one stage; see `layersig.stages.job.Reporter`."""
 
-    def __init__(self, display: Display, stage: str) -> None:
+    def __init__(self, display: Display, stage: str, lane: int = 0) -> None:
         self.warnings: list[str] = []
         self._display = display
         self._stage = stage
+        self._lane = lane
         self._bar: TaskID | None = None
         self._total = self._done = self._tokens = 0
         self._unit = ""
@@ -79,7 +92,7 @@ class StageReporter:
 
     def start(self, task: str, total: int, unit: str) -> None:
         """A piece of work begins."""
-        self._bar = self._display.bar(f"{self._stage} {task}", total, unit)
+        self._bar = self._display.bar(f"{self._stage} {task}", total, unit, self._lane)
         self._total, self._done, self._tokens, self._unit = total, 0, 0, unit
         self._began = self._told = time.monotonic()
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,27 @@ from rich.console import Console
 
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Executor, numerics
+from layersig.engine.manifest import (
+    failures,
+    final_status,
+    looks_before,
+    now,
+    opening,
+    pinned,
+    plan_on_record,
+    what_report_shows,
+)
 from layersig.engine.preflight import check_sources, check_trainings
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
+from layersig.engine.remote import Setting
 from layersig.engine.repeat import keep_inputs
-from layersig.engine.sources import PinnedSource, resolve_all
+from layersig.engine.sources import resolve_all
 from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
-from layersig.jsonform import Damaged
-from layersig.pipeline import Graph, Stage, declaration, measures_arm, stages, without_seeds
+from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
@@ -34,8 +42,7 @@ from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.looks import Looks
 from layersig.store.plans import Plans
-from layersig.store.provenance import machine, packages, versions
-from layersig.store.runfolder import ManifestForm, RunFolder
+from layersig.store.runfolder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -71,16 +78,46 @@ class Outcome:
 
 
 def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
-    """Run a recipe; what its run folder and the cache hold already is kept.
+    """Run a recipe in this process; what its run folder and the cache hold already is kept.
 
     Raises:
         LayersigError: The input, the machine or the network is in the way; the manifest then says `failed`.
         KeyboardInterrupt: The manifest then says `interrupted`; running again continues.
     """
+    with Display(console) as display, opened(loaded, options, display) as study:
+        return study.close(study.executor.run(study.graph, study.sources, study.publisher))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run under way.
+
+    Attributes:
+        folder: The run folder.
+        graph: The stages.
+        sources: Its sources.
+        executor: Runs its stages.
+        setting: What its stages need in another process.
+        publisher: Keeps the run folder.
+        close: Writes what is written once every stage has ended, given whether all are done.
+    """
+
+    folder: RunFolder
+    graph: Graph
+    sources: Mapping[str, Source]
+    executor: Executor
+    setting: Setting
+    publisher: Publisher
+    close: Callable[[bool], Outcome]
+
+
+@contextlib.contextmanager
+def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator[Study]:
+    """A run from its lock to its report; the manifest says how the block was left."""
     recipe = loaded.recipe
     check_tasks(loaded)
     folder = RunFolder(options.runs / recipe.name / loaded.id)
-    with folder.lock(), Display(console) as display:
+    with folder.lock():
         warnings: list[str] = []
 
         def warn(message: str) -> None:
@@ -92,19 +129,17 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
         graph = stages(recipe, loaded.components)
-        sources = resolve_all(
-            graph, loaded, _pinned(earlier), offline=options.offline, strict=options.strict, warn=warn
-        )
+        sources = resolve_all(graph, loaded, pinned(earlier), offline=options.offline, strict=options.strict, warn=warn)
         for source in sources.values():
             for note in source.notes:
                 display.say(f"note: {source.label}: {note}")
         check_sources(sources, recipe, warn)
         check_trainings(graph, sources["source/model"].path, loaded)
-        manifest = _opening(loaded, graph, sources, earlier, warnings)
+        manifest = opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root).put(declaration(recipe))
         looks = Looks(cache.root, without_seeds(recipe))
-        manifest["looks"] = _looks(looks, recipe, earlier, warn)
-        manifest |= _plan(Plans(cache.root), loaded, earlier, warn)
+        manifest["looks"] = looks_before(looks, recipe, earlier, warn)
+        manifest |= plan_on_record(Plans(cache.root), loaded, earlier, warn)
         reported = _readable(folder)
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
@@ -124,20 +159,35 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             meter=_meters(recipe),
             reuse=options.reuse,
         )
-        try:
-            complete = executor.run(graph, sources, publisher)
+
+        def close(complete: bool) -> Outcome:
+            cache.hashes.save()
             if complete and kept is not None:
                 manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"])
-            manifest["finished"] = _now()
+            manifest["finished"] = now()
             publisher.finish()
-            status = _status(sources, complete)
+            status = final_status(sources, complete)
             if not (
-                reported and unchanged and _reported(earlier) == _reported({**publisher.manifest, "status": status})
+                reported
+                and unchanged
+                and what_report_shows(earlier) == what_report_shows({**publisher.manifest, "status": status})
             ):
                 _write_report(folder, loaded, status, looks)
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
+            return Outcome(folder, status, failures(publisher.manifest))
+
+        setting = Setting(
+            cache.root.resolve(),
+            partial(numerics, recipe),
+            recipe.root_seed,
+            tuple(declarations),
+            loaded.plugin_files,
+            options.reuse,
+        )
+        try:
+            yield Study(folder, graph, sources, executor, setting, publisher, close)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
@@ -147,61 +197,6 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 publisher.save()
             raise
-        return Outcome(folder, status, _failures(publisher.manifest))
-
-
-def _opening(
-    loaded: LoadedRecipe, graph: Graph, sources: Mapping[str, Source], earlier: ManifestForm | None, warnings: list[str]
-) -> dict[str, Any]:
-    recipe = loaded.recipe
-    return {
-        "name": recipe.name,
-        "id": loaded.id,
-        "status": "running",
-        "started": _now() if earlier is None else earlier["started"],
-        "argv": sys.argv[1:],
-        "smoke": loaded.smoke,
-        "versions": versions(),
-        "packages": packages(),
-        "machine": machine(),
-        "root_seed": recipe.root_seed,
-        "seeds": list(recipe.seeds),
-        "sources": [_source_record(node, graph, source) for node, source in sources.items()],
-        "warnings": warnings,
-        **({"skipped": list(loaded.skipped)} if loaded.skipped else {}),
-    }
-
-
-def _reported(manifest: Mapping[str, Any] | None) -> Any:
-    """What a report depends on: equal values make an equal report, but for what was cached."""
-    if manifest is None:
-        return None
-    stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
-    before = manifest.get("looks", []), manifest.get("plan")
-    return manifest["status"], manifest["versions"], manifest.get("packages"), stages, before
-
-
-def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
-    return {
-        "node": node,
-        "role": source.kind,
-        "name": graph.sources[node].name,
-        "spec": source.spec,
-        "resolved": source.resolved,
-        "label": source.label,
-        "fallback": source.fallback,
-        "revision": source.revision,
-        "digest": source.digest,
-        "licence": source.licence,
-        "notes": list(source.notes),
-    }
-
-
-def _pinned(earlier: ManifestForm | None) -> Mapping[str, PinnedSource]:
-    return {
-        record["node"]: PinnedSource(record["resolved"], record["label"], record["fallback"], tuple(record["notes"]))
-        for record in (earlier["sources"] if earlier else ())
-    }
 
 
 def _numerics(recipe: Recipe, manifest: dict[str, Any]) -> Callable[[], Mapping[str, Any]]:
@@ -243,20 +238,6 @@ def _write_recipes(folder: RunFolder, loaded: LoadedRecipe) -> None:
     write_atomic(folder.path / "resolved.toml", loaded.resolved)
 
 
-def _status(sources: Mapping[str, Source], complete: bool) -> str:
-    fell_back = any(source.fallback for source in sources.values())
-    return ("complete-on-fallback" if fell_back else "complete") if complete else "failed"
-
-
-def _failures(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    stages: dict[str, list[str]] = {}
-    for stage in manifest["stages"]:
-        if "error" in stage:
-            stages.setdefault(stage["error"], []).append(stage["id"])
-    more = {error: f" and {len(ids) - 1} more" if len(ids) > 1 else "" for error, ids in stages.items()}
-    return tuple(f"{ids[0]}{more[error]}: {error}" for error, ids in stages.items())
-
-
 def _write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: Looks) -> None:
     from layersig.topics.analyse import analyse
     from layersig.topics.render import render
@@ -265,31 +246,6 @@ def _write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: L
     render(folder.path)
     if any(findings[table] for table in (RESULTS, RANKINGS)):
         looks.put(loaded.recipe.seeds)
-
-
-def _looks(looks: Looks, recipe: Recipe, earlier: ManifestForm | None, warn: Callable[[str], None]) -> list[list[int]]:
-    """The seeds of the looks before this one; a record that cannot be read counts for what the run itself kept."""
-    try:
-        return [list(look) for look in looks.before(recipe.seeds)]
-    except Damaged as error:
-        warn(f"{error}; whether results were analysed with other seeds before is not known")
-        return [] if earlier is None else earlier.get("looks", [])
-
-
-def _plan(
-    plans: Plans, loaded: LoadedRecipe, earlier: ManifestForm | None, warn: Callable[[str], None]
-) -> dict[str, Any]:
-    """What the run was planned to detect: the plan on record, or the kept one once an outcome is measured."""
-    done = () if earlier is None else [stage for stage in earlier["stages"] if stage["status"] == "done"]
-    if earlier is not None and any(measures_arm(stage["kind"], stage["cell"].get("arm")) for stage in done):
-        plan = earlier.get("plan")
-    else:
-        try:
-            plan = plans.get(loaded.id)
-        except Damaged as error:
-            warn(f"{error}; what the run was planned to detect is not known")
-            plan = None
-    return {} if plan is None else {"plan": plan}
 
 
 def _readable(folder: RunFolder) -> bool:
@@ -303,7 +259,3 @@ def _readable(folder: RunFolder) -> bool:
     except UserError:
         return False
     return True
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).replace(microsecond=0).isoformat()

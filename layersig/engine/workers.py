@@ -1,0 +1,189 @@
+"""Worker processes on this machine, each with a GPU of its own, or with its share of the processor's threads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Self
+
+from layersig.engine.remote import Finished, Message, Occupied, Refused, Setting, Site, Task
+
+_SPAWN = multiprocessing.get_context("spawn")
+_PATIENCE = 20.0
+"""Seconds that a worker has to clean up after an interruption."""
+
+
+class Died:
+    """A worker process is gone without having said how its stage ended.
+
+    Args:
+        exitcode: As `multiprocessing.Process` has it.
+    """
+
+    def __init__(self, exitcode: int | None) -> None:
+        self.cause = f"exit code {exitcode}"
+        if exitcode is not None and exitcode < 0:
+            self.cause = f"killed by {signal.Signals(-exitcode).name}"
+            if -exitcode == signal.SIGKILL:
+                self.cause += ", as the system does when memory runs out"
+
+
+class Workers:
+    """A number of worker processes; each starts with its first task, and again after it died.
+
+    Args:
+        count: How many.
+        settings: What tasks refer to.
+        environment: Variables that each worker gets besides those of this process.
+    """
+
+    def __init__(self, count: int, settings: Sequence[Setting], environment: Sequence[Mapping[str, str]] = ()) -> None:
+        self._settings = tuple(settings)
+        self._environment = environment or [{}] * count
+        self._processes: list[tuple[SpawnProcess, Connection] | None] = [None] * count
+        self._busy: set[int] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        processes = []
+        for number, (process, pipe) in ((n, pair) for n, pair in enumerate(self._processes) if pair is not None):
+            processes.append(process)
+            if number in self._busy:
+                process.terminate()
+            pipe.close()  # ends a worker without a task
+        try:
+            for process in processes:
+                process.join(_PATIENCE)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+
+    @property
+    def idle(self) -> list[int]:
+        """Workers without a task."""
+        return [number for number in range(len(self._processes)) if number not in self._busy]
+
+    def start(self, number: int, task: Task) -> None:
+        """Give an idle worker a task."""
+        self._busy.add(number)
+        with contextlib.suppress(OSError):  # a worker that just died: `messages` finds out
+            self._connection(number).send(task)
+
+    def messages(self, timeout: float | None) -> Iterator[tuple[int, Message | Died]]:
+        """What workers with tasks have to say, at least one thing unless the time runs out."""
+        pipes = {pair[1]: number for number, pair in enumerate(self._processes) if pair and number in self._busy}
+        for pipe in wait(list(pipes), timeout):
+            assert isinstance(pipe, Connection)
+            number = pipes[pipe]
+            try:
+                message: Message | Died = pipe.recv()
+            except (EOFError, OSError):
+                message = self._bury(number)
+            if isinstance(message, Finished | Occupied | Refused | Died):
+                self._busy.discard(number)
+            yield number, message
+
+    def _connection(self, number: int) -> Connection:
+        pair = self._processes[number]
+        if pair is not None and not pair[0].is_alive():
+            self._bury(number)
+            pair = None
+        if pair is None:
+            here, there = _SPAWN.Pipe()
+            process = _SPAWN.Process(target=_serve, args=(there, self._settings), name=f"layersig-worker-{number}")
+            with _environ(self._environment[number]), _no_interrupts():
+                process.start()
+            there.close()
+            pair = self._processes[number] = (process, here)
+        return pair[1]
+
+    def _bury(self, number: int) -> Died:
+        pair = self._processes[number]
+        assert pair is not None
+        process, pipe = pair
+        pipe.close()
+        process.join(_PATIENCE)  # its end of the pipe is closed a moment before it is gone
+        process.kill()
+        process.join()
+        self._processes[number] = None
+        return Died(process.exitcode)
+
+
+def environments(count: int, threads: int, cards: Sequence[str]) -> list[dict[str, str]]:
+    """Variables of the environment by which workers share the machine.
+
+    Args:
+        count: Number of workers.
+        threads: Threads of each.
+        cards: GPUs as `CUDA_VISIBLE_DEVICES` names them, given out in turn.
+    """
+    shared = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return [
+        {**shared, **({"CUDA_VISIBLE_DEVICES": cards[number % len(cards)]} if cards else {})} for number in range(count)
+    ]
+
+
+@contextlib.contextmanager
+def _environ(more: Mapping[str, str]) -> Iterator[None]:
+    """Within the block, processes start with these variables."""
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Within the block, Ctrl-C waits, here and in processes that start; Windows has nothing like it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(pipe: Connection, settings: Sequence[Setting]) -> None:
+    """Run tasks until the process that started this one closes the pipe, ends or interrupts it."""
+    # Ctrl-C in a terminal reaches every process of the group; the driver alone decides what ends, and how.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # as the command line does
+    with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
+        site = Site(settings, pipe.send)
+        while True:
+            site.run(pipe.recv())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # its locks on the cache are freed only now, so nobody builds beside it
