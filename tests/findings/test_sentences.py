@@ -158,7 +158,7 @@ def test_a_declared_comparison_without_a_test_still_counts_in_its_family() -> No
     arms = arms_of(0.4, 0.1, seeds=1, n=1, metric="acc")
     rows = [row for row in conclusions(arms).comparisons if row.declared]
     assert [(row.family, row.family_size, row.adjusted_p, row.verdict) for row in rows] == 2 * [
-        ("declared", 2, None, None)
+        ("declared", 3, None, None)  # with the claim of their arm
     ]
 
 
