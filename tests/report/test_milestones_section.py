@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,16 @@ def test_what_was_not_trained_and_what_was_not_repeated(
         assert words is None or words in said
     (table,) = [block for block in blocks if isinstance(block, Table)]
     assert table.rows[0][3:5] == (str(rows[0].steps), "100")
+
+
+def test_a_training_that_its_ranking_ended_is_where_the_questions_page_says() -> None:
+    blocks = shown((training(rank_rule="the ranking kept its order three times"),))
+    (heading,) = [block.text for block in blocks if isinstance(block, Heading)]
+    page = (Path(__file__).parents[2] / "docs" / "questions.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if "`train.until`" in line]
+    assert f'"{heading}"' in line
+    assert "all-layers on d, seed 0: the ranking kept its order three times." in text(blocks)
+    assert "where the ranking was stable" in text(blocks)
 
 
 @pytest.mark.parametrize(("seeds", "reached"), [(8, True), (3, False), (1, False)])
