@@ -34,4 +34,4 @@ def test_the_spread_of_time_over_runs_is_its_standard_deviation() -> None:
     blocks = shares(SimpleNamespace(findings={TUNING_COSTS: rows}))  # type: ignore[arg-type]  # what is read of it
     (table,) = [block for block in blocks if isinstance(block, Table)]
     place = [column.head for column in table.columns].index("its SD over runs")
-    assert [row[place] for row in table.rows] == ["1 s", "\u2013"]
+    assert [row[place] for row in table.rows] == ["1.00 s", "\u2013"]

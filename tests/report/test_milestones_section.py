@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from layersig.report.document import Bullets, Figure, Heading, Paragraph, Table
-from layersig.topics.milestones.compute import milestone_rows, successive_rows
+from layersig.report.numbers import seconds
+from layersig.topics.milestones.compute import milestone_rows, successive_rows, with_time
 from layersig.topics.milestones.rows import MILESTONES, SUCCESSIVE, TRAININGS, TrainingRow
 from layersig.topics.milestones.section import course
 from tests.findings.test_milestones import CLEAR, RECIPE, series
@@ -25,7 +26,7 @@ def shown(trainings: tuple[TrainingRow, ...] = (), seeds: int = 0) -> list[objec
     findings = {
         TRAININGS: trainings,
         SUCCESSIVE: tuple(successive_rows(tables, (12,), RECIPE)),
-        MILESTONES: milestone_rows(tables, (12,), RECIPE),
+        MILESTONES: tuple(with_time(milestone_rows(tables, (12,), RECIPE), trainings)),
     }
     return list(course(SimpleNamespace(findings=findings)))  # type: ignore[arg-type]
 
@@ -69,6 +70,17 @@ def test_a_training_that_its_ranking_ended_is_where_the_questions_page_says() ->
     assert f'"{heading}"' in line
     assert "all-layers on d, seed 0: the ranking kept its order three times." in text(blocks)
     assert "where the ranking was stable" in text(blocks)
+
+
+def test_a_milestone_has_the_time_of_the_reference_training_up_to_it() -> None:
+    # 100 planned steps of 2 and of 4 seconds: 300 s on average.
+    trainings = training(), training(seed=1, seconds_per_step=4.0), training(arm="ila-30", seconds_per_step=9.0)
+    (*_, table) = [block for block in shown(trainings, 5) if isinstance(block, Table)]
+    place = [column.head for column in table.columns].index("time up to there")
+    after = {row[place - 1]: row[place] for row in table.rows}
+    assert len(after) > 1
+    for share, time in after.items():
+        assert time == seconds(3.0 * float(str(share).removesuffix("%")))
 
 
 @pytest.mark.parametrize(("seeds", "reached"), [(8, True), (3, False), (1, False)])
