@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
+from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.cli.main import VERBS
 from layersig.cli.recipes import find
+from layersig.recipe.load import load
 from layersig.recipe.schema import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +75,13 @@ def test_what_asks_is_a_verb_a_key_or_a_recipe_for_a_cpu(name: str) -> None:
         text = find(name).read_text(encoding="utf-8")
         assert not name.startswith("paper/")
         assert "CPU" in text.split("\n\nname = ")[0] or "[judge]" in text
+
+
+def test_recipes_that_name_layers_have_the_seeds_that_it_takes() -> None:
+    named_by = [name for row in ROWS if row.where == '"Which layers matter"' for name in named(row.how)]
+    assert named_by
+    for name in (*named_by, "ila_norobots"):
+        assert len(load(find(name)).recipe.seeds) >= MIN_SEEDS_FOR_CEILING, name
 
 
 def test_where_the_answer_is_there_is_a_part_of_that_title() -> None:

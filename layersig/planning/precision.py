@@ -57,6 +57,14 @@ class Precision:
     warnings: tuple[str, ...]
 
 
+def in_units(measure: Measure, value: float) -> str:
+    """A difference as people read it: of shares in points, of which there are 100."""
+    if not measure.is_share:
+        return f"{value:.3g}"
+    points = f"{100 * value:.3g}"
+    return "more than 100 points" if value > 1 else f"{points} point{'' if points == '1' else 's'}"
+
+
 def precision(facts: Facts, pilot: Pilot | None) -> list[Precision]:
     """What every declared comparison and claim can find."""
     members = declared(facts)
@@ -142,26 +150,27 @@ def _warnings(
         said = []
         if margin is not None and found > margin:
             said.append(
-                f"can only say 'cannot tell' of differences up to {found:.3g}, and {margin:.3g} is the smallest "
-                "that matters"
+                f"can only say 'cannot tell' of differences up to {in_units(wanted.measure, found)}, and "
+                f"{in_units(wanted.measure, margin)} is the smallest that matters"
             )
         if gain is not None and ALL_LAYERS in (wanted.arm, wanted.reference) and found > max(gain, 0.0):
             said.append(
-                f"can only say 'cannot tell': not even an arm that keeps nothing of the gain ({gain:.3g}) would be "
-                "distinguished from all layers"
+                f"can only say 'cannot tell': not even an arm that keeps nothing of the gain "
+                f"({in_units(wanted.measure, gain)}) would be distinguished from all layers"
             )
         return said
     required = plan.required(wanted.measure)
     if required is None:
         given = plan.declared_margin(wanted.measure)
         if given is not None and found > given:
-            return [f"can only say 'cannot tell': an equal arm is shown to lose less than {found:.3g}, not {given:.3g}"]
+            least_loss, allowed = in_units(wanted.measure, found), in_units(wanted.measure, given)
+            return [f"can only say 'cannot tell': an equal arm is shown to lose less than {least_loss}, not {allowed}"]
         return []
     if required == 1:
         return ["can only say 'cannot tell' of equal arms: `gain_kept = 1` asks for more than equality"]
     if gain is not None and least is not None and least > gain:
         return [
             f"can only say 'cannot tell': to find that an equal arm keeps {100 * required:.3g} % of the gain takes a "
-            f"gain of {least:.3g}, and all layers gain {gain:.3g}"
+            f"gain of {in_units(wanted.measure, least)}, and all layers gain {in_units(wanted.measure, gain)}"
         ]
     return []

@@ -9,7 +9,7 @@ from layersig.planning import Plan
 from layersig.planning.cards import CARDS, Fit
 from layersig.planning.costs import Cost, Total
 from layersig.planning.memory import gib
-from layersig.planning.precision import POWER, Precision
+from layersig.planning.precision import POWER, Precision, in_units
 
 _UNKNOWN = "?"
 
@@ -17,7 +17,15 @@ _UNKNOWN = "?"
 def as_text(plan: Plan) -> str:
     """A table of stages, the totals, what was assumed, and what the declared comparisons can find."""
     return "\n".join(
-        [*_stages(plan), "", *_totals(plan), *_precision(plan), *cards_text(plan.fits), *_notes(plan), _last(plan)]
+        [
+            *_stages(plan),
+            "",
+            *_totals(plan),
+            *precision_lines(plan.precision),
+            *cards_text(plan.fits),
+            *_notes(plan),
+            _last(plan),
+        ]
     )
 
 
@@ -159,14 +167,15 @@ def _number(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _precision(plan: Plan) -> Iterator[str]:
-    if not plan.precision:
+def precision_lines(members: Sequence[Precision]) -> Iterator[str]:
+    """What the declared comparisons and claims can find, a line or more for each."""
+    if not members:
         return
-    first = plan.precision[0]
-    members = "one declared comparison or claim" if first.family == 1 else f"{first.family} declared together"
+    first = members[0]
+    family = "one declared comparison or claim" if first.family == 1 else f"{first.family} declared together"
     yield ""
-    yield f"what is found with {100 * POWER:.0f} % power at level {first.level:.3g} ({members}):"
-    for each in plan.precision:
+    yield f"what is found with {100 * POWER:.0f} % power at level {first.level:.3g} ({family}):"
+    for each in members:
         yield f"  {_name(each)}: {_found(each)}"
         yield from (f"    warning: {said}" for said in each.warnings)
 
@@ -182,16 +191,16 @@ def _found(found: Precision) -> str:
     size = f"S = {wanted.seeds}, n = {_UNKNOWN if wanted.items is None else format(wanted.items, ',')}"
     if found.detectable is None:
         return f"not known ({size})" if wanted.items is None else f"nothing ({size})"
-    scale, unit = (100.0, " points") if wanted.measure.is_share else (1.0, "")
-    value = f"{scale * found.detectable:.3g}{unit}"
+    value = in_units(wanted.measure, found.detectable)
     if found.as_seen is not None and found.as_seen != found.detectable:
-        value += f" ({scale * found.as_seen:.3g} if the pilot's spread is exact)"
-    if wanted.kind == "as good":
-        gain = (
-            "" if found.least_gain is None else f", for which all layers must gain {scale * found.least_gain:.3g}{unit}"
-        )
-        return f"{value} above the share of the gain{gain} ({size}; spread: {found.origin})"
-    return f"a difference of {value} ({size}; spread: {found.origin})"
+        value += f" ({in_units(wanted.measure, found.as_seen)} if the pilot's spread is exact)"
+    if wanted.kind == "comparison":
+        return f"a difference of {value} ({size}; spread: {found.origin})"
+    gain = None if found.least_gain is None else in_units(wanted.measure, found.least_gain)
+    if wanted.measure.is_share and (found.least_gain or 0.0) > 1:
+        return f"nothing: all layers would have to gain {gain} ({size}; spread: {found.origin})"
+    needed = "" if gain is None else f", for which all layers must gain {gain}"
+    return f"{value} above the share of the gain{needed} ({size}; spread: {found.origin})"
 
 
 def cards_text(fits: Sequence[Fit] | None) -> Iterator[str]:

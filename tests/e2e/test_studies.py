@@ -35,7 +35,7 @@ OVERRIDES: Mapping[str, list[str]] = {
     "small-fraction": ["data.0.source=file:rows.jsonl", TASK, "arms.0.grid.select.fraction=[0.2, 0.6]"],
     "small-size": ["data.0.source=file:rows.jsonl", TASK, "data.0.grid.train_limit=[4, 8]"],
     "small-diversity": [*DATA, "data.0.train_limit=4"],
-    "small-kinds": ["data.0.source=file:rows.jsonl", "data.1.source=file:chats.jsonl", TASK],
+    "small-kinds": [*DATA, TASK],
     "small-architectures": [*MODELS[:3], "models.1.source=path:other"],
     "small-scale": MODELS,
     "small-necessity": MODELS,

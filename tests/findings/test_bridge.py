@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import Scored
 from layersig.layers import Unit
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Ranking
+from layersig.streams import Streams
 from layersig.topics.bridge.compute import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
 from tests.report.studies import Study
 from tests.report.synthetic import layer_map
@@ -77,6 +79,48 @@ def test_a_row_says_how_the_two_go_together():
     blocks = [each for each in bridge_block_rows(pairs) if each.plasticity == "mask"]
     assert blocks[-1].plasticity_rank == 1
     assert [each.layer for each in blocks] == list(LAYERS.blocks)
+
+
+def series(ours, theirs):
+    """The row of two scorers whose scores over the blocks of a deep model are these."""
+    layers = layer_map(Study(blocks=len(ours)))
+    rankings = [
+        scored(scorer, dict(zip(layers.blocks, scores.tolist(), strict=True)), Unit.BLOCK)
+        for scorer, scores in (("necessity", ours), ("mask", theirs))
+    ]
+    (row,) = bridge_rows(bridge_pairs(rankings, layers, RECIPE), RECIPE)
+    return row
+
+
+DEPTH = np.linspace(-1, 1, 28)
+
+
+def test_the_residual_test_is_that_of_necessity_against_plasticity():
+    rng = np.random.default_rng(5)
+    ours, theirs = 2 * DEPTH + rng.normal(size=28), DEPTH**3 + rng.normal(size=28)
+    row = series(ours, theirs)
+    inside = interior(np.zeros(28, dtype=np.int64), np.arange(28))
+    a, b = (residuals(scores[None], inside) for scores in (ours, theirs))
+    stream = Streams(RECIPE.root_seed).generator("bridge", "necessity", "mask", "a")
+    due = surrogate_test(a, b, np.ones((1, 1), dtype=bool), stream, draws=200)
+    assert (row.residual, row.p, row.draws) == (due.statistic, due.p, 200)
+    assert row.residual == pytest.approx(np.corrcoef(a.values[0], b.values[0])[0, 1])
+
+
+def test_a_trend_over_depth_in_common_is_no_agreement_beyond_depth():
+    rng = np.random.default_rng(2)
+    row = series(*(4 * DEPTH + 0.3 * rng.normal(size=28) for _ in range(2)))
+    assert row.correlation > 0.9
+    assert row.p > 0.2
+
+
+def test_blocks_alike_beyond_opposite_trends_agree_beyond_depth():
+    rng = np.random.default_rng(2)
+    detail = rng.normal(size=28)
+    row = series(3 * DEPTH + detail, -3 * DEPTH + detail + 0.2 * rng.normal(size=28))
+    assert row.correlation < -0.5
+    assert row.residual > 0.7
+    assert row.p < 0.02
 
 
 def test_seeds_are_averaged_and_their_range_told():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from layersig.analysis.overlap import pairwise_kappa
 from layersig.analysis.selections import membership
@@ -63,6 +64,15 @@ def test_rankings_that_drift_with_diversity_agree_less_the_more_it_differs() -> 
     assert told["within", SIZE].verdict == "cannot tell"
     assert ("between", ORIGIN) not in told
     assert {row.tests for row in told.values()} == {len(told)} == {4}
+
+
+def test_p_is_corrected_by_holm_for_every_test_of_the_section() -> None:
+    found, files, recipe = study(np.linspace(0, 1.4, 7), np.full(7, 0.2))
+    told = dependence_rows([found], (12, 18), files, recipe)
+    due = multipletests([row.p for row in told], method="holm")[1]
+    assert [row.adjusted_p for row in told] == pytest.approx(list(due))
+    assert any(row.p < row.adjusted_p < 1 for row in told)
+    assert {row.tests for row in told} == {8}
 
 
 def test_agreement_is_that_of_different_seeds_counted_pair_by_pair() -> None:

@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.findings.rows.arms import SHARES
+from layersig.findings.rows.arms import COMPARISONS, SHARES
 from layersig.findings.rows.layers import LAYERS
 from layersig.findings.tables import Findings
+from layersig.report.document import Document
+from layersig.report.markdown import render_markdown
 from layersig.topics.across_models.bridges import bridge_summary_rows, model_bridge_rows
-from layersig.topics.across_models.rows import ModelCeilingRow
+from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
 from layersig.topics.across_models.sizes import model_size_rows, model_trend_rows
+from layersig.topics.across_models.studies import Studies, study_sections
 from layersig.topics.bridge.rows import BRIDGE, BridgeRow
+from tests.findings.recipes import FEW, recipe_of
 
 
 def ceiling(model: str, kappa: float, of: int = 100, share: float = 0.3) -> ModelCeilingRow:
@@ -25,10 +29,27 @@ def ceiling(model: str, kappa: float, of: int = 100, share: float = 0.3) -> Mode
     )  # fmt: skip
 
 
-def run(weights: int, *bridges: BridgeRow, share: float | None = None, shape: str = "interval") -> Any:
-    """What is read of the findings of a run."""
+def pair(source: str, target: str, kappa: float) -> ModelPairRow:
+    return ModelPairRow(
+        scorer="ila", data="d", source=source, target=target, units=100, coverage=1.0, k=30, of=100, seeds=5,
+        kappa=kappa, low=kappa - 0.1, high=kappa + 0.1, ceiling=0.8, ceiling_low=0.7, ceiling_high=0.9, ratio=None,
+        lower=None, level=0.975, margin=0.8, verdict=None, correlation=None, p=None, adjusted_p=None, sentence="",
+    )  # fmt: skip
+
+
+def run(
+    weights: int,
+    *bridges: BridgeRow,
+    share: float | None = None,
+    shape: str = "interval",
+    control: float | None = None,
+    model: str | None = None,
+) -> Any:
+    """What is read of the findings of a run, of a model of its own unless `model` says which."""
     shares = []
-    for arm in () if share is None else ("ila-30", "ila-30.random"):
+    for arm, kept in {"ila-30": share, "drawn": control, "last": control}.items():
+        if kept is None:
+            continue
         shares.append(
             SimpleNamespace(
                 arm=arm,
@@ -36,16 +57,18 @@ def run(weights: int, *bridges: BridgeRow, share: float | None = None, shape: st
                 task="heldout/d",
                 metric="loss",
                 primary=True,
-                share=share,
+                share=kept,
                 shape=shape,
-                low=share - 0.2,
-                high=share + 0.2,
+                low=kept - 0.2,
+                high=kept + 0.2,
                 level=0.95,
             )
         )
     layers = [SimpleNamespace(parameters=weights // 4, block=block) for block in (0, 0, 1, None)]
-    findings = Findings.model_construct(alpha=0.05, primary_arms=("ila-30",), notes=())
-    return findings.with_rows({LAYERS: layers, SHARES: shares, BRIDGE: bridges})
+    roles = {"all-layers": "baseline", "drawn": "random control", "last": "rule control"}
+    compared = [SimpleNamespace(arm="ila-30", reference=name, role=role) for name, role in roles.items()]
+    findings = Findings.model_construct(alpha=0.05, primary_arms=("ila-30",), notes=(), model=model or f"m{weights}")
+    return findings.with_rows({LAYERS: layers, SHARES: shares, COMPARISONS: compared, BRIDGE: bridges})
 
 
 def bridge(residual: float | None, p: float | None, correlation: float = 0.1) -> BridgeRow:
@@ -89,6 +112,48 @@ def test_the_gain_kept_has_the_interval_of_its_run_where_that_is_bounded() -> No
         ("b", 0.9, None, 8, 2),
     ]
     assert {row.quantity for row in rows} == {"gain kept"}
+
+
+def test_the_gain_of_the_random_control_is_shown_as_well_and_not_tested() -> None:
+    models = {name: run(size, share=0.8, control=0.5) for name, size in (("a", 4), ("b", 8), ("c", 16))}
+    rows = model_size_rows(models, (), (), (0.3,))
+    assert {(row.subject, row.value) for row in rows} == {
+        ("ila-30 on d: heldout/d, loss", 0.8),
+        ("drawn on d: heldout/d, loss", 0.5),
+    }
+    varied = [row.model_copy(update={"value": row.value + row.weights / 100}) for row in rows]
+    assert [row.subject for row in model_trend_rows(varied, 0.95, 0)] == ["ila-30 on d: heldout/d, loss"]
+
+
+def test_agreement_with_the_largest_is_that_of_its_own_layers() -> None:
+    models = {name: run(size) for name, size in (("large", 16), ("small", 4), ("middle", 8))}
+    pairs = [
+        pair("small", "large", 0.2),
+        pair("large", "small", 0.6),
+        pair("small", "middle", 0.9),
+        pair("middle", "large", 0.3),
+    ]
+    rows = model_size_rows(models, (), pairs, (0.3,))
+    assert [(row.model, row.quantity, row.value, row.low, row.high) for row in rows] == [
+        ("small", "agreement with large", 0.2, pytest.approx(0.1), pytest.approx(0.3)),
+        ("middle", "agreement with large", 0.3, pytest.approx(0.2), pytest.approx(0.4)),
+    ]
+
+
+def test_a_model_that_two_runs_used_counts_once() -> None:
+    found = {
+        "tiny": run(4, bridge(0.5, 0.2), share=0.8, model="pypi:a"),
+        "again": run(4, bridge(0.5, 0.2), share=0.8, model="pypi:a"),
+        "other": run(8, bridge(0.4, 0.2), share=0.9, model="pypi:b"),
+    }
+    study: Any = SimpleNamespace(recipe=recipe_of(FEW), fractions=(0.3,))
+    studies = Studies.of(found, [study], (), ())
+    assert [row.model for row in studies.sizes] == ["tiny", "other"]
+    assert [row.model for row in studies.bridges] == ["tiny", "other"]
+    assert {row.models for row in studies.summaries} == {2}
+    assert studies.repeated == {"again": "tiny"}
+    page = render_markdown(Document("s", "", (), study_sections(studies)))
+    assert page.count("again is the same model as tiny in these runs") == 2
 
 
 def test_a_verdict_for_a_model_is_corrected_for_all_of_them() -> None:

@@ -107,6 +107,13 @@ def test_one_seed_has_no_ceiling_and_says_so() -> None:
     assert list(model_ceiling_rows(models)) == []
 
 
+def test_a_share_that_is_all_units_of_a_small_model_has_no_ceiling() -> None:
+    units = groups(2, KINDS[:1])
+    model = ranked("a", runs(np.arange(2.0), 3), units)
+    model.__dict__["fractions"] = (0.3, 0.75)
+    assert [(row.k, row.of) for row in model_ceiling_rows([model])] == [(1, 2)]
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 4])
 def test_below_five_seeds_there_is_no_verdict(seeds: int) -> None:
     units = groups(16)

@@ -62,13 +62,14 @@ def test_judge_calls_count_turns_repeats_and_orders(
     assert {count for name, count in calls.items() if not name.startswith(("grade/", "compare/"))} == {0}
 
 
-def test_the_head_on_mt_bench_has_the_calls_of_its_arms() -> None:
-    # 80 questions of two turns, each verdict twice; pairs in both orders.
-    path = Path(__file__).parents[2] / "recipes" / "judge_mt_bench.toml"
+@pytest.mark.parametrize(("name", "turns"), [("judge_mt_bench", 160), ("judge_vicuna", 160 + 80)])
+def test_the_head_has_the_calls_of_an_arm(name: str, turns: int) -> None:
+    # MT-Bench has 80 questions of two turns, Vicuna 80 of one. Each verdict twice; pairs in both orders.
+    path = Path(__file__).parents[2] / "recipes" / f"{name}.toml"
     recipe = load(path).recipe
     assert recipe.judge is not None
-    alone = 160 * recipe.judge.repeats
-    assert f"160 turns x {recipe.judge.repeats} repeats = {alone}" in path.read_text()
+    alone = turns * recipe.judge.repeats
+    assert f"{turns} turns x {recipe.judge.repeats} repeats = {alone}" in path.read_text()
     assert f"{2 * alone} more" in path.read_text()
 
 

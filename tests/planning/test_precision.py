@@ -18,6 +18,7 @@ from layersig.planning.declared import declared
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
 from layersig.planning.precision import Precision, detectable, precision
+from layersig.planning.text import precision_lines
 from layersig.recipe.load import load
 from tests.planning.studies import write
 
@@ -154,6 +155,23 @@ def test_a_design_that_cannot_tell_is_warned_of(
     found = next(each for each in _planned(recipe, overrides, given) if each.declared.kind == kind)
     assert bool(found.warnings) is (said is not None), found.warnings
     assert said is None or said in found.warnings[0]
+
+
+def test_shares_are_said_in_points_throughout_and_never_more_than_100(recipe: Path) -> None:
+    asked, sizes = ("analyze.outcome=choice", "seeds=[0,1,2,3,4]"), ("items.choice=60",)
+    fine = _planned(recipe, asked, ("share.seed=0.001", "share.item=0.01", "share.residual=0.2", *sizes, "gain=0.02"))
+    comparison, claim = "\n".join(precision_lines(fine)).split("as good")
+    assert f"a difference of {100 * (fine[0].detectable or 0):.3g} points" in comparison
+    assert (
+        f"cannot tell' of differences up to {100 * (fine[0].detectable or 0):.3g} points, and 1 point is" in comparison
+    )
+    assert f"all layers must gain {100 * (fine[1].least_gain or 0):.3g} points" in claim
+    assert "and all layers gain 2 points" in claim
+    coarse = _planned(recipe, asked, ("share.seed=0.3", *sizes, "gain=0.1"))
+    assert (coarse[1].least_gain or 0) > 1
+    said = "\n".join(precision_lines(coarse))
+    assert "nothing: all layers would have to gain more than 100 points" in said
+    assert "takes a gain of more than 100 points, and all layers gain 10 points" in said
 
 
 def test_a_gain_that_an_equal_arm_needs_gives_80_percent_power(recipe: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from layersig.report.document import Bullets, Figure, Heading, Paragraph, Table
-from layersig.topics.milestones.compute import milestone_rows, successive_rows
+from layersig.report.numbers import seconds
+from layersig.topics.milestones.compute import milestone_rows, successive_rows, with_time
 from layersig.topics.milestones.rows import MILESTONES, SUCCESSIVE, TRAININGS, TrainingRow
 from layersig.topics.milestones.section import course
 from tests.findings.test_milestones import CLEAR, RECIPE, series
@@ -24,7 +26,7 @@ def shown(trainings: tuple[TrainingRow, ...] = (), seeds: int = 0) -> list[objec
     findings = {
         TRAININGS: trainings,
         SUCCESSIVE: tuple(successive_rows(tables, (12,), RECIPE)),
-        MILESTONES: milestone_rows(tables, (12,), RECIPE),
+        MILESTONES: tuple(with_time(milestone_rows(tables, (12,), RECIPE), trainings)),
     }
     return list(course(SimpleNamespace(findings=findings)))  # type: ignore[arg-type]
 
@@ -58,6 +60,27 @@ def test_what_was_not_trained_and_what_was_not_repeated(
         assert words is None or words in said
     (table,) = [block for block in blocks if isinstance(block, Table)]
     assert table.rows[0][3:5] == (str(rows[0].steps), "100")
+
+
+def test_a_training_that_its_ranking_ended_is_where_the_questions_page_says() -> None:
+    blocks = shown((training(rank_rule="the ranking kept its order three times"),))
+    (heading,) = [block.text for block in blocks if isinstance(block, Heading)]
+    page = (Path(__file__).parents[2] / "docs" / "questions.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if "`train.until`" in line]
+    assert f'"{heading}"' in line
+    assert "all-layers on d, seed 0: the ranking kept its order three times." in text(blocks)
+    assert "where the ranking was stable" in text(blocks)
+
+
+def test_a_milestone_has_the_time_of_the_reference_training_up_to_it() -> None:
+    # 100 planned steps of 2 and of 4 seconds: 300 s on average.
+    trainings = training(), training(seed=1, seconds_per_step=4.0), training(arm="ila-30", seconds_per_step=9.0)
+    (*_, table) = [block for block in shown(trainings, 5) if isinstance(block, Table)]
+    place = [column.head for column in table.columns].index("time up to there")
+    after = {row[place - 1]: row[place] for row in table.rows}
+    assert len(after) > 1
+    for share, time in after.items():
+        assert time == seconds(3.0 * float(str(share).removesuffix("%")))
 
 
 @pytest.mark.parametrize(("seeds", "reached"), [(8, True), (3, False), (1, False)])

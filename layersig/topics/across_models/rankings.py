@@ -116,6 +116,8 @@ def model_ceiling_rows(models: Sequence[RankedModel]) -> Iterator[ModelCeilingRo
             count, n = table.scores.shape
             for share in model.fractions if count > 1 else ():
                 k = max(1, round(share * n))
+                if k >= n:
+                    continue
                 within = agreement_jackknife_runs(table.scores, RunDesign(np.zeros(count, dtype=np.int64)), k).within
                 low, high = _ends(within, 1 - model.recipe.analyze.alpha)
                 yield ModelCeilingRow(

@@ -10,7 +10,7 @@ import numpy as np
 
 from layersig.analysis.associations import Association, monotone
 from layersig.analysis.multiplicity import holm
-from layersig.findings.rows.arms import SHARES
+from layersig.findings.rows.arms import COMPARISONS, SHARES
 from layersig.findings.rows.layers import LAYERS
 from layersig.findings.tables import Findings
 from layersig.streams import Streams
@@ -29,6 +29,7 @@ class _Value(NamedTuple):
     low: float | None
     high: float | None
     level: float
+    control: bool = False
 
 
 def model_size_rows(
@@ -58,6 +59,7 @@ def model_size_rows(
             low=value.low,
             high=value.high,
             level=value.level,
+            control=value.control,
         )
         for name in ordered
         for value in (
@@ -71,6 +73,8 @@ def model_size_rows(
 def model_trend_rows(rows: Sequence[ModelSizeRow], level: float, root_seed: int) -> tuple[ModelTrendRow, ...]:
     """Whether each value rises or falls over three or more models.
 
+    Controls are not tested: every further test would cost the others power, of which few models have little.
+
     Args:
         rows: Values of the models.
         level: Coverage of the intervals.
@@ -78,7 +82,8 @@ def model_trend_rows(rows: Sequence[ModelSizeRow], level: float, root_seed: int)
     """
     grouped: dict[tuple[str, str], list[ModelSizeRow]] = defaultdict(list)
     for row in rows:
-        grouped[row.quantity, row.subject].append(row)
+        if not row.control:
+            grouped[row.quantity, row.subject].append(row)
     found: list[tuple[tuple[str, str], int, Association]] = []
     for key, members in grouped.items():
         doublings = np.log2([member.weights for member in members])
@@ -146,12 +151,16 @@ def _agreement(
 
 
 def _gains(found: Findings) -> Iterator[_Value]:
+    """Of the primary arms, and of the random controls that show what as many layers keep by chance."""
+    controls = {
+        row.reference for row in found[COMPARISONS] if row.role == "random control" and row.arm in found.primary_arms
+    }
     for row in found[SHARES]:
-        if row.primary and row.arm in found.primary_arms:
+        if row.primary and row.arm in controls.union(found.primary_arms):
             subject = f"{row.arm}{f' on {row.data}' if row.data else ''}: {row.task}, {row.metric}"
             bounded = row.shape == "interval"
             ends = (row.low, row.high) if bounded else (None, None)
-            yield _Value("gain kept", subject, row.share, *ends, row.level)
+            yield _Value("gain kept", subject, row.share, *ends, row.level, row.arm in controls)
 
 
 def _subject(row: ModelCeilingRow | ModelPairRow, fractions: Sequence[float]) -> str:

@@ -92,11 +92,12 @@ def study_sections(studies: Studies) -> tuple[Section, ...]:
 def _sizes(studies: Studies) -> list[Block]:
     about = Paragraph(
         (
-            "Size is the number of weights in linear layers. A trend asks "
-            "whether the value rises or falls from model to model: Kendall's test over all orders of the models, and "
-            "the change for twice the weights with the exact interval that inverts the test (Theil and Sen). Models "
-            "count, not seeds or items, so that fewer than five models cannot show a trend at 5 %. Models of one "
-            "family also differ in depth and training; agreement with the largest model shares that model's noise.",
+            "Size is the number of weights in linear layers. A trend asks whether the value rises or falls from "
+            "model to model: Kendall's test over all orders of the models, and the change for twice the weights with "
+            "the exact interval that inverts the test (Theil and Sen). Models count, not seeds or items, so that "
+            "fewer than five models cannot show a trend at 5 %. Models of one family also differ in depth and "
+            "training; agreement with the largest model shares that model's noise. What as many layers drawn at "
+            "random keep is shown next to the gain kept, and has no trend of its own.",
         )
     )
     blocks: list[Block] = [about]

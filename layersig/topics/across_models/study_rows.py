@@ -14,7 +14,7 @@ class ModelSizeRow(Row):
     blocks: int
     quantity: str
     """`agreement of seeds` (kappa), `agreement with NAME` (kappa with the largest model's own ranking, carried to its
-    layers), or `gain kept` (share of the gain of all layers)."""
+    layers), or `gain kept` (share of the gain of all layers, by the primary arms and their random controls)."""
     subject: str
     """Which ranking, or which arm on which task."""
     value: float
@@ -22,6 +22,8 @@ class ModelSizeRow(Row):
     high: float | None
     level: float
     """Coverage of the model's own interval."""
+    control: bool
+    """True for a random control: what as many layers keep by chance. It has no trend of its own."""
 
 
 class ModelTrendRow(Row):

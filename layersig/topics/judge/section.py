@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from layersig.report.document import (
@@ -22,6 +23,8 @@ from layersig.topics.judge.pairs_section import EVEN, ends, pairs, positions
 from layersig.topics.judge.rows import JUDGE_NOISE, JUDGE_POSITIONS, JUDGED, JUDGES, JudgedRow, JudgeRow, PositionRow
 
 _ROUNDING = 1e-9
+_DATE = re.compile(r"(?<!\d)(?:\d{4}(?:-?\d\d){0,2}|\d\d-\d\d)(?!\d)")
+"""A date in the id of a model, as providers write it: `2026-05-01`, `20260501`, `05-01` or `0501`."""
 
 
 def section(material: Material) -> Section | None:
@@ -62,6 +65,13 @@ def _warnings(material: Material) -> list[Block]:
                     f"{'single answers' if judge.what == 'grades' else 'pairs'} are invalid: after "
                     f"{plural(judge.attempts, 'attempt')} nothing could be read out of the judge's answer, or the "
                     f"endpoint refused the prompt ({count(judge.refused)}).",
+                )
+            )
+        if not any(_DATE.search(name) for name in (judge.model, *judge.answered_by)):
+            items.append(
+                (
+                    f"The id of the judge, {judge.model}, carries no date: another model may answer to it later, and "
+                    "its grades would not compare with these. Name a dated version, or keep the weights that served.",
                 )
             )
         if len(judge.answered_by) > 1:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from layersig.findings.evidence import Evidence
 from layersig.findings.tables import Findings
 from layersig.report.topic import Result, Topic
-from layersig.topics.milestones.compute import milestone_rows, successive_rows, training_rows
+from layersig.topics.milestones.compute import milestone_rows, successive_rows, training_rows, with_time
 from layersig.topics.milestones.rows import MILESTONES, SUCCESSIVE, TRAININGS
 
 
 def _compute(evidence: Evidence, found: Findings) -> Result:
     tables, sizes, recipe = evidence.tables, evidence.sizes, evidence.recipe
+    trainings = tuple(training_rows(evidence.files))
     return Result(
         {
-            TRAININGS: training_rows(evidence.files),
+            TRAININGS: trainings,
             SUCCESSIVE: successive_rows(tables, sizes, recipe),
-            MILESTONES: milestone_rows(tables, sizes, recipe),
+            MILESTONES: with_time(milestone_rows(tables, sizes, recipe), trainings),
         }
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ from layersig.findings.files import RunFiles
 from layersig.findings.forms import StabilityForm, TrainingForm
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.shown import finite, finite_set
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.topics.milestones.rows import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.topics.stability.variation import checkpoint_series
 
 FloatArray = NDArray[np.float64]
 
+ALL_LAYERS = RESERVED_ARMS[1]
 _TRAINING_STAGES = frozenset({"reference", "tune", "recover"})
 
 
@@ -59,6 +61,17 @@ def training_rows(files: RunFiles) -> Iterator[TrainingRow]:
             verdict=_stability(found, steps),
             **_looks(log),
         )
+
+
+def with_time(rows: Sequence[MilestoneRow], trainings: Sequence[TrainingRow]) -> Iterator[MilestoneRow]:
+    """Milestones with the time of the reference training up to each of them."""
+    known: dict[str | None, list[float]] = {}
+    for training in trainings:
+        if training.arm == ALL_LAYERS and training.seconds_per_step is not None:
+            known.setdefault(training.data, []).append(training.seconds_per_step * training.planned_steps)
+    for row in rows:
+        whole = known.get(row.data)
+        yield row if whole is None else row.model_copy(update={"seconds": row.checkpoint * fmean(whole)})
 
 
 def _looks(log: TrainingForm) -> dict[str, Any]:

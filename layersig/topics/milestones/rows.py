@@ -91,6 +91,8 @@ class MilestoneRow(Row):
     seeds: int
     verdict: str
     sentence: str
+    seconds: float | None = None
+    """What the reference training takes up to the milestone, mean over seeds; null where its speed is not on record."""
 
 
 TRAININGS = Table("trainings", TrainingRow)

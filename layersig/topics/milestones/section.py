@@ -135,12 +135,25 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
         "Agreement of each milestone with the ends of other runs, and the ceiling: the agreement of those ends. "
         f"One-sided p of the share being at most {number(required)}; corrected: milestones are tested from the last "
         "to the first, each only where the later ones reach it, times the number of scorers, data sets and sizes",
-        columns("scorer", "data", "#after", "#k", "#agreement", "#ceiling", "#share", "#p", "#corrected p", "verdict"),
+        columns(
+            "scorer",
+            "data",
+            "#after",
+            "#time up to there",
+            "#k",
+            "#agreement",
+            "#ceiling",
+            "#share",
+            "#p",
+            "#corrected p",
+            "verdict",
+        ),
         tuple(
             (
                 row.kind,
                 row.data or "\u2013",
                 percent(row.checkpoint),
+                "\u2013" if row.seconds is None else seconds(row.seconds),
                 str(row.k),
                 fixed(row.agreement, 2) + _interval(row.agreement_low, row.agreement_high),
                 fixed(row.ceiling, 2) + _interval(row.ceiling_low, row.ceiling_high),

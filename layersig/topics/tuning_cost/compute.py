@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from layersig.findings.files import RunFiles
@@ -48,6 +48,7 @@ def tuning_cost_rows(
         share = 1.0 if arm == ALL_LAYERS else shares.get((arm, data), shares.get((arm, None)))
         if share is None:
             continue
+        times = [stage["seconds_per_token"] for stage in stages if "seconds_per_token" in stage]
         own, whole = _means(stages), _means(found.get((ALL_LAYERS, data), []))
         rows.append(
             TuningCostRow(
@@ -57,6 +58,7 @@ def tuning_cost_rows(
                 runs=len(stages),
                 share_of_layers=share,
                 seconds_per_token=own.get("seconds_per_token"),
+                seconds_per_token_sd=stdev(times) if len(times) > 1 else None,
                 weights_memory=round(own["weights_memory"]),
                 trained_memory=round(own["trained_memory"]),
                 gradient_memory=round(own["gradient_memory"]),

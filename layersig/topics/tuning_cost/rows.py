@@ -34,6 +34,8 @@ class TuningCostRow(Row):
     share_of_layers: float
     seconds_per_token: float | None
     """Of training, in one process."""
+    seconds_per_token_sd: float | None = None
+    """Standard deviation of it over runs; null with one."""
     weights_memory: int
     """Bytes of the weights that are not trained."""
     trained_memory: int

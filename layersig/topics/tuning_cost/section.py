@@ -27,6 +27,7 @@ def shares(material: Material) -> tuple[Block, ...]:
             "method",
             "#layers tuned",
             "#time per 1000 tokens",
+            "#its SD over runs",
             "#to all layers",
             "#weights",
             "#trained",
@@ -42,7 +43,8 @@ def shares(material: Material) -> tuple[Block, ...]:
                 row.data or "",
                 row.method,
                 percent(row.share_of_layers),
-                "\u2013" if row.seconds_per_token is None else f"{number(1000 * row.seconds_per_token)} s",
+                _time(row.seconds_per_token),
+                _time(row.seconds_per_token_sd),
                 fixed(row.time_ratio, 2),
                 size(row.weights_memory),
                 size(row.trained_memory),
@@ -57,6 +59,10 @@ def shares(material: Material) -> tuple[Block, ...]:
         "tuning_costs.csv",
     )
     return (*_figure(rows), table)
+
+
+def _time(seconds_per_token: float | None) -> str:
+    return "\u2013" if seconds_per_token is None else f"{number(1000 * seconds_per_token)} s"
 
 
 def _figure(rows: Sequence[TuningCostRow]) -> tuple[Figure, ...]:
