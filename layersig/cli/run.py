@@ -12,6 +12,7 @@ from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, overrides, recipe, runs, smoke
 
 if TYPE_CHECKING:
+    from layersig.engine.study import Outcome
     from layersig.recipe.load import LoadedRecipe
 
 
@@ -54,10 +55,10 @@ def command(
             several = [f"{len(outcome.failures)} failures"] if len(outcome.failures) > 1 else []
             click.echo("error: " + "\n  ".join([*several, *outcome.failures]), err=True)
     told = [{"run": str(outcome.folder.path), "status": outcome.status} for outcome in outcomes]
-    lines = [f"{outcome.status}: {outcome.folder.path / 'report.html'}" for outcome in outcomes]
+    lines = [] if as_json else [_answer(outcome) for outcome in outcomes]
     failed = any(outcome.status == "failed" for outcome in outcomes)
     if len(every) == 1:
-        emit(told[0], as_json=as_json, text=lines[0])
+        emit(told[0], as_json=as_json, text="\n".join(lines))
         return int(failed)
     study = None if failed else _across(every, [outcome.folder.path for outcome in outcomes], runs)
     emit(
@@ -66,6 +67,16 @@ def command(
         text="\n".join([*lines, *([] if study is None else [f"all models: {study}"])]),
     )
     return int(failed)
+
+
+def _answer(outcome: Outcome) -> str:
+    """What a run found, and where its report is."""
+    from layersig.topics.brief import brief
+    from layersig.topics.render import material_of
+
+    found = brief(material_of(outcome.folder.path))
+    page = f"{outcome.status}: {outcome.folder.path / 'report.html'}"
+    return f"\n{found}\n\n{page}" if found else page
 
 
 def _across(every: Sequence[LoadedRecipe], folders: Sequence[Path], runs: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
-from layersig.engine.execute import Executor, numerics
+from layersig.engine.execute import Ended, Executor, numerics
+from layersig.engine.header import header
 from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
@@ -78,9 +79,8 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         KeyboardInterrupt: The manifest then says `interrupted`; running again continues.
     """
     recipe = loaded.recipe
-    check_tasks(loaded)
     folder = RunFolder(options.runs / recipe.name / loaded.id)
-    with folder.lock(), Display(console) as display:
+    with _opened(folder, loaded, console) as display:
         warnings: list[str] = []
 
         def warn(message: str) -> None:
@@ -92,6 +92,7 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
         graph = stages(recipe, loaded.components)
+        display.phase("finding model, data and tasks")
         sources = resolve_all(
             graph, loaded, _pinned(earlier), offline=options.offline, strict=options.strict, warn=warn
         )
@@ -114,9 +115,10 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         # What an earlier run has kept goes with its records, and is renewed with them, once this one has ended well.
         kept = None if earlier is None else earlier.get("inputs")
         manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"]) if kept is None else kept
+        ask_numerics = _numerics(recipe, manifest)
         executor = Executor(
             cache,
-            _numerics(recipe, manifest),
+            ask_numerics,
             recipe.root_seed,
             declarations,
             display.stage,
@@ -124,7 +126,14 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             reuse=options.reuse,
         )
         try:
-            complete = executor.run(graph, sources, publisher)
+            display.phase("looking for finished stages")
+            held = executor.held(graph, sources)
+            if any(stage.computes for stage in graph.stages):
+                ask_numerics()  # for the line below: a stage is about to ask anyway
+            display.say(f"· {header(loaded, graph, sources, manifest['machine'], len(held))}")
+            display.study(graph.stages, {name: entry.about["seconds"] for name, entry in held.items()})
+            complete = executor.run(graph, sources, _Listeners(publisher, display))
+            display.phase("analysing and writing the report")
             if complete and kept is not None:
                 manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"])
             manifest["finished"] = _now()
@@ -147,6 +156,34 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
                 publisher.save()
             raise
         return Outcome(folder, status, _failures(publisher.manifest))
+
+
+@contextlib.contextmanager
+def _opened(folder: RunFolder, loaded: LoadedRecipe, console: Console) -> Iterator[Display]:
+    """A display, the tasks checked, and the run folder locked: a recipe that cannot run leaves no folder behind."""
+    with Display(console) as display:
+        if loaded.recipe.evaluate.tasks:
+            display.phase("checking the tasks")
+        check_tasks(loaded)
+        with folder.lock():
+            yield display
+
+
+class _Listeners:
+    """Both the run folder and the terminal are informed of stages, the run folder first."""
+
+    def __init__(self, publisher: Publisher, display: Display) -> None:
+        self._publisher = publisher
+        self._display = display
+
+    def started(self, stage: Stage, fingerprint: str) -> None:
+        """A stage is about to run."""
+        self._publisher.started(stage, fingerprint)
+
+    def ended(self, stage: Stage, how: Ended) -> None:
+        """A stage has ended."""
+        self._publisher.ended(stage, how)
+        self._display.ended(stage, how)
 
 
 def _opening(

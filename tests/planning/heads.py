@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from layersig.engine.pace import duration
 from layersig.pipeline import stages
 from layersig.planning.assumptions import Assumptions
 from layersig.planning.costs import Cost, cost_of
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
-from layersig.planning.text import duration
 from layersig.recipe.load import load_all
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
