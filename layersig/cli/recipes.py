@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import tomllib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml  # type: ignore[import-untyped]
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
@@ -23,31 +23,43 @@ def shipped() -> Path:
     return installed if installed.exists() else package.parent / "recipes"
 
 
+def names() -> list[str]:
+    """The names of the bundled recipes, such as `quickstart` and `paper/table-05`."""
+    return [path.relative_to(shipped()).with_suffix("").as_posix() for path in sorted(shipped().rglob("*.toml"))]
+
+
+def bundled(name: str) -> Path | None:
+    """The bundled recipe of a name, with or without `recipes/` and `.toml`; None if there is none."""
+    path = shipped() / f"{name.removeprefix('recipes/').removesuffix('.toml')}.toml"
+    return path if path.is_file() and path.resolve().is_relative_to(shipped().resolve()) else None
+
+
 def find(name: str) -> Path:
     """The bundled recipe of a name such as `quickstart` or `paper/table-05`.
 
     Raises:
         UserError: There is none.
     """
-    path = shipped() / f"{name.removesuffix('.toml')}.toml"
-    if not path.is_file():
-        raise UserError(f"no recipe {name!r}; `layersig recipes ls` lists them")
+    if (path := bundled(name)) is None:
+        close = next(iter(get_close_matches(name, names(), n=1)), None)
+        meant = f"did you mean {close!r}? " if close else ""
+        raise UserError(f"no recipe {name!r}; {meant}`layersig recipes ls` lists them")
     return path
 
 
 @click.group("recipes")
 def command() -> None:
-    """List, show or copy the recipes that come with layersig."""
+    """List, show or copy the recipes that come with layersig.
+
+    Example: layersig recipes cp quickstart mine.toml
+    """
 
 
 @command.command("ls")
 @as_json
 def ls(as_json: bool) -> None:
     """List the recipes, with the subject of each."""
-    rows = [
-        {"recipe": str(path.relative_to(shipped()).with_suffix("")), "about": _about(path)}
-        for path in sorted(shipped().rglob("*.toml"))
-    ]
+    rows = [{"recipe": name, "about": _about(find(name))} for name in names()]
     width = max((len(row["recipe"]) for row in rows), default=0)
     emit(
         {"recipes": rows},
@@ -97,6 +109,8 @@ def _files_beside(recipe: Path) -> Iterator[Path]:
 
 def _rows_of(task: Path) -> Iterator[str]:
     """The files of rows that a shipped task names, by split."""
+    import yaml  # type: ignore[import-untyped]
+
     options = yaml.safe_load(task.read_text(encoding="utf-8")).get("dataset_kwargs", {})
     yield from options.get("data_files", {}).values()
 

@@ -39,7 +39,9 @@ def command(
 
     A recipe with [[models]] gives one run per model, and a report on how far their rankings agree.
 
-    Example: layersig run recipes/quickstart.toml train.rank=16 'arms.0.select.fraction=0.5'
+    RECIPE is a file, or the name of a bundled recipe (`layersig recipes ls`).
+
+    Example: layersig run quickstart train.rank=8
     """
     from rich.console import Console
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from layersig.cli.main import emit
-from layersig.cli.options import as_json
+from layersig.cli.options import RecipePath, as_json
 from layersig.errors import LayersigError, UserError
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ _LARGEST = 32 * 2**20
 
 
 @click.command("validate")
-@click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("recipes", nargs=-1, required=True, type=RecipePath())
 @as_json
 def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     """Check RECIPES and report every fault at once: file, line, key, the value given, and what is allowed.
+
+    Example: layersig validate mine.toml
 
     Data sets in local files of at most 32 MiB are checked too: invalid rows are faults, and unused fields are listed.
     """
