@@ -44,8 +44,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except FileNotFoundError:
-        elsewhere = "; `layersig recipes ls` lists those that come with layersig"
-        raise UserError(f"there is no recipe {path}{_recipes_in(path.parent) or elsewhere}") from None
+        raise UserError(f"there is no recipe {path}{_recipes_in(path.parent)}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > _LARGEST:
