@@ -44,9 +44,9 @@ _REMEDIES = {
 
 def machine_error(error: OSError) -> MachineError:
     """What the operating system refused, in words: where, why, and what helps."""
-    told = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    reason = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     remedy = _REMEDIES.get(error.errno or 0)
-    return MachineError(f"{told}; {remedy}" if remedy else told)
+    return MachineError(f"{reason}; {remedy}" if remedy else reason)
 
 
 def one_line(error: BaseException) -> str:

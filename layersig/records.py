@@ -1,50 +1,17 @@
-"""The frozen values that cross a stage border, and their one form on disk.
-
-Every record is written as canonical JSON (`dumps`), so that equal results are equal bytes. What is read back is checked
-against a form: a `TypedDict` beside whatever writes it, with the keys that readers rely on. Further keys are allowed.
-"""
+"""The frozen values that cross a stage border, and the forms of their lines on disk."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, TypeVar, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired
 
-from pydantic import ConfigDict, FiniteFloat, StringConstraints, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict
+from pydantic import FiniteFloat
 
-from layersig.errors import UserError
+from layersig.jsonform import Open
 from layersig.layers import Unit
-
-Form = TypeVar("Form")
-Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
-"""A sha256 in hex digits."""
-Number = int | FiniteFloat
-"""A finite number as it was written."""
-
-
-class Damaged(UserError):
-    """A file that layersig wrote does not hold what it wrote.
-
-    Args:
-        where: The file, with the line where it has lines.
-        why: What is wrong with it.
-    """
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"{where}: damaged ({why}); run the recipe again to have it rebuilt")
-        self.where = where
-        self.why = why
-
-
-@with_config(ConfigDict(extra="allow"))
-class Open(TypedDict):
-    """A form whose values may have further keys."""
 
 
 class CellForm(Open):
@@ -89,15 +56,6 @@ class OutcomeForm(Open):
     value: FiniteFloat
     weight: NotRequired[FiniteFloat]
     cluster: NotRequired[str | None]
-
-
-class IncidentsForm(Open):
-    """What happened to prompts and answers of a task, in numbers of items."""
-
-    prompts_cut: NotRequired[int]
-    answers_cut: NotRequired[int]
-    answers_empty: NotRequired[int]
-    ties: NotRequired[int]
 
 
 class CorpusForm(Open):
@@ -248,48 +206,6 @@ class Outcome:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Incidents:
-    """What happened on the way to the scores of a task, in numbers of items; None where its answers cannot meet it.
-
-    Attributes:
-        prompts_cut: A prompt lost its beginning, because the model's context is too short for it; or, in a chat, there
-            was no room for an answer.
-        answers_cut: The answer was cut at its largest number of tokens, or at the end of the context.
-        answers_empty: Nothing but white space was answered.
-        ties: Several choices have the highest log-likelihood, exactly; the first of them is taken, as in lm-eval.
-    """
-
-    prompts_cut: int = 0
-    answers_cut: int | None = None
-    answers_empty: int | None = None
-    ties: int | None = None
-
-    def __add__(self, other: Incidents) -> Incidents:
-        """The sums."""
-        return Incidents(
-            self.prompts_cut + other.prompts_cut,
-            _sum(self.answers_cut, other.answers_cut),
-            _sum(self.answers_empty, other.answers_empty),
-            _sum(self.ties, other.ties),
-        )
-
-    def many(self, items: int) -> Iterator[str]:
-        """A sentence without its end for each kind that more than `INCIDENT_SHARE` of the items met."""
-        for name, value in asdict(self).items():
-            if value is not None and value > INCIDENT_SHARE * items:
-                yield f"{value} of {items} {_INCIDENTS[name]}"
-
-    def to_json(self) -> dict[str, int]:
-        """A JSON object that `from_json` reads back."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def from_json(cls, value: IncidentsForm) -> Incidents:
-        """The record that `to_json` wrote."""
-        return cls(value.get("prompts_cut", 0), value.get("answers_cut"), value.get("answers_empty"), value.get("ties"))
-
-
 ABLATIONS = "ablations"
 """Folder of what was measured on tasks without single blocks, in a scorer's work and in the run folder."""
 WHOLE = "whole"
@@ -306,20 +222,6 @@ def labelled_block(label: str) -> int | None:
     """The block that a label of `block_label` names; None for any other."""
     found = _WITHOUT_BLOCK.fullmatch(label)
     return int(found[1]) if found else None
-
-
-INCIDENT_SHARE = 0.05
-"""Beyond this share of its items, an incident is worth a warning (ours)."""
-_INCIDENTS = {
-    "prompts_cut": "prompts do not fit into the model's context and lost their beginning",
-    "answers_cut": "answers were cut before they ended",
-    "answers_empty": "answers are empty",
-    "ties": "items have several likeliest choices, of which the first was taken",
-}
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    return None if one is None and other is None else (one or 0) + (other or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,97 +270,6 @@ class CorpusValue:
             items=value["items"],
             replicates=tuple(value["replicates"]),
         )
-
-
-def dumps(value: Any, *, indent: int | None = None) -> str:
-    """JSON with one spelling: keys in the order given (layers stay in model order), shortest floats, no NaN.
-
-    Raises:
-        ValueError: The value holds NaN or an infinity.
-    """
-    separators = (",", ": ") if indent else (",", ":")
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
-
-
-def parse_json(raw: bytes, form: type[Form]) -> Form:
-    """A JSON value of a form; keys that the form does not name are kept.
-
-    Raises:
-        ValueError: The bytes are no JSON of that form; one line says where and why.
-    """
-    try:
-        value: Form = _adapter(cast(Hashable, form)).validate_json(raw, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        what = first["msg"].replace("Input should", "must")
-        raise ValueError(f"{place}: {what}" if place else what) from None
-    return value
-
-
-def read_json(path: Path, form: type[Form]) -> Form:
-    """The value of a JSON file that layersig wrote.
-
-    Args:
-        path: The file.
-        form: What it must hold.
-
-    Raises:
-        Damaged: It holds something else.
-        OSError: There is no such file, or it cannot be read.
-    """
-    try:
-        return parse_json(path.read_bytes(), form)
-    except (ValueError, IsADirectoryError) as error:
-        raise Damaged(str(path), str(error)) from error
-
-
-def read_jsonl(path: Path, form: type[Form] = dict[str, Any]) -> Iterator[Form]:  # type: ignore[assignment]
-    """The objects of a JSONL file that layersig wrote, one a line.
-
-    Args:
-        path: The file.
-        form: What every line must hold.
-
-    Raises:
-        Damaged: A line holds something else.
-        OSError: There is no such file, or it cannot be read.
-    """
-    try:
-        lines = path.open("rb")
-    except IsADirectoryError as error:
-        raise Damaged(str(path), str(error)) from error
-    with lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield parse_json(line, form)
-            except ValueError as error:
-                raise Damaged(f"{path}:{number}", str(error)) from error
-
-
-def read_rows(path: Path, form: type[Form]) -> list[Form]:
-    """All objects of a JSONL file that layersig wrote.
-
-    One call of the parser for the whole file: a study has a million outcomes, and a call each takes minutes.
-
-    Raises:
-        Damaged: A line holds something else.
-        OSError: There is no such file, or it cannot be read.
-    """
-    try:
-        return parse_json(b"[" + path.read_bytes().rstrip(b"\n").replace(b"\n", b",") + b"]", list[form])  # type: ignore[valid-type]
-    except (ValueError, IsADirectoryError):
-        return list(read_jsonl(path, form))  # it names the line
-
-
-@cache
-def _adapter(form: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(cast(Any, form))
-
-
-def jsonl(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as JSONL, in their order."""
-    return "".join(dumps(row) + "\n" for row in rows)
 
 
 def not_finite(scores: Mapping[str, float]) -> list[str]:

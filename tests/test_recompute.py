@@ -10,7 +10,8 @@ import pytest
 from layersig.recipe.resolve import to_toml
 from layersig.topics.analyse import analyse
 from tests.recompute import mismatches
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 STUDIES = {
     "five seeds": Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3, 4), tasks=(("hellaswag", 80), ("arc_easy", 60))),

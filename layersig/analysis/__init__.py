@@ -6,7 +6,7 @@ frozen value. Import from the module that answers the question:
 Selections and rankings
     What overlap is chance?                          overlap.uniform_law, .stratified_law, .relabelling_tests
     How much do two selections agree?                overlap.pairwise_kappa, .kappa_curve, .jaccard_matrix
-    What do equal scores contribute?                 overlap.membership, .tied_overlap_law
+    What do equal scores contribute?                 selections.membership, overlap.tied_overlap_law
     How much do two whole rankings agree?            rankcorr.spearman, rankcorr.pairwise_correlation
     How sure is a mean over pairs of runs?           jackknife.jackknife_mean
     Layers of one model for those of another?        carrying.by_depth, .by_name, .relative_ranks
@@ -41,9 +41,10 @@ Scores of arms
     Does it depend on a property, for few values?    associations.monotone, .related
     A trend over points, and where is the optimum?   curves.trend, curves.band, curves.best_set
     What do tests err at that are repeated?          looks.repeated_level
-    What can this design detect?                     power.detectable_of, .detectable_two_way, .power_tost
-    What does equivalence take?                      power.items_for_equivalence, .seeds_for_equivalence
-    What may the report say?                         verdicts.verdict_of, sentences.judge, .assay, .estimation,
+    What can this design detect?                     power.detectable_of, .detectable_two_way
+    What does equivalence take?                      equivalence.power_tost, .items_for_equivalence,
+                                                     .seeds_for_equivalence
+    What may the report say?                         verdicts.verdict_of, sentences.judge, .estimation, assay.assay,
                                                      agreement_sentences
 
 `docs/calibration.md` shows how often each of them errs in simulated studies.

@@ -8,9 +8,10 @@ from math import factorial, prod
 import numpy as np
 
 from layersig.analysis.jackknife import Jackknife, pair_mean, pair_means_without
-from layersig.analysis.overlap import membership, pairwise_kappa
+from layersig.analysis.overlap import pairwise_kappa
 from layersig.analysis.rankcorr import pairwise_correlation
 from layersig.analysis.results import BoolArray, Estimate, FloatArray, IntArray, monte_carlo_p
+from layersig.analysis.selections import membership
 
 _MOST_RELABELLINGS = 20_000
 

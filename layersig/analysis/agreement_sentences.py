@@ -5,8 +5,9 @@ from enum import StrEnum
 from math import isnan
 
 from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING, Ceiling, CeilingVerdict
+from layersig.analysis.claim import named_data_sets
 from layersig.analysis.results import Interval
-from layersig.analysis.sentences import named_data_sets, status_of
+from layersig.analysis.sentences import status_of
 from layersig.analysis.sharing import SharingTest, SharingVerdict
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from layersig.analysis.agreement import RunDesign
 from layersig.analysis.jackknife import jackknife_mean
-from layersig.analysis.overlap import kuncheva, membership
+from layersig.analysis.overlap import kuncheva
 from layersig.analysis.rankcorr import normal_scores
 from layersig.analysis.results import Estimate, FloatArray, IntArray
+from layersig.analysis.selections import membership
 
 _ROUNDING = 1e-9
 """Differences below this share of a ranking's size are rounding errors of a fit."""

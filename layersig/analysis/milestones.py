@@ -9,8 +9,9 @@ from scipy import stats
 
 from layersig.analysis.fieller import RatioSet, fieller_set
 from layersig.analysis.jackknife import Jackknife, pair_mean, pair_means_without
-from layersig.analysis.overlap import kuncheva, membership
+from layersig.analysis.overlap import kuncheva
 from layersig.analysis.results import Alternative, Estimate, FloatArray
+from layersig.analysis.selections import membership
 from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
 
 

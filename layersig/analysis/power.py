@@ -1,23 +1,17 @@
 """What a design can detect, before it is run. There is no power after the fact: report the half-width instead."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from scipy import optimize, special, stats
 
-from layersig.analysis.paired import score_variance
 from layersig.analysis.results import Alternative, Effect, FloatArray
 from layersig.analysis.twoway import MeanSquares, two_way_estimate
 
-_MOST_SEEDS = 1000
-_MOST_ITEMS = 10**9
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
-_MANY = 2000
-"""Degrees of freedom from which on t is taken for normal."""
 _DRAWS = 2048
 """Studies that the power of a test over seeds and items is averaged over."""
-_POWER = 0.8
+POWER = 0.8
+"""The power that plans are made for."""
 _LIMIT = 0.8
 """Confidence of the upper limits that plans are made with."""
 
@@ -58,8 +52,8 @@ def detectable_of(estimate: Effect, alpha: float = 0.05, ms: MeanSquares | None 
         alpha: Level of the two-sided test.
         ms: Mean squares behind an error over seeds and items.
     """
-    limit, df = (_upper(estimate), estimate.df) if ms is None else two_way_upper(ms)
-    return limit * _detectable_noncentrality(df, _POWER, alpha)
+    limit, df = (se_upper_limit(estimate), estimate.df) if ms is None else two_way_upper(ms)
+    return limit * _detectable_noncentrality(df, POWER, alpha)
 
 
 def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]:
@@ -133,74 +127,6 @@ def detectable_at_discordance(discordance: float, items: int, power: float = 0.8
     return None if gap(1.0) < 0 else float(optimize.brentq(gap, 1e-9, 1.0, xtol=1e-6))
 
 
-def power_tost(true_difference: float, sd: float, n: int, margin: float, alpha: float = 0.05) -> float:
-    """Exact power of the two one-sided t tests of equivalence of `n` paired units.
-
-    Integrates over the law of the standard deviation, since both tests share it (Phillips 1990).
-
-    Args:
-        true_difference: True mean difference.
-        sd: Standard deviation of the difference of one unit.
-        n: Units.
-        margin: Equivalence margin.
-        alpha: Level of each test.
-    """
-    return _power_tost(true_difference, sd / float(np.sqrt(n)), n - 1, margin, alpha)
-
-
-def items_for_equivalence(estimate: Effect, items: int, margin: float, alpha: float = 0.05) -> int | None:
-    """Least number of items on which two equal checkpoints are found equivalent with 80 % power.
-
-    Args:
-        estimate: Their difference, with an error over `items` items; taken at its upper 80 % limit.
-        items: Items behind the estimate.
-        margin: Equivalence margin.
-        alpha: Level of each of the two one-sided tests.
-
-    Returns:
-        None beyond a billion.
-    """
-    sd = _upper(estimate) * float(np.sqrt(items))
-    return _least(lambda n: power_tost(0.0, sd, n, margin, alpha) >= _POWER, _MOST_ITEMS)
-
-
-def items_for_equivalence_discordant(discordant: int, items: int, margin: float, alpha: float = 0.05) -> int | None:
-    """The same for items that are right or wrong, by the corrected score test of `paired.PairedShares`.
-
-    Args:
-        discordant: Items on which the two differ, in this sample; planned with the upper 80 % limit of their share.
-        items: All items.
-        margin: Equivalence margin.
-        alpha: Level of each of the two one-sided tests.
-    """
-    limit = discordance_limit(discordant, items)
-
-    def suffices(n: int) -> bool:
-        # Half of the items that differ are wins; the test's error is that at the margin, the sample's that at 0.
-        spread = float(np.sqrt(score_variance(n * limit / 2, n * limit / 2, n, margin)))
-        room = n * margin - 0.5 - float(stats.norm.ppf(1 - alpha)) * spread
-        return room > 0 and 2 * float(stats.norm.cdf(room / np.sqrt(n * limit))) - 1 >= _POWER
-
-    return _least(suffices, _MOST_ITEMS)
-
-
-def seeds_for_equivalence(ms: MeanSquares, margin: float, alpha: float = 0.05) -> int | None:
-    """Least number of seeds at which two equal methods are found equivalent with 80 % power, the items staying.
-
-    The components of variance are those of `planned_variances`.
-
-    Returns:
-        None when even 1,000 seeds do not suffice: then the items limit the precision.
-    """
-    variances = planned_variances(ms)
-
-    def suffices(seeds: int) -> bool:
-        planned = two_way_estimate(_expected_mean_squares(variances, seeds, ms.items))
-        return _power_tost(0.0, planned.se, planned.df, margin, alpha) >= _POWER
-
-    return _least(suffices, _MOST_SEEDS)
-
-
 def planned_variances(ms: MeanSquares) -> tuple[float, float, float]:
     """Components of variance (seed, item, residual) of a pilot to plan another size with.
 
@@ -216,40 +142,9 @@ def discordance_limit(discordant: int, items: int) -> float:
     return float(stats.beta.ppf(_LIMIT, discordant + 1, items - discordant)) if discordant < items else 1.0
 
 
-def _least(suffices: Callable[[int], bool], most: int) -> int | None:
-    """The least number from 2 to `most` that suffices, where larger ones do too; None where none does."""
-    low, high = 1, 2
-    while not suffices(high):
-        if high == most:
-            return None
-        low, high = high, min(2 * high, most)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if suffices(middle) else (middle, high)
-    return high
-
-
-def _upper(estimate: Effect) -> float:
+def se_upper_limit(estimate: Effect) -> float:
     """Upper limit of a standard error; itself where its degrees of freedom are infinite."""
     return sd_upper_limit(estimate.se, estimate.df) if np.isfinite(estimate.df) else estimate.se
-
-
-def _power_tost(true_difference: float, se: float, df: float, margin: float, alpha: float) -> float:
-    if df > _MANY:
-        room, shift = margin / se - float(stats.norm.ppf(1 - alpha)), true_difference / se
-        return max(0.0, float(stats.norm.cdf(room - shift) - stats.norm.cdf(-room - shift)))
-    root_df = float(np.sqrt(df))
-    t = float(stats.t.ppf(1 - alpha, df))
-
-    # The observed error over the true one follows chi; its law is narrow with many degrees of freedom.
-    around = 12 / float(np.sqrt(2 * df))
-    low, high = max(0.0, 1 - around), min(1 + around, margin / (t * se))
-    if low >= high:
-        return 0.0
-    ratio = low + (high - low) * (_NODES + 1) / 2
-    rooms, shift = margin / se - t * ratio, true_difference / se
-    found = stats.chi.pdf(ratio * root_df, df) * root_df * (special.ndtr(rooms - shift) - special.ndtr(-rooms - shift))
-    return float(_WEIGHTS @ found * (high - low) / 2)
 
 
 def sd_upper_limit(sd: float, df: float, level: float = _LIMIT) -> float:
@@ -323,7 +218,7 @@ def _two_way_reach(
     Mean squares follow chi-squared laws, independent of one another and of the mean. They are taken at the points of a
     fixed Sobol sequence, so that equal designs have equal plans.
     """
-    expected = _expected_mean_squares(variances, seeds, items)
+    expected = expected_mean_squares(variances, seeds, items)
     points = stats.qmc.Sobol(3, scramble=True, seed=0).random(_DRAWS)
     dfs = (seeds - 1, items - 1, (seeds - 1) * (items - 1))
     squares = [
@@ -339,7 +234,8 @@ def _two_way_reach(
     return critical * np.array([each.se for each in seen]), float(np.sqrt(variance))
 
 
-def _expected_mean_squares(variances: tuple[float, float, float], seeds: int, items: int) -> MeanSquares:
+def expected_mean_squares(variances: tuple[float, float, float], seeds: int, items: int) -> MeanSquares:
+    """Mean squares of a design at its components of variance (seed, item, residual)."""
     seed, item, residual = variances
     if min(variances) < 0 or seeds < 2 or items < 2:
         raise ValueError(f"variances {variances} must not be negative, and 2 seeds and 2 items are the least")

@@ -1,18 +1,19 @@
-"""Sentences: what is said of one comparison, and of a task.
+"""Sentences: what is said of one comparison.
 
 Every sentence begins with `Declared:` or `Exploratory:` and holds the interval and the p-value that its verdict follows
 from.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Literal
 
+from layersig.analysis.claim import (
+    Claim,
+    Favourable,
+    turned_for,
+)
 from layersig.analysis.results import Interval
 from layersig.analysis.verdicts import Evidence, Scope, Verdict, verdict_of
-
-MIN_DATA_SETS_TO_GENERALISE = 8
-_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 
 _PHRASES = {
     Verdict.BETTER_BY_MARGIN: "{arm} is better than {reference} by more than the margin",
@@ -27,37 +28,6 @@ _PHRASES = {
     Verdict.UNDECIDED: "undecided between {arm} and {reference}",
     Verdict.NO_ASSAY: "no difference is shown between {arm} and {reference}",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a sentence has to name.
-
-    Attributes:
-        arm: The arm in question.
-        reference: What it is compared with.
-        scope: `checkpoints` or `method`.
-        data_sets: Names of the data sets.
-        model: Name of the model.
-        metric: Name of the metric, with its task.
-        seeds: Training runs per arm, S.
-        items: Evaluation items, n.
-        unit: Unit shown, for instance "points".
-        scale: Factor from the metric to the unit, 100 for a share shown in points.
-        higher_is_better: False for a loss.
-    """
-
-    arm: str
-    reference: str
-    scope: Scope
-    data_sets: tuple[str, ...]
-    model: str
-    metric: str
-    seeds: int
-    items: int
-    unit: str = "points"
-    scale: float = 100.0
-    higher_is_better: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +116,14 @@ def judge(
             "methods; train several seeds of each, or claim something about these checkpoints only.",
             None,
         )
-    turned = _Favourable(evidence, claim)
+    turned = Favourable(evidence, claim)
     verdict, interval = verdict_of(turned, margin, alpha, correction.p, correction.tests)
     if verdict.sameness and moved is False:
         verdict, interval = Verdict.NO_ASSAY, turned.interval(1 - alpha / correction.tests)
-    shown = _turned(interval, claim)
+    shown = turned_for(interval, claim)
     sentence = (
-        f"{correction.status}: {_PHRASES[verdict].format(arm=claim.arm, reference=claim.reference)} {_where(claim)}: "
-        f"{_figures(evidence.value, shown, claim)}, margin {_amount(margin, claim)}, {_p(correction.p)} for no "
+        f"{correction.status}: {_PHRASES[verdict].format(arm=claim.arm, reference=claim.reference)} {claim.setting}: "
+        f"{claim.figures(evidence.value, shown)}, margin {claim.amount(margin)}, {_p(correction.p)} for no "
         f"difference; {_corrected(correction)}."
     )
     if verdict is Verdict.NO_ASSAY:
@@ -185,113 +155,12 @@ def estimation(
     interval = evidence.interval(1 - alpha / (1 if correction is None else correction.tests))
     status = status_of(correction is not None and correction.declared)
     sentence = (
-        f"{status}: {claim.arm} against {claim.reference} {_where(claim)}: {_figures(evidence.value, interval, claim)}"
+        f"{status}: {claim.arm} against {claim.reference} {claim.setting}: {claim.figures(evidence.value, interval)}"
     )
     if correction is None:
         return f"{sentence}. No verdict: it belongs to no family of tests.", interval
     sentence += f", {_p(correction.p)} for no difference; {_corrected(correction)}"
     return f"{sentence}. No verdict: {why}.", interval
-
-
-class AssayResult(StrEnum):
-    """The position of the interval of the gain of all layers over the untouched model."""
-
-    GAIN = "interval above the margin"
-    LOSS = "interval below a loss of the margin"
-    NOT_SHOWN = "interval reaches within the margin"
-
-
-@dataclass(frozen=True, slots=True)
-class Assay:
-    """Assay sensitivity of a task: whether all layers move the untouched model there.
-
-    Attributes:
-        moved: The position of the interval.
-        interval: 1 - 2 alpha interval of the gain, positive meaning better.
-        sentence: The conclusion as a sentence.
-    """
-
-    moved: AssayResult
-    interval: Interval
-    sentence: str
-
-
-def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) -> Assay:
-    """Whether all layers move the untouched model by more than the margin, each side at one-sided `alpha`.
-
-    It opens the way to other claims and is none itself, so its sentence keeps to the estimate and its interval.
-
-    Args:
-        evidence: All layers minus the untouched model in the unit of the metric.
-        margin: Smallest difference that matters, same unit, positive.
-        claim: What the sentence names; its arm is all layers, its reference the untouched model.
-        alpha: Level.
-    """
-    gain = _Favourable(evidence, claim)
-    interval = gain.interval(1 - 2 * alpha)
-    if interval.low > margin:
-        moved, said = AssayResult.GAIN, "above the margin of {margin}: claims of sameness are tested here"
-    elif interval.high < -margin:
-        moved, said = AssayResult.LOSS, "below a loss of the margin, {margin}: to be like all layers is no merit here"
-    else:
-        moved, said = (
-            AssayResult.NOT_SHOWN,
-            "so they are not shown to gain or lose more than the margin of {margin}; whether or not they do, no arm is "
-            "called the same as another here, while better and worse are still tested",
-        )
-    said = said.format(margin=_amount(margin, claim))
-    sentence = (
-        f"{status_of(False)}: {claim.arm} against {claim.reference} {_where(claim)}: gain "
-        f"{_signed(gain.value, claim)} {claim.unit}, {_level(interval)} interval without correction "
-        f"{_signed(interval.low, claim)} to {_signed(interval.high, claim)}, {said}."
-    )
-    return Assay(moved, interval, sentence)
-
-
-@dataclass(frozen=True, slots=True)
-class _Favourable:
-    """Evidence turned so that positive means better."""
-
-    raw: Evidence
-    claim: Claim
-
-    @property
-    def value(self) -> float:
-        return self.raw.value if self.claim.higher_is_better else -self.raw.value
-
-    def interval(self, level: float) -> Interval:
-        return _turned(self.raw.interval(level), self.claim)
-
-
-def _turned(interval: Interval, claim: Claim) -> Interval:
-    """From the metric's own direction to the favourable one, or back."""
-    return interval if claim.higher_is_better else Interval(-interval.high, -interval.low, interval.level)
-
-
-def _where(claim: Claim) -> str:
-    subject = "as a method" if claim.scope is Scope.METHOD else "as checkpoints"
-    runs = f"S = {claim.seeds} training run{'s' if claim.seeds != 1 else ''} per arm"
-    size = f"({runs}, n = {claim.items} items)"
-    return f"{subject} on {named_data_sets(claim.data_sets)} with {claim.model} in {claim.metric} {size}"
-
-
-def named_data_sets(names: tuple[str, ...]) -> str:
-    """Data sets as a sentence names them: by name, unless there are enough to stand for more."""
-    count = len(names)
-    if count == 0:
-        raise ValueError("a verdict has to name its data sets")
-    if count >= MIN_DATA_SETS_TO_GENERALISE:
-        return f"{count} data sets"
-    if count == 1:
-        return f"the data set {names[0]}"
-    return f"these {_WORDS[count]} data sets ({', '.join(names)})"
-
-
-def _figures(value: float, interval: Interval, claim: Claim) -> str:
-    return (
-        f"difference {_signed(value, claim)} {claim.unit}, {_level(interval)} interval {_signed(interval.low, claim)} "
-        f"to {_signed(interval.high, claim)}"
-    )
 
 
 def _corrected(correction: Correction) -> str:
@@ -311,15 +180,3 @@ def _what_it_takes(needed: RequiredSize) -> str:
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3g}"
-
-
-def _level(interval: Interval) -> str:
-    return f"{100 * interval.level:.4g} %"
-
-
-def _signed(value: float, claim: Claim) -> str:
-    return f"{claim.scale * value:+.3g}"
-
-
-def _amount(value: float, claim: Claim) -> str:
-    return f"{claim.scale * value:.3g} {claim.unit}"

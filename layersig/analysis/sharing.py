@@ -6,8 +6,8 @@ from enum import StrEnum
 import numpy as np
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
-from layersig.analysis.overlap import membership
 from layersig.analysis.results import Alternative, Estimate, FloatArray
+from layersig.analysis.selections import membership
 
 MIN_SEEDS_FOR_SHARING = 5
 _NO_NOISE = 1e-12

@@ -199,7 +199,7 @@ def _unexpected(error: BaseException) -> str:
 def emit(value: Any, *, as_json: bool, text: str) -> None:
     """Print a result on stdout: one JSON object, or text for people."""
     if as_json:
-        from layersig.records import dumps
+        from layersig.jsonform import dumps
 
         text = dumps(value)
     click.echo(text)

@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 
-class RecipePath(click.ParamType):
+class RecipePath(click.ParamType[Path]):
     """A recipe file, or the name of a bundled recipe; a file of that name comes first."""
 
     name = "recipe"
@@ -33,7 +33,7 @@ class RecipePath(click.ParamType):
         return [*found, CompletionItem(incomplete, type="file")]
 
 
-class RunName(click.ParamType):
+class RunName(click.ParamType[str]):
     """A run: a path, `NAME/ID`, the start of an ID, or a NAME."""
 
     name = "run"

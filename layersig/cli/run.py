@@ -84,9 +84,9 @@ def _answer(outcome: Outcome) -> str:
 def _across(every: Sequence[LoadedRecipe], folders: Sequence[Path], runs: Path) -> Path:
     """The report on all models; its path."""
     from layersig.topics.across_models.page import render_models
-    from layersig.topics.across_models.rankings import Ranked
+    from layersig.topics.across_models.rankings import RankedModel
 
     models = [
-        Ranked(str(loaded.of_model), folder, loaded.recipe) for loaded, folder in zip(every, folders, strict=True)
+        RankedModel(str(loaded.of_model), folder, loaded.recipe) for loaded, folder in zip(every, folders, strict=True)
     ]
     return render_models(every[0].recipe.name.removesuffix(f"-{models[0].name}"), models, runs)

@@ -11,7 +11,7 @@ def command() -> None:
 
     Example: layersig schema > recipe.schema.json
     """
+    from layersig.jsonform import dumps
     from layersig.recipe.json_schema import json_schema
-    from layersig.records import dumps
 
     click.echo(dumps(json_schema(), indent=2))

@@ -1,4 +1,4 @@
-"""Turn conversations into tokens, with a mask of the tokens to predict.
+"""Turn a conversation into tokens, with a mask of the tokens to predict.
 
 The loss is completion-only (ours where the ILA paper is silent): targets are what the assistant writes, with the token
 that ends its turn, and nothing of the template around it.
@@ -7,62 +7,18 @@ that ends its turn, and nothing of the template around it.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layersig.data.conversation import Conversation, Message
-from layersig.data.examples import Example
 from layersig.data.fidelity import altered
 from layersig.data.templates import Tools, resolve_template
 from layersig.errors import UserError
-from layersig.records import dumps
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedConversations:
-    """The encoded form of a list of conversations.
-
-    Attributes:
-        examples: Their examples, in the same order, without those that hold no target.
-        truncated: Conversations cut at `max_tokens`.
-        without_target: Conversations left out because no target was within `max_tokens`.
-        last_turn_only: Conversations of which only the last of several answers is a target, because the template
-            renders earlier turns otherwise once more turns follow.
-        system_merged: Conversations whose system message went into the first user turn.
-        control_text: Conversations that hold the text of a special token, such as `<|im_end|>`; it was encoded as
-            ordinary text.
-        rewritten: Conversations of which the template changes or leaves out a part that is learnt from.
-        rewritten_parts: Those conversations by part, such as `answers`; one may count under several.
-        first_rewritten: Id of the first of them; None when there is none.
-    """
-
-    examples: tuple[Example, ...]
-    truncated: int
-    without_target: int
-    last_turn_only: int
-    system_merged: int
-    control_text: int
-    rewritten: int
-    rewritten_parts: Mapping[str, int]
-    first_rewritten: str | None
-
-
-class CannotEncode(UserError):
-    """A conversation that cannot be encoded.
-
-    Attributes:
-        conversation: Its id.
-    """
-
-    def __init__(self, conversation: str, message: str) -> None:
-        super().__init__(message)
-        self.conversation = conversation
+from layersig.jsonform import dumps
 
 
 class _Chat(NamedTuple):
@@ -80,11 +36,25 @@ class _Prefix(NamedTuple):
     text: str
 
 
-class _EncodedText(NamedTuple):
+class EncodedText(NamedTuple):
+    """A conversation as tokens.
+
+    Attributes:
+        tokens: Token ids, int32 [T].
+        targets: Which of them are predicted, bool [T].
+        last_turn_only: Whether only the last of several answers is a target, because the template renders earlier
+            turns otherwise once more turns follow.
+        altered: Parts that are learnt from and that the template changes or leaves out, such as `answers`.
+        system_merged: Whether the system message went into the first user turn.
+        control_text: Whether it holds the text of a special token, such as `<|im_end|>`, encoded as ordinary text.
+    """
+
     tokens: NDArray[np.int32]
     targets: NDArray[np.bool_]
     last_turn_only: bool
     altered: frozenset[str]
+    system_merged: bool = False
+    control_text: bool = False
 
 
 class ChatFormat:
@@ -150,57 +120,21 @@ class ChatFormat:
         chat = _Chat(self.template.arrange(messages), tools)
         return self._tokens(chat, [self._render(chat, len(chat.messages), prompt=True)])[0]
 
-    def encode(
-        self, conversations: Sequence[Conversation], max_tokens: int, advance: Callable[[int], None] | None = None
-    ) -> EncodedConversations:
-        """Tokens and targets of conversations.
+    def encode(self, conversation: Conversation) -> EncodedText:
+        """Tokens and targets of a conversation.
 
         Where the template marks what the assistant writes (`generation` blocks), that is taken. Elsewhere an answer is
         what follows the rendered prompt before it, once the rendered beginning of the conversation has been checked to
         be a true prefix of the whole. A token that runs from the prompt into the answer is a target.
 
-        Args:
-            conversations: The conversations.
-            max_tokens: Longer ones are cut from the right.
-            advance: Called with 1 after every conversation.
-
         Raises:
-            UserError: The template cannot render a conversation, or renders a prompt that does not begin its answer.
+            UserError: The template cannot render the conversation, or renders a prompt that does not begin its answer.
         """
-        examples: list[Example] = []
-        truncated = last_turn_only = system_merged = control_text = 0
-        parts: Counter[str] = Counter()
-        rewritten: list[str] = []
-        for conversation in conversations:
-            chat = _Chat(self.template.arrange(conversation.messages), conversation.tools)
-            try:
-                coded = self._code(chat)
-            except UserError as error:
-                raise CannotEncode(conversation.id, str(error)) from error
-            truncated += len(coded.tokens) > max_tokens
-            last_turn_only += coded.last_turn_only
-            system_merged += len(chat.messages) < len(conversation.messages)
-            control_text += self._holds_control_text(chat)
-            parts.update(coded.altered)
-            rewritten += [conversation.id] * bool(coded.altered)
-            tokens, targets = coded.tokens[:max_tokens], coded.targets[:max_tokens]
-            if targets.any():
-                examples.append(Example(conversation.id, conversation.group, tokens, targets))
-            if advance is not None:
-                advance(1)
-        return EncodedConversations(
-            tuple(examples),
-            truncated,
-            len(conversations) - len(examples),
-            last_turn_only,
-            system_merged,
-            control_text,
-            len(rewritten),
-            dict(sorted(parts.items())),
-            next(iter(rewritten), None),
-        )
+        chat = _Chat(self.template.arrange(conversation.messages), conversation.tools)
+        merged = len(chat.messages) < len(conversation.messages)
+        return self._code(chat)._replace(system_merged=merged, control_text=self._holds_control_text(chat))
 
-    def _code(self, chat: _Chat) -> _EncodedText:
+    def _code(self, chat: _Chat) -> EncodedText:
         turns = _assistant_turns(chat.messages)
         learnt = {turn for turn in turns if chat.messages[turn].trained}
         marked = self.template.marks_assistant and self.tokenizer.is_fast and len(learnt) == len(turns)
@@ -217,7 +151,7 @@ class ChatFormat:
         # Nothing comes before the first token, so it cannot be predicted.
         targets[:1] = False
         changed = altered(self.template, chat.messages, chat.tools, text, learnt)
-        return _EncodedText(tokens, targets, last_turn_only, changed)
+        return EncodedText(tokens, targets, last_turn_only, changed)
 
     def _by_marks(self, chat: _Chat) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         coded = self.tokenizer.apply_chat_template(
@@ -249,7 +183,7 @@ class ChatFormat:
             elif last:
                 raise UserError(
                     f"chat template ({self.template.name}): the prompt it renders before an answer is not the "
-                    "beginning of what it renders with the answer, so the two cannot be told apart. "
+                    "beginning of what it renders with the answer, so it is unclear where the answer begins. "
                     "Set model.chat_template to `plain` or to a `file:`."
                 )
         return answers if len(answers) == len(assistant_turns) else answers[-1:]

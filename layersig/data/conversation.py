@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from layersig.records import dumps
+from layersig.jsonform import dumps
 
 ROLES = ("system", "user", "assistant", "tool")
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from layersig.records import dumps
+from layersig.jsonform import dumps
 
 _DTYPES = {"I32": np.int32, "I64": np.int64, "BOOL": np.bool_}
 

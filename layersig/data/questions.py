@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from layersig.data.rows import complaint, raw_rows
+from layersig.data.raw_rows import raw_rows
+from layersig.data.rows import complaint
 from layersig.data.values import RowError, kind
 from layersig.errors import UserError
 from layersig.streams import Streams
@@ -22,7 +23,7 @@ class Question(NamedTuple):
 
     Attributes:
         id: Unique in its set.
-        category: What results are told apart by; `all` where the set names none.
+        category: What results are grouped by; `all` where the set names none.
         turns: The user's turns.
         reference: A reference answer to every turn; None where there is none.
     """

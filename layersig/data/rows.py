@@ -6,18 +6,20 @@ fit is an error, never skipped in silence. Text is data: it is never interpreted
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from layersig.data.conversation import Conversation, Message, content_id
-from layersig.data.shapes import ACCEPTED, UNUSED, Layout, Reading
+from layersig.data.layout import Layout
+from layersig.data.leftovers import UNUSED
+from layersig.data.raw_rows import Row, raw_rows
+from layersig.data.shapes import ACCEPTED, Reading, fits, read_row
 from layersig.data.values import UNKNOWN, RowError, check_depth, kind
 from layersig.data.vocabulary import Meaning
-from layersig.errors import MachineError, UserError, machine_error
+from layersig.errors import UserError
 from layersig.plugin.table import suggestion
 
 _SHOWN = 5
@@ -96,13 +98,6 @@ def _share(count: int, total: int) -> str:
     return f"{share:.0f} %" if share >= 1 else f"{share:.1g} %"
 
 
-class Row(NamedTuple):
-    """A row and its 1-based number (the line in JSON Lines); what is no JSON has a `RowError` for a value."""
-
-    number: int
-    value: Any
-
-
 def read_rows(
     path: Path,
     *,
@@ -133,7 +128,7 @@ def read_rows(
     in_file = len(rows)
     rows = _kept(path, rows, where or {})
     objects = [row.value for row in rows if isinstance(row.value, dict)]
-    like = next((row for row in objects if layout.fits(row)), None)
+    like = next((row for row in objects if fits(layout, row)), None)
     if like is None and objects:
         raise UserError(_no_shape(path, objects))
     found = _Found()
@@ -145,7 +140,9 @@ def read_rows(
             if like is None or not isinstance(value, dict):
                 raise RowError(f"it is {kind(value)}; an object with named fields is needed")
             check_depth(value, "the row")
-            found.add(number, value, layout.read(value, like), {group_by, *(where or {})}, group_by, prompts=prompts)
+            found.add(
+                number, value, read_row(layout, value, like), {group_by, *(where or {})}, group_by, prompts=prompts
+            )
         except RowError as fault:
             faults.append((number, fault))
     if faults:
@@ -263,67 +260,3 @@ def complaint(path: Path, faults: Sequence[tuple[int, RowError]], count: int) ->
     shown = "".join(f"\n  row {number}: {fault}" for number, fault in faults[:_SHOWN])
     more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return f"{path}: {len(faults)} of {count} rows cannot be used. Correct or delete them.{shown}{more}"
-
-
-def raw_rows(path: Path) -> list[Row]:
-    """The rows of a `.jsonl`, `.json` or `.parquet` file, whatever they hold.
-
-    Raises:
-        UserError: The file is of another format, or is damaged as a whole.
-        MachineError: The file cannot be read, or Parquet support is not installed.
-    """
-    if path.suffix not in (".jsonl", ".json", ".parquet"):
-        raise UserError(f"{path}: a data file must end in .jsonl, .json or .parquet.")
-    if path.suffix == ".parquet":
-        return _parquet_rows(path)
-    try:
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be read: {error.strerror}.") from error
-    if path.suffix == ".json" and raw.lstrip()[:1] == b"[":
-        values = _parsed(raw)
-        if isinstance(values, RowError):
-            raise UserError(f"{path}: {values}.")
-        return [Row(number, value) for number, value in enumerate(values, start=1)]
-    # Split as bytes: a text may hold line separators of Unicode unescaped.
-    return [Row(number, _parsed(line)) for number, line in enumerate(raw.splitlines(), start=1) if line.strip()]
-
-
-def _parsed(raw: bytes) -> Any:
-    """The JSON value, or the `RowError` that keeps it from being one."""
-    try:
-        return json.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return RowError(f"it is not UTF-8 at byte {error.start + 1}")
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        return RowError(f"it is not JSON: {error.msg} at {place}")
-    except RecursionError:
-        return RowError("it is not usable JSON: nested too deeply")
-    except ValueError as error:
-        return RowError(f"it is not usable JSON: {error}")
-
-
-def _parquet_rows(path: Path) -> list[Row]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MachineError(f"{path}: reading Parquet needs the package pyarrow; install it.") from error
-    try:
-        values = parquet.read_table(path).to_pylist()
-    except (ArrowException, OSError, ValueError, TypeError, RecursionError, OverflowError) as error:
-        # Arrow calls a damaged page an OSError too; one of the operating system has a number.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise machine_error(error) from error
-        said = " ".join(str(error).rpartition("': ")[2].split()).rstrip(".")
-        raise UserError(f"{path}: it is not a Parquet file that can be read ({said}). Write it again.") from error
-    # A column of objects has the keys of all rows in each of them; those that a row does not have are null.
-    return [Row(number, _without_nulls(value)) for number, value in enumerate(values, start=1)]
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [_without_nulls(inner) for inner in value]
-    return value

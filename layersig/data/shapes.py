@@ -8,10 +8,11 @@ of it. None is dropped in silence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from layersig.data.conversation import Message
+from layersig.data.layout import Layout
+from layersig.data.leftovers import COPY, UNUSED, account_for_rest
 from layersig.data.turns import check_order, form_of, read_calls, read_tools, read_turns
 from layersig.data.values import Ledger, RowError, check_text, is_blank, kind, unpacked
 from layersig.data.vocabulary import Meaning, meanings, precedence
@@ -22,20 +23,6 @@ ACCEPTED = (
     "(`response`, `output`, `completion`, `answer`, `solution`), with or without `system`, `context`, `input`, "
     "reasoning and tools; `prompt` with `chosen` and `rejected`"
 )
-COPY = "copy of what is used"
-UNUSED = "not used"
-OTHER_NAMED = "not used: the recipe names another field"
-GENERATED = "not used: responses are generated"
-
-_NAMEABLE: Mapping[str, Meaning] = {
-    "messages": Meaning.TURNS,
-    "prompt": Meaning.PROMPT,
-    "response": Meaning.RESPONSE,
-    "system": Meaning.SYSTEM,
-    "context": Meaning.CONTEXT,
-    "reasoning": Meaning.REASONING,
-    "tools": Meaning.TOOLS,
-}
 
 
 class Reading(NamedTuple):
@@ -56,46 +43,23 @@ class Reading(NamedTuple):
     unwanted: str | None
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How rows are to be read, as far as the recipe says.
+def read_row(layout: Layout, row: Mapping[str, Any], like: Mapping[str, Any]) -> Reading:
+    """The conversation of a row.
 
-    Attributes:
-        named: Fields that the recipe names, by meaning; several fields of a response follow after blank lines.
-        ignored: Fields that it wants ignored.
-        prompts: Rows are only asked: they need no response, and may end with a user turn.
+    Args:
+        layout: How it is to be read.
+        row: The row.
+        like: A row that can be read; what this one lacks in comparison is reported as missing.
+
+    Raises:
+        RowError: It cannot be read; the field, what was found, what is allowed.
     """
+    return _Row(layout, row, like).read()
 
-    named: Mapping[Meaning, tuple[str, ...]] = field(default_factory=dict)
-    ignored: frozenset[str] = frozenset()
-    prompts: bool = False
 
-    @classmethod
-    def of(cls, fields: Mapping[str, Any] | None, *, prompts: bool = False) -> Layout:
-        """The layout that `data.fields` of a recipe describes."""
-        fields = fields or {}
-        named = {
-            meaning: (value,) if isinstance(value, str) else tuple(value)
-            for key, meaning in _NAMEABLE.items()
-            if (value := fields.get(key))
-        }
-        return cls(named, frozenset(fields.get("ignore") or ()), prompts)
-
-    def read(self, row: Mapping[str, Any], like: Mapping[str, Any]) -> Reading:
-        """The conversation of a row.
-
-        Args:
-            row: The row.
-            like: A row that can be read; what this one lacks in comparison is reported as missing.
-
-        Raises:
-            RowError: It cannot be read; the field, what was found, what is allowed.
-        """
-        return _Row(self, row, like).read()
-
-    def fits(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row has the fields of a conversation, whatever they hold."""
-        return _Row(self, row, row).fits()
+def fits(layout: Layout, row: Mapping[str, Any]) -> bool:
+    """Whether a row has the fields of a conversation, whatever they hold."""
+    return _Row(layout, row, row).fits()
 
 
 class _Row:
@@ -151,7 +115,7 @@ class _Row:
         messages = self._reasoning(messages, turns)
         tools = self._tools()
         unwanted = self._marks()
-        self._rest(messages)
+        account_for_rest(self.layout, self.row, self.ledger, messages)
         ordered = check_order(messages, turns or shape, prompts=self.layout.prompts or shape.endswith("(LIMA)"))
         if not (self.layout.prompts or any(message.trained for message in ordered if message.role == "assistant")):
             marks = (place for place, use in self.ledger.uses.items() if use in (Meaning.KEEP, Meaning.DROP))
@@ -327,37 +291,6 @@ class _Row:
                         unwanted = unwanted or name
         return unwanted
 
-    def _rest(self, messages: Sequence[Message]) -> None:
-        """What becomes of the fields that nothing took."""
-        taken = [self.row.get(name) for name in self.ledger.uses]
-        taken = [value for value in taken if isinstance(value, str | list)]
-        for name, value in self.filled.items():
-            if name in self.ledger.uses:
-                continue
-            known = meanings(name)
-            harmless = next((meaning for meaning in known if meaning in _HARMLESS), None)
-            if _copies(value, taken, messages):
-                self.ledger.note(name, COPY)
-            elif self.layout.prompts and any(meaning in _OF_RESPONSES for meaning in known):
-                self.ledger.note(name, GENERATED)
-            elif harmless is not None:
-                self.ledger.note(name, harmless)
-            elif Meaning.REFUSED in known or (Meaning.NEEDED in known and not self._is_in_turns(name)):
-                raise RowError(
-                    f"`{name}` cannot be used ({known[0]}): write what it says into the prompt, or write "
-                    f'`fields.ignore = ["{name}"]`'
-                )
-            elif any(meaning in self.layout.named for meaning in known):
-                self.ledger.note(name, OTHER_NAMED)
-            elif known:
-                self.ledger.note(name, UNUSED)
-            else:
-                self.ledger.unknown(name)
-
-    def _is_in_turns(self, name: str) -> bool:
-        """Whether a list of turns may be taken to say what the field does: choices are, pictures are not."""
-        return Meaning.TURNS in self.ledger.uses.values() and name.casefold() in ("choices", "options")
-
     def _take(self, name: str, meaning: Meaning) -> Any:
         self.ledger.note(name, meaning)
         return self.row.get(name)
@@ -365,8 +298,6 @@ class _Row:
 
 _SPOKEN = ("role/content", "from/value")
 """Forms of lists whose turns name their speakers."""
-_HARMLESS = (Meaning.RECORD, Meaning.GRADE, Meaning.REJECTED)
-_OF_RESPONSES = (Meaning.RESPONSE, Meaning.REASONING, Meaning.CALLS, Meaning.REJECTED, Meaning.GRADE)
 
 
 def _can_be(meaning: Meaning, value: Any) -> bool:
@@ -378,13 +309,3 @@ def _only(value: Any) -> Any:
     """The one text of a list of one; any other value as it is."""
     listed = unpacked(value)
     return listed[0] if isinstance(listed, list) and len(listed) == 1 else value
-
-
-def _copies(value: Any, taken: Sequence[Any], messages: Sequence[Message]) -> bool:
-    """Whether a field repeats a used one, one turn, or all of the turns."""
-    if isinstance(value, list):
-        return value in taken
-    if not isinstance(value, str):
-        return False
-    contents = [message.content.strip() for message in messages]
-    return value in taken or value.strip() in contents or all(content in value for content in contents)

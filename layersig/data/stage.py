@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from layersig.data.chat import CannotEncode, ChatFormat, EncodedConversations
+from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation
 from layersig.data.diversity import Diversity, diversity
+from layersig.data.encoding import CannotEncode, EncodedConversations, encode
 from layersig.data.examples import Example, write_examples
 from layersig.data.limits import limits_of
 from layersig.data.overlap import normalised
@@ -181,7 +182,7 @@ def _write(
     job: Job[Data], chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
 ) -> EncodedConversations:
     try:
-        encoded = chat.encode(conversations, job.spec.max_tokens, job.reporter.advance)
+        encoded = encode(chat, conversations, job.spec.max_tokens, job.reporter.advance)
     except CannotEncode as error:
         raise UserError(f"row {places[error.conversation]}: {error}") from error
     if conversations and not encoded.examples:

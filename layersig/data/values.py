@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from layersig.data.vocabulary import Meaning, is_strict_mark
-from layersig.records import dumps
+from layersig.jsonform import dumps
 
 UNKNOWN = "unknown"
 IGNORED = "ignored, as the recipe asks"

@@ -27,18 +27,18 @@ def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[
 
     model, update = sources["source/model"], sources.get("source/update")
     dtype = pick_dtype(recipe.model.dtype, pick_device(recipe.model.device)).dtype
-    layers, told = check_base(model.path, head=recipe.layers.head, dtype=dtype)
+    layers, warnings = check_base(model.path, head=recipe.layers.head, dtype=dtype)
     if update is not None:
-        told += check_update(update.path, layers, names_of(model.path, model.spec))
+        warnings += check_update(update.path, layers, names_of(model.path, model.spec))
     for arm in recipe.arms:
         if arm.checkpoint is not None:
             try:
-                told += check_checkpoint(
+                warnings += check_checkpoint(
                     sources[checkpoint_node(arm.name)].path, model.path, dtype=dtype, heldout=recipe.evaluate.heldout
                 )
             except UserError as error:
                 raise UserError(f"arm {arm.name}: {error}") from error
-    for message in told:
+    for message in warnings:
         warn(message)
     for number, task in enumerate(recipe.evaluate.tasks):
         if task.draws is not None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from layersig.engine.execute import Ended
+from layersig.jsonform import dumps, read_json, read_jsonl
 from layersig.pipeline import Graph, Stage
-from layersig.records import dumps, read_json, read_jsonl
 from layersig.store.cache import StageEntry
 from layersig.store.hashing import sha256_bytes
 from layersig.store.runfolder import RunFolder

@@ -12,12 +12,12 @@ from layersig.pipeline import stages as graph_of
 from layersig.recipe.load import LoadedRecipe
 from layersig.sources.kinds import SOURCE_KINDS
 from layersig.sources.resolve import LOADERS
-from layersig.sources.source import Request, Source, SourceLoader, Wanted
+from layersig.sources.source import NamedSource, Request, Source, SourceLoader
 from layersig.store.cache import cache_root
 
 
 @dataclass(frozen=True)
-class Pinned:
+class PinnedSource:
     """What an earlier start of the same run resolved a source to: a continued run keeps it.
 
     Attributes:
@@ -36,7 +36,7 @@ class Pinned:
 def resolve_all(
     graph: Graph,
     loaded: LoadedRecipe,
-    pinned: Mapping[str, Pinned],
+    pinned: Mapping[str, PinnedSource],
     *,
     offline: bool,
     strict: bool,
@@ -73,7 +73,9 @@ def resolve_here(
 
 
 def fetch_all(loaded: LoadedRecipe, warn: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Fetch every source of a recipe and its fallback; what cannot be had is told, and is an error only without one.
+    """Fetch every source of a recipe and its fallback.
+
+    A source that cannot be reached is reported; it is an error only where it has no fallback.
 
     Raises:
         LayersigError: A source has no fallback, or neither can be had.
@@ -104,7 +106,7 @@ def fetch_all(loaded: LoadedRecipe, warn: Callable[[str], None]) -> list[dict[st
 def _resolve(
     source: SourceRef,
     loaded: LoadedRecipe,
-    pinned: Pinned | None,
+    pinned: PinnedSource | None,
     *,
     offline: bool,
     strict: bool,
@@ -114,9 +116,9 @@ def _resolve(
         base_dir=loaded.base_dir, cache=cache_root(), offline=offline, split=source.split or "train", warn=warn
     )
     kind = SOURCE_KINDS[source.kind]
-    wanted = Wanted(source.kind, source.name, source.spec, source.fallback, source.rows)
+    wanted = NamedSource(source.kind, source.name, source.spec, source.fallback, source.rows)
 
-    def find(wanted: Wanted) -> Source:
+    def find(wanted: NamedSource) -> Source:
         return kind.resolve(wanted, request, strict=strict, loaders=_loaders(loaded))
 
     if pinned is None:

@@ -20,15 +20,15 @@ from layersig.engine.preflight import check_sources
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.repeat import keep_inputs
-from layersig.engine.sources import Pinned, resolve_all
+from layersig.engine.sources import PinnedSource, resolve_all
 from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
+from layersig.jsonform import Damaged
 from layersig.pipeline import Graph, Stage, declaration, measures_arm, stages, without_seeds
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
-from layersig.records import Damaged
 from layersig.sources.source import Source
 from layersig.store.cache import Cache, cache_root
 from layersig.store.declarations import Declarations
@@ -109,8 +109,8 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
         )
-        told = folder.path / "resolved.toml"
-        unchanged = told.is_file() and told.read_bytes() == loaded.resolved.encode()
+        resolved = folder.path / "resolved.toml"
+        unchanged = resolved.is_file() and resolved.read_bytes() == loaded.resolved.encode()
         _write_recipes(folder, loaded)
         # What an earlier run has kept goes with its records, and is renewed with them, once this one has ended well.
         kept = None if earlier is None else earlier.get("inputs")
@@ -233,9 +233,9 @@ def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
     }
 
 
-def _pinned(earlier: ManifestForm | None) -> Mapping[str, Pinned]:
+def _pinned(earlier: ManifestForm | None) -> Mapping[str, PinnedSource]:
     return {
-        record["node"]: Pinned(record["resolved"], record["label"], record["fallback"], tuple(record["notes"]))
+        record["node"]: PinnedSource(record["resolved"], record["label"], record["fallback"], tuple(record["notes"]))
         for record in (earlier["sources"] if earlier else ())
     }
 

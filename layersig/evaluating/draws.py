@@ -11,13 +11,15 @@ from typing import Any
 from layersig.analysis.pass_at import pass_at
 from layersig.evaluating import definitions
 from layersig.evaluating.drawing import Drawing, Key
-from layersig.evaluating.items import TaskScores, means, score_task
+from layersig.evaluating.items import TaskScores, score_task
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.model import SharedPrefixLM
+from layersig.evaluating.summary import means
 from layersig.generating.sampling import Sampling
+from layersig.incidents import Incidents
 from layersig.recipe.metrics import SHARES, at_k, kind_of
 from layersig.recipe.schema import TaskSettings
-from layersig.records import Incidents, Outcome
+from layersig.records import Outcome
 from layersig.streams import Streams
 
 

@@ -10,7 +10,7 @@ from lm_eval.api.instance import Instance
 
 from layersig.evaluating.local import LocalTask
 from layersig.generating.generation import Completion
-from layersig.records import Incidents
+from layersig.incidents import Incidents
 
 _Item = tuple[str, int]
 """Name of a part of a task, and number of the item."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layersig.records import Open, dumps
+from layersig.jsonform import Open, dumps
 from layersig.store.lines import intact_lines
 
 

@@ -138,7 +138,7 @@ def load_selection_task(
         settings: An entry like those of `evaluate.tasks`.
         path: As of `load_task`.
         streams: As of `load_task`.
-        shown: The texts of all items that are evaluated; items are told apart by what they show.
+        shown: The texts of all items that are evaluated; items are distinguished by what they show.
         leak: Take items that are evaluated instead, or any where none is.
 
     Raises:

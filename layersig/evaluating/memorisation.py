@@ -24,10 +24,10 @@ from layersig.data.batches import micro_batches
 from layersig.data.examples import Example
 from layersig.evaluating.clusters import clusters_of
 from layersig.evaluating.heldout import token_losses
-from layersig.evaluating.items import right_places
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.local import LocalTask
 from layersig.evaluating.model import SharedPrefixLM
+from layersig.evaluating.summary import right_places
 from layersig.fast.head import LOGIT_ELEMENTS
 from layersig.streams import Streams
 

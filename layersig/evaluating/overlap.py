@@ -11,7 +11,7 @@ from layersig.data.questions import read_questions, sample
 from layersig.evaluating.loading import ItemText, load_task
 from layersig.models.load import load_tokenizer
 from layersig.stages.job import Job
-from layersig.stages.kinds import Overlap
+from layersig.stages.measurements import Overlap
 from layersig.streams import Streams
 
 SIZES = (8, 13)

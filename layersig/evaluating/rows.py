@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from datasets import Dataset
 
-from layersig.data.rows import raw_rows
+from layersig.data.raw_rows import raw_rows
 from layersig.data.values import RowError, check_depth, kind
 from layersig.errors import MachineError, UserError, machine_error, one_line
 from layersig.evaluating.definitions import Config

@@ -13,10 +13,11 @@ from layersig.data.examples import read_examples
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.kept import KeptAnswers
 from layersig.generating.arm_model import arm_model
+from layersig.jsonform import jsonl
 from layersig.models.load import load_tokenizer
-from layersig.records import CorpusValue, Outcome, jsonl
+from layersig.records import CorpusValue, Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 
 RESPONSES = "responses.jsonl"
@@ -140,8 +141,8 @@ class _Run:
             for label, entry in scored.summary.items():
                 incidents = scored.incidents[label]
                 self.summary[label] = {**entry, "incidents": incidents.to_json()}
-                for told in incidents.many(entry["n"]):
-                    self.job.reporter.warn(f"{label}: {told}")
+                for sentence in incidents.many(entry["n"]):
+                    self.job.reporter.warn(f"{label}: {sentence}")
         self.tokens += model.tokens
 
     def _advance(self, amount: int, tokens: int) -> None:

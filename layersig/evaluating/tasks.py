@@ -13,7 +13,7 @@ from typing import Any
 from layersig.errors import MachineError, UserError, one_line
 from layersig.sources.entries import hash_files, whole_entry
 from layersig.sources.resolve import resolve
-from layersig.sources.source import Request, Source, SourceLoader, Wanted
+from layersig.sources.source import NamedSource, Request, Source, SourceLoader
 from layersig.store.hashing import digest_of, sha256_bytes, sha256_json
 
 LocalData = str | Mapping[str, str]
@@ -67,13 +67,13 @@ def resolve_task(
         try:
             source = resolve_task(fallback, None, request)
         except (UserError, MachineError) as second:
-            raise MachineError(f"{error}; its fallback is not to be had either: {second}") from second
-        why = f"{spec} is not what was used: {error}. The embedded {fallback} stands in"
+            raise MachineError(f"{error}; its fallback cannot be reached either: {second}") from second
+        why = f"{spec} was not used: {error}. The embedded {fallback} is used instead"
         return replace(source, spec=spec, label=f"{spec}>{fallback}", fallback=True, notes=(why, *source.notes))
 
 
 def resolve_wanted_task(
-    wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
+    wanted: NamedSource, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
 ) -> Source:
     """The `Resolver` of tasks: `resolve_task`, which uses built-in loaders only."""
     return resolve_task(wanted.spec, wanted.fallback, request, strict=strict, data=wanted.rows)

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from layersig.analysis.assay import Assay, AssayResult
 from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
-from layersig.analysis.sentences import Assay, AssayResult
 from layersig.analysis.verdicts import Scope
 from layersig.findings.contrasts import Contrast, contrast, scope_of
 from layersig.findings.corpus import CorpusContrast, CorpusTables, corpus_contrast

@@ -176,23 +176,25 @@ def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTas
 
 
 def _claim(arms: Arms, measure: Measure, arm: str, data: str | None, *, declared: bool) -> Claim | None:
-    control, gains = arms.plan.random_control(arm), arms.gains(measure, data, arm)
-    margin = arms.plan.margin(measure)
-    if arm in RESERVED_ARMS or control is None or gains is None or not arms.outcomes.primary(measure):
+    """The claim; a step that the data cannot test has p = 1, so that what was declared stays in its family."""
+    control, margin, required = arms.plan.random_control(arm), arms.plan.margin(measure), arms.plan.required(measure)
+    if arm in RESERVED_ARMS or control is None or not arms.outcomes.primary(measure):
         return None
-    own, everything = gains
-    beyond, required = contrast(arms.outcomes, measure, data, arm, control), arms.plan.required(measure)
+    own = contrast(arms.outcomes, measure, data, arm, BASE)
+    everything = contrast(arms.outcomes, measure, data, ALL_LAYERS, BASE)
     if required is None:
         margin = None if (given := arms.plan.declared_margin(measure)) is None else _WELL_BELOW * given
-    if margin is None or beyond is None or (gain := everything.favourable) is None:
+    if own is None or everything is None or margin is None:
         return None
-    gains_p = gain.p_value(margin, Alternative.GREATER)
-    keeps_p = _keeps(arms, own, everything, required, margin)
+    gain = everything.favourable
+    gains_p = 1.0 if gain is None else gain.p_value(margin, Alternative.GREATER)
+    keeps_p = _keeps(arms, own, everything, required, margin) if own.seeds == everything.seeds else 1.0
+    beyond = contrast(arms.outcomes, measure, data, arm, control)
     among = standing(arms, measure, arm, data)
     beats_random, sets = None, 0
     if among is not None and among.p is not None:
         beats_random, sets = among.p, among.sets.size
-    elif len(beyond.seeds) >= MIN_SEEDS_FOR_ONE_CONTROL and beyond.favourable is not None:
+    elif beyond is not None and len(beyond.seeds) >= MIN_SEEDS_FOR_ONE_CONTROL and beyond.favourable is not None:
         beats_random, sets = beyond.favourable.p_value(alternative=Alternative.GREATER), 1
     steps = Steps(gains_p, keeps_p, beats_random)
     return Claim(measure, arm, data, steps, margin, sets, control, everything, declared)

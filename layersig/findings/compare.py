@@ -9,11 +9,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from layersig.analysis.sentences import Assay, AssayResult
+from layersig.analysis.assay import Assay, AssayResult
 from layersig.errors import UserError
 from layersig.findings.arms import ALL_LAYERS, BASE
 from layersig.findings.comparisons import Comparison, Terms, row_of
-from layersig.findings.contrasts import Contrast, Tested, contrast
+from layersig.findings.contrasts import Contrast, NamedTest, contrast
 from layersig.findings.corpus import CorpusContrast, corpus_contrast, corpus_tables
 from layersig.findings.families import Member, corrections
 from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
@@ -22,8 +22,9 @@ from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import margin_of
 from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
 from layersig.findings.tables import ANALYSIS, load
+from layersig.jsonform import read_json
 from layersig.recipe.load import stored
-from layersig.records import Cell, CorpusValue, Outcome, read_json
+from layersig.records import Cell, CorpusValue, Outcome
 from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
 
@@ -226,7 +227,7 @@ def _assay(pair: Contrast | None, margin: float | None, model: str, alpha: float
     return None if pair is None or margin is None else pair.assay(margin, model, alpha)
 
 
-def _tested(found: Contrast | CorpusContrast) -> Tested:
+def _tested(found: Contrast | CorpusContrast) -> NamedTest:
     """The test that fits a contrast; its random draws depend on the two labels alone."""
     names = (found.arm, found.reference, found.measure.task, found.measure.metric)
     return found.test(Streams(0).generator("compare", *names))

@@ -9,7 +9,7 @@ from math import isfinite
 from layersig.analysis.results import Interval
 from layersig.analysis.sentences import Correction
 from layersig.findings.arms import BASE, Arms, ends
-from layersig.findings.contrasts import Contrast, Tested
+from layersig.findings.contrasts import Contrast, NamedTest
 from layersig.findings.corpus import CorpusContrast
 from layersig.findings.families import DECLARED, Member
 from layersig.findings.outcomes import Measure
@@ -39,7 +39,7 @@ class Comparison:
 
     found: Contrast | CorpusContrast
     role: Role
-    tested: Tested
+    tested: NamedTest
     declared: bool
     primary: bool
 

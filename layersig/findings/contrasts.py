@@ -9,18 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis import floors
+from layersig.analysis.assay import Assay, assay
+from layersig.analysis.claim import Claim
+from layersig.analysis.equivalence import items_for_equivalence, items_for_equivalence_discordant, seeds_for_equivalence
 from layersig.analysis.fieller import RatioSet
 from layersig.analysis.paired import PairedShares, sign_flip_test
-from layersig.analysis.power import (
-    detectable_difference_discordant,
-    detectable_of,
-    items_for_equivalence,
-    items_for_equivalence_discordant,
-    seeds_for_equivalence,
-)
+from layersig.analysis.power import detectable_difference_discordant, detectable_of
 from layersig.analysis.results import Effect, Interval
 from layersig.analysis.retention import ratio_of_tables
-from layersig.analysis.sentences import Assay, Claim, Correction, Judgement, RequiredSize, assay, estimation, judge
+from layersig.analysis.sentences import Correction, Judgement, RequiredSize, estimation, judge
 from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, MeanSquares, bootstrap_items_and_seeds, mean_squares
 from layersig.analysis.verdicts import Scope
@@ -33,7 +30,7 @@ Seeds = tuple[int | None, ...]
 _UNITS = {"loss": "nats", SCORE: "grade points"}
 
 
-class Compared(Protocol):
+class ArmPair(Protocol):
     """Two arms compared in one metric, on the same data set and seeds."""
 
     @property
@@ -62,7 +59,7 @@ class Compared(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class NamedTest:
     """A test by name and its p-value; None where the data allow none."""
 
     name: str
@@ -189,17 +186,17 @@ class Contrast:
         table, _ = with_floor(self.differences, self.items.shares, self._floor)
         return bootstrap_items_and_seeds(table, rng, draws=draws, level=level)
 
-    def test(self, rng: np.random.Generator) -> Tested:
+    def test(self, rng: np.random.Generator) -> NamedTest:
         """The test that fits scope and outcome."""
         estimate = self.estimate
         if estimate is None:
-            return Tested(f"none: {self.no_interval}", None)
+            return NamedTest(f"none: {self.no_interval}", None)
         if self.scope is Scope.METHOD:
-            return Tested("two-way random effects t (seeds x items)", estimate.p_value())
+            return NamedTest("two-way random effects t (seeds x items)", estimate.p_value())
         if self._pairs is not None:
-            return Tested("McNemar, exact (items)", self._pairs.p_value())
+            return NamedTest("McNemar, exact (items)", self._pairs.p_value())
         flipped = self.items.contributions(self.values[0, 0] - self.values[1, 0])
-        return Tested("sign flip (items)", sign_flip_test(flipped, rng).p)
+        return NamedTest("sign flip (items)", sign_flip_test(flipped, rng).p)
 
     def judge(
         self, margin: float, model: str, correction: Correction, moved: bool | None, alpha: float
@@ -263,7 +260,7 @@ def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: s
     return Contrast(arm, reference, data, measure, seeds, items, values, differences, outcomes.are_shares(measure))
 
 
-def claim_of(found: Compared, model: str) -> Claim:
+def claim_of(found: ArmPair, model: str) -> Claim:
     """What a sentence about a comparison has to name."""
     share = found.measure.is_share
     return Claim(

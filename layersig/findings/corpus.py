@@ -16,7 +16,7 @@ from layersig.analysis.resampled import LEAST_DEFINED, estimate_from_resamples
 from layersig.analysis.results import Estimate, Interval
 from layersig.analysis.sentences import Correction, estimation
 from layersig.analysis.verdicts import Scope
-from layersig.findings.contrasts import Seeds, Tested, claim_of, common_seeds, scope_of
+from layersig.findings.contrasts import NamedTest, Seeds, claim_of, common_seeds, scope_of
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.records import Cell, CorpusValue
 
@@ -157,13 +157,13 @@ class CorpusContrast:
     def bootstrap(self, rng: np.random.Generator, draws: int, level: float) -> None:
         """None: the interval is that of a bootstrap already."""
 
-    def test(self, rng: np.random.Generator) -> Tested:
+    def test(self, rng: np.random.Generator) -> NamedTest:
         """The test that fits the scope."""
         estimate = self.estimate
         if estimate is None:
-            return Tested(f"none: {self.no_interval}", None)
+            return NamedTest(f"none: {self.no_interval}", None)
         name = "t (items resampled)" if len(self.seeds) == 1 else "t (items resampled, seeds)"
-        return Tested(name, estimate.p_value())
+        return NamedTest(name, estimate.p_value())
 
     def estimation(self, model: str, correction: Correction | None, alpha: float) -> tuple[str, Interval] | None:
         """The difference with its interval and no verdict."""

@@ -20,23 +20,19 @@ from layersig.findings.forms import (
     WrittenForm,
 )
 from layersig.findings.outcomes import Measure
+from layersig.jsonform import Damaged, Form, read_json, read_jsonl, read_rows
 from layersig.layers import Group, LayerMap, LayerMapForm, Unit
 from layersig.records import (
     ABLATIONS,
     Cell,
     CorpusForm,
     CorpusValue,
-    Damaged,
-    Form,
     Outcome,
     OutcomeForm,
     Ranking,
     ScoredForm,
     SelectedForm,
     Selection,
-    read_json,
-    read_jsonl,
-    read_rows,
 )
 from layersig.store.runfolder import ManifestForm, RunFolder
 

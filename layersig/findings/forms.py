@@ -10,7 +10,8 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, FiniteFloat
 from typing_extensions import TypedDict
 
-from layersig.records import IncidentsForm, Number, Open
+from layersig.incidents import IncidentsForm
+from layersig.jsonform import Number, Open
 
 
 class AnalysisForm(Open):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from layersig.findings.contrasts import Compared
+from layersig.findings.contrasts import ArmPair
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows.base import Role
@@ -158,7 +158,7 @@ class Plan:
             if each.select.kind == CONTROLS[role] and each.select.params.get("like") == arm:
                 yield each
 
-    def declared(self, found: Compared) -> bool:
+    def declared(self, found: ArmPair) -> bool:
         """Whether the recipe declares the comparison and both sides were measured under the declaration."""
         primary = found.arm in self.primary and found.reference == self.baseline
         asked = primary or (found.arm, found.reference) in self.recipe.analyze.contrasts

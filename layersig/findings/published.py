@@ -25,7 +25,7 @@ _MOST = 10**7
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTable:
     """Published numbers, read.
 
     Attributes:
@@ -47,7 +47,7 @@ class _Fault(ValueError):
     """A field that cannot be read."""
 
 
-def published(fields: Mapping[str, str], name: str) -> Published:
+def published(fields: Mapping[str, str], name: str) -> PublishedTable:
     """Read published numbers.
 
     Args:
@@ -69,10 +69,14 @@ def published(fields: Mapping[str, str], name: str) -> Published:
     except _Fault as error:
         raise UserError(f"{name}: {error}" if name else str(error)) from None
     kind: Kind = "overlap" if overlap else "accuracies"
-    return Published(name, kind, given, None, check) if isinstance(check, str) else Published(name, kind, given, check)
+    return (
+        PublishedTable(name, kind, given, None, check)
+        if isinstance(check, str)
+        else PublishedTable(name, kind, given, check)
+    )
 
 
-def read_table(path: Path) -> list[Published]:
+def read_table(path: Path) -> list[PublishedTable]:
     """The rows of a CSV or TSV file whose first line names `FIELDS`, in any order and not all of them.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.published import AccuracyCheck, OverlapCheck
-from layersig.findings.published import Kind, Published
+from layersig.findings.published import Kind, PublishedTable
 
 Span = tuple[float, float]
 
@@ -30,7 +30,7 @@ LIMITS: Mapping[Kind, str] = {
 """What numbers of a kind leave open, whatever they are."""
 
 
-def rows(checked: Sequence[Published], alpha: float) -> list[dict[str, Any]]:
+def rows(checked: Sequence[PublishedTable], alpha: float) -> list[dict[str, Any]]:
     """Every check in figures and sentences, p-values corrected over all that have one (Holm).
 
     Where a figure allows several counts, a p-value is a range, and so is the corrected one: Holm's correction of all

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from layersig.analysis.overlap import descending_ranks, top_k
+from layersig.analysis.selections import descending_ranks, top_k
 from layersig.findings.files import Scored, Selected
 from layersig.findings.rows.layers import (
     ConcentrationRow,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from layersig.errors import UserError
 from layersig.findings.forms import AnalysisForm
 from layersig.findings.rows.base import AnyTable, Row, Table
-from layersig.records import Damaged, dumps, read_json
+from layersig.jsonform import Damaged, dumps, read_json
 
 SCHEMA_VERSION = 3
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from layersig.generating.chats import Key, Response, ResponseForm
-from layersig.records import dumps
+from layersig.jsonform import dumps
 from layersig.store.lines import intact_lines
 
 

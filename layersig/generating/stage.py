@@ -20,10 +20,10 @@ from layersig.generating.arm_model import arm_model
 from layersig.generating.chats import Chat, Key, Response, responses
 from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
+from layersig.jsonform import jsonl
 from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings
-from layersig.records import jsonl
 from layersig.stages.job import Job
 from layersig.stages.kinds import Generate
 from layersig.streams import Streams

@@ -13,11 +13,11 @@ from layersig.generating.arm_model import arm_model
 from layersig.generating.chats import Chat, Response, responses
 from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
+from layersig.jsonform import jsonl
 from layersig.judging.records import AnswerRecord
 from layersig.models.load import load_tokenizer
-from layersig.records import jsonl
 from layersig.stages.job import Job
-from layersig.stages.kinds import Answer
+from layersig.stages.measurements import Answer
 
 _LOG = "responses.jsonl"
 

@@ -46,7 +46,7 @@ class Exchange(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class JudgedTurn:
     """What the judge is shown of one turn.
 
     Attributes:
@@ -58,12 +58,12 @@ class Shown:
     reference: tuple[str, ...]
 
 
-def grade_prompt(shown: Shown) -> Prompt:
+def grade_prompt(shown: JudgedTurn) -> Prompt:
     """Ask for a grade of the last answer."""
     return _prompt(_GRADE, [*_reference(shown), _conversation("conversation", shown.exchanges)], len(shown.exchanges))
 
 
-def compare_prompt(first: Shown, second: Shown) -> Prompt:
+def compare_prompt(first: JudgedTurn, second: JudgedTurn) -> Prompt:
     """Ask which of two last answers to the same question is better."""
     parts = [
         *_reference(first),
@@ -89,7 +89,7 @@ def _conversation(tag: str, exchanges: Sequence[Exchange]) -> str:
     return "\n".join([f"<{tag}>", *turns, f"</{tag}>"])
 
 
-def _reference(shown: Shown) -> list[str]:
+def _reference(shown: JudgedTurn) -> list[str]:
     answers = [
         f"<answer turn={number}>\n{answer}\n</answer>"
         for number, answer in enumerate(shown.reference[: len(shown.exchanges)], start=1)

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, NotRequired
 from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
-from layersig.judging.prompts import Exchange, Prompt, Shown
-from layersig.records import read_jsonl
+from layersig.jsonform import read_jsonl
+from layersig.judging.prompts import Exchange, JudgedTurn, Prompt
 
 SCORE = "judge_score"
 """The metric: what the judge gives an answer, from 1 to 10."""
@@ -42,10 +42,10 @@ class AnswerRecord:
     tokens: tuple[int, ...]
     reference: tuple[str, ...] | None
 
-    def shown(self, turn: int) -> Shown:
+    def shown(self, turn: int) -> JudgedTurn:
         """What the judge is to see of a turn, counted from 1."""
         exchanges = tuple(map(Exchange, self.turns[:turn], self.answers[:turn]))
-        return Shown(exchanges, (self.reference or ())[:turn])
+        return JudgedTurn(exchanges, (self.reference or ())[:turn])
 
     def item(self, turn: int) -> str:
         """The item of `items.jsonl` that a turn is, counted from 1."""

@@ -10,14 +10,15 @@ from statistics import fmean
 from typing import Any
 
 from layersig.errors import UserError
+from layersig.jsonform import jsonl
 from layersig.judging.asking import VerdictRequest, VerdictStore, judgements
 from layersig.judging.endpoint import Endpoint, is_local
 from layersig.judging.prompts import COMPARE_AGAIN, GRADE_AGAIN, compare_prompt, grade_prompt
 from layersig.judging.records import SCORE, AnswerRecord, Judgement, Key, Order, read_answers
 from layersig.judging.verdicts import read_rating, read_winner
-from layersig.records import Outcome, jsonl
+from layersig.records import Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Compare, Grade, Judging
+from layersig.stages.measurements import Compare, Grade, Judging
 from layersig.store.hashing import sha256_json
 
 _JUDGE = ("endpoint", "model", "temperature", "max_tokens", "repeats", "attempts")

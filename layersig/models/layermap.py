@@ -153,9 +153,7 @@ def _refuse_shared_weights(model: PreTrainedModel, layers: list[Layer]) -> None:
     for layer in layers:
         weight = model.get_parameter(weight_name(layer))
         if weight in names:
-            raise UserError(
-                f"{layer.name} and {names[weight]} share one weight, so they cannot be told apart as layers"
-            )
+            raise UserError(f"{layer.name} and {names[weight]} share one weight, so they cannot be separate layers")
         names[weight] = layer.name
 
 

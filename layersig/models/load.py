@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -211,6 +213,7 @@ def borrow_model(
     kept, _lent = _lent, None
     if kept is None or kept.key != key:
         kept = None
+        _exempt_libraries()
         free(device)
         model = load_model(path, dtype=dtype, device=device, quantization=quantization, attention=attention)
         kept = _LentModel(key, model, _state(model))
@@ -222,6 +225,17 @@ def borrow_model(
         del kept
         # What the borrower has let go of must not count as memory of the next one.
         free(device)
+
+
+@cache
+def _exempt_libraries() -> None:
+    """Keep the half million objects of the libraries out of the search for garbage that follows every loan.
+
+    Where a model is alive already, as in a notebook, nothing is exempted: it would never be freed.
+    """
+    gc.collect()
+    if not any(issubclass(type(found), PreTrainedModel) for found in gc.get_objects()):
+        gc.freeze()
 
 
 def _state(model: PreTrainedModel) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from layersig.pipeline.study import Study
 from layersig.pipeline.training import given_update, reference
 from layersig.plugin.table import Components
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
-from layersig.stages.kinds import Judging
+from layersig.stages.measurements import Judging
 
 
 def stages(recipe: Recipe, known: Components) -> Graph:

@@ -8,7 +8,7 @@ from layersig.pipeline.evaluations import arm_inputs
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import BASE, Study
 from layersig.records import Cell
-from layersig.stages.kinds import Answer, Compare, Grade, Judging
+from layersig.stages.measurements import Answer, Compare, Grade, Judging
 
 
 def conversations(study: Study) -> Iterator[Stage]:

@@ -7,7 +7,7 @@ from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import BASE, Study, checkpoint_node
 from layersig.pipeline.training import outcome, reference_update
 from layersig.records import Cell
-from layersig.stages.kinds import Evaluate, Overlap
+from layersig.stages.measurements import Evaluate, Overlap
 
 
 def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> Stage:

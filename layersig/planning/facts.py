@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layersig.jsonform import read_json
 from layersig.layers import Layer, LayerMap, LayerMapForm
 from layersig.pipeline import Stage
 from layersig.planning.assumptions import Assumptions
@@ -17,7 +18,6 @@ from layersig.planning.known import Known
 from layersig.planning.shapes import Shapes, shapes
 from layersig.plugin.components import Component
 from layersig.recipe.schema import Recipe, TrainSettings
-from layersig.records import read_json
 from layersig.streams import Streams
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ def _warnings(
         if gain is not None and ALL_LAYERS in (wanted.arm, wanted.reference) and found > max(gain, 0.0):
             said.append(
                 f"can only say 'cannot tell': not even an arm that keeps nothing of the gain ({gain:.3g}) would be "
-                "told from all layers"
+                "distinguished from all layers"
             )
         return said
     required = plan.required(wanted.measure)

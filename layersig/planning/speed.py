@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
+from layersig.jsonform import Damaged, dumps, read_json
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.rates import Speed
-from layersig.records import Damaged, dumps, read_json
 from layersig.store.cache import cache_root
 from layersig.store.files import write_atomic
 from layersig.store.hashing import sha256_json

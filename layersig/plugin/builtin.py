@@ -34,7 +34,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "lowest": "layersig.selecting.policies:Lowest",
         "intersection": "layersig.selecting.policies:Intersection",
         "union": "layersig.selecting.policies:Union",
-        "matched-random": "layersig.selecting.policies:MatchedRandom",
+        "matched-random": "layersig.selecting.matched_random:MatchedRandom",
         "list": "layersig.selecting.policies:List",
         "type-depth": "layersig.selecting.rule:TypeDepth",
     },

@@ -38,9 +38,9 @@ def final_answer(text: str) -> str | None:
     """
     if (boxed := _last_boxed(text)) is not None:
         return boxed
-    told = list(_AFTER.finditer(text))
-    if told:
-        answer = told[-1]["answer"].strip().strip("*").rstrip(".")
+    statements = list(_AFTER.finditer(text))
+    if statements:
+        answer = statements[-1]["answer"].strip().strip("*").rstrip(".")
         if in_dollars := re.search(r"\$([^$]+)\$", answer):
             return in_dollars[1]
         number = _NUMBER.search(answer) if _WORD.search(answer) and "\\" not in answer else None

@@ -54,7 +54,9 @@ def whole_blocks(selection: Selection, layers: LayerMap) -> tuple[int, ...]:
     due = {layer.name for layer in layers if layer.block in found}
     if chosen != due:
         odd = sorted(chosen ^ due)[0]
-        raise UserError(f"only whole blocks can be removed, and the selection of {odd} fits none; select blocks")
+        raise UserError(
+            f"only complete blocks can be removed; {odd} is in no block, or in one selected in part: select blocks"
+        )
     return tuple(found)
 
 

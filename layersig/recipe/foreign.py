@@ -97,12 +97,8 @@ def value_hint(path: KeyPath, kind: str, got: Any, limit: Any = None) -> str | N
         if isinstance(got, str):
             return f'write ["{got}"]'
         return f"write [{got}]" if type(got) in (int, float) else None
-    if (
-        kind in ("less_than_equal", "less_than")
-        and limit == 1
-        and type(got) in (int, float)
-        and _LEAST_PERCENT <= got <= 100
-    ):
+    bounded = kind in ("less_than_equal", "less_than") and limit == 1 and type(got) in (int, float)
+    if bounded and _LEAST_PERCENT <= got <= 100:
         return f"for {got:g} % write {got / 100:g}"
     if kind == "float_type" and isinstance(got, str) and (found := _PERCENT.fullmatch(got)):
         number = float(found[1])

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
 from layersig.recipe.checks.values import list_at, table_at, tables_at
-from layersig.recipe.faults import Fault, dotted, shown
+from layersig.recipe.faults import Fault, dotted
+from layersig.recipe.grid_entries import Axis, Entry, grid_axes, set_value, value_at, value_text
 from layersig.recipe.positions import KeyPath
 
 MOST = 1000
@@ -48,7 +49,7 @@ class GridExpansion(NamedTuple):
                 return (*self.written[path[:length]], *path[length:])
         return path
 
-    def told(self, faults: Iterable[Fault]) -> list[Fault]:
+    def placed(self, faults: Iterable[Fault]) -> list[Fault]:
         """Faults found after the expansion, at paths as written, without those of entries with a faulty grid.
 
         A fault of several values of one key is reported once, at the key.
@@ -60,37 +61,6 @@ class GridExpansion(NamedTuple):
             for (path, message), fault in written.items()
             if path[:2] not in self.broken
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """One key that varies: its entry, and its values."""
-
-    section: str
-    entry: str
-    key: KeyPath
-    values: tuple[Any, ...]
-
-    @property
-    def numeric(self) -> bool:
-        """Whether the values are numbers."""
-        return len(self.values) > 1 and all(isinstance(each, int | float) for each in self.values)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An entry of a section as written: its position, values and name, and the axes of its grid."""
-
-    section: str
-    place: str | int
-    table: dict[str, Any]
-    name: str
-    own: tuple[_Axis, ...]
-
-    @property
-    def path(self) -> KeyPath:
-        """The path of the entry as written."""
-        return self.section, self.place
 
 
 def expand(data: dict[str, Any]) -> GridExpansion:
@@ -110,9 +80,9 @@ class _Expansion:
         self.faults: list[Fault] = []
         self.broken: set[KeyPath] = set()
         self.written: dict[KeyPath, KeyPath] = {}
-        self.entries: dict[tuple[str, str], _Entry] = {}
+        self.entries: dict[tuple[str, str], Entry] = {}
         self.sweeps: list[tuple[dict[str, Any], KeyPath]] = []
-        self._axes_of: dict[KeyPath, tuple[_Axis, ...]] = {}
+        self._axes_of: dict[KeyPath, tuple[Axis, ...]] = {}
 
     def run(self) -> GridExpansion:
         found = {section: list(self._entries(section)) for section in ("data", "scorers", "arms")}
@@ -126,31 +96,23 @@ class _Expansion:
             self._record()
         return GridExpansion(self.faults, frozenset(self.broken), self.written)
 
-    def _entries(self, section: str) -> Iterator[_Entry]:
+    def _entries(self, section: str) -> Iterator[Entry]:
         tables = table_at(self.data, section).items() if section == "scorers" else tables_at(self.data, section)
         for place, table in tables:
             name = place if section == "scorers" else table.get("name") if isinstance(table, dict) else None
             if isinstance(table, dict) and isinstance(name, str):
-                yield _Entry(section, place, table, name, tuple(self._axes(section, place, name, table)))
+                yield Entry(section, place, table, name, self._axes(section, place, name, table))
 
-    def _axes(self, section: str, place: str | int, name: str, table: Mapping[str, Any]) -> Iterator[_Axis]:
+    def _axes(self, section: str, place: str | int, name: str, table: Mapping[str, Any]) -> tuple[Axis, ...]:
         if "grid" not in table:
-            return
-        path: KeyPath = (section, place, "grid")
-        known = len(self.faults)
-        leaves = list(_leaves(table["grid"], ()))
-        if not leaves:
-            self.faults.append(
-                Fault(path, "must be a table of keys with lists of values, such as `limit = [100, 200]`")
-            )
-        for key, values in leaves:
-            self.faults += _leaf_faults(table, key, values, (*path, *key))
-        if len(self.faults) > known:
+            return ()
+        axes, faults = grid_axes(section, place, name, table)
+        self.faults += faults
+        if faults:
             self.broken.add((section, place))
-            return
-        yield from (_Axis(section, name, key, tuple(values)) for key, values in leaves)
+        return axes
 
-    def axes(self, entry: _Entry) -> tuple[_Axis, ...]:
+    def axes(self, entry: Entry) -> tuple[Axis, ...]:
         """The axes that an entry varies over: its own, then those of the entries it refers to; each once."""
         known, left, seen = self._axes_of, [entry], {entry.path}
         while left:  # a loop, not a recursion: arms may refer to one another in a long chain, or by mistake in a circle
@@ -165,17 +127,17 @@ class _Expansion:
             known.setdefault(each.path, tuple(dict.fromkeys((*each.own, *of_others))))
         return known[entry.path]
 
-    def _named(self, entry: _Entry) -> Iterator[tuple[KeyPath, _Entry]]:
+    def _named(self, entry: Entry) -> Iterator[tuple[KeyPath, Entry]]:
         """The entries that an arm refers to, each with the key of the reference."""
         if entry.section != "arms":
             return
         for key, section in _REFERENCES.items():
-            name = _at(entry.table, key)
+            name = value_at(entry.table, key)
             found = self.entries.get((section, name)) if isinstance(name, str) else None
             if found is not None and found is not entry:
                 yield key, found
 
-    def _expand(self, section: str, entries: list[_Entry]) -> None:
+    def _expand(self, section: str, entries: list[Entry]) -> None:
         varied = {entry.place: axes for entry in entries if (axes := self.axes(entry))}
         if not varied:
             return
@@ -210,7 +172,7 @@ class _Expansion:
             self.faults.append(_taken(section, place, name))
         copies.append((name, table))
 
-    def _copy(self, entry: _Entry, choice: Mapping[_Axis, int], copies: list[tuple[str, dict[str, Any]]]) -> None:
+    def _copy(self, entry: Entry, choice: Mapping[Axis, int], copies: list[tuple[str, dict[str, Any]]]) -> None:
         name = self._member(entry, choice)
         place: str | int = name if entry.section == "scorers" else len(copies)
         if entry.section == "scorers" and any(name == each for each, _ in copies):
@@ -220,22 +182,22 @@ class _Expansion:
         if entry.section != "scorers":
             table["name"] = name
         for axis in entry.own:
-            _set(table, axis.key, axis.values[choice[axis]])
+            set_value(table, axis.key, axis.values[choice[axis]])
             self.written[entry.section, place, *axis.key] = (*entry.path, "grid", *axis.key, choice[axis])
         for key, named in self._named(entry):
-            _set(table, key, self._member(named, choice))
+            set_value(table, key, self._member(named, choice))
         copies.append((name, table))
 
-    def _member(self, entry: _Entry, choice: Mapping[_Axis, int]) -> str:
+    def _member(self, entry: Entry, choice: Mapping[Axis, int]) -> str:
         """The name of one copy."""
         return f"{entry.name}{self._suffix(entry, choice)}"
 
-    def _suffix(self, entry: _Entry, choice: Mapping[_Axis, int]) -> str:
-        return "".join(f"-{_text(axis.values[choice[axis]])}" for axis in self.axes(entry) if axis in choice)
+    def _suffix(self, entry: Entry, choice: Mapping[Axis, int]) -> str:
+        return "".join(f"-{value_text(axis.values[choice[axis]])}" for axis in self.axes(entry) if axis in choice)
 
-    def _sweeps(self, entry: _Entry, axes: tuple[_Axis, ...]) -> None:
+    def _sweeps(self, entry: Entry, axes: tuple[Axis, ...]) -> None:
         """Record the copies that differ in one number. A control is a point of its arm's curve, not a curve."""
-        if entry.section == "scorers" or _at(entry.table, _LIKE) is not None:
+        if entry.section == "scorers" or value_at(entry.table, _LIKE) is not None:
             return
         for axis in axes:
             if not axis.numeric:
@@ -308,56 +270,5 @@ def _is_value(path: KeyPath) -> bool:
     return path[2:3] == ("grid",) and isinstance(path[-1], int)
 
 
-def _leaves(value: Any, key: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield from _leaves(each, (*key, name))
-    elif key:
-        yield key, value
-
-
-def _leaf_faults(table: Mapping[str, Any], key: KeyPath, values: Any, path: KeyPath) -> Iterator[Fault]:
-    if not isinstance(values, list) or not values:
-        yield Fault(path, f"must be a list of values, one for each copy of the entry; got {shown(values)}")
-        return
-    if key in {("name",), ("grid",)}:
-        yield Fault(path, f"`{key[0]}` cannot vary: the copies are named by the values of the other keys")
-        return
-    if _at(table, key) is not None:
-        yield Fault(path, f"`{dotted(key)}` is given in the entry too; remove it there, or here")
-    elif not all(isinstance(_at(table, key[:length]), dict | None) for length in range(1, len(key))):
-        yield Fault(path, f"`{dotted(key)}` cannot be set in the entry: one of its parts is a value, not a table")
-    seen: set[str] = set()
-    for number, value in enumerate(values):
-        text = _text(value) if isinstance(value, str | int | float) else None
-        if text is None:
-            yield Fault((*path, number), f"must be a number, true, false or a string; got {shown(value)}")
-        elif text in seen:
-            yield Fault(
-                (*path, number), f"{shown(value)} is given twice, or gives a copy the same name as an earlier value"
-            )
-        seen.add(text or "")
-
-
 def _taken(section: str, place: str | int, name: str) -> Fault:
     return Fault((section, place), f'"{name}" is taken by an earlier entry of `{section}`; names are unique')
-
-
-def _text(value: str | float) -> str:
-    """A value as written in a name."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
-
-
-def _at(table: Mapping[str, Any], key: KeyPath) -> Any:
-    node: Any = table
-    for part in key:
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
-
-
-def _set(table: dict[str, Any], key: KeyPath, value: Any) -> None:
-    for part in key[:-1]:
-        table = table.setdefault(str(part), {})
-    table[str(key[-1])] = value

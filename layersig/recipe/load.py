@@ -114,7 +114,7 @@ def load(
     expanded = expand(data)
     expanded = expanded._replace(written={**expanded.written, **chosen.written})
     components, files, faults = plugin_files(data, base_dir)
-    faulty += [*chosen.faults, *expanded.told(inline_template(data, base_dir))]
+    faulty += [*chosen.faults, *expanded.placed(inline_template(data, base_dir))]
     crossed = list(cross_checks(data, components, base_dir))
     if faults:  # what a broken plugin file would have brought is not missed as well
         crossed = [
@@ -122,7 +122,7 @@ def load(
         ]
     found = [*strange_values(data), *faults, *crossed]
     recipe = _parsed(data, found)
-    found = [*faulty, *expanded.faults, *expanded.told(found)]
+    found = [*faulty, *expanded.faults, *expanded.placed(found)]
     if found or recipe is None:
         raise error(found, origins)
     recipe, skipped = without_ungraded(with_defaults(recipe, components))

@@ -33,8 +33,8 @@ def render_comparison(
     """
     reference = rows[0].reference
     figure = differences(rows, by_seed, "differences", f"Against {reference}", reference)
-    told = Bullets(tuple((row.sentence,) for row in rows if row.sentence is not None))
-    section = Section("comparisons", "How they differ", (told, figure, comparison_table(rows)))
+    sentences = Bullets(tuple((row.sentence,) for row in rows if row.sentence is not None))
+    section = Section("comparisons", "How they differ", (sentences, figure, comparison_table(rows)))
     facts = (("model", model), ("reference", reference), ("comparisons", str(len(rows))), ("command", command))
     page = Document("Comparison", "Arms that no recipe compares: every statement is exploratory", facts, (section,))
     write_atomic(folder / "comparisons.csv", csv_text(rows))

@@ -8,7 +8,7 @@ from layersig.analysis.sentences import status_of
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import ComparisonRow, SeedDifferenceRow
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.document import Figure
 from layersig.report.material import measure_of
 from layersig.report.numbers import count, difference_of, interval_of, level, p_value, plural, unit_of
@@ -74,7 +74,7 @@ def _panel(
     )
 
 
-def _estimated(measure: Measure, row: ComparisonRow, scale: float, dots: Sequence[float], label: str) -> Estimated:
+def _estimated(measure: Measure, row: ComparisonRow, scale: float, dots: Sequence[float], label: str) -> ForestRow:
     figures = f"{difference_of(measure, row.estimate)} {interval_of(measure, row.low, row.high)}"
     corrected = "" if row.adjusted_p is None else f", corrected {p_value(row.adjusted_p)}"
     tip = (
@@ -84,7 +84,7 @@ def _estimated(measure: Measure, row: ComparisonRow, scale: float, dots: Sequenc
     tip += f"\nscope: {row.scope}, n = {row.n}, S = {row.seeds}"
     if row.verdict is not None:
         tip += f"\n{status_of(row.declared).lower()}: {row.verdict}"
-    return Estimated(
+    return ForestRow(
         label,
         row.data or "",
         scale * row.estimate,

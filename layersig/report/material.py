@@ -64,9 +64,9 @@ class Material:
     @cached_property
     def lead(self) -> tuple[RankingRow, ...]:
         """The rankings that the report presents first: the last ones of the primary scorers."""
-        told = [row for row in self.findings[RANKINGS] if not row.control] or list(self.findings[RANKINGS])
-        first = [row for row in told if row.scorer in self.findings.primary_scorers]
-        first = first or [row for row in told if row.scorer == told[0].scorer]
+        ranked = [row for row in self.findings[RANKINGS] if not row.control] or list(self.findings[RANKINGS])
+        first = [row for row in ranked if row.scorer in self.findings.primary_scorers]
+        first = first or [row for row in ranked if row.scorer == ranked[0].scorer]
         last = max((row.checkpoint or 0.0 for row in first), default=0.0)
         return tuple(row for row in first if (row.checkpoint or 0.0) == last)
 

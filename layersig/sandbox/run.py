@@ -132,7 +132,7 @@ _TRIALS = (
 def _run(program: str, limits: Limits) -> Execution:
     token = secrets.token_hex(16)
     listen, tell = os.pipe()
-    with scratch_folder() as folder, os.fdopen(listen, "rb") as told, closing(Errands(folder)) as errands:
+    with scratch_folder() as folder, os.fdopen(listen, "rb") as report, closing(Errands(folder)) as errands:
         try:
             process = subprocess.Popen(
                 [sys.executable, "-s", "-P", "-B", str(_LAUNCHER)],
@@ -162,7 +162,7 @@ def _run(program: str, limits: Limits) -> Execution:
                 ended, output = _attend(process, json.dumps(order).encode(), folder, limits, errands)
             finally:
                 process.kill()
-        first, _, rest = told.read(_READ_AT_ONCE).partition(b"\n")
+        first, _, rest = report.read(_READ_AT_ONCE).partition(b"\n")
     text = output[: limits.output].decode("utf-8", "replace")
     if ended is not None:
         return Execution(ended, (), "", text)

@@ -99,9 +99,9 @@ class ScoringContext(Inputs):
         from layersig.evaluating.items import score_task
         from layersig.evaluating.model import SharedPrefixLM
         from layersig.models.devices import peak_memory
-        from layersig.scoring.kept import Kept, score_of
+        from layersig.scoring.kept import KeptEvaluation, score_of
 
-        kept = None if keep is None else Kept(self.work / ABLATIONS / keep)
+        kept = None if keep is None else KeptEvaluation(self.work / ABLATIONS / keep)
         if kept is not None and (found := kept.scores()) is not None:
             return found
         tasks = self.tasks

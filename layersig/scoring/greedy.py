@@ -11,8 +11,8 @@ from pydantic import Field, FiniteFloat, StringConstraints
 from typing_extensions import TypedDict
 
 from layersig.errors import UserError
+from layersig.jsonform import parse_json
 from layersig.plugin.decorators import scorer
-from layersig.records import parse_json
 from layersig.scoring.selection_data import TaskParams, blocks_only, drawn
 from layersig.store.files import write_atomic
 

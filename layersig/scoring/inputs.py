@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from layersig.errors import UserError
+from layersig.jsonform import read_jsonl
 from layersig.layers import Group, Layer, LayerMap
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
-from layersig.records import ScoredForm, read_jsonl
+from layersig.records import ScoredForm
 from layersig.stages.job import Job, Reporter
 from layersig.stages.kinds import Score
 

@@ -10,10 +10,12 @@ from lm_eval.api.model import LM
 from pydantic import FiniteFloat
 
 from layersig.errors import UserError
-from layersig.evaluating.items import TaskScores, floor_outcomes, means
+from layersig.evaluating.items import TaskScores, floor_outcomes
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.stage import FLOORS, RESPONSES
-from layersig.records import Open, Outcome, dumps, jsonl, parse_json
+from layersig.evaluating.summary import means
+from layersig.jsonform import Open, dumps, jsonl, parse_json
+from layersig.records import Outcome
 from layersig.store.files import write_atomic
 
 
@@ -38,7 +40,7 @@ def score_of(task: str, scored: TaskScores) -> float:
     return found[metric]
 
 
-class Kept:
+class KeptEvaluation:
     """One evaluation on disk: `items.jsonl`, `responses.jsonl`, `floors.jsonl` and, written last, `results.json`.
 
     Args:

@@ -9,9 +9,10 @@ from numbers import Real
 from typing import Any
 
 from layersig.errors import LayersigError, StageFailed, UserError
+from layersig.jsonform import jsonl
 from layersig.layers import LayerMap, Unit
 from layersig.plugin.components import Component
-from layersig.records import ABLATIONS, Ranking, jsonl, not_finite
+from layersig.records import ABLATIONS, Ranking, not_finite
 from layersig.scoring.context import ScoringContext
 from layersig.stages.job import Job
 from layersig.stages.kinds import Score

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from layersig.errors import MachineError
-from layersig.records import Damaged, Digest, Open, read_json
+from layersig.jsonform import Damaged, Digest, Open, read_json
 from layersig.sources.source import Warn
 from layersig.store.files import file_name, files_below, write_atomic
 from layersig.store.hashing import FileHashes, digest_of

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from layersig.sources.source import Request, Resolver, Source, SourceLoader, Wanted
+from layersig.sources.source import NamedSource, Request, Resolver, Source, SourceLoader
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class SourceKind:
     check: str | None = None
     pins: bool = True
 
-    def resolve(self, wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]) -> Source:
+    def resolve(
+        self, wanted: NamedSource, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
+    ) -> Source:
         """Fetch what is wanted if necessary, check it, and return where it is.
 
         Args:

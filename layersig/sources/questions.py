@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layersig.errors import MachineError
-from layersig.records import jsonl
+from layersig.jsonform import jsonl
 from layersig.sources.pypi import Archive, Distribution
 
 LAYOUT_VERSION = 1

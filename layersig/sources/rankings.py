@@ -7,13 +7,13 @@ from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.sources.entries import hash_files
-from layersig.sources.source import Request, Source, SourceLoader, Wanted
+from layersig.sources.source import NamedSource, Request, Source, SourceLoader
 
 _FILE = "scores.jsonl"
 
 
 def resolve_rankings(
-    wanted: Wanted, request: Request, *, strict: bool = False, loaders: Mapping[str, SourceLoader] | None = None
+    wanted: NamedSource, request: Request, *, strict: bool = False, loaders: Mapping[str, SourceLoader] | None = None
 ) -> Source:
     """The `Resolver` of the rankings that a scorer reads: a file, known by its content.
 

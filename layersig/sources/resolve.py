@@ -11,7 +11,7 @@ from layersig.errors import MachineError, UserError
 from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.files import FileData, PathModel
 from layersig.sources.hub import Hub
-from layersig.sources.source import Kind, Request, Source, SourceLoader, Wanted
+from layersig.sources.source import Kind, NamedSource, Request, Source, SourceLoader
 
 LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
 """The built-in loaders by scheme."""
@@ -42,9 +42,9 @@ def resolve(
     known = sorted(each for each, loader in loaders.items() if kind in loader.kinds)
     if scheme not in known or not reference:
         close = get_close_matches(scheme, known, n=1)
-        hint = f"; did you mean {close[0]}:?" if close and close[0] != scheme else ""
+        hint = f"; did you mean {close[0]}:?" if close and close[0] != scheme else "."
         forms = ", ".join(f"{each}:..." for each in known)
-        raise UserError(f"{spec!r} names no source of a {kind}{hint} Allowed: {forms}")
+        raise UserError(f"{spec!r} names no {kind} source{hint} Allowed: {forms}")
     source = loaders[scheme].load(kind, reference, request)
     return replace(source, spec=spec, label=name or source.label)
 
@@ -89,11 +89,13 @@ def resolve_with_fallback(
         except MachineError as second:
             raise MachineError(f"{error}; its fallback cannot be reached either: {second}") from second
         first = name or spec.rpartition("/")[2].partition("@")[0].rpartition(":")[2]
-        why = f"{first} ({spec}) is not what was used: {error}. {source.label} stands in"
+        why = f"{first} ({spec}) was not used: {error}. {source.label} is used instead"
         return replace(source, spec=spec, label=f"{first}>{source.label}", fallback=True, notes=(why, *source.notes))
 
 
-def resolve_wanted(wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]) -> Source:
+def resolve_wanted(
+    wanted: NamedSource, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
+) -> Source:
     """The `Resolver` of everything that a loader knows by its scheme: `resolve_with_fallback`."""
     kind = cast(Kind, wanted.kind)  # `resolve` refuses what no loader has
     return resolve_with_fallback(

@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NamedSource:
     """What a recipe names from outside.
 
     Attributes:
@@ -107,7 +107,7 @@ class Resolver(Protocol):
     """Finds the sources of one kind."""
 
     def __call__(
-        self, wanted: Wanted, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
+        self, wanted: NamedSource, request: Request, *, strict: bool, loaders: Mapping[str, SourceLoader]
     ) -> Source:
         """The source, or its fallback when it cannot be reached.
 

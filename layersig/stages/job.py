@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from layersig.jsonform import dumps
 from layersig.plugin.components import Component
-from layersig.records import Cell, dumps
+from layersig.records import Cell
 from layersig.streams import Streams
 
 S_co = TypeVar("S_co", covariant=True)

@@ -17,7 +17,7 @@ from typing import Any, NotRequired
 import platformdirs
 from filelock import FileLock
 
-from layersig.records import Damaged, Digest, Number, Open, dumps, jsonl, read_json
+from layersig.jsonform import Damaged, Digest, Number, Open, dumps, jsonl, read_json
 from layersig.store.files import files_below, write_atomic
 from layersig.store.hashing import FileHashes, digest_of, sha256_bytes
 

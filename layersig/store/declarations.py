@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layersig.records import dumps
+from layersig.jsonform import dumps
 from layersig.store.files import write_atomic
 from layersig.store.hashing import sha256_json
 

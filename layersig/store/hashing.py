@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from layersig.records import Digest, parse_json
+from layersig.jsonform import Digest, parse_json
 from layersig.store.files import write_atomic
 
 Known = dict[str, tuple[int, int, int, Digest]]

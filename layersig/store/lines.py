@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from layersig.records import parse_json
+from layersig.jsonform import parse_json
 
 Form = TypeVar("Form")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from layersig.records import Open, dumps, read_json
+from layersig.jsonform import Open, dumps, read_json
 from layersig.store.files import write_atomic
 from layersig.store.hashing import sha256_json
 

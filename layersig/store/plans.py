@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from layersig.records import Number, Open, dumps, read_json
+from layersig.jsonform import Number, Open, dumps, read_json
 from layersig.store.files import write_atomic
 
 

@@ -10,7 +10,8 @@ from typing import Any, NotRequired
 from filelock import FileLock, Timeout
 
 from layersig.errors import UserError
-from layersig.records import CellForm, Damaged, Digest, Number, Open, dumps, read_json
+from layersig.jsonform import Damaged, Digest, Number, Open, dumps, read_json
+from layersig.records import CellForm
 from layersig.store.files import files_below, link_or_copy, write_atomic
 from layersig.store.hashing import sha256_bytes
 from layersig.store.plans import PlannedForm

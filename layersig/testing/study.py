@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from layersig.data.examples import Example, read_examples, write_examples
+from layersig.jsonform import jsonl
 from layersig.layers import Unit
 from layersig.models.adapters import inject_lora, remove_adapter, save_adapter
 from layersig.models.adapters.wrappers import ADAPTER, wrapped_layers
@@ -22,7 +23,7 @@ from layersig.models.layermap import layer_map
 from layersig.models.update_folder import read_update
 from layersig.plugin.components import Component
 from layersig.recipe.schema import TrainSettings
-from layersig.records import Cell, Ranking, jsonl
+from layersig.records import Cell, Ranking
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import checked
 from layersig.stages.job import Job

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from layersig.errors import StageFailed
-from layersig.records import dumps, parse_json
+from layersig.jsonform import dumps, parse_json
 from layersig.store.files import write_atomic
 from layersig.training.callbacks import Callback, TrainingState
 from layersig.training.log import Step, StepForm

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from layersig.records import Open, read_json, read_jsonl
+from layersig.jsonform import Open, read_json, read_jsonl
 from layersig.stages.job import Earlier, Job
 from layersig.stages.kinds import Training
 from layersig.store.files import files_below, link_or_copy

@@ -18,7 +18,7 @@ from pydantic import FiniteFloat
 from scipy import stats
 from typing_extensions import TypedDict
 
-from layersig.records import dumps, parse_json
+from layersig.jsonform import dumps, parse_json
 from layersig.store.files import write_atomic
 from layersig.training.callbacks import Callback
 from layersig.training.log import Step

@@ -19,8 +19,8 @@ from typing_extensions import TypedDict
 from layersig.data.examples import Examples
 from layersig.data.split import validation_indices
 from layersig.errors import StageFailed
+from layersig.jsonform import Number, dumps, parse_json
 from layersig.recipe.schema import TrainSettings
-from layersig.records import Number, dumps, parse_json
 from layersig.stages.job import Job
 from layersig.stages.kinds import Training
 from layersig.store.files import write_atomic

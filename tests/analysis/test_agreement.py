@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs, label_permutation_test
-from layersig.analysis.overlap import pairwise_kappa, top_k
+from layersig.analysis.overlap import pairwise_kappa
 from layersig.analysis.rankcorr import normal_scores
+from layersig.analysis.selections import top_k
 
 K = 12
 

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from layersig.analysis.ceiling import Ceiling, CeilingVerdict, noise_ceiling, residual_ceiling
-from layersig.analysis.overlap import kuncheva, top_k
+from layersig.analysis.overlap import kuncheva
+from layersig.analysis.selections import top_k
 
 BLOCKS, KINDS = 16, 4
 N = BLOCKS * KINDS

@@ -3,8 +3,9 @@ import pytest
 
 from layersig.analysis.agreement import RunDesign
 from layersig.analysis.identity import identity_gain, residual_agreement, type_depth_fit
-from layersig.analysis.overlap import pairwise_kappa, top_k
+from layersig.analysis.overlap import pairwise_kappa
 from layersig.analysis.rankcorr import normal_scores
+from layersig.analysis.selections import top_k
 
 TYPES = np.append(np.tile(np.arange(3), 20), 3)
 DEPTHS = np.append(np.repeat(np.arange(20), 3), 20)

@@ -7,22 +7,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from layersig.analysis.overlap import (
-    descending_ranks,
     jaccard_matrix,
     jaccard_of_overlap,
     kappa_curve,
     kuncheva,
     law_given_strata,
-    membership,
     overlap_of_jaccard,
     pairwise_kappa,
-    random_top_k,
     relabelling_tests,
     stratified_law,
     tied_overlap_law,
-    top_k,
     uniform_law,
 )
+from layersig.analysis.selections import descending_ranks, membership, random_top_k, top_k
 
 
 def _masks(n: int, k: int) -> np.ndarray:

@@ -3,6 +3,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from layersig.analysis.equivalence import (
+    items_for_equivalence,
+    items_for_equivalence_discordant,
+    power_tost,
+    seeds_for_equivalence,
+)
 from layersig.analysis.paired import PairedShares
 from layersig.analysis.power import (
     detectable_difference,
@@ -10,14 +16,10 @@ from layersig.analysis.power import (
     detectable_of,
     detectable_two_way,
     discordance_limit,
-    items_for_equivalence,
-    items_for_equivalence_discordant,
     power_discordant,
     power_t,
-    power_tost,
     power_two_way,
     sd_upper_limit,
-    seeds_for_equivalence,
 )
 from layersig.analysis.results import Alternative, Estimate
 from layersig.analysis.twoway import MeanSquares

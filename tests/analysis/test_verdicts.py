@@ -9,18 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from layersig.analysis.agreement_sentences import sharing_sentence
+from layersig.analysis.assay import AssayResult, assay
+from layersig.analysis.claim import Claim
 from layersig.analysis.multiplicity import holm
 from layersig.analysis.results import Estimate
-from layersig.analysis.sentences import (
-    AssayResult,
-    Claim,
-    Correction,
-    Judgement,
-    RequiredSize,
-    assay,
-    estimation,
-    judge,
-)
+from layersig.analysis.sentences import Correction, Judgement, RequiredSize, estimation, judge
 from layersig.analysis.sharing import RatioBound, SharingTest, SharingVerdict
 from layersig.analysis.verdicts import Scope, Verdict, verdict_of
 

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from layersig.data.chat import ChatFormat
+from layersig.data.encoding import encode
 from layersig.data.examples import Example
 from layersig.data.rows import read_rows
 from layersig.data.split import split_conversations
@@ -75,7 +76,7 @@ def examples(spec: str, count: int = 512) -> tuple[Example, ...]:
     """The first `count` conversations of a data set, as training sees them."""
     rows = read_rows(resolve(spec, "data", request()).path)
     split = split_conversations(rows.conversations, heldout=0, limit=count, root=0)
-    return tuple(ChatFormat(tokenizer()).encode(split.train, MAX_TOKENS).examples)
+    return tuple(encode(ChatFormat(tokenizer()), split.train, MAX_TOKENS).examples)
 
 
 def batches(found: Sequence[Example], count: int, *, grouped: bool) -> list[list[int]]:

@@ -121,7 +121,7 @@ CASES = [
         "a search of lengths beside a length",
         nothing,
         2,
-        ("train.steps", "have `epochs` of their own; leave it out"),
+        ("train.steps", "have `epochs` of their own; remove it"),
         run("train.search={epochs=[1,2]}"),
     ),
     Case(

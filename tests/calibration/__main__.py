@@ -13,33 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from tests.calibration.agreement_studies import gains_and_attenuation, interval_coverage, sharing
+from tests.calibration.claim_studies import families, margins, method_claims
 from tests.calibration.contrast_studies import contrasts
 from tests.calibration.depth_studies import group_nulls, label_tests, pair_nulls
 from tests.calibration.edge_studies import levels, methods, pairs, ratios_at_the_edge
 from tests.calibration.gain_studies import planned_differences, share_of_gain
 from tests.calibration.milestone_studies import milestone_levels
 from tests.calibration.plan_studies import detectable_from_pilots, equivalence_plans
+from tests.calibration.profile_studies import on_real_profiles, shapes
 from tests.calibration.published import published_page
-from tests.calibration.ranking_studies import (
-    depth_profiles,
-    differences,
-    jaccard_intervals,
-    on_real_profiles,
-    shapes,
-    single_layers,
-    ties,
-)
+from tests.calibration.ranking_studies import depth_profiles, differences, jaccard_intervals, single_layers, ties
 from tests.calibration.report import Study, calibration_page, fill_tables, write_whole
 from tests.calibration.report_studies import reports
-from tests.calibration.score_studies import (
-    detectable,
-    families,
-    margins,
-    method_claims,
-    paired_tests,
-    ratios,
-    two_way_coverage,
-)
+from tests.calibration.score_studies import detectable, paired_tests, ratios, two_way_coverage
 from tests.calibration.seed_studies import ceilings, layer_ranks
 from tests.calibration.sweep_studies import sweeps
 from tests.calibration.unit_studies import classes, clusters, runs, weights

@@ -8,9 +8,10 @@ from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.attenuation import disattenuated_correlation
 from layersig.analysis.identity import identity_gain, type_depth_fit
 from layersig.analysis.jackknife import pair_mean
-from layersig.analysis.overlap import kuncheva, pairwise_kappa, top_k
+from layersig.analysis.overlap import kuncheva, pairwise_kappa
 from layersig.analysis.rankcorr import pairwise_spearman
 from layersig.analysis.results import FloatArray, IntArray
+from layersig.analysis.selections import top_k
 from layersig.analysis.sharing import ratio_bound_jackknife_runs
 from tests.calibration.report import Study, Table, at_least, at_most, percent
 from tests.calibration.simulate import N_MODULES, Depth, K, decoder_grid, score_fields, type_effects

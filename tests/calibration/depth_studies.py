@@ -3,8 +3,9 @@
 import numpy as np
 
 from layersig.analysis.agreement import RunDesign, label_permutation_test
-from layersig.analysis.overlap import law_given_strata, top_k, uniform_law
+from layersig.analysis.overlap import law_given_strata, uniform_law
 from layersig.analysis.results import FloatArray
+from layersig.analysis.selections import top_k
 from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from tests.calibration.report import Study, Table, at_most, percent
 from tests.calibration.simulate import DEPTHS, Depth, K, decoder_grid, score_fields, type_effects

@@ -7,8 +7,9 @@ import numpy as np
 
 from layersig.analysis.jackknife import pair_mean
 from layersig.analysis.milestones import in_sequence, milestone_agreement
-from layersig.analysis.overlap import kuncheva, top_k
+from layersig.analysis.overlap import kuncheva
 from layersig.analysis.results import FloatArray
+from layersig.analysis.selections import top_k
 from tests.calibration.report import Study, Table, at_least, at_most, percent
 from tests.calibration.simulate import N_MODULES, Depth, K, score_fields, type_effects
 

@@ -6,16 +6,14 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from layersig.analysis.paired import PairedShares, score_variance
-from layersig.analysis.power import (
-    detectable_difference_discordant,
-    detectable_of,
+from layersig.analysis.equivalence import (
     items_for_equivalence,
     items_for_equivalence_discordant,
-    power_discordant,
     power_tost,
     seeds_for_equivalence,
 )
+from layersig.analysis.paired import PairedShares, score_variance
+from layersig.analysis.power import detectable_difference_discordant, detectable_of, power_discordant
 from layersig.analysis.results import Estimate
 from layersig.analysis.twoway import two_way_estimate
 from tests.calibration.margins import tost

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from tests.calibration.profile_studies import SHAPES
 from tests.calibration.profiles import real_profiles
-from tests.calibration.ranking_studies import SHAPES, single_layers
+from tests.calibration.ranking_studies import single_layers
 
 
 def test_real_profiles_are_those_of_a_whole_model():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from tests.calibration.claim_studies import families, margins
 from tests.calibration.report import Study, Table, at_least, at_most, between, calibration_page, fill_tables
-from tests.calibration.score_studies import families, margins
 
 TABLE = Table("rates", "Rates.", ("case", "rate"), (("a", "5.0 %"),))
 STUDY = Study("A study", "Design.", (TABLE,), (at_most("size", [0.04, 0.07], 0.065),))

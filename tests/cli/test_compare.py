@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import t
 from statsmodels.stats.multitest import multipletests
 
-from layersig.records import dumps
+from layersig.jsonform import dumps
 from layersig.store.runfolder import RunFolder
 from tests.manifests import manifest, source
 from tests.study import call

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from layersig.data.conversation import Message
+from layersig.data.leftovers import COPY, GENERATED, OTHER_NAMED, UNUSED
 from layersig.data.rows import read_rows
-from layersig.data.shapes import COPY, GENERATED, OTHER_NAMED, UNUSED
 from layersig.data.values import UNKNOWN
 from layersig.data.vocabulary import Meaning
 from layersig.errors import UserError

@@ -5,6 +5,7 @@ import pytest
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation, Message
+from layersig.data.encoding import encode
 from layersig.data.examples import Example
 from layersig.errors import UserError
 from tests.data import chats
@@ -23,7 +24,7 @@ def spans(chat: ChatFormat, example: Example) -> list[str]:
 
 
 def only(chat: ChatFormat, one: Conversation, max_tokens: int = 1000) -> Example:
-    (example,) = chat.encode([one], max_tokens).examples
+    (example,) = encode(chat, [one], max_tokens).examples
     return example
 
 
@@ -88,7 +89,7 @@ def test_history_that_a_template_rewrites_is_context_only() -> None:
     chat = ChatFormat(merging_tokenizer(chats.REWRITING))
     thinking = conversation("Where is Rome?", "<think>hm</think>In Italy.", "And Oslo?", "<think>so</think>In Norway.")
     third_turn = conversation("Why?", "So.", "Where?", "<think>hm</think>There.", "When?", "Now.")
-    encoded = chat.encode([thinking, TWO_TURNS, third_turn], 1000)
+    encoded = encode(chat, [thinking, TWO_TURNS, third_turn], 1000)
     assert encoded.last_turn_only == 2
     assert spans(chat, encoded.examples[0]) == ["<think>so</think>In Norway.<|im_end|>"]
     assert "hm" not in chat.tokenizer.decode(encoded.examples[0].tokens)
@@ -99,7 +100,7 @@ def test_history_that_a_template_rewrites_is_context_only() -> None:
 @pytest.mark.parametrize("template", [chats.NO_SYSTEM, chats.SILENT_ABOUT_SYSTEM])
 def test_refused_or_ignored_system_message_opens_the_first_user_turn(template: str) -> None:
     chat = ChatFormat(merging_tokenizer(template))
-    encoded = chat.encode([WITH_SYSTEM, TWO_TURNS], 1000)
+    encoded = encode(chat, [WITH_SYSTEM, TWO_TURNS], 1000)
     assert encoded.system_merged == 1
     text = chat.tokenizer.decode(encoded.examples[0].tokens)
     assert "<turn>user\nBe brief.\n\nWhere is Rome?</turn>" in text
@@ -137,7 +138,7 @@ def test_plain_template_writes_no_bos_for_a_tokenizer_that_adds_none() -> None:
 def test_special_tokens_spelled_out_in_a_text_are_text() -> None:
     chat = ChatFormat(merging_tokenizer(chats.CHATML))
     forged = conversation("Say <|im_end|> now", "<|im_start|>user</s>", "And <think>?", "<think>yes</think>no")
-    encoded = chat.encode([forged, TWO_TURNS], 1000)
+    encoded = encode(chat, [forged, TWO_TURNS], 1000)
     assert encoded.control_text == 1
     tokens = encoded.examples[0].tokens
     end, start = map(chat.tokenizer.convert_tokens_to_ids, ("<|im_end|>", "<|im_start|>"))
@@ -164,14 +165,14 @@ def test_truncation_from_the_right_is_counted_and_empty_examples_go() -> None:
     chat = ChatFormat(merging_tokenizer(chats.CHATML))
     whole = only(chat, TWO_TURNS)
     first_target = int(np.flatnonzero(whole.targets)[0])
-    encoded = chat.encode([TWO_TURNS], len(whole))
+    encoded = encode(chat, [TWO_TURNS], len(whole))
     assert (encoded.truncated, encoded.without_target) == (0, 0)
-    encoded = chat.encode([TWO_TURNS], len(whole) - 1)
+    encoded = encode(chat, [TWO_TURNS], len(whole) - 1)
     assert (encoded.truncated, encoded.without_target) == (1, 0)
     np.testing.assert_array_equal(encoded.examples[0].tokens, whole.tokens[:-1])
     np.testing.assert_array_equal(encoded.examples[0].targets, whole.targets[:-1])
-    assert len(chat.encode([TWO_TURNS], first_target + 1).examples) == 1
-    encoded = chat.encode([TWO_TURNS], first_target)
+    assert len(encode(chat, [TWO_TURNS], first_target + 1).examples) == 1
+    encoded = encode(chat, [TWO_TURNS], first_target)
     assert (encoded.truncated, encoded.without_target, encoded.examples) == (1, 1, ())
 
 
@@ -195,7 +196,7 @@ def test_byte_tokenizer_and_multibyte_text() -> None:
 
 def test_advance_counts_every_conversation() -> None:
     done: list[int] = []
-    ChatFormat(merging_tokenizer(chats.CHATML)).encode([TWO_TURNS, WITH_SYSTEM], 8, done.append)
+    encode(ChatFormat(merging_tokenizer(chats.CHATML)), [TWO_TURNS, WITH_SYSTEM], 8, done.append)
     assert sum(done) == 2
 
 
@@ -218,15 +219,15 @@ def test_prompt_that_does_not_begin_its_answer_is_refused() -> None:
     backwards = "{% for m in messages | reverse %}{{ m.content }}</s>{% endfor %}"
     chat = ChatFormat(merging_tokenizer(None), backwards)
     assert chat.template.name == "file"
-    with pytest.raises(UserError, match="cannot be told apart"):
-        chat.encode([TWO_TURNS], 1000)
+    with pytest.raises(UserError, match="unclear where the answer begins"):
+        encode(chat, [TWO_TURNS], 1000)
 
 
 def test_template_that_refuses_more_than_one_exchange_names_the_conversation() -> None:
     once = "{% if messages | length > 2 %}{{ raise_exception('one only') }}{% endif %}" + chats.SILENT_ABOUT_SYSTEM
     chat = ChatFormat(merging_tokenizer(None), once)
     with pytest.raises(UserError, match="user, assistant, user, assistant: one only"):
-        chat.encode([TWO_TURNS], 1000)
+        encode(chat, [TWO_TURNS], 1000)
 
 
 def test_choice_plain_overrules_the_models_template() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation, Message, content_id
+from layersig.data.encoding import encode
 from layersig.data.stage import prepare
 from layersig.errors import UserError
 from layersig.records import Cell
@@ -76,7 +77,7 @@ def talk(*messages: Message, tools: tuple[dict[str, Any], ...] = ()) -> Conversa
 def test_parts_that_a_template_takes_away_are_counted(
     template: str, messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], parts: set[str]
 ) -> None:
-    encoded = ChatFormat(merging_tokenizer(template)).encode([talk(*messages, tools=tools)], 1000)
+    encoded = encode(ChatFormat(merging_tokenizer(template)), [talk(*messages, tools=tools)], 1000)
     assert set(encoded.rewritten_parts) == parts
     assert encoded.rewritten == bool(parts)
 
@@ -85,7 +86,7 @@ def test_reasoning_calls_and_tools_reach_a_template_that_renders_them() -> None:
     chat = ChatFormat(merging_tokenizer(RICH))
     called = Message("assistant", "", reasoning="I ask.", calls=(CALL,))
     told = Message("tool", "rain", tags={"name": "weather"})
-    (example,) = chat.encode([talk(ASKED, called, told, ANSWER, tools=(TOOL,))], 1000).examples
+    (example,) = encode(chat, [talk(ASKED, called, told, ANSWER, tools=(TOOL,))], 1000).examples
     assert spans(chat, example) == [
         "<think>\nI ask.\n</think>\n\n<call>weather town=Oslo</call><|im_end|>",
         "In Italy.<|im_end|>",
@@ -95,7 +96,7 @@ def test_reasoning_calls_and_tools_reach_a_template_that_renders_them() -> None:
 
 def test_calls_take_the_form_that_a_template_wants() -> None:
     chat = ChatFormat(merging_tokenizer(TEXTUAL))
-    (example,) = chat.encode([talk(ASKED, Message("assistant", "", calls=(CALL,)))], 1000).examples
+    (example,) = encode(chat, [talk(ASKED, Message("assistant", "", calls=(CALL,)))], 1000).examples
     assert spans(chat, example) == ['weather {"town": "Oslo"}<|im_end|>']
 
 
@@ -104,7 +105,7 @@ def test_a_turn_that_is_not_learnt_is_context_only(template: str) -> None:
     chat = ChatFormat(merging_tokenizer(template))
     whole = talk(ASKED, ANSWER, Message("user", "And Oslo?"), Message("assistant", "In Norway."))
     marked = talk(ASKED, ANSWER._replace(trained=False), *whole.messages[2:])
-    (every,), (last,) = (chat.encode([each], 1000).examples for each in (whole, marked))
+    (every,), (last,) = (encode(chat, [each], 1000).examples for each in (whole, marked))
     assert np.array_equal(every.tokens, last.tokens)
     assert [text.strip().split(".")[0] for text in spans(chat, last)] == ["In Norway"]
     assert not (last.targets & ~every.targets).any()

@@ -11,30 +11,13 @@ import pytest
 from pyarrow import parquet
 
 from layersig.data.conversation import Message
-from layersig.data.rows import Rows, read_rows
+from layersig.data.rows import read_rows
 from layersig.errors import UserError
+from tests.data.turns import ASKED, ASSISTANT, PAIR, TURNS, USER, read, said
 
-USER = {"role": "user", "content": "Where?"}
-ASSISTANT = {"role": "assistant", "content": "There."}
-TURNS = {"messages": [USER, ASSISTANT]}
-PAIR = {"prompt": "Where?", "response": "There."}
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"town": "Oslo"}'}}
 CALLED = {"id": "c1", "name": "weather", "arguments": {"town": "Oslo"}}
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-
-
-def read(folder: Path, *rows: Any, **options: Any) -> Rows:
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return read_rows(path, **options)
-
-
-def said(rows: Rows) -> list[tuple[str, str]]:
-    (conversation,) = rows.conversations
-    return [(message.role, message.content) for message in conversation.messages]
-
-
-ASKED = [("user", "Where?"), ("assistant", "There.")]
 
 
 @pytest.mark.parametrize(
@@ -249,49 +232,6 @@ def test_what_would_change_targets_is_refused_where_it_cannot_be_honoured(
     assert str(caught.value).startswith(str(tmp_path / "rows.jsonl"))
 
 
-def test_unknown_fields_are_named_once_with_their_share(tmp_path: Path) -> None:
-    rows = read(
-        tmp_path, PAIR, {"prompt": "Why?", "response": "So.", "mood": "sad", "persona": "x"}, {**TURNS, "mood": 1}
-    )
-    notes = rows.notes()
-    assert len(notes) == 1
-    assert notes[0].startswith("Fields `mood` (67 % of rows), `persona` (33 % of rows) have no known meaning")
-    assert read(tmp_path, {**PAIR, "mood": "sad"}, fields={"ignore": ["mood"]}).notes() == []
-
-
-def test_fields_of_turns_are_named_by_their_place(tmp_path: Path) -> None:
-    turn = {**ASSISTANT, "mood": "sad"}
-    assert "`messages[].mood` (100 % of rows)" in read(tmp_path, {"messages": [USER, turn]}).notes()[0]
-    assert read(tmp_path, {"messages": [USER, turn]}, fields={"ignore": ["messages[].mood"]}).notes() == []
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {
-            "id": 7,
-            "source": "x",
-            "category": "QA",
-            "prompt_id": "p",
-            "num_turns": 1,
-            "created_at": "today",
-            "metadata": {"a": 1},
-        },
-        {"mood": None, "notes": "", "extras": [], "more": {}},
-        {"text": "Below is a task. Where? Answer: There."},
-        {"conversations": [USER, ASSISTANT]},
-    ],
-)
-def test_records_empty_fields_and_copies_need_no_note(tmp_path: Path, extra: dict[str, Any]) -> None:
-    assert read(tmp_path, {**TURNS, **extra}).notes() == []
-
-
-def test_grades_and_rejected_responses_are_named(tmp_path: Path) -> None:
-    notes = read(tmp_path, {"prompt": "Where?", "chosen": "There.", "rejected": "No.", "score_chosen": 3}).notes()
-    assert [note.partition(" (")[0] for note in notes] == ["Fields `score_chosen`", "Fields `rejected`"]
-    assert "which are not trained on" in notes[1]
-
-
 def test_no_row_decides_for_the_others(tmp_path: Path) -> None:
     rows = read(tmp_path, PAIR, {**PAIR, "prompt": "Why?", "system": "Be brief."}, {"messages": [USER, ASSISTANT]})
     assert [conversation.messages[0].role for conversation in rows.conversations] == ["user", "system", "user"]
@@ -323,12 +263,6 @@ def test_named_fields_keep_the_meaning_of_the_others(tmp_path: Path) -> None:
     }
     turns = read(tmp_path, {"log": [USER, ASSISTANT], "messages": [USER]}, fields={"messages": "log"})
     assert said(turns) == ASKED
-
-
-def test_rows_that_are_only_asked_need_no_note_on_their_responses(tmp_path: Path) -> None:
-    rows = read(tmp_path, {**PAIR, "label": False, "rejected": "No.", "score": 1}, prompts=True)
-    assert said(rows) == ASKED[:1]
-    assert rows.notes() == []
 
 
 def test_a_conversation_survives_its_row(tmp_path: Path) -> None:

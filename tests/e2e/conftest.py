@@ -1,26 +1,12 @@
 from __future__ import annotations
 
-import gc
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.world import Run, Told, World
 from tests.study import write_study
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _frozen_imports() -> Iterator[None]:
-    """The engine collects garbage after every stage; what the libraries leave in memory need not be gone over."""
-    import lm_eval.tasks  # noqa: F401
-    import peft  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

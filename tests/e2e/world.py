@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from layersig.cli.main import main
-from layersig.records import read_jsonl
+from layersig.jsonform import read_jsonl
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from layersig.engine.sources import Pinned, resolve_all
+from layersig.engine.sources import PinnedSource, resolve_all
 from layersig.errors import MachineError, UserError
 from layersig.pipeline import Graph, SourceRef
 from layersig.sources.kinds import SOURCE_KINDS, SourceKind
-from layersig.sources.source import Request, Source, Wanted
+from layersig.sources.source import NamedSource, Request, Source
 
 
 @dataclass
@@ -40,7 +40,7 @@ def loader() -> Loader:
     return Loader()
 
 
-def resolved(loader: Loader, source: SourceRef, pinned: Pinned | None = None, *, strict: bool = False) -> Source:
+def resolved(loader: Loader, source: SourceRef, pinned: PinnedSource | None = None, *, strict: bool = False) -> Source:
     components = SimpleNamespace(names=lambda kind: ["fake"], get=lambda kind, name: loader)
     loaded = SimpleNamespace(base_dir=Path(), components=components)
     earlier = {} if pinned is None else {"node": pinned}
@@ -56,7 +56,7 @@ def test_a_continued_run_keeps_its_revision(loader: Loader) -> None:
     source = SourceRef("data", "mine", "fake:a")
     first = resolved(loader, source)
     assert (first.resolved, first.label) == ("fake:a@new", "mine")
-    again = resolved(loader, source, Pinned("fake:a@old", "mine", False, ()))
+    again = resolved(loader, source, PinnedSource("fake:a@old", "mine", False, ()))
     assert (again.spec, again.resolved, again.label) == ("fake:a", "fake:a@old", "mine")
 
 
@@ -65,18 +65,18 @@ def test_what_cannot_be_pinned_is_resolved_as_written(
     loader: Loader, monkeypatch: pytest.MonkeyPatch, pins: bool
 ) -> None:
     monkeypatch.setattr("layersig.engine.sources.SOURCE_KINDS", {"data": SourceKind(pins=pins)})
-    resolved(loader, SourceRef("data", "mine", "fake:a"), Pinned("fake:a@old", "mine", False, ()))
+    resolved(loader, SourceRef("data", "mine", "fake:a"), PinnedSource("fake:a@old", "mine", False, ()))
     assert loader.asked == ["a@old" if pins else "a"]
 
 
 def test_a_path_is_resolved_as_written(loader: Loader) -> None:
-    resolved(loader, SourceRef("data", "mine", "fake:here"), Pinned("file:/elsewhere", "mine", False, ()))
+    resolved(loader, SourceRef("data", "mine", "fake:here"), PinnedSource("file:/elsewhere", "mine", False, ()))
     assert loader.asked == ["here"]
 
 
 def test_a_continued_run_keeps_its_fallback(loader: Loader) -> None:
     source = SourceRef("data", "mine", "fake:a", "fake:b")
-    pinned = Pinned("fake:b@old", "mine>b", True, ("why",))
+    pinned = PinnedSource("fake:b@old", "mine>b", True, ("why",))
     found = resolved(loader, source, pinned)
     assert (found.spec, found.label, found.fallback, found.notes) == ("fake:a", "mine>b", True, ("why",))
     assert loader.asked == ["b"]
@@ -108,10 +108,10 @@ def test_each_kind_finds_its_resolver(tmp_path: Path) -> None:
     request = Request(tmp_path, tmp_path / "cache", offline=True)
 
     def found(kind: str, spec: str) -> Source:
-        return SOURCE_KINDS[kind].resolve(Wanted(kind, "mine", spec), request, strict=False, loaders={})
+        return SOURCE_KINDS[kind].resolve(NamedSource(kind, "mine", spec), request, strict=False, loaders={})
 
     assert (found("rankings", "file:scores.jsonl").path, found("rankings", "file:.").label) == (rankings, "mine")
     with pytest.raises(UserError, match="is no task; write lm-eval's name"):
         found("task", "hub:a/b")
-    with pytest.raises(UserError, match="names no source of a update"):
+    with pytest.raises(UserError, match="names no update source"):
         found("update", "hub:a/b")

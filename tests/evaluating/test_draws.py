@@ -16,12 +16,13 @@ from layersig.evaluating.stage import evaluate
 from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, outcome_tables
 from layersig.findings.responses import Responses
+from layersig.jsonform import read_jsonl
 from layersig.recipe.load import load
 from layersig.recipe.metrics import at_k, kind_of
 from layersig.recipe.schema import TaskSettings
-from layersig.records import Cell, Outcome, read_jsonl
+from layersig.records import Cell, Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from layersig.topics.text_probes.compute import probe_rows
 from tests.evaluating.test_kept import CHOICE

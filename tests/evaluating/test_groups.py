@@ -13,9 +13,10 @@ from lm_eval.tasks import TaskManager
 
 from layersig.errors import UserError
 from layersig.evaluating import definitions, library
-from layersig.evaluating.items import TaskScores, means, score_task
+from layersig.evaluating.items import TaskScores, score_task
 from layersig.evaluating.loading import load_task
 from layersig.evaluating.model import SharedPrefixLM
+from layersig.evaluating.summary import means
 from layersig.recipe.schema import TaskSettings
 from layersig.streams import Streams
 from tests.evaluating.peers import lm_eval_hf

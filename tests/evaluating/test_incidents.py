@@ -13,11 +13,13 @@ from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.stage import evaluate
 from layersig.evaluating.tasks import resolve_task
+from layersig.incidents import Incidents
+from layersig.jsonform import read_jsonl
 from layersig.recipe.schema import TaskSettings
-from layersig.records import Cell, Incidents, read_jsonl
+from layersig.records import Cell
 from layersig.sources.source import Request
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf

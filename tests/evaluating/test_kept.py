@@ -20,7 +20,7 @@ from layersig.evaluating.stage import evaluate
 from layersig.fast.decoder import Decoder
 from layersig.records import Cell
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from tests.evaluating.test_stage import EXAMPLES
 from tests.tiny import save_tiny, tiny_model

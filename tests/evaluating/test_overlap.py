@@ -11,7 +11,8 @@ from layersig.data.stage import prepare
 from layersig.evaluating.overlap import overlap
 from layersig.records import Cell
 from layersig.stages.job import Job
-from layersig.stages.kinds import Data, Overlap
+from layersig.stages.kinds import Data
+from layersig.stages.measurements import Overlap
 from layersig.streams import Streams
 from tests.tiny import tiny_tokenizer
 

@@ -12,11 +12,12 @@ from layersig.data.examples import Example, read_examples, write_examples
 from layersig.errors import StageFailed
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.stage import evaluate
+from layersig.jsonform import read_jsonl
 from layersig.models.adapters import inject_lora, save_adapter
 from layersig.models.layermap import layer_map
-from layersig.records import Cell, Outcome, read_jsonl
+from layersig.records import Cell, Outcome
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from tests.evaluating.test_tasks import arc
 from tests.tiny import save_tiny, tiny_model

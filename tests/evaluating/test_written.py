@@ -16,12 +16,13 @@ from layersig.evaluating.metrics import ProgramFilter, math_answer, passes, roug
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.evaluating.stage import evaluate
 from layersig.evaluating.tasks import resolve_task
+from layersig.jsonform import read_jsonl
 from layersig.recipe.schema import TaskSettings
-from layersig.records import Cell, read_jsonl
+from layersig.records import Cell
 from layersig.sandbox import refusal
 from layersig.sources.source import Request
 from layersig.stages.job import Job
-from layersig.stages.kinds import Evaluate
+from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 

@@ -12,12 +12,13 @@ from layersig.errors import UserError
 from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
 from layersig.findings.rows.layers import CONCENTRATION, RANKED_LAYERS, RANKINGS
 from layersig.findings.tables import Findings
+from layersig.jsonform import dumps, jsonl, read_jsonl
 from layersig.recipe.schema import Recipe
-from layersig.records import dumps, jsonl, read_jsonl
 from layersig.topics.analyse import analyse, load
 from layersig.topics.cost.rows import COST_SUMS
 from layersig.topics.training.rows import LOSSES
-from tests.report.synthetic import Study, read, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import read, write_run
 
 SMALL = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 30),), heldout=12, steps=120)
 

@@ -16,9 +16,12 @@ from layersig.analysis.floors import RATIO_OF_LEVELS
 from layersig.analysis.retention import ratio_of_tables
 from layersig.findings.files import RunFiles
 from layersig.findings.outcomes import outcome_tables
-from layersig.records import Cell, Outcome, block_label, jsonl
-from layersig.topics.blocks.compute import Sweep, block_retention_rows, block_rows, block_sweeps
+from layersig.jsonform import jsonl
+from layersig.records import Cell, Outcome, block_label
+from layersig.topics.blocks.compute import block_rows
+from layersig.topics.blocks.retention import block_retention_rows
 from layersig.topics.blocks.rows import BlockRow
+from layersig.topics.blocks.sweep import Sweep, block_sweeps
 from tests.findings.recipes import recipe_of
 from tests.manifests import manifest
 

@@ -13,7 +13,8 @@ from layersig.layers import Unit
 from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Ranking
 from layersig.topics.bridge.compute import bridge_block_rows, bridge_notes, bridge_pairs, bridge_rows
-from tests.report.synthetic import Study, layer_map
+from tests.report.studies import Study
+from tests.report.synthetic import layer_map
 
 LAYERS = layer_map(Study(blocks=12))
 RECIPE = Recipe.model_validate_json(

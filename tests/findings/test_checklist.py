@@ -11,7 +11,8 @@ import pytest
 from layersig.recipe.schema import AboutSettings, EvaluateSettings
 from layersig.topics.analyse import analyse
 from layersig.topics.rigor.rows import RIGOR, RigorRow
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "checklist.md").read_text(encoding="utf-8")
 REVIEWS = ("Layer significance", "Layer pruning")

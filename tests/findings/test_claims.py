@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from layersig.analysis.as_good import AsGood
 from layersig.findings.arms import Arms
 from layersig.findings.claims import arm_rank_rows, every_task_rows
 from layersig.findings.conclusions import conclusions
@@ -33,13 +34,15 @@ GAINS = {"all-layers": 0.5, "few": 0.497, "other": 0.45, "random": 0.3, "rule": 
 SEEDS = range(5)
 
 
-def arms(plan: Plan, noise: float = 0.01) -> Arms:
+def arms(plan: Plan, noise: float = 0.01, still: str | None = None) -> Arms:
+    """Losses of all arms; `still`: an arm that answers as the untouched model does."""
     rng = np.random.default_rng(2)
     base = rng.normal(2, 0.2, size=60)
     cells = {Cell(arm="base"): base}
     for (arm, gain), seed in product(GAINS.items(), SEEDS):
         shift = noise * rng.normal()
-        cells[Cell(arm=arm, data="d", seed=seed)] = base - gain + shift + noise * rng.normal(size=60)
+        moved = base - gain + shift + noise * rng.normal(size=60)
+        cells[Cell(arm=arm, data="d", seed=seed)] = base if arm == still else moved
     tables = outcome_tables(
         (
             cell,
@@ -83,6 +86,14 @@ def test_declared_and_exploratory_tests_are_corrected_apart() -> None:
     expected = multipletests([row.p for row in members], method="holm")[1]
     assert [row.adjusted_p for row in members] == pytest.approx(expected.tolist())
     assert {row.family for row in rows if row.arm == "base"} == {"exploratory: untouched model"}
+
+
+def test_a_declared_claim_stays_in_its_family_where_all_layers_change_nothing() -> None:
+    found = conclusions(arms(Plan(recipe(), EVERY), still="all-layers"))
+    (claim,) = [row for row in found.claims if row.declared]
+    assert (claim.conclusion, claim.family, claim.family_size) == (AsGood.NOT_TESTED.value, "declared", 2)
+    (declared,) = [row for row in found.comparisons if row.declared]
+    assert (declared.family_size, declared.adjusted_p) == (2, pytest.approx(min(1.0, 2 * declared.p)))
 
 
 def test_the_fixed_sequence_stops_at_its_first_failure() -> None:

@@ -13,10 +13,12 @@ from layersig.findings.corpus import corpus_contrast, corpus_tables
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import COMPARISONS, RESULTS, SHARES
 from layersig.findings.tables import Findings
-from layersig.records import Cell, CorpusValue, dumps, jsonl
+from layersig.jsonform import dumps, jsonl
+from layersig.records import Cell, CorpusValue
 from layersig.topics.analyse import analyse
 from layersig.topics.render import render
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 STUDY = Study(blocks=6, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=40)
 MEASURE = Measure("claims", "f1")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layersig.analysis.overlap import membership, pairwise_kappa
+from layersig.analysis.overlap import pairwise_kappa
+from layersig.analysis.selections import membership
 from layersig.findings.samples import Sample
 from layersig.report.numbers import p_value
 from layersig.topics.dependence.compute import DIVERSITY, ORIGIN, SIZE, data_property_rows, dependence_rows

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from layersig.findings.files import RunFiles
+from layersig.jsonform import jsonl
 from layersig.judging.records import AnswerRecord
-from layersig.records import jsonl
 from layersig.store.runfolder import RunFolder
 from layersig.topics.incidents.compute import incident_rows
 from layersig.topics.incidents.rows import INCIDENTS, IncidentRow

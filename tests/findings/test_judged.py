@@ -12,9 +12,10 @@ import pytest
 
 from layersig.findings.rows.arms import COMPARISONS, RESULTS
 from layersig.findings.tables import Findings
+from layersig.jsonform import jsonl
 from layersig.judging.records import AnswerRecord, Judgement, Key, Order
 from layersig.recipe.schema import Recipe
-from layersig.records import Outcome, jsonl
+from layersig.records import Outcome
 from layersig.store.runfolder import RunFolder
 from layersig.topics.analyse import analyse
 from layersig.topics.judge.rows import JUDGE_NOISE, JUDGE_PAIRS, JUDGE_POSITIONS, JUDGED

@@ -18,7 +18,8 @@ from layersig.topics.incidents.rows import IncidentRow
 from layersig.topics.judge.rows import JudgeRow
 from layersig.topics.rigor.limitations import limitation_rows
 from layersig.topics.rigor.rows import LIMITATIONS
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 STUDY = Study(blocks=3, data=("alpaca>sample",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=4)
 Run = tuple[Path, Recipe, Findings]
@@ -59,7 +60,7 @@ def test_every_sentence_is_one_with_a_figure_or_a_name(run: Run) -> None:
         ("tasks that cannot tell", "On arc_easy, tuning all layers on alpaca>sample is not shown to gain"),
         ("exploratory", "comparisons are exploratory"),
         ("precision of the model", "already instruction-tuned"),
-        ("fallbacks", "hub:example/alpaca could not be reached, and pypi:sample stands in"),
+        ("fallbacks", "hub:example/alpaca could not be reached; pypi:sample was used instead"),
         ("leaks", "2 of 20 items of arc_easy share a run of 13 words"),
         ("pretraining", "any of 1 benchmarks may be in it"),
         ("cuts", "21 of 1000 training conversations of alpaca>sample were cut to 512 tokens"),

@@ -17,7 +17,8 @@ from layersig.topics.memorisation.rows import MEMORISATION
 from layersig.topics.render import render
 from layersig.topics.rigor.card import rigor_rows
 from layersig.topics.rigor.rows import LIMITATIONS, RigorRow
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 
 def lines(task: str, n: int, order: float, loss: float, seed: int = 0, **own: Any) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ import pytest
 from layersig.analysis.milestones import milestone_agreement
 from layersig.findings.files import RunFiles
 from layersig.findings.rankings import ScoreTable
-from layersig.records import Cell, dumps
+from layersig.jsonform import dumps
+from layersig.records import Cell
 from layersig.store.runfolder import RunFolder
 from layersig.topics.milestones.compute import milestone_rows, successive_rows, training_rows
 from tests.findings.recipes import recipe_of

@@ -11,7 +11,7 @@ from layersig.analysis.carrying import by_depth, relative_ranks
 from layersig.findings.rankings import ScoreTable
 from layersig.layers import Group, Layer, LayerMap, Part, Unit
 from layersig.records import Cell
-from layersig.topics.across_models.rankings import Ranked, model_ceiling_rows, model_notes, model_pair_rows
+from layersig.topics.across_models.rankings import RankedModel, model_ceiling_rows, model_notes, model_pair_rows
 from tests.findings.recipes import FEW, recipe_of
 
 KINDS = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj")
@@ -28,11 +28,11 @@ def groups(blocks: int, kinds: tuple[str, ...] = KINDS) -> tuple[Group, ...]:
     )
 
 
-def ranked(name: str, scores: Scores, units: tuple[Group, ...], seeds: tuple[int, ...] | None = None) -> Ranked:
+def ranked(name: str, scores: Scores, units: tuple[Group, ...], seeds: tuple[int, ...] | None = None) -> RankedModel:
     """A model whose runs have these scores, shape (seeds, units)."""
     seeds = tuple(range(len(scores))) if seeds is None else seeds
     recipe = recipe_of(FEW, seeds=seeds, analyze={"resamples": 300})
-    model = Ranked(name, Path(name), recipe)
+    model = RankedModel(name, Path(name), recipe)
     table = ScoreTable(Cell(scorer="ila", data="d"), "ila", seeds, scores, 0)
     model.__dict__.update(groups=units, tables={("ila", "d"): table})
     return model

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from layersig.analysis.overlap import law_given_strata, top_k
+from layersig.analysis.overlap import law_given_strata
+from layersig.analysis.selections import top_k
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample

@@ -17,9 +17,10 @@ from layersig.findings.files import RunFiles, Selected
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
 from layersig.findings.responses import Responses
+from layersig.jsonform import jsonl
 from layersig.layers import Layer, LayerMap, Part
 from layersig.recipe.schema import Recipe
-from layersig.records import Cell, Outcome, Selection, jsonl
+from layersig.records import Cell, Outcome, Selection
 from layersig.topics.failures.compute import EXAMPLES, failure_rows
 from layersig.topics.recovery.compute import recovery_rows
 from layersig.topics.recovery.rows import RecoveryRow

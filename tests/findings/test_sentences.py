@@ -24,7 +24,8 @@ from layersig.records import Cell
 from layersig.topics.analyse import analyse
 from layersig.topics.render import render
 from tests.findings.recipes import FEW, recipe_of
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 FIGURES = re.compile(
     r"difference (?P<value>[-+]\S+) (?P<unit>.+?), (?P<level>\S+) % interval (?P<low>\S+) to "
@@ -157,7 +158,7 @@ def test_a_declared_comparison_without_a_test_still_counts_in_its_family() -> No
     arms = arms_of(0.4, 0.1, seeds=1, n=1, metric="acc")
     rows = [row for row in conclusions(arms).comparisons if row.declared]
     assert [(row.family, row.family_size, row.adjusted_p, row.verdict) for row in rows] == 2 * [
-        ("declared", 2, None, None)
+        ("declared", 3, None, None)  # with the claim of their arm
     ]
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.overlap import pairwise_kappa, top_k
+from layersig.analysis.overlap import pairwise_kappa
+from layersig.analysis.selections import top_k
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample, samples

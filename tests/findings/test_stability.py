@@ -8,7 +8,8 @@ from scipy.stats import spearmanr, t
 
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa, top_k
+from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa
+from layersig.analysis.selections import top_k
 from layersig.analysis.sharing import ratio_bound_jackknife_runs
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.layers import LayerRow

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.golden.closure import Code, Key, digest
+from tests.golden.closure import Code, digest
+from tests.golden.normal_form import Key
 from tests.golden.versions import ACCEPTED, BORDERS, LOADED_BY_FILE, PACKAGE, present, watched
 
 MODULES_DRAWN = 40

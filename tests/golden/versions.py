@@ -16,7 +16,8 @@ from typing import Any
 
 from layersig.plugin.manager import built_in
 from layersig.stages.kinds import SPECS
-from tests.golden.closure import Code, Key, digest
+from tests.golden.closure import Code, digest
+from tests.golden.normal_form import Key
 
 PACKAGE = Path(__file__).parents[2] / "layersig"
 ACCEPTED = Path(__file__).with_name("versions.json")

@@ -11,7 +11,7 @@ from layersig.generating import generation
 from layersig.judging.answering import answer
 from layersig.records import Cell
 from layersig.stages.job import Job
-from layersig.stages.kinds import Answer
+from layersig.stages.measurements import Answer
 from layersig.streams import Streams
 from tests.tiny import save_tiny
 

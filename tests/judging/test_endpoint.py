@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import threading
 from email.utils import format_datetime
 from typing import Any
@@ -10,11 +9,9 @@ import pytest
 
 from layersig.errors import MachineError, UserError
 from layersig.judging import endpoint as module
-from layersig.judging.endpoint import Endpoint, Halted, Refused, is_local
-from tests.judging.server import Answer, Judge, judge_server, scripted
-
-KEY = "sk-secret-0123456789"
-PROMPT = [{"role": "user", "content": "How good?"}]
+from layersig.judging.endpoint import Halted, is_local
+from tests.judging.asking import KEY, PROMPT, endpoint
+from tests.judging.server import Answer, judge_server, scripted
 
 
 class Waits:
@@ -28,12 +25,6 @@ class Waits:
 
     def wait(self, seconds: float) -> None:
         self.seconds.append(seconds)
-
-
-def endpoint(judge: Judge | str, key: str | None = None, halt: Any = None, timeout: float = 5.0) -> Endpoint:
-    base = judge if isinstance(judge, str) else judge.url
-    settings = {"model": "judge-7b", "temperature": 0.0, "max_tokens": 9}
-    return Endpoint(base, settings, key, "JUDGE_KEY" if key else None, timeout, halt or threading.Event())
 
 
 def test_a_question_gets_its_answer_with_model_and_date() -> None:
@@ -55,25 +46,6 @@ def test_without_a_key_none_is_sent() -> None:
     with judge_server() as judge:
         endpoint(judge).ask([PROMPT[0], PROMPT[0]])
     assert judge.keys == [None]
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_is_named_by_its_variable_and_not_shown(status: int) -> None:
-    with (
-        judge_server(scripted([Answer(status=status, body=f'{{"error": {{"message": "bad {KEY}"}}}}')])) as judge,
-        pytest.raises(UserError, match=rf"refuses the key in JUDGE_KEY \({status}\); set JUDGE_KEY") as error,
-    ):
-        endpoint(judge, KEY).ask(PROMPT)
-    assert KEY not in str(error.value)
-    assert len(judge.bodies) == 1
-
-
-def test_a_key_that_is_asked_for_but_not_given() -> None:
-    with (
-        judge_server(scripted([Answer(status=401, body="")])) as judge,
-        pytest.raises(UserError, match=r"refuses requests without a key.*`judge.key_env`"),
-    ):
-        endpoint(judge).ask(PROMPT)
 
 
 def test_a_busy_judge_is_asked_again_after_the_time_it_names() -> None:
@@ -177,25 +149,6 @@ def test_an_empty_answer_is_an_answer() -> None:
     assert reply.created is not None, "the header Date tells when"
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_prompt_that_is_refused(status: int) -> None:
-    with (
-        judge_server(scripted([Answer(status=status, body='{"detail": "too long"}')])) as judge,
-        pytest.raises(Refused, match=f"{status}: too long"),
-    ):
-        endpoint(judge).ask(PROMPT)
-
-
-def test_an_unknown_model_or_path() -> None:
-    with (
-        judge_server(scripted([Answer(status=404, body='{"error": "no such model"}')])) as judge,
-        pytest.raises(
-            UserError, match=r"404 \(no such model\); correct `judge.endpoint`, or `judge.model` \(judge-7b\)"
-        ),
-    ):
-        endpoint(judge).ask(PROMPT)
-
-
 def test_a_redirect_is_not_followed_with_the_key() -> None:
     with judge_server() as other:
         moved = Answer(status=307, body="", headers={"Location": f"{other.url}/chat/completions"})
@@ -262,63 +215,3 @@ def test_only_the_content_of_a_message_is_its_text(message: dict[str, Any], text
 def test_how_a_reply_ended(answer: Answer, finish: str) -> None:
     with judge_server(scripted([answer])) as judge:
         assert endpoint(judge).ask(PROMPT).finish == finish
-
-
-UNSUPPORTED = (
-    "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) is supported."
-)
-
-
-@pytest.mark.parametrize(
-    ("body", "remedy"),
-    [
-        ({"error": {"message": UNSUPPORTED, "param": "temperature"}}, 'judge.temperature = "default"'),
-        ({"error": {"message": "`temperature` is deprecated for this model."}}, 'judge.temperature = "default"'),
-        ({"error": "temperature must be 1 for reasoning models"}, 'judge.temperature = "default"'),
-        (
-            {"detail": [{"loc": ["body", "temperature"], "msg": "Extra inputs are not permitted", "input": 0.0}]},
-            'judge.temperature = "default"',
-        ),
-        (
-            {
-                "error": {
-                    "message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
-                    "param": "max_tokens",
-                }
-            },
-            'judge.length_key = "max_completion_tokens"',
-        ),
-        ({"message": "unknown field max_tokens"}, 'judge.length_key = "max_completion_tokens"'),
-    ],
-)
-@pytest.mark.parametrize("status", [400, 422])
-def test_a_setting_that_is_refused_is_named_with_what_to_do(body: dict[str, Any], remedy: str, status: int) -> None:
-    with (
-        judge_server(scripted([Answer(status=status, body=json.dumps(body))])) as judge,
-        pytest.raises(UserError) as error,
-    ):
-        endpoint(judge).ask(PROMPT)
-    assert f"set `{remedy}`" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"error": {"message": "'max_tokens' is too large: 9. This model's maximum context length is 10 tokens"}},
-        {
-            "error": {
-                "message": "You requested 14 tokens, 9 of them max_tokens; the context is 10",
-                "param": "max_tokens",
-            }
-        },
-        {"error": {"message": "The prompt on the temperature of the sea was flagged"}},
-        {"detail": [{"loc": ["body", "messages"], "msg": "too long", "input": {"temperature": 0.0}}]},
-        {"error": {"message": "prompt is too long", "param": "messages"}},
-    ],
-)
-def test_a_prompt_that_is_refused_is_no_setting(body: dict[str, Any]) -> None:
-    with (
-        judge_server(scripted([Answer(status=400, body=json.dumps(body))])) as judge,
-        pytest.raises(Refused),
-    ):
-        endpoint(judge).ask(PROMPT)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layersig.jsonform import jsonl
 from layersig.judging.records import AnswerRecord, Judgement, read_judgements
-from layersig.records import Cell, jsonl
+from layersig.records import Cell
 from layersig.stages.job import Job
-from layersig.stages.kinds import Judging
+from layersig.stages.measurements import Judging
 from layersig.streams import Streams
 from tests.judging.server import Judge
 

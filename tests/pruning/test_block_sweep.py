@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from layersig.evaluating import items
-from layersig.records import read_jsonl
+from layersig.jsonform import read_jsonl
 from tests.study import RECIPE, call, write_lines, write_study
 
 pytestmark = pytest.mark.slow

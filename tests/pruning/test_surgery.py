@@ -145,7 +145,7 @@ def test_the_stage_tells_what_is_left(tmp_path):
 
 def test_parts_of_blocks_are_refused(tmp_path):
     layers = layer_map_of_checkpoint(save_tiny(tmp_path / "source", "llama"), head=True)
-    with pytest.raises(UserError, match="only whole blocks"):
+    with pytest.raises(UserError, match="only complete blocks"):
         whole_blocks(Selection(("model.layers.1.self_attn.q_proj",), 0), layers)
-    with pytest.raises(UserError, match="only whole blocks"):
+    with pytest.raises(UserError, match="only complete blocks"):
         whole_blocks(Selection(("lm_head",), 0), layers)

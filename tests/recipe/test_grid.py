@@ -3,42 +3,14 @@ from __future__ import annotations
 import itertools
 import tomllib
 from pathlib import Path
-from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from layersig.errors import UserError
 from layersig.pipeline import stages
-from layersig.plugin.manager import built_in
 from layersig.recipe.grid import MOST
-from layersig.recipe.json_schema import json_schema
-from layersig.recipe.load import LoadedRecipe, load
+from layersig.recipe.load import load
 from tests.recipe.example import line_of
-
-HEAD = """\
-name = "swept"
-seeds = [0, 1]
-
-[model]
-source = "hub:org/model"
-"""
-DATA = '[[data]]\nname = "chats"\nsource = "hub:org/chats"\n'
-SCORERS = '[scorers.ila]\nkind = "ila"\n[scorers.chance]\nkind = "random"\n'
-ILA = '[[arms]]\nname = "ila"\nscorer = "ila"\nselect = { kind = "top" }\ngrid.select.fraction = [0.3, 0.05]\n'
-
-
-def loaded(folder: Path, *parts: str, overrides: tuple[str, ...] = ()) -> LoadedRecipe:
-    path = folder / "study.toml"
-    path.write_text("\n".join((HEAD, *parts)), encoding="utf-8")
-    return load(path, overrides)
-
-
-def faults(folder: Path, *parts: str, overrides: tuple[str, ...] = ()) -> list[str]:
-    with pytest.raises(UserError) as told:
-        loaded(folder, *parts, overrides=overrides)
-    lines = str(told.value).splitlines()
-    return [line.strip().removeprefix(f"{folder}/") for line in (lines[1:] if len(lines) > 1 else lines)]
+from tests.recipe.swept import DATA, HEAD, ILA, SCORERS, faults, loaded
 
 
 def test_an_arm_becomes_one_for_each_value_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -273,67 +245,3 @@ def test_arms_in_a_circle_are_told_as_before(tmp_path: Path) -> None:
     )
     told = faults(tmp_path, DATA, SCORERS, arms)
     assert any("these arms refer to one another in a circle" in each for each in told)
-
-
-SWEEPS = '[[sweeps]]\nname = "mine"\nquantity = "share"\nentries = ["x", "y"]\nvalues = [0.1, 0.2]\n'
-BY_HAND = "".join(
-    f'[[arms]]\nname = "{name}"\nscorer = "ila"\nselect = {{ kind = "top", fraction = {x} }}\n'
-    for name, x in (("x", 0.1), ("y", 0.2))
-)
-
-
-def test_arms_written_by_hand_may_form_a_sweep(tmp_path: Path) -> None:
-    found = loaded(tmp_path, DATA, SCORERS, BY_HAND, SWEEPS)
-    assert [(sweep.name, sweep.entries) for sweep in found.recipe.sweeps] == [("mine", ("x", "y"))]
-    assert found.recipe.analyze.primary == ("x", "y")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('["x", "y"]', '["x", "z"]', 'sweeps.0.entries.1: there is no [[arms]] named "z". Allowed: x, y'),
-        ('["x", "y"]', '["x", "x"]', 'sweeps.0.entries.1: "x" is given twice; remove one'),
-        ("[0.1, 0.2]", "[0.2, 0.1]", "sweeps.0: `values` must ascend"),
-        ("[0.1, 0.2]", "[0.1, 0.2, 0.3]", "sweeps.0: 2 `entries` need as many `values`; got 3"),
-        ('["x", "y"]', '["x"]', "sweeps.0.entries: must have at least 2 entries"),
-        ("quantity", 'of = "data"\nquantity', 'sweeps.0.entries.0: there is no [[data]] named "x"'),
-    ],
-)
-def test_faulty_sweeps(tmp_path: Path, old: str, new: str, message: str) -> None:
-    told = faults(tmp_path, DATA, SCORERS, BY_HAND, SWEEPS.replace(old, new))
-    assert any(message in each for each in told), told
-
-
-def test_editors_accept_what_loads(tmp_path: Path) -> None:
-    schema = jsonschema.Draft202012Validator(json_schema(built_in()))
-
-    def wrong(*parts: str) -> list[Any]:
-        return list(schema.iter_errors(tomllib.loads("\n".join((HEAD, *parts)))))
-
-    assert wrong(DATA + "grid.limit = [1, 2]", SCORERS, ILA, SWEEPS) == []
-    assert wrong(DATA, SCORERS, ILA.replace("grid", "# grid"))
-    assert wrong(DATA, SCORERS, ILA.replace('kind = "top"', 'kind = "topp"'))
-    greedy = '[scorers.greedy]\nkind = "greedy"\ntasks = ["hellaswag"]\n'
-    assert wrong(DATA, greedy)
-    assert wrong(DATA, greedy + "grid.remove = [1, 2]\n") == []
-
-
-MINE = '[[arms]]\nname = "mine"\nscorer = "chance"\nselect = { kind = "top" }\ngrid.select.fraction = [0.3, 0.05]\n'
-
-
-def test_a_contrast_of_swept_arms_is_one_at_every_value_that_both_have(tmp_path: Path) -> None:
-    contrasts = '[analyze]\ncontrols = false\ncontrasts = [["mine", "ila"], ["ila", "base"]]\n'
-    found = loaded(tmp_path, DATA, SCORERS, ILA, MINE, contrasts)
-    assert found.recipe.analyze.contrasts == (
-        ("mine-0.3", "ila-0.3"),
-        ("mine-0.05", "ila-0.05"),
-        ("ila-0.3", "base"),
-        ("ila-0.05", "base"),
-    )
-
-
-def test_a_faulty_contrast_of_swept_arms_is_told_once_where_it_is_written(tmp_path: Path) -> None:
-    contrasts = '[analyze]\ncontrasts = [["mine", "illa"]]\n'
-    (fault,) = faults(tmp_path, DATA, SCORERS, ILA, MINE, contrasts)
-    assert "analyze.contrasts.0.1" in fault
-    assert 'there is no arm "illa"' in fault

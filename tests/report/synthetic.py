@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from layersig.jsonform import dumps, jsonl
 from layersig.layers import Layer, LayerMap, Part, Unit
 from layersig.recipe.schema import Recipe
-from layersig.records import Cell, Outcome, Ranking, Selection, dumps, jsonl
+from layersig.records import Cell, Outcome, Ranking, Selection
+from tests.report.studies import USUAL, Study, recipe_of
+from tests.report.synthetic_manifest import data_report, manifest_of, overlap_report
 
 KINDS = (
     ("self_attn.q_proj", Part.ATTENTION, (576, 576)),
@@ -25,78 +27,7 @@ KINDS = (
 TYPE_EFFECT = np.array([-0.4, -0.7, 0.5, 0.1, -0.1, 0.3, 0.8])
 
 
-@dataclass(frozen=True)
-class Study:
-    """What the synthetic run contains.
-
-    Attributes:
-        blocks: Blocks of the model.
-        data: Labels of the data sets; `declared>used` for one that was replaced by its fallback.
-        seeds: Values of the seed axis.
-        tasks: Items of each benchmark task.
-        heldout: Held-out conversations of each data set.
-        extra_scorer: Adds a fifth model-dependent scorer and an arm for it.
-        prefix: Start of every layer name.
-        checkpoints: Earlier fractions of the reference training at which ILA scores too.
-        steps: Steps of every training.
-        declared: Whether the evaluations came after the declaration.
-    """
-
-    blocks: int = 30
-    data: tuple[str, ...] = ("norobots", "lima")
-    seeds: tuple[int, ...] = (0, 1, 2)
-    tasks: tuple[tuple[str, int], ...] = (("hellaswag", 200), ("arc_easy", 150), ("mmlu", 285))
-    heldout: int = 60
-    extra_scorer: bool = False
-    prefix: str = "model.layers"
-
-    checkpoints: tuple[float, ...] = ()
-    steps: int = 120
-    declared: bool = True
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the data sets in the recipe."""
-        return tuple(label.partition(">")[0] for label in self.data)
-
-
-def recipe_of(study: Study) -> Recipe:
-    """The recipe that would have made the run."""
-    scorers: dict[str, Any] = {
-        "ila": {"kind": "ila"},
-        "gradient-norm": {"kind": "gradient-norm"},
-        "random": {"kind": "random"},
-        "first-k": {"kind": "first-k"},
-        "last-k": {"kind": "last-k"},
-    }
-    arms: list[dict[str, Any]] = [
-        {"name": "ila-30", "scorer": "ila", "select": {"kind": "top", "fraction": 0.3}},
-        {"name": "ila-75", "scorer": "ila", "select": {"kind": "top", "fraction": 0.75}},
-        {"name": "matched-random", "select": {"kind": "matched-random", "like": "ila-30"}},
-        {"name": "ila-30.rule", "scorer": "ila", "select": {"kind": "type-depth", "like": "ila-30"}},
-        {"name": "first-k", "scorer": "first-k", "select": {"kind": "top", "fraction": 0.3}},
-        {"name": "last-k", "scorer": "last-k", "select": {"kind": "top", "fraction": 0.3}},
-    ]
-    for checkpoint in study.checkpoints:
-        scorers[f"ila-at-{checkpoint:g}"] = {"kind": "ila", "checkpoint": checkpoint}
-    if study.extra_scorer:
-        arms.append({"name": "gradient-30", "scorer": "gradient-norm", "select": {"kind": "top", "fraction": 0.3}})
-    return Recipe.model_validate(
-        {
-            "name": "synthetic",
-            "description": "Which layers of a small Llama matter for instruction tuning?",
-            "seeds": study.seeds,
-            "model": {"source": "pypi:smollm2-135m"},
-            "data": tuple({"name": name, "source": f"hub:example/{name}"} for name in study.names),
-            "scorers": scorers,
-            "arms": tuple(arms),
-            "evaluate": {"tasks": tuple({"source": task} for task, _ in study.tasks)},
-        },
-        strict=False,
-    )
-
-
-def write_run(path: Path, study: Study = Study(), seed: int = 7) -> Recipe:
+def write_run(path: Path, study: Study = USUAL, seed: int = 7) -> Recipe:
     """Write the run folder, all but what findings and report add; returns its recipe."""
     recipe = recipe_of(study)
     rng = np.random.default_rng(seed)
@@ -112,9 +43,9 @@ def write_run(path: Path, study: Study = Study(), seed: int = 7) -> Recipe:
     _evaluations(path, study, [arm.name for arm in recipe.arms], rng)
     _metrics(path, study, [arm.name for arm in recipe.arms], rng)
     for name in study.names:
-        _json(path / "data" / f"{name}.json", _data_report(study, name))
-        _json(path / "overlap" / f"{name}.json", _overlap(study))
-    _json(path / "manifest.json", _manifest(study, [arm.name for arm in recipe.arms], rng))
+        _json(path / "data" / f"{name}.json", data_report(study, name))
+        _json(path / "overlap" / f"{name}.json", overlap_report(study))
+    _json(path / "manifest.json", manifest_of(study, [arm.name for arm in recipe.arms], rng))
     (path / "recipe.toml").write_text('name = "synthetic"\n', encoding="utf-8")
     (path / "resolved.toml").write_text('name = "synthetic"\n# resolved\n', encoding="utf-8")
     return recipe
@@ -286,152 +217,6 @@ def _metrics(path: Path, study: Study, arms: list[str], rng: np.random.Generator
                 key = Cell(scorer="ila", data=data, seed=seed).key
                 rows.append({"cell": key, "step": step, "loss": float(1.6 - 0.002 * step + 0.05 * rng.normal())})
     (path / "metrics.jsonl").write_text(jsonl(rows), encoding="utf-8")
-
-
-def _manifest(study: Study, arms: list[str], rng: np.random.Generator) -> dict[str, Any]:
-    stages: list[dict[str, Any]] = [{"id": "model", "kind": "model", "cell": {}, "tokens": 0, "seconds": 11.2}]
-    stages += [{"id": f"data/{name}", "kind": "data", "cell": {"data": name}, "seconds": 1.4} for name in study.names]
-    for data in study.names:
-        for seed in study.seeds:
-            cell = {"data": data, "seed": seed}
-            stages.append({"id": f"train/{data}/seed-{seed}", "kind": "reference", "cell": cell, "tokens": 108_000})
-            stages.append(
-                {
-                    "id": f"score/ila/{data}/seed-{seed}",
-                    "kind": "score",
-                    "cell": {"scorer": "ila", **cell},
-                    "tokens": 36_000,
-                }
-            )
-            for arm in arms:
-                stages.append(
-                    {
-                        "id": f"tune/{arm}/{data}/seed-{seed}",
-                        "kind": "tune",
-                        "cell": {"arm": arm, **cell},
-                        "tokens": 108_000,
-                    }
-                )
-            for arm in ("all-layers", *arms):
-                stages.append(
-                    {
-                        "id": f"evaluate/{arm}/{data}/seed-{seed}",
-                        "kind": "evaluate",
-                        "cell": {"arm": arm, **cell},
-                        "tokens": 240_000,
-                        "declared": study.declared,
-                    }
-                )
-    for stage in stages:
-        stage |= {
-            "fingerprint": f"{rng.integers(2**60):016x}" * 4,
-            "cached": bool(rng.uniform() < 0.2),
-            "status": "done",
-            "warnings": [],
-        }
-        stage.setdefault("seconds", float(rng.uniform(5, 60)))
-        stage.setdefault("peak_memory", int(rng.uniform(1.0, 2.4) * 2**30))
-    model = {
-        "node": "source/model",
-        "role": "model",
-        "name": "smollm2",
-        "spec": "pypi:smollm2-135m",
-        "resolved": "pypi:smollm2-135m",
-        "label": "smollm2-135m",
-        "fallback": False,
-        "revision": "0.1.2",
-        "digest": "ab" * 32,
-        "licence": "Apache-2.0",
-        "notes": ["The model is already instruction-tuned."],
-    }
-    sources = [model, *(_source(label) for label in study.data)]
-    fallback = any(source["fallback"] for source in sources)
-    return {
-        "schema": 1,
-        "name": "synthetic",
-        "id": "3f9c1a7e2b40",
-        "status": "complete-on-fallback" if fallback else "complete",
-        "started": "2026-11-22T04:01:11+00:00",
-        "finished": "2026-11-22T04:13:40+00:00",
-        "argv": ["layersig", "run", "recipes/synthetic.toml"],
-        "smoke": False,
-        "versions": {
-            "layersig": "0.1.0",
-            "python": "3.11.2",
-            "torch": "2.13.0",
-            "transformers": "5.23.0",
-            "peft": "0.21.2",
-            "lm-eval": "0.4.13",
-        },
-        "packages": {
-            "layersig": "0.1.0",
-            "lm-eval": "0.4.13",
-            "peft": "0.21.2",
-            "torch": "2.13.0",
-            "transformers": "5.23.0",
-        },
-        "machine": {
-            "device": "cpu",
-            "dtype": "float32",
-            "cpu": "Example CPU",
-            "cores": 2,
-            "memory_gib": 23.4,
-            "platform": "Linux",
-        },
-        "root_seed": 0,
-        "seeds": list(study.seeds),
-        "sources": sources,
-        "stages": stages,
-        "warnings": ["data lima: 3 conversations were cut to 512 tokens"],
-    }
-
-
-def _source(label: str) -> dict[str, Any]:
-    declared, arrow, used = label.partition(">")
-    return {
-        "node": f"source/data/{declared}",
-        "role": "data",
-        "name": declared,
-        "spec": f"hub:example/{declared}",
-        "resolved": f"pypi:{used}" if arrow else f"hub:example/{declared}",
-        "label": label,
-        "fallback": bool(arrow),
-        "revision": None if arrow else "9f2c1e",
-        "digest": "cd" * 32,
-        "licence": "CC BY-NC 4.0",
-        "notes": [],
-    }
-
-
-def _data_report(study: Study, name: str) -> dict[str, Any]:
-    side = {"conversations": 1000, "tokens": 310_000, "target_tokens": 190_000, "longest": 512, "truncated": 21}
-    return {
-        "rows": 1200,
-        "shape": "messages",
-        "duplicates": 14,
-        "max_tokens": 512,
-        "template": "model",
-        "template_sha256": "ab" * 32,
-        "train": side,
-        "heldout": {**side, "conversations": study.heldout},
-        "example": [
-            {
-                "text": f"<|im_start|>user\nWrite a <b>poem</b> for {name}.<|im_end|>\n<|im_start|>assistant\n",
-                "target": False,
-            },
-            {"text": "Roses are red.<|im_end|>", "target": True},
-        ],
-    }
-
-
-def _overlap(study: Study) -> dict[str, Any]:
-    def grams(items: int, hits: int) -> dict[str, Any]:
-        ids = [f"item-{number}" for number in range(hits)]
-        return {"hits": hits, "share": hits / items, "too_short": 0, "covered": 0, "ids": ids}
-
-    found = {task: {"items": n, "ngrams": {"13": grams(n, 2), "8": grams(n, 3)}} for task, n in study.tasks}
-    heldout = {"items": study.heldout, "ngrams": {"13": grams(study.heldout, 0), "8": grams(study.heldout, 1)}}
-    return {**found, "heldout": heldout}
 
 
 def _scores_line(cell: Cell, ranking: Ranking) -> dict[str, Any]:

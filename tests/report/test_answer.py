@@ -20,7 +20,8 @@ from layersig.report.material import Material
 from layersig.topics import answer
 from layersig.topics.analyse import analyse
 from layersig.topics.render import material_of
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 STUDY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3), tasks=(("arc_easy", 20),), heldout=8, steps=4)
 

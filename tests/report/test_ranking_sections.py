@@ -17,10 +17,10 @@ from layersig.topics.ceilings.compute import ceiling_rows
 from layersig.topics.ceilings.rank_sets import rank_set_rows, top_set_rows
 from layersig.topics.ceilings.rows import CEILINGS, RANK_SETS, TOP_SETS
 from layersig.topics.ceilings.section import ceilings
+from layersig.topics.stability.overlap_section import permutation_tests
 from layersig.topics.stability.overlap_tests import overlap_test_rows
 from layersig.topics.stability.replicates import replicates
 from layersig.topics.stability.rows import OVERLAP_TESTS, SHARING
-from layersig.topics.stability.section import _relabelled
 from layersig.topics.stability.sharing import sharing_rows
 from layersig.topics.stability.sharing_section import sharing
 from tests.findings.recipes import recipe_of
@@ -97,7 +97,7 @@ def test_sharing_is_told_together_in_words_and_two_by_two_folded() -> None:
 
 def test_every_test_of_overlap_has_its_sentence_and_its_ratio() -> None:
     shown = material(5, DATA[:2])
-    blocks = _relabelled(shown)
+    blocks = permutation_tests(shown)
     (table,) = tables_of(blocks)
     row = shown.findings[OVERLAP_TESTS][0]
     assert table.rows[0][5:7] == (f"{row.ceiling:.3f}", f"{row.ratio:.2f}")

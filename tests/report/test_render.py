@@ -21,7 +21,8 @@ from layersig.topics.agreement.rows import OVERLAPS
 from layersig.topics.analyse import analyse, load
 from layersig.topics.render import render
 from layersig.topics.stability.rows import ESTIMATORS, JACCARD_MATRIX, OVERLAP_TESTS
-from tests.report.synthetic import Study, read, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import read, write_run
 
 SMALL = Study(
     blocks=6, data=("norobots>sample", "lima"), seeds=(0, 1), tasks=(("hellaswag", 40),), heldout=12, steps=30

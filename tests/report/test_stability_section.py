@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from layersig.report.document import Paragraph, Table
+from layersig.topics.stability.overlap_section import beyond_type_and_depth
 from layersig.topics.stability.rows import RESIDUAL_TESTS, ResidualTestRow, StabilityRow
-from layersig.topics.stability.section import _beyond, _known
+from layersig.topics.stability.section import _known
 
 
 def residual_row(**changes: object) -> ResidualTestRow:
@@ -33,7 +34,7 @@ def residual_row(**changes: object) -> ResidualTestRow:
 def test_residual_tests_show_the_corrected_p_and_the_limit_at_the_ends(one_seed: bool) -> None:
     rows = (residual_row(one_seed=one_seed), residual_row(b="size/d", correlation=-0.2, low=None, high=None))
     material = SimpleNamespace(findings={RESIDUAL_TESTS: rows})
-    _, about, table = _beyond(material)  # type: ignore[arg-type]
+    _, about, table = beyond_type_and_depth(material)  # type: ignore[arg-type]
     assert isinstance(about, Paragraph)
     assert isinstance(table, Table)
     assert "not where more than two blocks at an end are unlike the rest" in "".join(map(str, about.text))
@@ -44,7 +45,7 @@ def test_residual_tests_show_the_corrected_p_and_the_limit_at_the_ends(one_seed:
 
 @pytest.mark.parametrize(
     ("lower", "said"),
-    [(0.04, "agree on single layers beyond"), (-0.02, "are not shown to agree"), (None, "cannot be told")],
+    [(0.04, "agree on single layers beyond"), (-0.02, "are not shown to agree"), (None, "cannot be decided")],
 )
 def test_what_is_known_of_single_layers_follows_the_bound_and_never_denies(lower: float | None, said: str) -> None:
     row = StabilityRow(

@@ -38,9 +38,9 @@ def test_a_plugins_scheme_stands_beside_the_built_in_ones(request_: Request) -> 
     ("spec", "kind", "message"),
     [
         ("hug:a/b", "model", r"did you mean hub:\? Allowed: hub:\.\.\., path:\.\.\., pypi:\.\.\."),
-        ("path:x", "data", r"names no source of a data.* Allowed: file:\.\.\., hub:\.\.\., pypi:\.\.\."),
-        ("hub:", "model", "names no source of a model"),
-        ("gpt2", "model", "names no source of a model"),
+        ("path:x", "data", r"names no data source. Allowed: file:\.\.\., hub:\.\.\., pypi:\.\.\."),
+        ("hub:", "model", "names no model source"),
+        ("gpt2", "model", "names no model source"),
         (
             "pypi:alpaca",
             "data",

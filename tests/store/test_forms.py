@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from layersig.records import Damaged, OutcomeForm, ScoredForm, read_json, read_jsonl, read_rows
+from layersig.jsonform import Damaged, read_json, read_jsonl, read_rows
+from layersig.records import OutcomeForm, ScoredForm
 from layersig.sources.entries import whole_entry
 from layersig.store.cache import Cache
 from layersig.store.declarations import Declarations

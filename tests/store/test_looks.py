@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from layersig.records import Damaged
+from layersig.jsonform import Damaged
 from layersig.store.looks import Looks
 
 STUDY = {"model": "tiny", "train": {"steps": 4}}

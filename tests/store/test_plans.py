@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from layersig.records import Damaged
+from layersig.jsonform import Damaged
 from layersig.store.plans import PlannedForm, Plans
 
 MEMBER: PlannedForm = {

@@ -17,7 +17,8 @@ from layersig.report.topic import Topic
 from layersig.topics.analyse import analyse, load
 from layersig.topics.registry import TOPICS, all_topics, computing_order
 from layersig.topics.render import render
-from tests.report.synthetic import Study, write_run
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
 
 STUDY = Study(blocks=3, data=("alpaca",), seeds=(0, 1), tasks=(("arc_easy", 20),), heldout=8, steps=4)
 PLUGIN = """

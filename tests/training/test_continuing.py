@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from layersig.errors import UserError
+from layersig.jsonform import dumps
 from layersig.recipe.schema import AdaLoraSettings, TrainSettings
-from layersig.records import dumps
 from layersig.stages.job import Earlier, Job
 from layersig.training import loop, stages
 from tests.training.world import TRAIN, digests, job

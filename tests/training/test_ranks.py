@@ -11,9 +11,10 @@ import pytest
 import torch
 from peft import PeftModel
 
+from layersig.jsonform import dumps
 from layersig.layers import Unit
 from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
-from layersig.records import Ranking, dumps
+from layersig.records import Ranking
 from layersig.training import stages
 from layersig.training.ranks import ranks_by_order
 from tests.tiny import tiny_model

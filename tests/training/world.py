@@ -13,10 +13,11 @@ from torch import Tensor
 
 from layersig.data.examples import Example, Examples, write_examples
 from layersig.fast.runner import Workload
+from layersig.jsonform import dumps
 from layersig.models.adapters import inject_lora
 from layersig.models.layermap import layer_map, layer_map_of_checkpoint
 from layersig.recipe.schema import TrainSettings
-from layersig.records import Cell, Selection, dumps
+from layersig.records import Cell, Selection
 from layersig.stages.job import Job
 from layersig.stages.kinds import Reference, Tune
 from layersig.streams import Streams

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from layersig.errors import UserError
-from layersig.findings.foreign.log import Asked, Log
+from layersig.findings.foreign.log import ItemIdentity, Log
 from layersig.records import Outcome
 
 _NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT[-\d.]+)\.jsonl")
@@ -38,7 +38,7 @@ class _Sample(NamedTuple):
     """A line: what one item gave behind one filter."""
 
     doc: str
-    asked: Asked
+    asked: ItemIdentity
     filter: str
     values: Mapping[str, Any]
 
@@ -66,7 +66,7 @@ def read_log(path: Path) -> Log:
             named = ", ".join(file.path.name for file in files if file.task == task)
             raise UserError(f"{path} holds {times} results of {task}: {named}; move all but one elsewhere")
     outcomes: list[Outcome] = []
-    asked: dict[tuple[str, str], Asked] = {}
+    asked: dict[tuple[str, str], ItemIdentity] = {}
     higher: dict[Key, bool] = {}
     notes: list[str] = []
     results: dict[str | None, Mapping[str, Any]] = {}
@@ -105,7 +105,9 @@ def _results(file: _File) -> Mapping[str, Any]:
     return found
 
 
-def _task(file: _File, results: Mapping[str, Any]) -> tuple[list[Outcome], dict[tuple[str, str], Asked], list[str]]:
+def _task(
+    file: _File, results: Mapping[str, Any]
+) -> tuple[list[Outcome], dict[tuple[str, str], ItemIdentity], list[str]]:
     samples = list(_samples(file.path))
     if not samples:
         raise UserError(f"{file.path}: it holds no samples")
@@ -116,7 +118,7 @@ def _task(file: _File, results: Mapping[str, Any]) -> tuple[list[Outcome], dict[
     times = Counter((sample.doc, sample.filter) for sample in samples)
     several = max(times.values()) > 1
     outcomes: list[Outcome] = []
-    asked: dict[tuple[str, str], Asked] = {}
+    asked: dict[tuple[str, str], ItemIdentity] = {}
     odd: dict[str, None] = {}
     numbers: Counter[tuple[str, str]] = Counter()
     for sample in samples:
@@ -139,10 +141,10 @@ def _task(file: _File, results: Mapping[str, Any]) -> tuple[list[Outcome], dict[
 def _means(
     file: _File,
     outcomes: Sequence[Outcome],
-    asked: dict[tuple[str, str], Asked],
+    asked: dict[tuple[str, str], ItemIdentity],
     odd: Sequence[str],
     told: Mapping[str, Any],
-) -> tuple[list[Outcome], dict[tuple[str, str], Asked], list[str]]:
+) -> tuple[list[Outcome], dict[tuple[str, str], ItemIdentity], list[str]]:
     """The outcomes of metrics that are means of items, as far as the results tell."""
     notes = [f"{file.task}: {metric} has no number for an item and is left out" for metric in odd]
     kept: list[Outcome] = []
@@ -185,7 +187,7 @@ def _sample(line: str, where: str) -> _Sample:
             raise UserError(f"{where}: {metric} is {value}; evaluate again, or delete the task from both sides")
     digests = (str(found[key]) if found.get(key) else None for key in ("doc_hash", "prompt_hash", "target_hash"))
     doc = str(found["doc_id"])
-    return _Sample(doc, Asked(f"doc_id {doc}", *digests), str(found.get("filter", "none")), values)
+    return _Sample(doc, ItemIdentity(f"doc_id {doc}", *digests), str(found.get("filter", "none")), values)
 
 
 def _check_complete(file: _File, samples: Sequence[_Sample], results: Mapping[str, Any]) -> None:

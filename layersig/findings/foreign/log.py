@@ -9,7 +9,7 @@ from typing import NamedTuple
 from layersig.records import Outcome
 
 
-class Asked(NamedTuple):
+class ItemIdentity(NamedTuple):
     """What an item was, as far as the file tells.
 
     Attributes:
@@ -40,7 +40,7 @@ class Log:
 
     where: str
     outcomes: tuple[Outcome, ...]
-    asked: Mapping[tuple[str, str], Asked]
+    asked: Mapping[tuple[str, str], ItemIdentity]
     higher: Mapping[tuple[str, str], bool] = field(default_factory=dict)
     pooled: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()

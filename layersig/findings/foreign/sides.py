@@ -10,7 +10,7 @@ from pathlib import Path
 from layersig.errors import UserError
 from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.foreign.harness import is_samples, leaves, read_log
-from layersig.findings.foreign.log import Asked, Log
+from layersig.findings.foreign.log import ItemIdentity, Log
 from layersig.findings.foreign.table import is_table, read_runs
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.records import Cell
@@ -270,7 +270,7 @@ def _other_prompts(task: str, reference: Log, log: Log, items: Mapping[str, None
     )
 
 
-def _differ(one: Asked, other: Asked, of: Callable[[Asked], str | None]) -> bool:
+def _differ(one: ItemIdentity, other: ItemIdentity, of: Callable[[ItemIdentity], str | None]) -> bool:
     return None not in (of(one), of(other)) and of(one) != of(other)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from layersig.errors import UserError
 from layersig.findings.delimited import delimited
-from layersig.findings.foreign.log import Asked, Log
+from layersig.findings.foreign.log import ItemIdentity, Log
 from layersig.records import Outcome
 
 _SAME = {"model": "arm", "doc_id": "item", "id": "item", "score": "value"}
@@ -74,7 +74,7 @@ def _log(path: Path, found: Sequence[tuple[str, Outcome]]) -> Log:
     several = max(Counter(keys).values()) > 1
     seen: Counter[tuple[str, str, str]] = Counter()
     outcomes: list[Outcome] = []
-    asked: dict[tuple[str, str], Asked] = {}
+    asked: dict[tuple[str, str], ItemIdentity] = {}
     for (where, outcome), key in zip(found, keys, strict=True):
         item = outcome.item
         if several:
@@ -84,7 +84,7 @@ def _log(path: Path, found: Sequence[tuple[str, Outcome]]) -> Log:
             outcome = Outcome(outcome.task, item, outcome.metric, outcome.value, outcome.weight, cluster)
         seen[key] += 1
         outcomes.append(outcome)
-        asked[outcome.task, item] = Asked(f"item {item}")
+        asked[outcome.task, item] = ItemIdentity(f"item {item}")
     notes = (f"{path}: several rows of an item are taken as samples of it, clustered by item",) if several else ()
     return Log(str(path), tuple(outcomes), asked, notes=notes)
 

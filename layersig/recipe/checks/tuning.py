@@ -43,12 +43,12 @@ def _limits(
             (*path, "method"),
             'take "lora", or no quantization',
         ),
-        "ranks": (table.get("ranks") == "scores", (*path, "ranks"), 'leave it out, or take method = "lora"'),
+        "ranks": (table.get("ranks") == "scores", (*path, "ranks"), 'remove it, or take method = "lora"'),
         "resample": ("resample" in table, (*path, "resample"), 'take "lora" or "full"'),
         "until": (
             "until" in table and path == ("train",),
             (*path, "until"),
-            'take method = "lora" or "adalora", or leave it out',
+            'take method = "lora" or "adalora", or remove it',
         ),
     }
     method = method_of(table, data, components)
@@ -65,7 +65,7 @@ def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> 
     if path == ("train",):
         yield Fault((*path, "ranks"), '"scores" are those of an arm; set it in the `train` of an arm')
     elif path[0] == "scorers":
-        yield Fault((*path, "ranks"), "a reference training gives all layers one rank; leave it out")
+        yield Fault((*path, "ranks"), "a reference training gives all layers one rank; remove it")
     elif path[-1] != "train" or not isinstance(data["arms"][path[1]].get("scorer"), str):
         yield Fault((*path, "ranks"), '"scores" needs one ranking; name one scorer in `scorer` of the arm')
 
@@ -97,15 +97,15 @@ def _unread_updates(data: Mapping[str, Any], components: Components) -> Iterator
 def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Keys that would give arms trials of their own, or a trial two lengths."""
     search = table_at(table_at(data, "train"), "search")
-    told = {"learning_rate": "learning_rates", "epochs": "epochs", "steps": "epochs", "search": ""}
+    counterparts = {"learning_rate": "learning_rates", "epochs": "epochs", "steps": "epochs", "search": ""}
     for path, table in trainings(data):
-        for key in told.keys() & table.keys():
+        for key in counterparts.keys() & table.keys():
             if path == ("train",) and (key != "steps" or not search.get("epochs")):
                 continue
             if path == ("train",):
-                yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; leave it out")
-            elif key == "search" or search.get(told[key]):
-                yield Fault((*path, key), "[train.search] gives every arm the same trials; leave it out here")
+                yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; remove it")
+            elif key == "search" or search.get(counterparts[key]):
+                yield Fault((*path, key), "[train.search] gives every arm the same trials; remove it here")
 
 
 def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
@@ -118,25 +118,23 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
         yield Fault(path, reason)
     for key in ("milestones", "search"):
         if key in train:
-            yield Fault(
-                ("train", key), "the training ends where the ranking is stable (`until`); leave one of them out"
-            )
+            yield Fault(("train", key), "the training ends where the ranking is stable (`until`); remove one of them")
     arms = [arm for _, arm in tables_at(data, "arms")]
     if arms and table_at(data, "evaluate").get("all_layers", True):
         reason = "saves nothing while `all-layers` takes the whole reference training; set evaluate.all_layers = false"
         yield Fault(path, reason)
     elif any(arm.get("action") == "graft" for arm in arms):
-        yield Fault(path, "a graft keeps the update of the whole reference training; tune the arm, or leave it out")
+        yield Fault(path, "a graft keeps the update of the whole reference training; tune the arm, or remove it")
     if "update" in data:
-        yield Fault(path, "with [update] scorers read no reference training; leave it out")
+        yield Fault(path, "with [update] scorers read no reference training; remove it")
     for name, table in table_at(data, "scorers").items():
         if not isinstance(table, dict):
             continue
         if "checkpoint" in table:
-            reason = "with train.until scorers read the update where the training ended; leave it out"
+            reason = "with train.until scorers read the update where the training ended; remove it"
             yield Fault(("scorers", name, "checkpoint"), reason)
         if table.get("train"):
-            reason = "only the reference training of [train] ends where its ranking is stable; leave one of them out"
+            reason = "only the reference training of [train] ends where its ranking is stable; remove one of them"
             yield Fault(("scorers", name, "train"), reason)
         kind = table.get("kind")
         if kind in components.names("scorer") and "checkpoints" in components.get("scorer", kind).needs:
@@ -150,7 +148,7 @@ def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterato
         if not isinstance(table, dict):
             continue
         if table.get("checkpoint", 1.0) not in (1, 1.0):
-            reason = "the update of [update] has no checkpoints; leave it out"
+            reason = "the update of [update] has no checkpoints; remove it"
             yield Fault(("scorers", name, "checkpoint"), reason)
         kind = table.get("kind")
         if kind in components.names("scorer") and "checkpoints" in components.get("scorer", kind).needs:

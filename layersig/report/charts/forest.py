@@ -14,7 +14,7 @@ _ROW = 22
 
 
 @dataclass(frozen=True, slots=True)
-class Estimated:
+class ForestRow:
     """One row of a forest plot, in the unit that is shown.
 
     Attributes:
@@ -52,7 +52,7 @@ class Panel:
 
     title: str
     axis: str
-    rows: tuple[Estimated, ...]
+    rows: tuple[ForestRow, ...]
     margin: float | None = None
     reference: float = 0.0
 
@@ -127,7 +127,7 @@ def _line_order(panel: Panel) -> Callable[[tuple[str, str]], tuple[int, str]]:
     return lambda line: (arms.index(line[0]), line[1])
 
 
-def _datum(row: Estimated, place: int, ends: tuple[float, float]) -> dict[str, Any]:
+def _datum(row: ForestRow, place: int, ends: tuple[float, float]) -> dict[str, Any]:
     """A row of the chart; a bar that leaves the axis ends at its edge, and no interval at all is no bar."""
     low, high = (row.value, row.value) if row.low is row.high is None else (row.low, row.high)
     return {

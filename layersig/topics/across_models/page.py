@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layersig.findings.rows.base import Row
-from layersig.records import dumps
+from layersig.jsonform import dumps
 from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.document import (
     Block,
@@ -28,7 +28,7 @@ from layersig.report.numbers import fixed, p_value, percent
 from layersig.report.svg import described, draw, standalone
 from layersig.report.tables import csv_text
 from layersig.store.files import write_atomic
-from layersig.topics.across_models.rankings import Ranked, model_ceiling_rows, model_notes, model_pair_rows
+from layersig.topics.across_models.rankings import RankedModel, model_ceiling_rows, model_notes, model_pair_rows
 from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
 from layersig.topics.across_models.studies import Studies, study_sections
 from layersig.topics.analyse import load
@@ -36,7 +36,7 @@ from layersig.topics.analyse import load
 _NONE = "\u2013"
 
 
-def render_models(study: str, models: Sequence[Ranked], folder: Path) -> Path:
+def render_models(study: str, models: Sequence[RankedModel], folder: Path) -> Path:
     """Compare the rankings of several models and write `report.html`, `report.md`, `models.json`, CSVs and figures.
 
     Args:
@@ -69,7 +69,7 @@ def render_models(study: str, models: Sequence[Ranked], folder: Path) -> Path:
 
 def _document(
     study: str,
-    models: Sequence[Ranked],
+    models: Sequence[RankedModel],
     key: str,
     pairs: Sequence[ModelPairRow],
     ceilings: Sequence[ModelCeilingRow],
@@ -174,7 +174,7 @@ def _ceilings(rows: Sequence[ModelCeilingRow]) -> Table:
     return Table("How far the seeds of one model agree", heads, body, "model_ceilings.csv")
 
 
-def _runs(models: Sequence[Ranked]) -> Table:
+def _runs(models: Sequence[RankedModel]) -> Table:
     heads = (Column("model"), Column("source"), Column("run"), Column("layers", True))
     body = tuple(
         (

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from layersig.analysis.agreement import RunDesign, agreement_jackknife_runs
 from layersig.analysis.carrying import by_depth, relative_ranks
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.overlap import membership, pairwise_kappa
+from layersig.analysis.overlap import pairwise_kappa
 from layersig.analysis.results import Estimate
+from layersig.analysis.selections import membership
 from layersig.analysis.sharing import SharingVerdict, ratio_bound_jackknife_runs, sharing_test
 from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import RunFiles
@@ -33,7 +34,7 @@ _FRACTIONS = (0.30, 0.75)
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedModel:
     """A model of the study, by its run.
 
     Attributes:
@@ -95,7 +96,7 @@ class _Carried:
         return RunDesign(np.repeat(np.arange(2), count), np.tile(np.arange(count), 2))
 
 
-def model_pair_rows(models: Sequence[Ranked]) -> tuple[ModelPairRow, ...]:
+def model_pair_rows(models: Sequence[RankedModel]) -> tuple[ModelPairRow, ...]:
     """Every scorer and data set that two models share, in both directions, at every share of layers."""
     found = list(_carried(models))
     count = sum(len(target.fractions) for _, target, _, _ in found)
@@ -108,7 +109,7 @@ def model_pair_rows(models: Sequence[Ranked]) -> tuple[ModelPairRow, ...]:
     return tuple(row.model_copy(update={"sentence": _sentence(row)}) for row in rows)
 
 
-def model_ceiling_rows(models: Sequence[Ranked]) -> Iterator[ModelCeilingRow]:
+def model_ceiling_rows(models: Sequence[RankedModel]) -> Iterator[ModelCeilingRow]:
     """How far the seeds of each model agree."""
     for model in models:
         for (scorer, data), table in model.tables.items():
@@ -130,7 +131,7 @@ def model_ceiling_rows(models: Sequence[Ranked]) -> Iterator[ModelCeilingRow]:
                 )
 
 
-def model_notes(models: Sequence[Ranked]) -> tuple[str, ...]:
+def model_notes(models: Sequence[RankedModel]) -> tuple[str, ...]:
     """Pairs of models that cannot be compared, and why."""
     compared = {(source.name, target.name) for source, target, _, _ in _carried(models)}
     return tuple(
@@ -141,7 +142,9 @@ def model_notes(models: Sequence[Ranked]) -> tuple[str, ...]:
     )
 
 
-def _carried(models: Sequence[Ranked]) -> Iterator[tuple[Ranked, Ranked, tuple[str, str | None], _Carried]]:
+def _carried(
+    models: Sequence[RankedModel],
+) -> Iterator[tuple[RankedModel, RankedModel, tuple[str, str | None], _Carried]]:
     for source, target in permutations(models, 2):
         for place, theirs in source.tables.items():
             own = target.tables.get(place)
@@ -150,7 +153,7 @@ def _carried(models: Sequence[Ranked]) -> Iterator[tuple[Ranked, Ranked, tuple[s
                 yield source, target, place, carried
 
 
-def _carry(source: Ranked, target: Ranked, theirs: ScoreTable, own: ScoreTable) -> _Carried | None:
+def _carry(source: RankedModel, target: RankedModel, theirs: ScoreTable, own: ScoreTable) -> _Carried | None:
     """The source's runs on the units of the target; None without a common seed or a common module type."""
     seeds = tuple(seed for seed in theirs.seeds if seed in own.seeds)
     names = [group.name for group in target.groups]
@@ -165,7 +168,7 @@ def _carry(source: Ranked, target: Ranked, theirs: ScoreTable, own: ScoreTable) 
 
 
 def _rows(
-    source: Ranked, target: Ranked, place: tuple[str, str | None], carried: _Carried, count: int
+    source: RankedModel, target: RankedModel, place: tuple[str, str | None], carried: _Carried, count: int
 ) -> Iterator[ModelPairRow]:
     analyze, of = target.recipe.analyze, carried.covered.size
     level = 1 - analyze.alpha
@@ -224,7 +227,7 @@ def _rows(
 
 
 def _beyond(
-    target: Ranked, source: Ranked, place: tuple[str, str | None], carried: _Carried
+    target: RankedModel, source: RankedModel, place: tuple[str, str | None], carried: _Carried
 ) -> tuple[float | None, float | None]:
     """Correlation of what type and smooth depth leave, and its p-value."""
     grid = grid_of(layer_rows([target.groups[number] for number in carried.covered]))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from layersig.findings.rows.base import Row
 from layersig.findings.tables import Findings
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.document import Block, Bullets, Figure, Inline, Paragraph, Section, Table, columns
 from layersig.report.numbers import fixed, p_value
 from layersig.report.svg import described, draw
 from layersig.topics.across_models.bridges import bridge_summary_rows, model_bridge_rows
-from layersig.topics.across_models.rankings import Ranked
+from layersig.topics.across_models.rankings import RankedModel
 from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
 from layersig.topics.across_models.sizes import model_size_rows, model_trend_rows
 from layersig.topics.across_models.study_rows import BridgeSummaryRow, ModelBridgeRow, ModelSizeRow, ModelTrendRow
@@ -42,7 +42,7 @@ class Studies:
     def of(
         cls,
         found: Mapping[str, Findings],
-        models: Sequence[Ranked],
+        models: Sequence[RankedModel],
         ceilings: Sequence[ModelCeilingRow],
         pairs: Sequence[ModelPairRow],
     ) -> Studies:
@@ -134,7 +134,7 @@ def _forest(rows: Sequence[ModelSizeRow]) -> Figure:
     for quantity, subject in dict.fromkeys((row.quantity, row.subject) for row in rows):
         own = [row for row in rows if (row.quantity, row.subject) == (quantity, subject)]
         drawn = tuple(
-            Estimated(row.model, "", row.value, row.low, row.high, (), fixed(row.value, 2), f"{row.weights:,} weights")
+            ForestRow(row.model, "", row.value, row.low, row.high, (), fixed(row.value, 2), f"{row.weights:,} weights")
             for row in sorted(own, key=lambda row: row.weights)
         )
         axis = "share of the gain of all layers" if quantity == "gain kept" else "kappa"

@@ -9,15 +9,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from layersig.analysis.overlap import (
-    jaccard_matrix,
-    kappa_curve,
-    law_given_strata,
-    membership,
-    random_top_k,
-    relabelling_tests,
-    uniform_law,
-)
+from layersig.analysis.overlap import jaccard_matrix, kappa_curve, law_given_strata, relabelling_tests, uniform_law
+from layersig.analysis.selections import membership, random_top_k
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample, are_halves

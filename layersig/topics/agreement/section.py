@@ -171,8 +171,8 @@ def _matrix(material: Material) -> list[Block]:
 
 
 def _scatters(material: Material) -> list[Block]:
-    told = [row for row in material.findings[RANKINGS] if not row.control]
-    pairs = [(a, b) for a, b in combinations(told, 2) if a.scorer == b.scorer or a.data == b.data][:_MOST_SCATTERS]
+    ranked = [row for row in material.findings[RANKINGS] if not row.control]
+    pairs = [(a, b) for a, b in combinations(ranked, 2) if a.scorer == b.scorer or a.data == b.data][:_MOST_SCATTERS]
     if not pairs:
         return []
     ranks = {(row.scorer, row.data, row.checkpoint, row.number): row for row in material.findings[RANKED_LAYERS]}

@@ -15,7 +15,7 @@ from layersig.findings.rows.arms import (
     ResultRow,
     ShareRow,
 )
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.comparison_table import comparison_table
 from layersig.report.document import (
     Block,
@@ -147,8 +147,8 @@ def _differences(material: Material) -> list[Block]:
             continue
         figure = differences(chosen, material.findings[SEED_DIFFERENCES], name, heading, reference)
         blocks += [Heading(heading), figure]
-    told = tuple((sentence,) for sentence in _verdicts(material, rows))
-    blocks.append(Details(f"Verdicts in full ({len(told)})", (Bullets(told),)))
+    verdicts = tuple((sentence,) for sentence in _verdicts(material, rows))
+    blocks.append(Details(f"Verdicts in full ({len(verdicts)})", (Bullets(verdicts),)))
     blocks.append(Details(f"Every comparison ({len(rows)})", (comparison_table(rows),)))
     return blocks
 
@@ -206,7 +206,7 @@ def _shares(material: Material) -> list[Block]:
     return [Heading("Share of the gain kept"), figure]
 
 
-def _share(row: ShareRow) -> Estimated:
+def _share(row: ShareRow) -> ForestRow:
     bounded = row.shape == "interval" and row.low is not None and row.high is not None
     if bounded:
         label = f"{percent(row.share)} [{percent(row.low)}, {percent(row.high)}]".replace(" %", "") + " %"
@@ -216,6 +216,6 @@ def _share(row: ShareRow) -> Estimated:
         f"{row.arm}, trained on {row.data}\n{label}\nFieller's set: {row.shape or row.no_interval}, "
         f"scope: {row.scope}, n = {row.n}, S = {row.seeds}"
     )
-    return Estimated(
+    return ForestRow(
         row.arm, row.data or "", row.share, row.low if bounded else None, row.high if bounded else None, (), label, tip
     )

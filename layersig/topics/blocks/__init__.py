@@ -5,9 +5,11 @@ from __future__ import annotations
 from layersig.findings.evidence import Evidence
 from layersig.findings.tables import Findings
 from layersig.report.topic import Result, Topic
-from layersig.topics.blocks.compute import block_retention_rows, block_rows, block_sweeps
+from layersig.topics.blocks.compute import block_rows
+from layersig.topics.blocks.retention import block_retention_rows
 from layersig.topics.blocks.rows import BLOCK_MEANS, BLOCK_RETENTION, BLOCKS
 from layersig.topics.blocks.section import section
+from layersig.topics.blocks.sweep import block_sweeps
 
 
 def _compute(evidence: Evidence, found: Findings) -> Result:

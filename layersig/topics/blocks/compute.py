@@ -1,4 +1,4 @@
-"""Sweeps over single blocks on tasks: each block against the whole model on the same items, and all blocks together."""
+"""Every quantity of a sweep: each block against the whole model on the same items, and all blocks together."""
 
 from __future__ import annotations
 
@@ -9,63 +9,17 @@ from typing import Any, Literal
 import numpy as np
 
 from layersig.analysis.multiplicity import benjamini_hochberg
-from layersig.analysis.results import Estimate, FloatArray, Interval
-from layersig.analysis.retention import RatioPart, mean_of_ratios, ratio_of_tables
+from layersig.analysis.results import Estimate, FloatArray
 from layersig.analysis.simultaneous import LargestT, largest_of
 from layersig.analysis.tables import Floor, mean_of, no_interval
-from layersig.findings.arms import BASE, Arms
-from layersig.findings.files import RunFiles
-from layersig.findings.forms import WrittenForm
-from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
-from layersig.findings.plan import Plan
-from layersig.findings.responses import PASSED, Responses, group_responses
-from layersig.findings.shown import finite_set
+from layersig.findings.arms import BASE
+from layersig.findings.responses import PASSED
 from layersig.recipe.schema import Recipe
-from layersig.records import (
-    WHOLE,
-    Cell,
-    Open,
-    Outcome,
-    OutcomeForm,
-    block_label,
-    labelled_block,
-    read_json,
-    read_jsonl,
-    read_rows,
-)
-from layersig.streams import Streams
-from layersig.topics.blocks.rows import BlockMeanRow, BlockRetentionRow, BlockRow
-from layersig.topics.retention.compute import class_rows, ratio_parts, retention_rows
-from layersig.topics.retention.rows import RetentionRow
+from layersig.records import Cell, block_label
+from layersig.topics.blocks.rows import BlockRow
+from layersig.topics.blocks.sweep import Sweep, generator_of
 
 Kind = Literal["metric", "probe", "code error"]
-
-
-class _ResultsForm(Open):
-    """`results.json` of an evaluation without a block."""
-
-    tasks: dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What one scorer measured on tasks, with the whole model in the place of the untouched base.
-
-    Attributes:
-        cell: The scorer, and its data set and seed where it depends on them.
-        blocks: Numbers of the blocks that were left out, one at a time.
-        outcomes: Outcomes by measure; the arms are `base` and `block_label` of each block.
-        texts: What was written.
-        floors: Outcomes of the whole model without the items' own questions.
-        records: What was recorded of each task.
-    """
-
-    cell: Cell
-    blocks: tuple[int, ...]
-    outcomes: OutcomeTables
-    texts: tuple[Responses, ...]
-    floors: tuple[Outcome, ...]
-    records: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,42 +55,6 @@ class _Effect:
     estimate: Estimate | None
     no_interval: str | None
     contributions: FloatArray
-
-
-def block_sweeps(files: RunFiles, stratified: frozenset[str] = frozenset()) -> tuple[Sweep, ...]:
-    """Every sweep of a run whose whole model was measured too."""
-    return tuple(
-        _sweep(cell, folders, stratified)
-        for cell, folders in files.ablations().items()
-        if WHOLE in folders and len(folders) > 1
-    )
-
-
-def _sweep(cell: Cell, folders: Mapping[str, Any], stratified: frozenset[str]) -> Sweep:
-    labels = {block: label for label in folders if (block := labelled_block(label)) is not None}
-    cells = {Cell(arm=BASE): folders[WHOLE]}
-    cells |= {Cell(arm=block_label(block)): folders[labels[block]] for block in sorted(labels)}
-    records = read_json(folders[WHOLE] / "results.json", _ResultsForm)["tasks"]
-    directions = {
-        Measure(task, metric): bool(higher)
-        for task, record in records.items()
-        for metric, higher in record.get("higher_is_better", {}).items()
-    }
-    outcomes = outcome_tables(
-        (
-            (each, [Outcome.from_json(row) for row in read_rows(path / "items.jsonl", OutcomeForm)])
-            for each, path in cells.items()
-        ),
-        directions,
-        stratified,
-    )
-    answered = {each: path / "responses.jsonl" for each, path in cells.items()}
-    texts = group_responses(
-        (each, list(read_jsonl(path, WrittenForm))) for each, path in answered.items() if path.exists()
-    )
-    floors = folders[WHOLE] / "floors.jsonl"
-    measured = [Outcome.from_json(row) for row in read_rows(floors, OutcomeForm)] if floors.exists() else []
-    return Sweep(cell, tuple(sorted(labels)), outcomes, texts, tuple(measured), records)
 
 
 def block_rows(found: Sequence[Sweep], recipe: Recipe) -> Iterator[BlockRow]:
@@ -224,10 +142,10 @@ def _of_quantity(sweep: Sweep, quantity: _Quantity, recipe: Recipe) -> Iterator[
         block: effect for block, own in quantity.without.items() if (effect := _effect(quantity, own)) is not None
     }
     estimates = {block: each.estimate for block, each in effects.items() if each.estimate is not None}
-    law = _law(
+    law = largest_t(
         [effects[block].contributions for block in estimates],
         list(estimates.values()),
-        _rng(recipe, sweep, quantity.task, quantity.name),
+        generator_of(recipe, sweep, quantity.task, quantity.name),
     )
     for block, each in effects.items():
         estimate = each.estimate
@@ -282,10 +200,16 @@ def _t(estimate: Estimate) -> float:
     return (estimate.value if estimate.centre is None else estimate.centre) / estimate.se
 
 
-def _law(
+def largest_t(
     contributions: Sequence[FloatArray], estimates: Sequence[Estimate], rng: np.random.Generator
 ) -> LargestT | None:
-    """None where no block has an error."""
+    """The law of the largest t over blocks; None where no block has an error.
+
+    Args:
+        contributions: What each unit adds to the effect of each block.
+        estimates: The effects.
+        rng: For the draws behind the law.
+    """
     if not estimates:
         return None
     errors = np.array([each.se for each in estimates])
@@ -301,109 +225,3 @@ def _discovered(rows: Sequence[BlockRow]) -> Iterator[BlockRow]:
             places, values = zip(*tested, strict=True)
             adjusted |= dict(zip(places, benjamini_hochberg(np.array(values)).tolist(), strict=True))
     return (row.model_copy(update={"p_bh": adjusted.get(place)}) for place, row in enumerate(rows))
-
-
-def block_retention_rows(
-    found: Sequence[Sweep], recipe: Recipe, model: str
-) -> tuple[tuple[BlockRetentionRow, ...], tuple[BlockMeanRow, ...]]:
-    """Retention without each block, by task and as the mean over the tasks of a format."""
-    by_task: list[BlockRetentionRow] = []
-    means: list[BlockMeanRow] = []
-    for sweep in found:
-        arms = Arms(sweep.outcomes, recipe, Plan(recipe, frozenset()), model)
-        kept = retention_rows(arms, sweep.floors, sweep.records)
-        by_task += _kept_by_task(sweep, arms, kept)
-        means += _kept_by_format(sweep, arms, kept)
-    return tuple(by_task), tuple(means)
-
-
-def _kept_by_task(sweep: Sweep, arms: Arms, kept: Sequence[RetentionRow]) -> Iterator[BlockRetentionRow]:
-    for task, metric in dict.fromkeys((row.task, row.metric) for row in kept):
-        rows = sorted((row for row in kept if (row.task, row.metric) == (task, metric)), key=_block_of)
-        parts = {row.arm: ratio_parts(arms, [row])[0] for row in rows if row.shape is not None}
-        law = _law_of_ratios([[part] for part in parts.values()], _rng(arms.recipe, sweep, "retention", task, metric))
-        shares = arms.outcomes.items[Measure(task, metric)].shares
-        for row in rows:
-            part, band = parts.get(row.arm), finite_set(None)
-            if part is not None and law is not None:
-                whole = ratio_of_tables(
-                    part.numerator, part.denominator, law.single_level(arms.level), shares, part.added
-                )
-                band = finite_set(whole.from_zero())
-            yield BlockRetentionRow(
-                scorer=sweep.cell.scorer or "",
-                data=sweep.cell.data,
-                seed=sweep.cell.seed,
-                task=task,
-                metric=metric,
-                primary=row.primary,
-                format=row.format,
-                block=_block_of(row),
-                whole=row.base,
-                without=row.value,
-                retention=row.retention,
-                shape=row.shape,
-                low=row.low,
-                high=row.high,
-                band_shape=band.shape,
-                band_low=band.low,
-                band_high=band.high,
-                floor=row.floor,
-                at_floor=row.at_floor,
-                corrected=row.corrected,
-                corrected_shape=row.corrected_shape,
-                corrected_low=row.corrected_low,
-                corrected_high=row.corrected_high,
-                level=row.level,
-                n=row.n,
-                no_interval=row.no_interval,
-            )
-
-
-def _kept_by_format(sweep: Sweep, arms: Arms, kept: Sequence[RetentionRow]) -> Iterator[BlockMeanRow]:
-    means = class_rows(arms, kept)
-    for form in dict.fromkeys(row.format for row in means):
-        rows = sorted((row for row in means if row.format == form), key=lambda row: labelled_block(row.arm) or 0)
-        parts = {}
-        for row in rows:
-            own = [each for each in kept if each.primary and each.arm == row.arm and each.format == form]
-            parts[row.arm] = ratio_parts(arms, [each for each in own if each.retention is not None])
-        estimates = {arm: found for arm, each in parts.items() if (found := mean_of_ratios(each)) is not None}
-        law = _law_of_ratios([parts[arm] for arm in estimates], _rng(arms.recipe, sweep, "mean retention", form))
-        for row in rows:
-            band: Interval | None = None
-            if law is not None and row.arm in estimates:
-                band = estimates[row.arm].interval(law.single_level(arms.level))
-            yield BlockMeanRow(
-                scorer=sweep.cell.scorer or "",
-                data=sweep.cell.data,
-                seed=sweep.cell.seed,
-                format=form,
-                block=labelled_block(row.arm) or 0,
-                retention=row.retention,
-                low=row.low,
-                high=row.high,
-                band_low=None if band is None else max(0.0, band.low),
-                band_high=None if band is None else band.high,
-                level=row.level,
-                tasks=row.tasks,
-            )
-
-
-def _law_of_ratios(sums: Sequence[Sequence[RatioPart]], rng: np.random.Generator) -> LargestT | None:
-    """The law for several sums of ratios on the same items; the parts of every sum belong to the same tasks."""
-    estimates = [mean_of_ratios(parts) for parts in sums]
-    known = [
-        (np.concatenate([part.contributions() for part in parts]), estimate)
-        for parts, estimate in zip(sums, estimates, strict=True)
-        if estimate is not None
-    ]
-    return _law([contributions for contributions, _ in known], [estimate for _, estimate in known], rng)
-
-
-def _block_of(row: RetentionRow) -> int:
-    return labelled_block(row.arm) or 0
-
-
-def _rng(recipe: Recipe, sweep: Sweep, *names: str) -> np.random.Generator:
-    return Streams(recipe.root_seed).generator("sweep", sweep.cell.key, *names)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.depth_correlation import MIN_BLOCKS, depth_correlation
-from layersig.analysis.overlap import descending_ranks
 from layersig.analysis.rankcorr import spearman
 from layersig.analysis.results import PValue
+from layersig.analysis.selections import descending_ranks
 from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import Scored
 from layersig.layers import LayerMap, Unit

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from layersig.analysis.agreement_sentences import top_set_sentence
-from layersig.analysis.overlap import descending_ranks
 from layersig.analysis.rank_intervals import MIN_SEEDS_FOR_RANKS, rank_intervals_seeds
+from layersig.analysis.selections import descending_ranks
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.layers import LayerRow
 from layersig.topics.ceilings.rows import RankSetRow, TopSetRow

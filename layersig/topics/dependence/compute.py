@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from layersig.analysis.associations import Association, monotone, related
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.overlap import membership, pairwise_kappa
+from layersig.analysis.overlap import pairwise_kappa
+from layersig.analysis.selections import membership
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import DataForm
 from layersig.recipe.schema import DataSettings, Recipe

@@ -20,8 +20,8 @@ def section(material: Material) -> Section | None:
             "Between: kappa of two data sets, of different seeds, against how much the two differ (Mantel's test; "
             "the interval is that of the correlation, leaving out one data set at a time). Both tests permute the "
             "data sets, all orders of up to seven; p is corrected over all rows by Holm's method. Data sets whose "
-            "rankings are noisy also agree less with others, so read both. Properties that change together cannot "
-            "be told apart, and nothing here shows a cause.",
+            "rankings are noisy also agree less with others, so read both. The effects of properties that change "
+            "together cannot be separated, and nothing here shows a cause.",
         )
     )
     heads = columns(

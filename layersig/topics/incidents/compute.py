@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from layersig.findings.arms import BASE
 from layersig.findings.files import CONVERSATIONS, RunFiles
 from layersig.findings.forms import EvaluationForm
+from layersig.incidents import Incidents
+from layersig.jsonform import read_json
 from layersig.judging.records import AnswerRecord, read_answers
-from layersig.records import Cell, Incidents, read_json
+from layersig.records import Cell
 from layersig.topics.incidents.rows import IncidentRow
 
 Counted = Mapping[str, tuple[int, Incidents]]

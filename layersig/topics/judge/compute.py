@@ -14,8 +14,9 @@ from layersig.findings.contrasts import scope_of
 from layersig.findings.files import JUDGEMENTS, PAIRS, RunFiles
 from layersig.findings.forms import JudgedForm
 from layersig.findings.outcomes import Measure
+from layersig.jsonform import read_json
 from layersig.judging.records import SCORE
-from layersig.records import Cell, read_json
+from layersig.records import Cell
 from layersig.topics.judge.records import JudgeRecords, mean_of_turns
 from layersig.topics.judge.rows import JudgedRow, JudgeNoiseRow, JudgeRow
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.document import Block, Details, Figure, Heading, Inline, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, level, p_value, percent
@@ -55,14 +55,14 @@ def _sizes(sizes: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _drawn(row: PairRow) -> Estimated:
+def _drawn(row: PairRow) -> ForestRow:
     label = f"{percent(row.value)} {ends(row.low, row.high, 100)}".strip()
     tip = (
         f"{row.arm} against {row.reference}, trained on {row.data}\n{label}\nwins {percent(row.win)}, ties "
         f"{percent(row.tie)}, losses {percent(row.loss)}\nscope: {row.scope}, n = {row.n}, S = {row.seeds}"
     )
     low, high = (None if end is None else 100 * end for end in (row.low, row.high))
-    return Estimated(row.arm, row.data or "", 100 * row.value, low, high, (), label, tip)
+    return ForestRow(row.arm, row.data or "", 100 * row.value, low, high, (), label, tip)
 
 
 def _pair_table(caption: str, rows: Sequence[PairRow]) -> Table:

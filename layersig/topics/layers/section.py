@@ -33,11 +33,11 @@ def section(material: Material) -> Section | None:
 
 
 def _scores(material: Material) -> list[Block]:
-    told = [row for row in material.findings[RANKINGS] if not row.control] or list(material.findings[RANKINGS])
-    if not told:
+    ranked = [row for row in material.findings[RANKINGS] if not row.control] or list(material.findings[RANKINGS])
+    if not ranked:
         return []
     maps, tables = [], []
-    for ranking in told:
+    for ranking in ranked:
         rows = rows_of(ranking, material.findings[RANKED_LAYERS])
         maps.append(Map(f"{ranking.scorer} on {_title(ranking)}", tuple(_scored(row, len(rows)) for row in rows)))
         tables.append(_named(ranking, rows))
@@ -64,10 +64,10 @@ def _scores(material: Material) -> list[Block]:
 
 
 def _title(ranking: RankingRow) -> str:
-    told = [plural(ranking.runs, "seed")]
+    notes = [plural(ranking.runs, "seed")]
     if ranking.coverage is not None:
-        told.append(f"carried over from another run, {percent(ranking.coverage)} of the layers covered")
-    return f"{place_of(ranking.data, ranking.checkpoint)} ({', '.join(told)})"
+        notes.append(f"carried over from another run, {percent(ranking.coverage)} of the layers covered")
+    return f"{place_of(ranking.data, ranking.checkpoint)} ({', '.join(notes)})"
 
 
 def _scored(row: RankedLayerRow, n: int) -> Square:

@@ -13,7 +13,7 @@ from layersig.analysis.multiplicity import holm_of_tested
 from layersig.analysis.results import Alternative, Estimate
 from layersig.findings.files import RunFiles
 from layersig.findings.shown import finite
-from layersig.records import Open, read_rows
+from layersig.jsonform import Open, read_rows
 from layersig.topics.memorisation.rows import MemorisationRow
 
 

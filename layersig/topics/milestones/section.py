@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.document import Block, Bullets, Details, Figure, Heading, Paragraph, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, number, p_value, percent, plural, seconds
@@ -157,13 +157,13 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
     return [heading, sentences, *([figure] if panels else []), table]
 
 
-def _estimated(row: MilestoneRow) -> Estimated:
+def _estimated(row: MilestoneRow) -> ForestRow:
     bounded = row.shape == "interval"
     low, high = (row.low, row.high) if bounded else (None, None)
     label = fixed(row.share, 2) + (_interval(low, high) if bounded else " (unbounded)")
     name = f"{row.kind}, {percent(row.checkpoint)}"
     share = row.share if row.share is not None else 0.0
-    return Estimated(name, row.data or "", share, low, high, (), label, f"{name}\n{label}\n{row.verdict}")
+    return ForestRow(name, row.data or "", share, low, high, (), label, f"{name}\n{label}\n{row.verdict}")
 
 
 def _interval(low: float | None, high: float | None) -> str:

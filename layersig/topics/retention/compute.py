@@ -37,7 +37,7 @@ _FORMATS: Mapping[str, Format] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class MeasuredArm:
     """One arm on one measure, beside the untouched model on the same items.
 
     Attributes:
@@ -90,14 +90,14 @@ def retention_rows(
     )
 
 
-def _kept(arms: Arms, measure: Measure, arm: str, data: str | None, floor: Mapping[str, float] | None) -> Kept:
+def _kept(arms: Arms, measure: Measure, arm: str, data: str | None, floor: Mapping[str, float] | None) -> MeasuredArm:
     outcomes, items = arms.outcomes, arms.outcomes.items[measure]
     table = outcomes.units(measure, arm, data, outcomes.seeds(measure, arm, data))
     base = outcomes.units(measure, BASE, None, (None,))[0]
     if floor is None or floor.keys() != set(items.names):
-        return Kept(table, base, None, outcomes.are_shares(measure))
+        return MeasuredArm(table, base, None, outcomes.are_shares(measure))
     values = items.unit_values(np.array([floor[name] for name in items.names]))
-    return Kept(table, base, values, outcomes.are_shares(measure))
+    return MeasuredArm(table, base, values, outcomes.are_shares(measure))
 
 
 def _row(
@@ -105,7 +105,7 @@ def _row(
     measure: Measure,
     arm: str,
     data: str | None,
-    kept: Kept,
+    kept: MeasuredArm,
     records: Mapping[str, Mapping[str, Any]],
 ) -> RetentionRow:
     record, items = records.get(measure.task, {}), arms.outcomes.items[measure]
@@ -154,11 +154,11 @@ def _row(
 
 
 def _format(measure: Measure, record: Mapping[str, Any]) -> Format:
-    told = record.get("format")
-    if told == "classification":
+    recorded = record.get("format")
+    if recorded == "classification":
         return "classification"
     # An answer whose likelihood alone is scored is right where greedy decoding would write it.
-    return "generation" if told in ("generation", "loglikelihood") else _FORMATS[measure.kind]
+    return "generation" if recorded in ("generation", "loglikelihood") else _FORMATS[measure.kind]
 
 
 def class_rows(arms: Arms, rows: Sequence[RetentionRow]) -> tuple[RetentionClassRow, ...]:

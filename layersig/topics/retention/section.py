@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from layersig.findings.outcomes import Measure
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.document import Block, Details, Figure, Heading, Inline, Paragraph, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, percent, value_of
@@ -170,7 +170,7 @@ def _figure(material: Material, rows: list[RetentionRow]) -> list[Block]:
         own = [row for row in rows if row.task == task and row.retention is not None]
         floor = next((row.floor / row.base for row in own if row.floor is not None and row.base), None)
         shown = tuple(
-            Estimated(
+            ForestRow(
                 row=row.arm,
                 group=row.data or _NONE,
                 value=100 * (row.retention or 0.0),
@@ -184,7 +184,7 @@ def _figure(material: Material, rows: list[RetentionRow]) -> list[Block]:
         )
         if floor is not None:
             tip = f"floor of {task}: {percent(floor, 1)} of the untouched model's score"
-            shown += (Estimated("floor", "measured floor", 100 * floor, None, None, (), percent(floor), tip),)
+            shown += (ForestRow("floor", "measured floor", 100 * floor, None, None, (), percent(floor), tip),)
         if shown:
             panels.append(
                 Panel(f"{task} {own[0].metric}", "share of the untouched model's score, %", shown, None, 100.0)

@@ -152,16 +152,17 @@ def untouched(records: Records) -> Demand | None:
 def equal_budget(records: Records) -> Demand | None:
     """Random layers and a rule of equal size for every arm that selects by the model."""
     recipe = records.recipe
-    told = {row.arm for row in records.findings[SELECTIONS] if not row.control and row.scorers}
-    if not told:
+    selecting = {row.arm for row in records.findings[SELECTIONS] if not row.control and row.scorers}
+    if not selecting:
         return None
     like: dict[str, set[object]] = {arm.select.kind: set() for arm in recipe.arms}
     for arm in recipe.arms:
         like[arm.select.kind].add(arm.select.params.get("like"))
-    random, rule = (sorted(told - like.get(kind, set())) for kind in ("matched-random", "type-depth"))
+    random, rule = (sorted(selecting - like.get(kind, set())) for kind in ("matched-random", "type-depth"))
     evidence = (
-        f"Of {len(told)} arms that select by the model, {len(told) - len(random)} have random layers with "
-        f"{_matched(records, told)} as a control, {len(told) - len(rule)} the rule that knows type and depth alone"
+        f"Of {len(selecting)} arms that select by the model, {len(selecting) - len(random)} have random layers with "
+        f"{_matched(records, selecting)} as a control, {len(selecting) - len(rule)} the rule that knows type and "
+        "depth alone"
     )
     missing = listed(sorted({*random, *rule}))
     return Demand(
@@ -169,10 +170,10 @@ def equal_budget(records: Records) -> Demand | None:
     )
 
 
-def _matched(records: Records, told: Set[str]) -> str:
+def _matched(records: Records, selecting: Set[str]) -> str:
     """What random controls have in common with their arms."""
     controls = [arm for arm in records.recipe.arms if arm.select.kind == CONTROLS["random control"]]
-    matches = {matched_by(records.recipe, arm.name) for arm in controls if arm.select.params.get("like") in told}
+    matches = {matched_by(records.recipe, arm.name) for arm in controls if arm.select.params.get("like") in selecting}
     return " or ".join(f"the same {_MATCHED[match]}" for match in sorted(matches or {"types"}))
 
 
@@ -205,14 +206,15 @@ def alternatives(records: Records) -> Demand | None:
     rows = [row for row in claims(records) if row.outcome and row.arm in primary]
     if not rows:
         return None
-    told, known = [], True
+    excluded, known = [], True
     for role, name in (("random control", "random layers"), ("rule control", "module type and depth alone")):
         against = [row for row in rows if row.role == role]
         better = sum(_better(row) for row in against)
         known = known and bool(against) and all(row.adjusted_p is not None for row in against)
-        told.append(f"{name} in {better} of {len(against)}")
+        excluded.append(f"{name} in {better} of {len(against)}")
     return Demand(
-        known, f"Explanations that a corrected test excludes for the primary arms on their outcome: {'; '.join(told)}."
+        known,
+        f"Explanations that a corrected test excludes for the primary arms on their outcome: {'; '.join(excluded)}.",
     )
 
 

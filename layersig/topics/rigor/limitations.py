@@ -170,8 +170,7 @@ def _fallbacks(run: Records) -> Iterator[str]:
     for source in run.files.manifest["sources"]:
         if source.get("fallback"):
             yield (
-                f"The {source['role']} {source['spec']} could not be reached, and {source['resolved']} stands in for "
-                "it."
+                f"The {source['role']} {source['spec']} could not be reached; {source['resolved']} was used instead."
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from layersig.analysis.sentences import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
+from layersig.analysis.claim import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import BASE
 from layersig.findings.files import HELDOUT
@@ -93,9 +93,9 @@ def data(records: Records) -> Demand:
     """A record of what became of the rows of every data set."""
     files, declared = records.files, records.recipe.data
     described = [each.name for each in declared if files.label(each.name) in files.data_reports]
-    told = listed(described) or "none"
+    names = listed(described) or "none"
     return Demand(
-        len(described) == len(declared), f"Rows, duplicates, cuts, tokens and template are recorded of: {told}."
+        len(described) == len(declared), f"Rows, duplicates, cuts, tokens and template are recorded of: {names}."
     )
 
 
@@ -125,9 +125,9 @@ def overlap(records: Records) -> Demand | None:
         "Of the fine-tuning data, not of what the model was pretrained on: shared 8- and 13-grams are counted for "
         f"{len(known)} of {len(pairs)} pairs of benchmark and data"
     )
-    told = [(task, name) for task, name in known if overlaps[name][task]["ngrams"][_LONG]["hits"]]
-    told += [(HELDOUT, name) for name in overlaps if HELDOUT in overlaps[name]]
-    found = [(f"{task} in {name}", overlaps[name][task]) for task, name in told]
+    compared = [(task, name) for task, name in known if overlaps[name][task]["ngrams"][_LONG]["hits"]]
+    compared += [(HELDOUT, name) for name in overlaps if HELDOUT in overlaps[name]]
+    found = [(f"{task} in {name}", overlaps[name][task]) for task, name in compared]
     hits = [f"{where} {record['ngrams'][_LONG]['hits']} of {record['items']}" for where, record in found]
     evidence += f"; items that share a 13-gram: {listed(hits)}." if hits else "; no item shares a 13-gram."
     return Demand(len(known) == len(pairs), evidence)
@@ -186,11 +186,11 @@ def cost(records: Records) -> Demand | None:
         return None
     stages = [row for row in records.findings[COSTS] if row.status == "done"]
     timed = sum(row.seconds is not None for row in stages)
-    told = "; ".join(f"{row.hours:.3g} hours on {row.device}" for row in rows)
+    hours = "; ".join(f"{row.hours:.3g} hours on {row.device}" for row in rows)
     joules = sum((row.cpu_energy or 0.0) + (row.gpu_energy or 0.0) for row in rows)
     measured = sum(row.measured for row in rows)
     energy = f"{joules / 3.6e6:.3g} kWh, counted in {measured} of {len(stages)} stages" if measured else "not measured"
-    return Demand(timed == len(stages), f"{told}; {timed} of {len(stages)} stages have a time. Energy: {energy}.")
+    return Demand(timed == len(stages), f"{hours}; {timed} of {len(stages)} stages have a time. Energy: {energy}.")
 
 
 def inference(records: Records) -> Demand | None:
@@ -201,8 +201,8 @@ def inference(records: Records) -> Demand | None:
     rows = {row.arm: row for row in records.findings[INFERENCE]}
     known = [arm for arm in arms if arm in rows and rows[arm].ratio is not None]
     evidence = f"The speed of {len(known)} of {len(arms)} arms is known"
-    told = [f"{arm} {rows[arm].ratio:.2f}" for arm in known if arm != BASE]
-    evidence += f"; tokens per second over those of the untouched model: {listed(told)}" if told else ""
+    ratios = [f"{arm} {rows[arm].ratio:.2f}" for arm in known if arm != BASE]
+    evidence += f"; tokens per second over those of the untouched model: {listed(ratios)}" if ratios else ""
     return Demand(len(known) == len(arms), f"{evidence}.")
 
 

@@ -52,11 +52,11 @@ def licences(records: Records) -> Demand:
         if source["node"] == "source/model" or source["role"] == "data"
     }
     found = {name: source.get("licence") or said.get(name) for name, source in sources.items()}
-    told = "; ".join(f"{name}: {licence or 'not on record'}" for name, licence in found.items())
+    licences = "; ".join(f"{name}: {licence or 'not on record'}" for name, licence in found.items())
     missing = [f"`about.licences.{name}`" for name, licence in found.items() if licence is None]
     release = records.recipe.about.licence
     missing += [] if release else ["`about.licence` for what you release"]
-    evidence = f"{told}." + (f" What is released: {release}." if release else "")
+    evidence = f"{licences}." + (f" What is released: {release}." if release else "")
     return Demand(None if missing else True, evidence + (f" State {listed(missing)} in the recipe." if missing else ""))
 
 
@@ -79,8 +79,8 @@ def pretraining(records: Records) -> Demand | None:
     else:
         # Up to the precision of the cut-off: what was published in 2024 may be in text that reaches to 2024.
         older = [task for task, date in dates.items() if date is not None and date[: len(cutoff)] <= cutoff]
-        told = listed([f"{task} ({dates[task]})" for task in older])
-        evidence = f"The model's text reaches to {cutoff}. Published by then: {told or 'none'}."
+        earlier = listed([f"{task} ({dates[task]})" for task in older])
+        evidence = f"The model's text reaches to {cutoff}. Published by then: {earlier or 'none'}."
     unprobed = [task for task in older if task not in probed]
     if unprobed:
         remedy = "not probed; set `evaluate.memorisation = true`"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from layersig.analysis.agreement_sentences import OverlapTest, overlap_test_sentence
 from layersig.analysis.multiplicity import holm
-from layersig.analysis.overlap import jaccard_matrix, membership, pairwise_kappa, relabelling_tests, uniform_law
+from layersig.analysis.overlap import jaccard_matrix, pairwise_kappa, relabelling_tests, uniform_law
+from layersig.analysis.selections import membership
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.unit_grid import Grid
 from layersig.recipe.schema import Recipe

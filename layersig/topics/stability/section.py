@@ -4,48 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layersig.findings.rows.layers import RANKINGS
-from layersig.report.charts.forest import Estimated, Panel, forest
+from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.charts.lines import Line, LinePanel, line_charts
-from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.document import (
     Block,
     Bullets,
-    Column,
-    Details,
     Figure,
     Heading,
-    Paragraph,
     Section,
-    Strong,
     Table,
-    Text,
     columns,
 )
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, level, number, p_value, percent, plural
+from layersig.report.numbers import fixed, level, number, percent, plural
 from layersig.report.svg import described, draw
 from layersig.topics.ceilings.section import ceilings
+from layersig.topics.stability.estimators_section import estimators
+from layersig.topics.stability.overlap_section import beyond_type_and_depth, jaccard_of_runs, permutation_tests
 from layersig.topics.stability.rows import (
     CHECKPOINTS,
     COMPONENTS,
-    ESTIMATORS,
-    JACCARD_MATRIX,
-    OVERLAP_TESTS,
-    RESIDUAL_TESTS,
     SHARING,
     STABILITY,
-    EstimatorRow,
     StabilityRow,
 )
 from layersig.topics.stability.sharing_section import sharing
 
-_MOST_SENTENCES = 24
-
 
 def section(material: Material) -> Section | None:
     """None where no scorer looks at the model."""
-    parts = (ceilings, _noise, sharing, _components, _estimators, _checkpoints, _beyond, _jaccard, _relabelled)
+    parts = (
+        ceilings,
+        _noise,
+        sharing,
+        _components,
+        estimators,
+        _checkpoints,
+        beyond_type_and_depth,
+        jaccard_of_runs,
+        permutation_tests,
+    )
     blocks = tuple(block for part in parts for block in part(material))
     return Section("stability", "What a ranking is worth", blocks) if blocks else None
 
@@ -93,7 +91,7 @@ def _known(row: StabilityRow) -> str:
     )
     runs = f"{plural(row.runs, 'run')} of {row.scorer} on {row.data}"
     if row.lower is None:
-        return f"Whether {runs} agree on single layers cannot be told with fewer than three: {figures}."
+        return f"Whether {runs} agree on single layers cannot be decided with fewer than three: {figures}."
     if row.lower > 0:
         return f"The {runs} agree on single layers beyond module type and smooth depth: {figures}."
     return f"The {runs} are not shown to agree on single layers beyond module type and smooth depth: {figures}."
@@ -110,14 +108,14 @@ def _singles(rows: Sequence[StabilityRow]) -> Panel:
     return Panel("Single layers, all sizes", "correlation of residuals between runs", _estimated(rows))
 
 
-def _estimated(rows: Sequence[StabilityRow]) -> tuple[Estimated, ...]:
+def _estimated(rows: Sequence[StabilityRow]) -> tuple[ForestRow, ...]:
     estimated = []
     for row in rows:
         label = f"{fixed(row.value, 2)} [{fixed(row.low, 2)}, {fixed(row.high, 2)}]"
         where = row.data or "all data sets"
         tip = f"{row.scorer}, {row.quantity}, {where}\n{label}\n{plural(row.runs, 'run')}, left out: {row.left_out}"
         name = f"{row.scorer}: {row.quantity}"
-        estimated.append(Estimated(name, where, row.value, row.low, row.high, (), label, tip))
+        estimated.append(ForestRow(name, where, row.value, row.low, row.high, (), label, tip))
     return tuple(estimated)
 
 
@@ -147,81 +145,6 @@ def _components(material: Material) -> list[Block]:
     return [Heading("Components of variance"), table]
 
 
-def _estimators(material: Material) -> list[Block]:
-    rows = material.findings[ESTIMATORS]
-    if not rows:
-        return []
-    table = Table(
-        "Rank correlation of scorers, raw and corrected for the noise of each. Runs of different seeds are paired, "
-        "since those of one seed may share a training; with a single seed the value is somewhat too high for that",
-        columns(
-            "scorer",
-            "scorer",
-            "data",
-            "#Spearman",
-            "#reliability of the first",
-            "#of the second",
-            "#corrected",
-            "#set",
-            "#runs",
-        ),
-        tuple(
-            (
-                r.a,
-                r.b,
-                r.data or "\u2013",
-                fixed(r.correlation, 2),
-                fixed(r.reliability_a, 2),
-                fixed(r.reliability_b, 2),
-                fixed(r.corrected, 2),
-                _set(r.shape, r.low, r.high),
-                str(r.runs),
-            )
-            for r in rows
-        ),
-        "estimators.csv",
-    )
-    return [Heading("Do estimators agree?"), _correlations(rows), table]
-
-
-def _correlations(rows: Sequence[EstimatorRow]) -> Figure:
-    """Every two scorers as a heat map, one for each data set."""
-    drawn = []
-    for data in dict.fromkeys(row.data for row in rows):
-        own = [row for row in rows if row.data == data]
-        names = tuple(dict.fromkeys(name for row in own for name in (row.a, row.b)))
-        entries = []
-        for row in own:
-            tip = f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} ({plural(row.runs, 'run')})"
-            if row.corrected is not None:
-                tip += f"\ncorrected for noise {fixed(row.corrected, 2)} {_set(row.shape, row.low, row.high)}"
-            if row.correlation is not None:
-                entries += [Entry(one, other, row.correlation, tip) for one, other in ((row.a, row.b), (row.b, row.a))]
-        known = {name: value for row in own for name, value in ((row.a, row.reliability_a), (row.b, row.reliability_b))}
-        entries += [
-            Entry(name, name, value, f"{name}\nSpearman of two seeds, its reliability: {fixed(value, 2)}")
-            for name, value in known.items()
-            if value is not None
-        ]
-        drawn.append(Matrix(f"Spearman correlation on {data or 'no data'}", names, tuple(entries)))
-    alt = "Rank correlation of every two scorers; the table holds the same numbers, with reliabilities and intervals."
-    return Figure(
-        "estimators",
-        "Correlation of every two scorers",
-        described(draw(matrices(drawn), "estimators"), alt),
-        alt,
-        "Mean over pairs of runs; hover tells the correlation corrected for noise with its set. On the diagonal: two "
-        "seeds of one scorer, the most that a raw correlation can be expected to reach; empty with fewer than three.",
-        ("estimators.csv",),
-    )
-
-
-def _set(shape: str | None, low: float | None, high: float | None) -> str:
-    if shape is None:
-        return "\u2013"
-    return f"[{fixed(low, 2)}, {fixed(high, 2)}]" if shape == "interval" else shape
-
-
 def _checkpoints(material: Material) -> list[Block]:
     rows = material.findings[CHECKPOINTS]
     if not rows:
@@ -247,120 +170,3 @@ def _checkpoints(material: Material) -> list[Block]:
         ("checkpoints.csv",),
     )
     return [Heading("Stability over checkpoints"), figure]
-
-
-def _beyond(material: Material) -> list[Block]:
-    rows = material.findings[RESIDUAL_TESTS]
-    if not rows:
-        return []
-    about = Paragraph(
-        (
-            "Of every ranking the residuals of a fit of module type and a cubic in depth are compared, without the "
-            "first and last two blocks, which are unlike the others in most models. The p-value is the larger of two: "
-            "one against surrogates whose frequencies are turned at random, which keeps smoothness over depth and the "
-            "bond of the types of a block, and one against random signs of blocks, which keeps single odd blocks. It "
-            "holds its level for trends of any slope, random walks, growing variance and odd end blocks, but not where "
-            "more than two blocks at an end are unlike the rest. Runs of one seed may share "
-            "a training and are not paired",
-            ", except where there is no other pair (marked *)." if any(row.one_seed for row in rows) else ".",
-        )
-    )
-    table = Table(
-        "Do two rankings agree beyond module type and smooth depth? Correlation of residuals, 0 where they do not, "
-        "negative where they oppose each other; two-sided p, and by Holm's method over all rows of this table",
-        columns("ranking", "ranking", "#residual correlation [interval]", "#pairs of runs", "#p", "#p (Holm)"),
-        tuple(
-            (
-                r.a,
-                r.b,
-                f"{fixed(r.correlation, 2)} [{fixed(r.low, 2)}, {fixed(r.high, 2)}]",
-                f"{r.pairs}{'*' if r.one_seed else ''}",
-                p_value(r.p),
-                p_value(r.adjusted_p),
-            )
-            for r in rows
-        ),
-        "residual_tests.csv",
-    )
-    return [Heading("Agreement beyond type and depth"), about, table]
-
-
-def _jaccard(material: Material) -> list[Block]:
-    controls = {row.scorer for row in material.findings[RANKINGS] if row.control}
-    rows = [
-        row
-        for row in material.findings[JACCARD_MATRIX]
-        if row.low is not None and controls.isdisjoint(name.partition("/")[0] for name in (row.a, row.b))
-    ]
-    if not rows:
-        return []
-    table = Table(
-        "Jaccard index of single runs: mean over pairs of runs of different seeds, with a jackknife interval that "
-        "leaves out one seed at a time. A ranking with itself is the noise ceiling. The bootstrap over seeds is shown "
-        "for comparison: with few seeds it is too short",
-        columns(
-            "ranking",
-            "ranking",
-            "#k",
-            "#Jaccard",
-            f"#{level(rows[0].level)} interval",
-            "#bootstrap",
-            "#chance",
-            "#pairs of runs",
-        ),
-        tuple(
-            (
-                r.a,
-                r.b if r.b != r.a else "itself",
-                str(r.k),
-                fixed(r.jaccard, 3),
-                f"[{fixed(r.low, 3)}, {fixed(r.high, 3)}]",
-                f"[{fixed(r.bootstrap_low, 3)}, {fixed(r.bootstrap_high, 3)}]",
-                fixed(r.chance, 3),
-                str(r.pairs),
-            )
-            for r in rows
-        ),
-        "jaccard_matrix.csv",
-    )
-    return [Heading("Jaccard index of runs"), table]
-
-
-def _relabelled(material: Material) -> list[Block]:
-    rows = material.findings[OVERLAP_TESTS]
-    if not rows:
-        return []
-    tests = dict.fromkeys((row.test, row.assumes) for row in rows)
-    assumptions: tuple[Text, ...] = tuple(
-        (
-            Strong(test),
-            f" assumes that {assumes}; for the layers of one model this is not so, and the test rejects too often.",
-        )
-        for test, assumes in tests
-    )
-    p = {(row.a, row.b, row.k, row.test): row.adjusted_p for row in rows}
-    table = Table(
-        "Jaccard index of seed-averaged rankings against permutations of layers: two-sided p, by Holm's method over "
-        f"the {rows[0].tests} pairs and sizes; ceiling: the same of two seeds of one ranking; ratio: kappa between "
-        "the rankings over kappa between seeds. Descriptive: the test to rely on is that of residuals",
-        (
-            *columns("ranking", "ranking", "#k", "#Jaccard", "#chance", "#ceiling", "#ratio to the ceiling"),
-            *(Column(f"p, {test}", True) for test, _ in tests),
-        ),
-        tuple(
-            (
-                r.a,
-                r.b,
-                str(r.k),
-                fixed(r.jaccard, 3),
-                fixed(r.chance, 3),
-                fixed(r.ceiling, 3),
-                fixed(r.ratio, 2),
-                *(p_value(p.get((r.a, r.b, r.k, test))) for test, _ in tests),
-            )
-            for r in {(row.a, row.b, row.k): row for row in rows}.values()
-        ),
-        "overlap_tests.csv",
-    )
-    said = Bullets(tuple((row.sentence,) for row in rows[:_MOST_SENTENCES]))
-    return [Heading("Permutation tests of overlap"), Bullets(assumptions), table, Details("The same in words", (said,))]

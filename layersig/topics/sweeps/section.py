@@ -22,7 +22,7 @@ def section(material: Material) -> Section | None:
     about = Paragraph(
         (
             "The trend is one linear contrast over the points in their order: each step to the next counts the same, "
-            "however far it is. The optimum is told by a set: a point leaves it where another is better by a paired "
+            "however far it is. The optimum is given as a set: a point leaves it where another is better by a paired "
             "test, corrected for the number of others, so that the set holds the best of the points with the stated "
             "confidence; it covers these points, not values between them. All layers, or the untouched model "
             "where blocks are removed, are the point at the end.",

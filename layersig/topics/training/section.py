@@ -69,13 +69,13 @@ def _search(material: Material) -> tuple[Block, ...]:
         )
         for row in rows
     )
-    told = (
+    sentence = (
         "Every arm had the same trials. They were compared by the loss on conversations of the training split that "
         "none of them trained on, and the best one is the arm; nothing that arms are evaluated on was looked at."
     )
     table = Table("Trials of learning rates and lengths", heads, cells, "trials.csv")
     folded = Details(f"Every trial ({len(cells)})", (table,)) if len(cells) > _MOST_ROWS else table
-    return (Paragraph((told,)), folded)
+    return (Paragraph((sentence,)), folded)
 
 
 def _lines(rows: Sequence[LossRow]) -> tuple[Line, ...]:

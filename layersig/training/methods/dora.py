@@ -16,7 +16,7 @@ from layersig.training.methods.lora import Lora
     "dora",
     reads={"rank", "alpha", "dropout"},
     cannot={
-        "quantization": "rescales the rows of the weights, and its update cannot be told from 4-bit ones",
+        "quantization": "rescales the rows of the weights, and its update cannot be computed from 4-bit weights",
         "experts": "adapts linear modules only",
         "ranks": "gives all layers one rank",
         "until": "has an update that cannot be measured without the weights",
