@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+from layersig.cli.bundled import find
 from layersig.cli.main import VERBS
-from layersig.cli.recipes import find
 from layersig.recipe.schema import Recipe
 
 ROOT = Path(__file__).parents[1]
