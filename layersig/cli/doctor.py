@@ -13,7 +13,10 @@ from layersig.cli.options import as_json
 @click.command("doctor")
 @as_json
 def command(as_json: bool) -> None:
-    """Check this machine: versions, device, memory, disk, cache, plugins."""
+    """Check this machine: versions, device, memory, disk, cache, plugins.
+
+    Example: layersig doctor --json
+    """
     from layersig.models.devices import pick_device, pick_dtype
     from layersig.plugin.manager import installed
     from layersig.store.cache import cache_root

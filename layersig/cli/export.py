@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from layersig.cli.main import emit
+from layersig.cli.models import find_model
 from layersig.cli.options import as_json, offline, run_name, runs
 from layersig.store.runfolder import RunFolder, SourceForm
 
@@ -116,14 +117,8 @@ def _base(record: SourceForm, *, offline: bool) -> Path:
         UserError: It has changed since the run.
     """
     from layersig.errors import UserError
-    from layersig.plugin.manager import installed
-    from layersig.sources.resolve import LOADERS, resolve
-    from layersig.sources.source import Request
-    from layersig.store.cache import cache_root
 
-    known = installed()
-    loaders = {**LOADERS, **{name: known.get("source", name).create() for name in known.names("source")}}
-    source = resolve(record["resolved"], "model", Request(Path.cwd(), cache_root(), offline=offline), loaders=loaders)
+    source = find_model(record["resolved"], offline=offline)
     if source.digest != record["digest"]:
         raise UserError(
             f"{source.resolved} has changed since the run, so its adapters no longer fit; run the recipe again"

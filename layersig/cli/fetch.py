@@ -15,7 +15,10 @@ from layersig.cli.options import as_json, overrides, recipe
 @overrides
 @as_json
 def command(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Download everything RECIPE needs, fallbacks included; afterwards `--offline` works."""
+    """Download everything RECIPE needs, fallbacks included; afterwards `--offline` works.
+
+    Example: layersig fetch quickstart
+    """
     from layersig.engine.sources import fetch_all
     from layersig.recipe.load import load_all
 

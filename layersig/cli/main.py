@@ -18,23 +18,64 @@ import click
 from layersig import __version__
 from layersig.errors import LayersigError, MachineError, machine_error
 
-# verb -> its line in `--help`; the module of a verb is imported only when it is called
-VERBS = {
-    "run": "Run a recipe; finished stages are not run again.",
-    "validate": "Check recipes and report every fault at once.",
-    "plan": "Show what a recipe costs on this machine, and what it can detect.",
-    "fetch": "Download everything a recipe needs, for --offline.",
-    "runs": "List the runs.",
-    "status": "Show the progress of a run.",
-    "report": "Rebuild the report of a run.",
-    "export": "Write an arm as a plain Hugging Face checkpoint.",
-    "archive": "Pack a run for a reviewer: recipe, records, report, and how to repeat it.",
-    "compare": "Compare arms, also across runs and recipes.",
-    "check": "Show what published numbers can mean: an overlap, or two accuracies.",
-    "plugins": "List scorers, policies and sources, and where they come from.",
-    "recipes": "List, show or copy the recipes that come with layersig.",
-    "schema": "Print the JSON schema of recipes, for editors.",
-    "doctor": "Check this machine.",
+# group -> verb -> its line in `--help`; the module of a verb is imported only when it is called
+GROUPS = {
+    "Start": {
+        "recipes": "List, show or copy the recipes that come with layersig.",
+        "init": "Write a commented recipe for your data.",
+        "layers": "Show the layers of a model.",
+        "doctor": "Check this machine.",
+    },
+    "Run a recipe": {
+        "validate": "Check recipes and report every fault at once.",
+        "plan": "Show what a recipe costs on this machine, and what it can detect.",
+        "fetch": "Download everything a recipe needs, for --offline.",
+        "run": "Run a recipe; finished stages are not run again.",
+    },
+    "Look at runs": {
+        "runs": "List the runs.",
+        "status": "Show the progress of a run.",
+        "show": "Show the answer of a run.",
+        "open": "Open the report of a run in the browser.",
+        "report": "Rebuild the report of a run.",
+        "compare": "Compare arms, also across runs and recipes.",
+        "rm": "Delete a run, after asking.",
+    },
+    "Use the results": {
+        "export": "Write an arm as a plain Hugging Face checkpoint.",
+        "archive": "Pack a run for a reviewer: recipe, records, report, and how to repeat it.",
+        "check": "Show what published numbers can mean: an overlap, or two accuracies.",
+    },
+    "Extend": {
+        "plugins": "List scorers, policies and sources, and where they come from.",
+        "schema": "Print the JSON schema of recipes, for editors.",
+    },
+}
+VERBS = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
+# what people type -> the verb, where spelling does not lead there
+_SYNONYMS = {
+    "ls": "runs",
+    "list": "runs",
+    "new": "init",
+    "create": "init",
+    "dry-run": "plan",
+    "check-recipe": "validate",
+    "lint": "validate",
+    "train": "run",
+    "start": "run",
+    "resume": "run",
+    "clean": "rm",
+    "delete": "rm",
+    "remove": "rm",
+    "view": "open",
+    "result": "show",
+    "results": "show",
+    "map": "layers",
+    "download": "fetch",
+    "merge": "export",
+    "pack": "archive",
+    "examples": "recipes",
+    "scorers": "plugins",
 }
 
 
@@ -60,22 +101,28 @@ class Verbs(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            close = get_close_matches(args[0], VERBS, n=1)
-            if not close:
+            near = get_close_matches(args[0].lower(), [*VERBS, *_SYNONYMS], n=1)
+            if not near:
                 raise
-            raise click.UsageError(f"{error.message.rstrip('.')}, did you mean '{close[0]}'?", error.ctx) from None
+            close = _SYNONYMS.get(near[0], near[0])
+            raise click.UsageError(f"{error.message.rstrip('.')}, did you mean '{close}'?", error.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs, without importing any of them."""
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+        """The list of verbs by group, without importing any of them."""
+        width = max(map(len, VERBS))
+        for group, verbs in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(f"{verb:{width}}", line) for verb, line in verbs.items()])
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="layersig")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
-    """Find out which layers matter when a language model is fine-tuned, and prove it."""
+    """Find out which layers matter when a language model is fine-tuned, and prove it.
+
+    Example: layersig run quickstart
+    """
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,10 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
-recipe = click.argument("recipe", type=click.Path(path_type=Path))
+
+class RecipePath(click.ParamType[Path]):
+    """A recipe file, or the name of a bundled recipe; a file of that name comes first."""
+
+    name = "recipe"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The file.
+
+        Raises:
+            UserError: What looks like a name is none of a bundled recipe.
+        """
+        if isinstance(value, Path) or Path(value).exists():
+            return Path(value)
+        from layersig.cli.bundled import bundled, find
+
+        return bundled(value) or (Path(value) if value.endswith(".toml") else find(value))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names of bundled recipes, and files."""
+        from layersig.cli.bundled import names
+
+        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return [*found, CompletionItem(incomplete, type="file")]
+
+
+class RunName(click.ParamType[str]):
+    """A run: a path, `NAME/ID`, the start of an ID, or a NAME."""
+
+    name = "run"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """What was typed."""
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names of the runs, and of each with its id."""
+        from layersig.store.runfolder import all_runs
+
+        every = all_runs(ctx.params.get("runs") or Path("runs"))
+        known = dict.fromkeys([*(run.path.parent.name for run in every), *(run.name for run in every)])
+        return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+
+
+recipe = click.argument("recipe", type=RecipePath())
 overrides = click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
-run_name = click.argument("run", metavar="RUN")
+run_name = click.argument("run", metavar="RUN", type=RunName())
 runs = click.option(
     "--runs",
     type=click.Path(path_type=Path, file_okay=False),

@@ -11,7 +11,10 @@ from layersig.cli.options import as_json
 @click.command("plugins")
 @as_json
 def command(as_json: bool) -> None:
-    """List scorers, policies and sources, and where they come from."""
+    """List scorers, policies and sources, and where they come from.
+
+    Example: layersig plugins --json
+    """
     from layersig.plugin.manager import installed
 
     known = installed()

@@ -9,45 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml  # type: ignore[import-untyped]
 
+from layersig.cli.bundled import find, names
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
 from layersig.errors import UserError
 
 
-def shipped() -> Path:
-    """Folder of the bundled recipes: inside the package of an installation, else in the checkout."""
-    package = Path(__file__).parent.parent
-    installed = package / "_recipes"
-    return installed if installed.exists() else package.parent / "recipes"
-
-
-def find(name: str) -> Path:
-    """The bundled recipe of a name such as `quickstart` or `paper/table-05`.
-
-    Raises:
-        UserError: There is none.
-    """
-    path = shipped() / f"{name.removesuffix('.toml')}.toml"
-    if not path.is_file():
-        raise UserError(f"no recipe {name!r}; `layersig recipes ls` lists them")
-    return path
-
-
 @click.group("recipes")
 def command() -> None:
-    """List, show or copy the recipes that come with layersig."""
+    """List, show or copy the recipes that come with layersig.
+
+    Example: layersig recipes cp quickstart mine.toml
+    """
 
 
 @command.command("ls")
 @as_json
 def ls(as_json: bool) -> None:
     """List the recipes, with the subject of each."""
-    rows = [
-        {"recipe": str(path.relative_to(shipped()).with_suffix("")), "about": _about(path)}
-        for path in sorted(shipped().rglob("*.toml"))
-    ]
+    rows = [{"recipe": name, "about": _about(find(name))} for name in names()]
     width = max((len(row["recipe"]) for row in rows), default=0)
     emit(
         {"recipes": rows},
@@ -97,6 +78,8 @@ def _files_beside(recipe: Path) -> Iterator[Path]:
 
 def _rows_of(task: Path) -> Iterator[str]:
     """The files of rows that a shipped task names, by split."""
+    import yaml  # type: ignore[import-untyped]
+
     options = yaml.safe_load(task.read_text(encoding="utf-8")).get("dataset_kwargs", {})
     yield from options.get("data_files", {}).values()
 

@@ -15,7 +15,10 @@ from layersig.cli.options import as_json, run_name, runs
 @runs
 @as_json
 def command(run: str, runs: Path, as_json: bool) -> None:
-    """Analyse RUN again and write its report, from the files of the run folder alone."""
+    """Analyse RUN again and write its report, from the files of the run folder alone.
+
+    Example: layersig report quickstart
+    """
     from layersig.recipe.load import stored
     from layersig.store.runfolder import find_run
     from layersig.topics.analyse import analyse

@@ -61,7 +61,9 @@ def command(
     Several recipes share what they have in common; overrides apply to all of them. A recipe with [[models]] gives one
     run per model, and a report on how far their rankings agree.
 
-    Example: layersig run recipes/quickstart.toml train.rank=16 'arms.0.select.fraction=0.5'
+    RECIPE is a file, or the name of a bundled recipe (`layersig recipes ls`).
+
+    Example: layersig run quickstart train.rank=8
 
     Example: layersig run a.toml b.toml --engine local:2
     """
@@ -102,9 +104,9 @@ def _tell(outcomes: Sequence[Outcome], studies: Sequence[Path], *, one: bool, as
             several = [f"{len(outcome.failures)} failures"] if len(outcome.failures) > 1 else []
             click.echo("error: " + "\n  ".join([*several, *outcome.failures]), err=True)
     told = [{"run": str(outcome.folder.path), "status": outcome.status} for outcome in outcomes]
-    lines = [f"{outcome.status}: {outcome.folder.path / 'report.html'}" for outcome in outcomes]
+    lines = [] if as_json else [_answer(outcome) for outcome in outcomes]
     if len(outcomes) == 1:
-        emit(told[0], as_json=as_json, text=lines[0])
+        emit(told[0], as_json=as_json, text="\n".join(lines))
         return
     paths = [str(path) for path in studies]
     across = {"report": paths[0] if paths else None} if one else {"reports": paths}
@@ -118,6 +120,16 @@ def _study(every: Sequence[LoadedRecipe], outcomes: Sequence[Outcome], runs: Pat
     if len(every) == 1 or any(outcome.status == "failed" for outcome in outcomes):
         return None
     return _across(every, [outcome.folder.path for outcome in outcomes], runs)
+
+
+def _answer(outcome: Outcome) -> str:
+    """What a run found, and where its report is."""
+    from layersig.topics.brief import brief
+    from layersig.topics.render import material_of
+
+    found = brief(material_of(outcome.folder.path))
+    page = f"{outcome.status}: {outcome.folder.path / 'report.html'}"
+    return f"\n{found}\n\n{page}" if found else page
 
 
 def _across(every: Sequence[LoadedRecipe], folders: Sequence[Path], runs: Path) -> Path:

@@ -15,7 +15,10 @@ from layersig.errors import UserError
 @runs
 @as_json
 def command(runs: Path, as_json: bool) -> None:
-    """List the runs, oldest first."""
+    """List the runs, oldest first.
+
+    Example: layersig runs --runs /shared/runs
+    """
     from layersig.store.runfolder import all_runs
 
     found = []

@@ -16,7 +16,10 @@ from layersig.cli.options import as_json, run_name, runs
 @runs
 @as_json
 def command(run: str, runs: Path, as_json: bool) -> None:
-    """Show the progress of RUN: a path, NAME/ID, the start of an ID, or a NAME (its newest run)."""
+    """Show the progress of RUN: a path, NAME/ID, the start of an ID, or a NAME (its newest run).
+
+    Example: layersig status quickstart
+    """
     from layersig.store.runfolder import find_run
 
     folder = find_run(runs, run)

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING
 import click
 
 from layersig.cli.main import emit
-from layersig.cli.options import as_json
-from layersig.errors import LayersigError, UserError
+from layersig.cli.options import RecipePath, as_json
+from layersig.errors import UserError
 
 if TYPE_CHECKING:
     from layersig.recipe.load import LoadedRecipe
 
-_LARGEST = 32 * 2**20
-"""Largest data file that is checked, in bytes: it takes a second or two."""
-
 
 @click.command("validate")
-@click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("recipes", nargs=-1, required=True, type=RecipePath())
 @as_json
 def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     """Check RECIPES and report every fault at once: file, line, key, the value given, and what is allowed.
 
-    Data sets in local files of at most 32 MiB are checked too: invalid rows are faults, and unused fields are listed.
+    Example: layersig validate mine.toml
+
+    Local files and folders that are missing are faults. Data sets in local files of at most 32 MiB are read: invalid
+    rows and too few of them are faults, and unused fields are listed. So is a chat template that fails on them.
     """
+    from layersig.engine.input_check import check_inputs
     from layersig.recipe.load import load_all
 
     faults: dict[str, str] = {}
@@ -36,7 +37,7 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
             _check_tasks(loaded)
             notes[str(path)] = [
                 *(f"{loaded.where('judge')}: {skipped}" for skipped in loaded.skipped),
-                *_data_notes(loaded),
+                *check_inputs(loaded),
             ]
         except UserError as error:
             faults[str(path)] = str(error)
@@ -62,30 +63,3 @@ def _check_tasks(loaded: LoadedRecipe) -> None:
     from layersig.engine.task_check import check_tasks
 
     check_tasks(loaded)
-
-
-def _data_notes(loaded: LoadedRecipe) -> list[str]:
-    """Notes on the rows of data sets in local files; raises `UserError` for invalid rows."""
-    notes = []
-    for number, data in enumerate(loaded.recipe.data):
-        scheme, _, reference = data.source.partition(":")
-        path = loaded.base_dir / Path(reference).expanduser()
-        if scheme != "file" or not path.is_file() or path.stat().st_size > _LARGEST:
-            continue
-        from layersig.data.rows import read_rows
-
-        fields = None if data.fields is None else data.fields.model_dump()
-        where = f"{loaded.where('data', number, 'source')}: data {data.name}"
-        try:
-            where_values = {key: (each,) if isinstance(each, str) else each for key, each in data.where.items()}
-            rows = read_rows(
-                path,
-                group_by=data.group_by,
-                fields=fields,
-                prompts=data.generate is not None,
-                where=where_values,
-            )
-        except LayersigError as error:
-            raise UserError(f"{where}: {error}") from error
-        notes += [f"{where}: {note}" for note in rows.notes()]
-    return notes

@@ -175,6 +175,15 @@ class Executor:
             publisher.ended(stage, ended)
         return complete
 
+    def held(self, graph: Graph, sources: Mapping[str, Source]) -> dict[str, StageEntry]:
+        """The stages of a graph that need not be run, by id, as far as that can be told before any has run."""
+        nodes, found = source_nodes(sources), {}
+        for stage in graph.stages if self._reuse else ():
+            if all(each.node in nodes for each in stage.inputs.values()) and (entry := self.find(stage, nodes)):
+                nodes[stage.id] = output_node(entry)
+                found[stage.id] = entry
+        return found
+
     def find(self, stage: Stage, nodes: Mapping[str, Node]) -> StageEntry | None:
         """The entry of a stage in the cache, or None; nothing is run.
 

@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
-from layersig.engine.execute import Executor, numerics
+from layersig.engine.execute import Ended, Executor, numerics
+from layersig.engine.header import header
 from layersig.engine.manifest import (
     failures,
     final_status,
@@ -85,7 +86,33 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         KeyboardInterrupt: The manifest then says `interrupted`; running again continues.
     """
     with Display(console) as display, opened(loaded, options, display) as study:
-        return study.close(study.executor.run(study.graph, study.sources, study.publisher))
+        display.phase("looking for finished stages")
+        held = study.executor.held(study.graph, study.sources)
+        if any(stage.computes for stage in study.graph.stages):
+            study.numerics()  # for the line below: a stage is about to ask anyway
+        machine = study.publisher.manifest["machine"]
+        display.say(f"· {header(loaded, study.graph, study.sources, machine, len(held))}")
+        display.study(study.graph.stages, {name: entry.about["seconds"] for name, entry in held.items()})
+        complete = study.executor.run(study.graph, study.sources, _Listeners(study.publisher, display))
+        display.phase("analysing and writing the report")
+        return study.close(complete)
+
+
+class _Listeners:
+    """Both the run folder and the terminal are informed of stages, the run folder first."""
+
+    def __init__(self, publisher: Publisher, display: Display) -> None:
+        self._publisher = publisher
+        self._display = display
+
+    def started(self, stage: Stage, fingerprint: str) -> None:
+        """A stage is about to run."""
+        self._publisher.started(stage, fingerprint)
+
+    def ended(self, stage: Stage, how: Ended) -> None:
+        """A stage has ended."""
+        self._publisher.ended(stage, how)
+        self._display.ended(stage, how)
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,7 @@ class Study:
         folder: The run folder.
         graph: The stages.
         sources: Its sources.
+        numerics: What results depend on besides inputs; the manifest then names the device.
         executor: Runs its stages.
         setting: What its stages need in another process.
         publisher: Keeps the run folder.
@@ -105,6 +133,7 @@ class Study:
     folder: RunFolder
     graph: Graph
     sources: Mapping[str, Source]
+    numerics: Callable[[], Mapping[str, Any]]
     executor: Executor
     setting: Setting
     publisher: Publisher
@@ -115,6 +144,8 @@ class Study:
 def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator[Study]:
     """A run from its lock to its report; the manifest says how the block was left."""
     recipe = loaded.recipe
+    if recipe.evaluate.tasks:
+        display.phase("checking the tasks")
     check_tasks(loaded)
     folder = RunFolder(options.runs / recipe.name / loaded.id)
     with folder.lock():
@@ -129,6 +160,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
         graph = stages(recipe, loaded.components)
+        display.phase("finding model, data and tasks")
         sources = resolve_all(graph, loaded, pinned(earlier), offline=options.offline, strict=options.strict, warn=warn)
         for source in sources.values():
             for note in source.notes:
@@ -150,9 +182,10 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
         # What an earlier run has kept goes with its records, and is renewed with them, once this one has ended well.
         kept = None if earlier is None else earlier.get("inputs")
         manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"]) if kept is None else kept
+        ask_numerics = _numerics(recipe, manifest)
         executor = Executor(
             cache,
-            _numerics(recipe, manifest),
+            ask_numerics,
             recipe.root_seed,
             declarations,
             display.stage,
@@ -187,7 +220,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             options.reuse,
         )
         try:
-            yield Study(folder, graph, sources, executor, setting, publisher, close)
+            yield Study(folder, graph, sources, ask_numerics, executor, setting, publisher, close)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()

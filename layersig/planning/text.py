@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from layersig.engine.pace import duration
 from layersig.planning import Plan
 from layersig.planning.cards import CARDS, Fit
 from layersig.planning.costs import Cost, Total
@@ -60,16 +61,6 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "cards": None if plan.fits is None else [_fit_json(each) for each in plan.fits],
         "warnings": [*plan.warnings, *(f"{_name(each)}: {said}" for each in plan.precision for said in each.warnings)],
     }
-
-
-def duration(seconds: float | None) -> str:
-    """A time for people."""
-    if seconds is None:
-        return _UNKNOWN
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{minutes:.0f} min" if minutes < 99.5 else f"{hours:.1f} h" if hours < 99.5 else f"{hours:.0f} h"
 
 
 def _stage_json(cost: Cost) -> dict[str, Any]:

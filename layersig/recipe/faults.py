@@ -7,6 +7,7 @@ import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,7 @@ from pydantic_core import ErrorDetails
 from layersig.docstrings import descriptions
 from layersig.errors import UserError
 from layersig.plugin.table import suggestion
+from layersig.recipe.foreign import key_hint, value_hint
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import (
     DATE_PATTERN,
@@ -23,6 +25,7 @@ from layersig.recipe.schema import (
     SOURCE_PATTERN,
     STATEMENT_PATTERN,
     VARIABLE_PATTERN,
+    Recipe,
 )
 
 _PATTERNS = {
@@ -196,7 +199,7 @@ def _message(path: KeyPath, details: Sequence[ErrorDetails], model: type[BaseMod
         return f"missing ({about.splitlines()[0].rstrip('.')})" if about else "missing"
     if kind == "extra_forbidden":
         parent = _model_at(model, path[:-1])
-        return "unknown key" + suggestion(str(path[-1]), parent.model_fields if parent else ())
+        return unknown_key(path, parent.model_fields if parent else ())
     got = details[0]["input"]
     first, *others = dict.fromkeys(_demand(each) for each in details)
     message = ", or ".join([first, *(each.removeprefix("must be ") for each in others)])
@@ -204,7 +207,24 @@ def _message(path: KeyPath, details: Sequence[ErrorDetails], model: type[BaseMod
         return message
     if kind == "literal_error" and isinstance(got, str):
         return f"{message}; got {shown(got)}{_near(got, details[0])}"
-    return f"{message}; got {shown(got)}"
+    limits = [each.get("ctx", {}).get(_BOUNDS[each["type"]][0]) for each in details if each["type"] in _BOUNDS]
+    hints = (value_hint(path, each["type"], got, next(iter(limits), None)) for each in details)
+    hint = next((hint for hint in hints if hint is not None), None)
+    return f"{message}; got {shown(got)}" + (f"; {hint}" if hint else "")
+
+
+def unknown_key(path: KeyPath, known: Iterable[str]) -> str:
+    """What is said of a key that a table does not have: what it is called here, or which are known."""
+    hint = key_hint(path, _tables())
+    return f"unknown key; {hint}" if hint is not None else "unknown key" + suggestion(str(path[-1]), known)
+
+
+@cache
+def _tables() -> Mapping[str, Mapping[str, Any]]:
+    """The keys of the main tables of a recipe, and of its top."""
+    names = ("model", "layers", "data", "train", "evaluate", "analyze")
+    models = {name: _model_at(Recipe, (name, 0) if name == "data" else (name,)) for name in names}
+    return {"": Recipe.model_fields, **{name: each.model_fields for name, each in models.items() if each}}
 
 
 def _demand(details: ErrorDetails) -> str:

@@ -192,10 +192,20 @@ class ScoringContext(Inputs):
         from layersig.training.gradients import visit_gradients
 
         self._must("gradients")
+        self.reporter.start("gradients", len(batches), "batches")
+        shown = 0
+
+        def counting(batch: int, name: str, gradient: Tensor) -> None:
+            nonlocal shown
+            if batch >= shown:  # the first gradient of a batch: its forward pass is done
+                self.reporter.advance(batch + 1 - shown, tokens=self._tokens(batches[shown : batch + 1]))
+                shown = batch + 1
+            visit(batch, name, gradient)
+
         # Gradients need what training needs, so that the settings which make one fit make the other fit.
         recompute = self.train_settings.gradient_checkpointing
         with self.counted(batches), self._reading(pack=False, recompute=recompute) as runner:
-            visit_gradients(runner, parameters, self.examples, batches, visit)
+            visit_gradients(runner, parameters, self.examples, batches, counting)
 
     def _reading(self, *, pack: bool = True, recompute: bool = False) -> AbstractContextManager[Runner]:
         from layersig.fast.runner import reading_runner
@@ -210,7 +220,10 @@ class ScoringContext(Inputs):
 
         with peak_memory(self.device) as memory:
             yield
-        self._count(sum(len(self.examples[index]) for indices in batches for index in indices), memory.peak)
+        self._count(self._tokens(batches), memory.peak)
+
+    def _tokens(self, batches: Sequence[Sequence[int]]) -> int:
+        return sum(len(self.examples[index]) for indices in batches for index in indices)
 
     def _count(self, tokens: int, peak_memory: int) -> None:
         cost = self._job.cost

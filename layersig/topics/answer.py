@@ -52,7 +52,7 @@ def section(material: Material) -> Section | None:
     blocks: list[Block] = []
     if tiles := _tiles(material):
         blocks.append(Tiles(tiles))
-    if which := [_which(material, row) for row in material.lead if material.findings.sizes]:
+    if which := [which_layers(material, row) for row in material.lead if material.findings.sizes]:
         blocks += [Heading("Which layers matter"), Bullets(tuple(which))]
     if effects := _effects(material):
         blocks += [Heading("What tuning only those did"), Bullets(effects)]
@@ -81,7 +81,7 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
             )
         ]
         kept = material.share(measure, row.arm, data)
-        if kept is not None and _why_no_share(material, kept, data) is None:
+        if kept is not None and why_no_share(material, kept, data) is None:
             note = f"exploratory, {_kept(kept)}, n = {kept.n}, S = {kept.seeds}{_checkpoints(kept.scope)}; {where}"
             tiles.append(Tile("of the gain of all layers kept", percent(kept.share), note))
         for role, label in (
@@ -103,7 +103,7 @@ def _tiles(material: Material) -> tuple[Tile, ...]:
     return ()
 
 
-def _which(material: Material, ranking: RankingRow) -> Text:
+def which_layers(material: Material, ranking: RankingRow) -> Text:
     """What the top of a ranking holds, where its seeds agree above chance; else why no layer is named."""
     k = material.findings.sizes[0]
     n = len(material.findings[UNITS])
@@ -195,13 +195,13 @@ def _effects(material: Material) -> tuple[Text, ...]:
 
 
 def _share(material: Material, kept: ShareRow, data: str | None) -> Inline:
-    if (why := _why_no_share(material, kept, data)) is not None:
+    if (why := why_no_share(material, kept, data)) is not None:
         return f"No share of the gain of all layers is stated for {kept.arm} on {data}: {why}."
     share = f"{kept.arm} on {data} keeps {percent(kept.share)} of the gain of all layers ({_kept(kept)})"
     return Strong(f"Exploratory: {share}{_checkpoints(kept.scope)}.")
 
 
-def _why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | None:
+def why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | None:
     """Why a share is no figure to remember: it has no interval, or all layers are not shown to gain anything."""
     if kept.no_interval is not None:
         return kept.no_interval

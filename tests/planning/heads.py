@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from layersig.engine.pace import duration
 from layersig.pipeline import Stage, stages
 from layersig.planning.assumptions import Assumptions
 from layersig.planning.cards import CARDS, Cards, usable
@@ -17,7 +18,6 @@ from layersig.planning.costs import Cost, cost_of
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
 from layersig.planning.memory import gib
-from layersig.planning.text import duration
 from layersig.recipe.load import load_all
 from tests.shapes import PUBLISHED, write_config
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from layersig.engine.pace import duration
 from layersig.pipeline import stages
 from layersig.planning.assumptions import SPREADS, Assumptions, assumptions
 from layersig.planning.costs import cost_of
@@ -16,7 +17,6 @@ from layersig.planning.passes import Passes
 from layersig.planning.rates import Speed
 from layersig.planning.scorers import _BATCHES, _BLOCKS, _NONE
 from layersig.planning.shapes import shapes
-from layersig.planning.text import duration
 from layersig.planning.writing import judge_calls
 from layersig.plugin.builtin import layersig_components
 from layersig.plugin.manager import built_in

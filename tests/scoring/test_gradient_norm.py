@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from layersig.layers import Unit
 from layersig.models.layermap import layer_parameter
+from layersig.scoring.stage import score
+from tests.scoring.heard import Heard
 from tests.scoring.world import World
 from tests.tiny import Double, tiny_batch
 
@@ -62,3 +65,22 @@ def test_relative_to_the_weights(tmp_path, unit):
     for group in world.layers.groups(unit):
         size = sum(layer_parameter(world.model, layer).norm() ** 2 for layer in group.members) ** 0.5
         assert relative.scores[group.name] == pytest.approx(plain.scores[group.name] / size.item(), rel=1e-5)
+
+
+def test_it_tells_of_every_batch(tmp_path):
+    told = []
+
+    class Told(Heard):
+        def start(self, task, total, unit):
+            told.append((task, total))
+
+        def advance(self, amount, *, tokens=0, note=""):
+            told.append((amount, tokens))
+
+    world = World(tmp_path)
+    world.write_data(tiny_batch(rows=8, length=12).tolist())
+    job = world.job("gradient-norm", {"batches": 2}, micro_batch_tokens=24)
+    score(replace(job, reporter=Told()))
+    assert told[0] == ("gradients", 2)
+    assert [amount for amount, _ in told[1:]] == [1, 1]
+    assert sum(tokens for _, tokens in told[1:]) == job.cost["tokens"]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from layersig.cli.recipes import shipped
+from layersig.cli.bundled import shipped
 from layersig.errors import UserError
 from layersig.pipeline import stages
 from layersig.recipe.load import load_all, stored

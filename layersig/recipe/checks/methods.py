@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from layersig.errors import UserError
 from layersig.plugin.components import BUILT_IN, Component
 from layersig.plugin.guard import cause, raises_plugin_errors
-from layersig.plugin.table import Components, suggestion
+from layersig.plugin.table import Components
 from layersig.recipe.checks.values import table_at, tables_at
-from layersig.recipe.faults import Fault, faults_of
+from layersig.recipe.faults import Fault, faults_of, unknown_key
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import TrainSettings
 
@@ -47,7 +47,7 @@ def method_checks(path: KeyPath, table: Mapping[str, Any], components: Component
         if key in TrainSettings.model_fields:
             continue
         if key not in methods:
-            yield Fault((*path, key), f"unknown key{suggestion(key, [*TrainSettings.model_fields, *methods])}")
+            yield Fault((*path, key), unknown_key((*path, key), [*TrainSettings.model_fields, *methods]))
         elif not isinstance(value, dict):
             yield Fault((*path, key), f'must be a table: the parameters of method = "{key}"')
         else:

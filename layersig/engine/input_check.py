@@ -1,0 +1,163 @@
+"""What is wrong with the local files of a recipe, before anything is fetched, loaded or computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layersig.errors import LayersigError
+from layersig.recipe.faults import Fault, error
+from layersig.recipe.load import LoadedRecipe
+from layersig.recipe.positions import KeyPath
+from layersig.recipe.schema import DataSettings
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from layersig.data.rows import Rows
+
+_LARGEST = 32 * 2**20
+"""Largest data file that is read, in bytes: it takes a second or two."""
+_TRAINING_MARKS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+"""Marks that transformers adds to Jinja's language."""
+
+
+def check_inputs(loaded: LoadedRecipe) -> list[str]:
+    """Check that local files and folders are there, and that small data files give something to train on.
+
+    Returns:
+        What the user should know, such as fields that are not used.
+
+    Raises:
+        UserError: The recipe cannot run; the message lists every fault.
+    """
+    faults, notes = list(_missing(loaded)), list(_unmeasured(loaded))
+    template = _template(loaded)
+    faults += template
+    for number, data in enumerate(loaded.recipe.data):
+        scheme, path = _local(loaded, data.source)
+        if scheme != "file" or not path.is_file() or path.stat().st_size > _LARGEST:
+            continue
+        try:
+            rows = _read(path, data)
+        except LayersigError as problem:
+            faults.append(Fault(("data", number, "source"), f"data {data.name}: {problem}"))
+            continue
+        notes += [f"{loaded.where('data', number, 'source')}: data {data.name}: {note}" for note in rows.notes()]
+        faults += _too_few(number, data, rows)
+        if not template:
+            faults += _refused(loaded, number, rows)
+    if faults:
+        raise error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
+    return notes
+
+
+def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
+    """Faults of files and folders that are not there, and that nothing stands in for."""
+    recipe = loaded.recipe
+    places: list[tuple[KeyPath, str]] = []
+    if recipe.model.fallback is None:
+        places.append((("model", "source"), recipe.model.source))
+    if recipe.update is not None:
+        places.append((("update", "source"), recipe.update.source))
+    places += [(("data", n, "source"), each.source) for n, each in enumerate(recipe.data) if each.fallback is None]
+    places += [
+        (("arms", n, "checkpoint"), arm.checkpoint) for n, arm in enumerate(recipe.arms) if arm.checkpoint is not None
+    ]
+    for path, source in places:
+        scheme, found = _local(loaded, source)
+        if scheme == "path" and not found.is_dir():
+            yield Fault(path, f"there is no folder {found}; a path starts from the folder of the recipe")
+        elif scheme == "file" and not found.exists():
+            yield Fault(path, f"there is no file {found}; a path starts from the folder of the recipe")
+
+
+def _unmeasured(loaded: LoadedRecipe) -> Iterator[str]:
+    """A note where arms are trained and nothing is measured on them."""
+    recipe = loaded.recipe
+    measured = recipe.evaluate.heldout and any(data.heldout for data in recipe.data)
+    if recipe.arms and not (measured or recipe.evaluate.tasks or recipe.evaluate.conversations):
+        yield (
+            f"{loaded.where('evaluate')}: the arms are trained, and nothing is measured on them; "
+            "set evaluate.heldout = true, or give evaluate.tasks"
+        )
+
+
+def _local(loaded: LoadedRecipe, source: str) -> tuple[str, Path]:
+    scheme, _, reference = source.partition(":")
+    return scheme, loaded.base_dir / Path(reference).expanduser()
+
+
+def _read(path: Path, data: DataSettings) -> Rows:
+    from layersig.data.rows import read_rows
+
+    return read_rows(
+        path,
+        group_by=data.group_by,
+        fields=None if data.fields is None else data.fields.model_dump(),
+        prompts=data.generate is not None,
+        where={key: (value,) if isinstance(value, str) else value for key, value in data.where.items()},
+    )
+
+
+def _too_few(number: int, data: DataSettings, rows: Rows) -> Iterator[Fault]:
+    """A fault where nothing is left to train on."""
+    count = min(len(rows.conversations), data.limit or len(rows.conversations))
+    if isinstance(data.heldout, int) and data.heldout >= count:
+        told = f"{data.heldout} held-out conversations leave none of {count} to train on; hold out fewer, or give more"
+        yield Fault(("data", number, "heldout"), told)
+
+
+def _template(loaded: LoadedRecipe) -> list[Fault]:
+    """The fault of a chat template that is no Jinja."""
+    text = loaded.recipe.model.chat_template
+    if "{" not in text:
+        return []
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        _environment().parse(_TRAINING_MARKS.sub("", text))
+    except TemplateSyntaxError as problem:
+        return [Fault(("model", "chat_template"), f"line {problem.lineno} of the template: {problem.message}")]
+    return []
+
+
+def _refused(loaded: LoadedRecipe, number: int, rows: Rows) -> Iterator[Fault]:
+    """A fault where the chat template of the recipe refuses the first conversation.
+
+    Turns of the system are left out: where a template refuses them, they are merged into the first question.
+    """
+    text = loaded.recipe.model.chat_template
+    if "{" not in text:
+        return
+    first = rows.conversations[0]
+    messages = [
+        {"role": message.role, "content": message.content} for message in first.messages if message.role != "system"
+    ]
+    try:
+        template = _environment().from_string(_TRAINING_MARKS.sub("", text))
+        template.render(messages=messages, add_generation_prompt=False, bos_token="", eos_token="")
+    except _RefusedError as problem:
+        told = (
+            f"the template refuses the conversation of row {rows.numbers[0]} of data {loaded.recipe.data[number].name}"
+        )
+        yield Fault(("model", "chat_template"), f"{told}: {problem}")
+    except Exception:  # it may need more than is at hand without the tokenizer: the run will tell
+        return
+
+
+class _RefusedError(Exception):
+    """A template called `raise_exception`."""
+
+
+def _environment() -> Environment:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise _RefusedError(message)
+
+    found = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    found.globals["raise_exception"] = refuse
+    return found

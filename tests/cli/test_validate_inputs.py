@@ -1,0 +1,55 @@
+"""`layersig validate` finds what would stop a run before anything is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.study import RECIPE, call, write_study
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"path:model"', '"path:nowhere"', "recipe.toml:5: model.source: there is no folder"),
+        ('"file:chats.jsonl"', '"file:nothing.jsonl"', "data.0.source: there is no file"),
+        ("heldout = 6", "heldout = 24", "data.0.heldout: 24 held-out conversations leave none of 24 to train on"),
+        ("heldout = 6", "heldout = 6\nlimit = 6", "leave none of 6 to train on"),
+        ('dtype = "float32"', 'chat_template = "file:broken.jinja"', "model.chat_template: line 2 of the template"),
+        (
+            'dtype = "float32"',
+            'chat_template = "file:strict.jinja"',
+            "row 1 of data chats: no user",
+        ),
+        ('"file:choice.yaml"', '"hellaswagg"', "did you mean hellaswag"),
+    ],
+)
+def test_what_cannot_run_is_found_before_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, told: str
+) -> None:
+    write_study(tmp_path, recipe=RECIPE.replace(old, new))
+    (tmp_path / "broken.jinja").write_text("{{ bos_token }}\n{% for message in messages %}")
+    refuses = "{% if message.role == 'user' %}{{ raise_exception('no user') }}{% endif %}"
+    (tmp_path / "strict.jinja").write_text(f"{{% for message in messages %}}{refuses}{{% endfor %}}")
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, told in err) == (2, True), err
+
+
+def test_all_that_is_missing_is_told_at_once_unless_something_stands_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = RECIPE.replace('"path:model"', '"path:nowhere"').replace('"file:chats.jsonl"', '"file:nothing.jsonl"')
+    write_study(tmp_path, recipe=text)
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, err.count("there is no ")) == (2, 2)
+    stand_in = text.replace('"path:nowhere"', '"path:nowhere"\nfallback = "path:model"')
+    stand_in = stand_in.replace('"file:nothing.jsonl"', '"file:nothing.jsonl"\nfallback = "file:chats.jsonl"')
+    (tmp_path / "recipe.toml").write_text(stand_in)
+    assert call(capsys, "validate", tmp_path / "recipe.toml")[0] == 0
+
+
+def test_arms_on_which_nothing_is_measured_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, recipe=RECIPE.replace('tasks = ["file:choice.yaml"]', "heldout = false"))
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, "nothing is measured on them" in err) == (0, True)
