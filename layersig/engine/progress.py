@@ -42,6 +42,7 @@ class Display:
         self._pace: Pace | None = None
         self._places: Mapping[str, int] = {}
         self._study: TaskID | None = None
+        self._lock = threading.RLock()  # the clock shows bars that a stage may be about to remove
         self._works: dict[int, _Work] = {}
         self._bars: dict[int, TaskID] = {}
         self._closing = threading.Event()
@@ -101,23 +102,25 @@ class Display:
 
     def clear(self, lane: int) -> None:
         """Nothing is at work in a lane any more."""
-        self._works.pop(lane, None)
-        if lane in self._bars:
-            self._progress.remove_task(self._bars.pop(lane))
+        with self._lock:
+            if lane in self._works:
+                del self._works[lane]
+                self._progress.remove_task(self._bars.pop(lane))
 
     def tick(self) -> None:
         """Show the time: on a terminal in the bars, elsewhere as a line, when there has been none for too long."""
-        for lane, work in list(self._works.items()):
-            bar = self._bars.get(lane)
-            if self.console.is_terminal and bar is not None:
-                self._show(work, bar)
-            elif not self.console.is_terminal and time.monotonic() - work.told >= min(
-                max(_SILENT, work.elapsed / 10), 60.0
-            ):
-                work.told = time.monotonic()
-                parts = (f"{work.title} {work.count}".rstrip(), duration(work.elapsed), work.note, _left(work.left))
-                study = self._study_left(work)
-                self.say("·   " + " · ".join(part for part in (*parts, study and f"study {study}") if part))
+        with self._lock:
+            for lane, work in self._works.items():
+                if self.console.is_terminal:
+                    self._show(work, self._bars[lane])
+                elif time.monotonic() - work.told >= min(max(_SILENT, work.elapsed / 10), 60.0):
+                    self._say_progress(work)
+
+    def _say_progress(self, work: _Work) -> None:
+        work.told = time.monotonic()
+        parts = (f"{work.title} {work.count}".rstrip(), duration(work.elapsed), work.note, _left(work.left))
+        study = self._study_left(work)
+        self.say("·   " + " · ".join(part for part in (*parts, study and f"study {study}") if part))
 
     def _show(self, work: _Work, bar: TaskID) -> None:
         self._progress.update(
@@ -134,9 +137,10 @@ class Display:
             self._progress.update(self._study, count=stages, left=self._study_left(work))
 
     def _begin(self, work: _Work, lane: int = 0) -> None:
-        self.clear(lane)
-        self._bars[lane] = self._progress.add_task(work.title, total=None, count="", note="", left="")
-        self._works[lane] = work
+        with self._lock:
+            self.clear(lane)
+            self._bars[lane] = self._progress.add_task(work.title, total=None, count="", note="", left="")
+            self._works[lane] = work
         if self.console.is_terminal:
             self.tick()
 
