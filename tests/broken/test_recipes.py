@@ -304,7 +304,7 @@ CASES = [
         "an unknown option",
         nothing,
         2,
-        ("'--ofline'. Did you mean '--offline'?", "`layersig run --help`"),
+        ("'--ofline'", "Did you mean", "'--offline'", "`layersig run --help`"),
         run("--ofline"),
     ),
     Case(

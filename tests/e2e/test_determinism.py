@@ -31,7 +31,7 @@ def test_halving_micro_batches_changes_losses_by_rounding_alone(world: World, ex
     wide = ("model.dtype=float64", "evaluate.tasks=[]", "analyze.controls=false", "arms.1.select.draw=1", *extra)
     runs, passes = [], []
     for tokens in (128, 64):
-        with calls(runner, "_accumulate") as micro:
+        with calls(runner.FastRunner, "_forward") as micro:
             runs.append(world.run(*wide, f"train.micro_batch_tokens={tokens}").run)
         passes.append(len(micro))
     assert passes[0] < passes[1]

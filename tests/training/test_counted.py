@@ -42,7 +42,7 @@ def _measured(architecture: str, settings: TrainSettings, *, whole: bool) -> int
             parameters = {name: each for name, each in tuned.named_parameters() if each.requires_grad}
         work = Workload(tuned, parameters, examples, [range(8)], settings, STREAMS)
         runner = stack.enter_context(training_runner(work))
-        assert len(runner.cut(range(8))) == 2
+        assert runner.in_pieces(range(8), len) == 2
         runner.loss_and_gradients(range(8), 1)
         return live.peak
 

@@ -74,7 +74,7 @@ def test_the_sums_are_those_of_the_whole_batch(architecture, buffer, recompute):
     seen: dict[str, torch.Tensor] = {}
     found, batch = examples(), (0, 2, 5, 7)
     with reading_runner(model, found, 40, pack=False, recompute=recompute) as runner:
-        assert len(runner.cut(batch)) > 1
+        assert runner.in_pieces(batch, len) > 1
         visit_gradients(
             runner, parameters, found, [batch], lambda _, name, value: seen.update({name: value.clone()}), buffer=buffer
         )
@@ -101,7 +101,7 @@ def test_sums_of_bfloat16_gradients_are_float32():
     parameters = {layer.name: layer_parameter(model, layer) for layer in layer_map(model)}
     found, batch = examples(8), tuple(range(8))
     with reading_runner(model, found, 1, pack=False) as runner:
-        pieces = runner.cut(batch)
+        pieces = runner.in_pieces(batch, list)
         divisor = int(found.target_counts.sum())
         name, parameter = next(iter(parameters.items()))
         parameter.requires_grad_(True)
