@@ -22,7 +22,7 @@ BUFFER = 4 * 2**30
 those of a dense update take several times its own bytes, and the batches are gone through for some layers at a time."""
 
 
-@scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=1)
+@scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=2)
 class AdaLoraSensitivity:
     """Sum over a unit's triplets of AdaLoRA's importance, by which that method hands out ranks.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("gradient-norm", needs={"model", "data", "gradients"}, version=1)
+@scorer("gradient-norm", needs={"model", "data", "gradients"}, version=2)
 class GradientNorm:
     """Frobenius norm of the gradient of the training loss, averaged over batches.
 
