@@ -106,8 +106,8 @@ def _too_few(number: int, data: DataSettings, rows: Rows) -> Iterator[Fault]:
     """A fault where nothing is left to train on."""
     count = min(len(rows.conversations), data.limit or len(rows.conversations))
     if isinstance(data.heldout, int) and data.heldout >= count:
-        told = f"{data.heldout} held-out conversations leave none of {count} to train on; hold out fewer, or give more"
-        yield Fault(("data", number, "heldout"), told)
+        message = f"{data.heldout} held-out conversations leave none of {count} to train on; hold out fewer"
+        yield Fault(("data", number, "heldout"), message)
 
 
 def _template(loaded: LoadedRecipe) -> list[Fault]:
@@ -140,10 +140,10 @@ def _refused(loaded: LoadedRecipe, number: int, rows: Rows) -> Iterator[Fault]:
         template = _environment().from_string(_TRAINING_MARKS.sub("", text))
         template.render(messages=messages, add_generation_prompt=False, bos_token="", eos_token="")
     except _RefusedError as problem:
-        told = (
+        message = (
             f"the template refuses the conversation of row {rows.numbers[0]} of data {loaded.recipe.data[number].name}"
         )
-        yield Fault(("model", "chat_template"), f"{told}: {problem}")
+        yield Fault(("model", "chat_template"), f"{message}: {problem}")
     except Exception:  # it may need more than is at hand without the tokenizer: the run will tell
         return
 

@@ -15,7 +15,7 @@ from layersig.pipeline import Graph, Stage
 
 _AGAIN = 0.5
 """Seconds after which an output that another process is building is looked for again."""
-_LIVES = 2
+_MOST_STARTS = 2
 """How often a stage is started whose worker dies."""
 _LIGHT = 0.01
 """What a stage that runs no model counts on a path, where one that does counts 1."""
@@ -105,7 +105,7 @@ class Together:
                 continue
             timeout = _AGAIN if self._ready and self._workers.idle else None
             for number, message in self._workers.messages(timeout):
-                self._heed(number, message)
+                self._handle(number, message)
 
     def _collect(self) -> None:
         """Move stages on whose inputs are decided, until no other stage follows from it."""
@@ -163,7 +163,7 @@ class Together:
             self._collect()
             self._start()
 
-    def _heed(self, number: int, message: Message | Died) -> None:
+    def _handle(self, number: int, message: Message | Died) -> None:
         waiting = self._running[number]
         part = self._parts[waiting.part]
         match message:
@@ -175,22 +175,22 @@ class Together:
             case Warned(text):
                 self._display.say(f"warning: {text}")
             case Finished(how):
-                self._leave(number)
+                self._release(number)
                 part.end(waiting.stage, how)
             case Occupied():
-                self._leave(number)
+                self._release(number)
                 waiting.starts -= 1
                 waiting.occupied_until, waiting.look_again = time.monotonic() + _AGAIN, True
                 self._ready.append(waiting)
             case Refused(how, error):
-                self._leave(number)
-                raise self._said(part, waiting.stage, how, error)
+                self._release(number)
+                raise self._error(part, waiting.stage, how, error)
             case Died():
-                self._leave(number)
-                self._bury(part, waiting, message.cause)
+                self._release(number)
+                self._start_again(part, waiting, message.cause)
 
-    def _bury(self, part: Part, waiting: _Waiting, cause: str) -> None:
-        if waiting.starts < _LIVES:
+    def _start_again(self, part: Part, waiting: _Waiting, cause: str) -> None:
+        if waiting.starts < _MOST_STARTS:
             self._display.say(
                 f"warning: {self._label(part)} {waiting.stage.id}: its worker process ended ({cause}); it runs again"
             )
@@ -199,13 +199,13 @@ class Together:
         error = StageFailed(f"its worker process ended twice ({cause}); if memory ran out, use fewer workers")
         part.end(waiting.stage, Ended("failed", waiting.key, error=str(error)))
 
-    def _said(self, part: Part, stage: Stage, how: Ended | None, error: LayersigError) -> LayersigError:
+    def _error(self, part: Part, stage: Stage, how: Ended | None, error: LayersigError) -> LayersigError:
         if how is None:
             return type(error)(f"{stage.id}: {error}")
         part.publisher.ended(stage, how)
         return error
 
-    def _leave(self, number: int) -> None:
+    def _release(self, number: int) -> None:
         del self._running[number]
         self._display.clear(number)
 

@@ -91,7 +91,7 @@ class Workers:
             try:
                 message: Message | Died = pipe.recv()
             except (EOFError, OSError):
-                message = self._bury(number)
+                message = self._remove(number)
             if isinstance(message, Finished | Occupied | Refused | Died):
                 self._busy.discard(number)
             yield number, message
@@ -99,7 +99,7 @@ class Workers:
     def _connection(self, number: int) -> Connection:
         pair = self._processes[number]
         if pair is not None and not pair[0].is_alive():
-            self._bury(number)
+            self._remove(number)
             pair = None
         if pair is None:
             here, there = _SPAWN.Pipe()
@@ -110,7 +110,7 @@ class Workers:
             pair = self._processes[number] = (process, here)
         return pair[1]
 
-    def _bury(self, number: int) -> Died:
+    def _remove(self, number: int) -> Died:
         pair = self._processes[number]
         assert pair is not None
         process, pipe = pair

@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from layersig.fast import profile
-from layersig.recipe.schema import TokenBudget
+from layersig.recipe.schema import LEAST_AUTO_TOKENS, TokenBudget
 
 _USED = 0.8
 """Share of the free memory that is planned for; the rest is for fragments and what is not counted."""
 _MOVING = 6
 """Numbers of the widest layer that are in memory beside what is kept, for a token in the backward pass."""
-_LEAST, _MOST = 256, 2**17
+_MOST = 2**17
 
 
 def tokens_at_once(
@@ -44,7 +44,7 @@ def tokens_at_once(
     logits = min(choice.piece_targets * vocabulary, choice.chunk_elements) * (4 + 2 * model.dtype.itemsize)
     room = _USED * (free_memory(model.device) - reserved) - logits
     count = int(max(room, 0) / token_bytes(model, learning=learning, checkpointing=checkpointing))
-    return min(max(1 << max(count.bit_length() - 1, 0), _LEAST), _MOST)
+    return min(max(1 << max(count.bit_length() - 1, 0), LEAST_AUTO_TOKENS), _MOST)
 
 
 def token_bytes(model: PreTrainedModel, *, learning: bool, checkpointing: bool = False) -> float:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from layersig.recipe.schema import AUTO_TOKENS_ON_CPU
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -51,7 +53,7 @@ CPU = Profile(
     chunk_elements=32 * 50_000,
     enough_tokens=1024,
     refills=False,
-    fixed_tokens=4096,
+    fixed_tokens=AUTO_TOKENS_ON_CPU,
 )
 # Estimates, not measured: a launch costs as much as some megabytes of memory traffic, so pieces are large.
 GPU = Profile(

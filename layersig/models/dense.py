@@ -90,7 +90,7 @@ def _oriented(model: PreTrainedModel, layer: Layer, value: Tensor) -> Tensor:
 
 
 def write_update(update: DenseUpdate, folder: Path, *, base_dtype: torch.dtype) -> None:
-    """Write an update to a folder that is whole or absent, one layer after the other.
+    """Write an update to a folder, layer by layer; the folder is written completely or not at all.
 
     Args:
         update: Differences.
@@ -152,10 +152,10 @@ def base_dtype(folder: Path) -> torch.dtype:
 
 
 def write_checkpoint(model: PreTrainedModel, layers: LayerMap, update: DenseUpdate, source: Path, folder: Path) -> None:
-    """Write `model` with an update as a checkpoint that plain transformers loads; `folder` is whole or absent.
+    """Write `model` with an update as a checkpoint that plain transformers loads.
 
-    Changed weights are stored in float32 as start + change, all others as `model` holds them, so that nothing of the
-    update is lost; the configuration asks for float32 then.
+    `folder` is written completely or not at all. Changed weights are stored in float32 as start + change, all others as
+    `model` holds them, so that nothing of the update is lost; the configuration asks for float32 then.
 
     Args:
         model: The model that the update starts from, without adapters.

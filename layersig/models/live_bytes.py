@@ -56,9 +56,3 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(each, Tensor):
                 self.add(each)
         return found
-
-
-def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the storages of tensors, each counted once."""
-    sizes = {id(storage): storage.nbytes() for storage in (each.untyped_storage() for each in tensors)}
-    return sum(sizes.values())

@@ -1,10 +1,11 @@
 """Whether the stages of a study fit on GPUs of common sizes, and what would make them fit: from shapes alone.
 
 All figures are estimates. Trainings are counted by `layersig.training.counted`, on the meta device, for models of two
-depths. Assumed are rows of
-the longest conversation, 5 % of what passes hold for the rounding of torch's allocator, 0.6 GiB for the CUDA context
-and its libraries, and 3 % of a card that stay free. NF4 weights take 0.516 bytes a value, embeddings and head stay as
-they are, and a pass holds one weight of the largest layer in the type of the computation.
+depths. Assumptions: rows as long as the longest conversation; 5 % of what passes hold for the rounding of torch's
+allocator; 0.6 GiB for the CUDA context and its libraries; 3 % of a card stay free. NF4 weights take 0.516 bytes a
+value, embeddings and head stay as they are, and a pass holds one weight of the largest layer in the type of the
+computation. Where `train.micro_batch_tokens` is "auto", memory is shown for the tokens that a CPU takes; a GPU with
+less room takes fewer by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import LEAST_AUTO_TOKENS, TrainSettings
 from layersig.training.footprint import BUFFER, MOMENT_BYTES, NF4_BYTES, planned_tokens
 
 if TYPE_CHECKING:
@@ -163,10 +164,9 @@ class Cards:
 
     def _how(self, stage: Stage, half: Need, quantized: Need | None, room: float) -> str | None:
         nf4 = self._facts.recipe.model.quantization == "nf4"
-        if not nf4 and half.total <= room:
-            return "bf16"
-        if nf4 and quantized is not None and quantized.total <= room:
-            return "NF4"
+        as_is = quantized if nf4 else half
+        if as_is is not None and (as_is.total <= room or self._need(stage, self._least(stage)).total <= room):
+            return "NF4" if nf4 else "bf16"
         for way in self._ways(stage):
             if self._need(stage, way).total <= room:
                 return "with " + ", ".join(way.said)
@@ -174,7 +174,7 @@ class Cards:
 
     def _ways(self, stage: Stage) -> Iterator[_Way]:
         """Changes, each in addition to those before it, the least harmful first."""
-        way = self._as_is(stage)
+        way = self._least(stage)
         trains = stage.kind in _TRAINING or stage.kind == "score"
         if trains and not way.settings.gradient_checkpointing:
             said = (*way.said, "train.gradient_checkpointing = true")
@@ -194,7 +194,7 @@ class Cards:
                     settings = before.settings.model_copy(update={"optimizer": optimizer})
                     yield _Way(settings, False, before.tokens, (*before.said, f'train.optimizer = "{optimizer}"'))
         elif not way.nf4:
-            first = self._as_is(stage)
+            first = self._least(stage)
             yield _Way(first.settings, True, first.tokens, ('model.quantization = "nf4"',))
             yield _Way(way.settings, True, way.tokens, (*way.said, 'model.quantization = "nf4"'))
 
@@ -205,6 +205,14 @@ class Cards:
             return _Way(self._facts.recipe.train, nf4, int(tokens))
         settings = settings_of(stage)
         return _Way(settings, nf4, planned_tokens(settings.micro_batch_tokens))
+
+    def _least(self, stage: Stage) -> _Way:
+        """How a stage runs where memory is short: where the device chooses, with the fewest tokens."""
+        way = self._as_is(stage)
+        if stage.kind in _READING or way.settings.micro_batch_tokens != "auto":
+            return way
+        settings = way.settings.model_copy(update={"micro_batch_tokens": LEAST_AUTO_TOKENS})
+        return _Way(settings, way.nf4, LEAST_AUTO_TOKENS)
 
     def _need(self, stage: Stage, way: _Way) -> Need:
         weights = self._weights(nf4=way.nf4)

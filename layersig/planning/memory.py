@@ -8,7 +8,7 @@ from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import TokenBudget
+from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, LEAST_AUTO_TOKENS, TokenBudget
 from layersig.training.footprint import state_bytes
 
 _PROGRAM = 0.6 * 2**30
@@ -109,7 +109,7 @@ def _passes(facts: Facts, budget: TokenBudget, *, training: bool) -> float:
     assert facts.shapes is not None
     shape, width = facts.shapes, max(_width(facts), 2)
     if budget == "auto":  # on a GPU it is what fits, and the least is what has to fit
-        budget = 4096 if _on_cpu(facts) else 256
+        budget = AUTO_TOKENS_ON_CPU if _on_cpu(facts) else LEAST_AUTO_TOKENS
     tokens = min(budget, _longest(facts, budget))
     blocks = shape.depth if training and not facts.recipe.train.gradient_checkpointing else 1
     states = shape.depth * shape.hidden if training else 0

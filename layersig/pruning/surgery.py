@@ -70,7 +70,7 @@ def write_pruned(source: Path, removed: Collection[int], folder: Path, *, head: 
     Args:
         source: Folder of the checkpoint; it stays as it is.
         removed: Numbers of the blocks to leave out, from 0.
-        folder: Target; whole or absent.
+        folder: Target; written completely or not at all.
         head: Whether the output head counts as a layer of the map.
 
     Returns:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layersig.recipe.schema import TokenBudget, TrainSettings
+from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, TokenBudget, TrainSettings
 
 if TYPE_CHECKING:
     import torch
@@ -83,5 +83,5 @@ def why_too_large(weights: float, values: float, settings: TrainSettings, room: 
 
 
 def planned_tokens(budget: TokenBudget) -> int:
-    """Tokens of a micro-batch for which memory is planned: 4,096 where the device is to choose."""
-    return 4096 if budget == "auto" else budget
+    """Tokens of a micro-batch for which memory is counted: as many as on a CPU where the device is to choose."""
+    return AUTO_TOKENS_ON_CPU if budget == "auto" else budget

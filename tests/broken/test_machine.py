@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from tests.broken.bench import Bench, Case, each, folder_of, manifest, nothing, write
 
-ANEW = ("run", "recipe.toml", "train.rank=3")
+RERUN = ("run", "recipe.toml", "train.rank=3")
 """A run that is not in the cache yet."""
 
 
@@ -71,8 +71,8 @@ CASES = [
         ("other/runs/tiny", "Not a directory", "--runs"),
         ("run", "recipe.toml", "--runs", "other/runs"),
     ),
-    Case("a file for a cache", cache_at("file"), 3, ("file/", "Not a directory", "LAYERSIG_CACHE"), ANEW),
-    Case("a cache below a file", cache_at("file/cache"), 3, ("file/cache", "Not a directory", "LAYERSIG_CACHE"), ANEW),
+    Case("a file for a cache", cache_at("file"), 3, ("file/", "Not a directory", "LAYERSIG_CACHE"), RERUN),
+    Case("a cache below a file", cache_at("file/cache"), 3, ("file/cache", "Not a directory", "LAYERSIG_CACHE"), RERUN),
     Case("doctor and a file for a cache", cache_at("file"), 3, ("file: File exists", "LAYERSIG_CACHE"), ("doctor",)),
     Case("an unknown run", nothing, 2, ("no run 'tinny' in runs; there are: tiny/",), ("status", "tinny")),
     Case("a report of an unknown run", nothing, 2, ("no run 'tinny' in runs; there are: tiny/",), ("report", "tinny")),
@@ -133,21 +133,21 @@ CASES = [
         full("layersig.store.cache.write_atomic"),
         3,
         ("reference/chats/seed-0: ", "No space left", "free some space"),
-        ANEW,
+        RERUN,
     ),
     Case(
         "a disk full under the runs",
         full("layersig.store.runfolder.write_atomic"),
         3,
         ("manifest.json: No space left", "free some space"),
-        ANEW,
+        RERUN,
     ),
     Case(
         "no memory",
         training_fails(NO_MEMORY),
         1,
         ("reference/chats/seed-0: out of memory (DefaultCPUAllocator", "`train.gradient_checkpointing`"),
-        ANEW,
+        RERUN,
     ),
     Case(
         "a lost accelerator",
@@ -157,7 +157,7 @@ CASES = [
             "reference/chats/seed-0: the accelerator failed (CUDA error: an illegal memory access",
             "run again to continue",
         ),
-        ANEW,
+        RERUN,
     ),
 ]
 
@@ -188,12 +188,12 @@ def test_a_disk_that_is_full_before_the_report_is_written_leaves_no_complete_run
     with pytest.MonkeyPatch.context() as patch:
         for module in ("layersig.topics.analyse", "layersig.topics.render", "layersig.store.runfolder"):
             patch.setattr(f"{module}.write_atomic", refuse)
-        told = bench.told(*ANEW)
+        told = bench.told(*RERUN)
     assert told.code == 3
     assert "No space left" in told.message
     (folder,) = {path.parent for path in (bench.folder / "runs" / "tiny").glob("*/manifest.json")} - {earlier}
     assert json.loads(bench.told("status", str(folder), "--json").out)["status"] == "stopped"
-    assert bench.told(*ANEW).code == 0
+    assert bench.told(*RERUN).code == 0
     assert json.loads(bench.told("status", str(folder), "--json").out)["status"] == "complete"
     assert (folder / "report.html").is_file()
 

@@ -80,6 +80,22 @@ def test_a_plan_needs_no_weights(tmp_path, monkeypatch, capsys):
     assert all(each["bf16"] > 0.6 * GIB for each in plan["cards"])
 
 
+@pytest.mark.parametrize(("budget", "said"), [('"auto"', "bf16"), ("4096", "with train.micro_batch_tokens = 1024")])
+def test_a_budget_that_the_device_chooses_needs_no_change(tmp_path, monkeypatch, budget, said):
+    """On a card with room for 1,024 tokens and not for 2,048."""
+    text = (RECIPES / "paper" / "table-11.toml").read_text()
+    assert "micro_batch_tokens = 16384" in text
+    (tmp_path / "table.toml").write_text(text.replace("micro_batch_tokens = 16384", f"micro_batch_tokens = {budget}"))
+    facts = replace(facts_of(tmp_path / "table.toml"), config=write_config(TINY_LLAMA, tmp_path / "config"))
+    cards, [stage, *_] = Cards(facts, {}), [each for each in facts.known.graph.stages if each.kind == "reference"]
+    monkeypatch.setattr(cards, "_length", 256)
+    small, large = (cards.need(stage, micro_batch_tokens=tokens).total for tokens in (1024, 2048))
+    assert small < large
+    half = cards.need(stage)
+    assert half.total > large
+    assert cards._how(stage, half, None, (small + large) / 2) == said
+
+
 @pytest.mark.parametrize("optimizer", MOMENT_BYTES)
 def test_what_cannot_fit_is_refused_with_bytes_and_a_cure(optimizer):
     settings = TrainSettings(method="full", optimizer=optimizer)

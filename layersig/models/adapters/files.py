@@ -40,7 +40,7 @@ def save_adapter(
     revision: str | None,
     factors: Mapping[str, tuple[Tensor, Tensor]] | None = None,
 ) -> None:
-    """Write what PEFT's `save_pretrained` writes; `folder` is whole or absent, and replaced if it exists.
+    """Write what PEFT's `save_pretrained` writes, all of it or nothing; an existing `folder` is replaced.
 
     Saving the same adapter twice gives the same bytes. The embedding is never saved along, also when a tied head is
     adapted.
@@ -114,7 +114,7 @@ def adapted_layers(folder: Path, layers: LayerMap) -> tuple[str, ...]:
 
 
 def graft(source: Path, layers: LayerMap, keep: Sequence[Layer], folder: Path) -> None:
-    """Write an adapter that holds only the factors of `keep`; `folder` is whole or absent, and replaced if it exists.
+    """Write an adapter that holds only the factors of `keep`, all of it or nothing; an existing `folder` is replaced.
 
     Args:
         source: Folder of the adapter to cut.

@@ -52,6 +52,8 @@ from layersig.recipe.schema.measuring import (
 )
 from layersig.recipe.schema.sweeps import SweepSettings
 from layersig.recipe.schema.tuning import (
+    AUTO_TOKENS_ON_CPU,
+    LEAST_AUTO_TOKENS,
     STANDARD_MILESTONES,
     AdaLoraSettings,
     Optimizer,
@@ -62,9 +64,11 @@ from layersig.recipe.schema.tuning import (
 )
 
 __all__ = [
+    "AUTO_TOKENS_ON_CPU",
     "DATA_SCHEMES",
     "DATE_PATTERN",
     "ENDPOINT_PATTERN",
+    "LEAST_AUTO_TOKENS",
     "MODEL_SCHEMES",
     "NAME_PATTERN",
     "RESERVED_ARMS",

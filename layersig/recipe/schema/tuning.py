@@ -21,6 +21,9 @@ Optimizer = Literal["adamw", "adamw-bf16", "adamw-8bit", "paged-adamw", "paged-a
 Moment = Annotated[float, Field(ge=0, lt=1)]
 TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
 """Tokens that go through a model at once."""
+AUTO_TOKENS_ON_CPU = 4096
+LEAST_AUTO_TOKENS = 256
+"""The smallest budget that "auto" chooses on a GPU."""
 
 
 class AdaLoraSettings(Params):

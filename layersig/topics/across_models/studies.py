@@ -152,7 +152,7 @@ def _bridges(studies: Studies) -> list[Block]:
             "Necessity is what the pretrained model loses without a block, plasticity how far training moves it: the "
             "statistics are those of the report of each run. A verdict for a model rests on the correlation beyond "
             "smooth depth, its p corrected for all models. Over models, the mean of Fisher's z has a t interval that "
-            "counts models and nothing else: it speaks of models like these, and takes three.",
+            "counts models and nothing else: it applies to models like these, and takes three.",
         )
     )
     heads = columns(
