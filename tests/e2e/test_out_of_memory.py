@@ -124,7 +124,7 @@ def test_failures_anywhere_cost_at_most_the_arm_that_they_hit(study: World, tmp_
         whole = study.run(*ALL_KINDS, "--runs", tmp_path / "whole", cache=tmp_path / "cache").run
     draws = random.Random(0)
     injected = halved = 0
-    for number in range(16):
+    for number in range(24):
         cache, runs = tmp_path / f"cache-{number}", tmp_path / f"runs-{number}"
         with allocations(draws.sample(range(1, counted.count), 8)) as mode:
             told = study.run(*ALL_KINDS, "--runs", runs, cache=cache)

@@ -30,18 +30,18 @@ def test_the_papers_table_of_memory(tmp_path):
     cards = Cards(facts, {})
     stages = {each.id.split("/")[1] if each.kind == "tune" else each.kind: each for each in facts.known.graph.stages}
     found = {name: cards.need(stages[name]).total / MIB for name in ("full", "ila-30", "reference")}
-    assert found["ila-30"] == pytest.approx(23_200, rel=0.01)
+    assert found["ila-30"] == pytest.approx(22_000, rel=0.01)
     assert found["ila-30"] < 28_586
-    assert found["full"] == pytest.approx(73_500, rel=0.01)
+    assert found["full"] == pytest.approx(73_900, rel=0.01)
     assert found["full"] < 81_276 < cards.need(stages["full"], optimizer="adamw").total / MIB
-    assert cards.need(stages["full"], optimizer="adamw").total / MIB == pytest.approx(123_900, rel=0.01)
+    assert cards.need(stages["full"], optimizer="adamw").total / MIB == pytest.approx(124_400, rel=0.01)
     # Weights, gradients and moments in bfloat16, without float32 copies: 8 bytes a weight.
     need = cards.need(stages["full"])
     values = need.held / 4
     in_bfloat16 = need.total - need.held - 1.05 * 4 * values + 6 * values
-    assert in_bfloat16 / MIB == pytest.approx(59_700, rel=0.02)
+    assert in_bfloat16 / MIB == pytest.approx(60_100, rel=0.02)
     kept = cards.need(stages["reference"], gradient_checkpointing=False, micro_batch_tokens=4096)
-    assert kept.total / MIB == pytest.approx(48_200, rel=0.02)
+    assert kept.total / MIB == pytest.approx(39_800, rel=0.02)
     assert found["full"] * MIB < usable("80 GB")
 
 
@@ -56,11 +56,11 @@ def test_the_way_to_80_gb_is_found(tmp_path):
     full, some = found["full"], found["ila-30"]
     assert full.cards["141 GB"] == "bf16"
     assert full.cards["24 GB"] is full.cards["40 GB"] is None
-    assert full.cards["80 GB"] == 'with train.micro_batch_tokens = 2048, train.optimizer = "adamw-8bit"'
+    assert full.cards["80 GB"] == 'with train.optimizer = "paged-adamw-8bit"'
     assert full.nf4 is None
     assert some.nf4.total < some.bf16.total - 8 * GIB
     assert some.cards == dict.fromkeys(CARDS, "bf16")
-    assert 'train.optimizer = "adamw-8bit"' in "\n".join(cards_text([full, some]))
+    assert 'train.optimizer = "paged-adamw-8bit"' in "\n".join(cards_text([full, some]))
 
 
 def test_a_plan_needs_no_weights(tmp_path, monkeypatch, capsys):
