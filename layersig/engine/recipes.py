@@ -11,9 +11,11 @@ from rich.console import Console
 from layersig.engine.execute import source_nodes
 from layersig.engine.progress import Display
 from layersig.engine.study import Options, Outcome, opened
+from layersig.engine.template import forking, spawning
 from layersig.engine.together import Part, Together
 from layersig.engine.workers import Workers, environments
 from layersig.errors import UserError
+from layersig.pipeline import stages
 from layersig.recipe.load import LoadedRecipe
 
 
@@ -39,6 +41,7 @@ def run_together(every: Sequence[LoadedRecipe], options: Options, count: int, co
             )
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(_shared_threads(count))
+        context = spawning() if cards else forking(_bodies(every), threads)
         display = stack.enter_context(Display(console))
         studies = [stack.enter_context(opened(loaded, options, display)) for loaded in every]
         parts = [
@@ -46,9 +49,15 @@ def run_together(every: Sequence[LoadedRecipe], options: Options, count: int, co
             for study in studies
         ]
         settings = [study.setting for study in studies]
-        with Workers(count, settings, environments(count, threads, cards)) as workers:
-            Together(parts, workers, display, reuse=options.reuse).run()
+        with Workers(count, settings, environments(count, threads, cards), context) as workers:
+            Together(parts, workers, display, reuse=options.reuse, stop_after=options.stop_after).run()
         return [study.close(part.complete) for study, part in zip(studies, parts, strict=True)]
+
+
+def _bodies(every: Sequence[LoadedRecipe]) -> list[str]:
+    """The modules with the bodies of all stages."""
+    graphs = [stages(loaded.recipe, loaded.components) for loaded in every]
+    return sorted({stage.spec.body.partition(":")[0] for graph in graphs for stage in graph.stages})
 
 
 def _cards() -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from layersig.engine.alike import AlikeFailures
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Ended, Executor, numerics
 from layersig.engine.header import header
@@ -55,12 +56,14 @@ class Options:
         offline: Reach nothing outside this machine.
         strict: Refuse declared fallbacks.
         reuse: False runs every stage anew.
+        stop_after: How many stages of a kind may fail in a row with the same error.
     """
 
     runs: Path
     offline: bool = False
     strict: bool = False
     reuse: bool = True
+    stop_after: int = 5
 
 
 @dataclass(frozen=True)
@@ -93,17 +96,19 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         machine = study.publisher.manifest["machine"]
         display.say(f"· {header(loaded, study.graph, study.sources, machine, len(held))}")
         display.study(study.graph.stages, {name: entry.about["seconds"] for name, entry in held.items()})
-        complete = study.executor.run(study.graph, study.sources, _Listeners(study.publisher, display))
+        listeners = _Listeners(study.publisher, display, AlikeFailures(options.stop_after))
+        complete = study.executor.run(study.graph, study.sources, listeners)
         display.phase("analysing and writing the report")
         return study.close(complete)
 
 
 class _Listeners:
-    """Both the run folder and the terminal are informed of stages, the run folder first."""
+    """Both the run folder and the terminal are informed of stages, the run folder first; failures are counted."""
 
-    def __init__(self, publisher: Publisher, display: Display) -> None:
+    def __init__(self, publisher: Publisher, display: Display, failures: AlikeFailures) -> None:
         self._publisher = publisher
         self._display = display
+        self._failures = failures
 
     def started(self, stage: Stage, fingerprint: str) -> None:
         """A stage is about to run."""
@@ -113,6 +118,7 @@ class _Listeners:
         """A stage has ended."""
         self._publisher.ended(stage, how)
         self._display.ended(stage, how)
+        self._failures.count(stage, how)
 
 
 @dataclass(frozen=True)

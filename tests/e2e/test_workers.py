@@ -61,8 +61,9 @@ def _wait(process: subprocess.Popen[str], met: Callable[[], Any]) -> Any:
 
 
 def _workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    below = psutil.Process(process.pid).children(recursive=True)
-    return [each for each in below if "spawn_main" in " ".join(each.cmdline())]
+    """The processes that were forked from the template, which is itself a child of the driver."""
+    templates = [each for each in psutil.Process(process.pid).children() if "forkserver" in " ".join(each.cmdline())]
+    return [worker for template in templates for worker in template.children()]
 
 
 def _training(cache: Path) -> bool:
