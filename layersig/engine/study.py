@@ -122,10 +122,34 @@ class _Listeners:
 
 
 @dataclass(frozen=True)
+class Device:
+    """The device where stages run.
+
+    Attributes:
+        numerics: What results depend on besides their inputs.
+        about: What else the manifest says of it.
+    """
+
+    numerics: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+
+def device_of(recipe: Recipe) -> Device:
+    """The device that a recipe computes on in this process."""
+    from layersig.models.accelerator import accelerator
+    from layersig.models.devices import pick_device, pick_dtype
+
+    device = pick_device(recipe.model.device)
+    about = {**accelerator(device), "dtype_reason": pick_dtype(recipe.model.dtype, device).reason}
+    return Device(numerics(recipe), about)
+
+
+@dataclass(frozen=True)
 class Study:
     """A run under way.
 
     Attributes:
+        loaded: The recipe.
         folder: The run folder.
         graph: The stages.
         sources: Its sources.
@@ -136,6 +160,7 @@ class Study:
         close: Writes what is written once every stage has ended, given whether all are done.
     """
 
+    loaded: LoadedRecipe
     folder: RunFolder
     graph: Graph
     sources: Mapping[str, Source]
@@ -147,8 +172,23 @@ class Study:
 
 
 @contextlib.contextmanager
-def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator[Study]:
-    """A run from its lock to its report; the manifest says how the block was left."""
+def opened(
+    loaded: LoadedRecipe,
+    options: Options,
+    display: Display,
+    *,
+    device: Callable[[Recipe], Device] = device_of,
+    here: bool = True,
+) -> Iterator[Study]:
+    """A run from its lock to its report; the manifest says how the block was left.
+
+    Args:
+        loaded: The recipe.
+        options: How to run it.
+        display: Shows what is done.
+        device: Describes the device where stages run.
+        here: Whether that is this machine, whose memory trainings must fit into.
+    """
     recipe = loaded.recipe
     if recipe.evaluate.tasks:
         display.phase("checking the tasks")
@@ -172,7 +212,8 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             for note in source.notes:
                 display.say(f"note: {source.label}: {note}")
         check_sources(sources, recipe, warn)
-        check_trainings(graph, sources["source/model"].path, loaded)
+        if here:
+            check_trainings(graph, sources["source/model"].path, loaded)
         manifest = opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root).put(declaration(recipe))
         looks = Looks(cache.root, without_seeds(recipe))
@@ -188,7 +229,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
         # What an earlier run has kept goes with its records, and is renewed with them, once this one has ended well.
         kept = None if earlier is None else earlier.get("inputs")
         manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"]) if kept is None else kept
-        ask_numerics = _numerics(recipe, manifest)
+        ask_numerics = _numerics(recipe, manifest, device)
         executor = Executor(
             cache,
             ask_numerics,
@@ -226,7 +267,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             options.reuse,
         )
         try:
-            yield Study(folder, graph, sources, ask_numerics, executor, setting, publisher, close)
+            yield Study(loaded, folder, graph, sources, ask_numerics, executor, setting, publisher, close)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
@@ -238,22 +279,16 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             raise
 
 
-def _numerics(recipe: Recipe, manifest: dict[str, Any]) -> Callable[[], Mapping[str, Any]]:
+def _numerics(
+    recipe: Recipe, manifest: dict[str, Any], device: Callable[[Recipe], Device]
+) -> Callable[[], Mapping[str, Any]]:
     known: dict[str, Any] = {}
 
     def ask() -> Mapping[str, Any]:
         if not known:
-            from layersig.models.accelerator import accelerator
-            from layersig.models.devices import pick_device, pick_dtype
-
-            device = pick_device(recipe.model.device)
-            known.update(numerics(recipe))
-            manifest["machine"] = {
-                **manifest["machine"],
-                **known,
-                **accelerator(device),
-                "dtype_reason": pick_dtype(recipe.model.dtype, device).reason,
-            }
+            found = device(recipe)
+            known.update(found.numerics)
+            manifest["machine"] = {**manifest["machine"], **known, **found.about}
         return known
 
     return ask

@@ -1,0 +1,183 @@
+"""A Ray cluster as the place where the stages of recipes run."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from layersig.engine.cluster import Cluster, Needs, Nodes, appears, not_shared, use_threads
+from layersig.engine.place import Place
+from layersig.engine.study import Device, Study, device_of
+from layersig.errors import LayersigError, MachineError, UserError, one_line
+from layersig.pipeline import Graph
+from layersig.recipe.load import LoadedRecipe
+from layersig.recipe.schema import Recipe
+from layersig.sources.source import Source
+
+MainMemory = Callable[[LoadedRecipe, Graph, Mapping[str, Source], bool], Mapping[str, float]]
+"""Bytes of main memory that stages need, by id, given whether they compute on a GPU; where not known, none."""
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """The nodes of a Ray cluster.
+
+    Attributes:
+        address: HOST:PORT of its head; None for the cluster that this machine belongs to.
+        memory: Says what main memory stages need.
+    """
+
+    address: str | None
+    memory: MainMemory
+
+    @contextlib.contextmanager
+    def opened(self, every: Sequence[LoadedRecipe], say: Callable[[str], None]) -> Iterator[Place]:
+        """Join the cluster.
+
+        Raises:
+            UserError: Ray is not installed, or a recipe names a GPU by its number.
+            MachineError: No cluster is reached, or it has no room for a stage.
+        """
+        for loaded in every:
+            if ":" in loaded.recipe.model.device:
+                raise UserError(
+                    f"{loaded.where('model', 'device')}: with --engine ray, Ray chooses the GPU; write `cuda`"
+                )
+        with _joined(self.address):
+            nodes = Nodes.alive()
+            gpus = {loaded.id: int(_wants_gpu(loaded.recipe) and nodes.largest("GPU") >= 1) for loaded in every}
+            threads = _threads(nodes, gpu=any(gpus.values()))
+
+            def device(recipe: Recipe) -> Device:
+                gpu = int(_wants_gpu(recipe) and nodes.largest("GPU") >= 1)
+                found: Device = _ask(_device, recipe, threads, num_cpus=threads, num_gpus=gpu)
+                return found
+
+            def pool(studies: Sequence[Study]) -> Cluster:
+                _check_storage(studies[0].setting.cache, say)
+                needs = [
+                    Needs(
+                        threads,
+                        gpus[study.loaded.id],
+                        self.memory(study.loaded, study.graph, study.sources, bool(gpus[study.loaded.id])),
+                    )
+                    for study in studies
+                ]
+                return Cluster([study.setting for study in studies], needs)
+
+            yield Place(device, pool, here=False)
+
+
+def _device(recipe: Recipe, threads: int) -> Device:
+    """On a node: the device that a recipe computes on."""
+    use_threads(threads)
+    return device_of(recipe)
+
+
+def _wants_gpu(recipe: Recipe) -> bool:
+    return recipe.model.device in ("auto", "cuda")
+
+
+def _threads(nodes: Nodes, *, gpu: bool) -> int:
+    """CPUs of a stage that runs a model: its GPU's share of a node, or as many as this process has threads."""
+    if gpu:
+        return nodes.share()
+    import torch
+
+    most = int(nodes.largest("CPU"))
+    if most < 1:
+        raise MachineError("the Ray cluster has no CPU for a stage: start its nodes with --num-cpus of at least 1")
+    return min(torch.get_num_threads(), most)
+
+
+@contextlib.contextmanager
+def _joined(address: str | None) -> Iterator[None]:
+    """Within the block, this process belongs to a cluster."""
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise UserError("--engine ray needs Ray, here and on all nodes: pip install 'layersig[ray]'") from None
+    if address is not None and "://" in address:
+        raise UserError(
+            f"--engine ray:{address}: give HOST:PORT of the cluster's head, and run this command on a machine of "
+            "the cluster, which sees its storage"
+        )
+    # Ray sets a handler of its own, under which SIGTERM would leave the run without its last words.
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
+    except Exception as error:
+        where = f"at {address}" if address else "on this machine"
+        raise MachineError(
+            f"no Ray cluster is reached {where} ({one_line(error)}); start one with `ray start --head`, or give "
+            "--engine ray:HOST:PORT"
+        ) from error
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _ask(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a function returns on a node."""
+    import ray
+
+    try:
+        return ray.get(ray.remote(function).options(**options).remote(*arguments))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, LayersigError):
+            raise error.cause from error
+        raise MachineError(f"a node of the Ray cluster cannot be used: {one_line(error.cause or error)}") from error
+    except ray.exceptions.RayError as error:
+        raise MachineError(f"a node of the Ray cluster cannot be used: {one_line(error)}") from error
+
+
+def _check_storage(cache: Path, say: Callable[[str], None]) -> None:
+    """Check that every node sees the cache, and that a lock held here is one there.
+
+    Raises:
+        MachineError: A node does not see it.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    path = cache / "locks" / f"nodes-{uuid.uuid4().hex}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        for node in nodes:
+            where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            seen, locked = _ask(_sees, path, num_cpus=0, scheduling_strategy=where)
+            if not seen:
+                raise not_shared(cache, f"node {node['NodeManagerAddress']}")
+            if not locked:
+                say(
+                    f"warning: {cache}: locks do not work across nodes, so drivers that run at once may run a stage "
+                    "twice; docs/clusters.md lists file systems where they do"
+                )
+                break
+    path.unlink(missing_ok=True)
+
+
+def _sees(path: Path) -> tuple[bool, bool]:
+    """On a node: whether a file is seen, and whether it is locked by another process."""
+    if not appears(path):
+        return False, False
+    lock = FileLock(path, timeout=0)
+    try:
+        with lock:
+            return True, False
+    except Timeout:
+        return True, True
