@@ -60,8 +60,9 @@ def _pool(
 
 
 def _bodies(every: Sequence[LoadedRecipe]) -> list[str]:
-    """The modules with the bodies of all stages."""
-    graphs = [stages(loaded.recipe, loaded.components) for loaded in every]
+    """The modules with the bodies of all stages; every seed has the same ones."""
+    ones = [loaded.recipe.model_copy(update={"seeds": loaded.recipe.seeds[:1]}) for loaded in every]
+    graphs = [stages(one, loaded.components) for one, loaded in zip(ones, every, strict=True)]
     return sorted({stage.spec.body.partition(":")[0] for graph in graphs for stage in graph.stages})
 
 
