@@ -91,7 +91,9 @@ class _Nobody:
         assert how.status == "done", stage.id
 
 
-def simulated(studies: Sequence[Planned], count: int, folder: Path, weigh: Callable[[Planned], dict[str, float]] | None = None) -> Outcome:
+def simulated(
+    studies: Sequence[Planned], count: int, folder: Path, weigh: Callable[[Planned], dict[str, float]] | None = None
+) -> Outcome:
     """Run a study on so many cards.
 
     Args:
@@ -127,7 +129,10 @@ def _outcome(cards: Cards, studies: Sequence[Planned], count: int, took: float) 
     last = np.sort(ends)[max(0, len(ends) - count)]
     busy = float((ends - starts).sum()) / (count * cards.clock)
     until = float(np.clip(np.minimum(ends, last) - starts, 0, None).sum()) / (count * last)
-    computing = [studies[setting].weights if _computes(studies[setting].graph, name) else 0.0 for _, _, setting, name in cards.runs]
+    computing = [
+        studies[setting].weights if _computes(studies[setting].graph, name) else 0.0
+        for _, _, setting, name in cards.runs
+    ]
     hours = np.bincount((starts // 3600).astype(int), weights=computing)
     minutes = np.bincount((starts // 60).astype(int))
     return Outcome(cards.clock, busy, until, float(hours.max()) / 3600, int(minutes.max()), took / len(cards.runs))

@@ -38,13 +38,18 @@ ROWS, HELDOUT, MEAN_TOKENS, MOST_TOKENS = 10_000, 500, 300, 2048
 TASK_TOKENS, TASK_ITEMS = 4e6, 20_000
 """Tokens that one evaluation reads for its tasks, and the outcomes that it keeps."""
 
-_LLAMA, _QWEN = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, {
-    "model_type": "qwen2",
-    "architectures": ["Qwen2ForCausalLM"],
-}
+_LLAMA, _QWEN = (
+    {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
+    {
+        "model_type": "qwen2",
+        "architectures": ["Qwen2ForCausalLM"],
+    },
+)
 
 
-def _shape(base: dict[str, object], hidden: int, depth: int, inner: int, heads: int, pairs: int, words: int, tied: bool) -> dict[str, object]:
+def _shape(
+    base: dict[str, object], hidden: int, depth: int, inner: int, heads: int, pairs: int, words: int, tied: bool
+) -> dict[str, object]:
     return {
         **base,
         "hidden_size": hidden,
