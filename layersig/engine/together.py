@@ -216,7 +216,7 @@ class Together:
         part = self._parts[waiting.part]
         match message:
             case Started():
-                waiting.reporter = self._display.stage(waiting.stage, number, self._label(part))
+                waiting.reporter = self._display.stage(waiting.stage, number, self._label(part), self._done)
                 part.publisher.started(waiting.stage, waiting.key)
             case Progressed(method, arguments, named):
                 getattr(waiting.reporter, method)(*arguments, **named)
@@ -256,6 +256,13 @@ class Together:
     def _release(self, number: int) -> None:
         del self._running[number]
         self._display.clear(number)
+
+    @property
+    def _done(self) -> str:
+        """How many stages of all graphs have ended."""
+        ended = sum(len(part.ended) for part in self._parts)
+        every = sum(len(part.graph.stages) for part in self._parts)
+        return f"{ended}/{every} done"
 
     def _label(self, part: Part) -> str:
         return part.name if len(self._parts) > 1 else ""

@@ -147,7 +147,7 @@ def test_recipes_in_one_call_share_what_they_share(world: World, first: Run, tmp
 
 
 def test_an_engine_that_does_not_exist_is_refused(world: World) -> None:
-    for engine in ("local", "local:0", "ray:2"):
+    for engine in ("local", "local:0", "rays", "ray:"):
         told = world.run("--engine", engine)
         assert told.code == 2
         assert "write local:N" in told.err
