@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import Timeout
+
 from layersig.engine.energy import EnergyMeter
 from layersig.engine.runner import IN_PROCESS, Runner
 from layersig.errors import (
@@ -192,6 +194,14 @@ class Executor:
             nodes: Everything that it reads.
         """
         return self._cache.find(self.key(stage, nodes))
+
+    def at_work(self, key: str) -> bool:
+        """Whether a process is building the output of this fingerprint now."""
+        try:
+            with self._cache.lock(key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener, *, patience: float = -1) -> Ended:
         """Run one stage unless the cache holds its output.

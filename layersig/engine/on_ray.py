@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +26,9 @@ from layersig.sources.source import Source
 
 MainMemory = Callable[[LoadedRecipe, Graph, Mapping[str, Source], bool], Mapping[str, float]]
 """Bytes of main memory that stages need, by id, given whether they compute on a GPU; where not known, none."""
+
+_REACHED = 10.0
+"""Seconds in which the head of a cluster answers."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +115,19 @@ def _joined(address: str | None) -> Iterator[None]:
             f"--engine ray:{address}: give HOST:PORT of the cluster's head, and run this command on a machine of "
             "the cluster, which sees its storage"
         )
+    where = address or os.environ.get("RAY_ADDRESS")
     # Ray sets a handler of its own, under which SIGTERM would leave the run without its last words.
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
+        if where is not None:  # Ray itself takes minutes to find that nobody is there
+            host, _, port = where.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED).close()
+        ray.init(address=where or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
     except Exception as error:
-        where = f"at {address}" if address else "on this machine"
         raise MachineError(
-            f"no Ray cluster is reached {where} ({one_line(error)}); start one with `ray start --head`, or give "
-            "--engine ray:HOST:PORT"
+            f"no Ray cluster is reached {f'at {where}' if where else 'on this machine'} ({one_line(error)}); start one "
+            "with `ray start --head`, or give --engine ray:HOST:PORT"
         ) from error
     finally:
         if main:

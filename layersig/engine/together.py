@@ -202,8 +202,11 @@ class Together:
                 passed.append(waiting)
             elif self._found(waiting):
                 self._collect()
+            elif (part := self._parts[waiting.part]).executor.at_work(waiting.key):
+                waiting.occupied_until, waiting.look_again = now + _AGAIN, True
+                passed.append(waiting)
             else:
-                number, part = idle.pop(0), self._parts[waiting.part]
+                number = idle.pop(0)
                 keys.add(waiting.key)
                 self._running[number] = waiting
                 waiting.starts += 1

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.slow
 
 DRIVER = "from layersig.cli.main import main; main()"
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "memory": 4 * 2**30, "include_dashboard": False}
-SEEDS = "seeds=[0,1,2,3]"
-"""Two arms are tuned with each: eight small runs."""
+EIGHT = "seeds=[0,1,2,3]"
+"""Two arms are tuned with each seed: eight small runs."""
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,15 @@ cluster.shutdown()
 def alone(world: World, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The study in one process, with a cache of its own."""
     base = tmp_path_factory.mktemp("alone")
-    return world.run(SEEDS, "--runs", base / "runs", cache=base / "cache").run
+    return world.run(EIGHT, "--runs", base / "runs", cache=base / "cache").run
 
 
 class Driver:
     """A run on the cluster that `RAY_ADDRESS` names."""
 
-    def __init__(self, world: World, base: Path, runs: str = "runs") -> None:
+    def __init__(self, world: World, base: Path, *overrides: str, runs: str = "runs") -> None:
         self.cache = base / "cache"
-        arguments = ["run", world.recipe, SEEDS, "--json", "--runs", base / runs, "--engine", "ray"]
+        arguments = ["run", world.recipe, *overrides, "--json", "--runs", base / runs, "--engine", "ray"]
         self.process = subprocess.Popen(
             [sys.executable, "-c", DRIVER, *(str(argument) for argument in arguments)],
             env={**os.environ, "LAYERSIG_CACHE": str(self.cache)},
@@ -95,7 +95,7 @@ class Driver:
 
     def ended(self) -> tuple[Run, str]:
         """The run, which ended well, and what it said."""
-        out, err = self.process.communicate(timeout=400)
+        out, err = self.process.communicate(timeout=600)
         assert self.process.returncode == 0, err
         assert "Traceback" not in err
         return Run(Path(json.loads(out.splitlines()[-1])["run"])), err
@@ -118,18 +118,18 @@ def _computed(run: Run) -> list[str]:
 def test_two_nodes_give_the_bytes_of_one_process(
     world: World, alone: Run, nodes: list[psutil.Process], tmp_path: Path
 ) -> None:
-    run, _ = Driver(world, tmp_path).ended()
+    run, _ = Driver(world, tmp_path, EIGHT).ended()
     assert run.results() == alone.results()
     assert {name: stage["fingerprint"] for name, stage in run.stages.items()} == {
         name: stage["fingerprint"] for name, stage in alone.stages.items()
     }
     assert run.ran == alone.ran
     # One process finds what the nodes computed.
-    assert world.run(SEEDS, "--runs", tmp_path / "again", cache=tmp_path / "cache").run.ran == set()
+    assert world.run(EIGHT, "--runs", tmp_path / "again", cache=tmp_path / "cache").run.ran == set()
 
 
 def test_a_killed_worker_changes_nothing(world: World, alone: Run, nodes: list[psutil.Process], tmp_path: Path) -> None:
-    driver = Driver(world, tmp_path)
+    driver = Driver(world, tmp_path, EIGHT)
     driver.wait(driver.training)
     for worker in driver.wait(lambda: _stage_processes(nodes)):
         worker.kill()
@@ -139,7 +139,7 @@ def test_a_killed_worker_changes_nothing(world: World, alone: Run, nodes: list[p
 
 
 def test_a_killed_driver_is_continued_and_leaves_nobody_behind(
-    world: World, alone: Run, nodes: list[psutil.Process], tmp_path: Path
+    world: World, first: Run, nodes: list[psutil.Process], tmp_path: Path
 ) -> None:
     driver = Driver(world, tmp_path)
     driver.wait(driver.training)
@@ -149,7 +149,7 @@ def test_a_killed_driver_is_continued_and_leaves_nobody_behind(
     assert not psutil.wait_procs(workers, timeout=30)[1]
     done = driver.done()
     run, _ = Driver(world, tmp_path).ended()
-    assert run.results() == alone.results()
+    assert run.results() == first.results()
     assert set(_computed(run)).isdisjoint(done)
     assert {stage["fingerprint"] for stage in run.stages.values()} == done | set(_computed(run))
 
@@ -165,13 +165,13 @@ def test_an_interruption_ends_the_stages(world: World, nodes: list[psutil.Proces
 
 
 def test_two_drivers_on_one_store_run_no_stage_twice(
-    world: World, alone: Run, nodes: list[psutil.Process], tmp_path: Path
+    world: World, first: Run, nodes: list[psutil.Process], tmp_path: Path
 ) -> None:
-    drivers = [Driver(world, tmp_path, runs) for runs in ("one", "two")]
+    drivers = [Driver(world, tmp_path, runs=runs) for runs in ("one", "two")]
     one, two = (driver.ended()[0] for driver in drivers)
-    assert one.results() == two.results() == alone.results()
+    assert one.results() == two.results() == first.results()
     computed = [*_computed(one), *_computed(two)]
-    assert len(computed) == len(set(computed)) == len(alone.stages)
+    assert len(computed) == len(set(computed)) == len(first.stages)
 
 
 def test_an_unreachable_cluster_is_refused_in_one_sentence(world: World, nodes: list[psutil.Process]) -> None:
