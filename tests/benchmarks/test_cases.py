@@ -36,4 +36,5 @@ def test_evaluation(name, options):
         evaluation.task(name, 3, **options),
     )
     case.run()
-    assert len(case.accuracy) == 3 and all(math.isfinite(answer) for answer, _ in case.answers)
+    assert len(case.accuracy) == 3
+    assert all(math.isfinite(answer) for answer, _ in case.answers)
