@@ -241,7 +241,8 @@ class Executor:
                 publisher.ended(stage, Ended("failed", key, error=str(known)))
                 raise type(known)(f"{stage.id}: {known}") from error
             finally:
-                gc.collect()
+                if stage.computes:  # models hold themselves in circles; a search takes a while
+                    gc.collect()
 
     def key(self, stage: Stage, nodes: Mapping[str, Node], params: Mapping[str, Any] | None = None) -> str:
         """The fingerprint of a stage; with `params` in the place of its own, what all stages that share them have."""
