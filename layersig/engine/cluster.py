@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -10,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -181,17 +180,23 @@ def _run(settings: Sequence[Setting], task: Task, threads: int) -> Iterator[list
             queue.put(Refused(None, StageFailed(f"{type(error).__name__}: {one_line(error)}")))
 
     threading.Thread(target=work, name="stage", daemon=True).start()
-    last: Message | None = None
-    while not isinstance(last, Finished | Occupied | Refused):
-        messages = [queue.get()]
-        until = time.monotonic() + _GATHER
-        while not isinstance(messages[-1], Finished | Occupied | Refused):
-            with contextlib.suppress(Exception):
-                messages.append(queue.get(timeout=max(0.0, until - time.monotonic())))
-                continue
-            break
-        last = messages[-1]
+    while True:
+        messages = _gathered(queue)
         yield messages
+        if isinstance(messages[-1], Finished | Occupied | Refused):
+            return
+
+
+def _gathered(queue: SimpleQueue[Message]) -> list[Message]:
+    """The next messages, at least one and at most up to the last one of the stage."""
+    messages = [queue.get()]
+    until = time.monotonic() + _GATHER
+    while not isinstance(messages[-1], Finished | Occupied | Refused):
+        try:
+            messages.append(queue.get(timeout=max(0.0, until - time.monotonic())))
+        except Empty:
+            break
+    return messages
 
 
 def use_threads(count: int) -> None:

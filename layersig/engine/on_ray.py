@@ -26,7 +26,6 @@ from layersig.sources.source import Source
 
 MainMemory = Callable[[LoadedRecipe, Graph, Mapping[str, Source], bool], Mapping[str, float]]
 """Bytes of main memory that stages need, by id, given whether they compute on a GPU; where not known, none."""
-
 _REACHED = 10.0
 """Seconds in which the head of a cluster answers."""
 
@@ -58,24 +57,26 @@ class OnRay:
                 )
         with _joined(self.address):
             nodes = Nodes.alive()
-            gpus = {loaded.id: int(_wants_gpu(loaded.recipe) and nodes.largest("GPU") >= 1) for loaded in every}
-            threads = _threads(nodes, gpu=any(gpus.values()))
+
+            def gpus(recipe: Recipe) -> int:
+                return int(recipe.model.device in ("auto", "cuda") and nodes.largest("GPU") >= 1)
+
+            threads = _threads(nodes, gpu=any(gpus(loaded.recipe) for loaded in every))
 
             def device(recipe: Recipe) -> Device:
-                gpu = int(_wants_gpu(recipe) and nodes.largest("GPU") >= 1)
-                found: Device = _ask(_device, recipe, threads, num_cpus=threads, num_gpus=gpu)
+                import ray
+
+                there = ray.remote(_device).options(num_cpus=threads, num_gpus=gpus(recipe))
+                found: Device = _answers(there.remote(recipe, threads))
                 return found
 
             def pool(studies: Sequence[Study]) -> Cluster:
                 _check_storage(studies[0].setting.cache, say)
-                needs = [
-                    Needs(
-                        threads,
-                        gpus[study.loaded.id],
-                        self.memory(study.loaded, study.graph, study.sources, bool(gpus[study.loaded.id])),
-                    )
-                    for study in studies
-                ]
+                needs = []
+                for study in studies:
+                    count = gpus(study.loaded.recipe)
+                    memory = self.memory(study.loaded, study.graph, study.sources, count > 0)
+                    needs.append(Needs(threads, count, memory))
                 return Cluster([study.setting for study in studies], needs)
 
             yield Place(device, pool, here=False)
@@ -85,10 +86,6 @@ def _device(recipe: Recipe, threads: int) -> Device:
     """On a node: the device that a recipe computes on."""
     use_threads(threads)
     return device_of(recipe)
-
-
-def _wants_gpu(recipe: Recipe) -> bool:
-    return recipe.model.device in ("auto", "cuda")
 
 
 def _threads(nodes: Nodes, *, gpu: bool) -> int:
@@ -120,7 +117,7 @@ def _joined(address: str | None) -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        if where is not None:  # Ray itself takes minutes to find that nobody is there
+        if where is not None and where != "auto":  # Ray itself takes minutes to find that nobody is there
             host, _, port = where.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED).close()
         ray.init(address=where or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
@@ -138,12 +135,16 @@ def _joined(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _ask(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What a function returns on a node."""
+def _answers(references: Any) -> Any:
+    """What functions return on nodes.
+
+    Raises:
+        LayersigError: One of them raised it, or a node cannot be used.
+    """
     import ray
 
     try:
-        return ray.get(ray.remote(function).options(**options).remote(*arguments))
+        return ray.get(references)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, LayersigError):
             raise error.cause from error
@@ -165,17 +166,17 @@ def _check_storage(cache: Path, say: Callable[[str], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path):
         nodes = [node for node in ray.nodes() if node["Alive"]]
-        for node in nodes:
-            where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            seen, locked = _ask(_sees, path, num_cpus=0, scheduling_strategy=where)
-            if not seen:
-                raise not_shared(cache, f"node {node['NodeManagerAddress']}")
-            if not locked:
-                say(
-                    f"warning: {cache}: locks do not work across nodes, so drivers that run at once may run a stage "
-                    "twice; docs/clusters.md lists file systems where they do"
-                )
-                break
+        places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+        there = ray.remote(_sees)
+        found = _answers([there.options(num_cpus=0, scheduling_strategy=place).remote(path) for place in places])
+    for node, (seen, _) in zip(nodes, found, strict=True):
+        if not seen:
+            raise not_shared(cache, f"node {node['NodeManagerAddress']}")
+    if not all(locked for _, locked in found):
+        say(
+            f"warning: {cache}: locks do not work across nodes, so drivers that run at once may run a stage twice; "
+            "docs/clusters.md lists file systems where they do"
+        )
     path.unlink(missing_ok=True)
 
 
