@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from layersig.cli.main import emit
-from layersig.cli.models import find_model
+from layersig.cli.models import loadable_base, model_of
 from layersig.cli.options import as_json, offline, run_name, runs
 from layersig.errors import UserError
 from layersig.exporting import TOOLS
 
 if TYPE_CHECKING:
-    from layersig.exporting.chosen import Base
     from layersig.store.runfolder import RunFolder
 
 _CHECKPOINT = "checkpoint"
@@ -94,6 +93,7 @@ def _checkpoint(
     offline: bool,
     as_json: bool,
 ) -> None:
+    from layersig.exporting.base import base_of
     from layersig.exporting.card import model_card
     from layersig.exporting.cells import ADAPTERS, MODELS, one_cell
     from layersig.exporting.chosen import read_chosen, removes
@@ -102,13 +102,13 @@ def _checkpoint(
 
     cell = one_cell(run.path, arm, data, seed)
     needs_base = (run.path / ADAPTERS / cell).is_dir() and not (run.path / MODELS / cell).is_dir()
-    base = _model(run, offline=offline) if needs_base else None
+    base = model_of(run, offline=offline) if needs_base else None
     with whole_folder(dest) as part:
         found = write_checkpoint(run, cell, base, part, None if dtype == "float32" else dtype)
         told = found.told(None if dtype == "float32" else dtype)
         chosen = None
         if not removes(run.path, arm):
-            chosen = read_chosen(run.path, arm, _named(run), data=cell.parts[1], seed=_seed(cell))
+            chosen = read_chosen(run.path, arm, base_of(run), data=cell.parts[1], seed=_seed(cell))
         card = model_card(run.path, arm, cell.parts[1], chosen, adapter=False, notes=told)
         (part / "README.md").write_text(card, encoding="utf-8")
         readable(part, files_below(part))
@@ -132,7 +132,7 @@ def _adapter(
     from layersig.exporting.weights import write_adapter
 
     cell = one_cell(run.path, arm, data, seed)
-    base = _base(run, offline=offline)
+    base = loadable_base(run, offline=offline)
     chosen = read_chosen(run.path, arm, base, data=cell.parts[1], seed=_seed(cell))
     if chosen.full:
         raise UserError(f"{arm} was fine-tuned in full and has no adapter; leave out --to for its checkpoint")
@@ -168,7 +168,7 @@ def _configuration(
     from layersig.exporting.formats import WRITERS
     from layersig.store.files import write_atomic
 
-    chosen = read_chosen(run.path, arm, _base(run, offline=offline), data=data, seed=seed)
+    chosen = read_chosen(run.path, arm, loadable_base(run, offline=offline), data=data, seed=seed)
     written = WRITERS[tool](chosen)
     for note in written.notes:
         click.echo(f"note: {note}", err=True)
@@ -184,41 +184,3 @@ def _seed(cell: Path) -> int:
     from layersig.exporting.cells import seed_of
 
     return seed_of(cell)
-
-
-def _base(run: RunFolder, *, offline: bool) -> Base:
-    """The model of a run, as other tools load it: by its repository, or from a folder of this machine."""
-    from dataclasses import replace
-
-    base = _named(run)
-    if base.revision is None:
-        return replace(base, name=str(_model(run, offline=offline).resolve()))
-    return base
-
-
-def _named(run: RunFolder) -> Base:
-    """The model of a run by its name; nothing is fetched."""
-    from layersig.exporting.chosen import Base
-    from layersig.recipe.load import stored
-
-    scheme, _, name = run.model()["resolved"].partition(":")
-    quantized = stored(run.path / "resolved.toml").model.quantization == "nf4"
-    if scheme == "hub":
-        repository, _, revision = name.partition("@")
-        return Base(repository, revision, quantized)
-    return Base(name, None, quantized)
-
-
-def _model(run: RunFolder, *, offline: bool) -> Path:
-    """The folder of the model of a run, fetched again if necessary.
-
-    Raises:
-        UserError: It has changed since the run.
-    """
-    record = run.model()
-    source = find_model(record["resolved"], offline=offline)
-    if source.digest != record["digest"]:
-        raise UserError(
-            f"{source.resolved} has changed since the run, so its adapters no longer fit; run the recipe again"
-        )
-    return source.path

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from layersig import __version__
 from layersig.exporting.chosen import Chosen
 from layersig.findings.rows.layers import RANKED_LAYERS, SELECTIONS
 from layersig.report.material import Material
@@ -66,8 +65,8 @@ def model_card(run: Path, arm: str, data: str, chosen: Chosen | None, *, adapter
         "",
         "## Recipe",
         "",
-        f"Run `{material.findings.name}/{material.findings.id}` of layersig {__version__}; `layersig run recipe.toml` "
-        "repeats it.",
+        f"Run `{material.findings.name}/{material.findings.id}` of layersig "
+        f"{material.files.manifest['versions'].get('layersig', '')}; `layersig run recipe.toml` repeats it.",
         "",
         "```toml",
         (material.text("recipe.toml") or "").rstrip(),

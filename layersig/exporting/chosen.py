@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NotRequired
 
 from layersig.errors import UserError
+from layersig.exporting.base import Base
 from layersig.exporting.cells import ADAPTERS, cells_of, seed_of
 from layersig.findings.files import RunFiles
 from layersig.jsonform import Open, read_json
@@ -35,21 +36,6 @@ class ConfigForm(Open):
     target_r: NotRequired[int]
     target_modules: NotRequired[list[str] | None]
     target_parameters: NotRequired[list[str] | None]
-
-
-@dataclass(frozen=True)
-class Base:
-    """The model that an arm was tuned from.
-
-    Attributes:
-        name: A repository of the hub, or a folder of this machine.
-        revision: The commit of the repository.
-        quantized: Whether its weights were in NF4.
-    """
-
-    name: str
-    revision: str | None
-    quantized: bool
 
 
 @dataclass(frozen=True)

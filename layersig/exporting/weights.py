@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from layersig.exporting.base import Base
 from layersig.exporting.cells import ADAPTERS, MODELS
-from layersig.exporting.chosen import Base
 from layersig.recipe.load import stored
 from layersig.store.files import files_below, make_readable, whole_folder
 from layersig.store.runfolder import RunFolder
