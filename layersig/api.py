@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -177,6 +177,7 @@ def run(
     offline: bool = False,
     strict: bool = False,
     reuse: bool = True,
+    track: Sequence[str] = (),
     quiet: bool = False,
 ) -> Run:
     """Run a recipe in this process; finished stages are not run again.
@@ -189,6 +190,7 @@ def run(
         offline: Use only what is on this machine.
         strict: Refuse fallbacks of sources.
         reuse: False runs every stage again, ignoring the cache.
+        track: Names of trackers to inform of the run.
         quiet: Show no progress.
 
     Returns:
@@ -198,7 +200,7 @@ def run(
         UserError: The recipe or what it names cannot be used.
         MachineError: The machine or the network is in the way.
     """
-    options = Options(Path(runs), offline=offline, strict=strict, reuse=reuse)
+    options = Options(Path(runs), offline=offline, strict=strict, reuse=reuse, track=tuple(track))
     with _loaded(recipe, overrides, smoke=smoke) as loaded:
         return Run(run_study(loaded, options, Console(stderr=True, quiet=quiet)).folder.path)
 

@@ -38,6 +38,7 @@ class Engine(click.ParamType[int]):
 @offline
 @smoke
 @click.option("--strict", is_flag=True, help="Refuse fallbacks: use only the sources that the recipe names first.")
+@click.option("--track", multiple=True, metavar="NAME", help="Inform this tracker of the run (docs/tracking.md).")
 @click.option("--no-cache", is_flag=True, help="Run every stage again, ignoring the cache.")
 @click.option(
     "--engine",
@@ -53,6 +54,7 @@ def command(
     offline: bool,
     smoke: bool,
     strict: bool,
+    track: tuple[str, ...],
     no_cache: bool,
     engine: int | None,
 ) -> int:
@@ -74,7 +76,7 @@ def command(
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
-    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache)
+    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache, track=track)
     recipes = [recipe, *(Path(each) for each in more if _is_recipe(each))]
     overrides = [each for each in more if not _is_recipe(each)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]

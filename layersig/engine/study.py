@@ -35,6 +35,8 @@ from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
 from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
+from layersig.plugin.manager import offered_trackers
+from layersig.plugin.tracking import Tracking
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
@@ -55,12 +57,14 @@ class Options:
         offline: Reach nothing outside this machine.
         strict: Refuse declared fallbacks.
         reuse: False runs every stage anew.
+        track: Names of trackers to inform.
     """
 
     runs: Path
     offline: bool = False
     strict: bool = False
     reuse: bool = True
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             warnings.append(message)
             display.say(f"warning: {message}")
 
+        tracking = Tracking(options.track, list(offered_trackers()) if options.track else (), warn)
         for skipped in loaded.skipped:
             display.say(f"warning: {skipped}")
         earlier = folder.earlier(warn)
@@ -174,7 +179,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
         manifest |= plan_on_record(Plans(cache.root), loaded, earlier, warn)
         reported = _readable(folder)
         publisher = Publisher(
-            folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
+            folder, graph, manifest, sources["source/model"].label, declarations[0], tracking, finished=reported
         )
         resolved = folder.path / "resolved.toml"
         unchanged = resolved.is_file() and resolved.read_bytes() == loaded.resolved.encode()
@@ -206,6 +211,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
                 and what_report_shows(earlier) == what_report_shows({**publisher.manifest, "status": status})
             ):
                 _write_report(folder, loaded, status, looks)
+            tracking.finish(status, _results(folder) if tracking else ())
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
@@ -219,16 +225,19 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             loaded.plugin_files,
             options.reuse,
         )
+        tracking.start(recipe.name, loaded.id, recipe.model_dump(mode="json"))
         try:
             yield Study(folder, graph, sources, ask_numerics, executor, setting, publisher, close)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
+            tracking.finish("interrupted")
             raise
         except Exception:
             manifest["status"] = "failed"
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 publisher.save()
+            tracking.finish("failed")
             raise
 
 
@@ -279,6 +288,12 @@ def _write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: L
     render(folder.path)
     if any(findings[table] for table in (RESULTS, RANKINGS)):
         looks.put(loaded.recipe.seeds)
+
+
+def _results(folder: RunFolder) -> list[dict[str, Any]]:
+    from layersig.topics.analyse import load
+
+    return [row.model_dump() for row in load(folder.path)[RESULTS]]
 
 
 def _readable(folder: RunFolder) -> bool:

@@ -17,7 +17,7 @@ from tests.study import RECIPE, write_study
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-SMALL = RECIPE.replace("steps = 3", "steps = 2").partition("[evaluate]")[0]
+SMALL = RECIPE.partition('[[arms]]\nname = "matched-random"')[0]
 
 
 @pytest.fixture(scope="module")
