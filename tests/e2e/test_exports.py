@@ -83,6 +83,12 @@ def test_the_configuration_for_trl_makes_the_same_adapter(
     assert torch.equal(tuned(base, trl.get_peft_config(asked), first.adapter(ARM)), due)
 
 
+def test_others_can_read_the_weights_of_a_run(first: Run) -> None:
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in first.path.glob("adapters/**/*.safetensors")}
+    assert found
+    assert all(mode & 0o444 == 0o444 for mode in found.values())
+
+
 def test_names_are_the_selection(export: Any, first: Run) -> None:
     assert export(ARM, "--to", "names").out.split() == first.layers(ARM)
 
