@@ -109,7 +109,7 @@ def test_a_hook_names_implementations_that_are_imported_when_asked_for(install: 
         ("import no_such_module_at_all", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("x = (", "SyntaxError"),
-        ("x = 1", "it offers no component and no topic"),
+        ("x = 1", "it offers no component, topic or tracker"),
         (
             LAZY.replace("    return [", "    return [print, "),
             "must return Component objects, got builtin_function_or_method",
