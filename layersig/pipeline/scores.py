@@ -51,6 +51,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
     inputs = {"layers": Input("layers")}
     if component.computes:
         params |= {"train": study.train, **study.compute}
+    if component.computes or "weights" in needs:
         inputs["model"] = Input("source/model")
     if tasks:
         params |= {"evaluated": study.tasks_without_floors, "batch_tokens": study.recipe.evaluate.batch_tokens}

@@ -33,7 +33,7 @@ _BATCHES: Mapping[str, _Cost] = {
     "adalora-sensitivity": lambda params, units: (1.0, {"train": 1.0, "read": 1.0}),
 }
 """Scorers that go through optimizer batches, `steps` or `batches` of them."""
-_NONE = frozenset({"weight-change", "spectral", "transfer", "random", "first-k", "last-k"})
+_NONE = frozenset({"weight-change", "spectral", "transfer", "random", "first-k", "last-k", "middle", "ends"})
 """Scorers that run no pass."""
 _BLOCKS = frozenset({"block-influence", "angular-distance", "ablation", "greedy"})
 """Scorers of blocks, which read conversations once each, or tasks."""

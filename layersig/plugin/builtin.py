@@ -26,6 +26,8 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "random": "layersig.scoring.positional:Random",
         "first-k": "layersig.scoring.positional:FirstK",
         "last-k": "layersig.scoring.positional:LastK",
+        "middle": "layersig.scoring.positional:Middle",
+        "ends": "layersig.scoring.positional:Ends",
     },
     "policy": {
         "top": "layersig.selecting.policies:Top",
@@ -35,6 +37,8 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "intersection": "layersig.selecting.policies:Intersection",
         "union": "layersig.selecting.policies:Union",
         "matched-random": "layersig.selecting.matched_random:MatchedRandom",
+        "threshold": "layersig.selecting.threshold:Threshold",
+        "types": "layersig.selecting.by_type:Types",
         "list": "layersig.selecting.policies:List",
         "type-depth": "layersig.selecting.rule:TypeDepth",
     },

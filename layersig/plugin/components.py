@@ -16,7 +16,7 @@ from layersig.docstrings import Described
 from layersig.errors import UserError
 
 Kind = Literal["scorer", "policy", "method", "source"]
-Need = Literal["model", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
+Need = Literal["model", "weights", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
 Rankings = Literal["none", "one", "some"]
 Shared = Literal["rank", "alpha", "dropout"]
 Result = Literal["adapter", "checkpoint"]
@@ -151,12 +151,12 @@ class Component:
     @property
     def computes(self) -> bool:
         """Whether a scorer runs the model, so that its scores depend on device, dtype and library versions."""
-        return bool(self.needs - {"rankings"})
+        return bool(self.needs - {"rankings", "weights"})
 
     @property
     def reads_data(self) -> bool:
         """Whether a scorer's ranking depends on the data set, and on the seed with it."""
-        return bool(self.needs - {"model", "rankings"})
+        return bool(self.needs - {"model", "weights", "rankings"})
 
     @property
     def reads_selection(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from layersig.errors import UserError
 from layersig.records import ABLATIONS, WHOLE
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersig.fast.runner import Runner
+    from layersig.scoring.block_states import States
     from layersig.training.log import Step, TrainLog
     from layersig.training.optimization import Optimization
+
+Found = TypeVar("Found")
 
 
 class ScoringContext(Inputs):
@@ -132,6 +135,37 @@ class ScoringContext(Inputs):
         """The training loss of every optimizer batch, in nats per target token; nothing is trained."""
         with self.counted(batches), self._reading() as runner:
             return runner.losses(batches)
+
+    def block_states(self, indices: Sequence[int]) -> Iterator[States]:
+        """Hidden states of training examples before every block and behind the last, some examples at a time.
+
+        They are taken at the blocks, in front of the final norm, and without padding.
+
+        Args:
+            indices: Examples by index, as from `draw`.
+        """
+        from layersig.scoring.block_states import block_states
+
+        with self.counted([indices]):
+            yield from block_states(self, indices)
+
+    def layer_inputs(
+        self, indices: Sequence[int], of: Callable[[str, Tensor, Tensor], Found]
+    ) -> Iterator[dict[str, Found]]:
+        """What a function makes of the inputs and outputs of every layer, by layer, some examples at a time.
+
+        Args:
+            indices: Examples by index, as from `draw`.
+            of: Called with the name of a layer, its inputs, [tokens, in], and its outputs, [tokens, out], without
+                padding. It should return something small, such as a sum: the layers of a pass are all in memory.
+
+        Raises:
+            UserError: A layer is a parameter of fused experts, which see some of the tokens each.
+        """
+        from layersig.scoring.block_states import layer_inputs
+
+        with self.counted([indices]):
+            yield from layer_inputs(self, indices, of)
 
     def gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Gradient of the training loss, averaged over batches, for tensors of the scorer's own, such as gates.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from layersig.data.batches import Batch
     from layersig.data.examples import Examples
     from layersig.evaluating.loading import ResolvedTask
+    from layersig.models.stored_weights import StoredWeights
     from layersig.models.updates import Update
 
 
@@ -64,6 +65,11 @@ class Inputs:
     def stream(self, name: str) -> np.random.Generator:
         """A NumPy generator of its own for every name; the same for equal root seed, seed and name."""
         return self._job.streams.generator(f"scorer/{self._component.name}", name)
+
+    @property
+    def label(self) -> str:
+        """The scorer in messages, such as `scorer "fisher" (layersig-fisher 0.2.0)`."""
+        return self._component.label
 
     @property
     def work(self) -> Path:
@@ -117,7 +123,8 @@ class Inputs:
     def weight(self, name: str) -> Tensor:
         """The pretrained weight of a layer as (out, in), or (experts, out, in).
 
-        For a unit of several layers, the weights of all of them, flattened end to end.
+        For a unit of several layers, the weights of all of them, flattened end to end. A scorer that needs `weights`
+        and no `model` gets them one at a time from the files, in their type and on the CPU: the model is not loaded.
 
         Args:
             name: A unit, or a layer of one.
@@ -129,8 +136,18 @@ class Inputs:
 
         from layersig.models.layermap import layer_weight
 
-        weights = [layer_weight(self.model, layer).detach() for layer in self._members_of(name)]
+        members = self._members_of(name)
+        if "weights" in self._component.needs:
+            weights = [self._stored_weights.read(layer) for layer in members]
+        else:
+            weights = [layer_weight(self.model, layer).detach() for layer in members]
         return weights[0] if len(weights) == 1 else torch.cat([weight.reshape(-1) for weight in weights])
+
+    @cached_property
+    def _stored_weights(self) -> StoredWeights:
+        from layersig.models.stored_weights import StoredWeights
+
+        return StoredWeights(self._job.inputs["model"])
 
     @cached_property
     def examples(self) -> Examples:
@@ -142,7 +159,7 @@ class Inputs:
             return read_examples(self._job.inputs["data"], "train")
         examples = read_examples(self._job.inputs["data"], "heldout")
         if not len(examples):
-            raise UserError(f"{self._component.label}: leak = true asks for held-out conversations; none is held out")
+            raise UserError(f"{self.label}: leak = true asks for held-out conversations; none is held out")
         return examples
 
     @cached_property
@@ -214,7 +231,7 @@ class Inputs:
                 return group.members
             if self.unit_of.get(name) == group.name:
                 return tuple(layer for layer in group.members if layer.name == name)
-        raise UserError(f"{self._component.label} asked for {name!r}, which is no layer of the model")
+        raise UserError(f"{self.label} asked for {name!r}, which is no layer of the model")
 
     def _read(self, folder: Path) -> Update:
         from layersig.models.update_folder import read_update
@@ -224,4 +241,4 @@ class Inputs:
 
     def _must(self, *needs: str) -> None:
         if not self._component.needs & set(needs):
-            raise UserError(f"{self._component.label} uses what it did not ask for; add {needs[0]!r} to its `needs`")
+            raise UserError(f"{self.label} uses what it did not ask for; add {needs[0]!r} to its `needs`")
