@@ -14,6 +14,9 @@ from layersig.testing import check_method, check_scorer
 OFFERED = {
     "layersig-gain": {"gain": {"width": 3}},
     "layersig-fisher": {"fisher": {"examples": 3}, "fisher-change": {"examples": 3}},
+    "layersig-cka": {"cka": {"examples": 8}},
+    "layersig-plop": {"feature-norm": {"examples": 3}},
+    "layersig-spectrum": {"spectrum": {}},
     "layersig-owl": {"owl": {"examples": 3, "threshold": 2.0}},
     "layersig-snip": {
         "gmt": {"window": 2, "windows": 2},
@@ -56,7 +59,8 @@ def test_each_is_a_package_of_its_own(packages):
 
 
 def test_listing_them_imports_no_torch(packages):
-    code = "import sys, layersig_fisher, layersig_gain, layersig_owl, layersig_snip; sys.exit('torch' in sys.modules)"
+    modules = ", ".join(folder.replace("-", "_") for folder in OFFERED)
+    code = f"import {modules}; sys.exit('torch' in sys.modules)"
     path = [str(packages / folder / "src") for folder in OFFERED]
     found = subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}; {code}"], check=False)
     assert found.returncode == 0
