@@ -45,7 +45,11 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         seed=seed if on_seed else None,
         checkpoint=at if "update" in needs and trained and study.recipe.train.until is None else None,
     )
-    params: dict[str, Any] = {"scorer": choice.kind, "params": dict(choice.params), "unit": study.recipe.layers.unit}
+    params: dict[str, Any] = {
+        "scorer": choice.kind,
+        "params": component.told(choice.params),
+        "unit": study.recipe.layers.unit,
+    }
     if choice.stream:
         params["stream"] = choice.stream
     inputs = {"layers": Input("layers")}

@@ -30,6 +30,7 @@ _BATCHES: Mapping[str, _Cost] = {
     "add-one-in": lambda params, units: _gated(units + 1.0),
     # The gradient of a weight costs what a forward pass of its layer does.
     "gradient-norm": lambda params, units: (1.0, {"plain": 1.0, "read": 1.0}),
+    "projected-gradient": lambda params, units: (1.0, {"plain": 1.0, "read": 1.0}),
     "adalora-sensitivity": lambda params, units: (1.0, {"train": 1.0, "read": 1.0}),
 }
 """Scorers that go through optimizer batches, `steps` or `batches` of them."""

@@ -15,6 +15,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "add-one-in": "layersig.scoring.one_at_a_time:AddOneIn",
         "update-taylor": "layersig.scoring.attribution:UpdateTaylor",
         "gradient-norm": "layersig.scoring.gradient_norm:GradientNorm",
+        "projected-gradient": "layersig.scoring.projected_gradient:ProjectedGradient",
         "adalora-sensitivity": "layersig.scoring.adalora:AdaLoraSensitivity",
         "weight-change": "layersig.scoring.weight_change:WeightChange",
         "spectral": "layersig.scoring.spectral:Spectral",

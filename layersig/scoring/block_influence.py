@@ -28,6 +28,8 @@ class BlockInfluence:
     class Params(SelectionParams):
         """Parameters of `block-influence`."""
 
+        later = frozenset({"tokens"})
+
         mean: Literal["tokens", "examples"] = "tokens"
         """Average over all tokens alike, or within each example first (as arXiv 2602.01997 does). With one token for
         each example both are the same."""

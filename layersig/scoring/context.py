@@ -196,11 +196,18 @@ class ScoringContext(Inputs):
         visit: Callable[[int, str, Tensor], None],
         *,
         layers: Collection[str] | None = None,
+        others: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Show the gradient of the training loss for every batch and layer: visit(batch, layer, gradient).
 
         Gradients have the shape of the layer, that of `weight(layer)` and of `update.delta(layer).dense()`, in float32
         or wider. One at a time is in memory where a batch fits into one micro-batch, else sums of at most 4 GiB.
+
+        Args:
+            batches: Optimizer batches.
+            visit: Called once for every batch and layer.
+            layers: Names of the layers to show; all of them when None.
+            others: Further parameters of the model by name, such as norms and biases, shown under that name.
 
         Raises:
             UserError: The model is quantised.
@@ -209,13 +216,13 @@ class ScoringContext(Inputs):
 
         members = [layer for group in self.groups for layer in group.members]
         chosen = [layer for layer in members if layers is None or layer.name in layers]
-        parameters = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
+        parameters: dict[str, Tensor] = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
         turned = {layer.name for layer in chosen if layer_weight(self.model, layer) is not parameters[layer.name]}
 
         def show(batch: int, name: str, gradient: Tensor) -> None:
             visit(batch, name, gradient.mT if name in turned else gradient)
 
-        self._visit(parameters, batches, show)
+        self._visit({**parameters, **(others or {})}, batches, show)
 
     def _visit(
         self,

@@ -151,7 +151,15 @@ class Inputs:
 
     @cached_property
     def examples(self) -> Examples:
-        """The training split; the held-out one for a scorer whose parameter `leak` is set."""
+        """The training split; the held-out one for a scorer whose parameter `leak` is set.
+
+        For a scorer whose parameter `prompts` is set, the tokens of prompts are targets too.
+        """
+        examples = self._split
+        return examples.with_prompts if getattr(self.params, "prompts", False) else examples
+
+    @property
+    def _split(self) -> Examples:
         from layersig.data.examples import read_examples
 
         self._must("data", "gradients", "update", "checkpoints")

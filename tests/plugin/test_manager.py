@@ -56,6 +56,7 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "leave-one-out",
         "middle",
         "path-attribution",
+        "projected-gradient",
         "random",
         "spectral",
         "transfer",

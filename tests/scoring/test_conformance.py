@@ -16,6 +16,7 @@ FEW = {
     "add-one-in": {"batches": 1},
     "update-taylor": {"batches": 2},
     "gradient-norm": {"batches": 2},
+    "projected-gradient": {"batches": 2},
     "adalora-sensitivity": {"batches": 3},
     "transfer": {"scorer": "places"},
 }
@@ -30,8 +31,11 @@ def test_it_keeps_the_rules_of_scorers(name):
     ("name", "params"),
     [
         ("gradient-norm", {"batches": 2, "relative": True}),
+        ("gradient-norm", {"batches": 1, "reduce": "sum", "per_example": True, "prompts": True}),
+        ("projected-gradient", {"batches": 2, "draws": 3}),
         ("ablation", {"batches": 1, "how": "mean"}),
         ("block-influence", {"mean": "examples"}),
+        ("block-influence", {"tokens": "prompt"}),
         ("angular-distance", {"tokens": "all"}),
         ("weight-change", {"measure": "relative"}),
         ("weight-change", {"measure": "rms"}),
@@ -41,3 +45,10 @@ def test_it_keeps_the_rules_of_scorers(name):
 )
 def test_so_do_its_options(name, params):
     check_scorer(built_in().get("scorer", name).implementation, params)
+
+
+def test_a_later_parameter_at_its_default_leaves_the_identity_of_results_alone():
+    component = built_in().get("scorer", "gradient-norm")
+    in_full = component.params().model_dump(mode="json")
+    assert component.told(in_full) == {"batches": 16, "relative": False}
+    assert component.told({**in_full, "reduce": "sum"}) == {"batches": 16, "relative": False, "reduce": "sum"}

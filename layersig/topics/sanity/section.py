@@ -21,7 +21,7 @@ _TEXTS = {
 
 def section(material: Material) -> Section | None:
     """None without a ranking that looks at the model."""
-    rows, ties, texts = (material.findings[table] for table in (SANITY, TIES, TEXTS))
+    rows, ties, texts = material.findings[SANITY], material.findings[TIES], material.findings[TEXTS]
     if not rows:
         return None
     about = Paragraph(
