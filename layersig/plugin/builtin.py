@@ -14,6 +14,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "leave-one-out": "layersig.scoring.one_at_a_time:LeaveOneOut",
         "add-one-in": "layersig.scoring.one_at_a_time:AddOneIn",
         "update-taylor": "layersig.scoring.attribution:UpdateTaylor",
+        "layer-contribution": "layersig.scoring.contribution:LayerContribution",
         "gradient-norm": "layersig.scoring.gradient_norm:GradientNorm",
         "projected-gradient": "layersig.scoring.projected_gradient:ProjectedGradient",
         "adalora-sensitivity": "layersig.scoring.adalora:AdaLoraSensitivity",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersig.fast.runner import Runner
+    from layersig.layers import Layer
     from layersig.scoring.block_states import States
     from layersig.training.log import Step, TrainLog
     from layersig.training.optimization import Optimization
@@ -87,6 +88,31 @@ class ScoringContext(Inputs):
         self._job.metrics.extend(step.to_json() for step in log.steps)
         self._count(log.tokens, log.peak_memory)
         return log
+
+    @contextmanager
+    def tuned(self, layers: Sequence[Layer], batches: Sequence[Sequence[int]]) -> Iterator[TrainLog]:
+        """Train some layers as the recipe's `[train]` says; within this context the model has what they learned.
+
+        The start of a layer depends on its name and the seed alone, as in every arm.
+
+        Args:
+            layers: What is trained; nothing else is.
+            batches: Optimizer batches, as from `optimizer_batches`; their number is the length of the training.
+        """
+        from layersig.fast.runner import Workload
+        from layersig.training.callbacks import Progress
+        from layersig.training.loop import train
+        from layersig.training.methods import Base, tuned
+        from layersig.training.optimization import Optimization
+
+        settings, streams = self.train_settings, self._job.streams
+        base, steps = Base(str(self._job.inputs["model"])), len(batches)
+        with tuned(self.model, layers, settings, base=base, steps=steps, streams=streams) as tuning:
+            work = Workload(tuning.model, tuning.parameters, self.examples, batches, settings, streams, fast=self.fast)
+            log = train(work, Optimization.of(settings), [tuning, Progress(self.reporter)])
+            tuning.model.eval()
+            self._count(log.tokens, log.peak_memory)
+            yield log
 
     def evaluate(self, keep: str | None = None) -> dict[str, float]:
         """The score of the model, as it is now, on every selection task: `acc_norm`, or else the task's first metric.

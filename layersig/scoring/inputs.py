@@ -72,6 +72,11 @@ class Inputs:
         return self._component.label
 
     @property
+    def root_seed(self) -> int:
+        """The recipe's root seed: what is drawn by it alone is the same for all seeds and scorers."""
+        return self._job.streams.root
+
+    @property
     def work(self) -> Path:
         """A folder that survives an interruption; removed once the scores are there."""
         return self._job.work
@@ -190,13 +195,20 @@ class Inputs:
             for number, settings in enumerate(self.params.tasks)
         )
 
-    def optimizer_batches(self, steps: int) -> Sequence[tuple[int, ...]]:
-        """Indices of the examples of `steps` optimizer batches, of the recipe's batch size, in the seed's own order."""
+    def optimizer_batches(self, steps: int, among: Sequence[int] | None = None) -> Sequence[tuple[int, ...]]:
+        """Indices of the examples of `steps` optimizer batches, of the recipe's batch size, in the seed's own order.
+
+        Args:
+            steps: Number of batches.
+            among: The examples to draw from, by index; all of them when None.
+        """
         from layersig.data.batches import optimizer_batches
 
-        return optimizer_batches(
-            self.examples, batch_size=self.train_settings.batch_size, steps=steps, streams=self._job.streams
+        indices = range(len(self.examples)) if among is None else among
+        batches = optimizer_batches(
+            indices, batch_size=self.train_settings.batch_size, steps=steps, streams=self._job.streams
         )
+        return [tuple(indices[place] for place in batch) for batch in batches]
 
     def draw(self, count: int) -> tuple[int, ...]:
         """Indices of `count` different examples, or of all there are, in the seed's own order."""

@@ -53,6 +53,7 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "greedy",
         "ila",
         "last-k",
+        "layer-contribution",
         "leave-one-out",
         "middle",
         "path-attribution",
