@@ -32,6 +32,7 @@ _BATCHES: Mapping[str, _Cost] = {
     # The gradient of a weight costs what a forward pass of its layer does.
     "gradient-norm": lambda params, units: (1.0, {"plain": 1.0, "read": 1.0}),
     "projected-gradient": lambda params, units: (1.0, {"plain": 1.0, "read": 1.0}),
+    "whitened-gradient": lambda params, units: (2.0, {"plain": 1.0, "read": 2.0}),
     "adalora-sensitivity": lambda params, units: (1.0, {"train": 1.0, "read": 1.0}),
 }
 """Scorers that go through optimizer batches, `steps` or `batches` of them."""

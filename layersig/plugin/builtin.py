@@ -17,6 +17,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "layer-contribution": "layersig.scoring.contribution:LayerContribution",
         "gradient-norm": "layersig.scoring.gradient_norm:GradientNorm",
         "projected-gradient": "layersig.scoring.projected_gradient:ProjectedGradient",
+        "whitened-gradient": "layersig.scoring.whitened_gradient:WhitenedGradient",
         "adalora-sensitivity": "layersig.scoring.adalora:AdaLoraSensitivity",
         "weight-change": "layersig.scoring.weight_change:WeightChange",
         "spectral": "layersig.scoring.spectral:Spectral",

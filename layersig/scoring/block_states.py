@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -68,7 +68,10 @@ def block_states(context: Inputs, indices: Sequence[int]) -> Iterator[States]:
 
 
 def layer_inputs(
-    context: Inputs, indices: Sequence[int], of: Callable[[str, Tensor, Tensor], Found]
+    context: Inputs,
+    indices: Sequence[int],
+    of: Callable[[str, Tensor, Tensor], Found],
+    names: Collection[str] | None = None,
 ) -> Iterator[dict[str, Found]]:
     """What a function makes of the inputs and outputs of every layer, some examples at a time.
 
@@ -77,11 +80,13 @@ def layer_inputs(
         indices: Examples by index.
         of: Called with the name of a layer, its inputs, [tokens, in], and its outputs, [tokens, out], without padding,
             example after example.
+        names: Layers to look at; all of them when None.
 
     Raises:
         UserError: A layer is a parameter of fused experts, which see some of the tokens each.
     """
-    layers = [layer for group in context.groups for layer in group.members]
+    members = [layer for group in context.groups for layer in group.members]
+    layers = [layer for layer in members if names is None or layer.name in names]
     for layer in layers:
         if layer.is_parameter:
             raise UserError(f"{context.label} cannot see what goes into {layer.name}, a fused expert parameter")

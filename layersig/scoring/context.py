@@ -176,7 +176,11 @@ class ScoringContext(Inputs):
             yield from block_states(self, indices)
 
     def layer_inputs(
-        self, indices: Sequence[int], of: Callable[[str, Tensor, Tensor], Found]
+        self,
+        indices: Sequence[int],
+        of: Callable[[str, Tensor, Tensor], Found],
+        *,
+        layers: Collection[str] | None = None,
     ) -> Iterator[dict[str, Found]]:
         """What a function makes of the inputs and outputs of every layer, by layer, some examples at a time.
 
@@ -184,6 +188,7 @@ class ScoringContext(Inputs):
             indices: Examples by index, as from `draw`.
             of: Called with the name of a layer, its inputs, [tokens, in], and its outputs, [tokens, out], without
                 padding. It should return something small, such as a sum: the layers of a pass are all in memory.
+            layers: Names of the layers to look at; all of them when None.
 
         Raises:
             UserError: A layer is a parameter of fused experts, which see some of the tokens each.
@@ -191,7 +196,7 @@ class ScoringContext(Inputs):
         from layersig.scoring.block_states import layer_inputs
 
         with self.counted([indices]):
-            yield from layer_inputs(self, indices, of)
+            yield from layer_inputs(self, indices, of, layers)
 
     def gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Gradient of the training loss, averaged over batches, for tensors of the scorer's own, such as gates.

@@ -63,6 +63,7 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "transfer",
         "update-taylor",
         "weight-change",
+        "whitened-gradient",
     )
     assert known.names("policy") == (
         "freeze",

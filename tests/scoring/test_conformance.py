@@ -17,6 +17,7 @@ FEW = {
     "update-taylor": {"batches": 2},
     "gradient-norm": {"batches": 2},
     "projected-gradient": {"batches": 2},
+    "whitened-gradient": {"batches": 2},
     "layer-contribution": {"steps": 2, "validation": 0.4},
     "adalora-sensitivity": {"batches": 3},
     "transfer": {"scorer": "places"},
