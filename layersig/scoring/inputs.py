@@ -129,7 +129,7 @@ class Inputs:
         """The pretrained weight of a layer as (out, in), or (experts, out, in).
 
         For a unit of several layers, the weights of all of them, flattened end to end. A scorer that needs `weights`
-        and no `model` gets them one at a time from the files, in their type and on the CPU: the model is not loaded.
+        gets them from the files, in their type and on the CPU: the model is not loaded.
 
         Args:
             name: A unit, or a layer of one.

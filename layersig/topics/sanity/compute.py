@@ -33,7 +33,7 @@ def sanity_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, 
         fits = type_depth_fit(normal_scores(table.scores), grid.types, grid.depths)
         for k in sizes:
             chosen = membership(table.scores, k)
-            own = pairwise_kappa(chosen) if k < count else None
+            own = pairwise_kappa(chosen)[_pairs(runs)]
             law = uniform_law(count, k, k)
             low, high = (float(kuncheva(np.array(float(each)), count, k)) for each in law.overlap_range())
             for rule in (*RULES, FITTED):
@@ -57,7 +57,7 @@ def sanity_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], grid: Grid, 
                     level=level,
                     chance_low=low,
                     chance_high=high,
-                    ceiling=None if own is None or runs < 2 else float(own[_pairs(runs)].mean()),
+                    ceiling=float(own.mean()) if runs > 1 else None,
                 )
 
 
