@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.world import World
 from tests.study import write_study
 
@@ -53,7 +55,7 @@ def test_contributions_and_nonsense_reach_the_report(tmp_path: Path) -> None:
     for line in run.lines("scores.jsonl"):
         if line["scorer"] == "alone":
             rows = [row for row in found["contributions"] if (row["data"], row["seed"]) == (line["data"], line["seed"])]
-            assert {row["layer"]: row["gain"] for row in rows} == line["scores"]
+            assert {row["layer"]: row["gain"] for row in rows} == pytest.approx(line["scores"])
     assert {(row["scorer"], row["a"], row["b"], row["text"]) for row in found["texts"]} == {
         ("alone", "chats", "random", "random-tokens"),
         ("cosine", "chats", "random", "random-tokens"),
