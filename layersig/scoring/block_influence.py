@@ -23,6 +23,11 @@ class BlockInfluence:
     BI_i = 1 - E[x_i . x_{i+1} / (|x_i| |x_{i+1}|)], ShortGPT (Men et al., arXiv 2403.03853, section 2.2). Deviations
     from its published code: a mean over tokens, not a sum; padding does not count; the last block's output is taken
     before the final norm. Greater means more important; pruning takes the lowest.
+
+    With `tokens = "prompt"` it is 1 - s_i of LS-LoRA (arXiv 2610.11620; main text read, no code found): s_i is the mean
+    cosine at the last token of the prompt, and blocks with s_i < gamma are adapted, which is the policy `threshold` with
+    `above` = 1 - gamma. That it foresees Fisher information is a claim of the paper; a public test on another model did
+    not find it. Deviation: the prompt is that of a training example, up to its first answer.
     """
 
     class Params(SelectionParams):

@@ -53,7 +53,7 @@ class LayerContribution:
             EVERYTHING: tuple(layer for group in context.groups for layer in group.members),
             **layers,
         }
-        context.reporter.start("trainings", len(runs) * len(batches), "step")
+        context.reporter.start("trainings", (len(runs) - 1) * len(batches), "step")
         found = {name: _measured(context, name, chosen, batches, halves) for name, chosen in runs.items()}
         context.trajectory.extend(dict(form) for form in found.values())
         base = fmean(found[UNTRAINED]["chosen_by"])

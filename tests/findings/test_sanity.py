@@ -153,5 +153,5 @@ def test_warnings_name_rules_and_ties() -> None:
     tables = [table(RULES["ends"](30)[None], None, "cka"), table(np.zeros((1, 30)), None, "flat")]
     found = {SANITY: list(sanity_rows(tables, (K,), GRID, 0.95)), TIES: list(tie_rows(tables, (K,), BLOCKS)), TEXTS: []}
     words = repr(section(SimpleNamespace(findings=found)))
-    assert "The top 10 of cka on no data may be a rule of place: ends shares 100 %" in words
+    assert "The top 10 of cka on no data may be a rule of place: ends agrees with kappa 1.00." in words
     assert "The top 10 of flat on no data is not decided by scores: 10 places go to equal scores" in words

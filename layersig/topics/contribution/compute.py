@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from layersig.analysis.fieller import RatioSet, fieller_set
+from layersig.analysis.fieller import fieller_set
 from layersig.analysis.results import FloatArray
 from layersig.analysis.simultaneous import largest_of
 from layersig.findings.evidence import Evidence
-from layersig.findings.shown import finite
+from layersig.findings.shown import ShownSet, finite_set
 from layersig.jsonform import read_jsonl
 from layersig.records import EVERYTHING, UNTRAINED, ContributionForm
 from layersig.streams import Streams
@@ -70,14 +70,14 @@ def _of_run(
             "high": float(means[number] + half * errors[number]),
             "adjusted_p": 1.0 if law is None or not spread[number] else law.p_value(float(t)),
             "contribution": c.ratio,
-            "shape": c.shape.value,
-            "contribution_low": finite(c.low),
-            "contribution_high": finite(c.high),
+            "shape": c.shape,
+            "contribution_low": c.low,
+            "contribution_high": c.high,
             "fresh_gain": float(fresh[number].mean()),
             "fresh_contribution": fresh_c.ratio,
-            "fresh_shape": fresh_c.shape.value,
-            "fresh_low": finite(fresh_c.low),
-            "fresh_high": finite(fresh_c.high),
+            "fresh_shape": fresh_c.shape,
+            "fresh_low": fresh_c.low,
+            "fresh_high": fresh_c.high,
         }
 
 
@@ -87,7 +87,7 @@ def _gains(lines: Mapping[str, ContributionForm], names: Sequence[str], half: st
     return np.asarray(np.array(lines[UNTRAINED][half]) - losses)  # type: ignore[literal-required]
 
 
-def _contribution(gains: FloatArray, number: int, level: float) -> RatioSet:
+def _contribution(gains: FloatArray, number: int, level: float) -> ShownSet:
     pair, count = gains[[number, -1]], gains.shape[1]
     numerator, denominator = pair.mean(axis=1)
-    return fieller_set(float(numerator), float(denominator), np.cov(pair) / count, count - 1, level)
+    return finite_set(fieller_set(float(numerator), float(denominator), np.cov(pair) / count, count - 1, level))

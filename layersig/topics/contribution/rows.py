@@ -22,17 +22,17 @@ class ContributionRow(Row):
     high: float
     adjusted_p: float
     """Two-sided, of no gain, corrected for the largest of all units (single-step max-T)."""
-    contribution: float
-    """C: the gain over that of training everything."""
-    shape: str
+    contribution: float | None
+    """C: the gain over that of training everything; null where that is exactly 0."""
+    shape: str | None
     """Shape of Fieller's set of C."""
     contribution_low: float | None
     """Null where the set is unbounded on that side."""
     contribution_high: float | None
     fresh_gain: float
     """The gain on conversations that had no part in ranking the units."""
-    fresh_contribution: float
-    fresh_shape: str
+    fresh_contribution: float | None
+    fresh_shape: str | None
     fresh_low: float | None
     """Fieller's set of C there."""
     fresh_high: float | None

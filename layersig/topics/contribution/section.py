@@ -70,5 +70,5 @@ def _table(rows: Sequence[ContributionRow]) -> Table:
     )
 
 
-def _set(shape: str, low: float | None, high: float | None) -> str:
-    return f"[{fixed(low, 2)}, {fixed(high, 2)}]" if shape == "interval" else f"({shape})"
+def _set(shape: str | None, low: float | None, high: float | None) -> str:
+    return f"[{fixed(low, 2)}, {fixed(high, 2)}]" if shape == "interval" else "(unbounded)"

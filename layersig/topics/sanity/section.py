@@ -112,10 +112,8 @@ def _warnings(rows: Sequence[SanityRow], ties: Sequence[TieRow], texts: Sequence
         nearest = _nearest([row for row in rows if _key(row) == _key(tie)])
         ceiling = 1.0 if nearest.ceiling is None else nearest.ceiling
         if nearest.kappa > nearest.chance_high and nearest.kappa >= _AS_GOOD * ceiling:
-            yield (
-                f"{named} may be a rule of place: {nearest.rule} shares {percent(nearest.kappa / ceiling)} of what its "
-                "own runs share beyond chance."
-            )
+            own = "" if nearest.ceiling is None else f", and its own runs agree with kappa {fixed(nearest.ceiling, 2)}"
+            yield f"{named} may be a rule of place: {nearest.rule} agrees with kappa {fixed(nearest.kappa, 2)}{own}."
         if tie.undecided:
             yield f"{named} is not decided by scores: {count(tie.undecided)} places go to equal scores, in model order."
     for row in texts:
