@@ -25,9 +25,9 @@ class BlockInfluence:
     before the final norm. Greater means more important; pruning takes the lowest.
 
     With `tokens = "prompt"` it is 1 - s_i of LS-LoRA (arXiv 2610.11620; main text read, no code found): s_i is the mean
-    cosine at the last token of the prompt, and blocks with s_i < gamma are adapted, which is the policy `threshold` with
-    `above` = 1 - gamma. That it foresees Fisher information is a claim of the paper; a public test on another model did
-    not find it. Deviation: the prompt is that of a training example, up to its first answer.
+    cosine at the last token of the prompt, and blocks with s_i < gamma are adapted, which is the policy `threshold`
+    with `above` = 1 - gamma. That it foresees Fisher information is a claim of the paper; a public test on another
+    model did not find it. Deviation: the prompt is that of a training example, up to its first answer.
     """
 
     class Params(SelectionParams):
