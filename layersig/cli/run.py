@@ -96,9 +96,7 @@ def command(
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
-    options = Options(
-        runs, offline=offline, strict=strict, reuse=not no_cache, stop_after=stop_after, track=track
-    )
+    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache, stop_after=stop_after, track=track)
     recipes = [recipe, *(Path(each) for each in more if _is_recipe(each))]
     overrides = [each for each in more if not _is_recipe(each)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]
