@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -201,14 +202,10 @@ def _gathered(queue: SimpleQueue[Message]) -> list[Message]:
 
 def use_threads(count: int) -> None:
     """Compute with so many threads, as fingerprints say."""
-    import logging
-
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # as the command line does
-    if "torch" not in sys.modules:
-        os.environ |= {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)}
-    import torch
-
-    torch.set_num_threads(count)
+    os.environ |= {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)}
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
 
 
 def appears(path: Path) -> bool:

@@ -265,7 +265,7 @@ class Together:
         """How many stages of all graphs have ended."""
         ended = sum(len(part.ended) for part in self._parts)
         every = sum(len(part.graph.stages) for part in self._parts)
-        return f"{ended}/{every} done"
+        return f"[{ended}/{every} done]"
 
     def _label(self, part: Part) -> str:
         return part.name if len(self._parts) > 1 else ""
