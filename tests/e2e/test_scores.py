@@ -44,6 +44,7 @@ tokens = "prompt"
 """
 
 
+@pytest.mark.slow
 def test_contributions_and_nonsense_reach_the_report(tmp_path: Path) -> None:
     write_study(tmp_path)
     path = tmp_path / "scores.toml"
