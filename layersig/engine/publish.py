@@ -12,7 +12,7 @@ from layersig.pipeline import Graph, Stage
 from layersig.plugin.tracking import Tracking
 from layersig.store.cache import StageEntry
 from layersig.store.hashing import sha256_bytes
-from layersig.store.runfolder import RunFolder
+from layersig.store.runfolder import RunFolder, stage_text
 
 
 class Publisher:
@@ -53,14 +53,18 @@ class Publisher:
         self._finished = finished
         self._held: list[tuple[Path, str]] = []
         self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
+        self._texts = {name: stage_text(record) for name, record in self._stages.items()}
 
     def started(self, stage: Stage, fingerprint: str) -> None:
         """A stage is about to run."""
-        self._stages[stage.id] = {**_record(stage, "running"), "fingerprint": fingerprint}
+        self._put(stage, {**_record(stage, "running"), "fingerprint": fingerprint})
         self.save()
 
     def ended(self, stage: Stage, how: Ended) -> None:
-        """A stage is done, failed, or cannot run because something it reads failed."""
+        """A stage is done, failed, or cannot run because something it reads failed.
+
+        The manifest on disk learns of a cached one with the next that is not, or at the end.
+        """
         record = {**_record(stage, how.status), "fingerprint": how.fingerprint, "cached": how.cached}
         if how.error is not None:
             record["error"] = how.error
@@ -70,8 +74,9 @@ class Publisher:
             record["declared"] = about["declarations"][:1] == [self._declaration]
             record["other_declarations"] = len({*about["declarations"]} - {self._declaration})
             self._place(stage, how.fingerprint, how.entry)
-        self._stages[stage.id] = record
-        self.save()
+        self._put(stage, record)
+        if not how.cached:
+            self.save()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -80,7 +85,11 @@ class Publisher:
 
     def save(self) -> None:
         """Write the manifest."""
-        self._folder.save_manifest(self.manifest)
+        self._folder.save_manifest(self._manifest, self._texts.values())
+
+    def _put(self, stage: Stage, record: dict[str, Any]) -> None:
+        self._stages[stage.id] = record
+        self._texts[stage.id] = stage_text(record)
 
     def finish(self) -> None:
         """The run got to its end: write the files of lines, and let nothing of an older state of the run remain.

@@ -47,18 +47,23 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "add-one-in",
         "angular-distance",
         "block-influence",
+        "ends",
         "first-k",
         "gradient-norm",
         "greedy",
         "ila",
         "last-k",
+        "layer-contribution",
         "leave-one-out",
+        "middle",
         "path-attribution",
+        "projected-gradient",
         "random",
         "spectral",
         "transfer",
         "update-taylor",
         "weight-change",
+        "whitened-gradient",
     )
     assert known.names("policy") == (
         "freeze",
@@ -67,8 +72,10 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "lowest",
         "matched-random",
         "quota",
+        "threshold",
         "top",
         "type-depth",
+        "types",
         "union",
     )
     for component in known:
@@ -224,7 +231,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     with pytest.raises(UserError) as caught:
         manager.built_in().get("policy", "tpo")
     assert str(caught.value) == (
-        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, lowest, matched-random, quota, top, type-depth, union'  # noqa: E501  # one message, whole
+        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, lowest, matched-random, quota, threshold, top, type-depth, types, union'  # noqa: E501  # one message, whole
     )
 
 

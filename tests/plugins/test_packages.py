@@ -14,6 +14,9 @@ from layersig.testing import check_method, check_scorer
 OFFERED = {
     "layersig-gain": {"gain": {"width": 3}},
     "layersig-fisher": {"fisher": {"examples": 3}, "fisher-change": {"examples": 3}},
+    "layersig-cka": {"cka": {"examples": 8}},
+    "layersig-plop": {"feature-norm": {"examples": 3}},
+    "layersig-spectrum": {"spectrum": {}},
     "layersig-owl": {"owl": {"examples": 3, "threshold": 2.0}},
     "layersig-snip": {
         "gmt": {"window": 2, "windows": 2},
