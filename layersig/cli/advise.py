@@ -12,7 +12,7 @@ from layersig.cli.first_recipe import MODEL, Start, check_data, first_recipe, na
 from layersig.cli.main import emit
 from layersig.cli.models import loadable_base
 from layersig.cli.options import as_json, offline, runs
-from layersig.errors import UserError
+from layersig.errors import StageFailed, UserError
 from layersig.exporting import TOOLS
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def command(
     _say_time(loaded, runs, offline=offline)
     outcome = run(loaded, Options(runs, offline=offline), Console(stderr=True))
     if outcome.status == "failed":
-        raise UserError("\n  ".join(["the study failed, so there is no advice", *outcome.failures]))
+        raise StageFailed("\n  ".join(["the study failed, so there is no advice", *outcome.failures]))
     material = material_of(outcome.folder.path)
     base = loadable_base(outcome.folder, offline=offline)
     found = read_chosen(outcome.folder.path, _ARM, base, data=loaded.recipe.data[0].name)
@@ -206,7 +206,10 @@ def _advice(material: Material, chosen: Chosen, data: str) -> Iterator[str]:
 
     count = f"{len(chosen.layers)} of {len(chosen.of)} layers"
     baseline = verdict("baseline")
-    if baseline.worse and baseline is not Verdict.WORSE_WITHIN_MARGIN:
+    if baseline is Verdict.NO_ASSAY:
+        yield "Tuning all layers is not shown to gain anything here, so no choice can be judged."
+        yield f"By score it is these {count}:"
+    elif baseline.worse and baseline is not Verdict.WORSE_WITHIN_MARGIN:
         yield f"Tuning all layers is better here. If you cannot, tune these {count}:"
     else:
         yield f"Tune these {count}:"

@@ -14,6 +14,9 @@ from layersig.errors import UserError
 from layersig.exporting import TOOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layersig.exporting.chosen import Chosen
     from layersig.store.runfolder import RunFolder
 
 _CHECKPOINT = "checkpoint"
@@ -94,7 +97,6 @@ def _checkpoint(
     as_json: bool,
 ) -> None:
     from layersig.exporting.base import base_of
-    from layersig.exporting.card import model_card
     from layersig.exporting.cells import ADAPTERS, MODELS, one_cell
     from layersig.exporting.chosen import read_chosen, removes
     from layersig.exporting.weights import readable, write_checkpoint
@@ -103,14 +105,15 @@ def _checkpoint(
     cell = one_cell(run.path, arm, data, seed)
     needs_base = (run.path / ADAPTERS / cell).is_dir() and not (run.path / MODELS / cell).is_dir()
     base = model_of(run, offline=offline) if needs_base else None
+    cast = None if dtype == "float32" else dtype
     with whole_folder(dest) as part:
-        found = write_checkpoint(run, cell, base, part, None if dtype == "float32" else dtype)
-        told = found.told(None if dtype == "float32" else dtype)
+        found = write_checkpoint(run, cell, base, part, cast)
+        told = found.told(cast)
         chosen = None
         if not removes(run.path, arm):
             chosen = read_chosen(run.path, arm, base_of(run), data=cell.parts[1], seed=_seed(cell))
-        card = model_card(run.path, arm, cell.parts[1], chosen, adapter=False, notes=told)
-        (part / "README.md").write_text(card, encoding="utf-8")
+        if (card := _card(run, cell, chosen, told, adapter=False)) is not None:
+            (part / "README.md").write_text(card, encoding="utf-8")
         readable(part, files_below(part))
     value = {
         "exported": str(dest),
@@ -126,7 +129,6 @@ def _checkpoint(
 def _adapter(
     run: RunFolder, arm: str, dest: Path, data: str | None, seed: int | None, *, offline: bool, as_json: bool
 ) -> None:
-    from layersig.exporting.card import model_card
     from layersig.exporting.cells import ADAPTERS, one_cell
     from layersig.exporting.chosen import read_chosen
     from layersig.exporting.weights import write_adapter
@@ -136,15 +138,11 @@ def _adapter(
     chosen = read_chosen(run.path, arm, base, data=cell.parts[1], seed=_seed(cell))
     if chosen.full:
         raise UserError(f"{arm} was fine-tuned in full and has no adapter; leave out --to for its checkpoint")
-    notes = (
-        []
-        if base.revision
-        else [
-            "`base_model_name_or_path` is a folder of this machine; before you share the "
-            "adapter, write there what others can load"
-        ]
+    here = (
+        "`base_model_name_or_path` is a folder of this machine; before you share the adapter, write there what others "
+        "can load"
     )
-    card = model_card(run.path, arm, cell.parts[1], chosen, adapter=True, notes=notes)
+    card = _card(run, cell, chosen, [] if base.revision else [here], adapter=True)
     write_adapter(run.path / ADAPTERS / cell, base, card, dest)
     emit(
         {"exported": str(dest), "cell": str(cell), "base": base.name, "layers": len(chosen.layers)},
@@ -164,11 +162,13 @@ def _configuration(
     offline: bool,
     as_json: bool,
 ) -> None:
+    from layersig.exporting.base import base_of
     from layersig.exporting.chosen import read_chosen
     from layersig.exporting.formats import WRITERS
     from layersig.store.files import write_atomic
 
-    chosen = read_chosen(run.path, arm, loadable_base(run, offline=offline), data=data, seed=seed)
+    base = base_of(run) if tool == "names" else loadable_base(run, offline=offline)
+    chosen = read_chosen(run.path, arm, base, data=data, seed=seed)
     written = WRITERS[tool](chosen)
     for note in written.notes:
         click.echo(f"note: {note}", err=True)
@@ -178,6 +178,17 @@ def _configuration(
     else:
         write_atomic(dest, written.text)
         emit({**value, "exported": str(dest)}, as_json=as_json, text=f"{dest}: {len(chosen.layers)} layers for {tool}")
+
+
+def _card(run: RunFolder, cell: Path, chosen: Chosen | None, notes: Sequence[str], *, adapter: bool) -> str | None:
+    """The model card; None for a run that did not come to its end."""
+    from layersig.exporting.card import model_card
+    from layersig.findings.tables import ANALYSIS
+
+    if not (run.path / ANALYSIS).is_file():
+        click.echo(f"note: {run.path} was not analysed, so there is no model card; run the recipe to its end", err=True)
+        return None
+    return model_card(run.path, cell.parts[0], cell.parts[1], chosen, adapter=adapter, notes=notes)
 
 
 def _seed(cell: Path) -> int:

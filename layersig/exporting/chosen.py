@@ -29,7 +29,6 @@ class ConfigForm(Open):
     lora_dropout: NotRequired[float]
     use_dora: NotRequired[bool]
     use_rslora: NotRequired[bool]
-    init_lora_weights: NotRequired[bool | str]
     rank_pattern: NotRequired[dict[str, int | list[bool]] | None]
     alpha_pattern: NotRequired[dict[str, float] | None]
     init_r: NotRequired[int]
@@ -116,7 +115,13 @@ def read_chosen(run: Path, arm: str, base: Base, *, data: str | None = None, see
         for cell in cells
         if (file := run / ADAPTERS / cell / "adapter_config.json").exists()
     ]
-    return _with_ranks(known, configs, notes)
+    return _with_ranks(known, configs, notes, _method(recipe, arm))
+
+
+def _method(recipe: Recipe, arm: str) -> str:
+    """The tuning method of an arm."""
+    own = next((each.train.get("method") for each in recipe.arms if each.name == arm), None)
+    return recipe.train.method if own is None else str(own)
 
 
 def _layers(
@@ -160,16 +165,17 @@ def _mean_ranks(files: RunFiles, recipe: Recipe, arm: str, data: str | None) -> 
     return {name: sum(ranks.get(name, len(names)) for ranks in latest.values()) / len(latest) for name in names}
 
 
-def _with_ranks(chosen: Chosen, configs: Sequence[ConfigForm], notes: tuple[str, ...]) -> Chosen:
+def _with_ranks(chosen: Chosen, configs: Sequence[ConfigForm], notes: tuple[str, ...], method: str) -> Chosen:
     """The same with ranks and alphas as the adapters have them, averaged over seeds."""
     if not configs:
         return replace(chosen, notes=notes)
     first = configs[0]
     if first["peft_type"] == "ADALORA":
         notes += ("AdaLoRA cut the ranks while it trained; this configures LoRA of its mean rank on the same layers",)
-    if first.get("init_lora_weights", True) not in (True, False):
+    doubled = 2 if method == "pissa" else 1
+    if doubled == 2:
         notes += (
-            f"the adapter started from {first.get('init_lora_weights')}; this configures the usual start of LoRA",
+            "PiSSA trained from another start, which makes the adapter one of twice the rank; this configures LoRA",
         )
     targeted = {name for config in configs for name in config.get("target_parameters") or ()}
     parameters = {
@@ -180,7 +186,7 @@ def _with_ranks(chosen: Chosen, configs: Sequence[ConfigForm], notes: tuple[str,
         name = parameters.get(layer.name, layer.name)
         holding = [config for config in configs if name in _targets(config)]
         pairs = [_rank_and_scale(config, name) for config in holding]
-        ranks[layer.name] = rank = max(1, round(sum(rank for rank, _ in pairs) / len(pairs)))
+        ranks[layer.name] = rank = max(1, round(sum(rank for rank, _ in pairs) / len(pairs) / doubled))
         scale = sum(scale for _, scale in pairs) / len(pairs)
         alphas[layer.name] = round(scale * _divisor(rank, first), 6)
     return replace(

@@ -79,13 +79,13 @@ def write_checkpoint(run: RunFolder, cell: Path, base: Path | None, folder: Path
     return Checkpoint(True, found.untied, nf4 is not None, found.cast_error)
 
 
-def write_adapter(adapter: Path, base: Base, card: str, folder: Path) -> None:
+def write_adapter(adapter: Path, base: Base, card: str | None, folder: Path) -> None:
     """Write an adapter in PEFT's format that `AutoPeftModelForCausalLM.from_pretrained` opens.
 
     Args:
         adapter: The adapter in the run folder.
         base: The model that it will open: a repository of the hub, or a folder of this machine.
-        card: Its model card.
+        card: Its model card; None leaves the empty one of PEFT out.
         folder: Target; written completely or not at all.
     """
     with whole_folder(folder) as part:
@@ -94,7 +94,9 @@ def write_adapter(adapter: Path, base: Base, card: str, folder: Path) -> None:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         config |= {"base_model_name_or_path": base.name, "revision": base.revision}
         _replace(file, json.dumps(config, indent=2, sort_keys=True) + "\n")
-        _replace(part / _CARD, card)
+        (part / _CARD).unlink(missing_ok=True)
+        if card is not None:
+            _replace(part / _CARD, card)
         readable(part, files_below(part))
 
 

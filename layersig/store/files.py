@@ -73,7 +73,6 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, temporary)
     except OSError:
         shutil.copy2(source, temporary)
-    make_readable(temporary)
     _replace(temporary, target)
 
 

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from layersig.errors import UserError
 from layersig.jsonform import Damaged, Digest, Number, Open, dumps, read_json
 from layersig.records import CellForm
-from layersig.store.files import files_below, link_or_copy, write_atomic
+from layersig.store.files import files_below, link_or_copy, make_readable, write_atomic
 from layersig.store.hashing import sha256_bytes
 from layersig.store.plans import PlannedForm
 
@@ -230,6 +230,7 @@ class RunFolder:
         destination = self.path / target
         if source.is_file():
             link_or_copy(source, destination)
+            make_readable(destination)
             return
         wanted = files_below(source)
         if destination.exists():
@@ -237,6 +238,7 @@ class RunFolder:
                 (destination / extra).unlink()
         for name in wanted:
             link_or_copy(source / name, destination / name)
+            make_readable(destination / name)
 
     def remove(self, target: str) -> None:
         """Remove a file or folder that no longer belongs to the run."""

@@ -10,7 +10,8 @@ import yaml
 
 from layersig.errors import UserError
 from layersig.exporting import TOOLS
-from layersig.exporting.chosen import Base, Chosen
+from layersig.exporting.base import Base
+from layersig.exporting.chosen import Chosen, _with_ranks
 from layersig.exporting.formats import WRITERS
 from layersig.layers import Layer, Part
 
@@ -176,3 +177,25 @@ def test_torchtune_accepts_its_configuration():
     found = yaml.safe_load(WRITERS["torchtune"](chosen(types)).text)["model"]
     inspect.signature(models.lora_llama3_2_1b).bind(**found)
     assert set(found["lora_attn_modules"]) <= set(LORA_ATTN_MODULES.__args__)
+
+
+def adapter_config(**values):
+    names = [layer.name for layer in chosen(SOME).layers]
+    return {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": names, **values}
+
+
+@pytest.mark.parametrize(
+    ("method", "configs", "ranks", "alphas"),
+    [
+        ("lora", [adapter_config()], (4, 4), (8, 8)),
+        ("lora", [adapter_config(rank_pattern={r"layers\.1\.self_attn\.q_proj": 2})], (2, 4), (8, 8)),
+        ("pissa", [adapter_config(r=8, lora_alpha=16)], (4, 4), (8, 8)),
+        ("adalora", [adapter_config(peft_type="ADALORA", init_r=12, target_r=6, lora_alpha=24)], (6, 6), (12, 12)),
+        ("rslora", [adapter_config(use_rslora=True)], (4, 4), (8, 8)),
+        ("lora", [adapter_config(target_modules=[SOME[0]]), adapter_config(r=8, lora_alpha=16)], (6, 8), (12, 16)),
+    ],
+)
+def test_ranks_and_alphas_are_those_of_the_adapters(method, configs, ranks, alphas):
+    found = _with_ranks(replace(chosen(SOME), ranks={}, alphas={}), configs, (), method)
+    assert tuple(found.ranks[name] for name in SOME) == ranks
+    assert tuple(found.alphas[name] for name in SOME) == pytest.approx(alphas)
