@@ -48,6 +48,7 @@ class EngineName(click.ParamType["Local | OnRay"]):
 @offline
 @smoke
 @click.option("--strict", is_flag=True, help="Refuse fallbacks: use only the sources that the recipe names first.")
+@click.option("--track", multiple=True, metavar="NAME", help="Inform this tracker of the run (docs/tracking.md).")
 @click.option("--no-cache", is_flag=True, help="Run every stage again, ignoring the cache.")
 @click.option(
     "--engine",
@@ -72,6 +73,7 @@ def command(
     offline: bool,
     smoke: bool,
     strict: bool,
+    track: tuple[str, ...],
     no_cache: bool,
     engine: Local | OnRay | None,
     stop_after: int,
@@ -94,7 +96,7 @@ def command(
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
-    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache, stop_after=stop_after)
+    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache, stop_after=stop_after, track=track)
     recipes = [recipe, *(Path(each) for each in more if _is_recipe(each))]
     overrides = [each for each in more if not _is_recipe(each)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]

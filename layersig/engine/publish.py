@@ -9,6 +9,7 @@ from typing import Any
 from layersig.engine.execute import Ended
 from layersig.jsonform import dumps, read_json, read_jsonl
 from layersig.pipeline import Graph, Stage
+from layersig.plugin.tracking import Tracking
 from layersig.store.cache import StageEntry
 from layersig.store.hashing import sha256_bytes
 from layersig.store.runfolder import RunFolder, stage_text
@@ -25,6 +26,7 @@ class Publisher:
         manifest: What the manifest holds besides stages; rewritten after every stage.
         model: Resolved name of the model, for the lines that carry it.
         declaration: Hash of what the recipe declares; a stage that was computed under another one is marked so.
+        tracking: Who else is informed of trainings.
         finished: An earlier run came to its end here: its files stay untouched until this one has come to its own.
     """
 
@@ -35,6 +37,7 @@ class Publisher:
         manifest: dict[str, Any],
         model: str,
         declaration: str,
+        tracking: Tracking,
         *,
         finished: bool = False,
     ) -> None:
@@ -46,6 +49,7 @@ class Publisher:
         self._lines: dict[str, dict[str, str]] = {}
         self._metrics: dict[str, str] = {}
         self._digests: dict[str, str] = {}
+        self._tracking = tracking
         self._finished = finished
         self._held: list[tuple[Path, str]] = []
         self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
@@ -124,8 +128,9 @@ class Publisher:
             labels = {"cell": stage.cell.key, "fingerprint": fingerprint, "model": self._model, **stage.line.labels}
             self._lines.setdefault(stage.line.target, {})[stage.id] = dumps({**labels, **value}) + "\n"
         if entry.metrics.exists():
-            rows = read_jsonl(entry.metrics, dict[str, Any])
+            rows = list(read_jsonl(entry.metrics, dict[str, Any]))
             self._metrics[stage.id] = "".join(dumps({"cell": stage.cell.key, **row}) + "\n" for row in rows)
+            self._tracking.training(stage.cell.key, rows)
 
 
 def _digests(files: Mapping[str, str], part: str, target: str) -> dict[str, str]:

@@ -36,6 +36,8 @@ from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
 from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
+from layersig.plugin.manager import offered_trackers
+from layersig.plugin.tracking import Tracking
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
@@ -57,6 +59,7 @@ class Options:
         strict: Refuse declared fallbacks.
         reuse: False runs every stage anew.
         stop_after: How many stages of a kind may fail in a row with the same error.
+        track: Names of trackers to inform.
     """
 
     runs: Path
@@ -64,6 +67,7 @@ class Options:
     strict: bool = False
     reuse: bool = True
     stop_after: int = 5
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ def opened(
             warnings.append(message)
             display.say(f"warning: {message}")
 
+        tracking = Tracking(options.track, list(offered_trackers()) if options.track else (), warn)
         for skipped in loaded.skipped:
             display.say(f"warning: {skipped}")
         earlier = folder.earlier(warn)
@@ -221,7 +226,7 @@ def opened(
         manifest |= plan_on_record(Plans(cache.root), loaded, earlier, warn)
         reported = _readable(folder)
         publisher = Publisher(
-            folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
+            folder, graph, manifest, sources["source/model"].label, declarations[0], tracking, finished=reported
         )
         resolved = folder.path / "resolved.toml"
         unchanged = resolved.is_file() and resolved.read_bytes() == loaded.resolved.encode()
@@ -253,6 +258,7 @@ def opened(
                 and what_report_shows(earlier) == what_report_shows({**publisher.manifest, "status": status})
             ):
                 _write_report(folder, loaded, status, looks)
+            tracking.finish(status, _results(folder) if tracking else ())
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
@@ -266,16 +272,19 @@ def opened(
             loaded.plugin_files,
             options.reuse,
         )
+        tracking.start(recipe.name, loaded.id, recipe.model_dump(mode="json"))
         try:
             yield Study(loaded, folder, graph, sources, ask_numerics, executor, setting, publisher, close)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
+            tracking.finish("interrupted")
             raise
         except Exception:
             manifest["status"] = "failed"
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 publisher.save()
+            tracking.finish("failed")
             raise
 
 
@@ -320,6 +329,12 @@ def _write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: L
     render(folder.path)
     if any(findings[table] for table in (RESULTS, RANKINGS)):
         looks.put(loaded.recipe.seeds)
+
+
+def _results(folder: RunFolder) -> list[dict[str, Any]]:
+    from layersig.topics.analyse import load
+
+    return [row.model_dump() for row in load(folder.path)[RESULTS]]
 
 
 def _readable(folder: RunFolder) -> bool:
