@@ -199,16 +199,18 @@ class RunFolder:
             warn(f"{path} is damaged ({error.why}); set aside as {aside.name} and built again")
             return None
 
-    def save_manifest(self, manifest: Mapping[str, Any], stages: Iterable[str]) -> None:
+    def save_manifest(self, manifest: Mapping[str, Any], stages: Iterable[str] | None = None) -> None:
         """Replace the manifest.
 
         Args:
-            manifest: What it holds besides stages.
+            manifest: The manifest, without its stages where they are given.
             stages: The record of every stage as `stage_text` writes it: of thousands, few change at a time.
         """
-        above = dumps({"schema": SCHEMA, **manifest}, indent=1).removesuffix("\n}")
-        below = ",\n".join(stages)
-        write_atomic(self.path / "manifest.json", f'{above},\n "stages": [\n{below}\n ]\n}}\n')
+        text = dumps({"schema": SCHEMA, **manifest}, indent=1)
+        if stages is not None:
+            records = ",\n".join(stages)
+            text = text.removesuffix("\n}") + f',\n "stages": [\n{records}\n ]\n}}'
+        write_atomic(self.path / "manifest.json", text + "\n")
 
     def lock(self) -> FileLock:
         """A lock on the run, taken without waiting.
