@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
+from layersig.distributed.launch import visible_cards
 from layersig.engine.execute import source_nodes
 from layersig.engine.progress import Display
 from layersig.engine.study import Options, Outcome, opened
@@ -30,7 +31,7 @@ def run_together(every: Sequence[LoadedRecipe], options: Options, count: int, co
         LayersigError: As `study.run` has it, for any of the recipes; all of them stop.
         KeyboardInterrupt: All manifests then say `interrupted`; running again continues.
     """
-    cards = _cards()
+    cards = visible_cards(os.environ)
     for loaded in every:
         if cards and ":" in loaded.recipe.model.device:
             raise UserError(
@@ -49,16 +50,6 @@ def run_together(every: Sequence[LoadedRecipe], options: Options, count: int, co
         with Workers(count, settings, environments(count, threads, cards)) as workers:
             Together(parts, workers, display, reuse=options.reuse).run()
         return [study.close(part.complete) for study, part in zip(studies, parts, strict=True)]
-
-
-def _cards() -> tuple[str, ...]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
-    import torch
-
-    return tuple(str(number) for number in range(torch.cuda.device_count()))
 
 
 @contextlib.contextmanager

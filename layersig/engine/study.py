@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -29,6 +29,7 @@ from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.remote import Setting
 from layersig.engine.repeat import keep_inputs
+from layersig.engine.runner import IN_PROCESS, AcrossProcesses
 from layersig.engine.sources import resolve_all
 from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
@@ -45,6 +46,9 @@ from layersig.store.looks import Looks
 from layersig.store.plans import Plans
 from layersig.store.runfolder import RunFolder
 
+if TYPE_CHECKING:
+    from layersig.distributed.crew import Driver
+
 
 @dataclass(frozen=True)
 class Options:
@@ -55,12 +59,14 @@ class Options:
         offline: Reach nothing outside this machine.
         strict: Refuse declared fallbacks.
         reuse: False runs every stage anew.
+        driver: The other processes of a launch, which run stages together with this one.
     """
 
     runs: Path
     offline: bool = False
     strict: bool = False
     reuse: bool = True
+    driver: Driver | None = None
 
 
 @dataclass(frozen=True)
@@ -189,8 +195,10 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             recipe.root_seed,
             declarations,
             display.stage,
+            runner=IN_PROCESS if options.driver is None else AcrossProcesses(options.driver, loaded.plugin_files),
             meter=_meters(recipe),
             reuse=options.reuse,
+            summing={} if options.driver is None else options.driver.summing,
         )
 
         def close(complete: bool) -> Outcome:

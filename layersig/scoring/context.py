@@ -204,14 +204,18 @@ class ScoringContext(Inputs):
 
         # Gradients need what training needs, so that the settings which make one fit make the other fit.
         recompute = self.train_settings.gradient_checkpointing
-        with self.counted(batches), self._reading(pack=False, recompute=recompute) as runner:
+        with self.counted(batches), self._reading(pack=False, recompute=recompute, shared=False) as runner:
             visit_gradients(runner, parameters, self.examples, batches, counting)
 
-    def _reading(self, *, pack: bool = True, recompute: bool = False) -> AbstractContextManager[Runner]:
+    def _reading(
+        self, *, pack: bool = True, recompute: bool = False, shared: bool = True
+    ) -> AbstractContextManager[Runner]:
         from layersig.fast.runner import reading_runner
 
         budget = self.train_settings.micro_batch_tokens
-        return reading_runner(self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute)
+        return reading_runner(
+            self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute, shared=shared
+        )
 
     @contextmanager
     def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:

@@ -1,0 +1,87 @@
+"""Trainings of a tiny model in float64, run by one process or by all processes of a launch.
+
+    torchrun --nproc-per-node 2 -m tests.distributed.trainings FOLDER [--shard] [--plain]
+
+`FOLDER` is what `write_inputs` wrote, and gets a folder of outputs by the name of each training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from layersig.distributed.launch import Launch, driving
+from layersig.plugin.manager import built_in
+from layersig.records import Cell
+from layersig.recipe.schema import TrainSettings
+from layersig.stages.job import Job
+from layersig.stages.kinds import Score
+from layersig.streams import Streams
+from tests.training import world
+
+STEPS = 20
+TRAIN = world.TRAIN.model_copy(update={"epochs": None, "steps": STEPS, "batch_size": 5, "learning_rate": 5e-3})
+ROLES = ("model", "data", "layers", "selection")
+COMPUTE = {"dtype": "float64", "device": "cpu", "quantization": "none", "attention": "sdpa"}
+
+
+def trainings(folder: Path, name: str, *, fast: bool = True) -> dict[str, Callable[[], Job[Any]]]:
+    """Every training by its name, to be run in this order; a mask is learned on what the reference training left."""
+    inputs = {role: folder / role for role in ROLES}
+
+    def training(called: str, settings: TrainSettings, **params: Any) -> Job[Any]:
+        return world.job(folder, inputs, f"{name}/{called}", train=settings, **{**COMPUTE, "fast": fast}, **params)
+
+    def mask() -> Job[Any]:
+        parts = [folder / name / "mask" / part for part in ("out", "work")]
+        for part in parts:
+            part.mkdir(parents=True)
+        params = {"steps": STEPS, "optimizer": "sgd", "learning_rate": 10.0, "initial": 1.0, "keep_every": 1}
+        spec = Score.of(scorer="ila", params=params, unit="module", train=TRAIN, fast=fast, **COMPUTE)
+        read = {**{role: inputs[role] for role in ROLES[:3]}, "update": folder / name / "reference" / "out" / "at-1"}
+        return Job(Cell(), spec, read, *parts, Streams(1, 0), components=(built_in().get("scorer", "ila"),))
+
+    dry = TRAIN.model_copy(update={"dropout": 0.0})
+    wet = TRAIN.model_copy(update={"dropout": 0.1})
+    full = dry.model_copy(update={"method": "full", "learning_rate": 1e-3, "clip": 0.5})
+    return {
+        "reference": lambda: training("reference", wet, milestones=(0.5, 1.0)),
+        "mask": mask,
+        "dry": lambda: training("dry", dry),
+        "full": lambda: training("full", full),
+    }
+
+
+def found(folder: Path, name: str) -> Mapping[str, Any]:
+    """What the trainings left: losses and gradient norms by step, and the path of the mask scores."""
+    logs = {
+        path.parts[-3]: [(step["loss"], step["gradient_norm"]) for step in json.loads(path.read_text())["steps"]]
+        for path in sorted((folder / name).glob("*/out/log.json"))
+    }
+    path = folder / name / "mask" / "out" / "trajectory.jsonl"
+    scores = [list(json.loads(line)["scores"].values()) for line in path.read_text().splitlines()]
+    return {**logs, "mask": scores}
+
+
+def main(folder: Path, name: str, *, shard: bool, fast: bool) -> None:
+    """Run the trainings in all processes of this launch."""
+    launch = Launch.of(os.environ)
+    if launch is not None and launch.rank > 0:
+        launch.follow()
+        return
+    with driving(launch, sharded=shard) as driver:
+        for make in trainings(folder, name, fast=fast).values():
+            job = make()
+            if driver is None:
+                job.spec.run(job)
+            else:
+                driver.run(job, (), job.spec.run)
+            (job.work.parent / "cost.json").write_text(json.dumps(job.cost))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], shard="--shard" in sys.argv, fast="--plain" not in sys.argv)
