@@ -12,7 +12,7 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from layersig.distributed.world import Several, joined, world
 from layersig.errors import LayersigError, MachineError, StageFailed, one_line
 from layersig.plugin.components import Kind
 from layersig.plugin.manager import with_files
+from layersig.stages.halving import undivided
 from layersig.stages.job import Job, Silent
 from layersig.stages.spec import StageSpec
 
@@ -91,7 +92,7 @@ class Crew:
             timeout=_LONGEST,
         )
         try:
-            with joined(Several(sharded=sharded)):
+            with joined(Several(sharded=sharded)), undivided() if sharded else nullcontext():
                 yield
         finally:
             dist.destroy_process_group()

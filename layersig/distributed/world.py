@@ -47,22 +47,20 @@ class World:
         """The value of the first process; it can be pickled."""
         return value
 
-    def own(self, parts: Sequence[Part]) -> Sequence[Part]:
-        """The parts that fall to this process: every `size`-th."""
-        return parts
-
     def shared(
         self, parts: Sequence[Part], run: Callable[[Sequence[Part]], Iterable[Value]]
-    ) -> Iterator[tuple[Part, Value]]:
-        """What `run` makes of parts, each with its part and in their order; processes run some each.
-
-        Over a sharded model every process runs all of them.
+    ) -> Iterator[tuple[Part, Value, bool]]:
+        """What `run` makes of parts; every process runs some of them, over a sharded model all.
 
         Args:
             parts: The same in every process.
             run: Gives one value a part, which can be pickled.
+
+        Yields:
+            A part, its value, and whether this process has run it, in the order of the parts.
         """
-        yield from zip(parts, run(parts), strict=True)
+        for part, value in zip(parts, run(parts), strict=True):
+            yield part, value, True
 
 
 class Several(World):
@@ -96,22 +94,20 @@ class Several(World):
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
-    def own(self, parts: Sequence[Part]) -> Sequence[Part]:
-        """See `World`."""
-        return parts[self.rank :: self.size]
-
     def shared(
         self, parts: Sequence[Part], run: Callable[[Sequence[Part]], Iterable[Value]]
-    ) -> Iterator[tuple[Part, Value]]:
+    ) -> Iterator[tuple[Part, Value, bool]]:
         """See `World`."""
         if self.sharded:
             yield from super().shared(parts, run)
             return
-        values = iter(run(self.own(parts)))
+        values = iter(run(parts[self.rank :: self.size]))
         for start in range(0, len(parts), self.size):
             turn = parts[start : start + self.size]
-            # A process that has no part left in the last turn gives none.
-            yield from zip(turn, self.gather(next(values, None)), strict=False)  # type: ignore[misc]
+            # In the last turn there may be no part for this process.
+            found = self.gather(next(values) if self.rank < len(turn) else None)
+            for rank, part in enumerate(turn):
+                yield part, found[rank], rank == self.rank  # type: ignore[misc]
 
 
 ALONE = World()

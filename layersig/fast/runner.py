@@ -144,7 +144,7 @@ def training_runner(work: Workload) -> Iterator[Runner]:
             prefix = stack.enter_context(kept_prefix(model, work.parameters, examples, work.batches, batching))
         _drop_out(model)
         split = stack.enter_context(split_at_head(model))
-        yield sharing.runner(FastRunner(split, examples, batching, trained, keys, prefix, lockstep=sharded), trained)
+        yield sharing.runner(FastRunner(split, examples, batching, trained, keys, prefix, split_weights=sharded), trained)
 
 
 @contextmanager
@@ -186,7 +186,7 @@ def reading_runner(
             split_at_head(model) as split,
         ):
             batches = sharing.batching(batching)
-            yield sharing.runner(FastRunner(split, held, batches, lockstep=sharing.world.sharded))
+            yield sharing.runner(FastRunner(split, held, batches, split_weights=sharing.world.sharded))
 
 
 class FastRunner:
@@ -199,8 +199,8 @@ class FastRunner:
         parameters: What is trained.
         keys: Of the model's dropouts.
         prefix: Keeps what frozen blocks give.
-        lockstep: Whether other processes pass through the model at the same time, of which each holds a part: no pass
-            is then repeated in smaller pieces, and gradients go to parameters that the model shows while it runs.
+        split_weights: Whether other processes hold parts of the model: what is trained of it is then found by FSDP
+            alone, which shows the model other tensors while it runs.
     """
 
     def __init__(
@@ -212,10 +212,10 @@ class FastRunner:
         keys: DropoutKeys | None = None,
         prefix: Prefix | None = None,
         *,
-        lockstep: bool = False,
+        split_weights: bool = False,
     ) -> None:
         self._split, self._examples, self._batching = split, examples, batching
-        self._parameters, self._keys, self._prefix, self._lockstep = parameters, keys, prefix, lockstep
+        self._parameters, self._keys, self._prefix, self._weights_split = parameters, keys, prefix, split_weights
         self._lengths: list[int] = examples.lengths.tolist()
         self._halving: Halving[int] = Halving("training examples", self._padded, partial(free, split.model.device))
         self._planned: int | None = None
@@ -241,7 +241,7 @@ class FastRunner:
             if lanes.count == 1:  # no second set of gradients is ever in memory
                 for piece in pieces:
                     with self._forward(step, targets, piece) as part:
-                        torch.autograd.backward(part, inputs=None if self._lockstep else moved)
+                        torch.autograd.backward(part, inputs=None if self._weights_split else moved)
                         parts.append(part.detach())
                 return _sum(parts)
             for part, gradients in lanes.run(partial(self._share, step, targets, moved), pieces):
@@ -262,8 +262,7 @@ class FastRunner:
 
     def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
         """See `Runner`."""
-        pieces = self._batching.cut(self._lengths, batch)
-        return work(pieces) if self._lockstep else self._halving.together(work, pieces)
+        return self._halving.together(work, self._batching.cut(self._lengths, batch))
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """See `Runner`."""
