@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -30,10 +31,10 @@ from layersig.stages.halving import undivided
 from layersig.stages.job import Job, Silent
 from layersig.stages.spec import StageSpec
 
-_TURN = timedelta(seconds=1)
-"""How long a process waits at a time, so that an interruption is heeded."""
-_GRACE = 10
-"""Turns in which a process may say how a stage ended once another one has failed."""
+_TURN = 0.05
+"""Seconds between two looks at the store."""
+_GRACE = 10.0
+"""Seconds in which a process may say how a stage ended once another one has failed."""
 _LONGEST = timedelta(hours=2)
 """How long an exchange may wait for the slowest process."""
 
@@ -122,29 +123,29 @@ class Crew:
 
     def reports(self, own: _Failure | None) -> list[_Failure | None | type[_Silence]]:
         """How the stage ended in every process; once one has failed, none is waited for much longer."""
-        turns = _GRACE if own is not None else None
+        patience = _GRACE if own is not None else None
         found: list[_Failure | None | type[_Silence]] = [own]
         for rank in range(1, self.launch.size):
             try:
-                found.append(pickle.loads(self._read(f"ended/{self._count}/{rank}", turns)))
+                found.append(pickle.loads(self._read(f"ended/{self._count}/{rank}", patience)))
             except (TimeoutError, KeyboardInterrupt):
                 # The launcher ends all processes when one dies; what happened is to be said all the same.
                 found.append(_Silence)
-                turns = 1
+                patience = 0.0
         return found
 
-    def _read(self, key: str, turns: int | None = None) -> bytes:
+    def _read(self, key: str, patience: float | None = None) -> bytes:
         """The value of a key once it is there.
 
         Raises:
-            TimeoutError: It was not in so many turns.
+            TimeoutError: It was not in so many seconds.
         """
-        while turns is None or turns > 0:
-            with suppress(dist.DistStoreError):
-                self._store.wait([key], _TURN)
-                return bytes(self._store.get(key))
-            turns = None if turns is None else turns - 1
-        raise TimeoutError(key)
+        ends = None if patience is None else time.monotonic() + patience
+        while not self._store.check([key]):  # its own way of waiting heeds no interruption
+            if ends is not None and time.monotonic() > ends:
+                raise TimeoutError(key)
+            time.sleep(_TURN)
+        return bytes(self._store.get(key))
 
 
 class _Silence:
