@@ -1,5 +1,4 @@
-"""The first process drives: it hands each stage that several processes run together to the others, and collects how
-they fared.
+"""The first process of a launch drives: it hands stages to the others, and collects how they ended.
 
 Orders and outcomes go through the store of the launcher, so that a process waits for its next order without a timeout.
 For every stage there is a process group of its own. A process that fails leaves it at once, which breaks the exchange
@@ -21,6 +20,8 @@ from typing import Any, NamedTuple, Self
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from layersig.distributed.launch import Launch
 from layersig.distributed.world import Several, joined, world
@@ -77,8 +78,8 @@ class Crew:
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
-        store, *_ = next(dist.rendezvous("env://", timeout=timedelta(minutes=10)))
-        self._store = dist.PrefixStore("layersig", store)
+        store, *_ = next(rendezvous("env://", timeout=timedelta(minutes=10)))
+        self._store = PrefixStore("layersig", store)
         self._count = 0
 
     @contextmanager
@@ -87,7 +88,7 @@ class Crew:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(
             backend,
-            store=dist.PrefixStore(f"group/{self._count}", self._store),
+            store=PrefixStore(f"group/{self._count}", self._store),
             rank=self.launch.rank,
             world_size=self.launch.size,
             timeout=_LONGEST,
@@ -101,7 +102,7 @@ class Crew:
     def give(self, order: _Order | None) -> None:
         """Give the others a stage to run, or None to let them go."""
         self._count += 1
-        self._store.set(f"order/{self._count}", pickle.dumps(order))
+        self._write(f"order/{self._count}", order)
 
     def receive(self) -> _Order | None:
         """Wait for the next order."""
@@ -119,12 +120,12 @@ class Crew:
 
     def report(self, failure: _Failure | None) -> None:
         """Say how the present stage ended here."""
-        self._store.set(f"ended/{self._count}/{self.launch.rank}", pickle.dumps(failure))
+        self._write(f"ended/{self._count}/{self.launch.rank}", failure)
 
-    def reports(self, own: _Failure | None) -> list[_Failure | None | type[_Silence]]:
+    def reports(self, own: _Failure | None) -> list[_Failure | type[_Silence] | None]:
         """How the stage ended in every process; once one has failed, none is waited for much longer."""
         patience = _GRACE if own is not None else None
-        found: list[_Failure | None | type[_Silence]] = [own]
+        found: list[_Failure | type[_Silence] | None] = [own]
         for rank in range(1, self.launch.size):
             try:
                 found.append(pickle.loads(self._read(f"ended/{self._count}/{rank}", patience)))
@@ -133,6 +134,9 @@ class Crew:
                 found.append(_Silence)
                 patience = 0.0
         return found
+
+    def _write(self, key: str, value: object) -> None:
+        self._store.set(key, pickle.dumps(value))  # type: ignore[arg-type]  # bytes are taken, too
 
     def _read(self, key: str, patience: float | None = None) -> bytes:
         """The value of a key once it is there.
@@ -205,7 +209,7 @@ class Driver:
             raised, failure = error, self._crew.failed(error)
         self._settle(self._crew.reports(failure), raised)
 
-    def _settle(self, reports: Sequence[_Failure | None | type[_Silence]], raised: BaseException | None) -> None:
+    def _settle(self, reports: Sequence[_Failure | type[_Silence] | None], raised: BaseException | None) -> None:
         size = self._crew.launch.size
         silent = [rank for rank, report in enumerate(reports) if report is _Silence]
         failures = {rank: report for rank, report in enumerate(reports) if isinstance(report, _Failure)}

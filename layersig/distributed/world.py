@@ -79,7 +79,7 @@ class Several(World):
             same = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in same])
             dist.all_reduce(flat)
-            for tensor, total in zip(same, flat.split([tensor.numel() for tensor in same]), strict=True):
+            for tensor, total in zip(same, torch.split(flat, [tensor.numel() for tensor in same]), strict=True):
                 tensor.copy_(total.view_as(tensor))
 
     def gather(self, value: Value) -> list[Value]:

@@ -144,7 +144,9 @@ def training_runner(work: Workload) -> Iterator[Runner]:
             prefix = stack.enter_context(kept_prefix(model, work.parameters, examples, work.batches, batching))
         _drop_out(model)
         split = stack.enter_context(split_at_head(model))
-        yield sharing.runner(FastRunner(split, examples, batching, trained, keys, prefix, split_weights=sharded), trained)
+        yield sharing.runner(
+            FastRunner(split, examples, batching, trained, keys, prefix, split_weights=sharded), trained
+        )
 
 
 @contextmanager

@@ -32,7 +32,9 @@ def split(model: PreTrainedModel, device: torch.device, weights: Sequence[Layer]
     for layer in weights:
         own = layer_parameter(model, layer)
         if id(own) not in inside:
-            raise UserError(f"{layer.name} lies outside of the blocks, which alone --shard splits; set layers.head = false")
+            raise UserError(
+                f"{layer.name} lies outside of the blocks, which alone --shard splits; set layers.head = false"
+            )
         owner, _, attribute = weight_name(layer).rpartition(".")
         start = own.detach().to(torch.promote_types(own.dtype, torch.float32))
         setattr(model.get_submodule(owner), attribute, nn.Parameter(start))

@@ -169,10 +169,11 @@ class ScoringContext(Inputs):
         or wider. One at a time is in memory where a batch fits into one micro-batch, else sums of at most 4 GiB.
 
         Raises:
-            UserError: The model is quantised.
+            UserError: The model is quantised or split among processes.
         """
         from layersig.models.layermap import layer_parameter, layer_weight
 
+        self._must_be_whole()
         members = [layer for group in self.groups for layer in group.members]
         chosen = [layer for layer in members if layers is None or layer.name in layers]
         parameters = {layer.name: layer_parameter(self.model, layer) for layer in chosen}

@@ -48,6 +48,12 @@ def work(job: Job[Break]) -> None:
     job.write("ranks.json", several.gather(several.rank))
 
 
+def tell(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 class Ends:
     """Prints how the stage ended."""
 
@@ -56,7 +62,7 @@ class Ends:
 
     def ended(self, stage: Stage, how: Ended) -> None:
         files = [] if how.entry is None else sorted(path.name for path in how.entry.out.iterdir())
-        print(f"ENDED {how.status} {how.error} {files}", flush=True)
+        tell(f"ENDED {how.status} {how.error} {files}")
 
 
 def main(folder: Path, how: str, rank: int) -> None:
@@ -75,7 +81,7 @@ def main(folder: Path, how: str, rank: int) -> None:
         try:
             executor.run(Graph({}, (Stage("broken", Cell(), spec, {}),)), {}, Ends())
         except (LayersigError, KeyboardInterrupt) as error:
-            print(f"RAISED {type(error).__name__} {error}", flush=True)
+            tell(f"RAISED {type(error).__name__} {error}")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,31 @@
 """Trainings of a tiny model in float64, run by one process or by all processes of a launch.
 
-    torchrun --nproc-per-node 2 -m tests.distributed.trainings FOLDER [--shard] [--plain]
+    torchrun --nproc-per-node 2 -m tests.distributed.trainings FOLDER NAME TRAINING,... [--shard] [--plain] [--dies]
 
-`FOLDER` is what `write_inputs` wrote, and gets a folder of outputs by the name of each training.
+`FOLDER` is what `write_inputs` wrote; outputs go to `FOLDER/NAME/TRAINING`. With `--dies` every step is kept in a
+checkpoint, and the last process kills itself after step 7.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from layersig.distributed.launch import Launch, driving
 from layersig.plugin.manager import built_in
-from layersig.records import Cell
 from layersig.recipe.schema import TrainSettings
+from layersig.records import Cell
 from layersig.stages.job import Job
 from layersig.stages.kinds import Score
 from layersig.streams import Streams
+from layersig.training import checkpoint
+from layersig.training.callbacks import Progress
+from layersig.training.log import Step
 from tests.training import world
 
 STEPS = 20
@@ -39,7 +44,7 @@ def trainings(folder: Path, name: str, *, fast: bool = True) -> dict[str, Callab
     def mask() -> Job[Any]:
         parts = [folder / name / "mask" / part for part in ("out", "work")]
         for part in parts:
-            part.mkdir(parents=True)
+            part.mkdir(parents=True, exist_ok=True)
         params = {"steps": STEPS, "optimizer": "sgd", "learning_rate": 10.0, "initial": 1.0, "keep_every": 1}
         spec = Score.of(scorer="ila", params=params, unit="module", train=TRAIN, fast=fast, **COMPUTE)
         read = {**{role: inputs[role] for role in ROLES[:3]}, "update": folder / name / "reference" / "out" / "at-1"}
@@ -62,19 +67,25 @@ def found(folder: Path, name: str) -> Mapping[str, Any]:
         path.parts[-3]: [(step["loss"], step["gradient_norm"]) for step in json.loads(path.read_text())["steps"]]
         for path in sorted((folder / name).glob("*/out/log.json"))
     }
-    path = folder / name / "mask" / "out" / "trajectory.jsonl"
-    scores = [list(json.loads(line)["scores"].values()) for line in path.read_text().splitlines()]
-    return {**logs, "mask": scores}
+    for path in (folder / name).glob("mask/out/trajectory.jsonl"):
+        logs["mask"] = [list(json.loads(line)["scores"].values()) for line in path.read_text().splitlines()]
+    return logs
 
 
-def main(folder: Path, name: str, *, shard: bool, fast: bool) -> None:
-    """Run the trainings in all processes of this launch."""
+def main(folder: Path, name: str, chosen: Collection[str], *options: str) -> None:
+    """Run trainings in all processes of this launch."""
     launch = Launch.of(os.environ)
+    if "--dies" in options:
+        checkpoint.SECONDS, checkpoint.SHARE = 0.0, 1e9
+        if launch is not None and launch.rank == launch.size - 1:
+            Progress.after_step = _die  # type: ignore[method-assign]
     if launch is not None and launch.rank > 0:
         launch.follow()
         return
-    with driving(launch, sharded=shard) as driver:
-        for make in trainings(folder, name, fast=fast).values():
+    with driving(launch, sharded="--shard" in options) as driver:
+        for called, make in trainings(folder, name, fast="--plain" not in options).items():
+            if called not in chosen:
+                continue
             job = make()
             if driver is None:
                 job.spec.run(job)
@@ -83,5 +94,10 @@ def main(folder: Path, name: str, *, shard: bool, fast: bool) -> None:
             (job.work.parent / "cost.json").write_text(json.dumps(job.cost))
 
 
+def _die(_: Progress, step: Step) -> None:
+    if step.step == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], shard="--shard" in sys.argv, fast="--plain" not in sys.argv)
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3].split(","), *sys.argv[4:])
