@@ -12,7 +12,8 @@ import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, recipe, runs, smoke
-from layersig.distributed.launch import Launch, driving
+from layersig.distributed.launch import Launch
+from layersig.distributed.start import driving, follow
 from layersig.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def command(
     """
     launch = Launch.of(os.environ)
     if launch is not None and launch.rank > 0:
-        launch.follow()
+        follow(launch)
         return 0
     if shard and launch is None:
         raise UserError(

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from layersig.errors import UserError
-
-if TYPE_CHECKING:
-    from layersig.distributed.crew import Driver
 
 _NAMES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -60,37 +55,9 @@ class Launch:
         if self.local_rank >= len(cards):
             raise UserError(
                 f"process {self.local_rank + 1} of this machine finds {len(cards)} GPUs; start as many processes as "
-                "there are GPUs, or set model.device to cpu and CUDA_VISIBLE_DEVICES to nothing"
+                "there are GPUs, or, to compute on the CPU, set CUDA_VISIBLE_DEVICES to nothing"
             )
         environment["CUDA_VISIBLE_DEVICES"] = cards[self.local_rank]
-
-    def follow(self) -> None:
-        """As one of the processes after the first: run stages with it until the run has ended.
-
-        Raises:
-            UserError: As `take_card`.
-        """
-        self.take_card()
-        from layersig.distributed.crew import follow
-
-        follow(self)
-
-
-@contextmanager
-def driving(launch: Launch | None, *, sharded: bool) -> Iterator[Driver | None]:
-    """Within this context the first process of a launch drives the others; None for a single process.
-
-    Raises:
-        UserError: As `Launch.take_card`.
-    """
-    if launch is None:
-        yield None
-        return
-    launch.take_card()
-    from layersig.distributed.crew import Driver
-
-    with Driver(launch, sharded=sharded) as driver:
-        yield driver
 
 
 def visible_cards(environment: Mapping[str, str]) -> tuple[str, ...]:

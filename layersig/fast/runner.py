@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from peft import PeftModel
@@ -28,6 +28,7 @@ from layersig.fast.loss import target_loss
 from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
 from layersig.fast.plain import PlainRunner, singly
 from layersig.fast.prefix import Prefix, kept_prefix
+from layersig.fast.protocol import Runner
 from layersig.fast.recompute import checkpointed_blocks
 from layersig.fast.shares import Sharing
 from layersig.models.determinism import deterministic
@@ -40,41 +41,6 @@ Result = TypeVar("Result")
 
 _LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
 _STATES = 4  # copies of what is trained beside itself: two moments, a gradient, and that of a micro-batch
-
-
-class Runner(Protocol):
-    """Runs a model on optimizer batches, given by the indices of their examples."""
-
-    @property
-    def numerics(self) -> str:
-        """Names of the arithmetic, for the log."""
-
-    def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
-        """Loss of a batch: summed over its target tokens, divided by their number, in nats.
-
-        Its gradient becomes `grad` of every parameter of the workload that requires one.
-
-        Args:
-            batch: Examples by index.
-            step: Number of the optimizer step, from 1; dropout masks depend on it.
-        """
-
-    def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
-        """Loss of every batch, without gradients."""
-
-    def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
-        """What `work` makes of the pieces in which a batch goes through the model.
-
-        When memory runs out, `work` is called again with smaller pieces of the same batch.
-        """
-
-    def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
-        """What a piece contributes to the loss of its batch, as a node of the autograd graph.
-
-        Args:
-            piece: Examples by index.
-            divisor: Target tokens of the whole batch.
-        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

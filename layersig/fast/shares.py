@@ -20,7 +20,7 @@ from layersig.distributed.world import World
 
 if TYPE_CHECKING:
     from layersig.fast.batching import Batching, MicroBatch
-    from layersig.fast.runner import Runner
+    from layersig.fast.protocol import Runner
     from layersig.fast.workers import Lanes
 
 Result = TypeVar("Result")

@@ -87,6 +87,11 @@ def _split_weights(model: PreTrainedModel, layers: Sequence[Layer]) -> Iterator[
                 weights[name].copy_(start)
 
 
+def held_starts(model: PreTrainedModel) -> list[Tensor]:
+    """What weights of a split model were before they were trained; of another one its own weights are that."""
+    return list(_starts.get(model, {}).values())
+
+
 def _substitute(owner: nn.Module, name: str, weight: nn.Parameter, dtype: torch.dtype, hooks: ExitStack) -> None:
     # Python finds an attribute in an instance's `__dict__` before `nn.Module.__getattr__` looks into its parameters. A
     # tensor put there hides the parameter of the same name while the module's forward runs, so the gradient flows to

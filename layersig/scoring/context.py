@@ -13,7 +13,7 @@ from layersig.scoring.inputs import Inputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from layersig.fast.runner import Runner
+    from layersig.fast.protocol import Runner
     from layersig.training.log import Step, TrainLog
     from layersig.training.optimization import Optimization
 

@@ -19,7 +19,7 @@ from layersig.fast.lora import fast_lora
 from layersig.fast.runner import Workload, reading_runner
 from layersig.layers import Layer, LayerMap
 from layersig.models.adapters import read_adapter
-from layersig.models.dense import read_dense, write_checkpoint
+from layersig.models.dense import held_starts, read_dense, write_checkpoint
 from layersig.models.devices import pick_device, pick_dtype
 from layersig.models.load import borrow_model, load_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
@@ -244,8 +244,10 @@ def _memory(tuning: Tuning, settings: TrainSettings) -> dict[str, float]:
     """Bytes that this process must hold besides activations: weights, and for what is trained values and their kin."""
     trained = {id(each): local(each).nbytes for each in tuning.parameters.values()}
     size = sum(trained.values())
+    frozen = [each for each in tuning.model.parameters() if id(each) not in trained]
+    starts = held_starts(tuning.model) if isinstance(tuning.model, PreTrainedModel) else []
     return {
-        "weights_memory": sum(stored_bytes(each) for each in tuning.model.parameters() if id(each) not in trained),
+        "weights_memory": sum(map(stored_bytes, frozen)) + sum(local(each).nbytes for each in starts),
         "trained_memory": size,
         "gradient_memory": size,
         "optimizer_memory": round(MOMENT_BYTES[settings.optimizer] * size / 4),

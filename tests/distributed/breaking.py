@@ -12,7 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
-from layersig.distributed.launch import Launch, driving
+from layersig.distributed.launch import Launch
+from layersig.distributed.start import driving, follow
 from layersig.distributed.world import world
 from layersig.engine.execute import Ended, Executor
 from layersig.engine.runner import AcrossProcesses
@@ -71,7 +72,7 @@ def main(folder: Path, how: str, rank: int) -> None:
     launch = Launch.of(os.environ)
     assert launch is not None
     if launch.rank > 0:
-        launch.follow()
+        follow(launch)
         return
     spec = Break.of(how=how, rank=rank, dtype="float32", device="cpu", quantization="none", attention="sdpa")
     with driving(launch, sharded=False) as driver:

@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from layersig.distributed.launch import Launch, driving
+from layersig.distributed.launch import Launch
+from layersig.distributed.start import driving, follow
 from layersig.plugin.manager import built_in
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell
@@ -80,7 +81,7 @@ def main(folder: Path, name: str, chosen: Collection[str], *options: str) -> Non
         if launch is not None and launch.rank == launch.size - 1:
             Progress.after_step = _die  # type: ignore[method-assign]
     if launch is not None and launch.rank > 0:
-        launch.follow()
+        follow(launch)
         return
     with driving(launch, sharded="--shard" in options) as driver:
         for called, make in trainings(folder, name, fast="--plain" not in options).items():
