@@ -32,7 +32,7 @@ from layersig.stages.halving import undivided
 from layersig.stages.job import Job, Silent
 from layersig.stages.spec import StageSpec
 
-_TURN = 0.05
+_TURN = 0.1
 """Seconds between two looks at the store."""
 _GRACE = 10.0
 """Seconds in which a process may say how a stage ended once another one has failed."""

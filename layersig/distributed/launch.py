@@ -58,6 +58,7 @@ class Launch:
                 "there are GPUs, or, to compute on the CPU, set CUDA_VISIBLE_DEVICES to nothing"
             )
         environment["CUDA_VISIBLE_DEVICES"] = cards[self.local_rank]
+        environment["LOCAL_RANK"] = "0"  # by which torch chooses among the GPUs that it sees
 
 
 def visible_cards(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def launch(count: int, module: str, *arguments: object, **environment: str) -> s
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Inputs, and what one process made of them."""
     root = tmp_path_factory.mktemp("trainings")
-    write_inputs(root)
+    write_inputs(root, chosen=("model.layers.1.mlp.up_proj", "model.layers.2.self_attn.v_proj"))  # with a kept prefix
     trainings.main(root, "one", _ALL)
     return root
 
@@ -95,6 +95,13 @@ def _assert_split(one: Path, several: Path, count: int) -> None:
 def _cost(folder: Path, called: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = json.loads((folder / called / "cost.json").read_text())
     return found
+
+
+@pytest.mark.slow
+def test_a_process_holds_its_share_of_a_split_model() -> None:
+    ran = launch(2, "tests.distributed.held")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("HELD") == 2
 
 
 @pytest.mark.slow

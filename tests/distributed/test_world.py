@@ -73,7 +73,7 @@ def test_a_launch_is_read_from_the_environment() -> None:
 def test_every_process_of_a_machine_gets_a_card() -> None:
     environment = {"CUDA_VISIBLE_DEVICES": "4,6"}
     Launch(3, 4, 1).take_card(environment)
-    assert environment == {"CUDA_VISIBLE_DEVICES": "6"}
+    assert environment == {"CUDA_VISIBLE_DEVICES": "6", "LOCAL_RANK": "0"}
     with pytest.raises(UserError, match="finds 2 GPUs"):
         Launch(2, 4, 2).take_card({"CUDA_VISIBLE_DEVICES": "4,6"})
     assert visible_cards({"CUDA_VISIBLE_DEVICES": ""}) == ()
