@@ -23,7 +23,7 @@ _LEAST = 0.99
 
 def rankings(folder: Path, count: int, recipe: str, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     """Scores by layer, of every ranking of a run."""
-    ran = launch(count, "layersig", "run", recipe, *overrides, "--runs", folder, LAYERSIG_CACHE=str(folder / "cache"))
+    ran = launch(count, "layersig", "run", recipe, *overrides, "--runs", folder, "--no-cache")
     if ran.returncode:
         raise SystemExit(ran.stderr)
     (path,) = folder.glob("*/*/scores.jsonl")
