@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,9 @@ import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, recipe, runs, smoke
+from layersig.distributed.launch import Launch
+from layersig.distributed.start import driving, follow
+from layersig.errors import UserError
 
 if TYPE_CHECKING:
     from layersig.engine.local import Local
@@ -65,6 +69,7 @@ class EngineName(click.ParamType["Local | OnRay"]):
     metavar="N",
     help="Stop when N stages of a kind fail in a row with the same error.",
 )
+@click.option("--shard", is_flag=True, help="Under torchrun: split the model among the processes.")
 def command(
     recipe: Path,
     more: tuple[str, ...],
@@ -77,6 +82,7 @@ def command(
     no_cache: bool,
     engine: Local | OnRay | None,
     stop_after: int,
+    shard: bool,
 ) -> int:
     """Run RECIPE, with KEY.SUB=VALUE overrides; finished stages are not run again.
 
@@ -88,7 +94,23 @@ def command(
     Example: layersig run quickstart train.rank=8
 
     Example: layersig run a.toml b.toml --engine local:2
+
+    Example: torchrun --no-python --nproc-per-node 8 layersig run recipe.toml
     """
+    launch = Launch.of(os.environ)
+    if launch is not None and launch.rank > 0:
+        follow(launch)
+        return 0
+    if shard and launch is None:
+        raise UserError(
+            "--shard splits a model among several processes, and this is a single one; start them with `torchrun "
+            "--no-python --nproc-per-node N layersig run RECIPE --shard`"
+        )
+    if engine is not None and launch is not None:
+        raise UserError(
+            "--engine runs stages in processes that it starts itself, torchrun runs one stage in several; use one of "
+            "the two"
+        )
     from rich.console import Console
 
     from layersig.engine.recipes import run_together
@@ -96,15 +118,24 @@ def command(
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
-    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache, stop_after=stop_after, track=track)
     recipes = [recipe, *(Path(each) for each in more if _is_recipe(each))]
     overrides = [each for each in more if not _is_recipe(each)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]
     every = {(loaded.recipe.name, loaded.id): loaded for group in groups for loaded in group}
-    if engine is None:
-        outcomes = [run(loaded, options, console) for loaded in every.values()]
-    else:
-        outcomes = run_together(list(every.values()), options, engine, console)
+    with driving(launch, sharded=shard) as driver:
+        options = Options(
+            runs,
+            offline=offline,
+            strict=strict,
+            reuse=not no_cache,
+            stop_after=stop_after,
+            track=track,
+            driver=driver,
+        )
+        if engine is None:
+            outcomes = [run(loaded, options, console) for loaded in every.values()]
+        else:
+            outcomes = run_together(list(every.values()), options, engine, console)
     ended = dict(zip(every, outcomes, strict=True))
     studies = [
         path

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from filelock import Timeout
@@ -128,6 +129,7 @@ class Executor:
         runner: What runs the body of a stage.
         meter: What counts the energy of a stage that is about to run.
         reuse: False runs every stage anew, whatever the cache holds.
+        summing: What the numerics of stages hold besides, whose sums several processes take together.
     """
 
     def __init__(
@@ -141,6 +143,7 @@ class Executor:
         runner: Runner = IN_PROCESS,
         meter: Callable[[Stage], EnergyMeter] = lambda stage: EnergyMeter(),
         reuse: bool = True,
+        summing: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._cache = cache
         self._numerics = numerics
@@ -150,6 +153,7 @@ class Executor:
         self._runner = runner
         self._meter = meter
         self._reuse = reuse
+        self._summing = summing
 
     def run(self, graph: Graph, sources: Mapping[str, Source], publisher: Listener) -> bool:
         """Run what is missing; every stage is published as soon as it ends.
@@ -252,9 +256,12 @@ class Executor:
             params=stage.params if params is None else params,
             inputs={role: nodes[each.node].part(each.path)[1] for role, each in stage.inputs.items()},
             streams=Streams(self._root_seed, stage.seed),
-            numerics=self._numerics() if stage.computes else None,
+            numerics=self._numerics_of(stage) if stage.computes else None,
             components={f"{each.kind}/{each.name}": identity(each) for each in stage.components},
         )
+
+    def _numerics_of(self, stage: Stage) -> Mapping[str, Any]:
+        return {**self._numerics(), **(self._summing if stage.spec.shared == "sums" else {})}
 
     def _build(
         self,

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
+from layersig.distributed.launch import visible_cards
 from layersig.engine.place import Place
 from layersig.engine.study import Study, device_of
 from layersig.engine.template import forking, spawning
@@ -36,7 +37,7 @@ class Local:
         Raises:
             UserError: A recipe names a GPU by its number.
         """
-        cards = _cards()
+        cards = visible_cards(os.environ)
         for loaded in every:
             if cards and ":" in loaded.recipe.model.device:
                 raise UserError(
@@ -64,16 +65,6 @@ def _bodies(every: Sequence[LoadedRecipe]) -> list[str]:
     ones = [loaded.recipe.model_copy(update={"seeds": loaded.recipe.seeds[:1]}) for loaded in every]
     graphs = [stages(one, loaded.components) for one, loaded in zip(ones, every, strict=True)]
     return sorted({stage.spec.body.partition(":")[0] for graph in graphs for stage in graph.stages})
-
-
-def _cards() -> tuple[str, ...]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
-    import torch
-
-    return tuple(str(number) for number in range(torch.cuda.device_count()))
 
 
 @contextlib.contextmanager

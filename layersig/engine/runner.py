@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from layersig.stages.halving import halved_budgets
 from layersig.stages.job import Job
 from layersig.stages.spec import StageSpec
+
+if TYPE_CHECKING:
+    from layersig.distributed.crew import Driver
 
 
 class Runner(Protocol):
@@ -40,3 +45,23 @@ class InProcess:
 
 
 IN_PROCESS = InProcess()
+
+
+class AcrossProcesses:
+    """The runner that runs the body in all processes of a launch, where that kind of stage can be shared among them.
+
+    Args:
+        driver: Hands stages to the other processes.
+        plugin_files: Plugin files of the recipe.
+    """
+
+    def __init__(self, driver: Driver, plugin_files: Sequence[Path]) -> None:
+        self._driver = driver
+        self._plugin_files = tuple(plugin_files)
+
+    def run(self, job: Job[StageSpec]) -> None:
+        """Run the body in all processes, or here while the others wait."""
+        if job.spec.shared is None or not job.spec.computes:
+            IN_PROCESS.run(job)
+        else:
+            self._driver.run(job, self._plugin_files, IN_PROCESS.run)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -30,6 +30,7 @@ from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.remote import Setting
 from layersig.engine.repeat import keep_inputs
+from layersig.engine.runner import IN_PROCESS, AcrossProcesses
 from layersig.engine.sources import resolve_all
 from layersig.engine.task_check import check_tasks
 from layersig.errors import UserError
@@ -48,6 +49,9 @@ from layersig.store.looks import Looks
 from layersig.store.plans import Plans
 from layersig.store.runfolder import RunFolder
 
+if TYPE_CHECKING:
+    from layersig.distributed.crew import Driver
+
 
 @dataclass(frozen=True)
 class Options:
@@ -60,6 +64,7 @@ class Options:
         reuse: False runs every stage anew.
         stop_after: How many stages of a kind may fail in a row with the same error.
         track: Names of trackers to inform.
+        driver: The other processes of a launch, which run stages together with this one.
     """
 
     runs: Path
@@ -68,6 +73,7 @@ class Options:
     reuse: bool = True
     stop_after: int = 5
     track: tuple[str, ...] = ()
+    driver: Driver | None = None
 
 
 @dataclass(frozen=True)
@@ -241,8 +247,10 @@ def opened(
             recipe.root_seed,
             declarations,
             display.stage,
+            runner=IN_PROCESS if options.driver is None else AcrossProcesses(options.driver, loaded.plugin_files),
             meter=_meters(recipe),
             reuse=options.reuse,
+            summing={} if options.driver is None else options.driver.summing,
         )
 
         def close(complete: bool) -> Outcome:

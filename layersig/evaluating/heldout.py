@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from layersig.data.batches import collate, micro_batches
 from layersig.data.examples import Example, Examples
+from layersig.distributed.world import world
 from layersig.errors import StageFailed
 from layersig.evaluating.kept import KeptAnswers
 from layersig.fast import plain
@@ -64,10 +65,13 @@ def heldout_losses(
         found = token_losses(model, [examples[index] for index in batch], fast=fast)
         return [float(each.mean()) for each in found]
 
-    for batch in micro_batches(examples.lengths, range(len(examples)), budget):
-        if known.has(batch):
-            continue
-        found = dict(zip(batch, chain.from_iterable(halving.run(means, batch)), strict=True))
+    def run(own: Sequence[Sequence[int]]) -> Iterator[list[float]]:
+        for batch in own:
+            yield list(chain.from_iterable(halving.run(means, batch)))
+
+    cut = micro_batches(examples.lengths, range(len(examples)), budget)
+    for batch, values, _ in world().shared([batch for batch in cut if not known.has(batch)], run):
+        found = dict(zip(batch, values, strict=True))
         for index, loss in found.items():
             if not math.isfinite(loss):
                 example = examples[index]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
 
+from layersig.distributed.world import world
 from layersig.errors import StageFailed, UserError
 from layersig.evaluating.kept import Round
 from layersig.fast.decoder import Decoder, Trunk, positions
@@ -66,30 +69,40 @@ class LikelihoodReader:
         """
         yield from ((index, (likelihood, greedy)) for index, (likelihood, greedy) in kept.known.items())
         self.done(len(kept.known), kept.tokens)
-        families = PLANS.of([self._scored(request) for request in asked], self.decoder.pair_cost, self.decoder.shares)
-        for family in families:
-            if kept.has(index for row in family.rows for index in _indices(row)):
-                continue
-            trunk = self.decoder.trunk(family.trunk) if family.trunk else None
-            tokens = len(family.trunk)
-            self.done(0, tokens)
-            with self.decoder.scoring() as lanes:
-                # A known batch keeps its place: a lone one would be run with the threads of all lanes.
-                def read(batch: Sequence[Row], trunk: Trunk | None = trunk) -> list[tuple[int, Answer]]:
-                    if kept.has(index for row in batch for index in _indices(row)):
-                        return []
-                    pieces = self._halving.run(lambda rows: _read(rows, self.decoder.logits(rows, trunk), asked), batch)
-                    return [each for piece in pieces for each in piece]
+        plan = PLANS.of([self._scored(request) for request in asked], self.decoder.pair_cost, self.decoder.shares)
+        families = [family for family in plan if not kept.has(index for row in family.rows for index in _indices(row))]
+        with self.decoder.scoring() as lanes:
+            cuts = [self._batches(family.rows, lanes.count) for family in families]
+        parts = [(number, batch) for number, cut in enumerate(cuts) for batch in cut]
 
-                cut = self._batches(family.rows, lanes.count)
-                for batch, found in zip(cut, lanes.run(read, cut), strict=True):
-                    if not found:
-                        continue
-                    own = sum(map(len, batch))
-                    kept.keep(dict(found), tokens + own)
-                    tokens = 0
-                    yield from found
-                    self.done(sum(len(row.readings) for row in batch), own)
+        def read(batch: Sequence[Row], trunk: Trunk | None) -> list[tuple[int, Answer]]:
+            # A known batch keeps its place: a lone one would be run with the threads of all lanes.
+            if kept.has(index for row in batch for index in _indices(row)):
+                return []
+            pieces = self._halving.run(lambda rows: _read(rows, self.decoder.logits(rows, trunk), asked), batch)
+            return [each for piece in pieces for each in piece]
+
+        def run(own: Sequence[tuple[int, list[Row]]]) -> Iterator[list[tuple[int, Answer]]]:
+            for number, group in groupby(own, key=itemgetter(0)):
+                family, some = families[number], [batch for _, batch in group]
+                trunk = self.decoder.trunk(family.trunk) if family.trunk else None
+                # So does one whose neighbours another process runs.
+                alone: list[list[Row]] = [[]] if len(some) == 1 < len(cuts[number]) else []
+                with self.decoder.scoring() as lanes:
+                    yield from islice(lanes.run(partial(read, trunk=trunk), [*some, *alone]), len(some))
+
+        last, tokens = -1, 0
+        for (number, batch), found, _ in world().shared(parts, run):
+            if number != last:
+                last, tokens = number, len(families[number].trunk)
+                self.done(0, tokens)
+            if not found:
+                continue
+            size = sum(map(len, batch))
+            kept.keep(dict(found), tokens + size)
+            tokens = 0
+            yield from found
+            self.done(sum(len(row.readings) for row in batch), size)
 
     def _batches(self, rows: Sequence[Row], lanes: int) -> list[list[Row]]:
         if self.decoder.flat:

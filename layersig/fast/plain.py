@@ -14,10 +14,16 @@ from transformers import PreTrainedModel
 from layersig.data.examples import Example, Examples
 from layersig.fast.dropout import DropoutKeys
 from layersig.fast.layout import Layout, Segment
+from layersig.fast.shares import Cut
 
 PLAIN = "plain"
 
 Result = TypeVar("Result")
+
+
+def singly(_: Sequence[int], batch: Sequence[int]) -> list[list[int]]:
+    """Every example of a batch by itself."""
+    return [[index] for index in batch]
 
 
 class PlainRunner:
@@ -27,12 +33,16 @@ class PlainRunner:
         model: A causal language model, with or without adapters.
         examples: What batches index.
         keys: Of the model's dropouts; needed where they drop something.
+        cut: How batches are cut into examples.
     """
 
     numerics = PLAIN
 
-    def __init__(self, model: PreTrainedModel, examples: Examples, keys: DropoutKeys | None = None) -> None:
-        self._model, self._examples, self._keys = model, examples, keys
+    def __init__(
+        self, model: PreTrainedModel, examples: Examples, keys: DropoutKeys | None = None, cut: Cut = singly
+    ) -> None:
+        self._model, self._examples, self._keys, self._cut = model, examples, keys, cut
+        self._lengths: list[int] = examples.lengths.tolist()
 
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
         """See `Runner`."""
@@ -58,7 +68,7 @@ class PlainRunner:
         return work(self._pieces(batch))
 
     def _pieces(self, batch: Sequence[int]) -> list[list[int]]:
-        return [[index] for index in batch]
+        return self._cut(self._lengths, batch)
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """See `Runner`."""

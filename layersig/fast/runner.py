@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from peft import PeftModel
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples
+from layersig.distributed.world import ALONE, world
 from layersig.fast.batching import Batching, MicroBatch, PaddedBatching, batching_of
 from layersig.fast.budget import tokens_at_once
 from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
@@ -25,9 +26,11 @@ from layersig.fast.head import SplitModel, split_at_head
 from layersig.fast.lora import fast_lora
 from layersig.fast.loss import target_loss
 from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
-from layersig.fast.plain import PlainRunner
+from layersig.fast.plain import PlainRunner, singly
 from layersig.fast.prefix import Prefix, kept_prefix
+from layersig.fast.protocol import Runner
 from layersig.fast.recompute import checkpointed_blocks
+from layersig.fast.shares import Sharing
 from layersig.models.determinism import deterministic
 from layersig.models.devices import free
 from layersig.recipe.schema import TokenBudget, TrainSettings
@@ -38,41 +41,6 @@ Result = TypeVar("Result")
 
 _LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
 _STATES = 4  # copies of what is trained beside itself: two moments, a gradient, and that of a micro-batch
-
-
-class Runner(Protocol):
-    """Runs a model on optimizer batches, given by the indices of their examples."""
-
-    @property
-    def numerics(self) -> str:
-        """Names of the arithmetic, for the log."""
-
-    def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
-        """Loss of a batch: summed over its target tokens, divided by their number, in nats.
-
-        Its gradient becomes `grad` of every parameter of the workload that requires one.
-
-        Args:
-            batch: Examples by index.
-            step: Number of the optimizer step, from 1; dropout masks depend on it.
-        """
-
-    def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
-        """Loss of every batch, without gradients."""
-
-    def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
-        """What `work` makes of the pieces in which a batch goes through the model.
-
-        When memory runs out, `work` is called again with smaller pieces of the same batch.
-        """
-
-    def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
-        """What a piece contributes to the loss of its batch, as a node of the autograd graph.
-
-        Args:
-            piece: Examples by index.
-            divisor: Target tokens of the whole batch.
-        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +77,8 @@ def training_runner(work: Workload) -> Iterator[Runner]:
 
     There is no attention mask: see `PaddedBatching` and `PackedBatching` for why a causal model needs none.
     """
-    model, settings = work.base, work.settings
+    model, settings, sharing = work.base, work.settings, Sharing(world(), work.examples)
+    trained, examples, sharded = list(work.parameters.values()), sharing.held, sharing.world.sharded
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:
         stack.callback(_set_modes, modes)
@@ -118,25 +87,32 @@ def training_runner(work: Workload) -> Iterator[Runner]:
         model.eval()
         if not work.fast:
             _drop_out(model)
-            yield PlainRunner(model, work.examples, keys)
+            yield sharing.runner(PlainRunner(model, examples, keys, sharing.cut(singly)), trained)
             return
-        copied = sum(parameter.numel() * parameter.itemsize for parameter in work.parameters.values())
+        copied = sum(parameter.numel() * parameter.itemsize for parameter in trained)
         longest = int(work.examples.lengths.max())
-        budget = tokens_at_once(
-            model,
-            settings.micro_batch_tokens,
-            learning=True,
-            checkpointing=settings.gradient_checkpointing,
-            reserved=_STATES * copied,
+        budget = sharing.agreed(
+            tokens_at_once(
+                model,
+                settings.micro_batch_tokens,
+                learning=True,
+                checkpointing=settings.gradient_checkpointing,
+                reserved=_STATES * copied,
+            )
         )
-        batching = stack.enter_context(batching_of(model, budget, longest, side_by_side=copied <= _LARGEST))
+        packing = stack.enter_context(batching_of(model, budget, longest, side_by_side=copied <= _LARGEST))
+        batching = sharing.batching(packing)
         stack.enter_context(fast_lora(model))
         if settings.gradient_checkpointing:
             stack.enter_context(checkpointed_blocks(model))
-        prefix = stack.enter_context(kept_prefix(model, work.parameters, work.examples, work.batches, batching))
+        prefix = None
+        if not sharded:  # every process must pass through all blocks
+            prefix = stack.enter_context(kept_prefix(model, work.parameters, examples, work.batches, batching))
         _drop_out(model)
         split = stack.enter_context(split_at_head(model))
-        yield FastRunner(split, work.examples, batching, list(work.parameters.values()), keys, prefix)
+        yield sharing.runner(
+            FastRunner(split, examples, batching, trained, keys, prefix, split_weights=sharded), trained
+        )
 
 
 @contextmanager
@@ -148,6 +124,7 @@ def reading_runner(
     fast: bool = True,
     pack: bool = True,
     recompute: bool = False,
+    shared: bool = True,
 ) -> Iterator[Runner]:
     """Within this context a model is read as it is, in the mode it is in: losses, and gradients by `Runner.loss`.
 
@@ -158,26 +135,41 @@ def reading_runner(
         fast: Whether the fast paths are used.
         pack: Whether examples may lie end to end; else they are padded.
         recompute: Whether a backward pass computes what blocks compute inside once more, instead of keeping it.
+        shared: Whether processes share the work; else every one does all of it.
 
     Raises:
         UserError: `recompute`, and the model does not say what its blocks are.
     """
+    sharing = Sharing(world() if shared else ALONE, examples)
+    held = sharing.held
     with deterministic(model.device):
         if not fast:
-            yield PlainRunner(model, examples)
+            yield sharing.runner(PlainRunner(model, held, cut=sharing.cut(singly)))
             return
-        budget = tokens_at_once(model, token_budget, learning=True, checkpointing=recompute)
+        budget = sharing.agreed(tokens_at_once(model, token_budget, learning=True, checkpointing=recompute))
         packing = batching_of(model, budget, int(examples.lengths.max()), side_by_side=True)
         with (
             packing if pack else nullcontext(PaddedBatching(budget)) as batching,
             checkpointed_blocks(model) if recompute else nullcontext(),
             split_at_head(model) as split,
         ):
-            yield FastRunner(split, examples, batching)
+            batches = sharing.batching(batching)
+            yield sharing.runner(FastRunner(split, held, batches, split_weights=sharing.world.sharded))
 
 
 class FastRunner:
-    """A `Runner` that uses every fast path that holds for the model."""
+    """A `Runner` that uses every fast path that holds for the model.
+
+    Args:
+        split: The model.
+        examples: What batches index.
+        batching: How they go through it.
+        parameters: What is trained.
+        keys: Of the model's dropouts.
+        prefix: Keeps what frozen blocks give.
+        split_weights: Whether other processes hold parts of the model: what is trained of it is then found by FSDP
+            alone, which shows the model other tensors while it runs.
+    """
 
     def __init__(
         self,
@@ -187,9 +179,11 @@ class FastRunner:
         parameters: Sequence[Tensor] = (),
         keys: DropoutKeys | None = None,
         prefix: Prefix | None = None,
+        *,
+        split_weights: bool = False,
     ) -> None:
         self._split, self._examples, self._batching = split, examples, batching
-        self._parameters, self._keys, self._prefix = parameters, keys, prefix
+        self._parameters, self._keys, self._prefix, self._weights_split = parameters, keys, prefix, split_weights
         self._lengths: list[int] = examples.lengths.tolist()
         self._halving: Halving[int] = Halving("training examples", self._padded, partial(free, split.model.device))
         self._planned: int | None = None
@@ -215,7 +209,7 @@ class FastRunner:
             if lanes.count == 1:  # no second set of gradients is ever in memory
                 for piece in pieces:
                     with self._forward(step, targets, piece) as part:
-                        torch.autograd.backward(part, inputs=moved)
+                        torch.autograd.backward(part, inputs=None if self._weights_split else moved)
                         parts.append(part.detach())
                 return _sum(parts)
             for part, gradients in lanes.run(partial(self._share, step, targets, moved), pieces):

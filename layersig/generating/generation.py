@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from layersig.distributed.world import world
 from layersig.fast.decoder import Decoder, Trunk
 from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
 from layersig.generating.ends import end_tokens
@@ -123,12 +124,12 @@ def generated(
         trunk = decoder.trunk(tokens[0][:shared]) if use else None
         try:
             if refills:
-                done(0, trunk.length if trunk else 0)
+                writer.done(0, trunk.length if trunk else 0)
                 _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens)
             else:
                 _write_together(decoder, trunk, batch, writer)
         except Exception:
-            done(-writer.finished, 0)  # none of them counts as finished
+            writer.done(-writer.finished, 0)  # none of them counts as finished
             raise
         return [Completion(index, writer.written[index], index in writer.ended) for index in batch]
 
@@ -137,9 +138,18 @@ def generated(
         return min(whole, batch_tokens) if refills else whole
 
     halving = Halving("answers", longest, partial(free, decoder.device))
-    for batch in _rounds(prompts) if refills else _batches(prompts, batch_tokens if decoder.shares else 0):
-        if not all(index in known for index in batch):
-            yield [each for piece in halving.run(write, batch) for each in piece]
+
+    def run(own: Sequence[list[int]]) -> Iterator[tuple[list[Completion], int]]:
+        for batch in own:
+            before = writer.tokens
+            yield [each for piece in halving.run(write, batch) for each in piece], writer.tokens - before
+
+    cut = _rounds(prompts) if refills else _batches(prompts, batch_tokens if decoder.shares else 0)
+    wanted = [batch for batch in cut if not all(index in known for index in batch)]
+    for batch, (answers, tokens), here in world().shared(wanted, run):
+        if not here:
+            done(len(batch), tokens)
+        yield answers
 
 
 class _Writer:
@@ -150,7 +160,7 @@ class _Writer:
         written: The tokens of each prompt of the batch that was begun last.
         ended: The prompts whose text has ended.
         finished: How many need no more tokens.
-        done: Called with prompts finished and tokens run.
+        tokens: How many have been run, for all batches.
     """
 
     def __init__(
@@ -166,8 +176,14 @@ class _Writer:
         self.written: dict[int, list[int]] = {}
         self.ended: set[int] = set()
         self.finished = 0
-        self.done = done
+        self.tokens = 0
+        self._done = done
         self._tokenizer, self._ends, self._sampler, self._adjust = tokenizer, ends, sampler, adjust
+
+    def done(self, prompts: int, tokens: int) -> None:
+        """So many prompts are finished, and so many tokens were run."""
+        self.tokens += tokens
+        self._done(prompts, tokens)
 
     def begin(self, batch: Sequence[int]) -> None:
         """Forget what was written, for a new batch."""

@@ -12,12 +12,15 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from layersig.distributed.sharding import whole
+from layersig.distributed.world import world
 from layersig.errors import UserError
 from layersig.layers import Layer, LayerMap
 from layersig.models.fit import check_finite
@@ -31,6 +34,8 @@ from layersig.store.files import whole_folder
 FILE = "dense_update.safetensors"
 
 _BASE_DTYPE = "base_dtype"
+_starts: WeakKeyDictionary[PreTrainedModel, dict[str, Tensor]] = WeakKeyDictionary()
+"""What weights of a split model were before they were trained."""
 
 
 @contextmanager
@@ -47,6 +52,10 @@ def trained_weights(model: PreTrainedModel, layers: Sequence[Layer]) -> Iterator
     Raises:
         UserError: A weight is quantised, or is the embedding's as well.
     """
+    if world().sharded:
+        with _split_weights(model, layers) as split:
+            yield split
+        return
     embedding = model.get_input_embeddings().weight
     weights: dict[str, nn.Parameter] = {}
     with ExitStack() as hooks:
@@ -62,6 +71,25 @@ def trained_weights(model: PreTrainedModel, layers: Sequence[Layer]) -> Iterator
             owner, _, attribute = weight_name(layer).rpartition(".")
             _substitute(model.get_submodule(owner), attribute, weights[layer.name], own.dtype, hooks)
         yield weights
+
+
+@contextmanager
+def _split_weights(model: PreTrainedModel, layers: Sequence[Layer]) -> Iterator[dict[str, nn.Parameter]]:
+    """As `trained_weights`, of a model that is split among processes: its own weights are wide, and are trained."""
+    weights = {layer.name: layer_parameter(model, layer) for layer in layers}
+    _starts[model] = {name: weight.detach().to(model.dtype, copy=True) for name, weight in weights.items()}
+    try:
+        yield weights
+    finally:
+        with torch.no_grad():
+            for name, start in _starts.pop(model).items():
+                weights[name].grad = None
+                weights[name].copy_(start)
+
+
+def held_starts(model: PreTrainedModel) -> list[Tensor]:
+    """What weights of a split model were before they were trained; of another one its own weights are that."""
+    return list(_starts.get(model, {}).values())
 
 
 def _substitute(owner: nn.Module, name: str, weight: nn.Parameter, dtype: torch.dtype, hooks: ExitStack) -> None:
@@ -80,7 +108,9 @@ def _substitute(owner: nn.Module, name: str, weight: nn.Parameter, dtype: torch.
 
 def change(model: PreTrainedModel, layer: Layer, weight: Tensor) -> Tensor:
     """What `weight`, as the model stores it, differs by from the model's own: float32, oriented as the layer map."""
-    return _oriented(model, layer, weight.detach() - layer_parameter(model, layer).detach()).float()
+    start = _starts.get(model, {}).get(layer.name)
+    start = layer_parameter(model, layer).detach() if start is None else start
+    return whole(_oriented(model, layer, weight.detach() - start).float())
 
 
 def _oriented(model: PreTrainedModel, layer: Layer, value: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -22,10 +22,14 @@ from transformers import (
 from transformers.utils import is_bitsandbytes_available
 from transformers.utils import logging as transformers_logging
 
+from layersig.distributed.sharding import local
+from layersig.distributed.world import world
 from layersig.errors import UserError, is_machine_fault, one_line
+from layersig.layers import Layer
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.fit import check_finite, check_fit
+from layersig.models.split import split
 from layersig.models.tensor_hash import hash_values
 from layersig.models.tensors import StoredTensor, stored_tensors
 
@@ -167,10 +171,10 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 
 def stored_bytes(parameter: nn.Parameter) -> int:
-    """Bytes that a weight takes, with the scales of a quantised one."""
+    """Bytes that a weight takes in this process, with the scales of a quantised one."""
     state = getattr(parameter, "quant_state", None)
     scales = state.as_dict().values() if state is not None else ()
-    return parameter.nbytes + sum(each.nbytes for each in scales if isinstance(each, torch.Tensor))
+    return local(parameter).nbytes + sum(each.nbytes for each in scales if isinstance(each, torch.Tensor))
 
 
 def dequantised(parameter: nn.Parameter) -> Tensor:
@@ -209,15 +213,35 @@ def borrow_model(
     device: torch.device | str,
     quantization: Quantization = "none",
     attention: str = "sdpa",
+    weights: Sequence[Layer] = (),
 ) -> Iterator[PreTrainedModel]:
     """Lend the model that `load_model` would load, loading it only if the last one lent was another.
 
     One model is kept per process. It comes back clean or is dropped: same modules, parameters, values and hooks, no
-    gradients, in eval mode. Within the block the borrower alone holds it.
+    gradients, in eval mode. Within the block the borrower alone holds it. One that is split among several processes is
+    always loaded, and never kept.
+
+    Args:
+        path: As `load_model`, like the four that follow.
+        dtype: See there.
+        device: See there.
+        quantization: See there.
+        attention: See there.
+        weights: Layers whose weights themselves will be trained: those of a model that is split must be wide then.
     """
     global _lent
     device = pick_device(str(device))
     dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
+    if world().sharded:
+        if quantization != "none":
+            raise UserError("--shard cannot split 4-bit weights; set model.quantization to none, or leave --shard away")
+        model = load_model(path, dtype=dtype, device="cpu", attention=attention)
+        try:
+            yield split(model, device, weights)
+        finally:
+            del model
+            free(device)
+        return
     stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.glob("*")))
     key = (path.resolve(), stamps, str(dtype), str(device), quantization, attention)
     kept, _lent = _lent, None

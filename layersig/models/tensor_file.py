@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 from torch import Tensor
+
+from layersig.distributed.sharding import whole
 
 _KINDS = {
     torch.bool: "BOOL",
@@ -50,8 +53,8 @@ class Later:
 
 
 def later(tensor: Tensor) -> Later:
-    """A tensor that exists."""
-    return Later(tensor.dtype, tuple(tensor.shape), lambda: tensor)
+    """A tensor that exists; one that is split among processes is gathered."""
+    return Later(tensor.dtype, tuple(tensor.shape), partial(whole, tensor))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Later], metadata: Mapping[str, str] | None = None) -> None:

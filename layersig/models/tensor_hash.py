@@ -8,6 +8,8 @@ import torch
 import xxhash
 from torch import Tensor
 
+from layersig.distributed.sharding import local
+
 _CHUNK = 1 << 24
 """Words at a time: few launches, and 200 MB for products."""
 
@@ -15,9 +17,10 @@ _CHUNK = 1 << 24
 def hash_values(tensors: Iterable[Tensor]) -> tuple[int, ...]:
     """One number per tensor, the same for the same bytes in the same order; computed where the tensor lies.
 
-    Numbers of tensors on different kinds of devices are not comparable.
+    Numbers of tensors on different kinds of devices are not comparable. Of a tensor that is split among processes, what
+    this one holds is hashed.
     """
-    return tuple(_hash(tensor.detach()) for tensor in tensors)
+    return tuple(_hash(local(tensor.detach())) for tensor in tensors)
 
 
 def _hash(tensor: Tensor) -> int:

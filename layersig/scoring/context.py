@@ -13,7 +13,7 @@ from layersig.scoring.inputs import Inputs
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from layersig.fast.runner import Runner
+    from layersig.fast.protocol import Runner
     from layersig.layers import Layer
     from layersig.scoring.block_states import States
     from layersig.training.log import Step, TrainLog
@@ -241,10 +241,11 @@ class ScoringContext(Inputs):
             others: Further parameters of the model by name, such as norms and biases, shown under that name.
 
         Raises:
-            UserError: The model is quantised.
+            UserError: The model is quantised or split among processes.
         """
         from layersig.models.layermap import layer_parameter, layer_weight
 
+        self._must_be_whole()
         members = [layer for group in self.groups for layer in group.members]
         chosen = [layer for layer in members if layers is None or layer.name in layers]
         parameters: dict[str, Tensor] = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
@@ -276,14 +277,18 @@ class ScoringContext(Inputs):
 
         # Gradients need what training needs, so that the settings which make one fit make the other fit.
         recompute = self.train_settings.gradient_checkpointing
-        with self.counted(batches), self._reading(pack=False, recompute=recompute) as runner:
+        with self.counted(batches), self._reading(pack=False, recompute=recompute, shared=False) as runner:
             visit_gradients(runner, parameters, self.examples, batches, counting)
 
-    def _reading(self, *, pack: bool = True, recompute: bool = False) -> AbstractContextManager[Runner]:
+    def _reading(
+        self, *, pack: bool = True, recompute: bool = False, shared: bool = True
+    ) -> AbstractContextManager[Runner]:
         from layersig.fast.runner import reading_runner
 
         budget = self.train_settings.micro_batch_tokens
-        return reading_runner(self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute)
+        return reading_runner(
+            self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute, shared=shared
+        )
 
     @contextmanager
     def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:

@@ -135,7 +135,7 @@ class Inputs:
             name: A unit, or a layer of one.
 
         Raises:
-            UserError: There is no such unit or layer, or the model is quantised.
+            UserError: There is no such unit or layer, or the model is quantised or split among processes.
         """
         import torch
 
@@ -145,6 +145,7 @@ class Inputs:
         if "weights" in self._component.needs:
             weights = [self._stored_weights.read(layer) for layer in members]
         else:
+            self._must_be_whole()
             weights = [layer_weight(self.model, layer).detach() for layer in members]
         return weights[0] if len(weights) == 1 else torch.cat([weight.reshape(-1) for weight in weights])
 
@@ -258,6 +259,15 @@ class Inputs:
 
         layers = LayerMap.from_json(self._job.read("layers", "layers.json"))
         return read_update(folder, layers, lambda: self.model)
+
+    def _must_be_whole(self) -> None:
+        from layersig.distributed.world import world
+
+        if world().sharded:
+            raise UserError(
+                f"{self._component.label} reads whole weights or their gradients, which no process has under --shard; "
+                "leave --shard away, or this scorer"
+            )
 
     def _must(self, *needs: str) -> None:
         if not self._component.needs & set(needs):

@@ -13,6 +13,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _watching: list[dict[str, int]] = []
+_undivided: list[bool] = []
 
 
 @contextmanager
@@ -24,6 +25,19 @@ def halved_budgets() -> Iterator[dict[str, int]]:
         yield found
     finally:
         _watching[:] = [other for other in _watching if other is not found]
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Within this context nothing is run again in smaller pieces.
+
+    It is for a model of which other processes hold a part: all must pass through it equally often.
+    """
+    _undivided.append(True)
+    try:
+        yield
+    finally:
+        _undivided.pop()
 
 
 class Halving(Generic[Item]):
@@ -65,7 +79,7 @@ class Halving(Generic[Item]):
                 found.append(work(piece))
                 continue
             except Exception as error:
-                if len(piece) < 2 or not is_out_of_memory(error):
+                if len(piece) < 2 or _undivided or not is_out_of_memory(error):
                     raise
             # Here, and not in the handler, nothing refers to the tensors of the failed pass any more.
             self._halve(self._tokens(piece))
@@ -84,7 +98,7 @@ class Halving(Generic[Item]):
             try:
                 return work(pieces)
             except Exception as error:
-                if not largest or not is_out_of_memory(error):
+                if not largest or _undivided or not is_out_of_memory(error):
                     raise
             self._halve(largest)
 

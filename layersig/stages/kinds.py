@@ -81,6 +81,7 @@ class Training(ModelSpec):
     """A training of `model` on the training split of `data`, to which the layers in `layers` belong."""
 
     reads: ClassVar[tuple[str, ...]] = ("model", "layers", "data")
+    shared = "sums"
 
     train: TrainSettings
 
@@ -135,6 +136,7 @@ class Score(ModelSpec):
     body = "layersig.scoring.stage:score"
     reads = ("layers",)
     may_read = ("model", "data", "update", "checkpoints", "rankings", "task/*", "evaluated/*")
+    shared = "sums"
 
     scorer: str
     params: dict[str, Any]

@@ -28,6 +28,7 @@ class Evaluate(ModelSpec):
     body = "layersig.evaluating.stage:evaluate"
     reads = ("model",)
     may_read = ("adapter", "data/*", "task/*")
+    shared = "items"
 
     tasks: tuple[TaskSettings, ...]
     batch_tokens: int

@@ -26,6 +26,9 @@ class StageSpec(BaseModel):
         reads: Roles of the inputs that it always reads.
         may_read: Roles, as patterns, that it reads where they are given.
         manner: Parameters that change how the work is done and no result: no part of the fingerprint.
+        shared: What several processes share that run the stage together: `items`, each of them computed as by one
+            process alone, or `sums`, whose last digits depend on the number of processes. None where one process runs
+            it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +39,7 @@ class StageSpec(BaseModel):
     reads: ClassVar[tuple[str, ...]] = ()
     may_read: ClassVar[tuple[str, ...]] = ()
     manner: ClassVar[frozenset[str]] = frozenset()
+    shared: ClassVar[Literal["items", "sums"] | None] = None
 
     @classmethod
     def of(cls, **params: Any) -> Self:

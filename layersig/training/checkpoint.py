@@ -13,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from layersig.distributed.sharding import split_like
+from layersig.distributed.world import world
 from layersig.jsonform import dumps, parse_json
 from layersig.models.tensor_file import later, write_tensors
 from layersig.store.files import write_through
@@ -67,8 +69,9 @@ class Checkpoints(Callback):
         try:
             yield
         except BaseException:
-            # An interrupt between an update and the end of its step leaves the checkpoint before it.
-            if self._consistent:
+            # An interrupt between an update and the end of its step leaves the checkpoint before it. Parts that other
+            # processes hold cannot be asked for: these may have failed, or be elsewhere.
+            if self._consistent and world().first and not world().sharded:
                 save_checkpoint(self._folder, state, self._memory)
             raise
         if len(state.steps) < state.planned:
@@ -83,10 +86,15 @@ class Checkpoints(Callback):
         assert self._state is not None
         self._consistent = True
         began = time.monotonic()
-        if began > self._due:
+        if self._is_due(began):
             save_checkpoint(self._folder, self._state, self._memory)
             ended = time.monotonic()
             self._due = ended + max(SECONDS, (ended - began) / SHARE)
+
+    def _is_due(self, now: float) -> bool:
+        """Whether to save. All processes save the parts of a sharded model together, so one clock decides."""
+        several = world()
+        return several.broadcast(now > self._due) if several.sharded else several.first and now > self._due
 
 
 def save_checkpoint(folder: Path, state: TrainingState, memory: Memory | None = None) -> None:
@@ -124,7 +132,7 @@ def load_checkpoint(folder: Path, state: TrainingState, memory: Memory | None = 
             moments.setdefault(int(found[1]), []).append(found[2])
     with safe_open(path, "pt") as file, torch.no_grad():
         for name, parameter in state.parameters.items():
-            parameter.copy_(file.get_tensor(f"parameter/{name}"))
+            parameter.copy_(split_like(file.get_tensor(f"parameter/{name}"), parameter))
         for place, keys in moments.items():
             restore_moments(state.optimizer, place, {key: file.get_tensor(f"optimizer/{place}/{key}") for key in keys})
         if memory is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layersig.data.examples import Examples
 from layersig.errors import StageFailed
-from layersig.fast.runner import Runner
+from layersig.fast.protocol import Runner
 from layersig.training.footprint import BUFFER
 
 

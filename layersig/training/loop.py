@@ -15,6 +15,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
+from layersig.distributed.sharding import whole
 from layersig.errors import StageFailed
 from layersig.fast.runner import Workload, training_runner
 from layersig.models.devices import peak_memory
@@ -91,7 +92,7 @@ def _clip(parameters: Iterable[Tensor], clip: float | None) -> float:
     norm = torch.nn.utils.get_total_norm([each.grad for each in moved if each.grad is not None], foreach=True)
     if clip is not None:
         torch.nn.utils.clip_grads_with_norm_(moved, clip, norm, foreach=True)
-    return norm.item()
+    return whole(norm).item()
 
 
 def _check_finite(number: int, lr: float, loss: float, norm: float, steps: Sequence[Step]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from layersig.distributed.sharding import split_like
 from layersig.errors import UserError
 
 _ELEMENTS = 2**24
@@ -155,7 +156,7 @@ def restore_moments(optimizer: torch.optim.Optimizer, place: int, moments: Mappi
     start = getattr(optimizer, "init_state", None)
     if start is None:
         optimizer.state[parameter] = {
-            key: value if isinstance(optimizer, AdamWBf16) and key == "step" else value.to(parameter.device)
+            key: value if isinstance(optimizer, AdamWBf16) and key == "step" else split_like(value, parameter)
             for key, value in moments.items()
         }
         return

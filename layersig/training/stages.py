@@ -12,14 +12,16 @@ from transformers import PreTrainedModel
 
 from layersig.data.batches import optimizer_batches
 from layersig.data.examples import Examples, read_examples
+from layersig.distributed.sharding import local
+from layersig.distributed.world import world
 from layersig.errors import StageFailed, UserError
 from layersig.fast.lora import fast_lora
 from layersig.fast.runner import Workload, reading_runner
 from layersig.layers import Layer, LayerMap
 from layersig.models.adapters import read_adapter
-from layersig.models.dense import read_dense, write_checkpoint
+from layersig.models.dense import held_starts, read_dense, write_checkpoint
 from layersig.models.devices import pick_device, pick_dtype
-from layersig.models.load import borrow_model, stored_bytes
+from layersig.models.load import borrow_model, load_model, stored_bytes
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.stages.job import Job
@@ -31,6 +33,7 @@ from layersig.training.continuing import continue_in, link_folder, step_of, take
 from layersig.training.footprint import MOMENT_BYTES, capacity, model_bytes, why_too_large
 from layersig.training.loop import train
 from layersig.training.methods import Base, Tuning, component_of, tuned
+from layersig.training.methods.splitting import check_split
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order, ranks_by_share
@@ -79,10 +82,13 @@ def recover(job: Job[Recover]) -> None:
 def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:
     """Train `chosen` as far as the last of `kept`: the update under every name at its fraction of the planned steps."""
     settings = job.spec.train
+    several = world()
     checkpoint = component_of(settings.method, job.components).result == "checkpoint"
     examples = read_examples(job.inputs["data"], "train")
     _refuse_too_large(job, chosen)
-    with borrow_model(job.inputs["model"], **job.spec.loading) as model:
+    if several.sharded:
+        check_split(settings, checkpoint=checkpoint)
+    with borrow_model(job.inputs["model"], **job.spec.loading, weights=chosen if checkpoint else ()) as model:
 
         def fit(settings: TrainSettings, trained: Examples, validation: Examples | None, work: Path) -> Fit:
             return _fit(job, model, layers, chosen, kept, settings, trained, validation, work)
@@ -91,9 +97,10 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
             fitted = fit(settings, examples, None, job.work)
         else:
             fitted = search(job, settings, examples, fit)
-        if checkpoint and 1.0 in kept.values():
+        if checkpoint and 1.0 in kept.values() and several.first:
             update = read_dense(fitted.folder / list(kept)[-1], layers)
-            write_checkpoint(model, layers, update, job.inputs["model"], job.out / "model")
+            start = load_model(job.inputs["model"], dtype=model.dtype, device="cpu") if several.sharded else model
+            write_checkpoint(start, layers, update, job.inputs["model"], job.out / "model")
     for name in kept or [STABLE]:
         # The difference that an arm makes is in its checkpoint. Nothing is moved: the state behind stays complete for
         # another start until the stage is done.
@@ -119,10 +126,14 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
 
 def _refuse_too_large(job: Job[Training], chosen: Sequence[Layer]) -> None:
     settings, device = job.spec.train, pick_device(job.spec.device)
-    method = component_of(settings.method, job.components).create()
-    values = sum(method.trained_values(layer, settings) for layer in chosen)
+    component = component_of(settings.method, job.components)
+    method = component.create()
+    values: float = sum(method.trained_values(layer, settings) for layer in chosen)
     dtype = pick_dtype(job.spec.dtype, device).dtype
     weights = model_bytes(job.inputs["model"], dtype, nf4=job.spec.quantization == "nf4")
+    if world().sharded:  # less than what a process holds: embedding and head are not split
+        weights /= world().size
+        values /= world().size if component.result == "checkpoint" else 1
     if (why := why_too_large(weights, values, settings, capacity(device))) is not None:
         raise StageFailed(why)
 
@@ -235,11 +246,13 @@ def _keep(tuning: Tuning, work: Path, names: Sequence[str]) -> None:
 
 
 def _memory(tuning: Tuning, settings: TrainSettings) -> dict[str, float]:
-    """Bytes that a training must hold besides activations: weights, and for what is trained values and their kin."""
-    trained = {id(each): each.nbytes for each in tuning.parameters.values()}
+    """Bytes that this process must hold besides activations: weights, and for what is trained values and their kin."""
+    trained = {id(each): local(each).nbytes for each in tuning.parameters.values()}
     size = sum(trained.values())
+    frozen = [each for each in tuning.model.parameters() if id(each) not in trained]
+    starts = held_starts(tuning.model) if isinstance(tuning.model, PreTrainedModel) else []
     return {
-        "weights_memory": sum(stored_bytes(each) for each in tuning.model.parameters() if id(each) not in trained),
+        "weights_memory": sum(map(stored_bytes, frozen)) + sum(local(each).nbytes for each in starts),
         "trained_memory": size,
         "gradient_memory": size,
         "optimizer_memory": round(MOMENT_BYTES[settings.optimizer] * size / 4),

@@ -23,11 +23,9 @@ class WeightTuning(Tuning):
     model: PreTrainedModel
 
     def __init__(self, model: PreTrainedModel, layers: Sequence[Layer], parameters: Mapping[str, Tensor]) -> None:
-        from layersig.models.tensor_hash import hash_values
-
         super().__init__(model, parameters)
         self._layers = layers
-        self._before = hash_values(model.state_dict().values())
+        self._before = self._frozen()
 
     @abstractmethod
     def change(self, layer: Layer) -> Tensor:
@@ -47,12 +45,19 @@ class WeightTuning(Tuning):
 
     def assert_moved(self) -> None:
         """Every chosen weight changed to finite values, and the model's own are as they were."""
-        from layersig.models.tensor_hash import hash_values
         from layersig.models.updates import Delta
 
         norms = {layer.name: Delta(self.change(layer)).norm() for layer in self._layers}
         still = sorted(name for name, norm in norms.items() if not (math.isfinite(norm) and norm > 0))
         if still:
             raise StageFailed(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
-        if hash_values(self.model.state_dict().values()) != self._before:
+        if self._frozen() != self._before:
             raise StageFailed("the model's own weights have changed while copies of them were trained")
+
+    def _frozen(self) -> tuple[int, ...]:
+        """Hashes of all that the model has and that is not trained."""
+        from layersig.models.tensor_hash import hash_values
+
+        trained = {id(parameter) for parameter in self.parameters.values()}
+        state = self.model.state_dict(keep_vars=True).values()
+        return hash_values(value for value in state if id(value) not in trained)
