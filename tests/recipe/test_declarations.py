@@ -131,3 +131,23 @@ def test_the_library_is_searched_once_for_however_many_names(
     with pytest.raises(UserError, match="300 faults"):
         loaded(tmp_path, analyze)
     assert len(searches) == 1
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ("[2, 5]", "looks are declared at 2, 5 seeds, and `seeds` has 3"),
+        ("[3]", "must have at least 2 entries"),
+        ("[1, 3]", "must be at least 2"),
+        ("[5, 3]", "looks are taken at growing numbers of seeds"),
+        ('{ seeds = [3, 5], spending = "pocok" }', "pocock"),
+    ],
+)
+def test_a_design_of_looks_that_cannot_be_is_refused(tmp_path: Path, looks: str, said: str) -> None:
+    path = tmp_path / "study.toml"
+    head = 'name = "study"\nseeds = [0, 1, 2]\n[model]\nsource = "path:model"\n'
+    data = '[[data]]\nname = "chats"\nsource = "file:chats.jsonl"\n'
+    path.write_text(f"{head}{data}[analyze]\nlooks = {looks}\n")
+    with pytest.raises(UserError) as refused:
+        load(path)
+    assert said in str(refused.value)

@@ -39,6 +39,7 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
             yield Fault(("analyze", "primary", number), f'"{name}" {reason}')
     yield from _contrasts(analyze, _with_controls(data, analyze, arms))
     yield from _outcomes(data, analyze, base_dir)
+    yield from _looks(data, analyze)
 
 
 def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: dict[str, None]) -> dict[str, None]:
@@ -53,6 +54,16 @@ def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: di
     endings = ("random", "rule", *(f"random-{number}" for number in numbers))
     own = [name for name in arm_names(data) if name in primary]
     return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in own for ending in endings)}
+
+
+def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
+    """A declared design that this number of seeds does not belong to."""
+    looks = analyze.get("looks")
+    numbers = looks.get("seeds") if isinstance(looks, Mapping) else looks
+    seeds = data.get("seeds", [0])
+    if isinstance(numbers, list) and isinstance(seeds, list) and len(seeds) not in numbers:
+        allowed = ", ".join(map(str, numbers))
+        yield Fault(("analyze", "looks"), f"looks are declared at {allowed} seeds, and `seeds` has {len(seeds)}")
 
 
 def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:
