@@ -75,6 +75,14 @@ def test_only_arms_of_the_recipe_have_controls(tmp_path: Path, primary: str, end
     assert f'did you mean "{primary}.' not in str(caught.value)
 
 
+def test_tasks_with_the_same_items_must_be_tasks_of_the_recipe(tmp_path: Path) -> None:
+    loaded(tmp_path, 'same_items = [["hellaswag", "arithmetic_2da"]]', 'tasks = ["hellaswag", "arithmetic"]')
+    with pytest.raises(
+        UserError, match=r'same_items\.0\.0: no task of the recipe is called "hellaswg"; did you mean "hel'
+    ):
+        loaded(tmp_path, 'same_items = [["hellaswg", "arithmetic_2da"]]', 'tasks = ["hellaswag", "arithmetic"]')
+
+
 def test_a_primary_arm_that_is_no_name_is_a_fault_and_no_crash(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"analyze\.primary\.0"):
         loaded(tmp_path, 'primary = [["ila-30"]]')

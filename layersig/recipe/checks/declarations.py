@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"\.(?:rule|random(?:-\d+)?)$")
 
 
 def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
-    """Faults of names of arms and outcomes: unknown ones, and repeated ones."""
+    """Faults of names of arms, outcomes and tasks: unknown ones, and repeated ones."""
     analyze = table_at(data, "analyze")
     arms = dict.fromkeys([*arm_names(data), *RESERVED_ARMS])
     baseline = analyze.get("baseline")
@@ -95,9 +95,9 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
     wanted = analyze.get("outcome")
     evaluate = table_at(data, "evaluate")
     sources = [source for _, source in task_sources(evaluate)]
-    known = [*(source.removeprefix("pypi:") for source in sources if not source.startswith("file:"))]
-    known += [name for source in sources if source.startswith("file:") for name in _defined(base_dir, source)]
-    known += set_names(data)
+    tasks = [source.removeprefix("pypi:") for source in sources if not source.startswith("file:")]
+    tasks += [name for source in sources if source.startswith("file:") for name in _defined(base_dir, source)]
+    known = [*tasks, *set_names(data)]
     if evaluate.get("heldout") is not False:
         known.insert(0, _HELDOUT)
     known = list(dict.fromkeys(known))
@@ -116,6 +116,11 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
             yield Fault(path, reason)
         elif name not in known and name not in members():
             yield Fault(path, f'no task or set of questions of the recipe is called "{name}"{suggestion(name, known)}')
+    for number, pair in enumerate(list_at(analyze, "same_items")):
+        for place, name in enumerate(pair if isinstance(pair, list) else ()):
+            if isinstance(name, str) and name not in tasks and name not in members():
+                path = ("analyze", "same_items", number, place)
+                yield Fault(path, f'no task of the recipe is called "{name}"{suggestion(name, tasks)}')
 
 
 def _defined(base_dir: Path, source: str) -> list[str]:
