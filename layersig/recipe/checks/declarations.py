@@ -119,8 +119,8 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
     for number, pair in enumerate(list_at(analyze, "same_items")):
         for place, name in enumerate(pair if isinstance(pair, list) else ()):
             if isinstance(name, str) and name not in tasks and name not in members():
-                path = ("analyze", "same_items", number, place)
-                yield Fault(path, f'no task of the recipe is called "{name}"{suggestion(name, tasks)}')
+                reason = f'no task of the recipe is called "{name}"{suggestion(name, tasks)}'
+                yield Fault(("analyze", "same_items", number, place), reason)
 
 
 def _defined(base_dir: Path, source: str) -> list[str]:
