@@ -53,7 +53,7 @@ def command(
     layersig plan recipes/paper/table-02.toml --assume rows.lima=1030 --assume step.seconds=6.7
     """
     from layersig.planning import Options, plan
-    from layersig.planning.on_record import put_on_record
+    from layersig.planning.on_record import put_costs_on_record, put_on_record
     from layersig.planning.text import as_json as json_of
     from layersig.planning.text import as_text
     from layersig.recipe.load import load_all
@@ -66,6 +66,7 @@ def command(
         for skipped in loaded.skipped:
             warn(skipped)
         found[loaded.of_model] = planned = plan(loaded, Options(runs, pilot, assumed, measure, cards, config), warn)
+        put_costs_on_record(planned.facts.known, planned.costs, planned.speed_origin)
         if planned.precision and not put_on_record(planned.facts.known, planned.precision):
             click.echo(
                 "note: outcomes of arms are measured already; no run will show this plan as made before", err=True

@@ -14,6 +14,7 @@ from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.store.looks import Looks
+from layersig.store.planned_costs import PlannedCosts
 from layersig.store.plans import Plans
 from layersig.store.provenance import machine, packages, versions
 from layersig.store.runfolder import ManifestForm
@@ -63,7 +64,7 @@ def what_report_shows(manifest: Mapping[str, Any] | None) -> Any:
     if manifest is None:
         return None
     stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
-    before = manifest.get("looks", []), manifest.get("plan")
+    before = manifest.get("looks", []), manifest.get("plan"), manifest.get("planned_costs")
     return manifest["status"], manifest["versions"], manifest.get("packages"), stages, before
 
 
@@ -116,6 +117,20 @@ def plan_on_record(
             warn(f"{error}; what the run was planned to detect is not known")
             plan = None
     return {} if plan is None else {"plan": plan}
+
+
+def planned_costs(
+    record: PlannedCosts, loaded: LoadedRecipe, earlier: ManifestForm | None, warn: Callable[[str], None]
+) -> dict[str, Any]:
+    """What the run was expected to cost; a record that cannot be read counts for what the run itself kept."""
+    try:
+        found = record.get(loaded.id)
+    except Damaged as error:
+        warn(f"{error}; what the run was expected to cost is not known")
+        found = None
+    if found is None and earlier is not None:
+        found = earlier.get("planned_costs")
+    return {} if found is None else {"planned_costs": found}
 
 
 def now() -> str:

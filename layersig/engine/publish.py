@@ -70,7 +70,12 @@ class Publisher:
             record["error"] = how.error
         if how.entry is not None and how.fingerprint is not None:
             about = how.entry.about
-            record |= {"seconds": about["seconds"], **about["cost"], "warnings": about["warnings"]}
+            record |= {
+                "seconds": about["seconds"],
+                "disk": how.entry.size,
+                **about["cost"],
+                "warnings": about["warnings"],
+            }
             record["declared"] = about["declarations"][:1] == [self._declaration]
             record["other_declarations"] = len({*about["declarations"]} - {self._declaration})
             self._place(stage, how.fingerprint, how.entry)

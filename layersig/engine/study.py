@@ -23,6 +23,7 @@ from layersig.engine.manifest import (
     opening,
     pinned,
     plan_on_record,
+    planned_costs,
     what_report_shows,
 )
 from layersig.engine.preflight import check_sources, check_trainings
@@ -46,6 +47,7 @@ from layersig.store.cache import Cache, cache_root
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.looks import Looks
+from layersig.store.planned_costs import PlannedCosts
 from layersig.store.plans import Plans
 from layersig.store.runfolder import RunFolder
 
@@ -230,6 +232,7 @@ def opened(
         looks = Looks(cache.root, without_seeds(recipe))
         manifest["looks"] = looks_before(looks, recipe, earlier, warn)
         manifest |= plan_on_record(Plans(cache.root), loaded, earlier, warn)
+        manifest |= planned_costs(PlannedCosts(cache.root), loaded, earlier, warn)
         reported = _readable(folder)
         publisher = Publisher(
             folder, graph, manifest, sources["source/model"].label, declarations[0], tracking, finished=reported

@@ -193,7 +193,8 @@ def _claim(arms: Arms, measure: Measure, arm: str, data: str | None, *, declared
     among = standing(arms, measure, arm, data)
     beats_random, sets = None, 0
     if among is not None and among.p is not None:
-        beats_random, sets = among.p, among.sets.size
+        look = own.look
+        beats_random, sets = among.p if look is None else look.p_value(among.p), among.sets.size
     elif beyond is not None and len(beyond.seeds) >= MIN_SEEDS_FOR_ONE_CONTROL and beyond.favourable is not None:
         beats_random, sets = beyond.favourable.p_value(alternative=Alternative.GREATER), 1
     steps = Steps(gains_p, keeps_p, beats_random)
@@ -211,7 +212,10 @@ def _keeps(arms: Arms, own: Contrast, everything: Contrast, required: float | No
     gains = (sign * own.differences, sign * everything.differences)
     added = floors.RATIO_OF_DIFFERENCES.shape[1] if own.shares else 0
     kept = mean_of(preserved(*gains, required, solved=own.shares), floors.with_shares(own.items.shares, added))
-    return 1.0 if kept is None else kept.p_value(alternative=Alternative.GREATER)
+    if kept is None:
+        return 1.0
+    p = kept.p_value(alternative=Alternative.GREATER)
+    return p if own.look is None else own.look.p_value(p)
 
 
 def _sentence(arms: Arms, claim: Claim, conclusion: AsGood, size: int, as_good: float, selective: float) -> str:

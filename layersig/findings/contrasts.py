@@ -13,6 +13,7 @@ from layersig.analysis.assay import Assay, assay
 from layersig.analysis.claim import Claim
 from layersig.analysis.equivalence import items_for_equivalence, items_for_equivalence_discordant, seeds_for_equivalence
 from layersig.analysis.fieller import RatioSet
+from layersig.analysis.looks import EffectAtLook, Look
 from layersig.analysis.paired import PairedShares, sign_flip_test
 from layersig.analysis.power import detectable_difference_discordant, detectable_of
 from layersig.analysis.results import Effect, Interval
@@ -80,6 +81,7 @@ class Contrast:
         values: Outcomes of arm and reference, shape (2, seeds, n).
         differences: Arm minus reference in unit values, shape (seeds, units).
         shares: Whether outcomes are shares of right answers, from 0 to 1.
+        look: The declared look at the results that tests and intervals allow for.
     """
 
     arm: str
@@ -91,6 +93,7 @@ class Contrast:
     values: FloatArray
     differences: FloatArray
     shares: bool
+    look: Look | None = None
 
     @property
     def n(self) -> int:
@@ -127,7 +130,8 @@ class Contrast:
         """Mean difference with everything that is shown and tested of its error; None where `no_interval` says why."""
         if self.no_interval is not None:
             return None
-        return self._pairs or mean_of(self.differences, self.items.shares, self._floor, self._magnitude)
+        found = self._pairs or mean_of(self.differences, self.items.shares, self._floor, self._magnitude)
+        return found if found is None or self.look is None else EffectAtLook(found, self.look)
 
     @property
     def favourable(self) -> Effect | None:
@@ -257,7 +261,8 @@ def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: s
     differences = np.stack(
         [items.unit_values(own) - items.unit_values(other) for own, other in zip(*values, strict=True)]
     )
-    return Contrast(arm, reference, data, measure, seeds, items, values, differences, outcomes.are_shares(measure))
+    shares, look = outcomes.are_shares(measure), outcomes.look
+    return Contrast(arm, reference, data, measure, seeds, items, values, differences, shares, look)
 
 
 def claim_of(found: ArmPair, model: str) -> Claim:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from layersig.analysis.looks import EffectAtLook
 from layersig.analysis.resampled import LEAST_DEFINED, estimate_from_resamples
-from layersig.analysis.results import Estimate, Interval
+from layersig.analysis.results import Effect, Estimate, Interval
 from layersig.analysis.sentences import Correction, estimation
 from layersig.analysis.verdicts import Scope
 from layersig.findings.contrasts import NamedTest, Seeds, claim_of, common_seeds, scope_of
@@ -142,9 +143,10 @@ class CorpusContrast:
         return self.corpus.n[self.measure]
 
     @property
-    def estimate(self) -> Estimate | None:
+    def estimate(self) -> Effect | None:
         """The difference with its error; None where `no_interval` says why."""
-        return self.corpus.estimate(self.measure, self.differences)
+        found, look = self.corpus.estimate(self.measure, self.differences), self.corpus.tables.look
+        return found if found is None or look is None else EffectAtLook(found, look)
 
     @property
     def no_interval(self) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from layersig.analysis.looks import Look
 from layersig.findings.arms import Arms
 from layersig.findings.conclusions import Conclusions, conclusions
 from layersig.findings.corpus import CorpusTables, corpus_tables
 from layersig.findings.files import RunFiles, Selected
+from layersig.findings.looks import look_of
 from layersig.findings.outcomes import OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
 from layersig.findings.rankings import ScoreTable, layer_rows, score_tables
@@ -106,12 +108,19 @@ class Evidence:
     @cached_property
     def outcomes(self) -> OutcomeTables:
         """What the arms score, item by item."""
-        return outcome_tables(self.files.evaluations(), self.files.directions, self.stratified)
+        found = outcome_tables(self.files.evaluations(), self.files.directions, self.stratified)
+        return replace(found, look=self.look)
+
+    @cached_property
+    def look(self) -> Look | None:
+        """Which declared look at the results this is; None without a declaration."""
+        return look_of(self.recipe.analyze.looks, len(self.files.manifest["seeds"]))
 
     @cached_property
     def corpus(self) -> CorpusTables:
         """Metrics that are computed over all items at once."""
-        return corpus_tables(self.files.corpus(), self.files.directions)
+        found = corpus_tables(self.files.corpus(), self.files.directions)
+        return replace(found, tables=replace(found.tables, look=self.look))
 
     @cached_property
     def arms(self) -> Arms:

@@ -1,11 +1,29 @@
-"""What must be said of seeds that were added after results had been looked at."""
+"""Looks at the results of a study: those that are declared, and what must be said of others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from layersig.analysis.looks import repeated_level
+from layersig.analysis.looks import Look, Spending, repeated_level
+from layersig.recipe.schema import LooksSettings
+
+
+def look_of(declared: LooksSettings | None, seeds: int) -> Look | None:
+    """The declared look with so many seeds; None where none is declared."""
+    if declared is None or seeds not in declared.seeds:
+        return None
+    return Look(declared.seeds, declared.seeds.index(seeds) + 1, Spending(declared.spending))
+
+
+def as_declared(declared: LooksSettings | None, seeds: Sequence[int], looks: Sequence[Sequence[int]]) -> bool:
+    """Whether this look and those before it are looks of the declared design, each with the seeds of the one before."""
+    sets = [set(look) for look in (*looks, seeds)]
+    return (
+        declared is not None
+        and all(len(each) in declared.seeds for each in sets)
+        and all(before < after for before, after in pairwise(sets))
+    )
 
 
 def look_sentence(seeds: Sequence[int], looks: Sequence[Sequence[int]], alpha: float) -> str | None:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from layersig.analysis.looks import Look
 from layersig.analysis.means import unit_shares, unit_values
 from layersig.analysis.results import Estimate
 from layersig.analysis.tables import Floor, mean_of, no_interval
@@ -131,12 +132,14 @@ class OutcomeTables:
         values: Raw values by measure and cell (arm, data, seed), each of shape (n,).
         notes: Evaluations left out, and why.
         unrated: Items of judged measures left out in all cells, because one cell or more lack a value.
+        look: The declared look at the results; differences of arms then allow for all looks.
     """
 
     items: Mapping[Measure, Items]
     values: Mapping[Measure, Mapping[Cell, FloatArray]]
     notes: tuple[str, ...]
     unrated: Mapping[Measure, int] = field(default_factory=dict)
+    look: Look | None = None
 
     def primary(self, measure: Measure) -> bool:
         """Whether this metric represents its task: the first of `PRIMARY_METRICS` there is, else the first by name."""

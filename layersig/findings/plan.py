@@ -28,12 +28,14 @@ class Plan:
     Attributes:
         recipe: The recipe.
         declared_cells: Evaluations (arm, data, seed) that a run with this very declaration computed.
+        declared_throughout: Whether these are all evaluations but those of the untouched model.
         other_declarations: Other declarations for the same model that were on record by then.
     """
 
     recipe: Recipe
     declared_cells: Set[Cell]
     other_declarations: int = 0
+    declared_throughout: bool = True
 
     @classmethod
     def of(cls, recipe: Recipe, files: RunFiles) -> Plan:
@@ -41,7 +43,12 @@ class Plan:
         stages = [stage for stage in files.manifest["stages"] if stage["kind"] in ("evaluate", "grade")]
         late = {files.cell(stage["cell"]) for stage in stages if not stage.get("declared")}
         others = max((stage.get("other_declarations", 0) for stage in stages), default=0)
-        return cls(recipe, {files.cell(stage["cell"]) for stage in stages} - late, others)
+        return cls(
+            recipe,
+            {files.cell(stage["cell"]) for stage in stages} - late,
+            others,
+            all(cell.arm == BASE for cell in late),
+        )
 
     @property
     def baseline(self) -> str:

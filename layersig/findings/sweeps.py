@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from layersig.analysis.curves import Trend, band, best_set, trend
+from layersig.analysis.looks import Look
 from layersig.analysis.results import Interval
 from layersig.analysis.sentences import Correction, status_of
 from layersig.analysis.tables import Floor
@@ -35,11 +36,15 @@ class _Draft:
     trend: Trend | None
     declared: bool
     in_best_set: tuple[bool, ...]
+    look: Look | None
 
     @property
     def p(self) -> float | None:
         """P-value of "no trend"; None where there is no test."""
-        return None if self.trend is None or not self.trend.contrast.se > 0 else self.trend.p_value()
+        if self.trend is None or not self.trend.contrast.se > 0:
+            return None
+        p = self.trend.p_value()
+        return p if self.look is None else self.look.p_value(p)
 
 
 class Sweeps:
@@ -90,14 +95,14 @@ class Sweeps:
         sign = 1.0 if curve.measure.higher_is_better else -1.0
         floor = Floor.DIFFERENCE if curve.binary else None
         kept = best_set(sign * curve.tables, self.arms.plan.alpha, curve.shares, floor)
-        yield _Draft(curve, None, curve.trend(), self._declared(curve), kept)
+        yield _Draft(curve, None, curve.trend(), self._declared(curve), kept, self.arms.outcomes.look)
         for role in _CONTROLS:
             control = self._curves.control(curve, role)
             if control is None:
                 continue
             of = {point.x: table for point, table in zip(curve.points, curve.tables, strict=True)}
             found = trend(np.stack([of[x] for x in control.xs]) - control.tables, curve.shares)
-            yield _Draft(control, role, found, False, ())
+            yield _Draft(control, role, found, False, (), self.arms.outcomes.look)
 
     def _is_outcome(self, curve: Curve) -> bool:
         data = curve.data if curve.sweep.of == "arms" else curve.sweep.entries[0]

@@ -106,6 +106,7 @@ def _judged(job: Job[Judging], wanted: Sequence[VerdictRequest], answers: Sequen
         why = f" ({refused} of them because the endpoint refused the prompt)" if refused else ""
         job.reporter.warn(f"{invalid} of {len(found)} verdicts are invalid{why}; the report counts them")
     job.cost["tokens"] = float(sum(each.tokens for each in found))
+    job.cost["calls"] = float(len(found))
     return found
 
 

@@ -34,6 +34,10 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards."""
     declared = recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
     del declared["evaluate"]["memorisation"]  # a look at the untouched model, and no outcome
+    if recipe.analyze.looks is None:
+        del declared["analyze"]["looks"]
+    else:
+        del declared["seeds"]  # they grow from look to look; the numbers of them are declared instead
     declared["model"] = recipe.model.source
     if recipe.sweeps:
         declared["sweeps"] = recipe.model_dump(mode="json", include={"sweeps"})["sweeps"]

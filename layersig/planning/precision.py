@@ -14,6 +14,7 @@ from layersig.analysis.power import (
     detectable_two_way,
 )
 from layersig.analysis.results import Alternative
+from layersig.findings.looks import look_of
 from layersig.findings.outcomes import Measure
 from layersig.findings.plan import Plan
 from layersig.planning.declared import ALL_LAYERS, DeclaredComparison, declared
@@ -30,7 +31,7 @@ class Precision:
 
     Attributes:
         declared: What is declared.
-        level: Level of its test, corrected for the family.
+        level: Level of its test, corrected for the family and for the declared look with so many seeds.
         family: Members of the declared family.
         detectable: Difference that is found with 80 % power, planned safely; of a claim, by how much more than the
             share of the gain an arm has to keep. None where the items are not known or nothing could be found.
@@ -117,6 +118,9 @@ def exceeded(seeds: int, items: int, variances: Variances, level: float) -> floa
 
 def _precision(plan: Plan, wanted: DeclaredComparison, family: int, spread: Spread) -> Precision:
     level, measure = plan.alpha / family, wanted.measure
+    look = look_of(plan.recipe.analyze.looks, wanted.seeds)
+    if look is not None:
+        level = look.level(level)
     margin = plan.margin(measure)
     found = seen = least = None
     if wanted.items is not None and wanted.items > 1:

@@ -46,6 +46,7 @@ _HEADINGS: Mapping[str, str] = {
     "AnswerSettings": "[evaluate.answers]",
     "JudgeSettings": "[judge]",
     "AnalyzeSettings": "[analyze]",
+    "LooksSettings": "analyze.looks",
     "AboutSettings": "[about]",
 }
 

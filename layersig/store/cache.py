@@ -81,6 +81,11 @@ class StageEntry:
         """Content hash of the output."""
         return self.about["digest"]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum((self.folder / name).stat().st_size for name in files_below(self.folder))
+
 
 class Cache:
     """Stage outputs by fingerprint, below one root folder.

@@ -15,6 +15,7 @@ from layersig.jsonform import Damaged, Digest, Number, Open, dumps, read_json
 from layersig.records import CellForm
 from layersig.store.files import files_below, link_or_copy, make_readable, write_atomic
 from layersig.store.hashing import sha256_bytes
+from layersig.store.planned_costs import PlannedCostsForm
 from layersig.store.plans import PlannedForm
 
 SCHEMA = 1
@@ -60,6 +61,8 @@ class StageForm(Open):
     error: NotRequired[str]
     warnings: NotRequired[list[str]]
     seconds: NotRequired[Number]
+    disk: NotRequired[Number]
+    calls: NotRequired[Number]
     tokens: NotRequired[Number]
     cpu_energy: NotRequired[Number]
     gpu_energy: NotRequired[Number]
@@ -108,6 +111,7 @@ class ManifestForm(VersionForm):
     files: NotRequired[dict[str, Digest]]
     looks: NotRequired[list[list[int]]]
     plan: NotRequired[list[PlannedForm]]
+    planned_costs: NotRequired[PlannedCostsForm]
 
 
 class RunFolder:

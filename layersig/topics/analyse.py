@@ -12,7 +12,7 @@ from layersig.findings import tables
 from layersig.findings.evidence import Evidence
 from layersig.findings.files import RunFiles
 from layersig.findings.lead import primary_scorers
-from layersig.findings.looks import look_sentence
+from layersig.findings.looks import as_declared, look_sentence
 from layersig.findings.tables import SCHEMA_VERSION, Findings
 from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.recipe.schema import Recipe
@@ -93,7 +93,16 @@ def _head(evidence: Evidence, status: str | None) -> Findings:
         primary_scorers=primary_scorers(recipe),
         other_declarations=plan.other_declarations,
         further_controls=tuple(sorted(plan.further_controls)),
-        looks=look_sentence(manifest["seeds"], manifest.get("looks", []), recipe.analyze.alpha),
+        looks=_undeclared_looks(evidence),
         sizes=evidence.sizes,
         notes=tuple(evidence.notes()),
     )
+
+
+def _undeclared_looks(evidence: Evidence) -> str | None:
+    """A sentence on earlier looks that the recipe does not declare, or declares only now."""
+    manifest, analyze = evidence.files.manifest, evidence.recipe.analyze
+    seeds, before = manifest["seeds"], manifest.get("looks", [])
+    if as_declared(analyze.looks, seeds, before) and evidence.plan.declared_throughout:
+        return None
+    return look_sentence(seeds, before, analyze.alpha)

@@ -18,6 +18,7 @@ from tests.calibration.contrast_studies import contrasts
 from tests.calibration.depth_studies import group_nulls, label_tests, pair_nulls
 from tests.calibration.edge_studies import levels, methods, pairs, ratios_at_the_edge
 from tests.calibration.gain_studies import planned_differences, share_of_gain
+from tests.calibration.look_studies import looks
 from tests.calibration.milestone_studies import milestone_levels
 from tests.calibration.plan_studies import detectable_from_pilots, equivalence_plans
 from tests.calibration.profile_studies import on_real_profiles, shapes
@@ -36,7 +37,7 @@ STUDIES: tuple[Callable[[int, np.random.Generator], Study], ...] = (
     single_layers, shapes, on_real_profiles, ties, jaccard_intervals, differences, depth_profiles,
     levels, pairs, methods, ratios_at_the_edge, weights, clusters, runs, classes,
     detectable_from_pilots, equivalence_plans,
-    contrasts, milestone_levels, sweeps, share_of_gain, planned_differences, ceilings, layer_ranks,
+    contrasts, milestone_levels, sweeps, share_of_gain, planned_differences, ceilings, layer_ranks, looks,
 )  # fmt: skip
 REPETITIONS, QUICK_REPETITIONS = 2000, 20
 SEED = 20_410

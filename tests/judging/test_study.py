@@ -43,6 +43,7 @@ QUESTIONS = [
 TURNS = 7
 GRADES = 3 * TURNS * 2  # base, all-layers and ila-30; two repeats
 PAIRS = 2 * TURNS * 2 * 2  # base and ila-30 against all-layers; two repeats, both orders
+JUDGED = ("grade", "compare")
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,8 @@ def table(run: Run, name: str) -> list[dict[str, Any]]:
 
 def test_answers_and_verdicts_are_in_the_run(run: Run, judge: Judge) -> None:
     assert len(judge.bodies) == GRADES + PAIRS
+    asked = {kind: [each["calls"] for each in run.stages.values() if each["kind"] == kind] for kind in JUDGED}
+    assert {kind: sum(calls) for kind, calls in asked.items()} == {"grade": GRADES, "compare": PAIRS}
     assert set(judge.keys) == {f"Bearer {KEY}"}
     answers = run.lines("conversations/ila-30/chats/seed-0/answers.jsonl")
     assert [row["question"] for row in answers] == ["81", "82", "83", "84"]

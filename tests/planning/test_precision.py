@@ -202,3 +202,20 @@ def test_items_that_are_not_known_are_asked_for(recipe: Path) -> None:
 def test_without_a_reference_to_keep_a_share_of_nothing_is_as_good(tmp_path: Path) -> None:
     found = precision(_facts(write(tmp_path, "pruning"), (), ("rows.chats=40",)), None)
     assert {(each.declared.kind, each.declared.reference) for each in found} == {("comparison", "base")}
+
+
+def test_a_declared_look_is_planned_at_the_level_that_is_left_for_it(recipe: Path) -> None:
+    plain, first, last = (
+        precision(_facts(recipe, (seeds, *looks), ("rows.chats=106",)), None)[0]
+        for seeds, looks in (
+            ("seeds=[0,1]", ()),
+            ("seeds=[0,1]", ("analyze.looks=[2,5]",)),
+            ("seeds=[0,1,2,3,4]", ("analyze.looks=[2,5]",)),
+        )
+    )
+    alpha = plain.level  # of a test of the family
+    assert first.level == pytest.approx(4 * stats.norm.sf(stats.norm.isf(alpha / 4) / 0.4**0.5))
+    assert 0.9 * alpha < last.level < alpha
+    assert first.detectable is not None
+    assert plain.detectable is not None
+    assert first.detectable > plain.detectable

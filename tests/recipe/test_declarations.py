@@ -75,6 +75,14 @@ def test_only_arms_of_the_recipe_have_controls(tmp_path: Path, primary: str, end
     assert f'did you mean "{primary}.' not in str(caught.value)
 
 
+def test_tasks_with_the_same_items_must_be_tasks_of_the_recipe(tmp_path: Path) -> None:
+    loaded(tmp_path, 'same_items = [["hellaswag", "arithmetic_2da"]]', 'tasks = ["hellaswag", "arithmetic"]')
+    with pytest.raises(
+        UserError, match=r'same_items\.0\.0: no task of the recipe is called "hellaswg"; did you mean "hel'
+    ):
+        loaded(tmp_path, 'same_items = [["hellaswg", "arithmetic_2da"]]', 'tasks = ["hellaswag", "arithmetic"]')
+
+
 def test_a_primary_arm_that_is_no_name_is_a_fault_and_no_crash(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"analyze\.primary\.0"):
         loaded(tmp_path, 'primary = [["ila-30"]]')
@@ -131,3 +139,23 @@ def test_the_library_is_searched_once_for_however_many_names(
     with pytest.raises(UserError, match="300 faults"):
         loaded(tmp_path, analyze)
     assert len(searches) == 1
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ("[2, 5]", "looks are declared at 2, 5 seeds, and `seeds` has 3"),
+        ("[3]", "must have at least 2 entries"),
+        ("[1, 3]", "must be at least 2"),
+        ("[5, 3]", "looks are taken at growing numbers of seeds"),
+        ('{ seeds = [3, 5], spending = "pocok" }', "pocock"),
+    ],
+)
+def test_a_design_of_looks_that_cannot_be_is_refused(tmp_path: Path, looks: str, said: str) -> None:
+    path = tmp_path / "study.toml"
+    head = 'name = "study"\nseeds = [0, 1, 2]\n[model]\nsource = "path:model"\n'
+    data = '[[data]]\nname = "chats"\nsource = "file:chats.jsonl"\n'
+    path.write_text(f"{head}{data}[analyze]\nlooks = {looks}\n")
+    with pytest.raises(UserError) as refused:
+        load(path)
+    assert said in str(refused.value)

@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"\.(?:rule|random(?:-\d+)?)$")
 
 
 def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
-    """Faults of names of arms and outcomes: unknown ones, and repeated ones."""
+    """Faults of names of arms, outcomes and tasks: unknown ones, and repeated ones."""
     analyze = table_at(data, "analyze")
     arms = dict.fromkeys([*arm_names(data), *RESERVED_ARMS])
     baseline = analyze.get("baseline")
@@ -39,6 +39,7 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
             yield Fault(("analyze", "primary", number), f'"{name}" {reason}')
     yield from _contrasts(analyze, _with_controls(data, analyze, arms))
     yield from _outcomes(data, analyze, base_dir)
+    yield from _looks(data, analyze)
 
 
 def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: dict[str, None]) -> dict[str, None]:
@@ -53,6 +54,16 @@ def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: di
     endings = ("random", "rule", *(f"random-{number}" for number in numbers))
     own = [name for name in arm_names(data) if name in primary]
     return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in own for ending in endings)}
+
+
+def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
+    """A declared design that this number of seeds does not belong to."""
+    looks = analyze.get("looks")
+    numbers = looks.get("seeds") if isinstance(looks, Mapping) else looks
+    seeds = data.get("seeds", [0])
+    if isinstance(numbers, list) and isinstance(seeds, list) and len(seeds) not in numbers:
+        allowed = ", ".join(map(str, numbers))
+        yield Fault(("analyze", "looks"), f"looks are declared at {allowed} seeds, and `seeds` has {len(seeds)}")
 
 
 def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:
@@ -84,9 +95,9 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
     wanted = analyze.get("outcome")
     evaluate = table_at(data, "evaluate")
     sources = [source for _, source in task_sources(evaluate)]
-    known = [*(source.removeprefix("pypi:") for source in sources if not source.startswith("file:"))]
-    known += [name for source in sources if source.startswith("file:") for name in _defined(base_dir, source)]
-    known += set_names(data)
+    tasks = [source.removeprefix("pypi:") for source in sources if not source.startswith("file:")]
+    tasks += [name for source in sources if source.startswith("file:") for name in _defined(base_dir, source)]
+    known = [*tasks, *set_names(data)]
     if evaluate.get("heldout") is not False:
         known.insert(0, _HELDOUT)
     known = list(dict.fromkeys(known))
@@ -105,6 +116,11 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
             yield Fault(path, reason)
         elif name not in known and name not in members():
             yield Fault(path, f'no task or set of questions of the recipe is called "{name}"{suggestion(name, known)}')
+    for number, pair in enumerate(list_at(analyze, "same_items")):
+        for place, name in enumerate(pair if isinstance(pair, list) else ()):
+            if isinstance(name, str) and name not in tasks and name not in members():
+                reason = f'no task of the recipe is called "{name}"{suggestion(name, tasks)}'
+                yield Fault(("analyze", "same_items", number, place), reason)
 
 
 def _defined(base_dir: Path, source: str) -> list[str]:

@@ -47,6 +47,7 @@ from layersig.recipe.schema.measuring import (
     ConversationSettings,
     EvaluateSettings,
     JudgeSettings,
+    LooksSettings,
     Task,
     TaskSettings,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "GenerateSettings",
     "JudgeSettings",
     "LayerSettings",
+    "LooksSettings",
     "ModelSettings",
     "NamedModel",
     "Optimizer",

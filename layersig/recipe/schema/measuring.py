@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
 
@@ -163,6 +164,30 @@ class JudgeSettings(Table):
     """Number of concurrent requests. Does not affect results."""
 
 
+class LooksSettings(Table):
+    """`analyze.looks`: a group-sequential design. A list is short for `{ seeds = [...] }`."""
+
+    seeds: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=2), BeforeValidator(_as_tuple)]
+    """Numbers of seeds with which results are analysed, ascending: `[2, 5]` for a look with two seeds and the end with
+    five. `seeds` of the recipe has one of these numbers of entries; later looks add seeds to those of earlier ones."""
+    spending: Literal["obrien-fleming", "pocock"] = "obrien-fleming"
+    """How `alpha` is spent as seeds are added (Lan and DeMets 1983): almost all of it at the end, or about as much at
+    every look."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if any(before >= after for before, after in pairwise(self.seeds)):
+            raise ValueError(f"looks are taken at growing numbers of seeds, got {list(self.seeds)}")
+        return self
+
+
+def _list_of_looks(entry: Any) -> Any:
+    return {"seeds": entry} if isinstance(entry, list | tuple) else entry
+
+
+Looks = Annotated[LooksSettings, BeforeValidator(_list_of_looks, json_schema_input_type=list[int] | LooksSettings)]
+
+
 class AnalyzeSettings(Table):
     """`[analyze]`: how arms and rankings are compared."""
 
@@ -195,6 +220,10 @@ class AnalyzeSettings(Table):
     same_items: tuple[tuple[str, str], ...] = ()
     """Pairs of tasks with the same items, asked as multiple choice and as generation, such as `["arithmetic_answer",
     "arithmetic_written"]`: their gap in retention separates the answer format from the items."""
+    looks: Looks | None = None
+    """Numbers of seeds at which results are analysed, such as `[2, 5]`, if seeds are to be added after a look: tests
+    and intervals of differences between arms then allow for all looks. Absent: results are analysed once, and a report
+    on more seeds says that there was a look."""
     resamples: int = Field(2000, ge=100)
     """Number of draws of surrogates, bootstraps and Monte Carlo tests."""
     controls: bool = True

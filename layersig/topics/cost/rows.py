@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from layersig.findings.rows.base import Row, Table
 
 
@@ -71,7 +73,27 @@ class CostSumRow(Row):
     """Largest of any stage, bytes."""
 
 
+class PlannedCostRow(Row):
+    """What `layersig plan` expected of the stages of a kind before they were computed, beside what they took."""
+
+    kind: str
+    """`all` for the stages of every kind."""
+    quantity: Literal["time", "peak memory", "disk", "verdicts"]
+    """Seconds, bytes of the largest stage, bytes in the store, verdicts of the judge."""
+    stages: int
+    """Stages of which both figures are known."""
+    others: int
+    """Stages that are done, of which one is not: they were in the cache when the run was planned, among others."""
+    planned: float
+    at_most: bool
+    """Whether the planned figure is an upper bound: texts may end earlier."""
+    measured: float
+    ratio: float | None
+    """Measured over planned; null where nothing was planned."""
+
+
 COSTS = Table("costs", CostRow)
 COST_SUMS = Table("cost_sums", CostSumRow)
 COMPUTE = Table("compute", ComputeRow)
 INFERENCE = Table("inference", InferenceRow)
+PLANNED_COSTS = Table("planned_costs", PlannedCostRow)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from layersig.report.charts.bars import Bar, bars
-from layersig.report.document import Callout, Code, Details, Figure, Section, Table, columns
+from layersig.report.document import Block, Callout, Code, Details, Figure, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, fixed, number, plural, seconds, size
 from layersig.report.svg import described, draw
-from layersig.topics.cost.rows import COMPUTE, COST_SUMS, COSTS, INFERENCE
+from layersig.topics.cost.planned import EVERY_KIND
+from layersig.topics.cost.rows import COMPUTE, COST_SUMS, COSTS, INFERENCE, PLANNED_COSTS, PlannedCostRow
 from layersig.topics.tuning_cost.section import shares
 
 
@@ -70,7 +73,16 @@ def section(material: Material) -> Section | None:
         "costs.csv",
     )
     stages = Details(f"Every stage ({len(every.rows)})", (every,))
-    blocks = (_total(material), *_halved(material), *shares(material), *_speed(material), figure, by_kind, stages)
+    blocks = (
+        _total(material),
+        *_planned(material),
+        *_halved(material),
+        *shares(material),
+        *_speed(material),
+        figure,
+        by_kind,
+        stages,
+    )
     return Section("cost", "Cost", blocks)
 
 
@@ -94,6 +106,38 @@ def _total(material: Material) -> Table:
         ),
         "compute.csv",
     )
+
+
+def _planned(material: Material) -> tuple[Block, ...]:
+    rows = material.findings[PLANNED_COSTS]
+    if not rows:
+        return ()
+    caption = "Planned and measured cost of the stages that were planned before they were computed"
+    origin = f"Speed behind the planned times: {material.manifest['planned_costs']['origin']}"
+    of_all = [row for row in rows if row.kind == EVERY_KIND]
+    by_kind = [row for row in rows if row.kind != EVERY_KIND]
+    return (
+        _planned_table(caption, of_all),
+        Details("Planned and measured cost per kind of stage", (_planned_table(origin, by_kind),)),
+    )
+
+
+def _planned_table(caption: str, rows: Sequence[PlannedCostRow]) -> Table:
+    shown = {"time": seconds, "peak memory": size, "disk": size, "verdicts": count}
+    body = tuple(
+        (
+            row.kind,
+            row.quantity,
+            count(row.stages),
+            count(row.others),
+            f"{'at most ' if row.at_most else ''}{shown[row.quantity](row.planned)}",
+            shown[row.quantity](row.measured),
+            fixed(row.ratio, 2),
+        )
+        for row in rows
+    )
+    heads = columns("kind", "cost", "#stages", "#others", "#planned", "#measured", "#measured / planned")
+    return Table(caption, heads, body, "planned_costs.csv")
 
 
 def _halved(material: Material) -> tuple[Callout, ...]:

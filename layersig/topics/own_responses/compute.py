@@ -104,7 +104,8 @@ def _contrast(arms: Arms, measure: Measure, arm: str, own: str, given: str) -> C
     items = outcomes.items[measure]
     differences = np.stack([items.unit_values(a) - items.unit_values(b) for a, b in zip(*values, strict=True)])
     labels = f"{arm} on {own}", f"{arm} on {given}"
-    return Contrast(*labels, None, measure, seeds, items, values, differences, outcomes.are_shares(measure))
+    shares, look = outcomes.are_shares(measure), outcomes.look
+    return Contrast(*labels, None, measure, seeds, items, values, differences, shares, look)
 
 
 def _mean(arms: Arms, found: Contrast, side: int) -> float:
