@@ -38,7 +38,7 @@ from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
-from layersig.store.cache import Cache, cache_root
+from layersig.store.cache import Cache, StageEntry, cache_root
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.looks import Looks
@@ -78,8 +78,18 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
+Outlook = Callable[[LoadedRecipe, Graph, Mapping[str, Source], Mapping[str, StageEntry], Path], str | None]
+"""What is left of a study in one line, from its stages, its sources, what is cached, and the folder of all runs."""
+
+
+def run(loaded: LoadedRecipe, options: Options, console: Console, outlook: Outlook | None = None) -> Outcome:
     """Run a recipe in this process; what its run folder and the cache hold already is kept.
+
+    Args:
+        loaded: The recipe.
+        options: How to run it.
+        console: Where progress is shown.
+        outlook: Says what is left, before the first stage.
 
     Raises:
         LayersigError: The input, the machine or the network is in the way; the manifest then says `failed`.
@@ -92,6 +102,8 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             study.numerics()  # for the line below: a stage is about to ask anyway
         machine = study.publisher.manifest["machine"]
         display.say(f"· {header(loaded, study.graph, study.sources, machine, len(held))}")
+        if outlook and (line := outlook(loaded, study.graph, study.sources, held, options.runs)):
+            display.say(f"· {line}")
         display.study(study.graph.stages, {name: entry.about["seconds"] for name, entry in held.items()})
         complete = study.executor.run(study.graph, study.sources, _Listeners(study.publisher, display))
         display.phase("analysing and writing the report")

@@ -80,7 +80,7 @@ def test_a_study_runs_and_then_comes_from_the_cache(
     pytest.importorskip("altair")
     from click.testing import CliRunner
 
-    from layersig.cli.main import main
+    from layersig.cli.main import cli
 
     monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
     save_tiny(tmp_path / "model")
@@ -91,7 +91,7 @@ def test_a_study_runs_and_then_comes_from_the_cache(
     ran = []
     for name in ("auto", str(device)) if device.type == "cuda" else ("cpu", "cpu"):
         found = CliRunner().invoke(
-            main, ["run", str(recipe), f"model.device={name}", "--runs", str(tmp_path / "runs"), "--json"]
+            cli, ["run", str(recipe), f"model.device={name}", "--runs", str(tmp_path / "runs"), "--json"]
         )
         assert found.exit_code == 0, found.output
         folder = Path(json.loads(found.stdout.strip().splitlines()[-1])["run"])
