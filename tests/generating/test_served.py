@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -41,12 +42,14 @@ class Twin:
     def __init__(self, folder: Path) -> None:
         self._model = load_model(folder, dtype="float32", device="cpu")
         self._format = ChatFormat(load_tokenizer(folder))
+        self._lock = Lock()
 
     def __call__(self, body: Mapping[str, Any], number: int) -> Answer:
         turns = tuple(Message(each["role"], each["content"]) for each in body["messages"])
-        [found] = answer_chats(
-            self._model, self._format, [Chat("asked", turns)], Streams(0), max_new_tokens=body["max_tokens"]
-        )
+        with self._lock:  # a model runs in one thread at a time
+            [found] = answer_chats(
+                self._model, self._format, [Chat("asked", turns)], Streams(0), max_new_tokens=body["max_tokens"]
+            )
         usage = {"total_tokens": 100 + found.tokens, "completion_tokens": found.tokens}
         return Answer(found.text, found.finish, usage=usage)
 
