@@ -7,7 +7,10 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-versio
 # One thread a worker: two workers that wait for each other's threads are slower than one.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-.PHONY: env dev quickstart test test-all lint format bench calibrate torture lock clean
+# The Python that `make gpu` runs with: that of .venv if it is there, so that a bare machine needs no network.
+GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+
+.PHONY: env dev quickstart test test-all lint format bench gpu calibrate torture lock clean
 
 env: .venv/.runtime
 
@@ -52,6 +55,11 @@ torture: dev
 bench: dev
 	$(INSTALL) --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks $(CASES) --data $(DATA)
+
+# Two halves of at most ten minutes; HALF=tests or HALF=speed runs one, CASES="peak training" some tables, OUT=folder
+# writes there instead of docs/.
+gpu:
+	$(GPU_PYTHON) -m tests.gpu $(HALF) $(if $(CASES),--cases $(CASES)) $(if $(OUT),--out $(OUT))
 
 # The pins that the environment is built from; packages that only CUDA builds of torch bring are left open.
 lock: dev

@@ -115,6 +115,7 @@ def command(
 
     from layersig.engine.recipes import run_together
     from layersig.engine.study import Options, run
+    from layersig.planning.outlook import outlook
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
@@ -133,7 +134,7 @@ def command(
             driver=driver,
         )
         if engine is None:
-            outcomes = [run(loaded, options, console) for loaded in every.values()]
+            outcomes = [run(loaded, options, console, outlook) for loaded in every.values()]
         else:
             outcomes = run_together(list(every.values()), options, engine, console)
     ended = dict(zip(every, outcomes, strict=True))

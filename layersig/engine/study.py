@@ -43,7 +43,7 @@ from layersig.plugin.tracking import Tracking
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
-from layersig.store.cache import Cache, cache_root
+from layersig.store.cache import Cache, StageEntry, cache_root
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.looks import Looks
@@ -93,8 +93,18 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
+Outlook = Callable[[LoadedRecipe, Graph, Mapping[str, Source], Mapping[str, StageEntry], Path], str | None]
+"""What is left of a study in one line, from its stages, its sources, what is cached, and the folder of all runs."""
+
+
+def run(loaded: LoadedRecipe, options: Options, console: Console, outlook: Outlook | None = None) -> Outcome:
     """Run a recipe in this process; what its run folder and the cache hold already is kept.
+
+    Args:
+        loaded: The recipe.
+        options: How to run it.
+        console: Where progress is shown.
+        outlook: Says what is left, before the first stage.
 
     Raises:
         LayersigError: The input, the machine or the network is in the way; the manifest then says `failed`.
@@ -107,6 +117,8 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
             study.numerics()  # for the line below: a stage is about to ask anyway
         machine = study.publisher.manifest["machine"]
         display.say(f"· {header(loaded, study.graph, study.sources, machine, len(held))}")
+        if outlook and (line := outlook(loaded, study.graph, study.sources, held, options.runs)):
+            display.say(f"· {line}")
         display.study(study.graph.stages, {name: entry.about["seconds"] for name, entry in held.items()})
         listeners = _Listeners(study.publisher, display, AlikeFailures(options.stop_after))
         complete = study.executor.run(study.graph, study.sources, listeners)

@@ -255,8 +255,9 @@ class Decoder:
         return self._additive(allowed if self._kinds else near)
 
     def _additive(self, allowed: torch.Tensor) -> torch.Tensor:
-        mask = torch.zeros(allowed.shape, dtype=self.dtype, device=allowed.device)
-        return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)[:, None].to(self.device)
+        allowed = allowed.to(self.device)  # a byte for each pair; numbers take two or four
+        mask = torch.zeros(allowed.shape, dtype=self.dtype, device=self.device)
+        return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)[:, None]
 
 
 def positions(row: Row) -> list[int]:

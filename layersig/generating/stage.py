@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import Any
 
 from layersig.data.chat import ChatFormat
@@ -20,12 +21,14 @@ from layersig.generating.arm_model import arm_model
 from layersig.generating.chats import Chat, Key, Response, responses
 from layersig.generating.kept import ResponseLog
 from layersig.generating.sampling import Sampling
-from layersig.jsonform import jsonl
+from layersig.generating.served import served, server_of
+from layersig.jsonform import dumps, jsonl, read_json
 from layersig.models.load import load_tokenizer
 from layersig.probes.degeneration import repetition, words
 from layersig.recipe.schema import FilterSettings, GenerateSettings
 from layersig.stages.job import Job
 from layersig.stages.kinds import Generate
+from layersig.store.files import write_atomic
 from layersig.streams import Streams
 
 _LOG = "responses.jsonl"
@@ -111,9 +114,10 @@ def generate(job: Job[Generate]) -> None:
         longest=max(response.tokens for response in ordered),
         template=chat.template.name,
         template_sha256=chat.template.sha256,
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude={"endpoint"}),
     )
-    job.write("report.json", asdict(report))
+    by = {} if spec.server is None else {"server": {**spec.server, "models": _Writers(job).models}}
+    job.write("report.json", asdict(report) | by)
     if cut := sum(response.finish in ("length", "context") for response in ordered):
         job.reporter.warn(f"{cut} of {len(lines)} responses did not end by themselves.")
 
@@ -144,6 +148,21 @@ def _answers(
         tokens += run
         job.reporter.advance(finished, tokens=run)
 
+    if job.spec.server is not None and job.spec.asking is not None:
+        log.take(
+            served(
+                server_of(job),
+                asked,
+                root,
+                samples=settings.samples,
+                concurrency=job.spec.asking["concurrency"],
+                known=frozenset(log.held),
+                wrote=_Writers(job).add,
+                done=done,
+            )
+        )
+        job.cost["tokens"] = float(tokens)
+        return log.held
     with arm_model(job) as untouched:
         log.take(
             responses(
@@ -162,6 +181,22 @@ def _answers(
         )
     job.cost.update(tokens=float(tokens), peak_memory=float(untouched.memory.peak))
     return log.held
+
+
+class _Writers:
+    """The models that a server says have written, in a file that survives an interruption."""
+
+    def __init__(self, job: Job[Generate]) -> None:
+        self._path = job.work / "models.json"
+        self._lock = Lock()
+        self.models: list[str] = read_json(self._path, list[str]) if self._path.exists() else []
+
+    def add(self, model: str) -> None:
+        """Keep the name of one; from any thread."""
+        with self._lock:
+            if model not in self.models:
+                self.models = sorted([*self.models, model])
+                write_atomic(self._path, dumps(self.models))
 
 
 @dataclass(frozen=True, slots=True)

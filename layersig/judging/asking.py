@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from layersig.endpoint.client import Endpoint, Refused
+from layersig.endpoint.replies import Reply
 from layersig.errors import UserError
 from layersig.jsonform import dumps, parse_json
-from layersig.judging.endpoint import Endpoint, Refused
 from layersig.judging.prompts import CUT_AGAIN, Prompt
 from layersig.judging.records import Judgement, JudgementForm, Key
-from layersig.judging.replies import Reply
 from layersig.judging.verdicts import spoken
 from layersig.stages.job import Reporter
 from layersig.store.files import write_atomic

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
-from layersig.errors import UserError
+from layersig.endpoint.client import Endpoint, Names, read_key, unencrypted
 from layersig.jsonform import jsonl
 from layersig.judging.asking import VerdictRequest, VerdictStore, judgements
-from layersig.judging.endpoint import Endpoint, is_local
 from layersig.judging.prompts import COMPARE_AGAIN, GRADE_AGAIN, compare_prompt, grade_prompt
 from layersig.judging.records import SCORE, AnswerRecord, Judgement, Key, Order, read_answers
 from layersig.judging.verdicts import read_rating, read_winner
@@ -21,6 +19,7 @@ from layersig.stages.job import Job
 from layersig.stages.measurements import Compare, Grade, Judging
 from layersig.store.hashing import sha256_json
 
+_NAMES = Names("the judge", "verdicts", address="judge.endpoint", table="judge")
 _JUDGE = ("endpoint", "model", "temperature", "max_tokens", "repeats", "attempts")
 
 
@@ -116,26 +115,13 @@ def _digest(answers: Sequence[AnswerRecord], name: str) -> str:
 
 def _endpoint(job: Job[Judging]) -> Endpoint:
     spec = job.spec
-    base, key_env = spec.endpoint, spec.key_env
-    key = _key(key_env)
-    if key and base.startswith("http:") and not is_local(base):
-        job.reporter.warn(f"the key in {key_env} goes to {base} unencrypted; use https if the endpoint has it")
+    key = read_key(spec.key_env, _NAMES)
+    if warning := unencrypted(spec.endpoint, key, spec.key_env):
+        job.reporter.warn(warning)
     settings: dict[str, Any] = {"model": spec.model, spec.length_key: spec.max_tokens}
     if spec.temperature != "default":
         settings["temperature"] = spec.temperature
-    return Endpoint(base, settings, key, key_env, spec.timeout, threading.Event())
-
-
-def _key(name: str | None) -> str | None:
-    """The key, read now and kept in this process only."""
-    if name is None:
-        return None
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise UserError(f"judge.key_env: the environment variable {name} is not set; set it to the judge's key")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise UserError(f"judge.key_env: {name} holds white space or signs that no key has; set it to the key alone")
-    return key
+    return Endpoint(_NAMES, spec.endpoint, settings, key, spec.key_env, spec.timeout, threading.Event())
 
 
 def _outcomes(answered: AnswerRecord, found: Iterable[Judgement]) -> Iterator[Outcome]:

@@ -26,6 +26,9 @@ _DTYPES = {
 }
 # cuBLAS reads this when CUDA starts; without it the same product may give other bits a second time.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Nearly every batch has another shape; segments that grow are not left in fragments.
+if not {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"} & os.environ.keys():
+    os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")

@@ -7,7 +7,7 @@ from typing import Any
 
 from layersig.pipeline.graph import Input, SourceRef, Stage
 from layersig.pipeline.study import Study, checkpoint_node, selection_node, selection_tasks
-from layersig.recipe.schema import DataSettings
+from layersig.recipe.schema import DataSettings, ServerSettings
 from layersig.records import Cell
 from layersig.stages.kinds import Data, Generate, Layers
 
@@ -58,7 +58,8 @@ def generate_stage(study: Study, name: str) -> Stage:
         id=f"generate/{name}",
         cell=Cell(data=name),
         spec=Generate.of(
-            generate=settings.generate.model_dump(),
+            generate=settings.generate.model_dump(exclude={"endpoint"}),
+            **_server(settings.generate.endpoint),
             limit=settings.limit,
             group_by=settings.group_by,
             chat_template=study.recipe.model.chat_template,
@@ -69,6 +70,14 @@ def generate_stage(study: Study, name: str) -> Stage:
         inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
         files={"report.json": f"responses/{name}.json", "responses.jsonl": f"responses/{name}.jsonl"},
     )
+
+
+def _server(endpoint: ServerSettings | None) -> dict[str, Any]:
+    """Who writes the responses, where it is a server, and how it is asked."""
+    if endpoint is None:
+        return {}
+    asking = {"key_env", "timeout", "concurrency"}
+    return {"server": endpoint.model_dump(exclude=asking), "asking": endpoint.model_dump(include=asking)}
 
 
 def _fields(settings: DataSettings) -> dict[str, Any]:

@@ -12,6 +12,7 @@
 - `cards`: whether it fits on GPUs of common sizes
 - `spreads`, `precision`: what is found with 80 % power, from a pilot or from assumed variances
 - `text`: the plan for people
+- `outlook`: one line of it when a study begins
 - `on_record`: what it says of costs and of declared comparisons, kept for the run
 """
 

@@ -73,9 +73,9 @@ def task_tokens(
 
 
 def asked_by(facts: Facts, task: Mapping[str, Any], node: str) -> EvaluationCount | None:
-    """What a task asks of the model; None where its rows or the model's tokenizer are not on this machine."""
+    """What a task asks of the model; None where it is not counted, or lacks rows or a tokenizer on this machine."""
     source = facts.known.sources.get(node)
-    if source is None or facts.model is None or facts.shapes is None:
+    if not facts.counts_tasks or source is None or facts.model is None or facts.shapes is None:
         return None
     settings = tuple(sorted((key, str(value)) for key, value in task.items()))
     return _asked(settings, source.path, facts.model, facts.shapes.pair_cost, facts.recipe.root_seed)

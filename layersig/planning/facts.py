@@ -32,11 +32,13 @@ class Facts:
         known: What lies on this machine.
         assumed: What the user stated instead.
         config: Folder with the configuration of a model that is not on this machine.
+        counts_tasks: Whether the items of tasks are counted, which takes seconds.
     """
 
     known: Known
     assumed: Assumptions
     config: Path | None = None
+    counts_tasks: bool = True
 
     @property
     def recipe(self) -> Recipe:

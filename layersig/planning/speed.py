@@ -46,13 +46,10 @@ def speed_of(facts: Facts, stages: list[Stage], *, remeasure: bool) -> tuple[Spe
     """
     if facts.model is None or facts.shapes is None:
         return None, "no speed: the model is not on this machine"
+    if not remeasure and (found := kept_speed(facts, stages)) is not None:
+        return found, f"speed measured {found.measured} on {found.device} with this model, and kept"
     key, data = _key(facts)
     kept, writes = _kept(), _writes(facts, stages)
-    if key in kept and not remeasure and (kept[key].by_kind["write"] or not writes):
-        found = kept[key]
-        return replace(
-            found, how="kept"
-        ), f"speed measured {found.measured} on {found.device} with this model, and kept"
     if data is None:
         return _scaled(facts, kept, "no data set could be prepared")
     if (short := _too_large(facts)) is not None:
@@ -62,6 +59,15 @@ def speed_of(facts: Facts, stages: list[Stage], *, remeasure: bool) -> tuple[Spe
     found = measure(facts, data, writes=writes)
     _keep({**kept, key: found})
     return replace(found, how="measured"), f"speed measured now on {found.device}, in a few steps of this recipe; kept"
+
+
+def kept_speed(facts: Facts, stages: list[Stage]) -> Speed | None:
+    """The speed that was measured for this model, data and manner of training; None without one."""
+    kept = _kept()
+    found = kept.get(_key(facts)[0]) if kept else None
+    if found is None or not (found.by_kind["write"] or not _writes(facts, stages)):
+        return None
+    return replace(found, how="kept")
 
 
 def _key(facts: Facts) -> tuple[str, str | None]:

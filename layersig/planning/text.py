@@ -8,7 +8,7 @@ from typing import Any
 from layersig.engine.pace import duration
 from layersig.planning import Plan
 from layersig.planning.cards import CARDS, Fit
-from layersig.planning.costs import Cost, Total
+from layersig.planning.costs import Cost, Total, Totals
 from layersig.planning.memory import gib
 from layersig.planning.precision import POWER, Precision, in_units
 
@@ -141,6 +141,16 @@ def _totals(plan: Plan) -> Iterator[str]:
     yield f"disk         {_told(total.store, gib, after=' in the store')}; {beside}"
     if plan.facts.recipe.judge is not None:
         yield f"judge        {_told(total.calls, _number, after=' calls')}"
+
+
+def in_one_line(total: Totals) -> str:
+    """Time, memory and disk of what is left."""
+    parts = (
+        _told(total.seconds, duration, at_most=total.at_most),
+        f"{_told(total.memory, gib)} of memory",
+        f"{_told(total.store, gib)} of disk",
+    )
+    return f"planned: {' · '.join(parts)}"
 
 
 def total_time(plan: Plan) -> str:

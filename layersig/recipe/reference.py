@@ -31,6 +31,7 @@ _HEADINGS: Mapping[str, str] = {
     "FieldSettings": "data.fields",
     "GenerateSettings": "data.generate",
     "FilterSettings": "generate.filters",
+    "ServerSettings": "generate.endpoint",
     "TrainSettings": "[train]",
     "ResampleSettings": "train.resample",
     "SearchSettings": "[train.search]",

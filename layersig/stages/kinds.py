@@ -28,6 +28,8 @@ class Layers(StageSpec):
 class Generate(ModelSpec):
     """The answers of the untouched `model` to the first prompts of `rows`, as in `Data`, whose answers may be missing.
 
+    With a `server`, its answers: the model is read for its chat template alone.
+
     Output: `responses.jsonl`, a response a line in order of prompts and samples: `prompt` (id), `sample`, `seed`,
     `finish`, `tokens`, `dropped` (reason, or null), `example` (id of the conversation that it became, or null), `text`;
     `rows.jsonl`, what is kept, for the data stage: `messages`, `group`, `prompt`, `sample`; `report.json`.
@@ -35,6 +37,7 @@ class Generate(ModelSpec):
 
     kind = "generate"
     version = 3
+    manner = frozenset({"asking"})
     body = "layersig.generating.stage:generate"
     reads = ("model", "rows")
 
@@ -46,6 +49,15 @@ class Generate(ModelSpec):
     where: dict[str, list[str]] = {}
     chat_template: str
     """`auto`, `plain`, or the text of a Jinja template."""
+    server: dict[str, Any] | None = None
+    """`url`, `model` and `length_key` of the server that writes the responses; None: they are generated here."""
+    asking: dict[str, Any] | None = None
+    """How it is asked: `key_env`, `timeout`, `concurrency`."""
+
+    @property
+    def computes(self) -> bool:
+        """What a server writes does not depend on this machine's arithmetic."""
+        return self.server is None and super().computes
 
 
 class Data(StageSpec):

@@ -14,6 +14,7 @@ from layersig.models.layermap import layer_map
 from layersig.models.updates import Delta
 from layersig.scoring.gating import gated
 from layersig.streams import Streams
+from layersig.training.log import TrainLog
 from layersig.training.loop import train
 from layersig.training.optimization import Optimization
 from tests.benchmarks import world
@@ -21,7 +22,7 @@ from tests.benchmarks.harness import Table, alternate, ratio
 from tests.benchmarks.training import arithmetic, ours, settings
 
 
-class _Factors:
+class Factors:
     """The factors of a PEFT model as an update, by layer."""
 
     def __init__(self, model) -> None:
@@ -43,17 +44,17 @@ class _Factors:
         return self._deltas[layer]
 
 
-def stage_two(base, update, found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> float:
-    scores = torch.full((len(update.layers),), 4.0, requires_grad=True)
+def stage_two(base, update, found: Sequence[Example], chosen: Sequence[Sequence[int]], **more) -> TrainLog:
+    """Our training of the gates of a frozen update."""
+    scores = torch.full((len(update.layers),), 4.0, device=base.device, requires_grad=True)
     base.requires_grad_(False)
     with gated(base, update, torch.sigmoid(scores)) as gates:
         hook = base.register_forward_pre_hook(lambda *_: gates.set(torch.sigmoid(scores)))
         try:
-            work = Workload(base, {"scores": scores}, Examples.of(found), chosen, settings(0.0), Streams(0, 0))
-            log = train(work, Optimization("adam", 0.05))
+            work = Workload(base, {"scores": scores}, Examples.of(found), chosen, settings(0.0, **more), Streams(0, 0))
+            return train(work, Optimization("adam", 0.05))
         finally:
             hook.remove()
-    return log.seconds
 
 
 def plain(model, found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> float:
@@ -90,12 +91,12 @@ def speed(spec: str, steps: int, repeats: int) -> Table:
     for number, (name, parameter) in enumerate(world.trained(model).items()):
         if "lora_B" in name:
             parameter.data.normal_(std=0.01, generator=torch.Generator().manual_seed(number))
-    update, base = _Factors(model), world.base_model().eval()
+    update, base = Factors(model), world.base_model().eval()
     assert len(update.layers) == len(layer_map(base))
-    dropped = world.copies(0.1)
+    dropped = world.copies(world.peft_model(dropout=0.1))
     timings = alternate(
         {
-            "stage 2, layersig": lambda: stage_two(base, update, found, chosen),
+            "stage 2, layersig": lambda: stage_two(base, update, found, chosen).seconds,
             "stage 2, PEFT modules and autograd": lambda: plain(model, found, chosen),
             "stage 1, layersig, dropout 0": lambda: ours(model, found, chosen, 0.0),
             "stage 1, layersig, dropout 0.1": lambda: ours(dropped(), found, chosen, 0.1),

@@ -73,13 +73,18 @@ def ratio(other: Timing, ours: Timing) -> str:
     return f"{other.median / ours.median:.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
 
 
-def matrix_peak(dtype: torch.dtype, size: int = 4096, repeats: int = 5) -> float:
+def matrix_peak(dtype: torch.dtype, size: int = 4096, repeats: int = 5, device: torch.device | str = "cpu") -> float:
     """Floating-point operations a second of the largest matrix product that is kind to the machine."""
-    left, right = (torch.randn(size, size, dtype=torch.float32).to(dtype) for _ in range(2))
-    left @ right
-    best = float("inf")
-    for _ in range(repeats):
-        began = time.perf_counter()
-        left @ right
-        best = min(best, time.perf_counter() - began)
+    left, right = (torch.randn(size, size, dtype=torch.float32, device=device).to(dtype) for _ in range(2))
+    best = min([seconds_of(lambda: left @ right, left.device) for _ in range(1 + repeats)][1:])
     return 2 * size**3 / best
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of some work, with what it has put onto the device."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    began = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - began

@@ -18,6 +18,7 @@ from layersig.fast.packing import packed
 from layersig.fast.runner import Workload
 from layersig.recipe.schema import TrainSettings
 from layersig.streams import Streams
+from layersig.training.log import TrainLog
 from layersig.training.loop import train
 from layersig.training.optimization import Optimization
 from tests.benchmarks import world
@@ -27,44 +28,61 @@ from tests.benchmarks.world import CPU
 RATE = 2e-4
 
 
-def settings(dropout: float) -> TrainSettings:
-    return TrainSettings(dropout=dropout, learning_rate=RATE, schedule="constant", warmup_ratio=0.0)
+def settings(dropout: float, **more) -> TrainSettings:
+    return TrainSettings(dropout=dropout, learning_rate=RATE, schedule="constant", warmup_ratio=0.0, **more)
+
+
+def logged(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], dropout: float, **more) -> TrainLog:
+    """Our training."""
+    rule = settings(dropout, **more)
+    work = Workload(model, world.trained(model), Examples.of(found), chosen, rule, Streams(0, 0))
+    return train(work, Optimization.of(rule))
 
 
 def ours(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], dropout: float) -> float:
     """Seconds from the start of the first step to the end of the last."""
-    rule = settings(dropout)
-    work = Workload(model, world.trained(model), Examples.of(found), chosen, rule, Streams(0, 0))
-    log = train(work, Optimization.of(rule))
-    return log.seconds
+    return logged(model, found, chosen, dropout).seconds
 
 
-class _Clock(TrainerCallback):
+class Clock(TrainerCallback):
+    """Seconds from the start of the first step to the end of the last, and the losses that were logged."""
+
     def __init__(self) -> None:
         self.began = self.ended = 0.0
+        self.losses: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.began
 
     def on_step_begin(self, args, state, control, **kwargs):
         self.began = self.began or time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
+        if not args.use_cpu:
+            torch.cuda.synchronize()
         self.ended = time.perf_counter()
 
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if logs and "loss" in logs:
+            self.losses.append(float(logs["loss"]))
 
-def _arguments(kind, folder: str, **options):
+
+def _arguments(kind, folder: str, model, **options):
+    options.setdefault("per_device_train_batch_size", world.BATCH)
+    options.setdefault("logging_strategy", "no")
     return kind(
         output_dir=folder,
-        per_device_train_batch_size=world.BATCH,
         num_train_epochs=1,
         learning_rate=RATE,
         lr_scheduler_type="constant",
         adam_beta2=0.99,
         weight_decay=0.1,
         max_grad_norm=1.0,
-        use_cpu=True,
-        bf16=False,  # the weights are bfloat16 already; autocast would only add casts
+        use_cpu=model.device.type == "cpu",
+        bf16=model.device.type == "cuda",  # on a CPU autocast would only add casts: the weights are bfloat16 already
         report_to=[],
         save_strategy="no",
-        logging_strategy="no",
         disable_tqdm=True,
         remove_unused_columns=False,
         train_sampling_strategy="sequential",  # the optimizer batches are given
@@ -72,42 +90,43 @@ def _arguments(kind, folder: str, **options):
     )
 
 
-def trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], **options) -> float:
+def trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], **options) -> Clock:
     """The same with `Trainer`."""
-    clock = _Clock()
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         Trainer(
             model=model,
-            args=_arguments(TrainingArguments, folder, **options),
+            args=_arguments(TrainingArguments, folder, model, **options),
             train_dataset=world.rows(found, chosen),
             data_collator=world.padded,
             callbacks=[clock],
         ).train()
-    return clock.ended - clock.began
+    return clock
 
 
-def sft_trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]]) -> float:
+def sft_trainer(model, found: Sequence[Example], chosen: Sequence[Sequence[int]], tokenizer, **options) -> Clock:
     """The same with TRL's `SFTTrainer`."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    clock = _Clock()
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         SFTTrainer(
             model=model,
             args=_arguments(
                 SFTConfig,
                 folder,
+                model,
                 max_length=None,
-                gradient_checkpointing=False,
                 dataset_kwargs={"skip_prepare_dataset": True},
+                **{"gradient_checkpointing": False, **options},
             ),
             train_dataset=Dataset.from_list(world.rows(found, chosen)),
             data_collator=world.padded,
-            processing_class=world.tokenizer(),
+            processing_class=tokenizer,
             callbacks=[clock],
         ).train()
-    return clock.ended - clock.began
+    return clock
 
 
 def arithmetic(
@@ -162,14 +181,14 @@ def _compared(
     found: Sequence[Example], dropout: float, steps: int, repeats: int, peak: float
 ) -> Iterator[tuple[str, ...]]:
     mixed, grouped = (world.batches(found, steps, grouped=flag) for flag in (False, True))
-    fresh = world.copies(dropout)
+    fresh = world.copies(world.peft_model(dropout=dropout))
     timings = alternate(
         {
             "layersig": lambda: ours(fresh(), found, mixed, dropout),
             "layersig, grouped": lambda: ours(fresh(), found, grouped, dropout),
-            "Trainer + PEFT": lambda: trainer(fresh(), found, mixed),
-            "Trainer + PEFT, grouped": lambda: trainer(fresh(), found, grouped),
-            "TRL, grouped": lambda: sft_trainer(fresh(), found, grouped),
+            "Trainer + PEFT": lambda: trainer(fresh(), found, mixed).seconds,
+            "Trainer + PEFT, grouped": lambda: trainer(fresh(), found, grouped).seconds,
+            "TRL, grouped": lambda: sft_trainer(fresh(), found, grouped, world.tokenizer()).seconds,
         },
         repeats,
     )

@@ -51,9 +51,8 @@ def trained(model) -> dict[str, torch.Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def copies(dropout: float):
-    """Fresh equal models, without loading the checkpoint each time."""
-    first = peft_model(dropout=dropout)
+def copies(first):
+    """Gives a PEFT model with the factors that it has now, whatever has become of them."""
     state = {name: value.detach().clone() for name, value in trained(first).items()}
 
     def fresh():

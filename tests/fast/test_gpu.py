@@ -95,7 +95,7 @@ def gates(
     """One gate a layer."""
     model = tiny_model(architecture, dtype=dtype)
     update = update_of(layer_map(model))
-    gamma = torch.linspace(0.2, 0.9, len(update.layers), dtype=dtype, requires_grad=True)
+    gamma = torch.linspace(0.2, 0.9, len(update.layers), dtype=dtype, device=model.device).requires_grad_()
     with gated(model, update, gamma, fast=fast):
         return step(model, {"gamma": gamma}, budget, fast, again)
 

@@ -1,5 +1,5 @@
 """Fixtures of this folder."""
 
-from tests.gpu import as_gpu
+from tests.fast.as_gpu import as_gpu
 
 __all__ = ["as_gpu"]

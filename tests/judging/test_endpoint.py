@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from layersig.endpoint import client as module
+from layersig.endpoint.client import Halted, is_local
 from layersig.errors import MachineError, UserError
-from layersig.judging import endpoint as module
-from layersig.judging.endpoint import Halted, is_local
 from tests.judging.asking import KEY, PROMPT, endpoint
 from tests.judging.server import Answer, judge_server, scripted
 
@@ -30,7 +30,7 @@ class Waits:
 def test_a_question_gets_its_answer_with_model_and_date() -> None:
     with judge_server(scripted(["Well."])) as judge:
         reply = endpoint(judge, KEY).ask(PROMPT)
-    assert reply == ("Well.", "stop", "judge-7b-2026-09-21", "2026-09-21T14:13:20+00:00", 11)
+    assert reply == ("Well.", "stop", "judge-7b-2026-09-21", "2026-09-21T14:13:20+00:00", 11, 0)
     (body,) = judge.bodies
     assert body == {
         "model": "judge-7b",

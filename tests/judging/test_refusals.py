@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from layersig.endpoint.client import Refused
 from layersig.errors import UserError
-from layersig.judging.endpoint import Refused
 from tests.judging.asking import KEY, PROMPT, endpoint
 from tests.judging.server import Answer, judge_server, scripted
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from layersig.endpoint import client as endpoint
 from layersig.errors import MachineError, UserError
-from layersig.judging import endpoint
 from layersig.judging.prompts import COMPARE_AGAIN, GRADE_AGAIN
 from layersig.judging.stages import compare, grade
 from tests.judging.server import Answer, judge_server, scripted, sensible

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from layersig.judging import endpoint
+from layersig.endpoint import client as endpoint
 from tests.e2e.world import Run, World
 from tests.judging.server import Answer, Judge, judge_server, sensible
 from tests.study import RECIPE, write_lines, write_study

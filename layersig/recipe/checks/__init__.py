@@ -5,8 +5,8 @@ The checks read the raw values of the file, so that they report even where other
 - `values`: reading raw values
 - `names`: unique names, known schemes
 - `components`: plugin files, and scorers and policies with their parameters
-- `tasks`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`, `sweeps`: one section of a recipe
-  each
+- `tasks`, `generating`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`, `sweeps`: one
+  section of a recipe each
 - `size`: an upper limit on the number of trainings and scorings
 - `library`: the text of lm-eval's task definitions
 - `training_keys`: keys of `[train]` inside arms and scorers
@@ -23,6 +23,7 @@ from layersig.recipe.checks.about import about_checks
 from layersig.recipe.checks.arms import arm_checks
 from layersig.recipe.checks.components import plugin_files, scorer_checks
 from layersig.recipe.checks.declarations import declaration_checks
+from layersig.recipe.checks.generating import generate_checks
 from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
 from layersig.recipe.checks.names import name_checks
@@ -47,6 +48,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     """
     yield from name_checks(data, components)
     yield from task_checks(data, base_dir)
+    yield from generate_checks(data)
     yield from judge_checks(data)
     yield from scorer_checks(data, components)
     yield from arm_checks(data, components)

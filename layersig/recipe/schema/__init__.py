@@ -23,10 +23,12 @@ from layersig.recipe.schema.about import DATE_PATTERN, STATEMENT_PATTERN, AboutS
 from layersig.recipe.schema.arms import RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
 from layersig.recipe.schema.common import (
     DATA_SCHEMES,
+    ENDPOINT_PATTERN,
     MODEL_SCHEMES,
     NAME_PATTERN,
     SOURCE_PATTERN,
     UPDATE_SCHEMES,
+    VARIABLE_PATTERN,
     Name,
     Table,
 )
@@ -38,10 +40,9 @@ from layersig.recipe.schema.materials import (
     LayerSettings,
     ModelSettings,
     NamedModel,
+    ServerSettings,
 )
 from layersig.recipe.schema.measuring import (
-    ENDPOINT_PATTERN,
-    VARIABLE_PATTERN,
     AnalyzeSettings,
     AnswerSettings,
     ConversationSettings,
@@ -100,6 +101,7 @@ __all__ = [
     "ResampleSettings",
     "ScorerChoice",
     "SearchSettings",
+    "ServerSettings",
     "SweepSettings",
     "Task",
     "TaskSettings",

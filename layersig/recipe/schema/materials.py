@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
+from layersig.recipe.schema.common import (
+    ENDPOINT_PATTERN,
+    VARIABLE_PATTERN,
+    Fraction,
+    Name,
+    SourceSpec,
+    Table,
+)
 from layersig.recipe.schema.sweeps import Grid
 
 
@@ -58,6 +65,27 @@ class FilterSettings(Table):
     """Drop responses whose Rep-4 (share of repeated word 4-grams) is higher; absent: keep them."""
 
 
+class ServerSettings(Table):
+    """`generate.endpoint`: a server of the same model with OpenAI's chat completions API, such as vLLM's.
+
+    It renders chats by the model's own template and draws by its own generator: responses are drawn from the same
+    distribution as those generated here, and only greedy ones are the same.
+    """
+
+    url: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)]
+    """Base URL, such as `http://localhost:8000/v1`; `/chat/completions` is appended."""
+    model: Annotated[str, StringConstraints(min_length=1)]
+    """Id of the model at the server: the untouched model of the recipe. The id that the server reports is recorded."""
+    key_env: Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN)] | None = None
+    """Name of the environment variable that holds the API key. The key is never written to disk."""
+    length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """Name of the limit of tokens in the API of the server."""
+    timeout: float = Field(600.0, gt=0)
+    """Timeout of a request in seconds. Does not affect results."""
+    concurrency: int = Field(64, ge=1, le=1024)
+    """Number of concurrent requests. Does not affect results."""
+
+
 class GenerateSettings(Table):
     """`data.generate`: the untouched model's own responses to the first prompts replace the assistant's turns.
 
@@ -81,6 +109,8 @@ class GenerateSettings(Table):
     are written on a GPU. Affects memory and speed."""
     filters: FilterSettings = FilterSettings()
     """Responses to drop."""
+    endpoint: ServerSettings | None = None
+    """Server that writes the responses; absent: they are generated here."""
 
     @model_validator(mode="after")
     def _draws(self) -> Self:

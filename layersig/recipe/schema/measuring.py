@@ -8,10 +8,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
-
-ENDPOINT_PATTERN = r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$"
-VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+from layersig.recipe.schema.common import (
+    ENDPOINT_PATTERN,
+    VARIABLE_PATTERN,
+    Fraction,
+    Name,
+    SourceSpec,
+    Table,
+)
 
 FileSpec = Annotated[str, StringConstraints(pattern=r"^file:.+\.(jsonl|parquet)$")]
 

@@ -8,16 +8,21 @@ from collections.abc import Mapping
 from typing import Any
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
-REMEDIES = {
-    "temperature": 'set `judge.temperature = "default"`, so that none is sent and the judge uses its own',
-    "max_tokens": 'set `judge.length_key = "max_completion_tokens"`',
-    "max_completion_tokens": 'set `judge.length_key = "max_tokens"`',
+_REMEDIES = {
+    "temperature": 'set `{table}.temperature = "default"`, so that none is sent and the endpoint uses its own',
+    "max_tokens": 'set `{table}.length_key = "max_completion_tokens"`',
+    "max_completion_tokens": 'set `{table}.length_key = "max_tokens"`',
 }
 _COMPLAINT = re.compile(
     r"support|unknown|unrecogni|unexpected|invalid|must|only|deprecated|allowed|permitted|extra|range|instead|default",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(r"context|too (?:large|long|many)|exceed|at most", re.IGNORECASE)
+
+
+def remedy_of(setting: str, table: str) -> str:
+    """What to write in a table of the recipe where an endpoint refuses a setting."""
+    return _REMEDIES[setting].format(table=table)
 
 
 def message(raw: bytes) -> str:
@@ -49,7 +54,7 @@ def _complaint(raw: bytes) -> tuple[frozenset[str], str]:
 def refused_setting(raw: bytes, settings: Mapping[str, Any]) -> str | None:
     """The setting that an endpoint refuses, whatever the prompt; None where it is the prompt that it refuses."""
     named, said = _complaint(raw)
-    for name in (each for each in REMEDIES if each in settings):
+    for name in (each for each in _REMEDIES if each in settings):
         meant = name in named or (re.search(rf"(?<!\w){name}(?!\w)", said) and _COMPLAINT.search(said))
         # A limit that is refused for its value goes with one prompt: there is too little room behind it.
         if meant and not (name in LENGTHS and _TOO_LONG.search(said)):

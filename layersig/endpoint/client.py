@@ -1,27 +1,27 @@
-"""The judge's endpoint: one request over HTTP, repeated after failures that may pass."""
+"""An endpoint with OpenAI's chat completions API: one request over HTTP, repeated after failures that may pass."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from layersig.endpoint.refusals import LENGTHS, message, refused_setting, remedy_of
+from layersig.endpoint.replies import Reply, finish_of, moment_of, words_of
 from layersig.errors import MachineError, UserError
-from layersig.judging.prompts import Prompt
-from layersig.judging.refusals import LENGTHS, REMEDIES, message, refused_setting
-from layersig.judging.replies import Reply, finish_of, moment_of, words_of
 
 BUSY_TRIES = 8
-"""Requests before a judge that is busy (429, 5xx) is given up; with the waits between them, some two minutes."""
+"""Requests before an endpoint that is busy (429, 5xx) is given up; with the waits between them, some two minutes."""
 BROKEN_TRIES = 3
 """Requests before connections that break or stay silent are given up."""
 FIRST_WAIT = 1.0
@@ -37,6 +37,26 @@ _REFUSED = frozenset({400, 413, 422})
 _SHOWN = 300
 _SIZE_LIMIT = 2**24
 _PART = 2**16
+
+
+Messages = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Names:
+    """What messages to the user call an endpoint.
+
+    Attributes:
+        who: The endpoint: `the judge`.
+        what: What it has sent so far: `verdicts`.
+        address: The key of the recipe with its address.
+        table: The table with its other keys, `model`, `key_env`, `length_key`, `temperature`.
+    """
+
+    who: str
+    what: str
+    address: str
+    table: str
 
 
 class Refused(Exception):
@@ -61,6 +81,7 @@ class Endpoint:
     """An endpoint with OpenAI's chat completions API.
 
     Attributes:
+        names: What messages call it.
         base: Base URL.
         settings: What every request holds besides the prompt: `model`, `temperature`, the limit of tokens.
         key: The key, or None; it goes into one header of the requests and nowhere else.
@@ -69,6 +90,7 @@ class Endpoint:
         halt: Once it is set, waiting ends and nothing more is asked.
     """
 
+    names: Names
     base: str
     settings: Mapping[str, Any]
     key: str | None
@@ -76,8 +98,12 @@ class Endpoint:
     timeout: float
     halt: threading.Event
 
-    def ask(self, prompt: Prompt) -> Reply:
-        """Put one prompt to the judge.
+    def ask(self, prompt: Messages, **settings: Any) -> Reply:
+        """Send one prompt.
+
+        Args:
+            prompt: Its messages.
+            settings: What this request alone holds besides.
 
         Raises:
             UserError: The endpoint refuses the key, or knows no such model or path.
@@ -88,20 +114,24 @@ class Endpoint:
         failures = 0
         while not self.halt.is_set():
             try:
-                return self._request(prompt)
+                return self._request(prompt, settings)
             except _Again as failure:
                 failures += 1
                 wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failures - 1)) if failure.wait is None else failure.wait
                 if failures >= failure.tries or wait > LONGEST_ASKED:
                     raise MachineError(
-                        f"the judge at {self.base} {self._safe(str(failure))}, {failures} times in a row; run again "
-                        "later: verdicts received so far are kept"
+                        f"{self._name} {self._safe(str(failure))}, {failures} times in a row; run again later: "
+                        f"{self.names.what} received so far are kept"
                     ) from None
                 self.halt.wait(wait)
         raise Halted
 
-    def _request(self, prompt: Prompt) -> Reply:
-        body = json.dumps({**self.settings, "messages": prompt}).encode()
+    @property
+    def _name(self) -> str:
+        return f"{self.names.who} at {self.base}"
+
+    def _request(self, prompt: Messages, more: Mapping[str, Any]) -> Reply:
+        body = json.dumps({**self.settings, **more, "messages": prompt}).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -129,6 +159,7 @@ class Endpoint:
                 None if value.get("model") is None else self._safe(str(value["model"])),
                 moment_of(value.get("created"), sent),
                 int(usage.get("total_tokens") or 0),
+                int(usage.get("completion_tokens") or 0),
             )
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError):
             said = raw.decode(errors="replace")
@@ -139,18 +170,25 @@ class Endpoint:
         said = self._safe(_short(message(raw)))
         if code in (401, 403):
             how = f"the key in {self.key_env}" if self.key else "requests without a key"
-            remedy = f"set {self.key_env} to a valid key" if self.key_env else "name its variable in `judge.key_env`"
-            raise UserError(f"the judge at {self.base} refuses {how} ({code}); {remedy}")
+            remedy = (
+                f"set {self.key_env} to a valid key"
+                if self.key_env
+                else f"name its variable in `{self.names.table}.key_env`"
+            )
+            raise UserError(f"{self._name} refuses {how} ({code}); {remedy}")
         if code in _BUSY or code in _OF_PROXIES:
             raise _Again(f"answers {code} ({said})", BUSY_TRIES, _retry_after(retry_after))
         if code in _REFUSED:
             setting = refused_setting(raw, self.settings)
             if setting is None:
                 raise Refused(f"{code}: {said}")
-            raise UserError(f"the judge at {self.base} refuses `{setting}` ({code}: {said}); {REMEDIES[setting]}")
+            raise UserError(
+                f"{self._name} refuses `{setting}` ({code}: {said}); {remedy_of(setting, self.names.table)}"
+            )
         model = self.settings["model"]
         raise UserError(
-            f"the judge at {self.base} answers {code} ({said}); correct `judge.endpoint`, or `judge.model` ({model})"
+            f"{self._name} answers {code} ({said}); correct `{self.names.address}`, or `{self.names.table}.model` "
+            f"({model})"
         )
 
     def _unreached(self, error: Exception) -> None:
@@ -160,12 +198,12 @@ class Endpoint:
             raise _Again(f"does not answer within {self.timeout:g} seconds", BROKEN_TRIES) from None
         if isinstance(cause, ConnectionRefusedError):
             raise MachineError(
-                f"nothing listens at {self.base}; start the judge's server, or correct `judge.endpoint`. Verdicts "
-                "received so far are kept"
+                f"nothing listens at {self.base}; start {self.names.who}'s server, or correct "
+                f"`{self.names.address}`. {self.names.what.capitalize()} received so far are kept"
             ) from None
         if isinstance(cause, ConnectionError | http.client.HTTPException):
             raise _Again(f"breaks off ({cause or type(cause).__name__})", BROKEN_TRIES) from None
-        raise MachineError(f"the judge at {self.base} cannot be reached ({self._safe(str(cause))})") from None
+        raise MachineError(f"{self._name} cannot be reached ({self._safe(str(cause))})") from None
 
     @property
     def _limit(self) -> object:
@@ -174,6 +212,29 @@ class Endpoint:
     def _safe(self, text: str) -> str:
         """A text from outside without the key, should it have been sent back."""
         return text.replace(self.key, "***") if self.key else text
+
+
+def read_key(variable: str | None, names: Names) -> str | None:
+    """The key in an environment variable, read now and kept in this process only.
+
+    Raises:
+        UserError: The variable is not set, or holds no key.
+    """
+    if variable is None:
+        return None
+    key, setting = os.environ.get(variable, "").strip(), f"{names.table}.key_env"
+    if not key:
+        raise UserError(f"{setting}: the environment variable {variable} is not set; set it to {names.who}'s key")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UserError(f"{setting}: {variable} holds white space or signs that no key has; set it to the key alone")
+    return key
+
+
+def unencrypted(base: str, key: str | None, variable: str | None) -> str | None:
+    """A warning where a key leaves this machine in the open."""
+    if not key or not base.startswith("http:") or is_local(base):
+        return None
+    return f"the key in {variable} goes to {base} unencrypted; use https if the endpoint has it"
 
 
 def is_local(base: str) -> bool:

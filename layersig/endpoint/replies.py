@@ -1,4 +1,4 @@
-"""What the judge's endpoint wrote: its words, why they ended, and when."""
+"""What an endpoint wrote: its words, why they ended, and when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENDED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 
 
 class Reply(NamedTuple):
-    """What the judge wrote.
+    """What an endpoint wrote.
 
     Attributes:
         text: Its words without thoughts that the endpoint gives apart; empty when it wrote none.
@@ -21,6 +21,7 @@ class Reply(NamedTuple):
         model: The model that the endpoint says wrote them.
         created: When, as the endpoint says, in UTC.
         tokens: Tokens of prompt and answer, as the endpoint counts them.
+        written: Those of the answer.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Reply(NamedTuple):
     model: str | None
     created: str | None
     tokens: int
+    written: int = 0
 
 
 def words_of(message: Mapping[str, Any]) -> tuple[str, str]:

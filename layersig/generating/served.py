@@ -1,0 +1,115 @@
+"""Responses from a server with OpenAI's chat completions API, in place of those that are generated here.
+
+Plain twin: `chats.responses`. Greedy responses are equal but for rounding; drawn ones come from the same distribution,
+each with its seed, by the server's own generator.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+from layersig.endpoint.client import Endpoint, Names, Refused, read_key, unencrypted
+from layersig.errors import UserError
+from layersig.generating.chats import Chat, Finish, Key, Response
+from layersig.stages.job import Job
+from layersig.stages.kinds import Generate
+from layersig.streams import Streams
+
+_NAMES = Names("the server", "responses", address="data.generate.endpoint.url", table="data.generate.endpoint")
+_SEEDS = 2**31
+"""Servers take seeds of 31 bits."""
+
+
+def server_of(job: Job[Generate]) -> Endpoint:
+    """The server of a job.
+
+    Raises:
+        UserError: The variable of its key is not set.
+    """
+    server, asking = job.spec.server, job.spec.asking
+    assert server is not None
+    assert asking is not None
+    settings = job.spec.generate
+    key = read_key(asking["key_env"], _NAMES)
+    if warning := unencrypted(server["url"], key, asking["key_env"]):
+        job.reporter.warn(warning)
+    sent: dict[str, Any] = {
+        "model": server["model"],
+        "temperature": settings.temperature,
+        server["length_key"]: settings.max_new_tokens,
+    }
+    if settings.temperature > 0:
+        sent["top_p"] = settings.top_p
+        if settings.top_k is not None:
+            sent["top_k"] = settings.top_k
+    return Endpoint(_NAMES, server["url"], sent, key, asking["key_env"], asking["timeout"], threading.Event())
+
+
+def served(
+    endpoint: Endpoint,
+    chats: Sequence[Chat],
+    streams: Streams,
+    *,
+    samples: int,
+    concurrency: int,
+    known: Collection[Key] = (),
+    wrote: Callable[[str], None] = lambda model: None,
+    done: Callable[[int, int], None] = lambda responses, tokens: None,
+) -> Iterator[list[Response]]:
+    """The responses of `chats.responses`, one by one as they come.
+
+    Args:
+        endpoint: The server.
+        chats: What to answer.
+        streams: Where the seed of every answer comes from.
+        samples: Answers to each chat.
+        concurrency: Requests at a time.
+        known: (id of the chat, sample) that need no answer any more.
+        wrote: Called with the model that the server names, after each response.
+        done: Called with responses finished and tokens written.
+
+    Yields:
+        A response. One whose prompt the server refuses has no room.
+
+    Raises:
+        UserError: The server refuses key, model or every prompt.
+        MachineError: It cannot be reached any more.
+    """
+    missing = [(chat, sample) for chat in chats for sample in range(samples) if (chat.id, sample) not in known]
+    refusals: list[str] = []
+
+    def ask(chat: Chat, sample: int) -> Response:
+        seed = streams.number("response", chat.id, sample)
+        more: dict[str, Any] = {"seed": seed % _SEEDS, **({"tools": list(chat.tools)} if chat.tools else {})}
+        prompt = [{"role": each.role, "content": each.content} for each in chat.messages]
+        try:
+            reply = endpoint.ask(prompt, **more)
+        except Refused as refusal:
+            refusals.append(str(refusal))
+            return Response(chat.id, sample, seed, "", 0, "no-room")
+        wrote(reply.model or endpoint.settings["model"])
+        finish: Finish = "stop" if reply.finish == "stop" else "length"
+        return Response(chat.id, sample, seed, reply.text.strip(), reply.written, finish)
+
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="server") as pool:
+        futures = [pool.submit(ask, chat, sample) for chat, sample in missing]
+        failure: BaseException | None = None
+        try:
+            for future in as_completed(futures):
+                if (error := future.exception()) is not None:
+                    failure = failure or error
+                    endpoint.halt.set()  # those that wait end at once; what is under way is still kept
+                    continue
+                response = future.result()
+                if refusals and len(refusals) == len(missing):
+                    raise UserError(f"the server at {endpoint.base} refuses every prompt ({refusals[0]})")
+                yield [response]
+                done(1, response.tokens)
+        finally:
+            endpoint.halt.set()
+            pool.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure

@@ -1,0 +1,73 @@
+"""The harness of `make gpu`, on a CPU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.gpu import __main__ as harness
+from tests.gpu import halves
+from tests.gpu.cases import CASES
+from tests.gpu.page import page
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_in_the_docs_is_what_was_measured() -> None:
+    kept = DOCS / "gpu.json"
+    found = json.loads(kept.read_text()) if kept.is_file() else {}
+    assert (DOCS / "gpu.md").read_text() == page(found)
+    assert ("Nothing has been measured" in page(found)) is not bool(found)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_without_a_card_it_says_so_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tests.gpu", "--out", str(tmp_path / "out")])
+    assert harness.main() == 2
+    assert capsys.readouterr().err == "no CUDA device here, so nothing was measured and nothing was written\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_both_halves_fit_their_time() -> None:
+    assert sum(case.seconds for case in CASES.values()) <= halves.LIMIT < 600
+
+
+def test_what_was_printed_before_the_cut_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = 'import time; print(\'{"row": ["a", "1"]}\', flush=True); print({}, flush=True); time.sleep(60)'
+    run = halves._run
+    monkeypatch.setattr(halves, "_run", lambda command, limit: run([sys.executable, "-c", program], limit))
+    found = halves._case("peak", "cpu", True, 3.0)
+    assert found["rows"] == [["a", "1"]]
+    assert "Cut after 3 seconds" in found["notes"][0]
+    assert not found["failed"]
+
+
+def test_a_case_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = halves._run
+    monkeypatch.setattr(
+        halves, "_run", lambda command, limit: run([sys.executable, "-c", "raise ValueError('no room')"], limit)
+    )
+    found = halves._case("peak", "cpu", True, 30.0)
+    assert found["failed"]
+    assert found["notes"] == ["Failed, so what is missing was not measured: ValueError: no room"]
+
+
+@pytest.mark.slow
+def test_everything_runs_on_a_cpu_in_small(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--tiny", "--out", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert ended.returncode == 0, [found["tests"], found.get("cases")]
+    assert {row["outcome"] for row in found["tests"]["tests"]} <= {"passed", "skipped"}
+    for name, case in CASES.items():
+        assert found["cases"][name]["rows"], name
+        assert {len(row) for row in found["cases"][name]["rows"]} == {len(case.columns)}
+    assert (tmp_path / "gpu.md").read_text() == page(found)
+    assert "Its figures mean nothing" in page(found)
