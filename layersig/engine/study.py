@@ -38,7 +38,8 @@ from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
-from layersig.store.cache import Cache, cache_root
+from layersig.store.cache import Cache, cache_limit, cache_root
+from layersig.store.cleaning import keep_limit
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.looks import Looks
@@ -143,7 +144,7 @@ class Study:
 @contextlib.contextmanager
 def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator[Study]:
     """A run from its lock to its report; the manifest says how the block was left."""
-    recipe = loaded.recipe
+    recipe, limit = loaded.recipe, cache_limit()
     if recipe.evaluate.tasks:
         display.phase("checking the tasks")
     check_tasks(loaded)
@@ -159,6 +160,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             display.say(f"warning: {skipped}")
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
+        cache.register(folder.path)
         graph = stages(recipe, loaded.components)
         display.phase("finding model, data and tasks")
         sources = resolve_all(graph, loaded, pinned(earlier), offline=options.offline, strict=options.strict, warn=warn)
@@ -209,6 +211,8 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
+            if limit is not None:
+                keep_limit(cache, limit, options.runs, display.say)
             return Outcome(folder, status, failures(publisher.manifest))
 
         setting = Setting(

@@ -12,6 +12,8 @@ from layersig.plugin.decorators import scorer
 from layersig.scoring.selection_data import SelectionParams, blocks_only, drawn
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from layersig.scoring.context import ScoringContext
 
 
@@ -33,16 +35,21 @@ class BlockInfluence:
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Block influence of every block."""
         from layersig.models.devices import wide
-        from layersig.scoring.block_states import block_states, cosines, means
+        from layersig.scoring.block_states import States, cosines, means, measured_states
 
         depth = len(blocks_only(context))
+        by_token = context.params.mean == "tokens"
+
+        def sums(found: States) -> tuple[int, list[float]]:
+            states, lengths = found
+            pairs = (cosines(states[place], states[place + 1]) for place in range(depth))
+            sizes = [float(wide(each).sum() if by_token else means(each, lengths).sum()) for each in pairs]
+            return sum(lengths) if by_token else len(lengths), sizes
+
         total, count = [0.0] * depth, 0
-        for states, lengths in block_states(context, drawn(context)):
-            by_token = context.params.mean == "tokens"
-            count += sum(lengths) if by_token else len(lengths)
-            for place in range(depth):
-                found = cosines(states[place], states[place + 1])
-                total[place] += float(wide(found).sum() if by_token else means(found, lengths).sum())
+        for number, sizes in measured_states(context, drawn(context), sums):
+            count += number
+            total = [one + other for one, other in zip(total, sizes, strict=True)]
         return {name: 1.0 - total[place] / count for place, name in enumerate(context.layers)}
 
 
@@ -70,22 +77,28 @@ class AngularDistance:
         import torch
 
         from layersig.models.devices import wide
-        from layersig.scoring.block_states import block_states, cosines, means
+        from layersig.scoring.block_states import States, cosines, means, measured_states
 
         depth, span = len(blocks_only(context)), context.params.span
         if span >= depth:
             raise UserError(f"angular-distance: span = {span}, and the model has {depth} blocks; take a shorter run")
-        distances, count = [0.0] * (depth - span + 1), 0
-        for states, lengths in block_states(context, drawn(context)):
-            count += len(lengths)
+
+        def angles(found: States, place: int) -> Tensor:
+            states, lengths = found
+            pair = states[place], states[place + span]
+            if context.params.tokens == "all":
+                return means(torch.arccos(cosines(*pair)), lengths)
             ends = torch.tensor(lengths, device=states[0].device).cumsum(0) - 1
-            for place in range(len(distances)):
-                pair = states[place], states[place + span]
-                if context.params.tokens == "last":
-                    angles = torch.arccos(cosines(pair[0][ends], pair[1][ends]))
-                else:
-                    angles = means(torch.arccos(cosines(*pair)), lengths)
-                distances[place] += float(wide(angles).sum()) / math.pi
+            return torch.arccos(cosines(pair[0][ends], pair[1][ends]))
+
+        def sums(found: States) -> tuple[int, list[float]]:
+            sizes = [float(wide(angles(found, place)).sum()) / math.pi for place in range(depth - span + 1)]
+            return len(found.lengths), sizes
+
+        distances, count = [0.0] * (depth - span + 1), 0
+        for number, sizes in measured_states(context, drawn(context), sums):
+            count += number
+            distances = [one + other for one, other in zip(distances, sizes, strict=True)]
         return {
             name: min(distances[max(0, place - span + 1) : place + 1]) / count
             for place, name in enumerate(context.layers)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from layersig.models.blocks import BlockRunner
 from layersig.models.devices import free, wide
 from layersig.scoring.context import ScoringContext
 from layersig.stages.halving import Halving
+
+Value = TypeVar("Value")
 
 
 class States(NamedTuple):
@@ -32,12 +34,15 @@ class States(NamedTuple):
     lengths: tuple[int, ...]
 
 
-def block_states(context: ScoringContext, indices: Sequence[int]) -> Iterator[States]:
-    """States of training examples, some examples at a time.
+def measured_states(
+    context: ScoringContext, indices: Sequence[int], measure: Callable[[States], Value]
+) -> Iterator[Value]:
+    """What is measured of the states of training examples, some examples at a time.
 
     Args:
         context: Of a scorer that needs model and data.
         indices: Examples by index.
+        measure: Gives a JSON value, which outlives an interruption.
     """
     examples, device = context.examples, context.device
     lengths: list[int] = examples.lengths.tolist()
@@ -51,8 +56,11 @@ def block_states(context: ScoringContext, indices: Sequence[int]) -> Iterator[St
             flat = states_of_tokens(context, runner, micro)
             return States(flat, tuple(segment.rows for segment in micro.layouts[0].segments))
 
+        def measures(cut: Sequence[int]) -> list[Value]:
+            return [measure(each) for each in halving.run(states, cut)]
+
         for cut in batching.cut(lengths, indices):
-            yield from halving.run(states, cut)
+            yield from context.once("states", partial(measures, cut))
             context.reporter.advance(len(cut))
 
 

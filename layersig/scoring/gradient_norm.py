@@ -38,11 +38,10 @@ class GradientNorm:
         """Mean norm of every unit."""
         count = context.params.batches
         squares: dict[str, list[float]] = defaultdict(lambda: [0.0] * count)
-
-        def visit(batch: int, layer: str, gradient: Tensor) -> None:
-            squares[context.unit_of[layer]][batch] += _norm(gradient) ** 2
-
-        context.visit_gradients(context.optimizer_batches(count), visit)
+        found = context.gradient_values(context.optimizer_batches(count), lambda _, __, gradient: _norm(gradient) ** 2)
+        for batch, values in enumerate(found):
+            for layer, square in values.items():
+                squares[context.unit_of[layer]][batch] += square
         norms = {name: sum(value**0.5 for value in squares[name]) / count for name in context.layers}
         if not context.params.relative:
             return norms

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from layersig.errors import UserError
 from layersig.jsonform import Damaged, Digest, Number, Open, dumps, read_json
 from layersig.records import CellForm
-from layersig.store.files import files_below, link_or_copy, write_atomic
+from layersig.store.files import discard, files_below, link_or_copy, parts_below, write_atomic
 from layersig.store.hashing import sha256_bytes
 from layersig.store.plans import PlannedForm
 
@@ -203,7 +203,7 @@ class RunFolder:
         write_atomic(self.path / "manifest.json", dumps({"schema": SCHEMA, **manifest}, indent=1) + "\n")
 
     def lock(self) -> FileLock:
-        """A lock on the run, taken without waiting.
+        """A lock on the run, taken without waiting; what a killed process was writing here is removed.
 
         Raises:
             UserError: Another process is at work on it.
@@ -215,6 +215,8 @@ class RunFolder:
             lock.acquire()
         except Timeout:
             raise UserError(f"{self.path} is being written by another process; wait for it, or stop it") from None
+        for part in parts_below(self.path):
+            discard(part)
         return lock
 
     def place(self, source: Path, target: str) -> None:

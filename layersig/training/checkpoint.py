@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,9 +23,9 @@ from layersig.training.optimizers import restore_moments
 
 CHECKPOINT = "training.safetensors"
 SECONDS = 60.0
-"""Shortest wall time between two checkpoints."""
-SHARE = 0.02
-"""Largest share of the wall time that goes into checkpoints."""
+"""Wall time that may be lost; also the shortest between two checkpoints."""
+SHARE = 0.1
+"""Largest share of the wall time that goes into checkpoints; more is lost where one takes longer than this allows."""
 
 _OPTIMIZER = re.compile("optimizer/([0-9]{1,9})/([^/]+)")
 
@@ -37,6 +38,26 @@ class Memory(Protocol):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Put back what `state` gave."""
+
+
+class Interval:
+    """Says when to save, so that no more than `SECONDS` of work are ever lost, or one piece that takes longer."""
+
+    def __init__(self) -> None:
+        self._ended = time.monotonic()
+        self._due = self._ended + SECONDS
+
+    def over(self) -> bool:
+        """Whether another piece of work like the one that has just ended would end too late."""
+        before, self._ended = self._ended, time.monotonic()
+        return self._ended + (self._ended - before) >= self._due
+
+    def save(self, write: Callable[[], None]) -> None:
+        """Save, and begin to count again."""
+        began = time.monotonic()
+        write()
+        self._ended = time.monotonic()
+        self._due = self._ended + max(SECONDS, (self._ended - began) / SHARE)
 
 
 class Checkpoints(Callback):
@@ -56,13 +77,13 @@ class Checkpoints(Callback):
     def __init__(self, folder: Path, memory: Memory | None = None) -> None:
         self._folder, self._memory = folder, memory
         self._state: TrainingState | None = None
-        self._due = 0.0
+        self._interval = Interval()
         self._consistent = True
 
     @contextmanager
     def during(self, state: TrainingState) -> Iterator[None]:
         """Restore the last checkpoint; keep one more of a training that ends early."""
-        self._state, self._due, self._consistent = state, time.monotonic() + SECONDS, True
+        self._state, self._interval, self._consistent = state, Interval(), True
         load_checkpoint(self._folder, state, self._memory)
         try:
             yield
@@ -82,11 +103,8 @@ class Checkpoints(Callback):
         """Save if it is time to."""
         assert self._state is not None
         self._consistent = True
-        began = time.monotonic()
-        if began > self._due:
-            save_checkpoint(self._folder, self._state, self._memory)
-            ended = time.monotonic()
-            self._due = ended + max(SECONDS, (ended - began) / SHARE)
+        if self._interval.over():
+            self._interval.save(partial(save_checkpoint, self._folder, self._state, self._memory))
 
 
 def save_checkpoint(folder: Path, state: TrainingState, memory: Memory | None = None) -> None:
