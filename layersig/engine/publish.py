@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from layersig.pipeline import Graph, Stage
 from layersig.store.cache import StageEntry
 from layersig.store.hashing import sha256_bytes
 from layersig.store.runfolder import RunFolder
+
+_OFTEN = 1.0
+"""Seconds between two manifests while stages are found in the cache one after the other."""
 
 
 class Publisher:
@@ -47,6 +51,7 @@ class Publisher:
         self._metrics: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._finished = finished
+        self._saved = 0.0
         self._held: list[tuple[Path, str]] = []
         self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
 
@@ -67,7 +72,9 @@ class Publisher:
             record["other_declarations"] = len({*about["declarations"]} - {self._declaration})
             self._place(stage, how.fingerprint, how.entry)
         self._stages[stage.id] = record
-        self.save()
+        # What was found in the cache is found again after a kill; a manifest of thousands of stages takes its time.
+        if not how.cached or time.monotonic() > self._saved + _OFTEN:
+            self.save()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -77,6 +84,7 @@ class Publisher:
     def save(self) -> None:
         """Write the manifest."""
         self._folder.save_manifest(self.manifest)
+        self._saved = time.monotonic()
 
     def finish(self) -> None:
         """The run got to its end: write the files of lines, and let nothing of an older state of the run remain.

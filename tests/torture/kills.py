@@ -25,8 +25,12 @@ from filelock import FileLock, Timeout
 from layersig.store.hashing import sha256_bytes
 from tests.torture.harness import Trial
 from tests.torture.kills_studies import STUDIES
-from tests.torture.lives import Death, Life, changes_of, live, pick, served
+from tests.torture.lives import Death, Life, changes_of, descendants, live, pick, served
 
+ENGINES = ("local:2",)
+"""Engines whose drivers and workers are killed."""
+OF_ENGINE = 20
+OF_EMBEDDED = 10
 FULL = 300
 """Kills of a complete torture, to which those of workers, drivers and the embedded model are added."""
 _MOST = 12
@@ -47,7 +51,7 @@ def trials(count: int, folder: Path) -> Iterator[Trial]:
     with ExitStack() as stack:
         endpoint = stack.enter_context(served(_judge))
         _warm()
-        names = list(STUDIES) if count >= len(STUDIES) * 3 else ["given"]
+        names = ["tuning", "pruning", "given"] if count >= 9 else ["given"]
         studies = [Study.prepared(name, folder, endpoint) for name in names]
         runs = [KilledRun(study, random.Random(f"kills/{study.name}")) for study in studies]
         for number in range(count):
@@ -55,6 +59,31 @@ def trials(count: int, folder: Path) -> Iterator[Trial]:
             yield Trial(f"{number} {run.study.name}", run.kill, str(folder))
         for run in runs:
             yield Trial(f"the end of {run.study.name}", run.end, str(folder))
+        if count >= FULL:
+            yield from _of_engines(studies[-1])
+            yield from _of_embedded_model(folder, endpoint)
+
+
+def _of_engines(study: Study) -> Iterator[Trial]:
+    """Kills of drivers and workers."""
+    for engine in ENGINES:
+        run = KilledRun(study, random.Random(f"kills/{engine}"), ("--engine", engine))
+        began = time.monotonic()
+        run.end()
+        seconds = time.monotonic() - began
+        for number in range(OF_ENGINE):
+            whom, kill = ("worker", run.kill_worker) if number % 2 else ("driver", run.kill_driver)
+            yield Trial(f"{whom} {number} of {engine}", partial(kill, seconds), str(study.inputs))
+        yield Trial(f"the end of {engine}", run.end, str(study.inputs))
+
+
+def _of_embedded_model(folder: Path, endpoint: str) -> Iterator[Trial]:
+    """Kills of a run of a real model; two steps a stage."""
+    study = Study.prepared("embedded", folder, endpoint)
+    run = KilledRun(study, random.Random("kills/embedded"))
+    for number in range(OF_EMBEDDED):
+        yield Trial(f"{number} embedded", run.kill, str(folder))
+    yield Trial("the end of embedded", run.end, str(folder))
 
 
 def _judge(said: Callable[[str], None]) -> None:
@@ -119,7 +148,7 @@ class Study:
         inputs.mkdir()
         written = live(inputs, lambda: STUDIES[name](inputs, endpoint))
         assert written.code == 0, written.said
-        arguments = ("run", "recipe.toml", "--offline")
+        arguments = ("run", "recipe.toml")
         found = []
         for number in range(2):
             copy = shutil.copytree(inputs, _run_of(inputs))
@@ -152,10 +181,12 @@ class KilledRun:
     Attributes:
         study: The study.
         draws: When it is killed.
+        engine: Further arguments of the command line.
     """
 
     study: Study
     draws: random.Random
+    engine: tuple[str, ...] = ()
     _copy: Path | None = None
     _kills: int = 0
     _done: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -172,16 +203,39 @@ class KilledRun:
                 return f"{death.how}: {self._at_work()}"
             self._check(life)
 
+    def kill_driver(self, seconds: float) -> str:
+        """Kill the process that was started, at a random time of so many seconds; its workers must end with it."""
+        life = self._live(Death("time", self.draws.uniform(0.0, seconds)))
+        if not life.killed:
+            self._check(life)
+        return f"driver of {self.engine[-1]}: {self._at_work() if life.killed else 'ended before'}"
+
+    def kill_worker(self, seconds: float) -> str:
+        """Kill a worker at a random time; the driver goes on without it, or fails where that killed a stage twice."""
+        found: list[int] = []
+
+        def worker(driver: int) -> int | None:
+            every = [each.pid for each in descendants(driver) if "spawn_main" in " ".join(each.cmdline())]
+            found.extend(self.draws.sample(every, 1) if every else ())
+            return found[0] if found else None
+
+        life = self._live(Death("time", self.draws.uniform(0.3, 0.9) * seconds, worker))
+        if life.code == 0 and not life.killed:
+            self._check(life)
+        else:
+            assert life.code == 1, f"it failed: {life.said[-2000:]}"
+            assert "its worker process ended twice" in life.said, life.said[-2000:]
+        return f"worker of {self.engine[-1]}: {'killed' if found else 'none was there'}"
+
     def end(self) -> str:
         """Let it end, and compare what it wrote."""
-        if self._copy is not None:
-            self._check(self._live(None))
+        self._check(self._live(None))
         return ""
 
     def _live(self, death: Death | None) -> Life:
         if self._copy is None:
             self._copy = shutil.copytree(self.study.inputs, _run_of(self.study.inputs))
-        life = live(self._copy, partial(run_here, self._copy, self.study.arguments), death)
+        life = live(self._copy, partial(run_here, self._copy, (*self.study.arguments, *self.engine)), death)
         self._nothing_lost()
         return life
 

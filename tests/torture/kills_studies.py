@@ -114,6 +114,20 @@ controls = false
 resamples = 100
 """
 )
+EMBEDDED = """\
+[scorers.ila]
+kind = "ila"
+steps = 2
+
+[[arms]]
+name = "ila-30"
+scorer = "ila"
+select = { kind = "top", fraction = 0.30 }
+
+[analyze]
+controls = false
+resamples = 100
+"""
 WRITTEN = """\
 task: written
 dataset_path: json
@@ -147,5 +161,16 @@ def _given(folder: Path, endpoint: str) -> None:
     adapter_folder(model, layer_map(model), folder / "adapter")
 
 
-STUDIES: dict[str, Callable[[Path, str], None]] = {"tuning": _tuning, "pruning": _pruning, "given": _given}
+def _embedded(folder: Path, endpoint: str) -> None:
+    """A small study of SmolLM2-135M-Instruct, which comes inside a package."""
+    recipe = HEAD.replace("path:model", "pypi:smollm2-135m-instruct").replace("heldout = 6", "heldout = 2\nlimit = 10")
+    write_study(folder, recipe=recipe.replace("steps = 3", "steps = 2") + EMBEDDED)
+
+
+STUDIES: dict[str, Callable[[Path, str], None]] = {
+    "tuning": _tuning,
+    "pruning": _pruning,
+    "given": _given,
+    "embedded": _embedded,
+}
 """By name, what writes a study into a folder, given the endpoint of a judge: `recipe.toml` and all that it reads."""

@@ -176,8 +176,9 @@ def _arm(death: Death) -> None:
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal left
-            left -= _changes(event, arguments)
-            if left == 0:
+            changed = _changes(event, arguments)
+            left -= changed
+            if changed and left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(hook)
