@@ -19,10 +19,12 @@ class ResponseLog:
 
     Attributes:
         held: What it holds, by id of the chat and number of the sample.
+        state: Where the batch is saved that is being written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.state = path.with_name(f"{path.name}.state")
         self.held: dict[Key, Response] = {
             (each.chat, each.sample): each for each in map(Response.from_json, intact_lines(path, ResponseForm))
         }

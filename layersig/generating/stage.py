@@ -156,6 +156,7 @@ def _answers(
                 samples=settings.samples,
                 batch_tokens=settings.batch_tokens,
                 known=frozenset(log.held),
+                state=log.state,
                 fast=untouched.fast,
                 done=done,
             )

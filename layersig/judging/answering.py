@@ -66,6 +66,7 @@ def answer(job: Job[Answer]) -> None:
                     samples=1,
                     batch_tokens=job.spec.batch_tokens,
                     known=frozenset(log.held),
+                    state=log.state,
                     fast=arm.fast,
                     done=done,
                 )

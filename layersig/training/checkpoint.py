@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,17 +15,13 @@ from torch import Tensor
 
 from layersig.jsonform import dumps, parse_json
 from layersig.models.tensor_file import later, write_tensors
+from layersig.stages.interval import Interval
 from layersig.store.files import write_through
 from layersig.training.callbacks import Callback, TrainingState
 from layersig.training.log import Step, StepForm
 from layersig.training.optimizers import restore_moments
 
 CHECKPOINT = "training.safetensors"
-SECONDS = 60.0
-"""Wall time that may be lost; also the shortest between two checkpoints."""
-SHARE = 0.1
-"""Largest share of the wall time that goes into checkpoints; more is lost where one takes longer than this allows."""
-
 _OPTIMIZER = re.compile("optimizer/([0-9]{1,9})/([^/]+)")
 
 
@@ -38,26 +33,6 @@ class Memory(Protocol):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Put back what `state` gave."""
-
-
-class Interval:
-    """Says when to save, so that no more than `SECONDS` of work are ever lost, or one piece that takes longer."""
-
-    def __init__(self) -> None:
-        self._ended = time.monotonic()
-        self._due = self._ended + SECONDS
-
-    def over(self) -> bool:
-        """Whether another piece of work like the one that has just ended would end too late."""
-        before, self._ended = self._ended, time.monotonic()
-        return self._ended + (self._ended - before) >= self._due
-
-    def save(self, write: Callable[[], None]) -> None:
-        """Save, and begin to count again."""
-        began = time.monotonic()
-        write()
-        self._ended = time.monotonic()
-        self._due = self._ended + max(SECONDS, (self._ended - began) / SHARE)
 
 
 class Checkpoints(Callback):

@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 
 from layersig.jsonform import parse_json
 from layersig.models.tensor_file import later, write_tensors
+from layersig.stages.interval import Interval
 from layersig.store.files import write_through
-from layersig.training.checkpoint import Interval, Memory
+from layersig.training.checkpoint import Memory
 
 Piece = TypeVar("Piece")
 

@@ -14,8 +14,8 @@ from transformers.models.llama.modeling_llama import LlamaModel
 
 from layersig.layers import Unit
 from layersig.scoring.stage import score
+from layersig.stages import interval
 from layersig.stages.job import Job
-from layersig.training import checkpoint
 from tests.scoring.world import World, low_rank
 from tests.tiny import tiny_batch
 
@@ -63,8 +63,8 @@ def passes(deadly: int | None = None) -> Iterator[list[int]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LlamaModel, "forward", forward)
-        patch.setattr(checkpoint, "SECONDS", 0.0)
-        patch.setattr(checkpoint, "SHARE", float("inf"))
+        patch.setattr(interval, "SECONDS", 0.0)
+        patch.setattr(interval, "SHARE", float("inf"))
         yield count
 
 

@@ -167,10 +167,10 @@ class Study:
 def run_here(folder: Path, arguments: tuple[str, ...]) -> None:
     """The command line in this process; state is saved after every step."""
     from layersig.cli.main import main
-    from layersig.training import checkpoint
+    from layersig.stages import interval
 
     os.environ["LAYERSIG_CACHE"] = str(folder / "cache")
-    checkpoint.SECONDS, checkpoint.SHARE = 0.0, float("inf")
+    interval.SECONDS, interval.SHARE = 0.0, float("inf")
     main(["--debug", *arguments])
 
 
