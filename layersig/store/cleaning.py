@@ -17,14 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from stat import S_ISREG
 
 from filelock import Timeout
 
 from layersig.errors import UserError
 from layersig.jsonform import Damaged, read_json
 from layersig.store.cache import Cache, EntryForm, RunForm
-from layersig.store.files import PART, discard, files_below
+from layersig.store.files import PART, discard
 from layersig.store.runfolder import ManifestForm, RunFolder, all_runs
 
 MOMENT = 300.0
@@ -249,20 +248,21 @@ class _Run:
             stat = file.stat()
         except OSError:
             return True  # damaged: it is no loss
-        if (stat.st_dev, stat.st_ino) in self._inodes:
+        alike = self._by_size.get(stat.st_size, {})
+        if (stat.st_dev, stat.st_ino) in alike:
             return True
-        return any(self._cache.hashes.file(path) == digest for path in self._by_size.get(stat.st_size, ()))
+        for path in alike.values():
+            with suppress(OSError):  # it has gone meanwhile
+                if self._cache.hashes.file(path) == digest:
+                    return True
+        return False
 
     @cached_property
-    def _inodes(self) -> frozenset[tuple[int, int]]:
-        stats = (path.stat() for paths in self._by_size.values() for path in paths)
-        return frozenset((stat.st_dev, stat.st_ino) for stat in stats)
-
-    @cached_property
-    def _by_size(self) -> Mapping[int, list[Path]]:
-        found: dict[int, list[Path]] = defaultdict(list)
-        for name in files_below(self._path):
-            found[(self._path / name).stat().st_size].append(self._path / name)
+    def _by_size(self) -> Mapping[int, Mapping[tuple[int, int], Path]]:
+        """Files of the run's folder by size, then by device and inode."""
+        found: dict[int, dict[tuple[int, int], Path]] = defaultdict(dict)
+        for path, stat in _files(self._path):
+            found[stat.st_size][stat.st_dev, stat.st_ino] = path
         return found
 
 
@@ -300,7 +300,7 @@ def _rest(path: Path) -> Item:
 
 
 def _item(path: Path, fingerprint: str | None, referring: Collection[_Run], held: str | None) -> Item:
-    stats = list(_stats(path))
+    stats = [stat for _, stat in _files(path)]
     freed = sum(stat.st_size for stat in stats if stat.st_nlink == 1)
     names = tuple(sorted({run.name for run in referring}))
     return Item(path, fingerprint, sum(stat.st_size for stat in stats), freed, _used(path), names, held)
@@ -315,24 +315,23 @@ def _used(path: Path) -> float:
     if _finished(path):
         with suppress(OSError):
             return (path / "stage.json").stat().st_mtime
-    return max((stat.st_mtime for stat in _stats(path)), default=0.0)
+    return max((stat.st_mtime for _, stat in _files(path)), default=0.0)
 
 
 def _finished(path: Path) -> bool:
     return path.parent.parent.name == "stages"
 
 
-def _stats(path: Path) -> Iterator[os.stat_result]:
-    """Of all files of an entry; those that vanish meanwhile are left out."""
-    for file in [path, *path.rglob("*")]:
+def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All files below a folder, or a file by itself; those that vanish meanwhile are left out."""
+    below = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for file in below if path.is_dir() else (path,):
         with suppress(OSError):
-            stat = file.lstat()
-            if S_ISREG(stat.st_mode):
-                yield stat
+            yield file, file.lstat()
 
 
 def _size(folder: Path) -> int:
-    return sum(stat.st_size for stat in _stats(folder))
+    return sum(stat.st_size for _, stat in _files(folder))
 
 
 def _records(root: Path) -> list[Path]:

@@ -191,8 +191,8 @@ def grid() -> Table:
     return Table(
         "A large study",
         f"A grid of {stages:,} stages ({_SEEDS} seeds of a tiny study), all of them in the cache; in a process that "
-        "has imported everything. A run in another folder links every file and writes the report, whose statistics grow "
-        "with seeds and items.",
+        "has imported everything. A run in another folder links every file and writes the report, whose statistics "
+        "grow with seeds and items.",
         ["", "time"],
         rows,
     )
@@ -211,7 +211,10 @@ def _at(folder: Path):
 
 
 def _call(*arguments: str) -> None:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-        with pytest.raises(SystemExit) as ended:
-            main(["--debug", *arguments])
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as said,
+        pytest.raises(SystemExit) as ended,
+    ):
+        main(["--debug", *arguments])
     assert not ended.value.code, said.getvalue()

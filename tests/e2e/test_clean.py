@@ -82,22 +82,21 @@ def test_under_load_it_frees_what_it_may_and_breaks_nothing(
     environment = {**os.environ, "LAYERSIG_CACHE": str(own.cache)}
     stop, runs = tmp_path / "stop", own.base / "runs"
     reading = READING.format(stop=str(stop), run=f"tiny/{finished.path.name}", runs=str(runs))
-    reader = subprocess.Popen([sys.executable, "-c", reading], env=environment, cwd=own.base, stdout=subprocess.DEVNULL)
-    study = subprocess.Popen(
-        [sys.executable, "-c", LAYERSIG, "run", str(own.recipe), "seeds=[1]"],
-        env=environment,
-        cwd=own.base,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    freed = 0
-    cache = Cache(own.cache, lambda message: pytest.fail(message))
-    while study.poll() is None:
-        freed += len(cleaning.free(cache, cleaning.survey(cache, [runs]).freeable(0)))
-    stop.touch()
-    assert study.returncode == 0, study.communicate()[1]
-    assert reader.wait(timeout=60) == 0
+    watched = {"env": environment, "cwd": own.base, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    study = [sys.executable, "-c", LAYERSIG, "run", str(own.recipe), "seeds=[1]"]
+    cache, freed = Cache(own.cache, lambda message: pytest.fail(message)), 0
+    with (
+        subprocess.Popen([sys.executable, "-c", reading], **watched) as reader,
+        subprocess.Popen(study, **watched) as writer,
+    ):
+        try:
+            while writer.poll() is None:
+                freed += len(cleaning.free(cache, cleaning.survey(cache, [runs]).freeable(0)))
+        finally:
+            stop.touch()
+            writer.kill()
+        assert writer.returncode == 0, writer.communicate()[1]
+        assert reader.wait(timeout=60) == 0, reader.communicate()[1]
     assert freed > 0
     (run,) = (each for each in runs.glob("tiny/*") if each.name != finished.path.name)
     assert Run(run).results() == due.results()
