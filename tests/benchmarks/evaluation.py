@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -47,7 +46,7 @@ def task(name: str, items: int, parts: int | None = None, shots: int | None = No
     whole = load_task(settings, resolve(settings.source, "benchmark", world.request()).path, Streams(0))
     for part in whole.parts:
         part.chosen = list(range(min(items, len(part.scored_rows))))
-    return dataclasses.replace(whole, parts=whole.parts[:parts])
+    return whole.with_parts(whole.parts[:parts])
 
 
 def speed(tasks: dict[str, Callable[[], ResolvedTask]], dtype: torch.dtype, repeats: int) -> Table:

@@ -47,7 +47,7 @@ def stage_two(base, update, found: Sequence[Example], chosen: Sequence[Sequence[
     scores = torch.full((len(update.layers),), 4.0, requires_grad=True)
     base.requires_grad_(False)
     with gated(base, update, torch.sigmoid(scores)) as gates:
-        hook = base.register_forward_pre_hook(lambda *_: setattr(gates, "gamma", torch.sigmoid(scores)))
+        hook = base.register_forward_pre_hook(lambda *_: gates.set(torch.sigmoid(scores)))
         try:
             work = Workload(base, {"scores": scores}, Examples.of(found), chosen, settings(0.0), Streams(0, 0))
             log = train(work, Optimization("adam", 0.05))
