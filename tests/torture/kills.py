@@ -48,6 +48,7 @@ def trials(count: int, folder: Path) -> Iterator[Trial]:
         count: How many; from `FULL` on others follow, of workers, of drivers, and on the embedded model.
         folder: Where the studies are run.
     """
+    os.environ["OMP_NUM_THREADS"] = "1"  # for workers; torch is imported below
     with ExitStack() as stack:
         endpoint = stack.enter_context(served(_judge))
         _warm()
