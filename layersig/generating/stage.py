@@ -137,11 +137,9 @@ def _answers(
     log = ResponseLog(job.work / _LOG)
     job.reporter.start("generate", len(asked) * settings.samples, "responses")
     job.reporter.advance(len(log.held))
-    tokens = 0
 
     def done(finished: int, run: int) -> None:
-        nonlocal tokens
-        tokens += run
+        log.ran(run)
         job.reporter.advance(finished, tokens=run)
 
     with arm_model(job) as untouched:
@@ -161,7 +159,7 @@ def _answers(
                 done=done,
             )
         )
-    job.cost.update(tokens=float(tokens), peak_memory=float(untouched.memory.peak))
+    job.cost.update(tokens=float(log.tokens), peak_memory=float(untouched.memory.peak))
     return log.held
 
 

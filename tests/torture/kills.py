@@ -242,11 +242,13 @@ class KilledRun:
 
     def _check(self, life: Life) -> None:
         assert self._copy is not None
-        assert life.code == 0, f"it failed: {life.said[-2000:]}"
-        found = results(self._copy)
-        assert found == self.study.expected, f"it differs in {differing(found, self.study.expected)}"
-        shutil.rmtree(self._copy)
-        self._copy, self._kills, self._done = None, 0, {}
+        copy, self._copy, self._kills, self._done = self._copy, None, 0, {}
+        try:
+            assert life.code == 0, f"it failed: {life.said[-2000:]}"
+            found = results(copy)
+            assert found == self.study.expected, f"it differs in {differing(found, self.study.expected)}"
+        finally:
+            shutil.rmtree(copy)
 
     def _nothing_lost(self) -> None:
         assert self._copy is not None
