@@ -200,6 +200,14 @@ class Executor:
         except Timeout:
             return None
 
+    def at_work(self, key: str) -> bool:
+        """Whether a process is building the output of this fingerprint now."""
+        try:
+            with self._cache.lock(key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener, *, patience: float = -1) -> Ended:
         """Run one stage unless the cache holds its output.
 
@@ -238,7 +246,8 @@ class Executor:
                 publisher.ended(stage, Ended("failed", key, error=str(known)))
                 raise type(known)(f"{stage.id}: {known}") from error
             finally:
-                gc.collect()
+                if stage.computes:  # models hold themselves in circles; a search takes a while
+                    gc.collect()
 
     def key(self, stage: Stage, nodes: Mapping[str, Node], params: Mapping[str, Any] | None = None) -> str:
         """The fingerprint of a stage; with `params` in the place of its own, what all stages that share them have."""

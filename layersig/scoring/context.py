@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersig.fast.runner import Runner
+    from layersig.layers import Layer
+    from layersig.scoring.block_states import States
     from layersig.training.checkpoint import Memory
     from layersig.training.log import Step, TrainLog
     from layersig.training.optimization import Optimization
 
+Found = TypeVar("Found")
 Piece = TypeVar("Piece")
 Value = TypeVar("Value")
 Visit = Callable[[int, str, "Tensor"], None]
@@ -143,13 +146,40 @@ class ScoringContext(Inputs):
         )
         callbacks = [
             *([] if after_step is None else [AfterStep(after_step)]),
-            *([] if after_step is not None and memory is None else [Checkpoints(place, memory)]),
+            *([] if after_step is not None and memory is None else [Checkpoints(place, memory, end=True)]),
             Progress(self.reporter),
         ]
         log = train(work, optimization, callbacks)
         self._job.metrics.extend(step.to_json() for step in log.steps)
         self._count(log.tokens, log.peak_memory)
         return log
+
+    @contextmanager
+    def tuned(self, layers: Sequence[Layer], batches: Sequence[Sequence[int]]) -> Iterator[TrainLog]:
+        """Train some layers as the recipe's `[train]` says; within this context the model has what they learned.
+
+        The start of a layer depends on its name and the seed alone, as in every arm.
+
+        Args:
+            layers: What is trained; nothing else is.
+            batches: Optimizer batches, as from `optimizer_batches`; their number is the length of the training.
+        """
+        from layersig.fast.runner import Workload
+        from layersig.training.callbacks import Progress
+        from layersig.training.checkpoint import Checkpoints
+        from layersig.training.loop import train
+        from layersig.training.methods import Base, tuned
+        from layersig.training.optimization import Optimization
+
+        settings, streams = self.train_settings, self._job.streams
+        base, steps = Base(str(self._job.inputs["model"])), len(batches)
+        with tuned(self.model, layers, settings, base=base, steps=steps, streams=streams) as tuning:
+            work = Workload(tuning.model, tuning.parameters, self.examples, batches, settings, streams, fast=self.fast)
+            kept = Checkpoints(self._place("tuned"), tuning, end=True)
+            log = train(work, Optimization.of(settings), [tuning, kept, Progress(self.reporter)])
+            tuning.model.eval()
+            self._count(log.tokens, log.peak_memory)
+            yield log
 
     def evaluate(self, keep: str | None = None) -> dict[str, float]:
         """The score of the model, as it is now, on every selection task: `acc_norm`, or else the task's first metric.
@@ -204,6 +234,54 @@ class ScoringContext(Inputs):
             runner = cache(lambda: stack.enter_context(self._reading()))
             return [self.once("loss", partial(lambda batch: runner().losses([batch])[0], batch)) for batch in batches]
 
+    def measured_states(self, indices: Sequence[int], measure: Callable[[States], Value]) -> Iterator[Value]:
+        """What is measured of the states of `block_states`, which outlives an interruption.
+
+        Args:
+            indices: Examples by index, as from `draw`.
+            measure: Gives a JSON value.
+        """
+        from layersig.scoring.block_states import measured_states
+
+        with self.counted([indices]):
+            yield from measured_states(self, indices, measure, partial(self.once, "states"))
+
+    def block_states(self, indices: Sequence[int]) -> Iterator[States]:
+        """Hidden states of training examples before every block and behind the last, some examples at a time.
+
+        They are taken at the blocks, in front of the final norm, and without padding.
+
+        Args:
+            indices: Examples by index, as from `draw`.
+        """
+        from layersig.scoring.block_states import block_states
+
+        with self.counted([indices]):
+            yield from block_states(self, indices)
+
+    def layer_inputs(
+        self,
+        indices: Sequence[int],
+        of: Callable[[str, Tensor, Tensor], Found],
+        *,
+        layers: Collection[str] | None = None,
+    ) -> Iterator[dict[str, Found]]:
+        """What a function makes of the inputs and outputs of every layer, by layer, some examples at a time.
+
+        Args:
+            indices: Examples by index, as from `draw`.
+            of: Called with the name of a layer, its inputs, [tokens, in], and its outputs, [tokens, out], without
+                padding. It should return something small, such as a sum: the layers of a pass are all in memory.
+            layers: Names of the layers to look at; all of them when None.
+
+        Raises:
+            UserError: A layer is a parameter of fused experts, which see some of the tokens each.
+        """
+        from layersig.scoring.block_states import layer_inputs
+
+        with self.counted([indices]):
+            yield from layer_inputs(self, indices, of, layers)
+
     def gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Gradient of the training loss, averaged over batches, for tensors of the scorer's own, such as gates.
 
@@ -241,6 +319,7 @@ class ScoringContext(Inputs):
         visit: Callable[[int, str, Tensor], None],
         *,
         layers: Collection[str] | None = None,
+        others: Mapping[str, Tensor] | None = None,
         memory: Memory | None = None,
     ) -> None:
         """Show the gradient of the training loss for every batch and layer: visit(batch, layer, gradient).
@@ -250,15 +329,16 @@ class ScoringContext(Inputs):
 
         Args:
             batches: Optimizer batches.
-            visit: Is shown the gradients.
-            layers: Names of the layers; all when absent.
+            visit: Called once for every batch and layer.
+            layers: Names of the layers to show; all of them when None.
+            others: Further parameters of the model by name, such as norms and biases, shown under that name.
             memory: All that `visit` changes; with it, an interrupted pass continues where it was. Where `visit` makes
                 a number of each gradient, `gradient_values` does the same without.
 
         Raises:
             UserError: The model is quantised.
         """
-        with self._layer_gradients(batches, layers) as show:
+        with self._layer_gradients(batches, layers, others) as show:
             if memory is None:
                 for number in range(len(batches)):
                     show(number, visit)
@@ -266,13 +346,18 @@ class ScoringContext(Inputs):
                 self.in_passes("gradients", memory, batches, lambda number, _: show(number, visit))
 
     def gradient_values(
-        self, batches: Sequence[Sequence[int]], value: Callable[[int, str, Tensor], float]
+        self,
+        batches: Sequence[Sequence[int]],
+        value: Callable[[int, str, Tensor], float],
+        *,
+        others: Mapping[str, Tensor] | None = None,
     ) -> list[dict[str, float]]:
         """A number that is made of the gradient of every layer, for every batch: value(batch, layer, gradient).
 
         Args:
             batches: Optimizer batches.
             value: Makes the number; see `visit_gradients`.
+            others: As `visit_gradients` has them.
 
         Returns:
             For every batch, the numbers by name of the layer, in the order in which gradients are there.
@@ -280,7 +365,7 @@ class ScoringContext(Inputs):
         Raises:
             UserError: The model is quantised.
         """
-        with self._layer_gradients(batches) as show:
+        with self._layer_gradients(batches, others=others) as show:
 
             def of(number: int) -> dict[str, float]:
                 found: dict[str, float] = {}
@@ -291,15 +376,18 @@ class ScoringContext(Inputs):
 
     @contextmanager
     def _layer_gradients(
-        self, batches: Sequence[Sequence[int]], layers: Collection[str] | None = None
+        self,
+        batches: Sequence[Sequence[int]],
+        layers: Collection[str] | None = None,
+        others: Mapping[str, Tensor] | None = None,
     ) -> Iterator[Callable[[int, Visit], None]]:
         from layersig.models.layermap import layer_parameter, layer_weight
 
         members = [layer for group in self.groups for layer in group.members]
         chosen = [layer for layer in members if layers is None or layer.name in layers]
-        parameters = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
+        parameters: dict[str, Tensor] = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
         turned = {layer.name for layer in chosen if layer_weight(self.model, layer) is not parameters[layer.name]}
-        with self._gradients(parameters, batches) as show:
+        with self._gradients({**parameters, **(others or {})}, batches) as show:
 
             def as_shaped(number: int, visit: Visit) -> None:
                 show(number, lambda batch, name, found: visit(batch, name, found.mT if name in turned else found))

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 PART = ".part"
 """Ending of what is being written; its name begins with a dot."""
 _PLAIN = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.+@=\-]{0,149}")
+_READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -73,7 +75,16 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, temporary)
     except OSError:
         shutil.copy2(source, temporary)
+    make_readable(temporary)
     _replace(temporary, target)
+
+
+def make_readable(path: Path) -> None:
+    """Let others read a file: safetensors writes weights that only their owner may read."""
+    mode = path.stat().st_mode
+    if mode & _READABLE != _READABLE:
+        with suppress(PermissionError):  # a cache may be somebody else's
+            path.chmod(mode | _READABLE)
 
 
 def _replace(temporary: Path, target: Path) -> None:

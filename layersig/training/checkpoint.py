@@ -47,10 +47,11 @@ class Checkpoints(Callback):
     Args:
         folder: Where the file is.
         memory: What else must be remembered between steps.
+        end: Whether a checkpoint is written at the planned end too, for work that goes on behind it.
     """
 
-    def __init__(self, folder: Path, memory: Memory | None = None) -> None:
-        self._folder, self._memory = folder, memory
+    def __init__(self, folder: Path, memory: Memory | None = None, *, end: bool = False) -> None:
+        self._folder, self._memory, self._end = folder, memory, end
         self._state: TrainingState | None = None
         self._interval = Interval()
         self._consistent = True
@@ -67,7 +68,7 @@ class Checkpoints(Callback):
             if self._consistent:
                 save_checkpoint(self._folder, state, self._memory)
             raise
-        if len(state.steps) < state.planned:
+        if self._end or len(state.steps) < state.planned:
             save_checkpoint(self._folder, state, self._memory)
 
     def before_update(self, number: int) -> None:
