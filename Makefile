@@ -47,9 +47,9 @@ format: dev
 calibrate: dev
 	$(BIN)/python -m tests.calibration
 
-# Half an hour; KINDS="recipes folders" picks.
+# An hour; KINDS="recipes folders" picks.
 torture: dev
-	$(BIN)/python -m tests.torture $(KINDS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture $(KINDS)
 
 # Hours; DATA="a.jsonl b.jsonl" trains on these files instead of the embedded sample, CASES="training gates" picks.
 bench: dev

@@ -41,6 +41,7 @@ GROUPS = {
         "report": "Rebuild the report of a run.",
         "compare": "Compare arms, also across runs and recipes.",
         "rm": "Delete a run, after asking.",
+        "clean": "Show what the cache holds, and free what no run needs, after asking.",
     },
     "Use the results": {
         "export": "Write an arm as a checkpoint, an adapter, or the configuration of a training tool.",
@@ -65,7 +66,9 @@ _SYNONYMS = {
     "train": "run",
     "start": "run",
     "resume": "run",
-    "clean": "rm",
+    "cache": "clean",
+    "prune": "clean",
+    "gc": "clean",
     "delete": "rm",
     "remove": "rm",
     "view": "open",

@@ -191,13 +191,18 @@ class Executor:
         return found
 
     def find(self, stage: Stage, nodes: Mapping[str, Node]) -> StageEntry | None:
-        """The entry of a stage in the cache, or None; nothing is run.
+        """The entry of a stage in the cache; None also while another process is at work on it. Nothing is run.
 
         Args:
             stage: The stage.
             nodes: Everything that it reads.
         """
-        return self._cache.find(self.key(stage, nodes))
+        key = self.key(stage, nodes)
+        try:
+            with self._cache.lock(key).acquire(timeout=0):
+                return self._cache.find(key)
+        except Timeout:
+            return None
 
     def at_work(self, key: str) -> bool:
         """Whether a process is building the output of this fingerprint now."""
@@ -299,10 +304,9 @@ class Executor:
             "warnings": list(getattr(reporter, "warnings", ())),
             "declarations": list(declarations),
         }
-        entry = self._cache.commit(key, about, job.metrics)
         if family is not None:
             self._cache.relate(family, key)
-        return entry
+        return self._cache.commit(key, about, job.metrics)
 
     def _earlier(self, family: str) -> tuple[Earlier, ...]:
         found = self._cache.family(family)

@@ -43,7 +43,8 @@ from layersig.plugin.tracking import Tracking
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
-from layersig.store.cache import Cache, StageEntry, cache_root
+from layersig.store.cache import Cache, StageEntry, cache_limit, cache_root
+from layersig.store.cleaning import keep_limit
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
 from layersig.store.looks import Looks
@@ -213,7 +214,7 @@ def opened(
         device: Describes the device where stages run.
         here: Whether that is this machine, whose memory trainings must fit into.
     """
-    recipe = loaded.recipe
+    recipe, limit = loaded.recipe, cache_limit()
     if recipe.evaluate.tasks:
         display.phase("checking the tasks")
     check_tasks(loaded)
@@ -230,6 +231,7 @@ def opened(
             display.say(f"warning: {skipped}")
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
+        cache.register(folder.path)
         graph = stages(recipe, loaded.components)
         display.phase("finding model, data and tasks")
         sources = resolve_all(graph, loaded, pinned(earlier), offline=options.offline, strict=options.strict, warn=warn)
@@ -285,6 +287,8 @@ def opened(
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
+            if limit is not None:
+                keep_limit(cache, limit, options.runs, display.say)
             return Outcome(folder, status, failures(publisher.manifest))
 
         setting = Setting(

@@ -64,10 +64,14 @@ class KeptAnswers:
 
     Args:
         path: The file; None keeps nothing.
+
+    Attributes:
+        state: Where the batch of answers is saved that is being written; None without a file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self.state = None if path is None else path.with_name(f"{path.name}.state")
         self._rounds = 0
         self._lines: dict[tuple[int, str], list[KeptForm]] = {}
         for line in intact_lines(path, KeptForm) if path is not None else ():

@@ -25,6 +25,7 @@ from layersig.data.batches import micro_batches
 from layersig.data.examples import Example
 from layersig.evaluating.clusters import clusters_of
 from layersig.evaluating.heldout import halving_of, token_losses
+from layersig.evaluating.kept import packed
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.local import LocalTask
 from layersig.evaluating.model import SharedPrefixLM
@@ -190,9 +191,13 @@ def min_k(model: SharedPrefixLM, texts: Sequence[str], k: float = MIN_K) -> list
         losses = token_losses(model.decoder.model, [examples[index] for index in batch], fast=model.decoder.fast)
         return [_least_likely(tokens, k) for tokens in losses]
 
-    found: dict[int, MinK] = {}
+    known = model.kept.round(packed(example.tokens.tolist()) for example in examples)
+    found = {index: MinK(*value) for index, value in known.known.items()}
     for batch in micro_batches([len(example) for example in examples], range(len(examples)), budget):
-        found |= zip(batch, chain.from_iterable(halving.run(read, batch)), strict=True)
+        if not known.has(batch):
+            own = dict(zip(batch, chain.from_iterable(halving.run(read, batch)), strict=True))
+            known.keep(own, sum(each.tokens for each in own.values()))
+            found |= own
     model.tokens += sum(each.tokens for each in found.values())
     return [found[index] for index in range(len(texts))]
 

@@ -64,6 +64,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         title: What the reporter calls the work.
         tokens: Tokens run through the model so far, padding not counted.
         incidents: What happened to prompts and answers; grows with every request.
+        kept: Where answers are kept as they come.
     """
 
     def __init__(
@@ -90,10 +91,10 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self.incidents = IncidentLog()
         self._device = self.decoder.device
         self._reporter = reporter or Silent()
-        self._kept = kept or KeptAnswers()
+        self.kept = kept or KeptAnswers()
         self._tokenization = Tokenization(self.tokenizer, add_bos_token, chat_template)
         self._reader = LikelihoodReader(self.decoder, batch_tokens, self.max_length, self._done)
-        self._writer = Writer(self.decoder, self.tokenizer, batch_tokens, self._kept, self._start, self._done)
+        self._writer = Writer(self.decoder, self.tokenizer, batch_tokens, self.kept, self._start, self._done)
         self._drawing: Drawing | None = None
         self._cut: list[bool] = []
         self._without_system: set[str] = set()
@@ -178,7 +179,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         asked = [TokenRequest(*request) for request in requests]
         self._cut = [self._reader.cut(request) for request in asked]
         self._start(len(asked))
-        kept = self._kept.round(packed(request.context, request.continuation) for request in asked)
+        kept = self.kept.round(packed(request.context, request.continuation) for request in asked)
         answers: list[Answer | None] = [None] * len(asked)
         for index, answer in self._reader.answers(asked, kept):
             answers[index] = answer

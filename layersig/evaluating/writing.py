@@ -109,6 +109,7 @@ class Writer:
             adjust=None if all(request.decoding.plain for request in asked) else adjusted,
             known=kept.known,
             share=self.decoder.shares,
+            state=self.kept.state,
             done=done,
         )
         for batch in batches:

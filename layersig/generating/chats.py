@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from transformers import PreTrainedModel
@@ -139,11 +140,12 @@ def responses(
     batch_tokens: int,
     known: Collection[Key] = (),
     fast: bool = True,
+    state: Path | None = None,
     done: Callable[[int, int], None] = lambda responses, tokens: None,
 ) -> Iterator[list[Response]]:
     """The responses of `answer_chats`, batch by batch, so that they can be kept as they come.
 
-    The arguments are those of `answer_chats`, and one more.
+    The arguments are those of `answer_chats`, and two more.
 
     Args:
         model: In eval mode, with or without an adapter.
@@ -156,6 +158,7 @@ def responses(
         batch_tokens: Tokens of a batch at its longest.
         known: (id of the chat, sample) that need no answer any more. They change neither batches nor other responses.
         fast: False answers each chat by itself through the model's own forward.
+        state: File in which a batch that takes long is saved from time to time, and found by the next process.
         done: Called with responses finished and tokens run; known responses are not counted.
 
     Yields:
@@ -182,6 +185,7 @@ def responses(
         sampler=Sampler(sampling, [seeds[index] for index in fitting]),
         ends=ends,
         known={place for place, index in enumerate(fitting) if keys[index] in known},
+        state=state,
         done=done,
     )
 

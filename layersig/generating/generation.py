@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,11 +17,12 @@ from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
 from layersig.generating.ends import end_tokens
 from layersig.generating.rows import Rows, Slots
 from layersig.generating.sampling import GREEDY, Sampler
+from layersig.generating.suspended import State, Suspension, Written
 from layersig.models.devices import free
 from layersig.stages.halving import Halving
 
 _ROUND = 512
-"""Prompts that share slots; a run that was interrupted does its round again, so that batches stay the same."""
+"""Prompts that share slots."""
 _SPARE = 64
 """Tokens that a row must have room to grow by when it is begun."""
 _BEGUN = 16_384
@@ -91,6 +93,7 @@ def generated(
     adjust: Adjust | None = None,
     known: Collection[int] = (),
     share: bool = True,
+    state: Path | None = None,
     done: Callable[[int, int], None] = lambda prompts, tokens: None,
 ) -> Iterator[list[Completion]]:
     """Continue prompts, batch by batch. The batches follow from the prompts alone, never from what is known already.
@@ -106,6 +109,7 @@ def generated(
         adjust: Changes the logits of a row before a token is chosen; None leaves them as they are.
         known: Prompts that need no answer any more. A batch of such alone is not run.
         share: False runs shared beginnings again for each prompt.
+        state: File in which a batch that takes long is saved from time to time, and found by the next process.
         done: Called with prompts finished and tokens run.
 
     Yields:
@@ -113,6 +117,7 @@ def generated(
     """
     writer = _Writer(tokenizer, prompts, ends, sampler or Sampler(GREEDY), adjust, done)
     refills = decoder.shares and decoder.refills
+    suspension = Suspension(state, decoder.device)
 
     def write(batch: Sequence[int]) -> list[Completion]:
         writer.begin(batch)
@@ -125,9 +130,9 @@ def generated(
         try:
             if refills:
                 writer.done(0, trunk.length if trunk else 0)
-                _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens)
+                _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens, suspension)
             else:
-                _write_together(decoder, trunk, batch, writer)
+                _write_together(decoder, trunk, batch, writer, suspension)
         except Exception:
             writer.done(-writer.finished, 0)  # none of them counts as finished
             raise
@@ -177,6 +182,7 @@ class _Writer:
         self.ended: set[int] = set()
         self.finished = 0
         self.tokens = 0
+        self._ran = 0
         self._done = done
         self._tokenizer, self._ends, self._sampler, self._adjust = tokenizer, ends, sampler, adjust
 
@@ -191,6 +197,36 @@ class _Writer:
         self.written = {index: [] for index in batch}
         self.ended = set()
         self.finished = 0
+        self._ran = 0
+
+    def restore(self, found: Written) -> None:
+        """Be as the writer of a suspended batch was."""
+        self.written = dict(found["written"])
+        self.ended = set(found["ended"])
+        for index, tokens in self.written.items():
+            self._sampler.skip(index, len(tokens))
+        finished = [index for index in self.written if self._is_finished(index)]
+        self.finished = len(finished)
+        self.ran(found["ran"], len(finished))
+
+    def state(
+        self, live: Iterable[tuple[int, int]], waiting: Iterable[int] = (), lengths: Sequence[int] = (), end: int = 0
+    ) -> Written:
+        """What `restore` needs, and the writing itself."""
+        return Written(
+            written=list(self.written.items()),
+            ended=sorted(self.ended),
+            live=list(live),
+            waiting=list(waiting),
+            lengths=list(lengths),
+            end=end,
+            ran=self._ran,
+        )
+
+    def ran(self, tokens: int, finished: int = 0) -> None:
+        """So many tokens of the rows of this batch were run, and so many of its prompts need no more."""
+        self._ran += tokens
+        self.done(finished, tokens)
 
     def take(self, live: Sequence[int], logits: torch.Tensor, ran: int) -> list[int]:
         """Choose the next token of each row.
@@ -209,38 +245,61 @@ class _Writer:
         for index, token in zip(live, self._sampler.choose(logits, live), strict=True):
             self.written[index].append(token)
         self.ended |= {index for index in live if self._has_ended(index)}
-        keep = [
-            place
-            for place, index in enumerate(live)
-            if index not in self.ended and len(self.written[index]) < self.prompts[index].most
-        ]
+        keep = [place for place, index in enumerate(live) if not self._is_finished(index)]
         self.finished += len(live) - len(keep)
-        self.done(len(live) - len(keep), ran)
+        self.ran(ran, len(live) - len(keep))
         return keep
+
+    def _is_finished(self, index: int) -> bool:
+        return index in self.ended or len(self.written[index]) >= self.prompts[index].most
 
     def _has_ended(self, index: int) -> bool:
         return _ended(self.written[index], self.prompts[index], self._tokenizer, self._ends)
 
 
-def _write_together(decoder: Decoder, trunk: Trunk | None, batch: Sequence[int], writer: _Writer) -> None:
+def _write_together(
+    decoder: Decoder, trunk: Trunk | None, batch: Sequence[int], writer: _Writer, suspension: Suspension
+) -> None:
     """All prompts of a batch side by side, until the last one ends."""
-    behind = trunk.length if trunk else 0
-    run = Rows(decoder, trunk, [writer.prompts[index].tokens[behind:] for index in batch])
-    writer.done(0, run.tokens)
-    live = list(batch)
+    if (found := suspension.begun([(index, *writer.prompts[index]) for index in batch])) is not None:
+        writer.restore(found.written)
+        run, live = Rows.restored(decoder, found.tensors), [index for index, _ in found.written["live"]]
+    else:
+        behind = trunk.length if trunk else 0
+        run, live = Rows(decoder, trunk, [writer.prompts[index].tokens[behind:] for index in batch]), list(batch)
+        writer.ran(run.tokens)
+
+    def state() -> State | None:
+        tensors = run.state()
+        return None if tensors is None else State(tensors, writer.state((index, 0) for index in live))
+
     while live:
         keep = writer.take(live, run.logits, len(live))
         live = [live[place] for place in keep]
         if live:
             run.step(keep, [writer.written[index][-1] for index in live])
+            suspension.stepped(state)
 
 
-def _write_in_turn(slots: Slots, batch: Sequence[int], writer: _Writer, batch_tokens: int) -> None:
+def _write_in_turn(
+    slots: Slots, batch: Sequence[int], writer: _Writer, batch_tokens: int, suspension: Suspension
+) -> None:
     """As many prompts side by side as `batch_tokens` holds of their tokens so far; the next one when there is room.
 
     Where rows outgrow it, the last one to come gives way: what it has written becomes part of its prompt, and it waits.
     """
     waiting = deque(batch)
+    if (found := suspension.begun([(index, *writer.prompts[index]) for index in batch])) is not None:
+        written = found.written
+        writer.restore(written)
+        waiting = deque(written["waiting"])
+        slots.restore(found.tensors, written["live"], written["lengths"], written["end"])
+
+    def state() -> State | None:
+        tensors = slots.state()
+        if tensors is None:
+            return None
+        return State(tensors, writer.state(slots.live.items(), waiting, slots.lengths, slots.end))
 
     def take(rows: Sequence[int], logits: torch.Tensor, ran: int) -> None:
         keep = writer.take(rows, logits, ran)
@@ -268,6 +327,7 @@ def _write_in_turn(slots: Slots, batch: Sequence[int], writer: _Writer, batch_to
         if slots.live:
             live = list(slots.live)
             take(live, slots.step([writer.written[index][-1] for index in live]), len(live))
+            suspension.stepped(state)
 
 
 def _length(writer: _Writer, index: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -43,6 +44,22 @@ class Rows:
         allowed[:, :, behind:] |= torch.eye(width, dtype=torch.bool)
         self.logits = self._run(padded, depths, allowed)
 
+    def state(self) -> dict[str, Tensor] | None:
+        """What `restored` makes the same rows of; None where the model has a cache of its own kind."""
+        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+            return None
+        return {"real": self.real, "depths": self.depths, "logits": self.logits, **_states(self.cache.layers)}
+
+    @classmethod
+    def restored(cls, decoder: Decoder, state: Mapping[str, Tensor]) -> Self:
+        """The rows of a `state`."""
+        rows = cls.__new__(cls)
+        rows._decoder = decoder
+        rows.cache = DynamicCache(_pairs(state))
+        rows.real, rows.depths, rows.logits = state["real"].cpu(), state["depths"].cpu(), state["logits"]
+        rows.tokens = 0
+        return rows
+
     def step(self, keep: Sequence[int], tokens: Sequence[int]) -> None:
         """Drop the other rows, and run one more token of each row that is kept."""
         kept = torch.tensor(keep)
@@ -76,18 +93,33 @@ class Slots:
 
     Attributes:
         live: The slots of the rows that are being continued, by name, in the order in which they came.
+        lengths: Tokens by slot, 0 for a free one.
+        end: The column in which all rows end.
     """
 
     def __init__(self, decoder: Decoder, trunk: Trunk | None) -> None:
         self._decoder, self._trunk = decoder, trunk
         self.live: dict[int, int] = {}
-        self._lengths: list[int] = []  # by slot, 0 for a free one
+        self.lengths: list[int] = []
         self._layers: list[_SlotLayer] = []
         self._cache = DynamicCache()
-        self._end = 0
+        self.end = 0
         device = decoder.device
         self._real = torch.empty(0, 0, dtype=torch.bool, device=device)
         self._depths = torch.empty(0, 0, dtype=torch.long, device=device)
+
+    def state(self) -> dict[str, Tensor] | None:
+        """What `restore` needs besides `live`, `lengths` and `end`; None before the first row."""
+        return {"real": self._real, "depths": self._depths, **_states(self._layers)} if self._layers else None
+
+    def restore(
+        self, state: Mapping[str, Tensor], live: Sequence[tuple[int, int]], lengths: Sequence[int], end: int
+    ) -> None:
+        """Be as the slots of a `state` were."""
+        self.live, self.lengths, self.end = dict(live), list(lengths), end
+        self._real, self._depths = state["real"], state["depths"]
+        self._layers = [_SlotLayer(keys, values) for keys, values in _pairs(state)]
+        self._cache.layers = list(self._layers)
 
     @property
     def behind(self) -> int:
@@ -97,12 +129,12 @@ class Slots:
     @property
     def width(self) -> int:
         """Tokens of the longest row."""
-        return max(self._lengths, default=0)
+        return max(self.lengths, default=0)
 
     def drop(self, rows: Sequence[int]) -> None:
         """Free the slots of these rows."""
         for row in rows:
-            self._lengths[self.live.pop(row)] = 0
+            self.lengths[self.live.pop(row)] = 0
 
     def admit(self, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
         """Run new rows up to here.
@@ -116,12 +148,12 @@ class Slots:
         """
         begun = Rows(self._decoder, self._trunk, prompts)
         columns = begun.real.shape[1]
-        free = [slot for slot, length in enumerate(self._lengths) if length == 0]
-        if len(free) < len(rows) or columns > self._end or not self._layers:
+        free = [slot for slot, length in enumerate(self.lengths) if length == 0]
+        if len(free) < len(rows) or columns > self.end or not self._layers:
             self._lay_out(len(self.live) + len(rows), max(columns, self.width), begun.cache)
-            free = [slot for slot, length in enumerate(self._lengths) if length == 0]
+            free = [slot for slot, length in enumerate(self.lengths) if length == 0]
         slots = torch.tensor(free[: len(rows)], device=self._real.device)
-        place = slice(self._end - columns, self._end)
+        place = slice(self.end - columns, self.end)
         # Padding to the front, before the trunk as well, so that the last columns of a row are its tokens.
         order = begun.real.to(torch.int8).argsort(dim=1, stable=True)
         each = torch.arange(len(rows))[:, None]
@@ -134,7 +166,7 @@ class Slots:
                 own[slots, :, place] = cast(Tensor, states).transpose(1, 2)[each, order].transpose(1, 2)
         for row, slot, prompt in zip(rows, free, prompts, strict=False):
             self.live[row] = slot
-            self._lengths[slot] = self.behind + len(prompt)
+            self.lengths[slot] = self.behind + len(prompt)
         return begun.logits
 
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -146,21 +178,21 @@ class Slots:
         Returns:
             Logits of the next one, [rows, vocabulary].
         """
-        if self._end == self._real.shape[1] or 2 * len(self.live) < len(self._lengths):
+        if self.end == self._real.shape[1] or 2 * len(self.live) < len(self.lengths):
             self._lay_out(len(self.live), self.width)
         device, slots = self._decoder.device, list(self.live.values())
-        run = torch.zeros(len(self._lengths), 1, dtype=torch.long)
+        run = torch.zeros(len(self.lengths), 1, dtype=torch.long)
         run[slots, 0] = torch.tensor(tokens)
-        depths = torch.tensor(self._lengths, device=device)[:, None]
-        self._real[:, self._end] = True
-        self._depths[:, self._end] = depths[:, 0]
+        depths = torch.tensor(self.lengths, device=device)[:, None]
+        self._real[:, self.end] = True
+        self._depths[:, self.end] = depths[:, 0]
         for slot in slots:
-            self._lengths[slot] += 1
-        seen = slice(self._end + 1 - self.width, self._end + 1)
+            self.lengths[slot] += 1
+        seen = slice(self.end + 1 - self.width, self.end + 1)
         for layer in self._layers:
-            layer.next, layer.first = self._end, seen.start
+            layer.next, layer.first = self.end, seen.start
         allowed, key_depths = self._real[:, None, seen], self._depths[:, seen]
-        self._end += 1
+        self.end += 1
         return self._decoder.forward(
             run,
             torch.tensor(slots),
@@ -174,7 +206,7 @@ class Slots:
         """Allocate `count` slots that end in column `width` and have room beyond it; move the live rows there."""
         columns = width + max(_SPARE, width // 4)
         kept = torch.tensor(list(self.live.values()), dtype=torch.long, device=self._real.device)
-        old = slice(self._end - self.width, self._end)
+        old = slice(self.end - self.width, self.end)
         new = slice(width - self.width, width)
 
         def moved(tensor: Tensor, axis: int) -> Tensor:
@@ -192,10 +224,10 @@ class Slots:
         for layer in self._layers:
             layer.keys, layer.values = moved(layer.keys, 2), moved(layer.values, 2)
         self._real, self._depths = moved(self._real, 1), moved(self._depths, 1)
-        lengths = [self._lengths[slot] for slot in self.live.values()]
+        lengths = [self.lengths[slot] for slot in self.live.values()]
         self.live = {row: number for number, row in enumerate(self.live)}
-        self._lengths = lengths + [0] * (count - len(lengths))
-        self._end = width
+        self.lengths = lengths + [0] * (count - len(lengths))
+        self.end = width
 
 
 class _SlotLayer(DynamicLayer):  # type: ignore[misc]  # untyped in transformers
@@ -225,3 +257,20 @@ class _SlotLayer(DynamicLayer):  # type: ignore[misc]  # untyped in transformers
     def get_seq_length(self) -> int:
         """Columns in front of the next one that are needed."""
         return self.next - self.first
+
+
+def _states(layers: Sequence[DynamicLayer]) -> dict[str, Tensor]:
+    """Keys and values of every layer, by name."""
+    return {
+        f"{number}/{name}": cast(Tensor, getattr(layer, name))
+        for number, layer in enumerate(layers)
+        for name in ("keys", "values")
+    }
+
+
+def _pairs(state: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Keys and values of every layer, from what `_states` gave."""
+    for number in count():
+        if f"{number}/keys" not in state:
+            return
+        yield state[f"{number}/keys"], state[f"{number}/values"]

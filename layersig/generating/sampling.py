@@ -82,6 +82,11 @@ class Sampler:
             for index in responses:
                 self._streams[index] = np.random.default_rng(self._seeds[index])
 
+    def skip(self, response: int, tokens: int) -> None:
+        """Let the stream of a response be as after the draws of so many tokens."""
+        if not self._sampling.greedy:
+            self._streams[response].random(tokens)
+
     def choose(self, logits: torch.Tensor, responses: Sequence[int]) -> list[int]:
         """The next token of each response.
 

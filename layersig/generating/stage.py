@@ -141,11 +141,9 @@ def _answers(
     log = ResponseLog(job.work / _LOG)
     job.reporter.start("generate", len(asked) * settings.samples, "responses")
     job.reporter.advance(len(log.held))
-    tokens = 0
 
     def done(finished: int, run: int) -> None:
-        nonlocal tokens
-        tokens += run
+        log.ran(run)
         job.reporter.advance(finished, tokens=run)
 
     if job.spec.server is not None and job.spec.asking is not None:
@@ -175,11 +173,12 @@ def _answers(
                 samples=settings.samples,
                 batch_tokens=settings.batch_tokens,
                 known=frozenset(log.held),
+                state=log.state,
                 fast=untouched.fast,
                 done=done,
             )
         )
-    job.cost.update(tokens=float(tokens), peak_memory=float(untouched.memory.peak))
+    job.cost.update(tokens=float(log.tokens), peak_memory=float(untouched.memory.peak))
     return log.held
 
 

@@ -42,11 +42,9 @@ def answer(job: Job[Answer]) -> None:
     given: list[dict[int, Response]] = [{} for _ in asked]
     log = ResponseLog(job.work / _LOG)
     started = time.perf_counter()
-    tokens = 0
 
     def done(count: int, run: int) -> None:
-        nonlocal tokens
-        tokens += run
+        log.ran(run)
         job.reporter.advance(count, tokens=run)
 
     with arm_model(job) as arm:
@@ -66,6 +64,7 @@ def answer(job: Job[Answer]) -> None:
                     samples=1,
                     batch_tokens=job.spec.batch_tokens,
                     known=frozenset(log.held),
+                    state=log.state,
                     fast=arm.fast,
                     done=done,
                 )
@@ -75,7 +74,7 @@ def answer(job: Job[Answer]) -> None:
     rows = [_answered(each, own) for each, own in zip(asked, given, strict=True)]
     (job.out / "answers.jsonl").write_text(jsonl([row.to_json() for row in rows]), encoding="utf-8")
     seconds = time.perf_counter() - started
-    job.cost.update(tokens=float(tokens), answer_seconds=seconds, peak_memory=float(arm.memory.peak))
+    job.cost.update(tokens=float(log.tokens), answer_seconds=seconds, peak_memory=float(arm.memory.peak))
     _warn(job, rows)
 
 

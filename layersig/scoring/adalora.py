@@ -21,6 +21,8 @@ BUFFER = 4 * 2**30
 """Bytes of triplets, sensitivities and uncertainties that are in memory at a time. Those of low-rank updates are small;
 those of a dense update take several times its own bytes, and the batches are gone through for some layers at a time."""
 
+_SMOOTHED = ("sensitivity", "uncertainty")
+
 
 @scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=2)
 class AdaLoraSensitivity:
@@ -88,7 +90,7 @@ class AdaLoraSensitivity:
             slopes = (along_q * values.unsqueeze(-2), (along_q * p).sum(-2), along_p * values.unsqueeze(-1))
             group[layer].add(*(each * slope for each, slope in zip((p, values, q), slopes, strict=True)))
 
-        context.visit_gradients(batches, visit, layers=group)
+        context.visit_gradients(batches, visit, layers=group, memory=_Group(group))
 
 
 def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,6 +106,29 @@ def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
     left, right = torch.linalg.qr(b), torch.linalg.qr(wide(delta.a).mT)
     p, values, q = torch.linalg.svd(left.R @ right.R.mT)
     return left.Q @ p, delta.scale * values, q @ right.Q.mT
+
+
+class _Group:
+    """What the passes over the batches have added up by now, for layers that are visited together."""
+
+    def __init__(self, group: Mapping[str, _Smoothed]) -> None:
+        self._group = group
+
+    def state(self) -> dict[str, Tensor]:
+        """Sensitivities and uncertainties by name."""
+        return {
+            f"{layer}/{name}/{place}": value
+            for layer, entries in self._group.items()
+            for name in _SMOOTHED
+            for place, value in enumerate(getattr(entries, name))
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        for layer, entries in self._group.items():
+            for name in _SMOOTHED:
+                places = range(len(entries.triplets))
+                setattr(entries, name, tuple(state[f"{layer}/{name}/{place}"] for place in places))
 
 
 @dataclass(slots=True)

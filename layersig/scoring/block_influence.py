@@ -13,6 +13,8 @@ from layersig.plugin.decorators import scorer
 from layersig.scoring.selection_data import SelectionParams, blocks_only, drawn
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from layersig.scoring.context import ScoringContext
 
 
@@ -44,17 +46,22 @@ class BlockInfluence:
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Block influence of every block."""
         from layersig.models.devices import wide
-        from layersig.scoring.block_states import cosines, means
+        from layersig.scoring.block_states import States, cosines, means
 
         params, depth = context.params, len(blocks_only(context))
-        total, count = [0.0] * depth, 0
-        for states in context.block_states(drawn(context)):
+        alike = params.tokens != "all" or params.mean == "tokens"
+
+        def sums(states: States) -> tuple[int, list[float]]:
             rows = slice(None) if params.tokens == "all" else states.rows(params.tokens)
-            alike = params.tokens != "all" or params.mean == "tokens"
-            count += len(states.boundaries[0][rows]) if alike else len(states.lengths)
-            for place, (before, after) in enumerate(pairwise(states.boundaries)):
-                found = cosines(before[rows], after[rows])
-                total[place] += float(wide(found).sum() if alike else means(found, states.lengths).sum())
+            pairs = pairwise(states.boundaries)
+            found = [cosines(before[rows], after[rows]) for before, after in pairs]
+            sizes = [float(wide(each).sum() if alike else means(each, states.lengths).sum()) for each in found]
+            return len(states.boundaries[0][rows]) if alike else len(states.lengths), sizes
+
+        total, count = [0.0] * depth, 0
+        for number, sizes in context.measured_states(drawn(context), sums):
+            count += number
+            total = [one + other for one, other in zip(total, sizes, strict=True)]
         return {name: 1.0 - total[place] / count for place, name in enumerate(context.layers)}
 
 
@@ -82,22 +89,27 @@ class AngularDistance:
         import torch
 
         from layersig.models.devices import wide
-        from layersig.scoring.block_states import cosines, means
+        from layersig.scoring.block_states import States, cosines, means
 
         depth, span = len(blocks_only(context)), context.params.span
         if span >= depth:
             raise UserError(f"angular-distance: span = {span}, and the model has {depth} blocks; take a shorter run")
-        distances, count = [0.0] * (depth - span + 1), 0
-        for states in context.block_states(drawn(context)):
-            count += len(states.lengths)
+
+        def angles(states: States, place: int) -> Tensor:
+            pair = states.boundaries[place], states.boundaries[place + span]
+            if context.params.tokens == "all":
+                return means(torch.arccos(cosines(*pair)), states.lengths)
             ends = states.rows("last")
-            for place in range(len(distances)):
-                pair = states.boundaries[place], states.boundaries[place + span]
-                if context.params.tokens == "last":
-                    angles = torch.arccos(cosines(pair[0][ends], pair[1][ends]))
-                else:
-                    angles = means(torch.arccos(cosines(*pair)), states.lengths)
-                distances[place] += float(wide(angles).sum()) / math.pi
+            return torch.arccos(cosines(pair[0][ends], pair[1][ends]))
+
+        def sums(states: States) -> tuple[int, list[float]]:
+            sizes = [float(wide(angles(states, place)).sum()) / math.pi for place in range(depth - span + 1)]
+            return len(states.lengths), sizes
+
+        distances, count = [0.0] * (depth - span + 1), 0
+        for number, sizes in context.measured_states(drawn(context), sums):
+            count += number
+            distances = [one + other for one, other in zip(distances, sizes, strict=True)]
         return {
             name: min(distances[max(0, place - span + 1) : place + 1]) / count
             for place, name in enumerate(context.layers)

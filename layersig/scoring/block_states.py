@@ -54,17 +54,34 @@ def block_states(context: Inputs, indices: Sequence[int]) -> Iterator[States]:
         context: Of a scorer that needs model and data.
         indices: Examples by index.
     """
+    yield from _passes(context, indices, partial(_states, context, BlockRunner(context.model)))
+
+
+def measured_states(
+    context: Inputs,
+    indices: Sequence[int],
+    measure: Callable[[States], Found],
+    once: Callable[[Callable[[], list[Found]]], list[Found]],
+) -> Iterator[Found]:
+    """What is measured of the states of training examples, some examples at a time.
+
+    Args:
+        context: Of a scorer that needs model and data.
+        indices: Examples by index.
+        measure: Gives a JSON value.
+        once: Does a piece of work, unless it was done before an interruption.
+    """
     runner = BlockRunner(context.model)
+    yield from _passes(context, indices, lambda cut, micro: measure(_states(context, runner, cut, micro)), once)
 
-    def states(cut: Sequence[int], micro: MicroBatch) -> States:
-        examples = [context.examples[index] for index in cut]
-        return States(
-            states_of_tokens(context, runner, micro),
-            tuple(len(example) for example in examples),
-            tuple(int(example.targets.argmax()) for example in examples),
-        )
 
-    yield from _passes(context, indices, states)
+def _states(context: Inputs, runner: BlockRunner, cut: Sequence[int], micro: MicroBatch) -> States:
+    examples = [context.examples[index] for index in cut]
+    return States(
+        states_of_tokens(context, runner, micro),
+        tuple(len(example) for example in examples),
+        tuple(int(example.targets.argmax()) for example in examples),
+    )
 
 
 def layer_inputs(
@@ -112,7 +129,10 @@ def layer_inputs(
 
 
 def _passes(
-    context: Inputs, indices: Sequence[int], run: Callable[[Sequence[int], MicroBatch], Found]
+    context: Inputs,
+    indices: Sequence[int],
+    run: Callable[[Sequence[int], MicroBatch], Found],
+    once: Callable[[Callable[[], list[Found]]], list[Found]] = lambda work: work(),
 ) -> Iterator[Found]:
     """What `run` finds in a forward pass over some of the examples, until all have been run."""
     examples, device = context.examples, context.device
@@ -125,7 +145,7 @@ def _passes(
             return run(cut, batching.lay_out([examples[index] for index in cut], device))
 
         for cut in batching.cut(lengths, indices):
-            yield from halving.run(passed, cut)
+            yield from once(partial(halving.run, passed, cut))
             context.reporter.advance(len(cut))
 
 

@@ -61,11 +61,14 @@ class GradientNorm:
         unit_of = {**context.unit_of, **{name: unit for unit, named in others.items() for name in named}}
         power = 2 if params.reduce == "norm" else 1
         totals: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(batches))
-
-        def visit(batch: int, name: str, gradient: Tensor) -> None:
-            totals[unit_of[name]][batch] += _norm(gradient) ** power
-
-        context.visit_gradients(batches, visit, others={k: v for named in others.values() for k, v in named.items()})
+        found = context.gradient_values(
+            batches,
+            lambda _, __, gradient: _norm(gradient) ** power,
+            others={name: value for named in others.values() for name, value in named.items()},
+        )
+        for batch, values in enumerate(found):
+            for name, value in values.items():
+                totals[unit_of[name]][batch] += value
         norms = {name: sum(value ** (1 / power) for value in totals[name]) / len(batches) for name in context.layers}
         if not params.relative:
             return norms

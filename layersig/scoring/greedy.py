@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, FiniteFloat, StringConstraints
-from typing_extensions import TypedDict
+from pydantic import Field
 
 from layersig.errors import UserError
-from layersig.jsonform import parse_json
 from layersig.plugin.decorators import scorer
 from layersig.scoring.selection_data import TaskParams, blocks_only, drawn
-from layersig.store.files import write_atomic
 
 if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
@@ -27,7 +22,7 @@ class Greedy:
     The candidate goes without which the model has the highest value: minus the loss on training data, or the mean
     normalised retention on tasks (arXiv 2602.01997, "iterative"). A block removed in round r scores r, one that stays
     `remove` + 1, so `lowest` with the same count takes exactly the blocks that were removed. Of equal candidates the
-    later block goes, as in the paper. An interrupted search resumes where it stopped.
+    later block goes, as in the paper.
     """
 
     class Params(TaskParams):
@@ -46,19 +41,15 @@ class Greedy:
             raise UserError(
                 f"greedy: remove = {params.remove}, and {len(names) - len(kept)} blocks are not protected; remove fewer"
             )
-        state = _State(context)
-        values = None
-        while len(state.removed) < params.remove:
-            tried = [
-                place for place in range(len(names)) if place not in kept | set(state.removed) | state.tried.keys()
-            ]
-            if tried:
-                values = values or _Values(context)
-                for place, value in values.of(state.removed, tried):
-                    state.keep(place, value)
-            state.end_round()
-        context.trajectory.extend({**row, "removed": names[row["block"]]} for row in state.rounds)
-        rank = {place: number for number, place in enumerate(state.removed, start=1)}
+        values = _Values(context)
+        removed: list[int] = []
+        while len(removed) < params.remove:
+            tried = dict(values.of(removed, [place for place in range(len(names)) if place not in kept | set(removed)]))
+            best = max(tried, key=lambda place: (tried[place], place))
+            removed.append(best)
+            row = {"round": len(removed), "block": best, "value": tried[best], "removed": names[best]}
+            context.trajectory.append(row)
+        rank = {place: number for number, place in enumerate(removed, start=1)}
         return {name: float(rank.get(place, params.remove + 1)) for place, name in enumerate(names)}
 
 
@@ -82,53 +73,6 @@ class _Values:
         swept = sweep(self._context, drawn(self._context), candidates, removed=removed)
         for place, loss in swept.without.items():
             yield place, -loss
-
-
-class _RoundForm(TypedDict):
-    """A round of the search, and the block that went."""
-
-    round: int
-    block: int
-    value: FiniteFloat
-
-
-class _StateForm(TypedDict):
-    """The file of `_State`."""
-
-    rounds: list[_RoundForm]
-    tried: dict[Annotated[str, StringConstraints(pattern="^[0-9]{1,9}$")], FiniteFloat]
-
-
-class _State:
-    """How far the search is, on disk after every candidate."""
-
-    def __init__(self, context: ScoringContext) -> None:
-        self._file = context.work / "greedy.json"
-        found = _StateForm(rounds=[], tried={})
-        with contextlib.suppress(OSError, ValueError):  # without a state, or with a damaged one, the search begins
-            found = parse_json(self._file.read_bytes(), _StateForm)
-        self.rounds = found["rounds"]
-        self.tried = {int(place): value for place, value in found["tried"].items()}
-
-    @property
-    def removed(self) -> list[int]:
-        """Blocks in the order in which they went."""
-        return [row["block"] for row in self.rounds]
-
-    def keep(self, place: int, value: float) -> None:
-        """A candidate of this round was tried."""
-        self.tried[place] = value
-        self._save()
-
-    def end_round(self) -> None:
-        """The best candidate goes; of equal ones the later block."""
-        best = max(self.tried, key=lambda place: (self.tried[place], place))
-        self.rounds.append({"round": len(self.rounds) + 1, "block": best, "value": self.tried[best]})
-        self.tried = {}
-        self._save()
-
-    def _save(self) -> None:
-        write_atomic(self._file, json.dumps({"rounds": self.rounds, "tried": self.tried}))
 
 
 def _protected(numbers: tuple[int, ...], depth: int) -> set[int]:

@@ -14,6 +14,8 @@ from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import scorer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from layersig.scoring.context import ScoringContext
     from layersig.training.log import Step
 
@@ -56,14 +58,11 @@ class Ila:
         dtype = torch.promote_types(context.model.dtype, torch.float32)
         scores = torch.full((len(context.layers),), params.initial, dtype=dtype, device=context.device)
         scores.requires_grad_(True)
-        history: list[list[float]] = []
+        history = _History()
 
-        def remember(step: Step) -> bool:
-            history.append(scores.detach().tolist())
-            if step.step % params.keep_every == 0 or step.step == params.steps:
-                kept = dict(zip(context.layers, history[-1], strict=True))
-                context.trajectory.append({"step": step.step, "scores": kept})
-            return _settled(history, params.stop_tau)
+        def remember(_: Step) -> bool:
+            history.scores.append(scores.detach().clone())
+            return _settled(history.scores, params.stop_tau)
 
         with context.gated(lambda: torch.sigmoid(scores)):
             context.train(
@@ -71,13 +70,35 @@ class Ila:
                 context.optimizer_batches(params.steps),
                 Optimization(params.optimizer, params.learning_rate),
                 after_step=remember,
+                memory=history,
             )
+        for step, kept in enumerate(history.scores, start=1):
+            if step % params.keep_every == 0 or step == params.steps:
+                row = dict(zip(context.layers, kept.tolist(), strict=True))
+                context.trajectory.append({"step": step, "scores": row})
         return dict(zip(context.layers, scores.detach().tolist(), strict=True))
 
 
-def _settled(history: list[list[float]], tau: float | None) -> bool:
+class _History:
+    """The scores after every step, which a training that was interrupted remembers."""
+
+    def __init__(self) -> None:
+        self.scores: list[Tensor] = []
+
+    def state(self) -> dict[str, Tensor]:
+        """All of them, [steps, units]."""
+        import torch
+
+        return {"scores": torch.stack(self.scores)} if self.scores else {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.scores = list(state["scores"].unbind()) if state else []
+
+
+def _settled(history: list[Tensor], tau: float | None) -> bool:
     if tau is None or len(history) <= _WINDOW:
         return False
     from scipy.stats import kendalltau
 
-    return bool(kendalltau(history[-1], history[-1 - _WINDOW]).statistic > tau)
+    return bool(kendalltau(history[-1].tolist(), history[-1 - _WINDOW].tolist()).statistic > tau)

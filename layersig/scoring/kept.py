@@ -7,23 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import LM
-from pydantic import FiniteFloat
 
 from layersig.errors import UserError
 from layersig.evaluating.items import TaskScores, floor_outcomes
 from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.stage import FLOORS, RESPONSES
 from layersig.evaluating.summary import means
-from layersig.jsonform import Open, dumps, jsonl, parse_json
+from layersig.jsonform import dumps, jsonl
 from layersig.records import Outcome
 from layersig.store.files import write_atomic
-
-
-class KeptForm(Open):
-    """`results.json` of an evaluation without a block."""
-
-    scores: dict[str, FiniteFloat]
-    tasks: dict[str, dict[str, Any]]
 
 
 def score_of(task: str, scored: TaskScores) -> float:
@@ -53,13 +45,6 @@ class KeptEvaluation:
         self._responses: list[Mapping[str, Any]] = []
         self._floors: list[Outcome] = []
         self._summary: dict[str, Any] = {}
-
-    def scores(self) -> dict[str, float] | None:
-        """The scores by task; None where the evaluation did not come to its end."""
-        try:
-            return parse_json((self._folder / "results.json").read_bytes(), KeptForm)["scores"]
-        except (OSError, ValueError):
-            return None
 
     def add(self, scored: TaskScores, task: ResolvedTask, floor_of: LM | None) -> None:
         """Add a task; its floor is measured on `floor_of` where that is given."""

@@ -8,8 +8,9 @@ Plain twin: `Runner.losses` of the model with the block taken out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -85,7 +86,7 @@ def sweep(
 
         total = [0.0] * (1 + len(kept))
         for cut in cuts:
-            for found in halving.run(losses, cut):
+            for found in context.once("sweep", partial(halving.run, losses, cut)):
                 total = [one + other for one, other in zip(total, found, strict=True)]
             context.reporter.advance(len(cut))
     return SweepResult(total[0], dict(zip(kept, total[1:], strict=True)))
@@ -118,10 +119,29 @@ def _mean_added(
         wide = torch.promote_types(states[0].dtype, torch.float32)
         return len(states[0]), [(after.to(wide) - before.to(wide)).sum(0) for before, after in pairwise(states)]
 
-    total: list[Any] = [0.0] * len(runner)
-    count = 0
-    for cut in cuts:
+    sums = _Sums(len(runner))
+
+    def add(_: int, cut: Sequence[int]) -> None:
         for tokens, found in halving.run(added, cut):
-            count += tokens
-            total = [one + other for one, other in zip(total, found, strict=True)]
-    return [each / count for each in total]
+            sums.count += tokens
+            sums.total = [one + other for one, other in zip(sums.total, found, strict=True)]
+
+    context.in_passes("added", sums, cuts, add)
+    return [each / sums.count for each in sums.total]
+
+
+class _Sums:
+    """What every block has added to the state so far, and over how many tokens."""
+
+    def __init__(self, blocks: int) -> None:
+        self.total: list[Any] = [0.0] * blocks
+        self.count = 0
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it."""
+        return {"count": torch.tensor(self.count), **{str(block): each for block, each in enumerate(self.total)}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.count = int(state["count"])
+        self.total = [state[str(block)] for block in range(len(self.total))]

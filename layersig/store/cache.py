@@ -2,12 +2,15 @@
 
 An entry is a folder named by the fingerprint of its stage: `stage.json` (what it is, what it cost, the sha256 of every
 file), `out/` (the output itself) and `metrics.jsonl`. It is built under `work/` and renamed when complete, so an entry
-is complete or absent. A damaged one is set aside and built again.
+is complete or absent. A damaged one is set aside and built again. Whoever uses an entry finds it while holding the lock
+of its fingerprint; `cleaning` removes entries under the same lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,16 +19,53 @@ from typing import Any, NotRequired
 
 import platformdirs
 from filelock import FileLock
+from typing_extensions import TypedDict
 
+from layersig.errors import UserError
 from layersig.jsonform import Damaged, Digest, Number, Open, dumps, jsonl, read_json
-from layersig.store.files import files_below, write_atomic
+from layersig.store.files import discard, files_below, write_atomic
 from layersig.store.hashing import FileHashes, digest_of, sha256_bytes
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def cache_root() -> Path:
     """The cache folder: `LAYERSIG_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("LAYERSIG_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("layersig"))
+
+
+def cache_limit() -> int | None:
+    """Bytes that the cache may have after a run: `LAYERSIG_CACHE_LIMIT`; None without one.
+
+    Raises:
+        UserError: The variable is no size.
+    """
+    text = os.environ.get("LAYERSIG_CACHE_LIMIT")
+    if not text:
+        return None
+    try:
+        return bytes_of(text)
+    except UserError as error:
+        raise UserError(f"LAYERSIG_CACHE_LIMIT: {error}") from None
+
+
+def bytes_of(text: str) -> int:
+    """A number of bytes such as `500MB`, `20 GiB` or `1.5T`.
+
+    Raises:
+        UserError: It is none.
+    """
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", text.lower())
+    if found is None:
+        raise UserError(f"{text!r} is no size; write one such as 500MB, 20GB or 1TiB")
+    return int(float(found[1]) * _UNITS[found[2] or ""])
+
+
+class RunForm(TypedDict):
+    """The record of a run: where its folder is."""
+
+    path: str
 
 
 class AboutForm(Open):
@@ -102,11 +142,15 @@ class Cache:
 
     def find(self, fingerprint: str) -> StageEntry | None:
         """The complete entry of a fingerprint, or None. A damaged one is set aside first."""
-        folder = self._folder(fingerprint)
+        folder = self.folder(fingerprint)
         if not folder.exists():
             return None
+        discard(folder / "state")  # left by a process that was killed while it committed the entry
         try:
-            return self._checked(folder, fingerprint)
+            entry = self._checked(folder, fingerprint)
+            with contextlib.suppress(OSError):  # the cache of another user
+                os.utime(folder / "stage.json")
+            return entry
         except Damaged as error:
             fault = error.why
         aside = self._free_name(self.root / "damaged", fingerprint)
@@ -127,8 +171,15 @@ class Cache:
         found = (self.find(name) for name in names)
         return tuple(entry for entry in found if entry is not None)
 
+    def register(self, run: Path) -> None:
+        """Put on record that a run folder refers to entries of this cache."""
+        path = str(run.resolve())
+        record = self.root / "runs" / f"{sha256_bytes(path.encode())}.json"
+        if not record.exists():
+            write_atomic(record, dumps({"path": path}) + "\n")
+
     def lock(self, fingerprint: str) -> FileLock:
-        """A lock that one process at a time holds while it builds the entry."""
+        """A lock that one process at a time holds while it finds, builds or removes the entry."""
         locks = self.root / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         return FileLock(locks / f"{fingerprint}.lock")
@@ -166,14 +217,24 @@ class Cache:
             (work / "kept").rmdir()
         write_atomic(work / "metrics.jsonl", rows)
         write_atomic(work / "stage.json", dumps(full, indent=1))
-        shutil.rmtree(work / "state", ignore_errors=True)
-        folder = self._folder(fingerprint)
+        folder = self.folder(fingerprint)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        self.remove(folder)
+        # The state goes last: a process that is killed here must not leave half of it to continue from.
         work.rename(folder)
+        discard(folder / "state")
         return StageEntry(folder, full)
 
-    def _folder(self, fingerprint: str) -> Path:
+    def remove(self, path: Path) -> None:
+        """Remove a file or folder of the cache at once; what a kill leaves of it lies in `removed/`."""
+        if path.exists():
+            aside = self._free_name(self.root / "removed", path.name)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(aside)
+            discard(aside)
+
+    def folder(self, fingerprint: str) -> Path:
+        """Where the entry of a fingerprint is, or would be."""
         return self.root / "stages" / fingerprint[:2] / fingerprint
 
     def _hash_new(self, path: Path) -> str:

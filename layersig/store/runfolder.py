@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from layersig.errors import UserError
 from layersig.jsonform import Damaged, Digest, Number, Open, dumps, read_json
 from layersig.records import CellForm
-from layersig.store.files import files_below, link_or_copy, make_readable, write_atomic
+from layersig.store.files import discard, files_below, link_or_copy, make_readable, parts_below, write_atomic
 from layersig.store.hashing import sha256_bytes
 from layersig.store.planned_costs import PlannedCostsForm
 from layersig.store.plans import PlannedForm
@@ -217,7 +217,7 @@ class RunFolder:
         write_atomic(self.path / "manifest.json", text + "\n")
 
     def lock(self) -> FileLock:
-        """A lock on the run, taken without waiting.
+        """A lock on the run, taken without waiting; what a killed process was writing here is removed.
 
         Raises:
             UserError: Another process is at work on it.
@@ -229,6 +229,8 @@ class RunFolder:
             lock.acquire()
         except Timeout:
             raise UserError(f"{self.path} is being written by another process; wait for it, or stop it") from None
+        for part in parts_below(self.path):
+            discard(part)
         return lock
 
     def place(self, source: Path, target: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -17,17 +17,13 @@ from layersig.distributed.sharding import split_like
 from layersig.distributed.world import world
 from layersig.jsonform import dumps, parse_json
 from layersig.models.tensor_file import later, write_tensors
+from layersig.stages.interval import Interval
 from layersig.store.files import write_through
 from layersig.training.callbacks import Callback, TrainingState
 from layersig.training.log import Step, StepForm
 from layersig.training.optimizers import restore_moments
 
 CHECKPOINT = "training.safetensors"
-SECONDS = 60.0
-"""Shortest wall time between two checkpoints."""
-SHARE = 0.02
-"""Largest share of the wall time that goes into checkpoints."""
-
 _OPTIMIZER = re.compile("optimizer/([0-9]{1,9})/([^/]+)")
 
 
@@ -53,18 +49,19 @@ class Checkpoints(Callback):
     Args:
         folder: Where the file is.
         memory: What else must be remembered between steps.
+        end: Whether a checkpoint is written at the planned end too, for work that goes on behind it.
     """
 
-    def __init__(self, folder: Path, memory: Memory | None = None) -> None:
-        self._folder, self._memory = folder, memory
+    def __init__(self, folder: Path, memory: Memory | None = None, *, end: bool = False) -> None:
+        self._folder, self._memory, self._end = folder, memory, end
         self._state: TrainingState | None = None
-        self._due = 0.0
+        self._interval = Interval()
         self._consistent = True
 
     @contextmanager
     def during(self, state: TrainingState) -> Iterator[None]:
         """Restore the last checkpoint; keep one more of a training that ends early."""
-        self._state, self._due, self._consistent = state, time.monotonic() + SECONDS, True
+        self._state, self._interval, self._consistent = state, Interval(), True
         load_checkpoint(self._folder, state, self._memory)
         try:
             yield
@@ -74,7 +71,7 @@ class Checkpoints(Callback):
             if self._consistent and world().first and not world().sharded:
                 save_checkpoint(self._folder, state, self._memory)
             raise
-        if len(state.steps) < state.planned:
+        if self._end or len(state.steps) < state.planned:
             save_checkpoint(self._folder, state, self._memory)
 
     def before_update(self, number: int) -> None:
@@ -85,16 +82,13 @@ class Checkpoints(Callback):
         """Save if it is time to."""
         assert self._state is not None
         self._consistent = True
-        began = time.monotonic()
-        if self._is_due(began):
-            save_checkpoint(self._folder, self._state, self._memory)
-            ended = time.monotonic()
-            self._due = ended + max(SECONDS, (ended - began) / SHARE)
+        if self._is_due():
+            self._interval.save(partial(save_checkpoint, self._folder, self._state, self._memory))
 
-    def _is_due(self, now: float) -> bool:
+    def _is_due(self) -> bool:
         """Whether to save. All processes save the parts of a sharded model together, so one clock decides."""
-        several = world()
-        return several.broadcast(now > self._due) if several.sharded else several.first and now > self._due
+        several, due = world(), self._interval.over()
+        return several.broadcast(due) if several.sharded else several.first and due
 
 
 def save_checkpoint(folder: Path, state: TrainingState, memory: Memory | None = None) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from tests.benchmarks import breakdown, evaluation, gates, growth, selection, training, wholes, world
+from tests.benchmarks import breakdown, endurance, evaluation, gates, growth, selection, training, wholes, world
 from tests.benchmarks.harness import Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -37,6 +37,8 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
         "evaluation": lambda: evaluation.speed(tasks, torch.float32, repeats),
         "evaluation-bf16": lambda: evaluation.speed(tasks, torch.bfloat16, repeats),
         "growth": lambda: growth.growth(repeats),
+        "memory": endurance.memory,
+        "grid": endurance.grid,
         "waits": lambda: wholes.waits(repeats),
     }
 

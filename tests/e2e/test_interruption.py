@@ -22,10 +22,11 @@ from tests.e2e.world import Run, World, calls
 KILLED = """
 import os, signal
 from layersig.cli.main import main
-from layersig.training import checkpoint, loop
+from layersig.stages import interval
+from layersig.training import loop
 
-checkpoint.SECONDS = 0.0
-checkpoint.SHARE = float("inf")
+interval.SECONDS = 0.0
+interval.SHARE = float("inf")
 clip, passes = loop._clip, []
 
 

@@ -10,7 +10,7 @@ import torch
 from layersig.fast import runner
 from layersig.fast.numerics import KEPT_PREFIX
 from layersig.models.layermap import block_list, layer_map
-from layersig.training import checkpoint
+from layersig.stages import interval
 from tests.tiny import ARCHITECTURES, tiny_model
 from tests.training.test_checkpoint import Killed
 from tests.training.world import SETTINGS, adapted, run, trained, values
@@ -62,8 +62,8 @@ def test_an_example_goes_through_frozen_blocks_once():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+    monkeypatch.setattr(interval, "SECONDS", 0.0)
+    monkeypatch.setattr(interval, "SHARE", float("inf"))
     options = {"batches": EPOCHS * 2}
 
     def model():

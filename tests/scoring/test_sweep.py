@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from layersig.layers import Unit
 from layersig.models.block_removal import without_blocks
 from layersig.models.layermap import block_list
-from layersig.records import Ranking
-from layersig.scoring.stage import score
 from tests.scoring.world import World
 from tests.tiny import tiny_batch
 
@@ -124,27 +119,3 @@ def test_greedy_takes_the_later_of_equal_blocks(tmp_path):
     world.model.save_pretrained(tmp_path / "model")
     found = world.ranking("greedy", {"batches": 1, "remove": 2, "protect": []})
     assert list(found.scores.values()) == [3, 2, 1]
-
-
-@pytest.mark.parametrize("after", [1, 2])
-def test_a_search_that_is_killed_goes_on_and_ends_the_same(tmp_path, monkeypatch, after):
-    from layersig.scoring import sweep
-
-    world = world_of(tmp_path, "gemma2")
-    params = {"batches": 2, "remove": 3, "protect": []}
-    due = world.ranking("greedy", params)
-    job = world.job("greedy", params, unit=Unit.BLOCK)
-    own, calls = sweep.sweep, []
-
-    def killed(*args, **kwargs):
-        calls.append(kwargs["removed"])
-        if len(calls) == after + 1:
-            raise KeyboardInterrupt
-        return own(*args, **kwargs)
-
-    monkeypatch.setattr(sweep, "sweep", killed)
-    with pytest.raises(KeyboardInterrupt):
-        score(job)
-    score(job)
-    assert Ranking.from_json(json.loads((job.out / "ranking.json").read_text())) == due
-    assert len(calls) == 3 + 1  # one round was begun twice, none was done twice

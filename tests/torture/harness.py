@@ -22,7 +22,8 @@ class Trial:
 
     Attributes:
         name: How it was made, so that it can be made again: the family, the seed.
-        run: Reads the input through the product's own entry; returns when it was accepted.
+        run: Reads the input through the product's own entry; returns when it was accepted. A text that it returns is
+            counted.
         place: What a message about it must name, for instance the file.
     """
 
@@ -40,12 +41,14 @@ class Survey:
         counts: Trials by what happened.
         faults: Name of the trial, and what happened, for all that must not happen.
         slowest: Seconds of the processor that the slowest trial took.
+        notes: Texts that trials returned.
     """
 
     kind: str
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[tuple[str, str]] = field(default_factory=list)
     slowest: float = 0.0
+    notes: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -59,6 +62,8 @@ def survey(kind: str, trials: Iterable[Trial]) -> Survey:
     for trial in trials:
         started = time.process_time()
         outcome, what = _outcome(trial)
+        if outcome == "accepted" and what:
+            found.notes[what] += 1
         seconds = time.process_time() - started
         found.slowest = max(found.slowest, seconds)
         if seconds > LIMIT:
@@ -72,7 +77,7 @@ def survey(kind: str, trials: Iterable[Trial]) -> Survey:
 def _outcome(trial: Trial) -> tuple[str, str]:
     try:
         with _limited(_HANGS):
-            trial.run()
+            note = trial.run()
     except LayersigError as error:
         message = str(error)
         return ("told" if trial.place in message else "without a place"), message
@@ -80,7 +85,7 @@ def _outcome(trial: Trial) -> tuple[str, str]:
         return "slow", f"stopped after {_HANGS:.0f} s"
     except BaseException as error:
         return "raw", f"{type(error).__name__}: {error}"
-    return "accepted", ""
+    return "accepted", note if isinstance(note, str) else ""
 
 
 class _Hangs(BaseException):

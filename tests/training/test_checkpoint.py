@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from layersig.stages import interval
 from layersig.training import checkpoint
 from layersig.training.callbacks import Milestones, TrainingState
 from layersig.training.log import Step
@@ -28,8 +29,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_killed_and_resumed_is_bit_for_bit_unbroken(tmp_path, dtype, optimizer, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+    monkeypatch.setattr(interval, "SECONDS", 0.0)
+    monkeypatch.setattr(interval, "SHARE", float("inf"))
     options = {"batches": MANY, "optimization": Optimization(optimizer, 1e-2, "cosine", 0.3)}
 
     def model():
@@ -104,7 +105,7 @@ def test_checkpoints_take_a_bounded_share_of_the_time(tmp_path, monkeypatch):
         saved.append(now)
         now += 12.0
 
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    monkeypatch.setattr(interval.time, "monotonic", lambda: now)
     monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     callback = checkpoint.Checkpoints(tmp_path)
     state = TrainingState({}, torch.optim.SGD([torch.zeros(1)]), 0, 0)
@@ -112,7 +113,7 @@ def test_checkpoints_take_a_bounded_share_of_the_time(tmp_path, monkeypatch):
         for number in range(1, 2000):
             now += 1.0
             callback.after_step(Step(number, 1.0, 0.1, 1.0, 1, 1, 1.0))
-    assert saved[0] == pytest.approx(checkpoint.SECONDS, abs=2)
+    assert saved[0] == pytest.approx(interval.SECONDS, abs=2)
     gaps = [after - before for before, after in itertools.pairwise(saved)]
     assert len(gaps) > 1
-    assert all(12 / gap <= checkpoint.SHARE for gap in gaps)
+    assert all(12 / gap <= interval.SHARE for gap in gaps)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from layersig.errors import UserError
-from layersig.training import checkpoint, optimizers
+from layersig.stages import interval
+from layersig.training import optimizers
 from layersig.training.log import Step
 from layersig.training.optimization import Optimization
 from layersig.training.optimizers import rounded_at_random
@@ -61,8 +62,8 @@ def test_the_second_moment_decays():
 
 @pytest.mark.parametrize("name", SMALL)
 def test_an_interruption_changes_nothing(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+    monkeypatch.setattr(interval, "SECONDS", 0.0)
+    monkeypatch.setattr(interval, "SHARE", float("inf"))
     options = {"batches": BATCHES * 2, "optimization": Optimization(name, 1e-2)}
     unbroken, resumed = adapted(), adapted()
     run(unbroken, **options)

@@ -1,0 +1,347 @@
+"""What the cache holds, whom it serves, and what can be freed without taking anything from a run.
+
+A run refers to an entry by the fingerprint of a stage in its manifest. An entry can be freed if no known run refers to
+it, or if every run that does has all of its files in its own folder. Known are the runs that were put on record in the
+cache, and those below the folders that are given. Nothing is freed that a run at work refers to, that a process has
+locked, or that was used a moment ago: whoever finds an entry marks it as used, under its lock.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from filelock import Timeout
+
+from layersig.errors import UserError
+from layersig.jsonform import Damaged, read_json
+from layersig.store.cache import Cache, EntryForm, RunForm
+from layersig.store.files import PART, discard
+from layersig.store.runfolder import ManifestForm, RunFolder, all_runs
+
+MOMENT = 300.0
+"""Seconds after its last use in which nothing is freed: a run that has just found an entry says so in its manifest."""
+_ENDED = frozenset({"complete", "complete-on-fallback"})
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something in the cache that can be freed or not.
+
+    Attributes:
+        path: File or folder.
+        fingerprint: Of its stage; None where it belongs to none.
+        size: Bytes of its files.
+        freed: Bytes that the disk gets back: of files that no other name refers to.
+        used: When it was last used, in seconds since the epoch.
+        runs: Names of the runs that refer to it.
+        held: Why it is not freed; None where it may be.
+    """
+
+    path: Path
+    fingerprint: str | None
+    size: int
+    freed: int
+    used: float
+    runs: tuple[str, ...]
+    held: str | None
+
+    @property
+    def scratch(self) -> bool:
+        """Whether it is no finished stage, but what one that did not finish has left."""
+        return not _finished(self.path)
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a part of the cache is used for.
+
+    Attributes:
+        what: A run by name, or what else.
+        status: Status of the run.
+        stages: Number of finished stages.
+        size: Bytes.
+        used: When it was last used, in seconds since the epoch; None where that is not known.
+    """
+
+    what: str
+    status: str
+    stages: int
+    size: int
+    used: float | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a cache holds.
+
+    Attributes:
+        root: The cache folder.
+        items: Finished stages, and what unfinished ones have left.
+        statuses: Status of every known run, by name.
+        sources: Bytes of fetched and converted models, data and tasks, which are never freed.
+    """
+
+    root: Path
+    items: tuple[Item, ...]
+    statuses: Mapping[str, str]
+    sources: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of everything."""
+        return self.sources + sum(item.size for item in self.items)
+
+    def uses(self) -> list[Use]:
+        """What the cache is used for: every run, the largest first, then what belongs to none."""
+        by_run = {name: [item for item in self.items if name in item.runs] for name in self.statuses}
+        found = [_use(name, self.statuses[name], items) for name, items in by_run.items() if items]
+        alone = [item for item in self.items if not item.runs]
+        return [
+            *sorted(found, key=lambda use: -use.size),
+            *(
+                _use(what, "", items)
+                for what, items in (
+                    ("stages of no run", [item for item in alone if not item.scratch]),
+                    ("scratch of stages that no run continues", [item for item in alone if item.scratch]),
+                )
+                if items
+            ),
+            *([Use("fetched models, data and tasks (never freed)", "", 0, self.sources, None)] if self.sources else []),
+        ]
+
+    def freeable(self, limit: int | None) -> list[Item]:
+        """What to free: what serves no run; with a limit also, until it is kept, what runs have copies of.
+
+        Args:
+            limit: Bytes that the cache may have; None for any number.
+        """
+        free = [item for item in self.items if item.held is None]
+        chosen = [item for item in free if not item.runs]
+        left = self.size - sum(item.size for item in chosen)
+        for item in sorted((item for item in free if item.runs), key=lambda item: item.used):
+            if limit is None or left <= limit:
+                break
+            chosen.append(item)
+            left -= item.size
+        return chosen
+
+
+def survey(cache: Cache, folders: Sequence[Path] = ()) -> Survey:
+    """Look at everything in a cache.
+
+    Args:
+        cache: The cache.
+        folders: Folders of runs, besides the runs on record.
+    """
+    runs = _Runs(cache, folders)
+    items = [
+        *(_entry(path, runs) for path in (cache.root / "stages").glob("??/*")),
+        *(_unfinished(path, runs) for path in (cache.root / "work").glob("*")),
+        *(_rest(path) for name in ("damaged", "removed") for path in (cache.root / name).glob("*")),
+        *(_rest(path) for place in (cache.root, *_records(cache.root)) for path in place.glob(f".*{PART}")),
+    ]
+    return Survey(cache.root, tuple(items), runs.statuses, _size(cache.root / "sources"))
+
+
+def free(cache: Cache, items: Iterable[Item]) -> list[Item]:
+    """Free items of a survey; one that is locked, or that was used since, is left.
+
+    Returns:
+        What was freed.
+    """
+    freed = [item for item in items if _freed(cache, item)]
+    gone = {item.fingerprint for item in freed}
+    for record in (cache.root / "families").glob("*/*"):
+        if record.name in gone:
+            discard(record)
+    for record in (cache.root / "runs").glob("*.json"):
+        if _folder_of(record) is None:
+            discard(record)
+    return freed
+
+
+def keep_limit(cache: Cache, limit: int, runs: Path, say: Callable[[str], None]) -> None:
+    """Free what may be freed where a cache is larger than a limit.
+
+    Args:
+        cache: The cache.
+        limit: Bytes that it may have.
+        runs: Folder of runs.
+        say: Told of what was freed, and of a cache that stays too large.
+    """
+    found = survey(cache, [runs])
+    if found.size <= limit:
+        return
+    freed = free(cache, found.freeable(limit))
+    left = found.size - sum(item.size for item in freed)
+    over = "" if left <= limit else "; that is above LAYERSIG_CACHE_LIMIT, and runs need it"
+    say(f"· the cache had {found.size / 1e9:.2f} GB and has {left / 1e9:.2f} GB now{over}")
+
+
+def _freed(cache: Cache, item: Item) -> bool:
+    if item.fingerprint is None:
+        cache.remove(item.path)
+        return True
+    try:
+        with cache.lock(item.fingerprint).acquire(timeout=0):
+            if not item.path.exists() or _used(item.path) != item.used:
+                return False
+            cache.remove(item.path)
+            return True
+    except Timeout:
+        return False
+
+
+class _Runs:
+    """The runs that refer to a cache.
+
+    Attributes:
+        statuses: By name.
+    """
+
+    def __init__(self, cache: Cache, folders: Sequence[Path]) -> None:
+        recorded = [_folder_of(record) for record in (cache.root / "runs").glob("*.json")]
+        paths = [path for path in recorded if path is not None]
+        paths += [run.path.resolve() for folder in folders for run in all_runs(folder)]
+        self.statuses: dict[str, str] = {}
+        self._by_fingerprint: dict[str, list[_Run]] = defaultdict(list)
+        for path in sorted(set(paths)):
+            run = _Run(cache, path)
+            self.statuses[run.name] = run.status
+            for fingerprint in run.fingerprints:
+                self._by_fingerprint[fingerprint].append(run)
+
+    def of(self, fingerprint: str) -> Sequence[_Run]:
+        """Those that refer to a stage."""
+        return self._by_fingerprint.get(fingerprint, ())
+
+
+class _Run:
+    def __init__(self, cache: Cache, path: Path) -> None:
+        self._cache = cache
+        self._path = path
+        self.name = f"{path.parent.name}/{path.name}"
+        self.status = "damaged"
+        self.fingerprints: frozenset[str] = frozenset()
+        try:
+            manifest: ManifestForm = RunFolder(path).state()
+        except UserError:
+            return
+        self.status = manifest["status"]
+        self.fingerprints = frozenset(stage.get("fingerprint") or "" for stage in manifest["stages"]) - {""}
+
+    def holds(self, folder: Path, files: Mapping[str, str]) -> bool:
+        """Whether the run's folder has all of these files of an entry, as links or as copies."""
+        return all(self._has(folder / name, digest) for name, digest in files.items())
+
+    def _has(self, file: Path, digest: str) -> bool:
+        try:
+            stat = file.stat()
+        except OSError:
+            return True  # damaged: it is no loss
+        alike = self._by_size.get(stat.st_size, {})
+        if (stat.st_dev, stat.st_ino) in alike:
+            return True
+        for path in alike.values():
+            with suppress(OSError):  # it has gone meanwhile
+                if self._cache.hashes.file(path) == digest:
+                    return True
+        return False
+
+    @cached_property
+    def _by_size(self) -> Mapping[int, Mapping[tuple[int, int], Path]]:
+        """Files of the run's folder by size, then by device and inode."""
+        found: dict[int, dict[tuple[int, int], Path]] = defaultdict(dict)
+        for path, stat in _files(self._path):
+            found[stat.st_size][stat.st_dev, stat.st_ino] = path
+        return found
+
+
+def _use(what: str, status: str, items: Sequence[Item]) -> Use:
+    stages = sum(not item.scratch for item in items)
+    return Use(what, status, stages, sum(item.size for item in items), max(item.used for item in items))
+
+
+def _entry(path: Path, runs: _Runs) -> Item:
+    referring = runs.of(path.name)
+    return _item(path, path.name, referring, _why_held(path, referring))
+
+
+def _why_held(path: Path, referring: Sequence[_Run]) -> str | None:
+    working = [run.name for run in referring if run.status == "running"]
+    if working:
+        return f"{working[0]} is at work"
+    try:
+        files = read_json(path / "stage.json", EntryForm)["files"]
+    except (OSError, Damaged):
+        files = {}
+    lacking = [run.name for run in referring if not run.holds(path / "out", files)]
+    return f"{lacking[0]} has no copy" if lacking else _recent(path)
+
+
+def _unfinished(path: Path, runs: _Runs) -> Item:
+    if not _FINGERPRINT.fullmatch(path.name):
+        return _rest(path)
+    waiting = [run for run in runs.of(path.name) if run.status not in _ENDED]
+    return _item(path, path.name, waiting, f"{waiting[0].name} continues from it" if waiting else _recent(path))
+
+
+def _rest(path: Path) -> Item:
+    return _item(path, None, (), _recent(path))
+
+
+def _item(path: Path, fingerprint: str | None, referring: Collection[_Run], held: str | None) -> Item:
+    stats = [stat for _, stat in _files(path)]
+    freed = sum(stat.st_size for stat in stats if stat.st_nlink == 1)
+    names = tuple(sorted({run.name for run in referring}))
+    return Item(path, fingerprint, sum(stat.st_size for stat in stats), freed, _used(path), names, held)
+
+
+def _recent(path: Path) -> str | None:
+    return "it was used a moment ago" if time.time() - _used(path) < MOMENT else None
+
+
+def _used(path: Path) -> float:
+    """When a finished stage was last found, or anything else was last written to."""
+    if _finished(path):
+        with suppress(OSError):
+            return (path / "stage.json").stat().st_mtime
+    return max((stat.st_mtime for _, stat in _files(path)), default=0.0)
+
+
+def _finished(path: Path) -> bool:
+    return path.parent.parent.name == "stages"
+
+
+def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All files below a folder, or a file by itself; those that vanish meanwhile are left out."""
+    below = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    for file in below if path.is_dir() else (path,):
+        with suppress(OSError):
+            yield file, file.lstat()
+
+
+def _size(folder: Path) -> int:
+    return sum(stat.st_size for _, stat in _files(folder))
+
+
+def _records(root: Path) -> list[Path]:
+    return [root / name for name in ("declarations", "looks", "plans", "runs")]
+
+
+def _folder_of(record: Path) -> Path | None:
+    """The run folder that a record names; None where it is gone."""
+    with suppress(OSError, Damaged):
+        path = Path(read_json(record, RunForm)["path"])
+        if (path / "manifest.json").exists():
+            return path
+    return None

@@ -1,0 +1,176 @@
+"""Small studies that together have every kind of stage, for runs that are killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from layersig.models.layermap import layer_map
+from tests.models.helpers import adapter_folder
+from tests.study import RECIPE, write_lines, write_study
+from tests.tiny import tiny_model
+
+HEAD, _, _ = RECIPE.partition("[scorers.ila]")
+
+TUNING = (
+    HEAD.replace('name = "chats"', 'name = "chats"\ngenerate = { max_new_tokens = 6, filters = { min_words = 1 } }')
+    + """\
+[scorers.ila]
+kind = "ila"
+steps = 4
+keep_every = 1
+
+[scorers.alone]
+kind = "leave-one-out"
+batches = 1
+
+[scorers.gradient]
+kind = "gradient-norm"
+batches = 2
+
+[scorers.adalora]
+kind = "adalora-sensitivity"
+batches = 2
+
+[[arms]]
+name = "ila-30"
+scorer = "ila"
+select = { kind = "top", fraction = 0.30 }
+
+[[arms]]
+name = "graft-30"
+scorer = "ila"
+select = { kind = "top", fraction = 0.30 }
+action = "graft"
+
+[evaluate]
+memorisation = true
+conversations = ["file:talk.jsonl"]
+answers = { max_new_tokens = 6 }
+tasks = [{ source = "file:choice.yaml", floor = true }, "file:written.yaml"]
+
+[judge]
+endpoint = "ENDPOINT"
+model = "judge"
+
+[analyze]
+controls = false
+resamples = 100
+"""
+)
+PRUNING = (
+    HEAD
+    + """\
+[layers]
+unit = "block"
+
+[scorers.sweep]
+kind = "ablation"
+tasks = ["file:choice.yaml"]
+leak = true
+
+[scorers.greedy]
+kind = "greedy"
+remove = 2
+batches = 1
+
+[scorers.influence]
+kind = "block-influence"
+batches = 1
+
+[[arms]]
+name = "recovered"
+scorer = "greedy"
+select = { kind = "lowest", count = 1 }
+action = "prune"
+recover = { steps = 3 }
+
+[evaluate]
+tasks = ["file:choice.yaml"]
+
+[analyze]
+controls = false
+resamples = 100
+"""
+)
+GIVEN = (
+    HEAD.replace("learning_rate = 0.01", "search = { learning_rates = [0.001, 0.02], validation = 0.2 }")
+    + """\
+[update]
+source = "path:adapter"
+
+[scorers.path]
+kind = "path-attribution"
+batches = 1
+nodes = 2
+
+[[arms]]
+name = "top"
+scorer = "path"
+select = { kind = "top", fraction = 0.30 }
+
+[analyze]
+controls = false
+resamples = 100
+"""
+)
+EMBEDDED = """\
+[scorers.ila]
+kind = "ila"
+steps = 2
+
+[[arms]]
+name = "ila-30"
+scorer = "ila"
+select = { kind = "top", fraction = 0.30 }
+
+[analyze]
+controls = false
+resamples = 100
+"""
+WRITTEN = """\
+task: written
+dataset_path: json
+dataset_kwargs: {data_files: {test: choice.jsonl}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: "{{choices[0]}}"
+generation_kwargs: {until: ["\\n"], max_gen_toks: 6, do_sample: false}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
+QUESTIONS = [
+    {"question_id": 81, "category": "writing", "turns": ["Write.", "Again."]},
+    {"question_id": 82, "category": "math", "turns": ["1+1?"]},
+]
+
+
+def _tuning(folder: Path, endpoint: str) -> None:
+    write_study(folder, recipe=TUNING.replace("ENDPOINT", endpoint))
+    (folder / "written.yaml").write_text(WRITTEN)
+    write_lines(folder / "talk.jsonl", QUESTIONS)
+
+
+def _pruning(folder: Path, endpoint: str) -> None:
+    write_study(folder, recipe=PRUNING)
+
+
+def _given(folder: Path, endpoint: str) -> None:
+    write_study(folder, recipe=GIVEN)
+    model = tiny_model("llama")
+    adapter_folder(model, layer_map(model), folder / "adapter")
+
+
+def _embedded(folder: Path, endpoint: str) -> None:
+    """A small study of SmolLM2-135M-Instruct, which comes inside a package."""
+    recipe = HEAD.replace("path:model", "pypi:smollm2-135m-instruct").replace("heldout = 6", "heldout = 2\nlimit = 10")
+    write_study(folder, recipe=recipe.replace("steps = 3", "steps = 2") + EMBEDDED)
+
+
+STUDIES: dict[str, Callable[[Path, str], None]] = {
+    "tuning": _tuning,
+    "pruning": _pruning,
+    "given": _given,
+    "embedded": _embedded,
+}
+"""By name, what writes a study into a folder, given the endpoint of a judge: `recipe.toml` and all that it reads."""
