@@ -159,7 +159,7 @@ def _answers(
                 done=done,
             )
         )
-        job.cost["tokens"] = float(tokens)
+        job.cost["tokens"] = float(log.tokens)
         return log.held
     with arm_model(job) as untouched:
         log.take(
