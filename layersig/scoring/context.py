@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from layersig.errors import UserError
 from layersig.records import ABLATIONS, WHOLE
 from layersig.scoring.inputs import Inputs
+from layersig.store.files import discard
 from layersig.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ScoringContext(Inputs):
 
     @cached_property
     def _journal(self) -> Journal:
-        return Journal(self.work / "passes.jsonl")
+        return Journal(self._job.work / "passes.jsonl")
 
     @cached_property
     def _numbers(self) -> Iterator[int]:
@@ -54,7 +55,10 @@ class ScoringContext(Inputs):
 
     def _place(self, name: str) -> Path:
         """Where the next thing that keeps its state in a file of its own has it, the same in every process."""
-        return self.work / f"{name}-{next(self._numbers)}"
+        place = self._job.work / f"{name}-{next(self._numbers)}"
+        if self._keeps_itself:
+            discard(place)
+        return place
 
     def once(self, piece: str, work: Callable[[], Value]) -> Value:
         """What a piece of work gives: `work()`, or what that gave before an interruption.
@@ -66,7 +70,7 @@ class ScoringContext(Inputs):
             piece: Its name.
             work: Gives a JSON value.
         """
-        return self._journal.once(piece, work)
+        return work() if self._keeps_itself else self._journal.once(piece, work)
 
     @contextmanager
     def gated(self, gates: Callable[[], Tensor]) -> Iterator[None]:
@@ -207,7 +211,7 @@ class ScoringContext(Inputs):
         from layersig.evaluating.model import SharedPrefixLM
         from layersig.scoring.kept import KeptEvaluation, score_of
 
-        kept = None if keep is None else KeptEvaluation(self.work / ABLATIONS / keep)
+        kept = None if keep is None else KeptEvaluation(self._job.work / ABLATIONS / keep)
         model = SharedPrefixLM(
             self.model,
             self.tokenizer,

@@ -13,7 +13,7 @@ import pytest
 from layersig.errors import UserError
 from layersig.store.cache import Cache, bytes_of
 from layersig.store.cleaning import free, survey
-from layersig.store.runfolder import RunFolder
+from layersig.store.runfolder import RunFolder, stage_text
 
 KEYS = {name: name[0] * 64 for name in ("alone", "both", "copied", "data", "edited")}
 ABOUT = {"kind": "score", "version": 1, "seconds": 1.0, "cost": {}, "warnings": [], "declarations": []}
@@ -46,9 +46,9 @@ def run_of(cache: Cache, name: str, status: str, stages: dict[str, str]) -> RunF
         {"id": each, "kind": "score", "cell": {}, "status": how, "fingerprint": KEYS[each]}
         for each, how in stages.items()
     ]
-    manifest = {"status": status, "stages": listed, "name": name, "id": "0123456789ab", "started": "", "argv": []}
+    manifest = {"status": status, "name": name, "id": "0123456789ab", "started": "", "argv": []}
     manifest |= {"smoke": False, "versions": {}, "machine": {}, "root_seed": 0, "seeds": [], "sources": []}
-    folder.save_manifest({**manifest, "warnings": []})
+    folder.save_manifest({**manifest, "warnings": []}, [stage_text(record) for record in listed])
     cache.register(folder.path)
     return folder
 
