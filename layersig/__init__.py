@@ -9,6 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from layersig.api import Run as Run
+    from layersig.api import list_runs as list_runs
+    from layersig.api import open_run as open_run
+    from layersig.api import run as run
     from layersig.plugin.components import Component as Component
     from layersig.plugin.components import Params as Params
     from layersig.plugin.decorators import method as method
@@ -25,15 +29,34 @@ _HOMES = {
     "Component": "layersig.plugin.components",
     "Params": "layersig.plugin.components",
     "Recipe": "layersig.recipe.schema",
+    "Run": "layersig.api",
     "hookimpl": "layersig.plugin.hookspecs",
+    "list_runs": "layersig.api",
     "load": "layersig.recipe.load",
     "method": "layersig.plugin.decorators",
+    "open_run": "layersig.api",
     "policy": "layersig.plugin.decorators",
+    "run": "layersig.api",
     "scorer": "layersig.plugin.decorators",
     "source": "layersig.plugin.decorators",
 }
 
-__all__ = ["Component", "Params", "Recipe", "__version__", "hookimpl", "load", "method", "policy", "scorer", "source"]
+__all__ = [
+    "Component",
+    "Params",
+    "Recipe",
+    "Run",
+    "__version__",
+    "hookimpl",
+    "list_runs",
+    "load",
+    "method",
+    "open_run",
+    "policy",
+    "run",
+    "scorer",
+    "source",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -43,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return __all__

@@ -37,6 +37,21 @@ class ScoredForm(Open):
     coverage: NotRequired[FiniteFloat | None]
 
 
+UNTRAINED, EVERYTHING = "base", "all"
+"""What `ContributionForm.trained` says of the model as it was, and of all units trained together."""
+
+
+class ContributionForm(Open):
+    """A line of a trajectory of `layer-contribution`: losses after one training, in nats per target token."""
+
+    trained: str
+    """Name of the unit that was trained alone, or one of those above."""
+    chosen_by: list[FiniteFloat]
+    """Mean loss on every group of conversations that scores are computed on."""
+    fresh: list[FiniteFloat]
+    """The same on groups that no score has seen."""
+
+
 class SelectedForm(Open):
     """A line of `selections.jsonl`."""
 

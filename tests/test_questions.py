@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
-from layersig.cli.bundled import find
 from layersig.cli.main import VERBS
+from layersig.recipe.bundled import find
 from layersig.recipe.load import load
 from layersig.recipe.schema import Recipe
 

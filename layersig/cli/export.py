@@ -1,126 +1,186 @@
-"""`layersig export RUN ARM DEST`."""
+"""`layersig export RUN ARM [DEST]`."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from layersig.cli.main import emit
-from layersig.cli.models import find_model
+from layersig.cli.models import loadable_base, model_of
 from layersig.cli.options import as_json, offline, run_name, runs
-from layersig.store.runfolder import RunFolder, SourceForm
+from layersig.errors import UserError
+from layersig.exporting import TOOLS
 
 if TYPE_CHECKING:
-    import torch
+    from layersig.store.runfolder import RunFolder
+
+_CHECKPOINT = "checkpoint"
 
 
 @click.command("export")
 @run_name
 @click.argument("arm", metavar="ARM")
-@click.argument("dest", type=click.Path(path_type=Path), metavar="DEST")
+@click.argument("dest", type=click.Path(path_type=Path), metavar="[DEST]", required=False)
+@click.option(
+    "--to",
+    "tool",
+    type=click.Choice((_CHECKPOINT, *TOOLS)),
+    default=_CHECKPOINT,
+    show_default=True,
+    help="What to write: the model, or the chosen layers as the configuration of a training tool.",
+)
 @click.option("--data", help="Data set of the arm; required if the run has several.")
-@click.option("--seed", type=int, help="Seed of the arm; required if the run has several.")
+@click.option("--seed", type=int, help="Seed of the arm. Weights need one; a configuration joins all seeds.")
+@click.option(
+    "--dtype",
+    type=click.Choice(("float32", "bfloat16", "float16")),
+    help="Cast a merged checkpoint to this type, and say what that loses. [default: float32]",
+)
 @runs
 @offline
 @as_json
 def command(
-    run: str, arm: str, dest: Path, data: str | None, seed: int | None, runs: Path, offline: bool, as_json: bool
+    run: str,
+    arm: str,
+    dest: Path | None,
+    tool: str,
+    data: str | None,
+    seed: int | None,
+    dtype: str | None,
+    runs: Path,
+    offline: bool,
+    as_json: bool,
 ) -> None:
-    """Write ARM of RUN as a plain Hugging Face checkpoint into the new folder DEST.
+    """Take ARM of RUN elsewhere: its model, or its layers as the configuration of the tool that you train with.
 
-    The model of an arm that was pruned or fully fine-tuned is copied unchanged, in its dtype. An adapter is merged into
-    its base model and saved in float32, because a small update would be lost to rounding in a lower precision. After
-    QLoRA that is the dequantised NF4 model, the one that was trained and measured. (The adapter alone is in the run
-    folder, in PEFT's format.)
+    Without --to, a plain Hugging Face checkpoint with a model card is written into the new folder DEST. A model that
+    was pruned or fully fine-tuned is copied unchanged. An adapter is merged into its base model in float32.
+
+    `--to TOOL` writes the configuration to the new file DEST, or to stdout. `--to peft` with DEST writes the trained
+    adapter into that folder, with a model card; `AutoPeftModelForCausalLM.from_pretrained` opens it.
 
     Example: layersig export quickstart ila-30 exported/ila-30
+
+    Example: layersig export quickstart ila-30 --to axolotl
     """
-    from layersig.errors import UserError
-    from layersig.store.files import whole_folder
     from layersig.store.runfolder import find_run
 
     folder = find_run(runs, run)
-    if dest.exists():
-        raise UserError(f"{dest} exists already; name a new folder")
-    cell = _cell(folder.path, arm, data, seed)
-    adapter, model = folder.path / "adapters" / cell, folder.path / "models" / cell
-    untied = False
-    computed_in = _nf4(folder) if adapter.is_dir() else None
-    with whole_folder(dest) as part:
-        if adapter.is_dir():
-            from layersig.models.checkpoints import write_merged
+    if dest is not None and dest.exists():
+        raise UserError(f"{dest} exists already; name a new {'folder' if tool in (_CHECKPOINT, 'peft') else 'file'}")
+    if dtype is not None and tool != _CHECKPOINT:
+        raise UserError("--dtype is for checkpoints; leave it out, or leave out --to")
+    if tool == _CHECKPOINT:
+        if dest is None:
+            raise UserError("name the new folder for the checkpoint, or a tool: --to peft")
+        _checkpoint(folder, arm, dest, data, seed, dtype, offline=offline, as_json=as_json)
+    elif tool == "peft" and dest is not None:
+        _adapter(folder, arm, dest, data, seed, offline=offline, as_json=as_json)
+    else:
+        _configuration(folder, arm, tool, dest, data, seed, offline=offline, as_json=as_json)
 
-            base = model if model.is_dir() else _base(folder.model(), offline=offline)
-            untied = write_merged(base, adapter, part, nf4=computed_in)
-        else:
-            shutil.copytree(model, part, dirs_exist_ok=True)  # copies, not links: the user may modify an exported model
-    told = ["the adapter is merged, in float32" if adapter.is_dir() else "copied unchanged"]
-    told += ["into the dequantised NF4 weights that it was trained and measured with"] if computed_in else []
-    told += ["the tied head is untied, because the adapter changes the head alone"] if untied else []
+
+def _checkpoint(
+    run: RunFolder,
+    arm: str,
+    dest: Path,
+    data: str | None,
+    seed: int | None,
+    dtype: str | None,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    from layersig.exporting.base import base_of
+    from layersig.exporting.card import model_card
+    from layersig.exporting.cells import ADAPTERS, MODELS, one_cell
+    from layersig.exporting.chosen import read_chosen, removes
+    from layersig.exporting.weights import readable, write_checkpoint
+    from layersig.store.files import files_below, whole_folder
+
+    cell = one_cell(run.path, arm, data, seed)
+    needs_base = (run.path / ADAPTERS / cell).is_dir() and not (run.path / MODELS / cell).is_dir()
+    base = model_of(run, offline=offline) if needs_base else None
+    with whole_folder(dest) as part:
+        found = write_checkpoint(run, cell, base, part, None if dtype == "float32" else dtype)
+        told = found.told(None if dtype == "float32" else dtype)
+        chosen = None
+        if not removes(run.path, arm):
+            chosen = read_chosen(run.path, arm, base_of(run), data=cell.parts[1], seed=_seed(cell))
+        card = model_card(run.path, arm, cell.parts[1], chosen, adapter=False, notes=told)
+        (part / "README.md").write_text(card, encoding="utf-8")
+        readable(part, files_below(part))
+    value = {
+        "exported": str(dest),
+        "cell": str(cell),
+        "merged": found.merged,
+        "untied": found.untied,
+        "dequantised": found.dequantised,
+        "cast_error": found.cast_error,
+    }
+    emit(value, as_json=as_json, text=f"{dest}: {cell} ({'; '.join(told)})")
+
+
+def _adapter(
+    run: RunFolder, arm: str, dest: Path, data: str | None, seed: int | None, *, offline: bool, as_json: bool
+) -> None:
+    from layersig.exporting.card import model_card
+    from layersig.exporting.cells import ADAPTERS, one_cell
+    from layersig.exporting.chosen import read_chosen
+    from layersig.exporting.weights import write_adapter
+
+    cell = one_cell(run.path, arm, data, seed)
+    base = loadable_base(run, offline=offline)
+    chosen = read_chosen(run.path, arm, base, data=cell.parts[1], seed=_seed(cell))
+    if chosen.full:
+        raise UserError(f"{arm} was fine-tuned in full and has no adapter; leave out --to for its checkpoint")
+    notes = (
+        []
+        if base.revision
+        else [
+            "`base_model_name_or_path` is a folder of this machine; before you share the "
+            "adapter, write there what others can load"
+        ]
+    )
+    card = model_card(run.path, arm, cell.parts[1], chosen, adapter=True, notes=notes)
+    write_adapter(run.path / ADAPTERS / cell, base, card, dest)
     emit(
-        {
-            "exported": str(dest),
-            "cell": str(cell),
-            "merged": adapter.is_dir(),
-            "untied": untied,
-            "dequantised": computed_in is not None,
-        },
+        {"exported": str(dest), "cell": str(cell), "base": base.name, "layers": len(chosen.layers)},
         as_json=as_json,
-        text=f"{dest}: {cell} ({'; '.join(told)})",
+        text=f"{dest}: {cell} (AutoPeftModelForCausalLM opens it on {base.name})",
     )
 
 
-def _cell(run: Path, arm: str, data: str | None, seed: int | None) -> Path:
-    """`ARM/DATA/seed-K` of the one cell that fits.
+def _configuration(
+    run: RunFolder,
+    arm: str,
+    tool: str,
+    dest: Path | None,
+    data: str | None,
+    seed: int | None,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    from layersig.exporting.chosen import read_chosen
+    from layersig.exporting.formats import WRITERS
+    from layersig.store.files import write_atomic
 
-    Raises:
-        UserError: None or several fit.
-    """
-    from layersig.errors import UserError
-
-    found = {
-        path.relative_to(run / kind) for kind in ("adapters", "models") for path in (run / kind).glob("*/*/seed-*")
-    }
-    of_arm = sorted(path for path in found if path.parts[0] == arm)
-    fitting = [
-        path for path in of_arm if data in (None, path.parts[1]) and (seed is None or path.parts[2] == f"seed-{seed}")
-    ]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not of_arm:
-        arms = ", ".join(sorted({path.parts[0] for path in found})) or "none yet"
-        raise UserError(f"{run} has no model or adapter of an arm {arm!r}; its arms are: {arms}")
-    shown = ", ".join(f"--data {path.parts[1]} --seed {path.parts[2].removeprefix('seed-')}" for path in of_arm)
-    raise UserError(f"{len(fitting)} cells of {arm} fit; choose one of: {shown}")
-
-
-def _nf4(folder: RunFolder) -> torch.dtype | None:
-    """The type that the models of a run computed in, where their weights were in NF4."""
-    from layersig.models.devices import pick_device, pick_dtype
-    from layersig.recipe.load import stored
-
-    model = stored(folder.path / "resolved.toml").model
-    if model.quantization != "nf4":
-        return None
-    # What `auto` came to on the machine of the run, which may be another one.
-    dtype = str(folder.manifest()["machine"].get("dtype", model.dtype))
-    return pick_dtype(dtype, pick_device("auto")).dtype
+    chosen = read_chosen(run.path, arm, loadable_base(run, offline=offline), data=data, seed=seed)
+    written = WRITERS[tool](chosen)
+    for note in written.notes:
+        click.echo(f"note: {note}", err=True)
+    value = {"to": tool, "layers": [layer.name for layer in chosen.layers], "notes": list(written.notes)}
+    if dest is None:
+        emit({**value, "text": written.text}, as_json=as_json, text=written.text.rstrip())
+    else:
+        write_atomic(dest, written.text)
+        emit({**value, "exported": str(dest)}, as_json=as_json, text=f"{dest}: {len(chosen.layers)} layers for {tool}")
 
 
-def _base(record: SourceForm, *, offline: bool) -> Path:
-    """The model of a run, fetched again if necessary.
+def _seed(cell: Path) -> int:
+    from layersig.exporting.cells import seed_of
 
-    Raises:
-        UserError: It has changed since the run.
-    """
-    from layersig.errors import UserError
-
-    source = find_model(record["resolved"], offline=offline)
-    if source.digest != record["digest"]:
-        raise UserError(
-            f"{source.resolved} has changed since the run, so its adapters no longer fit; run the recipe again"
-        )
-    return source.path
+    return seed_of(cell)

@@ -23,6 +23,7 @@ GROUPS = {
     "Start": {
         "recipes": "List, show or copy the recipes that come with layersig.",
         "init": "Write a commented recipe for your data.",
+        "advise": "Recommend which layers to tune on your data, without a recipe.",
         "layers": "Show the layers of a model.",
         "doctor": "Check this machine.",
     },
@@ -42,7 +43,7 @@ GROUPS = {
         "rm": "Delete a run, after asking.",
     },
     "Use the results": {
-        "export": "Write an arm as a plain Hugging Face checkpoint.",
+        "export": "Write an arm as a checkpoint, an adapter, or the configuration of a training tool.",
         "archive": "Pack a run for a reviewer: recipe, records, report, and how to repeat it.",
         "check": "Show what published numbers can mean: an overlap, or two accuracies.",
     },
@@ -73,6 +74,8 @@ _SYNONYMS = {
     "map": "layers",
     "download": "fetch",
     "merge": "export",
+    "recommend": "advise",
+    "suggest": "advise",
     "pack": "archive",
     "examples": "recipes",
     "scorers": "plugins",

@@ -21,13 +21,13 @@ class RecipePath(click.ParamType[Path]):
         """
         if isinstance(value, Path) or Path(value).exists():
             return Path(value)
-        from layersig.cli.bundled import bundled, find
+        from layersig.recipe.bundled import bundled, find
 
         return bundled(value) or (Path(value) if value.endswith(".toml") else find(value))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Names of bundled recipes, and files."""
-        from layersig.cli.bundled import names
+        from layersig.recipe.bundled import names
 
         found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
         return [*found, CompletionItem(incomplete, type="file")]

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from layersig.cli.bundled import find, names
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
 from layersig.errors import UserError
+from layersig.recipe.bundled import find, names
 
 
 @click.group("recipes")

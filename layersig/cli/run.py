@@ -13,21 +13,31 @@ from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, recipe, runs, smoke
 
 if TYPE_CHECKING:
+    from layersig.engine.local import Local
+    from layersig.engine.on_ray import OnRay
     from layersig.engine.study import Outcome
     from layersig.recipe.load import LoadedRecipe
 
 
-class Engine(click.ParamType[int]):
-    """`local:N`; its value is N."""
+class EngineName(click.ParamType["Local | OnRay"]):
+    """`local:N` or `ray[:ADDRESS]`."""
 
     name = "engine"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number of worker processes."""
-        found = re.fullmatch(r"local:([1-9][0-9]{0,3})", str(value))
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Local | OnRay:
+        """The engine."""
+        found = re.fullmatch(r"local:(?P<count>[1-9][0-9]{0,3})|ray(?::(?P<address>.+))?", str(value))
         if found is None:
-            self.fail(f"write local:N, such as local:4 for four worker processes, got {value!r}", param, ctx)
-        return int(found[1])
+            wanted = "write local:N, such as local:4 for four worker processes, ray for the Ray cluster of this machine"
+            self.fail(f"{wanted}, or ray:HOST:PORT, got {value!r}", param, ctx)
+        if found["count"] is not None:
+            from layersig.engine.local import Local
+
+            return Local(int(found["count"]))
+        from layersig.engine.on_ray import OnRay
+        from layersig.planning.needs import main_memory
+
+        return OnRay(found["address"], main_memory)
 
 
 @click.command("run")
@@ -38,12 +48,22 @@ class Engine(click.ParamType[int]):
 @offline
 @smoke
 @click.option("--strict", is_flag=True, help="Refuse fallbacks: use only the sources that the recipe names first.")
+@click.option("--track", multiple=True, metavar="NAME", help="Inform this tracker of the run (docs/tracking.md).")
 @click.option("--no-cache", is_flag=True, help="Run every stage again, ignoring the cache.")
 @click.option(
     "--engine",
-    type=Engine(),
-    metavar="local:N",
-    help="Run stages in N processes: each with a GPU of its own, or with its share of the CPU's threads.",
+    type=EngineName(),
+    metavar="local:N|ray[:ADDRESS]",
+    help="Run stages in N processes, each with a GPU of its own or with its share of the CPU's threads; or on a Ray "
+    "cluster (docs/clusters.md).",
+)
+@click.option(
+    "--stop-after",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Stop when N stages of a kind fail in a row with the same error.",
 )
 def command(
     recipe: Path,
@@ -53,8 +73,10 @@ def command(
     offline: bool,
     smoke: bool,
     strict: bool,
+    track: tuple[str, ...],
     no_cache: bool,
-    engine: int | None,
+    engine: Local | OnRay | None,
+    stop_after: int,
 ) -> int:
     """Run RECIPE, with KEY.SUB=VALUE overrides; finished stages are not run again.
 
@@ -74,7 +96,7 @@ def command(
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
-    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache)
+    options = Options(runs, offline=offline, strict=strict, reuse=not no_cache, stop_after=stop_after, track=track)
     recipes = [recipe, *(Path(each) for each in more if _is_recipe(each))]
     overrides = [each for each in more if not _is_recipe(each)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -75,6 +75,13 @@ class Examples(Sequence[Example]):
             np.concatenate([np.zeros(0, np.bool_), *(example.targets for example in examples)], dtype=np.bool_),
             offsets,
         )
+
+    @property
+    def with_prompts(self) -> Examples:
+        """The same with every token but the first of each example as a target."""
+        targets = np.ones_like(self.targets)
+        targets[self.offsets[:-1]] = False
+        return replace(self, targets=targets)
 
     @overload
     def __getitem__(self, index: int) -> Example: ...

@@ -7,8 +7,8 @@ of seeds, so that arms and seeds share one split.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 
 from layersig.data.conversation import Conversation
@@ -31,6 +31,10 @@ class Split:
     heldout: tuple[Conversation, ...]
     duplicates: int
     beyond_limit: int
+
+    def with_text(self, change: Callable[[Conversation], Conversation]) -> Split:
+        """The split with other text in the same conversations."""
+        return replace(self, train=tuple(map(change, self.train)), heldout=tuple(map(change, self.heldout)))
 
 
 def split_conversations(

@@ -17,6 +17,7 @@ from layersig.data.diversity import Diversity, diversity
 from layersig.data.encoding import CannotEncode, EncodedConversations, encode
 from layersig.data.examples import Example, write_examples
 from layersig.data.limits import limits_of
+from layersig.data.nonsense import Nonsense
 from layersig.data.overlap import normalised
 from layersig.data.rows import FieldUse, Rows, read_rows
 from layersig.data.split import split_conversations
@@ -108,7 +109,7 @@ class DataReport:
 def prepare(job: Job[Data]) -> None:
     """Run the stage; see `Data`.
 
-    Streams: the root alone ("sample", "split", "half"), so that all seeds share the split.
+    Streams: the root alone ("sample", "split", "half", "nonsense"), so that all seeds share the split.
 
     Raises:
         UserError: The rows, the template or the split cannot be used, a side of the split holds no target, or the
@@ -126,6 +127,8 @@ def prepare(job: Job[Data]) -> None:
             root=job.streams.root,
         )
     chat = ChatFormat(_tokenizer(job.inputs["model"]), spec.chat_template)
+    if spec.text != "natural":
+        split = split.with_text(Nonsense(spec.text, chat.tokenizer, job.streams.root).of)
     job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
     places = dict(zip((conversation.id for conversation in rows.conversations), rows.numbers, strict=True))
     with _about(job.inputs["rows"]):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import Timeout
+
 from layersig.engine.energy import EnergyMeter
 from layersig.engine.runner import IN_PROCESS, Runner
 from layersig.errors import (
@@ -193,6 +195,14 @@ class Executor:
         """
         return self._cache.find(self.key(stage, nodes))
 
+    def at_work(self, key: str) -> bool:
+        """Whether a process is building the output of this fingerprint now."""
+        try:
+            with self._cache.lock(key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def end(self, stage: Stage, nodes: Mapping[str, Node], publisher: Listener, *, patience: float = -1) -> Ended:
         """Run one stage unless the cache holds its output.
 
@@ -231,7 +241,8 @@ class Executor:
                 publisher.ended(stage, Ended("failed", key, error=str(known)))
                 raise type(known)(f"{stage.id}: {known}") from error
             finally:
-                gc.collect()
+                if stage.computes:  # models hold themselves in circles; a search takes a while
+                    gc.collect()
 
     def key(self, stage: Stage, nodes: Mapping[str, Node], params: Mapping[str, Any] | None = None) -> str:
         """The fingerprint of a stage; with `params` in the place of its own, what all stages that share them have."""

@@ -79,17 +79,19 @@ class Display:
         self._places = {stage.id: number for number, stage in enumerate(stages, 1)}
         self._study = self._progress.add_task("study", total=len(stages), count="", note="", left="")
 
-    def stage(self, stage: Stage, lane: int = 0, run: str = "") -> StageReporter:
+    def stage(self, stage: Stage, lane: int = 0, run: str = "", place: str = "") -> StageReporter:
         """A reporter for a stage that is about to run.
 
         Args:
             stage: The stage.
             lane: Stages at work at the same time have lanes of their own, each with one bar.
             run: Name of its run where several are shown.
+            place: How far the study is, where stages do not run in order.
         """
         reporter = StageReporter(self, f"{run} {stage.id}".strip(), stage.id)
-        place = f"{self._places[stage.id]}/{len(self._places)} " if stage.id in self._places else ""
-        self.say(f"· {place}{reporter.work.name}")
+        if stage.id in self._places:
+            place = f"{self._places[stage.id]}/{len(self._places)}"
+        self.say(f"· {place} {reporter.work.name}" if place else f"· {reporter.work.name}")
         self._begin(reporter.work, lane)
         return reporter
 

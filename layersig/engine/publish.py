@@ -9,9 +9,10 @@ from typing import Any
 from layersig.engine.execute import Ended
 from layersig.jsonform import dumps, read_json, read_jsonl
 from layersig.pipeline import Graph, Stage
+from layersig.plugin.tracking import Tracking
 from layersig.store.cache import StageEntry
 from layersig.store.hashing import sha256_bytes
-from layersig.store.runfolder import RunFolder
+from layersig.store.runfolder import RunFolder, stage_text
 
 
 class Publisher:
@@ -25,6 +26,7 @@ class Publisher:
         manifest: What the manifest holds besides stages; rewritten after every stage.
         model: Resolved name of the model, for the lines that carry it.
         declaration: Hash of what the recipe declares; a stage that was computed under another one is marked so.
+        tracking: Who else is informed of trainings.
         finished: An earlier run came to its end here: its files stay untouched until this one has come to its own.
     """
 
@@ -35,6 +37,7 @@ class Publisher:
         manifest: dict[str, Any],
         model: str,
         declaration: str,
+        tracking: Tracking,
         *,
         finished: bool = False,
     ) -> None:
@@ -46,17 +49,22 @@ class Publisher:
         self._lines: dict[str, dict[str, str]] = {}
         self._metrics: dict[str, str] = {}
         self._digests: dict[str, str] = {}
+        self._tracking = tracking
         self._finished = finished
         self._held: list[tuple[Path, str]] = []
         self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
+        self._texts = {name: stage_text(record) for name, record in self._stages.items()}
 
     def started(self, stage: Stage, fingerprint: str) -> None:
         """A stage is about to run."""
-        self._stages[stage.id] = {**_record(stage, "running"), "fingerprint": fingerprint}
+        self._put(stage, {**_record(stage, "running"), "fingerprint": fingerprint})
         self.save()
 
     def ended(self, stage: Stage, how: Ended) -> None:
-        """A stage is done, failed, or cannot run because something it reads failed."""
+        """A stage is done, failed, or cannot run because something it reads failed.
+
+        The manifest on disk learns of a cached one with the next that is not, or at the end.
+        """
         record = {**_record(stage, how.status), "fingerprint": how.fingerprint, "cached": how.cached}
         if how.error is not None:
             record["error"] = how.error
@@ -71,8 +79,9 @@ class Publisher:
             record["declared"] = about["declarations"][:1] == [self._declaration]
             record["other_declarations"] = len({*about["declarations"]} - {self._declaration})
             self._place(stage, how.fingerprint, how.entry)
-        self._stages[stage.id] = record
-        self.save()
+        self._put(stage, record)
+        if not how.cached:
+            self.save()
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -81,7 +90,11 @@ class Publisher:
 
     def save(self) -> None:
         """Write the manifest."""
-        self._folder.save_manifest(self.manifest)
+        self._folder.save_manifest(self._manifest, self._texts.values())
+
+    def _put(self, stage: Stage, record: dict[str, Any]) -> None:
+        self._stages[stage.id] = record
+        self._texts[stage.id] = stage_text(record)
 
     def finish(self) -> None:
         """The run got to its end: write the files of lines, and let nothing of an older state of the run remain.
@@ -120,8 +133,9 @@ class Publisher:
             labels = {"cell": stage.cell.key, "fingerprint": fingerprint, "model": self._model, **stage.line.labels}
             self._lines.setdefault(stage.line.target, {})[stage.id] = dumps({**labels, **value}) + "\n"
         if entry.metrics.exists():
-            rows = read_jsonl(entry.metrics, dict[str, Any])
+            rows = list(read_jsonl(entry.metrics, dict[str, Any]))
             self._metrics[stage.id] = "".join(dumps({"cell": stage.cell.key, **row}) + "\n" for row in rows)
+            self._tracking.training(stage.cell.key, rows)
 
 
 def _digests(files: Mapping[str, str], part: str, target: str) -> dict[str, str]:

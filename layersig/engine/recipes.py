@@ -1,75 +1,44 @@
-"""Several recipes in several processes on this machine."""
+"""Several recipes in several processes."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from layersig.engine.execute import source_nodes
+from layersig.engine.place import Engine
 from layersig.engine.progress import Display
 from layersig.engine.study import Options, Outcome, opened
 from layersig.engine.together import Part, Together
-from layersig.engine.workers import Workers, environments
-from layersig.errors import UserError
 from layersig.recipe.load import LoadedRecipe
 
 
-def run_together(every: Sequence[LoadedRecipe], options: Options, count: int, console: Console) -> list[Outcome]:
+def run_together(every: Sequence[LoadedRecipe], options: Options, engine: Engine, console: Console) -> list[Outcome]:
     """Run recipes in worker processes; what they share is run once.
 
     Args:
         every: The recipes, no two of which are equal.
         options: How to run them.
-        count: Number of worker processes.
+        engine: Where their stages run.
         console: Where progress is shown.
 
     Raises:
         LayersigError: As `study.run` has it, for any of the recipes; all of them stop.
         KeyboardInterrupt: All manifests then say `interrupted`; running again continues.
     """
-    cards = _cards()
-    for loaded in every:
-        if cards and ":" in loaded.recipe.model.device:
-            raise UserError(
-                f"{loaded.where('model', 'device')}: with --engine local:N every worker has a GPU of its own; "
-                f"write `cuda`, and choose GPUs by CUDA_VISIBLE_DEVICES"
-            )
     with contextlib.ExitStack() as stack:
-        threads = stack.enter_context(_shared_threads(count))
         display = stack.enter_context(Display(console))
-        studies = [stack.enter_context(opened(loaded, options, display)) for loaded in every]
+        place = stack.enter_context(engine.opened(every, display.say))
+        studies = [
+            stack.enter_context(opened(loaded, options, display, device=place.device, here=place.here))
+            for loaded in every
+        ]
         parts = [
             Part(study.folder.name, study.graph, study.executor, source_nodes(study.sources), study.publisher)
             for study in studies
         ]
-        settings = [study.setting for study in studies]
-        with Workers(count, settings, environments(count, threads, cards)) as workers:
-            Together(parts, workers, display, reuse=options.reuse).run()
+        with place.pool(studies) as workers:
+            Together(parts, workers, display, reuse=options.reuse, stop_after=options.stop_after).run()
         return [study.close(part.complete) for study, part in zip(studies, parts, strict=True)]
-
-
-def _cards() -> tuple[str, ...]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
-    import torch
-
-    return tuple(str(number) for number in range(torch.cuda.device_count()))
-
-
-@contextlib.contextmanager
-def _shared_threads(count: int) -> Iterator[int]:
-    """Within the block, torch computes with as many threads here as in each worker: fingerprints contain the number."""
-    import torch
-
-    before = torch.get_num_threads()
-    share = max(1, before // count)
-    torch.set_num_threads(share)
-    try:
-        yield share
-    finally:
-        torch.set_num_threads(before)

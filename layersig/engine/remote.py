@@ -106,6 +106,13 @@ class Refused:
     error: LayersigError
 
 
+@dataclass(frozen=True)
+class Died:
+    """A worker is gone without having said how its stage ended; its pool says so."""
+
+    cause: str
+
+
 Message = Progressed | Warned | Started | Finished | Occupied | Refused
 Send = Callable[[Message], None]
 

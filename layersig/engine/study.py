@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from layersig.engine.alike import AlikeFailures
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Ended, Executor, numerics
 from layersig.engine.header import header
@@ -36,6 +37,8 @@ from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
 from layersig.pipeline import Graph, Stage, declaration, stages, without_seeds
+from layersig.plugin.manager import offered_trackers
+from layersig.plugin.tracking import Tracking
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
@@ -57,12 +60,16 @@ class Options:
         offline: Reach nothing outside this machine.
         strict: Refuse declared fallbacks.
         reuse: False runs every stage anew.
+        stop_after: How many stages of a kind may fail in a row with the same error.
+        track: Names of trackers to inform.
     """
 
     runs: Path
     offline: bool = False
     strict: bool = False
     reuse: bool = True
+    stop_after: int = 5
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,17 +102,19 @@ def run(loaded: LoadedRecipe, options: Options, console: Console) -> Outcome:
         machine = study.publisher.manifest["machine"]
         display.say(f"· {header(loaded, study.graph, study.sources, machine, len(held))}")
         display.study(study.graph.stages, {name: entry.about["seconds"] for name, entry in held.items()})
-        complete = study.executor.run(study.graph, study.sources, _Listeners(study.publisher, display))
+        listeners = _Listeners(study.publisher, display, AlikeFailures(options.stop_after))
+        complete = study.executor.run(study.graph, study.sources, listeners)
         display.phase("analysing and writing the report")
         return study.close(complete)
 
 
 class _Listeners:
-    """Both the run folder and the terminal are informed of stages, the run folder first."""
+    """Both the run folder and the terminal are informed of stages, the run folder first; failures are counted."""
 
-    def __init__(self, publisher: Publisher, display: Display) -> None:
+    def __init__(self, publisher: Publisher, display: Display, failures: AlikeFailures) -> None:
         self._publisher = publisher
         self._display = display
+        self._failures = failures
 
     def started(self, stage: Stage, fingerprint: str) -> None:
         """A stage is about to run."""
@@ -115,6 +124,30 @@ class _Listeners:
         """A stage has ended."""
         self._publisher.ended(stage, how)
         self._display.ended(stage, how)
+        self._failures.count(stage, how)
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device where stages run.
+
+    Attributes:
+        numerics: What results depend on besides their inputs.
+        about: What else the manifest says of it.
+    """
+
+    numerics: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+
+def device_of(recipe: Recipe) -> Device:
+    """The device that a recipe computes on in this process."""
+    from layersig.models.accelerator import accelerator
+    from layersig.models.devices import pick_device, pick_dtype
+
+    device = pick_device(recipe.model.device)
+    about = {**accelerator(device), "dtype_reason": pick_dtype(recipe.model.dtype, device).reason}
+    return Device(numerics(recipe), about)
 
 
 @dataclass(frozen=True)
@@ -122,6 +155,7 @@ class Study:
     """A run under way.
 
     Attributes:
+        loaded: The recipe.
         folder: The run folder.
         graph: The stages.
         sources: Its sources.
@@ -132,6 +166,7 @@ class Study:
         close: Writes what is written once every stage has ended, given whether all are done.
     """
 
+    loaded: LoadedRecipe
     folder: RunFolder
     graph: Graph
     sources: Mapping[str, Source]
@@ -143,8 +178,23 @@ class Study:
 
 
 @contextlib.contextmanager
-def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator[Study]:
-    """A run from its lock to its report; the manifest says how the block was left."""
+def opened(
+    loaded: LoadedRecipe,
+    options: Options,
+    display: Display,
+    *,
+    device: Callable[[Recipe], Device] = device_of,
+    here: bool = True,
+) -> Iterator[Study]:
+    """A run from its lock to its report; the manifest says how the block was left.
+
+    Args:
+        loaded: The recipe.
+        options: How to run it.
+        display: Shows what is done.
+        device: Describes the device where stages run.
+        here: Whether that is this machine, whose memory trainings must fit into.
+    """
     recipe = loaded.recipe
     if recipe.evaluate.tasks:
         display.phase("checking the tasks")
@@ -157,6 +207,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             warnings.append(message)
             display.say(f"warning: {message}")
 
+        tracking = Tracking(options.track, list(offered_trackers()) if options.track else (), warn)
         for skipped in loaded.skipped:
             display.say(f"warning: {skipped}")
         earlier = folder.earlier(warn)
@@ -168,7 +219,8 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             for note in source.notes:
                 display.say(f"note: {source.label}: {note}")
         check_sources(sources, recipe, warn)
-        check_trainings(graph, sources["source/model"].path, loaded)
+        if here:
+            check_trainings(graph, sources["source/model"].path, loaded)
         manifest = opening(loaded, graph, sources, earlier, warnings)
         declarations = Declarations(cache.root).put(declaration(recipe))
         looks = Looks(cache.root, without_seeds(recipe))
@@ -177,7 +229,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
         manifest |= planned_costs(PlannedCosts(cache.root), loaded, earlier, warn)
         reported = _readable(folder)
         publisher = Publisher(
-            folder, graph, manifest, sources["source/model"].label, declarations[0], finished=reported
+            folder, graph, manifest, sources["source/model"].label, declarations[0], tracking, finished=reported
         )
         resolved = folder.path / "resolved.toml"
         unchanged = resolved.is_file() and resolved.read_bytes() == loaded.resolved.encode()
@@ -185,7 +237,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
         # What an earlier run has kept goes with its records, and is renewed with them, once this one has ended well.
         kept = None if earlier is None else earlier.get("inputs")
         manifest["inputs"] = keep_inputs(folder, loaded, manifest["packages"]) if kept is None else kept
-        ask_numerics = _numerics(recipe, manifest)
+        ask_numerics = _numerics(recipe, manifest, device)
         executor = Executor(
             cache,
             ask_numerics,
@@ -209,6 +261,7 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
                 and what_report_shows(earlier) == what_report_shows({**publisher.manifest, "status": status})
             ):
                 _write_report(folder, loaded, status, looks)
+            tracking.finish(status, _results(folder) if tracking else ())
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status
             publisher.save()
@@ -222,35 +275,32 @@ def opened(loaded: LoadedRecipe, options: Options, display: Display) -> Iterator
             loaded.plugin_files,
             options.reuse,
         )
+        tracking.start(recipe.name, loaded.id, recipe.model_dump(mode="json"))
         try:
-            yield Study(folder, graph, sources, ask_numerics, executor, setting, publisher, close)
+            yield Study(loaded, folder, graph, sources, ask_numerics, executor, setting, publisher, close)
         except KeyboardInterrupt:
             manifest["status"] = "interrupted"
             publisher.save()
+            tracking.finish("interrupted")
             raise
         except Exception:
             manifest["status"] = "failed"
             with contextlib.suppress(OSError):  # a full disk may be the very reason
                 publisher.save()
+            tracking.finish("failed")
             raise
 
 
-def _numerics(recipe: Recipe, manifest: dict[str, Any]) -> Callable[[], Mapping[str, Any]]:
+def _numerics(
+    recipe: Recipe, manifest: dict[str, Any], device: Callable[[Recipe], Device]
+) -> Callable[[], Mapping[str, Any]]:
     known: dict[str, Any] = {}
 
     def ask() -> Mapping[str, Any]:
         if not known:
-            from layersig.models.accelerator import accelerator
-            from layersig.models.devices import pick_device, pick_dtype
-
-            device = pick_device(recipe.model.device)
-            known.update(numerics(recipe))
-            manifest["machine"] = {
-                **manifest["machine"],
-                **known,
-                **accelerator(device),
-                "dtype_reason": pick_dtype(recipe.model.dtype, device).reason,
-            }
+            found = device(recipe)
+            known.update(found.numerics)
+            manifest["machine"] = {**manifest["machine"], **known, **found.about}
         return known
 
     return ask
@@ -282,6 +332,12 @@ def _write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: L
     render(folder.path)
     if any(findings[table] for table in (RESULTS, RANKINGS)):
         looks.put(loaded.recipe.seeds)
+
+
+def _results(folder: RunFolder) -> list[dict[str, Any]]:
+    from layersig.topics.analyse import load
+
+    return [row.model_dump() for row in load(folder.path)[RESULTS]]
 
 
 def _readable(folder: RunFolder) -> bool:

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
 
-from layersig.engine.remote import Finished, Message, Occupied, Refused, Setting, Site, Task
+from layersig.engine.remote import Died, Finished, Message, Occupied, Refused, Setting, Site, Task
+from layersig.engine.template import no_interrupts, spawning, variables_set
 
-_SPAWN = multiprocessing.get_context("spawn")
 _PATIENCE = 20.0
 """Seconds that a worker has to clean up after an interruption."""
-
-
-class Died:
-    """A worker process is gone without having said how its stage ended.
-
-    Args:
-        exitcode: As `multiprocessing.Process` has it.
-    """
-
-    def __init__(self, exitcode: int | None) -> None:
-        self.cause = f"exit code {exitcode}"
-        if exitcode is not None and exitcode < 0:
-            self.cause = f"killed by {signal.Signals(-exitcode).name}"
-            if -exitcode == signal.SIGKILL:
-                self.cause += ", as the system does when memory runs out"
 
 
 class Workers:
@@ -43,12 +30,23 @@ class Workers:
         count: How many.
         settings: What tasks refer to.
         environment: Variables that each worker gets besides those of this process.
+        context: How a worker starts.
     """
 
-    def __init__(self, count: int, settings: Sequence[Setting], environment: Sequence[Mapping[str, str]] = ()) -> None:
+    most_starts = 2
+    advice = "if memory ran out, use fewer workers"
+
+    def __init__(
+        self,
+        count: int,
+        settings: Sequence[Setting],
+        environment: Sequence[Mapping[str, str]] = (),
+        context: BaseContext | None = None,
+    ) -> None:
         self._settings = tuple(settings)
         self._environment = environment or [{}] * count
-        self._processes: list[tuple[SpawnProcess, Connection] | None] = [None] * count
+        self._context = spawning() if context is None else context
+        self._processes: list[tuple[BaseProcess, Connection] | None] = [None] * count
         self._busy: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -102,9 +100,10 @@ class Workers:
             self._remove(number)
             pair = None
         if pair is None:
-            here, there = _SPAWN.Pipe()
-            process = _SPAWN.Process(target=_serve, args=(there, self._settings), name=f"layersig-worker-{number}")
-            with _environ(self._environment[number]), _no_interrupts():
+            here, there = self._context.Pipe()
+            with variables_set(self._environment[number]), no_interrupts():
+                arguments = (there, self._settings, dict(os.environ))
+                process = self._context.Process(target=_serve, args=arguments, name=f"layersig-worker-{number}")  # type: ignore[attr-defined]
                 process.start()
             there.close()
             pair = self._processes[number] = (process, here)
@@ -119,7 +118,7 @@ class Workers:
         process.kill()
         process.join()
         self._processes[number] = None
-        return Died(process.exitcode)
+        return Died(_cause(process.exitcode))
 
 
 def environments(count: int, threads: int, cards: Sequence[str]) -> list[dict[str, str]]:
@@ -136,36 +135,20 @@ def environments(count: int, threads: int, cards: Sequence[str]) -> list[dict[st
     ]
 
 
-@contextlib.contextmanager
-def _environ(more: Mapping[str, str]) -> Iterator[None]:
-    """Within the block, processes start with these variables."""
-    before = {name: os.environ.get(name) for name in more}
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _cause(exitcode: int | None) -> str:
+    """Why a process is gone."""
+    if exitcode is None or exitcode >= 0:
+        return f"exit code {exitcode}"
+    memory = ", as the system does when memory runs out" if -exitcode == signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-exitcode).name}{memory}"
 
 
-@contextlib.contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Within the block, Ctrl-C waits, here and in processes that start; Windows has nothing like it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(pipe: Connection, settings: Sequence[Setting]) -> None:
+def _serve(pipe: Connection, settings: Sequence[Setting], environment: Mapping[str, str]) -> None:
     """Run tasks until the process that started this one closes the pipe, ends or interrupts it."""
+    os.environ.clear()
+    os.environ.update(environment)
+    if "torch" in sys.modules and "OMP_NUM_THREADS" in environment:  # it was imported with other variables
+        sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
     # Ctrl-C in a terminal reaches every process of the group; the driver alone decides what ends, and how.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
@@ -173,8 +156,8 @@ def _serve(pipe: Connection, settings: Sequence[Setting]) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    gc.freeze()  # what was imported before the fork stays, and its memory shared
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # as the command line does
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
         site = Site(settings, pipe.send)
         while True:

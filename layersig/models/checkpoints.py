@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -16,10 +17,26 @@ from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.update_folder import read_update
 
 
-def write_merged(source: Path, adapter: Path, folder: Path, *, nf4: torch.dtype | None = None) -> bool:
-    """Write a model with its adapter merged into the weights, all in float32, or in float64 if the file holds any.
+class Merged(NamedTuple):
+    """What became of a merge.
 
-    Below float32 most of a small update would round away, so the result is not cast back.
+    Attributes:
+        untied: Whether a tied head had to be untied, because the adapter changes the head and not the embedding.
+        cast_error: Norm of what the cast changed in the tuned layers, as a share of the norm of their update; 0 without
+            a cast.
+    """
+
+    untied: bool
+    cast_error: float
+
+
+def write_merged(
+    source: Path, adapter: Path, folder: Path, *, nf4: torch.dtype | None = None, dtype: torch.dtype | None = None
+) -> Merged:
+    """Write a model with its adapter merged into the weights.
+
+    It is merged in float32, or in float64 if the file holds any. Below float32 much of a small update rounds away, so
+    the result is cast only on demand.
 
     Args:
         source: Folder of the model that the adapter belongs to.
@@ -27,15 +44,13 @@ def write_merged(source: Path, adapter: Path, folder: Path, *, nf4: torch.dtype 
         folder: Target; made when missing.
         nf4: Where the adapter belongs to the model in NF4: the type that this computes in. The weights that the adapter
             is merged into are then those that are computed with, dequantised, not those of the files.
-
-    Returns:
-        Whether a tied head had to be untied, because the adapter changes the head and not the embedding.
+        dtype: Type to cast the result to; None keeps the type of the merge.
 
     Raises:
         UserError: As `read_update` and `load_model`.
     """
-    dtype = torch.promote_types(widest_dtype(stored_tensors(source).values()), torch.float32)
-    model = load_model(source, dtype=dtype, device="cpu")
+    wide = torch.promote_types(widest_dtype(stored_tensors(source).values()), torch.float32)
+    model = load_model(source, dtype=wide, device="cpu")
     layers = layer_map(model, head=model.get_output_embeddings() is not None)
     if nf4 is not None:
         _dequantise(model, source, nf4)
@@ -43,12 +58,17 @@ def write_merged(source: Path, adapter: Path, folder: Path, *, nf4: torch.dtype 
     untied = has_tied_head(model) and any(layers.by_name[name].block is None for name in update.layers)
     if untied:
         _untie(model)
+    moved = lost = 0.0
     with torch.no_grad():
         for name in update.layers:
             weight = layer_weight(model, layers.by_name[name])
-            weight.add_(update.delta(name).to(weight.device, weight.dtype).dense())
-    save_model(model, source, folder)
-    return untied
+            change = update.delta(name).to(weight.device, weight.dtype).dense()
+            weight.add_(change)
+            if dtype is not None:
+                moved += float(change.double().square().sum())
+                lost += float((weight.to(dtype).double() - weight.double()).square().sum())
+    save_model(model if dtype is None else model.to(dtype), source, folder)
+    return Merged(untied, (lost / moved) ** 0.5 if moved else 0.0)
 
 
 def _dequantise(model: PreTrainedModel, source: Path, dtype: torch.dtype) -> None:

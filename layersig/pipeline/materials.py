@@ -94,10 +94,11 @@ def data_stages(study: Study, name: str) -> Iterator[Stage]:
 def data_stage(study: Study, name: str) -> Stage:
     """Conversations of one data set: cleaned, split, formatted, tokenised."""
     settings = study.data(name)
-    outside = {"name", "source", "fallback", "split", "generate", "fields", "half", "train_limit", "where"}
+    outside = {"name", "source", "fallback", "split", "generate", "fields", "half", "train_limit", "where", "text"}
     params = {
         **settings.model_dump(mode="json", exclude=outside),
         **{key: value for key in ("half", "train_limit") if (value := getattr(settings, key)) is not None},
+        **({} if settings.text == "natural" else {"text": settings.text}),
         "chat_template": study.recipe.model.chat_template,
     }
     rows = Input(f"source/data/{name}")

@@ -45,12 +45,17 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         seed=seed if on_seed else None,
         checkpoint=at if "update" in needs and trained and study.recipe.train.until is None else None,
     )
-    params: dict[str, Any] = {"scorer": choice.kind, "params": dict(choice.params), "unit": study.recipe.layers.unit}
+    params: dict[str, Any] = {
+        "scorer": choice.kind,
+        "params": component.told(choice.params),
+        "unit": study.recipe.layers.unit,
+    }
     if choice.stream:
         params["stream"] = choice.stream
     inputs = {"layers": Input("layers")}
     if component.computes:
         params |= {"train": study.train, **study.compute}
+    if component.computes or "weights" in needs:
         inputs["model"] = Input("source/model")
     if tasks:
         params |= {"evaluated": study.tasks_without_floors, "batch_tokens": study.recipe.evaluate.batch_tokens}

@@ -28,12 +28,15 @@ _BATCHES: Mapping[str, _Cost] = {
     "path-attribution": lambda params, units: _gated(2.0, train=float(params["nodes"])),
     "leave-one-out": lambda params, units: _gated(units + 1.0),
     "add-one-in": lambda params, units: _gated(units + 1.0),
+    "layer-contribution": lambda params, units: (units + 1.0, {"train": units + 1.0}),
     # The gradient of a weight costs what a forward pass of its layer does.
     "gradient-norm": lambda params, units: (1.0, {"plain": 1.0, "read": 1.0}),
+    "projected-gradient": lambda params, units: (1.0, {"plain": 1.0, "read": 1.0}),
+    "whitened-gradient": lambda params, units: (2.0, {"plain": 1.0, "read": 2.0}),
     "adalora-sensitivity": lambda params, units: (1.0, {"train": 1.0, "read": 1.0}),
 }
 """Scorers that go through optimizer batches, `steps` or `batches` of them."""
-_NONE = frozenset({"weight-change", "spectral", "transfer", "random", "first-k", "last-k"})
+_NONE = frozenset({"weight-change", "spectral", "transfer", "random", "first-k", "last-k", "middle", "ends"})
 """Scorers that run no pass."""
 _BLOCKS = frozenset({"block-influence", "angular-distance", "ablation", "greedy"})
 """Scorers of blocks, which read conversations once each, or tasks."""
@@ -55,9 +58,11 @@ def scored(facts: Facts, stage: Stage) -> Passes:
     _, tokens = facts.drawn(data, stage.seed, batch_size=train["batch_size"], steps=steps)
     if tokens is None:
         return uncounted(f"the lengths of the conversations in {data}", steps if kind == "ila" else 0)
-    count, by_kind = _BATCHES[kind](params, _units(facts, stage))
+    units = _units(facts, stage)
+    count, by_kind = _BATCHES[kind](params, units)
     passed = {name: tokens * each for name, each in by_kind.items()}
-    return Passes(tokens * count, steps if kind == "ila" else 0, passed)
+    trainings = {"ila": 1, "layer-contribution": units + 1}.get(kind, 0)
+    return Passes(tokens * count, steps * trainings, passed)
 
 
 def _units(facts: Facts, stage: Stage) -> int:

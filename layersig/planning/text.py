@@ -143,6 +143,11 @@ def _totals(plan: Plan) -> Iterator[str]:
         yield f"judge        {_told(total.calls, _number, after=' calls')}"
 
 
+def total_time(plan: Plan) -> str:
+    """How long all stages that are left will take, in a few words."""
+    return f"{_told(plan.totals.seconds, duration, at_most=plan.totals.at_most)} on this machine"
+
+
 def _told(total: Total, shown: Callable[[float], str], *, after: str = "", at_most: bool = False) -> str:
     """A total, as a lower bound where stages are unknown; where what is known is an upper bound, as neither."""
     if total.value is None:

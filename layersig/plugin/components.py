@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict
 
@@ -16,7 +16,7 @@ from layersig.docstrings import Described
 from layersig.errors import UserError
 
 Kind = Literal["scorer", "policy", "method", "source"]
-Need = Literal["model", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
+Need = Literal["model", "weights", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
 Rankings = Literal["none", "one", "some"]
 Shared = Literal["rank", "alpha", "dropout"]
 Result = Literal["adapter", "checkpoint"]
@@ -36,7 +36,13 @@ class Params(Described):
     """Base of a component's parameters: frozen, unknown keys refused, no silent conversion of types.
 
     A docstring under a field becomes its description in `layersig schema` and in the reference.
+
+    Attributes:
+        later: Names of parameters that were added without changing what results are at their defaults. At its default,
+            such a parameter is no part of the identity of a result, so that what was cached before stays valid.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -151,12 +157,12 @@ class Component:
     @property
     def computes(self) -> bool:
         """Whether a scorer runs the model, so that its scores depend on device, dtype and library versions."""
-        return bool(self.needs - {"rankings"})
+        return bool(self.needs - {"rankings", "weights"})
 
     @property
     def reads_data(self) -> bool:
         """Whether a scorer's ranking depends on the data set, and on the seed with it."""
-        return bool(self.needs - {"model", "rankings"})
+        return bool(self.needs - {"model", "weights", "rankings"})
 
     @property
     def reads_selection(self) -> bool:
@@ -171,6 +177,15 @@ class Component:
         """
         # Pydantic's JSON mode: an array may become a tuple and a string an enumeration, but 1 is no string.
         return self.params.model_validate_json(json.dumps(values))
+
+    def told(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that are part of a result's identity: all but those at the default of a later parameter."""
+        fields = self.params.model_fields
+        return {
+            name: value
+            for name, value in values.items()
+            if not (name in self.params.later and value == fields[name].default)
+        }
 
     def create(self) -> Any:
         """A new instance of the implementation, with `score(context)` (scorer) or `select(context)` (policy).

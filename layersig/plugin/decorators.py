@@ -33,8 +33,8 @@ def scorer(
 
     Args:
         name: The value of `kind` in a recipe.
-        needs: What the context must provide, out of `model`, `gradients`, `data`, `update`, `checkpoints`, `tasks`,
-            `rankings`; default: nothing.
+        needs: What the context must provide, out of `model`, `weights`, `gradients`, `data`, `update`, `checkpoints`,
+            `tasks`, `rankings`; default: nothing.
         version: Increase it whenever equal inputs may give other scores; default: 1.
         unit: `module`, `block` or `part`; default: the recipe's.
         seeded: Whether it draws from the context's random streams although it needs no data; default: no.

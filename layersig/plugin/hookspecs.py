@@ -1,8 +1,8 @@
-"""The hooks of plugins: they list components and topics. All work is done by plain typed calls."""
+"""The hooks of plugins: they list components, topics and trackers. All work is done by plain typed calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pluggy
 
@@ -30,5 +30,14 @@ def layersig_topics() -> Iterable[str]:
     """The topics of the report that this plugin offers.
 
     Give each as `"module:attribute"`; the attribute is a `layersig.report.topic.Topic`.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def layersig_trackers() -> Mapping[str, str]:
+    """The trackers that this plugin offers, by the name that `layersig run --track NAME` takes.
+
+    Give each as `"module:attribute"`; the attribute is a class of `layersig.plugin.tracking.Tracker`.
     """
     raise NotImplementedError

@@ -29,8 +29,10 @@ from layersig.plugin.components import Component, Origin
 from layersig.plugin.files import declared_in, from_file
 from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.table import Components
+from layersig.plugin.tracking import OfferedTracker
 
 _log = logging.getLogger(__name__)
+_OTHER_HOOKS = ("layersig_topics", "layersig_trackers")
 
 
 class OfferedTopic(NamedTuple):
@@ -74,9 +76,9 @@ def installed() -> Components:
         label = f"{distribution.name} {distribution.version}"
         try:
             offered = _offered(manager, entry.load(), entry.name)
-            if not offered and not _topics_of(manager, entry.load()):
+            if not offered and not any(_called(manager, entry.load(), hook) for hook in _OTHER_HOOKS):
                 raise UserError(
-                    "it offers no component and no topic: its module has neither of the hooks nor decorated objects"
+                    "it offers no component, topic or tracker: its module has none of the hooks nor decorated objects"
                 )
             origin = Origin(label, distribution.name, distribution.version, _source(distribution, entry))
             found += [replace(component, origin=origin) for component in offered]
@@ -92,23 +94,35 @@ def installed() -> Components:
 
 def offered_topics() -> Iterator[OfferedTopic]:
     """The topics of the report that installed plugins offer; plugins that break are `installed`'s to report."""
+    for label, found in _offers("layersig_topics"):
+        yield from (OfferedTopic(str(where), label) for where in found)
+
+
+def offered_trackers() -> Iterator[OfferedTracker]:
+    """The trackers that installed plugins offer; plugins that break are `installed`'s to report."""
+    for label, found in _offers("layersig_trackers"):
+        yield from (OfferedTracker(str(name), str(where), label) for name, where in dict(found).items())
+
+
+def _offers(hook: str) -> Iterator[tuple[str, Any]]:
+    """What every installed plugin gives for a hook, with its name and version."""
     manager = _manager()
     for distribution, entry in _entry_points():
-        label = f"{distribution.name} {distribution.version}"
         try:
             plugin = entry.load()
             manager.register(plugin, entry.name)
-            found = _topics_of(manager, plugin)
+            found = _called(manager, plugin, hook)
         except (Exception, SystemExit):
             if raises_plugin_errors():
                 raise
             continue
-        yield from (OfferedTopic(str(where), label) for where in found)
+        yield f"{distribution.name} {distribution.version}", found
 
 
-def _topics_of(manager: pluggy.PluginManager, plugin: Any) -> list[Any]:
-    hooks = [hook for hook in manager.hook.layersig_topics.get_hookimpls() if hook.plugin is plugin]
-    return list(cast("Iterable[Any]", hooks[0].function())) if hooks else []
+def _called(manager: pluggy.PluginManager, plugin: Any, hook: str) -> Any:
+    """What one plugin gives for a hook; nothing where it does not implement it."""
+    hooks = [each for each in getattr(manager.hook, hook).get_hookimpls() if each.plugin is plugin]
+    return hooks[0].function() if hooks else ()
 
 
 def _manager() -> pluggy.PluginManager:

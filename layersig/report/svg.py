@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -92,6 +94,20 @@ class Drawing:
     spec: dict[str, Any]
 
 
+_collected: ContextVar[dict[str, dict[str, Any]] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def specifications() -> Iterator[dict[str, dict[str, Any]]]:
+    """Within the block charts are not drawn: their Vega-Lite specifications are collected here, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
 def draw(drawing: Drawing, name: str) -> str:
     """Render a chart to an `<svg>` element without script, links or repeated ids.
 
@@ -101,8 +117,10 @@ def draw(drawing: Drawing, name: str) -> str:
     """
     import vl_convert
 
-    spec = drawing.spec
-    return _stripped(vl_convert.vegalite_to_svg(spec), name)
+    if (collected := _collected.get()) is not None:
+        collected[name] = drawing.spec
+        return "<svg />"
+    return _stripped(vl_convert.vegalite_to_svg(drawing.spec), name)
 
 
 def described(svg: str, alt: str) -> str:

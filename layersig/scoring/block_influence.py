@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -22,27 +23,38 @@ class BlockInfluence:
     BI_i = 1 - E[x_i . x_{i+1} / (|x_i| |x_{i+1}|)], ShortGPT (Men et al., arXiv 2403.03853, section 2.2). Deviations
     from its published code: a mean over tokens, not a sum; padding does not count; the last block's output is taken
     before the final norm. Greater means more important; pruning takes the lowest.
+
+    With `tokens = "prompt"` it is 1 - s_i of LS-LoRA (arXiv 2610.11620; main text read, no code found): s_i is the mean
+    cosine at the last token of the prompt, and blocks with s_i < gamma are adapted, which is the policy `threshold`
+    with `above` = 1 - gamma. That it foresees Fisher information is a claim of the paper; a public test on another
+    model did not find it. Deviation: the prompt is that of a training example, up to its first answer.
     """
 
     class Params(SelectionParams):
         """Parameters of `block-influence`."""
 
+        later = frozenset({"tokens"})
+
         mean: Literal["tokens", "examples"] = "tokens"
-        """Average over all tokens alike, or within each example first (as arXiv 2602.01997 does)."""
+        """Average over all tokens alike, or within each example first (as arXiv 2602.01997 does). With one token for
+        each example both are the same."""
+        tokens: Literal["all", "last", "prompt"] = "all"
+        """All tokens, the last one of every example, or the last one before its first answer (LS-LoRA)."""
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Block influence of every block."""
         from layersig.models.devices import wide
-        from layersig.scoring.block_states import block_states, cosines, means
+        from layersig.scoring.block_states import cosines, means
 
-        depth = len(blocks_only(context))
+        params, depth = context.params, len(blocks_only(context))
         total, count = [0.0] * depth, 0
-        for states, lengths in block_states(context, drawn(context)):
-            by_token = context.params.mean == "tokens"
-            count += sum(lengths) if by_token else len(lengths)
-            for place in range(depth):
-                found = cosines(states[place], states[place + 1])
-                total[place] += float(wide(found).sum() if by_token else means(found, lengths).sum())
+        for states in context.block_states(drawn(context)):
+            rows = slice(None) if params.tokens == "all" else states.rows(params.tokens)
+            alike = params.tokens != "all" or params.mean == "tokens"
+            count += len(states.boundaries[0][rows]) if alike else len(states.lengths)
+            for place, (before, after) in enumerate(pairwise(states.boundaries)):
+                found = cosines(before[rows], after[rows])
+                total[place] += float(wide(found).sum() if alike else means(found, states.lengths).sum())
         return {name: 1.0 - total[place] / count for place, name in enumerate(context.layers)}
 
 
@@ -70,21 +82,21 @@ class AngularDistance:
         import torch
 
         from layersig.models.devices import wide
-        from layersig.scoring.block_states import block_states, cosines, means
+        from layersig.scoring.block_states import cosines, means
 
         depth, span = len(blocks_only(context)), context.params.span
         if span >= depth:
             raise UserError(f"angular-distance: span = {span}, and the model has {depth} blocks; take a shorter run")
         distances, count = [0.0] * (depth - span + 1), 0
-        for states, lengths in block_states(context, drawn(context)):
-            count += len(lengths)
-            ends = torch.tensor(lengths, device=states[0].device).cumsum(0) - 1
+        for states in context.block_states(drawn(context)):
+            count += len(states.lengths)
+            ends = states.rows("last")
             for place in range(len(distances)):
-                pair = states[place], states[place + span]
+                pair = states.boundaries[place], states.boundaries[place + span]
                 if context.params.tokens == "last":
                     angles = torch.arccos(cosines(pair[0][ends], pair[1][ends]))
                 else:
-                    angles = means(torch.arccos(cosines(*pair)), lengths)
+                    angles = means(torch.arccos(cosines(*pair)), states.lengths)
                 distances[place] += float(wide(angles).sum()) / math.pi
         return {
             name: min(distances[max(0, place - span + 1) : place + 1]) / count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from layersig.errors import UserError
 from layersig.records import ABLATIONS, WHOLE
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersig.fast.runner import Runner
+    from layersig.layers import Layer
+    from layersig.scoring.block_states import States
     from layersig.training.log import Step, TrainLog
     from layersig.training.optimization import Optimization
+
+Found = TypeVar("Found")
 
 
 class ScoringContext(Inputs):
@@ -85,6 +89,31 @@ class ScoringContext(Inputs):
         self._count(log.tokens, log.peak_memory)
         return log
 
+    @contextmanager
+    def tuned(self, layers: Sequence[Layer], batches: Sequence[Sequence[int]]) -> Iterator[TrainLog]:
+        """Train some layers as the recipe's `[train]` says; within this context the model has what they learned.
+
+        The start of a layer depends on its name and the seed alone, as in every arm.
+
+        Args:
+            layers: What is trained; nothing else is.
+            batches: Optimizer batches, as from `optimizer_batches`; their number is the length of the training.
+        """
+        from layersig.fast.runner import Workload
+        from layersig.training.callbacks import Progress
+        from layersig.training.loop import train
+        from layersig.training.methods import Base, tuned
+        from layersig.training.optimization import Optimization
+
+        settings, streams = self.train_settings, self._job.streams
+        base, steps = Base(str(self._job.inputs["model"])), len(batches)
+        with tuned(self.model, layers, settings, base=base, steps=steps, streams=streams) as tuning:
+            work = Workload(tuning.model, tuning.parameters, self.examples, batches, settings, streams, fast=self.fast)
+            log = train(work, Optimization.of(settings), [tuning, Progress(self.reporter)])
+            tuning.model.eval()
+            self._count(log.tokens, log.peak_memory)
+            yield log
+
     def evaluate(self, keep: str | None = None) -> dict[str, float]:
         """The score of the model, as it is now, on every selection task: `acc_norm`, or else the task's first metric.
 
@@ -133,6 +162,42 @@ class ScoringContext(Inputs):
         with self.counted(batches), self._reading() as runner:
             return runner.losses(batches)
 
+    def block_states(self, indices: Sequence[int]) -> Iterator[States]:
+        """Hidden states of training examples before every block and behind the last, some examples at a time.
+
+        They are taken at the blocks, in front of the final norm, and without padding.
+
+        Args:
+            indices: Examples by index, as from `draw`.
+        """
+        from layersig.scoring.block_states import block_states
+
+        with self.counted([indices]):
+            yield from block_states(self, indices)
+
+    def layer_inputs(
+        self,
+        indices: Sequence[int],
+        of: Callable[[str, Tensor, Tensor], Found],
+        *,
+        layers: Collection[str] | None = None,
+    ) -> Iterator[dict[str, Found]]:
+        """What a function makes of the inputs and outputs of every layer, by layer, some examples at a time.
+
+        Args:
+            indices: Examples by index, as from `draw`.
+            of: Called with the name of a layer, its inputs, [tokens, in], and its outputs, [tokens, out], without
+                padding. It should return something small, such as a sum: the layers of a pass are all in memory.
+            layers: Names of the layers to look at; all of them when None.
+
+        Raises:
+            UserError: A layer is a parameter of fused experts, which see some of the tokens each.
+        """
+        from layersig.scoring.block_states import layer_inputs
+
+        with self.counted([indices]):
+            yield from layer_inputs(self, indices, of, layers)
+
     def gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Gradient of the training loss, averaged over batches, for tensors of the scorer's own, such as gates.
 
@@ -162,11 +227,18 @@ class ScoringContext(Inputs):
         visit: Callable[[int, str, Tensor], None],
         *,
         layers: Collection[str] | None = None,
+        others: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Show the gradient of the training loss for every batch and layer: visit(batch, layer, gradient).
 
         Gradients have the shape of the layer, that of `weight(layer)` and of `update.delta(layer).dense()`, in float32
         or wider. One at a time is in memory where a batch fits into one micro-batch, else sums of at most 4 GiB.
+
+        Args:
+            batches: Optimizer batches.
+            visit: Called once for every batch and layer.
+            layers: Names of the layers to show; all of them when None.
+            others: Further parameters of the model by name, such as norms and biases, shown under that name.
 
         Raises:
             UserError: The model is quantised.
@@ -175,13 +247,13 @@ class ScoringContext(Inputs):
 
         members = [layer for group in self.groups for layer in group.members]
         chosen = [layer for layer in members if layers is None or layer.name in layers]
-        parameters = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
+        parameters: dict[str, Tensor] = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
         turned = {layer.name for layer in chosen if layer_weight(self.model, layer) is not parameters[layer.name]}
 
         def show(batch: int, name: str, gradient: Tensor) -> None:
             visit(batch, name, gradient.mT if name in turned else gradient)
 
-        self._visit(parameters, batches, show)
+        self._visit({**parameters, **(others or {})}, batches, show)
 
     def _visit(
         self,

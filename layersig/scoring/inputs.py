@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from layersig.data.batches import Batch
     from layersig.data.examples import Examples
     from layersig.evaluating.loading import ResolvedTask
+    from layersig.models.stored_weights import StoredWeights
     from layersig.models.updates import Update
 
 
@@ -64,6 +65,16 @@ class Inputs:
     def stream(self, name: str) -> np.random.Generator:
         """A NumPy generator of its own for every name; the same for equal root seed, seed and name."""
         return self._job.streams.generator(f"scorer/{self._component.name}", name)
+
+    @property
+    def label(self) -> str:
+        """The scorer in messages, such as `scorer "fisher" (layersig-fisher 0.2.0)`."""
+        return self._component.label
+
+    @property
+    def root_seed(self) -> int:
+        """The recipe's root seed: what is drawn by it alone is the same for all seeds and scorers."""
+        return self._job.streams.root
 
     @property
     def work(self) -> Path:
@@ -117,7 +128,8 @@ class Inputs:
     def weight(self, name: str) -> Tensor:
         """The pretrained weight of a layer as (out, in), or (experts, out, in).
 
-        For a unit of several layers, the weights of all of them, flattened end to end.
+        For a unit of several layers, the weights of all of them, flattened end to end. A scorer that needs `weights`
+        gets them from the files, in their type and on the CPU: the model is not loaded.
 
         Args:
             name: A unit, or a layer of one.
@@ -129,12 +141,30 @@ class Inputs:
 
         from layersig.models.layermap import layer_weight
 
-        weights = [layer_weight(self.model, layer).detach() for layer in self._members_of(name)]
+        members = self._members_of(name)
+        if "weights" in self._component.needs:
+            weights = [self._stored_weights.read(layer) for layer in members]
+        else:
+            weights = [layer_weight(self.model, layer).detach() for layer in members]
         return weights[0] if len(weights) == 1 else torch.cat([weight.reshape(-1) for weight in weights])
 
     @cached_property
+    def _stored_weights(self) -> StoredWeights:
+        from layersig.models.stored_weights import StoredWeights
+
+        return StoredWeights(self._job.inputs["model"])
+
+    @cached_property
     def examples(self) -> Examples:
-        """The training split; the held-out one for a scorer whose parameter `leak` is set."""
+        """The training split; the held-out one for a scorer whose parameter `leak` is set.
+
+        For a scorer whose parameter `prompts` is set, the tokens of prompts are targets too.
+        """
+        examples = self._split
+        return examples.with_prompts if getattr(self.params, "prompts", False) else examples
+
+    @property
+    def _split(self) -> Examples:
         from layersig.data.examples import read_examples
 
         self._must("data", "gradients", "update", "checkpoints")
@@ -142,7 +172,7 @@ class Inputs:
             return read_examples(self._job.inputs["data"], "train")
         examples = read_examples(self._job.inputs["data"], "heldout")
         if not len(examples):
-            raise UserError(f"{self._component.label}: leak = true asks for held-out conversations; none is held out")
+            raise UserError(f"{self.label}: leak = true asks for held-out conversations; none is held out")
         return examples
 
     @cached_property
@@ -165,13 +195,20 @@ class Inputs:
             for number, settings in enumerate(self.params.tasks)
         )
 
-    def optimizer_batches(self, steps: int) -> Sequence[tuple[int, ...]]:
-        """Indices of the examples of `steps` optimizer batches, of the recipe's batch size, in the seed's own order."""
+    def optimizer_batches(self, steps: int, among: Sequence[int] | None = None) -> Sequence[tuple[int, ...]]:
+        """Indices of the examples of `steps` optimizer batches, of the recipe's batch size, in the seed's own order.
+
+        Args:
+            steps: Number of batches.
+            among: The examples to draw from, by index; all of them when None.
+        """
         from layersig.data.batches import optimizer_batches
 
-        return optimizer_batches(
-            self.examples, batch_size=self.train_settings.batch_size, steps=steps, streams=self._job.streams
+        indices = range(len(self.examples)) if among is None else among
+        batches = optimizer_batches(
+            indices, batch_size=self.train_settings.batch_size, steps=steps, streams=self._job.streams
         )
+        return [tuple(indices[place] for place in batch) for batch in batches]
 
     def draw(self, count: int) -> tuple[int, ...]:
         """Indices of `count` different examples, or of all there are, in the seed's own order."""
@@ -214,7 +251,7 @@ class Inputs:
                 return group.members
             if self.unit_of.get(name) == group.name:
                 return tuple(layer for layer in group.members if layer.name == name)
-        raise UserError(f"{self._component.label} asked for {name!r}, which is no layer of the model")
+        raise UserError(f"{self.label} asked for {name!r}, which is no layer of the model")
 
     def _read(self, folder: Path) -> Update:
         from layersig.models.update_folder import read_update
@@ -224,4 +261,4 @@ class Inputs:
 
     def _must(self, *needs: str) -> None:
         if not self._component.needs & set(needs):
-            raise UserError(f"{self._component.label} uses what it did not ask for; add {needs[0]!r} to its `needs`")
+            raise UserError(f"{self.label} uses what it did not ask for; add {needs[0]!r} to its `needs`")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from layersig.analysis.positions import ends, first, last, middle
 from layersig.plugin.decorators import scorer
 
 if TYPE_CHECKING:
+    from layersig.analysis.results import FloatArray
     from layersig.scoring.context import ScoringContext
 
 
@@ -27,7 +29,7 @@ class FirstK:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Minus the position, from 0."""
-        return {name: -float(position) for position, name in enumerate(context.layers)}
+        return _in_order(context, first(len(context.layers)))
 
 
 @scorer("last-k", needs=(), version=1)
@@ -36,4 +38,34 @@ class LastK:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """The position, from 0."""
-        return {name: float(position) for position, name in enumerate(context.layers)}
+        return _in_order(context, last(len(context.layers)))
+
+
+@scorer("middle", needs=(), version=1)
+class Middle:
+    """The nearer a unit to the middle of the forward pass, the higher.
+
+    The rule that arXiv 2607.01232 (a note read) reports to beat tuning everything, and that arXiv 2604.11838 (code
+    read) takes in five equal segments. The control of `layer-contribution`.
+    """
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """Minus the distance from the middle; of two units at the same distance the earlier scores higher."""
+        return _in_order(context, middle(len(context.layers)))
+
+
+@scorer("ends", needs=(), version=1)
+class Ends:
+    """The last unit, and then the earlier, the higher: the top k are the first k - 1 units and the last.
+
+    15 of the 16 blocks in each of two published selections by CKA (arXiv 2602.05988, code read) follow this rule. The
+    control of `cka`.
+    """
+
+    def score(self, context: ScoringContext) -> Mapping[str, float]:
+        """Minus the position, from 0; 1 for the last unit."""
+        return _in_order(context, ends(len(context.layers)))
+
+
+def _in_order(context: ScoringContext, scores: FloatArray) -> dict[str, float]:
+    return dict(zip(context.layers, scores.tolist(), strict=True))

@@ -72,6 +72,7 @@ class Data(StageSpec):
     train_limit: int | None = None
     max_tokens: int
     max_rewritten: float
+    text: str = "natural"
     chat_template: str
     """`auto`, `plain`, or the text of a Jinja template."""
 

@@ -6,12 +6,14 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PLAIN = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.+@=\-]{0,149}")
+_READABLE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -71,7 +73,16 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, temporary)
     except OSError:
         shutil.copy2(source, temporary)
+    make_readable(temporary)
     _replace(temporary, target)
+
+
+def make_readable(path: Path) -> None:
+    """Let others read a file: safetensors writes weights that only their owner may read."""
+    mode = path.stat().st_mode
+    if mode & _READABLE != _READABLE:
+        with suppress(PermissionError):  # a cache may be somebody else's
+            path.chmod(mode | _READABLE)
 
 
 def _replace(temporary: Path, target: Path) -> None:

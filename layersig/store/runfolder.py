@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any, NotRequired
 
 from filelock import FileLock, Timeout
@@ -202,9 +203,16 @@ class RunFolder:
             warn(f"{path} is damaged ({error.why}); set aside as {aside.name} and built again")
             return None
 
-    def save_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace the manifest."""
-        write_atomic(self.path / "manifest.json", dumps({"schema": SCHEMA, **manifest}, indent=1) + "\n")
+    def save_manifest(self, manifest: Mapping[str, Any], stages: Iterable[str]) -> None:
+        """Replace the manifest.
+
+        Args:
+            manifest: What it holds besides stages.
+            stages: The record of every stage as `stage_text` writes it: of thousands, few change at a time.
+        """
+        above = dumps({"schema": SCHEMA, **manifest}, indent=1).removesuffix("\n}")
+        below = ",\n".join(stages)
+        write_atomic(self.path / "manifest.json", f'{above},\n "stages": [\n{below}\n ]\n}}\n')
 
     def lock(self) -> FileLock:
         """A lock on the run, taken without waiting.
@@ -261,6 +269,11 @@ class RunFolder:
                 raise Damaged(str(path), "it is missing")
             if sha256_bytes(path.read_bytes()) != digest:
                 raise Damaged(str(path), "it is not what the run wrote")
+
+
+def stage_text(record: Mapping[str, Any]) -> str:
+    """The record of a stage as it stands in the manifest."""
+    return indent(dumps(record, indent=1), "  ")
 
 
 def find_run(runs: Path, wanted: str) -> RunFolder:

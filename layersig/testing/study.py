@@ -77,7 +77,7 @@ class TinyStudy:
         """What the score stage of a run would be given; it reads only what the scorer needs."""
         roles = {
             "layers": (True, "layers"),
-            "model": (component.computes, "model"),
+            "model": (component.computes or "weights" in component.needs, "model"),
             "data": (component.reads_data, "data"),
             "update": ("update" in component.needs, "reference/at-1"),
             "checkpoints": ("checkpoints" in component.needs, "reference"),

@@ -33,7 +33,7 @@ from layersig.training.loop import train
 from layersig.training.methods import Base, Tuning, component_of, tuned
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
-from layersig.training.ranks import ranks_by_order
+from layersig.training.ranks import ranks_by_order, ranks_by_share
 from layersig.training.resampling import Resampling
 from layersig.training.search import Fit, search
 
@@ -158,7 +158,7 @@ def _fit(
         still = int(Optimization.of(settings).learning_rate_at(0, len(batches)) == 0)
         turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams, still=still)
         chosen = turns.layers
-    ranks = _ranks(job, chosen, settings.rank) if settings.ranks == "scores" else None
+    ranks = None if settings.ranks == "equal" else _ranks(job, chosen, settings)
     with tuned(
         model,
         chosen,
@@ -203,13 +203,18 @@ def _sizes(tuning: Tuning, folder: Path, layers: LayerMap) -> list[float]:
     return [update.norm(layer.name) for layer in layers]
 
 
-def _ranks(job: Job[Training], chosen: Sequence[Layer], mean: int) -> dict[str, int]:
-    """Ranks of the chosen layers by the ranking of the arm; layers of one unit stand together, in model order."""
+def _ranks(job: Job[Training], chosen: Sequence[Layer], settings: TrainSettings) -> dict[str, int]:
+    """Ranks of the chosen layers by the ranking of the arm."""
     ranking = Ranking.from_json(job.read("ranking", "ranking.json"))
     groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(ranking.unit)
+    if settings.ranks == "budget":
+        names = {layer.name for layer in chosen}
+        units = {group.name: [layer for layer in group.members if layer.name in names] for group in groups}
+        return ranks_by_share(ranking.scores, {name: layers for name, layers in units.items() if layers}, settings.rank)
+    # Layers of one unit stand together, in model order.
     place = {name: number for number, name in enumerate(ranking.ordered())}
     places = {layer.name: place[group.name] for group in groups for layer in group.members}
-    return ranks_by_order(sorted((layer.name for layer in chosen), key=lambda name: places[name]), mean)
+    return ranks_by_order(sorted((layer.name for layer in chosen), key=lambda name: places[name]), settings.rank)
 
 
 def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Examples, *, fast: bool) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from layersig.cli.bundled import shipped
+from layersig.recipe.bundled import shipped
 from layersig.recipe.load import load_all
 from tests.study import call
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layersig.cli.bundled import names
 from layersig.cli.main import GROUPS, VERBS
+from layersig.recipe.bundled import names
 from layersig.store.runfolder import RunFolder
 from layersig.topics.analyse import analyse
 from layersig.topics.render import render

@@ -36,6 +36,7 @@ OVERRIDES: Mapping[str, list[str]] = {
     "small-size": ["data.0.source=file:rows.jsonl", TASK, "data.0.grid.train_limit=[4, 8]"],
     "small-diversity": [*DATA, "data.0.train_limit=4"],
     "small-kinds": [*DATA, TASK],
+    "small-sanity": [f"data.{place}.source=file:rows.jsonl" for place in range(4)],
     "small-architectures": [*MODELS[:3], "models.1.source=path:other"],
     "small-scale": MODELS,
     "small-necessity": MODELS,
@@ -141,6 +142,7 @@ def test_it_runs(name: str, tmp_path: Path) -> None:
     assert ("What varies with what" in page) is (name in ("small-fraction", "small-size"))
     assert ("Layers of one data set on another" in page) is (name == "small-kinds")
     assert ("What agreement depends on" in page) is (name == "small-diversity")
+    assert ("with random tokens" in page or "random tokens |" in page) is (name == "small-sanity")
     assert "diversity: responses: in segments" in page or "diversity: responses: distinct: 1" in page
     if name == "small-size":
         assert {row["task"] for row in analysis["sweeps"] if row["primary"]} == {"heldout/alpaca-4", "choice"}

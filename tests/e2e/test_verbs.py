@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from layersig.cli.bundled import shipped
+from layersig.recipe.bundled import shipped
 from layersig.recipe.load import load
 from tests.e2e.world import Run, World
 

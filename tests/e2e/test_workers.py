@@ -61,8 +61,9 @@ def _wait(process: subprocess.Popen[str], met: Callable[[], Any]) -> Any:
 
 
 def _workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    below = psutil.Process(process.pid).children(recursive=True)
-    return [each for each in below if "spawn_main" in " ".join(each.cmdline())]
+    """The processes that were forked from the template, which is itself a child of the driver."""
+    templates = [each for each in psutil.Process(process.pid).children() if "forkserver" in " ".join(each.cmdline())]
+    return [worker for template in templates for worker in template.children()]
 
 
 def _training(cache: Path) -> bool:
@@ -146,7 +147,7 @@ def test_recipes_in_one_call_share_what_they_share(world: World, first: Run, tmp
 
 
 def test_an_engine_that_does_not_exist_is_refused(world: World) -> None:
-    for engine in ("local", "local:0", "ray:2"):
+    for engine in ("local", "local:0", "rays", "ray:"):
         told = world.run("--engine", engine)
         assert told.code == 2
         assert "write local:N" in told.err

@@ -11,6 +11,7 @@ from layersig.engine.execute import Executor
 from layersig.engine.publish import Publisher
 from layersig.errors import MachineError, StageFailed, UserError
 from layersig.pipeline import Graph, Input, Line, SourceRef, Stage
+from layersig.plugin.tracking import Tracking
 from layersig.records import Cell
 from layersig.sources.source import Source
 from layersig.stages.job import Job, Silent
@@ -107,7 +108,7 @@ class World:
             ),
         )
         self.folder = RunFolder(self.root / runs / "study" / "1")
-        publisher = Publisher(self.folder, graph, manifest(), "tiny", self.declared)
+        publisher = Publisher(self.folder, graph, manifest(), "tiny", self.declared, Tracking((), (), print))
         cache = Cache(self.root / "cache", self.warnings.append)
         executor = Executor(
             cache,

@@ -34,7 +34,7 @@ def test_a_merged_model_is_the_adapted_one(tmp_path, architecture, dtype, tied, 
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval().requires_grad_(False)
     layers = layer_map(model, head=head)
     due = adapter_folder(model, list(layers)[1:], tmp_path / "adapter")
-    untied = write_merged(source, tmp_path / "adapter", tmp_path / "merged")
+    untied = write_merged(source, tmp_path / "adapter", tmp_path / "merged").untied
     assert untied is (tied and head)
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
     assert merged.dtype is torch.float32

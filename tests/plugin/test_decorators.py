@@ -172,7 +172,7 @@ def test_a_malformed_target_is_refused_by_name(target: Any, words: str) -> None:
     [
         (
             lambda: scorer("x", needs={"model", "gpu"}),
-            "unknown needs 'gpu'; allowed are model, gradients, data, update",
+            "unknown needs 'gpu'; allowed are model, weights, gradients, data, update",
         ),
         (lambda: scorer("x", needs="model"), "must be a set of names"),
         (lambda: scorer("x", version=0), "version must be a whole number from 1"),

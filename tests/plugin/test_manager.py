@@ -47,18 +47,23 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "add-one-in",
         "angular-distance",
         "block-influence",
+        "ends",
         "first-k",
         "gradient-norm",
         "greedy",
         "ila",
         "last-k",
+        "layer-contribution",
         "leave-one-out",
+        "middle",
         "path-attribution",
+        "projected-gradient",
         "random",
         "spectral",
         "transfer",
         "update-taylor",
         "weight-change",
+        "whitened-gradient",
     )
     assert known.names("policy") == (
         "freeze",
@@ -67,8 +72,10 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "lowest",
         "matched-random",
         "quota",
+        "threshold",
         "top",
         "type-depth",
+        "types",
         "union",
     )
     for component in known:
@@ -109,7 +116,7 @@ def test_a_hook_names_implementations_that_are_imported_when_asked_for(install: 
         ("import no_such_module_at_all", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("x = (", "SyntaxError"),
-        ("x = 1", "it offers no component and no topic"),
+        ("x = 1", "it offers no component, topic or tracker"),
         (
             LAZY.replace("    return [", "    return [print, "),
             "must return Component objects, got builtin_function_or_method",
@@ -224,7 +231,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     with pytest.raises(UserError) as caught:
         manager.built_in().get("policy", "tpo")
     assert str(caught.value) == (
-        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, lowest, matched-random, quota, top, type-depth, union'  # noqa: E501  # one message, whole
+        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, lowest, matched-random, quota, threshold, top, type-depth, types, union'  # noqa: E501  # one message, whole
     )
 
 

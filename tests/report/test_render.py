@@ -85,6 +85,7 @@ def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
         "training",
         "agreement",
         "stability",
+        "sanity",
         "cost",
         "data",
         "limitations",

@@ -15,6 +15,7 @@ from tests.scoring.world import World
 from tests.tiny import tiny_batch
 
 ROWS = [row[:length] for row, length in zip(tiny_batch(rows=6, length=24).tolist(), (24, 5, 17, 3, 9, 12), strict=True)]
+TARGETS_FROM = 2
 
 
 def boundary_states(model, row):
@@ -42,7 +43,7 @@ def cosine(first, second):
 
 def world_of(tmp_path, architecture, dtype="float32"):
     world = World(tmp_path, architecture, dtype=dtype)
-    world.write_data(ROWS, 1)
+    world.write_data(ROWS, TARGETS_FROM)
     return world
 
 
@@ -56,6 +57,25 @@ def test_block_influence_is_one_minus_the_mean_cosine(tmp_path, architecture, me
         each = [cosine(one[place], one[place + 1]) for one in states]
         due = np.concatenate(each).mean() if mean == "tokens" else np.mean([values.mean() for values in each])
         assert score == pytest.approx(1 - due, abs=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen3_moe"])
+@pytest.mark.parametrize("tokens", ["last", "prompt"])
+def test_block_influence_at_one_token_of_every_example(tmp_path, architecture, tokens):
+    world = world_of(tmp_path, architecture)
+    found = world.ranking("block-influence", {"batches": 2, "tokens": tokens})
+    # Of the prompt alone, so that no answer can have had a part in it.
+    states = [boundary_states(world.model, row if tokens == "last" else row[:TARGETS_FROM]) for row in ROWS]
+    for place, score in enumerate(found.scores.values()):
+        due = np.mean([cosine(one[place][-1], one[place + 1][-1]) for one in states])
+        assert score == pytest.approx(1 - due, abs=1e-6)
+
+
+def test_a_block_that_turns_the_state_ranks_first(tmp_path):
+    world = world_of(tmp_path, "llama")
+    world.model.model.layers[1].mlp.down_proj.weight.data.mul_(50)
+    world.model.save_pretrained(tmp_path / "model")
+    assert "layers.1" in world.ranking("block-influence", {"batches": 2, "tokens": "prompt"}).ordered()[0]
 
 
 @pytest.mark.parametrize(("architecture", "span"), [("llama", 1), ("llama", 2), ("gpt2", 2), ("gemma2", 3)])
@@ -81,7 +101,13 @@ def test_angular_distance_is_that_of_the_best_run_around_a_block(tmp_path, archi
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
 @pytest.mark.parametrize(
-    ("scorer", "params"), [("block-influence", {}), ("angular-distance", {}), ("angular-distance", {"tokens": "all"})]
+    ("scorer", "params"),
+    [
+        ("block-influence", {}),
+        ("block-influence", {"tokens": "prompt"}),
+        ("angular-distance", {}),
+        ("angular-distance", {"tokens": "all"}),
+    ],
 )
 def test_padding_changes_nothing(tmp_path, architecture, scorer, params):
     world = world_of(tmp_path, architecture)

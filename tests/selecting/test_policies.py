@@ -265,3 +265,28 @@ def test_controls_spare_protected_blocks():
     params = {"like": "x", "end": "lowest", "protect": [0, -1]}
     lowest = choose("type-depth", params, groups=BLOCKS, like=like, ila=by_block(*range(12)))
     assert lowest == {f"model.layers.{place}" for place in (1, 2, 3, 4)}
+
+
+def test_a_threshold_takes_what_the_same_number_of_places_would():
+    scores = {group.name: float(place % 7) for place, group in enumerate(GROUPS)}
+    ranking = Ranking(Unit.MODULE, scores)
+    chosen = choose("threshold", {"above": 4.0}, r=ranking)
+    assert chosen == {name for name, score in scores.items() if score in (5.0, 6.0)}
+    assert chosen == choose("top", {"fraction": len(chosen) / len(GROUPS)}, r=ranking)
+
+
+def test_a_threshold_that_no_score_reaches_is_refused():
+    with pytest.raises(UserError, match=r"select\.above: no unit scores more than 40; the highest score is 35, and 0 "):
+        choose("threshold", {"above": 40.0}, r=ASCENDING)
+
+
+def test_types_with_the_highest_mean_are_taken_whole():
+    one = Ranking(Unit.MODULE, {g.name: 2.0 * (g.kind == "mlp.up_proj") - g.block / 100 for g in GROUPS})
+    assert {g.kind for g in GROUPS if g.name in choose("types", {"count": 1}, r=one)} == {"mlp.up_proj"}
+    assert len(choose("types", {"count": 1}, r=one)) == 12
+    # Of types with equal means the first.
+    assert choose("types", {"count": 2}, r=one) == {
+        g.name for g in GROUPS if g.kind in ("mlp.up_proj", "self_attn.q_proj")
+    }
+    with pytest.raises(UserError, match="4 types are to be taken, and there are 3"):
+        choose("types", {"count": 4}, r=one)

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from layersig.cli.bundled import shipped
 from layersig.errors import UserError
 from layersig.pipeline import stages
+from layersig.recipe.bundled import shipped
 from layersig.recipe.load import load_all, stored
 from tests.torture.harness import Trial
 

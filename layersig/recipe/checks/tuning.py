@@ -43,7 +43,7 @@ def _limits(
             (*path, "method"),
             'take "lora", or no quantization',
         ),
-        "ranks": (table.get("ranks") == "scores", (*path, "ranks"), 'remove it, or take method = "lora"'),
+        "ranks": (table.get("ranks", "equal") != "equal", (*path, "ranks"), 'remove it, or take method = "lora"'),
         "resample": ("resample" in table, (*path, "resample"), 'take "lora" or "full"'),
         "until": (
             "until" in table and path == ("train",),
@@ -60,14 +60,15 @@ def _limits(
 
 def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fault]:
     """Ranks by scores where there are none."""
-    if table.get("ranks") != "scores":
+    ranks = table.get("ranks", "equal")
+    if ranks == "equal":
         return
     if path == ("train",):
-        yield Fault((*path, "ranks"), '"scores" are those of an arm; set it in the `train` of an arm')
+        yield Fault((*path, "ranks"), f'"{ranks}" reads the scores of an arm; set it in the `train` of an arm')
     elif path[0] == "scorers":
         yield Fault((*path, "ranks"), "a reference training gives all layers one rank; remove it")
     elif path[-1] != "train" or not isinstance(data["arms"][path[1]].get("scorer"), str):
-        yield Fault((*path, "ranks"), '"scores" needs one ranking; name one scorer in `scorer` of the arm')
+        yield Fault((*path, "ranks"), f'"{ranks}" needs one ranking; name one scorer in `scorer` of the arm')
 
 
 def _resampling(path: KeyPath, table: Mapping[str, Any]) -> Iterator[Fault]:

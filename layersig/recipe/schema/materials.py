@@ -153,6 +153,10 @@ class DataSettings(Table):
     max_rewritten: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Largest share of conversations that the chat template may change, for example by dropping reasoning or tool
     calls; above it the run is refused."""
+    text: Literal["natural", "shuffled-words", "random-tokens"] = "natural"
+    """What the turns say: what the data set has (`natural`); its words in random order, turn by turn; or as many
+    tokens, drawn uniformly from the vocabulary. A ranking that stays the same on nonsense measures the model and not
+    the task (docs/scorers.md)."""
     generate: GenerateSettings | None = None
     """Train on responses that the untouched model generates to the first prompts; `limit` then counts prompts. Absent:
     train on the responses of the data set."""

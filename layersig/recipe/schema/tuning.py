@@ -89,9 +89,10 @@ class TrainSettings(Table):
     """How the chosen layers are tuned: the name of a tuning method, whose own parameters are in `[train.NAME]`."""
     rank: int = Field(32, ge=1)
     """LoRA rank r (paper: 32)."""
-    ranks: Literal["equal", "scores"] = "equal"
+    ranks: Literal["equal", "scores", "budget"] = "equal"
     """In the `train` of an arm, `scores`: ranks that fall linearly from twice `rank` to 1 down the arm's ranking, with
-    the mean `rank`; the scale stays alpha / `rank`. Equal: `rank` everywhere. For LoRA."""
+    the mean `rank`. `budget`: parameters in proportion to the scores, from rank 1 to 4 `rank`, and in all no more than
+    `rank` everywhere would have. The scale stays alpha / `rank`. Equal: `rank` everywhere. For LoRA."""
     alpha: float | None = Field(None, gt=0)
     """LoRA alpha; the update is scaled by alpha / r (AdaLoRA: alpha / init_r). Absent: 2 r (ours)."""
     dropout: float = Field(0.1, ge=0, lt=1)

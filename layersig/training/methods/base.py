@@ -98,7 +98,7 @@ class TuningContext:
         steps: Planned optimizer steps.
         streams: Random streams of the cell; the stream ("adapter-init", LAYER) is that of a layer's start, so that a
             layer starts the same whichever others are selected.
-        ranks: Ranks of single layers by full name, where `ranks = "scores"`.
+        ranks: Ranks of single layers by full name, where `ranks` is not `equal`.
     """
 
     model: PreTrainedModel

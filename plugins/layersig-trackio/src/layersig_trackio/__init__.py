@@ -1,0 +1,13 @@
+"""Shows runs of layersig in trackio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layersig import hookimpl
+
+
+@hookimpl
+def layersig_trackers() -> Mapping[str, str]:
+    """The tracker `trackio`; its module is imported when it is used."""
+    return {"trackio": "layersig_trackio.tracker:Trackio"}

@@ -1,0 +1,110 @@
+"""CKA against its definition on states gathered by plain hooks, and the bias that it is known for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from layersig.errors import UserError
+from tests.scoring.test_block_influence import boundary_states
+from tests.scoring.world import World
+from tests.tiny import tiny_batch
+
+LENGTHS = (24, 5, 17, 7, 9, 12)
+ROWS = [row[:length] for row, length in zip(tiny_batch(rows=6, length=24).tolist(), LENGTHS, strict=True)]
+TARGETS_FROM = 4
+
+
+def features_cka(first, second):
+    """The form of the paper, by features."""
+    first, second = first - first.mean(0), second - second.mean(0)
+    cross = np.linalg.norm(first.T @ second) ** 2
+    return cross / (np.linalg.norm(first.T @ first) * np.linalg.norm(second.T @ second))
+
+
+def unbiased_hsic(first, second):
+    """The mean over all quadruples of different examples, term by term (Song et al. 2012, equation 4)."""
+    n = len(first)
+    k, m = first @ first.T, second @ second.T
+    total, count = 0.0, 0
+    for i in range(n):
+        for j in range(n):
+            for q in range(n):
+                for r in range(n):
+                    if len({i, j, q, r}) == 4:
+                        total += k[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q])
+                        count += 1
+    return total / count
+
+
+def unbiased_cka(first, second):
+    own = unbiased_hsic(first, first) * unbiased_hsic(second, second)
+    return unbiased_hsic(first, second) / np.sqrt(own)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen3_moe"])
+@pytest.mark.parametrize(("estimator", "reference"), [("biased", features_cka), ("debiased", unbiased_cka)])
+@pytest.mark.parametrize("tokens", ["last", "prompt", "mean"])
+def test_it_is_one_minus_the_similarity(packages, tmp_path, architecture, estimator, reference, tokens):
+    world = World(tmp_path, architecture)
+    world.write_data(ROWS, TARGETS_FROM)
+    params = {"examples": 6, "estimator": estimator, "tokens": tokens}
+    found = world.ranking("cka", params)
+    one = {"last": lambda state: state[-1], "prompt": lambda state: state[TARGETS_FROM - 1]}
+    take = one.get(tokens, lambda state: state.mean(0))
+    states = [[take(state.astype(np.float64)) for state in boundary_states(world.model, row)] for row in ROWS]
+    boundaries = [np.stack(each) for each in zip(*states, strict=True)]
+    spread = np.ptp(list(found.scores.values()))
+    for place, score in enumerate(found.scores.values()):
+        assert score == pytest.approx(1 - reference(boundaries[place], boundaries[place + 1]), abs=2e-5 * spread)
+    assert world.ranking("cka", params, micro_batch_tokens=1).scores == pytest.approx(found.scores, abs=1e-5)
+
+
+def test_a_block_that_scrambles_ranks_first(packages, tmp_path):
+    world = World(tmp_path)
+    world.write_data(tiny_batch(rows=12, length=16).tolist(), TARGETS_FROM)
+    world.model.model.layers[1].mlp.down_proj.weight.data.mul_(50)
+    world.model.save_pretrained(tmp_path / "model")
+    for estimator in ("biased", "debiased"):
+        assert "layers.1" in world.ranking("cka", {"examples": 12, "estimator": estimator}).ordered()[0]
+
+
+def test_the_final_norm_does_not_count(packages, tmp_path):
+    world = World(tmp_path)
+    world.write_data(ROWS, TARGETS_FROM)
+    before = world.ranking("cka", {})
+    world.model.model.norm.weight.data.normal_()
+    world.model.save_pretrained(tmp_path / "model")
+    assert world.ranking("cka", {}) == before
+
+
+def test_similarity_is_that_of_shapes(packages):
+    from layersig_cka import biased_cka, debiased_cka
+
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(40, 8, generator=generator, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64)).Q
+    gram, other = states @ states.mT, 9 * (states @ turn) @ (states @ turn).mT
+    for similarity in (biased_cka, debiased_cka):
+        assert similarity(gram, other) == pytest.approx(1)
+
+
+def test_the_bias_of_few_examples_is_gone(packages):
+    from layersig_cka import biased_cka, debiased_cka
+
+    generator = torch.Generator().manual_seed(1)
+    found = []
+    for _ in range(100):
+        one, two = (torch.randn(64, 256, generator=generator, dtype=torch.float64) for _ in range(2))
+        found.append([similarity(one @ one.mT, two @ two.mT) for similarity in (biased_cka, debiased_cka)])
+    biased, debiased = np.array(found).T
+    assert biased.mean() > 0.7
+    assert abs(debiased.mean()) < 3 * debiased.std() / 10
+
+
+def test_four_examples_are_needed(packages, tmp_path):
+    world = World(tmp_path)
+    world.write_data(ROWS[:3])
+    with pytest.raises(UserError, match="3 training examples; CKA takes four"):
+        world.ranking("cka", {})
