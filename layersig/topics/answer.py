@@ -202,11 +202,13 @@ def _share(material: Material, kept: ShareRow, data: str | None) -> Inline:
 
 
 def why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | None:
-    """Why a share is no figure to remember: it has no interval, or all layers are not shown to gain anything."""
+    """Why a share is no figure to remember: no interval, nothing kept, or all layers are not shown to gain anything."""
     if kept.no_interval is not None:
         return kept.no_interval
     if kept.shape != "interval":
         return _kept(kept)
+    if kept.high is not None and kept.high < 0:
+        return f"on {kept.task} the arm is worse than the untouched model, so that it keeps nothing"
     assay = next((row for row in material.findings[ASSAYS] if _same_task(row, kept) and row.data == data), None)
     if assay is None or assay.low <= assay.margin:
         return f"on {kept.task} all layers are not shown to gain more than the margin, so that the task cannot tell"

@@ -182,6 +182,7 @@ def test_a_share_with_an_interval_on_a_task_that_can_tell_is_bold(good: Material
         ("shares", {"shape": "everything", "low": None, "high": None}, "excludes no share"),
         ("shares", {"shape": "two rays", "low": -0.4, "high": 3.0}, "set unbounded"),
         ("shares", {"shape": None, "no_interval": "nothing varied"}, "nothing varied"),
+        ("shares", {"share": -118.0, "low": -202.0, "high": -82.0}, "worse than the untouched model"),
         ("assays", {"low": 0.02, "margin": 0.02}, "the task cannot tell"),
         ("assays", {"low": -0.1}, "the task cannot tell"),
     ],
