@@ -1,10 +1,14 @@
 """Rankings by place alone, which a score of layers must differ from to mean anything."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from layersig.analysis.results import FloatArray
+if TYPE_CHECKING:
+    from layersig.analysis.results import FloatArray
 
 
 def first(count: int) -> FloatArray:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from layersig.models.devices import wide
 from layersig.models.layermap import has_tied_head, layer_map, layer_weight
 from layersig.models.load import dequantised, load_model
 from layersig.models.saving import save_model
@@ -65,8 +66,8 @@ def write_merged(
             change = update.delta(name).to(weight.device, weight.dtype).dense()
             weight.add_(change)
             if dtype is not None:
-                moved += float(change.double().square().sum())
-                lost += float((weight.to(dtype).double() - weight.double()).square().sum())
+                moved += float(wide(change).square().sum())
+                lost += float((wide(weight.to(dtype)) - wide(weight)).square().sum())
     save_model(model if dtype is None else model.to(dtype), source, folder)
     return Merged(untied, (lost / moved) ** 0.5 if moved else 0.0)
 

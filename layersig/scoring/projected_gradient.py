@@ -51,17 +51,19 @@ class ProjectedGradient:
 
 
 def _on_average(gradient: Tensor) -> float:
-    import torch
+    from layersig.models.devices import wide
 
-    return float(torch.linalg.vector_norm(gradient, dtype=torch.float64)) ** 2 / (3 * gradient.shape[-1])
+    return float(wide(gradient).square().sum()) / (3 * gradient.shape[-1])
 
 
 def _on_draws(context: ScoringContext, layer: str, gradient: Tensor, draws: int) -> float:
     """Mean of |G a|^2 over rows a of A, the same rows in every batch."""
     import torch
 
+    from layersig.models.devices import wide
+
     width = gradient.shape[-1]
     bound = width**-0.5
     rows = context.stream(f"rows of {layer}").uniform(-bound, bound, (draws, width))
     projected = gradient @ torch.from_numpy(rows).to(gradient).mT
-    return float(torch.linalg.vector_norm(projected, dtype=torch.float64)) ** 2 / draws
+    return float(wide(projected).square().sum()) / draws

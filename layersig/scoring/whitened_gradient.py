@@ -45,6 +45,8 @@ class WhitenedGradient:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Root of the whitened energy of every unit."""
+        from layersig.models.devices import wide
+
         energies: dict[str, float] = {}
         for layers in _portions(context):
             covariances = _covariances(context, layers)
@@ -52,7 +54,7 @@ class WhitenedGradient:
             for name, covariance in covariances.items():
                 values, vectors = _eigen(covariance)
                 smoothed = values + context.params.ridge * values.mean()
-                turned = gradients[name].double() @ vectors
+                turned = wide(gradients[name]) @ vectors
                 energies[name] = float((turned.square().sum(0) / smoothed).sum())
                 condition = float(smoothed.max() / smoothed.min())
                 context.trajectory.append({"layer": name, "energy": float(values.sum()), "condition": condition})
@@ -80,9 +82,11 @@ def _covariances(context: ScoringContext, layers: list[str]) -> dict[str, Tensor
     """Mean of h h' over the tokens of all examples, [in, in] in float64."""
     from itertools import chain
 
+    from layersig.models.devices import wide
+
     def squares(_: str, inputs: Tensor, __: Tensor) -> tuple[Tensor, int]:
-        wide = inputs.double()
-        return wide.mT @ wide, len(wide)
+        rows = wide(inputs)
+        return rows.mT @ rows, len(rows)
 
     chosen = sorted(set(chain(*context.optimizer_batches(context.params.batches))))
     totals: dict[str, Tensor] = {}

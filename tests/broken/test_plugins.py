@@ -54,7 +54,7 @@ CASES = [
         "unknown needs",
         plugin(HEAD + declared("pass", needs="modle")),
         2,
-        ("unknown needs 'modle'; allowed are model, gradients",),
+        ("unknown needs 'modle'; allowed are model, weights, gradients",),
     ),
     Case(
         "needs not declared",

@@ -32,6 +32,7 @@ SECTIONS = {
     "kinds": "Layers of one data set on another",
     "necessity": "Necessity and plasticity",
     "scale": "What changes with size",
+    "sanity": "Sanity of the scores",
     "size": "What varies with what",
 }
 """The part of the report that the head of a recipe promises."""

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import pytest
 
+from layersig.engine.manifest import final_status
 from layersig.engine.sources import PinnedSource, resolve_all
 from layersig.errors import MachineError, UserError
 from layersig.pipeline import Graph, SourceRef
@@ -115,3 +116,11 @@ def test_each_kind_finds_its_resolver(tmp_path: Path) -> None:
         found("task", "hub:a/b")
     with pytest.raises(UserError, match="names no update source"):
         found("update", "hub:a/b")
+
+
+def test_a_run_is_complete_on_fallback_where_one_source_stood_in_for_another(loader: Loader) -> None:
+    own = loader.load("data", "here", None)  # type: ignore[arg-type]
+    stands_in = replace(own, fallback=True)
+    assert final_status({"a": own}, complete=True) == "complete"
+    assert final_status({"a": own, "b": stands_in}, complete=True) == "complete-on-fallback"
+    assert final_status({"a": own, "b": stands_in}, complete=False) == "failed"

@@ -127,7 +127,13 @@ def test_seeds_are_averaged_and_their_range_told():
     noisy = {name: value + RNG.normal(0, 3) for name, value in DOWN.items()}
     pairs = bridge_pairs([*RANKINGS, scored("necessity", noisy, Unit.BLOCK, seed=1)], LAYERS, RECIPE)
     row = next(iter(bridge_rows(pairs, RECIPE)))
+    mean = [(DOWN[name] + noisy[name]) / 2 for name in LAYERS.blocks]
+    assert row.correlation == pytest.approx(stats.spearmanr(mean, pairs[0].other[0]).statistic)
+    own = [stats.spearmanr(list(scores.values()), pairs[0].other[0]).statistic for scores in (DOWN, noisy)]
+    assert (row.run_low, row.run_high) == pytest.approx((min(own), max(own)))
     assert row.run_low < row.run_high
+    blocks = [each for each in bridge_block_rows(pairs) if each.plasticity == row.plasticity]
+    assert [each.necessity_score for each in blocks] == pytest.approx(mean)
 
 
 @pytest.mark.parametrize("left_out", [0, slice(1, 4)])

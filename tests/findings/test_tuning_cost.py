@@ -16,10 +16,13 @@ from tests.findings.recipes import FEW, recipe_of
 TIMES = {"all-layers": (0.004, 0.006, 0.005), "few": (0.002,)}
 
 
+PEAKS = {"all-layers": 900, "few": 300}
+
+
 def stage(arm: str, seed: int, seconds: float) -> dict[str, Any]:
     held = {f"{name}_memory": 100 for name in ("weights", "trained", "gradient", "optimizer")}
     cell = {"arm": arm, "data": "d", "seed": seed}
-    return {"kind": "tune", "cell": cell, "seconds_per_token": seconds, **held}
+    return {"kind": "tune", "cell": cell, "seconds_per_token": seconds, "peak_memory": PEAKS[arm], **held}
 
 
 def test_the_spread_of_time_over_runs_is_its_standard_deviation() -> None:
@@ -31,6 +34,7 @@ def test_the_spread_of_time_over_runs_is_its_standard_deviation() -> None:
     assert found["all-layers"].seconds_per_token_sd == pytest.approx(0.001)
     assert (found["few"].runs, found["few"].seconds_per_token_sd) == (1, None)
     assert found["few"].time_ratio == pytest.approx(0.4)
+    assert (found["few"].peak_memory, found["few"].peak_ratio) == (300, pytest.approx(1 / 3))
     blocks = shares(SimpleNamespace(findings={TUNING_COSTS: rows}))  # type: ignore[arg-type]  # what is read of it
     (table,) = [block for block in blocks if isinstance(block, Table)]
     place = [column.head for column in table.columns].index("its SD over runs")

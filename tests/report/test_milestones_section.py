@@ -66,7 +66,7 @@ def test_a_training_that_its_ranking_ended_is_where_the_questions_page_says() ->
     blocks = shown((training(rank_rule="the ranking kept its order three times"),))
     (heading,) = [block.text for block in blocks if isinstance(block, Heading)]
     page = (Path(__file__).parents[2] / "docs" / "questions.md").read_text(encoding="utf-8")
-    (line,) = [line for line in page.splitlines() if "`train.until`" in line]
+    (line,) = [line for line in page.splitlines() if "`small/until`" in line]
     assert f'"{heading}"' in line
     assert "all-layers on d, seed 0: the ranking kept its order three times." in text(blocks)
     assert "where the ranking was stable" in text(blocks)

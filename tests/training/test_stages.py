@@ -94,6 +94,12 @@ def test_an_interrupted_stage_goes_on_and_gives_the_same_bytes(tmp_path, inputs,
     assert digests(resumed.out) == digests(unbroken.out)
 
 
+def test_a_training_that_moves_no_selected_layer_fails(tmp_path, inputs):
+    train = TRAIN.model_copy(update={"learning_rate": 1e-300})
+    with pytest.raises(StageFailed, match="without a finite, non-zero update"):
+        stages.tune(job(tmp_path, inputs, train=train))
+
+
 def test_divergence_names_the_step_and_leaves_the_model_clean(tmp_path, inputs):
     train = TRAIN.model_copy(update={"learning_rate": 1e30, "clip": None, "schedule": "constant"})
     with pytest.raises(StageFailed, match=r"step 2: the loss is nan at learning rate 1e\+30"):

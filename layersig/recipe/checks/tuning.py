@@ -118,7 +118,7 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
         )
         yield Fault(path, reason)
     for key in ("milestones", "search"):
-        if key in train:
+        if train.get(key):
             yield Fault(("train", key), "the training ends where the ranking is stable (`until`); remove one of them")
     arms = [arm for _, arm in tables_at(data, "arms")]
     if arms and table_at(data, "evaluate").get("all_layers", True):
@@ -131,7 +131,7 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     for name, table in table_at(data, "scorers").items():
         if not isinstance(table, dict):
             continue
-        if "checkpoint" in table:
+        if table.get("checkpoint", 1.0) != 1.0:
             reason = "with train.until scorers read the update where the training ended; remove it"
             yield Fault(("scorers", name, "checkpoint"), reason)
         if table.get("train"):
