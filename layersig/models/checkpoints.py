@@ -50,8 +50,8 @@ def write_merged(
     Raises:
         UserError: As `read_update` and `load_model`.
     """
-    wide = torch.promote_types(widest_dtype(stored_tensors(source).values()), torch.float32)
-    model = load_model(source, dtype=wide, device="cpu")
+    computed = torch.promote_types(widest_dtype(stored_tensors(source).values()), torch.float32)
+    model = load_model(source, dtype=computed, device="cpu")
     layers = layer_map(model, head=model.get_output_embeddings() is not None)
     if nf4 is not None:
         _dequantise(model, source, nf4)
