@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,22 @@ _BOTH = ("reference", "mask")
 _ALL = (*_BOTH, "dry", "full")
 
 
-def launch(count: int, module: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "{count}", "-m")
+ACCELERATE = (
+    "accelerate.commands.launch",
+    *("--multi_gpu", "--num_processes", "{count}", "--num_machines", "1", "--mixed_precision", "no"),
+    *("--dynamo_backend", "no", "--main_process_port", "0", "-m"),
+)
+
+
+def launch(
+    count: int, module: str, *arguments: object, by: Sequence[str] = TORCHRUN, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a module in several processes, with one thread each."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    command = [sys.executable, "-m", *(part.format(count=count) for part in by)]
     paths = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [*command, "-m", module, *map(str, arguments)],
+        [*command, module, *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
@@ -66,6 +76,13 @@ def test_two_processes_train_and_mask_as_one(folder: Path) -> None:
     ran = launch(2, "tests.distributed.trainings", folder, "two", ",".join(_BOTH))
     assert ran.returncode == 0, ran.stderr
     assert_equal(folder, "two", _BOTH)
+
+
+@pytest.mark.slow
+def test_accelerate_starts_processes_as_torchrun_does(folder: Path) -> None:
+    ran = launch(2, "tests.distributed.trainings", folder, "accelerate", ",".join(_BOTH), by=ACCELERATE)
+    assert ran.returncode == 0, ran.stderr
+    assert_equal(folder, "accelerate", _BOTH)
 
 
 @pytest.mark.slow

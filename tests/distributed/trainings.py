@@ -21,10 +21,10 @@ from layersig.distributed.start import driving, follow
 from layersig.plugin.manager import built_in
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell
+from layersig.stages import interval
 from layersig.stages.job import Job
 from layersig.stages.kinds import Score
 from layersig.streams import Streams
-from layersig.training import checkpoint
 from layersig.training.callbacks import Progress
 from layersig.training.log import Step
 from tests.training import world
@@ -77,7 +77,7 @@ def main(folder: Path, name: str, chosen: Collection[str], *options: str) -> Non
     """Run trainings in all processes of this launch."""
     launch = Launch.of(os.environ)
     if "--dies" in options:
-        checkpoint.SECONDS, checkpoint.SHARE = 0.0, 1e9
+        interval.SECONDS, interval.SHARE = 0.0, 1e9
         if launch is not None and launch.rank == launch.size - 1:
             Progress.after_step = _die  # type: ignore[method-assign]
     if launch is not None and launch.rank > 0:

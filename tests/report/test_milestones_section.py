@@ -79,8 +79,10 @@ def test_a_milestone_has_the_time_of_the_reference_training_up_to_it() -> None:
     place = [column.head for column in table.columns].index("time up to there")
     after = {row[place - 1]: row[place] for row in table.rows}
     assert len(after) > 1
+    (figure,) = [block for block in shown(trainings, 5) if isinstance(block, Figure)]
     for share, time in after.items():
         assert time == seconds(3.0 * float(str(share).removesuffix("%")))
+        assert f", {share}, {time}" in figure.svg
 
 
 @pytest.mark.parametrize(("seeds", "reached"), [(8, True), (3, False), (1, False)])

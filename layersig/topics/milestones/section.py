@@ -126,7 +126,8 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
         "Milestones against the noise ceiling",
         described(draw(forest(panels), "milestones"), alt),
         alt,
-        f"Diamond: agreement of a milestone with the ends of other runs, over the agreement of those ends. Bar: "
+        "Rows: share of the planned steps, and the time up to there. Diamond: agreement of a milestone with the ends "
+        "of other runs, over the agreement of those ends. Bar: "
         f"{level(rows[0].level)} Fieller set from a jackknife that leaves out a seed with its milestone and its end. "
         f"The band begins at {number(required)}, the share that the test is about.",
         ("milestones.csv",),
@@ -175,6 +176,8 @@ def _estimated(row: MilestoneRow) -> ForestRow:
     low, high = (row.low, row.high) if bounded else (None, None)
     label = fixed(row.share, 2) + (_interval(low, high) if bounded else " (unbounded)")
     name = f"{row.kind}, {percent(row.checkpoint)}"
+    if row.seconds is not None:
+        name += f", {seconds(row.seconds)}"
     share = row.share if row.share is not None else 0.0
     return ForestRow(name, row.data or "", share, low, high, (), label, f"{name}\n{label}\n{row.verdict}")
 
