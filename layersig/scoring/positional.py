@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from layersig.analysis.positions import ends, first, last, middle
 from layersig.plugin.decorators import scorer
 
 if TYPE_CHECKING:
-    from layersig.analysis.results import FloatArray
     from layersig.scoring.context import ScoringContext
 
 
@@ -29,7 +27,7 @@ class FirstK:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Minus the position, from 0."""
-        return _in_order(context, first(len(context.layers)))
+        return _by_rule(context, "first-k")
 
 
 @scorer("last-k", needs=(), version=1)
@@ -38,7 +36,7 @@ class LastK:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """The position, from 0."""
-        return _in_order(context, last(len(context.layers)))
+        return _by_rule(context, "last-k")
 
 
 @scorer("middle", needs=(), version=1)
@@ -51,7 +49,7 @@ class Middle:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Minus the distance from the middle; of two units at the same distance the earlier scores higher."""
-        return _in_order(context, middle(len(context.layers)))
+        return _by_rule(context, "middle")
 
 
 @scorer("ends", needs=(), version=1)
@@ -64,8 +62,10 @@ class Ends:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Minus the position, from 0; 1 for the last unit."""
-        return _in_order(context, ends(len(context.layers)))
+        return _by_rule(context, "ends")
 
 
-def _in_order(context: ScoringContext, scores: FloatArray) -> dict[str, float]:
-    return dict(zip(context.layers, scores.tolist(), strict=True))
+def _by_rule(context: ScoringContext, rule: str) -> dict[str, float]:
+    from layersig.analysis.positions import RULES  # not above: this module is read to know the kinds of scorers
+
+    return dict(zip(context.layers, RULES[rule](len(context.layers)).tolist(), strict=True))

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from layersig.store.hashing import sha256_bytes
@@ -210,15 +211,22 @@ class KilledRun:
         return f"driver of {self.engine[-1]}: {self._at_work() if life.killed else 'ended before'}"
 
     def kill_worker(self, seconds: float) -> str:
-        """Kill a worker at a random time; the driver goes on without it, or fails where that killed a stage twice."""
+        """Kill a worker a moment after the first has started; the driver goes on without it, or fails if it must."""
         found: list[int] = []
 
+        def workers(driver: int) -> list[int]:
+            return [each.pid for each in descendants(driver) if _is_worker(each)]
+
         def worker(driver: int) -> int | None:
-            every = [each.pid for each in descendants(driver) if "spawn_main" in " ".join(each.cmdline())]
+            until = time.monotonic() + 2 * seconds
+            while not workers(driver) and time.monotonic() < until:
+                time.sleep(0.02)
+            time.sleep(self.draws.uniform(0.0, 0.1) * seconds)
+            every = workers(driver)
             found.extend(self.draws.sample(every, 1) if every else ())
             return found[0] if found else None
 
-        life = self._live(Death("time", self.draws.uniform(0.3, 0.9) * seconds, worker))
+        life = self._live(Death("time", 0.0, worker))
         if life.code == 0 and not life.killed:
             self._check(life)
         else:
@@ -270,6 +278,17 @@ class KilledRun:
             stages = json.loads(path.read_text())["stages"]
             return ", ".join(sorted(stage["kind"] for stage in stages if stage["status"] == "running")) or "between"
         return "between"
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether it started from nothing as a worker, or was forked from the process that workers are forked from."""
+    try:
+        parent = process.parent()
+        lines = [process.cmdline(), parent.cmdline() if parent is not None else []]
+    except psutil.Error:
+        return False
+    own, above = (" ".join(line) for line in lines)
+    return "spawn_main" in own or "multiprocessing.forkserver" in above
 
 
 def _run_of(inputs: Path) -> Path:

@@ -47,6 +47,10 @@ def write_page(path: Path, found: Survey) -> None:
     write_atomic(path, _TEXT.format(limit=LIMIT, table=table, about=about, kills=kills).rstrip() + "\n")
 
 
+NO_KILL = ("ended before", "none was there")
+"""How the notes of trials end in which nothing was killed, since the run was over."""
+
+
 def _killed(found: Survey) -> str:
     """The section on killed runs."""
     work = sorted({note.partition(": ")[2] for note in found.notes if note.partition(": ")[0] in _HOW})
@@ -54,9 +58,8 @@ def _killed(found: Survey) -> str:
     others = [
         f"- {note}: {count:,}" for note, count in sorted(found.notes.items()) if note.partition(": ")[0] not in _HOW
     ]
-    return _KILLED.format(
-        kills=found.notes.total(), faults=len(found.faults), table="\n".join(lines), others="\n".join(others)
-    )
+    kills = sum(count for note, count in found.notes.items() if not note.endswith(NO_KILL))
+    return _KILLED.format(kills=kills, faults=len(found.faults), table="\n".join(lines), others="\n".join(others))
 
 
 _TEXT = """\
