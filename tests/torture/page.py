@@ -35,7 +35,7 @@ def write_page(path: Path, found: Survey) -> None:
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     kept = _KILLS.search(before)
     kills = kept[0].strip() if kept else ""
-    rows = {match[1]: match[0] for match in _ROW.finditer(before)}
+    rows = {match[1]: match[0] for match in _ROW.finditer(_KILLS.sub("", before))}
     if found.kind == "kills":
         kills = _killed(found)
     rows[found.kind] = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from layersig.errors import UserError
 from tests.torture.__main__ import run
-from tests.torture.harness import Trial, survey
+from tests.torture.harness import Survey, Trial, survey
 from tests.torture.page import write_page
 
 
@@ -44,3 +45,14 @@ def test_the_page_keeps_the_rows_of_other_kinds(tmp_path: Path) -> None:
         write_page(page, survey(kind, [Trial("fine", lambda: None, "x")] * 2))
     assert page.read_text().count("| recipes | 2 | 2 | 0 | 0 |") == 1
     assert page.read_text().count("| folders | 2 | 2 | 0 | 0 |") == 1
+
+
+def test_rows_of_the_section_on_kills_are_none_of_the_table(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    write_page(page, Survey("data", Counter(accepted=3)))
+    write_page(page, Survey("kills", Counter(accepted=1), notes=Counter({"time: data": 1})))
+    write_page(page, Survey("folders", Counter(told=2)))
+    text = page.read_text()
+    assert "| data | 3 | 3 | 0 | 0 | 0.0 s |" in text
+    assert "| data | 1 | 0 | 0 |" in text
+    assert "| folders | 2 | 0 | 2 | 0 | 0.0 s |" in text
