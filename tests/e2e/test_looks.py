@@ -49,6 +49,7 @@ def one_test(run: Path, level: float) -> tuple[float, tuple[float, float]]:
     return found.estimate.p_value(), (interval.low, interval.high)
 
 
+@pytest.mark.slow
 def test_seeds_added_at_a_declared_look_spend_the_level(tmp_path: Path) -> None:
     world = study(tmp_path, LOOKS)
     first = world.run("seeds=[0,1]").run.path

@@ -12,6 +12,7 @@ from tests.torture.kills import trials
 from tests.torture.page import write_page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.environ.get("OMP_NUM_THREADS") != "1", reason="runs are forked: no threads of torch may be there"
 )
