@@ -83,7 +83,7 @@ class Run:
         """The answer in a few lines, as `layersig show` prints it.
 
         Raises:
-            UserError: The run was not analysed, because it did not come to its end.
+            UserError: The run was not analysed, because it did not finish.
         """
         return brief(self._material)
 

@@ -23,7 +23,7 @@ _LEAST_MASS = 1e-280
 
 
 class Spending(StrEnum):
-    """How much of the level may be spent by the time that a share t of the runs is there (Lan and DeMets 1983)."""
+    """How much of the level may be spent once a share t of the runs has been made (Lan and DeMets 1983)."""
 
     OBRIEN_FLEMING = "obrien-fleming"
     """2 - 2 Phi(z / sqrt(t)) on each side: next to nothing early, and nearly the whole level for the last look."""

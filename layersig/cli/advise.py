@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _ARM = "selected"
 _SEEDS = 3
-"""From three on it is tested whether another training would choose the same layers."""
+"""With three or more, the report tests whether another training would choose the same layers."""
 _MORE_SEEDS = 5
-"""From five on it is told of every layer whether it belongs to the chosen ones."""
+"""With five or more, the report also says how many layers surely belong to the selection."""
 _MARK = "# Written by `layersig advise`, which writes it again: rename it before you change it.\n#\n"
 
 
@@ -124,7 +124,7 @@ def _written(start: Start, target: Path) -> LoadedRecipe:
     """The recipe, written to `target`.
 
     Raises:
-        UserError: Something else is there, or the recipe would not be valid.
+        UserError: The target holds another file, or the recipe would not be valid.
     """
     from layersig.recipe.load import load
     from layersig.store.files import write_atomic
@@ -196,7 +196,7 @@ def _answer(material: Material, chosen: Chosen, loaded: LoadedRecipe, start: Sta
 
 
 def _advice(material: Material, chosen: Chosen, data: str) -> Iterator[str]:
-    """What the verdicts of the report come to."""
+    """What the verdicts of the report recommend."""
     from layersig.analysis.verdicts import Verdict
 
     def verdict(role: str) -> Verdict:

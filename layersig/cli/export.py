@@ -181,7 +181,7 @@ def _configuration(
 
 
 def _card(run: RunFolder, cell: Path, chosen: Chosen | None, notes: Sequence[str], *, adapter: bool) -> str | None:
-    """The model card; None for a run that did not come to its end."""
+    """The model card; None for a run that did not finish."""
     from layersig.exporting.card import model_card
     from layersig.findings.tables import ANALYSIS
 

@@ -139,13 +139,13 @@ class Crew:
         self._store.set(key, pickle.dumps(value))  # type: ignore[arg-type]  # bytes are taken, too
 
     def _read(self, key: str, patience: float | None = None) -> bytes:
-        """The value of a key once it is there.
+        """Wait for a key, and give its value.
 
         Raises:
             TimeoutError: It was not in so many seconds.
         """
         ends = None if patience is None else time.monotonic() + patience
-        while not self._store.check([key]):  # its own way of waiting heeds no interruption
+        while not self._store.check([key]):  # its own `wait` cannot be interrupted
             if ends is not None and time.monotonic() > ends:
                 raise TimeoutError(key)
             time.sleep(_TURN)

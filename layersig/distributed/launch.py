@@ -1,4 +1,4 @@
-"""How this process was started: by itself, or as one of several by `torchrun`, `accelerate launch` or the like."""
+"""How this process was started: alone, or as one of several by `torchrun`, `accelerate launch` or the like."""
 
 from __future__ import annotations
 

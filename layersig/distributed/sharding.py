@@ -1,6 +1,6 @@
 """A model split among processes by FSDP2, for what does not fit on one device.
 
-Blocks are split: of every weight each process holds a part of its rows, and a block is whole only while it runs.
+Blocks are split: each process holds some rows of every weight, and a block is gathered only while it runs.
 Embedding, final norm and output head stay whole in every process. So do parameters that are added afterwards, such as
 the factors of LoRA and the scores of a mask: they are small, and summing their gradients is the runner's business.
 """

@@ -19,7 +19,7 @@ Part = TypeVar("Part")
 
 
 class World:
-    """The processes of a stage. This class is a process by itself; `Several` are more.
+    """The processes of a stage. This class is a single process; `Several` stands for more.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -64,7 +64,7 @@ class World:
 
 
 class Several(World):
-    """This process and others that run the same stage, over a process group of torch that is there.
+    """This process and others that run the same stage, over an existing process group of torch.
 
     Args:
         sharded: See `World`.
@@ -111,7 +111,7 @@ class Several(World):
 
 
 ALONE = World()
-"""A process by itself."""
+"""A single process."""
 
 _world = ALONE
 

@@ -19,7 +19,7 @@ from layersig.errors import MachineError, StageFailed, one_line
 from layersig.pipeline import Stage
 
 _AHEAD = 2
-"""Stages that wait in the cluster for room: the next one is there at once, and clusters that grow see the demand."""
+"""Stages handed to the cluster beyond its room: the next one starts at once, and autoscalers see the demand."""
 _REFRESH = 2.0
 """Seconds for which what is known of the nodes is used."""
 _GATHER = 0.5
@@ -84,7 +84,7 @@ class Needs:
 
 
 class Cluster:
-    """Workers on a cluster: as many numbers as there is room for stages, and a task of Ray for each that is taken.
+    """Workers on a Ray cluster: one for each stage that fits on it; a busy worker is a task of Ray.
 
     Args:
         settings: What tasks refer to.
@@ -139,7 +139,7 @@ class Cluster:
         self._streams[number] = run.remote(self._settings, task, needs.cpus)
 
     def messages(self, timeout: float | None) -> Iterator[tuple[int, Message | Died]]:
-        """What the stages have to say, at least one thing unless the time runs out."""
+        """Messages of the stages: at least one, unless the time runs out."""
         import ray
 
         numbers = {stream: number for number, stream in self._streams.items()}

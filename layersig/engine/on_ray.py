@@ -117,7 +117,7 @@ def _joined(address: str | None) -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        if where is not None and where != "auto":  # Ray itself takes minutes to find that nobody is there
+        if where is not None and where != "auto":  # Ray itself takes minutes to find that nobody answers
             host, _, port = where.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED).close()
         ray.init(address=where or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)

@@ -95,7 +95,7 @@ class Outcome:
 
 
 Outlook = Callable[[LoadedRecipe, Graph, Mapping[str, Source], Mapping[str, StageEntry], Path], str | None]
-"""What is left of a study in one line, from its stages, its sources, what is cached, and the folder of all runs."""
+"""What remains of a study in one line, from its stages, its sources, what is cached, and the folder of all runs."""
 
 
 def run(loaded: LoadedRecipe, options: Options, console: Console, outlook: Outlook | None = None) -> Outcome:
@@ -105,7 +105,7 @@ def run(loaded: LoadedRecipe, options: Options, console: Console, outlook: Outlo
         loaded: The recipe.
         options: How to run it.
         console: Where progress is shown.
-        outlook: Says what is left, before the first stage.
+        outlook: Says what remains, before the first stage.
 
     Raises:
         LayersigError: The input, the machine or the network is in the way; the manifest then says `failed`.

@@ -37,7 +37,7 @@ def forking(modules: Sequence[str], threads: int) -> BaseContext:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, *modules])
-    # A pool of OpenMP threads does not survive a fork, so none may come to be; numpy's own pool does.
+    # A pool of OpenMP threads does not survive a fork, so none may be started; numpy's own pool does.
     variables = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with variables_set(variables), no_interrupts():
         forkserver.ensure_running()

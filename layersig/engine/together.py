@@ -41,7 +41,7 @@ class Pool(Protocol):
         """Give an idle worker a task."""
 
     def messages(self, timeout: float | None) -> Iterator[tuple[int, Message | Died]]:
-        """What workers with tasks have to say, at least one thing unless the time runs out."""
+        """Messages of workers with tasks: at least one, unless the time runs out."""
 
 
 @dataclass

@@ -81,7 +81,7 @@ class Workers:
             self._connection(number).send(task)
 
     def messages(self, timeout: float | None) -> Iterator[tuple[int, Message | Died]]:
-        """What workers with tasks have to say, at least one thing unless the time runs out."""
+        """Messages of workers with tasks: at least one, unless the time runs out."""
         pipes = {pair[1]: number for number, pair in enumerate(self._processes) if pair and number in self._busy}
         for pipe in wait(list(pipes), timeout):
             assert isinstance(pipe, Connection)

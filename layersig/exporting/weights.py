@@ -1,4 +1,4 @@
-"""Writes the weights of an arm: a plain checkpoint, or an adapter that opens by itself."""
+"""Writes the weights of an arm: a plain checkpoint, or an adapter that names its base model."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def write_checkpoint(run: RunFolder, cell: Path, base: Path | None, folder: Path
     asked = stored(run.path / "resolved.toml").model
     nf4 = None
     if asked.quantization == "nf4":
-        # What `auto` came to on the machine of the run, which may be another one.
+        # What `auto` was on the machine of the run, which may be another one.
         nf4 = pick_dtype(str(run.manifest()["machine"].get("dtype", asked.dtype)), pick_device("auto")).dtype
     source = model if model.is_dir() else base
     assert source is not None, "an adapter belongs to a model"

@@ -28,7 +28,7 @@ class Written(TypedDict):
         live: The prompts that are being continued, in order; with slots, each with its slot.
         waiting: The prompts that have not been begun.
         lengths: Tokens by slot.
-        end: The column that slots have come to.
+        end: The column that slots have reached.
         ran: Tokens that went through the model.
     """
 

@@ -50,7 +50,7 @@ class StoredWeights:
         return value.mT if turned else value
 
     def _tensor(self, layer: Layer) -> StoredTensor | None:
-        """The tensor that is the weight as it stands."""
+        """The weight in the model, as a tensor."""
         shape = tuple(layer_parameter(self._shapes, layer).shape)
         found = (self._stored.get(name) for name in _names(weight_name(layer), self._shapes.base_model_prefix))
         return next((tensor for tensor in found if tensor is not None and tensor.shape == shape), None)

@@ -1,4 +1,4 @@
-"""What is left of a study, in one line before it runs: from a kept speed alone, so that the start is not delayed."""
+"""What remains of a study, in one line before it runs: from a kept speed alone, so that the start is not delayed."""
 
 from __future__ import annotations
 

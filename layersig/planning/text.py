@@ -144,7 +144,7 @@ def _totals(plan: Plan) -> Iterator[str]:
 
 
 def in_one_line(total: Totals) -> str:
-    """Time, memory and disk of what is left."""
+    """Time, memory and disk of the stages that remain."""
     parts = (
         _told(total.seconds, duration, at_most=total.at_most),
         f"{_told(total.memory, gib)} of memory",

@@ -39,7 +39,7 @@ class Tracker(Protocol):
 
         Args:
             status: As in the manifest.
-            results: What every arm scores: rows of the table `results`; none where the run did not come to its end.
+            results: What every arm scores: rows of the table `results`; none if the run did not finish.
         """
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from layersig.errors import UserError
 from layersig.records import ABLATIONS, WHOLE
 from layersig.scoring.inputs import Inputs
-from layersig.store.files import discard
 from layersig.store.journal import Journal
 
 if TYPE_CHECKING:
@@ -55,10 +54,7 @@ class ScoringContext(Inputs):
 
     def _place(self, name: str) -> Path:
         """Where the next thing that keeps its state in a file of its own has it, the same in every process."""
-        place = self._job.work / f"{name}-{next(self._numbers)}"
-        if self._keeps_itself:
-            discard(place)
-        return place
+        return self._job.work / f"{name}-{next(self._numbers)}"
 
     def once(self, piece: str, work: Callable[[], Value]) -> Value:
         """What a piece of work gives: `work()`, or what that gave before an interruption.
@@ -70,7 +66,7 @@ class ScoringContext(Inputs):
             piece: Its name.
             work: Gives a JSON value.
         """
-        return work() if self._keeps_itself else self._journal.once(piece, work)
+        return self._journal.once(piece, work)
 
     @contextmanager
     def gated(self, gates: Callable[[], Tensor]) -> Iterator[None]:
@@ -205,7 +201,7 @@ class ScoringContext(Inputs):
         return found
 
     def _evaluated(self, keep: str | None, place: Path) -> tuple[dict[str, float], int]:
-        """Scores by task, and the tokens that they took; answers are kept in `place` until all are there."""
+        """Scores by task, and the tokens that they took; answers are kept in `place` until all are given."""
         from layersig.evaluating.items import score_task
         from layersig.evaluating.kept import KeptAnswers
         from layersig.evaluating.model import SharedPrefixLM
@@ -364,7 +360,7 @@ class ScoringContext(Inputs):
             others: As `visit_gradients` has them.
 
         Returns:
-            For every batch, the numbers by name of the layer, in the order in which gradients are there.
+            For every batch, the numbers by name of the layer, in the order in which gradients are computed.
 
         Raises:
             UserError: The model is quantised.

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from layersig.errors import UserError
-from layersig.jsonform import dumps, parse_json
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import scorer
 from layersig.records import EVERYTHING, UNTRAINED, ContributionForm
-from layersig.store.files import write_atomic
 
 if TYPE_CHECKING:
     from layersig.layers import Layer
@@ -91,19 +89,10 @@ def _split(context: ScoringContext) -> tuple[list[int], _Halves]:
 def _measured(
     context: ScoringContext, name: str, layers: Sequence[Layer], batches: Sequence[Sequence[int]], halves: _Halves
 ) -> ContributionForm:
-    """Losses after one training; those that were measured before an interruption are read back."""
-    place = name if name in (UNTRAINED, EVERYTHING) else f"unit-{context.layers.index(name)}"
-    file = context.work / "contribution" / f"{place}.json"
-    try:
-        return parse_json(file.read_bytes(), ContributionForm)
-    except (OSError, ValueError):  # not there, or damaged: it is measured
-        pass
+    """Losses after one training."""
     with context.tuned(layers, batches) if layers else nullcontext():
         ranked, fresh = (_losses(context, groups) for groups in halves)
-    form = ContributionForm(trained=name, chosen_by=ranked, fresh=fresh)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, dumps(form))
-    return form
+    return ContributionForm(trained=name, chosen_by=ranked, fresh=fresh)
 
 
 def _losses(context: ScoringContext, groups: Mapping[str, Sequence[int]]) -> list[float]:

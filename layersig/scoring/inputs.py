@@ -53,7 +53,6 @@ class Inputs:
         self._job = job
         self._component = component
         self._open = ExitStack()
-        self._keeps_itself = False
 
     def __enter__(self) -> Self:
         return self
@@ -76,16 +75,6 @@ class Inputs:
     def root_seed(self) -> int:
         """The recipe's root seed: what is drawn by it alone is the same for all seeds and scorers."""
         return self._job.streams.root
-
-    @property
-    def work(self) -> Path:
-        """A folder that survives an interruption, for a scorer that keeps its state itself; removed afterwards.
-
-        From the first time that it is asked for, the context gives nothing back that was done before an interruption:
-        the scorer may leave out what it has kept, and then passes are no longer known by their order.
-        """
-        self._keeps_itself = True
-        return self._job.work
 
     @property
     def fast(self) -> bool:

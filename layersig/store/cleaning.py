@@ -176,7 +176,7 @@ def keep_limit(cache: Cache, limit: int, runs: Path, say: Callable[[str], None])
         cache: The cache.
         limit: Bytes that it may have.
         runs: Folder of runs.
-        say: Told of what was freed, and of a cache that stays too large.
+        say: Prints what was freed, and whether the cache is still too large.
     """
     found = survey(cache, [runs])
     if found.size <= limit:
@@ -252,7 +252,7 @@ class _Run:
         if (stat.st_dev, stat.st_ino) in alike:
             return True
         for path in alike.values():
-            with suppress(OSError):  # it has gone meanwhile
+            with suppress(OSError):  # it was removed in between
                 if self._cache.hashes.file(path) == digest:
                     return True
         return False
@@ -323,7 +323,7 @@ def _finished(path: Path) -> bool:
 
 
 def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """All files below a folder, or a file by itself; those that vanish meanwhile are left out."""
+    """All files below a folder, or a file by itself; those removed in between are left out."""
     below = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
     for file in below if path.is_dir() else (path,):
         with suppress(OSError):
@@ -335,7 +335,7 @@ def _size(folder: Path) -> int:
 
 
 def _records(root: Path) -> list[Path]:
-    return [root / name for name in ("declarations", "looks", "plans", "runs")]
+    return [root / name for name in ("declarations", "looks", "planned-costs", "plans", "runs")]
 
 
 def _folder_of(record: Path) -> Path | None:

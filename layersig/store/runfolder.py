@@ -278,7 +278,7 @@ class RunFolder:
 
 
 def stage_text(record: Mapping[str, Any]) -> str:
-    """The record of a stage as it stands in the manifest."""
+    """The record of a stage as text of the manifest."""
     return indent(dumps(record, indent=1), "  ")
 
 

@@ -74,7 +74,7 @@ def section(material: Material) -> Section | None:
         f"{number(now.alpha)} after correction. What is said of rankings does not allow for looks."
     )
     heads = columns(
-        "#look", "#seeds", "#information", "#level spent by then", "#level of a test", "#boundary of |Z|", ""
+        "#look", "#seeds", "#information", "#level spent so far", "#level of a test", "#boundary of |Z|", ""
     )
     body = tuple(
         (

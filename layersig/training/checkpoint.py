@@ -49,7 +49,7 @@ class Checkpoints(Callback):
     Args:
         folder: Where the file is.
         memory: What else must be remembered between steps.
-        end: Whether a checkpoint is written at the planned end too, for work that goes on behind it.
+        end: Whether a checkpoint is written at the planned end too, for work that follows the training.
     """
 
     def __init__(self, folder: Path, memory: Memory | None = None, *, end: bool = False) -> None:

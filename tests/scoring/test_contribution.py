@@ -100,20 +100,6 @@ def test_a_block_without_gradient_contributes_nothing_and_the_only_one_with_it_e
     assert lines[EVERYTHING]["chosen_by"] == pytest.approx(lines["model.layers.1"]["chosen_by"])  # C = 1
 
 
-def test_an_interrupted_scoring_goes_on_where_it_was(tmp_path):
-    world = studied(tmp_path)
-    job, found, _ = run(world)
-    kept = sorted((job.work / "contribution").iterdir())
-    assert len(kept) == 2 + 3
-    kept[-1].write_text("{damaged")
-    before = json.loads(kept[0].read_text())
-    kept[0].write_text(json.dumps({**before, "fresh": [7.0] * len(before["fresh"])}))  # read back, not measured again
-    score(job)
-    assert json.loads((job.out / "ranking.json").read_text())["scores"] == found
-    lines = list(read_jsonl(job.out / "trajectory.jsonl", ContributionForm))
-    assert {7.0} in [set(line["fresh"]) for line in lines]
-
-
 def test_too_few_groups_are_refused(tmp_path):
     world = World(tmp_path)
     world.write_data(tiny_batch(rows=6, length=8).tolist())

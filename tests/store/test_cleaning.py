@@ -143,6 +143,7 @@ def test_leftovers_of_killed_processes_are_freed(cache: Cache) -> None:
         cache.root / "removed" / f"{KEYS['alone']}.0" / "out" / "a",
         cache.root / "damaged" / f"{KEYS['alone']}.0" / "stage.json",
         cache.root / "declarations" / ".x.json.abcd.part",
+        cache.root / "planned-costs" / ".x.json.abcd.part",
         cache.root / ".hashes.json.abcd.part",
     ]
     for place in places:
