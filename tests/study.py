@@ -70,6 +70,21 @@ doc_to_choice: choices
 metric_list:
   - metric: acc
 """
+WRITTEN = """\
+task: written
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: choice.jsonl
+output_type: generate_until
+test_split: test
+doc_to_text: "{{question}}"
+doc_to_target: "{{choices[answer]}}"
+generation_kwargs: { until: ["\\n"], max_gen_toks: 6 }
+metric_list:
+  - metric: exact_match
+"""
+"""A task in which answers are written, on the items of the other one."""
 
 
 def chats(count: int = 24) -> list[dict[str, object]]:

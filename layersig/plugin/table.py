@@ -55,8 +55,8 @@ class Components:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: `; did you mean "top"? Allowed: freeze, top`."""
-    known = list(known)
+    """A hint for an unknown name: `; did you mean "top"? Allowed: freeze, top`, each name once."""
+    known = list(dict.fromkeys(known))
     close = get_close_matches(name, known, n=1)
     return (f'; did you mean "{close[0]}"?' if close else ".") + f" Allowed: {', '.join(known) or 'nothing'}"
 

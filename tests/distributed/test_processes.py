@@ -15,7 +15,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.distributed import trainings
-from tests.study import RECIPE, write_study
+from tests.study import RECIPE, WRITTEN, write_study
 from tests.training.world import digests, write_inputs
 
 _ROOT = Path(__file__).parents[2]
@@ -154,30 +154,12 @@ def test_when_a_process_fails_all_end_and_nothing_is_kept(tmp_path: Path, how: s
     assert len(list(tmp_path.glob("stages/*/*"))) == 1
 
 
-WRITING = """\
-task: writing
-dataset_path: json
-dataset_kwargs:
-  data_files:
-    test: choice.jsonl
-output_type: generate_until
-test_split: test
-doc_to_text: "{{question}}"
-doc_to_target: "{{choices[answer]}}"
-generation_kwargs:
-  until: ["\\n"]
-  max_gen_toks: 6
-metric_list:
-  - metric: exact_match
-"""
-
-
 @pytest.mark.slow
 def test_a_study_is_evaluated_the_same(tmp_path: Path) -> None:
     recipe = write_study(
-        tmp_path, recipe=RECIPE.replace('"file:choice.yaml"', '"file:choice.yaml", "file:writing.yaml"')
+        tmp_path, recipe=RECIPE.replace('"file:choice.yaml"', '"file:choice.yaml", "file:written.yaml"')
     )
-    (tmp_path / "writing.yaml").write_text(WRITING)
+    (tmp_path / "written.yaml").write_text(WRITTEN)
 
     def run(count: int, cache: str, *options: str) -> dict[str, dict[str, Any]]:
         runs = tmp_path / f"runs-{count}-{cache}{''.join(options)}"

@@ -18,22 +18,8 @@ from layersig.engine.runner import InProcess
 from layersig.stages.job import Job
 from layersig.stages.spec import ModelSpec, StageSpec
 from tests.e2e.world import Run, World
-from tests.study import write_study
+from tests.study import WRITTEN, write_study
 
-WRITTEN = """\
-task: written
-dataset_path: json
-dataset_kwargs:
-  data_files:
-    test: choice.jsonl
-output_type: generate_until
-test_split: test
-doc_to_text: "{{question}}"
-doc_to_target: "{{choices[answer]}}"
-generation_kwargs: { until: ["\\n"], max_gen_toks: 6 }
-metric_list:
-  - metric: exact_match
-"""
 ALL_KINDS = (
     'model.dtype="float64"',  # so that rounding is told from anything else
     "seeds=[0]",

@@ -7,10 +7,15 @@ from pathlib import Path
 
 from layersig.models.layermap import layer_map
 from tests.models.helpers import adapter_folder
-from tests.study import RECIPE, write_lines, write_study
+from tests.study import RECIPE, WRITTEN, write_lines, write_study
 from tests.tiny import tiny_model
 
 HEAD, _, _ = RECIPE.partition("[scorers.ila]")
+ANALYZE = """
+[analyze]
+controls = false
+resamples = 100
+"""
 
 TUNING = (
     HEAD.replace('name = "chats"', 'name = "chats"\ngenerate = { max_new_tokens = 6, filters = { min_words = 1 } }')
@@ -52,11 +57,8 @@ tasks = [{ source = "file:choice.yaml", floor = true }, "file:written.yaml"]
 [judge]
 endpoint = "ENDPOINT"
 model = "judge"
-
-[analyze]
-controls = false
-resamples = 100
 """
+    + ANALYZE
 )
 PRUNING = (
     HEAD
@@ -87,11 +89,8 @@ recover = { steps = 3 }
 
 [evaluate]
 tasks = ["file:choice.yaml"]
-
-[analyze]
-controls = false
-resamples = 100
 """
+    + ANALYZE
 )
 GIVEN = (
     HEAD.replace("learning_rate = 0.01", "search = { learning_rates = [0.001, 0.02], validation = 0.2 }")
@@ -108,11 +107,8 @@ nodes = 2
 name = "top"
 scorer = "path"
 select = { kind = "top", fraction = 0.30 }
-
-[analyze]
-controls = false
-resamples = 100
 """
+    + ANALYZE
 )
 EMBEDDED = """\
 [scorers.ila]
@@ -123,21 +119,6 @@ steps = 2
 name = "ila-30"
 scorer = "ila"
 select = { kind = "top", fraction = 0.30 }
-
-[analyze]
-controls = false
-resamples = 100
-"""
-WRITTEN = """\
-task: written
-dataset_path: json
-dataset_kwargs: {data_files: {test: choice.jsonl}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{question}}"
-doc_to_target: "{{choices[0]}}"
-generation_kwargs: {until: ["\\n"], max_gen_toks: 6, do_sample: false}
-metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 """
 QUESTIONS = [
     {"question_id": 81, "category": "writing", "turns": ["Write.", "Again."]},
@@ -164,7 +145,7 @@ def _given(folder: Path, endpoint: str) -> None:
 def _embedded(folder: Path, endpoint: str) -> None:
     """A small study of SmolLM2-135M-Instruct, which comes inside a package."""
     recipe = HEAD.replace("path:model", "pypi:smollm2-135m-instruct").replace("heldout = 6", "heldout = 2\nlimit = 10")
-    write_study(folder, recipe=recipe.replace("steps = 3", "steps = 2") + EMBEDDED)
+    write_study(folder, recipe=recipe.replace("steps = 3", "steps = 2") + EMBEDDED + ANALYZE)
 
 
 STUDIES: dict[str, Callable[[Path, str], None]] = {
