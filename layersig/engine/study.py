@@ -22,7 +22,7 @@ from layersig.engine.manifest import (
     planned_costs,
     what_report_shows,
 )
-from layersig.engine.preflight import check_sources, check_trainings
+from layersig.engine.preflight import check_sources, check_spreading, check_trainings
 from layersig.engine.progress import Display
 from layersig.engine.publish import Publisher
 from layersig.engine.remote import Setting
@@ -152,6 +152,7 @@ def opened(
         cache = Cache(cache_root(), warn)
         cache.register(folder.path)
         graph = stages(recipe, loaded.components)
+        check_spreading(graph, loaded)
         display.phase("finding model, data and tasks")
         sources = resolve_all(graph, loaded, pinned(earlier), offline=options.offline, strict=options.strict, warn=warn)
         for source in sources.values():
