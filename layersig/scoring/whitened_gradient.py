@@ -55,8 +55,9 @@ class WhitenedGradient:
                 values, vectors = _eigen(covariance)
                 smoothed = values + context.params.ridge * values.mean()
                 turned = wide(gradients[name]) @ vectors
-                energies[name] = float((turned.square().sum(0) / smoothed).sum())
-                condition = float(smoothed.max() / smoothed.min())
+                dead = not values.any()  # inputs that are all 0 have no gradient either
+                energies[name] = 0.0 if dead else float((turned.square().sum(0) / smoothed).sum())
+                condition = 1.0 if dead else float(smoothed.max() / smoothed.min())
                 context.trajectory.append({"layer": name, "energy": float(values.sum()), "condition": condition})
         return {group.name: sum(energies[each.name] for each in group.members) ** 0.5 for group in context.groups}
 
