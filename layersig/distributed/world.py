@@ -62,6 +62,10 @@ class World:
         for part, value in zip(parts, run(parts), strict=True):
             yield part, value, True
 
+    def turns(self, count: int) -> list[range]:
+        """Numbers from 0 in turns, in each of which every process has one, but for the last."""
+        return [range(start, min(start + self.size, count)) for start in range(0, count, self.size)]
+
     def add_up(self, parts: Sequence[Part], tensors: Sequence[Tensor], work: Callable[[Part], None]) -> None:
         """Let `work` add something to tensors for every part; at the end they have the sums over all parts.
 
