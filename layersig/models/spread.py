@@ -41,8 +41,9 @@ def room(device: torch.device) -> dict[int | str, int]:
             f"model.device_map: there are GPUs of different kinds ({', '.join(kinds)}), which compute differently; "
             "choose GPUs of one kind by CUDA_VISIBLE_DEVICES"
         )
-    free = {card: torch.cuda.mem_get_info(card)[0] for card in cards}
-    return {name: int(_SHARE * size) for name, size in {**free, "cpu": psutil.virtual_memory().available}.items()}
+    free: dict[int | str, int] = {card: torch.cuda.mem_get_info(card)[0] for card in cards}
+    free["cpu"] = psutil.virtual_memory().available
+    return {name: int(_SHARE * size) for name, size in free.items()}
 
 
 def spreading(device: torch.device) -> dict[str, Any]:
