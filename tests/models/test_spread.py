@@ -143,3 +143,16 @@ def test_what_needs_the_model_in_one_place_is_refused(tmp_path: Path, overrides:
     assert told.code == 2
     (error,) = told.errors
     assert re.search(message, error), error
+
+
+def test_gpus_are_filled_before_main_memory_and_must_be_of_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["A100", "A100"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda card: (1000 * (card + 1), 10_000))
+    found = spread.room(torch.device("cuda", 0))
+    assert list(found) == [0, 1, "cpu"]
+    assert (found[0], found[1]) == (800, 1600), "a fifth is left for what passes through the model"
+    names[1] = "H100"
+    with pytest.raises(UserError, match=r"different kinds \(A100, H100\)"):
+        spread.room(torch.device("cuda", 0))
