@@ -51,6 +51,11 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
             faults += _refused(loaded, number, rows)
     if faults:
         raise error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
+    if loaded.recipe.model.device_map is not None:
+        from layersig.engine.preflight import check_spreading
+        from layersig.pipeline import stages
+
+        check_spreading(stages(loaded.recipe, loaded.components), loaded)
     return notes
 
 
