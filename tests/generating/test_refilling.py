@@ -9,7 +9,8 @@ import torch
 
 from layersig.fast.decoder import Decoder
 from layersig.generating import generation, rows
-from layersig.generating.generation import Completion, Prompt, generated
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Completion, Prompt
 from layersig.generating.rows import Rows, Slots
 from layersig.generating.sampling import Sampler, Sampling
 from tests.evaluating.peers import FEWSHOT
