@@ -52,6 +52,6 @@ def arm_model(job: Job[ModelSpec]) -> Iterator[ArmModel]:
             job.inputs["model"], dtype=dtype, device=device, quantization=spec.quantization, attention=spec.attention
         ) as borrowed,
         attach_adapter(borrowed, adapter) if adapter else nullcontext(borrowed) as model,
-        fast_lora(model) if spec.fast else nullcontext(),
+        fast_lora(model, frozen=True) if spec.fast else nullcontext(),
     ):
         yield ArmModel(model, device, dtype, memory, spec.fast)

@@ -199,12 +199,14 @@ class Passes(Resumable):
         self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]
     ) -> Iterator[Callable[[int, Visit], None]]:
         """Within this context, what is given shows the gradients of a batch, by its number."""
+        from layersig.fast.budget import keeps_blocks
         from layersig.training.gradients import visit_gradients
 
         self._must("gradients")
         self.reporter.start("gradients", len(batches), "batches")
         # Gradients need what training needs, so that the settings which make one fit make the other fit.
         recompute = self.train_settings.gradient_checkpointing
+        recompute = recompute or not keeps_blocks(self.model, int(self.examples.lengths.max()))
         with self.counted(batches), ExitStack() as stack:
             runner = cache(lambda: stack.enter_context(self._reading(pack=False, recompute=recompute, shared=False)))
 
