@@ -22,6 +22,7 @@ from layersig.fast.sharing import Row, TokenRun, joined
 from layersig.fast.tree_attention import Tree, tree_attention
 from layersig.fast.trunk import Trunk
 from layersig.fast.workers import Lanes, lanes, lanes_for
+from layersig.models.spread import is_spread
 from layersig.stages.notes import note
 
 ATTENTION_SLOWNESS = 3.0
@@ -46,6 +47,7 @@ class Decoder:
         pair_cost: Cost of one query-key pair in units of one token through the linear layers.
         batch_targets: Positions whose logits may be held at once.
         refills: Whether generation uses `Slots` where the model shares.
+        spread: Whether keys and values of layers may lie on several devices.
         enough_tokens: Tokens that keep the device busy, so that a batch need not be filled up with padding.
     """
 
@@ -68,7 +70,8 @@ class Decoder:
         choice = profile.profile_of(self.device)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
         self.enough_tokens = choice.enough_tokens
-        self.refills = choice.refills
+        self.spread = is_spread(model)
+        self.refills = choice.refills and not self.spread
         self.flat = False
         self._split: SplitModel | None = None
         self.pads = False

@@ -47,8 +47,8 @@ class Rows:
         self.logits = self._run(padded, depths, allowed)
 
     def state(self) -> dict[str, Tensor] | None:
-        """What `restored` makes the same rows of; None where the model has a cache of its own kind."""
-        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+        """What `restored` makes the same rows of; None of a cache of the model's own kind, or on several devices."""
+        if self._decoder.spread or any(type(layer) is not DynamicLayer for layer in self.cache.layers):
             return None
         return {"real": self.real, "depths": self.depths, "logits": self.logits, **_states(self.cache.layers)}
 
@@ -66,7 +66,8 @@ class Rows:
         """Drop the other rows, and run one more token of each row that is kept."""
         if len(keep) < self.real.shape[0]:
             kept = torch.tensor(keep, device=self._decoder.device)
-            self.cache.batch_select_indices(kept)
+            # Indices on the CPU hold for every device.
+            self.cache.batch_select_indices(kept.cpu() if self._decoder.spread else kept)
             self.real, self.depths = self.real[kept], self.depths[kept]
         depths = self.depths[:, -1:] + 1
         self.real = torch.cat([self.real, torch.ones_like(self.real[:, :1])], dim=1)

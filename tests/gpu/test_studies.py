@@ -49,7 +49,7 @@ def test_scores_are_those_of_a_cpu(name: str, device: torch.device, tmp_path: Pa
         (tmp_path / str(number)).mkdir()
         study = Elsewhere(tmp_path / str(number))
         study.device = where
-        params = {"ila": {"steps": 6}, "greedy": {"remove": 1}}.get(name, {})
+        params = {"ila": {"steps": 6}, "greedy": {"remove": 1}, "layer-contribution": {"validation": 0.5}}.get(name, {})
         found.append(study.ranking(component, params, unit=unit))
     scale = max(abs(value) for value in found[1].scores.values())
     assert dict(found[0].scores) == pytest.approx(dict(found[1].scores), rel=1e-3, abs=1e-4 * scale)
