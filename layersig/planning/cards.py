@@ -35,7 +35,7 @@ _FREE = 0.03
 _LOGITS = 2**30
 """Bytes of the logits that an evaluation holds at a time, see `layersig.fast.head`."""
 _TRAINING = ("reference", "tune", "recover")
-_READING = ("evaluate", "answer", "generate")
+_READING = ("evaluate", "untouched", "answer", "generate")
 _DEPTHS = (2, 6)
 """Blocks of the models that are counted, from which those of the whole model follow."""
 _BUDGETS = (16_384, 8192, 4096, 2048, 1024)

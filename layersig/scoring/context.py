@@ -17,6 +17,7 @@ from layersig.store.journal import Journal
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from layersig.data.pairs import Items
     from layersig.fast.protocol import Runner
     from layersig.layers import Layer
     from layersig.scoring.block_states import States
@@ -142,7 +143,7 @@ class ScoringContext(Inputs):
 
         place = self._place("training")
         work = Workload(
-            self.model, parameters, self.examples, batches, self.train_settings, self._job.streams, fast=self.fast
+            self.model, parameters, self.learnt, batches, self.train_settings, self._job.streams, fast=self.fast
         )
         callbacks = [
             *([] if after_step is None else [AfterStep(after_step)]),
@@ -174,7 +175,7 @@ class ScoringContext(Inputs):
         settings, streams = self.train_settings, self._job.streams
         base, steps = Base(str(self._job.inputs["model"])), len(batches)
         with tuned(self.model, layers, settings, base=base, steps=steps, streams=streams) as tuning:
-            work = Workload(tuning.model, tuning.parameters, self.examples, batches, settings, streams, fast=self.fast)
+            work = Workload(tuning.model, tuning.parameters, self.learnt, batches, settings, streams, fast=self.fast)
             kept = Checkpoints(self._place("tuned"), tuning, end=True)
             log = train(work, Optimization.of(settings), [tuning, kept, Progress(self.reporter)])
             tuning.model.eval()
@@ -229,8 +230,8 @@ class ScoringContext(Inputs):
         return found, model.tokens
 
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
-        """The training loss of every optimizer batch, in nats per target token; nothing is trained."""
-        with self.counted(batches), ExitStack() as stack:
+        """The training loss of every optimizer batch, in nats per target token or per pair; nothing is trained."""
+        with self.counted(batches, self.learnt), ExitStack() as stack:
             runner = cache(lambda: stack.enter_context(self._reading()))
             return [self.once("loss", partial(lambda batch: runner().losses([batch])[0], batch)) for batch in batches]
 
@@ -406,15 +407,15 @@ class ScoringContext(Inputs):
         self.reporter.start("gradients", len(batches), "batches")
         # Gradients need what training needs, so that the settings which make one fit make the other fit.
         recompute = self.train_settings.gradient_checkpointing
-        with self.counted(batches), ExitStack() as stack:
+        with self.counted(batches, self.learnt), ExitStack() as stack:
             runner = cache(lambda: stack.enter_context(self._reading(pack=False, recompute=recompute, shared=False)))
 
             def show(number: int, visit: Visit) -> None:
                 batch = batches[number]
                 visit_gradients(
-                    runner(), parameters, self.examples, [batch], lambda _, name, found: visit(number, name, found)
+                    runner(), parameters, self.learnt, [batch], lambda _, name, found: visit(number, name, found)
                 )
-                self.reporter.advance(1, tokens=self._tokens([batch]))
+                self.reporter.advance(1, tokens=_tokens(self.learnt, [batch]))
 
             yield show
 
@@ -425,22 +426,24 @@ class ScoringContext(Inputs):
 
         budget = self.train_settings.micro_batch_tokens
         return reading_runner(
-            self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute, shared=shared
+            self.model, self.learnt, budget, fast=self.fast, pack=pack, recompute=recompute, shared=shared
         )
 
     @contextmanager
-    def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:
-        """Add to the cost what one pass over the batches takes."""
+    def counted(self, batches: Sequence[Sequence[int]], items: Items | None = None) -> Iterator[None]:
+        """Add to the cost what one pass over the batches takes: of `examples`, or of other items."""
         from layersig.models.devices import peak_memory
 
         with peak_memory(self.device) as memory:
             yield
-        self._count(self._tokens(batches), memory.peak)
-
-    def _tokens(self, batches: Sequence[Sequence[int]]) -> int:
-        return sum(len(self.examples[index]) for indices in batches for index in indices)
+        self._count(_tokens(self.examples if items is None else items, batches), memory.peak)
 
     def _count(self, tokens: int, peak_memory: int) -> None:
         cost = self._job.cost
         cost["tokens"] = cost.get("tokens", 0) + tokens
         cost["peak_memory"] = max(cost.get("peak_memory", 0), peak_memory)
+
+
+def _tokens(items: Items, batches: Sequence[Sequence[int]]) -> int:
+    lengths = items.lengths
+    return sum(int(lengths[list(indices)].sum()) for indices in batches)

@@ -128,6 +128,8 @@ class FieldSettings(Table):
     """Field with the prompt."""
     response: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Field with the response, or several, which are joined by blank lines."""
+    rejected: str | None = None
+    """Field with the rejected response of a pair; `response` then is the chosen one."""
     system: str | None = None
     """Field with the system message."""
     context: str | None = None
