@@ -218,8 +218,8 @@ def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     hints = {
         "text": "`text` looks like a conversation that is already rendered, in which answers cannot be distinguished "
         "from questions: write its turns as `messages`. ",
-        "chosen": '`chosen` without `prompt` belongs to a pair: set `train.objective = "dpo"` to learn from pairs, or write '
-        "its turns as `messages`. ",
+        "chosen": '`chosen` without `prompt` belongs to a pair: learn from pairs with `train.objective = "dpo"`, or '
+        "write its turns as `messages`. ",
     }
     hint = "".join(said for name, said in hints.items() if name in names)
     return (

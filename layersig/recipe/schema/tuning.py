@@ -89,9 +89,6 @@ class TrainSettings(Table):
 
     method: str = "lora"
     """How the chosen layers are tuned: the name of a tuning method, whose own parameters are in `[train.NAME]`."""
-    objective: str = "sft"
-    """What is learnt: the name of an objective, whose own parameters are in `[train.NAME]`. `sft`: the responses of
-    conversations. `dpo`, `simpo`: to prefer the chosen response of a pair to the rejected one."""
     rank: int = Field(32, ge=1)
     """LoRA rank r (paper: 32)."""
     ranks: Literal["equal", "scores", "budget"] = "equal"
@@ -104,6 +101,9 @@ class TrainSettings(Table):
     """Dropout on the input of the factors (paper: 0.1); full fine-tuning has none."""
     adalora: AdaLoraSettings = AdaLoraSettings()
     """Ranks and budget of `method = "adalora"`."""
+    objective: str = "sft"
+    """What is learnt: the name of an objective, whose own parameters are in `[train.NAME]`. `sft`: the responses of
+    conversations. `dpo`, `simpo`: to prefer the chosen response of a pair to the rejected one."""
     epochs: float | None = Field(None, gt=0)
     """Passes over the training split; 1 when neither `epochs` nor `steps` is given."""
     steps: int | None = Field(None, ge=1)
