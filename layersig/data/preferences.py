@@ -129,11 +129,7 @@ def _side(layout: Layout, row: Mapping[str, Any], name: str, implied: str) -> Re
 
 def _turns_before(layout: Layout, row: Mapping[str, Any], name: str) -> str | None:
     """The field with the turns that a response follows; None where the prompt is in a field of its own."""
-    if Meaning.PROMPT in layout.named or any(
-        Meaning.PROMPT in meanings(each) and not is_blank(value) and each not in layout.ignored
-        for each, value in row.items()
-        if each != name
-    ):
+    if _fills(layout, {key: value for key, value in row.items() if key != name}, Meaning.PROMPT):
         return None
     listed = layout.named.get(Meaning.TURNS) or [each for each in row if Meaning.TURNS in meanings(each)]
     return next((each for each in listed if form_of(unpacked(row.get(each))) in _SPOKEN), None)
@@ -142,18 +138,20 @@ def _turns_before(layout: Layout, row: Mapping[str, Any], name: str) -> str | No
 def _implied_prompt(layout: Layout, row: Mapping[str, Any], first: str, second: str) -> str:
     """What two texts begin with, up to a word, where nothing else is a prompt; as TRL finds it."""
     one, other = _turns(row[first]), _turns(row[second])
-    texts = isinstance(one, str) and isinstance(other, str)
-    asked = Meaning.PROMPT in layout.named or any(
-        Meaning.PROMPT in meanings(name) or Meaning.TURNS in meanings(name)
-        for name, value in row.items()
-        if name not in (first, second) and not is_blank(value)
-    )
-    if asked or not texts:
+    rest = {name: value for name, value in row.items() if name not in (first, second)}
+    asked = any(_fills(layout, rest, meaning) for meaning in (Meaning.PROMPT, Meaning.TURNS))
+    if asked or not isinstance(one, str) or not isinstance(other, str):
         return ""
     alike = _WORDS.match(one[: _shared(one, other)])
     if alike is None or not alike[0].strip():
         raise RowError(f"there is no prompt: `{first}` and `{second}` begin with different words, and no field has one")
     return alike[0].rstrip()
+
+
+def _fills(layout: Layout, row: Mapping[str, Any], meaning: Meaning) -> bool:
+    """Whether the recipe names a field of that meaning, or a filled one has its name."""
+    filled = (name for name, value in row.items() if not is_blank(value) and name not in layout.ignored)
+    return meaning in layout.named or any(meaning in meanings(name) for name in filled)
 
 
 def _turns(value: Any) -> Any:

@@ -98,7 +98,7 @@ _STRICT = (
     *("train", "trained", "trainable", "training", "weight", "loss", "loss_mask", "loss_weight", "sample_weight"),
     *("label", "kto_tag", "kto_label", "train_on_turn"),
 )
-_CHOSEN = (*("chosen", "chosen_response", "chosen_output", "chosen_answer", "chosen_messages", "preferred_response"),)
+_CHOSEN = ("chosen", "chosen_response", "chosen_output", "chosen_answer", "chosen_messages", "preferred_response")
 _PATTERNS: Mapping[Meaning, re.Pattern[str]] = {
     Meaning.GRADE: re.compile(r"(^|_)(score|rating|reward|grade|logps?|rank)(_|$)"),
     Meaning.RECORD: re.compile(

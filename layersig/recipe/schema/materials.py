@@ -143,7 +143,7 @@ class FieldSettings(Table):
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
-        if (self.prompt is None) is not (self.response is None):
+        if (self.prompt is None) is not (self.response is None) and self.rejected is None:
             raise ValueError("`prompt` and `response` go together; give both or neither")
         if self.messages is not None and self.prompt is not None:
             raise ValueError("`messages` contains prompts and responses; remove `prompt` and `response`, or `messages`")
