@@ -15,7 +15,6 @@ from tests.tiny import tiny_model, torch_threads
 from tests.training.world import SETTINGS, STREAMS, adapted, trained, values
 
 BATCH = (5, 0, 3, 6)
-BATCHES = [BATCH, (1, 2, 4, 7), (0, 0, 6, 2)]
 ARCHITECTURES = ["llama", "gemma2", "gpt2"]
 LOWEST = ["model.layers.1.mlp.up_proj", "model.layers.2.self_attn.q_proj"]
 
@@ -32,8 +31,9 @@ def plain_loss(model, items, before, objective):
     return dpo_loss(policy, lambda example: log_probability(before, example), chosen, rejected, **DPO)
 
 
-@pytest.mark.parametrize("objective", ["dpo", "simpo"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "objective"), [*((each, "dpo") for each in ARCHITECTURES), ("llama", "simpo")]
+)
 def test_loss_and_gradients_are_those_of_the_formula_in_float32(tmp_path, architecture, objective):
     before = tiny_model(architecture)
     items = pairs(tmp_path, before, objective, DPO if objective == "dpo" else SIMPO)
@@ -80,7 +80,7 @@ def test_the_cut_changes_rounding_only_and_never_divides_a_pair(tmp_path, change
 @pytest.mark.parametrize("layers", [pytest.param(None, marks=pytest.mark.slow), LOWEST])
 def test_lanes_checkpoints_and_kept_prefixes_train_as_the_plain_runner_does(tmp_path, layers):
     items = pairs(tmp_path, tiny_model("llama", dtype=torch.float64), "dpo", DPO)
-    batches = [*BATCHES, BATCH]  # pairs come up again, so that frozen lower blocks are kept
+    batches = [BATCH, (0, 0, 6, 2), BATCH]  # pairs come up again, so that frozen lower blocks are kept
 
     def end(*, fast=True, threads=1, **changes):
         model = adapted(dropout=0.3, layers=layers)
