@@ -31,7 +31,7 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
             **study.beside_tasks,
             **_objective(study),
             **({"memorisation": True} if arm == "base" and settings.memorisation and settings.tasks else {}),
-            **study.compute,
+            **study.reading,
         ),
         inputs=inputs,
         components=study.objective_components(study.recipe.train),

@@ -40,6 +40,6 @@ def _untouched(study: Study, data: str, split: str, batch_tokens: int) -> Stage:
     return Stage(
         id=f"untouched/{data}/{split}",
         cell=Cell(data=data),
-        spec=Untouched.of(split=split, batch_tokens=batch_tokens, **study.compute),
+        spec=Untouched.of(split=split, batch_tokens=batch_tokens, **study.reading),
         inputs={"model": Input("source/model"), "data": Input(f"data/{data}")},
     )

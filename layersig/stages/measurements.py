@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from layersig.recipe.schema import AnswerSettings, TaskSettings
-from layersig.stages.spec import ModelSpec, StageSpec
+from layersig.stages.spec import ReadingSpec, StageSpec
 
 
-class Evaluate(ModelSpec):
+class Evaluate(ReadingSpec):
     """Outcomes of a model, with `adapter` where there is one, on the held-out side of `data/NAME` and on tasks.
 
     With `objective`, the held-out sides are pairs, on which it measures margins; `untouched/NAME` has the
@@ -78,7 +78,7 @@ class Overlap(StageSpec):
     conversations: tuple[AskedQuestions, ...] = ()
 
 
-class Answer(ModelSpec):
+class Answer(ReadingSpec):
     """The answers of a model, with `adapter` where there is one, to `questions/N`.
 
     Output: `answers.jsonl`, a question a line.
