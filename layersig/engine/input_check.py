@@ -36,12 +36,13 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
     faults, notes = list(_missing(loaded)), list(_unmeasured(loaded))
     template = _template(loaded)
     faults += template
+    pairs = "pairs" in loaded.components.get("objective", loaded.recipe.train.objective).reads
     for number, data in enumerate(loaded.recipe.data):
         scheme, path = _local(loaded, data.source)
         if scheme != "file" or not path.is_file() or path.stat().st_size > _LARGEST:
             continue
         try:
-            rows = _read(path, data)
+            rows = _read(path, data, pairs=pairs)
         except LayersigError as problem:
             faults.append(Fault(("data", number, "source"), f"data {data.name}: {problem}"))
             continue
@@ -90,7 +91,7 @@ def _local(loaded: LoadedRecipe, source: str) -> tuple[str, Path]:
     return scheme, loaded.base_dir / Path(reference).expanduser()
 
 
-def _read(path: Path, data: DataSettings) -> Rows:
+def _read(path: Path, data: DataSettings, *, pairs: bool) -> Rows:
     from layersig.data.rows import read_rows
 
     return read_rows(
@@ -98,6 +99,7 @@ def _read(path: Path, data: DataSettings) -> Rows:
         group_by=data.group_by,
         fields=None if data.fields is None else data.fields.model_dump(),
         prompts=data.generate is not None,
+        pairs=pairs,
         where={key: (value,) if isinstance(value, str) else value for key, value in data.where.items()},
     )
 

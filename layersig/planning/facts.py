@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layersig.data.pairs import REJECTED
 from layersig.jsonform import read_json
 from layersig.layers import Layer, LayerMap, LayerMapForm
 from layersig.pipeline import Stage
@@ -86,10 +87,20 @@ class Facts:
             self._splits[data, split] = read_examples(node.path, split)
         return self._splits[data, split]
 
-    def lengths(self, data: str) -> Sequence[int] | None:
-        """Tokens of every training conversation."""
-        examples = self.examples(data, "train")
-        return None if examples is None else examples.lengths.tolist()
+    def sides(self, data: str, split: str, objective: str) -> list[Examples] | None:
+        """What an objective reads of a split: the conversations, or those with chosen and with rejected responses."""
+        names = [split, *([f"{split}{REJECTED}"] if self.learns_pairs(objective) else [])]
+        found = [examples for name in names if (examples := self.examples(data, name)) is not None]
+        return found if len(found) == len(names) else None
+
+    def learns_pairs(self, objective: str) -> bool:
+        """Whether an objective learns from pairs."""
+        return "pairs" in self.known.loaded.components.get("objective", objective).reads
+
+    def lengths(self, data: str, objective: str = "sft") -> Sequence[int] | None:
+        """Tokens of every training conversation, or pair."""
+        sides = self.sides(data, "train", objective)
+        return None if sides is None else np.sum([side.lengths for side in sides], axis=0).tolist()
 
     def rows(self, data: str, split: str) -> int | None:
         """Conversations of a split: counted, or from the rows that are assumed; None where neither is known."""
@@ -158,15 +169,16 @@ class Facts:
         lowest = min(self.shapes.depth if layer.block is None else layer.block for layer in chosen)
         return 1.0 - lowest / self.shapes.depth
 
-    def drawn(self, data: str, seed: int | None, **length: Any) -> tuple[int, float | None]:
+    def drawn(self, data: str, seed: int | None, objective: str = "sft", **length: Any) -> tuple[int, float | None]:
         """Optimizer steps and tokens of the batches that a training or a scorer draws, tokens None where unknown.
 
         Args:
             data: The data set.
             seed: Seed of the order.
+            objective: What is learnt of them.
             length: `batch_size`, and `epochs` or `steps`, as `optimizer_batches` takes them.
         """
-        return self.drawn_from(self.lengths(data), self.rows(data, "train"), seed, **length)
+        return self.drawn_from(self.lengths(data, objective), self.rows(data, "train"), seed, **length)
 
     def drawn_from(
         self, lengths: Sequence[int] | None, rows: int | None, seed: int | None, **length: Any

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TRAINING = ("reference", "tune", "recover")
 """Kinds of stages that train."""
-READING = ("evaluate", "answer", "generate")
+READING = ("evaluate", "untouched", "answer", "generate")
 """Kinds of stages that run a model without gradients."""
 _CONTEXT = 0.6 * 2**30
 _ROUNDING = 0.05

@@ -15,7 +15,9 @@ _PROGRAM = 0.8 * 2**30
 """Bytes of a run without a model: Python with torch, transformers and PEFT, and what allocators keep between stages."""
 _KEPT = 3.0
 """Numbers kept for the backward pass, in multiples of the hidden states and outputs of a block's linear layers."""
-_MODEL = frozenset({"reference", "tune", "recover", "score", "evaluate", "answer", "generate", "prune", "graft"})
+_MODEL = frozenset(
+    {"reference", "tune", "recover", "score", "evaluate", "untouched", "answer", "generate", "prune", "graft"}
+)
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 

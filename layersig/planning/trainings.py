@@ -41,15 +41,15 @@ def trials(settings: TrainSettings) -> int:
 
 def _drawn(facts: Facts, stage: Stage, settings: TrainSettings) -> tuple[int, float | None]:
     data = stage.cell.data or ""
-    lengths, rows = facts.lengths(data), facts.rows(data, "train")
+    lengths, rows = facts.lengths(data, settings.objective), facts.rows(data, "train")
     validated = 0.0
     if settings.search is not None:
         examples = facts.examples(data, "train")
-        if examples is not None:
+        if examples is not None and lengths is not None:
             from layersig.data.split import validation_indices
 
             held = validation_indices(examples.groups, settings.search.validation, facts.recipe.root_seed)
-            every = examples.lengths.tolist()
+            every = lengths
             lengths = [length for index, length in enumerate(every) if index not in held]
             validated = float(sum(every) - sum(lengths))
         elif rows is not None:

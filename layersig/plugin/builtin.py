@@ -53,6 +53,11 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "rslora": "layersig.training.methods.rslora:RsLora",
         "pissa": "layersig.training.methods.pissa:Pissa",
     },
+    "objective": {
+        "sft": "layersig.objectives.sft:Sft",
+        "dpo": "layersig.objectives.dpo:Dpo",
+        "simpo": "layersig.objectives.simpo:SimPo",
+    },
 }
 
 

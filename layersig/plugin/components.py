@@ -1,4 +1,4 @@
-"""A component: a scorer, a policy, a tuning method or a source under its name in recipes, and where it comes from."""
+"""A component (scorer, policy, tuning method, objective, source): its name in recipes, and where it comes from."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pydantic import ConfigDict
 from layersig.docstrings import Described
 from layersig.errors import UserError
 
-Kind = Literal["scorer", "policy", "method", "source"]
+Kind = Literal["scorer", "policy", "method", "objective", "source"]
 Need = Literal["model", "weights", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
 Rankings = Literal["none", "one", "some"]
 Shared = Literal["rank", "alpha", "dropout"]
+Learnt = Literal["pairs", "reference"]
 Result = Literal["adapter", "checkpoint"]
 Limit = Literal["quantization", "experts", "ranks", "resample", "until", "update"]
 
@@ -73,12 +74,12 @@ BUILT_IN = Origin("built into layersig", "layersig")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A scorer, a policy, a tuning method or a source.
+    """A scorer, a policy, a tuning method, an objective or a source.
 
     Attributes:
-        kind: `scorer`, `policy`, `method` or `source`.
-        name: The name that a recipe writes after `kind =` (`train.method =` for tuning methods, a scheme for sources):
-            lower case, digits, hyphens.
+        kind: `scorer`, `policy`, `method`, `objective` or `source`.
+        name: The name that a recipe writes after `kind =` (`train.method =` and `train.objective =` for
+            tuning methods and objectives, a scheme for sources): lower case, digits, hyphens.
         implementation: The decorated function or class, or the `"module:attribute"` where it lies.
         version: Raised by its author whenever equal inputs may give another result.
         needs: What the context must offer; see `NEEDS`. Unknown (empty) until the implementation is loaded.
@@ -86,6 +87,8 @@ class Component:
         rankings: For policies, how many rankings they read: `none`, `one`, or `some` (one or more).
         seeded: True when it draws from the context's random streams, so that its result depends on the seed axis.
         reads: For tuning methods, which of the keys `rank`, `alpha` and `dropout` of `[train]` change what it does.
+            For objectives, `pairs` if they learn from pairs of responses, and `reference` if from the untouched model's
+            log-probabilities of these too.
         result: For tuning methods, what a training leaves: an adapter in PEFT's format, or a checkpoint.
         cannot: For tuning methods, what cannot be combined with it, and why: a clause that follows its name in the
             message. See `Limit`: `quantization` (4-bit weights), `experts` (several in one parameter), `ranks` (by
@@ -133,7 +136,7 @@ class Component:
                 f"allowed are {', '.join(get_args(Rankings))}"
             )
         for trait, given, allowed in (
-            ("reads", self.reads, get_args(Shared)),
+            ("reads", self.reads, get_args(Learnt if self.kind == "objective" else Shared)),
             ("result", {self.result}, get_args(Result)),
             ("cannot", set(self.cannot), LIMITS),
         ):
@@ -190,7 +193,8 @@ class Component:
     def create(self) -> Any:
         """A new instance of the implementation, with `score(context)` (scorer) or `select(context)` (policy).
 
-        Of a tuning method, `tune(context)` and `trained_values(layer, settings)`.
+        Of a tuning method, `tune(context)` and `trained_values(layer, settings)`; of an objective, `examples`
+        and, where it learns from pairs, `margin` and `loss`.
 
         `context.params` must be what `parse` returned. What the methods return is not checked here.
         """

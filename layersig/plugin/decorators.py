@@ -1,4 +1,4 @@
-"""`@scorer`, `@policy`, `@method` and `@source`: how an author declares a component.
+"""`@scorer`, `@policy`, `@method`, `@objective` and `@source`: how an author declares a component.
 
 On a function, the parameters after `context` become the component's parameters; each needs a type and a default.
 On a class, `Params` holds them and `score(context)`, `select(context)` or `tune(context)` does the work.
@@ -17,6 +17,8 @@ from layersig.errors import UserError
 from layersig.plugin.components import RESERVED_PARAMS, Component, Kind, Params, Rankings, Result
 
 _Target = TypeVar("_Target", bound=Callable[..., Any])
+_CLASSES = {"method": "Method", "objective": "PairObjective"}
+"""Kinds that a function cannot be, and what their classes derive from."""
 
 
 def scorer(
@@ -116,6 +118,34 @@ def method(
     return declare
 
 
+def objective(
+    name: str, *, reads: Collection[str] | None = None, version: int | None = None
+) -> Callable[[_Target], _Target]:
+    """Declare a training objective: a class that derives from `layersig.objectives.PairObjective`.
+
+    Its parameters are the table of its name in `[train]`: `[train.NAME]`. A class may give every argument but the name
+    as an attribute.
+
+    Args:
+        name: What a recipe writes after `train.objective =`.
+        reads: What it learns from, of `pairs` (a chosen and a rejected response to each prompt) and `reference` (the
+            log-probabilities of both under the untouched model); default: nothing but conversations.
+        version: To be raised whenever an equal training may give another result; default: 1.
+
+    Returns:
+        A decorator that leaves the class as it is.
+
+    Raises:
+        UserError: The declaration is malformed.
+    """
+
+    def declare(target: _Target) -> _Target:
+        _attach(target, "objective", name, reads=reads, version=version)
+        return target
+
+    return declare
+
+
 def source(name: str, *, version: int | None = None) -> Callable[[_Target], _Target]:
     """Declare a source of models or data for the scheme `name` (as in `name:...`).
 
@@ -157,10 +187,10 @@ def _attach(target: Any, kind: Kind, name: str, **given: Any) -> None:
 
 def _params(kind: Kind, name: str, target: Any) -> type[Params]:
     if not isinstance(target, type):
-        if kind == "method":
-            raise UserError(f"{kind} {name!r}: a tuning method is a class; derive it from `Method`")
+        if kind in _CLASSES:
+            raise UserError(f"{kind} {name!r}: it must be a class; derive it from `{_CLASSES[kind]}`")
         return Params if kind == "source" else _from_signature(kind, name, target)
-    work = {"scorer": "score", "policy": "select", "method": "tune"}.get(kind)
+    work = {"scorer": "score", "policy": "select", "method": "tune", "objective": "examples"}.get(kind)
     if work is not None and not callable(getattr(target, work, None)):
         raise UserError(f"{kind} {name!r}: class {target.__name__} has no method `{work}(context)`")
     params = getattr(target, "Params", Params)

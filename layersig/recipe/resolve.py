@@ -30,7 +30,7 @@ SMOKE_TOKENS = 16
 
 
 def with_defaults(recipe: Recipe, components: Components) -> Recipe:
-    """The recipe with every parameter of its scorers, policies and tuning method written out.
+    """The recipe with every parameter of its scorers, policies, tuning method and objective written out.
 
     Raises:
         UserError: A component is unknown.
@@ -117,11 +117,13 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
 
 
 def _train_in_full(train: TrainSettings, components: Components) -> TrainSettings:
-    method = components.get("method", train.method)
-    if not method.params.model_fields or method.name in TrainSettings.model_fields:
-        return train
-    own = train.params(method).model_dump(mode="json", exclude_none=True)
-    return TrainSettings.model_validate({**train.model_dump(), method.name: own}, strict=False)
+    named = components.get("method", train.method), components.get("objective", train.objective)
+    own = {
+        each.name: train.params(each).model_dump(mode="json", exclude_none=True)
+        for each in named
+        if each.params.model_fields and each.name not in TrainSettings.model_fields
+    }
+    return TrainSettings.model_validate({**train.model_dump(), **own}, strict=False) if own else train
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:

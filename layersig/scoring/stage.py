@@ -25,7 +25,7 @@ def score(job: Job[Score]) -> None:
         UserError: The scorer's scores do not cover every unit, or are not finite numbers.
         StageFailed: The scorer itself broke.
     """
-    (component,) = job.components
+    component, *_ = job.components
     if stream := job.spec.stream:
         job = replace(job, streams=job.streams.branch("scoring", stream))
     unit = Unit(component.unit or job.spec.unit)

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from layersig.data.batches import optimizer_batches
-from layersig.data.examples import Examples, read_examples
+from layersig.data.pairs import Items
 from layersig.distributed.sharding import local
 from layersig.distributed.world import world
 from layersig.errors import StageFailed, UserError
@@ -22,6 +22,7 @@ from layersig.models.adapters import read_adapter
 from layersig.models.dense import held_starts, read_dense, write_checkpoint
 from layersig.models.devices import pick_device, pick_dtype
 from layersig.models.load import borrow_model, load_model, stored_bytes
+from layersig.objectives import learnt
 from layersig.recipe.schema import TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.stages.job import Job
@@ -84,13 +85,13 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
     settings = job.spec.train
     several = world()
     checkpoint = component_of(settings.method, job.components).result == "checkpoint"
-    examples = read_examples(job.inputs["data"], "train")
+    examples = learnt(settings, job.inputs, "train", job.components)
     _refuse_too_large(job, chosen)
     if several.sharded:
         check_split(settings, checkpoint=checkpoint)
     with borrow_model(job.inputs["model"], **job.spec.loading, weights=chosen if checkpoint else ()) as model:
 
-        def fit(settings: TrainSettings, trained: Examples, validation: Examples | None, work: Path) -> Fit:
+        def fit(settings: TrainSettings, trained: Items, validation: Items | None, work: Path) -> Fit:
             return _fit(job, model, layers, chosen, kept, settings, trained, validation, work)
 
         if settings.search is None:
@@ -145,8 +146,8 @@ def _fit(
     chosen: Sequence[Layer],
     kept: Mapping[str, float],
     settings: TrainSettings,
-    trained: Examples,
-    validation: Examples | None,
+    trained: Items,
+    validation: Items | None,
     work: Path,
 ) -> Fit:
     """One training; its state and what it keeps go to `work`."""
@@ -228,8 +229,8 @@ def _ranks(job: Job[Training], chosen: Sequence[Layer], settings: TrainSettings)
     return ranks_by_order(sorted((layer.name for layer in chosen), key=lambda name: places[name]), settings.rank)
 
 
-def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Examples, *, fast: bool) -> float:
-    """Loss per target token of the tuned model, without dropout."""
+def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Items, *, fast: bool) -> float:
+    """Loss of the tuned model, without dropout."""
     tuning.model.eval()
     with (
         fast_lora(model) if fast else nullcontext(),

@@ -24,6 +24,8 @@ TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
 AUTO_TOKENS_ON_CPU = 4096
 LEAST_AUTO_TOKENS = 256
 """The smallest budget that "auto" chooses on a GPU."""
+_OMITTED = {"objective": "sft", "ranks": "equal", "optimizer": "adamw"}
+"""Keys and values that change nothing: omitted, so that fingerprints from before the keys existed stay valid."""
 
 
 class AdaLoraSettings(Params):
@@ -82,7 +84,7 @@ class SearchSettings(Table):
 class TrainSettings(Table):
     """`[train]`: the reference training of all layers, and the default of every arm."""
 
-    # The parameters of a tuning method are the table of its name, so that a plugin can bring them.
+    # The parameters of a method or an objective are the table of its name, so that a plugin can bring them.
     model_config = ConfigDict(**{**Table.model_config, "extra": "allow"})
 
     method: str = "lora"
@@ -99,6 +101,9 @@ class TrainSettings(Table):
     """Dropout on the input of the factors (paper: 0.1); full fine-tuning has none."""
     adalora: AdaLoraSettings = AdaLoraSettings()
     """Ranks and budget of `method = "adalora"`."""
+    objective: str = "sft"
+    """What is learnt: the name of an objective, whose own parameters are in `[train.NAME]`. `sft`: the responses of
+    conversations. `dpo`, `simpo`: to prefer the chosen response of a pair to the rejected one."""
     epochs: float | None = Field(None, gt=0)
     """Passes over the training split; 1 when neither `epochs` nor `steps` is given."""
     steps: int | None = Field(None, ge=1)
@@ -148,34 +153,36 @@ class TrainSettings(Table):
             raise ValueError("give `epochs` or `steps`, not both")
         return self
 
-    def table(self, method: str) -> dict[str, Any]:
-        """What the recipe says in `[train.METHOD]`; empty where it says nothing."""
-        own = self.adalora if method == "adalora" else (self.__pydantic_extra__ or {}).get(method, {})
+    def table(self, component: str) -> dict[str, Any]:
+        """What the recipe says in `[train.COMPONENT]`; empty where it says nothing."""
+        own = self.adalora if component == "adalora" else (self.__pydantic_extra__ or {}).get(component, {})
         return own.model_dump(mode="json") if isinstance(own, Params) else dict(own)
 
-    def params(self, method: Component) -> Params:
-        """The parameters of the tuning method that this training uses, every default filled in.
+    def params(self, component: Component) -> Params:
+        """The parameters of the method or the objective that this training uses, every default filled in.
 
         Raises:
             pydantic.ValidationError: A value is wrong or a key unknown.
         """
-        return method.parse(self.table(method.name))
+        return component.parse(self.table(component.name))
 
-    def effective(self, method: Component) -> dict[str, Any]:
+    def effective(self, method: Component, objective: Component | None = None) -> dict[str, Any]:
         """The keys that change what a training does, as JSON values.
 
         Args:
             method: The tuning method that `method` names.
+            objective: The objective that `objective` names; None for `sft`.
         """
         unread = {*METHOD_KEYS} - method.reads
         absent = {key for key in ("resample", "search") if getattr(self, key) is None}
-        absent |= {key for key, usual in (("ranks", "equal"), ("optimizer", "adamw")) if getattr(self, key) == usual}
+        absent |= {key for key, usual in _OMITTED.items() if getattr(self, key) == usual}
         # A number that was not asked for changes rounding alone, and is the device's business.
         absent |= {"micro_batch_tokens"} if self.micro_batch_tokens == "auto" else set()
         tables = {"adalora", *(self.__pydantic_extra__ or {})}
         values = self.model_dump(
             mode="json", exclude={"milestones", "until", *unread, *absent, *tables - {method.name}}
         )
-        if method.params.model_fields:
-            values[method.name] = self.params(method).model_dump(mode="json")
+        for component in (method, *([] if objective is None else [objective])):
+            if component.params.model_fields:
+                values[component.name] = self.params(component).model_dump(mode="json")
         return values
