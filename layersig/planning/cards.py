@@ -19,8 +19,8 @@ from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import LEAST_AUTO_TOKENS, TrainSettings
-from layersig.training.footprint import BUFFER, MOMENT_BYTES, NF4_BYTES, planned_tokens
+from layersig.recipe.schema import LEAST_AUTO_TOKENS, MOMENT_BYTES, TrainSettings
+from layersig.training.footprint import BUFFER, NF4_BYTES, planned_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -150,13 +150,17 @@ class Facts:
         fraction = float(params.get("fraction") or 1.0)
         return 1.0 - fraction if found.select.kind == "freeze" else fraction
 
-    def lowest(self, stage: Stage) -> float:
-        """Share of the blocks from the lowest trained one upwards, through which gradients go back."""
-        chosen = self.chosen(stage)
+    def reached(self, stage: Stage) -> float:
+        """Share of a pass from the lowest trained block upwards, through which gradients go back: blocks and head."""
+        chosen, data = self.chosen(stage), stage.cell.data or ""
         if chosen is None or self.shapes is None or not chosen:
             return 1.0
-        lowest = min(self.shapes.depth if layer.block is None else layer.block for layer in chosen)
-        return 1.0 - lowest / self.shapes.depth
+        depth = self.shapes.depth
+        lowest = min(depth if layer.block is None else layer.block for layer in chosen)
+        examples = self.examples(data, "train")
+        asked = 1.0 if examples is None else float(examples.targets.mean())
+        head, blocks = asked * self.shapes.head, self.shapes.products
+        return (head + blocks * (1.0 - lowest / depth)) / (head + blocks)
 
     def drawn(self, data: str, seed: int | None, **length: Any) -> tuple[int, float | None]:
         """Optimizer steps and tokens of the batches that a training or a scorer draws, tokens None where unknown.

@@ -43,7 +43,7 @@ def available(facts: Facts) -> float:
 def weights_bytes(facts: Facts) -> float:
     """Bytes of the weights of the model as the recipe holds them."""
     assert facts.shapes is not None
-    each = 0.55 if facts.recipe.model.quantization == "nf4" else float(_width(facts))
+    each = 0.55 if facts.recipe.model.quantization == "nf4" else float(width(facts))
     return facts.shapes.stored * each
 
 
@@ -107,14 +107,14 @@ def _adapter(facts: Facts) -> float:
 def _passes(facts: Facts, budget: TokenBudget, *, training: bool) -> float:
     """Bytes that a micro-batch keeps: every block's outputs for the way back, or those of one block."""
     assert facts.shapes is not None
-    shape, width = facts.shapes, max(_width(facts), 2)
+    shape, wide = facts.shapes, max(width(facts), 2)
     if budget == "auto":  # on a GPU it is what fits, and the least is what has to fit
         budget = AUTO_TOKENS_ON_CPU if _on_cpu(facts) else LEAST_AUTO_TOKENS
     tokens = min(budget, _longest(facts, budget))
     blocks = shape.depth if training and not facts.recipe.train.gradient_checkpointing else 1
     states = shape.depth * shape.hidden if training else 0
     logits = min(tokens, 1024) * shape.vocabulary * 4.0 * (2 if training else 1)
-    return tokens * width * (_KEPT * blocks * (shape.inner + shape.hidden) + states) + logits
+    return tokens * wide * (_KEPT * blocks * (shape.inner + shape.hidden) + states) + logits
 
 
 def _longest(facts: Facts, budget: int) -> float:
@@ -131,7 +131,7 @@ def _on_cpu(facts: Facts) -> bool:
     return pick_device(facts.recipe.model.device).type != "cuda"
 
 
-def _width(facts: Facts) -> int:
+def width(facts: Facts) -> int:
     """Bytes of a number of the compute type."""
     from layersig.models.devices import pick_device, pick_dtype
 

@@ -173,19 +173,22 @@ class Score(ModelSpec):
 class Select(StageSpec):
     """What a policy selects of the units in `layers`: `selection.json`.
 
-    It reads `ranking/SCORER/DATA` for every ranking that the policy needs, and `like`, a selection to be matched.
+    It reads `ranking/SCORER/DATA` for every ranking that the policy needs, `like`, a selection to be matched, and for a
+    policy that reads costs the configuration of `model`.
     """
 
     kind = "select"
     version = 1
     body = "layersig.selecting.stage:select"
     reads = ("layers",)
-    may_read = ("ranking/*", "like")
+    may_read = ("ranking/*", "like", "model")
 
     policy: str
     params: dict[str, Any]
     """The policy's own."""
     unit: str
+    train: TrainSettings | None = None
+    """What decides the costs of a training, given where the policy reads them."""
 
 
 class Tune(Training):

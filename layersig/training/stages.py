@@ -22,7 +22,7 @@ from layersig.models.adapters import read_adapter
 from layersig.models.dense import held_starts, read_dense, write_checkpoint
 from layersig.models.devices import pick_device, pick_dtype
 from layersig.models.load import borrow_model, load_model, stored_bytes
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.stages.job import Job
 from layersig.stages.kinds import Recover, Reference, Training, Tune
@@ -30,10 +30,11 @@ from layersig.store.files import link_or_copy
 from layersig.training.callbacks import InTurn, Milestones, Progress
 from layersig.training.checkpoint import CHECKPOINT, Checkpoints
 from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
-from layersig.training.footprint import MOMENT_BYTES, capacity, model_bytes, why_too_large
+from layersig.training.footprint import capacity, model_bytes, why_too_large
 from layersig.training.loop import train
 from layersig.training.methods import Base, Tuning, component_of, tuned
 from layersig.training.methods.splitting import check_split
+from layersig.training.operations import operations
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order, ranks_by_share
@@ -170,6 +171,8 @@ def _fit(
         turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams, still=still)
         chosen = turns.layers
     ranks = None if settings.ranks == "equal" else _ranks(job, chosen, settings)
+    method = component_of(settings.method, job.components)
+    needed = operations(model, layers, chosen, settings, method, trained, batches)
     with tuned(
         model,
         chosen,
@@ -201,6 +204,7 @@ def _fit(
         loss = None if validation is None else _loss(model, tuning, settings, validation, fast=job.spec.fast)
         cost = {
             **_memory(tuning, settings),
+            **({} if turns is not None else {"operations": needed}),
             **({"continued_from": continued} if continued else {}),
         }
         drawn, looks = None if turns is None else turns.drawn, None if watch is None else watch.record()

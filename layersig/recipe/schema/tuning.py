@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -17,6 +18,15 @@ METHOD_KEYS = ("rank", "alpha", "dropout")
 
 Optimizer = Literal["adamw", "adamw-bf16", "adamw-8bit", "paged-adamw", "paged-adamw-8bit"]
 """AdamW, by how it holds its moments."""
+MOMENT_BYTES: Mapping[str, float] = {
+    "adamw": 8.0,
+    "adamw-bf16": 4.0,
+    "adamw-8bit": 2.0 + 2 * 4 / 256,
+    "paged-adamw": 0.0,
+    "paged-adamw-8bit": 0.0,
+}
+"""Bytes on the device of the two moments of a trained value; 8-bit ones have a float32 scale for every 256 values each,
+and paged ones lie in memory of the host."""
 
 Moment = Annotated[float, Field(ge=0, lt=1)]
 TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
