@@ -150,6 +150,13 @@ class Facts:
         fraction = float(params.get("fraction") or 1.0)
         return 1.0 - fraction if found.select.kind == "freeze" else fraction
 
+    def budget(self, stage: Stage) -> float | None:
+        """The share of the time of all layers that the policy of an arm allows, before its layers are chosen."""
+        arm = next((each for each in self.recipe.arms if each.name == stage.cell.arm), None)
+        if stage.kind != "tune" or arm is None or arm.select.kind != "cost-aware" or self.chosen(stage) is not None:
+            return None
+        return float(arm.select.params["share"]) if arm.select.params.get("of", "time") == "time" else None
+
     def reached(self, stage: Stage) -> float:
         """Share of a pass from the lowest trained block upwards, through which gradients go back: blocks and head."""
         chosen, data = self.chosen(stage), stage.cell.data or ""

@@ -30,6 +30,8 @@ def trained(facts: Facts, stage: Stage) -> Passes:
         if steps:
             return Passes(None, steps, unknown=f"the lengths of the conversations in {stage.cell.data}")
         return Passes(None, 0, unknown=f"the rows of {stage.cell.data}")
+    if (budget := facts.budget(stage)) is not None:
+        return Passes(tokens, steps, _by_kind(facts.method(settings), budget * tokens, 1.0, 1.0, 0.0), at_most=True)
     method, again = facts.method(settings), _again(facts, stage, tokens)
     return Passes(tokens, steps, _by_kind(method, tokens, facts.share(stage), facts.reached(stage), again))
 

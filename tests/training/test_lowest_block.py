@@ -18,6 +18,7 @@ from tests.tiny import VOCABULARY, tiny_model
 from tests.training.world import STREAMS, examples
 
 RANK = 3
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "mistral")]
 METHODS = ("lora", "rslora", "dora", "pissa", "adalora", "full")
 
 
