@@ -53,6 +53,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "dora": "layersig.training.methods.dora:Dora",
         "rslora": "layersig.training.methods.rslora:RsLora",
         "pissa": "layersig.training.methods.pissa:Pissa",
+        "eva": "layersig.training.methods.eva:Eva",
     },
 }
 

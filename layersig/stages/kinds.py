@@ -192,7 +192,7 @@ class Select(StageSpec):
 
 
 class Tune(Training):
-    """The training of the layers in `selection`, with ranks by `ranking` where `train.ranks` says so.
+    """The training of the layers in `selection`, with ranks or turns by `ranking` where `train` says so.
 
     Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`; with a search `search.json`. With
     `train.resample` blocks take turns, listed in `log.json` as `blocks_in_turn`; a block that is never drawn stays

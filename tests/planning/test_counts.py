@@ -25,7 +25,10 @@ from layersig.recipe.schema import TrainSettings
 from tests.planning.studies import LORA, write
 from tests.study import write_lines
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_model
+from tests.training.world import examples
 
+COUNTED = {"eva": {"eva": {"rho": 1.0}}}
+"""What makes a method count the same for every layer."""
 JUDGED = """
 [judge]
 endpoint = "http://localhost:1/v1"
@@ -117,8 +120,12 @@ def test_a_method_counts_what_it_trains_and_stores(method: str, architecture: st
 
     layers = list(shapes(save_tiny(tmp_path, architecture)).layers)[2:9]
     model = tiny_model(architecture)
-    counted, settings = component_of(method, ()).create(), TrainSettings(method=method, rank=5)
-    with tuned(model, layers, settings, base=Base("b"), steps=3, streams=Streams(0)) as tuning:
+    counted, settings = (
+        component_of(method, ()).create(),
+        TrainSettings(method=method, rank=5, **COUNTED.get(method, {})),
+    )
+    given = {"examples": examples(), "batches": [tuple(range(8))]}
+    with tuned(model, layers, settings, base=Base("b"), steps=3, streams=Streams(0), **given) as tuning:
         trained = sum(value.numel() for value in tuning.parameters.values())
         tuning.save(tmp_path / "saved")
     stored = sum(value.numel() for value in load_file(next((tmp_path / "saved").glob("*.safetensors"))).values())

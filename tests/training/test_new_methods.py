@@ -20,6 +20,7 @@ CASES = {
     "rslora": ({}, {}),
     "dora": ({}, {}),
     "pissa": ({"iterations": 2}, {}),
+    "eva": ({"rho": 1.0}, {}),
     "adalora": ({"init_r": 4, "target_r": 2, "tinit": 1, "tfinal": 1}, {"learning_rate": 0.05}),
     "full": ({}, {}),
 }

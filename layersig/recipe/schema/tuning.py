@@ -70,6 +70,9 @@ class ResampleSettings(Table):
     """Blocks of the selection that move at a time; the head, where it is selected, always does."""
     every: int = Field(20, ge=1)
     """Optimizer steps until others are drawn."""
+    weights: Literal["equal", "scores"] = "equal"
+    """How likely a block is drawn: `equal`, or in proportion to the sum of the scores of its chosen units, by the one
+    ranking of the arm (as OwLore, arXiv 2405.18380, does with its outlier ratios)."""
 
 
 class SearchSettings(Table):
@@ -158,6 +161,11 @@ class TrainSettings(Table):
             raise ValueError("give `epochs` or `steps`, not both")
         return self
 
+    @property
+    def reads_ranking(self) -> bool:
+        """Whether a training reads the ranking of its arm."""
+        return self.ranks != "equal" or (self.resample is not None and self.resample.weights != "equal")
+
     def table(self, method: str) -> dict[str, Any]:
         """What the recipe says in `[train.METHOD]`; empty where it says nothing."""
         own = self.adalora if method == "adalora" else (self.__pydantic_extra__ or {}).get(method, {})
@@ -186,6 +194,8 @@ class TrainSettings(Table):
         values = self.model_dump(
             mode="json", exclude={"milestones", "until", *unread, *absent, *tables - {method.name}}
         )
+        if "resample" in values and values["resample"]["weights"] == "equal":
+            del values["resample"]["weights"]
         if method.params.model_fields:
             values[method.name] = self.params(method).model_dump(mode="json")
         return values

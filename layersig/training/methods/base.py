@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from layersig.data.examples import Examples
     from layersig.streams import Streams
 
 
@@ -99,6 +100,8 @@ class TuningContext:
         streams: Random streams of the cell; the stream ("adapter-init", LAYER) is that of a layer's start, so that a
             layer starts the same whichever others are selected.
         ranks: Ranks of single layers by full name, where `ranks` is not `equal`.
+        examples: What the layers are trained on, for methods that look at it before; None where that is not known.
+        batches: Optimizer batches, by index of the examples.
     """
 
     model: PreTrainedModel
@@ -109,6 +112,8 @@ class TuningContext:
     steps: int
     streams: Streams
     ranks: Mapping[str, int] = field(default_factory=dict)
+    examples: Examples | None = None
+    batches: Sequence[Sequence[int]] = ()
 
     @property
     def params(self) -> Any:
