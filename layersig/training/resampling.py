@@ -65,9 +65,9 @@ class Resampling:
         count = min(settings.blocks, len(blocks))
         if weights is not None:
             _check(weights, count)
-        draw = (
-            partial(_draw, streams, blocks, count) if weights is None else partial(_weighted, streams, weights, count)
-        )
+            draw = partial(_weighted, streams, weights, count)
+        else:
+            draw = partial(_draw, streams, blocks, count)
         intervals = -(-(steps - still) // settings.every)
         drawn = tuple(tuple(sorted(draw(interval))) for interval in range(intervals))
         ever = {block for interval in drawn for block in interval}

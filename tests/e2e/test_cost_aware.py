@@ -17,6 +17,10 @@ STUDY = (
 [scorers.last]
 kind = "last-k"
 
+[scorers.white]
+kind = "whitened-gradient"
+batches = 1
+
 [[arms]]
 name = "most"
 scorer = "last"
@@ -54,6 +58,17 @@ def test_the_report_sets_the_time_saved_beside_what_arithmetic_allows(run: Run) 
     assert row["saved"] <= row["saved_in_training"] < 1
     assert row["bound"] > 0.2
     assert "Time saved next to training all layers" in (run.path / "report.md").read_text()
+
+
+def test_every_layer_has_a_card(run: Run) -> None:
+    rows = json.loads((run.path / "analysis.json").read_text())["layer_cards"]
+    layers = json.loads((run.path / "layers.json").read_text())["layers"]
+    assert [row["layer"] for row in rows] == [layer["name"] for layer in layers]
+    scores = {line["scorer"]: line["scores"] for line in run.lines("scores.jsonl")}
+    assert {row["layer"]: row["signal"] for row in rows} == pytest.approx(scores["white"])
+    assert {row["layer"]: row["score"] for row in rows} == scores["last"]
+    assert all(row["condition"] >= 1 and row["energy"] > 0 and 0.4 < row["time"] < 1 for row in rows)
+    assert "Layer cards" in (run.path / "report.md").read_text()
 
 
 @pytest.mark.slow
