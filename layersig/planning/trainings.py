@@ -33,7 +33,10 @@ def trained(facts: Facts, stage: Stage) -> Passes:
     if (budget := facts.budget(stage)) is not None:
         return Passes(tokens, steps, _by_kind(facts.method(settings), budget * tokens, 1.0, 1.0, 0.0), at_most=True)
     method, again = facts.method(settings), _again(facts, stage, tokens)
-    return Passes(tokens, steps, _by_kind(method, tokens, facts.share(stage), facts.reached(stage), again))
+    passes = dict(_by_kind(method, tokens, facts.share(stage), facts.reached(stage), again))
+    for kind, batches in method.create().passes_before(settings).items():
+        passes[kind] = passes.get(kind, 0.0) + tokens * batches / steps
+    return Passes(tokens, steps, passes)
 
 
 def trials(settings: TrainSettings) -> int:

@@ -54,6 +54,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "rslora": "layersig.training.methods.rslora:RsLora",
         "pissa": "layersig.training.methods.pissa:Pissa",
         "eva": "layersig.training.methods.eva:Eva",
+        "gora": "layersig.training.methods.gora:Gora",
     },
 }
 

@@ -139,6 +139,10 @@ class Method(ABC):
     def trained_values(self, layer: Layer, settings: TrainSettings) -> int:
         """How many values of a layer are trained. Plans count by this and the two below, without torch."""
 
+    def passes_before(self, settings: TrainSettings) -> Mapping[str, int]:
+        """Passes over single optimizer batches that it makes before the training, by the kinds that plans know."""
+        return {}
+
     def stored_values(self, layer: Layer, settings: TrainSettings) -> int:
         """How many values of a layer `Tuning.save` writes: those that are trained, unless it says otherwise."""
         return self.trained_values(layer, settings)

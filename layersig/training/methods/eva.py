@@ -13,6 +13,7 @@ from pydantic import Field
 from layersig.errors import UserError
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import method
+from layersig.recipe.schema import TrainSettings
 from layersig.training.methods.base import Tuning, TuningContext
 from layersig.training.methods.lora import Lora
 
@@ -86,6 +87,10 @@ class Eva(Lora):
                     a = wrapper.lora_A[wrapper.active_adapters[0]].weight
                     a.copy_(found[name].directions[: ranks[name]])
             yield tuning
+
+    def passes_before(self, settings: TrainSettings) -> Mapping[str, int]:
+        """A forward pass of every batch that it looks at."""
+        return {"read": self.Params.model_validate(settings.table("eva")).batches}
 
 
 def shared_ranks(shares: Mapping[str, Sequence[float]], budget: int) -> dict[str, int]:
