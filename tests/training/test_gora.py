@@ -92,12 +92,8 @@ def layer(name: str, out: int, inner: int) -> Layer:
 def test_ranks_are_clipped_without_a_budget_and_equal_layers_have_the_rank() -> None:
     four = [layer(name, 32, 32) for name in "abcd"]
     assert allotted_ranks(dict.fromkeys("abcd", 2.0), four, 8, (4, 32)) == dict.fromkeys("abcd", 8)
-    assert allotted_ranks({"a": 97.0, "b": 1.0, "c": 1.0, "d": 1.0}, four, 8, (4, 16)) == {
-        "a": 16,
-        "b": 4,
-        "c": 4,
-        "d": 4,
-    }
+    most = {"a": 97.0, "b": 1.0, "c": 1.0, "d": 1.0}
+    assert allotted_ranks(most, four, 8, (4, 16)) == {"a": 16, "b": 4, "c": 4, "d": 4}
     # Twice the root of in + out halves the rank that a share pays for.
     uneven = [layer("a", 32, 32), layer("b", 128, 128)]
     ranks = allotted_ranks({"a": 1.0, "b": 1.0}, uneven, 8, (1, 32))
