@@ -24,6 +24,8 @@ from layersig.streams import Streams
 if TYPE_CHECKING:
     from layersig.data.examples import Examples
 
+_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -61,6 +63,14 @@ class Facts:
     def shapes(self) -> Shapes | None:
         """Shapes of the model; None where its configuration is not on this machine."""
         return None if self.configuration is None else shapes(self.configuration)
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number of the compute type."""
+        from layersig.models.devices import pick_device, pick_dtype
+
+        dtype = pick_dtype(self.recipe.model.dtype, pick_device(self.recipe.model.device)).dtype
+        return _BYTES[str(dtype).removeprefix("torch.")]
 
     @cached_property
     def layers(self) -> LayerMap | None:
@@ -161,13 +171,24 @@ class Facts:
         fraction = float(params.get("fraction") or 1.0)
         return 1.0 - fraction if found.select.kind == "freeze" else fraction
 
-    def lowest(self, stage: Stage) -> float:
-        """Share of the blocks from the lowest trained one upwards, through which gradients go back."""
-        chosen = self.chosen(stage)
+    def budget(self, stage: Stage) -> float | None:
+        """The share of the time of all layers that the policy of an arm allows, before its layers are chosen."""
+        arm = next((each for each in self.recipe.arms if each.name == stage.cell.arm), None)
+        if stage.kind != "tune" or arm is None or arm.select.kind != "cost-aware" or self.chosen(stage) is not None:
+            return None
+        return float(arm.select.params["share"]) if arm.select.params.get("of", "time") == "time" else None
+
+    def reached(self, stage: Stage) -> float:
+        """Share of a pass from the lowest trained block upwards, through which gradients go back: blocks and head."""
+        chosen, data = self.chosen(stage), stage.cell.data or ""
         if chosen is None or self.shapes is None or not chosen:
             return 1.0
-        lowest = min(self.shapes.depth if layer.block is None else layer.block for layer in chosen)
-        return 1.0 - lowest / self.shapes.depth
+        depth = self.shapes.depth
+        lowest = min(depth if layer.block is None else layer.block for layer in chosen)
+        examples = self.examples(data, "train")
+        asked = 1.0 if examples is None else float(examples.targets.mean())
+        head, blocks = asked * self.shapes.head, self.shapes.products
+        return (head + blocks * (1.0 - lowest / depth)) / (head + blocks)
 
     def drawn(self, data: str, seed: int | None, objective: str = "sft", **length: Any) -> tuple[int, float | None]:
         """Optimizer steps and tokens of the batches that a training or a scorer draws, tokens None where unknown.

@@ -18,8 +18,8 @@ from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import TrainSettings
-from layersig.training.footprint import BUFFER, MOMENT_BYTES, NF4_BYTES, planned_tokens
+from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
+from layersig.training.footprint import BUFFER, NF4_BYTES, planned_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -18,7 +18,6 @@ _KEPT = 3.0
 _MODEL = frozenset(
     {"reference", "tune", "recover", "score", "evaluate", "untouched", "answer", "generate", "prune", "graft"}
 )
-_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def gib(size: float) -> str:
@@ -45,7 +44,7 @@ def available(facts: Facts) -> float:
 def weights_bytes(facts: Facts) -> float:
     """Bytes of the weights of the model as the recipe holds them."""
     assert facts.shapes is not None
-    each = 0.55 if facts.recipe.model.quantization == "nf4" else float(_width(facts))
+    each = 0.55 if facts.recipe.model.quantization == "nf4" else float(facts.width)
     return facts.shapes.stored * each
 
 
@@ -111,7 +110,7 @@ def _passes(facts: Facts, budget: TokenBudget) -> float:
     from layersig.fast.profile import CPU, GPU
 
     assert facts.shapes is not None
-    shape, width, choice = facts.shapes, max(_width(facts), 2), CPU if _on_cpu(facts) else GPU
+    shape, wide, choice = facts.shapes, max(facts.width, 2), CPU if _on_cpu(facts) else GPU
     if budget == "auto":  # on a GPU it is what fits, and the least is what has to fit
         budget = AUTO_TOKENS_ON_CPU if _on_cpu(facts) else LEAST_AUTO_TOKENS
     tokens = min(budget, _longest(facts, budget))
@@ -119,7 +118,7 @@ def _passes(facts: Facts, budget: TokenBudget) -> float:
     kept = _KEPT * blocks * (shape.inner + shape.hidden) + shape.depth * shape.hidden
     # A frozen head takes its targets in pieces; of one that is tuned, logits and their gradients are whole.
     logits = 2 * tokens if facts.recipe.layers.head else min(tokens, choice.lanes * choice.piece_targets)
-    return tokens * width * kept + logits * shape.vocabulary * width
+    return tokens * wide * kept + logits * shape.vocabulary * wide
 
 
 def _heldout(facts: Facts, stage: Stage, budget: int) -> float:
@@ -128,7 +127,7 @@ def _heldout(facts: Facts, stage: Stage, budget: int) -> float:
     from layersig.fast.head import LOGIT_ELEMENTS
 
     assert facts.shapes is not None
-    shape, width = facts.shapes, max(_width(facts), 2)
+    shape, wide = facts.shapes, max(facts.width, 2)
     most = 0.0
     for role in stage.inputs:
         if not role.startswith("data/"):
@@ -138,17 +137,17 @@ def _heldout(facts: Facts, stage: Stage, budget: int) -> float:
         if examples is not None and len(examples):
             padded = min(padded, len(examples) * float(examples.lengths.max()))
             targets = padded * float(examples.target_counts.sum() / examples.lengths.sum())
-        logits = targets * width + 2 * min(targets, LOGIT_ROWS) * 4
-        most = max(most, padded * width * (shape.inner + shape.hidden) + logits * shape.vocabulary)
+        logits = targets * wide + 2 * min(targets, LOGIT_ROWS) * 4
+        most = max(most, padded * wide * (shape.inner + shape.hidden) + logits * shape.vocabulary)
     return most
 
 
 def _written(facts: Facts, budget: int) -> float:
     """Bytes of a batch of requests: what one block makes of it, and some logits."""
     assert facts.shapes is not None
-    shape, width = facts.shapes, max(_width(facts), 2)
+    shape, wide = facts.shapes, max(facts.width, 2)
     tokens = min(budget, _longest(facts, budget))
-    return tokens * width * _KEPT * (shape.inner + shape.hidden) + min(tokens, 1024) * shape.vocabulary * 4.0
+    return tokens * wide * _KEPT * (shape.inner + shape.hidden) + min(tokens, 1024) * shape.vocabulary * 4.0
 
 
 def _longest(facts: Facts, budget: int) -> float:
@@ -163,11 +162,3 @@ def _on_cpu(facts: Facts) -> bool:
     from layersig.models.devices import pick_device
 
     return pick_device(facts.recipe.model.device).type != "cuda"
-
-
-def _width(facts: Facts) -> int:
-    """Bytes of a number of the compute type."""
-    from layersig.models.devices import pick_device, pick_dtype
-
-    dtype = pick_dtype(facts.recipe.model.dtype, pick_device(facts.recipe.model.device)).dtype
-    return _BYTES[str(dtype).removeprefix("torch.")]

@@ -85,6 +85,7 @@ class Component:
         needs: What the context must offer; see `NEEDS`. Unknown (empty) until the implementation is loaded.
         unit: What a score covers; None for the unit of the recipe.
         rankings: For policies, how many rankings they read: `none`, `one`, or `some` (one or more).
+        costs: For policies, whether it reads what training the units costs.
         seeded: True when it draws from the context's random streams, so that its result depends on the seed axis.
         reads: For tuning methods, which of the keys `rank`, `alpha` and `dropout` of `[train]` change what it does.
             For objectives, `pairs` if they learn from pairs of responses, and `reference` if from the untouched model's
@@ -108,6 +109,7 @@ class Component:
     needs: frozenset[str] = frozenset()
     unit: str | None = None
     rankings: Rankings = "one"
+    costs: bool = False
     seeded: bool = False
     reads: frozenset[str] = frozenset()
     result: Result = "adapter"

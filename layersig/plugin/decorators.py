@@ -56,7 +56,12 @@ def scorer(
 
 
 def policy(
-    name: str, *, rankings: Rankings | None = None, version: int | None = None, seeded: bool | None = None
+    name: str,
+    *,
+    rankings: Rankings | None = None,
+    version: int | None = None,
+    seeded: bool | None = None,
+    costs: bool | None = None,
 ) -> Callable[[_Target], _Target]:
     """Declare a policy: `(context) -> iterable of group names`.
 
@@ -68,6 +73,7 @@ def policy(
         rankings: `none`, `one` or `some` (one or more): how many rankings the policy reads; default: `one`.
         version: Increase it whenever equal inputs may give another selection; default: 1.
         seeded: Whether it draws from the context's random streams; default: no.
+        costs: Whether it reads what training the units costs, as `context.arithmetic`; default: no.
 
     Returns:
         A decorator that returns the function or class unchanged.
@@ -77,7 +83,7 @@ def policy(
     """
 
     def declare(target: _Target) -> _Target:
-        _attach(target, "policy", name, version=version, rankings=rankings, seeded=seeded)
+        _attach(target, "policy", name, version=version, rankings=rankings, seeded=seeded, costs=costs)
         return target
 
     return declare

@@ -77,14 +77,17 @@ def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
                 "scorer": arm.scorers[0],
                 "ranked_on": next(iter(arm.rankings_of), None),
                 "select": Choice(kind="type-depth", like=arm.name, **_end(arm), **_protection(recipe, arm)),
-                "train": _without_ranks(arm),
+                "train": _without_scores(arm),
             }
             yield arm.model_copy(update=own)
 
 
-def _without_ranks(arm: Arm) -> dict[str, Any]:
-    """The `train` of an arm's controls, which have no scores to assign ranks by."""
-    return {key: value for key, value in arm.train.items() if key != "ranks"}
+def _without_scores(arm: Arm) -> dict[str, Any]:
+    """The `train` of an arm's controls, which have no scores to assign ranks or turns by."""
+    kept = {key: value for key, value in arm.train.items() if key != "ranks"}
+    if isinstance(resample := kept.get("resample"), dict):
+        kept["resample"] = {key: value for key, value in resample.items() if key != "weights"}
+    return kept
 
 
 def _end(arm: Arm) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
     missing = max(0, recipe.analyze.control_sets - len(alike))
     for name, draw in islice(zip(free_names, free_draws, strict=False), missing):
         drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **_protection(recipe, arm))
-        own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_ranks(arm)}
+        own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_scores(arm)}
         yield arm.model_copy(update=own)
 
 

@@ -121,7 +121,8 @@ class ScoringContext(Passes):
 
         settings, streams = self.train_settings, self._job.streams
         base, steps = Base(str(self._job.inputs["model"])), len(batches)
-        with tuned(self.model, layers, settings, base=base, steps=steps, streams=streams) as tuning:
+        known = partial(tuned, base=base, steps=steps, streams=streams, examples=self.learnt, batches=batches)
+        with known(self.model, layers, settings) as tuning:
             work = Workload(tuning.model, tuning.parameters, self.learnt, batches, settings, streams, fast=self.fast)
             kept = Checkpoints(self._place("tuned"), tuning, end=True)
             log = train(work, Optimization.of(settings), [tuning, kept, Progress(self.reporter)])

@@ -198,23 +198,26 @@ class Score(ModelSpec):
 class Select(StageSpec):
     """What a policy selects of the units in `layers`: `selection.json`.
 
-    It reads `ranking/SCORER/DATA` for every ranking that the policy needs, and `like`, a selection to be matched.
+    It reads `ranking/SCORER/DATA` for every ranking that the policy needs, `like`, a selection to be matched, and for a
+    policy that reads costs the configuration of `model`.
     """
 
     kind = "select"
     version = 1
     body = "layersig.selecting.stage:select"
     reads = ("layers",)
-    may_read = ("ranking/*", "like")
+    may_read = ("ranking/*", "like", "model")
 
     policy: str
     params: dict[str, Any]
     """The policy's own."""
     unit: str
+    train: TrainSettings | None = None
+    """What decides the costs of a training, given where the policy reads them."""
 
 
 class Tune(Training):
-    """The training of the layers in `selection`, with ranks by `ranking` where `train.ranks` says so.
+    """The training of the layers in `selection`, with ranks or turns by `ranking` where `train` says so.
 
     Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`; with a search `search.json`. With
     `train.resample` blocks take turns, listed in `log.json` as `blocks_in_turn`; a block that is never drawn stays

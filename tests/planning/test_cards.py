@@ -11,8 +11,8 @@ import pytest
 from layersig.cli.main import main
 from layersig.planning.cards import CARDS, Cards, fits, usable
 from layersig.planning.text import cards_text
-from layersig.recipe.schema import TrainSettings
-from layersig.training.footprint import MOMENT_BYTES, model_bytes, state_bytes, why_too_large
+from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
+from layersig.training.footprint import model_bytes, state_bytes, why_too_large
 from tests.planning.heads import facts_of
 from tests.shapes import LLAMA_2_7B, TINY_LLAMA, write_config
 

@@ -66,6 +66,7 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "whitened-gradient",
     )
     assert known.names("policy") == (
+        "cost-aware",
         "freeze",
         "intersection",
         "list",
@@ -231,7 +232,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     with pytest.raises(UserError) as caught:
         manager.built_in().get("policy", "tpo")
     assert str(caught.value) == (
-        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, lowest, matched-random, quota, threshold, top, type-depth, types, union'  # noqa: E501  # one message, whole
+        'there is no policy "tpo"; did you mean "top"? Allowed: cost-aware, freeze, intersection, list, lowest, matched-random, quota, threshold, top, type-depth, types, union'  # noqa: E501  # one message, whole
     )
 
 

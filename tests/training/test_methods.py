@@ -49,11 +49,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "dora": ({"method": "dora"}, {}),
     "rslora": ({"method": "rslora", "alpha": 3.0}, {}),
     "pissa": ({"method": "pissa"}, {}),
+    "eva": ({"method": "eva", "eva": {"rho": 1.0}}, {}),
     "fast pissa": ({"method": "pissa", "pissa": {"iterations": 2}}, {}),
 }
 
 
-ALIKE = ("qadalora", "fast pissa")
+ALIKE = ("qadalora", "fast pissa", "eva")
 """Cases that take the ways of others together."""
 
 

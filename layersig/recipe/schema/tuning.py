@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -17,6 +18,15 @@ METHOD_KEYS = ("rank", "alpha", "dropout")
 
 Optimizer = Literal["adamw", "adamw-bf16", "adamw-8bit", "paged-adamw", "paged-adamw-8bit"]
 """AdamW, by how it holds its moments."""
+MOMENT_BYTES: Mapping[str, float] = {
+    "adamw": 8.0,
+    "adamw-bf16": 4.0,
+    "adamw-8bit": 2.0 + 2 * 4 / 256,
+    "paged-adamw": 0.0,
+    "paged-adamw-8bit": 0.0,
+}
+"""Bytes on the device of the two moments of a trained value; 8-bit ones have a float32 scale for every 256 values each,
+and paged ones lie in memory of the host."""
 
 Moment = Annotated[float, Field(ge=0, lt=1)]
 TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
@@ -62,6 +72,9 @@ class ResampleSettings(Table):
     """Blocks of the selection that move at a time; the head, where it is selected, always does."""
     every: int = Field(20, ge=1)
     """Optimizer steps until others are drawn."""
+    weights: Literal["equal", "scores"] = "equal"
+    """How likely a block is drawn: `equal`, or in proportion to the sum of the scores of its chosen units, by the one
+    ranking of the arm (as OwLore, arXiv 2405.18380, does with its outlier ratios)."""
 
 
 class SearchSettings(Table):
@@ -153,6 +166,11 @@ class TrainSettings(Table):
             raise ValueError("give `epochs` or `steps`, not both")
         return self
 
+    @property
+    def reads_ranking(self) -> bool:
+        """Whether a training reads the ranking of its arm."""
+        return self.ranks != "equal" or (self.resample is not None and self.resample.weights != "equal")
+
     def table(self, component: str) -> dict[str, Any]:
         """What the recipe says in `[train.COMPONENT]`; empty where it says nothing."""
         own = self.adalora if component == "adalora" else (self.__pydantic_extra__ or {}).get(component, {})
@@ -182,6 +200,8 @@ class TrainSettings(Table):
         values = self.model_dump(
             mode="json", exclude={"milestones", "until", *unread, *absent, *tables - {method.name}}
         )
+        if "resample" in values and values["resample"]["weights"] == "equal":
+            del values["resample"]["weights"]
         for component in (method, *([] if objective is None else [objective])):
             if component.params.model_fields:
                 values[component.name] = self.params(component).model_dump(mode="json")
