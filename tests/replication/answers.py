@@ -107,31 +107,34 @@ class Expectation:
     met: Callable[[Extracts], bool]
 
 
+Reply = Callable[[Extracts], Answer]
+
+
 @dataclass(frozen=True)
 class Question:
-    """A page.
+    """A page: the prose of `questions.toml`, and how it is answered.
 
     Attributes:
         name: Name of its file.
         title: The question.
         claim: What was published, and by whom.
-        parts: Parts that it takes.
         done: What was done, without figures: those are in the records.
         scope: What the size and the tuning of the model mean for this claim.
         decide: What it would take to decide more.
-        answer: From the extracts of all parts.
-        expected: What the recipes expect.
+        parts: Parts that it takes.
+        repeats: Parts that repeat a study on other rows of the same data sets.
+        answer: From the extracts of all parts, and of those repeats that were run.
     """
 
     name: str
     title: str
     claim: str
-    parts: Sequence[str]
     done: str
     scope: str
     decide: str
-    answer: Callable[[Extracts], Answer]
-    expected: Sequence[Expectation] = ()
+    parts: Sequence[str]
+    repeats: Sequence[str]
+    answer: Reply
 
 
 def settled(found: Sequence[bool | None]) -> Holds:

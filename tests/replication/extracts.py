@@ -6,6 +6,7 @@ Extracts are committed; pages are made of them alone, so that anyone can make th
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,47 +17,11 @@ _DIGITS = 6
 
 Row = Mapping[str, Any]
 
-COLUMNS: Mapping[str, str] = {
-    "comparisons": "arm reference role data task metric primary declared estimate low high level margin adjusted_p "
-    "family_size detectable n seeds verdict stated_low stated_high stated_level sentence higher_is_better",
-    "claims": "arm data task metric declared as_good_p selective_p conclusion sentence seeds n",
-    "shares": "arm data task metric primary share shape low high level seeds",
-    "assays": "data task metric primary gain low high level moved margin n seeds sentence",
-    "results": "arm data task metric primary value low high n seeds",
-    "sharing": "scorer checkpoint across cells data ceiling family k of ratio lower level margin adjusted_p tests seeds "
-    "verdict sentence corrected corrected_low corrected_high p_different p_exchangeable least_p",
-    "stability": "scorer checkpoint data k of quantity value low high level runs data_sets",
-    "ceilings": "scorer checkpoint data seeds k of kappa low high level adjusted_p verdict residual residual_low "
-    "residual_high",
-    "components": "scorer checkpoint component share df low high level",
-    "estimators": "a b data runs correlation reliability_a reliability_b corrected shape low high",
-    "block_correlations": "a b data runs blocks correlation low high level effective run_low run_high inner inner_low "
-    "inner_high residual adjusted_p",
-    "texts": "scorer a b text k of kappa ceiling ratio lower adjusted_p",
-    "milestones": "kind data checkpoint last k of agreement ceiling share shape low high level required adjusted_p "
-    "seeds verdict sentence seconds",
-    "sweeps": "sweep quantity series curve arm data task metric primary best best_low best_high slope low high level "
-    "adjusted_p declared n seeds sentence",
-    "sweep_points": "sweep quantity x curve series arm data task metric primary value difference low high level "
-    "in_best_set seeds",
-    "dependence": "scorer quantity property k of data_sets seeds statistic value slope low high level adjusted_p verdict "
-    "sentence",
-    "carried": "ranked_on data arm own task metric primary outcome difference low high level adjusted_p seeds",
-    "retention": "arm data task metric primary format base value retention shape low high floor at_floor corrected "
-    "corrected_shape corrected_low corrected_high n seeds",
-    "retention_classes": "arm data format retention low high corrected tasks corrected_tasks seeds",
-    "retention_gaps": "arm kind classification generation gap low high level n seeds",
-    "own_responses": "arm own given task metric primary difference low high level adjusted_p n seeds",
-    "bridge": "necessity plasticity data blocks runs correlation low high level effective residual p",
-    "leaderboard": "scorer data arm task metric k of kept kept_shape kept_low kept_high seconds of_training reads_update "
-    "stability stability_low stability_high leave_one_out leave_one_out_corrected leave_one_out_low leave_one_out_high "
-    "rule rule_kappa random_p random_verdict rule_difference rule_low rule_high rule_p rule_verdict",
-    "cost_sums": "kind stages cached seconds tokens",
-    "rigor": "item status evidence",
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    table: tuple(names.split())
+    for table, names in tomllib.loads(Path(__file__).with_name("columns.toml").read_text(encoding="utf-8")).items()
 }
-"""What is kept of each table of `analysis.json`."""
-_KEPT = {"comparisons": "primary", "shares": "primary", "assays": "primary", "results": "primary", "sweeps": "primary",
-         "sweep_points": "primary", "carried": "primary", "retention": "primary", "own_responses": "primary"}  # fmt: skip
+"""What is kept of each table of `analysis.json`, of the primary metrics alone."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +50,11 @@ def extract(part: str, run: Path) -> Extract:
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     tables = {}
     for table, columns in COLUMNS.items():
-        rows = [row for row in analysis.get(table, ()) if row.get(_KEPT.get(table, ""), True)]
+        rows = [row for row in analysis.get(table, ()) if row.get("primary", True)]
         if table == "rigor":
             rows = [row for row in rows if row["status"] == "not met"]
         if rows:
-            names = [name for name in columns.split() if name in rows[0]]
+            names = [name for name in columns if name in rows[0]]
             tables[table] = [{name: _short(row[name]) for name in names} for row in rows]
     return Extract(part, _record(analysis, manifest), tables)
 

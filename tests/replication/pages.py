@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from layersig.report.numbers import count, seconds
-from tests.replication.answers import Answer, Holds, Question
+from tests.replication.answers import Answer, Holds, Question, Table
 from tests.replication.extracts import Extract
 from tests.replication.figures import draw
 from tests.replication.parts import PARTS
@@ -14,7 +14,7 @@ from tests.replication.questions import QUESTIONS
 from tests.replication.questions.estimators import leaderboard
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-NOTES = Path(__file__).with_name("notes.md")
+PROSE = Path(__file__).with_name("prose")
 _BY_NAME = {part.name: part for part in PARTS}
 
 
@@ -52,14 +52,14 @@ def _answer(question: Question, extracts: Mapping[str, Extract]) -> Answer:
 
 
 def _page(question: Question, answer: Answer, extracts: Mapping[str, Extract]) -> str:
-    run = [extracts[part] for part in question.parts if part in extracts]
+    run = [extracts[part] for part in (*question.parts, *question.repeats) if part in extracts]
     blocks = [
         f"# {question.title}",
         f"**Published.** {question.claim}",
         f"**Does it hold here? {answer.holds.value.capitalize()}.** {answer.evidence}",
         *([f"![{question.title}](figures/{question.name}.svg)"] if answer.charts else []),
         *(table.markdown() for table in answer.tables if table.rows),
-        "## What was done",
+        "## Design",
         question.done,
         *(_done(extract) for extract in run),
         "## Scope",
@@ -99,76 +99,56 @@ def _bullets(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _commands(question: Question) -> str:
-    lines = [f"$ {_BY_NAME[part].command()}" for part in question.parts]
-    every = f"$ make study PARTS='{' '.join(question.parts)}'    # all of them, with DATA=FOLDER for local files"
+    parts = (*question.parts, *question.repeats)
+    lines = [f"$ {_BY_NAME[part].command()}" for part in parts]
+    every = f"$ make study PARTS='{' '.join(parts)}'    # all of them, with DATA=FOLDER for local files"
     return "\n".join(["```console", *lines, every, "```"])
 
 
 def _overview(found: Mapping[str, Answer]) -> str:
     rows = [
-        f"| [{each.title}]({each.name}.md) | {each.claim} | **{found[each.name].holds.value}** | {found[each.name].evidence} |"
+        (f"[{each.title}]({each.name}.md)", each.claim, f"**{answer.holds.value}**", answer.evidence)
         for each in QUESTIONS
+        for answer in (found[each.name],)
     ]
-    decided = sum(answer.holds is not Holds.NOT_RUN for answer in found.values())
-    return "\n\n".join(
-        [
-            "# Published claims, tried at 135 M parameters",
-            "Claims about which layers matter, each with noise ceilings, controls, intervals and contrasts that were "
-            "declared before anything was measured. The model is SmolLM2-135M-Instruct: small, and instruction-tuned "
-            'already. A claim about models of billions of parameters is not refuted here; "no" says that it does not hold '
-            "for every transformer.",
-            f"{decided} of {len(QUESTIONS)} questions have been run. Every number is read from the `analysis.json` of a "
-            "run when the page is built ([extracts](extracts)); a test fails when page and extract disagree.",
-            "| question | published claim | holds here | evidence |\n| --- | --- | --- | --- |\n" + "\n".join(rows),
-            "Also: the [leaderboard](leaderboard.md) of scorers, and the [lab book](lab-book.md).",
-            "## Run it",
-            "```console\n"
-            "$ make study                              # everything; interrupt and continue as you like\n"
-            "$ make study DATA=folder                  # local files in place of hub data sets\n"
-            "$ make study PARTS='claim-6 fraction'     # some parts\n"
-            "```",
-            "A part is a recipe ([recipes](../recipes.md)), planned and then run by `layersig`; what it has computed is in "
-            "the cache and is not computed again. `layersig plan` says how long each takes on your machine. Pages are "
-            "built from what is there, so they can be built after any part. `DATA` is a folder with the files that "
-            "`tests/replication/standins.toml` names.",
-        ]
-    ) + "\n"  # fmt: skip
+    run = sum(answer.holds is not Holds.NOT_RUN for answer in found.values())
+    caption = f"{run} of {len(QUESTIONS)} questions have been run."
+    return _filled(
+        "overview", Table(caption, ("question", "published claim", "holds here", "evidence"), rows).markdown()
+    )
 
 
 def _leaderboard(extracts: Mapping[str, Extract]) -> str:
-    about = (
-        "Scorers of single layers by the share of the gain of all layers that their 30 % keep as a graft, with rank "
-        "correlation with leave-one-update-out on unseen conversations, agreement of two seeds, the rule of place that "
-        "gives most of the same layers, and cost without the reference training. Differences that were tested are on the "
-        "page on [estimators](estimators.md); an order in this table is no test."
-    )
-    tables = leaderboard(extracts["estimators"]) if "estimators" in extracts else []
-    shown = [table.markdown() for table in tables] or ["**Not run yet.** Missing: estimators."]
-    return "\n\n".join(["# Leaderboard of scorers", about, *shown]) + "\n"
+    tables = leaderboard(extracts["estimators"]) if "estimators" in extracts else ()
+    return _filled("leaderboard", *([table.markdown() for table in tables] or ["Not run yet. Missing: estimators."]))
 
 
 def _lab_book(extracts: Mapping[str, Extract]) -> str:
-    lines = ["| part | recipe | started | work | status | declared before | processor |", "| --- " * 7 + "|"]
-    remarks = []
+    rows, remarks = [], []
     for part in PARTS:
         extract = extracts.get(part.name)
         if extract is None:
-            lines.append(f"| `{part.name}` | `{part.recipe}` | not run yet | | | | |")
+            rows.append((f"`{part.name}`", f"`{part.recipe}`", "not run yet", "", "", "", ""))
             continue
         record = extract.record
-        machine = record["machine"] or {}
-        planned = "plan on record" if record["planned"] else "\u2013"
-        lines.append(
-            f"| `{part.name}` | `{part.recipe}` | {str(record['started'])[:10]} | {seconds(record['seconds'])} | "
-            f"{record['status']} | {planned} | {machine.get('cpu', '')} |"
+        rows.append(
+            (
+                f"`{part.name}`",
+                f"`{part.recipe}`",
+                record["started"][:10],
+                seconds(record["seconds"]),
+                record["status"],
+                "yes" if record["planned"] else "\u2013",
+                record["machine"]["cpu"],
+            )
         )
-        remarks += [f"- `{part.name}`: {text}" for text in (*record["warnings"], *record["notes"])]
-    return "\n\n".join(
-        [
-            "# Lab book",
-            "What was run, when, and what went wrong on the way.",
-            "\n".join(lines),
-            *(["## What the runs warned of", "\n".join(dict.fromkeys(remarks))] if remarks else []),
-            NOTES.read_text(encoding="utf-8").strip(),
-        ]
-    ) + "\n"  # fmt: skip
+        remarks += [f"`{part.name}`: {text}" for text in (*record["warnings"], *record["notes"])]
+    header = ("part", "recipe", "started", "work", "status", "differences planned before", "processor")
+    return _filled(
+        "lab-book", Table("", header, rows).markdown().strip(), *_bullets("## What the runs warned of", remarks)
+    )
+
+
+def _filled(prose: str, *blocks: str) -> str:
+    """A page of prose with blocks in the place that it leaves for them."""
+    return (PROSE / f"{prose}.md").read_text(encoding="utf-8").replace("<!-- table -->", "\n\n".join(blocks))

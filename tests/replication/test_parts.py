@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.world import World
 from tests.replication.answers import Holds
 from tests.replication.extracts import Extract, extract, read, write
 from tests.replication.pages import answers, pages
@@ -13,7 +14,6 @@ from tests.replication.parts import PARTS, chosen
 from tests.replication.questions import QUESTIONS
 from tests.replication.run import run
 from tests.replication.world import tiny, write_world
-from tests.e2e.world import World
 
 
 def test_hub_sources_give_way_to_files(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_question_is_answered_from_its_recipes(question, tmp_path: Path) -> No
     write_world(tmp_path)
     found: dict[str, Extract] = {}
     for part in PARTS:
-        if part.name in question.parts:
+        if part.name in (*question.parts, *question.repeats):
             loaded = tiny(part, tmp_path).load(tmp_path)
             world = World(tmp_path, loaded.path)
             made = world.run("--smoke", *loaded.overrides).run

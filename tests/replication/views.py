@@ -14,7 +14,10 @@ SAME = ("equivalent", "not worse")
 
 def span(low: float | None, high: float | None, decimals: int = 2) -> str:
     """An interval; an end that is not there is unbounded."""
-    ends = ["\u2212\u221e" if low is None else fixed(low, decimals), "\u221e" if high is None else fixed(high, decimals)]
+    ends = [
+        "\u2212\u221e" if low is None else fixed(low, decimals),
+        "\u221e" if high is None else fixed(high, decimals),
+    ]
     return f"[{ends[0]}, {ends[1]}]"
 
 
@@ -84,8 +87,17 @@ def sharing_table(rows: Sequence[Row], caption: str) -> Table:
         )
         for row in rows
     ]
-    header = ("ranking", "between", "k", "ratio to the ceiling", "lower bound", "margin", "p", "verdict",
-              "p that they differ")  # fmt: skip
+    header = (
+        "ranking",
+        "between",
+        "k",
+        "ratio to the ceiling",
+        "lower bound",
+        "margin",
+        "p",
+        "verdict",
+        "p that they differ",
+    )
     return Table(caption, header, body)
 
 
@@ -115,3 +127,10 @@ def superior(row: Row) -> bool | None:
 def sentences(rows: Iterable[Row]) -> list[str]:
     """What the reports say, each once."""
     return list(dict.fromkeys(row["sentence"] for row in rows if row.get("sentence")))
+
+
+def repeated(first: object, again: object | None) -> str:
+    """Whether a study on other rows says the same."""
+    if again is None:
+        return "not repeated on other rows yet"
+    return "the same on other rows" if again == first else f"on other rows: {again}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from layersig.report.numbers import fixed, p_value, percent
-from tests.replication.answers import Answer, Chart, Estimate, Extracts, Question, Table, settled
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Row
 from tests.replication.views import (
     comparison_chart,
@@ -29,10 +31,16 @@ _QUANTITIES = {
 
 
 def _agreement(rows: list[Row]) -> list[Estimate]:
-    named = [row for row in rows if row["quantity"] in _QUANTITIES and row["data"] is None or row["quantity"] == "within"]
+    named = [
+        row for row in rows if (row["quantity"] in _QUANTITIES and row["data"] is None) or row["quantity"] == "within"
+    ]
     return [
         Estimate(
-            f"{row['scorer']}: {_QUANTITIES[row['quantity']]}", row["data"] or "all", row["value"], row["low"], row["high"]
+            f"{row['scorer']}: {_QUANTITIES[row['quantity']]}",
+            row["data"] or "all",
+            row["value"],
+            row["low"],
+            row["high"],
         )
         for row in named
     ]
@@ -49,12 +57,12 @@ def _data_sets(extracts: Extracts) -> Answer:
         for row in found.rows("components", scorer="ila")
     ]
     figures = "; ".join(
-        f"top {row['k']}: ratio {fixed(row['ratio'], 2)}, at least {fixed(row['lower'], 2)}, p {p_value(row['adjusted_p'])}"
+        f"top {row['k']}: {fixed(row['ratio'], 2)}, at least {fixed(row['lower'], 2)}, p {p_value(row['adjusted_p'])}"
         for row in together
     )
     return Answer(
         settled([shares_layers(row) for row in together]),
-        f"Agreement between the data sets over that of two halves of one, {figures}.",
+        f"Agreement between the data sets over that of two halves of one: {figures}.",
         (Chart(f"Agreement of rankings, top {k}", "kappa (0: chance, 1: the same layers)", _agreement(stability)),),
         (
             sharing_table([*together, *pairs], "Is agreement between data sets as high as between halves of one?"),
@@ -104,7 +112,7 @@ def _stable(extracts: Extracts) -> Answer:
 
 def _few_layers(extracts: Extracts) -> Answer:
     found, more, tasks = extracts["arms"], extracts["more-arms"], extracts["tasks"]
-    claims = [row for row in found.rows("claims", declared=True)]
+    claims = found.rows("claims", declared=True)
     rows = of_outcome(found.rows("comparisons", declared=True))
     others = of_outcome(more.rows("comparisons", role="baseline"))
     shares = [row for each in (found, more) for row in of_outcome(each.rows("shares"))]
@@ -116,73 +124,47 @@ def _few_layers(extracts: Extracts) -> Answer:
     )
     better = sum(each is True for each in against)
     body = [
-        (row["task"], row["data"] or "", f"{fixed(row['gain'], 3, signed=True)} {span(row['low'], row['high'], 3)}",
-         row["moved"])
+        (
+            row["task"],
+            row["data"] or "",
+            f"{fixed(row['gain'], 3, signed=True)} {span(row['low'], row['high'], 3)}",
+            row["moved"],
+        )
         for row in assays
-    ]  # fmt: skip
+    ]
     return Answer(
         settled([*as_good, *against]),
         f"ila-30 keeps {told} of the gain; it is shown to be better than a control in {better} of {len(against)} "
         "comparisons.",
-        (comparison_chart(rows, "ila-30 and its controls", "difference of held-out losses, nats per token (lower: better)"),),
+        (
+            comparison_chart(
+                rows, "ila-30 and its controls", "difference of held-out losses, nats per token (lower: better)"
+            ),
+        ),
         (
             comparison_table(rows, "Declared comparisons on the held-out loss"),
             share_table(shares, "Share of the gain of all layers"),
             comparison_table(others, "Other selections, two seeds"),
-            Table("Can a benchmark tell? Gain of all layers over the untouched model",
-                  ("task", "trained on", "gain [interval]", "verdict"), body),
+            Table(
+                "Can a benchmark tell? Gain of all layers over the untouched model",
+                ("task", "trained on", "gain [interval]", "verdict"),
+                body,
+            ),
         ),
         sentences([*claims, *rows]),
-    )  # fmt: skip
+    )
 
 
 def kept_worse(claim: Row, rows: list[Row]) -> bool | None:
     """False where the arm of a claim is shown to be worse than all layers; else undecided."""
-    own = [row for row in rows if row["role"] == "baseline" and (row["arm"], row["data"]) == (claim["arm"], claim["data"])]
+    own = [
+        row for row in rows if row["role"] == "baseline" and (row["arm"], row["data"]) == (claim["arm"], claim["data"])
+    ]
     return False if any(kept(row) is False for row in own) else None
 
 
-_SMALL = (
-    "One model of 135 M parameters that is already instruction-tuned, trained for few steps on samples: an update that is "
-    "smaller and noisier than an alignment of a base model of 7 B."
-)
-QUESTIONS = (
-    Question(
-        "data-sets",
-        "Do alignment data sets share layers?",
-        "Of the 75 % of layers that ILA keeps, LIMA, No Robots and Alpaca-GPT4 share a Jaccard index of 0.89 to 0.93, seeds "
-        "0.91 to 0.92 (arXiv 2410.17875, tables 2 and 3). Two random sets of that size have 0.60.",
-        ("rankings",),
-        "ILA on LIMA, Alpaca-GPT4 and Dolly (human-written, in place of No Robots), each in two disjoint halves, with equal "
-        "rows and steps; every mask learned twice. Agreement between data sets is held against agreement between halves.",
-        _SMALL,
-        "A base model, longer trainings, and more seeds where the bound of the ratio is below the margin.",
-        _data_sets,
-    ),
-    Question(
-        "stability",
-        "Is a ranking there early, and does it depend on how it is found?",
-        "Rankings after a quarter of the training agree with the last ones (Jaccard 0.90 to 0.93), the initial value of the "
-        "mask has little effect, and full fine-tuning finds similar layers (arXiv 2410.17875, tables 4, 15 and 9).",
-        ("milestones", "initial", "full"),
-        "ILA at five milestones, from three initial values, and on the update of full fine-tuning. Each is held against the "
-        "agreement of two seeds.",
-        _SMALL,
-        "More seeds, where seeds agree too little for a test.",
-        _stable,
-    ),
-    Question(
-        "few-layers",
-        "Are 30 % of the layers as good as all, and better than random ones?",
-        "Tuning the 30 % of layers that ILA chooses is as good as tuning all, and better than random, first or last layers "
-        "(arXiv 2410.17875, tables 6 and 8; two random draws, one seed).",
-        ("arms", "more-arms", "tasks"),
-        "ILA's layers tuned again from the pretrained weights on three data sets, beside all layers, random layers of the "
-        "same types and the rule of type and depth; further selections with two seeds; benchmarks before and after tuning "
-        "all layers.",
-        _SMALL,
-        "The detectable differences in the table say what these seeds and items could find; halving them takes about four "
-        "times the seeds.",
-        _few_layers,
-    ),
-)  # fmt: skip
+ANSWERS: Mapping[str, Reply] = {
+    "data-sets": _data_sets,
+    "stability": _stable,
+    "few-layers": _few_layers,
+}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from layersig.report.numbers import fixed, p_value, percent, seconds
-from tests.replication.answers import Answer, Chart, Estimate, Extracts, Question, Table, settled
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Extract, Row
 from tests.replication.views import (
     comparison_chart,
@@ -49,7 +49,9 @@ def _correlations(found: Extract) -> tuple[Chart, Table]:
     ]
     header = ("scorer", "data", "Spearman", "with itself", "yardstick with itself", "corrected [set]")
     return (
-        Chart("Rank correlation with leave-one-out on unseen conversations, corrected for noise", "correlation", estimates),
+        Chart(
+            "Rank correlation with leave-one-out on unseen conversations, corrected for noise", "correlation", estimates
+        ),
         Table("Agreement with leave-one-update-out on unseen conversations", header, body),
     )
 
@@ -71,7 +73,12 @@ def _right(extracts: Extracts) -> Answer:
         settled([superior(row) for row in contrasts]),
         f"The graft that keeps most of the gain: {told}; path-30 is shown to be better in {better} of {len(contrasts)} "
         "declared comparisons with ILA and the controls.",
-        (chart, comparison_chart(rows, "path-30 as a graft", "difference of held-out losses, nats per token (lower: better)")),
+        (
+            chart,
+            comparison_chart(
+                rows, "path-30 as a graft", "difference of held-out losses, nats per token (lower: better)"
+            ),
+        ),
         (
             table,
             comparison_table(rows, "Declared comparisons of grafts"),
@@ -89,15 +96,25 @@ def _cost(extracts: Extracts) -> Answer:
     noise = found.rows("ceilings", k=k)
     chart, table = _correlations(found)
     body = [
-        (f"`{row['scorer']}`", percent(row["checkpoint"]), f"{fixed(row['kappa'], 2)} {span(row['low'], row['high'])}",
-         fixed(row["residual"], 2), row["verdict"])
+        (
+            f"`{row['scorer']}`",
+            percent(row["checkpoint"]),
+            f"{fixed(row['kappa'], 2)} {span(row['low'], row['high'])}",
+            fixed(row["residual"], 2),
+            row["verdict"],
+        )
         for row in noise
-    ]  # fmt: skip
+    ]
     costs = [
-        (f"`{row['scorer']}`", seconds(row["seconds"]), percent(row["of_training"]), "yes" if row["reads_update"] else "no",
-         percent(row["kept"]))
+        (
+            f"`{row['scorer']}`",
+            seconds(row["seconds"]),
+            percent(row["of_training"]),
+            "yes" if row["reads_update"] else "no",
+            percent(row["kept"]),
+        )
         for row in found.rows("leaderboard")
-    ]  # fmt: skip
+    ]
     told = ", ".join(
         f"{row['arm']} {fixed(row['estimate'], 4, signed=True)} {span(row['low'], row['high'], 4)}" for row in rows
     )
@@ -105,19 +122,36 @@ def _cost(extracts: Extracts) -> Answer:
         settled([kept(row) for row in rows if row["arm"] != "long-30"]),
         f"Held-out loss of each graft minus that of ila-30: {told}.",
         (
-            comparison_chart(rows, "Cheaper rankings against ILA", "difference of held-out losses, nats per token (lower: better)"),
-            Chart(f"Agreement of two seeds, top {k}", "kappa",
-                  [Estimate(row["scorer"], "", row["kappa"], row["low"], row["high"]) for row in noise if row["kappa"] is not None]),
+            comparison_chart(
+                rows, "Cheaper rankings against ILA", "difference of held-out losses, nats per token (lower: better)"
+            ),
+            Chart(
+                f"Agreement of two seeds, top {k}",
+                "kappa",
+                [
+                    Estimate(row["scorer"], "", row["kappa"], row["low"], row["high"])
+                    for row in noise
+                    if row["kappa"] is not None
+                ],
+            ),
             chart,
         ),
         (
             comparison_table(rows, "Declared comparisons of grafts"),
-            Table("Noise of each ranking", ("scorer", "at", "kappa of two seeds", "beyond type and depth", "verdict"), body),
+            Table(
+                "Noise of each ranking",
+                ("scorer", "at", "kappa of two seeds", "beyond type and depth", "verdict"),
+                body,
+            ),
             table,
-            Table("What a ranking costs", ("scorer", "time", "of a reference training", "needs the training", "gain kept"), costs),
+            Table(
+                "What a ranking costs",
+                ("scorer", "time", "of a reference training", "needs the training", "gain kept"),
+                costs,
+            ),
         ),
         sentences(rows),
-    )  # fmt: skip
+    )
 
 
 def leaderboard(found: Extract) -> Sequence[Table]:
@@ -138,8 +172,15 @@ def leaderboard(found: Extract) -> Sequence[Table]:
             )
             for row in own
         ]
-        header = ("scorer", "gain kept by its 30 %", "leave-one-out", "two seeds", "nearest rule of place",
-                  "p, better than random", "cost, of a training")  # fmt: skip
+        header = (
+            "scorer",
+            "gain kept by its 30 %",
+            "leave-one-out",
+            "two seeds",
+            "nearest rule of place",
+            "p, better than random",
+            "cost, of a training",
+        )
         tables.append(Table(f"On {data}", header, body))
     return tables
 
@@ -152,36 +193,7 @@ def _ends(row: Row, name: str, scale: float = 1.0) -> str:
     return span(*(None if end is None else scale * end for end in (low, high)), decimals)
 
 
-_SMALL = (
-    "One model of 135 M parameters that is already instruction-tuned. A graft keeps the reference update on the chosen "
-    "layers; tuning them again may order scorers differently, which the page on few layers shows for ILA."
-)
-QUESTIONS = (
-    Question(
-        "estimators",
-        "Which estimator of the importance of layers is right?",
-        "ILA finds the layers that matter (arXiv 2410.17875); gradient-based and weight-based scores are said to do so for "
-        "less. Agreement between estimators is low (arXiv 2609.16537), and none was held against a yardstick.",
-        ("estimators",),
-        "Every scorer of single layers on three data sets, against leave-one-update-out on conversations that the training "
-        "has not seen, and by the share of the gain that its 30 % keep as a graft. Path attribution, the candidate of a "
-        "pilot, was declared against ILA, random layers of the same types and the rule of type and depth.",
-        _SMALL,
-        "The yardstick is noisy itself: its agreement with itself is in the table, and bounds what can be known. More "
-        "conversations for it cost a forward pass a layer each.",
-        _right,
-    ),
-    Question(
-        "cost",
-        "How much does it cost to know which layers matter, and what makes ILA noisy?",
-        "A quarter to a half of the first stage is enough, and the second takes eleven minutes (arXiv 2410.17875, table 4 "
-        "and observation 6).",
-        ("cost",),
-        "On one data set: ILA after a quarter and half of the training, with fewer and more mask steps, by plain gradient "
-        "descent, from another initial value and with other draws; path attribution in two lengths; a gradient norm that "
-        "needs no training. Each is judged by its noise, by leave-one-out on unseen conversations, and by its graft.",
-        _SMALL,
-        "Longer reference trainings, of which a quarter is more than a few steps.",
-        _cost,
-    ),
-)
+ANSWERS: Mapping[str, Reply] = {
+    "estimators": _right,
+    "cost": _cost,
+}

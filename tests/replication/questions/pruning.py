@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from layersig.report.numbers import fixed, p_value, percent
-from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Question, Table, settled
-from tests.replication.views import comparison_chart, comparison_table, of_outcome, sentences, share_set, span, superior
+from collections.abc import Mapping
 
-_SMALL = (
-    "A model of 135 M parameters writes few right answers before anything is removed; where its score is at the measured "
-    "floor, retention says nothing, and the tables say so."
-)
+from layersig.report.numbers import fixed, p_value, percent
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
+from tests.replication.views import comparison_chart, comparison_table, of_outcome, sentences, share_set, span, superior
 
 
 def _strategies(extracts: Extracts) -> Answer:
@@ -30,7 +27,11 @@ def _strategies(extracts: Extracts) -> Answer:
         for row in rows
     ]
     gaps = [
-        (row["arm"], f"{row['classification']} and {row['generation']}", f"{fixed(row['gap'], 2)} {span(row['low'], row['high'])}")
+        (
+            row["arm"],
+            f"{row['classification']} and {row['generation']}",
+            f"{fixed(row['gap'], 2)} {span(row['low'], row['high'])}",
+        )
         for row in found.rows("retention_gaps", kind="same items")
     ]
     losses = [row for row in found.rows("results") if row["task"].startswith("heldout/")]
@@ -39,15 +40,24 @@ def _strategies(extracts: Extracts) -> Answer:
     return Answer(
         settled([superior(row) for row in contrast]),
         f"Held-out loss: {told}. At the floor before anything is removed: {', '.join(at_floor) or 'no task'}.",
-        (Chart("Held-out loss after pruning", "nats per token",
-               [Estimate(row["arm"], "", row["value"], row["low"], row["high"]) for row in losses]),),
+        (
+            Chart(
+                "Held-out loss after pruning",
+                "nats per token",
+                [Estimate(row["arm"], "", row["value"], row["low"], row["high"]) for row in losses],
+            ),
+        ),
         (
             comparison_table(declared, "Declared comparisons on the held-out loss"),
-            Table("What is kept of each task", ("arm", "task", "class", "untouched", "floor", "kept [set]", "above the floor"), body),
+            Table(
+                "What is kept of each task",
+                ("arm", "task", "class", "untouched", "floor", "kept [set]", "above the floor"),
+                body,
+            ),
             Table("The same problems as a choice and in writing", ("arm", "tasks", "gap in retention"), gaps),
         ),
         sentences(declared),
-    )  # fmt: skip
+    )
 
 
 def _blocks(extracts: Extracts) -> Answer:
@@ -69,12 +79,25 @@ def _blocks(extracts: Extracts) -> Answer:
         settled(negative),
         f"Rank correlation of what the model loses without a block and how far training moves it: {told}.",
         (
-            Chart("Necessity and plasticity of blocks", "rank correlation",
-                  [Estimate(f"{row['necessity']} and {row['plasticity']}", "", row["correlation"], row["low"], row["high"])
-                   for row in rows]),
+            Chart(
+                "Necessity and plasticity of blocks",
+                "rank correlation",
+                [
+                    Estimate(
+                        f"{row['necessity']} and {row['plasticity']}", "", row["correlation"], row["low"], row["high"]
+                    )
+                    for row in rows
+                ],
+            ),
         ),
-        (Table("Necessity and plasticity over blocks", ("necessity", "plasticity", "correlation", "residuals", "p"), body),),
-    )  # fmt: skip
+        (
+            Table(
+                "Necessity and plasticity over blocks",
+                ("necessity", "plasticity", "correlation", "residuals", "p"),
+                body,
+            ),
+        ),
+    )
 
 
 def _recovery(extracts: Extracts) -> Answer:
@@ -83,62 +106,38 @@ def _recovery(extracts: Extracts) -> Answer:
     rows = found.rows("own_responses")
     tasks = [row for row in rows if not row["task"].startswith("heldout/") and row["arm"] == "bi-5-recovered"]
     body = [
-        (row["arm"], row["task"], row["metric"], f"{fixed(row['difference'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
-         p_value(row["adjusted_p"]), str(row["n"]))
+        (
+            row["arm"],
+            row["task"],
+            row["metric"],
+            f"{fixed(row['difference'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
+            p_value(row["adjusted_p"]),
+            str(row["n"]),
+        )
         for row in rows
-    ]  # fmt: skip
-    said = [
-        None if (row["adjusted_p"] or 1.0) > 0.05 else (row["difference"] > 0) is True
-        for row in tasks
-    ]  # fmt: skip
-    told = ", ".join(f"{row['task']} {fixed(row['difference'], 3, signed=True)} {span(row['low'], row['high'], 3)}" for row in tasks)
+    ]
+    said = [None if (row["adjusted_p"] or 1.0) > 0.05 else (row["difference"] > 0) is True for row in tasks]
+    told = ", ".join(
+        f"{row['task']} {fixed(row['difference'], 3, signed=True)} {span(row['low'], row['high'], 3)}" for row in tasks
+    )
     return Answer(
         settled(said) if said else Holds.UNDECIDED,
-        f"Training on own responses minus training on given ones, on tasks that favour neither: {told or 'none measured'}.",
+        f"Training on own responses minus training on given ones, on tasks that favour neither: {told}.",
         (comparison_chart(declared, "Recovery", "difference of held-out losses, nats per token (lower: better)"),),
         (
             comparison_table(declared, "Declared comparisons on the held-out loss"),
-            Table("Own minus given responses (exploratory: two data sets)", ("arm", "measured on", "metric", "difference [interval]",
-                  "p", "n"), body),
+            Table(
+                "Own minus given responses (exploratory: two data sets)",
+                ("arm", "measured on", "metric", "difference [interval]", "p", "n"),
+                body,
+            ),
         ),
         sentences(declared),
-    )  # fmt: skip
+    )
 
 
-QUESTIONS = (
-    Question(
-        "pruning",
-        "What do three strategies of pruning keep?",
-        "A greedy search keeps more than block influence, which keeps more than removal from the end; classification survives "
-        "the removal of a quarter of the blocks, generation does not (arXiv 2602.01997, table 1 and figure 6).",
-        ("pruning",),
-        "Three, five and eight of 30 blocks removed by each strategy, without recovery; tasks with measured floors, and the "
-        "same problems of arithmetic as a choice and in writing.",
-        _SMALL,
-        "A model whose written answers are clear of the floor: `model.source=hub:...` in the same recipe.",
-        _strategies,
-    ),
-    Question(
-        "necessity",
-        "Are the blocks that a model needs those that training moves?",
-        "In residual transformers up to 14 B, what a block is needed for and how far training moves it are negatively "
-        "correlated over blocks (arXiv 2609.16537).",
-        ("blocks",),
-        "Every block skipped once, by the loss and by items of ARC-Easy, beside the size of the update and ILA's score by "
-        "block.",
-        "One small, instruction-tuned model: the published claim is about a family of models.",
-        "Further models: `studies/necessity`.",
-        _blocks,
-    ),
-    Question(
-        "recovery",
-        "Are self-generated responses better to recover on than given ones?",
-        "After pruning, training on self-generated responses keeps 63 % of generation where training on given ones keeps 32 % "
-        "(arXiv 2602.01997, table 2; one run).",
-        ("recovery",),
-        "Five of 30 blocks removed, then trained on given or on own responses to the same prompts, with equal steps.",
-        _SMALL,
-        "Generation that is clear of its floor, and responses as long as those of the paper.",
-        _recovery,
-    ),
-)
+ANSWERS: Mapping[str, Reply] = {
+    "pruning": _strategies,
+    "necessity": _blocks,
+    "recovery": _recovery,
+}
