@@ -17,7 +17,8 @@ COMPLETE = ("complete", "complete-on-fallback")
 def run(part: Part, runs: Path, data: Path | None, folder: Path = EXTRACTS) -> None:
     """Plan a part, run what is missing of it, and write its extract.
 
-    A plan is on record only if it was made before any outcome was measured, so it comes first.
+    A plan of what comparisons of arms can detect is on record only if it was made before any outcome was measured, so it
+    comes first.
 
     Args:
         part: The part.
@@ -32,7 +33,8 @@ def run(part: Part, runs: Path, data: Path | None, folder: Path = EXTRACTS) -> N
     path = runs / loaded.recipe.name / loaded.id
     arguments = [str(loaded.path), *loaded.overrides, "--runs", str(runs)]
     if not _finished(path):
-        subprocess.run([*_MAIN, "plan", *arguments], check=True, stdout=subprocess.DEVNULL)
+        if loaded.recipe.arms:
+            subprocess.run([*_MAIN, "plan", *arguments], check=True, stdout=subprocess.DEVNULL)
         done = subprocess.run([*_MAIN, "run", *arguments])
         if done.returncode:
             raise SystemExit(done.returncode)
