@@ -92,21 +92,6 @@ class Answer:
     sentences: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Expectation:
-    """A line of a recipe's head on what to expect, and what it says of the results.
-
-    Attributes:
-        part: The part whose recipe says so.
-        text: The words, after "What to expect".
-        met: Whether the results agree.
-    """
-
-    part: str
-    text: str
-    met: Callable[[Extracts], bool]
-
-
 Reply = Callable[[Extracts], Answer]
 
 

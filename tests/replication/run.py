@@ -17,8 +17,7 @@ COMPLETE = ("complete", "complete-on-fallback")
 def run(part: Part, runs: Path, data: Path | None, folder: Path = EXTRACTS) -> None:
     """Plan a part, run what is missing of it, and write its extract.
 
-    A plan of what comparisons of arms can detect is on record only if it was made before any outcome was measured, so it
-    comes first.
+    A plan of what comparisons of arms can detect counts only if it was made before any outcome was measured.
 
     Args:
         part: The part.

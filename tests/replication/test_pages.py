@@ -8,11 +8,12 @@ import pytest
 
 from layersig.topics.registry import all_topics
 from tests.planning.heads import head
-from tests.replication.answers import Expectation, Holds
+from tests.replication.answers import Holds
+from tests.replication.expectations import EXPECTED
 from tests.replication.extracts import COLUMNS, EXTRACTS, Extract, read
 from tests.replication.pages import RESULTS, answers, figures, pages
-from tests.replication.parts import PARTS
-from tests.replication.questions import EXPECTED, QUESTIONS
+from tests.replication.parts import PARTS, RECIPES
+from tests.replication.questions import QUESTIONS
 
 RUN = {part.name: found for part in PARTS if (found := read(part.name)) is not None}
 
@@ -48,13 +49,17 @@ def test_a_number_on_a_page_follows_its_extract() -> None:
     assert "0.12 [" in after
 
 
-@pytest.mark.parametrize("expectation", EXPECTED, ids=[each.part for each in EXPECTED])
-def test_a_head_expects_what_was_found(expectation: Expectation) -> None:
-    (part,) = [part for part in PARTS if part.name == expectation.part]
-    said = head(part.path.read_text(encoding="utf-8")).replace("\n# ", " ")
-    assert expectation.text in said.partition("What to expect:")[2]
-    if expectation.part in RUN:
-        assert expectation.met(RUN)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_head_expects_what_was_found(name: str) -> None:
+    (part,) = [part for part in PARTS if part.name == name]
+    said = head(part.path.read_text(encoding="utf-8")).replace("\n# ", " ").partition("What to expect: ")[2]
+    assert said == EXPECTED[name].text
+    if name in RUN:
+        assert EXPECTED[name].met(RUN[name]), "the head of the recipe expects something else"
+
+
+def test_every_recipe_of_the_replication_says_what_to_expect() -> None:
+    assert set(EXPECTED) == {path.stem for path in (RECIPES / "replication").glob("*.toml")}
 
 
 def test_extracts_keep_columns_that_tables_have() -> None:

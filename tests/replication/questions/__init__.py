@@ -5,13 +5,11 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from tests.replication.answers import Expectation, Question
+from tests.replication.answers import Question
 from tests.replication.questions import alignment, claims, data, estimators, pruning
 
 _PROSE = Path(__file__).parents[1] / "questions.toml"
 _ANSWERS = {**alignment.ANSWERS, **estimators.ANSWERS, **data.ANSWERS, **pruning.ANSWERS, **claims.ANSWERS}
-
-EXPECTED: tuple[Expectation, ...] = claims.EXPECTED
 
 
 def _questions() -> tuple[Question, ...]:
