@@ -123,9 +123,12 @@ class Question:
 
 
 def settled(found: Sequence[bool | None]) -> Holds:
-    """One answer from several: each holds, does not, or is undecided (None)."""
-    if not found or all(each is None for each in found):
-        return Holds.UNDECIDED
-    if all(found):
+    """One answer from several: each holds, does not, or is undecided (None).
+
+    In part: some hold. No: none is shown to hold, and some are shown not to.
+    """
+    if found and all(found):
         return Holds.YES
-    return Holds.NO if all(each is False for each in found) else Holds.PARTLY
+    if any(found):
+        return Holds.PARTLY
+    return Holds.NO if False in found else Holds.UNDECIDED

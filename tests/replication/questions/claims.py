@@ -21,7 +21,7 @@ def fisher_rows(found: Extract) -> list[Row]:
     return found.rows("block_correlations", a="prompt-cosine", b="fisher")
 
 
-def _cosine_and_fisher(found: Extract) -> Holds:
+def cosine_and_fisher(found: Extract) -> Holds:
     """As the head of `claim-6.toml` declares."""
     rows = fisher_rows(found)
     related = all(row["inner_low"] > 0 and (row["adjusted_p"] or 1.0) <= ALPHA for row in rows)
@@ -57,7 +57,7 @@ def _claim_6(extracts: Extracts) -> Answer:
             )
             if name == "first rows":
                 said.append(f"{fixed(row['correlation'], 2)} {span(row['low'], row['high'])} on {row['data']}")
-    first, *again = map(_cosine_and_fisher, runs.values())
+    first, *again = map(cosine_and_fisher, runs.values())
     return Answer(
         first,
         f"Rank correlation over blocks {' and '.join(said)}; {repeated(first, next(iter(again), None))}.",
