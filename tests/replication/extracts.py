@@ -97,7 +97,7 @@ def _record(analysis: Row, manifest: Row) -> dict[str, Any]:
         "status": manifest["status"],
         "model": analysis["model"],
         "seeds": manifest["seeds"],
-        "data": list(dict.fromkeys(stage["cell"]["data"] for stage in stages if stage["cell"].get("data"))),
+        "data": {source["name"]: _named(source) for source in manifest["sources"] if source["role"] == "data"},
         "trainings": sum(stage["kind"] == "train" for stage in stages),
         "started": manifest.get("started"),
         "seconds": round(sum(stage.get("seconds") or 0.0 for stage in stages), 1),
@@ -107,6 +107,13 @@ def _record(analysis: Row, manifest: Row) -> dict[str, Any]:
         "notes": analysis["notes"],
         "warnings": list(dict.fromkeys(text for stage in stages for text in stage.get("warnings") or ())),
     }
+
+
+def _named(source: Row) -> str:
+    """A source by its name, or that of its file, and the start of its digest."""
+    kind, _, reference = source["spec"].partition(":")
+    name = Path(reference).name if kind == "file" else source["spec"]
+    return f"{name} {(source['digest'] or source['revision'] or '')[:12]}".strip()
 
 
 def _short(value: Any) -> Any:

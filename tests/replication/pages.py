@@ -79,7 +79,7 @@ def _done(extract: Extract) -> str:
     seeds, trained = len(record["seeds"]), record["trainings"]
     facts = [
         f"{record['model']}",
-        f"data: {', '.join(record['data'])}",
+        f"data {', '.join(f'{name} ({source})' for name, source in record['data'].items())}",
         f"{seeds} seed{'s' * (seeds != 1)}",
         f"{count(trained)} trainings" if trained else "nothing was trained",
         f"{seconds(record['seconds'])} of work",

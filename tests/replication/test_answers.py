@@ -51,7 +51,7 @@ def texts(random_p: float | None, *different: float | None) -> Extract:
         (texts(0.01, 0.5, 0.5, 0.5), False),
         (texts(0.50, 0.01, 0.5, 0.5), True),
         (texts(0.50, 0.02, 0.5, 0.5), None),  # 0.06 for three pairs
-        (texts(0.01, 0.001, 0.5, 0.5), None),
+        (texts(0.01, 0.001, 0.5, 0.5), False),
         (texts(None, None, None, None), None),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.world import World
+from tests.recompute import disagreements
 from tests.replication.answers import Holds
 from tests.replication.extracts import Extract, extract, read, write
 from tests.replication.pages import answers, pages
@@ -45,6 +46,7 @@ def test_a_question_is_answered_from_its_recipes(question, tmp_path: Path) -> No
             read_back = read(part.name, tmp_path / "extracts")
             assert read_back == extract(part.name, made.path)
             found[part.name] = read_back
+            assert list(disagreements(made.path)) == []
     answer = answers(found)[question.name]
     assert answer.holds is not Holds.NOT_RUN
     assert any(table.rows for table in answer.tables)

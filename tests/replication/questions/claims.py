@@ -97,9 +97,9 @@ def _differ(found: Extract, scorer: str) -> float:
 def depends(found: Extract, scorer: str) -> bool | None:
     """Whether a ranking depends on the task, as the heads of the recipes declare."""
     (nonsense,) = found.rows("texts", scorer=scorer, text="random-tokens", a="chat", k=_declared_size(found))
-    model_alone = nonsense["adjusted_p"] is not None and nonsense["adjusted_p"] <= ALPHA
-    tasks = _differ(found, scorer) <= ALPHA
-    return None if model_alone is tasks else tasks
+    if nonsense["adjusted_p"] is not None and nonsense["adjusted_p"] <= ALPHA:
+        return False
+    return True if _differ(found, scorer) <= ALPHA else None
 
 
 def _scorers(found: Extract) -> list[str]:
