@@ -57,9 +57,9 @@ def tiny(part: Part, folder: Path) -> Part:
 
 
 def _row(place: int, number: int) -> dict[str, object]:
-    words = " ".join(f"{(number * step + place) % 17}ab" for step in range(1, 6))
+    words = " ".join(f"{(number * step + place) % 17}a" for step in range(1, 4))
     turns = [
-        {"role": "user", "content": f"say {number} of {place}: {words}"},
-        {"role": "assistant", "content": f"{words} {'abc' * (number % 4 + 1)} {number * 7 + place}"},
+        {"role": "user", "content": f"{number} of {place}: {words}"},
+        {"role": "assistant", "content": f"{words} {'ab' * (number % 4 + 1)} {number * 7 + place}"},
     ]
     return {"messages": turns, "category": _CATEGORIES[number % 2]}
