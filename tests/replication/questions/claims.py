@@ -14,6 +14,7 @@ ALPHA = 0.05
 PUBLISHED_LOW = 0.76
 """The weakest published correlation, arXiv 2610.11620."""
 NATURAL = ("chat", "code", "mathematics")
+_SAID = {True: "the task", False: "the model alone", None: "undecided"}
 
 
 def fisher_rows(found: Extract) -> list[Row]:
@@ -106,49 +107,61 @@ def _scorers(found: Extract) -> list[str]:
     return list(dict.fromkeys(row["scorer"] for row in found.rows("texts")))
 
 
-def _claim_8(extracts: Extracts) -> Answer:
-    body, estimates, verdicts = [], [], []
-    for part in ("claim-8-blocks", "claim-8-modules", "claim-8-modules-again"):
-        if (found := extracts.get(part)) is None:
-            continue
-        k = _declared_size(found)
-        for scorer in _scorers(found):
-            verdict = depends(found, scorer)
-            said = {True: "the task", False: "the model alone", None: "undecided"}[verdict]
-            if part != "claim-8-modules-again":
-                verdicts.append((scorer, verdict, said))
-            for row in found.rows("texts", scorer=scorer, a="chat", k=k):
-                estimates.append(Estimate(f"{scorer}: {row['b']}", part, row["ratio"] or 0.0, row["lower"], None))
+def _task_or_model(part: str, repeat: str | None = None) -> Reply:
+    """The answer from a part, and from the same study on other rows where there is one."""
+
+    def answer(extracts: Extracts) -> Answer:
+        runs = {"first rows": extracts[part]}
+        if repeat in extracts:
+            runs["other rows"] = extracts[repeat]
+        body, estimates = [], []
+        for name, found in runs.items():
+            k = _declared_size(found)
+            for row in (row for scorer in _scorers(found) for row in found.rows("texts", scorer=scorer, a="chat", k=k)):
+                label = f"{row['scorer']}: {row['b']}"
+                estimates.append(Estimate(label, name, row["ratio"] or 0.0, row["lower"], None))
                 body.append(
                     (
-                        f"`{scorer}`",
-                        {"claim-8-blocks": "blocks", "claim-8-modules": "layers"}.get(part, "layers, other rows"),
+                        name,
+                        f"`{row['scorer']}`",
                         f"chat and {row['b']}",
                         f"{k} of {row['of']}",
                         fixed(row["kappa"], 2),
                         fixed(row["ceiling"], 2),
                         f"{fixed(row['ratio'], 2)}, at least {fixed(row['lower'], 2)}",
                         p_value(row["adjusted_p"]),
-                        said,
+                        _SAID[depends(found, row["scorer"])],
                     )
                 )
-    told = "; ".join(f"{scorer}: {said}" for scorer, _, said in verdicts)
-    first, again = extracts["claim-8-modules"], extracts.get("claim-8-modules-again")
-    same = repeated(_all(first), None if again is None else _all(again))
-    header = ("scorer", "units", "texts", "top", "kappa", "between seeds", "ratio", "p, ratio above 0.9", "depends on")
-    return Answer(
-        settled([verdict for _, verdict, _ in verdicts]),
-        f"What each ranking is shown to depend on: {told}. Rankings of layers: {same}.",
-        (Chart("Agreement with the ranking on chat, as a share of that of two seeds", "share", estimates, 1.0, 0.1),),
-        (Table("Agreement of rankings on two texts, beside that of two seeds on one", header, body),),
-    )
+        first, *again = ({scorer: depends(found, scorer) for scorer in _scorers(found)} for found in runs.values())
+        told = "; ".join(f"{scorer}: {_SAID[verdict]}" for scorer, verdict in first.items())
+        header = (
+            "rows",
+            "scorer",
+            "texts",
+            "top",
+            "kappa",
+            "between seeds",
+            "ratio",
+            "p, ratio above 0.9",
+            "depends on",
+        )
+        return Answer(
+            settled(list(first.values())),
+            f"What each ranking is shown to depend on: {told}; {repeated(first, next(iter(again), None))}.",
+            (
+                Chart(
+                    "Agreement with the ranking on chat, as a share of that of two seeds", "share", estimates, 1.0, 0.1
+                ),
+            ),
+            (Table("Agreement of rankings on two texts, beside that of two seeds on one", header, body),),
+        )
 
-
-def _all(found: Extract) -> dict[str, bool | None]:
-    return {scorer: depends(found, scorer) for scorer in _scorers(found)}
+    return answer
 
 
 ANSWERS: Mapping[str, Reply] = {
     "cosine-and-fisher": _claim_6,
-    "task-or-model": _claim_8,
+    "layers-and-tasks": _task_or_model("claim-8-modules", "claim-8-modules-again"),
+    "blocks-and-tasks": _task_or_model("claim-8-blocks"),
 }
