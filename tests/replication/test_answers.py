@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.replication.answers import Holds, settled
+from tests.replication.answers import Holds, Question, settled
+from tests.replication.example import EXAMPLE
+from tests.replication.expectations import EXPECTED
 from tests.replication.extracts import Extract
+from tests.replication.pages import pages
+from tests.replication.questions import QUESTIONS
 from tests.replication.questions.claims import cosine_and_fisher, depends
 from tests.replication.views import kept, shares_layers, superior
 
@@ -80,3 +84,28 @@ def test_verdicts_are_read_as_they_are_written() -> None:
     assert shares_layers({"verdict": "shares layers", "p_different": 0.01})
     assert shares_layers({"verdict": "sharing not shown", "p_different": 0.01}) is False
     assert shares_layers({"verdict": "sharing not shown", "p_different": None}) is None
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=[question.name for question in QUESTIONS])
+def test_a_question_is_answered_from_the_columns_that_extracts_keep(question: Question) -> None:
+    answer = question.answer({part: EXAMPLE[part] for part in question.parts})
+    assert answer.holds is not Holds.NOT_RUN
+    assert any(table.rows for table in answer.tables)
+    assert all(len(line) == len(table.header) for table in answer.tables for line in table.rows)
+    repeated = question.answer(
+        {part: EXAMPLE[part] for part in question.parts} | dict.fromkeys(question.repeats, EXAMPLE[question.parts[0]])
+    )
+    assert ("the same on other rows" in repeated.evidence) is bool(question.repeats)
+
+
+@pytest.mark.parametrize("part", EXPECTED)
+def test_whether_results_agree_with_a_head_can_be_told(part: str) -> None:
+    assert EXPECTED[part].met(EXAMPLE[part]) in (True, False)
+
+
+def test_pages_hold_the_numbers_of_extracts() -> None:
+    made = pages(EXAMPLE)
+    assert "| `ila` | 20 % [20, 20] |" in made["leaderboard.md"]
+    assert "- `arms`: something" in made["lab-book.md"]
+    assert "data chat (chat.jsonl 0123); 2 seeds; 3 trainings" in made["few-layers.md"]
+    assert "**Does it hold here? In part.** ila-30 keeps 80 % [20 %, 20 %] on chat" in made["few-layers.md"]

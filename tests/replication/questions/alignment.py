@@ -118,7 +118,7 @@ def _few_layers(extracts: Extracts) -> Answer:
     shares = [row for each in (found, more) for row in of_outcome(each.rows("shares"))]
     as_good = [True if row["conclusion"].startswith("as good") else kept_worse(row, rows) for row in claims]
     against = [superior(row) for row in rows if row["role"] != "baseline"]
-    assays = tasks.rows("assays")
+    assays = [row for row in tasks.rows("assays") if not row["task"].startswith("heldout/")]
     told = ", ".join(
         f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == "ila-30"
     )
