@@ -67,6 +67,11 @@ _CEILING = row("ceilings", scorer="ila", verdict="above chance")
 _TEXT = extract_of(
     texts=[row("texts", scorer="feature-norm", a="chat", b="random", text="random-tokens")],
     sharing=[_shared(scorer="feature-norm", k=9)],
+    concentration=[
+        row("concentration", scorer="feature-norm", data=text, by="kind", group=group, layers=30)
+        for group in ("v_proj", "up_proj")
+        for text in ("chat", "random")
+    ],
 )
 
 EXAMPLE = {

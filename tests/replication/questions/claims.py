@@ -107,6 +107,37 @@ def _scorers(found: Extract) -> list[str]:
     return list(dict.fromkeys(row["scorer"] for row in found.rows("texts")))
 
 
+def at_random(found: Extract, scorer: str) -> float:
+    """Agreement with the ranking on random tokens as a share of that of two seeds."""
+    (row,) = found.rows("texts", scorer=scorer, text="random-tokens", a="chat", k=_declared_size(found))
+    return float(row["ratio"] or 0.0)
+
+
+def types_of(found: Extract) -> dict[tuple[str, str], dict[str, Row]]:
+    """How many layers of each module type are in the top, by scorer and type, and by text."""
+    chosen: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in found.rows("concentration", by="kind", k=_declared_size(found)):
+        chosen.setdefault((row["scorer"], row["group"]), {})[row["data"]] = row
+    return {place: rows for place, rows in chosen.items() if any(row["layers"] != row["k"] for row in rows.values())}
+
+
+def _types(found: Extract) -> list[Table]:
+    """The module types of the top on every text; nothing where units are blocks, which are of one type."""
+    rows = types_of(found)
+    if len({group for _, group in rows}) < 2:
+        return []
+    texts = list(next(iter(rows.values())))
+    body = [
+        (
+            f"`{scorer}`",
+            f"`{group}`",
+            *(f"{by_text[text]['selected']:g} of {by_text[text]['layers']}" for text in texts),
+        )
+        for (scorer, group), by_text in rows.items()
+    ]
+    return [Table("Layers of each module type in the top, mean over seeds", ("scorer", "type", *texts), body)]
+
+
 def _task_or_model(part: str, repeat: str | None = None) -> Reply:
     """The answer from a part, and from the same study on other rows where there is one."""
 
@@ -130,11 +161,15 @@ def _task_or_model(part: str, repeat: str | None = None) -> Reply:
                         fixed(row["ceiling"], 2),
                         f"{fixed(row['ratio'], 2)}, at least {fixed(row['lower'], 2)}",
                         p_value(row["adjusted_p"]),
+                        p_value(_differ(found, row["scorer"])),
                         _SAID[depends(found, row["scorer"])],
                     )
                 )
         first, *again = ({scorer: depends(found, scorer) for scorer in _scorers(found)} for found in runs.values())
-        told = "; ".join(f"{scorer}: {_SAID[verdict]}" for scorer, verdict in first.items())
+        told = "; ".join(
+            f"{scorer}: {_SAID[verdict]} ({fixed(at_random(runs['first rows'], scorer), 2)} of the agreement of seeds is left on random tokens)"
+            for scorer, verdict in first.items()
+        )
         header = (
             "rows",
             "scorer",
@@ -144,6 +179,7 @@ def _task_or_model(part: str, repeat: str | None = None) -> Reply:
             "between seeds",
             "ratio",
             "p, ratio above 0.9",
+            "p, tasks differ",
             "depends on",
         )
         return Answer(
@@ -154,7 +190,10 @@ def _task_or_model(part: str, repeat: str | None = None) -> Reply:
                     "Agreement with the ranking on chat, as a share of that of two seeds", "share", estimates, 1.0, 0.1
                 ),
             ),
-            (Table("Agreement of rankings on two texts, beside that of two seeds on one", header, body),),
+            (
+                Table("Agreement of rankings on two texts, beside that of two seeds on one", header, body),
+                *_types(runs["first rows"]),
+            ),
         )
 
     return answer
