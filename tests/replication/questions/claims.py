@@ -166,8 +166,9 @@ def _task_or_model(part: str, repeat: str | None = None) -> Reply:
                     )
                 )
         first, *again = ({scorer: depends(found, scorer) for scorer in _scorers(found)} for found in runs.values())
+        left = {scorer: fixed(at_random(runs["first rows"], scorer), 2) for scorer in first}
         told = "; ".join(
-            f"{scorer}: {_SAID[verdict]} ({fixed(at_random(runs['first rows'], scorer), 2)} of the agreement of seeds is left on random tokens)"
+            f"{scorer}: {_SAID[verdict]} ({left[scorer]} of the agreement of seeds is left on random tokens)"
             for scorer, verdict in first.items()
         )
         header = (
