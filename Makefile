@@ -10,7 +10,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 # The Python that `make gpu` runs with: that of .venv if it is there, so that a bare machine needs no network.
 GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
-.PHONY: env dev quickstart test test-all lint format bench gpu calibrate torture lock clean
+.PHONY: env dev quickstart test test-all lint format bench gpu calibrate study torture lock clean
 
 env: .venv/.runtime
 
@@ -46,6 +46,11 @@ format: dev
 
 calibrate: dev
 	$(BIN)/python -m tests.calibration
+
+# The replication, hours; interrupt and continue as you like. DATA=folder has files in place of hub data sets, PARTS="claim-6
+# fraction" picks (tests/replication/parts.py), RUNS=folder is where runs go.
+study: dev
+	$(BIN)/python -m tests.replication $(PARTS) $(if $(DATA),--data $(DATA)) $(if $(RUNS),--runs $(RUNS))
 
 # An hour; KINDS="recipes folders" picks.
 torture: dev

@@ -209,7 +209,7 @@ def _short_search(search: SearchSettings) -> SearchSettings:
 
 def _short(choice: ScorerChoice) -> ScorerChoice:
     params = {
-        key: min(value, SMOKE_STEPS) if key in {"steps", "batches", "remove"} else value
+        key: min(value, SMOKE_STEPS) if key in {"steps", "batches", "remove", "skip"} else value
         for key, value in choice.params.items()
     }
     if isinstance(tasks := params.get("tasks"), list):
