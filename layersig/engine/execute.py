@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,8 @@ from layersig.errors import (
     one_line,
 )
 from layersig.pipeline import Graph, Stage
+from layersig.plugin.components import Component
+from layersig.plugin.guard import blamed
 from layersig.plugin.identity import identity
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
@@ -244,7 +246,7 @@ class Executor:
                 entry = self._build(stage, key, family, inputs, origins, streams, declarations)
                 return Ended("done", key, entry=entry)
             except (Exception, SystemExit) as error:
-                known = _known(error)
+                known = _known(error, stage.components)
                 if not isinstance(known, UserError | MachineError):
                     return Ended("failed", key, error=str(known))
                 publisher.ended(stage, Ended("failed", key, error=str(known)))
@@ -313,8 +315,8 @@ class Executor:
         return tuple(Earlier(each.out, each.kept, each.metrics, each.about["cost"]) for each in found)
 
 
-def _known(error: BaseException) -> LayersigError:
-    """Whatever a stage raised as one of the failures that layersig tells apart."""
+def _known(error: BaseException, components: Iterable[Component]) -> LayersigError:
+    """Whatever a stage with these components raised as one of the failures that layersig tells apart."""
     if isinstance(error, LayersigError):
         return error
     if is_out_of_memory(error):
@@ -326,4 +328,4 @@ def _known(error: BaseException) -> LayersigError:
         )
     if isinstance(error, OSError):
         return machine_error(error)
-    return StageFailed(f"{type(error).__name__}: {error}")
+    return StageFailed(blamed(error, components) or f"{type(error).__name__}: {error}")

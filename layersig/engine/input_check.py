@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layersig.errors import LayersigError
+from layersig.errors import LayersigError, UserError
 from layersig.recipe.faults import Fault, error
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.positions import KeyPath
@@ -50,8 +50,22 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
         if not template:
             faults += _refused(loaded, number, rows)
     if faults:
-        raise error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
+        raise _error(loaded, faults)
     return notes
+
+
+def check_files(loaded: LoadedRecipe) -> None:
+    """Check that the local files and folders that a recipe names are there.
+
+    Raises:
+        UserError: Some are not; the message lists all of them.
+    """
+    if faults := list(_missing(loaded)):
+        raise _error(loaded, faults)
+
+
+def _error(loaded: LoadedRecipe, faults: Iterable[Fault]) -> UserError:
+    return error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
 
 
 def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:

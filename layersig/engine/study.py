@@ -15,6 +15,7 @@ from layersig.engine.alike import AlikeFailures
 from layersig.engine.energy import EnergyMeter, Watts, gpu_power, zones
 from layersig.engine.execute import Ended, Executor, numerics
 from layersig.engine.header import header
+from layersig.engine.input_check import check_files
 from layersig.engine.manifest import (
     failures,
     final_status,
@@ -215,6 +216,7 @@ def opened(
         here: Whether that is this machine, whose memory trainings must fit into.
     """
     recipe, limit = loaded.recipe, cache_limit()
+    check_files(loaded)
     if recipe.evaluate.tasks:
         display.phase("checking the tasks")
     check_tasks(loaded)

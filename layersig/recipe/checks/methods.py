@@ -67,7 +67,7 @@ def _params(components: Components, name: str, values: Mapping[str, Any], path: 
     except Exception as error:
         if raises_plugin_errors():
             raise
-        yield Fault(path, f"{method.label} broke while it checked its parameters: {cause(error)}")
+        yield Fault(path, f"{method.label} failed while it checked its parameters: {cause(error, method.module)}")
 
 
 def trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
