@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layersig.plugin.table import Components, Plugin
 
 KINDS = ("scorer", "policy", "method", "source", "topic", "tracker")
+_BUILT_IN = "built into layersig"
 _INDENT = 4
 
 
@@ -60,7 +61,10 @@ def command(kind: str | None, as_json: bool) -> None:
     from layersig.plugin.version import API_VERSION
 
     known = installed()
-    entries = [entry for each in KINDS if kind in (None, each) for entry in _entries(each, known)]
+    if kind == "topic":
+        entries = list(_topics())
+    else:  # the built-in topics are many, and nothing names them
+        entries = [entry for each in KINDS if kind in (None, each) for entry in _entries(each, known)]
     value = {
         "api": API_VERSION,
         "plugins": [plugin._asdict() for plugin in known.plugins],
@@ -71,21 +75,26 @@ def command(kind: str | None, as_json: bool) -> None:
 
 
 def _entries(kind: str, known: Components) -> Iterator[Entry]:
+    from layersig.plugin.manager import offered_topics, offered_trackers
+
     if kind == "topic":
-        from layersig.topics.registry import all_topics
-
-        for topic in all_topics()[0]:
-            tables = tuple(table.name for table in topic.tables)
-            yield Entry(kind, topic.name, topic.plugin or "built into layersig", options=tables)
+        if any(offered_topics()):
+            yield from (topic for topic in _topics() if topic.origin != _BUILT_IN)
     elif kind == "tracker":
-        from layersig.plugin.manager import offered_trackers
-
         for tracker in offered_trackers():
             yield Entry(kind, tracker.name, tracker.plugin)
     else:
         if kind == "source":
             yield from _schemes()
         yield from _components(kind, known)
+
+
+def _topics() -> Iterator[Entry]:
+    from layersig.topics.registry import all_topics
+
+    for topic in all_topics()[0]:
+        tables = tuple(table.name for table in topic.tables)
+        yield Entry("topic", topic.name, topic.plugin or _BUILT_IN, options=tables)
 
 
 def _components(kind: str, known: Components) -> Iterator[Entry]:
@@ -114,7 +123,7 @@ def _schemes() -> Iterator[Entry]:
 
     for scheme, loader in LOADERS.items():
         about = " ".join((type(loader).__doc__ or "").partition("\n\n")[0].split())
-        yield Entry("source", scheme, "built into layersig", summary=_first_sentence(about))
+        yield Entry("source", scheme, _BUILT_IN, summary=_first_sentence(about))
 
 
 def _first_sentence(text: str) -> str:

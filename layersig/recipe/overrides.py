@@ -98,9 +98,9 @@ def _index(text: str, entries: list[Any], path: KeyPath) -> int:
     names = [each.get("name") if isinstance(each, dict) else None for each in entries]
     if names.count(text) == 1:
         return names.index(text)
-    known = ", ".join([f"0 to {len(entries) - 1}", *(str(name) for name in names if name is not None)])
-    there = known if entries else "it has none"
-    raise ValueError(f"`{dotted(path)}` is a list: name an entry by its number or name ({there}), got `{text}`")
+    numbers = f"0 to {len(entries) - 1}" if entries else "it has none"
+    named = f" or its name ({', '.join(map(str, names))})" if names and None not in names else ""
+    raise ValueError(f"`{dotted(path)}` is a list: name an entry by its number ({numbers}){named}, got `{text}`")
 
 
 def _rebased(value: Any, base_dir: Path, *, files: bool) -> Any:
