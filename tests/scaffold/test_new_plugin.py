@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from layersig.plugin.manager import offered_topics, offered_trackers
 from layersig.recipe.load import load
 from layersig.scaffold.package import write_package
 from tests.plugins.installing import installed
+from tests.scaffold.marks import builds
 from tests.study import call
 
 FAST = ("scorer", "policy", "source", "tracker")
@@ -129,9 +129,7 @@ def test_the_verb_says_what_comes_next(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (find_spec("hatchling") and find_spec("editables")), reason="hatchling builds the packages: make dev"
-)
+@builds
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_installs_and_its_tests_pass(packages: dict[str, Path], tmp_path: Path, kind: str) -> None:
     package, site = packages[kind], tmp_path / "site"

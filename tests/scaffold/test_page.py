@@ -8,11 +8,11 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.scaffold.marks import builds
 from tests.study import write_study
 
 ROOT = Path(__file__).parents[2]
@@ -64,9 +64,7 @@ def test_it_takes_at_most_12_commands_and_40_lines() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (find_spec("hatchling") and find_spec("editables")), reason="hatchling builds the package: make dev"
-)
+@builds
 def test_following_it_ends_in_a_report_with_tests(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     write_study(tmp_path / "study")
