@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from layersig import __version__
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
 from layersig.cli.plugins import KINDS
@@ -48,7 +49,7 @@ def command(name: str, kind: str, parent: Path, as_json: bool) -> None:
         raise UserError(f"{taken[0].label} has this name already; take another")
     if kind == "source" and short in BUILT_IN_SCHEMES:
         raise UserError(f"the scheme {short!r} is built in; take another name")
-    folder = write_package(name, cast("PackageKind", kind), parent)
+    folder = write_package(name, cast("PackageKind", kind), parent, layersig=__version__)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     steps = f"{folder}: next, `cd {folder}`, `pip install --editable '.[test]'`, `pytest`"
     emit({"package": str(folder), "files": files}, as_json=as_json, text=steps)

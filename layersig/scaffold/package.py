@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from layersig import __version__
 from layersig.errors import UserError
 from layersig.plugin.components import KINDS
 from layersig.plugin.version import API_VERSION
@@ -21,13 +20,14 @@ _PREFIX = "layersig-"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-def write_package(name: str, kind: PackageKind, parent: Path) -> Path:
+def write_package(name: str, kind: PackageKind, parent: Path, *, layersig: str) -> Path:
     """Write the package of a plugin that offers one thing, with tests, a README, CI and, where it is one, a recipe.
 
     Args:
         name: What the plugin offers, such as `weight-size`; the package is `layersig-weight-size`.
         kind: What it is.
         parent: Folder for the package.
+        layersig: The version of layersig that the package asks for at least.
 
     Returns:
         Folder of the package.
@@ -43,7 +43,7 @@ def write_package(name: str, kind: PackageKind, parent: Path) -> Path:
         raise UserError(f"{folder} exists already; take another name, or -o for another folder")
     if not parent.is_dir():
         raise UserError(f"there is no folder {parent}")
-    values = _values(name, kind)
+    values = {**_values(name, kind), "layersig": layersig}
     for path, text in _files(kind, values):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,6 @@ def _values(name: str, kind: PackageKind) -> dict[str, Any]:
         "cls": "".join(part.capitalize() for part in name.split("-")),
         "distribution": f"{_PREFIX}{name}",
         "kind": kind,
-        "layersig": __version__,
         "module": module,
         "name": name,
         "recipe": (_TEMPLATES / kind / f"recipe.toml{_SUFFIX}").is_file(),

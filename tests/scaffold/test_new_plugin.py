@@ -29,7 +29,7 @@ FAST = ("scorer", "policy", "source", "tracker")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A package of every kind."""
     folder = tmp_path_factory.mktemp("packages")
-    return {kind: write_package(f"my-{kind}", kind, folder) for kind in KINDS}
+    return {kind: write_package(f"my-{kind}", kind, folder, layersig="0.1") for kind in KINDS}
 
 
 @pytest.fixture
