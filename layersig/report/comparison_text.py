@@ -20,13 +20,14 @@ def comparison_text(rows: Sequence[ComparisonRow]) -> Iterator[str]:
         by_metric.setdefault((row.reference, row.task, row.metric), []).append(row)
     for (reference, task, metric), of_metric in by_metric.items():
         better = "higher" if of_metric[0].higher_is_better else "lower"
-        yield f"{task} {metric} ({better} is better): difference to {reference.removeprefix(common)}"
+        margins = {f", margin {row.margin:g}" for row in of_metric if row.verdict is not None}
+        yield f"{task} {metric} ({better} is better{''.join(margins)}): difference to {reference.removeprefix(common)}"
         yield from (f"  {line}" for line in aligned([_HEAD, *(_cells(row, common) for row in of_metric)]))
         yield ""
     if common:
         yield f"arms of the run {common.rstrip(':')}"
     tests = max((row.family_size or 0 for row in rows), default=0)
-    yield f"exploratory; p is corrected for {plural(tests, 'test')} where there is a verdict"
+    yield f"exploratory; p and interval are corrected for {plural(tests, 'test')} where there is a verdict"
 
 
 def _common_run(rows: Sequence[ComparisonRow]) -> str:
@@ -36,10 +37,12 @@ def _common_run(rows: Sequence[ComparisonRow]) -> str:
 
 
 def _cells(row: ComparisonRow, common: str) -> tuple[str, ...]:
-    ends = "none" if row.low is None else f"{row.low:+.4f} to {row.high:+.4f} ({100 * row.level:.4g} %)"
+    low, high, level = row.low, row.high, row.level
+    if row.stated_level is not None:  # corrected: what the verdict follows from
+        low, high, level = row.stated_low, row.stated_high, row.stated_level
+    ends = "none" if low is None or high is None else f"{low:+.4f} to {high:+.4f} ({100 * level:.4g} %)"
     p = row.p if row.adjusted_p is None else row.adjusted_p
-    verdict = "\u2013" if row.verdict is None else f"{VERDICTS[Verdict(row.verdict)]} (margin {row.margin:g})"
-    scope = "checkpoints" if row.scope == "checkpoints" else "method"
+    verdict = "\u2013" if row.verdict is None else VERDICTS[Verdict(row.verdict)]
     return (
         row.arm.removeprefix(common),
         f"{row.estimate:+.4f}",
@@ -47,5 +50,5 @@ def _cells(row: ComparisonRow, common: str) -> tuple[str, ...]:
         "\u2013" if p is None else f"{p:.3g}",
         verdict,
         f"{row.n}",
-        f"{row.seeds} ({scope})",
+        f"{row.seeds} ({row.scope})",
     )
