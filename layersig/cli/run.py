@@ -120,8 +120,9 @@ def command(
         )
     from rich.console import Console
 
+    from layersig.engine.in_process import run
     from layersig.engine.recipes import run_together
-    from layersig.engine.study import Options, run
+    from layersig.engine.study import Options
     from layersig.planning.outlook import outlook
     from layersig.recipe.load import load_all
 

@@ -20,17 +20,18 @@ from transformers import PreTrainedModel
 from layersig.data.examples import Examples
 from layersig.distributed.world import ALONE, world
 from layersig.fast.batching import Batching, MicroBatch, PaddedBatching, batching_of
-from layersig.fast.budget import tokens_at_once
-from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
+from layersig.fast.budget import keeps_blocks, tokens_at_once
+from layersig.fast.dropout import DropoutKeys, drop_out, keyed_dropout
 from layersig.fast.head import SplitModel, split_at_head
 from layersig.fast.lora import fast_lora
 from layersig.fast.loss import target_loss
-from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
+from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR, RECOMPUTED
 from layersig.fast.plain import PlainRunner, singly
 from layersig.fast.prefix import Prefix, kept_prefix
 from layersig.fast.protocol import Runner
 from layersig.fast.recompute import checkpointed_blocks
 from layersig.fast.shares import Sharing
+from layersig.fast.workers import accumulate
 from layersig.models.determinism import deterministic
 from layersig.models.devices import free
 from layersig.recipe.schema import TokenBudget, TrainSettings
@@ -86,32 +87,38 @@ def training_runner(work: Workload) -> Iterator[Runner]:
         keys = stack.enter_context(keyed_dropout(model, work.streams))
         model.eval()
         if not work.fast:
-            _drop_out(model)
+            drop_out(model)
             yield sharing.runner(PlainRunner(model, examples, keys, sharing.cut(singly)), trained)
             return
         copied = sum(parameter.numel() * parameter.itemsize for parameter in trained)
-        longest = int(work.examples.lengths.max())
-        budget = sharing.agreed(
-            tokens_at_once(
-                model,
-                settings.micro_batch_tokens,
-                learning=True,
-                checkpointing=settings.gradient_checkpointing,
-                reserved=_STATES * copied,
-            )
-        )
+        longest, reserved = int(work.examples.lengths.max()), _STATES * copied
+        again = settings.gradient_checkpointing
+        if not again:  # what blocks compute is kept by all processes, or by none
+            again = not sharing.agreed(keeps_blocks(model, longest, reserved=reserved))
+        asked = settings.micro_batch_tokens
+        budget = sharing.agreed(tokens_at_once(model, asked, learning=True, checkpointing=again, reserved=reserved))
         packing = stack.enter_context(batching_of(model, budget, longest, side_by_side=copied <= _LARGEST))
         batching = sharing.batching(packing)
         stack.enter_context(fast_lora(model))
-        if settings.gradient_checkpointing:
+        if again:
             stack.enter_context(checkpointed_blocks(model))
         prefix = None
         if not sharded:  # every process must pass through all blocks
             prefix = stack.enter_context(kept_prefix(model, work.parameters, examples, work.batches, batching))
-        _drop_out(model)
+        drop_out(model)
         split = stack.enter_context(split_at_head(model))
         yield sharing.runner(
-            FastRunner(split, examples, batching, trained, keys, prefix, split_weights=sharded), trained
+            FastRunner(
+                split,
+                examples,
+                batching,
+                trained,
+                keys,
+                prefix,
+                split_weights=sharded,
+                also=[RECOMPUTED] if again and not settings.gradient_checkpointing else [],
+            ),
+            trained,
         )
 
 
@@ -169,6 +176,7 @@ class FastRunner:
         prefix: Keeps what frozen blocks give.
         split_weights: Whether other processes hold parts of the model: what is trained of it is then found by FSDP
             alone, which shows the model other tensors while it runs.
+        also: What else belongs to the names of the arithmetic.
     """
 
     def __init__(
@@ -181,18 +189,21 @@ class FastRunner:
         prefix: Prefix | None = None,
         *,
         split_weights: bool = False,
+        also: Sequence[str] = (),
     ) -> None:
         self._split, self._examples, self._batching = split, examples, batching
         self._parameters, self._keys, self._prefix, self._weights_split = parameters, keys, prefix, split_weights
         self._lengths: list[int] = examples.lengths.tolist()
         self._halving: Halving[int] = Halving("training examples", self._padded, partial(free, split.model.device))
         self._planned: int | None = None
+        self._also = also
         self._target_counts: list[int] = examples.target_counts.tolist()
 
     @property
     def numerics(self) -> str:
         """See `Runner`."""
-        return "+".join([self._batching.numerics, LORA_LINEAR, *([KEPT_PREFIX] if self._prefix is not None else [])])
+        kept = [KEPT_PREFIX] if self._prefix is not None else []
+        return "+".join([self._batching.numerics, LORA_LINEAR, *kept, *self._also])
 
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
         """See `Runner`."""
@@ -214,7 +225,7 @@ class FastRunner:
                 return _sum(parts)
             for part, gradients in lanes.run(partial(self._share, step, targets, moved), pieces):
                 parts.append(part)
-                _accumulate(moved, gradients)
+                accumulate(moved, gradients)
             return _sum(parts)
 
         return self.in_pieces(batch, attempt)
@@ -273,20 +284,6 @@ def _sum(parts: Sequence[Tensor]) -> float:
     for part in parts:
         total += part.item()
     return total
-
-
-def _accumulate(parameters: Sequence[Tensor], gradients: list[Tensor | None]) -> None:
-    """Move the gradient of a piece over to that of the parameters, one after the other."""
-    for place, parameter in enumerate(parameters):
-        gradient, gradients[place] = gradients[place], None
-        if gradient is not None:
-            parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
-
-
-def _drop_out(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, KeyedDropout):
-            module.train()
 
 
 def _set_modes(modes: Mapping[nn.Module, bool]) -> None:

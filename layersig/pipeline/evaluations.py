@@ -26,7 +26,7 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
             batch_tokens=settings.batch_tokens,
             **study.beside_tasks,
             **({"memorisation": True} if arm == "base" and settings.memorisation and settings.tasks else {}),
-            **study.compute,
+            **study.reading,
         ),
         inputs=inputs,
         files={"": f"evaluations/{cell.key}"},

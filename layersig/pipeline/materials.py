@@ -65,7 +65,7 @@ def generate_stage(study: Study, name: str) -> Stage:
             chat_template=study.recipe.model.chat_template,
             **_fields(settings),
             **_where(settings),
-            **study.compute,
+            **study.reading,
         ),
         inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
         files={"report.json": f"responses/{name}.json", "responses.jsonl": f"responses/{name}.jsonl"},

@@ -120,6 +120,12 @@ class Study:
         return held if model.fast else {**held, "fast": False}
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """The parameters of stages that only read the model, which then may be spread over several devices."""
+        spread = self.recipe.model.device_map
+        return {**self.compute, **({} if spread is None else {"device_map": spread})}
+
+    @property
     def tasks(self) -> list[dict[str, Any]]:
         """The tasks of `[evaluate]`; the rows that they read are inputs, and what is not asked for adds nothing."""
         found = [task.model_dump(mode="json", exclude={"data"}) for task in self.recipe.evaluate.tasks]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from layersig.recipe.schema import GenerateSettings, TaskSettings, TrainSettings
 from layersig.stages.measurements import Answer, Compare, Evaluate, Grade, Overlap
-from layersig.stages.spec import ModelSpec, StageSpec
+from layersig.stages.spec import ModelSpec, ReadingSpec, StageSpec
 
 
 class Layers(StageSpec):
@@ -25,7 +25,7 @@ class Layers(StageSpec):
     """Whether the output head counts as a layer."""
 
 
-class Generate(ModelSpec):
+class Generate(ReadingSpec):
     """The answers of the untouched `model` to the first prompts of `rows`, as in `Data`, whose answers may be missing.
 
     With a `server`, its answers: the model is read for its chat template alone.
@@ -37,7 +37,7 @@ class Generate(ModelSpec):
 
     kind = "generate"
     version = 3
-    manner = frozenset({"asking"})
+    manner = ReadingSpec.manner | {"asking"}
     body = "layersig.generating.stage:generate"
     reads = ("model", "rows")
 

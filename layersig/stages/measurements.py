@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from layersig.recipe.schema import AnswerSettings, TaskSettings
-from layersig.stages.spec import ModelSpec, StageSpec
+from layersig.stages.spec import ReadingSpec, StageSpec
 
 
-class Evaluate(ModelSpec):
+class Evaluate(ReadingSpec):
     """Outcomes of a model, with `adapter` where there is one, on the held-out side of `data/NAME` and on tasks.
 
     `task/N` is what `tasks.resolve_task` found for `tasks[N]`.
@@ -71,7 +71,7 @@ class Overlap(StageSpec):
     conversations: tuple[AskedQuestions, ...] = ()
 
 
-class Answer(ModelSpec):
+class Answer(ReadingSpec):
     """The answers of a model, with `adapter` where there is one, to `questions/N`.
 
     Output: `answers.jsonl`, a question a line.

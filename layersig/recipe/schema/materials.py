@@ -32,6 +32,10 @@ class ModelSettings(Table):
     """`nf4`: 4-bit base weights (QLoRA); needs bitsandbytes."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernel."""
+    device_map: Literal["auto"] | None = None
+    """`auto`: evaluation, answers and generated data spread the model over all GPUs of the process, then over main
+    memory and the disk. For models that no single GPU holds. Results are those of the model in one place. Recipes that
+    train cannot have it: start them with `torchrun` and `--shard`."""
     fast: bool = True
     """`false` runs the model by plain transformers and PEFT calls, one example at a time: much slower, for checking."""
     chat_template: str = "auto"
