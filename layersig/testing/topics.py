@@ -90,7 +90,8 @@ def _run(folder: Path, given: Path | None) -> Iterator[Path]:
         return
     from rich.console import Console
 
-    from layersig.engine.study import Options, run
+    from layersig.engine.in_process import run
+    from layersig.engine.study import Options
 
     TinyStudy(folder)
     rows = [{"prompt": f"w{number} w5 w7", "response": f"w{number + 9} w8 w{number + 3}"} for number in range(16)]
