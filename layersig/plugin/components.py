@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 
 from layersig.docstrings import Described
 from layersig.errors import UserError
+from layersig.plugin.trace import Traced, traces
 
 Kind = Literal["scorer", "policy", "method", "objective", "source"]
 Need = Literal["model", "weights", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
@@ -27,6 +28,8 @@ KINDS: tuple[str, ...] = get_args(Kind)
 NEEDS: tuple[str, ...] = get_args(Need)
 LIMITS: tuple[str, ...] = get_args(Limit)
 UNITS = ("module", "block", "part")
+BUILT_IN_SCHEMES = frozenset({"hub", "path", "file", "pypi"})
+"""Schemes of sources that a plugin cannot offer."""
 RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream", "train"})
 """Keys of a recipe's tables that cannot be names of parameters."""
 
@@ -122,6 +125,8 @@ class Component:
             raise UserError(f"component {self.name!r}: unknown kind {self.kind!r}; allowed are {', '.join(KINDS)}")
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise UserError(f"{self.kind} {self.name!r}: a name is lower-case letters, digits and single hyphens")
+        if self.kind == "source" and self.name in BUILT_IN_SCHEMES:
+            raise UserError(f"source {self.name!r}: this scheme is built in; take another name")
         if not isinstance(self.version, int) or isinstance(self.version, bool) or self.version < 1:
             raise UserError(f"{self.kind} {self.name!r}: version must be a whole number from 1, got {self.version!r}")
         unknown = self.needs - set(NEEDS)
@@ -152,6 +157,13 @@ class Component:
     def label(self) -> str:
         """For messages: `scorer "fisher" (layersig-fisher 0.2.0)`."""
         return f'{self.kind} "{self.name}" ({self.origin})'
+
+    @property
+    def module(self) -> str:
+        """Name of the module that the implementation is in."""
+        if isinstance(self.implementation, str):
+            return self.implementation.partition(":")[0]
+        return str(getattr(self.implementation, "__module__", ""))
 
     @property
     def summary(self) -> str:
@@ -200,7 +212,8 @@ class Component:
 
         `context.params` must be what `parse` returned. What the methods return is not checked here.
         """
-        return self.implementation() if isinstance(self.implementation, type) else _Function(self.implementation)
+        made = self.implementation() if isinstance(self.implementation, type) else _Function(self.implementation)
+        return Traced(self.label, made) if traces() and self.origin != BUILT_IN else made
 
 
 class _Function:

@@ -17,8 +17,14 @@ from layersig.errors import UserError
 from layersig.plugin.components import RESERVED_PARAMS, Component, Kind, Params, Rankings, Result
 
 _Target = TypeVar("_Target", bound=Callable[..., Any])
-_CLASSES = {"method": "Method", "objective": "PairObjective"}
-"""Kinds that a function cannot be, and what their classes derive from."""
+_WORK: Mapping[Kind, str] = {
+    "scorer": "score(context)",
+    "policy": "select(context)",
+    "method": "tune(context)",
+    "objective": "examples(params, folder, split, untouched)",
+    "source": "load(kind, reference, request)",
+}
+"""What a class of each kind must have."""
 
 
 def scorer(
@@ -193,12 +199,14 @@ def _attach(target: Any, kind: Kind, name: str, **given: Any) -> None:
 
 def _params(kind: Kind, name: str, target: Any) -> type[Params]:
     if not isinstance(target, type):
-        if kind in _CLASSES:
-            raise UserError(f"{kind} {name!r}: it must be a class; derive it from `{_CLASSES[kind]}`")
-        return Params if kind == "source" else _from_signature(kind, name, target)
-    work = {"scorer": "score", "policy": "select", "method": "tune", "objective": "examples"}.get(kind)
-    if work is not None and not callable(getattr(target, work, None)):
-        raise UserError(f"{kind} {name!r}: class {target.__name__} has no method `{work}(context)`")
+        if kind in ("method", "objective", "source"):
+            raise UserError(f"{kind} {name!r}: it must be a class with `{_WORK[kind]}`, not a function")
+        return _from_signature(kind, name, target)
+    work = _WORK[kind]
+    if not callable(getattr(target, work.partition("(")[0], None)):
+        raise UserError(f"{kind} {name!r}: class {target.__name__} has no method `{work}`")
+    if kind == "source" and not isinstance(getattr(target, "kinds", None), set | frozenset):
+        raise UserError(f"{kind} {name!r}: class {target.__name__} has no set `kinds` of what it loads")
     params = getattr(target, "Params", Params)
     if not (isinstance(params, type) and issubclass(params, Params)):
         raise UserError(f"{kind} {name!r}: {target.__name__}.Params must derive from `layersig.Params`")

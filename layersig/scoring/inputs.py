@@ -14,7 +14,7 @@ import numpy as np
 from layersig.errors import UserError
 from layersig.jsonform import read_jsonl
 from layersig.layers import Group, Layer, LayerMap
-from layersig.plugin.components import Component
+from layersig.plugin.components import BUILT_IN, Component
 from layersig.recipe.schema import TrainSettings
 from layersig.records import ScoredForm
 from layersig.stages.job import Job, Reporter
@@ -61,7 +61,7 @@ class Inputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        self._open.__exit__(kind, error, trace)
 
     def stream(self, name: str) -> np.random.Generator:
         """A NumPy generator of its own for every name; the same for equal root seed, seed and name."""
@@ -105,7 +105,9 @@ class Inputs:
         from layersig.models.load import borrow_model
 
         self._must("model", "gradients", "data", "update", "checkpoints", "tasks")
-        return self._open.enter_context(borrow_model(self._job.inputs["model"], **self._job.spec.loading))
+        borrower = "" if self._component.origin == BUILT_IN else self.label
+        loading = {**self._job.spec.loading, "borrower": borrower}
+        return self._open.enter_context(borrow_model(self._job.inputs["model"], **loading))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

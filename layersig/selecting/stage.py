@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from layersig.errors import UserError
@@ -36,16 +37,32 @@ def select(job: Job[Select]) -> None:
         params=component.parse(job.spec.params),
         arithmetic=_arithmetic(job, groups, *methods) if component.costs else None,
     )
-    chosen = set(component.create().select(context))
-    unknown = sorted(chosen - {group.name for group in groups})
-    if unknown:
+    chosen = checked(component, groups, component.create().select(context))
+    job.write("selection.json", selection_of(layers, groups, chosen).to_json())
+
+
+def checked(component: Component, groups: Sequence[Group], chosen: Any) -> frozenset[str]:
+    """Names of units, as a policy gave them.
+
+    Raises:
+        UserError: They are no names of units, or there are none.
+    """
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise UserError(f"{component.label} must return names of units, got {type(chosen).__name__}")
+    names = frozenset(chosen)
+    if unknown := sorted(map(str, names - {group.name for group in groups})):
         raise UserError(f"{component.label} chose {unknown[0]!r}, which is no layer here")
-    if not chosen:
+    if not names:
         raise UserError(f"{component.label} chose no layer at all")
+    return names
+
+
+def selection_of(layers: LayerMap, groups: Sequence[Group], chosen: frozenset[str]) -> Selection:
+    """The layers of the chosen units, in model order."""
     members = [layer for group in groups if group.name in chosen for layer in group.members]
     kept = {layer.name for layer in members}
     names = tuple(name for name in layers.names if name in kept)
-    job.write("selection.json", Selection(names, sum(layer.parameters for layer in members)).to_json())
+    return Selection(names, sum(layer.parameters for layer in members))
 
 
 def _arithmetic(job: Job[Select], groups: tuple[Group, ...], method: Component) -> Arithmetic:

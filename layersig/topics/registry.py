@@ -100,7 +100,7 @@ def all_topics() -> tuple[tuple[Topic, ...], tuple[str, ...]]:
         except (Exception, SystemExit) as error:
             if raises_plugin_errors():
                 raise
-            problems.append(f'topic "{offered.where}" of {offered.plugin} is left out: {cause(error)}')
+            problems.append(f'topic "{offered.where}" ({offered.plugin}) is left out: {cause(error, offered.where)}')
     return tuple(found), tuple(problems)
 
 

@@ -23,6 +23,7 @@ from layersig.models.dense import held_starts, read_dense, write_checkpoint
 from layersig.models.devices import pick_device, pick_dtype
 from layersig.models.load import borrow_model, load_model, stored_bytes
 from layersig.objectives import learnt
+from layersig.plugin.components import BUILT_IN
 from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.stages.job import Job
@@ -85,12 +86,15 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
     """Train `chosen` as far as the last of `kept`: the update under every name at its fraction of the planned steps."""
     settings = job.spec.train
     several = world()
-    checkpoint = component_of(settings.method, job.components).result == "checkpoint"
+    method = component_of(settings.method, job.components)
+    checkpoint = method.result == "checkpoint"
+    borrower = "" if method.origin == BUILT_IN else method.label
     examples = learnt(settings, job.inputs, "train", job.components)
     _refuse_too_large(job, chosen)
     if several.sharded:
         check_split(settings, checkpoint=checkpoint)
-    with borrow_model(job.inputs["model"], **job.spec.loading, weights=chosen if checkpoint else ()) as model:
+    wide = chosen if checkpoint else ()
+    with borrow_model(job.inputs["model"], **job.spec.loading, weights=wide, borrower=borrower) as model:
 
         def fit(settings: TrainSettings, trained: Items, validation: Items | None, work: Path) -> Fit:
             return _fit(job, model, layers, chosen, kept, settings, trained, validation, work)

@@ -62,5 +62,5 @@ def test_it_is_learnt_by(loaded, tmp_path):
 def test_a_malformed_objective_is_refused():
     with pytest.raises(UserError, match="unknown reads 'rows'; allowed are pairs, reference"):
         objective("bad", reads={"rows"})(type("Bad", (), {"examples": lambda self: None}))
-    with pytest.raises(UserError, match="it must be a class; derive it from `PairObjective`"):
+    with pytest.raises(UserError, match="it must be a class with `examples"):
         objective("bad")(lambda context: None)

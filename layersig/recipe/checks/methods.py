@@ -67,7 +67,7 @@ def _params(components: Components, kind: Kind, name: str, values: Mapping[str, 
     except Exception as error:
         if raises_plugin_errors():
             raise
-        yield Fault(path, f"{owner.label} broke while it checked its parameters: {cause(error)}")
+        yield Fault(path, f"{owner.label} failed while it checked its parameters: {cause(error, owner.module)}")
 
 
 def trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:

@@ -160,7 +160,7 @@ class DataSettings(Table):
     name: Name
     """Name of the data set in records, paths and figures."""
     source: SourceSpec
-    """`hub:ID[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
+    """`hub:ID[@REVISION]`, `hub:ID:CONFIGURATION[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
     fallback: SourceSpec | None = None
     """Second source, used only when `source` cannot be reached; the report then says so first."""
     split: str = "train"
