@@ -7,7 +7,7 @@ from itertools import chain, combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -32,6 +32,7 @@ def every(levels: list[Level]) -> tuple[int, float] | None:
     return max(found, default=None)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(THINGS, min_size=1, max_size=3), st.integers(0, 30), st.lists(st.integers(0, 8), min_size=3, max_size=3)
 )
