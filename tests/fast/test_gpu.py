@@ -116,6 +116,8 @@ def gradients(architecture: str, dtype: torch.dtype, budget: int, fast: bool, ag
 
 
 KINDS: tuple[Kind, ...] = (lora, adalora, full, low_rank_gates, dense_gates, gradients)
+REST = (adalora, low_rank_gates, dense_gates)
+"""Kinds whose blocks are recomputed as those of others are."""
 
 
 @contextmanager
@@ -209,7 +211,7 @@ def test_scores_and_texts_are_those_of_the_plain_twin(architecture: str, as_gpu:
     assert found[0][1] == found[1][1]
 
 
-@pytest.mark.parametrize("kind", KINDS[:-1])
+@pytest.mark.parametrize("kind", [lora, full, *(pytest.param(kind, marks=pytest.mark.slow) for kind in REST)])
 def test_recomputed_blocks_give_the_same_bits(kind: Kind, as_gpu: list[tuple[int, int]]) -> None:
     (loss, kept), (other, recomputed) = (kind("llama", torch.float32, 75, True, again) for again in (False, True))
     assert loss == other

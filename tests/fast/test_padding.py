@@ -76,8 +76,7 @@ def written(model: PreTrainedModel, sampler: Sampler | None = None) -> tuple[lis
     return [tokens for _, tokens in texts], passes
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mistral"])
-@pytest.mark.parametrize("sampling", [None, Sampling(1.0, 0.95)])
+@pytest.mark.parametrize(("architecture", "sampling"), [("mistral", None), ("llama", Sampling(1.0, 0.95))])
 def test_padded_answers_are_those_of_one_by_one(
     architecture: str, sampling: Sampling | None, as_gpu: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
