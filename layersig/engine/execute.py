@@ -183,7 +183,7 @@ class Executor:
                 entry = self._build(stage, key, family, inputs, origins, streams, declarations)
                 return Ended("done", key, entry=entry)
             except (Exception, SystemExit) as error:
-                known = known_failure(error)
+                known = known_failure(error, stage.components)
                 if not isinstance(known, UserError | MachineError):
                     return Ended("failed", key, error=str(known))
                 publisher.ended(stage, Ended("failed", key, error=str(known)))

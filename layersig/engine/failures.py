@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from layersig.errors import (
     LayersigError,
     MachineError,
@@ -11,6 +13,8 @@ from layersig.errors import (
     machine_error,
     one_line,
 )
+from layersig.plugin.components import Component
+from layersig.plugin.guard import blamed
 
 _SMALLER = (
     "a single example did not fit, or what is needed beside the examples; shorten them (`max_tokens` of the data), set "
@@ -18,8 +22,8 @@ _SMALLER = (
 )
 
 
-def known_failure(error: BaseException) -> LayersigError:
-    """Whatever a stage raised as one of the failures that layersig tells apart."""
+def known_failure(error: BaseException, components: Iterable[Component]) -> LayersigError:
+    """Whatever a stage with these components raised as one of the failures that layersig tells apart."""
     if isinstance(error, LayersigError):
         return error
     if is_out_of_memory(error):
@@ -31,4 +35,4 @@ def known_failure(error: BaseException) -> LayersigError:
         )
     if isinstance(error, OSError):
         return machine_error(error)
-    return StageFailed(f"{type(error).__name__}: {error}")
+    return StageFailed(blamed(error, components) or f"{type(error).__name__}: {error}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from layersig.engine.device import Device, device_of, meters, numerics
 from layersig.engine.execute import Executor
+from layersig.engine.input_check import check_files
 from layersig.engine.manifest import (
     failures,
     final_status,
@@ -134,6 +135,7 @@ def opened(
         here: Whether that is this machine, whose memory trainings must fit into.
     """
     recipe, limit = loaded.recipe, cache_limit()
+    check_files(loaded)
     if recipe.evaluate.tasks:
         display.phase("checking the tasks")
     check_tasks(loaded)

@@ -51,7 +51,7 @@ def arm_model(job: Job[ReadingSpec]) -> Iterator[ArmModel]:
         peak_memory(device) as memory,
         borrow_model(job.inputs["model"], **spec.loading) as borrowed,
         attach_adapter(borrowed, adapter) if adapter else nullcontext(borrowed) as model,
-        fast_lora(model) if spec.fast else nullcontext(),
+        fast_lora(model, frozen=True) if spec.fast else nullcontext(),
     ):
         if away := share_elsewhere(model):
             job.reporter.warn(

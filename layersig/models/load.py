@@ -219,6 +219,7 @@ def borrow_model(
     attention: str = "sdpa",
     device_map: Literal["auto"] | None = None,
     weights: Sequence[Layer] = (),
+    borrower: str = "",
 ) -> Iterator[PreTrainedModel]:
     """Lend the model that `load_model` would load, loading it only if the last one lent was another.
 
@@ -234,6 +235,10 @@ def borrow_model(
         attention: See there.
         device_map: See there; a model that is split among processes is not spread as well.
         weights: Layers whose weights themselves will be trained: those of a model that is split must be wide then.
+        borrower: Who must bring it back clean, for the error if it does not; if empty, a changed model is dropped.
+
+    Raises:
+        UserError: The borrower changed the model and did not restore it.
     """
     global _lent
     device = pick_device(str(device))
@@ -262,11 +267,13 @@ def borrow_model(
     try:
         yield kept.model
     finally:
-        if _state(kept.model) == kept.state:
+        if clean := _state(kept.model) == kept.state:
             _lent = kept
         del kept
         # What the borrower has let go of must not count as memory of the next one.
         free(device)
+    if borrower and not clean:
+        raise UserError(f"{borrower} changed the model and did not restore it; it must leave the model as it was")
 
 
 @cache

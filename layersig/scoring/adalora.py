@@ -68,9 +68,7 @@ class AdaLoraSensitivity:
         group: dict[str, _Smoothed] = {}
         size = 0
         for layer in context.unit_of:
-            delta = context.update.delta(layer)
-            if context.device.type == "cuda":
-                delta = delta.to(context.device, delta.b.dtype)
+            delta = context.update.delta(layer).near(context.device)
             entries = _Smoothed(params.beta1, params.beta2, triplets_of(delta))
             if group and size + entries.nbytes > BUFFER:
                 yield group

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from layersig.scoring.resumable import Resumable, Value
+from layersig.scoring.resumable import Resumable, Value, tokens_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -225,21 +225,23 @@ class Gradients(Resumable):
     @contextmanager
     def _gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> Iterator[Show]:
         """Within this context, what is given shows the gradients of a batch, by its number."""
+        from layersig.fast.budget import keeps_blocks
         from layersig.training.gradients import visit_gradients
 
         self._must("gradients")
         self.reporter.start("gradients", len(batches), "batches")
         # Gradients need what training needs, so that the settings which make one fit make the other fit.
         recompute = self.train_settings.gradient_checkpointing
-        with self.counted(batches), ExitStack() as stack:
+        recompute = recompute or not keeps_blocks(self.model, self.learnt.longest)
+        with self.counted(batches, self.learnt), ExitStack() as stack:
             runner = cache(lambda: stack.enter_context(self._reading(pack=False, recompute=recompute, shared=False)))
 
             def show(number: int, visit: Visit) -> None:
                 batch = batches[number]
                 visit_gradients(
-                    runner(), parameters, self.examples, [batch], lambda _, name, found: visit(number, name, found)
+                    runner(), parameters, self.learnt, [batch], lambda _, name, found: visit(number, name, found)
                 )
-                self.reporter.advance(1, tokens=self._tokens([batch]))
+                self.reporter.advance(1, tokens=tokens_of(self.learnt, [batch]))
 
             yield show
 
@@ -255,7 +257,7 @@ class Gradients(Resumable):
 
         budget = self.train_settings.micro_batch_tokens
         return reading_runner(
-            self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute, shared=shared
+            self.model, self.learnt, budget, fast=self.fast, pack=pack, recompute=recompute, shared=shared
         )
 
 

@@ -20,8 +20,8 @@ class Passes(Gradients):
     """A scorer's context that runs the model in eval mode and leaves it as it was."""
 
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
-        """The training loss of every optimizer batch, in nats per target token; nothing is trained."""
-        with self.counted(batches), ExitStack() as stack:
+        """The training loss of every optimizer batch, in nats per target token or per pair; nothing is trained."""
+        with self.counted(batches, self.learnt), ExitStack() as stack:
             runner = cache(lambda: stack.enter_context(self._reading()))
             return [self.once("loss", partial(lambda batch: runner().losses([batch])[0], batch)) for batch in batches]
 

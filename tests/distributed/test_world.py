@@ -113,6 +113,7 @@ def test_only_sums_depend_on_the_number_of_processes() -> None:
         "recover": "sums",
         "score": "sums",
         "evaluate": "items",
+        "untouched": "items",
     }
 
 

