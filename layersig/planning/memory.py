@@ -15,7 +15,9 @@ _PROGRAM = 0.6 * 2**30
 """Bytes of Python with torch, transformers and PEFT in memory, before a model is."""
 _KEPT = 3.0
 """Numbers kept for the backward pass, in multiples of the hidden states and outputs of a block's linear layers."""
-_MODEL = frozenset({"reference", "tune", "recover", "score", "evaluate", "answer", "generate", "prune", "graft"})
+_MODEL = frozenset(
+    {"reference", "tune", "recover", "score", "evaluate", "answer", "generate", "prune", "patch", "graft"}
+)
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -54,7 +56,7 @@ def peak(facts: Facts, stage: Stage) -> float | None:
     if facts.shapes is None:
         return None
     held = weights_bytes(facts) + (_PROGRAM if _on_cpu(facts) else 0.0)
-    if stage.kind in ("graft", "prune"):
+    if stage.kind in ("graft", "prune", "patch"):
         return held
     if stage.kind in ("reference", "tune", "recover"):
         return held + _trained(facts, stage) + _passes(facts, settings_of(stage).micro_batch_tokens, training=True)
