@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from layersig.cli.main import main
+from layersig.data.examples import read_examples
 from layersig.models.block_removal import without_blocks
 from layersig.models.blocks import BlockRunner
 from layersig.models.load import load_model
@@ -117,14 +119,14 @@ name = "patched"
 scorer = "pick"
 select = { kind = "lowest", count = 1, protect = [-1] }
 action = "prune"
-patch = 12
+patch = 99
 
 [[arms]]
 name = "neighbours"
 scorer = "pick"
 select = { kind = "lowest", count = 1, protect = [-1] }
 action = "prune"
-patch = 12
+patch = 99
 recover = { steps = 2 }
 recover_on = "cut"
 
@@ -133,7 +135,7 @@ name = "full"
 scorer = "pick"
 select = { kind = "lowest", count = 1, protect = [-1] }
 action = "prune"
-patch = 12
+patch = 99
 recover = { method = "full", steps = 2, learning_rate = 0.001 }
 recover_on = "cut"
 
@@ -176,13 +178,20 @@ def test_a_study_patches_its_cuts_and_the_report_compares(study) -> None:
         for arm in ("cut", "patched", "neighbours", "full", "tail")
     }
     assert len(set(losses.values())) == 5
-    patched = load_model(run / "models/patched/chats/seed-0", dtype="float32", device="cpu")
     original = AutoModelForCausalLM.from_pretrained(folder / "model").eval()
+    (data,) = {path.parent for path in (folder / "cache").glob("**/train.safetensors")}
+    examples = read_examples(data, "train")
+    assert len(examples) <= 99
     with torch.no_grad():
-        states = BlockRunner(original).run({"input_ids": tiny_batch()}).states
-        found = BlockRunner(patched).run({"input_ids": tiny_batch()}).states
-    # The middle block of three is gone; in front of the last one stands the mapped state.
-    assert (found[1] - states[2]).norm() < (states[1] - states[2]).norm()
+        rows = [
+            BlockRunner(original).run({"input_ids": torch.tensor([each.tokens.tolist()])}).states for each in examples
+        ]
+    # The middle block of three is gone.
+    before, behind = (np.concatenate([states[place][0].double().numpy() for states in rows]) for place in (1, 2))
+    due = np.linalg.lstsq(before, behind - before, rcond=None)[0]
+    found = load_file(run / "models/patched/chats/seed-0/patches.safetensors")
+    assert list(found) == ["1"]
+    assert found["1"].numpy() == pytest.approx(due, abs=1e-5 * np.ptp(due))
     rows = (run / "recovery.csv").read_text()
     assert all(f"cut,{arm}," in rows for arm in ("patched", "neighbours", "full", "tail"))
 
@@ -216,10 +225,10 @@ def test_a_full_recovery_keeps_the_maps_and_an_export_is_refused(study, capsys, 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('action = "prune"\npatch = 12\n\n', "patch = 12\n\n", "has cuts to patch; remove `patch`"),
+        ('action = "prune"\npatch = 99\n\n', "patch = 99\n\n", "has cuts to patch; remove `patch`"),
         ('recover = { steps = 2 }\nrecover_on = "last-1"', 'recover_on = "last-1"', "add `recover = {}`"),
         ('recover_on = "last-1"', 'recover_on = "first-1"', "recover_on"),
-        ("patch = 12\n\n", "patch = 0\n\n", "patch"),
+        ("patch = 99\n\n", "patch = 0\n\n", "patch"),
     ],
 )
 def test_what_does_not_go_together_is_told(tmp_path: Path, capsys, old: str, new: str, told: str) -> None:
