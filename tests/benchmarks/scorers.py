@@ -90,7 +90,6 @@ CASES: Mapping[str, Case] = {
     "leave-one-out": Case("batches", 1, "62 F"),
     "add-one-in": Case("batches", 1, "62 F"),
 }
-FORWARD_ONLY = ("block-influence", "angular-distance", "cka", "feature-norm", "owl")
 
 
 class _Embedded:
