@@ -90,7 +90,7 @@ class ScoringContext(Passes):
 
         place = self._place("training")
         work = Workload(
-            self.model, parameters, self.examples, batches, self.train_settings, self._job.streams, fast=self.fast
+            self.model, parameters, self.learnt, batches, self.train_settings, self._job.streams, fast=self.fast
         )
         callbacks = [
             *([] if after_step is None else [AfterStep(after_step)]),
@@ -121,8 +121,9 @@ class ScoringContext(Passes):
 
         settings, streams = self.train_settings, self._job.streams
         base, steps = Base(str(self._job.inputs["model"])), len(batches)
-        with tuned(self.model, layers, settings, base=base, steps=steps, streams=streams) as tuning:
-            work = Workload(tuning.model, tuning.parameters, self.examples, batches, settings, streams, fast=self.fast)
+        known = partial(tuned, base=base, steps=steps, streams=streams, examples=self.learnt, batches=batches)
+        with known(self.model, layers, settings) as tuning:
+            work = Workload(tuning.model, tuning.parameters, self.learnt, batches, settings, streams, fast=self.fast)
             kept = Checkpoints(self._place("tuned"), tuning, end=True)
             log = train(work, Optimization.of(settings), [tuning, kept, Progress(self.reporter)])
             tuning.model.eval()

@@ -13,6 +13,7 @@ from layersig.scoring.inputs import Inputs
 from layersig.store.journal import Journal
 
 if TYPE_CHECKING:
+    from layersig.data.pairs import Items
     from layersig.training.checkpoint import Memory
 
 Piece = TypeVar("Piece")
@@ -62,18 +63,21 @@ class Resumable(Inputs):
         in_passes(self._place(name), memory, pieces, work, self.device)
 
     @contextmanager
-    def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:
-        """Add to the cost what one pass over the batches takes."""
+    def counted(self, batches: Sequence[Sequence[int]], items: Items | None = None) -> Iterator[None]:
+        """Add to the cost what one pass over the batches takes: of `examples`, or of other items."""
         from layersig.models.devices import peak_memory
 
         with peak_memory(self.device) as memory:
             yield
-        self._count(self._tokens(batches), memory.peak)
-
-    def _tokens(self, batches: Sequence[Sequence[int]]) -> int:
-        return sum(len(self.examples[index]) for indices in batches for index in indices)
+        self._count(tokens_of(self.examples if items is None else items, batches), memory.peak)
 
     def _count(self, tokens: int, peak_memory: int) -> None:
         cost = self._job.cost
         cost["tokens"] = cost.get("tokens", 0) + tokens
         cost["peak_memory"] = max(cost.get("peak_memory", 0), peak_memory)
+
+
+def tokens_of(items: Items, batches: Sequence[Sequence[int]]) -> int:
+    """Tokens of all items in batches."""
+    lengths = items.lengths
+    return sum(int(lengths[list(indices)].sum()) for indices in batches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.outcomes import Measure
@@ -11,25 +11,12 @@ from layersig.findings.rows.layers import SELECTIONS, SelectionRow
 from layersig.report.document import Text
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent, plural
+from layersig.report.terminal import VERDICTS, aligned
 from layersig.topics.answer import which_layers, why_no_share
 
 _MOST = 12
 """Arms that are shown; the report has all of them."""
 _HEAD = ("arm", "layers", "gain kept", "against random", "against {baseline}")
-_SHORT: Mapping[Verdict, str] = {
-    Verdict.BETTER_BY_MARGIN: "better",
-    Verdict.BETTER_SIZE_UNSETTLED: "better, size open",
-    Verdict.BETTER_WITHIN_MARGIN: "better, below margin",
-    Verdict.EQUIVALENT: "equivalent",
-    Verdict.NOT_WORSE: "not worse, maybe better",
-    Verdict.NOT_BETTER: "not better, maybe worse",
-    Verdict.WORSE_WITHIN_MARGIN: "worse, below margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "worse, size open",
-    Verdict.WORSE_BY_MARGIN: "worse",
-    Verdict.UNDECIDED: "undecided",
-    Verdict.NO_ASSAY: "cannot be told",
-    Verdict.REFUSED: "needs more seeds",
-}
 
 
 def brief(material: Material) -> str:
@@ -58,7 +45,7 @@ def _table(material: Material, data: str) -> Iterator[str]:
         f"{plural(first.seeds, 'seed')} (about {scope}); in brackets the {level}interval"
     )
     head = tuple(cell.format(baseline=material.findings.baseline) for cell in _HEAD)
-    yield from _aligned([head, *(_cells(material, measure, row, data) for row in rows[:_MOST])])
+    yield from aligned([head, *(_cells(material, measure, row, data) for row in rows[:_MOST])])
     if len(rows) > _MOST:
         yield f"and {plural(len(rows) - _MOST, 'further arm')} in the report"
     reasons = (material.share(measure, row.arm, data) for row in rows)
@@ -87,13 +74,7 @@ def _verdict(material: Material, measure: Measure, arm: str, data: str, role: st
     found = material.comparison(measure, arm, data, role)
     if found is None or found.verdict is None:
         return "\u2013"
-    return _SHORT[Verdict(found.verdict)]
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    return VERDICTS[Verdict(found.verdict)]
 
 
 def _plain(text: Text) -> str:

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     evaluation,
     gates,
     growth,
+    planned,
     scorers,
     selection,
     training,
@@ -52,6 +53,7 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
         "growth": lambda: growth.growth(repeats),
         "memory": endurance.memory,
         "grid": endurance.grid,
+        "planned": planned.planned,
         "waits": lambda: wholes.waits(repeats),
     }
 
