@@ -82,6 +82,7 @@ def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
         "answer",
         "layers",
         "arms",
+        "leaderboard",
         "training",
         "agreement",
         "stability",
