@@ -14,7 +14,6 @@ from layersig.plugin.manager import OfferedTopic, offered_topics
 from layersig.report.topic import Topic
 from layersig.topics import (
     agreement,
-    answer,
     arms,
     blocks,
     bridge,
@@ -41,7 +40,6 @@ from layersig.topics import (
     rigor,
     sanity,
     stability,
-    status,
     sweeps,
     text_probes,
     training,
@@ -49,8 +47,6 @@ from layersig.topics import (
 )
 
 TOPICS: tuple[Topic, ...] = (
-    status.TOPIC,
-    answer.TOPIC,
     layers.TOPIC,
     agreement.TOPIC,
     ceilings.TOPIC,
