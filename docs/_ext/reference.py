@@ -6,6 +6,7 @@ As a Sphinx extension it writes them into `docs/reference/` before a build; `pag
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def pages() -> dict[str, str]:
         "hooks": _hooks(),
         "verdicts": _verdicts(),
         "python": _python(),
+        "contributing": _contributing(),
     }
     return {f"{name}.md": "\n".join(lines) + "\n" for name, lines in parts.items()}
 
@@ -115,7 +117,7 @@ def _described(name: str, value: Any) -> Iterator[str]:
         signature = str(inspect.signature(value))
     except ValueError:
         signature = "(...)"
-    yield from ("", f"### {name}", "", "```python", f"{name}{signature}", "```", "", *_text(value))
+    yield from ("", f"### {name}", "", "```text", f"{name}{signature}", "```", "", *_text(value))
     if inspect.isclass(value):
         for key, member in vars(value).items():
             if not key.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
@@ -132,6 +134,11 @@ def _text(value: Any) -> Iterator[str]:
             yield from ("", "```text", rest, "```")
 
 
+def _contributing() -> Iterator[str]:
+    """CONTRIBUTING.md, which is outside of the site, with its links as from here."""
+    yield (_HERE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "](../").rstrip()
+
+
 def _write(app: Any) -> None:
     for name, text in pages().items():
         path = Path(app.srcdir) / "reference" / name
@@ -139,7 +146,27 @@ def _write(app: Any) -> None:
             path.write_text(text, encoding="utf-8")
 
 
+def _adjust(app: Any, name: str, source: list[str]) -> None:
+    """Links out of the site lead to its copy of CONTRIBUTING.md, or become names of files; results are listed."""
+    folder = (Path(app.srcdir) / name).parent
+
+    def inside(link: re.Match[str]) -> str:
+        target = (folder / link["path"]).resolve()
+        if target == _HERE.parent / "CONTRIBUTING.md":
+            return f"[{link['text']}](/reference/contributing.md{link['anchor'] or ''})"
+        known = not target.exists() or (target.is_relative_to(_HERE) and target.is_file())
+        return link[0] if known else f"{link['text']} (`{target.relative_to(_HERE.parent)}`)"
+
+    source[0] = re.sub(r"\[(?P<text>[^]\n]*)\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)", inside, source[0])
+    if name == "index" and (Path(app.srcdir) / "results").is_dir():
+        source[0] = source[0].replace("torture\n", "torture\nresults/*\n")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """The hook of Sphinx."""
+    from pygments.lexers.special import TextLexer
+
+    app.add_lexer("mermaid", TextLexer)  # a picture on GitHub; drawing it here would take a network
     app.connect("builder-inited", _write)
+    app.connect("source-read", _adjust)
     return {"parallel_read_safe": True}

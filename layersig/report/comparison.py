@@ -41,7 +41,7 @@ def render_comparison(
         (model, "no recipe declares it: every statement is exploratory"),
         f"{', '.join(arms)} against {reference}",
         front,
-        (Section("comparisons", "Every comparison", (comparison_table(rows),)),),
+        (Section("comparisons", "How they differ", (comparison_table(rows),)),),
     )
     files = {"comparisons.csv": csv_text(rows), "seed_differences.csv": csv_text(by_seed)}
     for name, text in files.items():

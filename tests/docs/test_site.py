@@ -94,7 +94,8 @@ def test_every_page_is_in_the_table_of_contents() -> None:
 def commands(page: Path) -> list[list[str]]:
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^```console\n(.*?)^```", text, flags=re.M | re.S)
-    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ layersig ")]
+    joined = (line for block in blocks for line in block.replace("\\\n", " ").splitlines())
+    lines = [line[2:] for line in joined if line.startswith("$ layersig ")]
     return [shlex.split(line, comments=True) for line in lines]
 
 

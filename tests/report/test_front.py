@@ -105,7 +105,7 @@ def shuffled(seed: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return change
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_noise_is_said_to_be_noise(tmp_path: Path, seed: int) -> None:
     material = analysed(tmp_path / "run", replace(STUDY, tasks=(), heldout=4), shuffled(seed))
     assert "are not shown to agree above chance: kappa" in plain(which(material))
@@ -131,7 +131,9 @@ def test_a_ranking_that_depends_on_no_seed_has_no_noise(tmp_path: Path) -> None:
     assert "unknown" not in plain(which(material_of(run)))
 
 
-@pytest.mark.parametrize(("primary", "scorer"), [("ila-75", "ila"), ("gradient-30", "gradient-norm")])
+@pytest.mark.parametrize(
+    ("primary", "scorer"), [pytest.param("ila-75", "ila", marks=pytest.mark.slow), ("gradient-30", "gradient-norm")]
+)
 def test_it_is_about_the_primary_arm(tmp_path: Path, primary: str, scorer: str) -> None:
     run = tmp_path / "run"
     recipe = write_run(run, replace(STUDY, extra_scorer=True, tasks=(), heldout=4))
@@ -148,7 +150,11 @@ def test_it_is_about_the_primary_arm(tmp_path: Path, primary: str, scorer: str) 
 
 
 @pytest.mark.parametrize(
-    ("order", "first"), [(("ila", "gradient-norm"), "ila"), (("gradient-norm", "ila"), "gradient-norm")]
+    ("order", "first"),
+    [
+        pytest.param(("ila", "gradient-norm"), "ila", marks=pytest.mark.slow),
+        (("gradient-norm", "ila"), "gradient-norm"),
+    ],
 )
 def test_without_arms_it_names_what_the_first_scorer_puts_first(
     tmp_path: Path, order: tuple[str, ...], first: str
@@ -173,31 +179,39 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
 @pytest.mark.parametrize(
     ("verdict", "said", "cell"),
     [
-        (Verdict.BETTER_BY_MARGIN, "choosing layers by ila helped: ", "better"),
-        (Verdict.BETTER_WITHIN_MARGIN, "choosing layers by ila helped a little: ", "slightly better"),
-        (Verdict.EQUIVALENT, "choosing layers by ila made no difference that matters: ", "equivalent"),
+        (Verdict.BETTER_BY_MARGIN, "choosing layers by ila helped: ", "better beyond margin"),
+        (
+            Verdict.BETTER_WITHIN_MARGIN,
+            "choosing layers by ila helped, but by less than the margin: ",
+            "better within margin",
+        ),
+        (Verdict.EQUIVALENT, "choosing layers by ila made no difference beyond the margin: ", "within the margin"),
         (Verdict.NOT_WORSE, "choosing layers by ila was not shown to help: ", "not worse"),
         (Verdict.UNDECIDED, "choosing layers by ila was not shown to help: ", "not shown to differ"),
-        (Verdict.WORSE_WITHIN_MARGIN, "choosing layers by ila did a little harm: ", "slightly worse"),
-        (Verdict.WORSE_BY_MARGIN, "choosing layers by ila did harm: ", "worse"),
+        (
+            Verdict.WORSE_WITHIN_MARGIN,
+            "choosing layers by ila did harm, but by less than the margin: ",
+            "worse within margin",
+        ),
+        (Verdict.WORSE_BY_MARGIN, "choosing layers by ila did harm: ", "worse beyond margin"),
     ],
 )
 def test_headline_and_table_say_what_the_verdict_says(good: Material, verdict: Verdict, said: str, cell: str) -> None:
     material = changed(good, "comparisons", lambda row: row.role == "random control", verdict=verdict.value)
     assert headline(material).startswith(f"Over 4 seeds, {said}")
-    shown = cells(material, "ila-30")["against random layers of the same types"]
-    assert shown.startswith(f"{cell}: ")
+    shown = cells(material, "ila-30")["against random"]
+    assert shown.startswith(f"{cell}, ")
     (kept,) = [row for row in good.findings[SHARES] if row.arm == "ila-30" and row.task == "heldout/alpaca"]
-    assert f"kept {percent(kept.share)} of the gain of tuning all" in headline(material)
-    assert cells(material, "ila-30")["gain kept"] == percent(kept.share)
+    assert f"kept {percent(kept.share)} of the gain of tuning all of them" in headline(material)
+    assert cells(material, "ila-30")["gain kept"].startswith(f"{percent(kept.share)} (")
 
 
 def test_a_difference_is_in_points_of_the_gain_with_the_ends_of_its_verdict(good: Material) -> None:
     (row,) = [r for r in good.findings[COMPARISONS] if r.role == "random control" and r.task == "heldout/alpaca"]
     (assay,) = [r for r in good.findings[ASSAYS] if r.task == "heldout/alpaca"]
     points = [round(-100 * value / assay.gain) for value in (row.estimate, row.stated_high, row.stated_low)]  # type: ignore[operator]
-    shown = cells(good, "ila-30")["against random layers of the same types"].replace("\u2212", "-")
-    assert shown.endswith(f"{points[0]:+} points ({points[1]} to {points[2]})")
+    shown = cells(good, "ila-30")["against random"].replace("\u2212", "-")
+    assert shown.endswith(f"{points[0]:+} ({points[1]} to {points[2]})")
 
 
 @pytest.mark.parametrize(
@@ -216,13 +230,14 @@ def test_a_share_that_says_nothing_is_not_stated(
     good: Material, table: str, update: dict[str, object], words: str, verdict: Verdict
 ) -> None:
     material = changed(changed(good, table, **update), "comparisons", verdict=verdict.value)
-    assert words in limits(material)
-    assert "of the gain" not in headline(material)
+    assert words in limits(material) + headline(material) or "so these data cannot tell" in headline(material)
+    assert "kept" not in headline(material)
     assert "gain kept" not in cells(material, "ila-30")
     if verdict is Verdict.UNDECIDED:
-        assert headline(material).startswith("These data cannot tell the arms apart: ")
+        assert "data cannot tell what ila-30 keeps" in headline(material)
     else:
         assert headline(material) == "Over 4 seeds, choosing layers by ila helped."
+        assert words in limits(material)
 
 
 def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family(good: Material) -> None:
@@ -239,8 +254,8 @@ def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family
 def test_a_margin_that_is_much_of_the_gain_is_called_wide(good: Material) -> None:
     (gain,) = [row.gain for row in good.findings[ASSAYS] if row.task == "heldout/alpaca"]
     for share, wide in ((0.1, False), (0.4, True)):
-        text = limits(changed(good, "assays", margin=share * gain, low=0.9 * gain))
-        assert f"which is {percent(share)} of the gain of all layers" in text
+        text = limits(changed(good, "comparisons", margin=share * gain))
+        assert f"{percent(share)} of the gain of all layers" in text
         assert ("That is wide" in text) is wide
 
 
@@ -248,7 +263,7 @@ def test_one_run_speaks_of_checkpoints_and_says_how_to_do_better(tmp_path: Path,
     one = analysed(tmp_path / "run", replace(STUDY, seeds=(0,)))
     assert headline(one).startswith("In one run, ")
     assert "One run per arm and one random draw: this describes these checkpoints" in limits(one)
-    assert "4 runs per arm: a statement about the method" in limits(good)
+    assert "4 runs per arm: a statement about the method on this model" in limits(good)
     first = block(one, Steps).items[0]
     assert shlex.split(first.command) == ["layersig", "run", "recipes/synthetic.toml", "seeds=[0,1,2,3,4]"]
     assert "about 5 times the work" in first.why
@@ -280,7 +295,7 @@ def test_several_data_sets_have_a_column_each(tmp_path: Path) -> None:
             r for r in material.findings[SHARES] if (r.arm, r.data, r.task) == ("ila-30", data, f"heldout/{data}")
         ]
         assert row[data].startswith(f"{percent(kept.share)} (")
-    assert row["against random layers of the same types"] == "alpaca: better; lima: not shown to differ"
+    assert row["against random"] == "alpaca: better beyond margin; lima: not shown to differ"
 
 
 def test_what_is_removed_is_judged_by_what_is_left(good: Material) -> None:
@@ -288,8 +303,8 @@ def test_what_is_removed_is_judged_by_what_is_left(good: Material) -> None:
     results = {row.arm: row.value for row in good.findings.tables["results"] if row.task == "heldout/alpaca"}  # type: ignore[attr-defined]
     said = headline(material)
     assert "choosing layers to remove by ila" in said
-    assert f"the held-out loss is {results['ila-30']:.3f}" in said
-    assert f"untouched {results['base']:.3f}" in said
+    assert f"the held-out loss is {results['ila-30']:.2f}" in said
+    assert f"untouched, {results['base']:.2f}" in said
     assert "gain kept" not in cells(material, "ila-30")
     assert block(material, Steps).items[-1].command.endswith(" ila-30 FOLDER")
     assert {row.action for row in material.findings[SELECTIONS]} == {"prune"}

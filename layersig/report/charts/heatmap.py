@@ -87,7 +87,7 @@ def _axis(altair: Any, values: Sequence[str] | None) -> Any:
 
 def _ramp(altair: Any, data: Datasets, legend: tuple[str, str], shades: int) -> Any:
     """The key of the colours, drawn as a row of squares so that it recolours with the map."""
-    values = [{"place": place, "strength": (place + 0.5) / shades} for place in range(shades)]
+    values = [{"place": place, "strength": place / (shades - 1)} for place in range(shades)]
     scale = altair.Scale(type="threshold", domain=[i / 10 for i in range(1, 10)], range=list(RAMP))
     axis = altair.Axis(
         title=None,

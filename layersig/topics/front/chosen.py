@@ -98,7 +98,8 @@ def _sureness(material: Material, place: Place) -> Text:
 def unsure(material: Material, ranking: RankingRow, k: int) -> Text:
     """Why the order of a ranking is no finding, and what would tell; nothing where it is one."""
     ceiling = next((row for row in rows_of(ranking, material.findings[CEILINGS]) if row.k == k), None)
-    tied = f" {ranking.ties} scores are tied; among equals the model's order decides." if ranking.ties else ""
+    every = "all " if ranking.ties == len(material.findings[UNITS]) else ""
+    tied = f" {every}{ranking.ties} scores are tied; among equals the model's order decides." if ranking.ties else ""
     if ceiling is None or not ceiling.seeds or ceiling.above_chance:
         return (tied,) if tied else ()
     if ceiling.above_chance is False:

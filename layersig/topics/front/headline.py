@@ -14,9 +14,9 @@ from layersig.topics.front.words import listed, margin_words, outcome_of, value_
 _HELPED: Mapping[Verdict, str] = {
     Verdict.BETTER_BY_MARGIN: "helped",
     Verdict.BETTER_SIZE_UNSETTLED: "helped",
-    Verdict.BETTER_WITHIN_MARGIN: "helped, by less than the margin",
+    Verdict.BETTER_WITHIN_MARGIN: "helped, but by less than the margin",
     Verdict.EQUIVALENT: "made no difference beyond the margin",
-    Verdict.WORSE_WITHIN_MARGIN: "did harm, by less than the margin",
+    Verdict.WORSE_WITHIN_MARGIN: "did harm, but by less than the margin",
     Verdict.WORSE_SIZE_UNSETTLED: "did harm",
     Verdict.WORSE_BY_MARGIN: "did harm",
 }
@@ -115,13 +115,12 @@ def _range(shares: Sequence[float]) -> str:
 def _cannot_tell(places: Sequence[Place]) -> str:
     place = places[0]
     if place.assay is not None and place.idle:
-        margin = margin_words(place.measure, place.assay.margin)
         return (
-            "These data cannot tell the arms apart: tuning all layers is not shown to improve "
-            f"{outcome_of(place.measure)} by more than {margin}."
+            f"Tuning all layers is not shown to improve {outcome_of(place.measure)} by more than "
+            f"{margin_words(place.measure, place.assay.margin)}, so these data cannot tell what {place.lead.arm} keeps."
         )
     why = f": {place.unstated[0]}" if place.unstated else ""
-    return f"These data cannot tell the arms apart{why}."
+    return f"These data cannot tell what {place.lead.arm} keeps of the gain of all layers{why}."
 
 
 def _without_arms(material: Material) -> str:

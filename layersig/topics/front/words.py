@@ -16,15 +16,15 @@ from layersig.topics.front.standings import Place, Standing
 NONE = "\u2013"
 
 _SHORT: Mapping[Verdict, str] = {
-    Verdict.BETTER_BY_MARGIN: "better",
-    Verdict.BETTER_SIZE_UNSETTLED: "better, size open",
-    Verdict.BETTER_WITHIN_MARGIN: "better, within margin",
+    Verdict.BETTER_BY_MARGIN: "better beyond margin",
+    Verdict.BETTER_SIZE_UNSETTLED: "better",
+    Verdict.BETTER_WITHIN_MARGIN: "better within margin",
     Verdict.EQUIVALENT: "within the margin",
     Verdict.NOT_WORSE: "not worse",
     Verdict.NOT_BETTER: "not better",
-    Verdict.WORSE_WITHIN_MARGIN: "worse, within margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "worse, size open",
-    Verdict.WORSE_BY_MARGIN: "worse",
+    Verdict.WORSE_WITHIN_MARGIN: "worse within margin",
+    Verdict.WORSE_SIZE_UNSETTLED: "worse",
+    Verdict.WORSE_BY_MARGIN: "worse beyond margin",
     Verdict.UNDECIDED: "not shown to differ",
     Verdict.NO_ASSAY: "not shown to differ",
     Verdict.REFUSED: "needs more seeds",
