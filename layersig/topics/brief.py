@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from layersig.report.document import Table, plain
 from layersig.report.material import Material
-from layersig.topics.front.chosen import composition, drawn
+from layersig.topics.front.chosen import composition, drawn, title_of
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
 from layersig.topics.front.next_steps import next_steps
@@ -28,7 +28,8 @@ def brief(material: Material) -> str:
         if pairs := list(contrasts(material, places)):
             parts.append("\n".join(["Declared contrasts:", *(f"  {pair}" for pair in pairs)]))
         for place in places:
-            head = f"Layers that {place.lead.arm} chose on {place.data}:"
+            some = ", \u25aa in some runs" if place.lead.selection.runs > 1 else ""
+            head = f"{title_of(material, place)}, trained on {place.data} (\u25a0 yes{some}):"
             parts.append("\n".join([head, *drawn(material, place), _wrapped(plain(composition(material, place)))]))
     else:
         parts += [_wrapped(plain(which_layers(material, row))) for row in material.lead if material.findings.sizes]

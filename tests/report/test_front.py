@@ -179,21 +179,25 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
 @pytest.mark.parametrize(
     ("verdict", "said", "cell"),
     [
-        (Verdict.BETTER_BY_MARGIN, "choosing layers by ila helped: ", "better beyond margin"),
+        (Verdict.BETTER_BY_MARGIN, "choosing layers with the scorer ila helped: ", "better beyond margin"),
         (
             Verdict.BETTER_WITHIN_MARGIN,
-            "choosing layers by ila helped, but by less than the margin: ",
+            "choosing layers with the scorer ila helped, but by less than the margin: ",
             "better within margin",
         ),
-        (Verdict.EQUIVALENT, "choosing layers by ila made no difference beyond the margin: ", "within the margin"),
-        (Verdict.NOT_WORSE, "choosing layers by ila was not shown to help: ", "not worse"),
-        (Verdict.UNDECIDED, "choosing layers by ila was not shown to help: ", "not shown to differ"),
+        (
+            Verdict.EQUIVALENT,
+            "choosing layers with the scorer ila made no difference beyond the margin: ",
+            "same within margin",
+        ),
+        (Verdict.NOT_WORSE, "choosing layers with the scorer ila was not shown to help: ", "not worse"),
+        (Verdict.UNDECIDED, "choosing layers with the scorer ila was not shown to help: ", "not shown to differ"),
         (
             Verdict.WORSE_WITHIN_MARGIN,
-            "choosing layers by ila did harm, but by less than the margin: ",
+            "choosing layers with the scorer ila did harm, but by less than the margin: ",
             "worse within margin",
         ),
-        (Verdict.WORSE_BY_MARGIN, "choosing layers by ila did harm: ", "worse beyond margin"),
+        (Verdict.WORSE_BY_MARGIN, "choosing layers with the scorer ila did harm: ", "worse beyond margin"),
     ],
 )
 def test_headline_and_table_say_what_the_verdict_says(good: Material, verdict: Verdict, said: str, cell: str) -> None:
@@ -236,7 +240,7 @@ def test_a_share_that_says_nothing_is_not_stated(
     if verdict is Verdict.UNDECIDED:
         assert "data cannot tell what ila-30 keeps" in headline(material)
     else:
-        assert headline(material) == "Over 4 seeds, choosing layers by ila helped."
+        assert headline(material) == "Over 4 seeds, choosing layers with the scorer ila helped."
         assert words in limits(material)
 
 
@@ -302,7 +306,7 @@ def test_what_is_removed_is_judged_by_what_is_left(good: Material) -> None:
     material = changed(good, "selections", action="prune")
     results = {row.arm: row.value for row in good.findings.tables["results"] if row.task == "heldout/alpaca"}  # type: ignore[attr-defined]
     said = headline(material)
-    assert "choosing layers to remove by ila" in said
+    assert "choosing layers to remove with the scorer ila" in said
     assert f"the held-out loss is {results['ila-30']:.2f}" in said
     assert f"untouched, {results['base']:.2f}" in said
     assert "gain kept" not in cells(material, "ila-30")

@@ -24,19 +24,24 @@ _VERBS = {"prune": "removes", "graft": "keeps the update of"}
 def figure(material: Material, places: Sequence[Place]) -> Figure:
     """The layers that the leading arm chose, one map a data set."""
     runs = max(place.lead.selection.runs for place in places)
-    verb = _VERBS.get(places[0].lead.selection.action, "tunes")
     maps = [selection_map(material, place.lead.selection, f"{place.lead.arm} on {place.data}") for place in places]
-    legend = ("in no run", "in every run") if runs > 1 else ("not chosen", "chosen")
+    legend = ("in no run", "in every run") if runs > 1 else ("no", "yes")
     alt = " ".join(plain(composition(material, place)) for place in places)
     return Figure(
         "chosen",
-        f"Layers that {places[0].lead.arm} {verb}",
+        title_of(material, places[0]),
         described(draw(heat_maps(maps, legend, shades=10 if runs > 1 else 2), "chosen"), alt),
         alt,
         "Blocks from left to right in the order of the forward pass, module types from top to bottom."
         + (f" Colour: in how many of {runs} runs." if runs > 1 else ""),
         ("selected_layers.csv",),
     )
+
+
+def title_of(material: Material, place: Place) -> str:
+    """What the map of the leading arm shows."""
+    _, _, noun = amount_of(material, place.lead.selection)
+    return f"{noun.capitalize()}s that {place.lead.arm} {_VERBS.get(place.lead.selection.action, 'tunes')}"
 
 
 def selection_map(material: Material, selection: SelectionRow, title: str) -> Map:

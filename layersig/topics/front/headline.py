@@ -58,8 +58,9 @@ def _effects(places: Sequence[Place]) -> str:
 
 def _chosen(material: Material, place: Place) -> str:
     _, _, noun = amount_of(material, place.lead.selection)
-    by = f" by {listed(place.lead.selection.scorers)}" if place.lead.selection.scorers else ""
-    return f"choosing {noun}s {'to remove ' if place.prunes else ''}{by.lstrip()}".rstrip()
+    scorers = place.lead.selection.scorers
+    what = f"choosing {noun}s{' to remove' if place.prunes else ''}"
+    return f"{what} with the scorer {listed(scorers)}" if scorers else what
 
 
 def _kept(material: Material, places: Sequence[Place]) -> str:

@@ -49,7 +49,8 @@ def contrasts(material: Material, places: Sequence[Place]) -> Iterator[str]:
             own = (row.task, row.metric, row.data) == (place.measure.task, place.measure.metric, place.data)
             if own and row.role == "contrast" and row.declared and row.verdict is not None:
                 where = f" on {place.data}" if len(places) > 1 else ""
-                yield f"{row.arm} against {row.reference}{where}: {short(row)}, {difference_words(place, row)} {difference_unit(place)}"
+                difference = f"{difference_words(place, row)} {difference_unit(place)}"
+                yield f"{row.arm} against {row.reference}{where}: {short(row)}, {difference}"
 
 
 def _caption(material: Material, places: Sequence[Place], differences: bool) -> str:
