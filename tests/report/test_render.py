@@ -92,6 +92,7 @@ def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
         "limitations",
         "rigor",
         "provenance",
+        "files",
     ]
     assert page.text.index("Sources were replaced by their fallbacks") < page.text.index("How far this goes")
     assert page.text.index("pypi:sample") < page.text.index("How far this goes")

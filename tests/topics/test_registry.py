@@ -104,7 +104,7 @@ def test_a_plugin_brings_a_topic(install, tmp_path: Path, before: str) -> None: 
     assert "Sizes are counted." in report
     assert load(tmp_path / "after").to_json() == analysis
     assert "<summary>Sizes of the tasks</summary>" in report
-    assert report.index("<summary>Sizes of the tasks</summary>") < report.index("## Rigor card")
+    assert report.index("<summary>Sizes of the tasks</summary>") < report.index("<summary>Rigor card</summary>")
     assert "<summary>Sizes of the tasks</summary>" not in before
 
 

@@ -14,7 +14,7 @@ from layersig.topics.front.standings import Place
 def next_steps(material: Material, places: Sequence[Place]) -> tuple[Step, ...]:
     """At most three: finish the run, make the answer surer, use it."""
     if material.findings.smoke:
-        return (Step("Run the study itself:", _run_again(material, without=("--smoke",))),)
+        return (Step("Run the study itself:", _run_again(material, without=("--smoke", "--json"))),)
     if material.findings.status in ("failed", "interrupted", "running"):
         return (Step("Finish the run; what is done is not run again:", _run_again(material)),)
     return tuple(_surer(material, places)) + tuple(_use(material, places))
@@ -47,11 +47,15 @@ def _use(material: Material, places: Sequence[Place]) -> Iterator[Step]:
         yield Step(f"These layers for your own training, with --to {tools}:", f"layersig export {run} {arm} --to peft")
 
 
-def _run_again(material: Material, *overrides: str, verb: str = "run", without: Sequence[str] = ()) -> str:
+def _run_again(material: Material, *overrides: str, verb: str = "run", without: Sequence[str] = ("--json",)) -> str:
     """The command that made the run, with overrides; the recipe in its folder where another program made it."""
     typed = material.manifest["argv"]
     if typed[:1] != ["run"]:
         typed = ["run", str(material.run / "recipe.toml")]
-    keys = tuple(f"{override.partition('=')[0]}=" for override in overrides)
-    kept = [word for word in typed[1:] if word not in without and not word.startswith(keys or "\0")]
+    keys = {override.partition("=")[0] for override in overrides}
+    kept = [word for word in typed[1:] if word not in without and word.partition("=")[0] not in keys]
+    if verb != "run":  # it knows recipes and overrides, and few options of `run`
+        kept = [word for word in kept if not word.startswith("-") and (word.endswith(".toml") or "=" in word)] or kept[
+            :1
+        ]
     return shlex.join(["layersig", verb, *kept, *overrides])
