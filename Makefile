@@ -10,7 +10,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 # The Python that `make gpu` runs with: that of .venv if it is there, so that a bare machine needs no network.
 GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
-.PHONY: env dev quickstart test test-all lint format docs bench gpu calibrate torture lock clean
+.PHONY: env dev quickstart test test-all exports lint format docs bench gpu calibrate study torture lock clean
 
 env: .venv/.runtime
 
@@ -34,6 +34,13 @@ test: dev
 test-all: dev lint
 	$(PYTEST) -m ''
 
+# The parsers of training tools, without what they depend on: several ask for other versions of torch and transformers.
+EXPORT_TOOLS = axolotl llamafactory omegaconf pillow sentencepiece tiktoken torchao==0.9.0 torchtune trl
+
+exports: dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/exports $(EXPORT_TOOLS)
+	PYTHONPATH=.venv/exports DISABLE_VERSION_CHECK=1 $(BIN)/python -m pytest -rs tests/exporting
+
 lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,6 +58,11 @@ docs: env
 
 calibrate: dev
 	$(BIN)/python -m tests.calibration
+
+# The replication, hours; interrupt and continue as you like. DATA=folder has files in place of hub data sets, PARTS="claim-6
+# fraction" picks (tests/replication/parts.py), RUNS=folder is where runs go.
+study: dev
+	$(BIN)/python -m tests.replication $(PARTS) $(if $(DATA),--data $(DATA)) $(if $(RUNS),--runs $(RUNS))
 
 # An hour; KINDS="recipes folders" picks.
 torture: dev

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from layersig.plugin.components import Component as Component
     from layersig.plugin.components import Params as Params
     from layersig.plugin.decorators import method as method
+    from layersig.plugin.decorators import objective as objective
     from layersig.plugin.decorators import policy as policy
     from layersig.plugin.decorators import scorer as scorer
     from layersig.plugin.decorators import source as source
@@ -34,6 +35,7 @@ _HOMES = {
     "list_runs": "layersig.api",
     "load": "layersig.recipe.load",
     "method": "layersig.plugin.decorators",
+    "objective": "layersig.plugin.decorators",
     "open_run": "layersig.api",
     "policy": "layersig.plugin.decorators",
     "run": "layersig.api",
@@ -51,6 +53,7 @@ __all__ = [
     "list_runs",
     "load",
     "method",
+    "objective",
     "open_run",
     "policy",
     "run",

@@ -13,8 +13,8 @@ from typing import Any
 import tomlkit
 from rich.console import Console
 
+from layersig.engine.in_process import run as run_study
 from layersig.engine.study import Options
-from layersig.engine.study import run as run_study
 from layersig.exporting.base import base_of
 from layersig.exporting.cells import ADAPTERS, one_cell
 from layersig.exporting.chosen import Chosen, read_chosen

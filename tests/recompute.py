@@ -1,8 +1,8 @@
-"""Recompute a run's comparisons from its `items.jsonl` files alone: ``python -m tests.recompute RUN``.
+"""Recompute a run's comparisons and agreements of rankings from its records alone: ``python -m tests.recompute RUN``.
 
 Nothing of layersig is imported: files are read as JSON and TOML, and the formulas are written out again from
-docs/which-test-holds.md, with scipy's t and statsmodels' Holm. For several training runs per arm, and tasks without
-fixed strata.
+docs/which-test-holds.md, with scipy's t and statsmodels' Holm. Comparisons: for several training runs per arm, and
+tasks without fixed strata. Agreements: of rankings of blocks over the blocks, and of rankings on different texts.
 """
 
 from __future__ import annotations
@@ -217,7 +217,44 @@ def mismatches(folder: Path) -> Iterator[str]:
                 yield f"claim of {claim['arm']}: p = {claim['as_good_p']}, recomputed {corrected}"
 
 
+def rankings(folder: Path) -> dict[tuple[str, str], dict[int, dict[str, float]]]:
+    """Scores of units by scorer and data set, and by seed, units in model order."""
+    found: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
+    for line in (folder / "scores.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found.setdefault((row["scorer"], row["data"]), {})[row["seed"]] = row["scores"]
+    return found
+
+
+def kappa(one: dict[str, float], other: dict[str, float], k: int) -> float:
+    """Chance-corrected overlap of the k units with the highest scores."""
+    first, second = (set(sorted(scores, key=scores.__getitem__, reverse=True)[:k]) for scores in (one, other))
+    return (len(first & second) * len(one) - k * k) / (k * (len(one) - k))
+
+
+def disagreements(folder: Path) -> Iterator[str]:
+    """What differs from the tables `block_correlations` and `texts` of `analysis.json`; scores must have no ties."""
+    analysis = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
+    found = rankings(folder)
+    for row in analysis["block_correlations"]:
+        names = sorted(next(iter(found[row["a"], row["data"]].values())), key=lambda name: int(name.rpartition(".")[2]))
+        a, b = (
+            np.array([[run[name] for name in names] for run in found[scorer, row["data"]].values()]).mean(axis=0)
+            for scorer in (row["a"], row["b"])
+        )
+        mine = (stats.spearmanr(a, b).statistic, stats.spearmanr(a[1:], b[1:]).statistic)
+        if not np.allclose(mine, (row["correlation"], row["inner"])):
+            yield f"{row['a']} and {row['b']} on {row['data']}: recomputed {mine}"
+    for row in analysis["texts"]:
+        a, b = (found[row["scorer"], data] for data in (row["a"], row["b"]))
+        between = [kappa(a[one], b[other], row["k"]) for one in a for other in b if one != other]
+        within = [[kappa(runs[i], runs[j], row["k"]) for i in runs for j in runs if i != j] for runs in (a, b)]
+        mine = (np.mean(between), np.mean([np.mean(each) for each in within]))
+        if not np.allclose(mine, (row["kappa"], row["ceiling"])):
+            yield f"{row['scorer']} on {row['a']} and {row['b']}, top {row['k']}: recomputed {mine}"
+
+
 if __name__ == "__main__":
-    wrong = list(mismatches(Path(sys.argv[1])))
-    print("\n".join(wrong) or "every comparison is as recomputed")  # noqa: T201
+    wrong = [*mismatches(Path(sys.argv[1])), *disagreements(Path(sys.argv[1]))]
+    print("\n".join(wrong) or "every comparison and agreement is as recomputed")  # noqa: T201
     sys.exit(bool(wrong))

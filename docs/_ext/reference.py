@@ -23,7 +23,7 @@ from layersig.cli.main import GROUPS, cli
 from layersig.plugin import hookspecs
 from layersig.plugin.components import KINDS
 from layersig.plugin.manager import built_in
-from layersig.topics.front.words import words_of
+from layersig.report.terminal import VERDICTS
 
 _HERE = Path(__file__).resolve().parents[1]
 
@@ -83,7 +83,7 @@ def _hooks() -> Iterator[str]:
 def _verdicts() -> Iterator[str]:
     yield from ("# Verdicts, errors and exit codes", "", "## A comparison of two arms", "")
     yield from ("| verdict | on the first screen |", "| --- | --- |")
-    yield from (f"| {verdict.value} | {words_of(verdict)} |" for verdict in Verdict)
+    yield from (f"| {verdict.value} | {VERDICTS[verdict]} |" for verdict in Verdict)
     for title, verdicts in (
         ("As good as all layers?", AsGood),
         ("Do the seeds of a ranking agree?", CeilingVerdict),

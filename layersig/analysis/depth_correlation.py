@@ -6,7 +6,8 @@ import numpy as np
 from scipy import stats
 
 from layersig.analysis.rankcorr import spearman
-from layersig.analysis.results import FloatArray, IntArray
+from layersig.analysis.results import FloatArray, IntArray, PValue
+from layersig.analysis.surrogates import interior, residuals, surrogate_test
 
 MIN_BLOCKS = 6
 
@@ -61,6 +62,27 @@ def depth_correlation(a: FloatArray, b: FloatArray, level: float = 0.95) -> Dept
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + value**2 / 2) / max(1.0, effective - 3))
     low, high = np.tanh(np.arctanh(np.clip(value, -0.9999, 0.9999)) + np.array([-half, half]))
     return DepthCorrelation(value, float(low), float(high), float(effective))
+
+
+def beyond_depth(a: FloatArray, b: FloatArray, rng: np.random.Generator, draws: int) -> PValue | None:
+    """Do two series agree beyond a smooth trend over depth? Correlation of residuals, with its two-sided p-value.
+
+    Left out are a cubic in depth and the first and last two blocks; see `surrogates.surrogate_test`.
+
+    Args:
+        a: Scores of the blocks in order, shape (N,).
+        b: Other scores of the same blocks.
+        rng: Source of the surrogates.
+        draws: Number of surrogates.
+
+    Returns:
+        The test; None with too few blocks for it.
+    """
+    where = interior(np.zeros(a.size, dtype=np.int64), np.arange(a.size))
+    if where is None:
+        return None
+    one, other = (residuals(scores[None], where) for scores in (a, b))
+    return surrogate_test(one, other, np.ones((1, 1), dtype=np.bool_), rng, draws=draws)
 
 
 def _autocorrelation(series: FloatArray, lags: IntArray) -> FloatArray:

@@ -88,7 +88,8 @@ def command(
     from rich.console import Console
 
     from layersig.data.rows import read_rows
-    from layersig.engine.study import Options, run
+    from layersig.engine.in_process import run
+    from layersig.engine.study import Options
     from layersig.exporting.chosen import read_chosen
     from layersig.topics.render import material_of
 

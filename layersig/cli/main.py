@@ -49,7 +49,8 @@ GROUPS = {
         "check": "Show what published numbers can mean: an overlap, or two accuracies.",
     },
     "Extend": {
-        "plugins": "List scorers, policies and sources, and where they come from.",
+        "new-plugin": "Write the package of a plugin: code, tests, README, CI and a recipe.",
+        "plugins": "List what recipes can name: scorers, policies, methods, ..., and their options.",
         "schema": "Print the JSON schema of recipes, for editors.",
     },
 }
@@ -85,6 +86,17 @@ _SYNONYMS = {
 }
 
 
+# options of other programs -> what to say
+_HINTS = {
+    "--dry-run": "`layersig plan RECIPE` shows what a run would do",
+    "--resume": "`layersig run RECIPE` continues where it stopped",
+    "--verbose": "`--debug` shows tracebacks, LAYERSIG_TRACE_PLUGINS=1 the calls of plugins",
+    "--quiet": "progress goes to stderr; `2> FILE` keeps it out of the way",
+    "--output-dir": "`--runs FOLDER` is the folder of all runs",
+    "--install-completion": "docs/terminal.md has the line for your shell",
+}
+
+
 class Verbs(click.Group):
     """Loads a verb's module when the verb is called."""
 
@@ -96,7 +108,7 @@ class Verbs(click.Group):
         """The command of a verb."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"layersig.cli.{cmd_name}")
+        module = importlib.import_module(f"layersig.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
@@ -122,9 +134,9 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="layersig")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:
+@click.version_option(__version__, "-V", "--version", prog_name="layersig")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; also behind a verb.")
+def cli() -> None:
     """Find out which layers matter when a language model is fine-tuned, and prove it.
 
     Example: layersig run quickstart
@@ -134,6 +146,8 @@ def cli(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the documented code (docs/run-folder.md)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments  # before the verb or behind it
+    arguments = [each for each in arguments if each != "--debug"]
     # On import it warns about missing optional kernels, which layersig does not use.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
@@ -151,17 +165,17 @@ def main(arguments: list[str] | None = None) -> None:
             click.echo("interrupted; run the same command again to continue", err=True)
         sys.exit(130)
     except LayersigError as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         click.echo(f"error: {machine_error(error)}", err=True)
         sys.exit(MachineError.exit_code)
     except Exception as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         click.echo(f"error: {_unexpected(error)}", err=True)
         sys.exit(1)
@@ -194,7 +208,14 @@ def _interrupted_by(*names: str) -> Iterator[None]:
 def _usage(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
     shown = f"; `{context.command_path} --help` shows how to call it" if context else ""
+    if isinstance(error, click.NoSuchOption) and (hint := _hint(error.option_name)):
+        return f"there is no option {error.option_name}; {hint}"
     return " ".join(error.format_message().split()).rstrip(".") + shown
+
+
+def _hint(option: str) -> str | None:
+    """What to say of an option that another program has."""
+    return _HINTS.get({"-v": "--verbose", "-q": "--quiet", "-n": "--dry-run"}.get(option, option))
 
 
 def _unexpected(error: BaseException) -> str:

@@ -21,12 +21,11 @@ def find_model(spec: str, *, offline: bool) -> Source:
         MachineError: It cannot be reached.
     """
     from layersig.plugin.manager import installed
-    from layersig.sources.resolve import LOADERS, resolve
+    from layersig.sources.resolve import loaders_of, resolve
     from layersig.sources.source import Request
     from layersig.store.cache import cache_root
 
-    known = installed()
-    loaders = {**LOADERS, **{name: known.get("source", name).create() for name in known.names("source")}}
+    loaders = loaders_of(installed(), spec)
     return resolve(spec, "model", Request(Path.cwd(), cache_root(), offline=offline), loaders=loaders)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from layersig.cli.completion import Override
+
 
 class RecipePath(click.ParamType[Path]):
     """A recipe file, or the name of a bundled recipe; a file of that name comes first."""
@@ -52,7 +54,7 @@ class RunName(click.ParamType[str]):
 
 
 recipe = click.argument("recipe", type=RecipePath())
-overrides = click.argument("overrides", nargs=-1, metavar="[KEY.SUB=VALUE]...")
+overrides = click.argument("overrides", nargs=-1, type=Override(), metavar="[KEY.SUB=VALUE]...")
 run_name = click.argument("run", metavar="RUN", type=RunName())
 runs = click.option(
     "--runs",

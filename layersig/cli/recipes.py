@@ -13,7 +13,7 @@ import click
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
 from layersig.errors import UserError
-from layersig.recipe.bundled import find, names
+from layersig.recipe.bundled import SCHEMA_LINE, find, names
 
 
 @click.group("recipes")
@@ -62,6 +62,7 @@ def cp(name: str, destination: Path) -> None:
     for file, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
+    target.write_text(SCHEMA_LINE + source.read_text(encoding="utf-8"), encoding="utf-8")
     click.echo(str(target))
 
 

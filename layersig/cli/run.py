@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from layersig.cli.completion import Override, complete_tracker
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline, recipe, runs, smoke
 from layersig.distributed.launch import Launch
@@ -46,13 +47,19 @@ class EngineName(click.ParamType["Local | OnRay"]):
 
 @click.command("run")
 @recipe
-@click.argument("more", nargs=-1, metavar="[RECIPE]... [KEY.SUB=VALUE]...")
+@click.argument("more", nargs=-1, type=Override(), metavar="[RECIPE]... [KEY.SUB=VALUE]...")
 @runs
 @as_json
 @offline
 @smoke
 @click.option("--strict", is_flag=True, help="Refuse fallbacks: use only the sources that the recipe names first.")
-@click.option("--track", multiple=True, metavar="NAME", help="Inform this tracker of the run (docs/tracking.md).")
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_tracker,
+    help="Inform this tracker of the run (docs/tracking.md).",
+)
 @click.option("--no-cache", is_flag=True, help="Run every stage again, ignoring the cache.")
 @click.option(
     "--engine",
@@ -113,8 +120,9 @@ def command(
         )
     from rich.console import Console
 
+    from layersig.engine.in_process import run
     from layersig.engine.recipes import run_together
-    from layersig.engine.study import Options, run
+    from layersig.engine.study import Options
     from layersig.planning.outlook import outlook
     from layersig.recipe.load import load_all
 

@@ -50,12 +50,14 @@ class Conversation(NamedTuple):
         group: Label shared by conversations that must not straddle the split.
         messages: The turns.
         tools: Tools that the assistant may call, as the chat template takes them.
+        rejected: Of a pair, the turns of the same conversation with the rejected response; else empty.
     """
 
     id: str
     group: str
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
+    rejected: tuple[Message, ...] = ()
 
     @property
     def first_prompt(self) -> str:
@@ -65,8 +67,14 @@ class Conversation(NamedTuple):
     @property
     def text(self) -> str:
         """All that is said, thought and called, one below the other."""
-        texts = ((message.reasoning, message.content, *map(dumps, message.calls)) for message in self.messages)
+        messages = (*self.messages, *(each for each in self.rejected if each not in self.messages))
+        texts = ((message.reasoning, message.content, *map(dumps, message.calls)) for message in messages)
         return "\n".join(text for parts in texts for text in parts if text)
+
+    @property
+    def other(self) -> Conversation:
+        """Of a pair, the conversation with the rejected response."""
+        return self._replace(messages=self.rejected, rejected=())
 
     def row(self) -> dict[str, Any]:
         """The conversation as a row that reads back as the same messages and tools."""
@@ -76,11 +84,23 @@ class Conversation(NamedTuple):
         return {"messages": turns, "tools": list(self.tools)} if self.tools else {"messages": turns}
 
 
-def content_id(messages: tuple[Message, ...], tools: tuple[Mapping[str, Any], ...] = ()) -> str:
-    """The first 80 bits of the SHA-256 of messages and tools, in hexadecimal."""
+def content_id(
+    messages: tuple[Message, ...],
+    tools: tuple[Mapping[str, Any], ...] = (),
+    rejected: tuple[Message, ...] = (),
+) -> str:
+    """The first 80 bits of the SHA-256 of messages, tools and rejected messages, in hexadecimal."""
+    content: Any = _turns(messages)
+    if tools or rejected:
+        content = {"messages": content, "tools": list(tools)}
+    if rejected:
+        content["rejected"] = _turns(rejected)
+    return hashlib.sha256(dumps(content).encode()).hexdigest()[:20]
+
+
+def _turns(messages: tuple[Message, ...]) -> list[Any]:
     turns: list[Any] = []
     for message in messages:
         beyond = message.beyond_text()
         turns.append([message.role, message.content, beyond] if beyond else [message.role, message.content])
-    content = {"messages": turns, "tools": list(tools)} if tools else turns
-    return hashlib.sha256(dumps(content).encode()).hexdigest()[:20]
+    return turns

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation
@@ -39,6 +39,12 @@ class EncodedConversations:
     rewritten: int
     rewritten_parts: Mapping[str, int]
     first_rewritten: str | None
+
+    def only(self, ids: Set[str]) -> EncodedConversations:
+        """The same without the examples of other ids, which count as without a target."""
+        examples = tuple(example for example in self.examples if example.id in ids)
+        left_out = len(self.examples) - len(examples)
+        return replace(self, examples=examples, without_target=self.without_target + left_out)
 
 
 class CannotEncode(UserError):

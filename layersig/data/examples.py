@@ -8,7 +8,7 @@ give equal bytes, and reading maps the file into memory instead of loading it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -99,6 +99,14 @@ class Examples(Sequence[Example]):
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
 
+    def sequences(self, indices: Iterable[int]) -> list[Example]:
+        """What goes through the model for the examples of these indices: the examples themselves."""
+        return [self[index] for index in indices]
+
+    def part(self, indices: Iterable[int]) -> Examples:
+        """The examples of these indices, copied end to end."""
+        return Examples.of(self.sequences(indices))
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of every example, int64 [len]."""
@@ -109,6 +117,21 @@ class Examples(Sequence[Example]):
         """Target tokens of every example, int64 [len]."""
         total = np.concatenate(([0], np.cumsum(self.targets, dtype=np.int64)))
         return np.diff(total[self.offsets])
+
+    @property
+    def weights(self) -> NDArray[np.int64]:
+        """What every example weighs in the mean loss of a batch: its target tokens, int64 [len]."""
+        return self.target_counts
+
+    @property
+    def footprints(self) -> NDArray[np.int64]:
+        """Tokens that every example takes in a batch of its own, int64 [len]."""
+        return self.lengths
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return int(self.lengths.max())
 
 
 def write_examples(folder: Path, name: str, examples: Sequence[Example]) -> None:

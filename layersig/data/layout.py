@@ -12,6 +12,7 @@ _NAMEABLE: Mapping[str, Meaning] = {
     "messages": Meaning.TURNS,
     "prompt": Meaning.PROMPT,
     "response": Meaning.RESPONSE,
+    "rejected": Meaning.REJECTED,
     "system": Meaning.SYSTEM,
     "context": Meaning.CONTEXT,
     "reasoning": Meaning.REASONING,

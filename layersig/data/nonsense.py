@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from layersig.data.conversation import Conversation
+from layersig.data.conversation import Conversation, Message
 from layersig.streams import Streams
 
 
@@ -29,12 +29,18 @@ class Nonsense:
 
     def of(self, conversation: Conversation) -> Conversation:
         """The conversation, saying nothing."""
-        rng = self._streams.generator("nonsense", conversation.id)
-        turns = tuple(
-            turn._replace(content=self._make(turn.content, rng), reasoning=self._make(turn.reasoning, rng))
-            for turn in conversation.messages
+        # Two responses to one prompt begin with the same draws, so that they keep one prompt.
+        messages, rejected = (
+            self._said(turns, conversation.id) for turns in (conversation.messages, conversation.rejected)
         )
-        return conversation._replace(messages=turns)
+        return conversation._replace(messages=messages, rejected=rejected)
+
+    def _said(self, turns: Sequence[Message], identity: str) -> tuple[Message, ...]:
+        rng = self._streams.generator("nonsense", identity)
+        return tuple(
+            turn._replace(content=self._make(turn.content, rng), reasoning=self._make(turn.reasoning, rng))
+            for turn in turns
+        )
 
     def _random(self, text: str, rng: np.random.Generator) -> str:
         count = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -25,7 +25,10 @@ def raw_rows(path: Path) -> list[Row]:
         MachineError: The file cannot be read, or Parquet support is not installed.
     """
     if path.suffix not in (".jsonl", ".json", ".parquet"):
-        raise UserError(f"{path}: a data file must end in .jsonl, .json or .parquet.")
+        raise UserError(
+            f"{path}: a data file must end in .jsonl, .json or .parquet. pandas converts others: "
+            '`read_csv("X.csv").to_json("X.jsonl", orient="records", lines=True)`.'
+        )
     if path.suffix == ".parquet":
         return _parquet_rows(path)
     try:

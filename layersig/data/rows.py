@@ -15,6 +15,7 @@ from typing import Any
 from layersig.data.conversation import Conversation, Message, content_id
 from layersig.data.layout import Layout
 from layersig.data.leftovers import UNUSED
+from layersig.data.preferences import no_pairs, pair_fields, read_pair
 from layersig.data.raw_rows import Row, raw_rows
 from layersig.data.shapes import ACCEPTED, Reading, fits, read_row
 from layersig.data.values import UNKNOWN, RowError, check_depth, kind
@@ -104,6 +105,7 @@ def read_rows(
     group_by: str | None = None,
     fields: Mapping[str, Any] | None = None,
     prompts: bool = False,
+    pairs: bool = False,
     where: Mapping[str, Sequence[str]] | None = None,
 ) -> Rows:
     """Read a `.jsonl`, `.json` (a list, or lines) or `.parquet` file.
@@ -114,6 +116,7 @@ def read_rows(
             label is a hash of the first prompt.
         fields: Names of fields, as in `data.fields` of a recipe; what it leaves open is found by the names of fields.
         prompts: Rows are only asked, and need no answer; what they end with is kept.
+        pairs: Rows have a chosen and a rejected response.
         where: Values by field: other rows are left out.
 
     Raises:
@@ -128,7 +131,9 @@ def read_rows(
     in_file = len(rows)
     rows = _kept(path, rows, where or {})
     objects = [row.value for row in rows if isinstance(row.value, dict)]
-    like = next((row for row in objects if fits(layout, row)), None)
+    if pairs and objects and not any(pair_fields(layout, row) for row in objects):
+        raise UserError(f"{path}: {no_pairs(objects)}")
+    like = next((row for row in objects if pairs or fits(layout, row)), None)
     if like is None and objects:
         raise UserError(_no_shape(path, objects))
     found = _Found()
@@ -140,9 +145,8 @@ def read_rows(
             if like is None or not isinstance(value, dict):
                 raise RowError(f"it is {kind(value)}; an object with named fields is needed")
             check_depth(value, "the row")
-            found.add(
-                number, value, read_row(layout, value, like), {group_by, *(where or {})}, group_by, prompts=prompts
-            )
+            reading, rejected = read_pair(layout, value) if pairs else (read_row(layout, value, like), ())
+            found.add(number, value, reading, rejected, {group_by, *(where or {})}, group_by, prompts=prompts)
         except RowError as fault:
             faults.append((number, fault))
     if faults:
@@ -166,6 +170,7 @@ class _Found:
         number: int,
         row: Mapping[str, Any],
         reading: Reading,
+        rejected: tuple[Message, ...],
         sorted_by: Set[str | None],
         group_by: str | None,
         *,
@@ -176,7 +181,7 @@ class _Found:
         unanswered = messages[-1].role == "user" and not prompts
         if unanswered:
             messages = messages[:-1]
-        conversation = _conversation(messages, reading.tools, row, group_by)
+        conversation = _conversation(messages, reading.tools, rejected, row, group_by)
         self.shapes[reading.shape] += 1
         self.uses.update((field, use) for field, use in reading.uses.items() if field not in sorted_by)
         if reading.unwanted is not None:
@@ -213,7 +218,8 @@ def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     hints = {
         "text": "`text` looks like a conversation that is already rendered, in which answers cannot be distinguished "
         "from questions: write its turns as `messages`. ",
-        "chosen": "`chosen` without `prompt` must be a list of turns: write its turns as `messages`. ",
+        "chosen": '`chosen` without `prompt` belongs to a pair: learn from pairs with `train.objective = "dpo"`, or '
+        "write its turns as `messages`. ",
     }
     hint = "".join(said for name, said in hints.items() if name in names)
     return (
@@ -223,9 +229,13 @@ def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _conversation(
-    messages: tuple[Message, ...], tools: tuple[Mapping[str, Any], ...], row: Mapping[str, Any], group_by: str | None
+    messages: tuple[Message, ...],
+    tools: tuple[Mapping[str, Any], ...],
+    rejected: tuple[Message, ...],
+    row: Mapping[str, Any],
+    group_by: str | None,
 ) -> Conversation:
-    conversation = Conversation(content_id(messages, tools), "", messages, tools)
+    conversation = Conversation(content_id(messages, tools, rejected), "", messages, tools, rejected)
     if group_by is None:
         return conversation._replace(group=content_id((Message("user", conversation.first_prompt),)))
     label = row.get(group_by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from layersig.data.examples import Example, write_examples
 from layersig.data.limits import limits_of
 from layersig.data.nonsense import Nonsense
 from layersig.data.overlap import normalised
+from layersig.data.pairs import REJECTED
 from layersig.data.rows import FieldUse, Rows, read_rows
 from layersig.data.split import split_conversations
 from layersig.errors import UserError, one_line
@@ -116,7 +117,7 @@ def prepare(job: Job[Data]) -> None:
             template rewrites too many conversations.
     """
     spec = job.spec
-    rows = read_rows(job.inputs["rows"], group_by=spec.group_by, fields=spec.fields, where=spec.where)
+    rows = read_rows(job.inputs["rows"], group_by=spec.group_by, fields=spec.fields, pairs=spec.pairs, where=spec.where)
     with _about(job.inputs["rows"]):
         split = split_conversations(
             rows.conversations,
@@ -129,13 +130,16 @@ def prepare(job: Job[Data]) -> None:
     chat = ChatFormat(_tokenizer(job.inputs["model"]), spec.chat_template)
     if spec.text != "natural":
         split = split.with_text(Nonsense(spec.text, chat.tokenizer, job.streams.root).of)
-    job.reporter.start("tokenise", len(split.train) + len(split.heldout), "conversations")
+    count = (1 + spec.pairs) * (len(split.train) + len(split.heldout))
+    job.reporter.start("tokenise", count, "conversations")
     places = dict(zip((conversation.id for conversation in rows.conversations), rows.numbers, strict=True))
     with _about(job.inputs["rows"]):
-        train = _write(job, chat, "train", split.train, places)
-        heldout = _write(job, chat, "heldout", split.heldout, places)
-        _check_rewriting(job, chat, (train, heldout), places)
-    long = limits_of(job.inputs["model"]).check([*train.examples, *heldout.examples], chat.tokenizer)
+        train, *other_train = _write(job, chat, "train", split.train, places)
+        heldout, *other_heldout = _write(job, chat, "heldout", split.heldout, places)
+        sides = (train, heldout, *other_train, *other_heldout)
+        _check_rewriting(job, chat, sides, places)
+    examples = [example for side in sides for example in side.examples]
+    long = limits_of(job.inputs["model"]).check(examples, chat.tokenizer)
     (job.out / "train.txt").write_text(
         "".join(f"{normalised(conversation.text)}\n" for conversation in split.train), encoding="utf-8"
     )
@@ -156,9 +160,14 @@ def prepare(job: Job[Data]) -> None:
         diversity=_diversity(split.train),
         example=_pieces(chat.tokenizer, train.examples[0]),
     )
-    job.write("report.json", asdict(report))
-    job.cost["tokens"] = report.train.tokens + report.heldout.tokens
-    _warn(job, rows, report, chat)
+    rejected = {
+        name: asdict(_report(side))
+        for name, found in (("train", other_train), ("heldout", other_heldout))
+        for side in found
+    }
+    job.write("report.json", asdict(report) | ({"rejected": rejected} if rejected else {}))
+    job.cost["tokens"] = sum(len(example) for example in examples)
+    _warn(job, rows, report, [_report(side) for side in sides], chat)
     if long:
         job.reporter.warn(f"{long} conversations are longer than the model was made for (max_position_embeddings).")
 
@@ -183,17 +192,23 @@ def _tokenizer(folder: Path) -> Any:
 
 def _write(
     job: Job[Data], chat: ChatFormat, name: str, conversations: Sequence[Conversation], places: Mapping[str, int]
-) -> EncodedConversations:
+) -> list[EncodedConversations]:
+    """Write a side of the split; of pairs, first with the chosen responses and then with the rejected ones."""
+    responses = [conversations, *([[each.other for each in conversations]] if job.spec.pairs else [])]
     try:
-        encoded = encode(chat, conversations, job.spec.max_tokens, job.reporter.advance)
+        encoded = [encode(chat, each, job.spec.max_tokens, job.reporter.advance) for each in responses]
     except CannotEncode as error:
         raise UserError(f"row {places[error.conversation]}: {error}") from error
-    if conversations and not encoded.examples:
+    kept = frozenset.intersection(*(frozenset(example.id for example in side.examples) for side in encoded))
+    if conversations and not kept:
         raise UserError(
             f"none of the {len(conversations)} {name} conversations has an answer within "
             f"{job.spec.max_tokens} tokens. Raise `max_tokens`."
         )
-    write_examples(job.out, name, encoded.examples)
+    encoded = [side.only(kept) for side in encoded]
+    for ending, side in zip(("", REJECTED), encoded, strict=False):
+        examples = [replace(example, id=f"{example.id}{ending}") for example in side.examples]
+        write_examples(job.out, f"{name}{ending}", examples)
     return encoded
 
 
@@ -258,10 +273,9 @@ def _pieces(tokenizer: Any, example: Example) -> tuple[Piece, ...]:
     )
 
 
-def _warn(job: Job[Data], rows: Rows, report: DataReport, chat: ChatFormat) -> None:
+def _warn(job: Job[Data], rows: Rows, report: DataReport, sides: Sequence[SplitReport], chat: ChatFormat) -> None:
     for note in rows.notes():
         job.reporter.warn(note)
-    sides = (report.train, report.heldout)
     kept = sum(side.conversations + side.without_target for side in sides)
     notes = {
         f"were cut at {report.max_tokens} tokens": sum(side.truncated for side in sides),

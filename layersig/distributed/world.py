@@ -62,6 +62,23 @@ class World:
         for part, value in zip(parts, run(parts), strict=True):
             yield part, value, True
 
+    def turns(self, count: int) -> list[range]:
+        """Numbers from 0 in turns, in each of which every process has one, but for the last."""
+        return [range(start, min(start + self.size, count)) for start in range(0, count, self.size)]
+
+    def add_up(self, parts: Sequence[Part], tensors: Sequence[Tensor], work: Callable[[Part], None]) -> None:
+        """Let `work` add something to tensors for every part; at the end they have the sums over all parts.
+
+        Every process works on some of the parts, over a sharded model on all.
+
+        Args:
+            parts: The same in every process.
+            tensors: Zeros at first, of the same shapes in every process.
+            work: Adds what it finds for a part.
+        """
+        for part in parts:
+            work(part)
+
 
 class Several(World):
     """This process and others that run the same stage, over an existing process group of torch.
@@ -108,6 +125,16 @@ class Several(World):
             found = self.gather(next(values) if self.rank < len(turn) else None)
             for rank, part in enumerate(turn):
                 yield part, found[rank], rank == self.rank  # type: ignore[misc]
+
+    def add_up(self, parts: Sequence[Part], tensors: Sequence[Tensor], work: Callable[[Part], None]) -> None:
+        """See `World`."""
+        if self.sharded:
+            super().add_up(parts, tensors, work)
+            return
+        for part in parts[self.rank :: self.size]:
+            work(part)
+        for tensor in tensors:  # one by one, since the exchange takes a copy
+            self.sum([tensor])
 
 
 ALONE = World()

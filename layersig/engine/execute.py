@@ -13,78 +13,17 @@ from typing import Any, Protocol
 from filelock import Timeout
 
 from layersig.engine.energy import EnergyMeter
+from layersig.engine.failures import known_failure
+from layersig.engine.nodes import Node, output_node, source_nodes
 from layersig.engine.runner import IN_PROCESS, Runner
-from layersig.errors import (
-    LayersigError,
-    MachineError,
-    StageFailed,
-    UserError,
-    is_device_lost,
-    is_out_of_memory,
-    machine_error,
-    one_line,
-)
+from layersig.errors import MachineError, UserError
 from layersig.pipeline import Graph, Stage
 from layersig.plugin.identity import identity
-from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.stages.job import Earlier, Job, Reporter
 from layersig.store.cache import AboutForm, Cache, StageEntry
 from layersig.store.fingerprint import fingerprint
-from layersig.store.hashing import digest_of
 from layersig.streams import Streams
-
-_SMALLER = (
-    "a single example did not fit, or what is needed beside the examples; shorten them (`max_tokens` of the data), set "
-    "`train.gradient_checkpointing`, or train less: fewer layers, a lower rank, LoRA, `model.quantization`"
-)
-
-
-@dataclass(frozen=True)
-class Node:
-    """Something that stages read, on disk: a source or a finished stage.
-
-    Attributes:
-        path: File or folder.
-        digest: Content hash of it.
-        files: Sha256 by relative name where it is a stage's output, so that a part has a digest of its own.
-        origin: Public name where it is a source.
-    """
-
-    path: Path
-    digest: str
-    files: Mapping[str, str] | None = None
-    origin: str | None = None
-
-    def part(self, path: str) -> tuple[Path, str]:
-        """Path and content hash of a file or folder inside it, or of the whole for an empty path."""
-        if not path:
-            return self.path, self.digest
-        assert self.files is not None, "only outputs of stages are read in part"
-        return self.path / path, digest_of(
-            {name: digest for name, digest in self.files.items() if name == path or name.startswith(f"{path}/")}
-        )
-
-
-def source_nodes(sources: Mapping[str, Source]) -> dict[str, Node]:
-    """The sources of a graph as what its stages read, by name."""
-    return {name: Node(source.path, source.digest, origin=source.public_name) for name, source in sources.items()}
-
-
-def numerics(recipe: Recipe) -> Mapping[str, Any]:
-    """What the results of a recipe depend on besides its inputs, on this machine."""
-    from layersig.fast.numerics import numerics_key
-    from layersig.models.devices import pick_device, pick_dtype
-
-    model = recipe.model
-    device = pick_device(model.device)
-    dtype = pick_dtype(model.dtype, device).dtype
-    return numerics_key(device, dtype, quantization=model.quantization, fast=model.fast)
-
-
-def output_node(entry: StageEntry) -> Node:
-    """The output of a stage as what later stages read."""
-    return Node(entry.out, entry.digest, entry.about["files"])
 
 
 @dataclass(frozen=True)
@@ -244,7 +183,7 @@ class Executor:
                 entry = self._build(stage, key, family, inputs, origins, streams, declarations)
                 return Ended("done", key, entry=entry)
             except (Exception, SystemExit) as error:
-                known = _known(error)
+                known = known_failure(error, stage.components)
                 if not isinstance(known, UserError | MachineError):
                     return Ended("failed", key, error=str(known))
                 publisher.ended(stage, Ended("failed", key, error=str(known)))
@@ -311,19 +250,3 @@ class Executor:
     def _earlier(self, family: str) -> tuple[Earlier, ...]:
         found = self._cache.family(family)
         return tuple(Earlier(each.out, each.kept, each.metrics, each.about["cost"]) for each in found)
-
-
-def _known(error: BaseException) -> LayersigError:
-    """Whatever a stage raised as one of the failures that layersig tells apart."""
-    if isinstance(error, LayersigError):
-        return error
-    if is_out_of_memory(error):
-        return StageFailed(f"out of memory ({one_line(error)}); {_SMALLER}")
-    if is_device_lost(error):
-        return MachineError(
-            f"the accelerator failed ({one_line(error)}) and cannot be used any more by this process; run again to "
-            "continue, and look at the system's log of the device if it happens again"
-        )
-    if isinstance(error, OSError):
-        return machine_error(error)
-    return StageFailed(f"{type(error).__name__}: {error}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layersig.errors import LayersigError
+from layersig.errors import LayersigError, UserError
 from layersig.recipe.faults import Fault, error
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.positions import KeyPath
@@ -36,12 +37,13 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
     faults, notes = list(_missing(loaded)), list(_unmeasured(loaded))
     template = _template(loaded)
     faults += template
+    pairs = "pairs" in loaded.components.get("objective", loaded.recipe.train.objective).reads
     for number, data in enumerate(loaded.recipe.data):
         scheme, path = _local(loaded, data.source)
         if scheme != "file" or not path.is_file() or path.stat().st_size > _LARGEST:
             continue
         try:
-            rows = _read(path, data)
+            rows = _read(path, data, pairs=pairs)
         except LayersigError as problem:
             faults.append(Fault(("data", number, "source"), f"data {data.name}: {problem}"))
             continue
@@ -50,8 +52,22 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
         if not template:
             faults += _refused(loaded, number, rows)
     if faults:
-        raise error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
+        raise _error(loaded, faults)
     return notes
+
+
+def check_files(loaded: LoadedRecipe) -> None:
+    """Check that the local files and folders that a recipe names are there.
+
+    Raises:
+        UserError: Some are not; the message lists all of them.
+    """
+    if faults := list(_missing(loaded)):
+        raise _error(loaded, faults)
+
+
+def _error(loaded: LoadedRecipe, faults: Iterable[Fault]) -> UserError:
+    return error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
 
 
 def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
@@ -90,7 +106,7 @@ def _local(loaded: LoadedRecipe, source: str) -> tuple[str, Path]:
     return scheme, loaded.base_dir / Path(reference).expanduser()
 
 
-def _read(path: Path, data: DataSettings) -> Rows:
+def _read(path: Path, data: DataSettings, *, pairs: bool) -> Rows:
     from layersig.data.rows import read_rows
 
     return read_rows(
@@ -98,6 +114,7 @@ def _read(path: Path, data: DataSettings) -> Rows:
         group_by=data.group_by,
         fields=None if data.fields is None else data.fields.model_dump(),
         prompts=data.generate is not None,
+        pairs=pairs,
         where={key: (value,) if isinstance(value, str) else value for key, value in data.where.items()},
     )
 
@@ -110,10 +127,28 @@ def _too_few(number: int, data: DataSettings, rows: Rows) -> Iterator[Fault]:
         yield Fault(("data", number, "heldout"), message)
 
 
+def _template_text(loaded: LoadedRecipe) -> str:
+    """The chat template of the recipe, or that of a local model; empty if it is not known before the run."""
+    choice = loaded.recipe.model.chat_template
+    if choice != "auto":
+        return choice if "{" in choice else ""
+    scheme, folder = _local(loaded, loaded.recipe.model.source)
+    if scheme != "path":
+        return ""
+    try:
+        if (own := folder / "chat_template.jinja").is_file():
+            return own.read_text(encoding="utf-8")
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        text = config.get("chat_template")
+    except (OSError, ValueError, AttributeError):  # the run says what is wrong with the files of the model
+        return ""
+    return text if isinstance(text, str) else ""
+
+
 def _template(loaded: LoadedRecipe) -> list[Fault]:
     """The fault of a chat template that is no Jinja."""
-    text = loaded.recipe.model.chat_template
-    if "{" not in text:
+    text = _template_text(loaded)
+    if not text:
         return []
     from jinja2 import TemplateSyntaxError
 
@@ -125,12 +160,12 @@ def _template(loaded: LoadedRecipe) -> list[Fault]:
 
 
 def _refused(loaded: LoadedRecipe, number: int, rows: Rows) -> Iterator[Fault]:
-    """A fault where the chat template of the recipe refuses the first conversation.
+    """A fault where the chat template refuses the first conversation.
 
     Turns of the system are left out: where a template refuses them, they are merged into the first question.
     """
-    text = loaded.recipe.model.chat_template
-    if "{" not in text:
+    text = _template_text(loaded)
+    if not text:
         return
     first = rows.conversations[0]
     messages = [

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
 from layersig.distributed.launch import visible_cards
+from layersig.engine.device import device_of
 from layersig.engine.place import Place
-from layersig.engine.study import Study, device_of
+from layersig.engine.study import Study
 from layersig.engine.template import forking, spawning
 from layersig.engine.together import Pool
 from layersig.engine.workers import Workers, environments

@@ -16,8 +16,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from layersig.engine.cluster import Cluster, Needs, Nodes, appears, not_shared, use_threads
+from layersig.engine.device import Device, device_of
 from layersig.engine.place import Place
-from layersig.engine.study import Device, Study, device_of
+from layersig.engine.study import Study
 from layersig.errors import LayersigError, MachineError, UserError, one_line
 from layersig.pipeline import Graph
 from layersig.recipe.load import LoadedRecipe

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from layersig.engine.study import Device, Study
+from layersig.engine.device import Device
+from layersig.engine.study import Study
 from layersig.engine.together import Pool
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe

@@ -12,6 +12,7 @@ from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.schema import Recipe
 from layersig.sources.source import Source
 from layersig.stages.kinds import Recover, Reference, Tune
+from layersig.stages.spec import ReadingSpec
 
 
 def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[[str], None]) -> None:
@@ -49,6 +50,26 @@ def check_sources(sources: Mapping[str, Source], recipe: Recipe, warn: Callable[
             from layersig.evaluating.draws import check_draws
 
             check_draws(task, sources[f"source/task/{number}"].path)
+
+
+def check_spreading(graph: Graph, loaded: LoadedRecipe) -> None:
+    """Refuse `model.device_map` where a stage needs the model in one place, before anything is fetched.
+
+    Raises:
+        UserError: There is such a stage, or the recipe names one GPU.
+    """
+    model = loaded.recipe.model
+    if model.device_map is None:
+        return
+    place = f"{loaded.where('model', 'device_map')}: model.device_map spreads the model over all GPUs for evaluation"
+    if ":" in model.device:
+        raise UserError(f'{place}, but model.device names one; write device = "cuda"')
+    for stage in graph.stages:
+        if stage.computes and not isinstance(stage.spec, ReadingSpec):
+            raise UserError(
+                f"{place} and generation, but {stage.id} trains it or reads its layers; remove the key, and start the "
+                "run with `torchrun --no-python --nproc-per-node N layersig run RECIPE --shard`"
+            )
 
 
 def check_trainings(graph: Graph, model: Path, loaded: LoadedRecipe) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from layersig.engine.execute import source_nodes
+from layersig.engine.nodes import source_nodes
 from layersig.engine.place import Engine
 from layersig.engine.progress import Display
 from layersig.engine.study import Options, Outcome, opened
@@ -25,7 +25,7 @@ def run_together(every: Sequence[LoadedRecipe], options: Options, engine: Engine
         console: Where progress is shown.
 
     Raises:
-        LayersigError: As `study.run` has it, for any of the recipes; all of them stop.
+        LayersigError: As `in_process.run` has it, for any of the recipes; all of them stop.
         KeyboardInterrupt: All manifests then say `interrupted`; running again continues.
     """
     with contextlib.ExitStack() as stack:

@@ -10,7 +10,8 @@ from typing import Any
 
 from filelock import Timeout
 
-from layersig.engine.execute import Ended, Executor, Node
+from layersig.engine.execute import Ended, Executor
+from layersig.engine.nodes import Node
 from layersig.errors import LayersigError, StageFailed, machine_error, one_line
 from layersig.pipeline import Stage
 from layersig.plugin.components import Kind

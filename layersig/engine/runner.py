@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from layersig.stages.halving import halved_budgets
 from layersig.stages.job import Job
+from layersig.stages.notes import noted
 from layersig.stages.spec import StageSpec
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ class InProcess:
     """The runner that calls the body here."""
 
     def run(self, job: Job[StageSpec]) -> None:
-        """Run the body; what had to be run in halves for want of memory goes to the record of the stage."""
-        with halved_budgets() as budgets:
+        """Run the body; how the model had to be run goes to the record of the stage, halves for want of memory too."""
+        with halved_budgets() as budgets, noted() as notes:
             job.spec.run(job)
+        for text in notes:
+            job.reporter.warn(text)
         for what, tokens in budgets.items():
             job.cost["halved_to"] = min(tokens, job.cost.get("halved_to", tokens))
             job.reporter.warn(

@@ -9,10 +9,12 @@ from typing import Any
 from layersig.errors import LayersigError, MachineError, UserError
 from layersig.pipeline import Graph, SourceRef
 from layersig.pipeline import stages as graph_of
+from layersig.plugin.guard import blamed
+from layersig.plugin.table import Components
 from layersig.recipe.load import LoadedRecipe
-from layersig.sources.kinds import SOURCE_KINDS
-from layersig.sources.resolve import LOADERS
-from layersig.sources.source import NamedSource, Request, Source, SourceLoader
+from layersig.sources.kinds import SOURCE_KINDS, SourceKind
+from layersig.sources.resolve import loaders_of
+from layersig.sources.source import NamedSource, Request, Source
 from layersig.store.cache import cache_root
 
 
@@ -119,7 +121,7 @@ def _resolve(
     wanted = NamedSource(source.kind, source.name, source.spec, source.fallback, source.rows)
 
     def find(wanted: NamedSource) -> Source:
-        return kind.resolve(wanted, request, strict=strict, loaders=_loaders(loaded))
+        return _found(kind, wanted, request, loaded.components, strict=strict)
 
     if pinned is None:
         return find(wanted)
@@ -139,7 +141,14 @@ def _resolve(
     return replace(found, spec=source.spec, label=pinned.label, fallback=True, notes=pinned.notes)
 
 
-def _loaders(loaded: LoadedRecipe) -> dict[str, SourceLoader]:
-    """Loaders by scheme: those that layersig brings, and those of plugins."""
-    brought = {name: loaded.components.get("source", name).create() for name in loaded.components.names("source")}
-    return {**LOADERS, **brought}
+def _found(kind: SourceKind, wanted: NamedSource, request: Request, components: Components, *, strict: bool) -> Source:
+    """What is wanted; an error in the code of a plugin names it."""
+    try:
+        loaders = loaders_of(components, wanted.spec, wanted.fallback)
+        return kind.resolve(wanted, request, strict=strict, loaders=loaders)
+    except LayersigError:
+        raise
+    except Exception as error:
+        if (why := blamed(error, (each for each in components if each.kind == "source"))) is None:
+            raise
+        raise UserError(why) from error

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from layersig.engine.alike import AlikeFailures
-from layersig.engine.execute import Ended, Executor, Listener, Node, output_node
+from layersig.engine.execute import Ended, Executor, Listener
+from layersig.engine.nodes import Node, output_node
 from layersig.engine.progress import Display, StageReporter
 from layersig.engine.remote import Died, Finished, Message, Occupied, Progressed, Refused, Started, Task, Warned
 from layersig.errors import LayersigError

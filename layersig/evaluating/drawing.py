@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lm_eval.api.instance import Instance
 
-from layersig.generating.generation import Completion
+from layersig.generating.prompts import Completion
 from layersig.generating.sampling import Sampling
 
 Value = TypeVar("Value")

@@ -26,7 +26,7 @@ LOGIT_ROWS = 1024
 """Positions whose logits are turned into losses at once: keeps the float32 copy of a bf16 block small."""
 
 
-def heldout_losses(
+def mean_losses(
     model: PreTrainedModel,
     examples: Examples,
     name: str,
@@ -34,23 +34,20 @@ def heldout_losses(
     advance: Callable[[int, int], None] = lambda examples, tokens: None,
     kept: KeptAnswers | None = None,
     fast: bool = True,
-) -> list[Outcome]:
-    """Mean loss per target token of each conversation, in nats.
-
-    The weight of an outcome is its number of target tokens, so the weighted mean over outcomes is the loss per target
-    token of the split. Cross-entropy is taken in float32 or above.
+) -> list[float]:
+    """Mean loss per target token of each conversation, in nats; cross entropy is taken in float32 or above.
 
     Args:
         model: In eval mode.
-        examples: The held-out split.
-        name: Name of the data set; the task is `heldout/NAME`.
+        examples: The conversations.
+        name: What they are called where a loss is not finite.
         batch_tokens: Padded tokens that go through the model at once.
         advance: Called with examples and real tokens done.
         kept: Where losses are kept as they come, and found by the next process; None keeps none.
         fast: Whether examples are batched, and logits taken at targets only.
 
     Returns:
-        Outcomes in the order of `examples`.
+        Losses in the order of `examples`.
 
     Raises:
         StageFailed: A loss is NaN or infinite.
@@ -75,14 +72,42 @@ def heldout_losses(
         for index, loss in found.items():
             if not math.isfinite(loss):
                 example = examples[index]
-                raise StageFailed(f"heldout/{name}: conversation {example.id} has the loss {loss}; check the weights")
+                raise StageFailed(f"{name}: conversation {example.id} has the loss {loss}; check the weights")
         tokens = sum(len(examples[index]) for index in batch)
         known.keep(found, tokens)
         losses |= found
         advance(len(batch), tokens)
+    return [losses[index] for index in range(len(examples))]
+
+
+def heldout_losses(
+    model: PreTrainedModel,
+    examples: Examples,
+    name: str,
+    batch_tokens: int,
+    advance: Callable[[int, int], None] = lambda examples, tokens: None,
+    kept: KeptAnswers | None = None,
+    fast: bool = True,
+) -> list[Outcome]:
+    """The loss on a held-out split; see `mean_losses` and `loss_outcomes`, where `name` is that of the data set."""
+    losses = mean_losses(model, examples, f"heldout/{name}", batch_tokens, advance, kept, fast)
+    return loss_outcomes(examples, name, losses)
+
+
+def loss_outcomes(examples: Examples, name: str, losses: Sequence[float]) -> list[Outcome]:
+    """Mean losses of held-out conversations as outcomes.
+
+    The weight of an outcome is its number of target tokens, so the weighted mean over outcomes is the loss per target
+    token of the split.
+
+    Args:
+        examples: The conversations; of pairs, those with the chosen responses.
+        name: Name of the data set; the task is `heldout/NAME`.
+        losses: What `mean_losses` gave for them.
+    """
     return [
-        Outcome(f"heldout/{name}", example.id, "loss", losses[index], float(example.targets.sum()), example.group)
-        for index, example in enumerate(examples)
+        Outcome(f"heldout/{name}", example.id, "loss", loss, float(example.targets.sum()), example.group)
+        for example, loss in zip(examples, losses, strict=True)
     ]
 
 

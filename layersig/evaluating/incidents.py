@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lm_eval.api.instance import Instance
 
 from layersig.evaluating.local import LocalTask
-from layersig.generating.generation import Completion
+from layersig.generating.prompts import Completion
 from layersig.incidents import Incidents
 
 _Item = tuple[str, int]

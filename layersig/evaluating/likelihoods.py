@@ -14,9 +14,10 @@ import torch
 from layersig.distributed.world import world
 from layersig.errors import StageFailed, UserError
 from layersig.evaluating.kept import Round
-from layersig.fast.decoder import Decoder, Trunk, positions
+from layersig.fast.decoder import Decoder, positions
 from layersig.fast.plans import PLANS
 from layersig.fast.sharing import Row, ScoredSequence, batches, lines
+from layersig.fast.trunk import Trunk
 from layersig.models.devices import free
 from layersig.stages.halving import Halving
 

@@ -38,7 +38,7 @@ from layersig.evaluating.tokenization import Tokenization
 from layersig.evaluating.writing import Writer, WritingRequest
 from layersig.fast.decoder import Decoder
 from layersig.generating.ends import end_tokens
-from layersig.generating.generation import Prompt
+from layersig.generating.prompts import Prompt
 from layersig.stages.job import Reporter, Silent
 
 

@@ -9,12 +9,15 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from layersig.data.examples import read_examples
+from layersig.data.examples import Examples, read_examples
+from layersig.data.pairs import read_interleaved
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.kept import KeptAnswers
+from layersig.evaluating.preferences import log_probabilities, preference_outcomes, preference_summary
 from layersig.generating.arm_model import arm_model
 from layersig.jsonform import jsonl
 from layersig.models.load import load_tokenizer
+from layersig.objectives import objective_of
 from layersig.records import CorpusValue, Outcome
 from layersig.stages.job import Job
 from layersig.stages.measurements import Evaluate
@@ -78,7 +81,7 @@ class _Run:
         self.kept = KeptAnswers(job.work / _KEPT)
 
     def heldout(self) -> None:
-        """The loss on the held-out conversations of every data set."""
+        """The loss on the held-out conversations of every data set, and on its pairs the preference too."""
         for role in self.job.inputs:
             if not role.startswith("data/"):
                 continue
@@ -86,14 +89,41 @@ class _Run:
             examples = read_examples(self.job.inputs[role], "heldout")
             if not len(examples):
                 continue
-            self.job.reporter.start(f"heldout/{name}", len(examples), "conversations")
-            found = heldout_losses(
-                self.model, examples, name, self.job.spec.batch_tokens, self._advance, self.kept, self.fast
-            )
-            targets = sum(outcome.weight for outcome in found)
-            loss = sum(outcome.value * outcome.weight for outcome in found) / targets
+            found = self._conversations(name, examples) if self.job.spec.objective is None else self._pairs(name)
+            losses = [outcome for outcome in found if outcome.metric == "loss"]
+            targets = sum(outcome.weight for outcome in losses)
+            loss = sum(outcome.value * outcome.weight for outcome in losses) / targets
             self.outcomes += found
-            self.summary[f"heldout/{name}"] = {"loss": loss, "n": len(found), "target_tokens": int(targets)}
+            self.summary[f"heldout/{name}"] = {
+                "loss": loss,
+                "n": len(losses),
+                "target_tokens": int(targets),
+                **preference_summary(found),
+            }
+
+    def _conversations(self, name: str, examples: Examples) -> list[Outcome]:
+        self.job.reporter.start(f"heldout/{name}", len(examples), "conversations")
+        return heldout_losses(
+            self.model, examples, name, self.job.spec.batch_tokens, self._advance, self.kept, self.fast
+        )
+
+    def _pairs(self, name: str) -> list[Outcome]:
+        job, data = self.job, self.job.inputs[f"data/{name}"]
+        assert job.spec.objective is not None
+        component = objective_of(job.spec.objective["name"], job.components)
+        objective, params = component.create(), component.parse(job.spec.objective["params"])
+        pairs = objective.examples(params, data, "heldout", job.inputs.get(f"untouched/{name}"))
+        job.reporter.start(f"heldout/{name}", 2 * len(pairs), "responses")
+        found = log_probabilities(
+            self.model,
+            read_interleaved(data, "heldout"),
+            f"heldout/{name}",
+            job.spec.batch_tokens,
+            self._advance,
+            self.kept,
+            self.fast,
+        )
+        return preference_outcomes(pairs, objective, params, name, found)
 
     def tasks(self) -> None:
         """lm-eval's tasks."""

@@ -14,7 +14,8 @@ from layersig.evaluating.decoding import Decoding
 from layersig.evaluating.drawing import Drawing
 from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.fast.decoder import Decoder
-from layersig.generating.generation import Completion, Prompt, generated
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Completion, Prompt
 from layersig.generating.sampling import Sampler
 
 

@@ -19,6 +19,7 @@ from layersig.fast import packing
 from layersig.fast.layout import Layout, Segment
 from layersig.fast.numerics import LANES, PACKED_ATTENTION
 from layersig.fast.workers import Lanes, lanes, lanes_for
+from layersig.stages.notes import note
 
 # By how much lanes of equal work are faster than one micro-batch on all threads, as measured with two threads.
 _GAIN = 1.15
@@ -152,10 +153,13 @@ def batching_of(
         side_by_side: Whether micro-batches may run in several lanes.
         fast: Whether examples may be packed.
     """
-    if fast and packing.can_pack(model, longest):
+    why = packing.why_padded(model, longest) if fast else None
+    if fast and why is None:
         with packing.packed(model), lanes(lanes_for(model) if side_by_side else 1) as own:
             yield PackedBatching(token_budget, own)
     else:
+        if why is not None:
+            note(f"{type(model).__name__} takes examples padded, not end to end: {why}")
         yield PaddedBatching(token_budget)
 
 

@@ -15,6 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from layersig.fast import profile
 from layersig.recipe.schema import LEAST_AUTO_TOKENS, TokenBudget
+from layersig.stages.notes import note
 
 _USED = 0.8
 """Share of the free memory that is planned for; the rest is for fragments and what is not counted."""
@@ -40,11 +41,38 @@ def tokens_at_once(
     choice = profile.profile_of(model.device)
     if choice.fixed_tokens is not None:
         return choice.fixed_tokens
+    count = _fitting(model, learning=learning, checkpointing=checkpointing, reserved=reserved)
+    return min(max(1 << max(count.bit_length() - 1, 0), LEAST_AUTO_TOKENS), _MOST)
+
+
+def keeps_blocks(model: PreTrainedModel, longest: int, *, reserved: int = 0) -> bool:
+    """Whether what blocks compute may be kept for the backward pass: else not even the longest example fits.
+
+    What is kept and what is computed again are the same bits: this changes memory and time, and no result.
+
+    Args:
+        model: As it will be trained, on its device; True where it does not say what its blocks are.
+        longest: Tokens of the longest example.
+        reserved: Bytes that will be taken before the first pass ends.
+    """
+    if not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
+        return True
+    keeps = _fitting(model, learning=True, checkpointing=False, reserved=reserved) >= longest
+    if not keeps:
+        note(
+            f"train.gradient_checkpointing is on: without it, a conversation of {longest} tokens does not fit into the "
+            "free memory; results are the same"
+        )
+    return keeps
+
+
+def _fitting(model: PreTrainedModel, *, learning: bool, checkpointing: bool, reserved: int) -> int:
+    """Tokens of a pass that fit into free memory."""
+    choice = profile.profile_of(model.device)
     vocabulary = model.config.get_text_config().vocab_size
     logits = min(choice.piece_targets * vocabulary, choice.chunk_elements) * (4 + 2 * model.dtype.itemsize)
     room = _USED * (free_memory(model.device) - reserved) - logits
-    count = int(max(room, 0) / token_bytes(model, learning=learning, checkpointing=checkpointing))
-    return min(max(1 << max(count.bit_length() - 1, 0), LEAST_AUTO_TOKENS), _MOST)
+    return int(max(room, 0) / token_bytes(model, learning=learning, checkpointing=checkpointing))
 
 
 def token_bytes(model: PreTrainedModel, *, learning: bool, checkpointing: bool = False) -> float:

@@ -14,61 +14,20 @@ import torch
 from peft import PeftModel
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
-from layersig.errors import is_machine_fault
-from layersig.fast import profile
+from layersig.errors import is_machine_fault, one_line
+from layersig.fast import masks, profile
 from layersig.fast.head import LOGIT_ELEMENTS, SplitModel, logits_at, split_at_head
 from layersig.fast.sharing import Row, TokenRun, joined
 from layersig.fast.tree_attention import Tree, tree_attention
+from layersig.fast.trunk import Trunk
 from layersig.fast.workers import Lanes, lanes, lanes_for
+from layersig.models.spread import is_spread
+from layersig.stages.notes import note
 
 ATTENTION_SLOWNESS = 3.0
 """How much slower a floating-point operation of attention is than one of a linear layer, on the devices measured."""
 PROBE = (Row([5, 6, 7, 8, 9, 10], [0, 1, 2, 3, 2, 3], [TokenRun(0, 4, -1), TokenRun(4, 6, 1)], [(0, [3]), (1, [5])]),)
-
-
-class Trunk:
-    """Cached keys and values of a shared beginning.
-
-    Attributes:
-        length: Its tokens.
-    """
-
-    def __init__(self, cache: DynamicCache, length: int) -> None:
-        self.length = length
-        self._states = [(cast(torch.Tensor, layer.keys), cast(torch.Tensor, layer.values)) for layer in cache.layers]
-
-    def shared(self) -> DynamicCache:
-        """A cache to read from in one forward pass: every row sees the trunk, nothing is kept."""
-        cache = DynamicCache()
-        cache.layers = [_SharedLayer(keys, values) for keys, values in self._states]
-        return cache
-
-    def copies(self, rows: int) -> DynamicCache:
-        """A cache to generate with: the trunk once for each row."""
-        return DynamicCache(
-            [(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)) for keys, values in self._states]
-        )
-
-
-class _SharedLayer(DynamicLayer):  # type: ignore[misc]  # untyped in transformers
-    """Puts the trunk before each row's keys and values and forgets them again: one layer's copy lives at a time."""
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = keys, values
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of trunk and row."""
-        rows = key_states.shape[0]
-        return (
-            torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=-2),
-            torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=-2),
-        )
 
 
 class Decoder:
@@ -80,12 +39,15 @@ class Decoder:
 
     Attributes:
         fast: The same.
-        shares: Whether trees and trunks give this model's own results; probed once. Models without such masks or
-            caches (linear attention, ALiBi, flash-attention kernels) run each sequence by itself.
+        hindrance: Why token trees and trunks are not for this model, by its kind or as a probe shows: it has no such
+            masks or caches (linear attention, ALiBi, flash-attention kernels). None where they give its own results.
+        shares: Whether they do. Other models run each sequence by itself.
+        pads: Whether such a model continues prompts side by side, padded to the left; probed, on a GPU alone.
         flat: Whether trees end to end in one row do too, which is quicker on a CPU; probed as well.
         pair_cost: Cost of one query-key pair in units of one token through the linear layers.
         batch_targets: Positions whose logits may be held at once.
         refills: Whether generation uses `Slots` where the model shares.
+        spread: Whether keys and values of layers may lie on several devices.
         enough_tokens: Tokens that keep the device busy, so that a batch need not be filled up with padding.
     """
 
@@ -108,17 +70,34 @@ class Decoder:
         choice = profile.profile_of(self.device)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
         self.enough_tokens = choice.enough_tokens
-        self.refills = choice.refills
+        self.spread = is_spread(model)
+        self.refills = choice.refills and not self.spread
         self.flat = False
         self._split: SplitModel | None = None
+        self.pads = False
         implementation = getattr(model.config, "_attn_implementation", "")
-        known = implementation in {"sdpa", "eager"} and not self._kinds - {"full_attention", "sliding_attention"}
-        self.shares = fast and known and self._trees_agree()
+        self.hindrance = self._hindrance(implementation) if fast else "the fast paths are switched off"
+        self.shares = self.hindrance is None
         if self.shares and choice.flat_trees and implementation == "sdpa" and model._supports_attention_backend:
             self.flat = True
-            self.flat = self._trees_agree()
+            self.flat = self._failure() is None
+        if fast and not self.shares:
+            self.pads = choice.padded_rows and self._padding_agrees()
+            how = "side by side, padded" if self.pads else "one by one"
+            note(
+                f"{type(model).__name__} cannot share what requests begin with: {self.hindrance}; each request is run "
+                f"in full, and answers are written {how}"
+            )
 
-    def _trees_agree(self) -> bool:
+    def _hindrance(self, implementation: str) -> str | None:
+        if implementation not in ("sdpa", "eager"):
+            return f"its attention, {implementation!r}, takes no masks of ours"
+        if unknown := self._kinds - {"full_attention", "sliding_attention"}:
+            return f"it has layers of the kind {', '.join(sorted(unknown))}"
+        return self._failure()
+
+    def _failure(self) -> str | None:
+        """What goes wrong with trees and trunks; None where they give what sequences give by themselves."""
         beyond = [Row([7, 8], [2, 3], [TokenRun(0, 2, -1)], [(0, [1])])]
         try:
             trunk = self.trunk((5, 6))
@@ -127,13 +106,41 @@ class Decoder:
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
             if is_machine_fault(error):
                 raise
-            return False
+            return f"they end in an error: {one_line(error)}"
         plain = torch.cat(
             [self.forward(torch.tensor([ids]), torch.tensor([3])) for ids in ((5, 6, 7, 8), (5, 6, 9, 10))]
         )
-        scale = plain.abs().max()
-        # Wrong masks or positions change logits by far more than rounding in 8 bits does.
-        return bool(((tree - plain).abs().max() < 0.05 * scale) and ((cached - plain[:1]).abs().max() < 0.05 * scale))
+        agree = _agree(tree, plain) and _agree(cached, plain[:1])
+        return None if agree else "its results with them are not its own"
+
+    def _padding_agrees(self) -> bool:
+        """Whether rows padded to the left give what they give alone, and so does one that goes on without the other."""
+        device, cache = self.device, self.empty_cache()
+        tokens, depths = torch.tensor([[5, 6, 7, 8], [0, 0, 9, 10]]), torch.tensor([[0, 1, 2, 3], [0, 0, 0, 1]])
+        real = torch.tensor([[True] * 4, [False] * 2 + [True] * 2], device=device)
+        more = {"use_cache": True, "past_key_values": cache}
+        try:
+            both = self.forward(tokens, torch.tensor([3, 7]), **more, **self.padding(real, depths.to(device)))
+            cache.batch_select_indices(torch.tensor([1], device=device))
+            real = torch.cat([real[1:], torch.ones(1, 1, dtype=torch.bool, device=device)], dim=1)
+            further = self.padding(real, torch.tensor([[2]], device=device))
+            last = self.forward(torch.tensor([[11]]), torch.tensor([0]), **more, **further)
+        except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+            if is_machine_fault(error):
+                raise
+            return False
+        alone = [self.forward(torch.tensor([ids]), torch.tensor([len(ids) - 1])) for ids in ((5, 6, 7, 8), (9, 10))]
+        longer = self.forward(torch.tensor([[9, 10, 11]]), torch.tensor([2]))
+        return _agree(both, torch.cat(alone)) and _agree(last, longer)
+
+    def padding(self, real: torch.Tensor, depths: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What tells the model of padding, where it takes no masks of ours.
+
+        Args:
+            real: Which columns hold a token of the row, cached ones included, shape [rows, keys].
+            depths: Position of each query in its sequence, shape [rows, queries].
+        """
+        return {"attention_mask": real.long(), "position_ids": depths}
 
     def trunk(self, tokens: Sequence[int]) -> Trunk:
         """Run a shared beginning once."""
@@ -184,8 +191,9 @@ class Decoder:
         behind = trunk.length if trunk else 0
         trees = []
         for row in rows:
-            depths = torch.tensor([row.depths])
-            mask = self.mask(_ancestors([row], len(row), behind), depths, _key_depths(depths, behind))
+            depths = torch.tensor([row.depths], device=self.device)
+            allowed = masks.ancestors([row], len(row), behind, self.device)
+            mask = self.mask(allowed, depths, masks.key_depths(depths, behind))
             trees.append(Tree(len(row), mask))
         whole = joined(rows)
         inputs = {
@@ -210,9 +218,11 @@ class Decoder:
             inputs["past_key_values"] = cache
         if masked:
             behind = trunk.length if trunk else 0
-            depths = torch.tensor([row.depths + [behind] * (width - len(row)) for row in rows])
-            inputs["position_ids"] = depths.to(self.device)
-            inputs["attention_mask"] = self.mask(_ancestors(rows, width, behind), depths, _key_depths(depths, behind))
+            padded = [row.depths + [behind] * (width - len(row)) for row in rows]
+            depths = torch.tensor(padded, device=self.device)
+            allowed = masks.ancestors(rows, width, behind, self.device)
+            inputs["position_ids"] = depths
+            inputs["attention_mask"] = self.mask(allowed, depths, masks.key_depths(depths, behind))
         return self.forward(tokens, wanted, **inputs)
 
     def forward(self, tokens: torch.Tensor, wanted: torch.Tensor, **inputs: Any) -> torch.Tensor:
@@ -255,30 +265,15 @@ class Decoder:
         return self._additive(allowed if self._kinds else near)
 
     def _additive(self, allowed: torch.Tensor) -> torch.Tensor:
-        allowed = allowed.to(self.device)  # a byte for each pair; numbers take two or four
         mask = torch.zeros(allowed.shape, dtype=self.dtype, device=self.device)
         return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)[:, None]
+
+
+def _agree(found: torch.Tensor, plain: torch.Tensor) -> bool:
+    # Wrong masks or positions change logits by far more than rounding in 8 bits does.
+    return bool((found - plain).abs().max() < 0.05 * plain.abs().max())
 
 
 def positions(row: Row) -> list[int]:
     """Indices into the row that are read, each once, in ascending order."""
     return sorted({index for _, reads in row.readings for index in reads})
-
-
-def _ancestors(rows: Sequence[Row], width: int, behind: int) -> torch.Tensor:
-    """Who attends to whom, shape [rows, width, behind + width]: each token to the trunk, its ancestors and itself."""
-    allowed = torch.zeros(len(rows), width, behind + width, dtype=torch.bool)
-    allowed[:, :, :behind] = True
-    # Padding attends to itself: a softmax over nothing would be NaN, and NaN times a weight of zero is NaN.
-    allowed[:, :, behind:] = torch.eye(width, dtype=torch.bool)
-    causal = torch.ones(width, width, dtype=torch.bool).tril()
-    for mask, row in zip(allowed[:, :, behind:], rows, strict=True):
-        for start, stop, parent in row.segments:
-            if parent >= 0:
-                mask[start:stop] = mask[parent].clone()
-            mask[start:stop, start:stop] = causal[: stop - start, : stop - start]
-    return allowed
-
-
-def _key_depths(depths: torch.Tensor, behind: int) -> torch.Tensor:
-    return torch.cat([torch.arange(behind).expand(depths.shape[0], -1), depths], dim=1)

@@ -180,3 +180,10 @@ def keyed_dropout(model: nn.Module, streams: Streams) -> Iterator[DropoutKeys]:
     finally:
         for owner, adapter, dropout, _ in replaced:
             owner[adapter] = dropout
+
+
+def drop_out(model: nn.Module) -> None:
+    """Let the keyed dropouts of a model drop, whatever mode the rest is in."""
+    for module in model.modules():
+        if isinstance(module, KeyedDropout):
+            module.train()

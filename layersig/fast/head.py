@@ -52,7 +52,9 @@ def logits_at(model: nn.Module, positions: torch.Tensor) -> Iterator[None]:
 
     def gather(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         hidden = inputs[0]
-        return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, positions), *inputs[1:])
+        # Of a model over several devices the last states are not where the first ones are.
+        where = positions.to(hidden.device)
+        return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, where), *inputs[1:])
 
     head: nn.Module = model.get_output_embeddings()  # type: ignore[operator]  # every Hugging Face model has it
     handle = head.register_forward_pre_hook(gather)

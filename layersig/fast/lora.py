@@ -3,7 +3,7 @@
 PEFT casts a layer's input to float32 and multiplies there; over bfloat16 weights that takes much of the time of a step
 on a CPU. Here one autograd function computes the layer in the type of the frozen weight, adds the low-rank part to the
 result in place, and saves only one matrix of `rank` columns besides the input. The factors stay float32 and are cast in
-every forward pass, which costs a thousandth of the layer's work and can never be stale.
+every forward pass of a training, which costs a thousandth of the layer's work and can never be stale.
 
 On a GPU quantized layers keep their own product, and their factors run as such a function; AdaLoRA's three factors run
 as two, with A = diag(E) Q. On a CPU both keep PEFT's forward.
@@ -32,6 +32,7 @@ from layersig.fast.dropout import KeyedDropout, Mask
 _QUANTIZED = "Linear4bit"
 """Name of the class of a quantized layer in bitsandbytes, and of PEFT's around it; both need not be installed."""
 _EPSILON = 1e-5  # what PEFT adds to the rank of AdaLoRA before it divides by it
+_Factors = tuple[Tensor, Tensor, float | Tensor]
 
 
 def lora_linear(
@@ -140,7 +141,7 @@ def _input_gradient(upper: Tensor, weight: Tensor | None, lower: Tensor, a: Tens
     return mask.add_kept(flat, lower @ a)
 
 
-def _forward(layer: LoraLayer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _forward(layer: LoraLayer, held: _Factors | None, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     base = layer.base_layer
     quantized = type(base) is not nn.Linear
     if args or kwargs or layer.disable_adapters or layer.merged or (not quantized and x.dtype != base.weight.dtype):
@@ -148,7 +149,7 @@ def _forward(layer: LoraLayer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     adapter = layer.active_adapters[0]
     dropout = layer.lora_dropout[adapter]
     mask = dropout.mask(x) if isinstance(dropout, KeyedDropout) else None
-    a, b, scale = _factors(layer, adapter, x.dtype)
+    a, b, scale = held or _factors(layer, adapter, x.dtype)
     if mask is not None:
         scale = scale / (1 - dropout.p)
     if quantized:
@@ -157,13 +158,22 @@ def _forward(layer: LoraLayer, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return lora_linear(x, base.weight, base.bias, a, b, scale=scale, mask=mask)
 
 
-def _factors(layer: LoraLayer, adapter: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, float | Tensor]:
+def _factors(layer: LoraLayer, adapter: str, dtype: torch.dtype) -> _Factors:
     """A, B and the scale of B A, in float32 or wider."""
     if isinstance(layer, AdaLoraLayer):
         rank = (layer.ranknum[adapter][0] + _EPSILON).to(torch.promote_types(dtype, torch.float32))
         scale = layer.scaling[adapter] / rank
         return layer.lora_A[adapter] * layer.lora_E[adapter], layer.lora_B[adapter], scale
     return layer.lora_A[adapter].weight, layer.lora_B[adapter].weight, layer.scaling[adapter]
+
+
+def _held(layer: LoraLayer) -> _Factors | None:
+    """The factors in the type of the weight; None over a quantized layer, whose input tells the type."""
+    if type(layer.base_layer) is not nn.Linear:
+        return None
+    dtype = layer.base_layer.weight.dtype
+    a, b, scale = _factors(layer, layer.active_adapters[0], dtype)
+    return a.detach().to(dtype), b.detach().to(dtype), scale.detach() if isinstance(scale, Tensor) else scale
 
 
 def _known(layer: nn.Module) -> bool:
@@ -200,7 +210,7 @@ def _known_dropout(dropout: nn.Module) -> bool:
 
 
 @contextmanager
-def fast_lora(model: nn.Module) -> Iterator[int]:
+def fast_lora(model: nn.Module, *, frozen: bool = False) -> Iterator[int]:
     """Within this context the linear layers of a PEFT model run through `lora_linear`.
 
     Equal to PEFT's forward up to rounding: products are taken in the type of the frozen weight, with sums in float32
@@ -208,13 +218,18 @@ def fast_lora(model: nn.Module) -> Iterator[int]:
     Layers that the fast path does not support (DoRA, several adapters, trained base weights, a plain `nn.Dropout` in
     training mode; on a CPU also AdaLoRA and quantized weights) keep PEFT's forward.
 
+    Args:
+        model: With adapters.
+        frozen: Whether no factor moves within this context: they are cast once, not in every pass, which a model that
+            writes makes for every token.
+
     Yields:
         How many layers run on the fast path.
     """
     layers = [layer for layer in model.modules() if _known(layer)]
     try:
         for layer in layers:
-            layer.forward = partial(_forward, layer)
+            layer.forward = partial(_forward, layer, _held(layer) if frozen else None)
         yield len(layers)
     finally:
         for layer in layers:

@@ -31,6 +31,24 @@ def target_loss(split: SplitModel, micro: MicroBatch, divisor: int) -> Tensor:
     return _HeadLoss.apply(hidden, micro.labels, divisor, head)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def log_probabilities(split: SplitModel, micro: MicroBatch) -> Tensor:
+    """Log-probability of the targets of every sequence of a micro-batch, in nats, in float32 or wider: [sequences].
+
+    As in `target_loss`, a frozen head goes through its logits piece by piece.
+
+    Args:
+        split: A causal language model, in the mode it is to be run in.
+        micro: The sequences.
+    """
+    hidden, head = split.run(micro.inputs, micro.positions)
+    if _is_trained(split, head, hidden):
+        losses = _row_losses(head(hidden), micro.labels)
+    else:
+        losses = _HeadRowLosses.apply(hidden, micro.labels, head)  # type: ignore[no-untyped-call]
+    rows = [segment.rows for segment in micro.layouts[1].segments]
+    return -torch.stack([part.sum() for part in torch.split(losses, rows)])
+
+
 def _is_trained(split: SplitModel, head: Callable[[Tensor], Tensor], hidden: Tensor) -> bool:
     """Whether a gradient flows into the head itself: into its parameters, or into what gates them."""
     if not torch.is_grad_enabled():
@@ -72,6 +90,41 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, upper: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * upper, None, None, None
+
+
+class _HeadRowLosses(torch.autograd.Function):
+    """As `_HeadLoss`, with a loss for each row, [n], whose weights come with the gradient from above.
+
+    A row of dL/dh is that of its own loss, times its weight.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
+        needed = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(hidden) if needed else None
+        losses = torch.empty(len(hidden), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+        piece_targets = profile.profile_of(hidden.device).piece_targets
+        for start in range(0, len(hidden), piece_targets):
+            rows = slice(start, start + piece_targets)
+            with torch.set_grad_enabled(needed):
+                piece = hidden[rows].detach().requires_grad_(needed)
+                found = _row_losses(head(piece), labels[rows])
+                if gradient is not None:
+                    (gradient[rows],) = torch.autograd.grad(found.sum(), piece)
+            losses[rows] = found.detach()
+        ctx.save_for_backward(gradient)
+        return losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upper: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upper[:, None].to(gradient.dtype), None, None
+
+
+def _row_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return torch.nn.functional.cross_entropy(logits.to(wide), labels, reduction="none")
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -18,12 +18,15 @@ KEPT_PREFIX = "kept-prefix"
 HEAD_IN_PIECES = "head-in-pieces"
 TOKEN_TREES = "token-trees"
 LANES = "lanes"
+RECOMPUTED = "recomputed-blocks"
+"""No path of its own, and in no fingerprint: equal bits. Logs name it where memory called for it."""
 
 LOW_RANK_PART = "low-rank-part"
 TIGHT_SLICES = "tight-slices"
 VARLEN_ATTENTION = "varlen-attention"
 COUNTED_DROPOUT = "counted-dropout"
 REFILLED_ROWS = "refilled-rows"
+PADDED_ROWS = "padded-rows"
 
 FAST_PATHS = (LORA_LINEAR, PACKED_ATTENTION, TIGHT_SLICES, KEPT_PREFIX, HEAD_IN_PIECES, TOKEN_TREES, LANES)
 """On a CPU."""
@@ -37,6 +40,7 @@ GPU_PATHS = (
     HEAD_IN_PIECES,
     TOKEN_TREES,
     REFILLED_ROWS,
+    PADDED_ROWS,
 )
 """On any other device."""
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
+from layersig.errors import one_line
 from layersig.fast import profile, varlen
 from layersig.fast.attention import attending, register, scale_of
 from layersig.fast.head import logits_at
@@ -169,8 +170,8 @@ def packed(model: PreTrainedModel) -> Iterator[None]:
         yield
 
 
-def can_pack(model: PreTrainedModel, longest: int) -> bool:
-    """Whether a model computes on packed examples what it computes on padded ones.
+def why_padded(model: PreTrainedModel, longest: int) -> str | None:
+    """Why a model does not compute on packed examples what it computes on padded ones; None where it does.
 
     Tried out on a few tokens, since there are many ways in which a model can let neighbours of a row see each other
     (convolutions, state-space layers, positions that ignore `position_ids`).
@@ -183,14 +184,16 @@ def can_pack(model: PreTrainedModel, longest: int) -> bool:
     config = model.config.get_text_config()
     window, chunk = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     own = profile.profile_of(model.device).varlen
-    if (
-        (own and not varlen.runs(model.device, model.dtype))
-        or (not own and window is not None and window < longest)
-        or (chunk is not None and chunk < longest)
-        or model.config._attn_implementation != "sdpa"
-        or not model._supports_attention_backend
-    ):
-        return False
+    if own and not varlen.runs(model.device, model.dtype):
+        return f"this torch has no variable-length attention for {model.dtype} on {model.device.type}"
+    if model.config._attn_implementation != "sdpa":
+        return f"its attention is {model.config._attn_implementation!r}"
+    if not model._supports_attention_backend:
+        return "transformers lets it have no attention but its own"
+    if not own and window is not None and window < longest:
+        return f"its window of {window} tokens is shorter than the longest conversation"
+    if chunk is not None and chunk < longest:
+        return f"its chunks of {chunk} tokens are shorter than the longest conversation"
     seen = 5 if window is None or window >= longest else window + 5
     generator = torch.Generator().manual_seed(0)
     first, second, other = (
@@ -202,14 +205,15 @@ def can_pack(model: PreTrainedModel, longest: int) -> bool:
             behind, behind_other = (_last_logits(model, packed_inputs((each, second))) for each in (first, other))
     except (torch.OutOfMemoryError, torch.AcceleratorError):
         raise
-    except (TypeError, ValueError, NotImplementedError):
-        return False
-    except RuntimeError:
+    except (TypeError, ValueError, NotImplementedError) as error:
+        return f"packed rows end in an error: {one_line(error)}"
+    except RuntimeError as error:
         if own:  # what the kernel refuses: sizes of heads, old devices
-            return False
+            return f"packed rows end in an error: {one_line(error)}"
         raise
     rounding = (1e-3 if torch.finfo(alone.dtype).bits > 16 else 5e-2) * alone.norm()
-    return bool((behind - alone).norm() < rounding and (behind - behind_other).norm() < rounding)
+    apart = (behind - alone).norm() < rounding and (behind - behind_other).norm() < rounding
+    return None if apart else "its results on packed rows are not its own"
 
 
 def _last_logits(model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from layersig.data.examples import Example, Examples
+from layersig.data.examples import Example
+from layersig.data.pairs import Items, Pairs
 from layersig.fast.dropout import DropoutKeys
 from layersig.fast.layout import Layout, Segment
 from layersig.fast.shares import Cut
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 
 
 def singly(_: Sequence[int], batch: Sequence[int]) -> list[list[int]]:
-    """Every example of a batch by itself."""
+    """Every item of a batch by itself."""
     return [[index] for index in batch]
 
 
@@ -33,13 +34,17 @@ class PlainRunner:
         model: A causal language model, with or without adapters.
         examples: What batches index.
         keys: Of the model's dropouts; needed where they drop something.
-        cut: How batches are cut into examples.
+        cut: How batches are cut into items.
     """
 
     numerics = PLAIN
 
     def __init__(
-        self, model: PreTrainedModel, examples: Examples, keys: DropoutKeys | None = None, cut: Cut = singly
+        self,
+        model: PreTrainedModel,
+        examples: Items,
+        keys: DropoutKeys | None = None,
+        cut: Cut = singly,
     ) -> None:
         self._model, self._examples, self._keys, self._cut = model, examples, keys, cut
         self._lengths: list[int] = examples.lengths.tolist()
@@ -48,10 +53,7 @@ class PlainRunner:
         """See `Runner`."""
         total = 0.0
         for piece in self._pieces(batch):
-            example = self._examples[piece[0]]
-            if self._keys is not None:
-                self._keys.set(step, Layout(len(example), [Segment(example.id, 0, len(example))]))
-            loss = self.loss(piece, self._targets(batch))
+            loss = self._loss(piece, self._weight(batch), step)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return total
@@ -59,12 +61,10 @@ class PlainRunner:
     @torch.no_grad()
     def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
         """See `Runner`."""
-        return [
-            sum(self.loss(piece, self._targets(batch)).item() for piece in self._pieces(batch)) for batch in batches
-        ]
+        return [sum(self.loss(piece, self._weight(batch)).item() for piece in self._pieces(batch)) for batch in batches]
 
     def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
-        """See `Runner`; each example is a piece of its own."""
+        """See `Runner`; each item is a piece of its own."""
         return work(self._pieces(batch))
 
     def _pieces(self, batch: Sequence[int]) -> list[list[int]]:
@@ -72,10 +72,22 @@ class PlainRunner:
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """See `Runner`."""
-        return torch.stack([token_losses(self._model, self._examples[index]).sum() for index in piece]).sum() / divisor
+        return self._loss(piece, divisor)
 
-    def _targets(self, batch: Sequence[int]) -> int:
-        return int(self._examples.target_counts[list(batch)].sum())
+    def _loss(self, piece: Sequence[int], divisor: int, step: int | None = None) -> Tensor:
+        """What a piece contributes to the loss of its batch; with the dropout masks of a step where one is given."""
+        losses = torch.stack([self._sequence_loss(each, step) for each in self._examples.sequences(piece)])
+        if isinstance(self._examples, Pairs):
+            return self._examples.total_loss(piece, -losses) / divisor
+        return losses.sum() / divisor
+
+    def _sequence_loss(self, example: Example, step: int | None) -> Tensor:
+        if self._keys is not None and step is not None:
+            self._keys.set(step, Layout(len(example), [Segment(example.id, 0, len(example))]))
+        return token_losses(self._model, example).sum()
+
+    def _weight(self, batch: Sequence[int]) -> int:
+        return int(self._examples.weights[list(batch)].sum())
 
 
 def token_losses(model: PreTrainedModel, example: Example) -> Tensor:

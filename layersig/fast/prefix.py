@@ -23,14 +23,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from layersig.data.examples import Examples
+from layersig.data.pairs import Items
 from layersig.errors import UserError
 from layersig.fast.batching import Batching, MicroBatch
+from layersig.fast.layout import Segment
 from layersig.fast.workers import PerThread
 from layersig.models.layermap import block_list
 from layersig.models.replaced_forwards import replaced_forwards
 
-_LARGEST = 2 * 2**30  # bytes of hidden states worth keeping
+LARGEST = 2 * 2**30
+"""Bytes of hidden states worth keeping."""
 
 
 class _Reached(Exception):  # a signal, not an error
@@ -102,7 +104,7 @@ class Prefix:
 
     def _recall(self, cut: Sequence[int], micro: MicroBatch) -> None:
         assert self._lay_out is not None
-        for index, segment in zip(cut, micro.layouts[0].segments, strict=True):
+        for index, segment in _by_item(cut, micro):
             if segment.example not in self._kept:
                 step, first = self._first[index]
                 earlier = self._lay_out(first)
@@ -129,7 +131,7 @@ class Prefix:
     def _keep(self, passing: _Pass, hidden: Tensor) -> None:
         assert passing.micro is not None
         rows = hidden.detach().flatten(0, -2)
-        for index, segment in zip(passing.cut, passing.micro.layouts[0].segments, strict=True):
+        for index, segment in _by_item(passing.cut, passing.micro):
             # An example may occur twice in a step, in two lanes; what is kept must not depend on which one is faster.
             if self._first[index] == (passing.step, passing.cut) and segment.example not in self._kept:
                 self._kept[segment.example] = rows[segment.start : segment.start + segment.rows].clone()
@@ -146,7 +148,7 @@ class Prefix:
 def kept_prefix(
     model: PreTrainedModel,
     trained: Mapping[str, Tensor],
-    examples: Examples,
+    examples: Items,
     batches: Sequence[Sequence[int]],
     batching: Batching,
 ) -> Iterator[Prefix | None]:
@@ -164,7 +166,7 @@ def kept_prefix(
     drawn = {index for indices in batches for index in indices}
     lengths: list[int] = examples.lengths.tolist()
     size = sum(lengths[index] for index in drawn) * model.config.get_text_config().hidden_size * model.dtype.itemsize
-    if not lowest or len(drawn) < 2 or sum(map(len, batches)) == len(drawn) or size > _LARGEST:
+    if not lowest or len(drawn) < 2 or sum(map(len, batches)) == len(drawn) or size > LARGEST:
         yield None
         return
     prefix = Prefix(model, blocks, lowest)
@@ -172,13 +174,21 @@ def kept_prefix(
     with replaced_forwards({block: partial(prefix.run, index, block.forward) for index, block in lower}):
 
         def lay_out(cut: Sequence[int]) -> MicroBatch:
-            return batching.lay_out([examples[index] for index in cut], model.device)
+            return batching.lay_out(examples.sequences(cut), model.device)
 
         shortest = sorted(drawn, key=lambda index: (lengths[index], index))[:2]
+        footprints: list[int] = examples.footprints.tolist()
         holds = _holds(prefix, model, shortest, lay_out)
         steps = enumerate(batches, start=1)
-        prefix.plan(((step, cut) for step, indices in steps for cut in batching.cut(lengths, indices)), lay_out)
+        prefix.plan(((step, cut) for step, indices in steps for cut in batching.cut(footprints, indices)), lay_out)
         yield prefix if holds else None
+
+
+def _by_item(cut: Sequence[int], micro: MicroBatch) -> Iterator[tuple[int, Segment]]:
+    """The rows of every sequence of a micro-batch, with the item that the sequence belongs to."""
+    segments = micro.layouts[0].segments
+    each = len(segments) // len(cut)
+    return zip((index for index in cut for _ in range(each)), segments, strict=True)
 
 
 def _lowest(model: nn.Module, blocks: Sequence[nn.Module], trained: Mapping[str, Tensor]) -> int:

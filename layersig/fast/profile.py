@@ -26,6 +26,7 @@ class Profile:
         chunk_elements: Logits whose probabilities are in memory at a time, in float32.
         enough_tokens: A batch of the evaluation with so many tokens is not filled up with much shorter rows.
         refills: Whether a finished answer makes room for the next prompt at once, in a cache allocated in advance.
+        padded_rows: Whether answers of a model that takes no masks of ours are written side by side, padded.
         fixed_tokens: What `micro_batch_tokens = "auto"` stands for; None: as many as fit into the free memory.
     """
 
@@ -38,6 +39,7 @@ class Profile:
     chunk_elements: int
     enough_tokens: int
     refills: bool
+    padded_rows: bool
     fixed_tokens: int | None
 
 
@@ -53,6 +55,7 @@ CPU = Profile(
     chunk_elements=32 * 50_000,
     enough_tokens=1024,
     refills=False,
+    padded_rows=False,
     fixed_tokens=AUTO_TOKENS_ON_CPU,
 )
 # Estimates, not measured: a launch costs as much as some megabytes of memory traffic, so pieces are large.
@@ -66,6 +69,7 @@ GPU = Profile(
     chunk_elements=2**27,
     enough_tokens=16_384,
     refills=True,
+    padded_rows=True,
     fixed_tokens=None,
 )
 

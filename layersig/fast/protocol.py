@@ -18,12 +18,13 @@ class Runner(Protocol):
         """Names of the arithmetic, for the log."""
 
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
-        """Loss of a batch: summed over its target tokens, divided by their number, in nats.
+        """Loss of a batch, in nats.
 
-        Its gradient becomes `grad` of every parameter of the workload that requires one.
+        Of conversations it is summed over their target tokens, divided by their number; of pairs it is the mean. Its
+        gradient becomes `grad` of every parameter of the workload that requires one.
 
         Args:
-            batch: Examples by index.
+            batch: Conversations or pairs by index.
             step: Number of the optimizer step, from 1; dropout masks depend on it.
         """
 
@@ -41,5 +42,5 @@ class Runner(Protocol):
 
         Args:
             piece: Examples by index.
-            divisor: Target tokens of the whole batch.
+            divisor: What the whole batch weighs: its target tokens, or its pairs.
         """

@@ -17,20 +17,21 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from layersig.data.examples import Examples
+from layersig.data.pairs import Items, Pairs
 from layersig.distributed.world import ALONE, world
 from layersig.fast.batching import Batching, MicroBatch, PaddedBatching, batching_of
-from layersig.fast.budget import tokens_at_once
-from layersig.fast.dropout import DropoutKeys, KeyedDropout, keyed_dropout
+from layersig.fast.budget import keeps_blocks, tokens_at_once
+from layersig.fast.dropout import DropoutKeys, drop_out, keyed_dropout
 from layersig.fast.head import SplitModel, split_at_head
 from layersig.fast.lora import fast_lora
-from layersig.fast.loss import target_loss
-from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR
+from layersig.fast.loss import log_probabilities, target_loss
+from layersig.fast.numerics import KEPT_PREFIX, LORA_LINEAR, RECOMPUTED
 from layersig.fast.plain import PlainRunner, singly
 from layersig.fast.prefix import Prefix, kept_prefix
 from layersig.fast.protocol import Runner
 from layersig.fast.recompute import checkpointed_blocks
 from layersig.fast.shares import Sharing
+from layersig.fast.workers import accumulate
 from layersig.models.determinism import deterministic
 from layersig.models.devices import free
 from layersig.recipe.schema import TokenBudget, TrainSettings
@@ -50,7 +51,7 @@ class Workload:
     Attributes:
         model: A causal language model from Hugging Face, with or without PEFT adapters.
         parameters: What is trained, by name; every value requires a gradient, and the loss depends on it.
-        examples: What `batches` index.
+        examples: What `batches` index: conversations, or pairs.
         batches: Optimizer batches in order.
         settings: Budget of a micro-batch, gradient checkpointing.
         streams: Random streams of the dropout masks.
@@ -59,7 +60,7 @@ class Workload:
 
     model: PreTrainedModel | PeftModel
     parameters: Mapping[str, Tensor]
-    examples: Examples
+    examples: Items
     batches: Sequence[Sequence[int]]
     settings: TrainSettings
     streams: Streams
@@ -86,39 +87,45 @@ def training_runner(work: Workload) -> Iterator[Runner]:
         keys = stack.enter_context(keyed_dropout(model, work.streams))
         model.eval()
         if not work.fast:
-            _drop_out(model)
+            drop_out(model)
             yield sharing.runner(PlainRunner(model, examples, keys, sharing.cut(singly)), trained)
             return
         copied = sum(parameter.numel() * parameter.itemsize for parameter in trained)
-        longest = int(work.examples.lengths.max())
-        budget = sharing.agreed(
-            tokens_at_once(
-                model,
-                settings.micro_batch_tokens,
-                learning=True,
-                checkpointing=settings.gradient_checkpointing,
-                reserved=_STATES * copied,
-            )
-        )
+        longest, reserved = work.examples.longest, _STATES * copied
+        again = settings.gradient_checkpointing
+        if not again:  # what blocks compute is kept by all processes, or by none
+            again = not sharing.agreed(keeps_blocks(model, longest, reserved=reserved))
+        asked = settings.micro_batch_tokens
+        budget = sharing.agreed(tokens_at_once(model, asked, learning=True, checkpointing=again, reserved=reserved))
         packing = stack.enter_context(batching_of(model, budget, longest, side_by_side=copied <= _LARGEST))
         batching = sharing.batching(packing)
         stack.enter_context(fast_lora(model))
-        if settings.gradient_checkpointing:
+        if again:
             stack.enter_context(checkpointed_blocks(model))
         prefix = None
         if not sharded:  # every process must pass through all blocks
             prefix = stack.enter_context(kept_prefix(model, work.parameters, examples, work.batches, batching))
-        _drop_out(model)
+        drop_out(model)
         split = stack.enter_context(split_at_head(model))
         yield sharing.runner(
-            FastRunner(split, examples, batching, trained, keys, prefix, split_weights=sharded), trained
+            FastRunner(
+                split,
+                examples,
+                batching,
+                trained,
+                keys,
+                prefix,
+                split_weights=sharded,
+                also=[RECOMPUTED] if again and not settings.gradient_checkpointing else [],
+            ),
+            trained,
         )
 
 
 @contextmanager
 def reading_runner(
     model: PreTrainedModel,
-    examples: Examples,
+    examples: Items,
     token_budget: TokenBudget,
     *,
     fast: bool = True,
@@ -147,7 +154,7 @@ def reading_runner(
             yield sharing.runner(PlainRunner(model, held, cut=sharing.cut(singly)))
             return
         budget = sharing.agreed(tokens_at_once(model, token_budget, learning=True, checkpointing=recompute))
-        packing = batching_of(model, budget, int(examples.lengths.max()), side_by_side=True)
+        packing = batching_of(model, budget, examples.longest, side_by_side=True)
         with (
             packing if pack else nullcontext(PaddedBatching(budget)) as batching,
             checkpointed_blocks(model) if recompute else nullcontext(),
@@ -169,35 +176,39 @@ class FastRunner:
         prefix: Keeps what frozen blocks give.
         split_weights: Whether other processes hold parts of the model: what is trained of it is then found by FSDP
             alone, which shows the model other tensors while it runs.
+        also: What else belongs to the names of the arithmetic.
     """
 
     def __init__(
         self,
         split: SplitModel,
-        examples: Examples,
+        examples: Items,
         batching: Batching,
         parameters: Sequence[Tensor] = (),
         keys: DropoutKeys | None = None,
         prefix: Prefix | None = None,
         *,
         split_weights: bool = False,
+        also: Sequence[str] = (),
     ) -> None:
         self._split, self._examples, self._batching = split, examples, batching
         self._parameters, self._keys, self._prefix, self._weights_split = parameters, keys, prefix, split_weights
-        self._lengths: list[int] = examples.lengths.tolist()
+        self._footprints: list[int] = examples.footprints.tolist()
         self._halving: Halving[int] = Halving("training examples", self._padded, partial(free, split.model.device))
         self._planned: int | None = None
-        self._target_counts: list[int] = examples.target_counts.tolist()
+        self._also = also
+        self._weights: list[int] = examples.weights.tolist()
 
     @property
     def numerics(self) -> str:
         """See `Runner`."""
-        return "+".join([self._batching.numerics, LORA_LINEAR, *([KEPT_PREFIX] if self._prefix is not None else [])])
+        kept = [KEPT_PREFIX] if self._prefix is not None else []
+        return "+".join([self._batching.numerics, LORA_LINEAR, *kept, *self._also])
 
     def loss_and_gradients(self, batch: Sequence[int], step: int) -> float:
         """See `Runner`."""
         moved = [parameter for parameter in self._parameters if parameter.requires_grad]
-        targets, lanes = self._targets(batch), self._batching.lanes
+        divisor, lanes = self._weight(batch), self._batching.lanes
 
         def attempt(pieces: Sequence[Sequence[int]]) -> float:
             for parameter in moved:
@@ -208,13 +219,13 @@ class FastRunner:
             parts = []
             if lanes.count == 1:  # no second set of gradients is ever in memory
                 for piece in pieces:
-                    with self._forward(step, targets, piece) as part:
+                    with self._forward(step, divisor, piece) as part:
                         torch.autograd.backward(part, inputs=None if self._weights_split else moved)
                         parts.append(part.detach())
                 return _sum(parts)
-            for part, gradients in lanes.run(partial(self._share, step, targets, moved), pieces):
+            for part, gradients in lanes.run(partial(self._share, step, divisor, moved), pieces):
                 parts.append(part)
-                _accumulate(moved, gradients)
+                accumulate(moved, gradients)
             return _sum(parts)
 
         return self.in_pieces(batch, attempt)
@@ -226,45 +237,50 @@ class FastRunner:
         def attempt(divisor: int, pieces: Sequence[Sequence[int]]) -> float:
             return _sum(list(lanes.run(partial(self._read, divisor), pieces)))
 
-        return [self.in_pieces(batch, partial(attempt, self._targets(batch))) for batch in batches]
+        return [self.in_pieces(batch, partial(attempt, self._weight(batch))) for batch in batches]
 
     def in_pieces(self, batch: Sequence[int], work: Callable[[Sequence[Sequence[int]]], Result]) -> Result:
         """See `Runner`."""
-        return self._halving.together(work, self._batching.cut(self._lengths, batch))
+        return self._halving.together(work, self._batching.cut(self._footprints, batch))
 
     def loss(self, piece: Sequence[int], divisor: int) -> Tensor:
         """See `Runner`."""
-        return target_loss(self._split, self._lay_out(piece), divisor)
+        return self._loss(piece, self._lay_out(piece), divisor)
+
+    def _loss(self, piece: Sequence[int], micro: MicroBatch, divisor: int) -> Tensor:
+        if isinstance(self._examples, Pairs):
+            return self._examples.total_loss(piece, log_probabilities(self._split, micro)) / divisor
+        return target_loss(self._split, micro, divisor)
 
     @contextmanager
-    def _forward(self, step: int, targets: int, piece: Sequence[int]) -> Iterator[Tensor]:
+    def _forward(self, step: int, divisor: int, piece: Sequence[int]) -> Iterator[Tensor]:
         """What a piece contributes to the loss of a step; its backward pass belongs into the block."""
         micro = self._lay_out(piece)
         if self._keys is not None:
             self._keys.set(step, *micro.layouts)
         with self._prefix.passing(step, piece, micro) if self._prefix is not None else nullcontext():
-            yield target_loss(self._split, micro, targets)
+            yield self._loss(piece, micro, divisor)
 
     def _share(
-        self, step: int, targets: int, moved: Sequence[Tensor], piece: Sequence[int]
+        self, step: int, divisor: int, moved: Sequence[Tensor], piece: Sequence[int]
     ) -> tuple[Tensor, list[Tensor | None]]:
         """What a piece contributes to the loss of a step, and to the gradients of `moved`."""
-        with self._forward(step, targets, piece) as loss:
+        with self._forward(step, divisor, piece) as loss:
             # Not into `grad`: which of several lanes adds first would be left to chance.
             return loss.detach(), list(torch.autograd.grad(loss, moved, allow_unused=True))
 
-    def _read(self, targets: int, piece: Sequence[int]) -> Tensor:
+    def _read(self, divisor: int, piece: Sequence[int]) -> Tensor:
         with torch.no_grad():
-            return self.loss(piece, targets)
+            return self.loss(piece, divisor)
 
     def _lay_out(self, piece: Sequence[int]) -> MicroBatch:
-        return self._batching.lay_out([self._examples[index] for index in piece], self._split.model.device)
+        return self._batching.lay_out(self._examples.sequences(piece), self._split.model.device)
 
     def _padded(self, piece: Sequence[int]) -> int:
-        return len(piece) * max(self._lengths[index] for index in piece)
+        return len(piece) * max(self._footprints[index] for index in piece)
 
-    def _targets(self, batch: Sequence[int]) -> int:
-        return sum(self._target_counts[index] for index in batch)
+    def _weight(self, batch: Sequence[int]) -> int:
+        return sum(self._weights[index] for index in batch)
 
 
 def _sum(parts: Sequence[Tensor]) -> float:
@@ -273,20 +289,6 @@ def _sum(parts: Sequence[Tensor]) -> float:
     for part in parts:
         total += part.item()
     return total
-
-
-def _accumulate(parameters: Sequence[Tensor], gradients: list[Tensor | None]) -> None:
-    """Move the gradient of a piece over to that of the parameters, one after the other."""
-    for place, parameter in enumerate(parameters):
-        gradient, gradients[place] = gradients[place], None
-        if gradient is not None:
-            parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)
-
-
-def _drop_out(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, KeyedDropout):
-            module.train()
 
 
 def _set_modes(modes: Mapping[nn.Module, bool]) -> None:

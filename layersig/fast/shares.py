@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from layersig.data.examples import Example, Examples
+from layersig.data.pairs import Items, Pairs
 from layersig.distributed.world import World
+from layersig.errors import UserError
 
 if TYPE_CHECKING:
     from layersig.fast.batching import Batching, MicroBatch
@@ -100,12 +102,20 @@ class Sharing:
     """
 
     world: World
-    examples: Examples
+    examples: Items
 
     @property
-    def held(self) -> Examples:
-        """The examples and, where processes need one, a blank one behind them."""
-        return Examples.of([*self.examples, _BLANK]) if self.world.sharded else self.examples
+    def held(self) -> Items:
+        """The examples and, where processes need one, a blank one behind them.
+
+        Raises:
+            UserError: The model is split among processes, and what is learnt are pairs.
+        """
+        if not self.world.sharded:
+            return self.examples
+        if isinstance(self.examples, Pairs):
+            raise UserError("--shard cannot be combined with an objective that learns from pairs; leave it away")
+        return Examples.of([*self.examples, _BLANK])
 
     def agreed(self, budget: int) -> int:
         """A token budget that every process can keep."""

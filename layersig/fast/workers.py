@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 import torch
 from peft.tuners.lora.layer import ParamWrapper
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from layersig.fast import profile
@@ -115,3 +115,11 @@ class PerThread(Generic[Value]):
     @value.setter
     def value(self, value: Value) -> None:
         self._own.value = self._latest = value
+
+
+def accumulate(parameters: Sequence[Tensor], gradients: list[Tensor | None]) -> None:
+    """Move the gradient of a piece over to that of the parameters, one after the other."""
+    for place, parameter in enumerate(parameters):
+        gradient, gradients[place] = gradients[place], None
+        if gradient is not None:
+            parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)

@@ -28,7 +28,7 @@ from layersig.judging.records import SCORE
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, ...]
 
-_UNITS = {"loss": "nats", SCORE: "grade points"}
+_UNITS = {"loss": "nats", "preference_loss": "nats", SCORE: "grade points"}
 
 
 class ArmPair(Protocol):

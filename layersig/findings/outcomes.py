@@ -24,8 +24,8 @@ from layersig.records import Cell, Outcome
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_LOWER_IS_BETTER = {"loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
-PRIMARY_METRICS = ("loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
+_LOWER_IS_BETTER = {"loss", "preference_loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
+PRIMARY_METRICS = ("preference_loss", "loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
 """Metrics that speak for their task, the first that there is."""
 
 

@@ -17,7 +17,7 @@ BASE = RESERVED_ARMS[0]
 CONTROLS: dict[Role, str] = {"random control": "matched-random", "rule control": "type-depth"}
 """Kind of the policy behind each kind of control."""
 
-_MARGINS = {"loss": 0.02}
+_MARGINS = {"loss": 0.02, "preference_loss": 0.02}
 _MARGIN_OF_SHARES = 0.01
 
 

@@ -24,7 +24,7 @@ from layersig.findings.sweep_curves import Curve, MeasuredCurves
 from layersig.judging.records import SCORE
 
 _CONTROLS: tuple[Literal["random control", "rule control"], ...] = ("random control", "rule control")
-_UNITS = {"loss": "nats", SCORE: "grade points"}
+_UNITS = {"loss": "nats", "preference_loss": "nats", SCORE: "grade points"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,9 @@ from layersig.fast.lora import fast_lora
 from layersig.models.adapters import attach_adapter
 from layersig.models.devices import PeakMemory, peak_memory, pick_device, pick_dtype
 from layersig.models.load import borrow_model
+from layersig.models.spread import share_elsewhere
 from layersig.stages.job import Job
-from layersig.stages.spec import ModelSpec
+from layersig.stages.spec import ReadingSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ArmModel:
 
 
 @contextmanager
-def arm_model(job: Job[ModelSpec]) -> Iterator[ArmModel]:
+def arm_model(job: Job[ReadingSpec]) -> Iterator[ArmModel]:
     """Lend the model of a job; the model itself must be left as it was.
 
     Inputs: `model`; `adapter` (a PEFT folder), where there is one.
@@ -48,10 +49,12 @@ def arm_model(job: Job[ModelSpec]) -> Iterator[ArmModel]:
     adapter = job.inputs.get("adapter")
     with (
         peak_memory(device) as memory,
-        borrow_model(
-            job.inputs["model"], dtype=dtype, device=device, quantization=spec.quantization, attention=spec.attention
-        ) as borrowed,
+        borrow_model(job.inputs["model"], **spec.loading) as borrowed,
         attach_adapter(borrowed, adapter) if adapter else nullcontext(borrowed) as model,
-        fast_lora(model) if spec.fast else nullcontext(),
+        fast_lora(model, frozen=True) if spec.fast else nullcontext(),
     ):
+        if away := share_elsewhere(model):
+            job.reporter.warn(
+                f"GPUs hold {1 - away:.0%} of the weights; the others are fetched in every pass, which is slow"
+            )
         yield ArmModel(model, device, dtype, memory, spec.fast)

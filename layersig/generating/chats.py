@@ -14,7 +14,8 @@ from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Message
 from layersig.fast.decoder import Decoder
 from layersig.generating.ends import end_tokens
-from layersig.generating.generation import Completion, Prompt, generated
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Completion, Prompt
 from layersig.generating.sampling import GREEDY, Sampler, Sampling
 from layersig.streams import Streams
 

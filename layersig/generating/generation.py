@@ -3,62 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from layersig.distributed.world import world
-from layersig.fast.decoder import Decoder, Trunk
+from layersig.fast.decoder import Decoder
 from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
+from layersig.fast.trunk import Trunk
 from layersig.generating.ends import end_tokens
+from layersig.generating.prompts import Completion, Prompt, batches, rounds
 from layersig.generating.rows import Rows, Slots
 from layersig.generating.sampling import GREEDY, Sampler
-from layersig.generating.suspended import State, Suspension, Written
+from layersig.generating.suspended import State, Suspension
+from layersig.generating.writer import Adjust, Writer
 from layersig.models.devices import free
 from layersig.stages.halving import Halving
 
-_ROUND = 512
-"""Prompts that share slots."""
 _SPARE = 64
 """Tokens that a row must have room to grow by when it is begun."""
 _BEGUN = 16_384
 """Tokens of prompts that are run at once where rows are begun in turn."""
-
-
-class Prompt(NamedTuple):
-    """What to continue.
-
-    Attributes:
-        tokens: Token ids, at least one.
-        stops: Texts that end the generation; they may be part of what is returned.
-        most: Largest number of tokens to write.
-    """
-
-    tokens: tuple[int, ...]
-    stops: tuple[str, ...]
-    most: int
-
-
-class Completion(NamedTuple):
-    """Token ids written for one prompt, with the one that ended it, if any did.
-
-    Attributes:
-        prompt: Index of the prompt.
-        tokens: At least one.
-        ended: Whether an end token or a stop string ended it; else it was cut at the largest number of tokens.
-    """
-
-    prompt: int
-    tokens: list[int]
-    ended: bool
-
-
-Adjust = Callable[[int, Sequence[int], torch.Tensor], torch.Tensor]
-"""From the index of a prompt, the tokens written for it so far, and the logits of the next one to other logits."""
 
 
 def generate(
@@ -99,7 +67,7 @@ def generated(
     """Continue prompts, batch by batch. The batches follow from the prompts alone, never from what is known already.
 
     Args:
-        decoder: The model. One that takes no masks of ours continues each prompt by itself.
+        decoder: The model. One that takes neither masks of ours nor padding continues each prompt by itself.
         tokenizer: For the stop strings, which need not end where a token ends.
         prompts: What to continue, in any order.
         batch_tokens: Tokens of a batch at its longest, prompts and answers together. On a GPU tokens of the cache: rows
@@ -115,7 +83,7 @@ def generated(
     Yields:
         What was written in each batch that was run, in order of the batch.
     """
-    writer = _Writer(tokenizer, prompts, ends, sampler or Sampler(GREEDY), adjust, done)
+    writer = Writer(tokenizer, prompts, ends, sampler or Sampler(GREEDY), adjust, done)
     refills = decoder.shares and decoder.refills
     suspension = Suspension(state, decoder.device)
 
@@ -149,7 +117,8 @@ def generated(
             before = writer.tokens
             yield [each for piece in halving.run(write, batch) for each in piece], writer.tokens - before
 
-    cut = _rounds(prompts) if refills else _batches(prompts, batch_tokens if decoder.shares else 0)
+    together = decoder.shares or decoder.pads
+    cut = rounds(prompts) if refills else batches(prompts, batch_tokens if together else 0)
     wanted = [batch for batch in cut if not all(index in known for index in batch)]
     for batch, (answers, tokens), here in world().shared(wanted, run):
         if not here:
@@ -157,108 +126,8 @@ def generated(
         yield answers
 
 
-class _Writer:
-    """What is written after prompts, row by row.
-
-    Attributes:
-        prompts: All of them.
-        written: The tokens of each prompt of the batch that was begun last.
-        ended: The prompts whose text has ended.
-        finished: How many need no more tokens.
-        tokens: How many have been run, for all batches.
-    """
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[Prompt],
-        ends: Collection[int],
-        sampler: Sampler,
-        adjust: Adjust | None,
-        done: Callable[[int, int], None],
-    ) -> None:
-        self.prompts = prompts
-        self.written: dict[int, list[int]] = {}
-        self.ended: set[int] = set()
-        self.finished = 0
-        self.tokens = 0
-        self._ran = 0
-        self._done = done
-        self._tokenizer, self._ends, self._sampler, self._adjust = tokenizer, ends, sampler, adjust
-
-    def done(self, prompts: int, tokens: int) -> None:
-        """So many prompts are finished, and so many tokens were run."""
-        self.tokens += tokens
-        self._done(prompts, tokens)
-
-    def begin(self, batch: Sequence[int]) -> None:
-        """Forget what was written, for a new batch."""
-        self._sampler.begin(batch)
-        self.written = {index: [] for index in batch}
-        self.ended = set()
-        self.finished = 0
-        self._ran = 0
-
-    def restore(self, found: Written) -> None:
-        """Be as the writer of a suspended batch was."""
-        self.written = dict(found["written"])
-        self.ended = set(found["ended"])
-        for index, tokens in self.written.items():
-            self._sampler.skip(index, len(tokens))
-        finished = [index for index in self.written if self._is_finished(index)]
-        self.finished = len(finished)
-        self.ran(found["ran"], len(finished))
-
-    def state(
-        self, live: Iterable[tuple[int, int]], waiting: Iterable[int] = (), lengths: Sequence[int] = (), end: int = 0
-    ) -> Written:
-        """What `restore` needs, and the writing itself."""
-        return Written(
-            written=list(self.written.items()),
-            ended=sorted(self.ended),
-            live=list(live),
-            waiting=list(waiting),
-            lengths=list(lengths),
-            end=end,
-            ran=self._ran,
-        )
-
-    def ran(self, tokens: int, finished: int = 0) -> None:
-        """So many tokens of the rows of this batch were run, and so many of its prompts need no more."""
-        self._ran += tokens
-        self.done(finished, tokens)
-
-    def take(self, live: Sequence[int], logits: torch.Tensor, ran: int) -> list[int]:
-        """Choose the next token of each row.
-
-        Args:
-            live: The prompts of the rows.
-            logits: Of their next tokens, [rows, vocabulary].
-            ran: Tokens that went through the model for them.
-
-        Returns:
-            Which rows go on, by place in `live`.
-        """
-        if self._adjust is not None:
-            rows = zip(live, logits, strict=True)
-            logits = torch.stack([self._adjust(index, self.written[index], row) for index, row in rows])
-        for index, token in zip(live, self._sampler.choose(logits, live), strict=True):
-            self.written[index].append(token)
-        self.ended |= {index for index in live if self._has_ended(index)}
-        keep = [place for place, index in enumerate(live) if not self._is_finished(index)]
-        self.finished += len(live) - len(keep)
-        self.ran(ran, len(live) - len(keep))
-        return keep
-
-    def _is_finished(self, index: int) -> bool:
-        return index in self.ended or len(self.written[index]) >= self.prompts[index].most
-
-    def _has_ended(self, index: int) -> bool:
-        return _ended(self.written[index], self.prompts[index], self._tokenizer, self._ends)
-
-
 def _write_together(
-    decoder: Decoder, trunk: Trunk | None, batch: Sequence[int], writer: _Writer, suspension: Suspension
+    decoder: Decoder, trunk: Trunk | None, batch: Sequence[int], writer: Writer, suspension: Suspension
 ) -> None:
     """All prompts of a batch side by side, until the last one ends."""
     if (found := suspension.begun([(index, *writer.prompts[index]) for index in batch])) is not None:
@@ -282,7 +151,7 @@ def _write_together(
 
 
 def _write_in_turn(
-    slots: Slots, batch: Sequence[int], writer: _Writer, batch_tokens: int, suspension: Suspension
+    slots: Slots, batch: Sequence[int], writer: Writer, batch_tokens: int, suspension: Suspension
 ) -> None:
     """As many prompts side by side as `batch_tokens` holds of their tokens so far; the next one when there is room.
 
@@ -330,53 +199,5 @@ def _write_in_turn(
             suspension.stepped(state)
 
 
-def _length(writer: _Writer, index: int) -> int:
+def _length(writer: Writer, index: int) -> int:
     return len(writer.prompts[index].tokens) + len(writer.written[index])
-
-
-def _rounds(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
-    """As `_batches`, with so many prompts each that slots can be filled again and again."""
-    for run in _alike(prompts):
-        for start in range(0, len(run), _ROUND):
-            yield run[start : start + _ROUND]
-
-
-def _batches(prompts: Sequence[Prompt], batch_tokens: int) -> Iterator[list[int]]:
-    """Prompts that begin alike together, then by length."""
-    for run in _alike(prompts):
-        batch: list[int] = []
-        longest = 0
-        for index in run:
-            longest = max(longest, len(prompts[index].tokens) + prompts[index].most)
-            if batch and (len(batch) + 1) * longest > batch_tokens:
-                yield batch
-                batch, longest = [], len(prompts[index].tokens) + prompts[index].most
-            batch.append(index)
-        if batch:
-            yield batch
-
-
-def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
-    """Prompts that begin alike, then those that begin like no other; the longest first."""
-    order = sorted(range(len(prompts)), key=lambda index: prompts[index].tokens)
-    runs: list[list[int]] = []
-    for index in order:
-        alike = runs and shared_length(prompts[runs[-1][-1]].tokens, prompts[index].tokens) >= SHORTEST_TRUNK
-        if alike:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    alone = [run[0] for run in runs if len(run) == 1]
-    for run in [run for run in runs if len(run) > 1] + [alone]:
-        yield sorted(run, key=lambda index: (-len(prompts[index].tokens) - prompts[index].most, index))
-
-
-def _ended(written: Sequence[int], prompt: Prompt, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> bool:
-    if written[-1] in ends:
-        return True
-    if not prompt.stops:
-        return False
-    # A token is at least one byte, so a stop string that has just been completed lies within these.
-    tail = written[-max(len(stop.encode()) for stop in prompt.stops) - 4 :]
-    text = tokenizer.decode(tail)
-    return any(stop in text for stop in prompt.stops if stop)

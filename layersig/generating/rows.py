@@ -11,7 +11,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from layersig.fast.decoder import Decoder, Trunk
+from layersig.fast import masks
+from layersig.fast.decoder import Decoder
+from layersig.fast.trunk import Trunk
 
 _SPARE = 64
 """Columns that are allocated beyond what is needed, at least."""
@@ -31,22 +33,22 @@ class Rows:
     def __init__(self, decoder: Decoder, trunk: Trunk | None, prompts: Sequence[Sequence[int]]) -> None:
         self._decoder = decoder
         behind = trunk.length if trunk else 0
-        width = max(map(len, prompts))
+        width, device = max(map(len, prompts)), decoder.device
         padded = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        real = torch.tensor([[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts])
+        real = torch.tensor([[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]).to(device)
         depths = behind + (real.cumsum(1) - 1).clamp(min=0)
         rows = len(prompts)
         self.cache = trunk.copies(rows) if trunk else decoder.empty_cache()
-        self.real = torch.cat([torch.ones(rows, behind, dtype=torch.bool), real], dim=1)
-        self.depths = torch.cat([torch.arange(behind).expand(rows, -1), depths], dim=1)
-        self.tokens = int(real.sum()) + behind
-        allowed = torch.ones(width, behind + width, dtype=torch.bool).tril(behind) & self.real[:, None]
-        allowed[:, :, behind:] |= torch.eye(width, dtype=torch.bool)
+        self.real = torch.cat([torch.ones(rows, behind, dtype=torch.bool, device=device), real], dim=1)
+        self.depths = masks.key_depths(depths, behind)
+        self.tokens = sum(map(len, prompts)) + behind
+        allowed = torch.ones(width, behind + width, dtype=torch.bool, device=device).tril(behind) & self.real[:, None]
+        allowed[:, :, behind:] |= torch.eye(width, dtype=torch.bool, device=device)
         self.logits = self._run(padded, depths, allowed)
 
     def state(self) -> dict[str, Tensor] | None:
-        """What `restored` makes the same rows of; None where the model has a cache of its own kind."""
-        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+        """What `restored` makes the same rows of; None of a cache of the model's own kind, or on several devices."""
+        if self._decoder.spread or any(type(layer) is not DynamicLayer for layer in self.cache.layers):
             return None
         return {"real": self.real, "depths": self.depths, "logits": self.logits, **_states(self.cache.layers)}
 
@@ -56,26 +58,29 @@ class Rows:
         rows = cls.__new__(cls)
         rows._decoder = decoder
         rows.cache = DynamicCache(_pairs(state))
-        rows.real, rows.depths, rows.logits = state["real"].cpu(), state["depths"].cpu(), state["logits"]
+        rows.real, rows.depths, rows.logits = state["real"], state["depths"], state["logits"]
         rows.tokens = 0
         return rows
 
     def step(self, keep: Sequence[int], tokens: Sequence[int]) -> None:
         """Drop the other rows, and run one more token of each row that is kept."""
-        kept = torch.tensor(keep)
         if len(keep) < self.real.shape[0]:
-            self.cache.batch_select_indices(kept.to(self._decoder.device))
+            kept = torch.tensor(keep, device=self._decoder.device)
+            # Indices on the CPU hold for every device.
+            self.cache.batch_select_indices(kept.cpu() if self._decoder.spread else kept)
             self.real, self.depths = self.real[kept], self.depths[kept]
         depths = self.depths[:, -1:] + 1
-        self.real = torch.cat([self.real, torch.ones(len(keep), 1, dtype=torch.bool)], dim=1)
+        self.real = torch.cat([self.real, torch.ones_like(self.real[:, :1])], dim=1)
         self.depths = torch.cat([self.depths, depths], dim=1)
         self.logits = self._run(torch.tensor(tokens)[:, None], depths, self.real[:, None])
 
     def _run(self, tokens: Tensor, depths: Tensor, allowed: Tensor) -> Tensor:
         inputs: dict[str, Any] = {"past_key_values": self.cache}
         if self._decoder.shares:
-            inputs["position_ids"] = depths.to(self._decoder.device)
+            inputs["position_ids"] = depths
             inputs["attention_mask"] = self._decoder.mask(allowed, depths, self.depths)
+        elif self._decoder.pads:
+            inputs |= self._decoder.padding(self.real, depths)
         last = torch.arange(tokens.shape[0]) * tokens.shape[1] + tokens.shape[1] - 1
         return self._decoder.forward(tokens, last, use_cache=True, **inputs)
 
@@ -156,11 +161,10 @@ class Slots:
         place = slice(self.end - columns, self.end)
         # Padding to the front, before the trunk as well, so that the last columns of a row are its tokens.
         order = begun.real.to(torch.int8).argsort(dim=1, stable=True)
-        each = torch.arange(len(rows))[:, None]
+        each = torch.arange(len(rows), device=slots.device)[:, None]
         self._real[slots] = False
-        self._real[slots, place] = begun.real[each, order].to(slots.device)
-        self._depths[slots, place] = begun.depths[each, order].to(slots.device)
-        each, order = each.to(slots.device), order.to(slots.device)
+        self._real[slots, place] = begun.real[each, order]
+        self._depths[slots, place] = begun.depths[each, order]
         for layer, new in zip(self._layers, begun.cache.layers, strict=True):
             for own, states in ((layer.keys, new.keys), (layer.values, new.values)):
                 own[slots, :, place] = cast(Tensor, states).transpose(1, 2)[each, order].transpose(1, 2)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from layersig.errors import StageFailed
+from layersig.fast.nucleus import nucleus
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,7 @@ def probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
         scaled = scaled.masked_fill(scaled < least, -torch.inf)
     found = scaled.softmax(-1)
     if sampling.top_p < 1:
-        ordered, order = found.sort(descending=True, stable=True)
-        enough_before = ordered.cumsum(-1) - ordered >= sampling.top_p
-        found = torch.zeros_like(found).scatter(-1, order, ordered.masked_fill(enough_before, 0.0))
+        found = nucleus(found, sampling.top_p)
     return found / found.sum(-1, keepdim=True)
 
 

@@ -30,6 +30,7 @@ from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.fit import check_finite, check_fit
 from layersig.models.split import split
+from layersig.models.spread import is_spread, spreading, values
 from layersig.models.tensor_hash import hash_values
 from layersig.models.tensors import StoredTensor, stored_tensors
 
@@ -43,6 +44,7 @@ def load_model(
     device: torch.device | str,
     quantization: Quantization = "none",
     attention: str = "sdpa",
+    device_map: Literal["auto"] | None = None,
 ) -> PreTrainedModel:
     """A causal language model in eval mode with gradients off. No code from the folder is run.
 
@@ -54,6 +56,7 @@ def load_model(
             double quantisation; it needs bitsandbytes.
         attention: Kernel of attention: "sdpa", "eager" or another name of transformers. Models without an SDPA kernel
             use the eager one.
+        device_map: "auto" fills all GPUs, then main memory, and leaves the rest on disk; `device` is the first.
 
     Raises:
         UserError: A file is missing, broken or does not fit the configuration (the message names it), the model is
@@ -62,7 +65,9 @@ def load_model(
     device = pick_device(str(device))
     dtype = pick_dtype(dtype, device).dtype if isinstance(dtype, str) else dtype
     options: dict[str, Any] = {}
-    if device.type == "cuda" or quantization == "nf4":  # from the file to the device, past the memory of the host
+    if device_map is not None:
+        options |= spreading(device)
+    elif device.type == "cuda" or quantization == "nf4":  # from the file to the device, past the memory of the host
         options["device_map"] = {"": device}
     if quantization == "nf4":
         if not is_bitsandbytes_available():
@@ -76,14 +81,13 @@ def load_model(
     if attention != "sdpa":  # asking for it by name would refuse models that have no such kernel
         options["attn_implementation"] = attention
     model, _ = _read(path, stored_tensors(path), dtype=dtype, **options)
-    check_finite(path, model.named_parameters())
+    check_finite(path, values(model))
     if dtype is torch.float64:
         model.set_experts_implementation("eager")  # the fast path of transformers knows no float64
     model.eval().requires_grad_(False)
     if quantization == "nf4":
         _keep_packing(model)
-        return model
-    return model.to(device)
+    return model if quantization == "nf4" or is_spread(model) else model.to(device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,9 @@ def borrow_model(
     device: torch.device | str,
     quantization: Quantization = "none",
     attention: str = "sdpa",
+    device_map: Literal["auto"] | None = None,
     weights: Sequence[Layer] = (),
+    borrower: str = "",
 ) -> Iterator[PreTrainedModel]:
     """Lend the model that `load_model` would load, loading it only if the last one lent was another.
 
@@ -222,12 +228,17 @@ def borrow_model(
     always loaded, and never kept.
 
     Args:
-        path: As `load_model`, like the four that follow.
+        path: As `load_model`, like the five that follow.
         dtype: See there.
         device: See there.
         quantization: See there.
         attention: See there.
+        device_map: See there; a model that is split among processes is not spread as well.
         weights: Layers whose weights themselves will be trained: those of a model that is split must be wide then.
+        borrower: Who must bring it back clean, for the error if it does not; if empty, a changed model is dropped.
+
+    Raises:
+        UserError: The borrower changed the model and did not restore it.
     """
     global _lent
     device = pick_device(str(device))
@@ -243,22 +254,26 @@ def borrow_model(
             free(device)
         return
     stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.glob("*")))
-    key = (path.resolve(), stamps, str(dtype), str(device), quantization, attention)
+    key = (path.resolve(), stamps, str(dtype), str(device), quantization, attention, device_map)
     kept, _lent = _lent, None
     if kept is None or kept.key != key:
         kept = None
         _exempt_libraries()
         free(device)
-        model = load_model(path, dtype=dtype, device=device, quantization=quantization, attention=attention)
+        model = load_model(
+            path, dtype=dtype, device=device, quantization=quantization, attention=attention, device_map=device_map
+        )
         kept = _LentModel(key, model, _state(model))
     try:
         yield kept.model
     finally:
-        if _state(kept.model) == kept.state:
+        if clean := _state(kept.model) == kept.state:
             _lent = kept
         del kept
         # What the borrower has let go of must not count as memory of the next one.
         free(device)
+    if borrower and not clean:
+        raise UserError(f"{borrower} changed the model and did not restore it; it must leave the model as it was")
 
 
 @cache
@@ -289,5 +304,6 @@ def _state(model: PreTrainedModel) -> tuple[Any, ...]:
         for name, module in model.named_modules()
     )
     parameters = tuple((parameter.requires_grad, parameter.grad is None) for parameter in model.parameters())
-    values = hash_values([*model.parameters(), *model.buffers()])
-    return modules, parameters, values, hasattr(model, "peft_config")
+    tensors = (*model.parameters(), *model.buffers())
+    hashes = hash_values(each for each in tensors if not each.is_meta)  # what is fetched when needed is in no reach
+    return modules, parameters, hashes, hasattr(model, "peft_config")

@@ -43,6 +43,10 @@ class Delta:
         squared = float(((b.mT @ b) * (a @ a.mT).mT).sum())
         return abs(self.scale) * math.sqrt(max(squared, 0.0))
 
+    def near(self, device: torch.device) -> Delta:
+        """A copy on a GPU, which decomposes it sooner; this one for any other device."""
+        return self.to(device, self.b.dtype) if device.type == "cuda" else self
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Delta:
         """A copy on `device` in `dtype`; this one stays as it is."""
         return replace(self, b=self.b.to(device, dtype), a=None if self.a is None else self.a.to(device, dtype))

@@ -36,8 +36,8 @@ def tune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     cell = Cell(arm=arm.name, data=data, seed=seed)
     settings = training_behind(study, arm)
     chosen = selection(study, arm, data, seed)
-    inputs = {**training_inputs(data), "selection": Input(chosen.id)}
-    if settings.ranks != "equal":
+    inputs = {**training_inputs(study, settings, data), "selection": Input(chosen.id)}
+    if settings.reads_ranking:
         own, *_ = (each for role, each in chosen.inputs.items() if role.startswith("ranking/"))
         inputs["ranking"] = chosen.inputs.get(f"ranking/{arm.scorers[0]}/{data}", own)
     return Stage(

@@ -10,6 +10,7 @@ from layersig.pipeline.conversations import conversations
 from layersig.pipeline.evaluations import evaluation, overlap
 from layersig.pipeline.graph import Graph, Stage
 from layersig.pipeline.materials import data_stages, layers_stage, sources
+from layersig.pipeline.pairs import untouched_stages
 from layersig.pipeline.scores import scores
 from layersig.pipeline.selections import selections
 from layersig.pipeline.study import Study
@@ -65,6 +66,7 @@ def _all(study: Study) -> Iterator[Stage]:
     yield layers_stage(study)
     for each in recipe.data:
         yield from data_stages(study, each.name)
+        yield from untouched_stages(study, each.name)
     if study.trains_reference:
         yield from (reference(study, data, seed) for data, seed in study.grid())
     yield from given_update(study)

@@ -33,7 +33,7 @@ def answer(study: Study, cell: Cell) -> Stage:
             answers=settings.answers.model_dump(),
             chat_template=study.recipe.model.chat_template,
             batch_tokens=settings.batch_tokens,
-            **study.compute,
+            **study.reading,
         ),
         inputs={
             "model": Input("source/model"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from layersig.pipeline.actions import made
 from layersig.pipeline.graph import Input, Stage
+from layersig.pipeline.pairs import untouched_input
 from layersig.pipeline.study import BASE, Study, checkpoint_node
 from layersig.pipeline.training import outcome, reference_update
 from layersig.records import Cell
@@ -17,6 +20,7 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
     inputs = {"model": Input("source/model"), **arm_inputs(study, cell)}
     if settings.heldout:
         inputs.update({f"data/{each.name}": Input(f"data/{each.name}") for each in study.recipe.data})
+        inputs.update(_untouched(study))
     inputs.update(study.task_inputs)
     return Stage(
         id=f"evaluate/{cell.key}",
@@ -25,12 +29,29 @@ def evaluation(study: Study, arm: str, data: str | None, seed: int | None) -> St
             tasks=study.tasks if arm == "base" else study.tasks_without_floors,
             batch_tokens=settings.batch_tokens,
             **study.beside_tasks,
+            **_objective(study),
             **({"memorisation": True} if arm == "base" and settings.memorisation and settings.tasks else {}),
-            **study.compute,
+            **study.reading,
         ),
         inputs=inputs,
+        components=study.objective_components(study.recipe.train),
         files={"": f"evaluations/{cell.key}"},
     )
+
+
+def _objective(study: Study) -> dict[str, Any]:
+    """What held-out pairs are measured by: the objective of [train]."""
+    if not study.pairs or not study.recipe.evaluate.heldout:
+        return {}
+    component = study.objective(study.recipe.train)
+    params = study.recipe.train.params(component).model_dump(mode="json")
+    return {"objective": {"name": component.name, "params": params}}
+
+
+def _untouched(study: Study) -> dict[str, Input]:
+    """The log-probabilities of held-out pairs under the untouched model, where the objective reads them."""
+    found = {each.name: untouched_input(study, study.recipe.train, each.name, "heldout") for each in study.recipe.data}
+    return {f"{role}/{name}": read for name, inputs in found.items() for role, read in inputs.items()}
 
 
 def arm_inputs(study: Study, cell: Cell) -> dict[str, Input]:

@@ -65,7 +65,7 @@ def generate_stage(study: Study, name: str) -> Stage:
             chat_template=study.recipe.model.chat_template,
             **_fields(settings),
             **_where(settings),
-            **study.compute,
+            **study.reading,
         ),
         inputs={"model": Input("source/model"), "rows": Input(f"source/data/{name}")},
         files={"report.json": f"responses/{name}.json", "responses.jsonl": f"responses/{name}.jsonl"},
@@ -108,6 +108,7 @@ def data_stage(study: Study, name: str) -> Stage:
         **settings.model_dump(mode="json", exclude=outside),
         **{key: value for key in ("half", "train_limit") if (value := getattr(settings, key)) is not None},
         **({} if settings.text == "natural" else {"text": settings.text}),
+        **({"pairs": True} if study.pairs else {}),
         "chat_template": study.recipe.model.chat_template,
     }
     rows = Input(f"source/data/{name}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from layersig.pipeline.graph import Input, Line, Stage
+from layersig.pipeline.pairs import untouched_input
 from layersig.pipeline.study import Study, labels, selection_node, selection_tasks
 from layersig.pipeline.training import own_reference, reference_of, scored_update
 from layersig.records import ABLATIONS, Cell
@@ -32,7 +33,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
     """
     choice, component = study.recipe.scorers[name], study.scorer(name)
     at = choice.checkpoints[-1] if checkpoint is None else checkpoint
-    trained = study.recipe.update is None
+    settings, trained = study.scored(choice), study.recipe.update is None
     tasks = selection_tasks(study, name)
     # A scorer that could work on either works on tasks where it is given some.
     needs = component.needs - ({"data"} if tasks else {"tasks"})
@@ -54,7 +55,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         params["stream"] = choice.stream
     inputs = {"layers": Input("layers")}
     if component.computes:
-        params |= {"train": study.train, **study.compute}
+        params |= {"train": study.trained(settings), **study.compute}
     if component.computes or "weights" in needs:
         inputs["model"] = Input("source/model")
     if tasks:
@@ -64,6 +65,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         inputs |= {f"evaluated/{number}": each for number, each in enumerate(study.task_inputs.values())}
     if on_data:
         inputs["data"] = Input(f"data/{data}")
+        inputs |= untouched_input(study, settings, data, "heldout" if choice.params.get("leak") else "train")
     if "rankings" in needs:
         inputs["rankings"] = Input(f"source/rankings/{name}")
     if "update" in needs:
@@ -77,7 +79,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
         spec=Score.of(**params),
         inputs=inputs,
         seed=cell.seed,
-        components=(component,),
+        components=(component, *study.objective_components(settings)),
         files={"trajectory.jsonl": f"trajectories/{place.key}.jsonl", ABLATIONS: f"{ABLATIONS}/{place.key}"},
         line=Line("ranking.json", "scores.jsonl", labels(cell, "scorer", "data", "seed", "checkpoint")),
     )

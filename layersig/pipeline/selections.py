@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from layersig.pipeline.graph import Input, Line, Stage
 from layersig.pipeline.scores import score
 from layersig.pipeline.study import Study, labels
+from layersig.plugin.components import Component
 from layersig.recipe.schema import Arm
 from layersig.records import Cell
 from layersig.stages.kinds import Select
+
+_PRICED = frozenset({"method", "rank", "optimizer", "micro_batch_tokens"})
+"""Keys of a training that decide what training a layer costs."""
 
 
 def selections(study: Study, arm: Arm, data: str, seed: int) -> Iterator[Stage]:
@@ -39,12 +44,22 @@ def selection(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     on_seed = on_seed or policy.seeded
     cell = Cell(arm=arm.name, data=data if on_data else None, seed=seed if on_seed else None)
     unit = "block" if arm.action == "prune" else study.recipe.layers.unit
+    params: dict[str, Any] = {"policy": arm.select.kind, "params": dict(arm.select.params), "unit": unit}
+    components: tuple[Component, ...] = (policy,)
+    if policy.costs:
+        settings = study.recipe.training_of(arm)
+        method = study.method(settings)
+        params["train"] = {
+            key: value for key, value in study.trained(settings).items() if key in {*_PRICED, method.name}
+        }
+        inputs["model"] = Input("source/model")
+        components = (policy, method)
     return Stage(
         id=f"select/{cell.key}",
         cell=cell,
-        spec=Select.of(policy=arm.select.kind, params=dict(arm.select.params), unit=unit),
+        spec=Select.of(**params),
         inputs=inputs,
         seed=cell.seed,
-        components=(policy,),
+        components=components,
         line=Line("selection.json", "selections.jsonl", labels(cell, "arm", "data", "seed")),
     )

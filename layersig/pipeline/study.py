@@ -9,7 +9,7 @@ from typing import Any
 from layersig.pipeline.graph import Input
 from layersig.plugin.components import BUILT_IN, Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import RESERVED_ARMS, Arm, DataSettings, Recipe, TrainSettings
+from layersig.recipe.schema import RESERVED_ARMS, Arm, DataSettings, Recipe, ScorerChoice, TrainSettings
 from layersig.records import Cell
 
 BASE = RESERVED_ARMS[0]
@@ -55,17 +55,35 @@ class Study:
         """The component behind the tuning method of a training."""
         return self.known.get("method", settings.method)
 
+    def objective(self, settings: TrainSettings) -> Component:
+        """The component behind the objective of a training."""
+        return self.known.get("objective", settings.objective)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether data sets are read as pairs of a chosen and a rejected response: where [train] learns from them."""
+        return "pairs" in self.objective(self.recipe.train).reads
+
     def trained(self, settings: TrainSettings) -> dict[str, Any]:
         """The keys of a training that change what it does, as the parameter of its stage."""
-        return settings.effective(self.method(settings))
+        return settings.effective(self.method(settings), self.objective(settings))
 
     def tuning_components(self, settings: TrainSettings) -> tuple[Component, ...]:
-        """The tuning method of a training as a part of its stage's fingerprint.
+        """The tuning method and the objective of a training as a part of its stage's fingerprint.
 
-        A built-in method of version 1 is left out, so that fingerprints from before methods had versions stay valid.
+        Built-in ones of version 1 are left out, so that fingerprints from before they had versions stay valid.
         """
-        method = self.method(settings)
-        return () if method.origin == BUILT_IN and method.version == 1 else (method,)
+        return tuple(each for each in (self.method(settings), self.objective(settings)) if not _first_built_in(each))
+
+    def objective_components(self, settings: TrainSettings) -> tuple[Component, ...]:
+        """The objective alone, likewise."""
+        return tuple(each for each in (self.objective(settings),) if not _first_built_in(each))
+
+    def scored(self, choice: ScorerChoice) -> TrainSettings:
+        """How a scorer trains and what its loss is: [train], with the objective of the scorer's own training."""
+        tables = self.known.names("objective")
+        own = {key: value for key, value in choice.train.items() if key == "objective" or key in tables}
+        return self.recipe.training_of(choice.model_copy(update={"train": own})) if own else self.recipe.train
 
     def policy(self, arm: Arm) -> Component:
         """The component behind the policy of an arm."""
@@ -120,6 +138,12 @@ class Study:
         return held if model.fast else {**held, "fast": False}
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """The parameters of stages that only read the model, which then may be spread over several devices."""
+        spread = self.recipe.model.device_map
+        return {**self.compute, **({} if spread is None else {"device_map": spread})}
+
+    @property
     def tasks(self) -> list[dict[str, Any]]:
         """The tasks of `[evaluate]`; the rows that they read are inputs, and what is not asked for adds nothing."""
         found = [task.model_dump(mode="json", exclude={"data"}) for task in self.recipe.evaluate.tasks]
@@ -169,6 +193,10 @@ class Study:
     def train(self) -> dict[str, Any]:
         """The keys of `[train]` that change what a training does."""
         return self.trained(self.recipe.train)
+
+
+def _first_built_in(component: Component) -> bool:
+    return component.origin == BUILT_IN and component.version == 1
 
 
 def selection_tasks(study: Study, scorer: str) -> list[dict[str, Any]]:

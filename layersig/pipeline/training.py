@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from layersig.pipeline.graph import Input, Stage
+from layersig.pipeline.pairs import untouched_input
 from layersig.pipeline.study import Study
 from layersig.recipe.schema import STANDARD_MILESTONES, TrainSettings
 from layersig.records import Cell
@@ -22,7 +23,7 @@ def reference(study: Study, data: str, seed: int) -> Stage:
         id=f"reference/{data}/seed-{seed}",
         cell=Cell(arm="all-layers", data=data, seed=seed),
         spec=Reference.of(train=study.train, **stop, **study.compute),
-        inputs=training_inputs(data),
+        inputs=training_inputs(study, settings, data),
         components=study.tuning_components(settings),
         seed=seed,
         files=published(study, settings, f"at-{1.0:g}", place) if whole else training_log(place),
@@ -50,7 +51,7 @@ def own_reference(study: Study, scorer: str, data: str, seed: int) -> Stage:
         spec=Reference.of(
             train=study.trained(settings), milestones=sorted({*choice.checkpoints, 1.0}), **study.compute
         ),
-        inputs=training_inputs(data),
+        inputs=training_inputs(study, settings, data),
         components=study.tuning_components(settings),
         seed=seed,
         files={} if settings.search is None else {"search.json": f"searches/{cell.key}.json"},
@@ -112,6 +113,7 @@ def reference_update(data: str, seed: int, checkpoint: float = 1.0) -> Input:
     return Input(f"reference/{data}/seed-{seed}", f"at-{checkpoint:g}")
 
 
-def training_inputs(data: str) -> dict[str, Input]:
+def training_inputs(study: Study, settings: TrainSettings, data: str) -> dict[str, Input]:
     """What a training on a data set reads."""
-    return {"model": Input("source/model"), "layers": Input("layers"), "data": Input(f"data/{data}")}
+    found = {"model": Input("source/model"), "layers": Input("layers"), "data": Input(f"data/{data}")}
+    return {**found, **untouched_input(study, settings, data)}

@@ -9,7 +9,7 @@
 - `trainings`, `scorers`, `evaluation`, `writing`: passes of a stage; `work` chooses among them
 - `speed`, `probe`, `rates`: what a pass takes on this machine
 - `memory`, `disk`, `costs`: what that comes to
-- `cards`: whether it fits on GPUs of common sizes
+- `gpu_memory`, `cards`: what it takes on a GPU, and whether it fits on those of common sizes
 - `spreads`, `precision`: what is found with 80 % power, from a pilot or from assumed variances
 - `text`: the plan for people
 - `outlook`: one line of it when a study begins

@@ -1,67 +1,28 @@
-"""Whether the stages of a study fit on GPUs of common sizes, and what would make them fit: from shapes alone.
+"""Whether the stages of a study fit on GPUs of common sizes, and what would make them fit (see `gpu_memory`).
 
-All figures are estimates. Trainings are counted by `layersig.training.counted`, on the meta device, for models of two
-depths. Assumptions: rows as long as the longest conversation; 5 % of what passes hold for the rounding of torch's
-allocator; 0.6 GiB for the CUDA context and its libraries; 3 % of a card stay free. NF4 weights take 0.516 bytes a
-value, embeddings and head stay as they are, and a pass holds one weight of the largest layer in the type of the
-computation. Where `train.micro_batch_tokens` is "auto", memory is shown for the tokens that a CPU takes; a GPU with
-less room takes fewer by itself.
+3 % of a card stay free. Where the device chooses how many tokens go through the model at once, it takes fewer on a
+small card by itself, and lets blocks compute again what they would keep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
-from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import LEAST_AUTO_TOKENS, TrainSettings
-from layersig.training.footprint import BUFFER, MOMENT_BYTES, NF4_BYTES, planned_tokens
+from layersig.planning.gpu_memory import READING, TRAINING, GpuMemory, Need, Way
+from layersig.recipe.schema import LEAST_AUTO_TOKENS
+from layersig.training.footprint import planned_tokens
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from layersig.training.counted import Counted
 
 CARDS = {"24 GB": 24_564, "40 GB": 40_960, "80 GB": 81_920, "141 GB": 143_771}
 """MiB as the driver shows them: of an RTX 4090, an A100 of either size, and an H200."""
-_CONTEXT = 0.6 * 2**30
-_ROUNDING = 0.05
 _FREE = 0.03
-_LOGITS = 2**30
-"""Bytes of the logits that an evaluation holds at a time, see `layersig.fast.head`."""
-_TRAINING = ("reference", "tune", "recover")
-_READING = ("evaluate", "answer", "generate")
-_DEPTHS = (2, 6)
-"""Blocks of the models that are counted, from which those of the whole model follow."""
 _BUDGETS = (16_384, 8192, 4096, 2048, 1024)
-_SUMMED = frozenset({"gradient-norm", "adalora-sensitivity"})
-"""Scorers that sum gradients of weights."""
-_GRADIENTS = frozenset({"gradient-norm", "adalora-sensitivity", "ila", "update-taylor", "path-attribution"})
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """Bytes that a stage holds on a GPU.
-
-    Attributes:
-        weights: The model.
-        held: What else it holds throughout: what is trained and its moments, or an update.
-        passing: What passes hold at their peak.
-    """
-
-    weights: float
-    held: float
-    passing: float
-
-    @property
-    def total(self) -> float:
-        """All of it, with the context."""
-        return self.weights + self.held + (1 + _ROUNDING) * self.passing + _CONTEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,38 +42,9 @@ class Fit:
     cards: dict[str, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One way to run a stage: what is changed of it, in words and in values."""
-
-    settings: TrainSettings
-    nf4: bool
-    tokens: int
-    said: tuple[str, ...] = ()
-
-
 def usable(card: str) -> float:
     """Bytes of a card that a stage may take."""
     return (1 - _FREE) * 2.0**20 * CARDS[card]
-
-
-def spread(layers: Sequence[Layer], share: float) -> list[Layer]:
-    """A share of the layers, evenly spread over the model."""
-    count = max(1, round(share * len(layers)))
-    return [layers[int((number + 0.5) * len(layers) / count)] for number in range(count)]
-
-
-def _extrapolated(counted: Sequence[Counted], few: int, more: int, depth: int) -> Counted:
-    from layersig.training.counted import Counted
-
-    if len(counted) == 1:
-        return counted[0]
-    one, other = counted
-
-    def at(first: int, second: int) -> int:
-        return round(first + (second - first) / (more - few) * (depth - few))
-
-    return Counted(at(one.weights, other.weights), at(one.trained, other.trained), at(one.passing, other.passing))
 
 
 def fits(facts: Facts, counts: dict[object, Counted] | None = None) -> list[Fit]:
@@ -134,25 +66,25 @@ class Cards:
     """
 
     def __init__(self, facts: Facts, counts: dict[object, Counted]) -> None:
-        self._facts, self._counts = facts, counts
-        self._made: dict[int, PreTrainedModel] = {}
+        self._facts, self.memory = facts, GpuMemory(facts, counts)
 
     def needs(self) -> list[tuple[Stage, list[str], Need, Need | None]]:
         """Of equal stages the first, the ids of all, and what one needs in bf16 and over 4-bit weights."""
         groups: dict[tuple[Need, Need | None], tuple[Stage, list[str]]] = {}
         for stage in self._facts.known.graph.stages:
-            if stage.id in self._facts.known.cached or not self._runs(stage):
+            if stage.id in self._facts.known.cached or not self.memory.runs(stage):
                 continue
-            way = self._as_is(stage)
-            half = self._need(stage, _Way(way.settings, False, way.tokens))
-            quantized = None if self._whole(stage) else self._need(stage, _Way(way.settings, True, way.tokens))
+            way = self.memory.as_is(stage)
+            half, quantized = self.memory.need(stage, Way(way.settings, False, way.tokens)), None
+            if not self.memory.is_whole(stage):
+                quantized = self.memory.need(stage, Way(way.settings, True, way.tokens))
             groups.setdefault((half, quantized), (stage, []))[1].append(stage.id)
         return [(stage, ids, half, quantized) for (half, quantized), (stage, ids) in groups.items()]
 
     def need(self, stage: Stage, **changes: Any) -> Need:
         """What a stage needs in bf16 with other settings of its training."""
-        settings = self._as_is(stage).settings.model_copy(update=changes)
-        return self._need(stage, _Way(settings, False, planned_tokens(settings.micro_batch_tokens)))
+        settings = self.memory.as_is(stage).settings.model_copy(update=changes)
+        return self.memory.need(stage, Way(settings, False, planned_tokens(settings.micro_batch_tokens)))
 
     def fits(self) -> list[Fit]:
         """See `fits`."""
@@ -165,160 +97,44 @@ class Cards:
     def _how(self, stage: Stage, half: Need, quantized: Need | None, room: float) -> str | None:
         nf4 = self._facts.recipe.model.quantization == "nf4"
         as_is = quantized if nf4 else half
-        if as_is is not None and (as_is.total <= room or self._need(stage, self._least(stage)).total <= room):
+        if as_is is not None and (as_is.total <= room or self.memory.need(stage, self._least(stage)).total <= room):
             return "NF4" if nf4 else "bf16"
         for way in self._ways(stage):
-            if self._need(stage, way).total <= room:
+            if self.memory.need(stage, way).total <= room:
                 return "with " + ", ".join(way.said)
         return None
 
-    def _ways(self, stage: Stage) -> Iterator[_Way]:
+    def _ways(self, stage: Stage) -> Iterator[Way]:
         """Changes, each in addition to those before it, the least harmful first."""
         way = self._least(stage)
-        trains = stage.kind in _TRAINING or stage.kind == "score"
+        trains = stage.kind in TRAINING or stage.kind == "score"
         if trains and not way.settings.gradient_checkpointing:
             said = (*way.said, "train.gradient_checkpointing = true")
-            way = _Way(way.settings.model_copy(update={"gradient_checkpointing": True}), way.nf4, way.tokens, said)
+            way = Way(way.settings.model_copy(update={"gradient_checkpointing": True}), way.nf4, way.tokens, said)
             yield way
         key = "train.micro_batch_tokens" if trains else "evaluate.batch_tokens"
         start, budgets = way, [way]
         for tokens in _BUDGETS:
-            if tokens < start.tokens and (tokens >= self._length or not trains):
+            if tokens < start.tokens and (tokens >= self.memory.length or not trains):
                 settings = start.settings.model_copy(update={"micro_batch_tokens": tokens})
-                way = _Way(settings, start.nf4, tokens, (*start.said, f"{key} = {tokens}"))
+                way = Way(settings, start.nf4, tokens, (*start.said, f"{key} = {tokens}"))
                 budgets.append(way)
                 yield way
-        if self._whole(stage):
+        if self.memory.is_whole(stage):
             for optimizer in ("adamw-bf16", "adamw-8bit", "paged-adamw-8bit"):
                 for before in budgets:
                     settings = before.settings.model_copy(update={"optimizer": optimizer})
-                    yield _Way(settings, False, before.tokens, (*before.said, f'train.optimizer = "{optimizer}"'))
+                    yield Way(settings, False, before.tokens, (*before.said, f'train.optimizer = "{optimizer}"'))
         elif not way.nf4:
             first = self._least(stage)
-            yield _Way(first.settings, True, first.tokens, ('model.quantization = "nf4"',))
-            yield _Way(way.settings, True, way.tokens, (*way.said, 'model.quantization = "nf4"'))
+            yield Way(first.settings, True, first.tokens, ('model.quantization = "nf4"',))
+            yield Way(way.settings, True, way.tokens, (*way.said, 'model.quantization = "nf4"'))
 
-    def _as_is(self, stage: Stage) -> _Way:
-        nf4 = self._facts.recipe.model.quantization == "nf4"
-        if stage.kind in _READING:
-            tokens = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
-            return _Way(self._facts.recipe.train, nf4, int(tokens))
-        settings = settings_of(stage)
-        return _Way(settings, nf4, planned_tokens(settings.micro_batch_tokens))
-
-    def _least(self, stage: Stage) -> _Way:
-        """How a stage runs where memory is short: where the device chooses, with the fewest tokens."""
-        way = self._as_is(stage)
-        if stage.kind in _READING or way.settings.micro_batch_tokens != "auto":
+    def _least(self, stage: Stage) -> Way:
+        """How a stage runs where memory is short: where the device chooses, with the fewest tokens, and recomputed."""
+        way = self.memory.as_is(stage)
+        if stage.kind in READING or way.settings.micro_batch_tokens != "auto":
             return way
-        settings = way.settings.model_copy(update={"micro_batch_tokens": LEAST_AUTO_TOKENS})
-        return _Way(settings, way.nf4, LEAST_AUTO_TOKENS)
-
-    def _need(self, stage: Stage, way: _Way) -> Need:
-        weights = self._weights(nf4=way.nf4)
-        if stage.kind in _TRAINING:
-            counted = self._count(self._facts.share(stage), way.settings, whole=self._whole(stage))
-            moments = MOMENT_BYTES[way.settings.optimizer] * counted.trained / 4
-            return Need(weights, counted.trained + moments, counted.passing + self._unpacked(way))
-        if stage.kind == "score":
-            return self._score(stage, way, weights)
-        method = self._facts.method(self._facts.recipe.train)
-        work = method.create()
-        adapter = 0.0
-        if method.result == "adapter":
-            adapter = 4.0 * sum(work.stored_values(each, way.settings) for each in self._every)
-        shapes = self._facts.shapes
-        assert shapes is not None
-        inside = 2.0 * way.tokens * (4 * shapes.hidden + shapes.inner)
-        return Need(weights, adapter, inside + self._cache * way.tokens + _LOGITS + self._unpacked(way))
-
-    def _score(self, stage: Stage, way: _Way, weights: float) -> Need:
-        kind = stage.params["scorer"]
-        lora = way.settings.model_copy(update={"method": "lora"})
-        update = 0.0
-        if "update" in stage.inputs:
-            trained = self._facts.recipe.training_of(self._facts.recipe.scorers[stage.cell.scorer or ""])
-            work = self._facts.method(trained).create()
-            update = 2.0 * sum(work.update_values(each, trained) for each in self._every)
-        if kind not in _GRADIENTS:
-            lora = lora.model_copy(update={"gradient_checkpointing": True})
-        counted = self._count(1.0, lora, whole=False)
-        passing = counted.passing - counted.trained + self._unpacked(way)  # gates have hardly any gradient
-        if kind in _SUMMED:
-            sizes = [4.0 * each.parameters for each in self._every]
-            passing += min(sum(sizes), float(BUFFER)) + max(sizes)
-        return Need(weights, update, passing)
-
-    def _weights(self, *, nf4: bool) -> float:
-        assert self._facts.shapes is not None
-        linear = sum(each.parameters for each in self._facts.shapes.layers)
-        return 2.0 * self._facts.shapes.stored - ((2.0 - NF4_BYTES) * linear if nf4 else 0.0)
-
-    def _unpacked(self, way: _Way) -> float:
-        return 2.0 * max(each.parameters for each in self._every) if way.nf4 else 0.0
-
-    def _runs(self, stage: Stage) -> bool:
-        return stage.kind in (*_TRAINING, *_READING) or (stage.kind == "score" and stage.computes)
-
-    def _whole(self, stage: Stage) -> bool:
-        return stage.kind in _TRAINING and self._facts.method(settings_of(stage)).result == "checkpoint"
-
-    def _count(self, share: float, settings: TrainSettings, *, whole: bool) -> Counted:
-        """What a training of a share of the layers holds, from models of two depths: every block adds the same."""
-        names = {"rank", "dropout", "gradient_checkpointing", "micro_batch_tokens", "batch_size"}
-        key = (
-            self._facts.configuration,
-            self._length,
-            round(share, 3),
-            whole,
-            settings.adalora.init_r if settings.method == "adalora" else None,
-            tuple(sorted(settings.model_dump(include=names).items())),
-        )
-        if key not in self._counts:
-            assert self._facts.shapes is not None
-            depth = self._facts.shapes.depth
-            few, more = (min(each, depth) for each in _DEPTHS)
-            counted = [self._of_depth(each, share, settings, whole=whole) for each in sorted({few, more})]
-            self._counts[key] = _extrapolated(counted, few, more, depth)
-        return self._counts[key]
-
-    def _of_depth(self, depth: int, share: float, settings: TrainSettings, *, whole: bool) -> Counted:
-        from layersig.models.layermap import layer_map
-        from layersig.training.counted import count_training
-
-        model = self._models(depth)
-        layers = spread(list(layer_map(model, head=self._facts.recipe.layers.head)), share)
-        return count_training(model, layers, settings, whole=whole, length=self._length)
-
-    def _models(self, depth: int) -> PreTrainedModel:
-        import torch
-
-        from layersig.models.layermap import model_of_configuration
-
-        assert self._facts.configuration is not None
-        if depth not in self._made:
-            model = model_of_configuration(self._facts.configuration, depth=depth)
-            self._made[depth] = model.to(torch.bfloat16).eval().requires_grad_(False)
-        return self._made[depth]
-
-    @cached_property
-    def _every(self) -> list[Layer]:
-        from layersig.models.layermap import layer_map_of_checkpoint
-
-        assert self._facts.configuration is not None
-        return list(layer_map_of_checkpoint(self._facts.configuration, head=self._facts.recipe.layers.head))
-
-    @cached_property
-    def _length(self) -> int:
-        """Tokens of the longest conversation; the limit where they are not known."""
-        return max(max(self._facts.lengths(each.name) or (each.max_tokens,)) for each in self._facts.recipe.data)
-
-    @cached_property
-    def _cache(self) -> float:
-        """Bytes of keys and values of a token."""
-        config = self._models(1).config.get_text_config(decoder=True)
-        heads = getattr(config, "num_attention_heads", 1)
-        groups = getattr(config, "num_key_value_heads", None) or heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // heads
-        assert self._facts.shapes is not None
-        return 4.0 * self._facts.shapes.depth * int(groups * size)
+        least = {"micro_batch_tokens": LEAST_AUTO_TOKENS, "gradient_checkpointing": True}
+        settings = way.settings.model_copy(update=least)
+        return Way(settings, way.nf4, LEAST_AUTO_TOKENS)

@@ -67,7 +67,8 @@ def _measure(facts: Facts, data: str, outcome: str) -> tuple[Measure, int | None
     """The measure that an outcome will be, and its items."""
     recipe, assumed = facts.recipe, facts.assumed
     if outcome == HELDOUT:
-        return Measure(f"{HELDOUT}/{data}", "loss"), facts.rows(data, "heldout")
+        metric = "preference_loss" if facts.learns_pairs(recipe.train.objective) else "loss"
+        return Measure(f"{HELDOUT}/{data}", metric), facts.rows(data, "heldout")
     for number, task in enumerate(recipe.evaluate.tasks):
         asked = asked_by(facts, task.model_dump(mode="json", exclude={"data"}), f"source/task/{number}")
         by_name = {} if asked is None else {name.partition(">")[0]: count for name, count in asked.by_name.items()}

@@ -51,7 +51,7 @@ def stored(facts: Facts, stage: Stage, passes: Passes) -> float | None:
             return None
         every = stage.params["params"].get("keep_every", 8)
         kept = 1 + (passes.steps // every if stage.params["scorer"] == "ila" else 0)
-        (component,) = stage.components
+        component, *_ = stage.components
         units = facts.layers.groups(Unit(component.unit or stage.params["unit"]))
         return _ENTRY + kept * sum(len(unit.name) + 26.0 for unit in units) + passes.steps * _STEP
     return float(_ENTRY)
@@ -114,7 +114,7 @@ def _evaluation(facts: Facts, stage: Stage, passes: Passes) -> float | None:
             rows = facts.rows(role.removeprefix("data/"), "heldout")
             if rows is None:
                 return None
-            lines += rows
+            lines += rows * (4 if stage.params.get("objective") else 1)
     for number, task in enumerate(stage.params["tasks"]):
         asked = asked_by(facts, task, f"source/task/{number}")
         if asked is None:

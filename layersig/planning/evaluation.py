@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
-from layersig.planning.passes import Passes
+from layersig.planning.passes import Passes, uncounted
 from layersig.streams import Streams
 
 if TYPE_CHECKING:
@@ -39,13 +39,14 @@ class EvaluationCount(NamedTuple):
 def evaluated(facts: Facts, stage: Stage) -> Passes:
     """Passes of an evaluation: of an arm that a live adapter makes a little slower, or of the untouched model."""
     heldout, lacking = 0.0, []
+    objective = (stage.params.get("objective") or {"name": "sft"})["name"]
     for role in stage.inputs:
         if role.startswith("data/"):
-            examples = facts.examples(role.removeprefix("data/"), "heldout")
-            if examples is None:
+            sides = facts.sides(role.removeprefix("data/"), "heldout", objective)
+            if sides is None:
                 lacking.append(f"the held-out conversations of {role.removeprefix('data/')}")
             else:
-                heldout += float(examples.lengths.sum())
+                heldout += float(sum(side.lengths.sum() for side in sides))
     tokens, written, why = task_tokens(facts, stage, stage.params["tasks"], lambda number: f"source/task/{number}")
     if why is not None:
         lacking.append(why)
@@ -54,6 +55,16 @@ def evaluated(facts: Facts, stage: Stage) -> Passes:
     unknown = "; ".join(lacking) or None
     by_kind = {"read": read, "gate": adapted * read, "write": written}
     return Passes(None if lacking else read + written, by_kind=by_kind, at_most=written > 0, unknown=unknown)
+
+
+def untouched(facts: Facts, stage: Stage) -> Passes:
+    """Passes over the responses of pairs by the untouched model."""
+    data, split = stage.cell.data or "", stage.params["split"]
+    sides = facts.sides(data, split, facts.recipe.train.objective)
+    if sides is None:
+        return uncounted(f"the lengths of the pairs in {data}")
+    tokens = float(sum(side.lengths.sum() for side in sides))
+    return Passes(tokens, by_kind={"read": tokens})
 
 
 def task_tokens(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layersig.data.pairs import REJECTED
 from layersig.jsonform import read_json
 from layersig.layers import Layer, LayerMap, LayerMapForm
 from layersig.pipeline import Stage
@@ -22,6 +23,8 @@ from layersig.streams import Streams
 
 if TYPE_CHECKING:
     from layersig.data.examples import Examples
+
+_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ class Facts:
         """Shapes of the model; None where its configuration is not on this machine."""
         return None if self.configuration is None else shapes(self.configuration)
 
+    @property
+    def width(self) -> int:
+        """Bytes of a number of the compute type."""
+        from layersig.models.devices import pick_device, pick_dtype
+
+        dtype = pick_dtype(self.recipe.model.dtype, pick_device(self.recipe.model.device)).dtype
+        return _BYTES[str(dtype).removeprefix("torch.")]
+
     @cached_property
     def layers(self) -> LayerMap | None:
         """The layers that the recipe counts."""
@@ -86,10 +97,20 @@ class Facts:
             self._splits[data, split] = read_examples(node.path, split)
         return self._splits[data, split]
 
-    def lengths(self, data: str) -> Sequence[int] | None:
-        """Tokens of every training conversation."""
-        examples = self.examples(data, "train")
-        return None if examples is None else examples.lengths.tolist()
+    def sides(self, data: str, split: str, objective: str) -> list[Examples] | None:
+        """What an objective reads of a split: the conversations, or those with chosen and with rejected responses."""
+        names = [split, *([f"{split}{REJECTED}"] if self.learns_pairs(objective) else [])]
+        found = [examples for name in names if (examples := self.examples(data, name)) is not None]
+        return found if len(found) == len(names) else None
+
+    def learns_pairs(self, objective: str) -> bool:
+        """Whether an objective learns from pairs."""
+        return "pairs" in self.known.loaded.components.get("objective", objective).reads
+
+    def lengths(self, data: str, objective: str = "sft") -> Sequence[int] | None:
+        """Tokens of every training conversation, or pair."""
+        sides = self.sides(data, "train", objective)
+        return None if sides is None else np.sum([side.lengths for side in sides], axis=0).tolist()
 
     def rows(self, data: str, split: str) -> int | None:
         """Conversations of a split: counted, or from the rows that are assumed; None where neither is known."""
@@ -150,23 +171,35 @@ class Facts:
         fraction = float(params.get("fraction") or 1.0)
         return 1.0 - fraction if found.select.kind == "freeze" else fraction
 
-    def lowest(self, stage: Stage) -> float:
-        """Share of the blocks from the lowest trained one upwards, through which gradients go back."""
-        chosen = self.chosen(stage)
+    def budget(self, stage: Stage) -> float | None:
+        """The share of the time of all layers that the policy of an arm allows, before its layers are chosen."""
+        arm = next((each for each in self.recipe.arms if each.name == stage.cell.arm), None)
+        if stage.kind != "tune" or arm is None or arm.select.kind != "cost-aware" or self.chosen(stage) is not None:
+            return None
+        return float(arm.select.params["share"]) if arm.select.params.get("of", "time") == "time" else None
+
+    def reached(self, stage: Stage) -> float:
+        """Share of a pass from the lowest trained block upwards, through which gradients go back: blocks and head."""
+        chosen, data = self.chosen(stage), stage.cell.data or ""
         if chosen is None or self.shapes is None or not chosen:
             return 1.0
-        lowest = min(self.shapes.depth if layer.block is None else layer.block for layer in chosen)
-        return 1.0 - lowest / self.shapes.depth
+        depth = self.shapes.depth
+        lowest = min(depth if layer.block is None else layer.block for layer in chosen)
+        examples = self.examples(data, "train")
+        asked = 1.0 if examples is None else float(examples.targets.mean())
+        head, blocks = asked * self.shapes.head, self.shapes.products
+        return (head + blocks * (1.0 - lowest / depth)) / (head + blocks)
 
-    def drawn(self, data: str, seed: int | None, **length: Any) -> tuple[int, float | None]:
+    def drawn(self, data: str, seed: int | None, objective: str = "sft", **length: Any) -> tuple[int, float | None]:
         """Optimizer steps and tokens of the batches that a training or a scorer draws, tokens None where unknown.
 
         Args:
             data: The data set.
             seed: Seed of the order.
+            objective: What is learnt of them.
             length: `batch_size`, and `epochs` or `steps`, as `optimizer_batches` takes them.
         """
-        return self.drawn_from(self.lengths(data), self.rows(data, "train"), seed, **length)
+        return self.drawn_from(self.lengths(data, objective), self.rows(data, "train"), seed, **length)
 
     def drawn_from(
         self, lengths: Sequence[int] | None, rows: int | None, seed: int | None, **length: Any

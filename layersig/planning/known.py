@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from layersig.engine.execute import Ended, Executor, Node, numerics, output_node, source_nodes
+from layersig.engine.device import numerics
+from layersig.engine.execute import Ended, Executor
+from layersig.engine.nodes import Node, output_node, source_nodes
 from layersig.engine.sources import resolve_here
 from layersig.pipeline import Graph, Stage, stages
 from layersig.recipe.load import LoadedRecipe

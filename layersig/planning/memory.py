@@ -11,12 +11,13 @@ from layersig.planning.trainings import settings_of
 from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, LEAST_AUTO_TOKENS, TokenBudget
 from layersig.training.footprint import state_bytes
 
-_PROGRAM = 0.6 * 2**30
-"""Bytes of Python with torch, transformers and PEFT in memory, before a model is."""
+_PROGRAM = 0.8 * 2**30
+"""Bytes of a run without a model: Python with torch, transformers and PEFT, and what allocators keep between stages."""
 _KEPT = 3.0
 """Numbers kept for the backward pass, in multiples of the hidden states and outputs of a block's linear layers."""
-_MODEL = frozenset({"reference", "tune", "recover", "score", "evaluate", "answer", "generate", "prune", "graft"})
-_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+_MODEL = frozenset(
+    {"reference", "tune", "recover", "score", "evaluate", "untouched", "answer", "generate", "prune", "graft"}
+)
 
 
 def gib(size: float) -> str:
@@ -43,7 +44,7 @@ def available(facts: Facts) -> float:
 def weights_bytes(facts: Facts) -> float:
     """Bytes of the weights of the model as the recipe holds them."""
     assert facts.shapes is not None
-    each = 0.55 if facts.recipe.model.quantization == "nf4" else float(_width(facts))
+    each = 0.55 if facts.recipe.model.quantization == "nf4" else float(facts.width)
     return facts.shapes.stored * each
 
 
@@ -57,12 +58,12 @@ def peak(facts: Facts, stage: Stage) -> float | None:
     if stage.kind in ("graft", "prune"):
         return held
     if stage.kind in ("reference", "tune", "recover"):
-        return held + _trained(facts, stage) + _passes(facts, settings_of(stage).micro_batch_tokens, training=True)
+        return held + _trained(facts, stage) + _passes(facts, settings_of(stage).micro_batch_tokens)
     if stage.kind == "score":
         budget = settings_of(stage).micro_batch_tokens
-        return held + _update(facts) + _passes(facts, budget, training=True)
+        return held + _update(facts) + _passes(facts, budget)
     budget = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
-    return held + _adapter(facts) + _passes(facts, budget, training=False)
+    return held + _adapter(facts) + max(_heldout(facts, stage, budget), _written(facts, budget))
 
 
 def trained_values(facts: Facts, stage: Stage) -> float | None:
@@ -104,17 +105,49 @@ def _adapter(facts: Facts) -> float:
     return 4.0 * float(sum(work.stored_values(layer, settings) for layer in facts.shapes.layers))
 
 
-def _passes(facts: Facts, budget: TokenBudget, *, training: bool) -> float:
-    """Bytes that a micro-batch keeps: every block's outputs for the way back, or those of one block."""
+def _passes(facts: Facts, budget: TokenBudget) -> float:
+    """Bytes that a micro-batch keeps for the way back, of all blocks or of one, and the logits of a piece of it."""
+    from layersig.fast.profile import CPU, GPU
+
     assert facts.shapes is not None
-    shape, width = facts.shapes, max(_width(facts), 2)
+    shape, wide, choice = facts.shapes, max(facts.width, 2), CPU if _on_cpu(facts) else GPU
     if budget == "auto":  # on a GPU it is what fits, and the least is what has to fit
         budget = AUTO_TOKENS_ON_CPU if _on_cpu(facts) else LEAST_AUTO_TOKENS
     tokens = min(budget, _longest(facts, budget))
-    blocks = shape.depth if training and not facts.recipe.train.gradient_checkpointing else 1
-    states = shape.depth * shape.hidden if training else 0
-    logits = min(tokens, 1024) * shape.vocabulary * 4.0 * (2 if training else 1)
-    return tokens * width * (_KEPT * blocks * (shape.inner + shape.hidden) + states) + logits
+    blocks = 1 if facts.recipe.train.gradient_checkpointing else shape.depth
+    kept = _KEPT * blocks * (shape.inner + shape.hidden) + shape.depth * shape.hidden
+    # A frozen head takes its targets in pieces; of one that is tuned, logits and their gradients are whole.
+    logits = 2 * tokens if facts.recipe.layers.head else min(tokens, choice.lanes * choice.piece_targets)
+    return tokens * wide * kept + logits * shape.vocabulary * wide
+
+
+def _heldout(facts: Facts, stage: Stage, budget: int) -> float:
+    """Bytes of a batch of held-out conversations: one block, the logits of all its targets, and losses in float32."""
+    from layersig.evaluating.heldout import LOGIT_ROWS
+    from layersig.fast.head import LOGIT_ELEMENTS
+
+    assert facts.shapes is not None
+    shape, wide = facts.shapes, max(facts.width, 2)
+    most = 0.0
+    for role in stage.inputs:
+        if not role.startswith("data/"):
+            continue
+        padded = float(min(budget, LOGIT_ELEMENTS // shape.vocabulary))
+        targets, examples = padded, facts.examples(role.removeprefix("data/"), "heldout")
+        if examples is not None and len(examples):
+            padded = min(padded, len(examples) * float(examples.lengths.max()))
+            targets = padded * float(examples.target_counts.sum() / examples.lengths.sum())
+        logits = targets * wide + 2 * min(targets, LOGIT_ROWS) * 4
+        most = max(most, padded * wide * (shape.inner + shape.hidden) + logits * shape.vocabulary)
+    return most
+
+
+def _written(facts: Facts, budget: int) -> float:
+    """Bytes of a batch of requests: what one block makes of it, and some logits."""
+    assert facts.shapes is not None
+    shape, wide = facts.shapes, max(facts.width, 2)
+    tokens = min(budget, _longest(facts, budget))
+    return tokens * wide * _KEPT * (shape.inner + shape.hidden) + min(tokens, 1024) * shape.vocabulary * 4.0
 
 
 def _longest(facts: Facts, budget: int) -> float:
@@ -129,11 +162,3 @@ def _on_cpu(facts: Facts) -> bool:
     from layersig.models.devices import pick_device
 
     return pick_device(facts.recipe.model.device).type != "cuda"
-
-
-def _width(facts: Facts) -> int:
-    """Bytes of a number of the compute type."""
-    from layersig.models.devices import pick_device, pick_dtype
-
-    dtype = pick_dtype(facts.recipe.model.dtype, pick_device(facts.recipe.model.device)).dtype
-    return _BYTES[str(dtype).removeprefix("torch.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from layersig.engine.execute import source_nodes
+from layersig.engine.nodes import source_nodes
 from layersig.pipeline import Graph
 from layersig.planning.assumptions import Assumptions
 from layersig.planning.facts import Facts

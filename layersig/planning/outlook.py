@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from layersig.engine.execute import output_node, source_nodes
+from layersig.engine.nodes import output_node, source_nodes
 from layersig.pipeline import Graph
 from layersig.planning.assumptions import assumptions
 from layersig.planning.costs import cost_of, totals

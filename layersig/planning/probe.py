@@ -164,7 +164,8 @@ def _read(
 def _write(model: PreTrainedModel, facts: Facts, examples: Examples) -> float:
     """Seconds of a token that is written."""
     from layersig.fast.decoder import Decoder
-    from layersig.generating.generation import Prompt, generated
+    from layersig.generating.generation import generated
+    from layersig.generating.prompts import Prompt
     from layersig.models.load import load_tokenizer
 
     assert facts.model is not None

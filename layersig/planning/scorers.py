@@ -45,7 +45,7 @@ _BLOCKS = frozenset({"block-influence", "angular-distance", "ablation", "greedy"
 def scored(facts: Facts, stage: Stage) -> Passes:
     """Passes of a scorer."""
     kind, params = stage.params["scorer"], stage.params["params"]
-    (component,) = stage.components
+    component, *_ = stage.components
     if component.origin.distribution != "layersig":
         return uncounted(f"the passes of scorer {kind!r}, which a plugin brings")
     if kind in _NONE:
@@ -55,7 +55,8 @@ def scored(facts: Facts, stage: Stage) -> Passes:
     train = stage.params["train"]
     steps = params.get("steps", params.get("batches", 0))
     data = stage.cell.data or ""
-    _, tokens = facts.drawn(data, stage.seed, batch_size=train["batch_size"], steps=steps)
+    objective = train.get("objective", "sft")
+    _, tokens = facts.drawn(data, stage.seed, objective, batch_size=train["batch_size"], steps=steps)
     if tokens is None:
         return uncounted(f"the lengths of the conversations in {data}", steps if kind == "ila" else 0)
     units = _units(facts, stage)
@@ -68,7 +69,7 @@ def scored(facts: Facts, stage: Stage) -> Passes:
 def _units(facts: Facts, stage: Stage) -> int:
     from layersig.layers import Unit
 
-    (component,) = stage.components
+    component, *_ = stage.components
     return 0 if facts.layers is None else len(facts.layers.groups(Unit(component.unit or stage.params["unit"])))
 
 

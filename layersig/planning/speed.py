@@ -72,7 +72,7 @@ def kept_speed(facts: Facts, stages: list[Stage]) -> Speed | None:
 
 def _key(facts: Facts) -> tuple[str, str | None]:
     """What a speed depends on, and the data set that it is measured with."""
-    from layersig.engine.execute import numerics
+    from layersig.engine.device import numerics
 
     recipe = facts.recipe
     data = next((each.name for each in recipe.data if facts.examples(each.name, "train") is not None), None)

@@ -182,7 +182,7 @@ def spread_of(facts: Facts, wanted: DeclaredComparison, pilot: Pilot | None, req
 
 
 def _kind(measure: Measure) -> str:
-    return "score" if measure.metric == SCORE else "loss" if measure.kind == "loss" else "share"
+    return "score" if measure.metric == SCORE else "loss" if measure.kind in ("loss", "preference_loss") else "share"
 
 
 def _assumed(facts: Facts, measure: Measure, required: float | None) -> Variances:

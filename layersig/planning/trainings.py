@@ -30,7 +30,13 @@ def trained(facts: Facts, stage: Stage) -> Passes:
         if steps:
             return Passes(None, steps, unknown=f"the lengths of the conversations in {stage.cell.data}")
         return Passes(None, 0, unknown=f"the rows of {stage.cell.data}")
-    return Passes(tokens, steps, _by_kind(facts.method(settings), tokens, facts.share(stage), facts.lowest(stage)))
+    if (budget := facts.budget(stage)) is not None:
+        return Passes(tokens, steps, _by_kind(facts.method(settings), budget * tokens, 1.0, 1.0, 0.0), at_most=True)
+    method, again = facts.method(settings), _again(facts, stage, tokens)
+    passes = dict(_by_kind(method, tokens, facts.share(stage), facts.reached(stage), again))
+    for kind, batches in method.create().passes_before(settings).items():
+        passes[kind] = passes.get(kind, 0.0) + tokens * batches / steps
+    return Passes(tokens, steps, passes)
 
 
 def trials(settings: TrainSettings) -> int:
@@ -41,15 +47,15 @@ def trials(settings: TrainSettings) -> int:
 
 def _drawn(facts: Facts, stage: Stage, settings: TrainSettings) -> tuple[int, float | None]:
     data = stage.cell.data or ""
-    lengths, rows = facts.lengths(data), facts.rows(data, "train")
+    lengths, rows = facts.lengths(data, settings.objective), facts.rows(data, "train")
     validated = 0.0
     if settings.search is not None:
         examples = facts.examples(data, "train")
-        if examples is not None:
+        if examples is not None and lengths is not None:
             from layersig.data.split import validation_indices
 
             held = validation_indices(examples.groups, settings.search.validation, facts.recipe.root_seed)
-            every = examples.lengths.tolist()
+            every = lengths
             lengths = [length for index, length in enumerate(every) if index not in held]
             validated = float(sum(every) - sum(lengths))
         elif rows is not None:
@@ -65,12 +71,33 @@ def _drawn(facts: Facts, stage: Stage, settings: TrainSettings) -> tuple[int, fl
     return steps * rates, None if tokens != tokens else tokens * rates
 
 
-def _by_kind(method: Component, tokens: float, share: float, above: float) -> Mapping[str, float]:
-    """Passes of a training of a share of the layers, whose gradients go back through a share of the blocks.
+def _again(facts: Facts, stage: Stage, tokens: float) -> float:
+    """Tokens that come up again in a training, of which what the frozen lower blocks give is kept."""
+    lengths = facts.lengths(stage.cell.data or "", settings_of(stage).objective)
+    if lengths is None or facts.shapes is None or not facts.recipe.model.fast:
+        return 0.0
+    from layersig.fast.prefix import LARGEST
 
-    Every token is read once; the rest of a pass, back through the blocks, is what the blocks above make of it.
+    whole = float(sum(lengths))
+    if whole * facts.shapes.hidden * facts.width > LARGEST:
+        return 0.0
+    # An epoch draws every conversation once, so all that is beyond the first has been seen.
+    return max(0.0, tokens - whole * trials(settings_of(stage)))
+
+
+def _by_kind(method: Component, tokens: float, share: float, reached: float, again: float) -> Mapping[str, float]:
+    """Passes of a training.
+
+    Args:
+        method: How layers are tuned.
+        tokens: All tokens.
+        share: Share of the layers that is trained.
+        reached: Share of a pass through which gradients go back.
+        again: Of the tokens, those that pass the frozen part below no second time.
     """
+    below = (tokens - again) * (1 - reached)
     if method.result == "checkpoint":
         # The gradient of a weight costs what a forward pass of its layer does.
-        return {"plain": tokens * above, "read": tokens * (1 - above + share * above)}
-    return {"train": tokens * share * above, "plain": tokens * (1 - share) * above, "read": tokens * (1 - above)}
+        return {"plain": tokens * reached, "read": below + tokens * share}
+    adapted = min(share, reached)
+    return {"train": tokens * adapted, "plain": tokens * (reached - adapted), "read": below}

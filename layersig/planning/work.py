@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from layersig.pipeline import Stage
-from layersig.planning.evaluation import evaluated
+from layersig.planning.evaluation import evaluated, untouched
 from layersig.planning.facts import Facts
 from layersig.planning.passes import Passes
 from layersig.planning.scorers import scored
@@ -17,6 +17,7 @@ _BY_KIND: Mapping[str, Callable[[Facts, Stage], Passes]] = {
     "tune": trained,
     "recover": trained,
     "score": scored,
+    "untouched": untouched,
     "evaluate": evaluated,
     "generate": generated,
     "answer": answered,

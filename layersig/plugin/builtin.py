@@ -40,6 +40,7 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "intersection": "layersig.selecting.policies:Intersection",
         "union": "layersig.selecting.policies:Union",
         "matched-random": "layersig.selecting.matched_random:MatchedRandom",
+        "cost-aware": "layersig.selecting.cost_aware:CostAware",
         "threshold": "layersig.selecting.threshold:Threshold",
         "types": "layersig.selecting.by_type:Types",
         "list": "layersig.selecting.policies:List",
@@ -52,6 +53,13 @@ _WHERE: dict[Kind, dict[str, str]] = {
         "dora": "layersig.training.methods.dora:Dora",
         "rslora": "layersig.training.methods.rslora:RsLora",
         "pissa": "layersig.training.methods.pissa:Pissa",
+        "eva": "layersig.training.methods.eva:Eva",
+        "gora": "layersig.training.methods.gora:Gora",
+    },
+    "objective": {
+        "sft": "layersig.objectives.sft:Sft",
+        "dpo": "layersig.objectives.dpo:Dpo",
+        "simpo": "layersig.objectives.simpo:SimPo",
     },
 }
 

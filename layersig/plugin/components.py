@@ -1,4 +1,4 @@
-"""A component: a scorer, a policy, a tuning method or a source under its name in recipes, and where it comes from."""
+"""A component (scorer, policy, tuning method, objective, source): its name in recipes, and where it comes from."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from pydantic import ConfigDict
 
 from layersig.docstrings import Described
 from layersig.errors import UserError
+from layersig.plugin.trace import Traced, traces
 
-Kind = Literal["scorer", "policy", "method", "source"]
+Kind = Literal["scorer", "policy", "method", "objective", "source"]
 Need = Literal["model", "weights", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
 Rankings = Literal["none", "one", "some"]
 Shared = Literal["rank", "alpha", "dropout"]
+Learnt = Literal["pairs", "reference"]
 Result = Literal["adapter", "checkpoint"]
 Limit = Literal["quantization", "experts", "ranks", "resample", "until", "update"]
 
@@ -26,6 +28,8 @@ KINDS: tuple[str, ...] = get_args(Kind)
 NEEDS: tuple[str, ...] = get_args(Need)
 LIMITS: tuple[str, ...] = get_args(Limit)
 UNITS = ("module", "block", "part")
+BUILT_IN_SCHEMES = frozenset({"hub", "path", "file", "pypi"})
+"""Schemes of sources that a plugin cannot offer."""
 RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream", "train"})
 """Keys of a recipe's tables that cannot be names of parameters."""
 
@@ -73,19 +77,22 @@ BUILT_IN = Origin("built into layersig", "layersig")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A scorer, a policy, a tuning method or a source.
+    """A scorer, a policy, a tuning method, an objective or a source.
 
     Attributes:
-        kind: `scorer`, `policy`, `method` or `source`.
-        name: The name that a recipe writes after `kind =` (`train.method =` for tuning methods, a scheme for sources):
-            lower case, digits, hyphens.
+        kind: `scorer`, `policy`, `method`, `objective` or `source`.
+        name: The name that a recipe writes after `kind =` (`train.method =` and `train.objective =` for
+            tuning methods and objectives, a scheme for sources): lower case, digits, hyphens.
         implementation: The decorated function or class, or the `"module:attribute"` where it lies.
         version: Raised by its author whenever equal inputs may give another result.
         needs: What the context must offer; see `NEEDS`. Unknown (empty) until the implementation is loaded.
         unit: What a score covers; None for the unit of the recipe.
         rankings: For policies, how many rankings they read: `none`, `one`, or `some` (one or more).
+        costs: For policies, whether it reads what training the units costs.
         seeded: True when it draws from the context's random streams, so that its result depends on the seed axis.
         reads: For tuning methods, which of the keys `rank`, `alpha` and `dropout` of `[train]` change what it does.
+            For objectives, `pairs` if they learn from pairs of responses, and `reference` if from the untouched model's
+            log-probabilities of these too.
         result: For tuning methods, what a training leaves: an adapter in PEFT's format, or a checkpoint.
         cannot: For tuning methods, what cannot be combined with it, and why: a clause that follows its name in the
             message. See `Limit`: `quantization` (4-bit weights), `experts` (several in one parameter), `ranks` (by
@@ -105,6 +112,7 @@ class Component:
     needs: frozenset[str] = frozenset()
     unit: str | None = None
     rankings: Rankings = "one"
+    costs: bool = False
     seeded: bool = False
     reads: frozenset[str] = frozenset()
     result: Result = "adapter"
@@ -117,6 +125,8 @@ class Component:
             raise UserError(f"component {self.name!r}: unknown kind {self.kind!r}; allowed are {', '.join(KINDS)}")
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise UserError(f"{self.kind} {self.name!r}: a name is lower-case letters, digits and single hyphens")
+        if self.kind == "source" and self.name in BUILT_IN_SCHEMES:
+            raise UserError(f"source {self.name!r}: this scheme is built in; take another name")
         if not isinstance(self.version, int) or isinstance(self.version, bool) or self.version < 1:
             raise UserError(f"{self.kind} {self.name!r}: version must be a whole number from 1, got {self.version!r}")
         unknown = self.needs - set(NEEDS)
@@ -133,7 +143,7 @@ class Component:
                 f"allowed are {', '.join(get_args(Rankings))}"
             )
         for trait, given, allowed in (
-            ("reads", self.reads, get_args(Shared)),
+            ("reads", self.reads, get_args(Learnt if self.kind == "objective" else Shared)),
             ("result", {self.result}, get_args(Result)),
             ("cannot", set(self.cannot), LIMITS),
         ):
@@ -147,6 +157,13 @@ class Component:
     def label(self) -> str:
         """For messages: `scorer "fisher" (layersig-fisher 0.2.0)`."""
         return f'{self.kind} "{self.name}" ({self.origin})'
+
+    @property
+    def module(self) -> str:
+        """Name of the module that the implementation is in."""
+        if isinstance(self.implementation, str):
+            return self.implementation.partition(":")[0]
+        return str(getattr(self.implementation, "__module__", ""))
 
     @property
     def summary(self) -> str:
@@ -190,11 +207,13 @@ class Component:
     def create(self) -> Any:
         """A new instance of the implementation, with `score(context)` (scorer) or `select(context)` (policy).
 
-        Of a tuning method, `tune(context)` and `trained_values(layer, settings)`.
+        Of a tuning method, `tune(context)` and `trained_values(layer, settings)`; of an objective, `examples`
+        and, where it learns from pairs, `margin` and `loss`.
 
         `context.params` must be what `parse` returned. What the methods return is not checked here.
         """
-        return self.implementation() if isinstance(self.implementation, type) else _Function(self.implementation)
+        made = self.implementation() if isinstance(self.implementation, type) else _Function(self.implementation)
+        return Traced(self.label, made) if traces() and self.origin != BUILT_IN else made
 
 
 class _Function:

@@ -1,4 +1,4 @@
-"""`@scorer`, `@policy`, `@method` and `@source`: how an author declares a component.
+"""`@scorer`, `@policy`, `@method`, `@objective` and `@source`: how an author declares a component.
 
 On a function, the parameters after `context` become the component's parameters; each needs a type and a default.
 On a class, `Params` holds them and `score(context)`, `select(context)` or `tune(context)` does the work.
@@ -17,6 +17,14 @@ from layersig.errors import UserError
 from layersig.plugin.components import RESERVED_PARAMS, Component, Kind, Params, Rankings, Result
 
 _Target = TypeVar("_Target", bound=Callable[..., Any])
+_WORK: Mapping[Kind, str] = {
+    "scorer": "score(context)",
+    "policy": "select(context)",
+    "method": "tune(context)",
+    "objective": "examples(params, folder, split, untouched)",
+    "source": "load(kind, reference, request)",
+}
+"""What a class of each kind must have."""
 
 
 def scorer(
@@ -54,7 +62,12 @@ def scorer(
 
 
 def policy(
-    name: str, *, rankings: Rankings | None = None, version: int | None = None, seeded: bool | None = None
+    name: str,
+    *,
+    rankings: Rankings | None = None,
+    version: int | None = None,
+    seeded: bool | None = None,
+    costs: bool | None = None,
 ) -> Callable[[_Target], _Target]:
     """Declare a policy: `(context) -> iterable of group names`.
 
@@ -66,6 +79,7 @@ def policy(
         rankings: `none`, `one` or `some` (one or more): how many rankings the policy reads; default: `one`.
         version: Increase it whenever equal inputs may give another selection; default: 1.
         seeded: Whether it draws from the context's random streams; default: no.
+        costs: Whether it reads what training the units costs, as `context.arithmetic`; default: no.
 
     Returns:
         A decorator that returns the function or class unchanged.
@@ -75,7 +89,7 @@ def policy(
     """
 
     def declare(target: _Target) -> _Target:
-        _attach(target, "policy", name, version=version, rankings=rankings, seeded=seeded)
+        _attach(target, "policy", name, version=version, rankings=rankings, seeded=seeded, costs=costs)
         return target
 
     return declare
@@ -111,6 +125,34 @@ def method(
 
     def declare(target: _Target) -> _Target:
         _attach(target, "method", name, reads=reads, result=result, cannot=cannot, version=version)
+        return target
+
+    return declare
+
+
+def objective(
+    name: str, *, reads: Collection[str] | None = None, version: int | None = None
+) -> Callable[[_Target], _Target]:
+    """Declare a training objective: a class that derives from `layersig.objectives.PairObjective`.
+
+    Its parameters are the table of its name in `[train]`: `[train.NAME]`. A class may give every argument but the name
+    as an attribute.
+
+    Args:
+        name: What a recipe writes after `train.objective =`.
+        reads: What it learns from, of `pairs` (a chosen and a rejected response to each prompt) and `reference` (the
+            log-probabilities of both under the untouched model); default: nothing but conversations.
+        version: To be raised whenever an equal training may give another result; default: 1.
+
+    Returns:
+        A decorator that leaves the class as it is.
+
+    Raises:
+        UserError: The declaration is malformed.
+    """
+
+    def declare(target: _Target) -> _Target:
+        _attach(target, "objective", name, reads=reads, version=version)
         return target
 
     return declare
@@ -157,12 +199,14 @@ def _attach(target: Any, kind: Kind, name: str, **given: Any) -> None:
 
 def _params(kind: Kind, name: str, target: Any) -> type[Params]:
     if not isinstance(target, type):
-        if kind == "method":
-            raise UserError(f"{kind} {name!r}: a tuning method is a class; derive it from `Method`")
-        return Params if kind == "source" else _from_signature(kind, name, target)
-    work = {"scorer": "score", "policy": "select", "method": "tune"}.get(kind)
-    if work is not None and not callable(getattr(target, work, None)):
-        raise UserError(f"{kind} {name!r}: class {target.__name__} has no method `{work}(context)`")
+        if kind in ("method", "objective", "source"):
+            raise UserError(f"{kind} {name!r}: it must be a class with `{_WORK[kind]}`, not a function")
+        return _from_signature(kind, name, target)
+    work = _WORK[kind]
+    if not callable(getattr(target, work.partition("(")[0], None)):
+        raise UserError(f"{kind} {name!r}: class {target.__name__} has no method `{work}`")
+    if kind == "source" and not isinstance(getattr(target, "kinds", None), set | frozenset):
+        raise UserError(f"{kind} {name!r}: class {target.__name__} has no set `kinds` of what it loads")
     params = getattr(target, "Params", Params)
     if not (isinstance(params, type) and issubclass(params, Params)):
         raise UserError(f"{kind} {name!r}: {target.__name__}.Params must derive from `layersig.Params`")

@@ -12,13 +12,14 @@ from types import ModuleType
 from layersig.errors import UserError
 from layersig.plugin.components import Component, Origin, declared
 from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.plugin.version import wanted_api
 
 
 def from_file(path: Path) -> list[Component]:
     """The components that a Python file declares. The file is executed once per content.
 
     Raises:
-        UserError: The file is missing, cannot be executed, or declares nothing.
+        UserError: The file is missing, cannot be executed, declares nothing, or works with other versions of the API.
     """
     module = _execute(path)
     origin = Origin(path.name, source=path)
@@ -31,9 +32,13 @@ def from_file(path: Path) -> list[Component]:
 
 
 def declared_in(module: object) -> list[Component]:
-    """The decorated objects of a module, in order; an object under two names counts once."""
+    """The decorated objects of a plugin's module, in order, without what it imports from layersig to derive from.
+
+    An object under two names counts once.
+    """
     values = {id(value): value for value in vars(module).values()}
-    return [component for value in values.values() if (component := declared(value)) is not None]
+    found = (declared(value) for value in values.values())
+    return [each for each in found if each is not None and each.module.partition(".")[0] != "layersig"]
 
 
 def _execute(path: Path) -> ModuleType:
@@ -52,9 +57,10 @@ def _execute(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         exec(compile(content, str(path), "exec"), module.__dict__)
+        wanted_api(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         if raises_plugin_errors():
             raise
-        raise UserError(f"plugin file {path} cannot be executed: {cause(error)}") from error
+        raise UserError(f"plugin file {path} cannot be executed: {cause(error, module.__name__)}") from error
     return module

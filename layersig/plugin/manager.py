@@ -5,6 +5,7 @@ A broken installed plugin causes a warning. A broken file that a recipe names is
 Environment:
     LAYERSIG_PLUGINS: Distributions whose plugins load, separated by commas; empty for none. Absent: all.
     LAYERSIG_RAISE_PLUGIN_ERRORS: `1` raises a plugin's original error, with its traceback.
+    LAYERSIG_TRACE_PLUGINS: `1` shows every call of a plugin on stderr.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from layersig.plugin import builtin, hookspecs
 from layersig.plugin.components import Component, Origin
 from layersig.plugin.files import declared_in, from_file
 from layersig.plugin.guard import cause, raises_plugin_errors
-from layersig.plugin.table import Components
+from layersig.plugin.table import Components, Plugin
+from layersig.plugin.trace import traced
 from layersig.plugin.tracking import OfferedTracker
+from layersig.plugin.version import wanted_api
 
 _log = logging.getLogger(__name__)
 _OTHER_HOOKS = ("layersig_topics", "layersig_trackers")
@@ -56,7 +59,8 @@ def with_files(files: Sequence[Path]) -> Components:
         UserError: A file is missing, cannot be executed, or declares nothing.
     """
     known = installed()
-    return Components((*known, *(each for path in dict.fromkeys(files) for each in from_file(path))), known.problems)
+    of_files = (each for path in dict.fromkeys(files) for each in from_file(path))
+    return replace(known, found=(*known, *of_files))
 
 
 def built_in() -> Components:
@@ -69,27 +73,31 @@ def installed() -> Components:
     """Built-in and installed components, looked up once per process; each broken plugin is logged as one warning."""
     manager = _manager()
     found = _offered(manager, builtin, hookspecs.PROJECT)
-    problems = []
+    plugins = []
     absent = _wanted() or set()
     for distribution, entry in _entry_points():
         absent.discard(_normal(distribution.name or ""))
-        label = f"{distribution.name} {distribution.version}"
+        plugin = Plugin(str(distribution.name), distribution.version)
         try:
-            offered = _offered(manager, entry.load(), entry.name)
-            if not offered and not any(_called(manager, entry.load(), hook) for hook in _OTHER_HOOKS):
+            module, plugin = _imported(entry, plugin)
+            offered = _offered(manager, module, entry.name, plugin.label)
+            if not offered and not any(_called(manager, module, hook, plugin.label) for hook in _OTHER_HOOKS):
                 raise UserError(
                     "it offers no component, topic or tracker: its module has none of the hooks nor decorated objects"
                 )
-            origin = Origin(label, distribution.name, distribution.version, _source(distribution, entry))
+            origin = Origin(plugin.label, distribution.name, distribution.version, _source(distribution, entry))
             found += [replace(component, origin=origin) for component in offered]
         except (Exception, SystemExit) as error:
             if raises_plugin_errors():
                 raise
-            problems.append(f'plugin "{entry.name}" of {label} is not loaded: {cause(error)}')
+            problem = f'plugin "{entry.name}" of {plugin.label} is not loaded: {cause(error, entry.module)}'
+            plugin = plugin._replace(problem=problem)
+        plugins.append(plugin)
+    problems = [plugin.problem for plugin in plugins if plugin.problem is not None]
     problems += [f"LAYERSIG_PLUGINS names {name}, which is not installed or has no plugin" for name in sorted(absent)]
     for problem in problems:
         _log.warning("%s", problem)
-    return Components(tuple(found), tuple(problems))
+    return Components(tuple(found), tuple(problems), tuple(plugins))
 
 
 def offered_topics() -> Iterator[OfferedTopic]:
@@ -109,20 +117,30 @@ def _offers(hook: str) -> Iterator[tuple[str, Any]]:
     manager = _manager()
     for distribution, entry in _entry_points():
         try:
-            plugin = entry.load()
-            manager.register(plugin, entry.name)
-            found = _called(manager, plugin, hook)
+            module, plugin = _imported(entry, Plugin(str(distribution.name), distribution.version))
+            manager.register(module, entry.name)
+            found = _called(manager, module, hook, plugin.label)
         except (Exception, SystemExit):
             if raises_plugin_errors():
                 raise
             continue
-        yield f"{distribution.name} {distribution.version}", found
+        yield plugin.label, found
 
 
-def _called(manager: pluggy.PluginManager, plugin: Any, hook: str) -> Any:
+def _imported(entry: EntryPoint, plugin: Plugin) -> tuple[Any, Plugin]:
+    """The module of a plugin, and the plugin with the API versions that it declares.
+
+    Raises:
+        UserError: It works with other versions.
+    """
+    module = traced(f"{plugin.label}: import {entry.value}", entry.load)
+    return module, plugin._replace(api=wanted_api(module))
+
+
+def _called(manager: pluggy.PluginManager, module: Any, hook: str, label: str) -> Any:
     """What one plugin gives for a hook; nothing where it does not implement it."""
-    hooks = [each for each in getattr(manager.hook, hook).get_hookimpls() if each.plugin is plugin]
-    return hooks[0].function() if hooks else ()
+    hooks = [each for each in getattr(manager.hook, hook).get_hookimpls() if each.plugin is module]
+    return traced(f"{label}: {hook}", hooks[0].function) if hooks else ()
 
 
 def _manager() -> pluggy.PluginManager:
@@ -131,13 +149,15 @@ def _manager() -> pluggy.PluginManager:
     return manager
 
 
-def _offered(manager: pluggy.PluginManager, plugin: Any, name: str) -> list[Component]:
-    manager.register(plugin, name)
-    hooks = [each for each in manager.hook.layersig_components.get_hookimpls() if each.plugin is plugin]
+def _offered(manager: pluggy.PluginManager, module: Any, name: str, label: str | None = None) -> list[Component]:
+    manager.register(module, name)
+    hooks = [each for each in manager.hook.layersig_components.get_hookimpls() if each.plugin is module]
     if not hooks:
-        return declared_in(plugin)
+        return declared_in(module)
     # Called one plugin at a time, so that an error in one hook does not affect the others.
-    components = list(cast("Iterable[Any]", hooks[0].function()))
+    hook = hooks[0].function
+    given = hook() if label is None else traced(f"{label}: layersig_components", hook)
+    components = list(cast("Iterable[Any]", given))
     for component in components:
         if not isinstance(component, Component):
             raise UserError(f"layersig_components must return Component objects, got {type(component).__name__}")

@@ -6,10 +6,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
+from typing import NamedTuple
 
 from layersig.errors import UserError
 from layersig.plugin.components import Component, Kind, declared
 from layersig.plugin.guard import cause, raises_plugin_errors
+
+
+class Plugin(NamedTuple):
+    """An installed plugin.
+
+    Attributes:
+        distribution: Its name.
+        version: Version of the distribution.
+        api: The versions of the plugin API that it declares to work with; None if it declares none.
+        problem: Why it is not loaded; None if it is.
+    """
+
+    distribution: str
+    version: str
+    api: str | None = None
+    problem: str | None = None
+
+    @property
+    def label(self) -> str:
+        """For messages: `layersig-fisher 0.2.0`."""
+        return f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True)
@@ -19,10 +41,12 @@ class Components:
     Attributes:
         found: The components in the order found: built-in, installed, files.
         problems: One sentence for each plugin that could not be loaded.
+        plugins: The installed plugins, loaded or not.
     """
 
     found: tuple[Component, ...]
     problems: tuple[str, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
     _loaded: dict[tuple[str, str], Component] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Component]:
@@ -71,7 +95,7 @@ def _load(component: Component) -> Component:
     except Exception as error:
         if raises_plugin_errors():
             raise
-        raise UserError(f"{component.label} cannot be loaded from {where}: {cause(error)}") from error
+        raise UserError(f"{component.label} cannot be loaded from {where}: {cause(error, module)}") from error
     found = declared(target)
     if found is None or (found.kind, found.name) != (component.kind, component.name):
         raise UserError(f'{component.label}: {where} is not declared with @{component.kind}("{component.name}")')

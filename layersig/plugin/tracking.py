@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from layersig.errors import UserError
 from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.table import suggestion
+from layersig.plugin.trace import traced
 
 
 class Tracker(Protocol):
@@ -66,7 +67,7 @@ class Tracking:
         warn: Informed of those that fail.
 
     Raises:
-        UserError: There is no such tracker.
+        UserError: There is no such tracker, or two plugins offer it.
     """
 
     def __init__(self, names: Sequence[str], offered: Sequence[OfferedTracker], warn: Callable[[str], None]) -> None:
@@ -77,19 +78,22 @@ class Tracking:
             if not found:
                 known = suggestion(name, [each.name for each in offered]) if offered else "; no plugin offers one"
                 raise UserError(f"there is no tracker {name!r}{known} (docs/tracking.md)")
+            if len(found) > 1:
+                plugins = " and ".join(each.plugin for each in found)
+                raise UserError(f"the tracker {name!r} is offered twice, by {plugins}; uninstall one of the plugins")
             self._guarded(found[0], partial(self._load, found[0]))
 
     def start(self, name: str, run: str, config: Mapping[str, Any]) -> None:
         """See `Tracker`."""
-        self._each(lambda tracker: tracker.start(name, run, config))
+        self._each("start", lambda tracker: tracker.start(name, run, config))
 
     def training(self, cell: str, steps: Sequence[Mapping[str, Any]]) -> None:
         """See `Tracker`."""
-        self._each(lambda tracker: tracker.training(cell, steps))
+        self._each("training", lambda tracker: tracker.training(cell, steps))
 
     def finish(self, status: str, results: Sequence[Mapping[str, Any]] = ()) -> None:
         """See `Tracker`."""
-        self._each(lambda tracker: tracker.finish(status, results))
+        self._each("finish", lambda tracker: tracker.finish(status, results))
 
     def __bool__(self) -> bool:
         return bool(self._trackers)
@@ -98,9 +102,10 @@ class Tracking:
         module, _, attribute = offered.where.partition(":")
         self._trackers[offered] = getattr(import_module(module), attribute)()
 
-    def _each(self, call: Callable[[Tracker], None]) -> None:
+    def _each(self, name: str, call: Callable[[Tracker], None]) -> None:
         for offered, tracker in list(self._trackers.items()):
-            self._guarded(offered, partial(call, tracker))
+            what = f'tracker "{offered.name}" ({offered.plugin}).{name}'
+            self._guarded(offered, partial(traced, what, partial(call, tracker)))
 
     def _guarded(self, offered: OfferedTracker, call: Callable[[], None]) -> None:
         try:
@@ -110,4 +115,4 @@ class Tracking:
             if raises_plugin_errors():
                 raise
             self._trackers.pop(offered, None)
-            self._warn(f'the tracker "{offered.name}" of {offered.plugin} is left out: {cause(error)}')
+            self._warn(f'the tracker "{offered.name}" of {offered.plugin} is left out: {cause(error, offered.where)}')

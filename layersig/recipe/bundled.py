@@ -7,6 +7,9 @@ from pathlib import Path
 
 from layersig.errors import UserError
 
+SCHEMA_LINE = "#:schema ./recipe.schema.json\n"
+"""The first line of a recipe that is written for a user: editors that know it complete keys from that file."""
+
 
 def shipped() -> Path:
     """Folder of the bundled recipes: inside the package of an installation, else in the checkout."""

@@ -28,7 +28,8 @@ def json_schema(components: Components | None = None) -> _Schema:
     tables = schema["$defs"]
     tables["Choice"] = _one_of("policy", tables["Choice"], known, tables)
     tables["ScorerChoice"] = _one_of("scorer", tables["ScorerChoice"], known, tables)
-    _add_methods(tables["TrainSettings"], known, tables)
+    _add_train("method", tables["TrainSettings"], known, tables)
+    _add_train("objective", tables["TrainSettings"], known, tables)
     tables["swept.Choice"] = {**tables["Choice"], "oneOf": [_in_part(each) for each in tables["Choice"]["oneOf"]]}
     tables["ScorerChoice"]["oneOf"] = [_unless_swept(each) for each in tables["ScorerChoice"]["oneOf"]]
     arm, keys = tables["Arm"], tables["Arm"]["properties"]
@@ -62,15 +63,15 @@ def _one_of(kind: Kind, choice: _Schema, known: Components, tables: dict[str, _S
     return {"description": choice["description"], "oneOf": branches}
 
 
-def _add_methods(train: _Schema, known: Components, tables: dict[str, _Schema]) -> None:
-    """The names of tuning methods, and the table of each that has parameters."""
-    methods = list(_loadable("method", known))
+def _add_train(kind: Kind, train: _Schema, known: Components, tables: dict[str, _Schema]) -> None:
+    """The names of tuning methods or objectives, and the table of each that has parameters."""
+    components = list(_loadable(kind, known))
     keys = train["properties"]
-    keys["method"] |= {"enum": [method.name for method in methods]}
-    for method in methods:
-        if method.params.model_fields and method.name not in keys:
-            about = f'Parameters of `method = "{method.name}"`.'
-            keys[method.name] = {**_params(method, tables), "description": about}
+    keys[kind] |= {"enum": [each.name for each in components]}
+    for each in components:
+        if each.params.model_fields and each.name not in keys:
+            about = f'Parameters of `{kind} = "{each.name}"`.'
+            keys[each.name] = {**_params(each, tables), "description": about}
     train["additionalProperties"] = False
 
 

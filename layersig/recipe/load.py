@@ -118,7 +118,9 @@ def load(
     crossed = list(cross_checks(data, components, base_dir))
     if faults:  # what a broken plugin file would have brought is not missed as well
         crossed = [
-            fault for fault in crossed if fault.path[-1:] not in (("kind",), ("method",), ("source",), ("fallback",))
+            fault
+            for fault in crossed
+            if fault.path[-1:] not in (("kind",), ("method",), ("objective",), ("source",), ("fallback",))
         ]
     found = [*strange_values(data), *faults, *crossed]
     recipe = _parsed(data, found)

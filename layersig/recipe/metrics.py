@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-SHARES = frozenset({"acc", "acc_norm", "exact_match", "math_answer", "passes"})
+SHARES = frozenset({"acc", "acc_norm", "exact_match", "math_answer", "passes", "preference_accuracy"})
 """Each item is right or wrong; shown in percent, compared in points."""
-OWN = frozenset({"loss", "judge_score", "math_answer", "passes", "rouge_l"})
+OWN = frozenset(
+    {
+        "judge_score",
+        "loss",
+        "math_answer",
+        "passes",
+        "preference_accuracy",
+        "preference_loss",
+        "preference_margin",
+        "rouge_l",
+    }
+)
 """Metrics that layersig computes itself."""
 REGISTERED = frozenset(
     {

@@ -28,7 +28,8 @@ def apply(data: dict[str, Any], overrides: Sequence[str], base_dir: Path, origin
 
     Args:
         data: The recipe as read.
-        overrides: `a.b=c`; entries of lists by number (`data.0.source=file:x.jsonl`). A value that is not valid TOML is
+        overrides: `a.b=c`; entries of lists by number or name
+            (`data.0.source=file:x.jsonl`, `arms.ila-30.select.fraction=0.5`). A value that is not valid TOML is
             taken as a string.
         base_dir: Folder of the recipe. Paths in an override are relative to the working directory, and are rewritten
             relative to this folder, so that the resulting recipe does not depend on the working directory.
@@ -91,10 +92,15 @@ def _assign(data: dict[str, Any], keys: Sequence[str], value: Any) -> KeyPath:
 
 
 def _index(text: str, entries: list[Any], path: KeyPath) -> int:
-    if not text.isdecimal() or int(text) >= len(entries):
-        there = f"0 to {len(entries) - 1}" if entries else "it has none"
-        raise ValueError(f"`{dotted(path)}` is a list: name an entry by its number ({there}), got `{text}`")
-    return int(text)
+    """The number of an entry that is named by its number or its `name`."""
+    if text.isdecimal() and int(text) < len(entries):
+        return int(text)
+    names = [each.get("name") if isinstance(each, dict) else None for each in entries]
+    if names.count(text) == 1:
+        return names.index(text)
+    numbers = f"0 to {len(entries) - 1}" if entries else "it has none"
+    named = f" or its name ({', '.join(map(str, names))})" if names and None not in names else ""
+    raise ValueError(f"`{dotted(path)}` is a list: name an entry by its number ({numbers}){named}, got `{text}`")
 
 
 def _rebased(value: Any, base_dir: Path, *, files: bool) -> Any:

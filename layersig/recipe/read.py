@@ -34,7 +34,8 @@ def read(path: Path) -> RecipeText:
     try:
         return RecipeText(text, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise UserError(_syntax(path, text, str(error))) from None
+        hint = "" if path.suffix == ".toml" else "; recipes are TOML: `layersig init` writes one for your data"
+        raise UserError(f"{_syntax(path, text, str(error))}{hint}") from None
 
 
 def _text(path: Path) -> str:

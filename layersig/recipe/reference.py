@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from layersig.plugin.components import Kind
 from layersig.plugin.manager import built_in
 from layersig.recipe.json_schema import json_schema
 
@@ -65,7 +66,7 @@ def render() -> str:
         parts.append(f"## {_code(heading)}\n\n{about[0].upper()}{about[1:]}\n")
         if "oneOf" not in table:
             parts.append(_rows(table, table["properties"]))
-            parts += _methods(table) if name == "TrainSettings" else []
+            parts += [*_named("method", table), *_named("objective", table)] if name == "TrainSettings" else []
             continue
         shared = set.intersection(*(set(branch["properties"]) for branch in table["oneOf"])) - {"kind"}
         if shared:
@@ -77,11 +78,11 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def _methods(train: Mapping[str, Any]) -> Iterator[str]:
-    """What each tuning method does, and the parameters of those that have a table of their own."""
+def _named(kind: Kind, train: Mapping[str, Any]) -> Iterator[str]:
+    """What each tuning method or objective does, and the parameters of those that have a table of their own."""
     known = built_in()
-    for name in known.names("method"):
-        yield f'### `method = "{name}"`\n\n{_sentence({"description": known.get("method", name).summary})}\n'
+    for name in known.names(kind):
+        yield f'### `{kind} = "{name}"`\n\n{_sentence({"description": known.get(kind, name).summary})}\n'
         own = train["properties"].get(name, {})
         if "properties" in own:
             yield f"In `[train.{name}]`:\n"

@@ -30,7 +30,7 @@ SMOKE_TOKENS = 16
 
 
 def with_defaults(recipe: Recipe, components: Components) -> Recipe:
-    """The recipe with every parameter of its scorers, policies and tuning method written out.
+    """The recipe with every parameter of its scorers, policies, tuning method and objective written out.
 
     Raises:
         UserError: A component is unknown.
@@ -77,14 +77,17 @@ def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
                 "scorer": arm.scorers[0],
                 "ranked_on": next(iter(arm.rankings_of), None),
                 "select": Choice(kind="type-depth", like=arm.name, **_end(arm), **_protection(recipe, arm)),
-                "train": _without_ranks(arm),
+                "train": _without_scores(arm),
             }
             yield arm.model_copy(update=own)
 
 
-def _without_ranks(arm: Arm) -> dict[str, Any]:
-    """The `train` of an arm's controls, which have no scores to assign ranks by."""
-    return {key: value for key, value in arm.train.items() if key != "ranks"}
+def _without_scores(arm: Arm) -> dict[str, Any]:
+    """The `train` of an arm's controls, which have no scores to assign ranks or turns by."""
+    kept = {key: value for key, value in arm.train.items() if key != "ranks"}
+    if isinstance(resample := kept.get("resample"), dict):
+        kept["resample"] = {key: value for key, value in resample.items() if key != "weights"}
+    return kept
 
 
 def _end(arm: Arm) -> dict[str, Any]:
@@ -112,16 +115,18 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
     missing = max(0, recipe.analyze.control_sets - len(alike))
     for name, draw in islice(zip(free_names, free_draws, strict=False), missing):
         drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **_protection(recipe, arm))
-        own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_ranks(arm)}
+        own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_scores(arm)}
         yield arm.model_copy(update=own)
 
 
 def _train_in_full(train: TrainSettings, components: Components) -> TrainSettings:
-    method = components.get("method", train.method)
-    if not method.params.model_fields or method.name in TrainSettings.model_fields:
-        return train
-    own = train.params(method).model_dump(mode="json", exclude_none=True)
-    return TrainSettings.model_validate({**train.model_dump(), method.name: own}, strict=False)
+    named = components.get("method", train.method), components.get("objective", train.objective)
+    own = {
+        each.name: train.params(each).model_dump(mode="json", exclude_none=True)
+        for each in named
+        if each.params.model_fields and each.name not in TrainSettings.model_fields
+    }
+    return TrainSettings.model_validate({**train.model_dump(), **own}, strict=False) if own else train
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:
@@ -204,7 +209,7 @@ def _short_search(search: SearchSettings) -> SearchSettings:
 
 def _short(choice: ScorerChoice) -> ScorerChoice:
     params = {
-        key: min(value, SMOKE_STEPS) if key in {"steps", "batches", "remove"} else value
+        key: min(value, SMOKE_STEPS) if key in {"steps", "batches", "remove", "skip"} else value
         for key, value in choice.params.items()
     }
     if isinstance(tasks := params.get("tasks"), list):

@@ -74,7 +74,9 @@ def unit_of(measure: Measure) -> str:
     """The unit of differences."""
     if measure.is_share:
         return "points"
-    return {"loss": "nats per token", SCORE: "grade points"}.get(measure.metric, measure.metric)
+    return {"loss": "nats per token", "preference_loss": "nats per pair", SCORE: "grade points"}.get(
+        measure.metric, measure.metric
+    )
 
 
 def seconds(value: float | None) -> str:

@@ -48,3 +48,8 @@ class Topic:
     section: Callable[[Material], Section | None] | None = None
     place: int = 205
     plugin: str | None = None
+
+    @property
+    def label(self) -> str:
+        """For messages: `topic "task sizes" (layersig-sizes 1.2)`."""
+        return f'topic "{self.name}" ({self.plugin or "built into layersig"})'

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 BUFFER = 4 * 2**30
-"""Bytes of triplets, sensitivities and uncertainties that are in memory at a time. Those of low-rank updates are small;
-those of a dense update take several times its own bytes, and the batches are gone through for some layers at a time."""
+"""Bytes of triplets, products, sensitivities and uncertainties that are in memory at a time. Those of low-rank updates
+are small; those of a dense update take several times its own bytes, and the batches are gone through for some layers at
+a time."""
 
 _SMOOTHED = ("sensitivity", "uncertainty")
 
@@ -67,9 +68,7 @@ class AdaLoraSensitivity:
         group: dict[str, _Smoothed] = {}
         size = 0
         for layer in context.unit_of:
-            delta = context.update.delta(layer)
-            if context.device.type == "cuda":
-                delta = delta.to(context.device, delta.b.dtype)
+            delta = context.update.delta(layer).near(context.device)
             entries = _Smoothed(params.beta1, params.beta2, triplets_of(delta))
             if group and size + entries.nbytes > BUFFER:
                 yield group
@@ -83,14 +82,17 @@ class AdaLoraSensitivity:
     ) -> None:
         from layersig.models.devices import wide
 
-        def visit(_: int, layer: str, gradient: Tensor) -> None:
+        def products(_: int, layer: str, gradient: Tensor) -> tuple[Tensor, ...]:
             exact = wide(gradient)
             p, values, q = (each.to(exact.device) for each in group[layer].triplets)
             along_q, along_p = exact @ q.mT, p.mT @ exact
             slopes = (along_q * values.unsqueeze(-2), (along_q * p).sum(-2), along_p * values.unsqueeze(-1))
-            group[layer].add(*(each * slope for each, slope in zip((p, values, q), slopes, strict=True)))
+            return tuple(each * slope for each, slope in zip((p, values, q), slopes, strict=True))
 
-        context.visit_gradients(batches, visit, layers=group, memory=_Group(group))
+        def visit(_: int, layer: str, found: tuple[Tensor, ...]) -> None:
+            group[layer].add(*found)
+
+        context.visit_parts(batches, products, visit, layers=group, memory=_Group(group))
 
 
 def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,8 +145,8 @@ class _Smoothed:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the triplets, and of what is kept of each of their entries."""
-        return 3 * sum(each.nbytes for each in self.triplets)
+        """Bytes of the triplets, and of what is made and kept of each of their entries."""
+        return 4 * sum(each.nbytes for each in self.triplets)
 
     def add(self, *products: Tensor) -> None:
         """Take in p dL/dp of one batch."""

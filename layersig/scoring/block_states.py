@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from layersig.data.pairs import Items
 from layersig.errors import UserError
 from layersig.fast.batching import Batching, MicroBatch, batching_of
 from layersig.fast.budget import tokens_at_once
@@ -149,20 +150,21 @@ def _passes(
             context.reporter.advance(len(cut))
 
 
-def halving_for(context: Inputs) -> Halving[int]:
-    """How a scorer's passes over training examples, given by index, are run where memory is short."""
-    lengths: list[int] = context.examples.lengths.tolist()
+def halving_for(context: Inputs, items: Items | None = None) -> Halving[int]:
+    """How a scorer's passes over training examples, or other items, are run where memory is short."""
+    footprints: list[int] = (context.examples if items is None else items).footprints.tolist()
     return Halving(
         "training examples",
-        lambda cut: len(cut) * max(lengths[index] for index in cut),
+        lambda cut: len(cut) * max(footprints[index] for index in cut),
         partial(free, context.device),
     )
 
 
-def batching_for(context: Inputs) -> AbstractContextManager[Batching]:
-    """How a scorer's passes over the training examples are cut and laid out."""
+def batching_for(context: Inputs, items: Items | None = None) -> AbstractContextManager[Batching]:
+    """How a scorer's passes over the training examples, or other items, are cut and laid out."""
     budget = tokens_at_once(context.model, context.train_settings.micro_batch_tokens, learning=False)
-    return batching_of(context.model, budget, int(context.examples.lengths.max()), fast=context.fast)
+    longest = (context.examples if items is None else items).longest
+    return batching_of(context.model, budget, longest, fast=context.fast)
 
 
 def states_of_tokens(context: Inputs, runner: BlockRunner, micro: MicroBatch) -> tuple[Tensor, ...]:

@@ -1,41 +1,28 @@
-"""What a scorer gets to see and to do: what it may read, and passes of the model over the training data."""
+"""What a scorer gets to see and to do: what it may read, passes of the model, trainings and evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cache, cached_property, partial
-from itertools import count
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from layersig.errors import UserError
 from layersig.records import ABLATIONS, WHOLE
-from layersig.scoring.inputs import Inputs
-from layersig.store.journal import Journal
+from layersig.scoring.passes import Passes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from layersig.fast.protocol import Runner
     from layersig.layers import Layer
-    from layersig.scoring.block_states import States
     from layersig.training.checkpoint import Memory
     from layersig.training.log import Step, TrainLog
     from layersig.training.optimization import Optimization
 
-Found = TypeVar("Found")
-Piece = TypeVar("Piece")
-Value = TypeVar("Value")
-Visit = Callable[[int, str, "Tensor"], None]
-"""Is shown a gradient: number of the batch, name, gradient."""
 
-_MOST_VALUES = 2**16
-"""Values of a gradient up to which it is kept over an interruption."""
-
-
-class ScoringContext(Inputs):
-    """The input of a scorer: what `Inputs` gives, and passes of the model over batches.
+class ScoringContext(Passes):
+    """The input of a scorer: what `Inputs` gives, `Passes` of the model over batches, trainings and evaluations.
 
     The model runs in eval mode, and every pass leaves it as it was.
 
@@ -43,30 +30,6 @@ class ScoringContext(Inputs):
     evaluations task by task and answer by answer, losses and gradients batch by batch. This asks nothing of a scorer
     but that it does the same every time.
     """
-
-    @cached_property
-    def _journal(self) -> Journal:
-        return Journal(self._job.work / "passes.jsonl")
-
-    @cached_property
-    def _numbers(self) -> Iterator[int]:
-        return count()
-
-    def _place(self, name: str) -> Path:
-        """Where the next thing that keeps its state in a file of its own has it, the same in every process."""
-        return self._job.work / f"{name}-{next(self._numbers)}"
-
-    def once(self, piece: str, work: Callable[[], Value]) -> Value:
-        """What a piece of work gives: `work()`, or what that gave before an interruption.
-
-        For work that takes long, besides the passes below. Pieces are known by their order, which must be the same in
-        every process.
-
-        Args:
-            piece: Its name.
-            work: Gives a JSON value.
-        """
-        return self._journal.once(piece, work)
 
     @contextmanager
     def gated(self, gates: Callable[[], Tensor]) -> Iterator[None]:
@@ -100,21 +63,6 @@ class ScoringContext(Inputs):
             finally:
                 handle.remove()
 
-    def in_passes(self, name: str, memory: Memory, pieces: Sequence[Piece], work: Callable[[int, Piece], None]) -> None:
-        """Do `work` for one piece after the other, where tensors add up that are too large for `once`.
-
-        What `memory` holds is saved from time to time, and an interrupted loop continues with it.
-
-        Args:
-            name: What the file is called.
-            memory: All that `work` changes.
-            pieces: What there is to do.
-            work: Does one, given its number and itself.
-        """
-        from layersig.training.passes import in_passes
-
-        in_passes(self._place(name), memory, pieces, work, self.device)
-
     def train(
         self,
         parameters: Mapping[str, Tensor],
@@ -142,7 +90,7 @@ class ScoringContext(Inputs):
 
         place = self._place("training")
         work = Workload(
-            self.model, parameters, self.examples, batches, self.train_settings, self._job.streams, fast=self.fast
+            self.model, parameters, self.learnt, batches, self.train_settings, self._job.streams, fast=self.fast
         )
         callbacks = [
             *([] if after_step is None else [AfterStep(after_step)]),
@@ -173,8 +121,9 @@ class ScoringContext(Inputs):
 
         settings, streams = self.train_settings, self._job.streams
         base, steps = Base(str(self._job.inputs["model"])), len(batches)
-        with tuned(self.model, layers, settings, base=base, steps=steps, streams=streams) as tuning:
-            work = Workload(tuning.model, tuning.parameters, self.examples, batches, settings, streams, fast=self.fast)
+        known = partial(tuned, base=base, steps=steps, streams=streams, examples=self.learnt, batches=batches)
+        with known(self.model, layers, settings) as tuning:
+            work = Workload(tuning.model, tuning.parameters, self.learnt, batches, settings, streams, fast=self.fast)
             kept = Checkpoints(self._place("tuned"), tuning, end=True)
             log = train(work, Optimization.of(settings), [tuning, kept, Progress(self.reporter)])
             tuning.model.eval()
@@ -227,220 +176,3 @@ class ScoringContext(Inputs):
         if kept is not None:
             kept.write(found)
         return found, model.tokens
-
-    def losses(self, batches: Sequence[Sequence[int]]) -> list[float]:
-        """The training loss of every optimizer batch, in nats per target token; nothing is trained."""
-        with self.counted(batches), ExitStack() as stack:
-            runner = cache(lambda: stack.enter_context(self._reading()))
-            return [self.once("loss", partial(lambda batch: runner().losses([batch])[0], batch)) for batch in batches]
-
-    def measured_states(self, indices: Sequence[int], measure: Callable[[States], Value]) -> Iterator[Value]:
-        """What is measured of the states of `block_states`, which outlives an interruption.
-
-        Args:
-            indices: Examples by index, as from `draw`.
-            measure: Gives a JSON value.
-        """
-        from layersig.scoring.block_states import measured_states
-
-        with self.counted([indices]):
-            yield from measured_states(self, indices, measure, partial(self.once, "states"))
-
-    def block_states(self, indices: Sequence[int]) -> Iterator[States]:
-        """Hidden states of training examples before every block and behind the last, some examples at a time.
-
-        They are taken at the blocks, in front of the final norm, and without padding.
-
-        Args:
-            indices: Examples by index, as from `draw`.
-        """
-        from layersig.scoring.block_states import block_states
-
-        with self.counted([indices]):
-            yield from block_states(self, indices)
-
-    def layer_inputs(
-        self,
-        indices: Sequence[int],
-        of: Callable[[str, Tensor, Tensor], Found],
-        *,
-        layers: Collection[str] | None = None,
-    ) -> Iterator[dict[str, Found]]:
-        """What a function makes of the inputs and outputs of every layer, by layer, some examples at a time.
-
-        Args:
-            indices: Examples by index, as from `draw`.
-            of: Called with the name of a layer, its inputs, [tokens, in], and its outputs, [tokens, out], without
-                padding. It should return something small, such as a sum: the layers of a pass are all in memory.
-            layers: Names of the layers to look at; all of them when None.
-
-        Raises:
-            UserError: A layer is a parameter of fused experts, which see some of the tokens each.
-        """
-        from layersig.scoring.block_states import layer_inputs
-
-        with self.counted([indices]):
-            yield from layer_inputs(self, indices, of, layers)
-
-    def gradients(self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """Gradient of the training loss, averaged over batches, for tensors of the scorer's own, such as gates.
-
-        Args:
-            parameters: Leaf tensors that the model's output depends on.
-            batches: Optimizer batches.
-
-        Returns:
-            By name, tensors of the same shape in float32 or wider.
-        """
-        import torch
-
-        total = {
-            name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
-            for name, value in parameters.items()
-        }
-        small = sum(value.numel() for value in total.values()) <= _MOST_VALUES
-        with self._gradients(parameters, batches) as show:
-
-            def of(number: int) -> dict[str, Any]:
-                found: dict[str, Any] = {}
-                show(number, lambda _, name, gradient: found.update({name: gradient.tolist() if small else gradient}))
-                return found
-
-            for number in range(len(batches)):
-                found = self.once("gradient", partial(of, number)) if small else of(number)
-                for name, gradient in found.items():
-                    own = total[name]
-                    own += torch.as_tensor(gradient, dtype=own.dtype, device=own.device) / len(batches)
-        return total
-
-    def visit_gradients(
-        self,
-        batches: Sequence[Sequence[int]],
-        visit: Callable[[int, str, Tensor], None],
-        *,
-        layers: Collection[str] | None = None,
-        others: Mapping[str, Tensor] | None = None,
-        memory: Memory | None = None,
-    ) -> None:
-        """Show the gradient of the training loss for every batch and layer: visit(batch, layer, gradient).
-
-        Gradients have the shape of the layer, that of `weight(layer)` and of `update.delta(layer).dense()`, in float32
-        or wider. One at a time is in memory where a batch fits into one micro-batch, else sums of at most 4 GiB.
-
-        Args:
-            batches: Optimizer batches.
-            visit: Called once for every batch and layer.
-            layers: Names of the layers to show; all of them when None.
-            others: Further parameters of the model by name, such as norms and biases, shown under that name.
-            memory: All that `visit` changes; with it, an interrupted pass continues where it was. Where `visit` makes
-                a number of each gradient, `gradient_values` does the same without.
-
-        Raises:
-            UserError: The model is quantised or split among processes.
-        """
-        with self._layer_gradients(batches, layers, others) as show:
-            if memory is None:
-                for number in range(len(batches)):
-                    show(number, visit)
-            else:
-                self.in_passes("gradients", memory, batches, lambda number, _: show(number, visit))
-
-    def gradient_values(
-        self,
-        batches: Sequence[Sequence[int]],
-        value: Callable[[int, str, Tensor], float],
-        *,
-        others: Mapping[str, Tensor] | None = None,
-    ) -> list[dict[str, float]]:
-        """A number that is made of the gradient of every layer, for every batch: value(batch, layer, gradient).
-
-        Args:
-            batches: Optimizer batches.
-            value: Makes the number; see `visit_gradients`.
-            others: As `visit_gradients` has them.
-
-        Returns:
-            For every batch, the numbers by name of the layer, in the order in which gradients are computed.
-
-        Raises:
-            UserError: The model is quantised.
-        """
-        with self._layer_gradients(batches, others=others) as show:
-
-            def of(number: int) -> dict[str, float]:
-                found: dict[str, float] = {}
-                show(number, lambda batch, name, gradient: found.update({name: value(batch, name, gradient)}))
-                return found
-
-            return [self.once("gradient values", partial(of, number)) for number in range(len(batches))]
-
-    @contextmanager
-    def _layer_gradients(
-        self,
-        batches: Sequence[Sequence[int]],
-        layers: Collection[str] | None = None,
-        others: Mapping[str, Tensor] | None = None,
-    ) -> Iterator[Callable[[int, Visit], None]]:
-        from layersig.models.layermap import layer_parameter, layer_weight
-
-        self._must_be_whole()
-        members = [layer for group in self.groups for layer in group.members]
-        chosen = [layer for layer in members if layers is None or layer.name in layers]
-        parameters: dict[str, Tensor] = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
-        turned = {layer.name for layer in chosen if layer_weight(self.model, layer) is not parameters[layer.name]}
-        with self._gradients({**parameters, **(others or {})}, batches) as show:
-
-            def as_shaped(number: int, visit: Visit) -> None:
-                show(number, lambda batch, name, found: visit(batch, name, found.mT if name in turned else found))
-
-            yield as_shaped
-
-    @contextmanager
-    def _gradients(
-        self, parameters: Mapping[str, Tensor], batches: Sequence[Sequence[int]]
-    ) -> Iterator[Callable[[int, Visit], None]]:
-        """Within this context, what is given shows the gradients of a batch, by its number."""
-        from layersig.training.gradients import visit_gradients
-
-        self._must("gradients")
-        self.reporter.start("gradients", len(batches), "batches")
-        # Gradients need what training needs, so that the settings which make one fit make the other fit.
-        recompute = self.train_settings.gradient_checkpointing
-        with self.counted(batches), ExitStack() as stack:
-            runner = cache(lambda: stack.enter_context(self._reading(pack=False, recompute=recompute, shared=False)))
-
-            def show(number: int, visit: Visit) -> None:
-                batch = batches[number]
-                visit_gradients(
-                    runner(), parameters, self.examples, [batch], lambda _, name, found: visit(number, name, found)
-                )
-                self.reporter.advance(1, tokens=self._tokens([batch]))
-
-            yield show
-
-    def _reading(
-        self, *, pack: bool = True, recompute: bool = False, shared: bool = True
-    ) -> AbstractContextManager[Runner]:
-        from layersig.fast.runner import reading_runner
-
-        budget = self.train_settings.micro_batch_tokens
-        return reading_runner(
-            self.model, self.examples, budget, fast=self.fast, pack=pack, recompute=recompute, shared=shared
-        )
-
-    @contextmanager
-    def counted(self, batches: Sequence[Sequence[int]]) -> Iterator[None]:
-        """Add to the cost what one pass over the batches takes."""
-        from layersig.models.devices import peak_memory
-
-        with peak_memory(self.device) as memory:
-            yield
-        self._count(self._tokens(batches), memory.peak)
-
-    def _tokens(self, batches: Sequence[Sequence[int]]) -> int:
-        return sum(len(self.examples[index]) for indices in batches for index in indices)
-
-    def _count(self, tokens: int, peak_memory: int) -> None:
-        cost = self._job.cost
-        cost["tokens"] = cost.get("tokens", 0) + tokens
-        cost["peak_memory"] = max(cost.get("peak_memory", 0), peak_memory)

@@ -14,7 +14,7 @@ import numpy as np
 from layersig.errors import UserError
 from layersig.jsonform import read_jsonl
 from layersig.layers import Group, Layer, LayerMap
-from layersig.plugin.components import Component
+from layersig.plugin.components import BUILT_IN, Component
 from layersig.recipe.schema import TrainSettings
 from layersig.records import ScoredForm
 from layersig.stages.job import Job, Reporter
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from layersig.data.batches import Batch
     from layersig.data.examples import Examples
+    from layersig.data.pairs import Items
     from layersig.evaluating.loading import ResolvedTask
     from layersig.models.stored_weights import StoredWeights
     from layersig.models.updates import Update
@@ -60,7 +61,7 @@ class Inputs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        self._open.__exit__(kind, error, trace)
 
     def stream(self, name: str) -> np.random.Generator:
         """A NumPy generator of its own for every name; the same for equal root seed, seed and name."""
@@ -104,7 +105,9 @@ class Inputs:
         from layersig.models.load import borrow_model
 
         self._must("model", "gradients", "data", "update", "checkpoints", "tasks")
-        return self._open.enter_context(borrow_model(self._job.inputs["model"], **self._job.spec.loading))
+        borrower = "" if self._component.origin == BUILT_IN else self.label
+        loading = {**self._job.spec.loading, "borrower": borrower}
+        return self._open.enter_context(borrow_model(self._job.inputs["model"], **loading))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -154,22 +157,37 @@ class Inputs:
     def examples(self) -> Examples:
         """The training split; the held-out one for a scorer whose parameter `leak` is set.
 
-        For a scorer whose parameter `prompts` is set, the tokens of prompts are targets too.
+        Of pairs, the chosen responses. For a scorer whose parameter `prompts` is set, the tokens of prompts are targets
+        too.
         """
         examples = self._split
         return examples.with_prompts if getattr(self.params, "prompts", False) else examples
+
+    @cached_property
+    def learnt(self) -> Items:
+        """What losses and gradients are of, by the objective of `train_settings`: `examples`, or pairs.
+
+        Indices are those of `examples`, which have the chosen responses of pairs.
+        """
+        from layersig.data.examples import Examples
+        from layersig.objectives import learnt
+
+        found = learnt(self.train_settings, self._job.inputs, self._side, self._job.components)
+        return self.examples if isinstance(found, Examples) else found
 
     @property
     def _split(self) -> Examples:
         from layersig.data.examples import read_examples
 
         self._must("data", "gradients", "update", "checkpoints")
-        if not getattr(self.params, "leak", False):
-            return read_examples(self._job.inputs["data"], "train")
-        examples = read_examples(self._job.inputs["data"], "heldout")
-        if not len(examples):
+        examples = read_examples(self._job.inputs["data"], self._side)
+        if not len(examples) and self._side == "heldout":
             raise UserError(f"{self.label}: leak = true asks for held-out conversations; none is held out")
         return examples
+
+    @property
+    def _side(self) -> str:
+        return "heldout" if getattr(self.params, "leak", False) else "train"
 
     @cached_property
     def tasks(self) -> tuple[ResolvedTask, ...]:

@@ -7,12 +7,13 @@ a percent), so a warning asks for float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from layersig.errors import UserError
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import scorer
 
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 
 
 class _Params(ComponentParams):
+    later = frozenset({"skip"})
+
     batches: Annotated[int, Field(ge=1)] = 2
     """Optimizer batches, the same for every unit. Cost: `batches` x (units + 1) forward passes."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Optimizer batches to pass over first, in the order that the reference training takes them too: as many as it has
+    steps leave conversations that it has not seen."""
 
 
 @scorer("leave-one-out", needs={"model", "data", "update"}, version=1)
@@ -65,7 +71,7 @@ def _changes(context: ScoringContext, start: float) -> dict[str, float]:
             'model.dtype = "float32" for an exact reference'
         )
     gates = torch.full((len(context.layers),), start, dtype=dtype, device=context.device)
-    batches = context.optimizer_batches(context.params.batches)
+    batches = _batches(context)
     changes: dict[str, float] = {}
     context.reporter.start("one at a time", len(gates), "layer")
     with context.gated(lambda: gates):
@@ -76,3 +82,15 @@ def _changes(context: ScoringContext, start: float) -> dict[str, float]:
             gates[place] = start
             context.reporter.advance(1)
     return changes
+
+
+def _batches(context: ScoringContext) -> Sequence[tuple[int, ...]]:
+    """The batches behind those that are passed over, which hold other conversations than these."""
+    skip, count = context.params.skip, context.params.batches
+    wanted, there = (skip + count) * context.train_settings.batch_size, len(context.examples)
+    if skip and wanted > there:
+        raise UserError(
+            f"{context.label}: skip = {skip} and batches = {count} take {wanted} conversations; {there} are there to "
+            "train on, so some would come twice"
+        )
+    return context.optimizer_batches(skip + count)[skip:]

@@ -42,11 +42,12 @@ class ProjectedGradient:
         count, draws = context.params.batches, context.params.draws
         totals: dict[str, float] = defaultdict(float)
 
-        def visit(_: int, layer: str, gradient: Tensor) -> None:
-            seen = _on_draws(context, layer, gradient, draws) if draws else _on_average(gradient)
-            totals[context.unit_of[layer]] += seen / count
+        def value(_: int, layer: str, gradient: Tensor) -> float:
+            return _on_draws(context, layer, gradient, draws) if draws else _on_average(gradient)
 
-        context.visit_gradients(context.optimizer_batches(count), visit)
+        for found in context.gradient_values(context.optimizer_batches(count), value):
+            for layer, seen in found.items():
+                totals[context.unit_of[layer]] += seen / count
         return {name: totals[name] for name in context.layers}
 
 

@@ -39,22 +39,29 @@ class Spectral:
         figure = {"stable-rank": _stable_rank, "effective-rank": _effective_rank, "spectral-norm": _spectral_norm}
         return {
             group.name: figure[context.params.measure](
-                torch.cat([singular_values(context.update.delta(layer.name)) for layer in group.members])
+                torch.cat(
+                    [singular_values(context.update.delta(layer.name).near(context.device)) for layer in group.members]
+                )
             )
             for group in context.groups
         }
 
 
 def singular_values(delta: Delta) -> Tensor:
-    """Singular values of a change, of all its experts together where it has some; float64, without order."""
+    """Singular values of a change, of all its experts together where it has some; float64, without order.
+
+    Of a dense change one matrix at a time is in memory in float64.
+    """
     import torch
 
     from layersig.models.devices import wide
 
-    core = wide(delta.b)
-    if delta.a is not None:
-        core = torch.linalg.qr(core).R @ torch.linalg.qr(wide(delta.a).mT).R.mT
-    values: Tensor = torch.linalg.svdvals(core)
+    if delta.a is None:
+        matrices = delta.b if delta.b.ndim > 2 else delta.b.unsqueeze(0)
+        values = torch.stack([torch.linalg.svdvals(wide(matrix)) for matrix in matrices])
+    else:
+        left, right = wide(delta.b), wide(delta.a).mT
+        values = torch.linalg.svdvals(torch.linalg.qr(left).R @ torch.linalg.qr(right).R.mT)
     return abs(delta.scale) * values.flatten()
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from layersig.errors import LayersigError, StageFailed, UserError, is_machine_fault
+from layersig.errors import UserError
 from layersig.jsonform import jsonl
 from layersig.layers import LayerMap, Unit
 from layersig.plugin.components import Component
@@ -22,23 +22,15 @@ def score(job: Job[Score]) -> None:
     """Let a scorer rank; see `Score`.
 
     Raises:
-        UserError: The scorer's scores do not cover every unit, or are not finite numbers.
-        StageFailed: The scorer itself broke.
+        UserError: Its scores do not cover every unit, or are not finite numbers; or it changed the model.
     """
-    (component,) = job.components
+    component, *_ = job.components
     if stream := job.spec.stream:
         job = replace(job, streams=job.streams.branch("scoring", stream))
     unit = Unit(component.unit or job.spec.unit)
     groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(unit)
     with ScoringContext(job, component, groups) as context:
-        try:
-            scores = component.create().score(context)
-        except LayersigError:
-            raise
-        except (Exception, SystemExit) as error:
-            if is_machine_fault(error):
-                raise
-            raise StageFailed(f"{component.label} failed: {type(error).__name__}: {error}") from error
+        scores = component.create().score(context)
     ranking = checked(component, unit, [group.name for group in groups], scores)
     job.write("ranking.json", replace(ranking, coverage=context.coverage).to_json())
     if context.trajectory:

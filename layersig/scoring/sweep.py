@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from layersig.data.pairs import Items, Pairs
 from layersig.fast.batching import Batching, MicroBatch
 from layersig.fast.head import logits_at
 from layersig.models.blocks import BlockRunner
@@ -33,7 +34,7 @@ _LOGIT_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """Losses per target token, in nats.
+    """Losses per target token, or per pair, in nats.
 
     Attributes:
         loss: Of the model as it is.
@@ -56,32 +57,34 @@ def sweep(
 
     Args:
         context: Of a scorer that needs model and data.
-        indices: Examples by index, taken together: the loss is summed over all their targets, over their number.
+        indices: Examples by index, taken together: the loss is summed over all their targets, over their number; of
+            pairs it is the mean.
         candidates: Numbers of blocks, from 0.
         removed: Numbers of blocks that are gone throughout.
         how: What an ablated block leaves behind: `skip`, the state in front of it; `zero`, a state of zeros; `mean`,
             the state in front of it plus what the block adds on average over all tokens of `indices`.
     """
-    examples = context.examples
-    lengths: list[int] = examples.lengths.tolist()
-    targets = int(examples.target_counts[list(indices)].sum())
+    items = context.learnt
+    footprints: list[int] = items.footprints.tolist()
+    divisor = int(items.weights[list(indices)].sum())
     runner = BlockRunner(context.model, removed)
     kept = sorted(candidates)
-    halving = halving_for(context)
+    halving = halving_for(context, items)
     context.reporter.start("sweep", len(indices), "example")
-    with torch.no_grad(), context.counted([indices]), batching_for(context) as batching:
-        cuts = batching.cut(lengths, indices)
+    with torch.no_grad(), context.counted([indices], items), batching_for(context, items) as batching:
+        cuts = batching.cut(footprints, indices)
         added = _mean_added(context, runner, batching, halving, cuts) if how == "mean" else None
 
         def losses(cut: Sequence[int]) -> list[float]:
             """Of the model as it is, and without each candidate."""
-            micro = batching.lay_out([examples[index] for index in cut], context.device)
+            micro = batching.lay_out(items.sequences(cut), context.device)
             with logits_at(context.model, micro.positions):
                 passed = runner.run(micro.inputs)
-                found = [_share(passed.logits, micro, targets)]
+                found = [_share(items, cut, passed.logits, micro) / divisor]
                 for place in kept:
                     state = _ablated(passed.states[place], how, None if added is None else added[place])
-                    found.append(_share(runner.resume(micro.inputs, place + 1, state), micro, targets))
+                    logits = runner.resume(micro.inputs, place + 1, state)
+                    found.append(_share(items, cut, logits, micro) / divisor)
             return found
 
         total = [0.0] * (1 + len(kept))
@@ -92,10 +95,16 @@ def sweep(
     return SweepResult(total[0], dict(zip(kept, total[1:], strict=True)))
 
 
-def _share(logits: Tensor, micro: MicroBatch, targets: int) -> float:
+def _share(items: Items, cut: Sequence[int], logits: Tensor, micro: MicroBatch) -> float:
+    """Sum of the losses of some items."""
     wide = torch.promote_types(logits.dtype, torch.float32)
     parts = zip(torch.split(logits, _LOGIT_ROWS), torch.split(micro.labels, _LOGIT_ROWS), strict=True)
-    return sum(float(cross_entropy(part.to(wide), labels, reduction="sum")) for part, labels in parts) / targets
+    if not isinstance(items, Pairs):
+        return sum(float(cross_entropy(part.to(wide), labels, reduction="sum")) for part, labels in parts)
+    rows = torch.cat([cross_entropy(part.to(wide), labels, reduction="none") for part, labels in parts])
+    counts = [segment.rows for segment in micro.layouts[1].segments]
+    sums = [part.sum() for part in torch.split(rows, counts)]
+    return float(items.total_loss(cut, -torch.stack(sums)))
 
 
 def _ablated(state: Tensor, how: Ablation, added: Tensor | None) -> Tensor:

@@ -50,13 +50,15 @@ class WhitenedGradient:
         energies: dict[str, float] = {}
         for layers in _portions(context):
             covariances = _covariances(context, layers)
-            gradients = _gradients(context, layers)
+            batches = context.optimizer_batches(context.params.batches)
+            gradients = context.mean_gradients(batches, layers=layers)
             for name, covariance in covariances.items():
                 values, vectors = _eigen(covariance)
                 smoothed = values + context.params.ridge * values.mean()
                 turned = wide(gradients[name]) @ vectors
-                energies[name] = float((turned.square().sum(0) / smoothed).sum())
-                condition = float(smoothed.max() / smoothed.min())
+                dead = not values.any()  # inputs that are all 0 have no gradient either
+                energies[name] = 0.0 if dead else float((turned.square().sum(0) / smoothed).sum())
+                condition = 1.0 if dead else float(smoothed.max() / smoothed.min())
                 context.trajectory.append({"layer": name, "energy": float(values.sum()), "condition": condition})
         return {group.name: sum(energies[each.name] for each in group.members) ** 0.5 for group in context.groups}
 
@@ -96,19 +98,6 @@ def _covariances(context: ScoringContext, layers: list[str]) -> dict[str, Tensor
             totals[name] = totals[name] + total if name in totals else total
             tokens[name] += count
     return {name: total / tokens[name] for name, total in totals.items()}
-
-
-def _gradients(context: ScoringContext, layers: list[str]) -> dict[str, Tensor]:
-    """Mean gradient over the batches."""
-    batches = context.optimizer_batches(context.params.batches)
-    totals: dict[str, Tensor] = {}
-
-    def visit(_: int, layer: str, gradient: Tensor) -> None:
-        share = gradient / len(batches)
-        totals[layer] = totals[layer] + share if layer in totals else share
-
-    context.visit_gradients(batches, visit, layers=layers)
-    return totals
 
 
 def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from layersig.layers import Group
 from layersig.records import Ranking, Selection
+from layersig.selecting.costs import Arithmetic
 from layersig.streams import Streams
 
 
@@ -21,6 +22,7 @@ class SelectionContext:
         like: The selection of the arm named by the parameter `like`; None for policies without that parameter.
         streams: Named random streams of the cell.
         params: The policy's own parameters, an instance of its `Params`.
+        arithmetic: What training the units costs; None for policies that do not declare `costs`.
     """
 
     groups: tuple[Group, ...]
@@ -28,6 +30,7 @@ class SelectionContext:
     like: Selection | None
     streams: Streams
     params: Any
+    arithmetic: Arithmetic | None = None
 
     @property
     def ranking(self) -> Ranking:

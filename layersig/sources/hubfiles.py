@@ -15,23 +15,26 @@ _SPLIT_WORDS = ("train", "test", "validation", "valid", "val", "dev", "eval")
 _NOT_ROWS = ("dataset_infos.json", "dataset_info.json", "state.json")
 
 
-def files_of_split(spec: str, names: Sequence[str], split: str, card: Mapping[str, Any]) -> list[str]:
+def files_of_split(
+    spec: str, names: Sequence[str], split: str, card: Mapping[str, Any], config: str | None = None
+) -> list[str]:
     """Names of the files of a split, sorted.
 
-    The `configs` of the card decide, where it has any: the default one, else the first. Otherwise a file belongs to the
-    split whose name stands between separators in its own, as the hub itself reads it; a repository whose files name no
-    split at all is one `train` split. Where a split comes in several formats, parquet wins.
+    The `configs` of the card decide, where it has any: the one that is named, else the default one. Otherwise a file
+    belongs to the split whose name stands between separators in its own, as the hub itself reads it; a repository whose
+    files name no split at all is one `train` split. Where a split comes in several formats, parquet wins.
 
     Args:
         spec: How the recipe names the data set, for messages.
         names: All files of the repository.
         split: The split asked for.
         card: Metadata of the repository's card.
+        config: Name of the configuration; None for the default one.
 
     Raises:
-        UserError: There is no such split, or not in a format that is read.
+        UserError: There is no such split or configuration, or several and none is named, or a format that is not read.
     """
-    patterns = _patterns(card)
+    patterns = _patterns(spec, card, config)
     rows = [name for name in names if PurePosixPath(name).name not in _NOT_ROWS and not name.startswith(".")]
     if patterns is not None:
         found = [name for name in rows if any(fnmatch(name, pattern) for pattern in patterns.get(split, ()))]
@@ -57,13 +60,20 @@ def _names(name: str, split: str) -> bool:
     return re.search(rf"(^|[/_.\-]){re.escape(split)}([/_.\-]|$)", name) is not None
 
 
-def _patterns(card: Mapping[str, Any]) -> dict[str, list[str]] | None:
+def _patterns(spec: str, card: Mapping[str, Any], config: str | None) -> dict[str, list[str]] | None:
     """Patterns of file names by split; None when the card names none."""
-    configs = [config for config in card.get("configs") or () if config.get("data_files")]
+    configs = {str(each.get("config_name")): each for each in card.get("configs") or () if each.get("data_files")}
+    if config is not None and config not in configs:
+        known = f"; it has {', '.join(configs)}" if configs else ", and its card names none"
+        raise UserError(f"{spec} has no configuration {config!r}{known}")
     if not configs:
         return None
-    default = [config for config in configs if config.get("default") or config.get("config_name") == "default"]
-    entries = (default or configs)[0]["data_files"]
+    chosen = configs.get(config or "default") or next((each for each in configs.values() if each.get("default")), None)
+    if chosen is None and len(configs) > 1:
+        repository, _, revision = spec.partition("@")
+        example = f"{repository}:{next(iter(configs))}{'@' * bool(revision)}{revision}"
+        raise UserError(f'{spec} has several configurations: {", ".join(configs)}; name one, such as "{example}"')
+    entries = (chosen or next(iter(configs.values())))["data_files"]
     if isinstance(entries, str):
         return {"train": [entries]}
     patterns: dict[str, list[str]] = {}

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import cast
 
 from layersig.errors import MachineError, UserError
+from layersig.plugin.table import Components
 from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.files import FileData, PathModel
 from layersig.sources.hub import Hub
@@ -15,6 +16,17 @@ from layersig.sources.source import Kind, NamedSource, Request, Source, SourceLo
 
 LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
 """The built-in loaders by scheme."""
+
+
+def loaders_of(components: Components, *specs: str | None) -> dict[str, SourceLoader]:
+    """The built-in loaders, and those of plugins whose schemes the specs have.
+
+    Raises:
+        UserError: The plugin of such a scheme cannot be loaded.
+    """
+    schemes = {spec.partition(":")[0] for spec in specs if spec is not None}
+    offered = schemes & {*components.names("source")}
+    return {**LOADERS, **{name: components.get("source", name).create() for name in sorted(offered)}}
 
 
 def resolve(

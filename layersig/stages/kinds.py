@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from layersig.recipe.schema import GenerateSettings, TaskSettings, TrainSettings
 from layersig.stages.measurements import Answer, Compare, Evaluate, Grade, Overlap
-from layersig.stages.spec import ModelSpec, StageSpec
+from layersig.stages.spec import ModelSpec, ReadingSpec, StageSpec
 
 
 class Layers(StageSpec):
@@ -25,7 +25,7 @@ class Layers(StageSpec):
     """Whether the output head counts as a layer."""
 
 
-class Generate(ModelSpec):
+class Generate(ReadingSpec):
     """The answers of the untouched `model` to the first prompts of `rows`, as in `Data`, whose answers may be missing.
 
     With a `server`, its answers: the model is read for its chat template alone.
@@ -37,7 +37,7 @@ class Generate(ModelSpec):
 
     kind = "generate"
     version = 3
-    manner = frozenset({"asking"})
+    manner = ReadingSpec.manner | {"asking"}
     body = "layersig.generating.stage:generate"
     reads = ("model", "rows")
 
@@ -67,7 +67,8 @@ class Data(StageSpec):
 
     Output: `train.*` and `heldout.*` as `write_examples` writes them, in order of the ids; `report.json`, a
     `DataReport`; `train.txt`, the normalised words of every training conversation, untruncated, a line each, for the
-    overlap with benchmarks.
+    overlap with benchmarks. Of pairs, these have the chosen responses, and `train-rejected.*` and
+    `heldout-rejected.*` the rejected ones, in the same order.
     """
 
     kind = "data"
@@ -85,14 +86,38 @@ class Data(StageSpec):
     max_tokens: int
     max_rewritten: float
     text: str = "natural"
+    pairs: bool = False
+    """Whether rows are pairs of a chosen and a rejected response."""
     chat_template: str
     """`auto`, `plain`, or the text of a Jinja template."""
 
 
+class Untouched(ReadingSpec):
+    """Log-probabilities of the responses of the pairs in `data` under the untouched `model`.
+
+    Output: those of a side of the split, as `data.pairs.write_before` writes them.
+    """
+
+    kind = "untouched"
+    version = 1
+    body = "layersig.evaluating.untouched:untouched"
+    reads = ("model", "data")
+    shared = "items"
+
+    split: str
+    """`train` or `heldout`."""
+    batch_tokens: int
+    """Padded tokens that go through the model at once."""
+
+
 class Training(ModelSpec):
-    """A training of `model` on the training split of `data`, to which the layers in `layers` belong."""
+    """A training of `model` on the training split of `data`, to which the layers in `layers` belong.
+
+    `untouched` has the log-probabilities that the objective reads, where it reads some.
+    """
 
     reads: ClassVar[tuple[str, ...]] = ("model", "layers", "data")
+    may_read: ClassVar[tuple[str, ...]] = ("untouched",)
     shared = "sums"
 
     train: TrainSettings
@@ -147,7 +172,7 @@ class Score(ModelSpec):
     version = 6
     body = "layersig.scoring.stage:score"
     reads = ("layers",)
-    may_read = ("model", "data", "update", "checkpoints", "rankings", "task/*", "evaluated/*")
+    may_read = ("model", "data", "untouched", "update", "checkpoints", "rankings", "task/*", "evaluated/*")
     shared = "sums"
 
     scorer: str
@@ -173,23 +198,26 @@ class Score(ModelSpec):
 class Select(StageSpec):
     """What a policy selects of the units in `layers`: `selection.json`.
 
-    It reads `ranking/SCORER/DATA` for every ranking that the policy needs, and `like`, a selection to be matched.
+    It reads `ranking/SCORER/DATA` for every ranking that the policy needs, `like`, a selection to be matched, and for a
+    policy that reads costs the configuration of `model`.
     """
 
     kind = "select"
     version = 1
     body = "layersig.selecting.stage:select"
     reads = ("layers",)
-    may_read = ("ranking/*", "like")
+    may_read = ("ranking/*", "like", "model")
 
     policy: str
     params: dict[str, Any]
     """The policy's own."""
     unit: str
+    train: TrainSettings | None = None
+    """What decides the costs of a training, given where the policy reads them."""
 
 
 class Tune(Training):
-    """The training of the layers in `selection`, with ranks by `ranking` where `train.ranks` says so.
+    """The training of the layers in `selection`, with ranks or turns by `ranking` where `train` says so.
 
     Output: `adapter/`, or after full fine-tuning the checkpoint `model/`; `log.json`; with a search `search.json`. With
     `train.resample` blocks take turns, listed in `log.json` as `blocks_in_turn`; a block that is never drawn stays
@@ -200,7 +228,7 @@ class Tune(Training):
     version = 4
     body = "layersig.training.stages:tune"
     reads: ClassVar[tuple[str, ...]] = (*Training.reads, "selection")
-    may_read = ("ranking",)
+    may_read = (*Training.may_read, "ranking")
 
 
 class Graft(StageSpec):
@@ -247,8 +275,8 @@ class Recover(Tune):
 SPECS: Mapping[str, type[StageSpec]] = {
     each.kind: each
     for each in (
-        Layers, Generate, Data, Reference, GivenUpdate, Score, Select, Tune, Graft, Prune, Recover, Evaluate, Overlap,
-        Answer, Grade, Compare,
+        Layers, Generate, Data, Untouched, Reference, GivenUpdate, Score, Select, Tune, Graft, Prune, Recover, Evaluate,
+        Overlap, Answer, Grade, Compare,
     )
 }  # fmt: skip
 """The class of every kind, by its name."""

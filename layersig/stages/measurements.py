@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from layersig.recipe.schema import AnswerSettings, TaskSettings
-from layersig.stages.spec import ModelSpec, StageSpec
+from layersig.stages.spec import ReadingSpec, StageSpec
 
 
-class Evaluate(ModelSpec):
+class Evaluate(ReadingSpec):
     """Outcomes of a model, with `adapter` where there is one, on the held-out side of `data/NAME` and on tasks.
+
+    With `objective`, the held-out sides are pairs, on which it measures margins; `untouched/NAME` has the
+    log-probabilities under the untouched model, where it reads them.
 
     `task/N` is what `tasks.resolve_task` found for `tasks[N]`.
 
@@ -27,7 +32,7 @@ class Evaluate(ModelSpec):
     version = 5
     body = "layersig.evaluating.stage:evaluate"
     reads = ("model",)
-    may_read = ("adapter", "data/*", "task/*")
+    may_read = ("adapter", "data/*", "untouched/*", "task/*")
     shared = "items"
 
     tasks: tuple[TaskSettings, ...]
@@ -37,6 +42,8 @@ class Evaluate(ModelSpec):
     """How turns are shown and end."""
     memorisation: bool = False
     """Whether every item is probed."""
+    objective: dict[str, Any] | None = None
+    """Name and parameters of the objective that held-out pairs are measured by; None where the data are no pairs."""
 
 
 class AskedQuestions(BaseModel):
@@ -71,7 +78,7 @@ class Overlap(StageSpec):
     conversations: tuple[AskedQuestions, ...] = ()
 
 
-class Answer(ModelSpec):
+class Answer(ReadingSpec):
     """The answers of a model, with `adapter` where there is one, to `questions/N`.
 
     Output: `answers.jsonl`, a question a line.

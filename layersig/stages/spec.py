@@ -112,3 +112,17 @@ class ModelSpec(StageSpec):
     def loading(self) -> Mapping[str, Any]:
         """How the model is loaded, as keywords of `models.load.borrow_model`."""
         return {name: getattr(self, name) for name in ("dtype", "device", "quantization", "attention")}
+
+
+class ReadingSpec(ModelSpec):
+    """A stage that runs a model as it is, which may lie on several devices then."""
+
+    manner = frozenset({"device_map"})
+
+    device_map: Literal["auto"] | None = None
+    """`auto` spreads the model over all devices of the process."""
+
+    @property
+    def loading(self) -> Mapping[str, Any]:
+        """See `ModelSpec`."""
+        return {**super().loading, "device_map": self.device_map}

@@ -8,23 +8,19 @@ locked, or that was used a moment ago: whoever finds an entry marks it as used, 
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from filelock import Timeout
 
-from layersig.errors import UserError
 from layersig.jsonform import Damaged, read_json
-from layersig.store.cache import Cache, EntryForm, RunForm
+from layersig.store.cache import Cache, EntryForm
 from layersig.store.files import PART, discard
-from layersig.store.runfolder import ManifestForm, RunFolder, all_runs
+from layersig.store.known_runs import KnownRun, KnownRuns, files_of, folder_of
 
 MOMENT = 300.0
 """Seconds after its last use in which nothing is freed: a run that has just found an entry says so in its manifest."""
@@ -142,7 +138,7 @@ def survey(cache: Cache, folders: Sequence[Path] = ()) -> Survey:
         cache: The cache.
         folders: Folders of runs, besides the runs on record.
     """
-    runs = _Runs(cache, folders)
+    runs = KnownRuns(cache, folders)
     items = [
         *(_entry(path, runs) for path in (cache.root / "stages").glob("??/*")),
         *(_unfinished(path, runs) for path in (cache.root / "work").glob("*")),
@@ -164,7 +160,7 @@ def free(cache: Cache, items: Iterable[Item]) -> list[Item]:
         if record.name in gone:
             discard(record)
     for record in (cache.root / "runs").glob("*.json"):
-        if _folder_of(record) is None:
+        if folder_of(record) is None:
             discard(record)
     return freed
 
@@ -201,82 +197,17 @@ def _freed(cache: Cache, item: Item) -> bool:
         return False
 
 
-class _Runs:
-    """The runs that refer to a cache.
-
-    Attributes:
-        statuses: By name.
-    """
-
-    def __init__(self, cache: Cache, folders: Sequence[Path]) -> None:
-        recorded = [_folder_of(record) for record in (cache.root / "runs").glob("*.json")]
-        paths = [path for path in recorded if path is not None]
-        paths += [run.path.resolve() for folder in folders for run in all_runs(folder)]
-        self.statuses: dict[str, str] = {}
-        self._by_fingerprint: dict[str, list[_Run]] = defaultdict(list)
-        for path in sorted(set(paths)):
-            run = _Run(cache, path)
-            self.statuses[run.name] = run.status
-            for fingerprint in run.fingerprints:
-                self._by_fingerprint[fingerprint].append(run)
-
-    def of(self, fingerprint: str) -> Sequence[_Run]:
-        """Those that refer to a stage."""
-        return self._by_fingerprint.get(fingerprint, ())
-
-
-class _Run:
-    def __init__(self, cache: Cache, path: Path) -> None:
-        self._cache = cache
-        self._path = path
-        self.name = f"{path.parent.name}/{path.name}"
-        self.status = "damaged"
-        self.fingerprints: frozenset[str] = frozenset()
-        try:
-            manifest: ManifestForm = RunFolder(path).state()
-        except UserError:
-            return
-        self.status = manifest["status"]
-        self.fingerprints = frozenset(stage.get("fingerprint") or "" for stage in manifest["stages"]) - {""}
-
-    def holds(self, folder: Path, files: Mapping[str, str]) -> bool:
-        """Whether the run's folder has all of these files of an entry, as links or as copies."""
-        return all(self._has(folder / name, digest) for name, digest in files.items())
-
-    def _has(self, file: Path, digest: str) -> bool:
-        try:
-            stat = file.stat()
-        except OSError:
-            return True  # damaged: it is no loss
-        alike = self._by_size.get(stat.st_size, {})
-        if (stat.st_dev, stat.st_ino) in alike:
-            return True
-        for path in alike.values():
-            with suppress(OSError):  # it was removed in between
-                if self._cache.hashes.file(path) == digest:
-                    return True
-        return False
-
-    @cached_property
-    def _by_size(self) -> Mapping[int, Mapping[tuple[int, int], Path]]:
-        """Files of the run's folder by size, then by device and inode."""
-        found: dict[int, dict[tuple[int, int], Path]] = defaultdict(dict)
-        for path, stat in _files(self._path):
-            found[stat.st_size][stat.st_dev, stat.st_ino] = path
-        return found
-
-
 def _use(what: str, status: str, items: Sequence[Item]) -> Use:
     stages = sum(not item.scratch for item in items)
     return Use(what, status, stages, sum(item.size for item in items), max(item.used for item in items))
 
 
-def _entry(path: Path, runs: _Runs) -> Item:
+def _entry(path: Path, runs: KnownRuns) -> Item:
     referring = runs.of(path.name)
     return _item(path, path.name, referring, _why_held(path, referring))
 
 
-def _why_held(path: Path, referring: Sequence[_Run]) -> str | None:
+def _why_held(path: Path, referring: Sequence[KnownRun]) -> str | None:
     working = [run.name for run in referring if run.status == "running"]
     if working:
         return f"{working[0]} is at work"
@@ -288,7 +219,7 @@ def _why_held(path: Path, referring: Sequence[_Run]) -> str | None:
     return f"{lacking[0]} has no copy" if lacking else _recent(path)
 
 
-def _unfinished(path: Path, runs: _Runs) -> Item:
+def _unfinished(path: Path, runs: KnownRuns) -> Item:
     if not _FINGERPRINT.fullmatch(path.name):
         return _rest(path)
     waiting = [run for run in runs.of(path.name) if run.status not in _ENDED]
@@ -299,8 +230,8 @@ def _rest(path: Path) -> Item:
     return _item(path, None, (), _recent(path))
 
 
-def _item(path: Path, fingerprint: str | None, referring: Collection[_Run], held: str | None) -> Item:
-    stats = [stat for _, stat in _files(path)]
+def _item(path: Path, fingerprint: str | None, referring: Collection[KnownRun], held: str | None) -> Item:
+    stats = [stat for _, stat in files_of(path)]
     freed = sum(stat.st_size for stat in stats if stat.st_nlink == 1)
     names = tuple(sorted({run.name for run in referring}))
     return Item(path, fingerprint, sum(stat.st_size for stat in stats), freed, _used(path), names, held)
@@ -315,33 +246,16 @@ def _used(path: Path) -> float:
     if _finished(path):
         with suppress(OSError):
             return (path / "stage.json").stat().st_mtime
-    return max((stat.st_mtime for _, stat in _files(path)), default=0.0)
+    return max((stat.st_mtime for _, stat in files_of(path)), default=0.0)
 
 
 def _finished(path: Path) -> bool:
     return path.parent.parent.name == "stages"
 
 
-def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """All files below a folder, or a file by itself; those removed in between are left out."""
-    below = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-    for file in below if path.is_dir() else (path,):
-        with suppress(OSError):
-            yield file, file.lstat()
-
-
 def _size(folder: Path) -> int:
-    return sum(stat.st_size for _, stat in _files(folder))
+    return sum(stat.st_size for _, stat in files_of(folder))
 
 
 def _records(root: Path) -> list[Path]:
     return [root / name for name in ("declarations", "looks", "planned-costs", "plans", "runs")]
-
-
-def _folder_of(record: Path) -> Path | None:
-    """The run folder that a record names; None where it is gone."""
-    with suppress(OSError, Damaged):
-        path = Path(read_json(record, RunForm)["path"])
-        if (path / "manifest.json").exists():
-            return path
-    return None

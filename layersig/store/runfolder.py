@@ -68,6 +68,7 @@ class StageForm(Open):
     gpu_energy: NotRequired[Number]
     evaluate_seconds: NotRequired[Number]
     seconds_per_token: NotRequired[Number]
+    operations: NotRequired[Number]
     peak_memory: NotRequired[Number]
     halved_to: NotRequired[Number]
     weights_memory: NotRequired[Number]

@@ -1,4 +1,4 @@
-"""What authors of plugins test with: a tiny study in a folder, and the rules that scorers and tuning methods must keep.
+"""What authors of plugins test with: the rules of every kind of plugin, and a tiny study in a folder.
 
 from layersig.testing import check_method, check_scorer
 
@@ -10,7 +10,20 @@ def test_my_method_keeps_the_rules():
 """
 
 from layersig.testing.methods import check_method
+from layersig.testing.policies import check_policy
 from layersig.testing.scorers import check_scorer
+from layersig.testing.sources import check_source
 from layersig.testing.study import TinyStudy
+from layersig.testing.topics import CheckedTopic, check_topic
+from layersig.testing.trackers import check_tracker
 
-__all__ = ["TinyStudy", "check_method", "check_scorer"]
+__all__ = [
+    "CheckedTopic",
+    "TinyStudy",
+    "check_method",
+    "check_policy",
+    "check_scorer",
+    "check_source",
+    "check_topic",
+    "check_tracker",
+]

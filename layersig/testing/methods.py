@@ -108,6 +108,8 @@ class _Check:
             base=Base("tiny"),
             steps=_STEPS,
             streams=_STREAMS,
+            examples=self.study.examples,
+            batches=self.batches,
             components=(self.method,),
         ) as tuning:
             yield tuning

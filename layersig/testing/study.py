@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from layersig.data.examples import Example, read_examples, write_examples
@@ -26,6 +26,9 @@ from layersig.recipe.schema import TrainSettings
 from layersig.records import Cell, Ranking
 from layersig.scoring.context import ScoringContext
 from layersig.scoring.stage import checked
+from layersig.selecting.context import SelectionContext
+from layersig.selecting.stage import checked as checked_selection
+from layersig.selecting.stage import selection_of
 from layersig.stages.job import Job
 from layersig.stages.kinds import Score
 from layersig.streams import Streams
@@ -126,10 +129,44 @@ class TinyStudy:
         ):
             before = _contents(context, component)
             scores = component.create().score(context)
-            after = _contents(context, component)
-        left = changed(before, after)
-        assert not left, f"{component.label} changed {left[0]} and did not put it back"
+            left = changed(before, _contents(context, component))
+            assert not left, f"{component.label} changed {left[0]} and did not put it back"
         return checked(component, unit, [group.name for group in groups], scores)
+
+    def selection(
+        self,
+        target: object,
+        params: Mapping[str, Any] | None = None,
+        *,
+        rankings: Sequence[Mapping[str, float]] = (),
+        like: Sequence[str] | None = None,
+        unit: str = "module",
+        seed: int = 0,
+    ) -> tuple[str, ...]:
+        """The layers that a policy selects on this study, in model order.
+
+        Args:
+            target: A function or class decorated with `@policy`.
+            params: Its parameters, as a recipe gives them.
+            rankings: What the policy reads: scores by name of the unit.
+            like: Layers that the arm named by the parameter `like` selected.
+            unit: What a score covers.
+            seed: Value of the seed axis.
+
+        Raises:
+            UserError: The policy chose nothing, or names that are no units of the model.
+        """
+        component = component_of(target, "policy")
+        groups = self.layers.groups(Unit(unit))
+        context = SelectionContext(
+            groups=groups,
+            rankings={f"scorer-{number}/data": Ranking(Unit(unit), scores) for number, scores in enumerate(rankings)},
+            like=None if like is None else selection_of(self.layers, self.layers.groups(Unit.MODULE), frozenset(like)),
+            streams=Streams(0, seed),
+            params=component.parse(params or {}),
+        )
+        chosen = checked_selection(component, groups, component.create().select(context))
+        return selection_of(self.layers, groups, chosen).layers
 
     def _write_rankings(self) -> None:
         for unit in Unit:
@@ -187,6 +224,7 @@ def _tiny_model(generator: torch.Generator) -> LlamaForCausalLM:
 def _tiny_tokenizer() -> PreTrainedTokenizerFast:
     words = {"<pad>": 0, "<unk>": 1, **{f"w{number}": number for number in range(2, _VOCABULARY)}}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from layersig.findings import tables
@@ -15,6 +16,7 @@ from layersig.findings.lead import primary_scorers
 from layersig.findings.looks import as_declared, look_sentence
 from layersig.findings.tables import SCHEMA_VERSION, Findings
 from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.plugin.trace import traced
 from layersig.recipe.schema import Recipe
 from layersig.report.topic import Result, Topic
 from layersig.store.files import write_atomic
@@ -67,13 +69,14 @@ def _result(topic: Topic, evidence: Evidence, findings: Findings) -> Result:
     if topic.compute is None:
         return Result()
     try:
-        result = topic.compute(evidence, findings.only(topic.reads))
+        work = partial(topic.compute, evidence, findings.only(topic.reads))
+        result = work() if topic.plugin is None else traced(f"{topic.label}: compute", work)
         rows = {table: tuple(result.rows[table]) for table in topic.tables}
         return Result(rows, tuple(result.notes))
     except Exception as error:
         if topic.plugin is None or raises_plugin_errors():
             raise
-        return Result(notes=(f'topic "{topic.name}" of {topic.plugin} is left out: {cause(error)}',))
+        return Result(notes=(f"{topic.label} is left out: {cause(error, topic.compute.__module__)}",))
 
 
 def _head(evidence: Evidence, status: str | None) -> Findings:

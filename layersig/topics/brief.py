@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from layersig.report.document import Table, plain
 from layersig.report.material import Material
+from layersig.report.terminal import aligned
 from layersig.topics.front.chosen import composition, drawn, title_of
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
@@ -24,7 +25,7 @@ def brief(material: Material) -> str:
     parts = [_wrapped(headline(material, places))]
     if places:
         arms = table(material, places, differences=False)
-        parts.append("\n".join([*_aligned(arms), "", _wrapped(f"{arms.caption}.")]))
+        parts.append("\n".join([*_table(arms), "", _wrapped(f"{arms.caption}.")]))
         if pairs := list(contrasts(material, places)):
             parts.append("\n".join(["Declared contrasts:", *(f"  {pair}" for pair in pairs)]))
         for place in places:
@@ -43,14 +44,8 @@ def _wrapped(text: str, indent: str = "") -> str:
     return textwrap.fill(text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def _aligned(arms: Table) -> Iterator[str]:
+def _table(arms: Table) -> Iterator[str]:
     """The table in columns; a column without a head holds bars, which a terminal leaves out."""
     shown = [i for i, column in enumerate(arms.columns) if column.head]
     rows = [[column.head for column in arms.columns], *([plain((cell,)) for cell in row] for row in arms.rows)]
-    yield from _columns([[row[i] for i in shown] for row in rows])
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from aligned([tuple(row[i] for i in shown) for row in rows])

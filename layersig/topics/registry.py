@@ -15,8 +15,10 @@ from layersig.report.topic import Topic
 from layersig.topics import (
     agreement,
     arms,
+    block_agreement,
     blocks,
     bridge,
+    card,
     carried,
     ceilings,
     claims,
@@ -53,8 +55,10 @@ TOPICS: tuple[Topic, ...] = (
     stability.TOPIC,
     sanity.TOPIC,
     contribution.TOPIC,
+    card.TOPIC,
     dependence.TOPIC,
     bridge.TOPIC,
+    block_agreement.TOPIC,
     looks.TOPIC,
     arms.TOPIC,
     carried.TOPIC,
@@ -92,7 +96,7 @@ def all_topics() -> tuple[tuple[Topic, ...], tuple[str, ...]]:
         except (Exception, SystemExit) as error:
             if raises_plugin_errors():
                 raise
-            problems.append(f'topic "{offered.where}" of {offered.plugin} is left out: {cause(error)}')
+            problems.append(f'topic "{offered.where}" ({offered.plugin}) is left out: {cause(error, offered.where)}')
     return tuple(found), tuple(problems)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from layersig.findings.files import RunFiles
 from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.plugin.trace import traced
 from layersig.report.document import Callout, Document, Section
 from layersig.report.html import render_html
 from layersig.report.markdown import render_markdown
@@ -72,9 +74,10 @@ def _section(topic: Topic, material: Material) -> Section | None:
     if topic.section is None or (topic.plugin and any(table.name not in computed for table in topic.tables)):
         return None  # What failed in the analysis has its note there.
     try:
-        return topic.section(material)
+        work = partial(topic.section, material)
+        return work() if topic.plugin is None else traced(f"{topic.label}: section", work)
     except Exception as error:
         if topic.plugin is None or raises_plugin_errors():
             raise
-        text = f'The topic "{topic.name}" of {topic.plugin} is left out: {cause(error)}'
+        text = f"The {topic.label} is left out: {cause(error, topic.section.__module__)}"
         return Section(topic.name, topic.name.capitalize(), (Callout("warning", "A plugin failed", ((text,),)),))

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, TokenBudget, TrainSettings
+from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, MOMENT_BYTES, TokenBudget, TrainSettings
 
 if TYPE_CHECKING:
     import torch
 
-MOMENT_BYTES: Mapping[str, float] = {
-    "adamw": 8.0,
-    "adamw-bf16": 4.0,
-    "adamw-8bit": 2.0 + 2 * 4 / 256,
-    "paged-adamw": 0.0,
-    "paged-adamw-8bit": 0.0,
-}
-"""Bytes on the device of the two moments of a trained value; 8-bit ones have a float32 scale for every 256 values each,
-and paged ones lie in memory of the host."""
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes of a value in 4 bits, with its scales and theirs (arXiv 2305.14314, section 3)."""
 BUFFER = 4 * 2**30

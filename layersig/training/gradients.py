@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from layersig.data.examples import Examples
+from layersig.data.pairs import Items
 from layersig.errors import StageFailed
 from layersig.fast.protocol import Runner
 from layersig.training.footprint import BUFFER
@@ -18,7 +18,7 @@ from layersig.training.footprint import BUFFER
 def visit_gradients(
     runner: Runner,
     parameters: Mapping[str, Tensor],
-    examples: Examples,
+    examples: Items,
     batches: Sequence[Sequence[int]],
     visit: Callable[[int, str, Tensor], None],
     *,
@@ -26,12 +26,11 @@ def visit_gradients(
 ) -> None:
     """Show the gradient of the loss of every optimizer batch with respect to every parameter.
 
-    The loss is that of training: summed over target tokens, over their number in the whole batch. A gradient is shown
-    as soon as the last piece of the batch has added to it and freed right after. Where a batch fits into one piece, one
-    gradient at a time is in memory. Otherwise gradients are summed over the pieces, in float32 or wider, and the batch
-    passes the model several times if the sums of all parameters take more than `buffer`, every time for as many
-    parameters as fit. A parameter that the last piece does not reach is shown after it, one that no piece reaches with
-    zeros.
+    The loss is that of training, of the whole batch. A gradient is shown as soon as the last piece of the batch has
+    added to it and freed right after. Where a batch fits into one piece, one gradient at a time is in memory. Otherwise
+    gradients are summed over the pieces, in float32 or wider, and the batch passes the model several times if the sums
+    of all parameters take more than `buffer`, every time for as many parameters as fit. A parameter that the last piece
+    does not reach is shown after it, one that no piece reaches with zeros.
 
     Args:
         runner: Runs the model, which is left as it is.
@@ -41,7 +40,7 @@ def visit_gradients(
         visit: Called as visit(batch number from 0, name, gradient in the parameter's shape, float32 or wider).
         buffer: Bytes of sums; a parameter that takes more has a pass of its own.
     """
-    targets = examples.target_counts
+    weights = examples.weights
     unseen: dict[str, Tensor] = {}
     showing = ""
 
@@ -68,7 +67,7 @@ def visit_gradients(
             parameter.requires_grad_(False)
         for number, batch in enumerate(batches):
             unseen.update(parameters)
-            runner.in_pieces(batch, partial(attempt, number, int(targets[list(batch)].sum())))
+            runner.in_pieces(batch, partial(attempt, number, int(weights[list(batch)].sum())))
 
 
 def _visit_group(

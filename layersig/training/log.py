@@ -27,7 +27,7 @@ class Step:
 
     Attributes:
         step: Number, from 1.
-        loss: Mean loss over the target tokens of the optimizer batch, in nats, before the update.
+        loss: Mean loss over the target tokens, or the pairs, of the optimizer batch, in nats, before the update.
         lr: Learning rate of the update.
         gradient_norm: 2-norm of the whole gradient before clipping.
         tokens: Real (not padding) tokens of the optimizer batch.

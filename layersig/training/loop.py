@@ -1,8 +1,8 @@
 """The one training loop: gradient descent on whatever requires a gradient.
 
 An optimizer batch is the unit of meaning. Its loss is the sum of the cross entropy over its target tokens, divided by
-their number. How a batch goes through the model is the runner's business (`layersig.fast.runner`), and changes nothing
-but rounding.
+their number, or with another objective (`layersig.objectives`) the mean over its pairs. How a batch goes through the
+model is the runner's business (`layersig.fast.runner`), and changes nothing but rounding.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
-from layersig.data.examples import Examples
+from layersig.data.pairs import Items
 from layersig.data.split import validation_indices
 from layersig.errors import StageFailed
 from layersig.jsonform import Number, dumps, parse_json
@@ -36,7 +36,7 @@ class Fit(NamedTuple):
         folder: Holds what it kept.
         log: Its steps.
         planned: Number of steps of its whole schedule.
-        loss: Loss per target token on the validation split; None without one.
+        loss: Loss on the validation split; None without one.
         memory: Bytes that it held besides activations, by purpose, and where it was continued from.
         turns: Blocks in turn by interval, where they took turns.
         looks: The looks at the ranking, where it may end the training.
@@ -60,8 +60,8 @@ class _Trial(NamedTuple):
 def search(
     job: Job[Training],
     settings: TrainSettings,
-    examples: Examples,
-    fit: Callable[[TrainSettings, Examples, Examples, Path], Fit],
+    examples: Items,
+    fit: Callable[[TrainSettings, Items, Items, Path], Fit],
 ) -> Fit:
     """Run every trial, write `search.json`, count the cost of all of them, and give the best.
 
@@ -79,10 +79,7 @@ def search(
     """
     assert settings.search is not None
     kept = validation_indices(examples.groups, settings.search.validation, job.streams.root)
-    parts = [
-        Examples.of([example for index, example in enumerate(examples) if (index in kept) == wanted])
-        for wanted in (0, 1)
-    ]
+    parts = [examples.part([index for index in range(len(examples)) if (index in kept) == wanted]) for wanted in (0, 1)]
     trials = []
     for number, each in enumerate(_settings(settings)):
         job.reporter.start(f"trial {number + 1}", 1, "training")

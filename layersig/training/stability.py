@@ -25,7 +25,7 @@ class Stability:
         epsilon: Largest relative change of the smoothed loss that counts as none.
         window: Steps of a mean, and steps that the change must stay small.
         step: The step T from which on it is stable, to the last one; None when it is not, or too short to tell.
-        change: Relative change of the smoothed loss at the last step; None when too short to tell.
+        change: Relative change of the smoothed loss at the last step; None when too short to tell, or the loss is 0.
         noise: Standard error of `change` from the scatter of batch losses. Where it exceeds epsilon, the run cannot
             tell stable from unstable.
     """
@@ -43,12 +43,14 @@ def stability(losses: Sequence[float], *, epsilon: float = EPSILON, window: int 
     if len(values) < 2 * window:
         return Stability(epsilon, window, None, None, None)
     smooth = np.convolve(values, np.full(window, 1 / window), "valid")
-    changes = smooth[window:] / smooth[:-window] - 1
+    with np.errstate(divide="ignore", invalid="ignore"):  # a preference that is learnt perfectly has a loss of 0
+        changes = smooth[window:] / smooth[:-window] - 1
     calm = np.abs(changes) < epsilon
     restless = np.flatnonzero(~calm)
     quiet = len(calm) - 1 - restless[-1] if len(restless) else len(calm)
     last = values[-2 * window :].reshape(2, window)
+    step = len(values) - int(quiet) + 1 if quiet >= window else None
+    if not smooth[-1 - window]:
+        return Stability(epsilon, window, step, None, None)
     noise = float(np.sqrt(last.var(1, ddof=1).sum() / window) / smooth[-1 - window])
-    return Stability(
-        epsilon, window, len(values) - int(quiet) + 1 if quiet >= window else None, float(changes[-1]), noise
-    )
+    return Stability(epsilon, window, step, float(changes[-1]), noise)

@@ -11,18 +11,20 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from layersig.data.batches import optimizer_batches
-from layersig.data.examples import Examples, read_examples
+from layersig.data.pairs import Items
 from layersig.distributed.sharding import local
 from layersig.distributed.world import world
 from layersig.errors import StageFailed, UserError
 from layersig.fast.lora import fast_lora
 from layersig.fast.runner import Workload, reading_runner
-from layersig.layers import Layer, LayerMap
+from layersig.layers import Group, Layer, LayerMap
 from layersig.models.adapters import read_adapter
 from layersig.models.dense import held_starts, read_dense, write_checkpoint
 from layersig.models.devices import pick_device, pick_dtype
 from layersig.models.load import borrow_model, load_model, stored_bytes
-from layersig.recipe.schema import TrainSettings
+from layersig.objectives import learnt
+from layersig.plugin.components import BUILT_IN
+from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
 from layersig.records import Ranking, Selection
 from layersig.stages.job import Job
 from layersig.stages.kinds import Recover, Reference, Training, Tune
@@ -30,14 +32,15 @@ from layersig.store.files import link_or_copy
 from layersig.training.callbacks import InTurn, Milestones, Progress
 from layersig.training.checkpoint import CHECKPOINT, Checkpoints
 from layersig.training.continuing import continue_in, link_folder, step_of, taken_over, write_log
-from layersig.training.footprint import MOMENT_BYTES, capacity, model_bytes, why_too_large
+from layersig.training.footprint import capacity, model_bytes, why_too_large
 from layersig.training.loop import train
 from layersig.training.methods import Base, Tuning, component_of, tuned
 from layersig.training.methods.splitting import check_split
+from layersig.training.operations import operations
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order, ranks_by_share
-from layersig.training.resampling import Resampling
+from layersig.training.resampling import Resampling, block_weights
 from layersig.training.search import Fit, search
 
 STABLE = "at-stable"
@@ -83,14 +86,17 @@ def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: 
     """Train `chosen` as far as the last of `kept`: the update under every name at its fraction of the planned steps."""
     settings = job.spec.train
     several = world()
-    checkpoint = component_of(settings.method, job.components).result == "checkpoint"
-    examples = read_examples(job.inputs["data"], "train")
+    method = component_of(settings.method, job.components)
+    checkpoint = method.result == "checkpoint"
+    borrower = "" if method.origin == BUILT_IN else method.label
+    examples = learnt(settings, job.inputs, "train", job.components)
     _refuse_too_large(job, chosen)
     if several.sharded:
         check_split(settings, checkpoint=checkpoint)
-    with borrow_model(job.inputs["model"], **job.spec.loading, weights=chosen if checkpoint else ()) as model:
+    wide = chosen if checkpoint else ()
+    with borrow_model(job.inputs["model"], **job.spec.loading, weights=wide, borrower=borrower) as model:
 
-        def fit(settings: TrainSettings, trained: Examples, validation: Examples | None, work: Path) -> Fit:
+        def fit(settings: TrainSettings, trained: Items, validation: Items | None, work: Path) -> Fit:
             return _fit(job, model, layers, chosen, kept, settings, trained, validation, work)
 
         if settings.search is None:
@@ -145,8 +151,8 @@ def _fit(
     chosen: Sequence[Layer],
     kept: Mapping[str, float],
     settings: TrainSettings,
-    trained: Examples,
-    validation: Examples | None,
+    trained: Items,
+    validation: Items | None,
     work: Path,
 ) -> Fit:
     """One training; its state and what it keeps go to `work`."""
@@ -167,9 +173,12 @@ def _fit(
     turns = None
     if settings.resample is not None:
         still = int(Optimization.of(settings).learning_rate_at(0, len(batches)) == 0)
-        turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams, still=still)
+        weights = _block_weights(job, chosen) if settings.resample.weights == "scores" else None
+        turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams, still=still, weights=weights)
         chosen = turns.layers
     ranks = None if settings.ranks == "equal" else _ranks(job, chosen, settings)
+    method = component_of(settings.method, job.components)
+    needed = operations(model, layers, chosen, settings, method, trained, batches)
     with tuned(
         model,
         chosen,
@@ -178,6 +187,8 @@ def _fit(
         steps=len(batches),
         streams=job.streams,
         ranks=ranks,
+        examples=trained,
+        batches=batches,
         components=job.components,
     ) as tuning:
         watch = None if due else RankWatch(work, len(batches), partial(_sizes, tuning, work / "look", layers))
@@ -201,6 +212,7 @@ def _fit(
         loss = None if validation is None else _loss(model, tuning, settings, validation, fast=job.spec.fast)
         cost = {
             **_memory(tuning, settings),
+            **({} if turns is not None else {"operations": needed}),
             **({"continued_from": continued} if continued else {}),
         }
         drawn, looks = None if turns is None else turns.drawn, None if watch is None else watch.record()
@@ -214,10 +226,20 @@ def _sizes(tuning: Tuning, folder: Path, layers: LayerMap) -> list[float]:
     return [update.norm(layer.name) for layer in layers]
 
 
+def _ranking(job: Job[Training]) -> tuple[Ranking, tuple[Group, ...]]:
+    """The ranking of the arm, and its units."""
+    ranking = Ranking.from_json(job.read("ranking", "ranking.json"))
+    return ranking, LayerMap.from_json(job.read("layers", "layers.json")).groups(ranking.unit)
+
+
+def _block_weights(job: Job[Training], chosen: Sequence[Layer]) -> dict[int, float]:
+    ranking, groups = _ranking(job)
+    return block_weights(ranking.scores, groups, chosen)
+
+
 def _ranks(job: Job[Training], chosen: Sequence[Layer], settings: TrainSettings) -> dict[str, int]:
     """Ranks of the chosen layers by the ranking of the arm."""
-    ranking = Ranking.from_json(job.read("ranking", "ranking.json"))
-    groups = LayerMap.from_json(job.read("layers", "layers.json")).groups(ranking.unit)
+    ranking, groups = _ranking(job)
     if settings.ranks == "budget":
         names = {layer.name for layer in chosen}
         units = {group.name: [layer for layer in group.members if layer.name in names] for group in groups}
@@ -228,8 +250,8 @@ def _ranks(job: Job[Training], chosen: Sequence[Layer], settings: TrainSettings)
     return ranks_by_order(sorted((layer.name for layer in chosen), key=lambda name: places[name]), settings.rank)
 
 
-def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Examples, *, fast: bool) -> float:
-    """Loss per target token of the tuned model, without dropout."""
+def _loss(model: PreTrainedModel, tuning: Tuning, settings: TrainSettings, examples: Items, *, fast: bool) -> float:
+    """Loss of the tuned model, without dropout."""
     tuning.model.eval()
     with (
         fast_lora(model) if fast else nullcontext(),

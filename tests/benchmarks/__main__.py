@@ -14,7 +14,18 @@ from pathlib import Path
 import psutil
 import torch
 
-from tests.benchmarks import breakdown, endurance, evaluation, gates, growth, selection, training, wholes, world
+from tests.benchmarks import (
+    breakdown,
+    endurance,
+    evaluation,
+    gates,
+    growth,
+    planned,
+    selection,
+    training,
+    wholes,
+    world,
+)
 from tests.benchmarks.harness import Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -39,6 +50,7 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
         "growth": lambda: growth.growth(repeats),
         "memory": endurance.memory,
         "grid": endurance.grid,
+        "planned": planned.planned,
         "waits": lambda: wholes.waits(repeats),
     }
 

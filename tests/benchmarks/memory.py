@@ -20,7 +20,7 @@ from layersig.models.devices import peak_memory
 from layersig.models.layermap import layer_map, model_of_configuration
 from layersig.models.live_bytes import LiveBytes
 from layersig.models.load import load_model
-from layersig.planning.cards import spread
+from layersig.planning.gpu_memory import spread
 from layersig.recipe.schema import TrainSettings
 from layersig.streams import Streams
 from layersig.training.counted import count_training
@@ -60,7 +60,7 @@ def counted(length: int, share: float) -> int:
 
 
 def measured(length: int, share: float) -> str:
-    batching.packing.can_pack = lambda model, longest: False
+    batching.packing.why_padded = lambda model, longest: "for comparison"
     with peak_memory(torch.device("cpu")) as memory:
         model = load_model(model_folder(), dtype=torch.float32, device="cpu")
         layers = spread(list(layer_map(model)), share)

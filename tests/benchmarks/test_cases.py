@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tests.benchmarks import evaluation, gates, training, world
+from tests.benchmarks import evaluation, gates, planned, training, world
 
 # PEFT reads a property that transformers has renamed.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")]
@@ -38,3 +38,10 @@ def test_evaluation(name, options):
     case.run()
     assert len(case.accuracy) == 3
     assert all(math.isfinite(answer) for answer, _ in case.answers)
+
+
+def test_memory_is_planned_within_a_fifth():
+    """Of stage 1, stage 2, 30 % of the layers and the evaluation; time depends on what else the machine does."""
+    found = {row["kind"]: row["ratio"] for row in planned.study(96) if row["quantity"] == "peak memory"}
+    for kind in planned.KINDS:
+        assert 0.8 < found[kind] < 1.2, found

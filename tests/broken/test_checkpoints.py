@@ -85,7 +85,7 @@ def adapter(bench: Bench) -> None:
 
 
 CASES = [
-    Case("no folder", lambda bench: (bench.folder / "model").rename("mdoel"), 2, ("model: there is no such folder",)),
+    Case("no folder", lambda bench: (bench.folder / "model").rename("mdoel"), 2, ("model.source: there is no folder",)),
     Case("no config", remove("model/config.json"), 2, ("model: has no config.json; name the folder",)),
     Case(
         "a config cut short", cut("model/config.json", 40), 2, ("config.json: cannot be read", "fetch or save it again")

@@ -83,7 +83,7 @@ CHATS = [
         ("fields found: `text`", "already rendered", "Accepted: `messages`"),
     ),
     Case("lists for rows", write("chats.jsonl", "[1]\n"), 2, ("row 1: it is a list; an object",)),
-    Case("no file", remove("chats.jsonl"), 2, ("chats.jsonl: there is no such file",)),
+    Case("no file", remove("chats.jsonl"), 2, ("data.0.source: there is no file", "chats.jsonl; a path starts")),
     Case("a wrong suffix", other_file("chats.csv"), 2, ("chats.csv: a data file must end in .parquet, .jsonl, .json",)),
     Case("one conversation", rows(lambda rows: rows[:1]), 2, ("chats.jsonl: 1 conversations", "smaller `heldout`")),
     Case("equal conversations", rows(lambda rows: rows[:1] * 24), 2, ("chats.jsonl: 1 conversations", "more data")),

@@ -27,6 +27,7 @@ def test_the_defaults_give_a_valid_recipe_with_a_comment_on_every_choice(
     assert (recipe.data[0].source, recipe.data[0].heldout, recipe.seeds) == ("file:my chats.jsonl", 4, (0,))
     assert recipe.arms[0].select.params["fraction"] == 0.3
     text = (folder / "my-chats.toml").read_text()
+    assert text.startswith("#:schema ./recipe.schema.json\n# Which layers matter")
     assert "layersig run my-chats.toml" in text
     comments = [line for line in text.splitlines() if "# " in line and not line.startswith("#")]
     assert len(comments) >= 9

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from layersig.cli.main import GROUPS, VERBS
+from layersig.errors import UserError
 from layersig.recipe.bundled import names
 from layersig.store.runfolder import RunFolder
 from layersig.topics.analyse import analyse
 from layersig.topics.render import render
 from tests.report.synthetic import Study, write_run
-from tests.study import call
+from tests.study import RECIPE, call
 from tests.tiny import save_tiny
 
 STUDY = Study(blocks=2, data=("alpaca",), seeds=(0,), tasks=(), heldout=8, steps=4)
@@ -120,3 +121,66 @@ def test_the_shell_completes_verbs_recipes_and_runs(run: Path, capsys: pytest.Ca
     assert "validate" in {item.value for item in complete.get_completions([], "va")}
     assert "quickstart" in {item.value for item in complete.get_completions(["run"], "qu")}
     assert {"mine", "mine/0123456789ab"} <= {item.value for item in complete.get_completions(["show"], "mi")}
+
+
+def test_the_shell_completes_keys_and_values_of_overrides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from click.shell_completion import ShellComplete
+
+    from layersig.cli.main import cli
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(RECIPE)
+    complete = ShellComplete(cli, {}, "layersig", "_LAYERSIG_COMPLETE")
+
+    def found(typed: str, verb: str = "run") -> set[str]:
+        return {item.value for item in complete.get_completions([verb, "mine.toml"], typed)}
+
+    assert {"train.rank=", "train.method="} <= found("train.")
+    assert found("train.meth", "plan") == {"train.method="}
+    assert "arms.ila-30.select.fraction=" in found("arms.")
+    assert "data.chats.heldout=" in found("data.chats.h")
+    assert {"scorers.ila.steps=", "scorers.ila.kind="} <= found("scorers.ila.")
+    assert {"train.method=lora", "train.method=dora"} <= found("train.method=")
+    assert "scorers.ila.kind=gradient-norm" in found("scorers.ila.kind=g")
+    assert "arms.ila-30.select.kind=top" in found("arms.ila-30.select.kind=t")
+    assert found("model.quantization=") == {"model.quantization=none", "model.quantization=nf4"}
+    assert found("evaluate.heldout=") == {"evaluate.heldout=true", "evaluate.heldout=false"}
+    assert found("nothing.") == set()
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("--dry-run", "`layersig plan RECIPE` shows what a run would do"),
+        ("-n", "`layersig plan RECIPE`"),
+        ("--resume", "continues where it stopped"),
+        ("-q", "progress goes to stderr"),
+        ("--smok", "--smoke"),
+    ],
+)
+def test_options_of_other_programs_are_answered(capsys: pytest.CaptureFixture[str], option: str, hint: str) -> None:
+    code, _, err = call(capsys, "run", "quickstart", option)
+    assert (code, hint in err) == (2, True), err
+
+
+def test_the_version_and_tracebacks_behind_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "-V")[1].startswith("layersig, version ")
+    with pytest.raises(UserError):
+        call(capsys, "show", "nothing", "--debug")
+
+
+def test_a_run_is_watched_until_it_ends(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layersig.cli import status
+    from layersig.store.runfolder import RunFolder
+
+    ended = RunFolder(run).state()
+    states = iter([{**ended, "status": each} for each in ("running", "running", "running", "complete")])
+    monkeypatch.setattr(RunFolder, "state", lambda _: next(states))
+    monkeypatch.setattr(status, "_EVERY", 0.0)
+    lines = call(capsys, "status", "mine", "--watch")[1].splitlines()
+    shown = [line for line in lines if line.startswith("mine/")]
+    assert [line.split()[1] for line in shown] == ["running", "complete"]

@@ -36,6 +36,15 @@ def test_what_cannot_run_is_found_before_it_runs(
     assert (code, told in err) == (2, True), err
 
 
+def test_the_template_of_a_local_model_is_tried_on_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path)
+    (tmp_path / "model" / "chat_template.jinja").write_text(
+        "{% if messages %}{{ raise_exception('never') }}{% endif %}"
+    )
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, "the template refuses the conversation of row 1 of data chats: never" in err) == (2, True), err
+
+
 def test_all_that_is_missing_is_told_at_once_unless_something_stands_in(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

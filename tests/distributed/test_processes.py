@@ -21,6 +21,7 @@ from tests.training.world import digests, write_inputs
 _ROOT = Path(__file__).parents[2]
 _BOTH = ("reference", "mask")
 _ALL = (*_BOTH, "dry", "full")
+_SCORERS = tuple(trainings.SCORERS)
 
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "{count}", "-m")
@@ -52,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Inputs, and what one process made of them."""
     root = tmp_path_factory.mktemp("trainings")
     write_inputs(root, chosen=("model.layers.1.mlp.up_proj", "model.layers.2.self_attn.v_proj"))  # with a kept prefix
-    trainings.main(root, "one", _ALL)
+    trainings.main(root, "one", (*_ALL, *_SCORERS))
     return root
 
 
@@ -72,10 +73,19 @@ def assert_equal(folder: Path, name: str, chosen: tuple[str, ...]) -> None:
             np.testing.assert_allclose(value, due[key], rtol=0, atol=1e-7, err_msg=f"{path} {key}")
 
 
-def test_two_processes_train_and_mask_as_one(folder: Path) -> None:
-    ran = launch(2, "tests.distributed.trainings", folder, "two", ",".join(_BOTH))
+def assert_ranked_alike(folder: Path, name: str) -> None:
+    """Scores that are made of gradients are those of one process."""
+    one, other = trainings.rankings(folder, "one"), trainings.rankings(folder, name)
+    assert other.keys() == one.keys() == set(_SCORERS)
+    for scorer, scores in one.items():
+        assert other[scorer] == pytest.approx(scores, rel=1e-9, abs=0), scorer
+
+
+def test_two_processes_train_and_score_as_one(folder: Path) -> None:
+    ran = launch(2, "tests.distributed.trainings", folder, "two", ",".join((*_BOTH, *_SCORERS)))
     assert ran.returncode == 0, ran.stderr
     assert_equal(folder, "two", _BOTH)
+    assert_ranked_alike(folder, "two")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,6 +113,7 @@ def test_only_sums_depend_on_the_number_of_processes() -> None:
         "recover": "sums",
         "score": "sums",
         "evaluate": "items",
+        "untouched": "items",
     }
 
 
@@ -135,3 +137,21 @@ def test_options_that_do_not_go_with_the_launch_are_refused(
         main(["run", "quickstart", *arguments])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@given(st.integers(0, 9), st.integers(1, 4))
+def test_parts_are_taken_in_turns_and_summed_once(count: int, size: int) -> None:
+    turns = World.turns(Pretended(0, size), count)
+    assert [number for turn in turns for number in turn] == list(range(count))
+    assert {len(turn) for turn in turns[:-1]} <= {size}
+    done, summed = [], []
+    for rank in range(size):
+        process, total = Pretended(rank, size), torch.zeros(())
+        process.sum = summed.extend  # type: ignore[method-assign]
+        process.add_up(range(count), [total], lambda part, total=total: total.add_(2**part))
+        done.append(int(total))
+    assert sum(done) == 2**count - 1, "every part was added in one process"
+    assert len(summed) == size
+    split = torch.zeros(())
+    Pretended(0, size, sharded=True).add_up(range(count), [split], lambda part: split.add_(2**part))
+    assert int(split) == 2**count - 1, "over a sharded model every process takes all"

@@ -1,4 +1,4 @@
-"""Trainings of a tiny model in float64, run by one process or by all processes of a launch.
+"""Trainings and scorings of a tiny model in float64, run by one process or by all processes of a launch.
 
     torchrun --nproc-per-node 2 -m tests.distributed.trainings FOLDER NAME TRAINING,... [--shard] [--plain] [--dies]
 
@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ from tests.training import world
 STEPS = 20
 TRAIN = world.TRAIN.model_copy(update={"epochs": None, "steps": STEPS, "batch_size": 5, "learning_rate": 5e-3})
 ROLES = ("model", "data", "layers", "selection")
+SCORERS: Mapping[str, Mapping[str, Any]] = {
+    "gradient-norm": {"batches": 5, "relative": True},
+    "projected-gradient": {"batches": 5},
+    "whitened-gradient": {"batches": 5},
+    "update-taylor": {"batches": 5},
+    "adalora-sensitivity": {"batches": 5},
+}
+"""Scorers that read gradients, with more batches than processes, which do not go into them evenly."""
 COMPUTE = {"dtype": "float64", "device": "cpu", "quantization": "none", "attention": "sdpa"}
 
 
@@ -42,21 +51,22 @@ def trainings(folder: Path, name: str, *, fast: bool = True) -> dict[str, Callab
     def training(called: str, settings: TrainSettings, **params: Any) -> Job[Any]:
         return world.job(folder, inputs, f"{name}/{called}", train=settings, **{**COMPUTE, "fast": fast}, **params)
 
-    def mask() -> Job[Any]:
-        parts = [folder / name / "mask" / part for part in ("out", "work")]
+    def scoring(called: str, scorer: str, params: Mapping[str, Any]) -> Job[Any]:
+        parts = [folder / name / called / part for part in ("out", "work")]
         for part in parts:
             part.mkdir(parents=True, exist_ok=True)
-        params = {"steps": STEPS, "optimizer": "sgd", "learning_rate": 10.0, "initial": 1.0, "keep_every": 1}
-        spec = Score.of(scorer="ila", params=params, unit="module", train=TRAIN, fast=fast, **COMPUTE)
+        spec = Score.of(scorer=scorer, params=params, unit="module", train=TRAIN, fast=fast, **COMPUTE)
         read = {**{role: inputs[role] for role in ROLES[:3]}, "update": folder / name / "reference" / "out" / "at-1"}
-        return Job(Cell(), spec, read, *parts, Streams(1, 0), components=(built_in().get("scorer", "ila"),))
+        return Job(Cell(), spec, read, *parts, Streams(1, 0), components=(built_in().get("scorer", scorer),))
 
+    mask = {"steps": STEPS, "optimizer": "sgd", "learning_rate": 10.0, "initial": 1.0, "keep_every": 1}
     dry = TRAIN.model_copy(update={"dropout": 0.0})
     wet = TRAIN.model_copy(update={"dropout": 0.1})
     full = dry.model_copy(update={"method": "full", "learning_rate": 1e-3, "clip": 0.5})
     return {
         "reference": lambda: training("reference", wet, milestones=(0.5, 1.0)),
-        "mask": mask,
+        "mask": partial(scoring, "mask", "ila", mask),
+        **{scorer: partial(scoring, scorer, scorer, params) for scorer, params in SCORERS.items()},
         "dry": lambda: training("dry", dry),
         "full": lambda: training("full", full),
     }
@@ -71,6 +81,12 @@ def found(folder: Path, name: str) -> Mapping[str, Any]:
     for path in (folder / name).glob("mask/out/trajectory.jsonl"):
         logs["mask"] = [list(json.loads(line)["scores"].values()) for line in path.read_text().splitlines()]
     return logs
+
+
+def rankings(folder: Path, name: str) -> Mapping[str, Mapping[str, float]]:
+    """What the scorers that read gradients left: scores by layer."""
+    files = {scorer: folder / name / scorer / "out" / "ranking.json" for scorer in SCORERS}
+    return {scorer: json.loads(path.read_text())["scores"] for scorer, path in files.items() if path.exists()}
 
 
 def main(folder: Path, name: str, chosen: Collection[str], *options: str) -> None:

@@ -84,3 +84,65 @@ def test_a_scorer_that_breaks_is_named_in_one_message(
     assert "weight-norm" in told.errors[0]
     assert message in told.errors[0]
     assert "Traceback" not in told.err
+
+
+HEAD = "from layersig import method, policy, scorer, source\nfrom layersig.training.methods.lora import Lora\n"
+TOP = 'select = { kind = "top", fraction = 0.3 }'
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "message"),
+    [
+        (
+            "@policy('odd', rankings='one')\ndef odd(context):\n    return context.ranking.nothing\n",
+            ['arms=[{ name = "odd", scorer = "ila", select = { kind = "odd" } }]'],
+            r'select/odd.*: policy "odd" \(FILE\) failed: AttributeError: .*has no attribute .nothing. \(.*FILE:5\)',
+        ),
+        (
+            "@method('odd', reads={'rank'})\nclass Odd(Lora):\n"
+            "    def tuning(self, adapted, context):\n        1 / 0\n",
+            [f'arms=[{{ name = "odd", scorer = "ila", {TOP}, train = {{ method = "odd" }} }}]'],
+            r'tune/odd.*: method "odd" \(FILE\) failed: ZeroDivisionError: division by zero \(.*FILE:6\)',
+        ),
+        (
+            "@source('odd')\nclass Odd:\n    kinds = {'data'}\n    def load(self, kind, reference, request):\n"
+            "        raise KeyError(reference)\n",
+            ["data.0.source=odd:rows", "arms=[]"],
+            r"source \"odd\" \(FILE\) failed: KeyError: 'rows' \(.*FILE:7\)",
+        ),
+        (
+            "@scorer('odd', needs={'model'})\ndef odd(context):\n"
+            "    context.weight(context.layers[0]).mul_(2)\n    return dict.fromkeys(context.layers, 0.0)\n",
+            ['scorers.odd.kind="odd"', f'arms=[{{ name = "odd", scorer = "odd", {TOP} }}]'],
+            r'score/odd: scorer "odd" \(FILE\) changed the model and did not restore it',
+        ),
+        (
+            "from contextlib import contextmanager\n@method('odd', reads={'rank'})\nclass Odd(Lora):\n"
+            "    @contextmanager\n    def tune(self, context):\n        with super().tune(context) as tuning:\n"
+            "            yield tuning\n        context.model.get_input_embeddings().weight.data.mul_(2)\n",
+            [f'arms=[{{ name = "odd", scorer = "ila", {TOP}, train = {{ method = "odd" }} }}]'],
+            r'tune/odd.*: method "odd" \(FILE\) changed the model and did not restore it',
+        ),
+    ],
+    ids=["policy", "method", "source", "scorer changes weights", "method changes weights"],
+)
+def test_a_plugin_that_breaks_in_its_work_is_named_with_its_line(
+    world: World, request: pytest.FixtureRequest, code: str, words: list[str], message: str
+) -> None:
+    name = f"{request.node.callspec.id.replace(' ', '_')}.py"
+    (world.base / name).write_text(HEAD + code)
+    told = world.run(f'plugins=["{name}"]', "analyze.controls=false", f"name={name.removesuffix('.py')}", *words)
+    assert told.code in (1, 2)
+    (error,) = told.errors
+    assert re.search(message.replace("FILE", re.escape(name)), error), error
+    assert "Traceback" not in told.err
+
+
+def test_the_calls_of_a_plugin_are_traced(world: World, plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERSIG_TRACE_PLUGINS", "1")
+    told = world.run(*WORDS, "scorers.weight-norm.stream=0", "--no-cache", "arms=[]", "name=traced")
+    assert told.code == 0, told.err
+    lines = [line for line in told.err.splitlines() if line.startswith("plugin: ")]
+    assert lines[0] == 'plugin: scorer "weight-norm" (my_scorer.py).score ...'
+    assert re.fullmatch(r'plugin: scorer "weight-norm" \(my_scorer.py\).score returned dict of 21 after .* s', lines[1])
+    assert len(lines) == 2

@@ -15,43 +15,22 @@ import psutil
 import pytest
 
 from tests.e2e.world import Run, World
+from tests.ray_nodes import RayNodes, two_nodes
 
 pytestmark = pytest.mark.slow
 
 DRIVER = "from layersig.cli.main import main; main()"
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "memory": 4 * 2**30, "include_dashboard": False}
 EIGHT = "seeds=[0,1,2,3]"
 """Two arms are tuned with each seed: eight small runs."""
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[list[psutil.Process]]:
-    """The processes of the cluster, of which nothing remains; a child starts it, so that Ray stays out of this one."""
+def nodes() -> Iterator[RayNodes]:
+    """The cluster, which drivers find by `RAY_ADDRESS`."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'layersig[ray]'")
-    script = f"""
-from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args={NODE!r})
-cluster.add_node(**{NODE!r})
-print(cluster.address, flush=True)
-input()
-cluster.shutdown()
-"""
-    host = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert host.stdin is not None
-    assert host.stdout is not None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", host.stdout.readline().strip())
-        started = [psutil.Process(host.pid), *psutil.Process(host.pid).children(recursive=True)]
-        yield started
-        every = {*started, *psutil.Process(host.pid).children(recursive=True)}
-    host.communicate("end\n", timeout=60)
-    assert not psutil.wait_procs(every, timeout=30)[1]
+    with two_nodes() as found, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", found.address)
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -101,23 +80,11 @@ class Driver:
         return Run(Path(json.loads(out.splitlines()[-1])["run"])), err
 
 
-def _stage_processes(nodes: list[psutil.Process]) -> list[psutil.Process]:
-    """Worker processes of Ray that are running a stage."""
-    below = [child for node in nodes if node.is_running() for child in node.children(recursive=True)]
-    return [
-        each
-        for each in set(below)
-        if each.is_running() and each.name().startswith(("ray::tune", "ray::refe", "ray::score", "ray::eval"))
-    ]
-
-
 def _computed(run: Run) -> list[str]:
     return [stage["fingerprint"] for stage in run.stages.values() if not stage["cached"]]
 
 
-def test_two_nodes_give_the_bytes_of_one_process(
-    world: World, alone: Run, nodes: list[psutil.Process], tmp_path: Path
-) -> None:
+def test_two_nodes_give_the_bytes_of_one_process(world: World, alone: Run, nodes: RayNodes, tmp_path: Path) -> None:
     run, _ = Driver(world, tmp_path, EIGHT).ended()
     assert run.results() == alone.results()
     assert {name: stage["fingerprint"] for name, stage in run.stages.items()} == {
@@ -128,10 +95,10 @@ def test_two_nodes_give_the_bytes_of_one_process(
     assert world.run(EIGHT, "--runs", tmp_path / "again", cache=tmp_path / "cache").run.ran == set()
 
 
-def test_a_killed_worker_changes_nothing(world: World, alone: Run, nodes: list[psutil.Process], tmp_path: Path) -> None:
+def test_a_killed_worker_changes_nothing(world: World, alone: Run, nodes: RayNodes, tmp_path: Path) -> None:
     driver = Driver(world, tmp_path, EIGHT)
     driver.wait(driver.training)
-    for worker in driver.wait(lambda: _stage_processes(nodes)):
+    for worker in driver.wait(nodes.stages):
         worker.kill()
     run, err = driver.ended()
     assert "its worker process ended" in err
@@ -139,11 +106,11 @@ def test_a_killed_worker_changes_nothing(world: World, alone: Run, nodes: list[p
 
 
 def test_a_killed_driver_is_continued_and_leaves_nobody_behind(
-    world: World, first: Run, nodes: list[psutil.Process], tmp_path: Path
+    world: World, first: Run, nodes: RayNodes, tmp_path: Path
 ) -> None:
     driver = Driver(world, tmp_path)
     driver.wait(driver.training)
-    workers = driver.wait(lambda: _stage_processes(nodes))
+    workers = driver.wait(nodes.stages)
     driver.process.kill()
     driver.process.communicate()
     assert not psutil.wait_procs(workers, timeout=30)[1]
@@ -154,17 +121,17 @@ def test_a_killed_driver_is_continued_and_leaves_nobody_behind(
     assert {stage["fingerprint"] for stage in run.stages.values()} == done | set(_computed(run))
 
 
-def test_an_interruption_ends_the_stages(world: World, nodes: list[psutil.Process], tmp_path: Path) -> None:
+def test_an_interruption_ends_the_stages(world: World, nodes: RayNodes, tmp_path: Path) -> None:
     driver = Driver(world, tmp_path)
     driver.wait(driver.training)
-    workers = driver.wait(lambda: _stage_processes(nodes))
+    workers = driver.wait(nodes.stages)
     driver.process.terminate()
     out, err = driver.process.communicate(timeout=60)
     assert (driver.process.returncode, out) == (130, ""), err
     assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
-def test_two_drivers_on_one_store_run_no_stage_twice(nodes: list[psutil.Process], tmp_path: Path) -> None:
+def test_two_drivers_on_one_store_run_no_stage_twice(nodes: RayNodes, tmp_path: Path) -> None:
     drivers = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.engine.ray_driver", str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -177,7 +144,7 @@ def test_two_drivers_on_one_store_run_no_stage_twice(nodes: list[psutil.Process]
         assert [cached[name] for cached in found].count(False) == 1, "one driver ran it, the other found it"
 
 
-def test_an_unreachable_cluster_is_refused_in_one_sentence(world: World, nodes: list[psutil.Process]) -> None:
+def test_an_unreachable_cluster_is_refused_in_one_sentence(world: World, nodes: RayNodes) -> None:
     for engine, code, said in (
         ("ray:127.0.0.1:1", 3, "no Ray cluster is reached at 127.0.0.1:1"),
         ("ray:ray://head:10001", 2, "give HOST:PORT"),

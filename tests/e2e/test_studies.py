@@ -22,6 +22,10 @@ ROWS = [
     {"instruction": f"say {number}", "input": "" if number % 2 else "loudly", "output": f"{number} abc {number * 7}"}
     for number in range(40)
 ]
+PAIRS = [
+    {"prompt": f"say {number}", "chosen": f"{number} abc", "rejected": f"no, never {number * 7}"}
+    for number in range(40)
+]
 DATA = ["data.0.source=file:rows.jsonl", "data.1.source=file:rows.jsonl", "data.2.source=file:chats.jsonl"]
 MODELS = [
     "data.0.source=file:rows.jsonl",
@@ -37,6 +41,7 @@ OVERRIDES: Mapping[str, list[str]] = {
     "small-diversity": [*DATA, "data.0.train_limit=4"],
     "small-kinds": [*DATA, TASK],
     "small-sanity": [f"data.{place}.source=file:rows.jsonl" for place in range(4)],
+    "small-preferences": ["data.0.source=file:pairs.jsonl"],
     "small-architectures": [*MODELS[:3], "models.1.source=path:other"],
     "small-scale": MODELS,
     "small-necessity": MODELS,
@@ -136,6 +141,7 @@ def test_necessity_and_plasticity_have_a_verdict_for_each_model_and_one_over_all
 def test_it_runs(name: str, tmp_path: Path) -> None:
     write_study(tmp_path)
     write_lines(tmp_path / "rows.jsonl", ROWS)
+    write_lines(tmp_path / "pairs.jsonl", PAIRS)
     world = World(tmp_path, RECIPES / f"{name}.toml")
     run = world.run("--smoke", "model.source=path:model", "analyze.resamples=100", *OVERRIDES[name]).run
     page, analysis = (run.path / "report.md").read_text(), json.loads((run.path / "analysis.json").read_text())
@@ -144,5 +150,11 @@ def test_it_runs(name: str, tmp_path: Path) -> None:
     assert ("What agreement depends on" in page) is (name == "small-diversity")
     assert ("with random tokens" in page or "random tokens |" in page) is (name == "small-sanity")
     assert "diversity: responses: in segments" in page or "diversity: responses: distinct: 1" in page
+    if name == "small-preferences":
+        rows = {(row["arm"], row["metric"]): row for row in analysis["results"]}
+        assert rows["base", "preference_margin"]["value"] == 0
+        assert {"preference_loss", "preference_accuracy", "loss"} <= {metric for _, metric in rows}
+        declared = {(row["arm"], row["reference"]) for row in analysis["comparisons"] if row["declared"]}
+        assert ("preference-carried", "preference-own") in declared
     if name == "small-size":
         assert {row["task"] for row in analysis["sweeps"] if row["primary"]} == {"heldout/alpaca-4", "choice"}

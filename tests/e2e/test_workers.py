@@ -20,7 +20,17 @@ from tests.e2e.world import Run, World
 DRIVER = "from layersig.cli.main import main\nif __name__ == '__main__': main()"
 
 
-TIMED = {"compute", "cost_sums", "costs", "inference", "limitations", "rigor", "trainings", "tuning_costs"}
+TIMED = {
+    "compute",
+    "cost_sums",
+    "costs",
+    "inference",
+    "limitations",
+    "rigor",
+    "time_saved",
+    "trainings",
+    "tuning_costs",
+}
 """Tables of findings in which a measured time occurs."""
 
 

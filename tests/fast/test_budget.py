@@ -11,9 +11,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from layersig.fast import budget, profile
-from layersig.fast.budget import token_bytes, tokens_at_once
+from layersig.fast.budget import keeps_blocks, token_bytes, tokens_at_once
 from layersig.fast.runner import reading_runner, training_runner
 from layersig.recipe.schema import TrainSettings
+from layersig.stages.notes import noted
 from layersig.training.methods import component_of
 from tests.training.world import BATCHES, SETTINGS, STREAMS, Workload, adapted, examples, run, trained
 
@@ -109,3 +110,29 @@ def test_auto_is_no_part_of_what_a_training_is_known_by() -> None:
     assert TrainSettings(micro_batch_tokens=512).effective(method)["micro_batch_tokens"] == 512
     read = TrainSettings.model_validate_json(json.dumps(TrainSettings().effective(method)))
     assert read.micro_batch_tokens == "auto"
+
+
+def test_blocks_are_recomputed_where_the_longest_example_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits, and the log says so."""
+    monkeypatch.setattr("layersig.stages.notes._taken", set())
+    found = []
+    for free in (10**12, 10**4):
+        monkeypatch.setattr(budget, "free_memory", lambda device, free=free: free)
+        model = adapted("llama", dtype=torch.float32, dropout=0.3)
+        with noted() as notes:
+            log = run(model)
+        found.append(({name: value.detach() for name, value in trained(model).items()}, log, notes))
+    (kept, own, silent), (again, log, told) = found
+    assert [step.loss for step in log.steps] == [step.loss for step in own.steps]
+    assert all(torch.equal(value, kept[name]) for name, value in again.items())
+    assert (log.numerics, silent) == (f"{own.numerics}+recomputed-blocks", [])
+    assert [note.partition(":")[0] for note in told] == ["train.gradient_checkpointing is on"]
+
+
+def test_room_for_the_longest_example_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = model_of("llama").get_base_model()
+    each, logits = token_bytes(base, learning=True), 256 * 512 * (4 + 2 * 2)
+    for free, reserved, keeps in ((1000, 0, True), (999, 0, False), (1001, 1, True), (1000, 1, False)):
+        room = int(1.25 * (free * each + logits)) + 2
+        monkeypatch.setattr(budget, "free_memory", lambda device, room=room: room)
+        assert keeps_blocks(base, 1000, reserved=int(1.25 * reserved * each)) is keeps

@@ -11,8 +11,12 @@ from lm_eval.api.instance import Instance
 from torch import Tensor
 
 from layersig.evaluating.model import SharedPrefixLM
-from layersig.fast.packing import can_pack
+from layersig.fast.decoder import Decoder
+from layersig.fast.packing import why_padded
 from layersig.fast.runner import Workload, reading_runner, training_runner
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Prompt
+from layersig.generating.sampling import Sampler, Sampling
 from layersig.layers import Layer
 from layersig.models.adapters import inject_adalora
 from layersig.models.dense import trained_weights
@@ -112,6 +116,8 @@ def gradients(architecture: str, dtype: torch.dtype, budget: int, fast: bool, ag
 
 
 KINDS: tuple[Kind, ...] = (lora, adalora, full, low_rank_gates, dense_gates, gradients)
+REST = (adalora, low_rank_gates, dense_gates)
+"""Kinds whose blocks are recomputed as those of others are."""
 
 
 @contextmanager
@@ -165,7 +171,7 @@ def test_twins_agree_with_gradient_checkpointing(kind: Kind, architecture: str, 
 )
 def test_what_is_packed(architecture: str, expected: bool, as_gpu: list[tuple[int, int]]) -> None:
     # Windows are the kernel's own; soft-capped scores are not.
-    assert can_pack(tiny_model(architecture), 30) is expected
+    assert (why_padded(tiny_model(architecture), 30) is None) is expected
     assert (set(as_gpu) == {(7, 0)} if architecture == "mistral" else (7, 0) not in as_gpu) or not expected
 
 
@@ -176,8 +182,8 @@ def test_a_window_that_the_kernel_is_not_told_of_is_noticed(
 
     model, kernel = tiny_model("mistral"), varlen.varlen_attn
     monkeypatch.setattr(varlen, "varlen_attn", lambda *args, **kw: kernel(*args, **{**kw, "window_size": (-1, 0)}))
-    assert can_pack(model, 8)
-    assert not can_pack(model, 30)
+    assert why_padded(model, 8) is None
+    assert why_padded(model, 30) is not None
 
 
 def test_a_torch_without_the_kernel_pads(as_gpu: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,3 +209,37 @@ def test_scores_and_texts_are_those_of_the_plain_twin(architecture: str, as_gpu:
         found.append((lm.loglikelihood(asked), lm.generate_until(written)))
     assert [value for value, _ in found[0][0]] == pytest.approx([value for value, _ in found[1][0]], rel=1e-6)
     assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("kind", [lora, full, *(pytest.param(kind, marks=pytest.mark.slow) for kind in REST)])
+def test_recomputed_blocks_give_the_same_bits(kind: Kind, as_gpu: list[tuple[int, int]]) -> None:
+    (loss, kept), (other, recomputed) = (kind("llama", torch.float32, 75, True, again) for again in (False, True))
+    assert loss == other
+    assert kept.keys() == recomputed.keys()
+    assert all(torch.equal(value, recomputed[name]) for name, value in kept.items())
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.8, 0.9)])
+def test_rows_that_write_together_wait_for_the_device_together(
+    sampling: Sampling, as_gpu: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+
+    def counted(read: Callable[[Tensor], object]) -> Callable[[Tensor], object]:
+        def method(tensor: Tensor) -> object:
+            nonlocal reads
+            reads += 1
+            return read(tensor)
+
+        return method
+
+    decoder, tokenizer = Decoder(tiny_model("llama")), tiny_tokenizer()
+    for name in ("item", "tolist", "__bool__", "__int__", "__float__", "cpu", "numpy"):
+        monkeypatch.setattr(Tensor, name, counted(getattr(Tensor, name)))
+    found = []
+    for most in (4, 24):
+        prompts = [Prompt(tuple(range(5, 9 + number)), (), most) for number in range(12)]
+        reads = 0
+        list(generated(decoder, tokenizer, prompts, 10_000, ends=(), sampler=Sampler(sampling, range(12))))
+        found.append(reads)
+    assert 0 < found[1] - found[0] <= 3 * 20

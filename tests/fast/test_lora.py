@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import AdaLoraConfig, LoraConfig, get_peft_model
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from layersig.fast import profile
 from layersig.fast.dropout import Mask, keyed_dropout
@@ -154,6 +155,28 @@ def test_puts_peft_back():
     with pytest.raises(RuntimeError), fast_lora(model):
         raise RuntimeError
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+class Casts(TorchDispatchMode):
+    """Counts casts."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._to_copy.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frozen_factors_are_cast_once_and_give_the_same_bits(dtype):
+    model = adapted(dtype)
+    found = []
+    for frozen in (False, True):
+        with torch.no_grad(), fast_lora(model, frozen=frozen), Casts() as casts:
+            found.append((model(BATCH).logits, casts.count))
+    (logits, many), (frozen_logits, few) = found
+    assert torch.equal(logits, frozen_logits)
+    assert many - few == (18 if dtype is torch.bfloat16 else 0)
 
 
 def over_four_bits(kind):

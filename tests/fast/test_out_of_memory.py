@@ -17,7 +17,8 @@ from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.fast.decoder import Decoder
 from layersig.fast.runner import Workload, reading_runner
-from layersig.generating.generation import Prompt, generated
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Prompt
 from layersig.generating.sampling import Sampler, Sampling
 from layersig.stages.halving import Halving, halved_budgets
 from layersig.training.callbacks import Callback
@@ -134,7 +135,7 @@ def trained(calls: Calls, **settings: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_training_goes_on_in_halves(checkpointing: bool, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not packed:
-        monkeypatch.setattr("layersig.fast.packing.can_pack", lambda *_: False)
+        monkeypatch.setattr("layersig.fast.packing.why_padded", lambda *_: "asked")
     with failing_at() as calls:
         whole = trained(calls, gradient_checkpointing=checkpointing)
     count = len(calls)

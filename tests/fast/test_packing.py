@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from layersig.fast import packing
-from layersig.fast.packing import can_pack, packed, packed_inputs
+from layersig.fast.packing import packed, packed_inputs, why_padded
 from tests.tiny import tiny_batch, tiny_model
 
 LENGTHS = (5, 1, 17, 8)
@@ -67,23 +67,23 @@ def test_attention_by_finite_differences(monkeypatch):
 )
 def test_packs_only_what_stays_the_same(architecture, longest, expected):
     model = tiny_model(architecture)
-    assert can_pack(model, longest) is expected
+    assert (why_padded(model, longest) is None) is expected
     assert model.config._attn_implementation in {"sdpa", "eager"}
 
 
 def test_a_model_whose_rows_mix_or_that_forgets_positions_is_not_packed():
     mixing = tiny_model("llama")
     mixing.model.layers[1].mlp.register_forward_hook(lambda module, inputs, output: output + output.mean(1, True))
-    assert not can_pack(mixing, 10)
+    assert why_padded(mixing, 10) is not None
     forgetting = tiny_model("gpt2")
     forgetting.register_forward_pre_hook(
         lambda module, inputs, kwargs: (inputs, kwargs | {"position_ids": None}), with_kwargs=True
     )
-    assert not can_pack(forgetting, 10)
-    assert can_pack(tiny_model("gpt2"), 10)
+    assert why_padded(forgetting, 10) is not None
+    assert why_padded(tiny_model("gpt2"), 10) is None
 
 
 def test_other_attention_is_left_alone():
     model = tiny_model("llama")
     model.set_attn_implementation("eager")
-    assert not can_pack(model, 10)
+    assert why_padded(model, 10) is not None

@@ -15,7 +15,8 @@ from layersig.fast.decoder import Decoder
 from layersig.fast.numerics import FAST_PATHS, GPU_PATHS, numerics_key
 from layersig.fast.plain import PLAIN
 from layersig.fast.runner import reading_runner
-from layersig.generating.generation import Prompt, generate
+from layersig.generating.generation import generate
+from layersig.generating.prompts import Prompt
 from layersig.models.layermap import layer_map
 from layersig.scoring.gating import gated
 from layersig.training.gradients import visit_gradients

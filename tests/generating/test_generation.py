@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from layersig.fast.decoder import Decoder
-from layersig.generating.generation import Prompt, generate
+from layersig.generating.generation import generate
+from layersig.generating.prompts import Prompt
 from tests.evaluating.peers import FEWSHOT
 from tests.tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from layersig.fast.decoder import Decoder
-from layersig.generating import generation, rows
-from layersig.generating.generation import Completion, Prompt, generated
+from layersig.generating import generation, prompts, rows
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Completion, Prompt
 from layersig.generating.rows import Rows, Slots
 from layersig.generating.sampling import Sampler, Sampling
 from tests.evaluating.peers import FEWSHOT
@@ -123,7 +124,7 @@ def test_stops_and_adjusted_logits_reach_their_rows() -> None:
 
 
 def test_rounds_follow_from_the_prompts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "_ROUND", 4)
+    monkeypatch.setattr(prompts, "_ROUND", 4)
     model = tiny_model("llama", dtype=torch.float64)
 
     def orders(known: set[int]) -> Iterator[tuple[int, ...]]:

@@ -11,7 +11,8 @@ import torch
 from layersig.fast import profile
 from layersig.fast.decoder import Decoder
 from layersig.generating import generation, rows
-from layersig.generating.generation import Completion, generated
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Completion
 from layersig.generating.sampling import GREEDY, Sampler, Sampling
 from layersig.stages import interval
 from tests.generating.test_refilling import SHARED, TOKENIZER, UNLIKE

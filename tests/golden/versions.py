@@ -32,7 +32,7 @@ BORDERS: Mapping[str, str] = {
 LOADED_BY_FILE: Mapping[str, str] = {"layersig.sandbox.launch": "layersig.sandbox.standins"}
 """Modules that another one loads by the name of their file."""
 
-CALLED_BY: Mapping[str, str] = {"scorer": "score", "policy": "select", "method": "tune"}
+CALLED_BY: Mapping[str, str] = {"scorer": "score", "policy": "select", "method": "tune", "objective": "tune"}
 """The stage that calls a kind of component. What both reach counts for the stage, whose version enters the same
 fingerprints."""
 

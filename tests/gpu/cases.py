@@ -15,7 +15,7 @@ from layersig.fast import runner
 from layersig.layers import Layer
 from layersig.models.devices import free, peak_memory
 from layersig.models.layermap import layer_map
-from layersig.planning.cards import spread
+from layersig.planning.gpu_memory import spread
 from tests.benchmarks.gates import Factors, stage_two
 from tests.benchmarks.harness import matrix_peak, seconds_of
 from tests.benchmarks.training import arithmetic, logged

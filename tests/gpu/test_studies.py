@@ -21,8 +21,14 @@ SCORERS = (
     "add-one-in",
     "weight-change",
     "spectral",
+    "adalora-sensitivity",
+    "projected-gradient",
+    "whitened-gradient",
+    "layer-contribution",
     "block-influence",
     "angular-distance",
+    "ablation",
+    "greedy",
 )
 
 
@@ -37,13 +43,13 @@ def test_scores_are_those_of_a_cpu(name: str, device: torch.device, tmp_path: Pa
             return dataclasses.replace(job, spec=job.spec.model_copy(update={"device": str(self.device)}))
 
     component = built_in().get("scorer", name)
-    unit = "block" if name in ("block-influence", "angular-distance") else "module"
+    unit = component.unit or "module"
     found = []
     for number, where in enumerate((device, torch.device("cpu"))):
         (tmp_path / str(number)).mkdir()
         study = Elsewhere(tmp_path / str(number))
         study.device = where
-        params = {"steps": 6} if name == "ila" else {}
+        params = {"ila": {"steps": 6}, "greedy": {"remove": 1}, "layer-contribution": {"validation": 0.5}}.get(name, {})
         found.append(study.ranking(component, params, unit=unit))
     scale = max(abs(value) for value in found[1].scores.values())
     assert dict(found[0].scores) == pytest.approx(dict(found[1].scores), rel=1e-3, abs=1e-4 * scale)
@@ -64,10 +70,23 @@ dropout = 0.1
 [scorers.ila]
 kind = "ila"
 steps = 3
+[scorers.influence]
+kind = "block-influence"
 [[arms]]
 name = "ila-30"
 scorer = "ila"
 select = {{ kind = "top", fraction = 0.3 }}
+[[arms]]
+name = "graft-30"
+scorer = "ila"
+select = {{ kind = "top", fraction = 0.3 }}
+action = "graft"
+[[arms]]
+name = "pruned"
+scorer = "influence"
+select = {{ kind = "lowest", count = 1 }}
+action = "prune"
+recover = {{ steps = 2 }}
 [analyze]
 resamples = 100
 """
@@ -98,3 +117,5 @@ def test_a_study_runs_and_then_comes_from_the_cache(
         ran.append(json.loads((folder / "manifest.json").read_text())["stages"])
     assert all(stage["cached"] for stage in ran[1])
     assert not any(stage["cached"] for stage in ran[0] if stage["kind"] == "reference")
+    kinds = {stage["kind"] for stage in ran[0] if stage["status"] == "done"}
+    assert kinds >= {"reference", "score", "tune", "graft", "prune", "recover", "evaluate"}

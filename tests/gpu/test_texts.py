@@ -8,7 +8,8 @@ import torch
 
 from layersig.evaluating.heldout import heldout_losses
 from layersig.fast.decoder import Decoder
-from layersig.generating.generation import Prompt, generate
+from layersig.generating.generation import generate
+from layersig.generating.prompts import Prompt
 from layersig.generating.sampling import Sampler, Sampling
 from tests.tiny import tiny_model, tiny_tokenizer
 from tests.training.world import examples

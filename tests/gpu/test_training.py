@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from layersig.data.examples import Examples
 from layersig.fast import varlen
 from layersig.fast.counted import LEVELS, masked, row_keys
-from layersig.fast.runner import Workload
+from layersig.fast.runner import Workload, training_runner
 from layersig.models.determinism import deterministic
+from layersig.models.devices import free
 from layersig.models.layermap import layer_map
 from layersig.recipe.schema import AdaLoraSettings
+from layersig.streams import Streams
 from layersig.training.loop import train
 from layersig.training.methods import Base, tuned
 from layersig.training.optimization import Optimization
-from tests.benchmarks.training import logged
+from tests.benchmarks.training import logged, settings
 from tests.benchmarks.world import copies
 from tests.fast.as_gpu import plain_varlen
 from tests.fast.test_gpu import KINDS, Kind
 from tests.gpu.shapes import Setting, adapted
 from tests.tiny import tiny_model
 from tests.training import world
+from tests.training.test_checkpoint import assert_a_kill_changes_nothing
 
 pytestmark = pytest.mark.cuda
 
@@ -105,6 +111,33 @@ def test_a_second_training_gives_the_same_bits(again: bool, setting: Setting) ->
         found.append(([step.loss for step in log.steps], world.values(world.trained(model))))
     assert found[0][0] == found[1][0]
     assert all(torch.equal(value, found[1][1][name]) for name, value in found[0][1].items())
+
+
+def test_killed_and_continued_gives_the_same_bits(
+    moved: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_a_kill_changes_nothing(tmp_path, torch.bfloat16, "adamw", monkeypatch)
+
+
+def test_bfloat16_gradients_are_no_further_from_float32_than_those_of_peft(setting: Setting) -> None:
+    examples = Examples.of(setting.conversations(setting.few(8, 3)))
+    batch = range(len(examples))
+
+    def gradients(dtype: torch.dtype, fast: bool) -> dict[str, torch.Tensor]:
+        model = adapted(setting.model("1B", dtype))
+        rule = settings(0.0, micro_batch_tokens=2048, gradient_checkpointing=True)
+        work = Workload(model, world.trained(model), examples, [batch], rule, Streams(0), fast=fast)
+        with training_runner(work) as runner:
+            runner.loss_and_gradients(batch, 1)
+        found = {name: value.grad.cpu() for name, value in world.trained(model).items()}
+        free(setting.device)
+        return found
+
+    def distance(found: dict[str, torch.Tensor]) -> float:
+        return sum((value - exact[name]).square().sum().item() for name, value in found.items()) ** 0.5
+
+    exact = gradients(torch.float32, True)
+    assert distance(gradients(torch.bfloat16, True)) < 1.3 * distance(gradients(torch.bfloat16, False))
 
 
 def test_deterministic_mode_is_left_again(device: torch.device) -> None:

@@ -11,7 +11,8 @@ import torch
 
 from layersig.fast.decoder import Decoder
 from layersig.fast.lora import fast_lora
-from layersig.generating.generation import Prompt, generated
+from layersig.generating.generation import generated
+from layersig.generating.prompts import Prompt
 from layersig.generating.sampling import Sampler, Sampling
 from layersig.models.devices import free, peak_memory
 from tests.benchmarks.harness import seconds_of

@@ -11,8 +11,8 @@ import pytest
 from layersig.cli.main import main
 from layersig.planning.cards import CARDS, Cards, fits, usable
 from layersig.planning.text import cards_text
-from layersig.recipe.schema import TrainSettings
-from layersig.training.footprint import MOMENT_BYTES, model_bytes, state_bytes, why_too_large
+from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
+from layersig.training.footprint import model_bytes, state_bytes, why_too_large
 from tests.planning.heads import facts_of
 from tests.shapes import LLAMA_2_7B, TINY_LLAMA, write_config
 
@@ -88,7 +88,7 @@ def test_a_budget_that_the_device_chooses_needs_no_change(tmp_path, monkeypatch,
     (tmp_path / "table.toml").write_text(text.replace("micro_batch_tokens = 16384", f"micro_batch_tokens = {budget}"))
     facts = replace(facts_of(tmp_path / "table.toml"), config=write_config(TINY_LLAMA, tmp_path / "config"))
     cards, [stage, *_] = Cards(facts, {}), [each for each in facts.known.graph.stages if each.kind == "reference"]
-    monkeypatch.setattr(cards, "_length", 256)
+    monkeypatch.setattr(cards.memory, "length", 256)
     small, large = (cards.need(stage, micro_batch_tokens=tokens).total for tokens in (1024, 2048))
     assert small < large
     half = cards.need(stage)

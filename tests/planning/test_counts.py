@@ -25,7 +25,10 @@ from layersig.recipe.schema import TrainSettings
 from tests.planning.studies import LORA, write
 from tests.study import write_lines
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_model
+from tests.training.world import examples
 
+COUNTED = {"eva": {"eva": {"rho": 1.0}}, "gora": {"gora": {"least": 1.0, "most": 1.0}}}
+"""What makes a method count the same for every layer."""
 JUDGED = """
 [judge]
 endpoint = "http://localhost:1/v1"
@@ -117,8 +120,12 @@ def test_a_method_counts_what_it_trains_and_stores(method: str, architecture: st
 
     layers = list(shapes(save_tiny(tmp_path, architecture)).layers)[2:9]
     model = tiny_model(architecture)
-    counted, settings = component_of(method, ()).create(), TrainSettings(method=method, rank=5)
-    with tuned(model, layers, settings, base=Base("b"), steps=3, streams=Streams(0)) as tuning:
+    counted, settings = (
+        component_of(method, ()).create(),
+        TrainSettings(method=method, rank=5, **COUNTED.get(method, {})),
+    )
+    given = {"examples": examples(), "batches": [tuple(range(8))]}
+    with tuned(model, layers, settings, base=Base("b"), steps=3, streams=Streams(0), **given) as tuning:
         trained = sum(value.numel() for value in tuning.parameters.values())
         tuning.save(tmp_path / "saved")
     stored = sum(value.numel() for value in load_file(next((tmp_path / "saved").glob("*.safetensors"))).values())
@@ -172,3 +179,23 @@ def test_the_last_of_several_statements_counts(tmp_path: Path) -> None:
     found = assumptions(("rows.chats=5", "rows.chats=1_000", "loss.item=0"), recipe)
     assert (found.rows, found.spreads["loss.item"]) == ({"chats": 1000}, 0.0)
     assert found.stated == {"rows.chats", "loss.item"}
+
+
+@pytest.mark.parametrize(("method", "before"), [("lora", {}), ("eva", {"read": 3}), ("gora", {"plain": 3, "read": 3})])
+def test_what_a_method_looks_at_first_is_counted(
+    method: str, before: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
+    recipe = write(tmp_path, "lora")
+    own = [] if method == "lora" else [f"arms.0.train={{method='{method}', {method}={{batches=3}}}}"]
+
+    def passes(*overrides: str) -> Passes:
+        facts = Facts(known(load(recipe, overrides), lambda message: None), Assumptions())
+        (stage,) = (stage for stage in facts.known.graph.stages if stage.id == "tune/ila-30/chats/seed-0")
+        return cost_of(facts, stage, None).passes
+
+    plain, found = passes(), passes(*own)
+    more = {kind: found.by_kind[kind] - plain.by_kind[kind] for kind in plain.by_kind}
+    assert plain.tokens is not None
+    expected = {kind: before.get(kind, 0) * plain.tokens / plain.steps for kind in more}
+    assert more == pytest.approx(expected)

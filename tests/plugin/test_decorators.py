@@ -103,7 +103,10 @@ def test_a_policy_function_selects_and_like_names_another_selection() -> None:
 def test_a_decorated_class_does_not_decorate_its_subclasses() -> None:
     @source("s3")
     class Bucket:
-        pass
+        kinds = frozenset({"data"})
+
+        def load(self, kind: str, reference: str, request: Any) -> Any:
+            return reference
 
     class Other(Bucket):
         pass

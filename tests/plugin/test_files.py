@@ -47,6 +47,20 @@ def test_the_decorated_objects_of_a_file_are_its_components(tmp_path: Path) -> N
     }
 
 
+def test_what_a_file_imports_to_derive_from_is_not_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "variant.py"
+    head = "from layersig import method\nfrom layersig.training.methods.lora import Lora\n"
+    path.write_text(f"{head}@method('mine')\nclass Mine(Lora):\n    pass\n")
+    assert [each.name for each in from_file(path)] == ["mine"]
+
+
+def test_a_file_for_another_api_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "later.py"
+    path.write_text(TEXT + 'LAYERSIG_API = ">=2"\n')
+    with pytest.raises(UserError, match=r"works with version >=2 of the plugin API, and this layersig has 1\."):
+        from_file(path)
+
+
 def test_a_file_is_executed_once_for_each_content(tmp_path: Path) -> None:
     path, log = tmp_path / "counted.py", tmp_path / "log"
     text = TEXT + f"\nwith open({str(log)!r}, 'a') as log: log.write('x')\n"

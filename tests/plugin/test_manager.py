@@ -66,6 +66,7 @@ def test_the_built_in_table_leads_to_declared_components() -> None:
         "whitened-gradient",
     )
     assert known.names("policy") == (
+        "cost-aware",
         "freeze",
         "intersection",
         "list",
@@ -125,6 +126,13 @@ def test_a_hook_names_implementations_that_are_imported_when_asked_for(install: 
         (LAZY.replace('"heavy"', '"Heavy One"'), "a name is lower-case letters"),
         (DECORATED.replace('"data"', '"gpu"'), "unknown needs 'gpu'"),
         (LAZY.replace("    return [", "    raise ValueError('hook broke')\n    return ["), "ValueError: hook broke"),
+        ("raise RuntimeError('no licence')", "(layersig_broken/__init__.py:1)"),
+        (
+            DECORATED + "LAYERSIG_API = '>=2,<3'",
+            "works with version >=2,<3 of the plugin API, and this layersig has",
+        ),
+        (DECORATED + "LAYERSIG_API = 'two'", "LAYERSIG_API must be a range of versions"),
+        (LAZY.replace('"s3"', '"hub"'), "source 'hub': this scheme is built in"),
     ],
 )
 def test_a_broken_plugin_costs_one_warning_that_names_it(
@@ -141,6 +149,15 @@ def test_a_broken_plugin_costs_one_warning_that_names_it(
     assert record.getMessage().startswith('plugin "layersig_broken" of layersig-broken 1.0 is not loaded: ')
     assert words in record.getMessage()
     assert known.problems == (record.getMessage(),)
+
+
+def test_a_plugin_says_which_versions_of_the_api_it_works_with(install: Install) -> None:
+    install("layersig-fisher", DECORATED + "LAYERSIG_API = '>=1.0,<2'\n", version="0.2.0")
+    install("layersig-other", DECORATED.replace('"fisher"', '"other"'))
+    plugins = {plugin.distribution: plugin for plugin in manager.installed().plugins}
+    assert (plugins["layersig-fisher"].api, plugins["layersig-fisher"].label) == (">=1.0,<2", "layersig-fisher 0.2.0")
+    assert plugins["layersig-other"].api is None
+    assert manager.installed().problems == ()
 
 
 def test_damaged_metadata_of_an_installation_is_a_warning_too(install: Install) -> None:
@@ -231,7 +248,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     with pytest.raises(UserError) as caught:
         manager.built_in().get("policy", "tpo")
     assert str(caught.value) == (
-        'there is no policy "tpo"; did you mean "top"? Allowed: freeze, intersection, list, lowest, matched-random, quota, threshold, top, type-depth, types, union'  # noqa: E501  # one message, whole
+        'there is no policy "tpo"; did you mean "top"? Allowed: cost-aware, freeze, intersection, list, lowest, matched-random, quota, threshold, top, type-depth, types, union'  # noqa: E501  # one message, whole
     )
 
 

@@ -30,6 +30,7 @@ OFFERED = {
 def test_they_offer_these_components_and_nothing_else(packages):
     known = manager.installed()
     assert known.problems == ()
+    assert {plugin.distribution: plugin.api for plugin in known.plugins} == dict.fromkeys(OFFERED, ">=1.0,<2")
     found = {}
     for component in known:
         if component.origin.distribution != "layersig":

@@ -16,6 +16,8 @@ from tests.recipe.example import EXAMPLE
         ('method = "pissa"\npissa = { iterations = 0 }', "train.pissa.iterations: must be at least 1; got 0"),
         ('method = "pissa"\npissa = { turns = 2 }', "train.pissa.turns: unknown key. Allowed: iterations"),
         ('method = "pissa"\npissa = 3', "train.pissa: must be a table"),
+        ('method = "eva"\neva = { rho = 0.5 }', "train.eva.rho: must be at least 1; got 0.5"),
+        ('method = "eva"', 'scorers.ila.kind: "eva" may leave layers without a rank'),
         ('method = "dora"\nuntil = "rank-stable"', 'train.until: "dora" has an update'),
     ],
 )
@@ -43,3 +45,20 @@ def test_parameters_are_written_out_and_count_for_their_method_alone(tmp_path):
     assert "iterations = 4" in loaded.resolved
     assert loaded.recipe.train.effective(known.get("method", "pissa"))["pissa"] == {"iterations": 4}
     assert "pissa" not in loaded.recipe.train.effective(known.get("method", "lora"))
+
+
+def test_turns_by_scores_need_one_ranking_and_leave_a_fingerprint_only_where_asked_for(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(EXAMPLE)
+    loaded = load(path, ['arms.0.train={resample={weights="scores"}}'])
+    lora = loaded.components.get("method", "lora")
+    settings = [loaded.recipe.training_of(arm) for arm in loaded.recipe.arms]
+    assert settings[0].effective(lora)["resample"] == {"blocks": 2, "every": 20, "weights": "scores"}
+    assert settings[0].reads_ranking
+    controls = [arm for arm in loaded.recipe.arms if arm.name.startswith("ila-30.")]
+    assert controls
+    for arm in controls:  # they have no scores to draw by
+        assert not loaded.recipe.training_of(arm).reads_ranking
+        assert loaded.recipe.training_of(arm).effective(lora)["resample"] == {"blocks": 2, "every": 20}
+    with pytest.raises(UserError, match=r'resample.weights: weights = "scores" needs one ranking'):
+        load(path, ['arms.2.train={resample={weights="scores"}}'])

@@ -65,6 +65,16 @@ def test_lists_are_replaced_and_tables_are_made(at: Path) -> None:
     assert recipe.scorers["late"].kind == "last-k"
 
 
+def test_entries_of_lists_are_named_by_number_or_name(at: Path) -> None:
+    by_number = overridden(at, "data.1.limit=5", "arms.0.select.fraction=0.5").recipe
+    first = by_number.arms[0].name
+    by_name = overridden(at, "data.local.limit=5", f"arms.{first}.select.fraction=0.5").recipe
+    assert by_name == by_number
+    assert fault(at, "arms.ila-30.select.fraction=30") == (
+        "override arms.ila-30.select.fraction=30: arms.0.select.fraction: must be at most 1; got 30; for 30 % write 0.3"
+    )
+
+
 def test_a_later_override_wins(at: Path) -> None:
     assert overridden(at, "train.rank=1", "train={rank=2}").recipe.train.rank == 2
     assert fault(at, "train.rank=1", "train={rank=0}").startswith("override train={rank=0}: train.rank: must be")
@@ -84,9 +94,9 @@ def test_a_later_override_wins(at: Path) -> None:
         ("arms.0.select.fractoin=0.2", 'unknown key; did you mean "fraction"? Allowed: fraction, rounding, of'),
         ("arms.0.select.kind=tops", 'there is no policy "tops"; did you mean "top"?'),
         ("scorers.ila.kind=illa", 'override scorers.ila.kind=illa: scorers.ila.kind: there is no scorer "illa"'),
-        ("data.2.source=file:x", "file:x: `data` is a list: name an entry by its number (0 to 1), got `2`"),
-        ("data.chats.source=file:x", "name an entry by its number (0 to 1), got `chats`"),
-        ("data.-1.source=file:x", "name an entry by its number (0 to 1), got `-1`"),
+        ("data.2.source=file:x", "`data` is a list: name an entry by its number (0 to 1) or its name (chats, local)"),
+        ("data.chatz.source=file:x", "(0 to 1) or its name (chats, local), got `chatz`"),
+        ("data.-1.source=file:x", "(0 to 1) or its name (chats, local), got `-1`"),
         ("plugins.0=x.py", "name an entry by its number (it has none), got `0`"),
         ("name.first=x", '`name` is "example" (a string), so it has no `first`'),
         ("evaluate.tasks.0.limit=3", '`evaluate.tasks.0` is "hellaswag" (a string), so it has no `limit`'),

@@ -12,10 +12,10 @@ import pytest
 from layersig.analysis.verdicts import Verdict
 from layersig.report.document import Callout, Paragraph, Steps, plain
 from layersig.report.material import Material
+from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
 from layersig.topics.brief import brief
 from layersig.topics.front.page import first_screen
-from layersig.topics.front.words import words_of
 from layersig.topics.render import material_of
 from tests.report.synthetic import Study, write_run
 
@@ -58,7 +58,7 @@ def test_every_arm_has_the_shares_and_verdicts_of_the_analysis(material: Materia
             assert re.fullmatch(r"\d+(\.\d)? of 28", found[1])
     for row in written(material, "comparisons"):
         if row["task"] == f"heldout/{row['data']}" and row["role"] == "baseline" and row["arm"] != "base":
-            words = words_of(Verdict(row["verdict"]))
+            words = VERDICTS[Verdict(row["verdict"])]
             assert cells(text, row["arm"])[-1] in (words, "as good as all layers") or f"{row['data']}: {words}" in text
             compared += 1
     assert compared >= 4

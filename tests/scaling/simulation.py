@@ -14,7 +14,8 @@ import numpy as np
 from rich.console import Console
 
 from layersig.engine import together
-from layersig.engine.execute import Ended, Executor, Node
+from layersig.engine.execute import Ended, Executor
+from layersig.engine.nodes import Node
 from layersig.engine.progress import Display
 from layersig.engine.remote import Finished, Message, Started, Task
 from layersig.engine.together import Part, Together

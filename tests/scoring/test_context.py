@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from layersig.distributed.world import Several, joined
 from layersig.errors import UserError
 from layersig.layers import Unit
 from layersig.models.layermap import layer_parameter, layer_weight
 from layersig.plugin.manager import built_in
 from layersig.scoring.context import ScoringContext
+from layersig.training import gradients
 from tests.scoring.moved import loss_of
 from tests.scoring.world import World
 from tests.tiny import tiny_batch
@@ -72,3 +74,58 @@ def test_losses_are_those_of_training_for_each_batch(context):
 def test_gradients_are_for_scorers_that_ask_for_them(context):
     with pytest.raises(UserError, match="add 'gradients' to its `needs`"):
         context.gradients({"x": torch.zeros(1)}, [(0,)])
+
+
+class Nothing:
+    """A memory of nothing."""
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+
+class Half(Several):
+    """The first of two processes; the other one finds what this one finds."""
+
+    rank, size = 0, 2
+
+    def __init__(self) -> None:
+        pass
+
+    def gather(self, value):
+        return [value, value]
+
+    def sum(self, tensors):
+        for tensor in tensors:
+            tensor.mul_(2)
+
+
+@pytest.mark.parametrize("context", [("llama", "gradient-norm", Unit.MODULE)], indirect=True)
+def test_processes_share_the_batches_whose_gradients_are_read(context, monkeypatch):
+    batches = [(0, 1), (2,), (3,)]
+    passed = []
+    own = gradients.visit_gradients
+    monkeypatch.setattr(
+        gradients,
+        "visit_gradients",
+        lambda *given: (passed.append(given[3][0]), own(*given)),
+    )
+    alone = context.gradient_values(batches, lambda _, __, gradient: float(gradient.norm()))
+    assert passed == batches
+    passed.clear()
+    with joined(Half()):
+        shared = context.gradient_values(batches, lambda _, __, gradient: float(gradient.norm()))
+        assert passed == [(0, 1), (3,)], "the other process has the second batch"
+        assert [shared[0], shared[2]] == [alone[0], alone[2]]
+        passed.clear()
+        seen = []
+        context.visit_parts(
+            batches, lambda batch, layer, _: (batch, layer), lambda *given: seen.append(given), memory=Nothing()
+        )
+        assert passed == [(0, 1), (3,)]
+        assert [number for number, *_ in seen[:: len(context.layers)]] == [0, 1, 2]
+        passed.clear()
+        context.mean_gradients(batches)
+        assert passed == [(0, 1), (3,)]

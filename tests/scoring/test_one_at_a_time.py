@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from layersig.errors import UserError
 from layersig.layers import Unit
 from layersig.models.update_folder import read_update
 from layersig.scoring.stage import score
@@ -70,3 +71,18 @@ def test_arithmetic_too_coarse_for_one_layer_is_told(tmp_path, dtype, warnings):
     score(job)
     assert len(job.reporter.warnings) == warnings
     assert all('model.dtype = "float32"' in warning for warning in job.reporter.warnings)
+
+
+def test_batches_that_are_passed_over_hold_other_conversations(tmp_path):
+    world = World(tmp_path)
+    generator = torch.Generator().manual_seed(5)
+    world.write_update({layer.name: low_rank(layer.shape, 2, 1.0, generator) for layer in world.layers})
+    world.write_data(tiny_batch(rows=12, length=10).tolist())
+    first, second, both = (
+        world.ranking("leave-one-out", {"batches": count, "skip": skip}, unit=Unit.BLOCK).scores
+        for count, skip in ((1, 0), (1, 1), (2, 0))
+    )
+    for name in both:
+        assert both[name] == pytest.approx((first[name] + second[name]) / 2, abs=1e-6)
+    with pytest.raises(UserError, match="skip = 2 and batches = 2 take 16 conversations; 12 are there"):
+        world.ranking("leave-one-out", {"batches": 2, "skip": 2}, unit=Unit.BLOCK)

@@ -9,6 +9,7 @@ import torch
 
 from layersig.layers import Unit
 from layersig.models.layermap import layer_weight
+from layersig.models.live_bytes import LiveBytes
 from layersig.models.update_folder import read_update
 from layersig.models.updates import Delta
 from layersig.scoring.spectral import singular_values
@@ -95,3 +96,19 @@ def test_an_update_that_did_not_move_scores_zero(tmp_path):
         *(("spectral", {"measure": each}) for each in ("stable-rank", "effective-rank", "spectral-norm")),
     ]:
         assert set(world.ranking(scorer, params).scores.values()) == {0.0}
+
+
+def test_dense_experts_are_decomposed_one_by_one():
+    delta = Delta(torch.randn(8, 48, 40, generator=torch.Generator().manual_seed(0)))
+    with LiveBytes([delta.b]) as live:
+        singular_values(delta)
+    assert live.peak - live.current < 4 * 48 * 40 * 8
+    assert torch.equal(singular_values(delta), torch.linalg.svdvals(delta.b.double()).flatten())
+
+
+def test_changes_are_moved_to_a_gpu_alone(monkeypatch):
+    delta, moved = Delta(torch.ones(3, 2)), []
+    monkeypatch.setattr(Delta, "to", lambda self, device, dtype: moved.append((device.type, dtype)) or self)
+    for name in ("cpu", "mps", "cuda"):
+        assert delta.near(torch.device(name)) is delta
+    assert moved == [("cuda", torch.float32)]

@@ -81,7 +81,7 @@ class World:
                 quantization="none",
                 attention="sdpa",
             ),
-            inputs={name: self.root / name for name in ("model", "layers", "data", "update")},
+            inputs={name: self.root / name for name in ("model", "layers", "data", "update", "rankings")},
             out=out,
             work=work,
             streams=Streams(0, seed),

@@ -35,6 +35,11 @@ def test_data(request_: Request, name: str, rows: int, shape: str) -> None:
     assert (len(found.conversations), found.shape) == (rows, shape)
 
 
+def test_pairs(request_: Request) -> None:
+    found = read_rows(EmbeddedSources().load("data", "preference-sample", request_).path, pairs=True)
+    assert (len(found.conversations), found.notes()) == (300, [])
+
+
 def test_the_model_is_the_packages_and_answers(request_: Request) -> None:
     source = EmbeddedSources().load("model", "smollm2-135m-instruct", request_)
     member = MODELS["smollm2-135m-instruct"]

@@ -21,17 +21,6 @@ ULTRACHAT = [
         (["training.jsonl", "dataset_infos.json"], "train", {}, ["training.jsonl"]),
         (["train.jsonl", "train.parquet", "test.jsonl"], "train", {}, ["train.parquet"]),
         (
-            ["main/train-0.parquet", "socratic/train-0.parquet"],
-            "train",
-            {
-                "configs": [
-                    {"config_name": "main", "data_files": [{"split": "train", "path": "main/train-*"}]},
-                    {"config_name": "socratic", "data_files": [{"split": "train", "path": "socratic/train-*"}]},
-                ]
-            },
-            ["main/train-0.parquet"],
-        ),
-        (
             ["a.parquet", "b.parquet"],
             "sft",
             {
@@ -46,6 +35,25 @@ ULTRACHAT = [
 )
 def test_files_of_a_split(names: list[str], split: str, card: dict[str, object], expected: list[str]) -> None:
     assert files_of_split("hub:a/b", names, split, card) == expected
+
+
+TWO = {
+    "configs": [
+        {"config_name": "main", "data_files": [{"split": "train", "path": "main/train-*"}]},
+        {"config_name": "socratic", "data_files": [{"split": "train", "path": "socratic/train-*"}]},
+    ]
+}
+
+
+def test_one_of_several_configurations_must_be_named() -> None:
+    names = ["main/train-0.parquet", "socratic/train-0.parquet"]
+    assert files_of_split("hub:a/b:socratic", names, "train", TWO, "socratic") == names[1:]
+    with pytest.raises(UserError, match=r'several configurations: main, socratic; name one, such as "hub:a/b:main@v1"'):
+        files_of_split("hub:a/b@v1", names, "train", TWO)
+    with pytest.raises(UserError, match="hub:a/b:none has no configuration 'none'; it has main, socratic"):
+        files_of_split("hub:a/b:none", names, "train", TWO, "none")
+    with pytest.raises(UserError, match="has no configuration 'main', and its card names none"):
+        files_of_split("hub:a/b:main", names, "train", {}, "main")
 
 
 def test_a_split_that_is_not_there_is_answered_with_those_that_are() -> None:

@@ -44,7 +44,7 @@ def test_a_plugins_scheme_stands_beside_the_built_in_ones(request_: Request) -> 
         (
             "pypi:alpaca",
             "data",
-            "no embedded data set of that name; there are alpaca-gpt4-sample, tinker-conversations",
+            "no embedded data set of that name; there are alpaca-gpt4-sample, preference-sample, tinker-conversations",
         ),
         ("pypi:gpt2", "model", "no embedded model of that name; there are smollm2-135m-instruct"),
         ("pypi:gsm8k", "benchmark", "no embedded benchmark of that name; there are arc_challenge"),

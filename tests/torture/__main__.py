@@ -1,6 +1,6 @@
 """`python -m tests.torture [KIND ...]`: run the trials and write what happened to them into `docs/torture.md`.
 
-`kills` wants one thread (`OMP_NUM_THREADS=1`): its runs are forked from this process.
+`kills` and `engines` want one thread (`OMP_NUM_THREADS=1`): their runs are forked from this process.
 
 A kind is a module beside this one with `trials(count, folder)`, which yields that many `harness.Trial`s that live in
 a scratch folder; the same count gives the same trials. Without arguments every kind is run; the page keeps the rows of
@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.torture.harness import Survey, survey
 from tests.torture.page import write_page
 
-COUNTS = {"recipes": 10_000, "data": 2_000, "checkpoints": 500, "folders": 200, "kills": 300}
+COUNTS = {"recipes": 10_000, "data": 2_000, "checkpoints": 500, "folders": 200, "kills": 300, "engines": 12}
 PAGE = Path(__file__).parents[2] / "docs" / "torture.md"
 
 

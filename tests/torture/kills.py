@@ -7,52 +7,33 @@ lost or found damaged, no lock may stay, and no process may be left.
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
 import random
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import psutil
-from filelock import FileLock, Timeout
-
-from layersig.store.hashing import sha256_bytes
 from tests.torture.harness import Trial
-from tests.torture.kills_studies import STUDIES
-from tests.torture.lives import Death, Life, changes_of, descendants, live, pick, served
+from tests.torture.killed_run import KilledRun, Study, warm
+from tests.torture.kills_studies import judge
+from tests.torture.lives import served
 
-ENGINES = ("local:2",)
-"""Engines whose drivers and workers are killed."""
-OF_ENGINE = 20
 OF_EMBEDDED = 10
 FULL = 300
-"""Kills of a complete torture, to which those of workers, drivers and the embedded model are added."""
-_MOST = 12
-"""Kills of one run, after which it is left to end."""
-_TIMED = frozenset({"compute", "cost_sums", "costs", "inference", "limitations", "rigor", "trainings", "tuning_costs"})
-"""Tables of findings in which a measured time occurs."""
-_UNEQUAL = frozenset({"manifest.json", "metrics.jsonl", "report.html", "report.md", "analysis.json"})
-_DERIVED = (".csv", ".svg", ".lock", ".json.damaged")
+"""Kills of a complete torture, to which those on the embedded model are added."""
 
 
 def trials(count: int, folder: Path) -> Iterator[Trial]:
     """So many kills.
 
     Args:
-        count: How many; from `FULL` on others follow, of workers, of drivers, and on the embedded model.
+        count: How many; from `FULL` on others follow, on the embedded model.
         folder: Where the studies are run.
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # for workers; torch is imported below
     with ExitStack() as stack:
-        endpoint = stack.enter_context(served(_judge))
-        _warm()
+        endpoint = stack.enter_context(served(judge))
+        warm()
         names = ["tuning", "pruning", "given"] if count >= 9 else ["given"]
         studies = [Study.prepared(name, folder, endpoint, runs=1 if count < FULL else 2) for name in names]
         runs = [KilledRun(study, random.Random(f"kills/{study.name}")) for study in studies]
@@ -62,21 +43,7 @@ def trials(count: int, folder: Path) -> Iterator[Trial]:
         for run in runs:
             yield Trial(f"the end of {run.study.name}", run.end, str(folder))
         if count >= FULL:
-            yield from _of_engines(studies[-1])
             yield from _of_embedded_model(folder, endpoint)
-
-
-def _of_engines(study: Study) -> Iterator[Trial]:
-    """Kills of drivers and workers."""
-    for engine in ENGINES:
-        run = KilledRun(study, random.Random(f"kills/{engine}"), ("--engine", engine))
-        began = time.monotonic()
-        run.end()
-        seconds = time.monotonic() - began
-        for number in range(OF_ENGINE):
-            whom, kill = ("worker", run.kill_worker) if number % 2 else ("driver", run.kill_driver)
-            yield Trial(f"{whom} {number} of {engine}", partial(kill, seconds), str(study.inputs))
-        yield Trial(f"the end of {engine}", run.end, str(study.inputs))
 
 
 def _of_embedded_model(folder: Path, endpoint: str) -> Iterator[Trial]:
@@ -86,241 +53,3 @@ def _of_embedded_model(folder: Path, endpoint: str) -> Iterator[Trial]:
     for number in range(OF_EMBEDDED):
         yield Trial(f"{number} embedded", run.kill, str(folder))
     yield Trial("the end of embedded", run.end, str(folder))
-
-
-def _judge(said: Callable[[str], None]) -> None:
-    from tests.judging.server import judge_server
-
-    with judge_server() as judge:
-        said(judge.url)
-        while True:
-            time.sleep(60)
-
-
-def _warm() -> None:
-    """Import what a run imports, once for all that are forked."""
-    from layersig.stages.kinds import SPECS
-
-    for spec in SPECS.values():
-        importlib.import_module(spec.body.partition(":")[0])
-    for name in (
-        "layersig.cli.run",
-        "layersig.engine.recipes",
-        "layersig.engine.study",
-        "layersig.topics.analyse",
-        "layersig.topics.render",
-        "lm_eval.tasks",
-        "peft",
-        "transformers.models.llama.modeling_llama",
-        *(f"layersig.scoring.{name}" for name in ("gating", "greedy", "retention", "sweep", "block_states", "kept")),
-        "layersig.evaluating.memorisation",
-        "altair",
-        "vl_convert",
-        "scipy.stats",
-    ):
-        importlib.import_module(name)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study that was run to its end.
-
-    Attributes:
-        name: Its name.
-        inputs: Folder of what it reads.
-        arguments: How `layersig` is called.
-        expected: Sha256 of its files by name, and findings.
-        seconds: How long it took.
-        changes: How often it changed a file.
-        sizes: Bytes of the files that it wrote.
-    """
-
-    name: str
-    inputs: Path
-    arguments: tuple[str, ...]
-    expected: dict[str, Any]
-    seconds: float
-    changes: int
-    sizes: tuple[int, ...]
-
-    @classmethod
-    def prepared(cls, name: str, folder: Path, endpoint: str, runs: int = 2) -> Study:
-        """Write a study and run it unbroken, at best twice, which must give the same."""
-        inputs = folder / name
-        inputs.mkdir()
-        written = live(inputs, lambda: STUDIES[name](inputs, endpoint))
-        assert written.code == 0, written.said
-        arguments = ("run", "recipe.toml")
-        found = []
-        for _ in range(runs):
-            copy = shutil.copytree(inputs, _run_of(inputs))
-            began = time.monotonic()
-            changes = changes_of(copy, partial(run_here, copy, arguments))
-            seconds = time.monotonic() - began
-            found.append(results(copy))
-            sizes = sorted(path.stat().st_size for path in (copy / "cache").rglob("*") if path.is_file())
-            shutil.rmtree(copy)
-        assert found[0] == found[-1], f"{name}: two unbroken runs differ: {differing(found[0], found[-1])}"
-        return cls(name, inputs, arguments, found[0], seconds, changes, tuple(sizes))
-
-
-def run_here(folder: Path, arguments: tuple[str, ...]) -> None:
-    """The command line in this process; state is saved after every step."""
-    from layersig.cli.main import main
-    from layersig.stages import interval
-
-    os.environ["LAYERSIG_CACHE"] = str(folder / "cache")
-    interval.SECONDS, interval.SHARE = 0.0, float("inf")
-    main(["--debug", *arguments])
-
-
-@dataclass
-class KilledRun:
-    """Runs of one study, each killed several times before it ends.
-
-    Attributes:
-        study: The study.
-        draws: When it is killed.
-        engine: Further arguments of the command line.
-    """
-
-    study: Study
-    draws: random.Random
-    engine: tuple[str, ...] = ()
-    _copy: Path | None = None
-    _kills: int = 0
-    _done: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def kill(self) -> str:
-        """Run until it is killed, and check what is left; says how it was killed, and what was at work."""
-        while True:
-            if self._kills == _MOST:
-                self.end()
-            death = pick(self.draws, self.study.seconds, self.study.changes, self.study.sizes)
-            life = self._live(death)
-            if life.killed:
-                self._kills += 1
-                return f"{death.how}: {self._at_work()}"
-            self._check(life)
-
-    def kill_driver(self, seconds: float) -> str:
-        """Kill the process that was started, at a random time of so many seconds; its workers must end with it."""
-        life = self._live(Death("time", self.draws.uniform(0.0, seconds)))
-        if not life.killed:
-            self._check(life)
-        return f"driver of {self.engine[-1]}: {self._at_work() if life.killed else 'ended before'}"
-
-    def kill_worker(self, seconds: float) -> str:
-        """Kill a worker a moment after the first has started; the driver goes on without it, or fails if it must."""
-        found: list[int] = []
-
-        def workers(driver: int) -> list[int]:
-            return [each.pid for each in descendants(driver) if _is_worker(each)]
-
-        def worker(driver: int) -> int | None:
-            until = time.monotonic() + 2 * seconds
-            while not workers(driver) and time.monotonic() < until:
-                time.sleep(0.02)
-            time.sleep(self.draws.uniform(0.0, 0.1) * seconds)
-            every = workers(driver)
-            found.extend(self.draws.sample(every, 1) if every else ())
-            return found[0] if found else None
-
-        life = self._live(Death("time", 0.0, worker))
-        if life.code == 0 and not life.killed:
-            self._check(life)
-        else:
-            assert life.code == 1, f"it failed: {life.said[-2000:]}"
-            assert "its worker process ended twice" in life.said, life.said[-2000:]
-        return f"worker of {self.engine[-1]}: {'killed' if found else 'none was there'}"
-
-    def end(self) -> str:
-        """Let it end, and compare what it wrote."""
-        self._check(self._live(None))
-        return ""
-
-    def _live(self, death: Death | None) -> Life:
-        if self._copy is None:
-            self._copy = shutil.copytree(self.study.inputs, _run_of(self.study.inputs))
-        life = live(self._copy, partial(run_here, self._copy, (*self.study.arguments, *self.engine)), death)
-        self._nothing_lost()
-        return life
-
-    def _check(self, life: Life) -> None:
-        assert self._copy is not None
-        copy, self._copy, self._kills, self._done = self._copy, None, 0, {}
-        try:
-            assert life.code == 0, f"it failed: {life.said[-2000:]}"
-            found = results(copy)
-            assert found == self.study.expected, f"it differs in {differing(found, self.study.expected)}"
-        finally:
-            shutil.rmtree(copy)
-
-    def _nothing_lost(self) -> None:
-        assert self._copy is not None
-        cache = self._copy / "cache"
-        assert not list(cache.glob("damaged/*")), "an entry of the cache is damaged"
-        for lock in [*cache.glob("locks/*.lock"), *self._copy.glob("runs/*/*/.lock")]:
-            try:
-                with FileLock(lock, timeout=0):
-                    pass
-            except Timeout:
-                raise AssertionError(f"{lock.name} is still held") from None
-        found = {path.parent.name: (path.stat().st_ino, path.parent.stat().st_ino) for path in cache.glob(_ENTRIES)}
-        lost = [name for name, identity in self._done.items() if found.get(name) != identity]
-        assert not lost, f"finished stages are lost or were built again: {lost}"
-        self._done = found
-
-    def _at_work(self) -> str:
-        """Kinds of the stages that were running."""
-        assert self._copy is not None
-        for path in self._copy.glob("runs/*/*/manifest.json"):
-            stages = json.loads(path.read_text())["stages"]
-            return ", ".join(sorted(stage["kind"] for stage in stages if stage["status"] == "running")) or "between"
-        return "between"
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    """Whether it started from nothing as a worker, or was forked from the process that workers are forked from."""
-    try:
-        parent = process.parent()
-        lines = [process.cmdline(), parent.cmdline() if parent is not None else []]
-    except psutil.Error:
-        return False
-    own, above = (" ".join(line) for line in lines)
-    return "spawn_main" in own or "multiprocessing.forkserver" in above
-
-
-def _run_of(inputs: Path) -> Path:
-    """Where a study is run: always in the same place, which findings name."""
-    return inputs.with_name(f"{inputs.name}-run")
-
-
-_ENTRIES = "stages/??/*/stage.json"
-
-
-def results(folder: Path) -> dict[str, Any]:
-    """Sha256 of every file of the one run below a folder, but for measured times; and its findings."""
-    (run,) = (path.parent for path in folder.glob("runs/*/*/manifest.json"))
-    manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["status"] == "complete", manifest["status"]
-    assert not list(run.rglob(".*.part")), "a file that was being written is left"
-    files = {
-        path.relative_to(run).as_posix(): sha256_bytes(path.read_bytes())
-        for path in sorted(run.rglob("*"))
-        if path.is_file() and path.name not in _UNEQUAL and not path.name.endswith(_DERIVED)
-    }
-    findings = json.loads((run / "analysis.json").read_text())
-    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {
-        **{name: digest for name, digest in files.items() if not name.startswith("repeat/")},
-        **{f"analysis.json: {name}": value for name, value in findings.items() if name not in _TIMED},
-        "metrics.jsonl": [{key: value for key, value in step.items() if key != "seconds"} for step in steps],
-        "stages": {stage["id"]: stage["fingerprint"] for stage in manifest["stages"]},
-        "tokens": {stage["id"]: stage.get("tokens") for stage in manifest["stages"]},
-    }
-
-
-def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Names of results that are not equal."""
-    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,3 +156,13 @@ STUDIES: dict[str, Callable[[Path, str], None]] = {
     "embedded": _embedded,
 }
 """By name, what writes a study into a folder, given the endpoint of a judge: `recipe.toml` and all that it reads."""
+
+
+def judge(said: Callable[[str], None]) -> None:
+    """Serve a judge, and say where."""
+    from tests.judging.server import judge_server
+
+    with judge_server() as judge:
+        said(judge.url)
+        while True:
+            time.sleep(60)

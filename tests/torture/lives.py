@@ -38,12 +38,14 @@ class Life:
     """How a process ended.
 
     Attributes:
+        process: Its number.
         killed: Whether it was killed.
         code: Its exit code, where it was not.
         said: What it wrote on stderr.
         seconds: How long it lived.
     """
 
+    process: int
     killed: bool
     code: int
     said: str
@@ -99,7 +101,7 @@ def live(folder: Path, work: Callable[[], object], death: Death | None = None) -
     signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     assert signalled in (0, signal.SIGKILL, signal.SIGXFSZ), signal.Signals(signalled).name
     code = os.waitstatus_to_exitcode(status)
-    return Life(signalled != 0, code, said.read_text(errors="replace"), time.monotonic() - began)
+    return Life(child, signalled != 0, code, said.read_text(errors="replace"), time.monotonic() - began)
 
 
 def changes_of(folder: Path, work: Callable[[], object]) -> int:

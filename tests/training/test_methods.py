@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM
 from layersig.data.batches import collate
 from layersig.errors import UserError
 from layersig.fast.runner import Workload
+from layersig.models.adapters import allocate, inject_adalora
+from layersig.models.adapters.ranks import kept
 from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
 from layersig.models.dense import base_dtype, trained_weights
 from layersig.models.layermap import layer_map
@@ -47,11 +49,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "dora": ({"method": "dora"}, {}),
     "rslora": ({"method": "rslora", "alpha": 3.0}, {}),
     "pissa": ({"method": "pissa"}, {}),
+    "eva": ({"method": "eva", "eva": {"rho": 1.0}}, {}),
     "fast pissa": ({"method": "pissa", "pissa": {"iterations": 2}}, {}),
 }
 
 
-ALIKE = ("qadalora", "fast pissa")
+ALIKE = ("qadalora", "fast pissa", "eva")
 """Cases that take the ways of others together."""
 
 
@@ -238,6 +241,20 @@ def test_adalora_is_what_pefts_own_loop_computes() -> None:
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value.detach(), rtol=1e-3, atol=1e-6)
+
+
+def test_adalora_cuts_ranks_without_a_wait_for_the_device() -> None:
+    """On the meta device, where nothing can be read."""
+    model = tiny_model("llama")
+    layers = [layer_map(model).by_name[name] for name in CHOSEN]
+    adapted = inject_adalora(model, layers, settings=ADALORA, alpha=6.0, dropout=0.0, steps=9, streams=STREAMS)
+    adapted.to("meta")
+    for step in range(1, 10):
+        for parameter in adapted.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+        allocate(adapted, step)
+    assert kept(adapted).keys() == {f"{name}.lora_E.default" for name in CHOSEN}
+    assert {mask.device.type for mask in kept(adapted).values()} == {"meta"}
 
 
 def test_what_a_method_cannot_tune_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ CASES = {
     "rslora": ({}, {}),
     "dora": ({}, {}),
     "pissa": ({"iterations": 2}, {}),
+    "eva": ({"rho": 1.0}, {}),
+    "gora": ({"least": 1.0, "most": 1.0, "batches": 2}, {}),
     "adalora": ({"init_r": 4, "target_r": 2, "tinit": 1, "tfinal": 1}, {"learning_rate": 0.05}),
     "full": ({}, {}),
 }

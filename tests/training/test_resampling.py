@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from layersig.errors import UserError
+from layersig.jsonform import dumps
+from layersig.layers import Unit
 from layersig.models.layermap import layer_map_of_checkpoint
 from layersig.models.update_folder import read_update
 from layersig.recipe.schema import ResampleSettings, TrainSettings
+from layersig.records import Ranking
 from layersig.streams import Streams
 from layersig.training import loop, stages
 from layersig.training.callbacks import InTurn
@@ -42,6 +47,59 @@ def test_blocks_are_drawn_uniformly_without_replacement_and_by_seed() -> None:
     assert plan(3, 5, 2000, seed=1) != found
     # A longer training draws the same at first.
     assert plan(3, 5, 20).drawn == found.drawn[:4]
+
+
+def inclusion(weights: Sequence[float], count: int) -> list[float]:
+    """Probability of each to be among `count` drawn one after another in proportion to weight: every order, summed."""
+    found = [0.0] * len(weights)
+    for order in permutations(range(len(weights)), count):
+        probability, left = 1.0, sum(weights)
+        for place in order:
+            probability, left = probability * weights[place] / left, left - weights[place]
+        for place in order:
+            found[place] += probability
+    return found
+
+
+def test_weighted_draws_have_the_probabilities_of_successive_sampling() -> None:
+    weights, intervals = [4.0, 2.0, 1.0, 1.0, 0.5, 0.0], 4000
+    chosen = [layer for layer in LAYERS if layer.block < 6]
+    settings = ResampleSettings(blocks=2, every=1, weights="scores")
+    found = Resampling.plan(chosen, settings, intervals, Streams(0, 0), weights=dict(enumerate(weights)))
+    assert all(len(set(interval)) == 2 for interval in found.drawn)
+    counts = Counter(block for interval in found.drawn for block in interval)
+    expected = inclusion(weights, 2)
+    for block, probability in enumerate(expected):
+        deviation = (intervals * probability * (1 - probability)) ** 0.5
+        assert abs(counts[block] - intervals * probability) <= 4 * deviation
+    # Not in proportion to the weights, as without replacement it cannot be.
+    assert abs(counts[0] - intervals * 2 * weights[0] / sum(weights)) > 5 * intervals**0.5
+    assert counts[5] == 0
+    assert all(layer.block != 5 for layer in found.layers)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"), [({0: 1.0, 1: -2.0}, "block 1 has -2"), ({0: 1.0, 1: 0.0}, "only 1 have")]
+)
+def test_weights_that_are_no_shares_are_refused(weights: dict[int, float], said: str) -> None:
+    chosen = [layer for layer in LAYERS if layer.block < 2]
+    settings = ResampleSettings(blocks=2, every=1, weights="scores")
+    with pytest.raises(UserError, match=rf"draws 2 blocks in proportion to their scores, and {said}.*take a scorer"):
+        Resampling.plan(chosen, settings, 4, Streams(0, 0), weights=weights)
+
+
+def test_an_arm_draws_by_the_scores_of_its_chosen_units(tmp_path: Path, inputs: Mapping[str, Path]) -> None:
+    layers = layer_map_of_checkpoint(inputs["model"])
+    # Of block 1 no layer has a score, and in block 0 only one that is not chosen has.
+    scores = {
+        name: float(name == "model.layers.0.self_attn.q_proj" or ".layers.2.mlp" in name) for name in layers.names
+    }
+    (tmp_path / "ranking").mkdir()
+    (tmp_path / "ranking" / "ranking.json").write_text(dumps(Ranking(Unit.MODULE, scores).to_json()))
+    train = TRAIN.model_copy(update={"resample": ResampleSettings(blocks=1, every=1, weights="scores")})
+    done = job(tmp_path, {**inputs, "ranking": tmp_path / "ranking"}, train=train)
+    stages.tune(done)
+    assert {block for (block,) in json.loads((done.out / "log.json").read_text())["blocks_in_turn"]} == {2}
 
 
 def test_only_layers_of_blocks_in_turn_move() -> None:

@@ -38,3 +38,8 @@ def test_noise_says_when_nothing_can_be_told():
 def test_too_short_to_tell():
     assert stability([1.0] * 99) == stability([2.0])
     assert stability([1.0] * 99).change is None
+
+
+def test_a_loss_of_zero_has_no_relative_change():
+    found = stability([1.0] * 20 + [0.0] * 200)
+    assert (found.step, found.change, found.noise) == (None, None, None)

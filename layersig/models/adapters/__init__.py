@@ -1,6 +1,6 @@
 """Adapters of the LoRA family. PEFT is the one way in which they are injected, saved and loaded."""
 
-from layersig.models.adapters.adalora import allocate, allocation_state, orthogonality, restore_allocation
+from layersig.models.adapters.adalora import allocation_state, orthogonality, restore_allocation
 from layersig.models.adapters.files import adapted_layers, graft, read_adapter, save_adapter
 from layersig.models.adapters.inject import inject_adalora, inject_lora
 from layersig.models.adapters.live import (
@@ -11,6 +11,7 @@ from layersig.models.adapters.live import (
     live_delta,
     remove_adapter,
 )
+from layersig.models.adapters.ranks import allocate
 
 __all__ = [
     "adapted_layers",

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from peft import AdaLoraConfig, AdaLoraModel, LoraConfig, PeftModel
+from peft import AdaLoraConfig, LoraConfig, PeftModel
 from peft.tuners.adalora.layer import AdaLoraLayer
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from layersig.errors import UserError
+from layersig.models.adapters.ranks import allocator_of, keep, kept
 from layersig.models.adapters.wrappers import ADAPTER
 
 EPSILON = 1e-5
@@ -81,20 +82,20 @@ def exact_ranks(peft_model: PeftModel) -> Iterator[None]:
     away from zero again, and then all factors must be stored.
     """
     config = peft_model.peft_config[ADAPTER]
-    if not isinstance(config, AdaLoraConfig) or config.rank_pattern is None:
+    masks = kept(peft_model) if isinstance(config, AdaLoraConfig) else {}
+    if not masks:
         yield
         return
-    pattern: dict[str, list[bool]] = config.rank_pattern
     values = dict(peft_model.get_base_model().named_parameters())
-    exact = all(not values[name].detach()[~torch.tensor(kept)].any() for name, kept in pattern.items())
-    config.rank_pattern = pattern if exact else None
+    if all(not values[name].detach()[~mask].any() for name, mask in masks.items()):
+        config.rank_pattern = {name: mask.tolist() for name, mask in masks.items()}
     try:
         with warnings.catch_warnings():
             # PEFT takes the factors of a layer that was left without a rank for shards.
             warnings.filterwarnings("ignore", message=r"Adapter .* have invalid shape")
             yield
     finally:
-        config.rank_pattern = pattern
+        config.rank_pattern = None
 
 
 def load_exactly(folder: Path, wrappers: Mapping[str, LoraLayer]) -> None:
@@ -129,22 +130,13 @@ def _identity(factor: Tensor) -> Tensor:
     return torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
 
 
-def allocate(peft_model: PeftModel, step: int) -> None:
-    """PEFT's `update_and_allocate` after optimizer step `step`, from 1, so that the last step cuts to `target_r`."""
-    for parameter in peft_model.parameters():
-        if parameter.requires_grad and parameter.grad is None:  # an expert that no token went to
-            parameter.grad = torch.zeros_like(parameter)
-    cast(AdaLoraModel, peft_model.base_model).update_and_allocate(step)
-
-
 def allocation_state(peft_model: PeftModel) -> dict[str, Tensor]:
     """What the allocation of ranks remembers between steps: moving averages by factor, and what is masked."""
-    allocator = cast(AdaLoraModel, peft_model.base_model).rankallocator
-    pattern = cast(AdaLoraConfig, peft_model.peft_config[ADAPTER]).rank_pattern or {}
+    allocator = allocator_of(peft_model)
     return {
         **{f"importance/{name}": value for name, value in allocator.exp_avg_ipt.items()},
         **{f"uncertainty/{name}": value for name, value in allocator.exp_avg_unc.items()},
-        **{f"kept/{name}": torch.tensor(kept) for name, kept in pattern.items()},
+        **{f"kept/{name}": mask for name, mask in kept(peft_model).items()},
     }
 
 
@@ -154,11 +146,10 @@ def restore_allocation(peft_model: PeftModel, state: Mapping[str, Tensor]) -> No
     def part(kind: str) -> dict[str, Tensor]:
         return {name.partition("/")[2]: value for name, value in state.items() if name.startswith(f"{kind}/")}
 
-    allocator = cast(AdaLoraModel, peft_model.base_model).rankallocator
+    allocator = allocator_of(peft_model)
     device = peft_model.get_base_model().device
     allocator.exp_avg_ipt = {name: value.to(device) for name, value in part("importance").items()}
     allocator.exp_avg_unc = {name: value.to(device) for name, value in part("uncertainty").items()}
     # Made anew in every step; a name that is missing would reset both averages.
     allocator.ipt = dict(allocator.exp_avg_ipt)
-    kept = {name: value.tolist() for name, value in part("kept").items()}
-    cast(AdaLoraConfig, peft_model.peft_config[ADAPTER]).rank_pattern = kept or None
+    keep(peft_model, {name: value.to(device) for name, value in part("kept").items()})

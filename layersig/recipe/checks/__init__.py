@@ -5,8 +5,8 @@ The checks read the raw values of the file, so that they report even where other
 - `values`: reading raw values
 - `names`: unique names, known schemes
 - `components`: plugin files, and scorers and policies with their parameters
-- `tasks`, `generating`, `judge`, `rankings`, `arms`, `tuning`, `margins`, `declarations`, `about`, `sweeps`: one
-  section of a recipe each
+- `tasks`, `generating`, `judge`, `rankings`, `arms`, `tuning`, `objectives`, `margins`, `declarations`, `about`,
+  `sweeps`: one section of a recipe each
 - `size`: an upper limit on the number of trainings and scorings
 - `library`: the text of lm-eval's task definitions
 - `training_keys`: keys of `[train]` inside arms and scorers
@@ -27,6 +27,7 @@ from layersig.recipe.checks.generating import generate_checks
 from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
 from layersig.recipe.checks.names import name_checks
+from layersig.recipe.checks.objectives import objective_checks
 from layersig.recipe.checks.size import size_checks
 from layersig.recipe.checks.sweeps import sweep_checks
 from layersig.recipe.checks.tasks import task_checks
@@ -53,6 +54,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from scorer_checks(data, components)
     yield from arm_checks(data, components)
     yield from tuning_checks(data, components)
+    yield from objective_checks(data, components)
     yield from own_training_checks(data, components)
     yield from margin_checks(data, base_dir)
     yield from declaration_checks(data, base_dir)

@@ -107,6 +107,9 @@ def _choice(
         else:
             reason = f'there is no arm "{like}"{suggestion(like, arms)}'
         yield Fault((*path, "select", "like"), reason)
+    if policy.costs and arm.get("action") == "prune":
+        reason = f'policy "{policy.name}" counts what training costs, and this arm removes blocks; take "lowest"'
+        yield Fault((*path, "select", "kind"), reason)
 
 
 def _circles(arms: Mapping[int, dict[str, Any]]) -> Iterator[Fault]:

@@ -82,5 +82,7 @@ def component(
     except Exception as error:
         if raises_plugin_errors():
             raise
-        return found, [Fault(path, f"{found.label} failed while it checked its parameters: {cause(error)}")]
+        return found, [
+            Fault(path, f"{found.label} failed while it checked its parameters: {cause(error, found.module)}")
+        ]
     return found, []

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from layersig.errors import UserError
-from layersig.plugin.components import BUILT_IN, Component
+from layersig.plugin.components import BUILT_IN, Component, Kind
 from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.table import Components
 from layersig.recipe.checks.values import table_at, tables_at
@@ -28,7 +28,7 @@ def method_of(table: Mapping[str, Any], data: Mapping[str, Any], components: Com
 
 
 def method_checks(path: KeyPath, table: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """The method that a training names, and every key that is none of `[train]` but the table of a method.
+    """The method that a training names, and every key that is none of `[train]` but the table of a component.
 
     Args:
         path: Where the training is written.
@@ -42,32 +42,32 @@ def method_checks(path: KeyPath, table: Mapping[str, Any], components: Component
                 yield Fault((*path, "method"), f"{method.label} has the name of a key of [train]; it needs another")
         except UserError as error:
             yield Fault((*path, "method"), str(error))
-    methods = components.names("method")
+    owners: dict[str, Kind] = {name: kind for kind in ("objective", "method") for name in components.names(kind)}
     for key, value in table.items():
         if key in TrainSettings.model_fields:
             continue
-        if key not in methods:
-            yield Fault((*path, key), unknown_key((*path, key), [*TrainSettings.model_fields, *methods]))
+        if key not in owners:
+            yield Fault((*path, key), unknown_key((*path, key), [*TrainSettings.model_fields, *owners]))
         elif not isinstance(value, dict):
-            yield Fault((*path, key), f'must be a table: the parameters of method = "{key}"')
+            yield Fault((*path, key), f'must be a table: the parameters of {owners[key]} = "{key}"')
         else:
-            yield from _params(components, key, value, (*path, key))
+            yield from _params(components, owners[key], key, value, (*path, key))
 
 
-def _params(components: Components, name: str, values: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+def _params(components: Components, kind: Kind, name: str, values: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
     try:
-        method = components.get("method", name)
+        owner = components.get(kind, name)
     except UserError as error:
         yield Fault(path, str(error))
         return
     try:
-        method.params.model_validate_json(json.dumps(values, default=str))
+        owner.params.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        yield from faults_of(error, method.params, values, path)
+        yield from faults_of(error, owner.params, values, path)
     except Exception as error:
         if raises_plugin_errors():
             raise
-        yield Fault(path, f"{method.label} broke while it checked its parameters: {cause(error)}")
+        yield Fault(path, f"{owner.label} failed while it checked its parameters: {cause(error, owner.module)}")
 
 
 def trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:

@@ -19,7 +19,7 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         yield from method_checks(path, table, components)
         yield from _limits(path, table, data, components)
         yield from _ranks(path, table, data)
-        yield from _resampling(path, table)
+        yield from _resampling(path, table, data)
     yield from _unread_updates(data, components)
     if "search" in table_at(data, "train"):
         yield from _search(data)
@@ -67,14 +67,24 @@ def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> 
         yield Fault((*path, "ranks"), f'"{ranks}" reads the scores of an arm; set it in the `train` of an arm')
     elif path[0] == "scorers":
         yield Fault((*path, "ranks"), "a reference training gives all layers one rank; remove it")
-    elif path[-1] != "train" or not isinstance(data["arms"][path[1]].get("scorer"), str):
+    elif not _has_one_ranking(path, data):
         yield Fault((*path, "ranks"), f'"{ranks}" needs one ranking; name one scorer in `scorer` of the arm')
 
 
-def _resampling(path: KeyPath, table: Mapping[str, Any]) -> Iterator[Fault]:
-    """Blocks in turns where they cannot take turns."""
-    if "resample" in table and (path == ("train",) or path[0] == "scorers"):
+def _resampling(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Blocks in turns where they cannot take turns, or have no scores to be drawn by."""
+    if "resample" not in table:
+        return
+    if path == ("train",) or path[0] == "scorers":
         yield Fault((*path, "resample"), "the reference training tunes all layers in every step; set it in an arm")
+    elif table_at(table, "resample").get("weights", "equal") != "equal" and not _has_one_ranking(path, data):
+        reason = 'weights = "scores" needs one ranking; name one scorer in `scorer` of the arm'
+        yield Fault((*path, "resample", "weights"), reason)
+
+
+def _has_one_ranking(path: KeyPath, data: Mapping[str, Any]) -> bool:
+    """Whether a training is that of an arm that reads one ranking."""
+    return path[-1] == "train" and isinstance(data["arms"][path[1]].get("scorer"), str)
 
 
 def _unread_updates(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:

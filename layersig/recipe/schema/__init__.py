@@ -56,6 +56,7 @@ from layersig.recipe.schema.sweeps import SweepSettings
 from layersig.recipe.schema.tuning import (
     AUTO_TOKENS_ON_CPU,
     LEAST_AUTO_TOKENS,
+    MOMENT_BYTES,
     STANDARD_MILESTONES,
     AdaLoraSettings,
     Optimizer,
@@ -72,6 +73,7 @@ __all__ = [
     "ENDPOINT_PATTERN",
     "LEAST_AUTO_TOKENS",
     "MODEL_SCHEMES",
+    "MOMENT_BYTES",
     "NAME_PATTERN",
     "RESERVED_ARMS",
     "SOURCE_PATTERN",

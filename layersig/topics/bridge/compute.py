@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from layersig.analysis.depth_correlation import MIN_BLOCKS, depth_correlation
+from layersig.analysis.depth_correlation import MIN_BLOCKS, beyond_depth, depth_correlation
 from layersig.analysis.rankcorr import spearman
-from layersig.analysis.results import PValue
 from layersig.analysis.selections import descending_ranks
-from layersig.analysis.surrogates import interior, residuals, surrogate_test
 from layersig.findings.files import Scored
 from layersig.layers import LayerMap, Unit
 from layersig.recipe.schema import Recipe
@@ -74,7 +72,7 @@ def bridge_rows(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[BridgeRow]:
         each = [spearman(a, b) for a in pair.one for b in pair.other if np.ptp(a) > 0 and np.ptp(b) > 0]
         rng = Streams(recipe.root_seed).generator("bridge", pair.necessity, pair.plasticity, pair.data or "")
         draws = recipe.analyze.resamples
-        test = _residual_test(one, other, rng, draws)
+        test = beyond_depth(one, other, rng, draws)
         yield BridgeRow(
             necessity=pair.necessity,
             plasticity=pair.plasticity,
@@ -122,15 +120,6 @@ def bridge_block_rows(pairs: Sequence[Pair]) -> Iterator[BridgeBlockRow]:
                 necessity_rank=int(ranks[block]),
                 plasticity_rank=int(other_ranks[block]),
             )
-
-
-def _residual_test(one: FloatArray, other: FloatArray, rng: np.random.Generator, draws: int) -> PValue | None:
-    """Beyond a cubic in depth and the end blocks; None with too few blocks for it."""
-    where = interior(np.zeros(one.size, dtype=np.int64), np.arange(one.size))
-    if where is None:
-        return None
-    a, b = (residuals(scores[None], where) for scores in (one, other))
-    return surrogate_test(a, b, np.ones((1, 1), dtype=np.bool_), rng, draws=draws)
 
 
 def _by_block(ranking: Ranking, layers: LayerMap, kind: str) -> FloatArray:

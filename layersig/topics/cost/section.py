@@ -11,7 +11,7 @@ from layersig.report.numbers import count, fixed, number, plural, seconds, size
 from layersig.report.svg import described, draw
 from layersig.topics.cost.planned import EVERY_KIND
 from layersig.topics.cost.rows import COMPUTE, COST_SUMS, COSTS, INFERENCE, PLANNED_COSTS, PlannedCostRow
-from layersig.topics.tuning_cost.section import shares
+from layersig.topics.tuning_cost.section import shares, time_saved
 
 
 def section(material: Material) -> Section | None:
@@ -77,6 +77,7 @@ def section(material: Material) -> Section | None:
         _total(material),
         *_planned(material),
         *_halved(material),
+        *time_saved(material),
         *shares(material),
         *_speed(material),
         figure,

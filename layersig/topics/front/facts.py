@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from layersig.report.material import Material
 from layersig.report.numbers import count, plural
@@ -23,7 +24,7 @@ def facts(material: Material) -> tuple[str, ...]:
 
 
 def _data(material: Material) -> Iterator[str]:
-    reports = material.files.data_reports
+    reports: Mapping[str, Mapping[str, Any]] = material.files.data_reports
     for source in material.manifest["sources"]:
         if source["role"] == "data":
             report = reports.get(source["label"], {})

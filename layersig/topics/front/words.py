@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.files import HELDOUT
@@ -11,24 +9,10 @@ from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.findings.rows.base import Role
 from layersig.report.numbers import MINUS, fixed, number, unit_of
+from layersig.report.terminal import VERDICTS
 from layersig.topics.front.standings import Place, Standing
 
 NONE = "\u2013"
-
-_SHORT: Mapping[Verdict, str] = {
-    Verdict.BETTER_BY_MARGIN: "better beyond margin",
-    Verdict.BETTER_SIZE_UNSETTLED: "better",
-    Verdict.BETTER_WITHIN_MARGIN: "better within margin",
-    Verdict.EQUIVALENT: "same within margin",
-    Verdict.NOT_WORSE: "not worse",
-    Verdict.NOT_BETTER: "not better",
-    Verdict.WORSE_WITHIN_MARGIN: "worse within margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "worse",
-    Verdict.WORSE_BY_MARGIN: "worse beyond margin",
-    Verdict.UNDECIDED: "not shown to differ",
-    Verdict.NO_ASSAY: "not shown to differ",
-    Verdict.REFUSED: "needs more seeds",
-}
 
 
 def verdict_words(standing: Standing, role: Role) -> str:
@@ -41,12 +25,7 @@ def verdict_words(standing: Standing, role: Role) -> str:
 
 def short(found: ComparisonRow) -> str:
     """The verdict of a comparison in two or three words."""
-    return NONE if found.verdict is None else words_of(Verdict(found.verdict))
-
-
-def words_of(verdict: Verdict) -> str:
-    """A verdict in two or three words."""
-    return _SHORT[verdict]
+    return NONE if found.verdict is None else VERDICTS[Verdict(found.verdict)]
 
 
 def difference_words(place: Place, found: ComparisonRow) -> str:

@@ -22,11 +22,13 @@ def section(material: Material) -> Section | None:
     rows = material.findings[LOSSES]
     if not rows:
         return None
+    per_pair = any(measure.kind == "preference_loss" for measure in material.primary_measures)
+    unit = "nats" if per_pair else "nats per token"
     panels = []
     for training, title in _TITLES.items():
         for data in dict.fromkeys(row.data for row in rows if row.training == training):
             chosen = [row for row in rows if (row.training, row.data) == (training, data)]
-            panels.append(LinePanel(f"{title} on {data}", "optimizer step", "loss, nats per token", _lines(chosen)))
+            panels.append(LinePanel(f"{title} on {data}", "optimizer step", f"loss, {unit}", _lines(chosen)))
     cells = list(dict.fromkeys(row.cell for row in rows))
     alt = f"Training loss over optimizer steps of {plural(len(cells), 'training')}; the table gives where each ended."
     figure = Figure(
@@ -34,8 +36,8 @@ def section(material: Material) -> Section | None:
         "Training loss",
         described(draw(line_charts(panels), "losses"), alt),
         alt,
-        "Loss per target token on the training batches, averaged over stretches of steps. Thick: mean over "
-        "seeds; thin: "
+        f"{'Loss' if per_pair else 'Loss per target token'} on the training batches, averaged over stretches of "
+        "steps. Thick: mean over seeds; thin: "
         "single seeds. What a scorer trains (the mask scores of ILA) has an objective of its own, hence its own panel.",
         ("losses.csv",),
     )

@@ -52,5 +52,33 @@ class TuningCostRow(Row):
     """peak_memory over that of `all-layers`."""
 
 
+class TimeSavedRow(Row):
+    """Time that tuning the layers of an arm saves next to all layers, on the same batches by the same engine.
+
+    Means over seeds, each compared with its own all-layers training.
+    """
+
+    arm: str
+    data: str | None
+    runs: int
+    lowest_block: int | None
+    """Lowest selected block in any seed: gradients go back no further."""
+    training_seconds: float
+    """Of the steps of the training."""
+    ranking_seconds: float
+    """Of the scorers behind the selection, with the training of all layers as far as they read it."""
+    all_layers_seconds: float
+    saved_in_training: float
+    """Share of all_layers_seconds that the training alone saves."""
+    bound: float | None
+    """Share of the multiplications with weights and factors that the training leaves out; null where not counted."""
+    saved: float
+    """Share of all_layers_seconds that training and ranking together save; negative where they take longer."""
+    saved_low: float | None
+    """Interval over seeds; null with one."""
+    saved_high: float | None
+
+
 TRIALS = Table("trials", TrialRow)
 TUNING_COSTS = Table("tuning_costs", TuningCostRow)
+TIME_SAVED = Table("time_saved", TimeSavedRow)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.document import Block, Figure, Table, columns
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, number, percent, plural, size
+from layersig.report.numbers import fixed, number, percent, plural, seconds, size
 from layersig.report.svg import described, draw
-from layersig.topics.tuning_cost.rows import TUNING_COSTS, TuningCostRow
+from layersig.topics.tuning_cost.rows import TIME_SAVED, TUNING_COSTS, TuningCostRow
 
 _GIB = 2.0**30
 
@@ -59,6 +59,51 @@ def shares(material: Material) -> tuple[Block, ...]:
         "tuning_costs.csv",
     )
     return (*_figure(rows), table)
+
+
+def time_saved(material: Material) -> tuple[Table, ...]:
+    """What arms save of the time of all layers, with their rankings; nothing where no training told its time."""
+    rows = material.findings[TIME_SAVED]
+    if not rows:
+        return ()
+    caption = (
+        "Time saved next to training all layers: the same batches and the same engine. Allowed: the share of the "
+        "multiplications that the training leaves out, since gradients go back to the lowest block only"
+    )
+    heads = columns(
+        "arm",
+        "data",
+        "#seeds",
+        "#lowest block",
+        "#training",
+        "#ranking",
+        "#all layers",
+        "#saved in training",
+        "#allowed by arithmetic",
+        "#saved with the ranking",
+        "#interval over seeds",
+    )
+    body = tuple(
+        (
+            row.arm,
+            row.data or "",
+            str(row.runs),
+            "\u2013" if row.lowest_block is None else str(row.lowest_block),
+            seconds(row.training_seconds),
+            seconds(row.ranking_seconds),
+            seconds(row.all_layers_seconds),
+            percent(row.saved_in_training),
+            "\u2013" if row.bound is None else percent(row.bound),
+            percent(row.saved),
+            _range(row.saved_low, row.saved_high),
+        )
+        for row in rows
+    )
+    return (Table(caption, heads, body, "time_saved.csv"),)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return "\u2013" if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
 def _time(seconds_per_token: float | None) -> str:

@@ -16,6 +16,7 @@ from layersig.training.methods.base import Base, Method, Tuning, TuningContext
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from layersig.data.pairs import Items
     from layersig.streams import Streams
 
 __all__ = ["Base", "Method", "Tuning", "TuningContext", "component_of", "tuned"]
@@ -31,6 +32,8 @@ def tuned(
     steps: int,
     streams: Streams,
     ranks: Mapping[str, int] | None = None,
+    examples: Items | None = None,
+    batches: Sequence[Sequence[int]] = (),
     components: Iterable[Component] = (),
 ) -> Iterator[Tuning]:
     """Within this context `layers` of `model` are tuned by the method of `settings`; afterwards it is as before.
@@ -43,6 +46,8 @@ def tuned(
         steps: Planned optimizer steps.
         streams: Random streams of the cell.
         ranks: Ranks of single layers by full name, for LoRA.
+        examples: What they are trained on, for methods that look at it before.
+        batches: Optimizer batches.
         components: Methods that are not built in.
 
     Raises:
@@ -65,6 +70,8 @@ def tuned(
         steps=steps,
         streams=streams,
         ranks=ranks or {},
+        examples=examples,
+        batches=batches,
     )
     with method.create().tune(context) as tuning:
         yield tuning

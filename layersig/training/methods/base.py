@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from layersig.data.pairs import Items
     from layersig.streams import Streams
 
 
@@ -99,6 +100,8 @@ class TuningContext:
         streams: Random streams of the cell; the stream ("adapter-init", LAYER) is that of a layer's start, so that a
             layer starts the same whichever others are selected.
         ranks: Ranks of single layers by full name, where `ranks` is not `equal`.
+        examples: What the layers are trained on, for methods that look at it before; None where that is not known.
+        batches: Optimizer batches, by index of the examples.
     """
 
     model: PreTrainedModel
@@ -109,6 +112,8 @@ class TuningContext:
     steps: int
     streams: Streams
     ranks: Mapping[str, int] = field(default_factory=dict)
+    examples: Items | None = None
+    batches: Sequence[Sequence[int]] = ()
 
     @property
     def params(self) -> Any:
@@ -133,6 +138,10 @@ class Method(ABC):
     @abstractmethod
     def trained_values(self, layer: Layer, settings: TrainSettings) -> int:
         """How many values of a layer are trained. Plans count by this and the two below, without torch."""
+
+    def passes_before(self, settings: TrainSettings) -> Mapping[str, int]:
+        """Passes over single optimizer batches that it makes before the training, by the kinds that plans know."""
+        return {}
 
     def stored_values(self, layer: Layer, settings: TrainSettings) -> int:
         """How many values of a layer `Tuning.save` writes: those that are trained, unless it says otherwise."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cka", "biased_cka", "debiased_cka"]
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 @scorer("cka", needs={"model", "data"}, unit="block", version=1)
 class Cka:

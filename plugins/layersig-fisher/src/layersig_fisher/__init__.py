@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fisher", "FisherChange"]
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 class _Params(ComponentParams):
     examples: Annotated[int, Field(ge=1)] = 64

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from layersig.layers import Layer
     from layersig.recipe.schema import TrainSettings
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 class GainTuning(WeightTuning):
     """Layers whose outputs are multiplied by 1 + g."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Owl"]
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 @scorer("owl", needs={"model", "data"}, version=1)
 class Owl:

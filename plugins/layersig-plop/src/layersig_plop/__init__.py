@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureNorm"]
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 @scorer("feature-norm", needs={"model", "data"}, version=1)
 class FeatureNorm:

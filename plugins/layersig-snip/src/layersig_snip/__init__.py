@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gmt", "Snip", "Taylor"]
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 @scorer("snip", needs={"model", "data", "gradients"}, version=1)
 class Snip:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Spectrum", "median_of_noise", "threshold_of_noise"]
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 @scorer("spectrum", needs={"weights"}, version=1)
 class Spectrum:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from layersig import hookimpl
 
+LAYERSIG_API = ">=1.0,<2"
+
 
 @hookimpl
 def layersig_trackers() -> Mapping[str, str]:

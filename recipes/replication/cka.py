@@ -1,0 +1,1 @@
+../../plugins/layersig-cka/src/layersig_cka/__init__.py

@@ -1,0 +1,1 @@
+../../plugins/layersig-fisher/src/layersig_fisher/__init__.py

@@ -1,0 +1,1 @@
+../../plugins/layersig-plop/src/layersig_plop/__init__.py

@@ -1,0 +1,140 @@
+"""What the heads of the recipes expect, and whether results agree; a head that is wrong is to be rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+
+from tests.replication.extracts import Extract
+from tests.replication.questions.claims import PUBLISHED_LOW, depends, fisher_rows, types_of
+from tests.replication.questions.estimators import with_truth
+from tests.replication.views import of_outcome, shares_layers
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The words behind "What to expect" in the head of a part's recipe, and what they say of its results."""
+
+    text: str
+    met: Callable[[Extract], bool]
+
+
+def _shares(found: Extract, arm: str) -> list[float]:
+    return [row["share"] for row in of_outcome(found.rows("shares")) if row["arm"].startswith(arm)]
+
+
+def _truth(found: Extract, scorer: str) -> float:
+    return fmean(row["correlation"] for name, row in with_truth(found) if name == scorer)
+
+
+def _rankings(found: Extract) -> bool:
+    k = min(row["k"] for row in found.rows("ceilings"))
+    seeds = [row["verdict"] for row in found.rows("ceilings", scorer="ila", k=k)]
+    (again,) = found.rows("stability", scorer="ila", k=k, quantity="rescored", data=None)
+    (between,) = found.rows("stability", scorer="ila", k=k, quantity="between", data=None)
+    return set(seeds) == {"above chance"} and again["value"] > between["value"]
+
+
+def _estimators(found: Extract) -> bool:
+    itself = {}
+    for scorer, row in with_truth(found):
+        itself.setdefault(scorer, []).append(row["reliability_a"] if row["a"] == scorer else row["reliability_b"])
+    steadiest = max(itself, key=lambda scorer: fmean(itself[scorer]))
+    path = _truth(found, "path")
+    return steadiest == "weight-change" and path > max(_truth(found, "ila"), _truth(found, "weight-change"))
+
+
+def _cost(found: Extract) -> bool:
+    (row,) = of_outcome(found.rows("comparisons", arm="quarter-30", reference="ila-30"))
+    return not row["verdict"].startswith("worse")
+
+
+def _pruning(found: Extract) -> bool:
+    losses = {row["arm"]: row["value"] for row in found.rows("results") if row["task"].startswith("heldout/")}
+    written = [row["at_floor"] for row in found.rows("retention", task="arithmetic_written")]
+    worst = all(
+        losses[f"reverse-{k}"] == max(losses[f"{arm}-{k}"] for arm in ("bi", "greedy", "reverse")) for k in (3, 5, 8)
+    )
+    return worst and all(written)
+
+
+def _recovery(found: Extract) -> bool:
+    declared = [row for row in of_outcome(found.rows("comparisons", declared=True)) if row["reference"] == "bi-5"]
+    neither = [row for row in found.rows("own_responses") if row["task"] == "arc_easy"]
+    better = all(row["verdict"].startswith("better") for row in declared)
+    return better and all((row["adjusted_p"] or 1.0) > 0.05 for row in neither)
+
+
+def _same_types(found: Extract) -> bool:
+    """Whether no type gains or loses more than a tenth of its layers between two texts."""
+    plop = [by_text.values() for (scorer, _), by_text in types_of(found).items() if scorer == "feature-norm"]
+    apart = [max(row["selected"] for row in rows) - min(row["selected"] for row in rows) for rows in plop]
+    layers = [next(iter(rows))["layers"] for rows in plop]
+    changed = depends(found, "feature-norm") is True
+    return changed and all(gap <= count / 10 for gap, count in zip(apart, layers, strict=True))
+
+
+EXPECTED: dict[str, Expectation] = {
+    "rankings": Expectation(
+        "seeds agree above chance on every data set; another learning of the mask on the same training agrees better "
+        "than another data set does.",
+        _rankings,
+    ),
+    "arms": Expectation(
+        "30 % of the layers keep most of the gain, whoever chooses them.",
+        lambda found: min(_shares(found, "ila-30")) > 0.5,
+    ),
+    "more-arms": Expectation(
+        "75 % of the layers keep more of the gain than 10 %.",
+        lambda found: fmean(_shares(found, "ila-75")) > fmean(_shares(found, "ila-10")),
+    ),
+    "tasks": Expectation(
+        "no benchmark can tell, which is why the held-out loss is the outcome of the other studies.",
+        lambda found: (
+            not any(
+                "above the margin" in row["moved"]
+                for row in found.rows("assays")
+                if not row["task"].startswith("heldout/")
+            )
+        ),
+    ),
+    "estimators": Expectation(
+        "path attribution agrees with leave-one-out better than ILA does; the size of the update agrees with itself "
+        "best and with leave-one-out less than path attribution.",
+        _estimators,
+    ),
+    "cost": Expectation("a quarter of the training is enough for a graft that is not shown to be worse.", _cost),
+    "kinds": Expectation(
+        "no two kinds are shown to share layers, since seeds agree too little for a narrow bound.",
+        lambda found: (
+            not any(
+                shares_layers(row) for row in found.rows("sharing", across="data sets", family="data sets, two by two")
+            )
+        ),
+    ),
+    "data": Expectation(
+        "eight data sets show no dependence.",
+        lambda found: all(row["verdict"] == "cannot tell" for row in found.rows("dependence")),
+    ),
+    "pruning": Expectation(
+        "removal from the end loses most; written arithmetic is at its floor before anything is removed.", _pruning
+    ),
+    "recovery": Expectation(
+        "recovery lowers the held-out loss; ARC-Easy, which favours neither kind of response, cannot tell them apart.",
+        _recovery,
+    ),
+    "claim-6": Expectation(
+        "a weak correlation, on either data set far from the published ones.",
+        lambda found: all(row["correlation"] < PUBLISHED_LOW for row in fisher_rows(found)),
+    ),
+    "claim-8-blocks": Expectation(
+        "no ranking of blocks is shown to be the same on random tokens.",
+        lambda found: not any(depends(found, row["scorer"]) is False for row in found.rows("texts")),
+    ),
+    "claim-8-modules": Expectation(
+        "single layers change with the text, but PLoP takes the same module types on random tokens as on any task.",
+        _same_types,
+    ),
+}
+"""By part."""

@@ -1,0 +1,170 @@
+"""Alignment: do data sets share layers, are rankings stable, and are few layers enough?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layersig.report.numbers import fixed, p_value, percent
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
+from tests.replication.extracts import Row
+from tests.replication.views import (
+    comparison_chart,
+    comparison_table,
+    kept,
+    of_outcome,
+    sentences,
+    share_set,
+    share_table,
+    shares_layers,
+    sharing_table,
+    span,
+    superior,
+)
+
+_QUANTITIES = {
+    "rescored": "another learning of the mask",
+    "within": "another seed",
+    "other half": "other rows of the data set",
+    "between": "another data set",
+    "identity gain": "own scores less type and depth",
+}
+
+
+def _agreement(rows: list[Row]) -> list[Estimate]:
+    named = [
+        row for row in rows if (row["quantity"] in _QUANTITIES and row["data"] is None) or row["quantity"] == "within"
+    ]
+    return [
+        Estimate(
+            f"{row['scorer']}: {_QUANTITIES[row['quantity']]}",
+            row["data"] or "all",
+            row["value"],
+            row["low"],
+            row["high"],
+        )
+        for row in named
+    ]
+
+
+def _data_sets(extracts: Extracts) -> Answer:
+    found = extracts["rankings"]
+    together = found.rows("sharing", across="data sets", family="data sets, together", scorer="ila")
+    pairs = [row for row in found.rows("sharing", across="data sets") if row not in together]
+    k = min(row["k"] for row in together)
+    stability = found.rows("stability", k=k)
+    body = [
+        (row["scorer"], row["component"], percent(row["share"]), span(row["low"], row["high"]), str(row["df"]))
+        for row in found.rows("components", scorer="ila")
+    ]
+    figures = "; ".join(
+        f"top {row['k']}: {fixed(row['ratio'], 2)}, at least {fixed(row['lower'], 2)}, p {p_value(row['adjusted_p'])}"
+        for row in together
+    )
+    return Answer(
+        settled([shares_layers(row) for row in together]),
+        f"Agreement between the data sets over that of two halves of one: {figures}.",
+        (Chart(f"Agreement of rankings, top {k}", "kappa (0: chance, 1: the same layers)", _agreement(stability)),),
+        (
+            sharing_table([*together, *pairs], "Is agreement between data sets as high as between halves of one?"),
+            Table(
+                "Where the variance of ILA's scores comes from",
+                ("ranking", "source", "share", "interval of the variance", "df"),
+                body,
+            ),
+        ),
+        sentences(together),
+    )
+
+
+def _stable(extracts: Extracts) -> Answer:
+    milestones = extracts["milestones"].rows("milestones")
+    methods = extracts["full"].rows("sharing", across="scorers")
+    starts = extracts["initial"].rows("sharing", across="scorers")
+    reached = {"reaches the required share": True}
+    verdicts = [reached.get(row["verdict"]) for row in milestones]
+    verdicts += [shares_layers(row) for row in (*methods, *starts)]
+    body = [
+        (
+            percent(row["checkpoint"]),
+            str(row["k"]),
+            fixed(row["agreement"], 2),
+            fixed(row["ceiling"], 2),
+            f"{fixed(row['share'], 2)} {span(row['low'], row['high'])}",
+            p_value(row["adjusted_p"]),
+            row["verdict"],
+        )
+        for row in milestones
+    ]
+    header = ("of the training", "k", "agreement with the end", "between ends", "share", "p", "verdict")
+    shown = sum(verdict is True for verdict in verdicts)
+    return Answer(
+        settled(verdicts),
+        f"{shown} of {len(verdicts)} tests show rankings that agree as far as two seeds do.",
+        (),
+        (
+            Table("Rankings at milestones against the ends of other runs", header, body),
+            sharing_table(methods, "ILA on the update of LoRA and on that of full fine-tuning"),
+            sharing_table(starts, "ILA from three initial values"),
+        ),
+        sentences([*milestones, *methods, *starts]),
+    )
+
+
+def _few_layers(extracts: Extracts) -> Answer:
+    found, more, tasks = extracts["arms"], extracts["more-arms"], extracts["tasks"]
+    claims = found.rows("claims", declared=True)
+    rows = of_outcome(found.rows("comparisons", declared=True))
+    others = of_outcome(more.rows("comparisons", role="baseline"))
+    shares = [row for each in (found, more) for row in of_outcome(each.rows("shares"))]
+    as_good = [True if row["conclusion"].startswith("as good") else kept_worse(row, rows) for row in claims]
+    against = [superior(row) for row in rows if row["role"] != "baseline"]
+    assays = [row for row in tasks.rows("assays") if not row["task"].startswith("heldout/")]
+    told = ", ".join(
+        f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == "ila-30"
+    )
+    better = sum(each is True for each in against)
+    body = [
+        (
+            row["task"],
+            row["data"] or "",
+            f"{fixed(row['gain'], 3, signed=True)} {span(row['low'], row['high'], 3)}",
+            row["moved"],
+        )
+        for row in assays
+    ]
+    return Answer(
+        settled([*as_good, *against]),
+        f"ila-30 keeps {told} of the gain; it is shown to be better than a control in {better} of {len(against)} "
+        "comparisons.",
+        (
+            comparison_chart(
+                rows, "ila-30 and its controls", "difference of held-out losses, nats per token (lower: better)"
+            ),
+        ),
+        (
+            comparison_table(rows, "Declared comparisons on the held-out loss"),
+            share_table(shares, "Share of the gain of all layers"),
+            comparison_table(others, "Other selections, two seeds"),
+            Table(
+                "Can a benchmark tell? Gain of all layers over the untouched model",
+                ("task", "trained on", "gain [interval]", "verdict"),
+                body,
+            ),
+        ),
+        sentences([*claims, *rows]),
+    )
+
+
+def kept_worse(claim: Row, rows: list[Row]) -> bool | None:
+    """False where the arm of a claim is shown to be worse than all layers; else undecided."""
+    own = [
+        row for row in rows if row["role"] == "baseline" and (row["arm"], row["data"]) == (claim["arm"], claim["data"])
+    ]
+    return False if any(kept(row) is False for row in own) else None
+
+
+ANSWERS: Mapping[str, Reply] = {
+    "data-sets": _data_sets,
+    "stability": _stable,
+    "few-layers": _few_layers,
+}

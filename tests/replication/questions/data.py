@@ -1,0 +1,151 @@
+"""Data: other kinds of work, size and diversity, and the share of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layersig.report.numbers import fixed, p_value
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
+from tests.replication.extracts import Extract
+from tests.replication.views import repeated, sentences, shares_layers, sharing_table, span
+
+
+def _kinds(extracts: Extracts) -> Answer:
+    found = extracts["kinds"]
+    rows = found.rows("sharing", across="data sets", family="data sets, two by two", scorer="ila")
+    chat = [row for row in rows if "chat" in row["cells"]]
+    matrix = [
+        row for row in found.rows("carried") if row["task"] == f"heldout/{row['data']}" and row["arm"] != row["own"]
+    ]
+    body = [
+        (
+            row["ranked_on"],
+            row["data"],
+            f"{fixed(row['difference'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
+            p_value(row["adjusted_p"]),
+        )
+        for row in matrix
+    ]
+    told = ", ".join(
+        f"{' and '.join(row['cells'])} {fixed(row['ratio'], 2)} (at least {fixed(row['lower'], 2)})" for row in chat
+    )
+    worse = sum((row["adjusted_p"] or 1.0) <= 0.05 and row["difference"] > 0 for row in matrix)
+    estimates = [
+        Estimate(" and ".join(row["cells"]), "", row["ratio"], row["lower"], None) for row in rows if row["ratio"]
+    ]
+    return Answer(
+        settled([shares_layers(row) for row in chat]),
+        f"Agreement with chat as a share of that of two seeds: {told}. Layers of another kind are shown to be worse "
+        f"than own ones in {worse} of {len(matrix)} grafts.",
+        (Chart("Agreement of two kinds over that of two seeds", "ratio", estimates, 1.0, 0.1),),
+        (
+            sharing_table(rows, "Do two kinds of work share layers?"),
+            Table(
+                "Layers of one kind, grafted on another, minus own layers: held-out loss, nats per token",
+                ("ranked on", "tuned on", "difference [interval]", "p"),
+                body,
+            ),
+        ),
+        sentences(chat),
+    )
+
+
+def _data(extracts: Extracts) -> Answer:
+    rows = extracts["data"].rows("dependence", scorer="ila")
+    k = min((row["k"] for row in rows), default=0)
+    chosen = [row for row in rows if row["k"] == k]
+    body = [
+        (
+            row["quantity"],
+            row["property"],
+            f"{row['statistic']} {fixed(row['value'], 2)}",
+            span(row["low"], row["high"], 3) if row["low"] is not None else "\u2013",
+            p_value(row["adjusted_p"]),
+            row["verdict"],
+        )
+        for row in chosen
+    ]
+    told = "; ".join(f"{row['quantity']}, {row['property']}: {row['verdict']}" for row in chosen)
+    found = [None if row["verdict"] == "cannot tell" else True for row in chosen]
+    return Answer(
+        settled(found),
+        f"Whether agreement depends on a property of the data: {told}.",
+        (),
+        (
+            Table(
+                "Agreement of rankings over properties of the data, by permutation of the data sets",
+                ("agreement", "property", "statistic", "interval", "p", "verdict"),
+                body,
+            ),
+        ),
+        sentences(chosen),
+    )
+
+
+def _curve(found: Extract, name: str) -> list[Estimate]:
+    rows = [
+        row for row in found.rows("sweep_points", quantity="select.fraction") if row["task"] == f"heldout/{row['data']}"
+    ]
+    return [
+        Estimate(f"{row['x']:g}: {row['series']}", name, row["difference"], row["low"], row["high"]) for row in rows
+    ]
+
+
+def _best(found: Extract) -> list[tuple[float, float]]:
+    rows = [
+        row for row in found.rows("sweeps") if row["best_low"] is not None and row["task"] == f"heldout/{row['data']}"
+    ]
+    return [(row["best_low"], row["best_high"]) for row in rows]
+
+
+def _ranges(best: list[tuple[float, float]]) -> str:
+    return ", ".join(f"{low:g} to {high:g}" for low, high in best)
+
+
+def _fraction(extracts: Extracts) -> Answer:
+    runs = {"first rows": extracts["fraction"]}
+    if (repeat := extracts.get("fraction-again")) is not None:
+        runs["other rows"] = repeat
+    best, *again = map(_best, runs.values())
+    special = [True if high <= 0.3 else (False if low > 0.3 else None) for low, high in best]
+    told = _ranges(best)
+    same = repeated(told, _ranges(again[0]) if again else None)
+    body = [
+        (
+            name,
+            row["series"],
+            fixed(row["x"], 2),
+            fixed(row["value"], 4),
+            f"{fixed(row['difference'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
+            {True: "yes", False: "no", None: "\u2013"}[row["in_best_set"]],
+        )
+        for name, found in runs.items()
+        for row in found.rows("sweep_points")
+        if row["task"] == f"heldout/{row['data']}"
+    ]
+    return Answer(
+        settled(special) if special else Holds.UNDECIDED,
+        f"Shares of layers that are not shown to be worse than the best: {told}; {same}.",
+        (
+            Chart(
+                "Kept share of layers",
+                "held-out loss minus that of the untouched model",
+                [each for name, found in runs.items() for each in _curve(found, name)],
+            ),
+        ),
+        (
+            Table(
+                "Grafts over the share of layers",
+                ("rows", "series", "share", "loss", "minus untouched [band]", "may be best"),
+                body,
+            ),
+        ),
+        sentences(row for row in runs["first rows"].rows("sweeps") if row["task"] == f"heldout/{row['data']}"),
+    )
+
+
+ANSWERS: Mapping[str, Reply] = {
+    "kinds": _kinds,
+    "data": _data,
+    "fraction": _fraction,
+}

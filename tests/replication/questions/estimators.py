@@ -1,0 +1,199 @@
+"""Which estimator of importance is right, and what it costs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from layersig.report.numbers import fixed, p_value, percent, seconds
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
+from tests.replication.extracts import Extract, Row
+from tests.replication.views import (
+    comparison_chart,
+    comparison_table,
+    kept,
+    of_outcome,
+    sentences,
+    share_set,
+    share_table,
+    span,
+    superior,
+)
+
+TRUTH = "fresh-loss"
+"""The scorer that measures leave-one-update-out on conversations that no training saw."""
+
+
+def with_truth(found: Extract) -> list[tuple[str, Row]]:
+    """Every scorer with its row of correlations with the yardstick."""
+    rows = [row for row in found.rows("estimators") if TRUTH in (row["a"], row["b"])]
+    return [(row["a"] if row["b"] == TRUTH else row["b"], row) for row in rows]
+
+
+def _correlations(found: Extract) -> tuple[Chart, Table]:
+    pairs = with_truth(found)
+    estimates = [
+        Estimate(scorer, row["data"] or "", row["corrected"], row["low"], row["high"])
+        for scorer, row in pairs
+        if row["corrected"] is not None and row["shape"] == "interval"
+    ]
+    body = [
+        (
+            f"`{scorer}`",
+            row["data"] or "\u2013",
+            fixed(row["correlation"], 2),
+            fixed(row["reliability_a"] if row["b"] == TRUTH else row["reliability_b"], 2),
+            fixed(row["reliability_b"] if row["b"] == TRUTH else row["reliability_a"], 2),
+            fixed(row["corrected"], 2) + (f" {span(row['low'], row['high'])}" if row["shape"] == "interval" else ""),
+        )
+        for scorer, row in pairs
+    ]
+    header = ("scorer", "data", "Spearman", "with itself", "yardstick with itself", "corrected [set]")
+    return (
+        Chart(
+            "Rank correlation with leave-one-out on unseen conversations, corrected for noise", "correlation", estimates
+        ),
+        Table("Agreement with leave-one-update-out on unseen conversations", header, body),
+    )
+
+
+def _right(extracts: Extracts) -> Answer:
+    found = extracts["estimators"]
+    rows = of_outcome(found.rows("comparisons", declared=True))
+    others = of_outcome(found.rows("comparisons", role="other scorer"))
+    chart, table = _correlations(found)
+    shares = of_outcome(found.rows("shares"))
+    best: dict[str, Row] = {}
+    for row in shares:
+        if row["arm"] != "all-layers" and row["share"] > best.get(row["data"], {"share": float("-inf")})["share"]:
+            best[row["data"]] = row
+    told = ", ".join(f"{row['arm']} {percent(row['share'])} {share_set(row)} on {data}" for data, row in best.items())
+    contrasts = [row for row in rows if row["role"] != "baseline"]
+    better = sum(superior(row) is True for row in contrasts)
+    return Answer(
+        settled([superior(row) for row in contrasts]),
+        f"The graft that keeps most of the gain: {told}; path-30 is shown to be better in {better} of {len(contrasts)} "
+        "declared comparisons with ILA and the controls.",
+        (
+            chart,
+            comparison_chart(
+                rows, "path-30 as a graft", "difference of held-out losses, nats per token (lower: better)"
+            ),
+        ),
+        (
+            table,
+            comparison_table(rows, "Declared comparisons of grafts"),
+            share_table(shares, "Share of the gain that each graft keeps"),
+            comparison_table(others, "Other scorers"),
+        ),
+        sentences(rows),
+    )
+
+
+def _cost(extracts: Extracts) -> Answer:
+    found = extracts["cost"]
+    rows = [row for row in of_outcome(found.rows("comparisons", declared=True)) if row["reference"] == "ila-30"]
+    k = min(row["k"] for row in found.rows("ceilings"))
+    noise = found.rows("ceilings", k=k)
+    chart, table = _correlations(found)
+    body = [
+        (
+            f"`{row['scorer']}`",
+            percent(row["checkpoint"]),
+            f"{fixed(row['kappa'], 2)} {span(row['low'], row['high'])}",
+            fixed(row["residual"], 2),
+            row["verdict"],
+        )
+        for row in noise
+    ]
+    costs = [
+        (
+            f"`{row['scorer']}`",
+            seconds(row["seconds"]),
+            percent(row["of_training"]),
+            "yes" if row["reads_update"] else "no",
+            percent(row["kept"]),
+        )
+        for row in found.rows("leaderboard")
+    ]
+    told = ", ".join(
+        f"{row['arm']} {fixed(row['estimate'], 4, signed=True)} {span(row['low'], row['high'], 4)}" for row in rows
+    )
+    return Answer(
+        settled([kept(row) for row in rows if row["arm"] != "long-30"]),
+        f"Held-out loss of each graft minus that of ila-30: {told}.",
+        (
+            comparison_chart(
+                rows, "Cheaper rankings against ILA", "difference of held-out losses, nats per token (lower: better)"
+            ),
+            Chart(
+                f"Agreement of two seeds, top {k}",
+                "kappa",
+                [
+                    Estimate(row["scorer"], "", row["kappa"], row["low"], row["high"])
+                    for row in noise
+                    if row["kappa"] is not None
+                ],
+            ),
+            chart,
+        ),
+        (
+            comparison_table(rows, "Declared comparisons of grafts"),
+            Table(
+                "Noise of each ranking",
+                ("scorer", "at", "kappa of two seeds", "beyond type and depth", "verdict"),
+                body,
+            ),
+            table,
+            Table(
+                "What a ranking costs",
+                ("scorer", "time", "of a reference training", "needs the training", "gain kept"),
+                costs,
+            ),
+        ),
+        sentences(rows),
+    )
+
+
+def leaderboard(found: Extract) -> Sequence[Table]:
+    """Scorers side by side, the best first on every data set."""
+    tables = []
+    rows = [row for row in found.rows("leaderboard") if row["arm"] is not None]
+    for data in dict.fromkeys(row["data"] for row in rows):
+        own = sorted((row for row in rows if row["data"] == data), key=lambda row: -(row["kept"] or float("-inf")))
+        body = [
+            (
+                f"`{row['scorer']}`",
+                f"{percent(row['kept'])} {_ends(row, 'kept', 100)}",
+                f"{fixed(row['leave_one_out'], 2)} {_ends(row, 'leave_one_out')}",
+                f"{fixed(row['stability'], 2)} {_ends(row, 'stability')}",
+                f"{row['rule'] or ''} {fixed(row['rule_kappa'], 2)}",
+                p_value(row["random_p"]),
+                percent(row["of_training"]),
+            )
+            for row in own
+        ]
+        header = (
+            "scorer",
+            "gain kept by its 30 %",
+            "leave-one-out",
+            "two seeds",
+            "nearest rule of place",
+            "p, better than random",
+            "cost, of a training",
+        )
+        tables.append(Table(f"On {data}", header, body))
+    return tables
+
+
+def _ends(row: Row, name: str, scale: float = 1.0) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if low is None and high is None:
+        return ""
+    decimals = 0 if scale == 100 else 2
+    return span(*(None if end is None else scale * end for end in (low, high)), decimals)
+
+
+ANSWERS: Mapping[str, Reply] = {
+    "estimators": _right,
+    "cost": _cost,
+}

@@ -1,0 +1,143 @@
+"""Pruning: strategies, what single blocks do, and recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from layersig.report.numbers import fixed, p_value, percent
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
+from tests.replication.views import comparison_chart, comparison_table, of_outcome, sentences, share_set, span, superior
+
+
+def _strategies(extracts: Extracts) -> Answer:
+    found = extracts["pruning"]
+    declared = of_outcome(found.rows("comparisons", declared=True))
+    contrast = [row for row in declared if row["reference"] == "bi-3"]
+    rows = found.rows("retention")
+    body = [
+        (
+            row["arm"],
+            row["task"],
+            row["format"],
+            fixed(row["base"], 2),
+            fixed(row["floor"], 2),
+            f"{percent(row['retention'])} {share_set(row)}",
+            "at the floor" if row["at_floor"] else percent(row["corrected"]),
+        )
+        for row in rows
+    ]
+    gaps = [
+        (
+            row["arm"],
+            f"{row['classification']} and {row['generation']}",
+            f"{fixed(row['gap'], 2)} {span(row['low'], row['high'])}",
+        )
+        for row in found.rows("retention_gaps", kind="same items")
+    ]
+    losses = [row for row in found.rows("results") if row["task"].startswith("heldout/")]
+    at_floor = sorted({row["task"] for row in rows if row["at_floor"]})
+    told = ", ".join(f"{row['arm']} {fixed(row['value'], 2)}" for row in losses)
+    return Answer(
+        settled([superior(row) for row in contrast]),
+        f"Held-out loss: {told}. At the floor before anything is removed: {', '.join(at_floor) or 'no task'}.",
+        (
+            Chart(
+                "Held-out loss after pruning",
+                "nats per token",
+                [Estimate(row["arm"], "", row["value"], row["low"], row["high"]) for row in losses],
+            ),
+        ),
+        (
+            comparison_table(declared, "Declared comparisons on the held-out loss"),
+            Table(
+                "What is kept of each task",
+                ("arm", "task", "class", "untouched", "floor", "kept [set]", "above the floor"),
+                body,
+            ),
+            Table("The same problems as a choice and in writing", ("arm", "tasks", "gap in retention"), gaps),
+        ),
+        sentences(declared),
+    )
+
+
+def _blocks(extracts: Extracts) -> Answer:
+    rows = extracts["blocks"].rows("bridge")
+    body = [
+        (
+            row["necessity"],
+            row["plasticity"],
+            f"{fixed(row['correlation'], 2)} {span(row['low'], row['high'])}",
+            fixed(row["residual"], 2),
+            p_value(row["p"]),
+        )
+        for row in rows
+    ]
+    sizes = [row for row in rows if row["plasticity"] == "size" and row["necessity"] == "likelihood"]
+    negative = [True if row["high"] < 0 else (False if row["low"] > 0 else None) for row in sizes]
+    told = ", ".join(f"{fixed(row['correlation'], 2)} {span(row['low'], row['high'])}" for row in sizes)
+    return Answer(
+        settled(negative),
+        f"Rank correlation of what the model loses without a block and how far training moves it: {told}.",
+        (
+            Chart(
+                "Necessity and plasticity of blocks",
+                "rank correlation",
+                [
+                    Estimate(
+                        f"{row['necessity']} and {row['plasticity']}", "", row["correlation"], row["low"], row["high"]
+                    )
+                    for row in rows
+                ],
+            ),
+        ),
+        (
+            Table(
+                "Necessity and plasticity over blocks",
+                ("necessity", "plasticity", "correlation", "residuals", "p"),
+                body,
+            ),
+        ),
+    )
+
+
+def _recovery(extracts: Extracts) -> Answer:
+    found = extracts["recovery"]
+    declared = of_outcome(found.rows("comparisons", declared=True))
+    rows = found.rows("own_responses")
+    tasks = [row for row in rows if not row["task"].startswith("heldout/") and row["arm"] == "bi-5-recovered"]
+    body = [
+        (
+            row["arm"],
+            row["task"],
+            row["metric"],
+            f"{fixed(row['difference'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
+            p_value(row["adjusted_p"]),
+            str(row["n"]),
+        )
+        for row in rows
+    ]
+    said = [None if (row["adjusted_p"] or 1.0) > 0.05 else (row["difference"] > 0) is True for row in tasks]
+    told = ", ".join(
+        f"{row['task']} {fixed(row['difference'], 3, signed=True)} {span(row['low'], row['high'], 3)}" for row in tasks
+    )
+    return Answer(
+        settled(said) if said else Holds.UNDECIDED,
+        f"Training on own responses minus training on given ones, on tasks that favour neither: {told}.",
+        (comparison_chart(declared, "Recovery", "difference of held-out losses, nats per token (lower: better)"),),
+        (
+            comparison_table(declared, "Declared comparisons on the held-out loss"),
+            Table(
+                "Own minus given responses (exploratory: two data sets)",
+                ("arm", "measured on", "metric", "difference [interval]", "p", "n"),
+                body,
+            ),
+        ),
+        sentences(declared),
+    )
+
+
+ANSWERS: Mapping[str, Reply] = {
+    "pruning": _strategies,
+    "necessity": _blocks,
+    "recovery": _recovery,
+}

@@ -1,0 +1,75 @@
+"""The committed pages of the replication are those that the builder makes of the committed extracts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from layersig.topics.registry import all_topics
+from tests.planning.heads import head
+from tests.replication.answers import Holds
+from tests.replication.expectations import EXPECTED
+from tests.replication.extracts import COLUMNS, EXTRACTS, Extract, read
+from tests.replication.pages import RESULTS, answers, figures, pages
+from tests.replication.parts import PARTS, RECIPES
+from tests.replication.questions import QUESTIONS
+
+RUN = {part.name: found for part in PARTS if (found := read(part.name)) is not None}
+
+
+def test_every_page_is_what_the_extracts_give() -> None:
+    made = pages(RUN)
+    there = {path.name: path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md")}
+    assert there == made, "run `python -m tests.replication --pages`"
+    assert {path.stem for path in EXTRACTS.glob("*.json")} == set(RUN)
+
+
+@pytest.mark.slow
+def test_every_figure_is_what_the_extracts_give() -> None:
+    there = {path.name: path.read_text(encoding="utf-8") for path in (RESULTS / "figures").glob("*.svg")}
+    assert there == figures(RUN), "run `python -m tests.replication --pages`"
+
+
+def test_what_was_not_run_says_so_and_states_no_result() -> None:
+    assert {answer.holds for answer in answers({}).values()} == {Holds.NOT_RUN}
+    for name, page in pages({}).items():
+        assert "not run yet" in page.lower(), name
+        assert "[" not in re.sub(r"\[[^\]]+\]\([^)]+\)", "", page.split("## Repeat it")[0]) or name == "README.md"
+
+
+def test_a_number_on_a_page_follows_its_extract() -> None:
+    if "claim-6" not in RUN:
+        pytest.skip("claim-6 was not run")
+    found = RUN["claim-6"]
+    rows = [{**row, "correlation": 0.123456} for row in found.rows("block_correlations")]
+    changed = Extract(found.part, found.record, {**found.tables, "block_correlations": rows})
+    before, after = (pages({**RUN, "claim-6": each})["cosine-and-fisher.md"] for each in (found, changed))
+    assert "0.12 [" not in before
+    assert "0.12 [" in after
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_head_expects_what_was_found(name: str) -> None:
+    (part,) = [part for part in PARTS if part.name == name]
+    said = head(part.path.read_text(encoding="utf-8")).replace("\n# ", " ").partition("What to expect: ")[2]
+    assert said == EXPECTED[name].text
+    if name in RUN:
+        assert EXPECTED[name].met(RUN[name]), "the head of the recipe expects something else"
+
+
+def test_every_recipe_of_the_replication_says_what_to_expect() -> None:
+    assert set(EXPECTED) == {path.stem for path in (RECIPES / "replication").glob("*.toml")}
+
+
+def test_extracts_keep_columns_that_tables_have() -> None:
+    rows = {table.name: table.row for topic in all_topics()[0] for table in topic.tables}
+    for table, columns in COLUMNS.items():
+        if table in rows:
+            assert set(columns) <= set(rows[table].model_fields), table
+
+
+def test_questions_and_parts_belong_together() -> None:
+    used = {part for question in QUESTIONS for part in (*question.parts, *question.repeats)}
+    assert used == {part.name for part in PARTS}
+    assert len({question.name for question in QUESTIONS}) == len(QUESTIONS)

@@ -1,0 +1,136 @@
+"""Rows of `analysis.json` as tables, figures and answers that several questions share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from layersig.report.numbers import fixed, p_value, percent
+from tests.replication.answers import Chart, Estimate, Table
+from tests.replication.extracts import Row
+
+BETTER, WORSE = "better", "worse"
+SAME = ("equivalent", "not worse")
+
+
+def span(low: float | None, high: float | None, decimals: int = 2) -> str:
+    """An interval; an end that is not there is unbounded."""
+    ends = [
+        "\u2212\u221e" if low is None else fixed(low, decimals),
+        "\u221e" if high is None else fixed(high, decimals),
+    ]
+    return f"[{ends[0]}, {ends[1]}]"
+
+
+def pair(row: Row) -> str:
+    """The arms of a comparison."""
+    return f"{row['arm']} \u2212 {row['reference']}"
+
+
+def of_outcome(rows: Iterable[Row]) -> list[Row]:
+    """Comparisons on the held-out conversations of the data set that the arms are trained on."""
+    return [row for row in rows if row["task"] == f"heldout/{row['data']}"]
+
+
+def comparison_table(rows: Sequence[Row], caption: str) -> Table:
+    """Differences of arms with their verdicts; lower losses are better."""
+    body = [
+        (
+            pair(row),
+            row["data"] or "\u2013",
+            "declared" if row["declared"] else "exploratory",
+            f"{fixed(row['estimate'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
+            fixed(row["margin"], 3),
+            p_value(row["adjusted_p"]),
+            fixed(row["detectable"], 4),
+            row["verdict"] or "no verdict",
+        )
+        for row in rows
+    ]
+    header = ("arms", "data", "status", "difference [interval]", "margin", "p", "detectable", "verdict")
+    return Table(caption, header, body)
+
+
+def comparison_chart(rows: Sequence[Row], title: str, axis: str) -> Chart:
+    """Differences of arms with the margin as a band."""
+    found = [Estimate(pair(row), row["data"] or "", row["estimate"], row["low"], row["high"]) for row in rows]
+    return Chart(title, axis, found, 0.0, rows[0]["margin"] if rows else None)
+
+
+def share_table(rows: Sequence[Row], caption: str) -> Table:
+    """Shares of the gain of all layers that arms keep."""
+    body = [
+        (row["arm"], row["data"] or "\u2013", percent(row["share"]), share_set(row), str(row["seeds"])) for row in rows
+    ]
+    return Table(caption, ("arm", "data", "share of the gain kept", "set", "S"), body)
+
+
+def share_set(row: Row) -> str:
+    """Fieller's set of a share."""
+    if row["shape"] != "interval":
+        return row["shape"] or "\u2013"
+    return f"[{percent(row['low'])}, {percent(row['high'])}]"
+
+
+def sharing_table(rows: Sequence[Row], caption: str) -> Table:
+    """Tests of shared layers."""
+    body = [
+        (
+            row["scorer"],
+            " and ".join(row["cells"]) if len(row["cells"]) == 2 else "all",
+            str(row["k"]),
+            fixed(row["ratio"], 2),
+            fixed(row["lower"], 2),
+            fixed(row["margin"], 2),
+            p_value(row["adjusted_p"]),
+            row["verdict"],
+            p_value(row["p_different"]),
+        )
+        for row in rows
+    ]
+    header = (
+        "ranking",
+        "between",
+        "k",
+        "ratio to the ceiling",
+        "lower bound",
+        "margin",
+        "p",
+        "verdict",
+        "p that they differ",
+    )
+    return Table(caption, header, body)
+
+
+def shares_layers(row: Row, differ: float = 0.05) -> bool | None:
+    """Whether rankings share layers: shown, shown to differ, or undecided."""
+    if row["verdict"] == "shares layers":
+        return True
+    return False if row["p_different"] is not None and row["p_different"] <= differ else None
+
+
+def kept(row: Row) -> bool | None:
+    """Whether an arm is as good as its reference: shown to be, shown to be worse, or undecided."""
+    verdict = row["verdict"] or ""
+    if verdict.startswith((BETTER, *SAME)):
+        return True
+    return False if verdict.startswith(WORSE) else None
+
+
+def superior(row: Row) -> bool | None:
+    """Whether an arm is better than its reference: shown, excluded by the interval, or undecided."""
+    verdict = row["verdict"] or ""
+    if verdict.startswith(BETTER):
+        return True
+    return False if verdict.startswith((WORSE, "equivalent", "not better")) else None
+
+
+def sentences(rows: Iterable[Row]) -> list[str]:
+    """What the reports say, each once."""
+    return list(dict.fromkeys(row["sentence"] for row in rows if row.get("sentence")))
+
+
+def repeated(first: object, again: object | None) -> str:
+    """Whether a study on other rows says the same."""
+    if again is None:
+        return "not repeated on other rows yet"
+    return "the same on other rows" if again == first else f"on other rows: {again}"
