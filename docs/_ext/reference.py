@@ -62,9 +62,15 @@ def _command(command: click.Command | None, name: str, depth: int) -> Iterator[s
 def _components() -> Iterator[str]:
     """Every built-in scorer, policy, tuning method and source."""
     yield from ("# Components", "", "`kind`, `method` or scheme. Parameters: [the recipe reference](recipe.md).")
-    titles = {"scorer": "Scorers", "policy": "Policies", "method": "Tuning methods", "source": "Sources"}
-    for kind, title in ((kind, titles[kind]) for kind in KINDS):
-        yield from ("", f"## {title}", "", "| name | what it is | version |", "| --- | --- | ---: |")
+    titles = {
+        "scorer": "Scorers",
+        "policy": "Policies",
+        "method": "Tuning methods",
+        "objective": "Objectives",
+        "source": "Sources",
+    }
+    for kind in KINDS:
+        yield from ("", f"## {titles[kind]}", "", "| name | what it is | version |", "| --- | --- | ---: |")
         known = built_in()
         for name in known.names(kind):
             component = known.get(kind, name)
