@@ -14,7 +14,6 @@ from layersig.plugin.manager import OfferedTopic, offered_topics
 from layersig.report.topic import Topic
 from layersig.topics import (
     agreement,
-    answer,
     arms,
     block_agreement,
     blocks,
@@ -44,7 +43,6 @@ from layersig.topics import (
     rigor,
     sanity,
     stability,
-    status,
     sweeps,
     text_probes,
     training,
@@ -52,8 +50,6 @@ from layersig.topics import (
 )
 
 TOPICS: tuple[Topic, ...] = (
-    status.TOPIC,
-    answer.TOPIC,
     layers.TOPIC,
     agreement.TOPIC,
     ceilings.TOPIC,
