@@ -77,7 +77,8 @@ def _leaving(block: nn.Module, _: tuple[Any, ...], output: Any) -> Any:
 
 def _mapped(state: Tensor, change: Any) -> Tensor:
     wide = torch.promote_types(state.dtype, change.dtype)
-    return state + (state.to(wide) @ change.to(wide)).to(state.dtype)
+    moved: Tensor = state.to(wide) @ change.to(wide)
+    return state + moved.to(state.dtype)
 
 
 def _mark(file: Path) -> None:

@@ -87,7 +87,8 @@ class LeastSquares:
         """W."""
         rows = torch.cat(self._kept)
         width = rows.shape[1] // 2
-        return torch.linalg.lstsq(rows[:, :width], rows[:, width:], driver="gelsd").solution
+        solution: Tensor = torch.linalg.lstsq(rows[:, :width], rows[:, width:], driver="gelsd").solution
+        return solution
 
 
 def _add(model: PreTrainedModel, example: Example, cuts: Sequence[Cut], fits: Sequence[LeastSquares]) -> None:

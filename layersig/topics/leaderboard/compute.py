@@ -41,7 +41,7 @@ def leaderboard_rows(evidence: Evidence, found: Findings) -> Iterator[LeaderRow]
     join = _Join(evidence, found)
     for table in tables:
         arms = [arm for arm in evidence.recipe.arms if _reads_alone(arm, table.cell.scorer, evidence)]
-        measured = [
+        measured: list[tuple[str | None, str | None]] = [
             (arm.name, data) for arm in arms for data in join.data_of(arm.name) if table.cell.data in (data, None)
         ]
         for arm, data in measured or [(None, table.cell.data)]:
