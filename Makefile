@@ -10,7 +10,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 # The Python that `make gpu` runs with: that of .venv if it is there, so that a bare machine needs no network.
 GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 
-.PHONY: env dev quickstart test test-all exports lint format bench gpu calibrate study torture lock clean
+.PHONY: env dev quickstart test test-all exports lint format docs bench gpu calibrate study torture lock clean
 
 env: .venv/.runtime
 
@@ -51,6 +51,11 @@ format: dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation as a site, docs/_build/index.html; a warning is an error.
+docs: env
+	$(INSTALL) --editable '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
 calibrate: dev
 	$(BIN)/python -m tests.calibration
 
@@ -78,4 +83,4 @@ lock: dev
 	$(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|triton|cuda)' | sed 's/+cpu$$//' > requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf docs/_build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

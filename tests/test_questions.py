@@ -78,7 +78,7 @@ def test_what_asks_is_a_verb_a_key_or_a_recipe_for_a_cpu(name: str) -> None:
 
 
 def test_recipes_that_name_layers_have_the_seeds_that_it_takes() -> None:
-    named_by = [name for row in ROWS if row.where == '"Which layers matter"' for name in named(row.how)]
+    named_by = [name for row in ROWS if row.where == '"Which layers"' for name in named(row.how)]
     assert named_by
     for name in (*named_by, "ila_norobots"):
         assert len(load(find(name)).recipe.seeds) >= MIN_SEEDS_FOR_CEILING, name

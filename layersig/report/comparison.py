@@ -7,7 +7,7 @@ from pathlib import Path
 
 from layersig.findings.rows.arms import ComparisonRow, SeedDifferenceRow
 from layersig.report.comparison_table import comparison_table
-from layersig.report.document import Bullets, Document, Section
+from layersig.report.document import Bullets, Document, Section, Step, Steps
 from layersig.report.forests import differences
 from layersig.report.html import render_html
 from layersig.report.markdown import render_markdown
@@ -34,12 +34,19 @@ def render_comparison(
     reference = rows[0].reference
     figure = differences(rows, by_seed, "differences", f"Against {reference}", reference)
     sentences = Bullets(tuple((row.sentence,) for row in rows if row.sentence is not None))
-    section = Section("comparisons", "How they differ", (sentences, figure, comparison_table(rows)))
-    facts = (("model", model), ("reference", reference), ("comparisons", str(len(rows))), ("command", command))
-    page = Document("Comparison", "Arms that no recipe compares: every statement is exploratory", facts, (section,))
-    write_atomic(folder / "comparisons.csv", csv_text(rows))
-    write_atomic(folder / "seed_differences.csv", csv_text(by_seed))
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    front = (sentences, figure, Steps((Step("To make this comparison again:", command),)))
+    page = Document(
+        "Comparison",
+        (model, "no recipe declares it: every statement is exploratory"),
+        f"{', '.join(arms)} against {reference}",
+        front,
+        (Section("comparisons", "How they differ", (comparison_table(rows),)),),
+    )
+    files = {"comparisons.csv": csv_text(rows), "seed_differences.csv": csv_text(by_seed)}
+    for name, text in files.items():
+        write_atomic(folder / name, text)
     write_atomic(folder / "figures" / f"{figure.name}.svg", standalone(figure.svg))
     write_atomic(folder / "report.md", render_markdown(page))
-    write_atomic(folder / "report.html", render_html(page))
+    write_atomic(folder / "report.html", render_html(page, files))
     return folder / "report.html"

@@ -24,8 +24,31 @@ class Strong:
     text: str
 
 
-Inline = str | Code | Strong
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A share as a bar; those of controls are pale."""
+
+    share: float
+    control: bool = False
+
+    @property
+    def text(self) -> str:
+        """The bar in characters, a tenth each."""
+        return "\u2588" * round(10 * self.within)
+
+    @property
+    def within(self) -> float:
+        """The share, where it lies from 0 to 1."""
+        return min(1.0, max(0.0, self.share))
+
+
+Inline = str | Code | Strong | Bar
 Text = tuple[Inline, ...]
+
+
+def plain(text: Text) -> str:
+    """Text without its marks."""
+    return "".join(part if isinstance(part, str) else part.text for part in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +82,18 @@ class Callout:
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """A headline figure: what it is, its value, and what it rests on."""
+class Step:
+    """Something to do: what it is for, and the command."""
 
-    label: str
-    value: str
-    note: str
+    why: str
+    command: str
 
 
 @dataclass(frozen=True, slots=True)
-class Tiles:
-    """Headline figures side by side."""
+class Steps:
+    """What to do next."""
 
-    items: tuple[Tile, ...]
+    items: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +118,14 @@ class Table:
         columns: Heads.
         rows: Cells, as many in a row as there are columns.
         csv: File with every number of it; None where there is none.
+        lifts: Whether what a wide table holds in every row is said once instead.
     """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Inline, ...], ...]
     csv: str | None = None
+    lifts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +165,7 @@ class Details:
     blocks: tuple[Block, ...]
 
 
-Block = Paragraph | Heading | Bullets | Callout | Tiles | Table | Figure | Listing | Details
+Block = Paragraph | Heading | Bullets | Callout | Steps | Table | Figure | Listing | Details
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,23 +179,25 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole report.
+    """A report: a first screen that answers its question, and parts that are folded away.
 
     Attributes:
-        title: Name of the run.
-        subtitle: What the run is about.
-        facts: Model, data, seeds: label and value.
-        sections: Its parts in order.
+        name: What it is a report of, such as the name of the run.
+        facts: Model, data, seeds, in a few words each.
+        headline: The answer in one sentence.
+        front: The rest of the first screen.
+        sections: All other parts in order.
     """
 
-    title: str
-    subtitle: str
-    facts: tuple[tuple[str, str], ...]
+    name: str
+    facts: tuple[str, ...]
+    headline: str
+    front: tuple[Block, ...]
     sections: tuple[Section, ...]
 
     def figures(self) -> tuple[Figure, ...]:
         """Every figure, in order."""
-        return tuple(figure for section in self.sections for figure in _figures(section.blocks))
+        return tuple(_figures([*self.front, *(block for section in self.sections for block in section.blocks)]))
 
 
 def _figures(blocks: Sequence[Block]) -> list[Figure]:

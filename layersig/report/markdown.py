@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from layersig.report.document import (
+    Bar,
     Block,
     Bullets,
     Callout,
@@ -16,20 +17,22 @@ from layersig.report.document import (
     Inline,
     Listing,
     Paragraph,
+    Steps,
     Strong,
     Table,
     Text,
-    Tiles,
 )
+from layersig.report.lifted import lifted
 
 
 def render_markdown(document: Document) -> str:
-    """The whole report; figures are read from `figures/`."""
-    facts = " · ".join(f"{label}: **{_escaped(value)}**" for label, value in document.facts)
-    parts = [f"# {_escaped(document.title)}", _escaped(document.subtitle), facts]
-    for section in document.sections:
-        parts.append(f"## {_escaped(section.title)}")
-        parts += [_block(block) for block in section.blocks]
+    """The whole report; figures are read from `figures/`, and all but the first screen is folded away."""
+    parts = [
+        f"# {_escaped(document.headline)}",
+        _escaped(" \u00b7 ".join((document.name, *document.facts))),
+        *map(_block, document.front),
+    ]
+    parts += [_block(Details(section.title, section.blocks)) for section in document.sections]
     return "\n\n".join(parts) + "\n"
 
 
@@ -44,8 +47,8 @@ def _block(block: Block) -> str:
         case Callout(kind, title, items):
             body = f"[!{kind.upper()}]\n**{_escaped(title)}**\n\n{_bullets(items)}"
             return "\n".join(f"> {line}".rstrip() for line in body.splitlines())
-        case Tiles(items):
-            return "\n".join(f"- **{_escaped(t.value)}** {_escaped(t.label)} ({_escaped(t.note)})" for t in items)
+        case Steps(items):
+            return "\n\n".join(f"{_escaped(step.why)}\n\n{_fenced(step.command, 'console')}" for step in items)
         case Table():
             return _table(block)
         case Figure():
@@ -55,20 +58,24 @@ def _block(block: Block) -> str:
             )
         case Listing(title, parts):
             text = "".join(part if isinstance(part, str) else part.text for part in parts)
-            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-            return f"{_escaped(title)}\n\n{fence}text\n{text.rstrip()}\n{fence}"
+            return f"{_escaped(title)}\n\n{_fenced(text.rstrip(), 'text')}"
         case Details(summary, blocks):
             inner = "\n\n".join(_block(b) for b in blocks)
             return f"<details><summary>{_escaped(summary)}</summary>\n\n{inner}\n\n</details>"
 
 
 def _table(table: Table) -> str:
+    table, same = lifted(table)
     heads = "| " + " | ".join(_escaped(column.head) for column in table.columns) + " |"
     rule = "| " + " | ".join("---:" if column.numeric else "---" for column in table.columns) + " |"
     rows = ["| " + " | ".join(_inline(cell).replace("\n", " ") for cell in row) + " |" for row in table.rows]
-    return f"{_escaped(table.caption)}.{_sources((table.csv,) if table.csv else ())}\n\n" + "\n".join(
-        [heads, rule, *rows]
-    )
+    caption = f"{_escaped(table.caption)}.{f' {_escaped(same)}' if same else ''}"
+    return f"{caption}{_sources((table.csv,) if table.csv else ())}\n\n" + "\n".join([heads, rule, *rows])
+
+
+def _fenced(text: str, language: str) -> str:
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _sources(files: tuple[str, ...]) -> str:
@@ -94,6 +101,8 @@ def _inline(part: Inline) -> str:
             inner = text.strip()
             before, after = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
             return f"{before}**{_escaped(inner)}**{after}" if inner else text
+        case Bar():
+            return part.text
         case _:
             return _escaped(part)
 

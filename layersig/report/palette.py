@@ -58,4 +58,5 @@ def dark_rules() -> str:
     rules = "".join(
         f'[fill="{light}"]{{fill:{dark}}}[stroke="{light}"]{{stroke:{dark}}}' for light, dark in TONES.values()
     )
-    return f"@media screen and (prefers-color-scheme:dark){{{rules}}}"
+    light, dark = TONES["paper"]
+    return f"svg{{background:{light}}}@media screen and (prefers-color-scheme:dark){{svg{{background:{dark}}}{rules}}}"

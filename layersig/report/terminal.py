@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from layersig.analysis.verdicts import Verdict
 
 VERDICTS: Mapping[Verdict, str] = {
-    Verdict.BETTER_BY_MARGIN: "better",
-    Verdict.BETTER_SIZE_UNSETTLED: "better, size open",
-    Verdict.BETTER_WITHIN_MARGIN: "better, below margin",
-    Verdict.EQUIVALENT: "equivalent",
-    Verdict.NOT_WORSE: "not worse, maybe better",
-    Verdict.NOT_BETTER: "not better, maybe worse",
-    Verdict.WORSE_WITHIN_MARGIN: "worse, below margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "worse, size open",
-    Verdict.WORSE_BY_MARGIN: "worse",
-    Verdict.UNDECIDED: "undecided",
-    Verdict.NO_ASSAY: "cannot be told",
+    Verdict.BETTER_BY_MARGIN: "better beyond margin",
+    Verdict.BETTER_SIZE_UNSETTLED: "better",
+    Verdict.BETTER_WITHIN_MARGIN: "better within margin",
+    Verdict.EQUIVALENT: "same within margin",
+    Verdict.NOT_WORSE: "not worse",
+    Verdict.NOT_BETTER: "not better",
+    Verdict.WORSE_WITHIN_MARGIN: "worse within margin",
+    Verdict.WORSE_SIZE_UNSETTLED: "worse",
+    Verdict.WORSE_BY_MARGIN: "worse beyond margin",
+    Verdict.UNDECIDED: "not shown to differ",
+    Verdict.NO_ASSAY: "not shown to differ",
     Verdict.REFUSED: "needs more seeds",
 }
 """Every verdict in a few words."""

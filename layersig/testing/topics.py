@@ -115,7 +115,7 @@ def _check(topic: Topic, run: Path) -> CheckedTopic:
         assert findings == again, f"the topic {topic.name!r} computes other rows the second time"
     section = topic.section(Material(run, findings, RunFiles(run))) if topic.section is not None else None
     assert section is None or isinstance(section, Section), f"a section is a Section, got {type(section).__name__}"
-    page = Document("run", "run", (), () if section is None else (section,))
+    page = Document("run", (), "", (), () if section is None else (section,))
     render_html(page)
     assert _digests(run) == before, f"the topic {topic.name!r} changed a file of the run"
     return CheckedTopic(findings, "" if section is None else render_markdown(page))

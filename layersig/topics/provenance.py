@@ -17,7 +17,7 @@ def section(material: Material) -> Section:
         blocks.append(
             Table(
                 "Sources",
-                columns("role", "name", "declared", "used", "fallback", "revision", "digest", "licence", "notes"),
+                columns("role", "name", "declared", "used", "fallback", "revision", "digest", "licence"),
                 tuple(
                     (
                         s["role"],
@@ -28,12 +28,13 @@ def section(material: Material) -> Section:
                         Code(str(s.get("revision") or "\u2013")),
                         Code(str(s.get("digest") or "\u2013")[:_SHORT]),
                         str(s.get("licence") or "\u2013"),
-                        " ".join(s.get("notes") or ()),
                     )
                     for s in sources
                 ),
             )
         )
+        notes = tuple((Code(s["label"]), f": {note}") for s in sources for note in s.get("notes") or ())
+        blocks += [Bullets(notes)] if notes else []
     facts = {
         "run": f"{manifest['name']}/{manifest['id']}",
         "status": material.findings.status,

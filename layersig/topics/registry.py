@@ -14,7 +14,6 @@ from layersig.plugin.manager import OfferedTopic, offered_topics
 from layersig.report.topic import Topic
 from layersig.topics import (
     agreement,
-    answer,
     arms,
     block_agreement,
     blocks,
@@ -31,6 +30,7 @@ from layersig.topics import (
     incidents,
     judge,
     layers,
+    leaderboard,
     limitations,
     looks,
     memorisation,
@@ -43,7 +43,6 @@ from layersig.topics import (
     rigor,
     sanity,
     stability,
-    status,
     sweeps,
     text_probes,
     training,
@@ -51,8 +50,6 @@ from layersig.topics import (
 )
 
 TOPICS: tuple[Topic, ...] = (
-    status.TOPIC,
-    answer.TOPIC,
     layers.TOPIC,
     agreement.TOPIC,
     ceilings.TOPIC,
@@ -76,6 +73,7 @@ TOPICS: tuple[Topic, ...] = (
     blocks.TOPIC,
     text_probes.TOPIC,
     claims.TOPIC,
+    leaderboard.TOPIC,
     judge.TOPIC,
     training.TOPIC,
     data.TOPIC,

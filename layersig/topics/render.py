@@ -6,19 +6,20 @@ from functools import partial
 from pathlib import Path
 
 from layersig.findings.files import RunFiles
-from layersig.findings.rows.layers import LAYERS
 from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.trace import traced
 from layersig.report.document import Callout, Document, Section
 from layersig.report.html import render_html
 from layersig.report.markdown import render_markdown
 from layersig.report.material import Material
-from layersig.report.numbers import plural
 from layersig.report.svg import standalone
 from layersig.report.tables import csv_text
 from layersig.report.topic import Topic
 from layersig.store.files import write_atomic
 from layersig.topics.analyse import load
+from layersig.topics.front.facts import facts
+from layersig.topics.front.page import first_screen
+from layersig.topics.front.warnings import warnings
 from layersig.topics.registry import all_topics
 
 
@@ -36,14 +37,14 @@ def render(run: Path) -> Path:
     """
     material = material_of(run)
     page = document(material)
-    for name, rows in material.findings.tables.items():
-        if rows:
-            write_atomic(run / f"{name}.csv", csv_text(rows))
+    files = {f"{name}.csv": csv_text(rows) for name, rows in material.findings.tables.items() if rows}
+    for name, text in files.items():
+        write_atomic(run / name, text)
     for figure in page.figures():
         write_atomic(run / "figures" / f"{figure.name}.svg", standalone(figure.svg))
     write_atomic(run / "report.md", render_markdown(page))
     target = run / "report.html"
-    write_atomic(target, render_html(page))
+    write_atomic(target, render_html(page, files))
     return target
 
 
@@ -58,20 +59,13 @@ def material_of(run: Path) -> Material:
 
 def document(material: Material) -> Document:
     """The whole report; a section that has nothing to say is left out."""
-    findings, manifest = material.findings, material.manifest
-    seeds = manifest["seeds"]
-    labels = [source["label"] for source in manifest["sources"] if source["role"] == "data"]
-    facts = [
-        ("model", findings.model),
-        ("data", ", ".join(labels) or "\u2013"),
-        ("seeds", ", ".join(map(str, seeds)) or "\u2013"),
-        ("layers", plural(len(findings[LAYERS]), "linear module") if findings[LAYERS] else "\u2013"),
-        ("status", findings.status),
-        ("run", findings.id),
-    ]
+    findings = material.findings
+    headline, front = first_screen(material)
     topics = sorted(all_topics()[0], key=lambda topic: topic.place)
     sections = tuple(section for topic in topics if (section := _section(topic, material)) is not None)
-    return Document(findings.name, "Which layers matter, and what tuning only those does", tuple(facts), sections)
+    return Document(
+        f"{findings.name}/{findings.id}", facts(material), headline, (*warnings(material), *front), sections
+    )
 
 
 def _section(topic: Topic, material: Material) -> Section | None:

@@ -180,7 +180,7 @@ def test_the_report_says_first_what_stood_in(away: Hub, never: World) -> None:
     for name in ("report.md", "report.html"):
         text = (told.run.path / name).read_text()
         place = text.index(f"norobots&gt;{shelf.DATA}" if name.endswith("html") else f"norobots>{shelf.DATA}")
-        assert place < text.index("The answer"), name
+        assert place < text.index("What next"), name
     assert "research only" in told.err
     # A continued run keeps its fallback, also where the hub can be reached by now.
     with hub_server(*away.repos) as server, pytest.MonkeyPatch.context() as patch:

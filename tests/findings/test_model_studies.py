@@ -152,7 +152,7 @@ def test_a_model_that_two_runs_used_counts_once() -> None:
     assert [row.model for row in studies.bridges] == ["tiny", "other"]
     assert {row.models for row in studies.summaries} == {2}
     assert studies.repeated == {"again": "tiny"}
-    page = render_markdown(Document("s", "", (), study_sections(studies)))
+    page = render_markdown(Document("s", (), "", (), study_sections(studies)))
     assert page.count("again is the same model as tiny in these runs") == 2
 
 

@@ -85,7 +85,7 @@ def page(model: str, *answered_by: str) -> str:
     rows: Any = {JUDGES: (judge,), JUDGED: (), JUDGE_NOISE: (), JUDGE_PAIRS: (), JUDGE_POSITIONS: ()}
     found = section(SimpleNamespace(findings=rows))  # type: ignore[arg-type]  # what is read of a Material
     assert found is not None
-    return render_markdown(Document("s", "", (), (found,)))
+    return render_markdown(Document("s", (), "", (), (found,)))
 
 
 @pytest.mark.parametrize("model", ["judge-7b", "Qwen/Qwen2.5-72B-Instruct", "Llama-3.1-405B", "judge-latest"])

@@ -74,7 +74,7 @@ def manifest_of(study: Study, arms: list[str], rng: np.random.Generator) -> dict
         "status": "complete-on-fallback" if fallback else "complete",
         "started": "2026-11-22T04:01:11+00:00",
         "finished": "2026-11-22T04:13:40+00:00",
-        "argv": ["layersig", "run", "recipes/synthetic.toml"],
+        "argv": ["run", "recipes/synthetic.toml"],
         "smoke": False,
         "versions": {
             "layersig": "0.1.0",

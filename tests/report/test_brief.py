@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from layersig.analysis.verdicts import Verdict
+from layersig.report.document import Callout, Paragraph, Steps, plain
 from layersig.report.material import Material
+from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
 from layersig.topics.brief import brief
+from layersig.topics.front.page import first_screen
 from layersig.topics.render import material_of
 from tests.report.synthetic import Study, write_run
 
@@ -30,16 +34,11 @@ def analysed(run: Path, study: Study) -> Material:
     return material_of(run)
 
 
-def tables(text: str) -> dict[str, dict[str, list[str]]]:
-    """The cells of every table by data set and arm."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for line in text.splitlines():
-        if named := re.search(r"trained on (\w+):", line):
-            found[named[1]] = {}
-        elif found and re.search(r"\d+ of \d+", line):
-            arm, *cells = re.split(r"  +", line)
-            found[list(found)[-1]][arm] = cells
-    return found
+def cells(text: str, arm: str) -> list[str]:
+    """The row of an arm."""
+    lines = text.splitlines()
+    (line,) = [line for line in lines if re.match(rf"{re.escape(arm)}( \(\w+\))?  +\d", line)]
+    return re.split(r"  +", line)
 
 
 def written(material: Material, table: str) -> list[dict[str, Any]]:
@@ -47,30 +46,43 @@ def written(material: Material, table: str) -> list[dict[str, Any]]:
     return rows
 
 
-def test_every_arm_of_every_data_set_has_the_numbers_and_verdicts_of_the_analysis(material: Material) -> None:
-    shown = tables(brief(material))
-    assert list(shown) == list(STUDY.data)
+def test_every_arm_has_the_shares_and_verdicts_of_the_analysis(material: Material) -> None:
+    text = brief(material)
+    head = next(re.split(r"  +", line) for line in text.splitlines() if line.startswith("arm  "))
+    assert head == ["arm", "layers", "weights", *STUDY.data, "against random", "against rule", "against all-layers"]
     compared = 0
-    for data, arms in shown.items():
-        for row in written(material, "shares"):
-            if row["data"] == data and row["task"] == f"heldout/{data}" and row["shape"] == "interval":
-                layers, kept, *_ = arms[row["arm"]]
-                assert kept.startswith(f"{100 * row['share']:.0f} % (") or kept == "\u2013"
-                assert re.fullmatch(r"\d+(\.\d)? of 28", layers)
-        for row in written(material, "comparisons"):
-            column = {"random control": 2, "baseline": 3}.get(row["role"])
-            if (row["data"], row["task"]) == (data, f"heldout/{data}") and column and row["arm"] in arms:
-                told = arms[row["arm"]][column]
-                assert told.split(",")[0].split(" ")[0] in row["verdict"] or told in ("cannot be told", "\u2013")
-                compared += 1
+    for row in written(material, "shares"):
+        if row["task"] == f"heldout/{row['data']}" and row["shape"] == "interval":
+            found = cells(text, row["arm"])
+            assert found[head.index(row["data"])].startswith(f"{100 * row['share']:.0f} % (")
+            assert re.fullmatch(r"\d+(\.\d)? of 28", found[1])
+    for row in written(material, "comparisons"):
+        if row["task"] == f"heldout/{row['data']}" and row["role"] == "baseline" and row["arm"] != "base":
+            words = VERDICTS[Verdict(row["verdict"])]
+            assert cells(text, row["arm"])[-1] in (words, "as good as all layers") or f"{row['data']}: {words}" in text
+            compared += 1
     assert compared >= 4
 
 
-def test_it_says_how_far_it_reaches_and_when_it_means_nothing(tmp_path: Path, material: Material) -> None:
-    assert "2 seeds (about the method)" in brief(material)
-    assert "smoke" not in brief(material)
-    one = analysed(tmp_path / "one", Study(blocks=2, data=("alpaca",), seeds=(0,), tasks=(), heldout=8, steps=4))
-    assert "1 seed (about these checkpoints, not the method)" in brief(one)
+def test_it_is_the_first_screen_of_the_report(material: Material) -> None:
+    headline, blocks = first_screen(material)
+    text = " ".join(brief(material).split())
+    assert text.startswith(headline)
+    for block in blocks:
+        if isinstance(block, Callout):
+            assert all(plain(item) in text for item in block.items)
+        if isinstance(block, Steps):
+            assert all(step.command in text for step in block.items)
+        if isinstance(block, Paragraph):
+            assert plain(block.text).partition(": ")[2] in text
+
+
+def test_the_map_marks_the_layers_of_the_selection(material: Material) -> None:
+    (line, *_) = [line for line in brief(material).splitlines() if line.startswith("self_attn.v_proj  ")]
+    rows = [r for r in written(material, "selected_layers") if (r["arm"], r["data"]) == ("ila-30", "alpaca")]
+    runs = {r["block"]: r["selected"] for r in rows if r["kind"] == "self_attn.v_proj"}
+    marks = {0: "\u00b7", 1: "\u25aa", 2: "\u25a0"}
+    assert line.split()[1] == "".join(marks[runs.get(block, 0)] for block in range(STUDY.blocks))
 
 
 def test_a_run_without_arms_names_layers(tmp_path: Path) -> None:
@@ -79,4 +91,4 @@ def test_a_run_without_arms_names_layers(tmp_path: Path) -> None:
     (run / "selections.jsonl").write_text("")
     analyse(run, recipe)
     told = brief(material_of(run))
-    assert told.startswith("By ila on alpaca (2 seeds)")
+    assert "By ila on alpaca (2 seeds)" in told

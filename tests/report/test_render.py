@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import re
 import shutil
+from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
@@ -78,10 +81,9 @@ def test_equal_runs_give_equal_bytes(run: Path, tmp_path: Path) -> None:
 def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
     page = page_of(run)
     assert [section["id"] for section in page.having("section")] == [
-        "status",
-        "answer",
         "layers",
         "arms",
+        "leaderboard",
         "training",
         "agreement",
         "stability",
@@ -91,19 +93,47 @@ def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
         "limitations",
         "rigor",
         "provenance",
+        "files",
     ]
-    text = page.text
-    assert text.index("Sources were replaced by their fallbacks") < text.index("Which layers matter, and what") + 2000
-    assert text.index("pypi:sample") < text.index("layers tuned")
+    assert page.text.index("Sources were replaced by their fallbacks") < page.text.index("How far this goes")
+    assert page.text.index("pypi:sample") < page.text.index("How far this goes")
+
+
+def test_all_but_the_first_screen_is_folded_away(run: Path) -> None:
+    html = (run / "report.html").read_text(encoding="utf-8")
+    front, _, rest = html.partition('<p class="unfold">')
+    assert "<details" not in front
+    assert "What next" in front
+    assert rest.count("<section") == rest.count('<details class="part">') > 8
+    assert "<details open" not in rest
+    text = (run / "report.md").read_text(encoding="utf-8")
+    assert text.index("What next") < text.index("<details>")
+    assert "\n## " not in text
+
+
+def test_the_page_carries_every_file_that_it_links_to(run: Path) -> None:
+    page = page_of(run)
+    links = {str(a["download"]): str(a["href"]) for a in page.having("a") if "download" in a}
+    named = {str(a["href"]).removeprefix("#file-") for a in page.having("a") if str(a["href"]).startswith("#file-")}
+    assert named <= {name.partition(".")[0] for name in links}
+    assert {name.removesuffix(".gz") for name in links} == {path.name for path in run.glob("*.csv")}
+    packed = 0
+    for name, address in links.items():
+        head, _, body = address.partition(",")
+        content = unquote(body).encode() if head == "data:text/csv;charset=utf-8" else gzip.decompress(b64decode(body))
+        packed += head == "data:application/gzip;base64"
+        assert content == (run / name.removesuffix(".gz")).read_bytes()
+    assert packed
 
 
 def test_overlap_with_the_training_data_and_between_runs_is_shown(run: Path) -> None:
     text = (run / "report.md").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith("| hellaswag | lima |")]
-    assert [[cell.strip() for cell in line.split("|")[3:9]] for line in lines] == [
-        ["40", "8", "40", "3", "7.5 %", "0"],
-        ["40", "13", "40", "2", "5.0 %", "0"],
+    assert [[cell.strip() for cell in line.split("|")[3:8]] for line in lines] == [
+        ["40", "8", "40", "3", "7.5 %"],
+        ["40", "13", "40", "2", "5.0 %"],
     ]
+    assert "In every row: covered 0." in text
     assert "held-out conversations of the same data" in text
     findings, page = load(run), page_of(run).text
     tested = {(row.a, row.b, row.k) for row in findings[OVERLAP_TESTS]}
@@ -119,7 +149,7 @@ def test_nothing_is_loaded_from_anywhere(run: Path) -> None:
     for tag, attributes in page.elements:
         for name in ("src", "srcset", "href", "xlink:href", "data", "action"):
             link = attributes.get(name)
-            assert link is None or re.fullmatch(r"#[\w-]+|[\w]+\.csv", link), (tag, link)
+            assert link is None or re.fullmatch(r"#[\w-]+|data:(text/csv|application/gzip).*", link), (tag, link)
     html = (run / "report.html").read_text(encoding="utf-8")
     assert "@import" not in html
     assert "url(" not in html.replace("url(#", "")
@@ -131,9 +161,6 @@ def test_every_figure_has_an_alternative_and_files_that_exist(run: Path) -> None
     drawings = page.having("svg")
     assert len(drawings) == len(list((run / "figures").iterdir()))
     assert all(len(drawing["aria-label"] or "") > 40 and drawing["role"] == "img" for drawing in drawings)
-    links = {a["href"] for a in page.having("a") if str(a["href"]).endswith(".csv")}
-    assert links
-    assert all((run / str(link)).is_file() for link in links)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -241,7 +268,7 @@ def test_one_ranking_alone_gives_a_report(tmp_path: Path) -> None:
     findings: Findings = analyse(run, recipe)
     render(run)
     assert findings[OVERLAPS] == ()
-    assert "Which layers matter" in page_of(run).text
+    assert "This run ranks layers by ila on lima (1 seed)" in page_of(run).text
 
 
 def test_equal_scores_are_told_and_an_arm_that_read_no_data_is_shown_where_it_was_tuned(tmp_path: Path) -> None:
@@ -260,8 +287,8 @@ def test_equal_scores_are_told_and_an_arm_that_read_no_data_is_shown_where_it_wa
     n = len(findings[UNITS])
     assert all(row.correlation is None for row in findings[ESTIMATORS])
     text = page_of(run).text
-    assert f"no layer is named: all {n} scores are tied" in text
-    assert "on lima, " in text
+    assert f"all {n} scores are tied" in text
+    assert "ila-30 on lima" in text
     assert "on None" not in text
 
 

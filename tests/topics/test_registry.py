@@ -103,9 +103,9 @@ def test_a_plugin_brings_a_topic(install, tmp_path: Path, before: str) -> None: 
     assert "arc_easy,20\n" in (tmp_path / "after" / "task_sizes.csv").read_text()
     assert "Sizes are counted." in report
     assert load(tmp_path / "after").to_json() == analysis
-    assert "## Sizes of the tasks" in report
-    assert report.index("## Sizes of the tasks") < report.index("## Rigor card")
-    assert "## Sizes of the tasks" not in before
+    assert "<summary>Sizes of the tasks</summary>" in report
+    assert report.index("<summary>Sizes of the tasks</summary>") < report.index("<summary>Rigor card</summary>")
+    assert "<summary>Sizes of the tasks</summary>" not in before
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,13 @@ class Map:
     squares: tuple[Square, ...]
 
 
-def heat_maps(maps: Sequence[Map], legend: tuple[str, str]) -> Drawing:
+def heat_maps(maps: Sequence[Map], legend: tuple[str, str], shades: int = len(RAMP)) -> Drawing:
     """Maps below each other, blocks from left to right, module types from top to bottom.
 
     Args:
         maps: At least one; all of one model.
         legend: What the weak and the strong end of the ramp mean.
+        shades: Shades of the ramp that occur: 2 where a layer is chosen or not.
     """
     import altair
 
@@ -70,7 +71,7 @@ def heat_maps(maps: Sequence[Map], legend: tuple[str, str]) -> Drawing:
         .properties(width={"step": step}, height={"step": min(step, 16)})
         for drawn in maps
     ]
-    return data.stacked([*charts, _ramp(altair, data, legend)])
+    return data.stacked([*charts, _ramp(altair, data, legend, shades)])
 
 
 def _datum(square: Square) -> dict[str, Any]:
@@ -84,13 +85,13 @@ def _axis(altair: Any, values: Sequence[str] | None) -> Any:
     return altair.Axis(title="block", values=list(values), labelAngle=0, ticks=False, domain=False, labelPadding=4)
 
 
-def _ramp(altair: Any, data: Datasets, legend: tuple[str, str]) -> Any:
+def _ramp(altair: Any, data: Datasets, legend: tuple[str, str], shades: int) -> Any:
     """The key of the colours, drawn as a row of squares so that it recolours with the map."""
-    values = [{"place": place, "strength": place / 10 + 0.05} for place in range(10)]
+    values = [{"place": place, "strength": place / (shades - 1)} for place in range(shades)]
     scale = altair.Scale(type="threshold", domain=[i / 10 for i in range(1, 10)], range=list(RAMP))
     axis = altair.Axis(
         title=None,
-        values=[0, 9],
+        values=[0, shades - 1],
         labelAngle=0,
         ticks=False,
         domain=False,
@@ -102,7 +103,7 @@ def _ramp(altair: Any, data: Datasets, legend: tuple[str, str]) -> Any:
         altair.Chart(data.add(values))
         .mark_rect(strokeWidth=0)
         .encode(x=altair.X("place:O", axis=axis), color=altair.Color("strength:Q", scale=scale, legend=None))
-        .properties(width={"step": 22}, height=10)
+        .properties(width={"step": 22 if shades > 2 else 90}, height=10)
     )
 
 

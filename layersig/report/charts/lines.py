@@ -62,7 +62,9 @@ def _panel(altair: Any, data: Datasets, panel: LinePanel, names: Sequence[str]) 
         scale=altair.Scale(domain=list(names), range=colours),
         legend=altair.Legend(title=None, columns=3, columnPadding=28, symbolType="stroke", symbolStrokeWidth=3),
     )
-    x = altair.X("x:Q", axis=altair.Axis(title=panel.x, grid=False), scale=altair.Scale(zero=False, nice=False))
+    whole = all(float(x).is_integer() for line in panel.lines for x, _ in line.points)
+    axis = altair.Axis(title=panel.x, grid=False, labelOverlap=True, **({"tickMinStep": 1} if whole else {}))
+    x = altair.X("x:Q", axis=axis, scale=altair.Scale(zero=False, nice=False))
     y = altair.Y("y:Q", axis=altair.Axis(title=panel.y, tickCount=6, domain=False), scale=altair.Scale(zero=False))
     layers = []
     if panel.band is not None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from layersig.analysis.sharing import SharingVerdict
 from layersig.findings.rows.base import Row
 from layersig.jsonform import dumps
 from layersig.report.charts.matrix import Entry, Matrix, matrices
@@ -24,7 +25,7 @@ from layersig.report.document import (
 )
 from layersig.report.html import render_html
 from layersig.report.markdown import render_markdown
-from layersig.report.numbers import fixed, p_value, percent
+from layersig.report.numbers import fixed, p_value, percent, plural
 from layersig.report.svg import described, draw, standalone
 from layersig.report.tables import csv_text
 from layersig.store.files import write_atomic
@@ -32,6 +33,7 @@ from layersig.topics.across_models.rankings import RankedModel, model_ceiling_ro
 from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
 from layersig.topics.across_models.studies import Studies, study_sections
 from layersig.topics.analyse import load
+from layersig.topics.front.words import listed
 
 _NONE = "\u2013"
 
@@ -56,14 +58,14 @@ def render_models(study: str, models: Sequence[RankedModel], folder: Path) -> Pa
     value = {name: [row.model_dump() for row in rows] for name, rows in tables.items()}
     runs = {model.name: f"{model.run.parent.name}/{model.run.name}" for model in models}
     write_atomic(place / "models.json", dumps({"study": study, "runs": runs, "notes": list(notes), **value}) + "\n")
-    for name, rows in tables.items():
-        if rows:
-            write_atomic(place / f"{name}.csv", csv_text(rows))
+    files = {f"{name}.csv": csv_text(rows) for name, rows in tables.items() if rows}
+    for name, text in files.items():
+        write_atomic(place / name, text)
     whole = _document(study, models, key, pairs, ceilings, notes, studies)
     for figure in whole.figures():
         write_atomic(place / "figures" / f"{figure.name}.svg", standalone(figure.svg))
     write_atomic(place / "report.md", render_markdown(whole))
-    write_atomic(place / "report.html", render_html(whole))
+    write_atomic(place / "report.html", render_html(whole, files))
     return place / "report.html"
 
 
@@ -76,11 +78,7 @@ def _document(
     notes: Sequence[str],
     studies: Studies,
 ) -> Document:
-    facts = (
-        ("models", ", ".join(model.name for model in models)),
-        ("seeds", ", ".join(map(str, models[0].recipe.seeds))),
-        ("report", key),
-    )
+    facts = (", ".join(model.name for model in models), plural(len(models[0].recipe.seeds), "seed"))
     about = Paragraph(
         (
             "A ranking is carried to another model by module type and relative depth, each seed by itself, and set "
@@ -91,11 +89,11 @@ def _document(
             "Holm's method. Nothing here was declared: every sentence is exploratory.",
         )
     )
+    front: list[Block] = [Bullets(tuple((note,) for note in notes))] if notes else []
     blocks: list[Block] = [about]
-    if notes:
-        blocks.append(Bullets(tuple((note,) for note in notes)))
     if pairs:
-        blocks += [*_figures(pairs), Bullets(tuple((row.sentence,) for row in pairs)), _pairs(pairs)]
+        front += _figures(pairs)
+        blocks += [Bullets(tuple((row.sentence,) for row in pairs)), _pairs(pairs)]
     runs: list[Block] = [_runs(models)]
     if ceilings:
         runs.append(_ceilings(ceilings))
@@ -104,7 +102,24 @@ def _document(
         *study_sections(studies),
         Section("runs", "Runs", tuple(runs)),
     )
-    return Document(study, "Do the layers that matter in one model matter in another?", facts, sections)
+    return Document(f"{study}/models-{key}", facts, _headline(pairs), tuple(front), sections)
+
+
+def _headline(pairs: Sequence[ModelPairRow]) -> str:
+    """How many rankings carry over from one model to another, in one sentence."""
+    if not pairs:
+        return "No ranking of one model can be compared with that of another."
+    judged = [row for row in pairs if row.verdict in (SharingVerdict.SHARED.value, SharingVerdict.NOT_SHOWN.value)]
+    scorers = listed(list(dict.fromkeys(row.scorer for row in pairs)))
+    if not judged:
+        return f"Whether models share the layers that {scorers} puts first cannot be told from these runs."
+    shared = sum(row.verdict == SharingVerdict.SHARED.value for row in judged)
+    if not shared:
+        return f"By {scorers}, models are not shown to share layers as two seeds of one model do."
+    return (
+        f"By {scorers}, models share layers nearly as much as two seeds of one model do in {shared} of "
+        f"{len(judged)} comparisons."
+    )
 
 
 def _figures(pairs: Sequence[ModelPairRow]) -> list[Block]:

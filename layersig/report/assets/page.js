@@ -16,5 +16,19 @@
   document.addEventListener("pointerdown", show);
   document.addEventListener("scroll", hide, true);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+  const unfold = (root) => root.querySelectorAll("details").forEach((part) => { part.open = true; });
+  addEventListener("beforeprint", () => unfold(document));
+  const button = document.getElementById("unfold");
+  button.hidden = false;
+  button.addEventListener("click", () => unfold(document));
+  const reveal = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    const own = target.querySelector(":scope > details");
+    if (own) own.open = true;
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
 })();

@@ -1,20 +1,19 @@
-"""What a reader must know before anything else: replaced sources, a run that is not whole."""
+"""What a reader must know before anything else: replaced sources, a run that is not complete."""
 
 from __future__ import annotations
 
-from layersig.report.document import Callout, Code, Section, Strong, Text
+from layersig.report.document import Callout, Code, Strong, Text
 from layersig.report.material import Material
-from layersig.report.topic import Topic
 
 _STATES = {
     "running": "The run is not finished; this report shows what is there so far.",
-    "failed": "The run failed; this report shows what is whole.",
-    "interrupted": "The run was interrupted and can be continued; this report shows what is whole.",
+    "failed": "The run failed; this report shows what is complete.",
+    "interrupted": "The run was interrupted and can be continued; this report shows what is complete.",
 }
 
 
-def section(material: Material) -> Section | None:
-    """Warnings, the loudest first; None for the first look at a run that is whole and used what its recipe names."""
+def warnings(material: Material) -> tuple[Callout, ...]:
+    """The loudest first; none for the first look at a complete run that used what its recipe names."""
     blocks = []
     if replaced := [source for source in material.manifest["sources"] if source.get("fallback")]:
         items: list[Text] = [
@@ -51,8 +50,5 @@ def section(material: Material) -> Section | None:
         told.append((state,))
     told += [(note,) for note in material.findings.notes]
     if told:
-        blocks.append(Callout("note", "This report is not whole", tuple(told)))
-    return Section("status", "Read this first", tuple(blocks)) if blocks else None
-
-
-TOPIC = Topic("status", section=section, place=10)
+        blocks.append(Callout("note", "What is missing here", tuple(told)))
+    return tuple(blocks)

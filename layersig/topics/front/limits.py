@@ -1,0 +1,99 @@
+"""What limits the answer: the one place that says what it is about, and what may not be concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS
+from layersig.findings.rows.claims import CLAIMS
+from layersig.findings.rows.sweeps import SWEEPS
+from layersig.report.document import Code, Text
+from layersig.report.material import Material
+from layersig.report.numbers import count, percent, plural
+from layersig.topics.front.standings import Place
+from layersig.topics.front.words import listed, margin_words
+
+_WIDE = 0.2
+"""A margin of more than this share of the gain hides differences that matter."""
+
+
+def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
+    """Scope first, then how the comparisons were made, then what cannot tell."""
+    if not places:
+        return ()
+    idle = () if places[0].prunes else _idle_tasks(material)
+    parts = (_scope(material, places), _declared(material), _margin(places), _unstated(places), idle)
+    return tuple(text for part in parts for text in part)
+
+
+def _scope(material: Material, places: Sequence[Place]) -> Iterator[Text]:
+    where = f"{material.findings.model}, {listed([place.data for place in places])}"
+    seeds = places[0].lead.result.seeds
+    if places[0].lead.result.scope == "checkpoints":
+        draw = " and one random draw" if places[0].control("random control") else ""
+        yield (
+            f"One run per arm{draw}: this describes these checkpoints ({where}). It does not say whether the method "
+            "would do the same again.",
+        )
+        return
+    yield (
+        f"{seeds} runs per arm: a statement about the method on this model and these data ({where}), and no others.",
+    )
+
+
+def _declared(material: Material) -> Iterator[Text]:
+    rows = material.findings[COMPARISONS]
+    if not rows:
+        return
+    declared = [row for row in rows if row.declared]
+    names = listed(list(dict.fromkeys(f"{row.arm} against {row.reference}" for row in declared)))
+    tests = len(declared) + sum(claim.declared for claim in material.findings[CLAIMS])
+    tests += sum(curve.declared for curve in material.findings[SWEEPS])
+    together = f" (corrected as a family of {tests} tests)" if tests > 1 else ""
+    others = material.findings.other_declarations
+    text = f"Declared before it was measured: {names}{together}." if declared else "Nothing was declared beforehand."
+    text += " Everything else is exploratory."
+    if others:
+        text += (
+            f" {plural(others, 'other declaration')} for this model {'were' if others != 1 else 'was'} on record: what "
+            "could have been declared instead."
+        )
+    yield (text,)
+
+
+def _margin(places: Sequence[Place]) -> Iterator[Text]:
+    """The smallest difference that matters; a warning where that is much of the gain."""
+    for place in places:
+        found = place.lead.against.get("baseline")
+        if found is None or found.margin is None:
+            continue
+        where = f" on {place.data}" if len(places) > 1 else ""
+        text = (
+            f"The margin{where}, the smallest difference that matters, is {margin_words(place.measure, found.margin)}"
+        )
+        share = found.margin / place.assay.gain if place.by_share and place.assay else None
+        if share is None:
+            yield (f"{text}.",)
+        elif share <= _WIDE:
+            yield (f"{text}, {percent(share)} of the gain of all layers.",)
+        else:
+            wide = f"{text}: {percent(share)} of the gain of all layers. That is wide; declare a smaller one in "
+            yield (wide, Code("analyze.margins"), ".")
+
+
+def _unstated(places: Sequence[Place]) -> Iterator[Text]:
+    """Why no share of the gain is stated, where the headline does not say it."""
+    told = all(place.silent and place.idle for place in places)
+    for reason in dict.fromkeys(reason for place in places if not place.prunes for reason in place.unstated):
+        if not told:
+            yield (f"No share of the gain is stated where {reason}.",)
+
+
+def _idle_tasks(material: Material) -> Iterator[Text]:
+    """Tasks on which all layers are not shown to move the untouched model, so that nothing is called the same there."""
+    rows = [row for row in material.findings[ASSAYS] if row.primary and not row.task.startswith("heldout/")]
+    idle = {row.task: row for row in rows if row.low <= row.margin}
+    if idle:
+        sizes = listed([f"{task} ({count(row.n)} items)" for task, row in idle.items()])
+        them = "them" if len(idle) > 1 else "it"
+        yield (f"No answer from {sizes}: tuning all layers did not measurably improve {them}.",)

@@ -1,0 +1,61 @@
+"""What to do next, with the command for it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
+from layersig.report.document import Step
+from layersig.report.material import Material
+from layersig.topics.front.standings import Place
+
+
+def next_steps(material: Material, places: Sequence[Place]) -> tuple[Step, ...]:
+    """At most three: finish the run, make the answer surer, use it."""
+    if material.findings.smoke:
+        return (Step("Run the study itself:", _run_again(material, without=("--smoke", "--json"))),)
+    if material.findings.status in ("failed", "interrupted", "running"):
+        return (Step("Finish the run; what is done is not run again:", _run_again(material)),)
+    return tuple(_surer(material, places)) + tuple(_use(material, places))
+
+
+def _surer(material: Material, places: Sequence[Place]) -> Iterator[Step]:
+    seeds = max((place.lead.result.seeds for place in places), default=max((r.runs for r in material.lead), default=0))
+    if seeds < MIN_SEEDS_FOR_SHARING and (places or material.lead):
+        wanted = f"seeds=[{','.join(map(str, range(MIN_SEEDS_FOR_SHARING)))}]"
+        times = f", for about {MIN_SEEDS_FOR_SHARING / max(1, seeds):.2g} times the work" if seeds else ""
+        what = "compare methods instead of checkpoints" if places and seeds <= 1 else "make the answer surer"
+        yield Step(f"To {what}{times}:", _run_again(material, wanted))
+    elif any(place.unstated or _open(place) for place in places):
+        yield Step("To see what size of study could tell the arms apart:", _run_again(material, verb="plan"))
+
+
+def _open(place: Place) -> bool:
+    verdict = place.lead.verdict("random control")
+    return verdict is not None and verdict.open
+
+
+def _use(material: Material, places: Sequence[Place]) -> Iterator[Step]:
+    if not places:
+        return
+    run, arm = f"{material.findings.name}/{material.findings.id}", places[0].lead.arm
+    if places[0].prunes:
+        yield Step("The pruned checkpoint, for transformers:", f"layersig export {run} {arm} FOLDER")
+    else:
+        tools = "peft (or axolotl, llamafactory, trl, unsloth, torchtune, names)"
+        yield Step(f"These layers for your own training, with --to {tools}:", f"layersig export {run} {arm} --to peft")
+
+
+def _run_again(material: Material, *overrides: str, verb: str = "run", without: Sequence[str] = ("--json",)) -> str:
+    """The command that made the run, with overrides; the recipe in its folder where another program made it."""
+    typed = material.manifest["argv"]
+    if typed[:1] != ["run"]:
+        typed = ["run", str(material.run / "recipe.toml")]
+    keys = {override.partition("=")[0] for override in overrides}
+    kept = [word for word in typed[1:] if word not in without and word.partition("=")[0] not in keys]
+    if verb != "run":  # it knows recipes and overrides, and few options of `run`
+        kept = [word for word in kept if not word.startswith("-") and (word.endswith(".toml") or "=" in word)] or kept[
+            :1
+        ]
+    return shlex.join(["layersig", verb, *kept, *overrides])

@@ -1,0 +1,34 @@
+"""The first screen as blocks of a page."""
+
+from __future__ import annotations
+
+from layersig.report.document import Block, Bullets, Callout, Heading, Paragraph, Steps
+from layersig.report.material import Material
+from layersig.topics.front.chosen import composition, figure
+from layersig.topics.front.headline import headline
+from layersig.topics.front.limits import limits
+from layersig.topics.front.next_steps import next_steps
+from layersig.topics.front.ranked import which_layers
+from layersig.topics.front.rows import contrasts, table
+from layersig.topics.front.standings import places_of
+
+
+def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
+    """The answer in one sentence, and what comes with it: limits, arms, layers, what to do next."""
+    places = places_of(material)
+    blocks: list[Block] = []
+    if told := limits(material, places):
+        blocks.append(Callout("note", "How far this goes", told))
+    if places:
+        blocks.append(table(material, places))
+        if pairs := tuple(contrasts(material, places)):
+            blocks += [Heading("Declared contrasts"), Bullets(tuple((pair,) for pair in pairs))]
+        blocks += [Heading("Which layers"), figure(material, places)]
+        for place in places:
+            where = (f"{place.data}: ",) if len(places) > 1 else ()
+            blocks.append(Paragraph((*where, *composition(material, place))))
+    elif ranked := tuple(which_layers(material, row) for row in material.lead if material.findings.sizes):
+        blocks.append(Bullets(ranked))
+    if steps := next_steps(material, places):
+        blocks += [Heading("What next"), Steps(steps)]
+    return headline(material, places), tuple(blocks)

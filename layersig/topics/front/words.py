@@ -1,0 +1,78 @@
+"""Verdicts and figures in the few words of a first screen."""
+
+from __future__ import annotations
+
+from layersig.analysis.as_good import AsGood
+from layersig.analysis.verdicts import Verdict
+from layersig.findings.files import HELDOUT
+from layersig.findings.outcomes import Measure
+from layersig.findings.rows.arms import ComparisonRow
+from layersig.findings.rows.base import Role
+from layersig.report.numbers import MINUS, fixed, number, unit_of
+from layersig.report.terminal import VERDICTS
+from layersig.topics.front.standings import Place, Standing
+
+NONE = "\u2013"
+
+
+def verdict_words(standing: Standing, role: Role) -> str:
+    """The verdict on an arm against the baseline or a control, in two or three words; a dash where there is none."""
+    if role == "baseline" and standing.as_good in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE):
+        return AsGood.AS_GOOD.value
+    found = standing.against.get(role)
+    return NONE if found is None else short(found)
+
+
+def short(found: ComparisonRow) -> str:
+    """The verdict of a comparison in two or three words."""
+    return NONE if found.verdict is None else VERDICTS[Verdict(found.verdict)]
+
+
+def difference_words(place: Place, found: ComparisonRow) -> str:
+    """A difference with the interval behind its verdict, in the unit of `difference_unit`."""
+    scale, decimals = 1.0, 2
+    if place.by_share and place.assay is not None:
+        scale, decimals = 100 / place.assay.gain * (1 if place.measure.higher_is_better else -1), 0
+    elif place.measure.is_share:
+        scale, decimals = 100.0, 1
+    low, high = (None if end is None else scale * end for end in (found.stated_low, found.stated_high))
+    if scale < 0:
+        low, high = high, low
+    ends = "" if low is None or high is None else f" ({_end(low, decimals)} to {_end(high, decimals)})"
+    return f"{fixed(scale * found.estimate, decimals, signed=True)}{ends}"
+
+
+def difference_unit(place: Place) -> str:
+    """What differences are stated in."""
+    return "points of the gain" if place.by_share and place.assay is not None else unit_of(place.measure)
+
+
+def _end(value: float, decimals: int) -> str:
+    text = fixed(value, decimals)
+    return text.removeprefix(MINUS) if float(text.replace(MINUS, "-")) == 0 else text
+
+
+def outcome_of(measure: Measure) -> str:
+    """What is measured: `held-out loss`, `hellaswag acc_norm`."""
+    return (
+        f"held-out {measure.metric}" if measure.task.startswith(f"{HELDOUT}/") else f"{measure.task} {measure.metric}"
+    )
+
+
+def value_words(measure: Measure, value: float, digits: int = 4) -> str:
+    """A result with few digits."""
+    return f"{fixed(100 * value, 1)} %" if measure.is_share else number(value, digits)
+
+
+def margin_words(measure: Measure, margin: float) -> str:
+    """A margin with its unit."""
+    return f"{number(100 * margin, 2)} points" if measure.is_share else f"{number(margin, 2)} {_unit(measure)}"
+
+
+def _unit(measure: Measure) -> str:
+    return "nats" if measure.metric == "loss" else unit_of(measure)
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,314 @@
+"""The first screen says no more than the run bears out, is about the primary arm, and agrees with itself."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from layersig.analysis.verdicts import Verdict
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, SHARES
+from layersig.findings.rows.claims import CLAIMS
+from layersig.findings.rows.layers import LAYERS, SELECTED_LAYERS, SELECTIONS
+from layersig.findings.tables import Findings
+from layersig.report.document import Bullets, Callout, Code, Figure, Steps, Table, Text, plain
+from layersig.report.material import Material
+from layersig.report.numbers import percent
+from layersig.topics.analyse import analyse
+from layersig.topics.front.chosen import composition
+from layersig.topics.front.page import first_screen
+from layersig.topics.front.standings import places_of
+from layersig.topics.render import material_of
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
+
+STUDY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3), tasks=(("arc_easy", 20),), heldout=8, steps=4)
+
+
+def lines(run: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    found = [change(json.loads(line)) for line in (run / "scores.jsonl").read_text().splitlines()]
+    (run / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in found))
+
+
+def analysed(run: Path, study: Study, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Material:
+    recipe = write_run(run, study)
+    recipe = recipe.model_copy(update={"analyze": recipe.analyze.model_copy(update={"resamples": 100})})
+    if change is not None:
+        lines(run, change)
+    analyse(run, recipe)
+    return material_of(run)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    return analysed(tmp_path_factory.mktemp("answer") / "run", STUDY)
+
+
+def headline(material: Material) -> str:
+    return first_screen(material)[0]
+
+
+def block(material: Material, kind: type) -> Any:
+    return next((found for found in first_screen(material)[1] if isinstance(found, kind)), None)
+
+
+def limits(material: Material) -> str:
+    found = block(material, Callout)
+    return "\n".join(plain(item) for item in found.items) if found else ""
+
+
+def cells(material: Material, arm: str) -> dict[str, str]:
+    """The row of an arm by the heads of the table."""
+    table: Table = block(material, Table)
+    (row,) = [row for row in table.rows if plain(row[:1]).split(" ")[0] == arm]
+    return {column.head: plain((cell,)) for column, cell in zip(table.columns, row, strict=True)}
+
+
+def which(material: Material) -> Text:
+    return composition(material, places_of(material)[0])
+
+
+def changed(
+    material: Material, table: str, only: Callable[[Any], bool] = lambda row: True, **update: object
+) -> Material:
+    rows = [row.model_copy(update=update) if only(row) else row for row in material.findings.tables[table]]
+    findings: Findings = material.findings.model_copy(
+        update={"tables": {**material.findings.tables, table: tuple(rows)}}
+    )
+    return replace(material, findings=findings)
+
+
+def test_layers_are_described_as_counted_and_never_named_one_by_one(good: Material) -> None:
+    text = plain(which(good))
+    rows = [row for row in good.findings[SELECTED_LAYERS] if row.arm == "ila-30"]
+    runs = len(STUDY.seeds)
+    counts = {kind: sum(r.selected for r in rows if r.kind == kind) / runs for kind in {r.kind for r in rows}}
+    most = max(counts, key=lambda kind: counts[kind])
+    assert f"Most often chosen: {most} ({counts[most]:.3g} of {STUDY.blocks})" in text
+    assert "unknown" not in text
+    assert not any(row.layer in text for row in good.findings[LAYERS])
+
+
+def shuffled(seed: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+
+    def change(line: dict[str, Any]) -> dict[str, Any]:
+        names = list(line["scores"])
+        return {**line, "scores": dict(zip(names, rng.uniform(size=len(names)).tolist(), strict=True))}
+
+    return change
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_noise_is_said_to_be_noise(tmp_path: Path, seed: int) -> None:
+    material = analysed(tmp_path / "run", replace(STUDY, tasks=(), heldout=4), shuffled(seed))
+    assert "are not shown to agree above chance: kappa" in plain(which(material))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "more"), [((0,), "is unknown: that takes three"), ((0, 1), "kappa of the two seeds")]
+)
+def test_with_one_or_two_seeds_the_noise_is_unknown(tmp_path: Path, seeds: tuple[int, ...], more: str) -> None:
+    material = analysed(tmp_path / "run", replace(STUDY, seeds=seeds, tasks=(), heldout=4))
+    assert "Whether another run would choose the same layers is unknown" in plain(which(material))
+    assert more in plain(which(material))
+
+
+def test_a_ranking_that_depends_on_no_seed_has_no_noise(tmp_path: Path) -> None:
+    def fixed(line: dict[str, Any]) -> dict[str, Any]:
+        return line if line["scorer"] != "ila" else {**line, "seed": None}
+
+    run = tmp_path / "run"
+    recipe = write_run(run, replace(STUDY, seeds=(0,), tasks=(), heldout=4))
+    lines(run, fixed)
+    analyse(run, recipe)
+    assert "unknown" not in plain(which(material_of(run)))
+
+
+@pytest.mark.parametrize(
+    ("primary", "scorer"), [pytest.param("ila-75", "ila", marks=pytest.mark.slow), ("gradient-30", "gradient-norm")]
+)
+def test_it_is_about_the_primary_arm(tmp_path: Path, primary: str, scorer: str) -> None:
+    run = tmp_path / "run"
+    recipe = write_run(run, replace(STUDY, extra_scorer=True, tasks=(), heldout=4))
+    recipe = recipe.model_copy(
+        update={"analyze": recipe.analyze.model_copy(update={"primary": (primary,), "resamples": 100})}
+    )
+    analyse(run, recipe)
+    material = material_of(run)
+    assert f"chosen by {scorer}" in headline(material)
+    assert "no random control tells what the choice adds" in headline(material)
+    assert plain(block(material, Table).rows[0][:1]) == primary
+    assert primary in block(material, Figure).title
+    assert f" {primary} " in block(material, Steps).items[-1].command
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [
+        pytest.param(("ila", "gradient-norm"), "ila", marks=pytest.mark.slow),
+        (("gradient-norm", "ila"), "gradient-norm"),
+    ],
+)
+def test_without_arms_it_names_what_the_first_scorer_puts_first(
+    tmp_path: Path, order: tuple[str, ...], first: str
+) -> None:
+    run = tmp_path / "run"
+    recipe = write_run(run, replace(STUDY, tasks=(), heldout=4))
+    for name in ("selections.jsonl", "metrics.jsonl"):
+        (run / name).write_text("")
+    scorers = {"random": recipe.scorers["random"], **{name: recipe.scorers[name] for name in order}}
+    analyze = recipe.analyze.model_copy(update={"primary": ()})
+    analyse(run, recipe.model_copy(update={"arms": (), "scorers": scorers, "analyze": analyze}))
+    material = material_of(run)
+    assert (
+        headline(material) == f"This run ranks layers by {first} on alpaca (4 seeds); no choice of layers was measured."
+    )
+    (text,) = block(material, Bullets).items
+    assert text[1] == Code(first)
+    names = {row.layer for row in material.findings[LAYERS]}
+    assert len([part for part in text if isinstance(part, Code) and part.text in names]) == 3
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said", "cell"),
+    [
+        (Verdict.BETTER_BY_MARGIN, "choosing layers with the scorer ila helped: ", "better beyond margin"),
+        (
+            Verdict.BETTER_WITHIN_MARGIN,
+            "choosing layers with the scorer ila helped, but by less than the margin: ",
+            "better within margin",
+        ),
+        (
+            Verdict.EQUIVALENT,
+            "choosing layers with the scorer ila made no difference beyond the margin: ",
+            "same within margin",
+        ),
+        (Verdict.NOT_WORSE, "choosing layers with the scorer ila was not shown to help: ", "not worse"),
+        (Verdict.UNDECIDED, "choosing layers with the scorer ila was not shown to help: ", "not shown to differ"),
+        (
+            Verdict.WORSE_WITHIN_MARGIN,
+            "choosing layers with the scorer ila did harm, but by less than the margin: ",
+            "worse within margin",
+        ),
+        (Verdict.WORSE_BY_MARGIN, "choosing layers with the scorer ila did harm: ", "worse beyond margin"),
+    ],
+)
+def test_headline_and_table_say_what_the_verdict_says(good: Material, verdict: Verdict, said: str, cell: str) -> None:
+    material = changed(good, "comparisons", lambda row: row.role == "random control", verdict=verdict.value)
+    assert headline(material).startswith(f"Over 4 seeds, {said}")
+    shown = cells(material, "ila-30")["against random"]
+    assert shown.startswith(f"{cell}, ")
+    (kept,) = [row for row in good.findings[SHARES] if row.arm == "ila-30" and row.task == "heldout/alpaca"]
+    assert f"kept {percent(kept.share)} of the gain of tuning all of them" in headline(material)
+    assert cells(material, "ila-30")["gain kept"].startswith(f"{percent(kept.share)} (")
+
+
+def test_a_difference_is_in_points_of_the_gain_with_the_ends_of_its_verdict(good: Material) -> None:
+    (row,) = [r for r in good.findings[COMPARISONS] if r.role == "random control" and r.task == "heldout/alpaca"]
+    (assay,) = [r for r in good.findings[ASSAYS] if r.task == "heldout/alpaca"]
+    points = [round(-100 * value / assay.gain) for value in (row.estimate, row.stated_high, row.stated_low)]  # type: ignore[operator]
+    shown = cells(good, "ila-30")["against random"].replace("\u2212", "-")
+    assert shown.endswith(f"{points[0]:+} ({points[1]} to {points[2]})")
+
+
+@pytest.mark.parametrize(
+    ("table", "update", "words"),
+    [
+        ("shares", {"shape": "everything", "low": None, "high": None}, "excludes no share"),
+        ("shares", {"shape": "two rays", "low": -0.4, "high": 3.0}, "set is unbounded"),
+        ("shares", {"shape": None, "no_interval": "nothing varied"}, "nothing varied"),
+        ("shares", {"share": -118.0, "low": -202.0, "high": -82.0}, "worse than the untouched model"),
+        ("assays", {"low": 0.02, "margin": 0.02}, "the task cannot tell"),
+        ("assays", {"low": -0.1}, "the task cannot tell"),
+    ],
+)
+@pytest.mark.parametrize("verdict", [Verdict.UNDECIDED, Verdict.BETTER_BY_MARGIN])
+def test_a_share_that_says_nothing_is_not_stated(
+    good: Material, table: str, update: dict[str, object], words: str, verdict: Verdict
+) -> None:
+    material = changed(changed(good, table, **update), "comparisons", verdict=verdict.value)
+    assert words in limits(material) + headline(material) or "so these data cannot tell" in headline(material)
+    assert "kept" not in headline(material)
+    assert "gain kept" not in cells(material, "ila-30")
+    if verdict is Verdict.UNDECIDED:
+        assert "data cannot tell what ila-30 keeps" in headline(material)
+    else:
+        assert headline(material) == "Over 4 seeds, choosing layers with the scorer ila helped."
+        assert words in limits(material)
+
+
+def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family(good: Material) -> None:
+    rows, claims = good.findings[COMPARISONS], good.findings[CLAIMS]
+    declared = [row for row in rows if row.declared]
+    (size,) = {row.family_size for row in declared}
+    assert size == len(declared) + sum(claim.declared for claim in claims) == 2
+    assert "Declared before it was measured: ila-30 against all-layers (corrected as a family of 2 tests)" in limits(
+        good
+    )
+    assert "Nothing was declared beforehand" in limits(changed(good, "comparisons", declared=False))
+
+
+def test_a_margin_that_is_much_of_the_gain_is_called_wide(good: Material) -> None:
+    (gain,) = [row.gain for row in good.findings[ASSAYS] if row.task == "heldout/alpaca"]
+    for share, wide in ((0.1, False), (0.4, True)):
+        text = limits(changed(good, "comparisons", margin=share * gain))
+        assert f"{percent(share)} of the gain of all layers" in text
+        assert ("That is wide" in text) is wide
+
+
+def test_one_run_speaks_of_checkpoints_and_says_how_to_do_better(tmp_path: Path, good: Material) -> None:
+    one = analysed(tmp_path / "run", replace(STUDY, seeds=(0,)))
+    assert headline(one).startswith("In one run, ")
+    assert "One run per arm and one random draw: this describes these checkpoints" in limits(one)
+    assert "4 runs per arm: a statement about the method on this model" in limits(good)
+    first = block(one, Steps).items[0]
+    assert shlex.split(first.command) == ["layersig", "run", "recipes/synthetic.toml", "seeds=[0,1,2,3,4]"]
+    assert "about 5 times the work" in first.why
+
+
+def test_a_smoke_run_claims_nothing(good: Material) -> None:
+    smoke = replace(good, findings=good.findings.model_copy(update={"smoke": True}))
+    assert headline(smoke) == "This smoke run shows that everything works; its numbers mean nothing."
+
+
+def test_several_data_sets_have_a_column_each(tmp_path: Path) -> None:
+    material = analysed(tmp_path / "run", replace(STUDY, data=("alpaca", "lima"), seeds=(0, 1)))
+    material = changed(
+        material,
+        "comparisons",
+        lambda r: r.role == "random control" and r.data == "lima",
+        verdict=Verdict.UNDECIDED.value,
+    )
+    material = changed(
+        material,
+        "comparisons",
+        lambda r: r.role == "random control" and r.data == "alpaca",
+        verdict=Verdict.BETTER_BY_MARGIN.value,
+    )
+    assert "helped on alpaca and was not shown to help on lima" in headline(material)
+    row = cells(material, "ila-30")
+    for data in ("alpaca", "lima"):
+        (kept,) = [
+            r for r in material.findings[SHARES] if (r.arm, r.data, r.task) == ("ila-30", data, f"heldout/{data}")
+        ]
+        assert row[data].startswith(f"{percent(kept.share)} (")
+    assert row["against random"] == "alpaca: better beyond margin; lima: not shown to differ"
+
+
+def test_what_is_removed_is_judged_by_what_is_left(good: Material) -> None:
+    material = changed(good, "selections", action="prune")
+    results = {row.arm: row.value for row in good.findings.tables["results"] if row.task == "heldout/alpaca"}  # type: ignore[attr-defined]
+    said = headline(material)
+    assert "choosing layers to remove with the scorer ila" in said
+    assert f"the held-out loss is {results['ila-30']:.2f}" in said
+    assert f"untouched, {results['base']:.2f}" in said
+    assert "gain kept" not in cells(material, "ila-30")
+    assert block(material, Steps).items[-1].command.endswith(" ila-30 FOLDER")
+    assert {row.action for row in material.findings[SELECTIONS]} == {"prune"}
