@@ -221,6 +221,8 @@ class Outcome:
         )
 
 
+PATCHES = "patches.safetensors"
+"""File of a checkpoint with the linear maps that stand where blocks were removed."""
 ABLATIONS = "ablations"
 """Folder of what was measured on tasks without single blocks, in a scorer's work and in the run folder."""
 WHOLE = "whole"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ except EOFError:  # whoever started it is gone
     pass
 cluster.shutdown()
 """
-_STAGES = tuple(f"ray::{kind}" for kind in ("data", "eval", "refe", "score", "select", "tune", "update"))
+_STAGE = re.compile("ray::[a-z]")
+"""How the names of processes begin that run a stage; those of Ray's own have a capital letter."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class RayNodes:
 
 def _runs_a_stage(process: psutil.Process) -> bool:
     try:
-        return process.name().startswith(_STAGES) and process.status() != psutil.STATUS_ZOMBIE
+        return _STAGE.match(process.name()) is not None and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -53,6 +53,11 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
             faults += _refused(loaded, number, rows)
     if faults:
         raise _error(loaded, faults)
+    if loaded.recipe.model.device_map is not None:
+        from layersig.engine.preflight import check_spreading
+        from layersig.pipeline import stages
+
+        check_spreading(stages(loaded.recipe, loaded.components), loaded)
     return notes
 
 

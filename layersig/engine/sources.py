@@ -128,7 +128,7 @@ def _resolve(
     if not pinned.fallback:
         # The revision of the first start stays, even when the hub has a newer one now. A path stays as it was written:
         # where it led may be elsewhere since the study was moved.
-        moves = not kind.pins or pinned.resolved.startswith(("path:", "file:"))
+        moves = not kind.pins or pinned.resolved.removeprefix("untrained:").startswith(("path:", "file:"))
         spec = source.spec if moves else pinned.resolved
         return replace(find(replace(wanted, spec=spec, fallback=None)), spec=source.spec)
     if strict:

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from layersig.errors import UserError
 from layersig.exporting.base import Base
 from layersig.exporting.cells import ADAPTERS, MODELS
 from layersig.recipe.load import stored
+from layersig.records import PATCHES
 from layersig.store.files import files_below, make_readable, whole_folder
 from layersig.store.runfolder import RunFolder
 
@@ -59,6 +61,7 @@ def write_checkpoint(run: RunFolder, cell: Path, base: Path | None, folder: Path
         dtype: Type to cast a merged model to; None keeps float32.
     """
     adapter, model = run.path / ADAPTERS / cell, run.path / MODELS / cell
+    refuse_patched(model)
     if not adapter.is_dir():
         shutil.copytree(model, folder, dirs_exist_ok=True)  # copies, not links: the user may modify an exported model
         return Checkpoint(merged=False)
@@ -77,6 +80,19 @@ def write_checkpoint(run: RunFolder, cell: Path, base: Path | None, folder: Path
     cast = None if dtype is None else getattr(torch, dtype)
     found = write_merged(source, adapter, folder, nf4=nf4, dtype=cast)
     return Checkpoint(True, found.untied, nf4 is not None, found.cast_error)
+
+
+def refuse_patched(model: Path) -> None:
+    """Refuse a model with linear maps where blocks are gone.
+
+    Raises:
+        UserError: It has some.
+    """
+    if (model / PATCHES).is_file():
+        raise UserError(
+            f"{model}: has linear maps where blocks are gone (`patch` of the arm), which no architecture of "
+            "transformers has a place for; it is loaded by layersig alone. Export an arm without `patch`"
+        )
 
 
 def write_adapter(adapter: Path, base: Base, card: str | None, folder: Path) -> None:

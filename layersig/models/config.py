@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from layersig.errors import UserError, one_line
 from layersig.store.jsonfile import read_object
 
+PATCHED, PATCHED_FROM = "layersig_patched", "patched_model_type"
+"""Model type of a checkpoint with linear maps (`models.patches`), and the key that holds that of its architecture."""
 _QUANTISATION = ("quantization_config", "compression_config")
 
 
@@ -28,7 +30,7 @@ def read_config(path: Path) -> PretrainedConfig:
     value = read_object(file)
     declared = value.get("architectures") or []
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        config = _configuration(path, value)
     except Exception as error:  # values of a wrong kind bring errors of every kind
         if isinstance(error, ValueError) and "trust_remote_code" in str(error):
             raise UserError(
@@ -53,6 +55,14 @@ def read_config(path: Path) -> PretrainedConfig:
     if declared and expected not in declared:
         raise UserError(f"{file}: the checkpoint is a {', '.join(declared)}, not a causal language model ({expected})")
     return config
+
+
+def _configuration(path: Path, value: dict[str, Any]) -> PretrainedConfig:
+    if value.get("model_type") != PATCHED:
+        return AutoConfig.from_pretrained(path, local_files_only=True)
+    own = value[PATCHED_FROM]
+    rest = {key: each for key, each in value.items() if key != PATCHED_FROM}
+    return CONFIG_MAPPING[own].from_dict({**rest, "model_type": own})
 
 
 def _quantisations(value: dict[str, Any]) -> Iterator[dict[str, Any]]:

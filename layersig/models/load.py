@@ -29,6 +29,7 @@ from layersig.layers import Layer
 from layersig.models.config import read_config
 from layersig.models.devices import free, pick_device, pick_dtype
 from layersig.models.fit import check_finite, check_fit
+from layersig.models.patches import attach_patches
 from layersig.models.split import split
 from layersig.models.spread import is_spread, spreading, values
 from layersig.models.tensor_hash import hash_values
@@ -85,6 +86,7 @@ def load_model(
     if dtype is torch.float64:
         model.set_experts_implementation("eager")  # the fast path of transformers knows no float64
     model.eval().requires_grad_(False)
+    attach_patches(model, path)
     if quantization == "nf4":
         _keep_packing(model)
     return model if quantization == "nf4" or is_spread(model) else model.to(device)

@@ -9,6 +9,8 @@ from pathlib import Path
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
+from layersig.models.patches import copy_patches
+
 _GENERATION = "generation_config.json"
 _TOKENIZER_FILES = (
     "tokenizer*",
@@ -43,7 +45,7 @@ def save_model(model: PreTrainedModel, source: Path, folder: Path, state: Mappin
 
 
 def copy_belongings(model: PreTrainedModel, source: Path, folder: Path) -> None:
-    """Put the tokenizer and the settings of generation of `source` into `folder`.
+    """Put the tokenizer, the settings of generation and the linear maps of `source` into `folder`.
 
     Where `source` has no such settings, those that the model's configuration implies are written.
     """
@@ -52,6 +54,7 @@ def copy_belongings(model: PreTrainedModel, source: Path, folder: Path) -> None:
     elif model.can_generate():
         model.generation_config.save_pretrained(folder)
     copy_tokenizer(source, folder)
+    copy_patches(source, folder)
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

@@ -10,12 +10,14 @@ from layersig.pipeline.study import Study
 from layersig.pipeline.training import outcome, published, reference_update, training_inputs, update_files
 from layersig.recipe.schema import Arm, TrainSettings
 from layersig.records import Cell
-from layersig.stages.kinds import Graft, Prune, Recover, Tune
+from layersig.stages.kinds import Graft, Patch, Prune, Recover, Tune
 
 
 def actions(study: Study, arm: Arm, data: str, seed: int) -> Iterator[Stage]:
     """The stages of what an arm does with its selection, in order."""
     yield {"tune": tune, "graft": graft, "prune": prune}[arm.action](study, arm, data, seed)
+    if arm.patch is not None:
+        yield patch(study, arm, data, seed)
     if arm.recover is not None:
         yield recover(study, arm, data, seed)
 
@@ -25,7 +27,7 @@ def made(study: Study, arm: Arm, data: str, seed: int) -> dict[str, Input]:
     key = Cell(arm=arm.name, data=data, seed=seed).key
     if arm.action != "prune":
         return outcome(study, training_behind(study, arm), Input(f"{arm.action}/{key}", "adapter"))
-    model = {"model": Input(f"prune/{key}", "model")}
+    model = {"model": _left(arm, key)}
     if arm.recover is None:
         return model
     return {**model, **outcome(study, training_behind(study, arm), Input(f"recover/{key}", "adapter"))}
@@ -78,8 +80,6 @@ def graft(study: Study, arm: Arm, data: str, seed: int) -> Stage:
 def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
     """Remove the selected blocks."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
-    # A recovery by full fine-tuning makes a checkpoint of its own in the same place.
-    last = arm.recover is None or study.method(training_behind(study, arm)).result != "checkpoint"
     return Stage(
         id=f"prune/{cell.key}",
         cell=cell,
@@ -89,22 +89,54 @@ def prune(study: Study, arm: Arm, data: str, seed: int) -> Stage:
             "layers": Input("layers"),
             "selection": Input(selection(study, arm, data, seed).id),
         },
-        files={"model": f"models/{cell.key}"} if last else {},
+        files={} if arm.patch is not None else _published(study, arm, cell),
     )
 
 
-def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
-    """Fine-tune all that pruning left."""
+def patch(study: Study, arm: Arm, data: str, seed: int) -> Stage:
+    """Put linear maps where blocks are gone."""
     cell = Cell(arm=arm.name, data=data, seed=seed)
     pruned = f"prune/{cell.key}"
-    settings = training_behind(study, arm)
     return Stage(
-        id=f"recover/{cell.key}",
+        id=f"patch/{cell.key}",
         cell=cell,
-        spec=Recover.of(train=study.trained(settings), **study.compute),
+        spec=Patch.of(examples=arm.patch, **study.compute),
         inputs={
             "base": Input("source/model"),
             "model": Input(pruned, "model"),
+            "layers": Input("layers"),
+            "all": Input(pruned, "all"),
+            "data": Input(f"data/{data}"),
+        },
+        seed=seed,
+        files=_published(study, arm, cell),
+    )
+
+
+def _published(study: Study, arm: Arm, cell: Cell) -> dict[str, str]:
+    """The checkpoint of an arm that prunes, unless a recovery by full fine-tuning makes its own in the same place."""
+    last = arm.recover is None or study.method(training_behind(study, arm)).result != "checkpoint"
+    return {"model": f"models/{cell.key}"} if last else {}
+
+
+def _left(arm: Arm, key: str) -> Input:
+    """What is left of the model before it is trained again."""
+    return Input(f"{'prune' if arm.patch is None else 'patch'}/{key}", "model")
+
+
+def recover(study: Study, arm: Arm, data: str, seed: int) -> Stage:
+    """Fine-tune what pruning left."""
+    cell = Cell(arm=arm.name, data=data, seed=seed)
+    pruned = f"prune/{cell.key}"
+    settings = training_behind(study, arm)
+    scope = {} if arm.recover_on == "all" else {"scope": arm.recover_on}
+    return Stage(
+        id=f"recover/{cell.key}",
+        cell=cell,
+        spec=Recover.of(train=study.trained(settings), **scope, **study.compute),
+        inputs={
+            "base": Input("source/model"),
+            "model": _left(arm, cell.key),
             "layers": Input(pruned, "all"),
             "selection": Input(pruned, "all"),
             "data": Input(f"data/{data}"),

@@ -39,8 +39,8 @@ def stored(facts: Facts, stage: Stage, passes: Passes) -> float | None:
         return _training(facts, stage, passes)
     if stage.kind == "graft":
         return _adapter(facts, facts.share(stage), stage) if facts.shapes is not None else None
-    if stage.kind == "prune":
-        return _pruned(facts, stage)
+    if stage.kind in ("prune", "patch"):  # what a patch adds to the pruned weights is little
+        return _pruned(facts, stage) if stage.kind == "prune" else float(_ENTRY)
     if stage.kind == "evaluate":
         return _evaluation(facts, stage, passes)
     if stage.kind in ("answer", "generate"):

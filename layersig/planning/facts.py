@@ -151,8 +151,12 @@ class Facts:
         """
         if stage.kind == "reference":
             return 1.0
-        if stage.kind == "recover":  # all that pruning left
-            return 1.0 - self.share_of(stage.cell.arm or "")
+        if stage.kind == "recover":
+            left, scope = 1.0 - self.share_of(stage.cell.arm or ""), stage.params.get("scope", "all")
+            if scope == "all" or self.shapes is None:
+                return left
+            blocks = 2 if scope == "cut" else int(scope.removeprefix("last-"))  # two blocks are next to one cut
+            return min(left, blocks / self.shapes.depth)
         chosen = self.chosen(stage)
         if chosen is not None and self.layers is not None:
             return sum(layer.parameters for layer in chosen) / sum(layer.parameters for layer in self.layers)

@@ -16,7 +16,7 @@ _PROGRAM = 0.8 * 2**30
 _KEPT = 3.0
 """Numbers kept for the backward pass, in multiples of the hidden states and outputs of a block's linear layers."""
 _MODEL = frozenset(
-    {"reference", "tune", "recover", "score", "evaluate", "untouched", "answer", "generate", "prune", "graft"}
+    {"reference", "tune", "recover", "score", "evaluate", "untouched", "answer", "generate", "prune", "patch", "graft"}
 )
 
 
@@ -55,7 +55,7 @@ def peak(facts: Facts, stage: Stage) -> float | None:
     if facts.shapes is None:
         return None
     held = weights_bytes(facts) + (_PROGRAM if _on_cpu(facts) else 0.0)
-    if stage.kind in ("graft", "prune"):
+    if stage.kind in ("graft", "prune", "patch"):
         return held
     if stage.kind in ("reference", "tune", "recover"):
         return held + _trained(facts, stage) + _passes(facts, settings_of(stage).micro_batch_tokens)

@@ -13,7 +13,7 @@ from layersig.recipe.faults import Fault, Origins, dotted, shown
 from layersig.recipe.nesting import DEEPEST, LONGEST_WORD, out_of_bounds
 from layersig.recipe.positions import KeyPath
 
-_LOCAL = ("file:", "path:")
+_LOCAL = ("path:", "file:", "untrained:path:")
 
 
 class OverrideResult(NamedTuple):
@@ -109,8 +109,8 @@ def _rebased(value: Any, base_dir: Path, *, files: bool) -> Any:
     if isinstance(value, Mapping):
         return {key: _rebased(each, base_dir, files=files) for key, each in value.items()}
     if isinstance(value, str) and (files or value.startswith(_LOCAL)):
-        scheme, colon, place = ("", "", value) if files else value.partition(":")
-        return f"{scheme}{colon}{_relative(place, base_dir)}"
+        scheme = "" if files else next(each for each in _LOCAL if value.startswith(each))
+        return f"{scheme}{_relative(value.removeprefix(scheme), base_dir)}"
     return value
 
 

@@ -13,8 +13,10 @@ from layersig.sources.embedded import EmbeddedSources
 from layersig.sources.files import FileData, PathModel
 from layersig.sources.hub import Hub
 from layersig.sources.source import Kind, NamedSource, Request, Source, SourceLoader
+from layersig.sources.untrained import SCHEME, Untrained
 
-LOADERS: Mapping[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
+_FETCHED: dict[str, SourceLoader] = {"hub": Hub(), "path": PathModel(), "file": FileData(), "pypi": EmbeddedSources()}
+LOADERS: Mapping[str, SourceLoader] = {**_FETCHED, SCHEME: Untrained(_FETCHED)}
 """The built-in loaders by scheme."""
 
 

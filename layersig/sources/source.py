@@ -47,7 +47,12 @@ class Source:
     @property
     def public_name(self) -> str:
         """A name that means the same on another machine: `resolved`, or the spec where that is a path of this one."""
-        return self.spec if self.resolved.startswith(("path:", "file:")) else self.resolved
+        return self.spec if self.local else self.resolved
+
+    @property
+    def local(self) -> bool:
+        """Whether it is named by a path of this machine."""
+        return self.resolved.removeprefix("untrained:").startswith(("path:", "file:"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,20 +263,43 @@ class Prune(StageSpec):
     """Whether the output head counts as a layer."""
 
 
+class Patch(ModelSpec):
+    """The checkpoint `model`, left by a pruning of `base`, with a linear map where blocks are gone.
+
+    x + x W enters the block behind a cut. W is the least-squares map from the states in front of the removed blocks to
+    those behind them, over all tokens of the drawn training examples in `data`. After "Ghosted Layers" (arXiv
+    2605.15491, of which a note was read). Deviations: the states are those of `base`, also behind an earlier cut; and
+    where tokens do not span the space, W is the smallest solution.
+
+    Output: `model/`, the checkpoint with the maps, which layersig alone loads.
+    """
+
+    kind = "patch"
+    version = 1
+    body = "layersig.pruning.patching:patch"
+    reads = ("base", "model", "layers", "all", "data")
+
+    examples: int
+    """Training examples to fit the maps on."""
+
+
 class Recover(Tune):
-    """As `Tune`, of all that pruning left; `base` is the model that was pruned, the other inputs are of the rest."""
+    """As `Tune`, of what pruning left; `base` is the model that was pruned, the other inputs are of the rest."""
 
     kind = "recover"
     version = 3
     body = "layersig.training.stages:recover"
     reads = (*Tune.reads, "base")
 
+    scope: str = "all"
+    """What is trained, by `recover_on` of the arm: all blocks, those next to a cut, or the last ones and the head."""
+
 
 SPECS: Mapping[str, type[StageSpec]] = {
     each.kind: each
     for each in (
-        Layers, Generate, Data, Untouched, Reference, GivenUpdate, Score, Select, Tune, Graft, Prune, Recover, Evaluate,
-        Overlap, Answer, Grade, Compare,
+        Layers, Generate, Data, Untouched, Reference, GivenUpdate, Score, Select, Tune, Graft, Prune, Patch, Recover,
+        Evaluate, Overlap, Answer, Grade, Compare,
     )
 }  # fmt: skip
 """The class of every kind, by its name."""

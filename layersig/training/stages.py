@@ -40,6 +40,7 @@ from layersig.training.operations import operations
 from layersig.training.optimization import Optimization
 from layersig.training.rank_stability import RankWatch
 from layersig.training.ranks import ranks_by_order, ranks_by_share
+from layersig.training.recovery import in_scope
 from layersig.training.resampling import Resampling, block_weights
 from layersig.training.search import Fit, search
 
@@ -78,8 +79,18 @@ def tune(job: Job[Tune]) -> None:
 
 
 def recover(job: Job[Recover]) -> None:
-    """Train all that pruning left, from the pruned weights, as `tune` does; see `Recover`."""
-    tune(job)
+    """Train what pruning left, from the pruned weights, as `tune` does; see `Recover`.
+
+    Raises:
+        UserError: As `tune`, or the scope names more blocks than are left.
+    """
+    if job.spec.scope == "all":
+        tune(job)
+        return
+    left = LayerMap.from_json(job.read("layers", "layers.json"))
+    removed = job.read("layers", "pruned.json")["removed"]
+    layers, chosen = in_scope(job.spec.scope, left, removed, job.inputs["model"])
+    _train(job, layers, chosen, {"adapter": 1.0})
 
 
 def _train(job: Job[Training], layers: LayerMap, chosen: Sequence[Layer], kept: Mapping[str, float]) -> None:

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ from tests.benchmarks import (
     gates,
     growth,
     planned,
+    scorers,
     selection,
     training,
     wholes,
@@ -44,6 +46,7 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
         "breakdown": lambda: breakdown.breakdown(first),
         "equality": lambda: training.equality(first, 8),
         "gates": lambda: gates.speed(first, steps, repeats),
+        "scorers": lambda: scorers.costs(first),
         "selection": lambda: selection.speed(first, steps, repeats),
         "evaluation": lambda: evaluation.speed(tasks, torch.float32, repeats),
         "evaluation-bf16": lambda: evaluation.speed(tasks, torch.bfloat16, repeats),
@@ -58,7 +61,7 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
 def machine() -> str:
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
     memory = psutil.virtual_memory().total / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES if find_spec(name) is not None)
     return (
         f"{cpu or platform.processor()}, {torch.get_num_threads()} threads, {memory:.0f} GiB, {platform.system()}; "
         f"Python {platform.python_version()}, {packages}."

@@ -45,6 +45,11 @@ OVERRIDES: Mapping[str, list[str]] = {
     "small-architectures": [*MODELS[:3], "models.1.source=path:other"],
     "small-scale": MODELS,
     "small-necessity": MODELS,
+    "small-weights": [
+        "data.0.source=file:rows.jsonl",
+        "models.0.source=path:deep-12",
+        "models.1.source=untrained:path:deep-12",
+    ],
 }
 SHAPE = {
     "vocab_size": VOCABULARY,
@@ -134,6 +139,16 @@ def test_necessity_and_plasticity_have_a_verdict_for_each_model_and_one_over_all
         assert row["correlation"] in [each["correlation"] for each in own]
     assert {row["quantity"] for row in found["bridge_summaries"]} == {"correlation", "residual"}
     assert "no interval with fewer than 3 models" in (folder / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_model_is_compared_with_its_architecture_before_training(tmp_path: Path) -> None:
+    folder = across(tmp_path, "small-weights")
+    page = (folder / "report.md").read_text()
+    assert "the ranking of learned on the layers of untrained" in page
+    (run,) = (tmp_path / "runs" / "small-weights-untrained").glob("*/report.md")
+    assert "it has learned nothing" in run.read_text()
+    assert "## Sanity of the scores" in run.read_text()
 
 
 @pytest.mark.slow

@@ -145,6 +145,14 @@ def test_what_needs_the_model_in_one_place_is_refused(tmp_path: Path, overrides:
     assert re.search(message, error), error
 
 
+def test_validation_refuses_it_as_a_run_does(tmp_path: Path) -> None:
+    recipe = RECIPE.replace('dtype = "float32"', 'dtype = "float32"\ndevice_map = "auto"')
+    world = World(tmp_path, write_study(tmp_path, recipe=recipe))
+    told = world.call("validate", world.recipe)
+    assert told.code == 2
+    assert "recipe.toml:7: model.device_map spreads the model over all GPUs" in told.err
+
+
 def test_gpus_are_filled_before_main_memory_and_must_be_of_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["A100", "A100"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))

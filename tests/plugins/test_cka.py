@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from layersig.errors import UserError
+from layersig.scoring import stage
+from tests.scoring.heard import Heard
 from tests.scoring.test_block_influence import boundary_states
 from tests.scoring.world import World
 from tests.tiny import tiny_batch
@@ -101,6 +106,23 @@ def test_the_bias_of_few_examples_is_gone(packages):
     biased, debiased = np.array(found).T
     assert biased.mean() > 0.7
     assert abs(debiased.mean()) < 3 * debiased.std() / 10
+
+
+@pytest.mark.parametrize("estimator", ["biased", "debiased"])
+def test_chats_that_end_alike_give_the_first_block_no_similarity(packages, tmp_path, estimator):
+    """The state of one token before the first block is the same in every example: nothing can be compared with it."""
+    world = World(tmp_path)
+    world.write_data([[*row[:-1], 7] for row in ROWS], TARGETS_FROM)
+    heard = Heard()
+    job = replace(world.job("cka", {"estimator": estimator}), reporter=heard)
+    stage.score(job)
+    found = json.loads((job.out / "ranking.json").read_text())["scores"]
+    first, *others = found.values()
+    assert first == 1
+    assert all(0 < other < 1 for other in others)
+    assert "because they end with the same token" in heard.warnings[0]
+    assert "layers.0 " in heard.warnings[0]
+    assert 0 < next(iter(world.ranking("cka", {"estimator": estimator, "tokens": "mean"}).scores.values())) < 1
 
 
 def test_four_examples_are_needed(packages, tmp_path):

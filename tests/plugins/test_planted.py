@@ -168,3 +168,57 @@ def test_the_block_whose_update_made_the_data_ranks_first(packages, tmp_path, ar
 def test_so_does_what_the_others_look_for(packages, tmp_path, scorer):
     construct, params = OTHERS[scorer]
     assert_first(construct(tmp_path, "llama"), scorer, params)
+
+
+def rescale(world: World, root: Path, factor: float) -> None:
+    """Let norms of one block give more and the weights behind them take less: the model computes what it did."""
+    block = world.model.model.layers[PLANTED]
+    readers = {
+        block.input_layernorm: (block.self_attn.q_proj, block.self_attn.k_proj, block.self_attn.v_proj),
+        block.post_attention_layernorm: (block.mlp.gate_proj, block.mlp.up_proj),
+    }
+    for norm, layers in readers.items():
+        norm.weight.mul_(factor)
+        for layer in layers:
+            layer.weight.div_(factor)
+    world.model.save_pretrained(root / "model")
+
+
+OF_THE_FUNCTION = {
+    **{name: WORKING[name] for name in ("block-influence", "angular-distance", "ablation", "cka", "owl")},
+    **{name: WORKING[name] for name in ("snip", "taylor", "whitened-gradient")},
+    "feature-norm": {"examples": 4},
+    "spectrum": {},
+}
+OF_THE_SCALE = {
+    **{name: WORKING[name] for name in ("gradient-norm", "projected-gradient", "fisher", "gmt")},
+    "spectrum": {"variant": "released"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scorer", "params", "stays"),
+    [
+        *((scorer, params, True) for scorer, params in OF_THE_FUNCTION.items()),
+        *((scorer, params, False) for scorer, params in OF_THE_SCALE.items()),
+    ],
+)
+def test_what_a_score_owes_to_the_scale_of_weights(packages, tmp_path, scorer, params, stays):
+    world = World(tmp_path)
+    if scorer == "spectrum":
+        for layer in world.layers:
+            layer_weight(world.model, layer).add_(1.0)
+    tokens = tiny_batch()
+    logits = world.model(tokens).logits
+    world.model.save_pretrained(tmp_path / "model")
+    world.write_data(tiny_batch(rows=8, length=12).tolist(), 4)
+    before = world.ranking(scorer, params, unit=Unit.BLOCK).scores
+    rescale(world, tmp_path, 8.0)
+    torch.testing.assert_close(world.model(tokens).logits, logits, rtol=1e-4, atol=1e-4)
+    after = world.ranking(scorer, params, unit=Unit.BLOCK).scores
+    block = list(before)[PLANTED]
+    assert (after[block] == pytest.approx(before[block], rel=2e-3)) is stays, (before, after)
+    others = [name for name in before if name != block]
+    if scorer != "snip":  # a share of the whole model
+        assert [after[name] for name in others] == pytest.approx([before[name] for name in others], rel=2e-3)

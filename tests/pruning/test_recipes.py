@@ -12,6 +12,7 @@ from tests.study import call, write_study
 from tests.tiny import VOCABULARY
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "pruning"
+PROBLEMS = RECIPES.parent / "small" / "chains" / "problems.yaml"
 SHAPE = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -26,6 +27,9 @@ OVERRIDES = {
     "small-recover": ["evaluate.tasks=[{source='file:choice.yaml', limit=4}]"],
     "small-greedy": ["evaluate.tasks=[{source='file:choice.yaml', limit=4}]"],
     "small-self-generated": ["data.1.source=file:chats.jsonl", "evaluate.tasks=[{source='file:choice.yaml', limit=4}]"],
+    "small-recovery": [
+        f"evaluate.tasks=[{{source='file:{PROBLEMS}', limit=2, draws=2, temperature=0.9, pass_at=[1, 2]}}]",
+    ],
     "small-sweep": ["scorers.tasks.tasks=[{source='file:choice.yaml', limit=4}]"],
 }
 
@@ -48,6 +52,9 @@ def test_it_runs(name, tmp_path, monkeypatch, capsys):
     assert code == 0, err
     report = Path(out.rpartition(" ")[2].strip()).with_suffix(".md").read_text()
     assert ("Necessity and plasticity" in report) is (name in ("small-recover", "small-sweep"))
+    if name == "small-recovery":
+        assert "math_answer@2" in report
+        assert "## Before and after recovery" in report
     if name == "small-self-generated":
         parents = "| prune/bi-4-recovered/s-alpaca/seed-0 | data/s-alpaca | the untouched model |"
         assert f"| recover/bi-4-recovered/s-alpaca/seed-0 {parents}" in report

@@ -83,6 +83,7 @@ def test_sections_come_in_order_with_replaced_sources_first(run: Path) -> None:
     assert [section["id"] for section in page.having("section")] == [
         "layers",
         "arms",
+        "leaderboard",
         "training",
         "agreement",
         "stability",

@@ -86,7 +86,9 @@ name = "recovered"
 scorer = "greedy"
 select = { kind = "lowest", count = 1 }
 action = "prune"
+patch = 4
 recover = { steps = 3 }
+recover_on = "cut"
 
 [evaluate]
 tasks = ["file:choice.yaml"]

@@ -14,7 +14,7 @@ import psutil
 from tests.ray_nodes import two_nodes
 from tests.torture.lives import Stuck, descendants
 
-_GONE = 30.0
+GONE = 30.0
 """Seconds that workers have to notice that their driver is gone."""
 
 
@@ -36,11 +36,11 @@ class Engine:
         Raises:
             Stuck: One does not end.
         """
-        until = time.monotonic() + _GONE
+        until = time.monotonic() + GONE
         while left := self.workers(driver):
             if time.monotonic() > until:
                 raise Stuck(f"workers go on without their driver: {left}")
-            time.sleep(0.05)
+            time.sleep(0.2)
 
 
 @contextmanager

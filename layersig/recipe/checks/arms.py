@@ -42,7 +42,7 @@ def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Faul
 
 def _brought(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
     """Faults of an arm with a `checkpoint`: it selects nothing and is not trained."""
-    for key in ("scorer", "ranked_on", "select", "action", "train", "recover"):
+    for key in ("scorer", "ranked_on", "select", "action", "train", "recover", "patch"):
         given = arm.get(key)
         if key in arm and given not in (NO_SELECTION.model_dump(), {}) and (key, given) != ("action", "tune"):
             yield Fault((*path, key), f"an arm with a `checkpoint` is evaluated as it is; remove `{key}`")
@@ -58,6 +58,10 @@ def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
         yield Fault((*path, "recover"), 'only an arm with `action = "prune"` can recover; remove `recover`')
     elif isinstance(recover, dict):
         yield from train_keys(recover, (*path, "recover"))
+    if arm.get("patch") is not None and action != "prune":
+        yield Fault((*path, "patch"), 'only an arm with `action = "prune"` has cuts to patch; remove `patch`')
+    if arm.get("recover_on", "all") != "all" and recover is None:
+        yield Fault((*path, "recover_on"), "says what `recover` trains, which is not there; add `recover = {}`")
 
 
 def _pruning(arm: Mapping[str, Any], path: KeyPath, data: Mapping[str, Any], components: Components) -> Iterator[Fault]:

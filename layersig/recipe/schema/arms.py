@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from layersig.docstrings import Described
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
@@ -93,8 +93,14 @@ class Arm(Table):
     train: dict[str, Any] = {}
     """Keys of `[train]` to change in this arm, such as `{ epochs = 2 }`."""
     recover: dict[str, Any] | None = None
-    """After `prune`: fine-tune all remaining layers, with these keys of `[train]` changed; `{}` for none. Absent: the
+    """After `prune`: fine-tune the remaining layers, with these keys of `[train]` changed; `{}` for none. Absent: the
     pruned model is evaluated as it is."""
+    recover_on: Annotated[str, StringConstraints(pattern=r"^(all|cut|last-[1-9][0-9]*)$")] = "all"
+    """Which layers `recover` fine-tunes. `all`: every linear layer of the blocks that are left. `cut`: those of the
+    blocks next to a cut. `last-K`, such as `last-3`: those of the last K blocks, and the output head."""
+    patch: int | None = Field(None, ge=1)
+    """After `prune`, and before `recover`: put a linear map where blocks are gone, fitted by least squares to the
+    states of this many training examples, such as 128. layersig alone loads such a model, and does not export it."""
     grid: Grid = {}
     """Keys of this table with lists of values, for one arm per combination: `grid.select.fraction = [0.1, 0.3]` gives
     `NAME-0.1` and `NAME-0.3`. Arms that refer to this one in `select.like` are copied with it."""

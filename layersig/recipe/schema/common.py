@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from layersig.docstrings import Described
 
-MODEL_SCHEMES = ("hub", "path", "pypi")
+MODEL_SCHEMES = ("hub", "path", "pypi", "untrained")
 UPDATE_SCHEMES = ("path",)
 DATA_SCHEMES = ("hub", "file", "pypi")
 """Of data sets and of sets of questions."""

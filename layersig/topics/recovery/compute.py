@@ -45,7 +45,8 @@ def _pairs(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 trained.rankings_of,
                 trained.select,
             )
-            if plain.recover is None and trained.recover is not None and alike:
+            more = trained.recover is not None or trained.patch is not None
+            if (plain.recover, plain.patch) == (None, None) and more and alike:
                 yield plain.name, trained.name
 
 

@@ -77,8 +77,10 @@ def _common(arm: Arm) -> str:
         f"{key} = {json.dumps(value)}" for key, value in sorted(rest.items()) if (key, value) != ("end", "lowest")
     ]
     parts += [f"ranked on {', '.join(arm.rankings_of)}"] if arm.rankings_of else []
+    parts += [f"patched on {arm.patch} examples"] if arm.patch is not None else []
     if arm.recover is not None:
         given = ", ".join(f"{key} = {json.dumps(value)}" for key, value in sorted(arm.recover.items()))
+        given = ", ".join(filter(None, [given, "" if arm.recover_on == "all" else f"on {arm.recover_on}"]))
         parts.append(f"recovered{f' ({given})' if given else ''}")
     return ", ".join(parts)
 
