@@ -66,7 +66,7 @@ def test_charts_carry_their_rows(page: dict[str, Any]) -> None:
 
 def test_the_answer_is_what_a_notebook_shows(page: dict[str, Any]) -> None:
     shown = page["run"]._repr_html_()
-    assert "gain kept" in shown
+    assert "How far this goes" in shown
     assert "<pre>" in shown
 
 

@@ -65,7 +65,7 @@ def test_advice_names_layers_what_is_known_of_them_and_what_to_do_next(
         "better than random layers of the same types",
         "the 6 layers that most of 3 seeds chose",
         "the seeds of ila on chats",
-        "gain kept",
+        "How far this goes",
         "--budget 30% --seeds 5",
         "selected --to names",
     ):

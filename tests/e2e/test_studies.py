@@ -123,7 +123,7 @@ def test_three_sizes_are_told_from_the_smallest_to_the_largest(tmp_path: Path) -
     }
     assert {row["verdict"] for row in found["model_trends"]} == {"cannot tell"}
     page = (folder / "report.md").read_text()
-    assert "## What changes with size" in page
+    assert "<summary>What changes with size</summary>" in page
     assert "with 3 models the smallest p that a result could have is 0.333" in page
 
 

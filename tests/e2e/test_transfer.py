@@ -122,7 +122,7 @@ def test_random_sets_by_graft_make_a_test(gemma: Run) -> None:
     assert row["sets"] == SETS
     assert row["p"] == pytest.approx((1 + row["at_least_as_good"]) / (1 + SETS))
     assert row["sentence"] in (gemma.path / "report.md").read_text().replace("\\", "")
-    values = (gemma.path / "report.md").read_text().split("## What the arms score")[1]
+    values = (gemma.path / "report.md").read_text().split("<summary>What the arms score</summary>")[1]
     assert "graft-30.random-2" not in values.split("<details>")[0], "the further sets are folded away"
     assert "graft-30.random-2" in values.split("<summary>Further random sets")[1].split("</details>")[0]
 

@@ -58,4 +58,4 @@ def test_it_runs(name, tmp_path, monkeypatch, capsys):
     if name == "small-self-generated":
         parents = "| prune/bi-4-recovered/s-alpaca/seed-0 | data/s-alpaca | the untouched model |"
         assert f"| recover/bi-4-recovered/s-alpaca/seed-0 {parents}" in report
-        assert "## Self-generated against given responses" in report
+        assert "<summary>Self-generated against given responses</summary>" in report
