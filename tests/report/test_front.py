@@ -90,7 +90,7 @@ def test_layers_are_described_as_counted_and_never_named_one_by_one(good: Materi
     runs = len(STUDY.seeds)
     counts = {kind: sum(r.selected for r in rows if r.kind == kind) / runs for kind in {r.kind for r in rows}}
     most = max(counts, key=lambda kind: counts[kind])
-    assert f"Most often chosen: {most} ({counts[most]:.3g} of {STUDY.blocks})" in text
+    assert f"Most often chosen, on average over runs: {most} ({counts[most]:.3g} of {STUDY.blocks})" in text
     assert "unknown" not in text
     assert not any(row.layer in text for row in good.findings[LAYERS])
 
@@ -112,7 +112,7 @@ def test_noise_is_said_to_be_noise(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "more"), [((0,), "is unknown: that takes three"), ((0, 1), "kappa of the two seeds")]
+    ("seeds", "more"), [((0,), "is unknown: that takes at least three"), ((0, 1), "kappa of the two seeds")]
 )
 def test_with_one_or_two_seeds_the_noise_is_unknown(tmp_path: Path, seeds: tuple[int, ...], more: str) -> None:
     material = analysed(tmp_path / "run", replace(STUDY, seeds=seeds, tasks=(), heldout=4))
@@ -263,6 +263,24 @@ def test_a_margin_that_is_much_of_the_gain_is_called_wide(good: Material) -> Non
         assert ("That is wide" in text) is wide
 
 
+def test_the_comparison_in_the_headline_is_called_exploratory_where_it_is(good: Material) -> None:
+    told = "the headline's comparison with random ones included"
+    assert told in limits(changed(good, "comparisons", lambda row: row.role == "random control", declared=False))
+    assert told not in limits(changed(good, "comparisons", lambda row: row.role == "random control", declared=True))
+
+
+def test_an_arm_that_keeps_more_with_no_more_layers_is_named(good: Material) -> None:
+    lead = places_of(good)[0].lead
+    assert lead.kept is not None
+    (other,) = {row.arm for row in good.findings[SELECTIONS] if not row.control} - {lead.arm}
+    assert other not in limits(changed(good, "comparisons", declared=False))
+    small = changed(good, "selections", lambda row: row.arm == other, layers=lead.selection.layers)
+    for more, said in ((0.1, True), (-0.1, False)):
+        share = lead.kept.share + more
+        found = limits(changed(small, "shares", lambda row: row.arm == other, share=share, shape="interval"))
+        assert (f"{other} keeps more, {percent(share)} (" in found) is said
+
+
 def test_one_run_speaks_of_checkpoints_and_says_how_to_do_better(tmp_path: Path, good: Material) -> None:
     one = analysed(tmp_path / "run", replace(STUDY, seeds=(0,)))
     assert headline(one).startswith("In one run, ")
@@ -308,6 +326,13 @@ def test_what_is_removed_is_judged_by_what_is_left(good: Material) -> None:
     said = headline(material)
     assert "choosing layers to remove with the scorer ila" in said
     assert f"the held-out loss is {results['ila-30']:.2f}" in said
+    for verdict, effect in (
+        (Verdict.BETTER_BY_MARGIN, "reduced the damage: "),
+        (Verdict.WORSE_BY_MARGIN, "added to the damage: "),
+        (Verdict.UNDECIDED, "was not shown to reduce the damage: "),
+    ):
+        judged = changed(material, "comparisons", lambda row: row.role == "random control", verdict=verdict.value)
+        assert effect in headline(judged)
     assert f"untouched, {results['base']:.2f}" in said
     assert "gain kept" not in cells(material, "ila-30")
     assert block(material, Steps).items[-1].command.endswith(" ila-30 FOLDER")

@@ -32,7 +32,8 @@ def figure(material: Material, places: Sequence[Place]) -> Figure:
         title_of(material, places[0]),
         described(draw(heat_maps(maps, legend, shades=10 if runs > 1 else 2), "chosen"), alt),
         alt,
-        "Blocks from left to right in the order of the forward pass, module types from top to bottom."
+        "Blocks from left to right in the order of the forward pass"
+        + (", module types from top to bottom." if amount_of(material, places[0].lead.selection)[2] == "layer" else ".")
         + (f" Colour: in how many of {runs} runs." if runs > 1 else ""),
         ("selected_layers.csv",),
     )
@@ -81,10 +82,12 @@ def composition(material: Material, place: Place) -> Text:
     text: list[Inline] = []
     if noun == "layer" and len(by_type) > 2:
         first, second, *_, last = sorted(by_type, key=lambda kind: -np.mean(by_type[kind]))
-        text += ["Most often chosen: ", Code(first), f" ({_of(by_type[first])}) and ", Code(second)]
+        average = ", on average over runs" if selection.runs > 1 else ""
+        text += [f"Most often chosen{average}: ", Code(first), f" ({_of(by_type[first])}) and ", Code(second)]
         text += [f" ({_of(by_type[second])}); least often: ", Code(last), f" ({_of(by_type[last])}). "]
-    depths = [f"{percent(float(np.mean(held)))} of {name}" for name, held in _depths(shares)]
-    text.append(f"By depth: {listed(depths)}; chance would give {percent(amount / of)} of each.")
+    inside = "" if noun == "block" else f"the {noun}s in "
+    depths = [f"{percent(float(np.mean(held)))} of {inside}{name}" for name, held in _depths(shares)]
+    text.append(f"By depth, it takes {listed(depths)}; chance would take {percent(amount / of)} of each.")
     return (*text, *_sureness(material, place))
 
 
@@ -110,7 +113,8 @@ def unsure(material: Material, ranking: RankingRow, k: int) -> Text:
     if ceiling.above_chance is False:
         return (f" {ceiling.sentence}{tied}",)
     agreement = "" if ceiling.kappa is None else f" (kappa of the two seeds: {fixed(ceiling.kappa, 2)})"
-    return (f" Whether another run would choose the same layers is unknown{agreement}: that takes three seeds.{tied}",)
+    unknown = f" Whether another run would choose the same layers is unknown{agreement}"
+    return (f"{unknown}: that takes at least three seeds.{tied}",)
 
 
 def _shares(material: Material, selection: SelectionRow) -> list[tuple[LayerRow, float]]:

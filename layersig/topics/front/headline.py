@@ -21,6 +21,16 @@ _HELPED: Mapping[Verdict, str] = {
     Verdict.WORSE_BY_MARGIN: "did harm",
 }
 _NOT_SHOWN = "was not shown to help"
+_SPARED: Mapping[Verdict, str] = {
+    Verdict.BETTER_BY_MARGIN: "reduced the damage",
+    Verdict.BETTER_SIZE_UNSETTLED: "reduced the damage",
+    Verdict.BETTER_WITHIN_MARGIN: "reduced the damage, but by less than the margin",
+    Verdict.EQUIVALENT: "made no difference beyond the margin",
+    Verdict.WORSE_WITHIN_MARGIN: "added to the damage, but by less than the margin",
+    Verdict.WORSE_SIZE_UNSETTLED: "added to the damage",
+    Verdict.WORSE_BY_MARGIN: "added to the damage",
+}
+_NOT_SPARED = "was not shown to reduce the damage"
 _ALIKE = {
     "types": "random {noun}s of the same types",
     "layers": "as many random {noun}s",
@@ -48,8 +58,9 @@ def _effects(places: Sequence[Place]) -> str:
     """Whether the choice helped, by data set where they differ."""
     groups: dict[str, list[str]] = {}
     for place in places:
+        effects, none = (_SPARED, _NOT_SPARED) if place.prunes else (_HELPED, _NOT_SHOWN)
         verdict = place.lead.verdict("random control")
-        groups.setdefault(_NOT_SHOWN if verdict is None else _HELPED.get(verdict, _NOT_SHOWN), []).append(place.data)
+        groups.setdefault(none if verdict is None else effects.get(verdict, none), []).append(place.data)
     if len(groups) == 1:
         (effect,) = groups
         return effect if len(places) == 1 else f"{effect} on {listed([place.data for place in places])}"

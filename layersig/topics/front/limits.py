@@ -10,8 +10,8 @@ from layersig.findings.rows.sweeps import SWEEPS
 from layersig.report.document import Code, Text
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent, plural
-from layersig.topics.front.standings import Place
-from layersig.topics.front.words import listed, margin_words
+from layersig.topics.front.standings import Place, pairs
+from layersig.topics.front.words import listed, margin_words, short
 
 _WIDE = 0.2
 """A margin of more than this share of the gain hides differences that matter."""
@@ -22,7 +22,14 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
     if not places:
         return ()
     idle = () if places[0].prunes else _idle_tasks(material)
-    parts = (_scope(material, places), _declared(material), _margin(places), _unstated(places), idle)
+    parts = (
+        _scope(material, places),
+        _declared(material, places),
+        _margin(places),
+        _ahead(material, places),
+        _unstated(places),
+        idle,
+    )
     return tuple(text for part in parts for text in part)
 
 
@@ -41,7 +48,7 @@ def _scope(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     )
 
 
-def _declared(material: Material) -> Iterator[Text]:
+def _declared(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     rows = material.findings[COMPARISONS]
     if not rows:
         return
@@ -52,11 +59,15 @@ def _declared(material: Material) -> Iterator[Text]:
     together = f" (corrected as a family of {tests} tests)" if tests > 1 else ""
     others = material.findings.other_declarations
     text = f"Declared before it was measured: {names}{together}." if declared else "Nothing was declared beforehand."
-    text += " Everything else is exploratory."
+    text += " Everything else is exploratory"
+    headlined = [found for place in places if (found := place.lead.against.get("random control")) is not None]
+    if declared and headlined and not any(found.declared for found in headlined):
+        text += ", the headline's comparison with random ones included"
+    text += "."
     if others:
         text += (
-            f" {plural(others, 'other declaration')} for this model {'were' if others != 1 else 'was'} on record: what "
-            "could have been declared instead."
+            f" {plural(others, 'other declaration')} for this model {'are' if others != 1 else 'is'} on record; having "
+            "several to choose from weakens each."
         )
     yield (text,)
 
@@ -77,8 +88,26 @@ def _margin(places: Sequence[Place]) -> Iterator[Text]:
         elif share <= _WIDE:
             yield (f"{text}, {percent(share)} of the gain of all layers.",)
         else:
-            wide = f"{text}: {percent(share)} of the gain of all layers. That is wide; declare a smaller one in "
-            yield (wide, Code("analyze.margins"), ".")
+            coarse = (
+                f"{text}: {percent(share)} of the gain of all layers. That is wide: a loss of so much still counts as "
+                "no difference that matters. Before the next run, set a smaller one in "
+            )
+            yield (coarse, Code("analyze.margins"), ".")
+
+
+def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:
+    """Arms that keep more than the leading one with no more layers, and how the two compare."""
+    for place in places:
+        lead, where = place.lead, f" on {place.data}" if len(places) > 1 else ""
+        verdicts = {
+            frozenset((row.arm, row.reference)): f"{row.arm} against {row.reference}: {short(row)}"
+            for row in pairs(material, place)
+        }
+        for each in place.standings:
+            smaller = not each.selection.control and each.selection.layers <= lead.selection.layers
+            if smaller and each.kept and lead.kept and each.kept.share > lead.kept.share:
+                verdict = verdicts.get(frozenset((each.arm, lead.arm)), "not compared")
+                yield (f"With no more layers, {each.arm} keeps more{where}, {percent(each.kept.share)} ({verdict}).",)
 
 
 def _unstated(places: Sequence[Place]) -> Iterator[Text]:

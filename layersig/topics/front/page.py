@@ -10,7 +10,7 @@ from layersig.topics.front.limits import limits
 from layersig.topics.front.next_steps import next_steps
 from layersig.topics.front.ranked import which_layers
 from layersig.topics.front.rows import contrasts, table
-from layersig.topics.front.standings import places_of
+from layersig.topics.front.standings import amount_of, places_of
 
 
 def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
@@ -23,7 +23,8 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
         blocks.append(table(material, places))
         if pairs := tuple(contrasts(material, places)):
             blocks += [Heading("Declared contrasts"), Bullets(tuple((pair,) for pair in pairs))]
-        blocks += [Heading("Which layers"), figure(material, places)]
+        noun = amount_of(material, places[0].lead.selection)[2]
+        blocks += [Heading(f"Which {noun}s"), figure(material, places)]
         for place in places:
             where = (f"{place.data}: ",) if len(places) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))

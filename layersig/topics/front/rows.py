@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layersig.findings.rows.arms import COMPARISONS
 from layersig.findings.rows.base import Role
 from layersig.report.document import Bar, Column, Inline, Strong, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, level, percent, plural
 from layersig.topics.front.headline import random_words
-from layersig.topics.front.standings import CONTROLS, Place, Standing, amount_of
+from layersig.topics.front.standings import CONTROLS, Place, Standing, amount_of, pairs
 from layersig.topics.front.words import (
     NONE,
     difference_unit,
@@ -23,6 +22,9 @@ from layersig.topics.front.words import (
 )
 from layersig.topics.retention.rows import RETENTION_CLASSES
 
+_MARGINS = (
+    "Within margin: the whole interval lies inside the margin; beyond: outside; better or worse alone: across its edge"
+)
 _SHORT_ROLES = {"random control": "random", "rule control": "rule"}
 MOST = 12
 """Arms that are shown; the part on arms has all of them."""
@@ -45,9 +47,8 @@ def table(material: Material, places: Sequence[Place], *, differences: bool = Tr
 def contrasts(material: Material, places: Sequence[Place]) -> Iterator[str]:
     """The pairs of arms that the recipe declares, each with its verdict."""
     for place in places:
-        for row in material.findings[COMPARISONS]:
-            own = (row.task, row.metric, row.data) == (place.measure.task, place.measure.metric, place.data)
-            if own and row.role == "contrast" and row.declared and row.verdict is not None:
+        for row in pairs(material, place):
+            if row.role == "contrast" and row.declared and row.verdict is not None:
                 where = f" on {place.data}" if len(places) > 1 else ""
                 difference = f"{difference_words(place, row)} {difference_unit(place)}"
                 yield f"{row.arm} against {row.reference}{where}: {short(row)}, {difference}"
@@ -69,7 +70,8 @@ def _caption(material: Material, places: Sequence[Place], differences: bool) -> 
         text = f"{what[0].upper()}{what[1:]}{untouched}, {better} is better"
     unit = f"Differences in {difference_unit(place)}"
     parts = [text, *_kept_scores(material, place), *_controls(material, places)]
-    return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), _sizes(places)])
+    margins = [_MARGINS] if any(found.margin for each in place.standings for found in each.against.values()) else []
+    return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), *margins, _sizes(places)])
 
 
 def _kept_scores(material: Material, place: Place) -> Iterator[str]:

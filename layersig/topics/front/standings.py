@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows.arms import ASSAYS, RESULTS, AssayRow, ComparisonRow, ResultRow, ShareRow
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS, AssayRow, ComparisonRow, ResultRow, ShareRow
 from layersig.findings.rows.base import Role
 from layersig.findings.rows.claims import CLAIMS
 from layersig.findings.rows.layers import SELECTIONS, UNITS, SelectionRow
@@ -113,6 +113,13 @@ def places_of(material: Material) -> tuple[Place, ...]:
     names = dict.fromkeys(row.data for row in material.findings[RESULTS] if row.arm in arms and row.data is not None)
     found = (_place(material, data) for data in names)
     return tuple(place for place in found if place is not None)
+
+
+def pairs(material: Material, place: Place) -> Iterator[ComparisonRow]:
+    """The comparisons of arms by what they are judged by."""
+    for row in material.findings[COMPARISONS]:
+        if (row.task, row.metric, row.data) == (place.measure.task, place.measure.metric, place.data):
+            yield row
 
 
 def _place(material: Material, data: str) -> Place | None:
