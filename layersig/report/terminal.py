@@ -10,7 +10,7 @@ VERDICTS: Mapping[Verdict, str] = {
     Verdict.BETTER_BY_MARGIN: "better beyond margin",
     Verdict.BETTER_SIZE_UNSETTLED: "better",
     Verdict.BETTER_WITHIN_MARGIN: "better within margin",
-    Verdict.EQUIVALENT: "same within margin",
+    Verdict.EQUIVALENT: "within margin",
     Verdict.NOT_WORSE: "not worse",
     Verdict.NOT_BETTER: "not better",
     Verdict.WORSE_WITHIN_MARGIN: "worse within margin",

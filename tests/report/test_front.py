@@ -188,7 +188,7 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
         (
             Verdict.EQUIVALENT,
             "choosing layers with the scorer ila made no difference beyond the margin: ",
-            "same within margin",
+            "within margin",
         ),
         (Verdict.NOT_WORSE, "choosing layers with the scorer ila was not shown to help: ", "not worse"),
         (Verdict.UNDECIDED, "choosing layers with the scorer ila was not shown to help: ", "not shown to differ"),

@@ -39,8 +39,8 @@ def _scope(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     if places[0].lead.result.scope == "checkpoints":
         draw = " and one random draw" if places[0].control("random control") else ""
         yield (
-            f"One run per arm{draw}: this describes these checkpoints ({where}). It does not say whether the method "
-            "would do the same again.",
+            f"One run per arm{draw}: this describes these checkpoints ({where}). Intervals cover the draw of items, "
+            "not whether the method would do the same again.",
         )
         return
     yield (

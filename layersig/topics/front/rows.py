@@ -125,7 +125,7 @@ def _row(material: Material, places: Sequence[Place], arm: str, differences: boo
     for role in CONTROLS:
         if _any(places, role):
             yield _against(found, role, differences)
-    yield _together(found, "baseline")
+    yield _against(found, "baseline", differences)
 
 
 def _role(places: Sequence[Place], standing: Standing) -> str:
