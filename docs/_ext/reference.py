@@ -19,7 +19,7 @@ from layersig.analysis.as_good import AsGood
 from layersig.analysis.ceiling import CeilingVerdict
 from layersig.analysis.sharing import SharingVerdict
 from layersig.analysis.verdicts import Verdict
-from layersig.cli.main import GROUPS, cli
+from layersig.cli.main import GROUPS, HELP_OPTIONS, cli
 from layersig.plugin import hookspecs
 from layersig.plugin.components import KINDS
 from layersig.plugin.manager import built_in
@@ -52,7 +52,10 @@ def _verbs() -> Iterator[str]:
 
 def _command(command: click.Command | None, name: str, depth: int) -> Iterator[str]:
     assert command is not None, name
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    # As the command line makes it: a command keeps the help option of the first context that asks for one.
+    context = click.Context(
+        command, info_name=name, max_content_width=100, terminal_width=100, help_option_names=HELP_OPTIONS
+    )
     yield from ("", f"{'#' * depth} {name}", "", "```text", command.get_help(context), "```")
     if isinstance(command, click.Group):
         for sub in command.list_commands(context):

@@ -18,6 +18,7 @@ import click
 from layersig import __version__
 from layersig.errors import LayersigError, MachineError, machine_error
 
+HELP_OPTIONS = ["-h", "--help"]
 # group -> verb -> its line in `--help`; the module of a verb is imported only when it is called
 GROUPS = {
     "Start": {
@@ -133,7 +134,7 @@ class Verbs(click.Group):
                 formatter.write_dl([(f"{verb:{width}}", line) for verb, line in verbs.items()])
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Verbs, context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", prog_name="layersig")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; also behind a verb.")
 def cli() -> None:

@@ -14,6 +14,7 @@ from layersig.data.batches import optimizer_batches
 from layersig.data.examples import Example, read_examples
 from layersig.layers import LayerMap
 from layersig.models.blocks import BlockRunner
+from layersig.models.devices import wide
 from layersig.models.load import borrow_model
 from layersig.models.patches import write_patches
 from layersig.stages.job import Job
@@ -78,7 +79,7 @@ class LeastSquares:
 
     def add(self, before: Tensor, behind: Tensor) -> None:
         """Take in states in front of a cut and behind it, [tokens, width] each."""
-        rows = torch.cat([before.double(), behind.double() - before.double()], dim=1).cpu()
+        rows = torch.cat([wide(before), wide(behind) - wide(before)], dim=1).cpu()
         self._kept.append(rows)
         if sum(map(len, self._kept)) > 3 * rows.shape[1]:
             self._kept = [torch.linalg.qr(torch.cat(self._kept), mode="r").R]

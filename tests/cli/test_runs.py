@@ -33,7 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_show_prints_the_answer_and_where_the_report_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "show", "mine")
     assert code == 0
-    assert "trained on alpaca: 8 items" in out.splitlines()[0]
+    assert out.splitlines()[0].startswith("In one run, choosing layers with the scorer ila ")
     assert out.splitlines()[-1].endswith("runs/mine/0123456789ab/report.html")
     assert json.loads(call(capsys, "show", "mine", "--json")[1])["answer"] in out
 

@@ -28,7 +28,7 @@ def test_a_run_records_what_the_card_demands_of_records(first: Run) -> None:
     assert prompt["answers"] == ["  one", "  two", "  three"]
     page = (first.path / "report.md").read_text()
     assert "The first prompt of choice, as the model reads it" in page
-    assert "## Limitations and threats to validity" in page
+    assert "<summary>Limitations and threats to validity</summary>" in page
 
 
 def _tasks(run: Run) -> dict[str, dict[str, object]]:

@@ -52,7 +52,8 @@ def test_a_plugin_is_listed_with_what_it_offers(install: Install, capsys: pytest
         ("scorer", "fisher", 4),
         ("policy", "every-other", 1),
     ]
-    assert {row["name"] for row in listed["components"] if row["kind"] == "source"} == {"hub", "path", "file", "pypi"}
+    sources = {row["name"] for row in listed["components"] if row["kind"] == "source"}
+    assert sources == {"hub", "path", "file", "pypi", "untrained"}
 
 
 def test_what_cannot_be_loaded_is_listed_with_the_reason(install: Install, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         return ()
     idle = () if places[0].prunes else _idle_tasks(material)
     parts = (
-        _scope(material, places),
+        _scope(places),
         _declared(material, places),
         _margin(places),
         _ahead(material, places),
@@ -33,8 +33,8 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
     return tuple(text for part in parts for text in part)
 
 
-def _scope(material: Material, places: Sequence[Place]) -> Iterator[Text]:
-    where = f"{material.findings.model}, {listed([place.data for place in places])}"
+def _scope(places: Sequence[Place]) -> Iterator[Text]:
+    where = listed([place.data for place in places])
     seeds = places[0].lead.result.seeds
     if places[0].lead.result.scope == "checkpoints":
         draw = " and one random draw" if places[0].control("random control") else ""

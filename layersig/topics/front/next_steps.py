@@ -51,7 +51,8 @@ def _run_again(material: Material, *overrides: str, verb: str = "run", without: 
     """The command that made the run, with overrides; the recipe in its folder where another program made it."""
     typed = material.manifest["argv"]
     if typed[:1] != ["run"]:
-        typed = ["run", str(material.run / "recipe.toml")]
+        # Not where the run lies now: a report must read the same wherever it is rebuilt.
+        typed = ["run", f"runs/{material.findings.name}/{material.findings.id}/recipe.toml"]
     keys = {override.partition("=")[0] for override in overrides}
     kept = [word for word in typed[1:] if word not in without and word.partition("=")[0] not in keys]
     if verb != "run":  # it knows recipes and overrides, and few options of `run`

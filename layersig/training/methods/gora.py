@@ -109,9 +109,11 @@ def projected(gradient: Tensor, a: Tensor) -> Tensor:
     """The B (out, r) for which B A is nearest to the gradient (out, in)."""
     import torch
 
-    wide = a.double() if a.device.type != "mps" else a
-    square = wide @ wide.mT + 1e-8 * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
-    found: Tensor = torch.linalg.solve(square, wide @ gradient.to(wide).mT).mT
+    from layersig.models.devices import wide
+
+    rows = wide(a)
+    square = rows @ rows.mT + 1e-8 * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+    found: Tensor = torch.linalg.solve(square, rows @ gradient.to(rows).mT).mT
     return found.to(a)
 
 
