@@ -168,6 +168,7 @@ class GpuMemory:
         names = {"rank", "dropout", "gradient_checkpointing", "micro_batch_tokens", "batch_size"}
         key = (
             self._facts.configuration,
+            self._facts.recipe.layers.head,
             self.length,
             round(share, 3),
             whole,

@@ -119,3 +119,14 @@ def test_bytes_of_a_model_are_those_of_its_configuration(tmp_path):
     whole = 2 * (2 * 320 * 64 + blocks + 9 * 64)
     assert model_bytes(folder, torch.bfloat16, nf4=False) == whole
     assert model_bytes(folder, torch.bfloat16, nf4=True) == pytest.approx(whole - (2 - 0.515869) * blocks, rel=1e-5)
+
+
+def test_what_was_counted_for_a_recipe_serves_only_the_same_layers(tmp_path):
+    text = (RECIPES / "quickstart.toml").read_text()
+    config, shared = write_config(TINY_LLAMA, tmp_path / "config"), {}
+    for head in ("false", "true"):
+        recipe = tmp_path / f"{head}.toml"
+        recipe.write_text(f"{text}\n[layers]\nhead = {head}\n")
+        facts = replace(facts_of(recipe), config=config)
+        (stage,) = (each for each in facts.known.graph.stages if each.kind == "reference")
+        assert Cards(facts, shared).need(stage) == Cards(facts, {}).need(stage)
