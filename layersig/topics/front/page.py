@@ -23,8 +23,8 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
         blocks.append(table(material, places))
         if pairs := tuple(contrasts(material, places)):
             blocks += [Heading("Declared contrasts"), Bullets(tuple((pair,) for pair in pairs))]
-        noun = amount_of(material, places[0].lead.selection)[2]
-        blocks += [Heading(f"Which {noun}s"), figure(material, places)]
+        of_blocks = amount_of(material, places[0].lead.selection)[2] == "block"
+        blocks += [Heading("Which blocks" if of_blocks else "Which layers"), figure(material, places)]
         for place in places:
             where = (f"{place.data}: ",) if len(places) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))
