@@ -114,7 +114,7 @@ class Decoder:
         return None if agree else "its results with them are not its own"
 
     def _padding_agrees(self) -> bool:
-        """Whether rows padded to the left give what they give alone, and so does one that goes on without the other."""
+        """Whether left-padded rows give the results of single rows, also after one row has left the batch."""
         device, cache = self.device, self.empty_cache()
         tokens, depths = torch.tensor([[5, 6, 7, 8], [0, 0, 9, 10]]), torch.tensor([[0, 1, 2, 3], [0, 0, 0, 1]])
         real = torch.tensor([[True] * 4, [False] * 2 + [True] * 2], device=device)

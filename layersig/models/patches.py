@@ -42,9 +42,9 @@ def copy_patches(source: Path, folder: Path) -> None:
 
 
 def attach_patches(model: PreTrainedModel, folder: Path) -> None:
-    """Let a model loaded from `folder` run the maps that stand there, if any.
+    """Make a model loaded from `folder` apply the linear maps stored there, if any.
 
-    Maps are buffers that no checkpoint of the model holds, and hooks that stay.
+    Maps become non-persistent buffers, applied by forward hooks.
     """
     if not (folder / PATCHES).is_file():
         return

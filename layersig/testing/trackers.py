@@ -14,13 +14,13 @@ _CONFIG: Mapping[str, Any] = {"name": "tiny", "seeds": [0], "train": {"method": 
 
 
 def check_tracker(target: Callable[[], Tracker]) -> None:
-    """Check that a tracker takes what a run tells it: a run that fails at once, and the same run again, complete.
+    """Check that a tracker accepts the calls of a run: a run that fails at once, and the same run again, complete.
 
     Args:
         target: The class, which is called without arguments.
 
     Raises:
-        AssertionError: It changes what it is told.
+        AssertionError: It modifies its arguments.
         Exception: What the tracker itself raises.
     """
     steps = [Step(number, 2.0 / number, 1e-3, 1.0, 40, 20, 0.1).to_json() for number in (1, 2)]

@@ -1,4 +1,4 @@
-"""Objectives in recipes: unknown ones, their parameters, what does not go with pairs, and what stages are told."""
+"""Objectives in recipes: unknown names, parameters, settings that pairs exclude, and parameters of the stages."""
 
 from __future__ import annotations
 

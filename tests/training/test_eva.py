@@ -75,7 +75,7 @@ def test_directions_are_the_singular_vectors_of_the_inputs_less_their_mean(archi
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_ranks_and_start_are_those_of_peft(architecture: str) -> None:
     model = tiny_model(architecture)
-    # PEFT's decomposition is exact where it keeps as many directions as there are: 2 (rho r) of 32 inputs.
+    # PEFT takes a randomized SVD of rank 2 rho r = 32, which is exact for layers with 32 inputs.
     layers = [layer for layer in layer_map(model) if layer.shape[-1] == 32]
     names = [layer.name for layer in layers]
     config = LoraConfig(r=RANK, lora_alpha=4, init_lora_weights="eva", target_modules=names, eva_config=EvaConfig())
