@@ -20,6 +20,7 @@ from layersig.findings.tables import Findings
 from layersig.report.document import Bullets, Callout, Code, Figure, Steps, Table, Text, plain
 from layersig.report.material import Material
 from layersig.report.numbers import percent
+from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
 from layersig.topics.front.chosen import composition
 from layersig.topics.front.page import first_screen
@@ -279,6 +280,19 @@ def test_an_arm_that_keeps_more_with_no_more_layers_is_named(good: Material) -> 
         share = lead.kept.share + more
         found = limits(changed(small, "shares", lambda row: row.arm == other, share=share, shape="interval"))
         assert (f"{other} keeps more, {percent(share)} (" in found) is said
+
+
+@pytest.mark.parametrize("verdict", sorted(VERDICTS))
+def test_the_caption_explains_the_verdicts_that_the_table_has(good: Material, verdict: Verdict) -> None:
+    material = changed(good, "comparisons", verdict=verdict.value)
+    caption = block(material, Table).caption
+    explained = {
+        "beyond margin: ": VERDICTS[verdict].endswith("beyond margin"),
+        "within margin: ": VERDICTS[verdict].endswith("within margin"),
+        "better or worse alone: ": VERDICTS[verdict] in ("better", "worse"),
+        "not better or not worse: ": VERDICTS[verdict] in ("not better", "not worse"),
+    }
+    assert {words: words in caption.lower() for words in explained} == explained
 
 
 def test_one_run_speaks_of_checkpoints_and_says_how_to_do_better(tmp_path: Path, good: Material) -> None:

@@ -15,6 +15,7 @@ from layersig.topics.front.words import (
     difference_unit,
     difference_words,
     listed,
+    meanings,
     outcome_of,
     short,
     value_words,
@@ -22,9 +23,6 @@ from layersig.topics.front.words import (
 )
 from layersig.topics.retention.rows import RETENTION_CLASSES
 
-_MARGINS = (
-    "Within margin: the whole interval lies inside the margin; beyond: outside; better or worse alone: across its edge"
-)
 _SHORT_ROLES = {"random control": "random", "rule control": "rule"}
 MOST = 12
 """Arms that are shown; the part on arms has all of them."""
@@ -70,8 +68,9 @@ def _caption(material: Material, places: Sequence[Place], differences: bool) -> 
         text = f"{what[0].upper()}{what[1:]}{untouched}, {better} is better"
     unit = f"Differences in {difference_unit(place)}"
     parts = [text, *_kept_scores(material, place), *_controls(material, places)]
-    margins = [_MARGINS] if any(found.margin for each in place.standings for found in each.against.values()) else []
-    return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), *margins, _sizes(places)])
+    shown = {short(found) for each in places for standing in each.standings for found in standing.against.values()}
+    legend = [found] if (found := meanings(shown)) else []
+    return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), *legend, _sizes(places)])
 
 
 def _kept_scores(material: Material, place: Place) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.files import HELDOUT
@@ -13,6 +15,14 @@ from layersig.report.terminal import VERDICTS
 from layersig.topics.front.standings import Place, Standing
 
 NONE = "\u2013"
+_MEANINGS: Mapping[str, frozenset[str]] = {
+    "beyond margin: the whole interval lies outside the margin": frozenset(
+        {"better beyond margin", "worse beyond margin"}
+    ),
+    "within margin: it lies inside": frozenset({"better within margin", "within margin", "worse within margin"}),
+    "better or worse alone: across its edge": frozenset({"better", "worse"}),
+    "not better or not worse: not by more than the margin": frozenset({"not better", "not worse"}),
+}
 
 
 def verdict_words(standing: Standing, role: Role) -> str:
@@ -21,6 +31,12 @@ def verdict_words(standing: Standing, role: Role) -> str:
         return AsGood.AS_GOOD.value
     found = standing.against.get(role)
     return NONE if found is None else short(found)
+
+
+def meanings(shown: Collection[str]) -> str:
+    """What the verdicts that are shown say of their intervals; empty where none of them needs it."""
+    found = "; ".join(meaning for meaning, words in _MEANINGS.items() if words & set(shown))
+    return found[:1].upper() + found[1:]
 
 
 def short(found: ComparisonRow) -> str:
