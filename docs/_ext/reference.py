@@ -20,6 +20,7 @@ from layersig.analysis.ceiling import CeilingVerdict
 from layersig.analysis.sharing import SharingVerdict
 from layersig.analysis.verdicts import Verdict
 from layersig.cli.main import GROUPS, HELP_OPTIONS, cli
+from layersig.cli.plugins import schemes
 from layersig.plugin import hookspecs
 from layersig.plugin.components import KINDS
 from layersig.plugin.manager import built_in
@@ -63,7 +64,7 @@ def _command(command: click.Command | None, name: str, depth: int) -> Iterator[s
 
 
 def _components() -> Iterator[str]:
-    """Every built-in scorer, policy, tuning method and source."""
+    """Every built-in scorer, policy, tuning method, objective and source."""
     yield from ("# Components", "", "`kind`, `method` or scheme. Parameters: [the recipe reference](recipe.md).")
     titles = {
         "scorer": "Scorers",
@@ -79,6 +80,8 @@ def _components() -> Iterator[str]:
             component = known.get(kind, name)
             summary = " ".join(component.summary.split()).replace("|", r"\|")
             yield f"| `{name}` | {summary} | {component.version} |"
+        if kind == "source":
+            yield from (f"| `{scheme.name}` | {scheme.summary} | |" for scheme in schemes())
 
 
 def _hooks() -> Iterator[str]:

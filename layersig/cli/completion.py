@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _KINDS: Mapping[str, Kind] = {"scorers": "scorer", "arms": "policy"}
 """The components that a `kind` names, by the table of the recipe."""
+_NAMED: Mapping[str, Kind] = {"train.method": "method", "train.objective": "objective"}
+"""The components that other keys name."""
 
 
 class Override(click.ParamType[str]):
@@ -80,8 +82,8 @@ def _values(key: str) -> Iterable[str]:
     head, *middle, last = key.split(".") if "." in key else ("", key)
     if last == "kind" and head in _KINDS:
         return installed().names(_KINDS[head])
-    if key == "train.method":
-        return installed().names("method")
+    if key in _NAMED:
+        return installed().names(_NAMED[key])
     table = _table(Recipe.model_fields[head].annotation) if head in Recipe.model_fields and not middle else None
     field = table.model_fields.get(last) if table is not None else None
     if field is None:

@@ -14,7 +14,7 @@ from layersig.cli.options import as_json
 if TYPE_CHECKING:
     from layersig.plugin.table import Components, Plugin
 
-KINDS = ("scorer", "policy", "method", "source", "topic", "tracker")
+KINDS = ("scorer", "policy", "method", "objective", "source", "topic", "tracker")
 _BUILT_IN = "built into layersig"
 _INDENT = 4
 
@@ -85,7 +85,7 @@ def _entries(kind: str, known: Components) -> Iterator[Entry]:
             yield Entry(kind, tracker.name, tracker.plugin)
     else:
         if kind == "source":
-            yield from _schemes()
+            yield from schemes()
         yield from _components(kind, known)
 
 
@@ -117,7 +117,7 @@ def _components(kind: str, known: Components) -> Iterator[Entry]:
         )
 
 
-def _schemes() -> Iterator[Entry]:
+def schemes() -> Iterator[Entry]:
     """The sources that are built in."""
     from layersig.sources.resolve import LOADERS
 

@@ -22,13 +22,10 @@ from layersig.analysis.sentences import Correction, Judgement, RequiredSize, est
 from layersig.analysis.tables import Floor, mean_of, no_interval, with_floor
 from layersig.analysis.twoway import MIN_SEEDS_FOR_BOOTSTRAP, MeanSquares, bootstrap_items_and_seeds, mean_squares
 from layersig.analysis.verdicts import Scope
-from layersig.findings.outcomes import Items, Measure, OutcomeTables
-from layersig.judging.records import SCORE
+from layersig.findings.outcomes import UNITS, Items, Measure, OutcomeTables
 
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, ...]
-
-_UNITS = {"loss": "nats", "preference_loss": "nats", SCORE: "grade points"}
 
 
 class ArmPair(Protocol):
@@ -277,7 +274,7 @@ def claim_of(found: ArmPair, model: str) -> Claim:
         metric=f"{found.measure.metric} of {found.measure.task}",
         seeds=len(found.seeds),
         items=found.n,
-        unit="points" if share else _UNITS.get(found.measure.metric, found.measure.metric),
+        unit="points" if share else UNITS.get(found.measure.metric, found.measure.metric),
         scale=100.0 if share else 1.0,
         higher_is_better=found.measure.higher_is_better,
     )

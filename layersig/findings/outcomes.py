@@ -25,6 +25,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _LOWER_IS_BETTER = {"loss", "preference_loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
+UNITS: Mapping[str, str] = {"loss": "nats", "preference_loss": "nats", SCORE: "grade points"}
+"""Units of metrics that have one."""
 PRIMARY_METRICS = ("preference_loss", "loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
 """Metrics that speak for their task, the first that there is."""
 

@@ -17,14 +17,12 @@ from layersig.analysis.tables import Floor
 from layersig.findings.arms import BASE, Arms
 from layersig.findings.contrasts import scope_of
 from layersig.findings.families import DECLARED, Member
-from layersig.findings.outcomes import FloatArray, cells_of
+from layersig.findings.outcomes import UNITS, FloatArray, cells_of
 from layersig.findings.rows.base import Role
 from layersig.findings.rows.sweeps import Series, SweepPointRow, SweepRow
 from layersig.findings.sweep_curves import Curve, MeasuredCurves
-from layersig.judging.records import SCORE
 
 _CONTROLS: tuple[Literal["random control", "rule control"], ...] = ("random control", "rule control")
-_UNITS = {"loss": "nats", "preference_loss": "nats", SCORE: "grade points"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,7 +227,7 @@ class Sweeps:
         said = "shows no trend over"
         if correction is not None and p <= self.arms.plan.alpha:
             said = "rises with" if found.slope > 0 else "falls with"
-        scale, unit = (100.0, "points") if measure.is_share else (1.0, _UNITS.get(measure.kind, measure.kind))
+        scale, unit = (100.0, "points") if measure.is_share else (1.0, UNITS.get(measure.kind, measure.kind))
         slope, interval = round(scale * found.slope, 9), found.interval(self.arms.level)
         tests = "uncorrected: a secondary metric"
         if correction is not None:

@@ -28,7 +28,7 @@ KINDS: tuple[str, ...] = get_args(Kind)
 NEEDS: tuple[str, ...] = get_args(Need)
 LIMITS: tuple[str, ...] = get_args(Limit)
 UNITS = ("module", "block", "part")
-BUILT_IN_SCHEMES = frozenset({"hub", "path", "file", "pypi"})
+BUILT_IN_SCHEMES = frozenset({"hub", "path", "file", "pypi", "untrained"})
 """Schemes of sources that a plugin cannot offer."""
 RESERVED_PARAMS = frozenset({"kind", "checkpoint", "source", "stream", "train"})
 """Keys of a recipe's tables that cannot be names of parameters."""

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files as resources
 from urllib.parse import quote
 
-from layersig.report.document import Bar, Block, Code, Details, Document, Figure, Section, Strong, Table
+from layersig.report.document import Bar, Block, Code, Details, Document, Figure, Section, Table
 from layersig.report.lifted import lifted
+from layersig.report.numbers import plural
 from layersig.report.palette import recolouring, variables
 
 _PLAIN = 64 * 1024
@@ -32,7 +33,7 @@ def render_html(document: Document, files: Mapping[str, str] | None = None) -> s
     assets = resources("layersig.report") / "assets"
     script = (assets / "page.js").read_text(encoding="utf-8").strip()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
-    for name, kind in (("code", Code), ("strong", Strong), ("bar", Bar)):
+    for name, kind in (("code", Code), ("bar", Bar)):
         environment.tests[name] = lambda part, kind=kind: isinstance(part, kind)
     template = environment.from_string((assets / "report.html.j2").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -63,7 +64,7 @@ def _holds(section: Section) -> str:
     """What is folded away in a part: `2 figures, 1 table`."""
     found = list(_all(section.blocks))
     counts = {"figure": sum(isinstance(b, Figure) for b in found), "table": sum(isinstance(b, Table) for b in found)}
-    return ", ".join(f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count)
+    return ", ".join(plural(count, noun) for noun, count in counts.items() if count)
 
 
 def _all(blocks: tuple[Block, ...]) -> Iterator[Block]:

@@ -21,6 +21,7 @@ from layersig.report.document import (
     Strong,
     Table,
     Text,
+    plain,
 )
 from layersig.report.lifted import lifted
 
@@ -57,7 +58,7 @@ def _block(block: Block) -> str:
                 f"**{_escaped(block.title)}.** {_escaped(block.caption)}{_sources(block.csv)}"
             )
         case Listing(title, parts):
-            text = "".join(part if isinstance(part, str) else part.text for part in parts)
+            text = plain(parts)
             return f"{_escaped(title)}\n\n{_fenced(text.rstrip(), 'text')}"
         case Details(summary, blocks):
             inner = "\n\n".join(_block(b) for b in blocks)

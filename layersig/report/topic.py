@@ -37,7 +37,7 @@ class Topic:
         reads: Tables of topics before it in the list that `compute` reads; others are not there for it.
         section: From everything that was found to its section, None where it has nothing to say; None for a topic whose
             rows are shown in the section of another.
-        place: Where its section is on the page: the built-in ones are 10 (what to read first) to 230 (provenance).
+        place: Where its section is on the page: the built-in ones are 30 (layers) to 230 (provenance).
         plugin: Name and version of the plugin that the topic is from; None for a built-in one. layersig sets it.
     """
 

@@ -20,6 +20,7 @@ from layersig.plugin.components import KINDS
 from layersig.plugin.manager import built_in
 from layersig.recipe.load import load
 from layersig.recipe.reference import render
+from layersig.sources.resolve import LOADERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -56,6 +57,7 @@ def test_every_verb_hook_verdict_error_component_and_public_name_is_in_the_refer
     assert all(f"| `{error.__name__}` | {error.exit_code} |" in MADE["verdicts.md"] for error in found)
     for kind in KINDS:
         assert all(f"| `{name}` | " in MADE["components.md"] for name in built_in().names(kind))  # type: ignore[arg-type]
+    assert all(f"| `{name}` | " in MADE["components.md"] for name in LOADERS)
     assert all(f"### {name}\n" in MADE["python.md"] for name in layersig.__all__ if name != "__version__")
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from layersig.plugin.components import BUILT_IN_SCHEMES
+from layersig.sources.resolve import LOADERS
 from tests.study import call
 
 TEXT = '''
@@ -53,7 +55,8 @@ def test_a_plugin_is_listed_with_what_it_offers(install: Install, capsys: pytest
         ("policy", "every-other", 1),
     ]
     sources = {row["name"] for row in listed["components"] if row["kind"] == "source"}
-    assert sources == {"hub", "path", "file", "pypi", "untrained"}
+    assert sources == set(LOADERS) == BUILT_IN_SCHEMES
+    assert {"sft", "dpo", "simpo"} == {row["name"] for row in listed["components"] if row["kind"] == "objective"}
 
 
 def test_what_cannot_be_loaded_is_listed_with_the_reason(install: Install, capsys: pytest.CaptureFixture[str]) -> None:

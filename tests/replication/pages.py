@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from layersig.report.numbers import count, seconds
+from layersig.report.numbers import plural, seconds
 from tests.replication.answers import Answer, Holds, Question, Table
 from tests.replication.extracts import Extract
 from tests.replication.figures import draw
@@ -80,8 +80,8 @@ def _done(extract: Extract) -> str:
     facts = [
         f"{record['model']}",
         f"data {', '.join(f'{name} ({source})' for name, source in record['data'].items())}",
-        f"{seeds} seed{'s' * (seeds != 1)}",
-        f"{count(trained)} trainings" if trained else "nothing was trained",
+        plural(seeds, "seed"),
+        plural(trained, "training") if trained else "nothing was trained",
         f"{seconds(record['seconds'])} of work",
         f"run {record['id']}",
     ]

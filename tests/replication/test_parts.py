@@ -45,6 +45,8 @@ def test_a_question_is_answered_from_its_recipes(question, tmp_path: Path) -> No
             write(extract(part.name, made.path), tmp_path / "extracts")
             read_back = read(part.name, tmp_path / "extracts")
             assert read_back == extract(part.name, made.path)
+            trained = [name for name in made.stages if name.partition("/")[0] in ("reference", "tune", "recover")]
+            assert read_back.record["trainings"] == len(trained)
             found[part.name] = read_back
             assert list(disagreements(made.path)) == []
     answer = answers(found)[question.name]

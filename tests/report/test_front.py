@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_noise_is_said_to_be_noise(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "more"), [((0,), "is unknown: that takes at least three"), ((0, 1), "kappa of the two seeds")]
+    ("seeds", "more"), [((0,), "is unknown: that takes at least 3 seeds"), ((0, 1), "kappa of the two seeds")]
 )
 def test_with_one_or_two_seeds_the_noise_is_unknown(tmp_path: Path, seeds: tuple[int, ...], more: str) -> None:
     material = analysed(tmp_path / "run", replace(STUDY, seeds=seeds, tasks=(), heldout=4))
@@ -303,6 +304,22 @@ def test_one_run_speaks_of_checkpoints_and_says_how_to_do_better(tmp_path: Path,
     first = block(one, Steps).items[0]
     assert shlex.split(first.command) == ["layersig", "run", "recipes/synthetic.toml", "seeds=[0,1,2,3,4]"]
     assert "about 5 times the work" in first.why
+
+
+@pytest.mark.parametrize("typed", ["quickstart", "recipes/synthetic.toml"])
+def test_a_study_that_cannot_tell_is_planned_anew_by_the_same_recipe(
+    tmp_path: Path, good: Material, typed: str
+) -> None:
+    run = Path(shutil.copytree(good.run, tmp_path / "run"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["argv"] = ["run", typed, "--runs", "x", "seeds=[0,1]"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    material = changed(
+        material_of(run), "comparisons", lambda row: row.role == "random control", verdict=Verdict.UNDECIDED.value
+    )
+    material = changed(material, "results", seeds=5)
+    first = block(material, Steps).items[0]
+    assert shlex.split(first.command) == ["layersig", "plan", typed, "seeds=[0,1]"]
 
 
 def test_a_smoke_run_claims_nothing(good: Material) -> None:

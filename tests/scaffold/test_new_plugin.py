@@ -9,14 +9,14 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from layersig.cli.plugins import KINDS
 from layersig.plugin.manager import installed as known_components
 from layersig.plugin.manager import offered_topics, offered_trackers
 from layersig.recipe.load import load
-from layersig.scaffold.package import write_package
+from layersig.scaffold.package import PackageKind, write_package
 from tests.plugins.installing import installed
 from tests.scaffold.marks import builds
 from tests.study import call
@@ -29,7 +29,7 @@ FAST = ("scorer", "policy", "source", "tracker")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A package of every kind."""
     folder = tmp_path_factory.mktemp("packages")
-    return {kind: write_package(f"my-{kind}", kind, folder, layersig="0.1") for kind in KINDS}
+    return {kind: write_package(f"my-{kind}", kind, folder, layersig="0.1") for kind in get_args(PackageKind)}
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_what_it_offers_is_found_and_its_recipe_is_valid(packages: dict[str, Pat
     known = known_components()
     assert known.problems == ()
     assert {(plugin.distribution, plugin.api) for plugin in known.plugins} == {
-        (f"layersig-my-{kind}", ">=1.0,<2") for kind in KINDS
+        (f"layersig-my-{kind}", ">=1.0,<2") for kind in get_args(PackageKind)
     }
     found = {(each.kind, each.name) for each in known if each.origin.label.startswith("layersig-my-")}
     assert found == {(kind, f"my-{kind}") for kind in ("scorer", "policy", "source", "method")}
@@ -130,7 +130,7 @@ def test_the_verb_says_what_comes_next(
 
 @pytest.mark.slow
 @builds
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", get_args(PackageKind))
 def test_it_installs_and_its_tests_pass(packages: dict[str, Path], tmp_path: Path, kind: str) -> None:
     package, site = packages[kind], tmp_path / "site"
     install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site), str(package)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.findings.rows.layers import LAYERS, SELECTED_LAYERS, UNITS, LayerRow, RankingRow, SelectionRow
 from layersig.report.charts.heatmap import Map, Square, heat_maps
 from layersig.report.document import Code, Figure, Inline, Text, plain
@@ -114,7 +115,7 @@ def unsure(material: Material, ranking: RankingRow, k: int) -> Text:
         return (f" {ceiling.sentence}{tied}",)
     agreement = "" if ceiling.kappa is None else f" (kappa of the two seeds: {fixed(ceiling.kappa, 2)})"
     unknown = f" Whether another run would choose the same layers is unknown{agreement}"
-    return (f"{unknown}: that takes at least three seeds.{tied}",)
+    return (f"{unknown}: that takes at least {MIN_SEEDS_FOR_CEILING} seeds.{tied}",)
 
 
 def _shares(material: Material, selection: SelectionRow) -> list[tuple[LayerRow, float]]:

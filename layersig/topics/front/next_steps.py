@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
+from layersig.recipe.bundled import bundled
 from layersig.report.document import Step
 from layersig.report.material import Material
 from layersig.topics.front.standings import Place
@@ -56,7 +57,9 @@ def _run_again(material: Material, *overrides: str, verb: str = "run", without: 
     keys = {override.partition("=")[0] for override in overrides}
     kept = [word for word in typed[1:] if word not in without and word.partition("=")[0] not in keys]
     if verb != "run":  # it knows recipes and overrides, and few options of `run`
-        kept = [word for word in kept if not word.startswith("-") and (word.endswith(".toml") or "=" in word)] or kept[
-            :1
-        ]
+        kept = [word for word in kept if not word.startswith("-") and _names_or_overrides(word)]
     return shlex.join(["layersig", verb, *kept, *overrides])
+
+
+def _names_or_overrides(word: str) -> bool:
+    return word.endswith(".toml") or "=" in word or bundled(word) is not None

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.outcomes import Measure
-from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS, AssayRow, ComparisonRow, ResultRow, ShareRow
+from layersig.findings.rows.arms import COMPARISONS, RESULTS, AssayRow, ComparisonRow, ResultRow, ShareRow
 from layersig.findings.rows.base import Role
 from layersig.findings.rows.claims import CLAIMS
 from layersig.findings.rows.layers import SELECTIONS, UNITS, SelectionRow
 from layersig.layers import Unit
 from layersig.recipe.schema import RESERVED_ARMS
-from layersig.report.material import Material
-from layersig.report.numbers import fixed, level, percent
+from layersig.report.material import Material, measure_of
+from layersig.report.numbers import fixed, level
 
 CONTROLS: tuple[Role, ...] = ("random control", "rule control")
 _BASE, _ALL_LAYERS = RESERVED_ARMS
@@ -192,20 +192,7 @@ def why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | 
         return f"the {level(kept.level)} set excludes no share"
     if kept.high is not None and kept.high < 0:
         return f"on {kept.task} the arm is worse than the untouched model, so that it keeps nothing"
-    assay = next((row for row in material.findings[ASSAYS] if _same_task(row, kept) and row.data == data), None)
+    assay = material.assay(measure_of(kept), data)
     if assay is None or assay.low <= assay.margin:
         return f"on {kept.task} all layers are not shown to gain more than the margin, so that the task cannot tell"
     return None
-
-
-def _same_task(assay: AssayRow, kept: ShareRow) -> bool:
-    return (assay.task, assay.metric) == (kept.task, kept.metric)
-
-
-def kept_of(kept: ShareRow) -> str:
-    """A share with its interval: `71 % (67 to 76)`."""
-    return f"{percent(kept.share)} ({_ends(kept)})"
-
-
-def _ends(kept: ShareRow) -> str:
-    return f"{percent(kept.low)} to {percent(kept.high)}".replace(" %", "")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.files import HELDOUT
-from layersig.findings.outcomes import Measure
+from layersig.findings.outcomes import UNITS, Measure
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.findings.rows.base import Role
 from layersig.report.numbers import MINUS, fixed, number, unit_of
@@ -82,11 +82,9 @@ def value_words(measure: Measure, value: float, digits: int = 4) -> str:
 
 def margin_words(measure: Measure, margin: float) -> str:
     """A margin with its unit."""
-    return f"{number(100 * margin, 2)} points" if measure.is_share else f"{number(margin, 2)} {_unit(measure)}"
-
-
-def _unit(measure: Measure) -> str:
-    return "nats" if measure.metric == "loss" else unit_of(measure)
+    if measure.is_share:
+        return f"{number(100 * margin, 2)} points"
+    return f"{number(margin, 2)} {UNITS.get(measure.metric, measure.metric)}"
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:
