@@ -60,10 +60,10 @@ def setting(device: torch.device) -> Setting:
 @pytest.fixture
 def moved(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """The tiny models of the tests that compare fast paths with their plain twins lie on the device."""
-    from tests.fast import test_gpu
+    from tests.fast import twins
     from tests.training import world
 
-    for module in (test_gpu, world):
+    for module in (twins, world):
         own = module.tiny_model
         monkeypatch.setattr(module, "tiny_model", lambda *args, own=own, **kw: own(*args, **kw).to(device))
     return device

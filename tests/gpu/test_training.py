@@ -22,7 +22,7 @@ from layersig.training.optimization import Optimization
 from tests.benchmarks.training import logged, settings
 from tests.benchmarks.world import copies
 from tests.fast.as_gpu import plain_varlen
-from tests.fast.test_gpu import KINDS, Kind
+from tests.fast.twins import KINDS, Kind
 from tests.gpu.shapes import Setting, adapted
 from tests.tiny import tiny_model
 from tests.training import world

@@ -42,9 +42,10 @@ def dense_update(layers: LayerMap) -> DenseUpdate:
 
 
 def move(peft_model: PeftModel) -> None:
-    """Give every factor random values, as training would."""
+    """Give every factor random values, as training would: the same in every type and on every device."""
     for index, parameter in enumerate(parameter for parameter in peft_model.parameters() if parameter.requires_grad):
-        parameter.data.normal_(std=0.2, generator=torch.Generator().manual_seed(index))
+        drawn = torch.empty(parameter.shape).normal_(std=0.2, generator=torch.Generator().manual_seed(index))
+        parameter.data.copy_(drawn)
 
 
 def adapter_folder(model: PreTrainedModel, layers: Sequence[Layer], folder: Path, *, rank: int = 3) -> Tensor:

@@ -64,7 +64,8 @@ def adapted(
     peft_model = inject_lora(model, found, rank=3, alpha=6, dropout=dropout, streams=STREAMS)
     for index, (name, parameter) in enumerate(trained(peft_model).items()):
         if "lora_B" in name:
-            parameter.data.normal_(std=0.1, generator=torch.Generator().manual_seed(index))
+            drawn = torch.empty(parameter.shape).normal_(std=0.1, generator=torch.Generator().manual_seed(index))
+            parameter.data.copy_(drawn)
         parameter.data = parameter.data.to(factors or dtype)
     return peft_model
 
