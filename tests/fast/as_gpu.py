@@ -20,9 +20,9 @@ def as_gpu(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """
     windows: list[tuple[int, int]] = []
 
-    def kernel(*args: Tensor | int, window_size: tuple[int, int], **kwargs: object) -> Tensor:
+    def kernel(*args: Tensor | int, scale: float, window_size: tuple[int, int], enable_gqa: bool = False) -> Tensor:
         windows.append(window_size)
-        return plain_varlen(*args, window_size=window_size, **kwargs)
+        return plain_varlen(*args, scale=scale, window_size=window_size, enable_gqa=enable_gqa)
 
     gpu = dataclasses.replace(profile.GPU, piece_targets=7, chunk_elements=1000, fixed_tokens=64)
     monkeypatch.setattr(profile, "profile_of", lambda device: gpu)
@@ -42,7 +42,7 @@ def plain_varlen(
     *,
     scale: float,
     window_size: tuple[int, int],
-    enable_gqa: bool,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """What `torch.nn.attention.varlen.varlen_attn` computes, with its demands on the arguments."""
     tokens, heads, _ = query.shape

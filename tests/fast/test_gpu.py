@@ -86,6 +86,22 @@ def test_a_torch_without_the_kernel_pads(as_gpu: list[tuple[int, int]], monkeypa
     assert not as_gpu
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
+def test_keys_that_heads_share_are_repeated_for_an_older_kernel(
+    architecture: str, as_gpu: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from layersig.fast import varlen
+
+    kernel = varlen.varlen_attn
+
+    def of_torch_2_11(*args: Tensor | int, scale: float, window_size: tuple[int, int]) -> Tensor:
+        return kernel(*args, scale=scale, window_size=window_size)
+
+    monkeypatch.setattr(varlen, "varlen_attn", of_torch_2_11)
+    compare(full, architecture, torch.float64, 75)
+    assert as_gpu
+
+
 @pytest.mark.parametrize("architecture", ["llama", "mistral"])
 def test_scores_and_texts_are_those_of_the_plain_twin(architecture: str, as_gpu: list[tuple[int, int]]) -> None:
     model, tokenizer = tiny_model(architecture, dtype=torch.float64), tiny_tokenizer()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from layersig.data.examples import Examples
 from layersig.fast import varlen
@@ -58,24 +59,24 @@ def test_micro_batches_change_nothing(moved: torch.device) -> None:
         assert_alike(found, plain, 1e-4)
 
 
-@pytest.mark.parametrize("window", [-1, 40])
+@pytest.mark.parametrize("window", [None, 41])
 @pytest.mark.parametrize("heads", [(8, 8), (8, 2)])
-def test_the_kernel_for_packed_examples_is_causal_attention(
-    window: int, heads: tuple[int, int], device: torch.device
+def test_packed_attention_is_causal_within_its_window(
+    window: int | None, heads: tuple[int, int], device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not varlen.runs(device, torch.bfloat16):
-        pytest.skip("this torch has no variable-length attention with windows and grouped heads; examples are padded")
+        pytest.skip("this torch has no variable-length attention with windows; examples are padded")
     generator = torch.Generator(device).manual_seed(0)
-    lengths = [100, 7, 64, 1, 33]
-    starts = torch.tensor([0, *lengths], device=device).cumsum(0).to(torch.int32)
+    bounds = (0, 100, 107, 171, 172, 205)
     query, key, value = (
-        torch.randn(sum(lengths), count, 64, generator=generator, device=device, dtype=torch.bfloat16).requires_grad_()
+        torch.randn(1, count, bounds[-1], 64, generator=generator, device=device).bfloat16().requires_grad_()
         for count in (heads[0], heads[1], heads[1])
     )
-    options = {"scale": 0.125, "window_size": (window, 0), "enable_gqa": heads[0] != heads[1]}
+    packed = {"example_bounds": bounds, "example_starts": torch.tensor(bounds, dtype=torch.int32, device=device)}
     results = []
     for kernel in (varlen.varlen_attn, plain_varlen):
-        output = kernel(query, key, value, starts, starts, max(lengths), max(lengths), **options)
+        monkeypatch.setattr(varlen, "varlen_attn", kernel)
+        output, _ = varlen.attention(nn.Module(), query, key, value, None, sliding_window=window, **packed)
         gradients = torch.autograd.grad(output.float().square().sum(), (query, key, value))
         results.append(dict(zip("oqkv", (output, *gradients), strict=True)))
     assert_alike(results[0], results[1], 2e-2)
