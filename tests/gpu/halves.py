@@ -48,11 +48,12 @@ def _case(name: str, device: str, tiny: bool, limit: float) -> dict[str, Any]:
     return found | {"seconds": round(time.monotonic() - began), "failed": bool(code)}
 
 
-def _run(command: list[str], limit: float, **environment: str) -> tuple[str, str, int | None]:
+def _run(command: list[str], limit: float) -> tuple[str, str, int | None]:
     """Output, errors and exit code of a process; None if it was ended at the limit."""
-    variables = {**os.environ, "PYTHONPATH": str(_ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    places = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]  # what a bare machine lacks may lie anywhere
+    variables = {"PYTHONPATH": os.pathsep.join(places), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdout=output, stderr=errors, cwd=_ROOT, env=variables | environment)
+        process = subprocess.Popen(command, stdout=output, stderr=errors, cwd=_ROOT, env=os.environ | variables)
         try:
             code: int | None = process.wait(limit)
         except subprocess.TimeoutExpired:

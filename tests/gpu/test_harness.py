@@ -15,7 +15,10 @@ from tests.gpu import halves
 from tests.gpu.cases import CASES
 from tests.gpu.page import page
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+LEFT_OUT = ("altair", "bitsandbytes", "datasets", "gguf", "lm_eval", "rouge_score", "trl", "vl_convert")
+"""Packages that a machine with a card need not have."""
 
 
 def test_the_page_in_the_docs_is_what_was_measured() -> None:
@@ -33,6 +36,25 @@ def test_without_a_card_it_says_so_and_writes_nothing(
     assert harness.main() == 2
     assert capsys.readouterr().err == "no CUDA device here, so nothing was measured and nothing was written\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_with_fewer_packages_finds_every_test_and_every_case() -> None:
+    program = f"""\
+import sys
+sys.modules.update(dict.fromkeys({LEFT_OUT}))
+import pytest
+import tests.gpu.__main__
+sys.exit(pytest.main(["tests/gpu", "-m", "cuda", "--collect-only", "-qq", "-W", "default", "-p", "no:cacheprovider"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_packages_beside_the_checkout_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "carried.py").write_text("VALUE = 3\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = "import carried, layersig; print(carried.VALUE)"
+    assert halves._run([sys.executable, "-c", program], 30.0) == ("3\n", "", 0)
 
 
 def test_both_halves_fit_their_time() -> None:
