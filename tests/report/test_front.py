@@ -366,5 +366,5 @@ def test_what_is_removed_is_judged_by_what_is_left(good: Material) -> None:
         assert effect in headline(judged)
     assert f"untouched, {results['base']:.2f}" in said
     assert "gain kept" not in cells(material, "ila-30")
-    assert block(material, Steps).items[-1].command.endswith(" ila-30 FOLDER")
+    assert block(material, Steps).items[-1].command.endswith(" ila-30 FOLDER --seed 0")
     assert {row.action for row in material.findings[SELECTIONS]} == {"prune"}

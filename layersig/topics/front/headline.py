@@ -139,5 +139,8 @@ def _without_arms(material: Material) -> str:
     if material.lead:
         names = listed([f"{row.scorer}{f' on {row.data}' if row.data else ''}" for row in material.lead])
         runs = max(row.runs for row in material.lead)
-        return f"This run ranks layers by {names} ({plural(runs, 'seed')}); no choice of layers was measured."
+        ranks = f"ranks layers by {names} ({plural(runs, 'seed')})"
+        if material.findings.status == "failed":
+            return f"This run failed before any choice of layers was measured; it {ranks}."
+        return f"This run {ranks}; no choice of layers was measured."
     return "This run has no result yet." if material.findings.status != "failed" else "This run failed before a result."

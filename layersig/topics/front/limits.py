@@ -23,6 +23,7 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         return ()
     idle = () if places[0].prunes else _idle_tasks(material)
     parts = (
+        _absent(material, places),
         _scope(places),
         _declared(material, places),
         _margin(places),
@@ -31,6 +32,18 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         idle,
     )
     return tuple(text for part in parts for text in part)
+
+
+def _absent(material: Material, places: Sequence[Place]) -> Iterator[Text]:
+    """Arms that the recipe puts first and that have no result, so that the headline is about another."""
+    for place in places:
+        where = f" on {place.data}" if len(places) > 1 else ""
+        absent = [arm for arm in material.findings.primary_arms if place.arm(arm) is None]
+        if absent and place.lead.arm not in material.findings.primary_arms:
+            yield (
+                f"{listed(absent)}, which the recipe puts first, {'have' if len(absent) > 1 else 'has'} no "
+                f"result{where}: the headline is about {place.lead.arm} instead.",
+            )
 
 
 def _scope(places: Sequence[Place]) -> Iterator[Text]:
