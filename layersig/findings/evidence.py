@@ -141,13 +141,13 @@ class Evidence:
     def notes(self) -> Iterator[str]:
         """What the run lacks, and rankings that the tables leave out since they are about other units."""
         files, recipe = self.files, self.recipe
+        yield from unfinished(files.manifest["stages"])
         if files.layers is None:
             yield "The layers of the model are not recorded: no stage got as far as loading it."
         if recipe.scorers and not files.rankings:
             yield "The run holds no ranking, although the recipe names scorers."
         if recipe.arms and not files.selections:
             yield "The run holds no selection, although the recipe names arms."
-        yield from unfinished(files.manifest["stages"])
         others = {scored.cell.scorer or "": scored.ranking.unit for scored in files.rankings}
         for name, other in sorted(others.items()):
             if other is not self.unit:

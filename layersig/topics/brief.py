@@ -16,14 +16,17 @@ from layersig.topics.front.ranked import which_layers
 from layersig.topics.front.rows import contrasts, table
 from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import places_of
+from layersig.topics.front.warnings import warnings
 
 _WIDTH = 110
 
 
 def brief(material: Material) -> str:
-    """The sentence, the arms, the layers, what limits the answer, and what to do next."""
+    """The sentence, what is missing, the arms, the layers, what limits the answer, and what to do next."""
     places = places_of(material)
     parts = [_wrapped(headline(material, places))]
+    for callout in warnings(material):
+        parts.append("\n".join([f"{callout.title}:", *(_wrapped(f"- {plain(text)}", "  ") for text in callout.items)]))
     about = "\n".join(_wrapped(f"- {plain(text)}", "  ") for text in about_scorers(material, places))
     if places:
         arms = table(material, places, differences=False)

@@ -11,6 +11,7 @@ from layersig.report.numbers import plural
 from layersig.topics.across_models.rows import ModelPairRow
 from layersig.topics.front.headline import headline
 from layersig.topics.front.next_steps import surer
+from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import places_of
 from layersig.topics.front.words import listed
 
@@ -43,12 +44,13 @@ def answers(
         notes: What could not be compared.
         figures: The picture of the agreement.
     """
+    first = next(iter(materials.values()))
     limits = (*_limits(materials, pairs), *((note,) for note in notes))
     each = tuple((Strong(name), f": {_own(material)}") for name, material in materials.items())
     return (
         Callout("note", "How far this goes", limits),
         Heading("What each model says"),
-        Bullets(each),
+        Bullets((*each, *about_scorers(first, places_of(first)))),
         *figures,
         Heading("What next"),
         Steps(tuple(_steps(materials))),

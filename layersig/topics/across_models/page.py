@@ -123,7 +123,10 @@ def _figures(pairs: Sequence[ModelPairRow]) -> list[Block]:
         )
         drawn.append(Matrix(f"{scorer}{f' on {data}' if data else ''}, top {share:.0%}", names, entries))
     alt = "Kappa of the ranking of the model of the row on the layers of the model of the column, beside its own."
-    caption = "Rows: whose ranking. Columns: on whose layers. The smallest share of layers that arms select."
+    caption = (
+        "Kappa: 0 is chance, 1 the same layers. Rows: whose ranking. Columns: on whose layers. The smallest share of "
+        "layers that arms select."
+    )
     svg = described(draw(matrices(drawn), "models"), alt)
     return [Figure("models", "Agreement of models", svg, alt, caption, ("model_pairs.csv",))]
 

@@ -20,6 +20,7 @@ from layersig.topics.front.words import (
     short,
     value_words,
     verdict_words,
+    why_no_verdict,
 )
 from layersig.topics.retention.rows import RETENTION_CLASSES
 
@@ -68,8 +69,10 @@ def _caption(material: Material, places: Sequence[Place], differences: bool) -> 
         text = f"{what[0].upper()}{what[1:]}{untouched}, {better} is better"
     unit = f"Differences in {difference_unit(place)}"
     parts = [text, *_kept_scores(material, place), *_controls(material, places)]
-    shown = {short(found) for each in places for standing in each.standings for found in standing.against.values()}
-    legend = [found] if (found := meanings(shown)) else []
+    shown = [found for each in places for standing in each.standings for found in standing.against.values()]
+    legend = [found] if (found := meanings({short(row) for row in shown})) else []
+    if reasons := dict.fromkeys(why for row in shown if (why := why_no_verdict(row)) is not None):
+        legend.append(f"No verdict where {' or where '.join(reasons)}")
     return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), *legend, _sizes(places)])
 
 
