@@ -54,7 +54,7 @@ def test_a_run_with_a_failed_arm_names_it_and_answers_by_the_others(tmp_path: Pa
 def test_where_the_first_arm_failed_the_screen_says_whom_it_is_about(tmp_path: Path) -> None:
     declared = f"{RECIPE.replace(LEAD, LEAD + DIVERGES)}\n[analyze]\nprimary = ['ila-30']\n"
     found = page(world_of(tmp_path, declared))
-    assert "Without any result: ila-30 on chats." in callouts(found)
+    assert "Without any result: ila-30 on chats, ila-30.rule on chats." in callouts(found)
     assert "ila-30, which the recipe puts first, has no result: the headline is about graft-30 instead." in callouts(
         found
     )
