@@ -1,4 +1,4 @@
-"""Descriptions of the fields of pydantic models, taken from the docstrings under them when somebody asks."""
+"""What docstrings tell users: the first sentence, and the descriptions of the fields of pydantic models."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ class Described(BaseModel):
             if name in properties:
                 properties[name].setdefault("description", text)
         return schema
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a docstring on one line, without its full stop; empty for an empty one."""
+    return " ".join(text.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".")
 
 
 @cache

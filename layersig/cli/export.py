@@ -177,7 +177,8 @@ def _configuration(
         emit({**value, "text": written.text}, as_json=as_json, text=written.text.rstrip())
     else:
         write_atomic(dest, written.text)
-        emit({**value, "exported": str(dest)}, as_json=as_json, text=f"{dest}: {len(chosen.layers)} layers for {tool}")
+        text = f"{dest}: {len(chosen.layers)} layers for {tool}, of {chosen.title}"
+        emit({**value, "exported": str(dest)}, as_json=as_json, text=text)
 
 
 def _card(run: RunFolder, cell: Path, chosen: Chosen | None, notes: Sequence[str], *, adapter: bool) -> str | None:
@@ -188,7 +189,7 @@ def _card(run: RunFolder, cell: Path, chosen: Chosen | None, notes: Sequence[str
     if not (run.path / ANALYSIS).is_file():
         click.echo(f"note: {run.path} was not analysed, so there is no model card; run the recipe to its end", err=True)
         return None
-    return model_card(run.path, cell.parts[0], cell.parts[1], chosen, adapter=adapter, notes=notes)
+    return model_card(run.path, cell, chosen, adapter=adapter, notes=notes)
 
 
 def _seed(cell: Path) -> int:

@@ -10,6 +10,7 @@ import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
+from layersig.docstrings import first_sentence
 
 if TYPE_CHECKING:
     from layersig.plugin.table import Components, Plugin
@@ -113,7 +114,7 @@ def _components(kind: str, known: Components) -> Iterator[Entry]:
             version=loaded.version,
             needs=tuple(sorted(loaded.needs)),
             options=tuple(loaded.params.model_fields),
-            summary=_first_sentence(loaded.summary),
+            summary=first_sentence(loaded.summary),
         )
 
 
@@ -122,12 +123,7 @@ def schemes() -> Iterator[Entry]:
     from layersig.sources.resolve import LOADERS
 
     for scheme, loader in LOADERS.items():
-        about = " ".join((type(loader).__doc__ or "").partition("\n\n")[0].split())
-        yield Entry("source", scheme, _BUILT_IN, summary=_first_sentence(about))
-
-
-def _first_sentence(text: str) -> str:
-    return text.partition(". ")[0].rstrip(".")
+        yield Entry("source", scheme, _BUILT_IN, summary=first_sentence(type(loader).__doc__ or ""))
 
 
 def _text(entries: Iterable[Entry], plugins: Iterable[Plugin], api: str) -> Iterator[str]:

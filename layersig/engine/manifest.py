@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from layersig.docstrings import first_sentence
 from layersig.engine.sources import PinnedSource
 from layersig.jsonform import Damaged
 from layersig.pipeline import Graph, measures_arm
@@ -38,9 +39,16 @@ def opening(
         "root_seed": recipe.root_seed,
         "seeds": list(recipe.seeds),
         "sources": [_source_record(node, graph, source) for node, source in sources.items()],
+        "scorers": _about_scorers(loaded),
         "warnings": warnings,
         **({"skipped": list(loaded.skipped)} if loaded.skipped else {}),
     }
+
+
+def _about_scorers(loaded: LoadedRecipe) -> dict[str, str]:
+    """What every kind of scorer in the recipe says of itself: the report must not depend on what is installed later."""
+    kinds = sorted({choice.kind for choice in loaded.recipe.scorers.values()})
+    return {kind: first_sentence(loaded.components.get("scorer", kind).summary) for kind in kinds}
 
 
 def _source_record(node: str, graph: Graph, source: Source) -> dict[str, Any]:
@@ -65,7 +73,8 @@ def what_report_shows(manifest: Mapping[str, Any] | None) -> Any:
         return None
     stages = [(stage.get("fingerprint"), stage.get("declared")) for stage in manifest["stages"]]
     before = manifest.get("looks", []), manifest.get("plan"), manifest.get("planned_costs")
-    return manifest["status"], manifest["versions"], manifest.get("packages"), stages, before
+    said = manifest["versions"], manifest.get("packages"), manifest.get("scorers")
+    return manifest["status"], *said, stages, before
 
 
 def pinned(earlier: ManifestForm | None) -> Mapping[str, PinnedSource]:

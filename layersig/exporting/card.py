@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from layersig.exporting.cells import seed_of
 from layersig.exporting.chosen import Chosen
 from layersig.findings.rows.layers import RANKED_LAYERS, SELECTIONS
 from layersig.report.material import Material
@@ -17,20 +18,19 @@ from layersig.topics.render import material_of
 _REPOSITORY = re.compile(r"hub:([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@.*)?")
 
 
-def model_card(run: Path, arm: str, data: str, chosen: Chosen | None, *, adapter: bool, notes: Sequence[str]) -> str:
+def model_card(run: Path, cell: Path, chosen: Chosen | None, *, adapter: bool, notes: Sequence[str]) -> str:
     """The card of an adapter or a checkpoint.
 
     Args:
         run: The analysed run.
-        arm: Its arm.
-        data: The data set that it was trained on.
+        cell: Where the run keeps it: `ARM/DATA/seed-K`.
         chosen: What the arm trains; None for an arm that removes layers.
         adapter: Whether the card is that of an adapter; else of a checkpoint.
         notes: What was done to the weights, such as a merge.
     """
     from huggingface_hub import ModelCardData
 
-    material = material_of(run)
+    material, (arm, data, _) = material_of(run), cell.parts
     sources = material.files.manifest["sources"]
     model = next(source for source in sources if source["role"] == "model")
     repository = _repository(model)
@@ -49,7 +49,7 @@ def model_card(run: Path, arm: str, data: str, chosen: Chosen | None, *, adapter
         "",
         f"# {name}",
         "",
-        *_what(material, arm, data, chosen, repository or _public(model), adapter=adapter),
+        *_what(material, cell, chosen, repository or _public(model), adapter=adapter),
         *(f"- {note}." for note in notes),
         "",
         "## How well it does",
@@ -75,11 +75,10 @@ def model_card(run: Path, arm: str, data: str, chosen: Chosen | None, *, adapter
     return "\n".join(lines) + "\n"
 
 
-def _what(
-    material: Material, arm: str, data: str, chosen: Chosen | None, model: str, *, adapter: bool
-) -> Iterator[str]:
+def _what(material: Material, cell: Path, chosen: Chosen | None, model: str, *, adapter: bool) -> Iterator[str]:
+    arm, data, _ = cell.parts
     thing = "A LoRA adapter for" if adapter else "A checkpoint made from"
-    yield f"{thing} `{model}`, trained on `{data}`."
+    yield f"{thing} `{model}`, trained on `{data}` with seed {seed_of(cell)}."
     if chosen is not None:
         yield (
             f"Of its {len(chosen.of)} linear layers {len(chosen.layers)} were trained; every other weight is that of "

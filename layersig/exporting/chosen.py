@@ -42,7 +42,7 @@ class Chosen:
     """What an arm trains.
 
     Attributes:
-        title: Run, arm and data set, for the first line of a file.
+        title: Run, arm, data set and seeds, for the first line of a file.
         base: The model.
         layers: The layers, in model order.
         of: Every layer of the model.
@@ -109,13 +109,18 @@ def read_chosen(run: Path, arm: str, base: Base, *, data: str | None = None, see
     chosen, notes = _layers(files, recipe, arm, place, seeds)
     names = set(chosen)
     layers = tuple(layer for layer in every if layer.name in names)
-    known = Chosen(f"{files.manifest['name']}/{files.manifest['id']} {arm} on {place}", base, layers, every, {}, {})
+    run_name = f"{files.manifest['name']}/{files.manifest['id']}"
+    known = Chosen(f"{run_name} {arm} on {place}, {_numbered(seeds)}", base, layers, every, {}, {})
     configs = [
         read_json(file, ConfigForm)
         for cell in cells
         if (file := run / ADAPTERS / cell / "adapter_config.json").exists()
     ]
     return _with_ranks(known, configs, notes, _method(recipe, arm))
+
+
+def _numbered(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _method(recipe: Recipe, arm: str) -> str:

@@ -18,6 +18,7 @@ from layersig.findings.rankings import ScoreTable, layer_rows, score_tables
 from layersig.findings.responses import Responses, responses_of
 from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample, samples
+from layersig.findings.unfinished import unfinished
 from layersig.findings.unit_grid import Grid, grid_of
 from layersig.layers import Group, Unit
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
@@ -140,17 +141,13 @@ class Evidence:
     def notes(self) -> Iterator[str]:
         """What the run lacks, and rankings that the tables leave out since they are about other units."""
         files, recipe = self.files, self.recipe
+        yield from unfinished(files.manifest["stages"])
         if files.layers is None:
             yield "The layers of the model are not recorded: no stage got as far as loading it."
         if recipe.scorers and not files.rankings:
             yield "The run holds no ranking, although the recipe names scorers."
         if recipe.arms and not files.selections:
             yield "The run holds no selection, although the recipe names arms."
-        stages = files.manifest["stages"]
-        yield from (f"{stage['id']} failed: {stage['error']}" for stage in stages if "error" in stage)
-        broken = [stage["id"] for stage in stages if stage["status"] != "done"]
-        if broken:
-            yield f"Stages without a result: {', '.join(broken)}."
         others = {scored.cell.scorer or "": scored.ranking.unit for scored in files.rankings}
         for name, other in sorted(others.items()):
             if other is not self.unit:

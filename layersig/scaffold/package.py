@@ -12,7 +12,7 @@ from layersig.plugin.components import KINDS
 from layersig.plugin.version import API_VERSION
 from layersig.store.files import write_atomic
 
-PackageKind = Literal["scorer", "policy", "source", "method", "topic", "tracker"]
+PackageKind = Literal["scorer", "policy", "source", "method", "objective", "topic", "tracker"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _COMMON, _SUFFIX = "common", ".jinja"

@@ -23,7 +23,7 @@ _SMOOTHED = ("sensitivity", "uncertainty")
 
 @scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=2)
 class AdaLoraSensitivity:
-    """Sum over a unit's triplets of AdaLoRA's importance, by which that method hands out ranks.
+    """How sensitive the loss is to a unit's update, by the importance with which AdaLoRA hands out ranks.
 
     AdaLoRA (Zhang et al., arXiv 2303.10512, section 3.2), with the update as Delta = P diag(lambda) Q: the sensitivity
     of an entry p is I = |p dL/dp|, smoothed over batches, I' <- b1 I' + (1 - b1) I; its uncertainty is

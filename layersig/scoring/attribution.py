@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 @scorer("update-taylor", needs={"model", "data", "update", "gradients"}, version=1)
 class UpdateTaylor:
-    """First-order gain of each layer's update, -<grad_i L(theta_0), Delta_i>, at the pretrained model.
+    """What each layer's update takes off the loss to first order, by the gradient at the pretrained model.
 
+    The score is -<grad_i L(theta_0), Delta_i>.
     The first-order Taylor importance of Molchanov et al. (arXiv 1906.10771) with the update in place of the
     weight, and with its sign: an update along which the loss rises scores below zero.
     """
@@ -45,8 +46,9 @@ class UpdateTaylor:
 
 @scorer("path-attribution", needs={"model", "data", "update", "gradients"}, version=1)
 class PathAttribution:
-    """Each layer's share of the loss that the update removes: a_i = -int_0^1 <grad_i L(theta_0 + u Delta), Delta_i> du.
+    """Each layer's share of what the update takes off the loss, added up on the way to the whole update.
 
+    The share is a_i = -int_0^1 <grad_i L(theta_0 + u Delta), Delta_i> du.
     Integrated gradients (Sundararajan et al., arXiv 1703.01365, section 3) over gates that open together, instead of
     over inputs. The integral is taken by Gauss-Legendre quadrature. Shares are complete,
     sum_i a_i = L(theta_0) - L(theta_0 + Delta), up to quadrature and rounding; the trajectory keeps both sides, and a

@@ -24,7 +24,9 @@ _WINDOW = 16  # steps between the two rankings that the stop rule compares
 
 @scorer("ila", needs={"model", "data", "update"}, version=1)
 class Ila:
-    """Scores s, one a unit, minimise the training loss of the model with weights W + sigmoid(s) * Delta.
+    """A mask learned over what tuning all layers changed: how much of its part the training loss lets each unit keep.
+
+    Scores s, one a unit, minimise the training loss of the model with weights W + sigmoid(s) * Delta.
 
     W and Delta are frozen; the model runs without dropout; there is no sparsity term, since the paper's constraint on
     the number of important layers is read off the ranking afterwards. With unit `block` or `part`, the layers of a

@@ -33,7 +33,7 @@ class _Params(ComponentParams):
 
 @scorer("leave-one-out", needs={"model", "data", "update"}, version=1)
 class LeaveOneOut:
-    """What the loss gains when one unit loses its update: L(theta_0 + Delta - Delta_i) - L(theta_0 + Delta).
+    """How much the loss rises when one unit loses its update: L(theta_0 + Delta - Delta_i) - L(theta_0 + Delta).
 
     Single ablation of the update, not of the layer: the pretrained weight stays. Two layers whose updates do the same
     thing both score low.
@@ -48,7 +48,7 @@ class LeaveOneOut:
 
 @scorer("add-one-in", needs={"model", "data", "update"}, version=1)
 class AddOneIn:
-    """What the loss loses when one unit alone gets its update: L(theta_0) - L(theta_0 + Delta_i).
+    """How much the loss falls when one unit alone gets its update: L(theta_0) - L(theta_0 + Delta_i).
 
     An update that works only together with others scores low.
     """

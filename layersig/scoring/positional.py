@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @scorer("random", needs=(), seeded=True, version=1)
 class Random:
-    """A uniformly random ranking; every seed draws its own (RL of arXiv 2410.17875, table 8, which had two draws)."""
+    """A uniformly random ranking; every seed draws its own. RL of arXiv 2410.17875, table 8, which had two draws."""
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Independent uniform scores."""
@@ -23,7 +23,7 @@ class Random:
 
 @scorer("first-k", needs=(), version=1)
 class FirstK:
-    """The earlier a unit in the forward pass, the higher (FL of arXiv 2410.17875, table 8)."""
+    """The earlier a unit in the forward pass, the higher. FL of arXiv 2410.17875, table 8."""
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Minus the position, from 0."""
@@ -32,7 +32,7 @@ class FirstK:
 
 @scorer("last-k", needs=(), version=1)
 class LastK:
-    """The later a unit in the forward pass, the higher (LL of arXiv 2410.17875, table 8)."""
+    """The later a unit in the forward pass, the higher. LL of arXiv 2410.17875, table 8."""
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """The position, from 0."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @scorer("spectral", needs={"update"}, version=1)
 class Spectral:
-    """A figure of the singular values s of each unit's update.
+    """Stable rank, effective rank or spectral norm of each unit's update, by its singular values s.
 
     Stable rank sum s^2 / max s^2 (Rudelson and Vershynin, arXiv math/0503442), effective rank exp(-sum p ln p) with
     p = s / sum s (Roy and Vetterli, "The effective rank", EUSIPCO 2007), spectral norm max s. Those of B A come from

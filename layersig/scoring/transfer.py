@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @scorer("transfer", needs={"rankings"}, version=1)
 class Transfer:
-    """The ranking of another run, mapped onto the layers of this model (arXiv 2410.17875, tables 13 and 14).
+    """The ranking of another run, mapped onto the layers of this model.
+
+    The transfer of arXiv 2410.17875, tables 13 and 14.
 
     A score is the relative rank in the other run, averaged over its seeds: from 1 (first) to 0 (last), so that scorers
     of any scale carry over. By name, a unit takes the score of its namesake. By depth, it takes that of its module type

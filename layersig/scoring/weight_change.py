@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 @scorer("weight-change", needs={"model", "update"}, version=1)
 class WeightChange:
-    """Frobenius norm of each unit's update: |Delta_i|, |Delta_i| / |W_i|, or |Delta_i| / sqrt(parameters).
+    """How far training moved the weights of each unit: the Frobenius norm of its update, plain, relative or by size.
 
-    Also called plasticity. Of factors, |BA|^2 = tr((B'B)(AA')) needs r x r products alone. A unit of several layers
-    counts as one long vector. Module types differ in size and shape, which by itself makes absolute norms agree between
-    any two trainings: `relative` and `rms` take out the first of that.
+    |Delta_i|, |Delta_i| / |W_i|, or |Delta_i| / sqrt(parameters). Also called plasticity. Of factors, |BA|^2 =
+    tr((B'B)(AA')) needs r x r products alone. A unit of several layers counts as one long vector. Module types differ
+    in size and shape, which by itself makes absolute norms agree between any two trainings: `relative` and `rms` take
+    out the first of that.
     """
 
     class Params(ComponentParams):

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 @scorer("whitened-gradient", needs={"model", "data", "gradients"}, version=1)
 class WhitenedGradient:
-    """sqrt tr(G (S + lambda I)^-1 G'), with G the gradient of a layer and S = E[h h'] the covariance of its inputs h.
+    """Gradient norm of a layer where its inputs are white: how far the loss falls, not how steep it is.
 
+    sqrt tr(G (S + lambda I)^-1 G'), with G the gradient of a layer and S = E[h h'] the covariance of its inputs h.
     With the squared loss of a linear layer, its square is twice what the best change of the weights takes off the loss.
     A gradient norm asks how steep the loss is; this one how far down the step leads, because directions that inputs use
     little are cheap to move along. A unit of several layers has the root of the sum of squares.

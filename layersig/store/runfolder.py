@@ -105,6 +105,7 @@ class ManifestForm(VersionForm):
     root_seed: int
     seeds: list[int]
     sources: list[SourceForm]
+    scorers: NotRequired[dict[str, str]]
     inputs: NotRequired[list[KeptForm]]
     warnings: list[str]
     skipped: NotRequired[list[str]]

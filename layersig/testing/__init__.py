@@ -10,6 +10,7 @@ def test_my_method_keeps_the_rules():
 """
 
 from layersig.testing.methods import check_method
+from layersig.testing.objectives import check_objective
 from layersig.testing.policies import check_policy
 from layersig.testing.scorers import check_scorer
 from layersig.testing.sources import check_source
@@ -21,6 +22,7 @@ __all__ = [
     "CheckedTopic",
     "TinyStudy",
     "check_method",
+    "check_objective",
     "check_policy",
     "check_scorer",
     "check_source",

@@ -14,18 +14,23 @@ from layersig.topics.front.limits import limits
 from layersig.topics.front.next_steps import next_steps
 from layersig.topics.front.ranked import which_layers
 from layersig.topics.front.rows import contrasts, table
+from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import places_of
+from layersig.topics.front.warnings import warnings
 
 _WIDTH = 110
 
 
 def brief(material: Material) -> str:
-    """The sentence, the arms, the layers, what limits the answer, and what to do next."""
+    """The sentence, what is missing, the arms, the layers, what limits the answer, and what to do next."""
     places = places_of(material)
     parts = [_wrapped(headline(material, places))]
+    for callout in warnings(material):
+        parts.append("\n".join([f"{callout.title}:", *(_wrapped(f"- {plain(text)}", "  ") for text in callout.items)]))
+    about = "\n".join(_wrapped(f"- {plain(text)}", "  ") for text in about_scorers(material, places))
     if places:
         arms = table(material, places, differences=False)
-        parts.append("\n".join([*_table(arms), "", _wrapped(f"{arms.caption}.")]))
+        parts += ["\n".join([*_table(arms), "", _wrapped(f"{arms.caption}.")]), about]
         if pairs := list(contrasts(material, places)):
             parts.append("\n".join(["Declared contrasts:", *(f"  {pair}" for pair in pairs)]))
         for place in places:
@@ -34,10 +39,11 @@ def brief(material: Material) -> str:
             parts.append("\n".join([head, *drawn(material, place), _wrapped(plain(composition(material, place)))]))
     else:
         parts += [_wrapped(plain(which_layers(material, row))) for row in material.lead if material.findings.sizes]
+        parts.append(about)
     if told := limits(material, places):
         parts.append("\n".join(["How far this goes:", *(_wrapped(f"- {plain(text)}", "  ") for text in told)]))
     parts += [f"{step.why}\n  {step.command}" for step in next_steps(material, places)]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _wrapped(text: str, indent: str = "") -> str:

@@ -60,6 +60,17 @@ def test_retention_by_hand() -> None:
     assert (means["classification"].corrected_tasks, means["generation"].corrected_tasks) == (1, 0)
 
 
+def test_guessing_keeps_the_mean_of_constant_over_base_where_every_constant_is_known() -> None:
+    base, few = {"choose": vector(32), "other": vector(20)}, {"choose": vector(24), "other": vector(5)}
+    found = arms({BASE: base, FEW: few})
+    for records, due in (
+        ({**RECORDS, "other": {"format": "classification", "constant": 0.4}}, (0.25 / 0.8 + 0.4 / 0.5) / 2),
+        (RECORDS, None),
+    ):
+        (mean,) = class_rows(found, retention_rows(found, (), records))
+        assert mean.constant == (None if due is None else pytest.approx(due))
+
+
 def test_where_the_base_is_not_clear_of_its_floor_nothing_is_corrected() -> None:
     rng = np.random.default_rng(3)
     base = rng.permutation(vector(14)).tolist()

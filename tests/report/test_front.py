@@ -192,6 +192,11 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
             "choosing layers with the scorer ila made no difference beyond the margin: ",
             "within margin",
         ),
+        (
+            Verdict.NOT_BETTER,
+            "choosing layers with the scorer ila was shown not to help by more than the margin: ",
+            "not better",
+        ),
         (Verdict.NOT_WORSE, "choosing layers with the scorer ila was not shown to help: ", "not worse"),
         (Verdict.UNDECIDED, "choosing layers with the scorer ila was not shown to help: ", "not shown to differ"),
         (
@@ -223,8 +228,8 @@ def test_a_difference_is_in_points_of_the_gain_with_the_ends_of_its_verdict(good
 @pytest.mark.parametrize(
     ("table", "update", "words"),
     [
-        ("shares", {"shape": "everything", "low": None, "high": None}, "excludes no share"),
-        ("shares", {"shape": "two rays", "low": -0.4, "high": 3.0}, "set is unbounded"),
+        ("shares", {"shape": "everything", "low": None, "high": None}, "set of shares has no ends"),
+        ("shares", {"shape": "two rays", "low": -0.4, "high": 3.0}, "set of shares has no ends"),
         ("shares", {"shape": None, "no_interval": "nothing varied"}, "nothing varied"),
         ("shares", {"share": -118.0, "low": -202.0, "high": -82.0}, "worse than the untouched model"),
         ("assays", {"low": 0.02, "margin": 0.02}, "the task cannot tell"),
@@ -254,7 +259,9 @@ def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family
     assert "Declared before it was measured: ila-30 against all-layers (corrected as a family of 2 tests)" in limits(
         good
     )
-    assert "Nothing was declared beforehand" in limits(changed(good, "comparisons", declared=False))
+    assert "No comparison here was declared beforehand: all are exploratory." in limits(
+        changed(good, "comparisons", declared=False)
+    )
 
 
 def test_a_margin_that_is_much_of_the_gain_is_called_wide(good: Material) -> None:
@@ -366,5 +373,5 @@ def test_what_is_removed_is_judged_by_what_is_left(good: Material) -> None:
         assert effect in headline(judged)
     assert f"untouched, {results['base']:.2f}" in said
     assert "gain kept" not in cells(material, "ila-30")
-    assert block(material, Steps).items[-1].command.endswith(" ila-30 FOLDER")
+    assert block(material, Steps).items[-1].command.endswith(" ila-30 FOLDER --seed 0")
     assert {row.action for row in material.findings[SELECTIONS]} == {"prune"}

@@ -21,8 +21,10 @@ from tests.plugins.installing import installed
 from tests.scaffold.marks import builds
 from tests.study import call
 
-FAST = ("scorer", "policy", "source", "tracker")
+FAST = ("scorer", "policy", "source", "objective", "tracker")
 """The others train a model in their tests."""
+COMPARED = ("scorer", "policy", "source", "method", "objective")
+"""Kinds of components: their packages have a recipe that compares."""
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,10 @@ def test_what_it_offers_is_found_and_its_recipe_is_valid(packages: dict[str, Pat
         (f"layersig-my-{kind}", ">=1.0,<2") for kind in get_args(PackageKind)
     }
     found = {(each.kind, each.name) for each in known if each.origin.label.startswith("layersig-my-")}
-    assert found == {(kind, f"my-{kind}") for kind in ("scorer", "policy", "source", "method")}
+    assert found == {(kind, f"my-{kind}") for kind in COMPARED}
     assert [topic.where for topic in offered_topics()] == ["layersig_my_topic.topic:TOPIC"]
     assert [tracker.name for tracker in offered_trackers()] == ["my-tracker"]
-    for kind in ("scorer", "policy", "source", "method"):
+    for kind in COMPARED:
         recipe = load(packages[kind] / "recipe.toml").recipe
         assert recipe.analyze.contrasts
         assert "ila" in recipe.scorers
@@ -94,6 +96,7 @@ def test_every_file_has_the_name_of_the_plugin(packages: dict[str, Path]) -> Non
         (("Weight Size",), "a name is lower-case letters, digits and single hyphens"),
         (("random",), 'scorer "random" (built into layersig) has this name already'),
         (("top", "--kind", "policy"), 'policy "top" (built into layersig) has this name already'),
+        (("dpo", "--kind", "objective"), 'objective "dpo" (built into layersig) has this name already'),
         (("hub", "--kind", "source"), "the scheme 'hub' is built in"),
         (("taken",), "exists already; take another name"),
         (("x", "-o", "nowhere"), "there is no folder nowhere"),

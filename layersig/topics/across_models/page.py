@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from layersig.analysis.sharing import SharingVerdict
+from layersig.findings.files import RunFiles
 from layersig.findings.rows.base import Row
 from layersig.jsonform import dumps
 from layersig.report.charts.matrix import Entry, Matrix, matrices
@@ -25,15 +25,16 @@ from layersig.report.document import (
 )
 from layersig.report.html import render_html
 from layersig.report.markdown import render_markdown
+from layersig.report.material import Material
 from layersig.report.numbers import fixed, p_value, percent, plural
 from layersig.report.svg import described, draw, standalone
 from layersig.report.tables import csv_text
 from layersig.store.files import write_atomic
+from layersig.topics.across_models.front import answers, whether_shared
 from layersig.topics.across_models.rankings import RankedModel, model_ceiling_rows, model_notes, model_pair_rows
 from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
 from layersig.topics.across_models.studies import Studies, study_sections
 from layersig.topics.analyse import load
-from layersig.topics.front.words import listed
 
 _NONE = "\u2013"
 
@@ -53,7 +54,9 @@ def render_models(study: str, models: Sequence[RankedModel], folder: Path) -> Pa
     place = folder / study / f"models-{key}"
     place.mkdir(parents=True, exist_ok=True)
     pairs, ceilings, notes = model_pair_rows(models), tuple(model_ceiling_rows(models)), model_notes(models)
-    studies = Studies.of({model.name: load(model.run) for model in models}, models, ceilings, pairs)
+    materials = {model.name: Material(model.run, load(model.run), RunFiles(model.run)) for model in models}
+    found = {name: material.findings for name, material in materials.items()}
+    studies = Studies.of(found, models, ceilings, pairs)
     tables: dict[str, tuple[Row, ...]] = {"model_pairs": pairs, "model_ceilings": ceilings, **studies.tables()}
     value = {name: [row.model_dump() for row in rows] for name, rows in tables.items()}
     runs = {model.name: f"{model.run.parent.name}/{model.run.name}" for model in models}
@@ -61,7 +64,7 @@ def render_models(study: str, models: Sequence[RankedModel], folder: Path) -> Pa
     files = {f"{name}.csv": csv_text(rows) for name, rows in tables.items() if rows}
     for name, text in files.items():
         write_atomic(place / name, text)
-    whole = _document(study, models, key, pairs, ceilings, notes, studies)
+    whole = _document(study, models, materials, key, pairs, ceilings, notes, studies)
     for figure in whole.figures():
         write_atomic(place / "figures" / f"{figure.name}.svg", standalone(figure.svg))
     write_atomic(place / "report.md", render_markdown(whole))
@@ -72,6 +75,7 @@ def render_models(study: str, models: Sequence[RankedModel], folder: Path) -> Pa
 def _document(
     study: str,
     models: Sequence[RankedModel],
+    materials: Mapping[str, Material],
     key: str,
     pairs: Sequence[ModelPairRow],
     ceilings: Sequence[ModelCeilingRow],
@@ -86,13 +90,11 @@ def _document(
             "are never paired with themselves. The ceiling is what two seeds of one model agree, and the verdict holds "
             "the ratio of both against the margin of the recipe, corrected for all rows. The residual correlation "
             "leaves out module type and smooth depth; its p is against surrogates as smooth over depth, corrected by "
-            "Holm's method. Nothing here was declared: every sentence is exploratory.",
+            "Holm's method.",
         )
     )
-    front: list[Block] = [Bullets(tuple((note,) for note in notes))] if notes else []
     blocks: list[Block] = [about]
     if pairs:
-        front += _figures(pairs)
         blocks += [Bullets(tuple((row.sentence,) for row in pairs)), _pairs(pairs)]
     runs: list[Block] = [_runs(models)]
     if ceilings:
@@ -102,27 +104,13 @@ def _document(
         *study_sections(studies),
         Section("runs", "Runs", tuple(runs)),
     )
-    return Document(f"{study}/models-{key}", facts, _headline(pairs), tuple(front), sections)
-
-
-def _headline(pairs: Sequence[ModelPairRow]) -> str:
-    """How many rankings carry over from one model to another, in one sentence."""
-    if not pairs:
-        return "No ranking of one model can be compared with that of another."
-    judged = [row for row in pairs if row.verdict in (SharingVerdict.SHARED.value, SharingVerdict.NOT_SHOWN.value)]
-    scorers = listed(list(dict.fromkeys(row.scorer for row in pairs)))
-    if not judged:
-        return f"Whether models share the layers that {scorers} puts first cannot be told from these runs."
-    shared = sum(row.verdict == SharingVerdict.SHARED.value for row in judged)
-    if not shared:
-        return f"By {scorers}, models are not shown to share layers as two seeds of one model do."
-    return (
-        f"By {scorers}, models share layers nearly as much as two seeds of one model do in {shared} of "
-        f"{len(judged)} comparisons."
-    )
+    front = answers(materials, pairs, notes, _figures(pairs))
+    return Document(f"{study}/models-{key}", facts, whether_shared(pairs), front, sections)
 
 
 def _figures(pairs: Sequence[ModelPairRow]) -> list[Block]:
+    if not pairs:
+        return []
     names = tuple(dict.fromkeys(row.source for row in pairs) | dict.fromkeys(row.target for row in pairs))
     drawn = []
     for scorer, data in dict.fromkeys((row.scorer, row.data) for row in pairs):
@@ -135,7 +123,10 @@ def _figures(pairs: Sequence[ModelPairRow]) -> list[Block]:
         )
         drawn.append(Matrix(f"{scorer}{f' on {data}' if data else ''}, top {share:.0%}", names, entries))
     alt = "Kappa of the ranking of the model of the row on the layers of the model of the column, beside its own."
-    caption = "Rows: whose ranking. Columns: on whose layers. The smallest share of layers that arms select."
+    caption = (
+        "Kappa: 0 is chance, 1 the same layers. Rows: whose ranking. Columns: on whose layers. The smallest share of "
+        "layers that arms select."
+    )
     svg = described(draw(matrices(drawn), "models"), alt)
     return [Figure("models", "Agreement of models", svg, alt, caption, ("model_pairs.csv",))]
 

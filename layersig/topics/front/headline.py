@@ -16,6 +16,7 @@ _HELPED: Mapping[Verdict, str] = {
     Verdict.BETTER_SIZE_UNSETTLED: "helped",
     Verdict.BETTER_WITHIN_MARGIN: "helped, but by less than the margin",
     Verdict.EQUIVALENT: "made no difference beyond the margin",
+    Verdict.NOT_BETTER: "was shown not to help by more than the margin",
     Verdict.WORSE_WITHIN_MARGIN: "did harm, but by less than the margin",
     Verdict.WORSE_SIZE_UNSETTLED: "did harm",
     Verdict.WORSE_BY_MARGIN: "did harm",
@@ -26,6 +27,7 @@ _SPARED: Mapping[Verdict, str] = {
     Verdict.BETTER_SIZE_UNSETTLED: "reduced the damage",
     Verdict.BETTER_WITHIN_MARGIN: "reduced the damage, but by less than the margin",
     Verdict.EQUIVALENT: "made no difference beyond the margin",
+    Verdict.NOT_BETTER: "was shown not to reduce the damage by more than the margin",
     Verdict.WORSE_WITHIN_MARGIN: "added to the damage, but by less than the margin",
     Verdict.WORSE_SIZE_UNSETTLED: "added to the damage",
     Verdict.WORSE_BY_MARGIN: "added to the damage",
@@ -139,5 +141,8 @@ def _without_arms(material: Material) -> str:
     if material.lead:
         names = listed([f"{row.scorer}{f' on {row.data}' if row.data else ''}" for row in material.lead])
         runs = max(row.runs for row in material.lead)
-        return f"This run ranks layers by {names} ({plural(runs, 'seed')}); no choice of layers was measured."
+        ranks = f"ranks layers by {names} ({plural(runs, 'seed')})"
+        if material.findings.status == "failed":
+            return f"This run failed before any choice of layers was measured; it {ranks}."
+        return f"This run {ranks}; no choice of layers was measured."
     return "This run has no result yet." if material.findings.status != "failed" else "This run failed before a result."

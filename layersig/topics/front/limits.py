@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.findings.rows.arms import ASSAYS, COMPARISONS
 from layersig.findings.rows.claims import CLAIMS
 from layersig.findings.rows.sweeps import SWEEPS
@@ -23,6 +24,7 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         return ()
     idle = () if places[0].prunes else _idle_tasks(material)
     parts = (
+        _absent(material, places),
         _scope(places),
         _declared(material, places),
         _margin(places),
@@ -31,6 +33,18 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         idle,
     )
     return tuple(text for part in parts for text in part)
+
+
+def _absent(material: Material, places: Sequence[Place]) -> Iterator[Text]:
+    """Arms that the recipe puts first and that have no result, so that the headline is about another."""
+    for place in places:
+        where = f" on {place.data}" if len(places) > 1 else ""
+        absent = [arm for arm in material.findings.primary_arms if place.arm(arm) is None]
+        if absent and place.lead.arm not in material.findings.primary_arms:
+            yield (
+                f"{listed(absent)}, which the recipe puts first, {'have' if len(absent) > 1 else 'has'} no "
+                f"result{where}: the headline is about {place.lead.arm} instead.",
+            )
 
 
 def _scope(places: Sequence[Place]) -> Iterator[Text]:
@@ -46,6 +60,11 @@ def _scope(places: Sequence[Place]) -> Iterator[Text]:
     yield (
         f"{seeds} runs per arm: a statement about the method on this model and these data ({where}), and no others.",
     )
+    if seeds < MIN_SEEDS_FOR_CEILING:
+        yield (
+            f"{seeds} runs say little about how runs vary, so intervals are so wide that hardly any difference can be "
+            "shown: that none is shown means nothing here.",
+        )
 
 
 def _declared(material: Material, places: Sequence[Place]) -> Iterator[Text]:
@@ -58,8 +77,10 @@ def _declared(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     tests += sum(curve.declared for curve in material.findings[SWEEPS])
     together = f" (corrected as a family of {tests} tests)" if tests > 1 else ""
     others = material.findings.other_declarations
-    text = f"Declared before it was measured: {names}{together}." if declared else "Nothing was declared beforehand."
-    text += " Everything else is exploratory"
+    if declared:
+        text = f"Declared before it was measured: {names}{together}. Everything else is exploratory"
+    else:
+        text = "No comparison here was declared beforehand: all are exploratory"
     headlined = [found for place in places if (found := place.lead.against.get("random control")) is not None]
     if declared and headlined and not any(found.declared for found in headlined):
         text += ", the headline's comparison with random ones included"

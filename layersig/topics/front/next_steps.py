@@ -16,12 +16,14 @@ def next_steps(material: Material, places: Sequence[Place]) -> tuple[Step, ...]:
     """At most three: finish the run, make the answer surer, use it."""
     if material.findings.smoke:
         return (Step("Run the study itself:", _run_again(material, without=("--smoke", "--json"))),)
-    if material.findings.status in ("failed", "interrupted", "running"):
-        return (Step("Finish the run; what is done is not run again:", _run_again(material)),)
-    return tuple(_surer(material, places)) + tuple(_use(material, places))
+    if material.findings.status in ("failed", "interrupted", "running", "stopped"):
+        first = "Mend what failed, then finish" if material.findings.status == "failed" else "Finish"
+        return (Step(f"{first} the run; what is done is not run again:", _run_again(material)),)
+    return (*surer(material, places), *_use(material, places))
 
 
-def _surer(material: Material, places: Sequence[Place]) -> Iterator[Step]:
+def surer(material: Material, places: Sequence[Place]) -> Iterator[Step]:
+    """What would make the answer surer; nothing where the seeds suffice and the arms are told apart."""
     seeds = max((place.lead.result.seeds for place in places), default=max((r.runs for r in material.lead), default=0))
     if seeds < MIN_SEEDS_FOR_SHARING and (places or material.lead):
         wanted = f"seeds=[{','.join(map(str, range(MIN_SEEDS_FOR_SHARING)))}]"
@@ -40,12 +42,21 @@ def _open(place: Place) -> bool:
 def _use(material: Material, places: Sequence[Place]) -> Iterator[Step]:
     if not places:
         return
-    run, arm = f"{material.findings.name}/{material.findings.id}", places[0].lead.arm
-    if places[0].prunes:
-        yield Step("The pruned checkpoint, for transformers:", f"layersig export {run} {arm} FOLDER")
+    place = places[0]
+    export = ["layersig", "export", f"{material.findings.name}/{material.findings.id}", place.lead.arm]
+    # A folder of the run is called as the recipe calls the data set, also where a fallback stood in for it.
+    data = ["--data", place.data.partition(">")[0]] if len(places) > 1 else []
+    of = f" of {place.data}" if data else ""
+    if place.prunes:
+        seeds = material.manifest["seeds"][:1] if place.lead.result.seeds > 1 else []
+        one = [word for seed in seeds for word in ("--seed", str(seed))]
+        which = "".join(f", that of seed {seed} (--seed for another)" for seed in seeds)
+        yield Step(f"The pruned checkpoint{of} for transformers{which}:", shlex.join([*export, "FOLDER", *data, *one]))
     else:
         tools = "peft (or axolotl, llamafactory, trl, unsloth, torchtune, names)"
-        yield Step(f"These layers for your own training, with --to {tools}:", f"layersig export {run} {arm} --to peft")
+        runs = place.lead.selection.runs
+        which = f"The layers{of} that most of {runs} seeds chose" if runs > 1 else f"These layers{of}"
+        yield Step(f"{which}, for your own training, with --to {tools}:", shlex.join([*export, "--to", "peft", *data]))
 
 
 def _run_again(material: Material, *overrides: str, verb: str = "run", without: Sequence[str] = ("--json",)) -> str:

@@ -10,6 +10,7 @@ from layersig.topics.front.limits import limits
 from layersig.topics.front.next_steps import next_steps
 from layersig.topics.front.ranked import which_layers
 from layersig.topics.front.rows import contrasts, table
+from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import amount_of, places_of
 
 
@@ -17,10 +18,11 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
     """The answer in one sentence, and what comes with it: limits, arms, layers, what to do next."""
     places = places_of(material)
     blocks: list[Block] = []
+    scorers = [Bullets(told)] if (told := about_scorers(material, places)) else []
     if told := limits(material, places):
         blocks.append(Callout("note", "How far this goes", told))
     if places:
-        blocks.append(table(material, places))
+        blocks += [table(material, places), *scorers]
         if pairs := tuple(contrasts(material, places)):
             blocks += [Heading("Declared contrasts"), Bullets(tuple((pair,) for pair in pairs))]
         of_blocks = amount_of(material, places[0].lead.selection)[2] == "block"
@@ -29,7 +31,7 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
             where = (f"{place.data}: ",) if len(places) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))
     elif ranked := tuple(which_layers(material, row) for row in material.lead if material.findings.sizes):
-        blocks.append(Bullets(ranked))
+        blocks += [Bullets(ranked), *scorers]
     if steps := next_steps(material, places):
         blocks += [Heading("What next"), Steps(steps)]
     return headline(material, places), tuple(blocks)

@@ -20,6 +20,7 @@ from layersig.topics.front.words import (
     short,
     value_words,
     verdict_words,
+    why_no_verdict,
 )
 from layersig.topics.retention.rows import RETENTION_CLASSES
 
@@ -68,14 +69,18 @@ def _caption(material: Material, places: Sequence[Place], differences: bool) -> 
         text = f"{what[0].upper()}{what[1:]}{untouched}, {better} is better"
     unit = f"Differences in {difference_unit(place)}"
     parts = [text, *_kept_scores(material, place), *_controls(material, places)]
-    shown = {short(found) for each in places for standing in each.standings for found in standing.against.values()}
-    legend = [found] if (found := meanings(shown)) else []
+    shown = [found for each in places for standing in each.standings for found in standing.against.values()]
+    legend = [found] if (found := meanings({short(row) for row in shown})) else []
+    if reasons := dict.fromkeys(why for row in shown if (why := why_no_verdict(row)) is not None):
+        legend.append(f"No verdict where {' or where '.join(reasons)}")
     return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), *legend, _sizes(places)])
 
 
 def _kept_scores(material: Material, place: Place) -> Iterator[str]:
     if names := _formats(material, place):
-        yield f"Kept: mean share of the untouched model's scores on tasks that are answered by {listed(names)}"
+        text = f"Kept: mean share of the untouched model's scores on tasks that are answered by {listed(names)}"
+        guessed = any(_guessed(material, place, name) is not None for name in names)
+        yield f"{text}; guessing: what the best of all constant answers would keep" if guessed else text
 
 
 def _controls(material: Material, places: Sequence[Place]) -> Iterator[str]:
@@ -101,7 +106,7 @@ def _heads(material: Material, places: Sequence[Place]) -> Iterator[Column]:
         yield from columns("", "#gain kept")
     else:
         yield Column(outcome_of(place.measure), True)
-        yield from (Column(f"{name} kept", True) for name in _formats(material, place))
+        yield from (Column(_kept_head(material, place, name), True) for name in _formats(material, place))
     yield from (Column(f"against {_SHORT_ROLES[role]}") for role in CONTROLS if _any(places, role))
     yield Column(f"against {material.findings.baseline}")
 
@@ -168,6 +173,20 @@ def _formats(material: Material, place: Place) -> tuple[str, ...]:
     """The ways in which tasks are answered, of which a pruned model keeps a share."""
     rows = material.findings[RETENTION_CLASSES] if place.prunes else ()
     return tuple(dict.fromkeys(row.format for row in rows))
+
+
+def _kept_head(material: Material, place: Place, name: str) -> str:
+    """With what guessing would keep, where that is known: a share says little without it."""
+    guessed = _guessed(material, place, name)
+    return f"{name} kept" if guessed is None else f"{name} kept (guessing: {percent(guessed)})"
+
+
+def _guessed(material: Material, place: Place, name: str) -> float | None:
+    """What the best constant answers would keep; it depends on the tasks and the untouched model alone."""
+    for row in material.findings[RETENTION_CLASSES]:
+        if (row.arm, row.data or place.data, row.format) == (place.lead.arm, place.data, name):
+            return row.constant
+    return None
 
 
 def _retained(material: Material, place: Place, arm: str, name: str) -> str:

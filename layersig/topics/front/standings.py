@@ -14,7 +14,7 @@ from layersig.findings.rows.layers import SELECTIONS, UNITS, SelectionRow
 from layersig.layers import Unit
 from layersig.recipe.schema import RESERVED_ARMS
 from layersig.report.material import Material, measure_of
-from layersig.report.numbers import fixed, level
+from layersig.report.numbers import level
 
 CONTROLS: tuple[Role, ...] = ("random control", "rule control")
 _BASE, _ALL_LAYERS = RESERVED_ARMS
@@ -186,10 +186,8 @@ def why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | 
     """Why a share is no figure to remember: no interval, nothing kept, or all layers are not shown to gain anything."""
     if kept.no_interval is not None:
         return kept.no_interval
-    if kept.shape == "two rays":
-        return f"the {level(kept.level)} set is unbounded: below {fixed(kept.low, 2)} or above {fixed(kept.high, 2)}"
     if kept.shape != "interval":
-        return f"the {level(kept.level)} set excludes no share"
+        return f"the gain is too uncertain to divide by, so that the {level(kept.level)} set of shares has no ends"
     if kept.high is not None and kept.high < 0:
         return f"on {kept.task} the arm is worse than the untouched model, so that it keeps nothing"
     assay = material.assay(measure_of(kept), data)

@@ -15,6 +15,7 @@ from layersig.report.terminal import VERDICTS
 from layersig.topics.front.standings import Place, Standing
 
 NONE = "\u2013"
+NO_VERDICT = "no verdict"
 _MEANINGS: Mapping[str, frozenset[str]] = {
     "beyond margin: the whole interval lies outside the margin": frozenset(
         {"better beyond margin", "worse beyond margin"}
@@ -41,7 +42,14 @@ def meanings(shown: Collection[str]) -> str:
 
 def short(found: ComparisonRow) -> str:
     """The verdict of a comparison in two or three words."""
-    return NONE if found.verdict is None else VERDICTS[Verdict(found.verdict)]
+    return NO_VERDICT if found.verdict is None else VERDICTS[Verdict(found.verdict)]
+
+
+def why_no_verdict(found: ComparisonRow) -> str | None:
+    """Why a comparison has no verdict; None where it has one."""
+    if found.verdict is not None:
+        return None
+    return found.no_interval or "no margin is declared"
 
 
 def difference_words(place: Place, found: ComparisonRow) -> str:
@@ -55,7 +63,7 @@ def difference_words(place: Place, found: ComparisonRow) -> str:
     if scale < 0:
         low, high = high, low
     ends = "" if low is None or high is None else f" ({_end(low, decimals)} to {_end(high, decimals)})"
-    return f"{fixed(scale * found.estimate, decimals, signed=True)}{ends}"
+    return f"{fixed(scale * found.estimate or 0.0, decimals, signed=True)}{ends}"
 
 
 def difference_unit(place: Place) -> str:

@@ -178,6 +178,7 @@ def class_rows(arms: Arms, rows: Sequence[RetentionRow]) -> tuple[RetentionClass
                 low=None if interval is None else max(0.0, interval.low),
                 high=None if interval is None else interval.high,
                 corrected=sum(clear) / len(clear) if clear else None,
+                constant=_share_of_base(members, [row.constant for row in members]),
                 tasks=len(members),
                 corrected_tasks=len(clear),
                 level=arms.level,
@@ -285,8 +286,8 @@ def _gap_row(
         generation=", ".join(row.task for row in written),
         classification_retention=_mean(choices),
         generation_retention=_mean(written),
-        classification_floor=_floor(choices),
-        generation_floor=_floor(written),
+        classification_floor=_share_of_base(choices, [row.floor for row in choices]),
+        generation_floor=_share_of_base(written, [row.floor for row in written]),
         gap=_mean(choices) - _mean(written),
         se=None if gap is None else gap.se,
         low=None if interval is None else interval.low,
@@ -298,7 +299,7 @@ def _gap_row(
     )
 
 
-def _floor(rows: Sequence[RetentionRow]) -> float | None:
-    """Mean of floor / base over the tasks; None unless every one was measured."""
-    shares = [row.floor / row.base for row in rows if row.floor is not None and row.base]
+def _share_of_base(rows: Sequence[RetentionRow], values: Sequence[float | None]) -> float | None:
+    """Mean of value / base over the tasks, for one value each; None unless every one is known."""
+    shares = [value / row.base for row, value in zip(rows, values, strict=True) if value is not None and row.base]
     return sum(shares) / len(shares) if len(shares) == len(rows) else None

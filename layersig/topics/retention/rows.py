@@ -60,6 +60,8 @@ class RetentionClassRow(Row):
     high: float | None
     corrected: float | None
     """Mean over the tasks whose base is clear of a measured floor."""
+    constant: float | None = None
+    """What the best constant answers would keep: mean of constant / base; null unless known of every task."""
     tasks: int
     corrected_tasks: int
     level: float

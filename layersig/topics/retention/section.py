@@ -41,7 +41,8 @@ def _classes(material: Material) -> list[Block]:
     caption = (
         "Mean retention by the way a task is answered: arm / untouched model, a mean of ratios over these tasks and no "
         "others; with several training runs the interval counts runs, which the tasks "
-        "share, and items. Above the floor only where the untouched model is clear of a measured one"
+        "share, and items. Above the floor only where the untouched model is clear of a measured one. Guessing: what "
+        "the best of all constant answers would keep"
     )
     heads = columns(
         "arm",
@@ -50,6 +51,7 @@ def _classes(material: Material) -> list[Block]:
         "#tasks",
         "#retention",
         "#interval",
+        "#guessing",
         "#above the floor",
         "#tasks clear",
         "scope",
@@ -63,6 +65,7 @@ def _classes(material: Material) -> list[Block]:
             str(r.tasks),
             percent(r.retention, 1),
             _NONE if r.low is None or r.high is None else f"{percent(r.low)} to {percent(r.high)}",
+            percent(r.constant, 1),
             percent(r.corrected, 1),
             str(r.corrected_tasks),
             r.scope,

@@ -1,0 +1,115 @@
+"""The first screen explains its terms: what scorers do, what guessing would keep, which seeds an export takes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layersig.report.document import Bullets, Step, Steps, Table, plain
+from layersig.report.material import Material
+from layersig.topics.analyse import analyse
+from layersig.topics.brief import brief
+from layersig.topics.front.page import first_screen
+from layersig.topics.render import material_of
+from layersig.topics.retention.rows import RetentionClassRow
+from tests.report.studies import Study
+from tests.report.synthetic import write_run
+
+STUDY = Study(blocks=4, data=("alpaca",), seeds=(3, 5), tasks=(("arc_easy", 20),), heldout=8, steps=4)
+SAID = {"ila": "A mask that is learned", "first-k": "The earlier, the higher", "gradient-norm": "A norm"}
+
+
+def made(run: Path, study: Study, said: dict[str, str] | None = None) -> Material:
+    recipe = write_run(run, study)
+    if said is not None:
+        manifest = json.loads((run / "manifest.json").read_text())
+        (run / "manifest.json").write_text(json.dumps({**manifest, "scorers": said}))
+    analyse(run, recipe.model_copy(update={"analyze": recipe.analyze.model_copy(update={"resamples": 100})}))
+    return material_of(run)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    return made(tmp_path_factory.mktemp("words") / "run", STUDY, SAID)
+
+
+def with_rows(material: Material, **tables: Any) -> Material:
+    findings = material.findings
+    return replace(material, findings=findings.model_copy(update={"tables": {**findings.tables, **tables}}))
+
+
+def each(material: Material, table: str, change: Callable[[Any], dict[str, object]]) -> Material:
+    rows = material.findings.tables[table]
+    return with_rows(material, **{table: tuple(row.model_copy(update=change(row)) for row in rows)})
+
+
+def scorers(material: Material) -> list[str]:
+    found = [block for block in first_screen(material)[1] if isinstance(block, Bullets)]
+    return [plain(item) for block in found for item in block.items if plain(item).startswith("Scorer ")]
+
+
+def last_step(material: Material) -> Step:
+    (steps,) = [block for block in first_screen(material)[1] if isinstance(block, Steps)]
+    return steps.items[-1]
+
+
+def test_the_scorers_of_the_arms_say_what_they_do_and_no_others(material: Material) -> None:
+    due = ["Scorer ila: A mask that is learned.", "Scorer first-k: The earlier, the higher."]
+    assert sorted(scorers(material)) == sorted(due)
+    text = " ".join(brief(material).split())
+    assert all(f"- {words}" in text for words in due)
+
+
+def test_two_scorers_of_one_kind_share_a_sentence(material: Material) -> None:
+    one = each(material, "rankings", lambda row: {"kind": "ila"} if row.scorer == "first-k" else {})
+    (text,) = scorers(one)
+    assert text in ("Scorer ila, first-k: A mask that is learned.", "Scorer first-k, ila: A mask that is learned.")
+
+
+def test_without_arms_the_scorer_that_ranks_says_what_it_does(material: Material) -> None:
+    assert scorers(with_rows(material, selections=())) == ["Scorer ila: A mask that is learned."]
+
+
+def test_a_run_that_kept_no_words_says_none(tmp_path: Path) -> None:
+    assert scorers(made(tmp_path / "run", replace(STUDY, seeds=(0,), tasks=(), heldout=4))) == []
+
+
+def pruned(material: Material, constant: float | None) -> Material:
+    row = RetentionClassRow(
+        arm="ila-30", data="alpaca", format="classification", retention=0.8, low=0.7, high=0.9, corrected=None,
+        constant=constant, tasks=1, corrected_tasks=0, level=0.95, seeds=2, scope="method",
+    )  # fmt: skip
+    found = each(material, "selections", lambda row: {"action": "prune"})
+    return with_rows(found, retention_classes=(row,))
+
+
+def test_what_guessing_would_keep_stands_beside_what_is_kept(material: Material) -> None:
+    for constant, head in ((0.62, "classification kept (guessing: 62 %)"), (None, "classification kept")):
+        (table,) = [block for block in first_screen(pruned(material, constant))[1] if isinstance(block, Table)]
+        assert head in [column.head for column in table.columns]
+        assert ("the best of all constant answers" in table.caption) is (constant is not None)
+
+
+def test_the_export_says_whose_choice_it_takes(material: Material, tmp_path: Path) -> None:
+    step = last_step(material)
+    assert step.why.startswith("The layers that most of 2 seeds chose, for your own training")
+    run = f"{material.findings.name}/{material.findings.id}"
+    assert shlex.split(step.command) == ["layersig", "export", run, "ila-30", "--to", "peft"]
+    one = last_step(each(material, "selections", lambda row: {"runs": 1}))
+    assert one.why.startswith("These layers, for your own training")
+    two = made(tmp_path / "run", replace(STUDY, data=("alpaca>other", "lima"), seeds=(0,), tasks=(), heldout=4))
+    assert shlex.split(last_step(two).command)[-2:] == ["--data", "alpaca"]
+
+
+def test_a_pruned_checkpoint_is_that_of_one_seed(material: Material) -> None:
+    step = last_step(pruned(material, None))
+    assert step.why == "The pruned checkpoint for transformers, that of seed 3 (--seed for another):"
+    assert shlex.split(step.command)[-2:] == ["--seed", "3"]
+    one = each(pruned(material, None), "results", lambda row: {"seeds": 1})
+    assert shlex.split(last_step(one).command)[-1] == "FOLDER"
