@@ -54,7 +54,7 @@ def test_skipping_is_a_separate_evaluation_without_the_block(tmp_path, architect
 
 
 @pytest.mark.parametrize("how", ["zero", "mean"])
-@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
 def test_other_ablations_put_another_state_in_place(tmp_path, architecture, how):
     world = world_of(tmp_path, architecture)
     found = world.ranking("ablation", {"batches": 2, "how": how}, micro_batch_tokens=30)
@@ -101,14 +101,17 @@ def reference_search(model, rounds, protected):
     return removed
 
 
-@pytest.mark.parametrize(("architecture", "protect"), [("gemma2", [0]), ("gemma2", []), ("gemma3_text", [0, -1])])
+@pytest.mark.parametrize(
+    ("architecture", "protect"), [("gemma2", [0]), ("gemma2", []), ("gemma3_text", [0, -1]), ("gpt2", [])]
+)
 def test_greedy_removes_what_is_missed_least(tmp_path, architecture, protect):
     world = world_of(tmp_path, architecture)
     found = world.ranking("greedy", {"batches": 2, "remove": 2, "protect": protect})
-    due = reference_search(world.model, 2, {place % 4 for place in protect})
-    order = sorted(range(4), key=lambda place: list(found.scores.values())[place])
-    assert order[:2] == due
-    assert sorted(found.scores.values()) == [1, 2, 3, 3]
+    rounds = list(found.scores.values())
+    depth = len(rounds)
+    due = reference_search(world.model, 2, {place % depth for place in protect})
+    assert sorted(range(depth), key=rounds.__getitem__)[:2] == due
+    assert sorted(rounds) == [1, 2, *[3] * (depth - 2)]
 
 
 def test_greedy_takes_the_later_of_equal_blocks(tmp_path):
