@@ -97,6 +97,19 @@ def test_layers_are_described_as_counted_and_never_named_one_by_one(good: Materi
     assert not any(row.layer in text for row in good.findings[LAYERS])
 
 
+def test_types_that_are_chosen_alike_are_not_ranked(good: Material) -> None:
+    arm = places_of(good)[0].lead.arm
+    like = next(row for row in good.findings[SELECTED_LAYERS] if row.arm == arm)
+    block = [
+        like.model_copy(update={**layer.model_dump(exclude={"parameters"}), "selected": like.runs})
+        for layer in good.findings[LAYERS]
+        if layer.block == 1
+    ]
+    tables = {**good.findings.tables, "selected_layers": tuple(block)}
+    text = plain(which(replace(good, findings=good.findings.model_copy(update={"tables": tables}))))
+    assert f"All module types are chosen equally often, on average over runs (1 of {STUDY.blocks})" in text
+
+
 def shuffled(seed: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
     rng = np.random.default_rng(seed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from peft import AdaLoraConfig
@@ -72,7 +73,7 @@ def reference(world: World, batches: list[list[list[int]]]) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen2"])
 def test_it_is_the_importance_by_which_peft_allocates_ranks(tmp_path, architecture: str) -> None:
     world = World(tmp_path, architecture, dtype="float64")
     generator = torch.Generator().manual_seed(5)
@@ -83,12 +84,13 @@ def test_it_is_the_importance_by_which_peft_allocates_ranks(tmp_path, architectu
     order = optimizer_batches(examples, batch_size=2, steps=BATCHES, streams=Streams(0, 0))
     expected = reference(world, [[examples[index].tokens.tolist() for index in batch] for batch in order])
     ranking = world.ranking("adalora-sensitivity", {"batches": BATCHES}, batch_size=2)
+    spread = np.ptp(list(expected.values()))
     for name, value in expected.items():
-        assert ranking.scores[name] == pytest.approx(value, rel=1e-4), name
+        assert ranking.scores[name] == pytest.approx(value, abs=1e-5 * spread), name
     blocks = world.ranking("adalora-sensitivity", {"batches": BATCHES}, batch_size=2, unit=Unit.BLOCK)
     for group in world.layers.groups(Unit.BLOCK):
         together = sum(expected[layer.name] for layer in group.members)
-        assert blocks.scores[group.name] == pytest.approx(together, rel=1e-4)
+        assert blocks.scores[group.name] == pytest.approx(together, abs=1e-5 * spread)
 
 
 def test_fused_experts_have_gradients_too(tmp_path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,17 +47,20 @@ def slopes(world, update, share):
     return found
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen2"])
 def test_the_first_order_gain_is_minus_the_inner_product_with_the_dense_gradient(tmp_path, architecture):
     world, update = world_with_update(tmp_path, architecture)
     ranking = world.ranking("update-taylor", {"batches": 1})
+    spread = np.ptp(list(ranking.scores.values()))
     for name, slope in slopes(world, update, 0.0).items():
-        assert ranking.scores[name] == pytest.approx(-slope, rel=1e-4, abs=1e-6), name
+        assert ranking.scores[name] == pytest.approx(-slope, abs=1e-5 * spread), name
 
 
-@pytest.mark.parametrize("unit", list(Unit))
-def test_shares_are_the_path_integral_of_dense_gradients(tmp_path, unit):
-    world, update = world_with_update(tmp_path)
+@pytest.mark.parametrize(
+    ("architecture", "unit"), [*(("llama", unit) for unit in Unit), ("gpt2", Unit.MODULE), ("qwen2", Unit.MODULE)]
+)
+def test_shares_are_the_path_integral_of_dense_gradients(tmp_path, architecture, unit):
+    world, update = world_with_update(tmp_path, architecture)
     # Simpson's rule on 32 intervals: another rule, with errors far below the tolerance.
     points = 33
     weights = torch.tensor([1.0, *[4.0, 2.0] * ((points - 3) // 2), 4.0, 1.0]) / (3 * (points - 1))
@@ -65,9 +69,10 @@ def test_shares_are_the_path_integral_of_dense_gradients(tmp_path, unit):
         for name, slope in slopes(world, update, place / (points - 1)).items():
             integral[name] -= weight * slope
     ranking = world.ranking("path-attribution", {"batches": 1, "nodes": 8}, unit=unit)
+    spread = np.ptp(list(ranking.scores.values()))
     for group in world.layers.groups(unit):
         expected = sum(integral[layer.name] for layer in group.members)
-        assert ranking.scores[group.name] == pytest.approx(expected, rel=1e-4, abs=1e-5), group.name
+        assert ranking.scores[group.name] == pytest.approx(expected, abs=1e-5 * spread), group.name
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2"])

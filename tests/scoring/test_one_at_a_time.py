@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +23,7 @@ TARGETS_FROM = 3
 
 @pytest.mark.parametrize(
     ("architecture", "unit"),
-    [("llama", Unit.MODULE), ("llama", Unit.BLOCK), ("llama", Unit.PART), ("gpt2", Unit.MODULE)],
+    [*(("llama", unit) for unit in Unit), ("gpt2", Unit.MODULE), ("qwen2", Unit.MODULE)],
 )
 @pytest.mark.parametrize("scorer", ["leave-one-out", "add-one-in"])
 def test_it_is_the_loss_of_models_with_moved_weights(tmp_path, architecture, unit, scorer):
@@ -38,13 +39,14 @@ def test_it_is_the_loss_of_models_with_moved_weights(tmp_path, architecture, uni
         return loss_of(model, ROWS, TARGETS_FROM).item()
 
     every, none = loss(update.layers), loss([])
+    spread = np.ptp(list(ranking.scores.values()))
     for group in world.layers.groups(unit):
         members = {layer.name for layer in group.members}
         if scorer == "leave-one-out":
             expected = loss([name for name in update.layers if name not in members]) - every
         else:
             expected = none - loss(members)
-        assert ranking.scores[group.name] == pytest.approx(expected, rel=1e-5, abs=1e-6), group.name
+        assert ranking.scores[group.name] == pytest.approx(expected, abs=1e-5 * spread), group.name
 
 
 def test_every_batch_counts_and_the_cost_is_told(tmp_path):

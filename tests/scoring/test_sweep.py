@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -48,17 +49,21 @@ def test_skipping_is_a_separate_evaluation_without_the_block(tmp_path, architect
     world = world_of(tmp_path, architecture)
     found = world.ranking("ablation", {"batches": 2}, micro_batch_tokens=budget)
     whole = loss_of(world.model)
+    spread = np.ptp(list(found.scores.values()))
     for place, value in enumerate(found.scores.values()):
         with without_blocks(world.model, [place]):
-            assert value == pytest.approx(loss_of(world.model) - whole, abs=2e-5)
+            assert value == pytest.approx(loss_of(world.model) - whole, abs=1e-5 * spread)
 
 
 @pytest.mark.parametrize("how", ["zero", "mean"])
-@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
 def test_other_ablations_put_another_state_in_place(tmp_path, architecture, how):
     world = world_of(tmp_path, architecture)
     found = world.ranking("ablation", {"batches": 2, "how": how}, micro_batch_tokens=30)
     blocks, whole = block_list(world.model)[1], loss_of(world.model)
+    size = max(map(abs, found.scores.values()))
+    # Without biases nothing comes of a state of zeros, wherever it is put.
+    assert (len(set(found.scores.values())) == 1) is (how == "zero" and architecture != "gpt2")
     for block, value in zip(blocks, found.scores.values(), strict=True):
         added = []
         handle = replacing(block, lambda state, output, kept=added: kept.append(output - state) or output)
@@ -70,7 +75,7 @@ def test_other_ablations_put_another_state_in_place(tmp_path, architecture, how)
         )
         due = loss_of(world.model) - whole
         handle.remove()
-        assert value == pytest.approx(due, abs=2e-5)
+        assert value == pytest.approx(due, abs=1e-5 * size)
 
 
 def test_a_sweep_runs_half_the_blocks(tmp_path, monkeypatch):
@@ -101,14 +106,17 @@ def reference_search(model, rounds, protected):
     return removed
 
 
-@pytest.mark.parametrize(("architecture", "protect"), [("gemma2", [0]), ("gemma2", []), ("gemma3_text", [0, -1])])
+@pytest.mark.parametrize(
+    ("architecture", "protect"), [("gemma2", [0]), ("gemma2", []), ("gemma3_text", [0, -1]), ("gpt2", [])]
+)
 def test_greedy_removes_what_is_missed_least(tmp_path, architecture, protect):
     world = world_of(tmp_path, architecture)
     found = world.ranking("greedy", {"batches": 2, "remove": 2, "protect": protect})
-    due = reference_search(world.model, 2, {place % 4 for place in protect})
-    order = sorted(range(4), key=lambda place: list(found.scores.values())[place])
-    assert order[:2] == due
-    assert sorted(found.scores.values()) == [1, 2, 3, 3]
+    rounds = list(found.scores.values())
+    depth = len(rounds)
+    due = reference_search(world.model, 2, {place % depth for place in protect})
+    assert sorted(range(depth), key=rounds.__getitem__)[:2] == due
+    assert sorted(rounds) == [1, 2, *[3] * (depth - 2)]
 
 
 def test_greedy_takes_the_later_of_equal_blocks(tmp_path):

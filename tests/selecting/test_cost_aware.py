@@ -140,6 +140,14 @@ def test_rates_can_change_the_choice() -> None:
     assert min(group.block for group in slow_way_back) > min(group.block for group in slow_adapters) == 0
 
 
+def test_where_adapters_cost_next_to_nothing_a_budget_is_a_cut_whatever_the_scores() -> None:
+    rng = np.random.default_rng(0)
+    above = [group for group in LAYERS.groups(Unit.MODULE) if group.block >= 2]
+    for _ in range(5):
+        scores = dict(zip(LAYERS.names, rng.gamma(1.0, size=len(LAYERS.names)).tolist(), strict=True))
+        assert choose(scores, share=0.75, rates=(1.0, 5.0, 5.01)) == above
+
+
 def test_what_cannot_be_chosen_from_is_refused() -> None:
     even = dict.fromkeys(LAYERS.names, 1.0)
     with pytest.raises(UserError, match=r"0\.1 of the time of all layers is too little.* is 0\.\d+$"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -80,16 +80,22 @@ def composition(material: Material, place: Place) -> Text:
     by_type: dict[str, list[float]] = {}
     for layer, share in shares:
         by_type.setdefault(layer.kind, []).append(share)
-    text: list[Inline] = []
-    if noun == "layer" and len(by_type) > 2:
-        first, second, *_, last = sorted(by_type, key=lambda kind: -np.mean(by_type[kind]))
-        average = ", on average over runs" if selection.runs > 1 else ""
-        text += [f"Most often chosen{average}: ", Code(first), f" ({_of(by_type[first])}) and ", Code(second)]
-        text += [f" ({_of(by_type[second])}); least often: ", Code(last), f" ({_of(by_type[last])}). "]
+    text = list(_types(by_type, ", on average over runs" if selection.runs > 1 else "")) if noun == "layer" else []
     inside = "" if noun == "block" else f"the {noun}s in "
     depths = [f"{percent(float(np.mean(held)))} of {inside}{name}" for name, held in _depths(shares)]
     text.append(f"By depth, it takes {listed(depths)}; chance would take {percent(amount / of)} of each.")
     return (*text, *_sureness(material, place))
+
+
+def _types(shares: Mapping[str, Sequence[float]], average: str) -> Text:
+    """Which module types are chosen most often and least often; nothing of two types."""
+    if len(shares) < 3:
+        return ()
+    first, second, *_, last = sorted(shares, key=lambda kind: -np.mean(shares[kind]))
+    if np.mean(shares[first]) == np.mean(shares[last]):
+        return (f"All module types are chosen equally often{average} ({_of(shares[first])}). ",)
+    most = (f"Most often chosen{average}: ", Code(first), f" ({_of(shares[first])}) and ", Code(second))
+    return (*most, f" ({_of(shares[second])}); least often: ", Code(last), f" ({_of(shares[last])}). ")
 
 
 def _sureness(material: Material, place: Place) -> Text:

@@ -69,14 +69,16 @@ def _mean_square(context: ScoringContext, of: Callable[[str, Tensor], Tensor]) -
     import torch
 
     examples = context.draw(context.params.examples)
-    totals = dict.fromkeys(context.layers, 0.0)
 
-    def visit(number: int, layer: str, gradient: Tensor) -> None:
+    def value(number: int, layer: str, gradient: Tensor) -> float:
         # The training loss is a mean over target tokens; the log-likelihood of an example is their sum.
         targets = int(context.examples[examples[number]].targets.sum())
-        value = of(layer, gradient)
-        norm = float(torch.linalg.vector_norm(value, dtype=torch.promote_types(value.dtype, torch.float32)))
-        totals[context.unit_of[layer]] += (targets * norm) ** 2 / len(examples)
+        given = of(layer, gradient)
+        norm = float(torch.linalg.vector_norm(given, dtype=torch.promote_types(given.dtype, torch.float32)))
+        return (targets * norm) ** 2
 
-    context.visit_gradients([(index,) for index in examples], visit)
+    totals = dict.fromkeys(context.layers, 0.0)
+    for found in context.gradient_values([(index,) for index in examples], value):
+        for layer, square in found.items():
+            totals[context.unit_of[layer]] += square / len(examples)
     return totals

@@ -41,12 +41,14 @@ class Snip:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Share of every unit in the sensitivity of the model; of `mean`, over the number of its weights."""
+
+        def value(_: int, layer: str, gradient: Tensor) -> float:
+            return _sum(gradient * context.weight(layer))
+
         totals: dict[str, float] = defaultdict(float)
-
-        def visit(_: int, layer: str, gradient: Tensor) -> None:
-            totals[context.unit_of[layer]] += _sum(gradient * context.weight(layer))
-
-        context.visit_gradients(context.optimizer_batches(context.params.batches), visit)
+        for found in context.gradient_values(context.optimizer_batches(context.params.batches), value):
+            for layer, sensitivity in found.items():
+                totals[context.unit_of[layer]] += sensitivity
         whole = sum(totals.values()) or 1.0
         sizes = {group.name: group.parameters if context.params.reduce == "mean" else 1 for group in context.groups}
         return {name: totals[name] / whole / sizes[name] for name in context.layers}
@@ -75,13 +77,15 @@ class Taylor:
         import torch
 
         count, together = context.params.batches, context.params.removed == "group"
-        totals: dict[str, list[float]] = defaultdict(lambda: [0.0] * count)
 
-        def visit(batch: int, layer: str, gradient: Tensor) -> None:
+        def value(_: int, layer: str, gradient: Tensor) -> float:
             product = (gradient * context.weight(layer)).to(torch.promote_types(gradient.dtype, torch.float32))
-            totals[context.unit_of[layer]][batch] += float(product.sum() if together else product.square().sum())
+            return float(product.sum() if together else product.square().sum())
 
-        context.visit_gradients(context.optimizer_batches(count), visit)
+        totals: dict[str, list[float]] = defaultdict(lambda: [0.0] * count)
+        for batch, found in enumerate(context.gradient_values(context.optimizer_batches(count), value)):
+            for layer, slope in found.items():
+                totals[context.unit_of[layer]][batch] += slope
         power = 2 if together else 1
         return {name: sum(value**power for value in totals[name]) / count for name in context.layers}
 
@@ -108,11 +112,9 @@ class Gmt:
         params: Gmt.Params = context.params
         batches = context.optimizer_batches(params.window * params.windows)
         totals: dict[str, float] = defaultdict(float)
-
-        def visit(_: int, layer: str, gradient: Tensor) -> None:
-            totals[context.unit_of[layer]] += _sum(gradient) / params.windows
-
-        context.visit_gradients(_joined(batches, params.window), visit)
+        for found in context.gradient_values(_joined(batches, params.window), lambda _, __, gradient: _sum(gradient)):
+            for layer, value in found.items():
+                totals[context.unit_of[layer]] += value / params.windows
         return {group.name: totals[group.name] / group.parameters for group in context.groups}
 
 
