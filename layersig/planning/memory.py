@@ -113,7 +113,7 @@ def _passes(facts: Facts, budget: TokenBudget) -> float:
     shape, wide, choice = facts.shapes, max(facts.width, 2), CPU if _on_cpu(facts) else GPU
     if budget == "auto":  # on a GPU it is what fits, and the least is what has to fit
         budget = AUTO_TOKENS_ON_CPU if _on_cpu(facts) else LEAST_AUTO_TOKENS
-    tokens = min(budget, _longest(facts, budget))
+    tokens = _longest(facts, budget)
     blocks = 1 if facts.recipe.train.gradient_checkpointing else shape.depth
     kept = _KEPT * blocks * (shape.inner + shape.hidden) + shape.depth * shape.hidden
     # A frozen head takes its targets in pieces; of one that is tuned, logits and their gradients are whole.
@@ -151,11 +151,13 @@ def _written(facts: Facts, budget: int) -> float:
 
 
 def _longest(facts: Facts, budget: int) -> float:
-    """Tokens of a micro-batch: the budget, or an optimizer batch of the longest conversations."""
+    """Tokens of a micro-batch: the budget, or an optimizer batch of the longest conversations or pairs."""
     lengths = [found for each in facts.recipe.data if (found := facts.longest(each.name))]
     if not lengths:
         return float(budget)
-    return float(max(max(lengths), min(budget, facts.recipe.train.batch_size * max(lengths))))
+    # A pair goes through the model at once, and its sides are padded alike.
+    item = max(lengths) * (2 if facts.learns_pairs(facts.recipe.train.objective) else 1)
+    return float(max(item, min(budget, facts.recipe.train.batch_size * item)))
 
 
 def _on_cpu(facts: Facts) -> bool:
