@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from layersig.data.conversation import Message
 from layersig.data.layout import Layout
 from layersig.data.shapes import Reading, read_row
-from layersig.data.turns import form_of
-from layersig.data.values import RowError, is_blank, kind, unpacked
+from layersig.data.turns import form_of, is_answer
+from layersig.data.values import RowError, is_blank, unpacked
 from layersig.data.vocabulary import Meaning, is_chosen, meanings, precedence
 
 ACCEPTED = (
@@ -110,7 +110,7 @@ def _side(layout: Layout, row: Mapping[str, Any], name: str, implied: str) -> Re
     named: dict[Meaning, tuple[str, ...]] = {**layout.named}
     named.pop(Meaning.REJECTED, None)
     before = _turns_before(layout, row, name)
-    if isinstance(value, list) and value and _role(value[0]) != "assistant":
+    if isinstance(value, list) and value and not is_answer(value[0]):
         named.pop(Meaning.PROMPT, None)
         named.pop(Meaning.RESPONSE, None)
         named[Meaning.TURNS], row = (name,), {**row, name: value}
@@ -164,12 +164,6 @@ def _turns(value: Any) -> Any:
         said = zip(parts[::2], parts[1::2], strict=True)
         return [{"role": _SPEAKERS[speaker], "content": text.strip()} for speaker, text in said]
     return found
-
-
-def _role(turn: Any) -> str:
-    """Who speaks; `assistant` by any name that it has."""
-    speaker = turn.get("role", turn.get("from")) if isinstance(turn, dict) else kind(turn)
-    return "assistant" if speaker in ("assistant", "gpt", "chatgpt", "model") else str(speaker)
 
 
 def _said(turns: Sequence[Mapping[str, Any]], text: Any) -> dict[str, Any]:

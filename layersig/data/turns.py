@@ -54,6 +54,14 @@ def form_of(turns: Any) -> str:
     return ""
 
 
+def is_answer(turn: Any) -> bool:
+    """Whether a turn, in whichever form, is the model's."""
+    if not isinstance(turn, dict):
+        return False
+    speaker, roles = (turn["role"], _ROLES) if "role" in turn else (turn.get("from"), _SHAREGPT_ROLES)
+    return isinstance(speaker, str) and roles.get(speaker) == "assistant"
+
+
 def read_turns(value: Any, name: str, ledger: Ledger) -> list[Message]:
     """The messages of a list of turns, whose order is checked only once all parts of a conversation are together.
 

@@ -35,7 +35,8 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
         UserError: The recipe cannot run; the message lists every fault.
     """
     faults, notes = list(_missing(loaded)), list(_unmeasured(loaded))
-    template = _template(loaded)
+    text = _template_text(loaded)
+    template = _template(text)
     faults += template
     pairs = "pairs" in loaded.components.get("objective", loaded.recipe.train.objective).reads
     for number, data in enumerate(loaded.recipe.data):
@@ -50,7 +51,7 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
         notes += [f"{loaded.where('data', number, 'source')}: data {data.name}: {note}" for note in rows.notes()]
         faults += _too_few(number, data, rows)
         if not template:
-            faults += _refused(loaded, number, rows)
+            faults += _refused(loaded, text, number, rows)
     if faults:
         raise _error(loaded, faults)
     if loaded.recipe.model.device_map is not None:
@@ -150,9 +151,8 @@ def _template_text(loaded: LoadedRecipe) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _template(loaded: LoadedRecipe) -> list[Fault]:
+def _template(text: str) -> list[Fault]:
     """The fault of a chat template that is no Jinja."""
-    text = _template_text(loaded)
     if not text:
         return []
     from jinja2 import TemplateSyntaxError
@@ -164,12 +164,11 @@ def _template(loaded: LoadedRecipe) -> list[Fault]:
     return []
 
 
-def _refused(loaded: LoadedRecipe, number: int, rows: Rows) -> Iterator[Fault]:
+def _refused(loaded: LoadedRecipe, text: str, number: int, rows: Rows) -> Iterator[Fault]:
     """A fault where the chat template refuses the first conversation.
 
     Turns of the system are left out: where a template refuses them, they are merged into the first question.
     """
-    text = _template_text(loaded)
     if not text:
         return
     first = rows.conversations[0]

@@ -45,8 +45,13 @@ def log_probabilities(split: SplitModel, micro: MicroBatch) -> Tensor:
         losses = _row_losses(head(hidden), micro.labels)
     else:
         losses = _HeadRowLosses.apply(hidden, micro.labels, head)  # type: ignore[no-untyped-call]
+    return -sequence_sums(losses, micro)
+
+
+def sequence_sums(losses: Tensor, micro: MicroBatch) -> Tensor:
+    """Sum of the losses of the targets of every sequence of a micro-batch: [sequences]."""
     rows = [segment.rows for segment in micro.layouts[1].segments]
-    return -torch.stack([part.sum() for part in torch.split(losses, rows)])
+    return torch.stack([part.sum() for part in torch.split(losses, rows)])
 
 
 def _is_trained(split: SplitModel, head: Callable[[Tensor], Tensor], hidden: Tensor) -> bool:

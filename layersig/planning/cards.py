@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
-from layersig.planning.gpu_memory import READING, TRAINING, GpuMemory, Need, Way
+from layersig.planning.gpu_memory import GpuMemory, Need, Way
 from layersig.recipe.schema import LEAST_AUTO_TOKENS
+from layersig.stages.kinds import Score, Training
+from layersig.stages.spec import ReadingSpec
 from layersig.training.footprint import planned_tokens
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class Cards:
     def _ways(self, stage: Stage) -> Iterator[Way]:
         """Changes, each in addition to those before it, the least harmful first."""
         way = self._least(stage)
-        trains = stage.kind in TRAINING or stage.kind == "score"
+        trains = isinstance(stage.spec, Training | Score)
         if trains and not way.settings.gradient_checkpointing:
             said = (*way.said, "train.gradient_checkpointing = true")
             way = Way(way.settings.model_copy(update={"gradient_checkpointing": True}), way.nf4, way.tokens, said)
@@ -133,7 +135,7 @@ class Cards:
     def _least(self, stage: Stage) -> Way:
         """How a stage runs where memory is short: where the device chooses, with the fewest tokens, and recomputed."""
         way = self.memory.as_is(stage)
-        if stage.kind in READING or way.settings.micro_batch_tokens != "auto":
+        if isinstance(stage.spec, ReadingSpec) or way.settings.micro_batch_tokens != "auto":
             return way
         least = {"micro_batch_tokens": LEAST_AUTO_TOKENS, "gradient_checkpointing": True}
         settings = way.settings.model_copy(update=least)

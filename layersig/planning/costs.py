@@ -16,10 +16,9 @@ from layersig.planning.rates import Speed
 from layersig.planning.trainings import settings_of, trials
 from layersig.planning.work import passes
 from layersig.planning.writing import judge_calls
+from layersig.stages.kinds import Training
 from layersig.store.cache import cache_root
 
-TRAININGS = ("reference", "tune", "recover")
-"""Kinds of stages that train."""
 _START = 15.0
 """Seconds until the first stage where they were not measured: imports, sources, checks of the model (two cores)."""
 _REPORT, _PER_EVALUATION = 5.0, 0.25
@@ -53,7 +52,7 @@ class Cost:
     @property
     def trainings(self) -> int:
         """Trainings that it runs."""
-        trains = self.stage.kind in TRAININGS and not self.cached
+        trains = isinstance(self.stage.spec, Training) and not self.cached
         return trials(settings_of(self.stage)) if trains else 0
 
     @property
@@ -152,7 +151,7 @@ def totals(facts: Facts, costs: Sequence[Cost], speed: Speed | None, runs: Path)
         stages=len(costs),
         cached=len(costs) - len(left),
         trainings=sum(each.trainings for each in left),
-        steps=_total((each.steps, each.steps != 0) for each in left if each.stage.kind in TRAININGS),
+        steps=_total((each.steps, each.steps != 0) for each in left if isinstance(each.stage.spec, Training)),
         tokens=_total((each.passes.tokens, each.passes.tokens != 0) for each in left),
         seconds=Total(None if time.value is None else time.value + around, time.unknown),
         memory=_total(((each.memory, each.memory != 0) for each in left), max),

@@ -12,6 +12,7 @@ from layersig.planning.facts import Facts
 from layersig.planning.memory import trained_values
 from layersig.planning.passes import Passes
 from layersig.planning.trainings import settings_of
+from layersig.stages.kinds import Training
 from layersig.store.cache import cache_root
 
 _CARD = 6_000
@@ -35,12 +36,12 @@ rankings, and every layer of a ranking."""
 
 def stored(facts: Facts, stage: Stage, passes: Passes) -> float | None:
     """Bytes that a stage adds to the store; None where shapes or lengths are not known."""
-    if stage.kind in ("reference", "tune", "recover"):
+    if isinstance(stage.spec, Training):
         return _training(facts, stage, passes)
     if stage.kind == "graft":
         return _adapter(facts, facts.share(stage), stage) if facts.shapes is not None else None
-    if stage.kind in ("prune", "patch"):  # what a patch adds to the pruned weights is little
-        return _pruned(facts, stage) if stage.kind == "prune" else float(_ENTRY)
+    if stage.kind == "prune":  # what a patch adds to it is little
+        return _pruned(facts, stage)
     if stage.kind == "evaluate":
         return _evaluation(facts, stage, passes)
     if stage.kind in ("answer", "generate"):

@@ -107,10 +107,15 @@ class Facts:
         """Whether an objective learns from pairs."""
         return "pairs" in self.known.loaded.components.get("objective", objective).reads
 
-    def lengths(self, data: str, objective: str = "sft") -> Sequence[int] | None:
+    def lengths(self, data: str, objective: str) -> Sequence[int] | None:
         """Tokens of every training conversation, or pair."""
         sides = self.sides(data, "train", objective)
         return None if sides is None else np.sum([side.lengths for side in sides], axis=0).tolist()
+
+    def longest(self, data: str) -> int | None:
+        """Tokens of the longest training conversation, rejected responses included; None where they are not known."""
+        sides = self.sides(data, "train", self.recipe.train.objective)
+        return None if not sides else max(int(side.lengths.max(initial=0)) for side in sides)
 
     def rows(self, data: str, split: str) -> int | None:
         """Conversations of a split: counted, or from the rows that are assumed; None where neither is known."""
@@ -194,7 +199,7 @@ class Facts:
         head, blocks = asked * self.shapes.head, self.shapes.products
         return (head + blocks * (1.0 - lowest / depth)) / (head + blocks)
 
-    def drawn(self, data: str, seed: int | None, objective: str = "sft", **length: Any) -> tuple[int, float | None]:
+    def drawn(self, data: str, seed: int | None, objective: str, **length: Any) -> tuple[int, float | None]:
         """Optimizer steps and tokens of the batches that a training or a scorer draws, tokens None where unknown.
 
         Args:

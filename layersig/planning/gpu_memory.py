@@ -19,6 +19,8 @@ from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
 from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
+from layersig.stages.kinds import Training
+from layersig.stages.spec import ReadingSpec
 from layersig.training.footprint import BUFFER, NF4_BYTES, planned_tokens
 
 if TYPE_CHECKING:
@@ -26,10 +28,6 @@ if TYPE_CHECKING:
 
     from layersig.training.counted import Counted
 
-TRAINING = ("reference", "tune", "recover")
-"""Kinds of stages that train."""
-READING = ("evaluate", "untouched", "answer", "generate")
-"""Kinds of stages that run a model without gradients."""
 _CONTEXT = 0.6 * 2**30
 _ROUNDING = 0.05
 _LOGITS = 2**30
@@ -104,16 +102,16 @@ class GpuMemory:
 
     def runs(self, stage: Stage) -> bool:
         """Whether a stage runs the model."""
-        return stage.kind in (*TRAINING, *READING) or (stage.kind == "score" and stage.computes)
+        return isinstance(stage.spec, Training | ReadingSpec) or (stage.kind == "score" and stage.computes)
 
     def is_whole(self, stage: Stage) -> bool:
         """Whether a stage trains weights themselves."""
-        return stage.kind in TRAINING and self._facts.method(settings_of(stage)).result == "checkpoint"
+        return isinstance(stage.spec, Training) and self._facts.method(settings_of(stage)).result == "checkpoint"
 
     def as_is(self, stage: Stage) -> Way:
         """How a stage runs as the recipe says."""
         nf4 = self._facts.recipe.model.quantization == "nf4"
-        if stage.kind in READING:
+        if isinstance(stage.spec, ReadingSpec):
             tokens = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
             return Way(self._facts.recipe.train, nf4, int(tokens))
         settings = settings_of(stage)
@@ -122,7 +120,7 @@ class GpuMemory:
     def need(self, stage: Stage, way: Way) -> Need:
         """What a stage needs if it runs in some way."""
         weights = self._weights(nf4=way.nf4)
-        if stage.kind in TRAINING:
+        if isinstance(stage.spec, Training):
             counted = self._count(self._facts.share(stage), way.settings, whole=self.is_whole(stage))
             moments = MOMENT_BYTES[way.settings.optimizer] * counted.trained / 4
             return Need(weights, counted.trained + moments, counted.passing + self._unpacked(way))
@@ -211,8 +209,8 @@ class GpuMemory:
 
     @cached_property
     def length(self) -> int:
-        """Tokens of the longest conversation; the limit where they are not known."""
-        return max(max(self._facts.lengths(each.name) or (each.max_tokens,)) for each in self._facts.recipe.data)
+        """Tokens of the longest conversation that a training reads; the limit where they are not known."""
+        return max(self._facts.longest(each.name) or each.max_tokens for each in self._facts.recipe.data)
 
     @cached_property
     def _cache(self) -> float:

@@ -9,15 +9,14 @@ from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.trainings import settings_of
 from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, LEAST_AUTO_TOKENS, TokenBudget
+from layersig.stages.kinds import Graft, Patch, Prune, Score, Training
+from layersig.stages.spec import ModelSpec
 from layersig.training.footprint import state_bytes
 
 _PROGRAM = 0.8 * 2**30
 """Bytes of a run without a model: Python with torch, transformers and PEFT, and what allocators keep between stages."""
 _KEPT = 3.0
 """Numbers kept for the backward pass, in multiples of the hidden states and outputs of a block's linear layers."""
-_MODEL = frozenset(
-    {"reference", "tune", "recover", "score", "evaluate", "untouched", "answer", "generate", "prune", "patch", "graft"}
-)
 
 
 def gib(size: float) -> str:
@@ -50,16 +49,17 @@ def weights_bytes(facts: Facts) -> float:
 
 def peak(facts: Facts, stage: Stage) -> float | None:
     """Bytes that a stage holds at its peak, the program included where the device is the CPU; None where unknown."""
-    if stage.kind not in _MODEL or (stage.kind == "score" and not stage.computes):
+    spec = stage.spec
+    if not isinstance(spec, ModelSpec | Graft | Prune) or (isinstance(spec, Score) and not stage.computes):
         return 0.0
     if facts.shapes is None:
         return None
     held = weights_bytes(facts) + (_PROGRAM if _on_cpu(facts) else 0.0)
-    if stage.kind in ("graft", "prune", "patch"):
+    if isinstance(spec, Graft | Prune | Patch):
         return held
-    if stage.kind in ("reference", "tune", "recover"):
+    if isinstance(spec, Training):
         return held + _trained(facts, stage) + _passes(facts, settings_of(stage).micro_batch_tokens)
-    if stage.kind == "score":
+    if isinstance(spec, Score):
         budget = settings_of(stage).micro_batch_tokens
         return held + _update(facts) + _passes(facts, budget)
     budget = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
@@ -152,7 +152,7 @@ def _written(facts: Facts, budget: int) -> float:
 
 def _longest(facts: Facts, budget: int) -> float:
     """Tokens of a micro-batch: the budget, or an optimizer batch of the longest conversations."""
-    lengths = [max(found) for each in facts.recipe.data if (found := facts.lengths(each.name))]
+    lengths = [found for each in facts.recipe.data if (found := facts.longest(each.name))]
     if not lengths:
         return float(budget)
     return float(max(max(lengths), min(budget, facts.recipe.train.batch_size * max(lengths))))

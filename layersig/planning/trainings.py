@@ -30,13 +30,15 @@ def trained(facts: Facts, stage: Stage) -> Passes:
         if steps:
             return Passes(None, steps, unknown=f"the lengths of the conversations in {stage.cell.data}")
         return Passes(None, 0, unknown=f"the rows of {stage.cell.data}")
-    if (budget := facts.budget(stage)) is not None:
-        return Passes(tokens, steps, _by_kind(facts.method(settings), budget * tokens, 1.0, 1.0, 0.0), at_most=True)
-    method, again = facts.method(settings), _again(facts, stage, tokens)
-    passes = dict(_by_kind(method, tokens, facts.share(stage), facts.reached(stage), again))
+    method, budget = facts.method(settings), facts.budget(stage)
+    if budget is not None:
+        passes = dict(_by_kind(method, budget * tokens, 1.0, 1.0, 0.0))
+    else:
+        again = _again(facts, stage, tokens)
+        passes = dict(_by_kind(method, tokens, facts.share(stage), facts.reached(stage), again))
     for kind, batches in method.create().passes_before(settings).items():
-        passes[kind] = passes.get(kind, 0.0) + tokens * batches / steps
-    return Passes(tokens, steps, passes)
+        passes[kind] = passes.get(kind, 0.0) + tokens / steps * min(batches * trials(settings), planned)
+    return Passes(tokens, steps, passes, at_most=budget is not None)
 
 
 def trials(settings: TrainSettings) -> int:

@@ -10,17 +10,13 @@ from pydantic import Field
 
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import scorer
+from layersig.training.footprint import portions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from layersig.models.updates import Delta
     from layersig.scoring.context import ScoringContext
-
-BUFFER = 4 * 2**30
-"""Bytes of triplets, products, sensitivities and uncertainties that are in memory at a time. Those of low-rank updates
-are small; those of a dense update take several times its own bytes, and the batches are gone through for some layers at
-a time."""
 
 _SMOOTHED = ("sensitivity", "uncertainty")
 
@@ -56,26 +52,20 @@ class AdaLoraSensitivity:
         ones = torch.ones(len(context.layers), dtype=torch.float32, device=context.device)
         scores = dict.fromkeys(context.layers, 0.0)
         with context.gated(lambda: ones):
-            for group in self._groups(context):
+            # What low-rank updates need is small. Of a dense update it is several times its own bytes, and the batches
+            # are gone through for some layers at a time.
+            for group in map(dict, portions(self._entries(context), lambda entry: entry[1].nbytes)):
                 self._visit(context, batches, group)
                 for layer, entries in group.items():
                     scores[context.unit_of[layer]] += entries.total()
         return scores
 
-    def _groups(self, context: ScoringContext) -> Iterator[dict[str, _Smoothed]]:
-        """Layers with their triplets, as many at a time as fit into the buffer."""
+    def _entries(self, context: ScoringContext) -> Iterator[tuple[str, _Smoothed]]:
+        """Every layer with its triplets."""
         params: AdaLoraSensitivity.Params = context.params
-        group: dict[str, _Smoothed] = {}
-        size = 0
         for layer in context.unit_of:
             delta = context.update.delta(layer).near(context.device)
-            entries = _Smoothed(params.beta1, params.beta2, triplets_of(delta))
-            if group and size + entries.nbytes > BUFFER:
-                yield group
-                group, size = {}, 0
-            group[layer] = entries
-            size += entries.nbytes
-        yield group
+            yield layer, _Smoothed(params.beta1, params.beta2, triplets_of(delta))
 
     def _visit(
         self, context: ScoringContext, batches: Sequence[tuple[int, ...]], group: Mapping[str, _Smoothed]

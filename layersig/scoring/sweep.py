@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from layersig.data.pairs import Items, Pairs
 from layersig.fast.batching import Batching, MicroBatch
 from layersig.fast.head import logits_at
+from layersig.fast.loss import sequence_sums
 from layersig.models.blocks import BlockRunner
 from layersig.scoring.block_states import batching_for, halving_for, states_of_tokens
 from layersig.scoring.context import ScoringContext
@@ -102,9 +103,7 @@ def _share(items: Items, cut: Sequence[int], logits: Tensor, micro: MicroBatch) 
     if not isinstance(items, Pairs):
         return sum(float(cross_entropy(part.to(wide), labels, reduction="sum")) for part, labels in parts)
     rows = torch.cat([cross_entropy(part.to(wide), labels, reduction="none") for part, labels in parts])
-    counts = [segment.rows for segment in micro.layouts[1].segments]
-    sums = [part.sum() for part in torch.split(rows, counts)]
-    return float(items.total_loss(cut, -torch.stack(sums)))
+    return float(items.total_loss(cut, -sequence_sums(rows, micro)))
 
 
 def _ablated(state: Tensor, how: Ablation, added: Tensor | None) -> Tensor:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import scorer
+from layersig.training.footprint import portions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from layersig.layers import Layer
     from layersig.scoring.context import ScoringContext
-
-_BUFFER = 4 * 2**30
-"""Bytes of the covariances and gradients that are in memory at once."""
 
 
 @scorer("whitened-gradient", needs={"model", "data", "gradients"}, version=1)
@@ -48,7 +46,8 @@ class WhitenedGradient:
         from layersig.models.devices import wide
 
         energies: dict[str, float] = {}
-        for layers in _portions(context):
+        members = [layer for group in context.groups for layer in group.members]
+        for layers in ([layer.name for layer in portion] for portion in portions(members, _bytes)):
             covariances = _covariances(context, layers)
             batches = context.optimizer_batches(context.params.batches)
             gradients = context.mean_gradients(batches, layers=layers)
@@ -61,19 +60,6 @@ class WhitenedGradient:
                 condition = 1.0 if dead else float(smoothed.max() / smoothed.min())
                 context.trajectory.append({"layer": name, "energy": float(values.sum()), "condition": condition})
         return {group.name: sum(energies[each.name] for each in group.members) ** 0.5 for group in context.groups}
-
-
-def _portions(context: ScoringContext) -> Iterator[list[str]]:
-    """Layers in order, as many at a time as the buffer holds."""
-    found: list[str] = []
-    size = 0
-    for layer in (layer for group in context.groups for layer in group.members):
-        if found and size + _bytes(layer) > _BUFFER:
-            yield found
-            found, size = [], 0
-        found.append(layer.name)
-        size += _bytes(layer)
-    yield found
 
 
 def _bytes(layer: Layer) -> int:

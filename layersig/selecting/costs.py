@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layersig.layers import Group, Layer
+from layersig.plugin.components import Component
 from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, MOMENT_BYTES, TrainSettings
 
 _FACTORS, _WEIGHTS = 3, 1
@@ -83,6 +84,19 @@ class Arithmetic:
     settings: TrainSettings
     vocabulary: int
     asked: int | None = None
+
+    @classmethod
+    def of(cls, groups: tuple[Group, ...], method: Component, settings: TrainSettings, config: Any) -> Arithmetic:
+        """The costs for a model with this configuration, a `PretrainedConfig` of transformers."""
+        work, text = method.create(), config.get_text_config(decoder=True)
+        return cls(
+            groups=groups,
+            trained={each.name: sum(work.trained_values(layer, settings) for layer in each.members) for each in groups},
+            whole=method.result == "checkpoint",
+            settings=settings,
+            vocabulary=text.vocab_size,
+            asked=getattr(text, "num_experts_per_tok", None),
+        )
 
     @property
     def parameters(self) -> Costs:

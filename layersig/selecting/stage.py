@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,16 +66,8 @@ def selection_of(layers: LayerMap, groups: Sequence[Group], chosen: frozenset[st
 
 def _arithmetic(job: Job[Select], groups: tuple[Group, ...], method: Component) -> Arithmetic:
     """What training the units costs, by the method and settings of the arm."""
+    from layersig.models.config import read_config
+
     settings = job.spec.train
     assert settings is not None, "given where the policy reads costs"
-    config: dict[str, Any] = json.loads((job.inputs["model"] / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config") or config
-    work = method.create()
-    return Arithmetic(
-        groups=groups,
-        trained={each.name: sum(work.trained_values(layer, settings) for layer in each.members) for each in groups},
-        whole=method.result == "checkpoint",
-        settings=settings,
-        vocabulary=config["vocab_size"],
-        asked=config.get("num_experts_per_tok"),
-    )
+    return Arithmetic.of(groups, method, settings, read_config(job.inputs["model"]))

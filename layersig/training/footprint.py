@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, MOMENT_BYTES, TokenBudget, TrainSettings
 
@@ -13,10 +14,27 @@ if TYPE_CHECKING:
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes of a value in 4 bits, with its scales and theirs (arXiv 2305.14314, section 3)."""
 BUFFER = 4 * 2**30
-"""Bytes of sums of gradients that may be in memory where a batch goes through the model in several pieces."""
+"""Bytes of gradients, covariances and the like of several layers that are in memory at once; what takes more is
+computed for some layers at a time."""
+Item = TypeVar("Item")
 _VALUE = 8.0
 """Bytes of a trained value and of its gradient, both float32."""
 _SMALLER = ("adamw-bf16", "adamw-8bit", "paged-adamw-8bit")
+
+
+def portions(items: Iterable[Item], size: Callable[[Item], int], room: int = BUFFER) -> Iterator[list[Item]]:
+    """Items in their order, as many at a time as take at most `room` bytes, and at least one."""
+    portion: list[Item] = []
+    taken = 0
+    for item in items:
+        own = size(item)
+        if portion and taken + own > room:
+            yield portion
+            portion, taken = [], 0
+        portion.append(item)
+        taken += own
+    if portion:
+        yield portion
 
 
 def state_bytes(values: float, settings: TrainSettings) -> float:

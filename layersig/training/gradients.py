@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from layersig.data.pairs import Items
 from layersig.errors import StageFailed
 from layersig.fast.protocol import Runner
-from layersig.training.footprint import BUFFER
+from layersig.training.footprint import BUFFER, portions
 
 
 def visit_gradients(
@@ -58,8 +58,9 @@ def visit_gradients(
                 "without gradients"
             )
         # Where memory ran out before, what had been shown by then is not shown again.
-        for group in list(_groups(unseen, buffer)) if len(pieces) > 1 else [dict(unseen)]:
-            _visit_group(runner, group, pieces, divisor, partial(show, number))
+        left = list(unseen.items())
+        for group in list(portions(left, _bytes, buffer)) if len(pieces) > 1 else [left]:
+            _visit_group(runner, dict(group), pieces, divisor, partial(show, number))
 
     with ExitStack() as stack:
         for parameter in parameters.values():
@@ -113,19 +114,10 @@ def _visit_group(
         show(name, torch.zeros_like(parameters[name], dtype=_wide(parameters[name])) if found is None else found)
 
 
-def _groups(parameters: Mapping[str, Tensor], buffer: int) -> Iterator[dict[str, Tensor]]:
-    """Parameters in their order, as many at a time as have sums of at most `buffer` bytes."""
-    group: dict[str, Tensor] = {}
-    size = 0
-    for name, parameter in parameters.items():
-        own = parameter.numel() * _wide(parameter).itemsize
-        if group and size + own > buffer:
-            yield group
-            group, size = {}, 0
-        group[name] = parameter
-        size += own
-    if group:
-        yield group
+def _bytes(named: tuple[str, Tensor]) -> int:
+    """Bytes of the sum of a parameter's gradients."""
+    _, parameter = named
+    return parameter.numel() * _wide(parameter).itemsize
 
 
 def _wide(parameter: Tensor) -> torch.dtype:

@@ -26,17 +26,9 @@ def operations(
     batches: Sequence[Sequence[int]],
 ) -> float:
     """Multiplications with weights and factors, forwards and back, in all optimizer batches; see `Arithmetic`."""
-    groups, work = layers.groups(Unit.MODULE), method.create()
+    groups = layers.groups(Unit.MODULE)
     names = {layer.name for layer in chosen}
-    config = model.config.get_text_config(decoder=True)
-    arithmetic = Arithmetic(
-        groups=groups,
-        trained={layer.name: work.trained_values(layer, settings) for layer in layers},
-        whole=method.result == "checkpoint",
-        settings=settings,
-        vocabulary=config.vocab_size,
-        asked=getattr(config, "num_experts_per_tok", None),
-    )
+    arithmetic = Arithmetic.of(groups, method, settings, model.config)
     drawn = list(chain.from_iterable(batches))
     return arithmetic.operations(
         [group for group in groups if group.name in names],

@@ -63,7 +63,7 @@ class Resampling:
         """
         blocks = sorted({layer.block for layer in chosen if layer.block is not None})
         count = min(settings.blocks, len(blocks))
-        if weights is not None:
+        if weights:  # none where the head alone is chosen
             _check(weights, count)
             draw = partial(_weighted, streams, weights, count)
         else:

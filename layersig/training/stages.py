@@ -188,8 +188,10 @@ def _fit(
         turns = Resampling.plan(chosen, settings.resample, len(batches), job.streams, still=still, weights=weights)
         chosen = turns.layers
     ranks = None if settings.ranks == "equal" else _ranks(job, chosen, settings)
-    method = component_of(settings.method, job.components)
-    needed = operations(model, layers, chosen, settings, method, trained, batches)
+    needed = {}
+    if turns is None:
+        method = component_of(settings.method, job.components)
+        needed["operations"] = operations(model, layers, chosen, settings, method, trained, batches)
     with tuned(
         model,
         chosen,
@@ -223,7 +225,7 @@ def _fit(
         loss = None if validation is None else _loss(model, tuning, settings, validation, fast=job.spec.fast)
         cost = {
             **_memory(tuning, settings),
-            **({} if turns is not None else {"operations": needed}),
+            **needed,
             **({"continued_from": continued} if continued else {}),
         }
         drawn, looks = None if turns is None else turns.drawn, None if watch is None else watch.record()

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from layersig.data.examples import read_examples
+from layersig.data.pairs import REJECTED
+from layersig.engine.nodes import Node
 from layersig.engine.pace import duration
 from layersig.pipeline import stages
 from layersig.planning.assumptions import SPREADS, Assumptions, assumptions
@@ -22,6 +25,7 @@ from layersig.plugin.builtin import layersig_components
 from layersig.plugin.manager import built_in
 from layersig.recipe.load import load
 from layersig.recipe.schema import TrainSettings
+from tests.objectives.world import write_pairs
 from tests.planning.studies import LORA, write
 from tests.study import write_lines
 from tests.tiny import ARCHITECTURES, save_tiny, tiny_model
@@ -181,21 +185,51 @@ def test_the_last_of_several_statements_counts(tmp_path: Path) -> None:
     assert found.stated == {"rows.chats", "loss.item"}
 
 
-@pytest.mark.parametrize(("method", "before"), [("lora", {}), ("eva", {"read": 3}), ("gora", {"plain": 3, "read": 3})])
+@pytest.mark.parametrize(("objective", "sides"), [("sft", 1), ("dpo", 2)])
+def test_the_longest_conversation_may_be_one_with_a_rejected_response(
+    objective: str, sides: int, tmp_path: Path
+) -> None:
+    loaded = load(write(tmp_path, "lora"), (f"train.objective={objective}",))
+    written = write_pairs(tmp_path / "pairs", seed=1)
+    longest = [int(read_examples(written, split).lengths.max()) for split in ("train", f"train{REJECTED}")]
+    assert longest[0] < longest[1]
+    nodes = {"data/chats": Node(written, "")}
+    facts = Facts(Known(loaded, stages(loaded.recipe, loaded.components), {}, {}, nodes, frozenset()), Assumptions())
+    assert facts.longest("chats") == max(longest[:sides])
+
+
+SEARCH = "search={learning_rates=[0.01,0.001],validation=0.2}"
+
+
+@pytest.mark.parametrize(
+    ("method", "batches", "more", "before"),
+    [
+        ("lora", 3, "", {}),
+        ("eva", 3, "", {"read": 3}),
+        ("gora", 3, "", {"plain": 3, "read": 3}),
+        ("eva", 3, SEARCH, {"read": 6}),  # in either trial
+        ("eva", 1000, "steps=4", {"read": 4}),  # a training has no more
+    ],
+)
 def test_what_a_method_looks_at_first_is_counted(
-    method: str, before: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str,
+    batches: int,
+    more: str,
+    before: dict[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
     recipe = write(tmp_path, "lora")
-    own = [] if method == "lora" else [f"arms.0.train={{method='{method}', {method}={{batches=3}}}}"]
+    own = "" if method == "lora" else f"method='{method}', {method}={{batches={batches}}}"
 
     def passes(*overrides: str) -> Passes:
         facts = Facts(known(load(recipe, overrides), lambda message: None), Assumptions())
         (stage,) = (stage for stage in facts.known.graph.stages if stage.id == "tune/ila-30/chats/seed-0")
         return cost_of(facts, stage, None).passes
 
-    plain, found = passes(), passes(*own)
-    more = {kind: found.by_kind[kind] - plain.by_kind[kind] for kind in plain.by_kind}
+    plain, found = (passes(f"arms.0.train={{{', '.join(filter(None, keys))}}}") for keys in ((more,), (own, more)))
+    added = {kind: found.by_kind[kind] - plain.by_kind[kind] for kind in plain.by_kind}
     assert plain.tokens is not None
-    expected = {kind: before.get(kind, 0) * plain.tokens / plain.steps for kind in more}
-    assert more == pytest.approx(expected)
+    expected = {kind: before.get(kind, 0) * plain.tokens / plain.steps for kind in added}
+    assert added == pytest.approx(expected)

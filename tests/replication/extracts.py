@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layersig.planning.costs import TRAININGS
+from layersig.stages.kinds import SPECS, Training
 
 EXTRACTS = Path(__file__).parents[2] / "docs" / "results" / "extracts"
 _DIGITS = 6
@@ -100,7 +100,7 @@ def _record(analysis: Row, manifest: Row) -> dict[str, Any]:
         "model": analysis["model"],
         "seeds": manifest["seeds"],
         "data": {source["name"]: _named(source) for source in manifest["sources"] if source["role"] == "data"},
-        "trainings": sum(stage["kind"] in TRAININGS for stage in stages),
+        "trainings": sum(issubclass(SPECS[stage["kind"]], Training) for stage in stages),
         "started": manifest.get("started"),
         "seconds": round(sum(stage.get("seconds") or 0.0 for stage in stages), 1),
         "machine": manifest.get("machine"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from layersig.models.updates import Delta, DenseUpdate
 from layersig.scoring import adalora
 from layersig.scoring.adalora import triplets_of
 from layersig.streams import Streams
+from layersig.training.footprint import BUFFER, portions
 from tests.scoring.world import World, low_rank
 from tests.tiny import tiny_batch
 
@@ -114,7 +117,7 @@ def test_a_small_buffer_takes_more_passes_and_changes_nothing(tmp_path, monkeypa
     )
     world.write_data(tiny_batch(rows=6, length=12).tolist(), TARGETS_FROM)
     scores = []
-    for buffer in (adalora.BUFFER, 1):
-        monkeypatch.setattr(adalora, "BUFFER", buffer)
+    for room in (BUFFER, 1):
+        monkeypatch.setattr(adalora, "portions", partial(portions, room=room))
         scores.append(world.ranking("adalora-sensitivity", {"batches": BATCHES}, batch_size=2).scores)
     assert scores[0] == scores[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from layersig.layers import Unit
 from layersig.models.layermap import layer_parameter, layer_weight
 from layersig.scoring import whitened_gradient
 from layersig.scoring.stage import score
+from layersig.training.footprint import portions
 from tests.scoring.moved import loss_of
 from tests.scoring.world import World
 from tests.tiny import tiny_batch
@@ -48,7 +50,7 @@ def reference(world, ridge=1e-3):
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen2"])
 @pytest.mark.parametrize("unit", [Unit.MODULE, Unit.BLOCK])
 def test_it_is_the_gradient_in_white_coordinates(tmp_path, architecture, unit, monkeypatch):
-    monkeypatch.setattr(whitened_gradient, "_BUFFER", 40_000)  # in several portions
+    monkeypatch.setattr(whitened_gradient, "portions", partial(portions, room=40_000))  # in several portions
     world = World(tmp_path, architecture)
     world.write_data(ROWS, TARGETS_FROM)
     job = world.job("whitened-gradient", {"batches": 1}, unit=unit)

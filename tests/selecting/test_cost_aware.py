@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from transformers import Gemma3Config
 
 from layersig.errors import UserError
 from layersig.layers import Group, Layer, LayerMap, Part, Unit
@@ -39,6 +40,13 @@ def arithmetic(groups: tuple[Group, ...], method: str = "lora") -> Arithmetic:
     work, train = installed().get("method", method), TrainSettings(method=method, rank=RANK)
     trained = {group.name: sum(work.create().trained_values(each, train) for each in group.members) for group in groups}
     return Arithmetic(groups, trained, work.result == "checkpoint", train, vocabulary=20)
+
+
+def test_a_configuration_that_states_no_size_has_its_defaults() -> None:
+    train = TrainSettings(rank=RANK)
+    found = Arithmetic.of(LAYERS.groups(Unit.MODULE), installed().get("method", "lora"), train, Gemma3Config())
+    assert (found.vocabulary, found.asked) == (Gemma3Config().text_config.vocab_size, None)
+    assert found.trained == arithmetic(LAYERS.groups(Unit.MODULE)).trained
 
 
 def choose(scores: dict[str, float], method: str = "lora", unit: Unit = Unit.MODULE, **params: object) -> list[Group]:

@@ -21,7 +21,7 @@ from layersig.models.layermap import layer_map
 from layersig.recipe.schema import TrainSettings
 from layersig.training import stages
 from layersig.training.methods import Base, tuned
-from layersig.training.methods.eva import shared_ranks
+from layersig.training.methods.eva import _principal, shared_ranks
 from tests.tiny import tiny_model
 from tests.training.world import STREAMS, TRAIN, examples, job
 
@@ -108,6 +108,13 @@ def test_ranks_go_to_the_components_that_explain_most() -> None:
     shares = {"a": [0.9, 0.05], "b": [0.3, 0.2], "c": [0.04, 0.03]}
     assert shared_ranks(shares, 3) == {"a": 1, "b": 2, "c": 0}
     assert shared_ranks({"a": [0.5, 0.1], "b": [0.5, 0.1]}, 3) == {"a": 2, "b": 1}
+
+
+def test_inputs_that_do_not_vary_have_no_share() -> None:
+    still = _principal(torch.zeros(6, 6, dtype=torch.float64), 2)
+    moving = _principal(torch.diag(torch.tensor([3.0, 1.0, -1e-18], dtype=torch.float64)), 2)
+    assert still.shares == [0.0, 0.0]
+    assert shared_ranks({"still": still.shares, "moving": moving.shares}, 2) == {"still": 0, "moving": 2}
 
 
 def test_a_layer_without_a_rank_is_not_trained_and_plain_peft_reads_the_others(

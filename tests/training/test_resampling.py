@@ -15,7 +15,7 @@ from torch import Tensor
 
 from layersig.errors import UserError
 from layersig.jsonform import dumps
-from layersig.layers import Unit
+from layersig.layers import Layer, Part, Unit
 from layersig.models.layermap import layer_map_of_checkpoint
 from layersig.models.update_folder import read_update
 from layersig.recipe.schema import ResampleSettings, TrainSettings
@@ -86,6 +86,13 @@ def test_weights_that_are_no_shares_are_refused(weights: dict[int, float], said:
     settings = ResampleSettings(blocks=2, every=1, weights="scores")
     with pytest.raises(UserError, match=rf"draws 2 blocks in proportion to their scores, and {said}.*take a scorer"):
         Resampling.plan(chosen, settings, 4, Streams(0, 0), weights=weights)
+
+
+def test_where_the_head_alone_is_chosen_no_block_is_drawn() -> None:
+    head = Layer("lm_head", None, "lm_head", Part.HEAD, 64, (8, 8))
+    settings = ResampleSettings(blocks=1, every=1, weights="scores")
+    found = Resampling.plan([head], settings, 4, Streams(0, 0), weights={})
+    assert (found.layers, found.drawn) == ((head,), ((),) * 4)
 
 
 def test_an_arm_draws_by_the_scores_of_its_chosen_units(tmp_path: Path, inputs: Mapping[str, Path]) -> None:

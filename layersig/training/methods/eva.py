@@ -14,6 +14,7 @@ from layersig.errors import UserError
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import method
 from layersig.recipe.schema import TrainSettings
+from layersig.training.footprint import portions
 from layersig.training.methods.base import Tuning, TuningContext
 from layersig.training.methods.lora import Lora
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersig.layers import Layer
-
-_BUFFER = 4 * 2**30
-"""Bytes of covariances that are in memory at once."""
 
 
 class Principal(NamedTuple):
@@ -48,7 +46,7 @@ class Principal(NamedTuple):
         "until": "may leave layers without a rank, and so without an update",
         "update": "may leave layers without a rank, and so without an update",
     },
-    version=1,
+    version=2,
 )
 class Eva(Lora):
     """LoRA whose A starts as the principal components of a layer's inputs (Paischer et al., arXiv 2410.07170).
@@ -125,7 +123,7 @@ def principal_inputs(context: TuningContext, count: int) -> dict[str, Principal]
             f"{tokens} target tokens; take more batches, or a lower train.rank"
         )
     found: dict[str, Principal] = {}
-    for layers in _portions(context.layers):
+    for layers in portions(context.layers, _covariance_bytes):
         for name, covariance in _covariances(context, layers, indices).items():
             found[name] = _principal(covariance, count)
     return found
@@ -171,19 +169,10 @@ def _principal(covariance: Tensor, count: int) -> Principal:
     directions = vectors.mT[order]
     largest = directions.abs().argmax(1, keepdim=True)
     directions = directions * directions.gather(1, largest).sign()
-    shares = (values[order].clamp(min=0.0) / values.sum()).tolist()
+    values = values.clamp(min=0.0)
+    shares = (values[order] / (values.sum() or 1.0)).tolist()  # inputs that are all alike have no variance
     return Principal(directions, shares)
 
 
-def _portions(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
-    """Layers in order, as many at a time as the buffer holds covariances of."""
-    portion: list[Layer] = []
-    size = 0
-    for layer in layers:
-        own = 16 * layer.shape[-1] ** 2  # the sum, and what an example adds
-        if portion and size + own > _BUFFER:
-            yield portion
-            portion, size = [], 0
-        portion.append(layer)
-        size += own
-    yield portion
+def _covariance_bytes(layer: Layer) -> int:
+    return 16 * layer.shape[-1] ** 2  # the sum, and what an example adds
