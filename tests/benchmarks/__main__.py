@@ -16,6 +16,7 @@ import psutil
 import torch
 
 from tests.benchmarks import (
+    ablated,
     breakdown,
     endurance,
     evaluation,
@@ -47,6 +48,7 @@ def cases(data: dict[str, str], steps: int, repeats: int) -> dict[str, Callable[
         "equality": lambda: training.equality(first, 8),
         "gates": lambda: gates.speed(first, steps, repeats),
         "scorers": lambda: scorers.costs(first),
+        "ablated": lambda: ablated.stability(*ablated.measured(first)),
         "selection": lambda: selection.speed(first, steps, repeats),
         "evaluation": lambda: evaluation.speed(tasks, torch.float32, repeats),
         "evaluation-bf16": lambda: evaluation.speed(tasks, torch.bfloat16, repeats),
