@@ -76,13 +76,11 @@ class PathAttribution:
         gates = _gates(context)
         shares = torch.zeros(len(gates), dtype=torch.float64)
         points, weights = np.polynomial.legendre.leggauss(params.nodes)
-        context.reporter.start("path", params.nodes, "node")
         with context.gated(lambda: gates):
             # From [-1, 1], where the rule is tabulated, to [0, 1].
             for point, weight in zip((points + 1) / 2, weights / 2, strict=True):
                 gates.fill_(point)
                 shares -= weight * _slopes(context, gates, batches)
-                context.reporter.advance(1)
             ends = []
             for end in (0.0, 1.0):
                 gates.fill_(end)

@@ -94,6 +94,21 @@ def test_shares_add_up_to_the_fall_of_the_loss(tmp_path, architecture):
     assert job.reporter.warnings == []
 
 
+def test_no_task_is_told_to_be_more_than_done(tmp_path):
+    left = []
+
+    class Told(Heard):
+        def start(self, task, total, unit):
+            left.append(total)
+
+        def advance(self, amount, *, tokens=0, note=""):
+            left[-1] -= amount
+
+    world, _ = world_with_update(tmp_path, dtype="float32")
+    score(replace(world.job("path-attribution", {"batches": 1, "nodes": 3}), reporter=Told()))
+    assert left == [0] * 3
+
+
 def test_a_path_too_bent_for_the_nodes_is_told(tmp_path):
     world, _ = world_with_update(tmp_path, dtype="float32", size=4.0)
     job = replace(world.job("path-attribution", {"batches": 1, "nodes": 1, "tolerance": 0.01}), reporter=Heard())
