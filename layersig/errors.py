@@ -6,6 +6,7 @@ A message is for the person who reads it: where it happened, what was found, wha
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 
 class LayersigError(Exception):
@@ -69,6 +70,12 @@ def is_device_lost(error: BaseException) -> bool:
 def is_machine_fault(error: BaseException) -> bool:
     """Whether an error that may come up anywhere says nothing about what was running: memory, or the accelerator."""
     return is_out_of_memory(error) or is_device_lost(error)
+
+
+def first_few(names: Sequence[str], shown: int = 3) -> str:
+    """The first names of a list, and how many more there are."""
+    first = ", ".join(names[:shown])
+    return f"{first} and {len(names) - shown} more" if len(names) > shown else first
 
 
 def one_line(error: BaseException) -> str:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from layersig import __version__
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
-from layersig.scaffold.package import PackageKind, write_package
+from layersig.plugin.components import PLUGIN_KINDS
+
+if TYPE_CHECKING:
+    from layersig.plugin.components import PluginKind
 
 
 @click.command("new-plugin")
 @click.argument("name")
 @click.option(
-    "--kind",
-    type=click.Choice(get_args(PackageKind)),
-    default="scorer",
-    show_default=True,
-    help="What the plugin offers.",
+    "--kind", type=click.Choice(PLUGIN_KINDS), default="scorer", show_default=True, help="What the plugin offers."
 )
 @click.option(
     "-o",
@@ -44,6 +43,7 @@ def command(name: str, kind: str, parent: Path, as_json: bool) -> None:
     from layersig.errors import UserError
     from layersig.plugin.components import BUILT_IN_SCHEMES
     from layersig.plugin.manager import installed
+    from layersig.scaffold.package import write_package
 
     short = name.removeprefix("layersig-")
     taken = [each for each in installed() if (each.kind, each.name) == (kind, short)]
@@ -51,7 +51,7 @@ def command(name: str, kind: str, parent: Path, as_json: bool) -> None:
         raise UserError(f"{taken[0].label} has this name already; take another")
     if kind == "source" and short in BUILT_IN_SCHEMES:
         raise UserError(f"the scheme {short!r} is built in; take another name")
-    folder = write_package(name, cast(PackageKind, kind), parent, layersig=__version__)
+    folder = write_package(name, cast("PluginKind", kind), parent, layersig=__version__)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     steps = f"{folder}: next, `cd {folder}`, `pip install --editable '.[test]'`, `pytest`"
     emit({"package": str(folder), "files": files}, as_json=as_json, text=steps)

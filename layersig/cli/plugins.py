@@ -11,11 +11,11 @@ import click
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
 from layersig.docstrings import first_sentence
+from layersig.plugin.components import PLUGIN_KINDS
 
 if TYPE_CHECKING:
     from layersig.plugin.table import Components, Plugin
 
-KINDS = ("scorer", "policy", "method", "objective", "source", "topic", "tracker")
 _BUILT_IN = "built into layersig"
 _INDENT = 4
 
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     """One thing that layersig or a plugin offers.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `PLUGIN_KINDS`.
         name: Its name in recipes, on the command line, or in messages.
         origin: Who offers it.
         version: Version of the component; None for topics and trackers.
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 @click.command("plugins")
-@click.option("--kind", type=click.Choice(KINDS), help="List only this kind.")
+@click.option("--kind", type=click.Choice(PLUGIN_KINDS), help="List only this kind.")
 @as_json
 def command(kind: str | None, as_json: bool) -> None:
     """List what recipes and the command line can name: where it comes from, its options, and what it does.
@@ -65,7 +65,7 @@ def command(kind: str | None, as_json: bool) -> None:
     if kind == "topic":
         entries = list(_topics())
     else:  # the built-in topics are many, and nothing names them
-        entries = [entry for each in KINDS if kind in (None, each) for entry in _entries(each, known)]
+        entries = [entry for each in PLUGIN_KINDS if kind in (None, each) for entry in _entries(each, known)]
     value = {
         "api": API_VERSION,
         "plugins": [plugin._asdict() for plugin in known.plugins],

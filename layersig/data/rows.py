@@ -20,7 +20,7 @@ from layersig.data.raw_rows import Row, raw_rows
 from layersig.data.shapes import ACCEPTED, Reading, fits, read_row
 from layersig.data.values import UNKNOWN, RowError, check_depth, kind
 from layersig.data.vocabulary import Meaning
-from layersig.errors import UserError
+from layersig.errors import UserError, first_few
 from layersig.plugin.table import suggestion
 
 _SHOWN = 5
@@ -85,9 +85,8 @@ class Rows:
         for use, what in told.items():
             found = sorted((field for field in self.fields if field.use == use), key=lambda field: -field.rows)
             if found:
-                shares = [f"`{field.field}` ({_share(field.rows, self.total)} of rows)" for field in found[:_NAMED]]
-                more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-                yield f"Fields {', '.join(shares)}{more} {what}."
+                shares = [f"`{field.field}` ({_share(field.rows, self.total)} of rows)" for field in found]
+                yield f"Fields {first_few(shares, _NAMED)} {what}."
 
     def _left_out(self) -> Iterator[str]:
         for field, count in self.unwanted.items():
@@ -213,8 +212,7 @@ class _Found:
 def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     """Fields of every row count: the first may lack what later ones have."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    there = ", ".join(f"`{name[:60]}`" for name in names[:_NAMED]) or "none"
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    there = first_few([f"`{name[:60]}`" for name in names], _NAMED) or "none"
     hints = {
         "text": "`text` looks like a conversation that is already rendered, in which answers cannot be distinguished "
         "from questions: write its turns as `messages`. ",
@@ -223,7 +221,7 @@ def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     }
     hint = "".join(said for name, said in hints.items() if name in names)
     return (
-        f"{path}: rows of no known shape; fields found: {there}{more}. {hint}Accepted: {ACCEPTED}. Other names go "
+        f"{path}: rows of no known shape; fields found: {there}. {hint}Accepted: {ACCEPTED}. Other names go "
         'into the recipe: `fields = { prompt = "...", response = "..." }`.'
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from layersig.docstrings import first_sentence
 from layersig.engine.sources import PinnedSource
+from layersig.errors import first_few
+from layersig.findings.unfinished import causes
 from layersig.jsonform import Damaged
 from layersig.pipeline import Graph, measures_arm
 from layersig.recipe.load import LoadedRecipe
@@ -93,12 +95,7 @@ def final_status(sources: Mapping[str, Source], complete: bool) -> str:
 
 def failures(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """What failed and where, one sentence a cause."""
-    stages: dict[str, list[str]] = {}
-    for stage in manifest["stages"]:
-        if "error" in stage:
-            stages.setdefault(stage["error"], []).append(stage["id"])
-    more = {error: f" and {len(ids) - 1} more" if len(ids) > 1 else "" for error, ids in stages.items()}
-    return tuple(f"{ids[0]}{more[error]}: {error}" for error, ids in stages.items())
+    return tuple(f"{first_few(ids, 1)}: {error}" for error, ids in causes(manifest["stages"]).items())
 
 
 def looks_before(

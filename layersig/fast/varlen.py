@@ -1,8 +1,8 @@
 """Attention of examples that lie end to end in one row, by torch's variable-length flash attention on a GPU.
 
 Nothing is padded, and sliding windows are the kernel's own. The kernel takes half-precision types alone; where torch
-does not have it, examples are padded. Keys that query heads share are repeated for torch 2.11, whose kernel does not
-say that it takes fewer of them.
+does not have it, examples are padded. The kernel of torch 2.11 has no grouped-query option, so keys and values that
+heads share are repeated for it.
 
 Plain twin: the model's own attention on padded examples.
 """
@@ -55,12 +55,12 @@ def attention(
     example_starts: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of a model of transformers over `packed_inputs`, in the form in which it calls one.
+    """Attention over `packed_inputs`, with the signature of an attention function of transformers.
 
     Args:
         module: The layer.
         query: [1, heads, tokens, width].
-        key: [1, heads that the query's share, tokens, width].
+        key: [1, key-value heads, tokens, width].
         value: As `key`.
         attention_mask: None.
         scaling: Factor of the scores; None stands for 1 / sqrt(width).
@@ -84,8 +84,8 @@ def attention(
     before = -1 if sliding_window is None or sliding_window >= longest else sliding_window - 1
     queries, keys, values = (each[0].transpose(0, 1) for each in (query, key, value))
     groups = queries.shape[1] // keys.shape[1]
-    shares = groups > 1 and "enable_gqa" in _arguments(varlen_attn)  # torch 2.12 or later
-    if groups > 1 and not shares:
+    grouped = groups > 1 and "enable_gqa" in _arguments(varlen_attn)  # torch 2.12 or later
+    if groups > 1 and not grouped:
         keys, values = (each[:, :, None].expand(-1, -1, groups, -1).flatten(1, 2) for each in (keys, values))
     output = varlen_attn(
         queries,
@@ -97,7 +97,7 @@ def attention(
         longest,
         scale=scale,
         window_size=(before, 0),
-        **({"enable_gqa": True} if shares else {}),
+        **({"enable_gqa": True} if grouped else {}),
     )
     return output[None], None
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layersig.errors import UserError
-from layersig.models.tensors import StoredTensor, listing
+from layersig.errors import UserError, first_few
+from layersig.models.tensors import StoredTensor
 
 # What the end of a name gives away, for the message: any tensor without a place in the model is refused.
 _FORMATS = (
@@ -61,7 +61,7 @@ def check_fit(
     harmless = {name: each for name in unexpected if (each := _find(name, stored)) and _is_harmless(each, model)}
     if odd := unexpected - harmless.keys():
         raise UserError(
-            f"{folder}: config.json leaves out weights of the checkpoint: {listing(odd, 5)}, for which "
+            f"{folder}: config.json leaves out weights of the checkpoint: {first_few(sorted(odd), 5)}, for which "
             f"{type(model).__name__} has no place, so they would be ignored; correct config.json, or remove them from "
             "the file if the model is right without them"
         )
@@ -78,8 +78,8 @@ def check_finite(folder: Path, named: Iterable[tuple[str, Tensor]]) -> None:
     spoilt = [name for name, tensor in named if tensor.is_floating_point() and not _is_finite(tensor)]
     if spoilt:
         raise UserError(
-            f"{folder}: holds values that are not finite (NaN or infinite) in {listing(spoilt)}; fetch or save it "
-            "again, or choose a wider model.dtype if they are too large for the type"
+            f"{folder}: holds values that are not finite (NaN or infinite) in {first_few(sorted(spoilt))}; fetch or "
+            "save it again, or choose a wider model.dtype if they are too large for the type"
         )
 
 
@@ -100,8 +100,8 @@ def _refuse_packed(folder: Path, model: PreTrainedModel, stored: Iterable[Stored
     if packed:
         kinds = ", ".join(sorted({tensor.kind for tensor in packed}))
         raise UserError(
-            f"{folder}: {listing([tensor.name for tensor in packed])} stored as {kinds}, which is no plain floating "
-            f"type: {_format_of(tensor.name for tensor in packed) or 'weights packed or quantised'}; {_FULL}"
+            f"{folder}: {first_few(sorted(tensor.name for tensor in packed))} stored as {kinds}, which is no plain "
+            f"floating type: {_format_of(tensor.name for tensor in packed) or 'weights packed or quantised'}; {_FULL}"
         )
 
 
@@ -122,7 +122,7 @@ def _refuse_formats(folder: Path, unexpected: Collection[str]) -> None:
     if found:
         names = [name for name in unexpected if _format_of([name])]
         raise UserError(
-            f"{folder}: holds {found} ({listing(names)}), which a plain load would ignore; "
+            f"{folder}: holds {found} ({first_few(sorted(names))}), which a plain load would ignore; "
             f"{_REMEDIES.get(found, _FULL)}"
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from layersig.errors import UserError
+from layersig.errors import UserError, first_few
 from layersig.layers import LayerMap
 from layersig.models.adapters import adapted_layers
 from layersig.models.adapters.files import recorded_base
@@ -18,7 +18,7 @@ from layersig.models.dense import check_dense
 from layersig.models.external_update import check_complete, check_layers
 from layersig.models.layermap import layer_map
 from layersig.models.load import CheckedModel, check_model, load_tokenizer
-from layersig.models.tensors import describe, listing, rounded
+from layersig.models.tensors import describe, rounded
 from layersig.models.update_folder import is_dense
 from layersig.store.jsonfile import read_object
 
@@ -150,10 +150,10 @@ def _tokens(path: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> Iterat
     if sure:
         raise UserError(
             f"{path}: the tokenizer has {len(beyond)} tokens for which the embedding of {rows} rows has none: "
-            f"{listing([f'{token!r} ({beyond[token]})' for token in sure])}; bring the tokenizer that belongs to the "
-            "model, or enlarge the embedding (resize_token_embeddings) and save both"
+            f"{first_few(sorted(f'{token!r} ({beyond[token]})' for token in sure))}; bring the tokenizer that belongs "
+            "to the model, or enlarge the embedding (resize_token_embeddings) and save both"
         )
     yield (
         f"{path}: the tokenizer has {len(beyond)} tokens for which the embedding of {rows} rows has none "
-        f"({listing([f'{token!r}' for token in beyond])}); text that holds them is refused"
+        f"({first_few(sorted(f'{token!r}' for token in beyond))}); text that holds them is refused"
     )

@@ -134,12 +134,6 @@ def _spelled(kind: str) -> str:
     return str(_FLOATS[kind]).removeprefix("torch.") if kind in _FLOATS else kind
 
 
-def listing(names: Collection[str], shown: int = 3) -> str:
-    """The first names in order, and how many more there are."""
-    first = ", ".join(sorted(names)[:shown])
-    return f"{first} and {len(names) - shown} more" if len(names) > shown else first
-
-
 def _weight_map(index: Path) -> Mapping[str, str]:
     listed = read_object(index).get("weight_map")
     names = list(listed.values()) if isinstance(listed, dict) else []

@@ -155,7 +155,7 @@ def _longest(facts: Facts, budget: int) -> float:
     lengths = [found for each in facts.recipe.data if (found := facts.longest(each.name))]
     if not lengths:
         return float(budget)
-    # A pair goes through the model at once, and its sides are padded alike.
+    # Both responses of a pair are in one micro-batch, padded to the same length.
     item = max(lengths) * (2 if facts.learns_pairs(facts.recipe.train.objective) else 1)
     return float(max(item, min(budget, facts.recipe.train.batch_size * item)))
 

@@ -41,7 +41,7 @@ _NONE = frozenset({"weight-change", "spectral", "transfer", "random", "first-k",
 _BLOCKS = frozenset({"block-influence", "angular-distance", "ablation", "greedy"})
 """Scorers of blocks, which read conversations once each, or tasks."""
 _LOSSES = frozenset({"ablation", "greedy"})
-"""Those that read the loss."""
+"""Those of them that compute a loss."""
 
 
 def scored(facts: Facts, stage: Stage) -> Passes:
@@ -89,7 +89,7 @@ def _of_blocks(facts: Facts, stage: Stage, kind: str, params: Mapping[str, Any])
     train, data = stage.params["train"], stage.cell.data or ""
     rows = facts.rows(data, "train")
     count = min(params["batches"] * train["batch_size"], rows or 0)
-    # What passes between blocks is looked at over the conversations alone, a loss over all that is learnt.
+    # Hidden states are read for the chosen responses only; a loss needs both responses of a pair.
     objective = train.get("objective", "sft") if kind in _LOSSES else "sft"
     tokens = None if not count else facts.drawn(data, stage.seed, objective, batch_size=1, steps=count)[1]
     if tokens is None:

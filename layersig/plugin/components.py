@@ -17,6 +17,7 @@ from layersig.errors import UserError
 from layersig.plugin.trace import Traced, traces
 
 Kind = Literal["scorer", "policy", "method", "objective", "source"]
+PluginKind = Literal[Kind, "topic", "tracker"]
 Need = Literal["model", "weights", "gradients", "data", "update", "checkpoints", "tasks", "rankings"]
 Rankings = Literal["none", "one", "some"]
 Shared = Literal["rank", "alpha", "dropout"]
@@ -25,6 +26,8 @@ Result = Literal["adapter", "checkpoint"]
 Limit = Literal["quantization", "experts", "ranks", "resample", "until", "update"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
+PLUGIN_KINDS: tuple[str, ...] = get_args(PluginKind)
+"""Everything that a plugin can offer."""
 NEEDS: tuple[str, ...] = get_args(Need)
 LIMITS: tuple[str, ...] = get_args(Limit)
 UNITS = ("module", "block", "part")

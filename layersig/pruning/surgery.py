@@ -11,14 +11,14 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from layersig.errors import UserError, is_machine_fault, one_line
+from layersig.errors import UserError, first_few, is_machine_fault, one_line
 from layersig.layers import LayerMap
 from layersig.models.block_removal import Removal, remove_blocks
 from layersig.models.blocks import BlockRunner
 from layersig.models.layermap import layer_map
 from layersig.models.load import check_model, load_model
 from layersig.models.saving import copy_belongings
-from layersig.models.tensors import StoredTensor, listing, widest_dtype
+from layersig.models.tensors import StoredTensor, widest_dtype
 from layersig.records import Selection
 from layersig.stages.job import Job
 from layersig.stages.kinds import Prune
@@ -106,7 +106,8 @@ def _write_weights(stored: Iterable[StoredTensor], removal: Removal, title: str,
     cuts = {each: stretches for name, stretches in removal.stretches.items() for each in _spellings(name, tensors)}
     if len(cuts) < len(removal.stretches):
         raise UserError(
-            f"{title}: blocks cannot be removed, because the file has other names than {listing(removal.stretches)}"
+            f"{title}: blocks cannot be removed, because the file has other names than "
+            f"{first_few(sorted(removal.stretches))}"
         )
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -188,7 +189,8 @@ def _read_back(folder: Path, due: Tensor, title: str) -> None:
     misfits = {*report["missing_keys"], *report["unexpected_keys"], *(key for key, *_ in report["mismatched_keys"])}
     if misfits:
         raise UserError(
-            f"{title}: blocks cannot be removed, because what is left does not load in full: {listing(misfits)}"
+            f"{title}: blocks cannot be removed, because what is left does not load in full: "
+            f"{first_few(sorted(misfits))}"
         )
     apart = float((found.cpu().double() - due.cpu().double()).abs().max())
     if not apart <= torch.finfo(due.dtype).eps * 16 * float(due.cpu().double().abs().max()):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from layersig.errors import UserError
-from layersig.plugin.components import KINDS
+from layersig.plugin.components import KINDS, PluginKind
 from layersig.plugin.version import API_VERSION
 from layersig.store.files import write_atomic
-
-PackageKind = Literal["scorer", "policy", "source", "method", "objective", "topic", "tracker"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _COMMON, _SUFFIX = "common", ".jinja"
@@ -20,7 +18,7 @@ _PREFIX = "layersig-"
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-def write_package(name: str, kind: PackageKind, parent: Path, *, layersig: str) -> Path:
+def write_package(name: str, kind: PluginKind, parent: Path, *, layersig: str) -> Path:
     """Write the package of a plugin that offers one thing, with tests, a README, CI and, where it is one, a recipe.
 
     Args:
@@ -51,7 +49,7 @@ def write_package(name: str, kind: PackageKind, parent: Path, *, layersig: str) 
     return folder
 
 
-def _values(name: str, kind: PackageKind) -> dict[str, Any]:
+def _values(name: str, kind: PluginKind) -> dict[str, Any]:
     major = int(API_VERSION.partition(".")[0])
     module = f"{_PREFIX}{name}".replace("-", "_")
     return {
@@ -67,7 +65,7 @@ def _values(name: str, kind: PackageKind) -> dict[str, Any]:
     }
 
 
-def _files(kind: PackageKind, values: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _files(kind: PluginKind, values: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """The files of a package, with their paths in it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

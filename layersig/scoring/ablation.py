@@ -31,8 +31,8 @@ class Ablation:
 
         how: Literal["skip", "zero", "mean"] = "skip"
         """What takes a block's place. `skip`: its input is handed on, so that it adds nothing. `zero`: its output, the
-        hidden state itself, is set to zero; where norms and layers have no biases, as in Llama, nothing comes of zeros
-        and all blocks score alike. `mean`: it adds to every token what it adds on average."""
+        hidden state itself, is set to zero; in models without biases, such as Llama, zeros stay zeros through all later
+        blocks, so all blocks score alike. `mean`: it adds to every token what it adds on average."""
 
         @model_validator(mode="after")
         def _tasks_skip(self) -> Self:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @scorer("update-taylor", needs={"model", "data", "update", "gradients"}, version=1)
 class UpdateTaylor:
-    """What each layer's update takes off the loss to first order, by the gradient at the pretrained model.
+    """First-order reduction of the loss by each layer's update, from the gradient at the pretrained model.
 
     The score is -<grad_i L(theta_0), Delta_i>.
     The first-order Taylor importance of Molchanov et al. (arXiv 1906.10771) with the update in place of the
@@ -46,7 +46,7 @@ class UpdateTaylor:
 
 @scorer("path-attribution", needs={"model", "data", "update", "gradients"}, version=1)
 class PathAttribution:
-    """Each layer's share of what the update takes off the loss, added up on the way to the whole update.
+    """Each layer's share of the reduction in loss, integrated along the path from no update to the whole update.
 
     The share is a_i = -int_0^1 <grad_i L(theta_0 + u Delta), Delta_i> du.
     Integrated gradients (Sundararajan et al., arXiv 1703.01365, section 3) over gates that open together, instead of

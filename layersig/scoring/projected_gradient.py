@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @scorer("projected-gradient", needs={"model", "data", "gradients"}, version=1)
 class ProjectedGradient:
-    """How strong a first gradient a fresh adapter gets: its squared norm, by its scale squared and its rank.
+    """Squared norm of the first gradient of a fresh adapter, divided by its squared scale and its rank.
 
     An adapter s B A starts with B = 0 and random A, so that its first gradient is dL/dB = s G A', G being the gradient
     of the weight, and dL/dA = 0. Averaged over A as PEFT draws it, uniform with variance 1 / (3 in), its squared norm

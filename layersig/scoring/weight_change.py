@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @scorer("weight-change", needs={"model", "update"}, version=1)
 class WeightChange:
-    """How far training moved the weights of each unit: the Frobenius norm of its update, plain, relative or by size.
+    """How far training moved the weights of each unit: the Frobenius norm of its update, absolute, relative or RMS.
 
     |Delta_i|, |Delta_i| / |W_i|, or |Delta_i| / sqrt(parameters). Also called plasticity. Of factors, |BA|^2 =
     tr((B'B)(AA')) needs r x r products alone. A unit of several layers counts as one long vector. Module types differ

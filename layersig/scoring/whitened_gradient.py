@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @scorer("whitened-gradient", needs={"model", "data", "gradients"}, version=1)
 class WhitenedGradient:
-    """Gradient norm of a layer where its inputs are white: how far the loss falls, not how steep it is.
+    """Gradient norm of a layer with whitened inputs: how far a step can reduce the loss, not how steep the loss is.
 
     sqrt tr(G (S + lambda I)^-1 G'), with G the gradient of a layer and S = E[h h'] the covariance of its inputs h.
     With the squared loss of a linear layer, its square is twice what the best change of the weights takes off the loss.

@@ -70,9 +70,10 @@ def stability(rises: Floats, targets: Floats) -> Table:
         one, other = (rises[part].sum(0) / targets[part].sum() for part in (order[: count // 2], order[count // 2 :]))
         halves.append(kendalltau(one, other).statistic)
     about = (
-        "Two rankings of the 30 blocks of SmolLM2-135M-Instruct by `ablation`, each of other conversations, cut at "
-        f"{LENGTH} tokens: Kendall's tau, and how many of the {HIGHEST} highest and of the {LOWEST} lowest blocks they "
-        "have in common. The default reads 16 batches: 128 conversations in batches of eight."
+        "Two rankings of the 30 blocks of SmolLM2-135M-Instruct by `ablation`, computed from different "
+        f"conversations, cut at {LENGTH} tokens: Kendall's tau, and the share of the {HIGHEST} highest and of the "
+        f"{LOWEST} lowest blocks that they have in common. The default reads 16 batches: 128 conversations "
+        "in batches of eight."
     )
     notes = (
         f"From the covariance of the blocks over {count} conversations, errors taken as normal. Halves of these "

@@ -15,6 +15,7 @@ from tests.e2e.world import World
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(str(path) for path in (ROOT / "recipes").rglob("*.toml"))
 MAIN = "from layersig.cli.main import main; main()"
+LIBRARIES = "import click, pluggy; from pydantic import BaseModel, Field, model_validator"
 HEAVY = ("torch", "transformers", "peft", "lm_eval", "datasets", "altair", "scipy")
 WATCHED = f"""
 import atexit, sys
@@ -34,9 +35,6 @@ def _process(code: str, *arguments: str, **environment: str) -> subprocess.Compl
     )
 
 
-LIBRARIES = "import click, pluggy; from pydantic import BaseModel, Field, model_validator"
-
-
 def _cpu_seconds(*arguments: str, code: str = MAIN) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = _process(code, *arguments)
@@ -48,10 +46,10 @@ def _cpu_seconds(*arguments: str, code: str = MAIN) -> float:
 @pytest.mark.parametrize(
     "arguments", [("--help",), ("validate", RECIPES[0]), ("run", "--help")], ids=["help", "validate", "run-help"]
 )
-def test_quick_verbs_answer_within_half_a_second(arguments: tuple[str, ...]) -> None:
-    # Where the libraries that every verb needs take long by themselves, the processor is slow and not the verb.
+def test_quick_verbs_take_less_than_three_times_their_imports(arguments: tuple[str, ...]) -> None:
+    # Relative to the imports that every verb needs, so that the bound is the same on slow and fast processors.
     libraries = min(_cpu_seconds(code=LIBRARIES) for _ in range(3))
-    assert min(_cpu_seconds(*arguments) for _ in range(3)) < max(0.5, 3 * libraries)
+    assert min(_cpu_seconds(*arguments) for _ in range(3)) < 3 * libraries
 
 
 @pytest.mark.parametrize(

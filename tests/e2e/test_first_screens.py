@@ -1,4 +1,4 @@
-"""First screens of runs that did not go as planned, and of studies too small to tell: they say what is missing."""
+"""First screens of failed runs and of studies that are too small: they say what is missing."""
 
 from __future__ import annotations
 
@@ -43,21 +43,19 @@ def steps(page: Document) -> list[str]:
 def test_a_run_with_a_failed_arm_names_it_and_answers_by_the_others(tmp_path: Path) -> None:
     world = world_of(tmp_path, RECIPE.replace("[evaluate]", f"{SMALL}{DIVERGES}\n[evaluate]"))
     found = page(world)
-    assert "Without any result: small on chats." in callouts(found)
+    assert "No results for small on chats." in callouts(found)
     assert "tune/small/chats/seed-0 failed: " in callouts(found)
     assert "of 21 layers" in found.headline or "cannot tell what ila-30" in found.headline
     assert "the headline is about" not in callouts(found)
-    assert steps(found)[0].startswith("Mend what failed, then finish the run")
+    assert steps(found)[0].startswith("Fix what failed, then resume the run")
     assert len(steps(found)) == 1
 
 
-def test_where_the_first_arm_failed_the_screen_says_whom_it_is_about(tmp_path: Path) -> None:
+def test_where_the_primary_arm_failed_the_screen_says_which_arm_it_is_about(tmp_path: Path) -> None:
     declared = f"{RECIPE.replace(LEAD, LEAD + DIVERGES)}\n[analyze]\nprimary = ['ila-30']\n"
     found = page(world_of(tmp_path, declared))
-    assert "Without any result: ila-30 on chats, ila-30.rule on chats." in callouts(found)
-    assert "ila-30, which the recipe puts first, has no result: the headline is about graft-30 instead." in callouts(
-        found
-    )
+    assert "No results for ila-30 on chats, ila-30.rule on chats." in callouts(found)
+    assert "The primary arm ila-30 has no results; the headline is about graft-30 instead." in callouts(found)
 
 
 def test_a_run_whose_every_arm_failed_answers_nothing(tmp_path: Path) -> None:
@@ -65,7 +63,7 @@ def test_a_run_whose_every_arm_failed_answers_nothing(tmp_path: Path) -> None:
     assert found.headline == "This run failed before a result."
     assert "reference/chats/seed-0 failed: " in callouts(found)
     assert "ila-30 on chats" in callouts(found)
-    assert [step.partition(" the run")[0] for step in steps(found)] == ["Mend what failed, then finish"]
+    assert [step.partition(" the run")[0] for step in steps(found)] == ["Fix what failed, then resume"]
 
 
 def test_a_run_that_only_ranked_says_that_it_failed(tmp_path: Path) -> None:
@@ -75,15 +73,15 @@ def test_a_run_that_only_ranked_says_that_it_failed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "words"), [("[0]", "One run per arm"), ("[0, 1]", "that none is shown means nothing here")]
+    ("seeds", "words"), [("[0]", "One run per arm"), ("[0, 1]", "is not evidence that there is none")]
 )
-def test_a_study_of_few_seeds_says_what_it_cannot_tell(tmp_path: Path, seeds: str, words: str) -> None:
+def test_a_study_of_few_seeds_says_what_it_cannot_show(tmp_path: Path, seeds: str, words: str) -> None:
     found = page(world_of(tmp_path, RECIPE.replace("seeds = [0]", f"seeds = {seeds}")))
     assert words in callouts(found)
     assert "seeds=[0,1,2,3,4]" in steps(found)[0]
 
 
-def test_a_study_of_several_models_says_what_each_of_them_says(tmp_path: Path) -> None:
+def test_a_report_on_several_models_has_the_answer_of_each(tmp_path: Path) -> None:
     world = world_of(tmp_path, RECIPE.replace('[model]\nsource = "path:model"\ndtype = "float32"\n', MODELS))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -97,5 +95,5 @@ def test_a_study_of_several_models_says_what_each_of_them_says(tmp_path: Path) -
         own = document(material_of(folder))
         assert f"- **{folder.parent.name.removeprefix('tiny-')}**: {own.headline}" in front
         assert f"layersig open {folder.parent.name}/{folder.name}" in front
-    assert "agreement of models is judged by that of seeds, which takes at least 5" in front
+    assert "agreement between models is judged against agreement between seeds, which takes at least 5" in front
     assert "seeds=[0,1,2,3,4]" in front

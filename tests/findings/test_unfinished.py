@@ -1,4 +1,4 @@
-"""What a run lacks is told by arm and cause, in a few sentences."""
+"""Missing results are reported by arm and cause, in a few sentences."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def test_a_cause_is_told_once_and_names_its_arms() -> None:
     told = list(unfinished([*arm("a", "dd"), *arm("b", "ff"), *arm("c", "dfd")]))
     assert told == [
         "tune/b/d/seed-0, tune/b/d/seed-1, tune/c/d/seed-1 failed: no memory.",
-        "Without any result: b on d.",
-        "c on d lacks results of 1 of 3 runs.",
-        "Stages without a result, 6 of 14: tune/b/d/seed-0, evaluate/b/d/seed-0, tune/b/d/seed-1 and 3 more.",
+        "No results for b on d.",
+        "c on d has no results for 1 of 3 runs.",
+        "Unfinished stages (6 of 14): tune/b/d/seed-0, evaluate/b/d/seed-0, tune/b/d/seed-1 and 3 more.",
     ]
 
 
 def test_a_run_with_several_outcomes_counts_once() -> None:
     told = list(unfinished(arm("a", "dfd", ("evaluate", "grade"))))
-    assert "a on d lacks results of 1 of 3 runs." in told
+    assert "a on d has no results for 1 of 3 runs." in told
 
 
 @pytest.mark.parametrize("count", [4, 400])

@@ -241,8 +241,8 @@ def test_a_difference_is_in_points_of_the_gain_with_the_ends_of_its_verdict(good
 @pytest.mark.parametrize(
     ("table", "update", "words"),
     [
-        ("shares", {"shape": "everything", "low": None, "high": None}, "set of shares has no ends"),
-        ("shares", {"shape": "two rays", "low": -0.4, "high": 3.0}, "set of shares has no ends"),
+        ("shares", {"shape": "everything", "low": None, "high": None}, "confidence set is unbounded"),
+        ("shares", {"shape": "two rays", "low": -0.4, "high": 3.0}, "confidence set is unbounded"),
         ("shares", {"shape": None, "no_interval": "nothing varied"}, "nothing varied"),
         ("shares", {"share": -118.0, "low": -202.0, "high": -82.0}, "worse than the untouched model"),
         ("assays", {"low": 0.02, "margin": 0.02}, "the task cannot tell"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from layersig.errors import UserError
+from layersig.errors import UserError, first_few
 from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.foreign.harness import is_samples, leaves, read_log
 from layersig.findings.foreign.log import ItemIdentity, Log
@@ -196,7 +196,7 @@ def _shared(arms: Sequence[Arm]) -> tuple[set[Key], list[str]]:
     shared = reference & set().union(*others)
     if not shared:
         told = "; ".join(
-            f"{label} has {_named(sorted(f'{metric} of {task}' for task, metric in keys)) or 'nothing'}"
+            f"{label} has {first_few(sorted(f'{metric} of {task}' for task, metric in keys), _MOST_NAMED) or 'nothing'}"
             for label, keys in having.items()
         )
         raise UserError(f"the arms have no metric of a task in common: {told}")
@@ -232,8 +232,8 @@ def _check_same(task: str, ours: _Measured, theirs: _Measured) -> None:
         if missing:
             raise UserError(
                 f"{theirs[0].key} and {ours[0].key} were not measured on the same items of {task}: "
-                f"{len(missing)} of {len(items)} in {cell.key} are not in {other.key} ({_named(missing)})."
-                f"{_renumbered(task, ours, theirs)} Evaluate both on the same items"
+                f"{len(missing)} of {len(items)} in {cell.key} are not in {other.key} "
+                f"({first_few(missing, _MOST_NAMED)}).{_renumbered(task, ours, theirs)} Evaluate both on the same items"
             )
     (cell, log, items), (other, other_log, _) = ours, theirs
     differing = [
@@ -244,7 +244,7 @@ def _check_same(task: str, ours: _Measured, theirs: _Measured) -> None:
     if differing:
         raise UserError(
             f"{other.key} and {cell.key} have other right answers to {len(differing)} of {len(items)} items of {task} "
-            f"({_named(differing)}); evaluate both with the same version of the task"
+            f"({first_few(differing, _MOST_NAMED)}); evaluate both with the same version of the task"
         )
 
 
@@ -255,7 +255,7 @@ def _renumbered(task: str, ours: _Measured, theirs: _Measured) -> str:
         for _, log, items in (ours, theirs)
     )
     changed = [shown for shown, document in one.items() if shown in other and other[shown] != document]
-    return f" Under the same number lie other documents: {_named(changed)}." if changed else ""
+    return f" Under the same number lie other documents: {first_few(changed, _MOST_NAMED)}." if changed else ""
 
 
 def _other_prompts(task: str, reference: Log, log: Log, items: Mapping[str, None]) -> str | None:
@@ -272,8 +272,3 @@ def _other_prompts(task: str, reference: Log, log: Log, items: Mapping[str, None
 
 def _differ(one: ItemIdentity, other: ItemIdentity, of: Callable[[ItemIdentity], str | None]) -> bool:
     return None not in (of(one), of(other)) and of(one) != of(other)
-
-
-def _named(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
-    return ", ".join(items[:_MOST_NAMED]) + more

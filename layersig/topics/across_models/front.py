@@ -1,4 +1,4 @@
-"""The first screen of the report on several models: whether they agree, what each of them says, how far that goes."""
+"""The first screen of the report on several models: whether they agree, each model's answer, and the limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from layersig.report.material import Material
 from layersig.report.numbers import plural
 from layersig.topics.across_models.rows import ModelPairRow
 from layersig.topics.front.headline import headline
-from layersig.topics.front.next_steps import surer
+from layersig.topics.front.next_steps import more_evidence
 from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import places_of
 from layersig.topics.front.words import listed
@@ -36,7 +36,7 @@ def whether_shared(pairs: Sequence[ModelPairRow]) -> str:
 def answers(
     materials: Mapping[str, Material], pairs: Sequence[ModelPairRow], notes: Sequence[str], figures: Sequence[Block]
 ) -> tuple[Block, ...]:
-    """What stands under that sentence.
+    """The blocks below that sentence.
 
     Args:
         materials: The run of each model, by its name.
@@ -49,7 +49,7 @@ def answers(
     each = tuple((Strong(name), f": {_own(material)}") for name, material in materials.items())
     return (
         Callout("note", "How far this goes", limits),
-        Heading("What each model says"),
+        Heading("The answer for each model"),
         Bullets((*each, *about_scorers(first, places_of(first)))),
         *figures,
         Heading("What next"),
@@ -63,19 +63,19 @@ def _own(material: Material) -> str:
 
 def _limits(materials: Mapping[str, Material], pairs: Sequence[ModelPairRow]) -> Iterator[Text]:
     yield (
-        f"A statement about these {plural(len(materials), 'model')} and data, and no others. Every comparison of "
-        "models is exploratory; what each run declared stands in its own report.",
+        f"This holds for these {plural(len(materials), 'model')} and data only. Comparisons between models are "
+        "exploratory; each run's own report lists the comparisons that it declared.",
     )
     if pairs and (seeds := min(row.seeds for row in pairs)) < MIN_SEEDS_FOR_SHARING:
         yield (
-            f"{plural(seeds, 'seed')} a model: agreement of models is judged by that of seeds, which takes at least "
-            f"{MIN_SEEDS_FOR_SHARING}.",
+            f"{plural(seeds, 'seed')} per model: agreement between models is judged against agreement between seeds, "
+            f"which takes at least {MIN_SEEDS_FOR_SHARING}.",
         )
 
 
 def _steps(materials: Mapping[str, Material]) -> Iterator[Step]:
     first = next(iter(materials.values()))
-    yield from surer(first, places_of(first))
+    yield from more_evidence(first, places_of(first))
     for name, material in materials.items():
         run = f"{material.findings.name}/{material.findings.id}"
         yield Step(f"The report of {name}, with its layers and arms:", f"layersig open {run}")

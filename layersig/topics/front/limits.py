@@ -36,14 +36,15 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
 
 
 def _absent(material: Material, places: Sequence[Place]) -> Iterator[Text]:
-    """Arms that the recipe puts first and that have no result, so that the headline is about another."""
+    """Primary arms without results, where the headline has to be about another arm."""
     for place in places:
         where = f" on {place.data}" if len(places) > 1 else ""
         absent = [arm for arm in material.findings.primary_arms if place.arm(arm) is None]
         if absent and place.lead.arm not in material.findings.primary_arms:
             yield (
-                f"{listed(absent)}, which the recipe puts first, {'have' if len(absent) > 1 else 'has'} no "
-                f"result{where}: the headline is about {place.lead.arm} instead.",
+                f"The primary {'arms' if len(absent) > 1 else 'arm'} {listed(absent)} "
+                f"{'have' if len(absent) > 1 else 'has'} no results{where}; the headline is about {place.lead.arm} "
+                "instead.",
             )
 
 
@@ -62,8 +63,8 @@ def _scope(places: Sequence[Place]) -> Iterator[Text]:
     )
     if seeds < MIN_SEEDS_FOR_CEILING:
         yield (
-            f"{seeds} runs say little about how runs vary, so intervals are so wide that hardly any difference can be "
-            "shown: that none is shown means nothing here.",
+            f"{seeds} runs say little about run-to-run variation, so intervals are very wide: the lack of a "
+            "demonstrated difference is not evidence that there is none.",
         )
 
 

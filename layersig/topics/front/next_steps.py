@@ -13,17 +13,17 @@ from layersig.topics.front.standings import Place
 
 
 def next_steps(material: Material, places: Sequence[Place]) -> tuple[Step, ...]:
-    """At most three: finish the run, make the answer surer, use it."""
+    """At most three: resume the run, collect more evidence, use the answer."""
     if material.findings.smoke:
         return (Step("Run the study itself:", _run_again(material, without=("--smoke", "--json"))),)
     if material.findings.status in ("failed", "interrupted", "running", "stopped"):
-        first = "Mend what failed, then finish" if material.findings.status == "failed" else "Finish"
-        return (Step(f"{first} the run; what is done is not run again:", _run_again(material)),)
-    return (*surer(material, places), *_use(material, places))
+        first = "Fix what failed, then resume" if material.findings.status == "failed" else "Resume"
+        return (Step(f"{first} the run; completed stages are not repeated:", _run_again(material)),)
+    return (*more_evidence(material, places), *_use(material, places))
 
 
-def surer(material: Material, places: Sequence[Place]) -> Iterator[Step]:
-    """What would make the answer surer; nothing where the seeds suffice and the arms are told apart."""
+def more_evidence(material: Material, places: Sequence[Place]) -> Iterator[Step]:
+    """Steps towards a more certain answer; none if there are enough seeds and the arms are distinguishable."""
     seeds = max((place.lead.result.seeds for place in places), default=max((r.runs for r in material.lead), default=0))
     if seeds < MIN_SEEDS_FOR_SHARING and (places or material.lead):
         wanted = f"seeds=[{','.join(map(str, range(MIN_SEEDS_FOR_SHARING)))}]"

@@ -187,7 +187,7 @@ def why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | 
     if kept.no_interval is not None:
         return kept.no_interval
     if kept.shape != "interval":
-        return f"the gain is too uncertain to divide by, so that the {level(kept.level)} set of shares has no ends"
+        return f"the gain is too uncertain to divide by, so the {level(kept.level)} confidence set is unbounded"
     if kept.high is not None and kept.high < 0:
         return f"on {kept.task} the arm is worse than the untouched model, so that it keeps nothing"
     assay = material.assay(measure_of(kept), data)

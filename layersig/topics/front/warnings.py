@@ -8,7 +8,7 @@ from layersig.report.material import Material
 _STATES = {
     "running": "The run is not finished; this report shows what is there so far.",
     "failed": "The run failed; this report shows what is complete.",
-    "stopped": "The process of the run is gone, and it can be continued; this report shows what is complete.",
+    "stopped": "The process ended before the run did. The run can be resumed; this report shows what is complete.",
     "interrupted": "The run was interrupted and can be continued; this report shows what is complete.",
 }
 
