@@ -30,6 +30,8 @@ CASES = [
     Broken("rank = 8", "weight_decay = inf", "inf", "train.weight_decay", "must be a finite number; got inf"),
     Broken("rank = 8", "epochs = 2", "[train]", "train", "give `epochs` or `steps`, not both"),
     Broken("rank = 8", 'method = "ful"', "ful", "train.method", 'there is no method "ful"; did you mean "full"?'),
+    Broken("rank = 8", 'ranks = "scorse"', "scorse", "train.ranks", 'did you mean "scores"?'),
+    Broken("rank = 8", 'ranks = "scores"', "ranks", "train.ranks", "reads the scores of an arm"),
     Broken("rank = 8", 'schedule = "cosin"', "cosin", "train.schedule", 'did you mean "cosine"?'),
     Broken("rank = 8", "milestones = [0.5, 1.5]", "milestones", "train.milestones.1", "must be at most 1; got 1.5"),
     Broken("[0.9, 0.99]", "[0.9, 1.0]", "betas", "train.betas.1", "must be less than 1; got 1.0"),

@@ -12,6 +12,9 @@ from layersig.recipe.checks.values import table_at, tables_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 
+_BY_RANKING = ("scores", "budget")
+"""Values of `ranks` that read a ranking; the schema refuses what is no value."""
+
 
 def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     """Faults of `[train]`, `[update]` and of the `train` of scorers and arms that show only beside other keys."""
@@ -39,11 +42,11 @@ def _limits(
     """Keys that a tuning method does not go with: one fault each, in the words of the method."""
     asked: dict[Limit, tuple[bool, KeyPath, str]] = {
         "quantization": (
-            "method" in table and table_at(data, "model").get("quantization", "none") != "none",
+            "method" in table and table_at(data, "model").get("quantization") == "nf4",
             (*path, "method"),
             'take "lora", or no quantization',
         ),
-        "ranks": (table.get("ranks", "equal") != "equal", (*path, "ranks"), 'remove it, or take method = "lora"'),
+        "ranks": (table.get("ranks") in _BY_RANKING, (*path, "ranks"), 'remove it, or take method = "lora"'),
         "resample": ("resample" in table, (*path, "resample"), 'take "lora" or "full"'),
         "until": (
             "until" in table and path == ("train",),
@@ -60,8 +63,8 @@ def _limits(
 
 def _ranks(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Fault]:
     """Ranks by scores where there are none."""
-    ranks = table.get("ranks", "equal")
-    if ranks == "equal":
+    ranks = table.get("ranks")
+    if ranks not in _BY_RANKING:
         return
     if path == ("train",):
         yield Fault((*path, "ranks"), f'"{ranks}" reads the scores of an arm; set it in the `train` of an arm')
@@ -77,7 +80,7 @@ def _resampling(path: KeyPath, table: Mapping[str, Any], data: Mapping[str, Any]
         return
     if path == ("train",) or path[0] == "scorers":
         yield Fault((*path, "resample"), "the reference training tunes all layers in every step; set it in an arm")
-    elif table_at(table, "resample").get("weights", "equal") != "equal" and not _has_one_ranking(path, data):
+    elif table_at(table, "resample").get("weights") == "scores" and not _has_one_ranking(path, data):
         reason = 'weights = "scores" needs one ranking; name one scorer in `scorer` of the arm'
         yield Fault((*path, "resample", "weights"), reason)
 
