@@ -23,7 +23,7 @@ class Random:
 
 @scorer("first-k", needs=(), version=1)
 class FirstK:
-    """The earlier a unit in the forward pass, the higher. FL of arXiv 2410.17875, table 8."""
+    """The earlier a unit in the forward pass, the higher its score. FL of arXiv 2410.17875, table 8."""
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Minus the position, from 0."""
@@ -32,7 +32,7 @@ class FirstK:
 
 @scorer("last-k", needs=(), version=1)
 class LastK:
-    """The later a unit in the forward pass, the higher. LL of arXiv 2410.17875, table 8."""
+    """The later a unit in the forward pass, the higher its score. LL of arXiv 2410.17875, table 8."""
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """The position, from 0."""
@@ -41,7 +41,7 @@ class LastK:
 
 @scorer("middle", needs=(), version=1)
 class Middle:
-    """The nearer a unit to the middle of the forward pass, the higher.
+    """The nearer a unit to the middle of the forward pass, the higher its score.
 
     The rule that arXiv 2607.01232 (a note read) reports to beat tuning everything, and that arXiv 2604.11838 (code
     read) takes in five equal segments. The control of `layer-contribution`.
@@ -54,7 +54,7 @@ class Middle:
 
 @scorer("ends", needs=(), version=1)
 class Ends:
-    """The last unit, and then the earlier, the higher: the top k are the first k - 1 units and the last.
+    """The last unit first, then from the earliest on: the top k are the first k - 1 units and the last.
 
     15 of the 16 blocks in each of two published selections by CKA (arXiv 2602.05988, code read) follow this rule. The
     control of `cka`.
