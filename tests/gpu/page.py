@@ -14,7 +14,7 @@ _HEAD = """# On a GPU
 Llama-3.2-1B, Llama-2-7B and Llama-3.1-8B are made on the card, with random weights. It needs a card of 80 GB (by
 estimate), torch 2.11 or later, pytest, and the packages that layersig needs to run, in one place or on `PYTHONPATH`;
 layersig itself runs from the checkout. altair, bitsandbytes, datasets, gguf, lm-eval, rouge-score, TRL and vl-convert
-may be missing: what needs them is left out, evaluation and a whole study among it.
+may be missing: what needs them is skipped, including evaluation and one complete study.
 
 ```console
 $ make gpu                       # both halves, at most ten minutes each

@@ -9,14 +9,14 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
+from layersig.plugin.components import PLUGIN_KINDS
 from layersig.plugin.manager import installed as known_components
 from layersig.plugin.manager import offered_topics, offered_trackers
 from layersig.recipe.load import load
-from layersig.scaffold.package import PackageKind, write_package
+from layersig.scaffold.package import write_package
 from tests.plugins.installing import installed
 from tests.scaffold.marks import builds
 from tests.study import call
@@ -31,7 +31,7 @@ COMPARED = ("scorer", "policy", "source", "method", "objective")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A package of every kind."""
     folder = tmp_path_factory.mktemp("packages")
-    return {kind: write_package(f"my-{kind}", kind, folder, layersig="0.1") for kind in get_args(PackageKind)}
+    return {kind: write_package(f"my-{kind}", kind, folder, layersig="0.1") for kind in PLUGIN_KINDS}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_what_it_offers_is_found_and_its_recipe_is_valid(packages: dict[str, Pat
     known = known_components()
     assert known.problems == ()
     assert {(plugin.distribution, plugin.api) for plugin in known.plugins} == {
-        (f"layersig-my-{kind}", ">=1.0,<2") for kind in get_args(PackageKind)
+        (f"layersig-my-{kind}", ">=1.0,<2") for kind in PLUGIN_KINDS
     }
     found = {(each.kind, each.name) for each in known if each.origin.label.startswith("layersig-my-")}
     assert found == {(kind, f"my-{kind}") for kind in COMPARED}
@@ -133,7 +133,7 @@ def test_the_verb_says_what_comes_next(
 
 @pytest.mark.slow
 @builds
-@pytest.mark.parametrize("kind", get_args(PackageKind))
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
 def test_it_installs_and_its_tests_pass(packages: dict[str, Path], tmp_path: Path, kind: str) -> None:
     package, site = packages[kind], tmp_path / "site"
     install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site), str(package)]
