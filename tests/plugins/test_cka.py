@@ -125,6 +125,34 @@ def test_chats_that_end_alike_give_the_first_block_no_similarity(packages, tmp_p
     assert 0 < next(iter(world.ranking("cka", {"estimator": estimator, "tokens": "mean"}).scores.values())) < 1
 
 
+def test_chats_that_end_alike_but_for_one_give_the_debiased_estimate_nothing(packages, tmp_path):
+    """As when one is cut short: what the unbiased estimates leave of it is rounding, whose root may be imaginary."""
+    world = World(tmp_path)
+    world.write_data([[*row[:-1], 9 if number == 2 else 7] for number, row in enumerate(ROWS)], TARGETS_FROM)
+    for estimator, defined in (("biased", True), ("debiased", False)):
+        heard = Heard()
+        job = replace(world.job("cka", {"estimator": estimator}), reporter=heard)
+        stage.score(job)
+        first, *others = json.loads((job.out / "ranking.json").read_text())["scores"].values()
+        assert (0 < first < 1) if defined else first == 1
+        assert all(0 < other < 1 for other in others)
+        assert bool(heard.warnings) is not defined
+    assert "all examples but one at most have one state in front of" in heard.warnings[0]
+
+
+def test_what_all_states_share_rounds_nothing_away(packages):
+    from layersig_cka import debiased_cka
+
+    generator = torch.Generator().manual_seed(2)
+    one, two = (torch.randn(20, 8, generator=generator, dtype=torch.float64) for _ in range(2))
+    plain = debiased_cka(one @ one.mT, two @ two.mT)
+    assert debiased_cka((one + 1e4) @ (one + 1e4).mT, two @ two.mT) == pytest.approx(plain, abs=1e-6)
+    for _ in range(20):  # states that are all alike but one
+        odd = torch.randn(1, 8, generator=generator, dtype=torch.float64).expand(20, 8).clone()
+        odd[3] = torch.randn(8, generator=generator, dtype=torch.float64)
+        assert debiased_cka(odd @ odd.mT, two @ two.mT) == debiased_cka(two @ two.mT, odd @ odd.mT) == 0
+
+
 def test_four_examples_are_needed(packages, tmp_path):
     world = World(tmp_path)
     world.write_data(ROWS[:3])

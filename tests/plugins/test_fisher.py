@@ -10,8 +10,10 @@ from torch.nn.functional import cross_entropy
 from layersig.layers import Unit
 from layersig.models.layermap import layer_parameter, layer_weight
 from layersig.models.update_folder import read_update
+from tests.objectives.test_scorers import PAIRS, PairWorld
+from tests.objectives.world import DPO, dpo_loss, log_probability
 from tests.scoring.world import World, low_rank
-from tests.tiny import tiny_batch
+from tests.tiny import Double, tiny_batch
 
 TARGETS_FROM = 3
 
@@ -45,3 +47,22 @@ def test_they_are_means_of_squares_over_examples(packages, tmp_path, architectur
         for group in world.layers.groups(unit):
             mean = sum(sum(values[layer.name]) / len(rows) for layer in group.members)
             assert ranking.scores[group.name] == pytest.approx(mean, abs=1e-5 * spread), (scorer, group.name)
+
+
+def test_of_pairs_they_are_of_the_preference_loss_of_each(packages, tmp_path):
+    """A pair counts once, however many tokens its responses have."""
+    world = PairWorld(tmp_path)
+    found = world.scored("fisher", {"examples": PAIRS})
+    names = list(world.layers.names)[::4]
+    weights = [layer_parameter(world.model, world.layers.by_name[name]).requires_grad_(True) for name in names]
+    squares = np.zeros(len(names))
+    for better, worse in zip(*world.sides, strict=True):
+        with Double():
+            loss = dpo_loss(
+                lambda example: log_probability(world.model, example),
+                lambda example: log_probability(world.model, example),
+                [better], [worse], **DPO,
+            )  # fmt: skip
+            gradients = torch.autograd.grad(loss, weights)
+        squares += [gradient.square().sum().item() for gradient in gradients]
+    assert [found[name] for name in names] == pytest.approx(squares / PAIRS, rel=1e-6)

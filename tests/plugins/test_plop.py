@@ -107,3 +107,13 @@ def test_experts_and_silent_layers_are_refused_by_name(packages, tmp_path):
     world.model.save_pretrained(tmp_path / "model")
     with pytest.raises(UserError, match=r"all inputs of model\.layers\.0\.mlp\.down_proj are zero"):
         world.ranking("feature-norm", {"examples": 1})
+
+
+def test_a_layer_of_zeros_is_refused_by_name(packages, tmp_path):
+    """As blocks have that were put into a model to change nothing at first."""
+    world = World(tmp_path)
+    world.write_data(ROWS)
+    world.model.model.layers[1].self_attn.o_proj.weight.data.zero_()
+    world.model.save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match=r"the weight of model\.layers\.1\.self_attn\.o_proj is zero"):
+        world.ranking("feature-norm", {"examples": 1})

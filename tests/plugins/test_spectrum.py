@@ -77,6 +77,17 @@ def test_the_released_ratio_calls_noise_signal_and_depends_on_scale(packages):
     assert once[1] > 0
 
 
+def test_a_few_directions_without_noise_are_signal(packages):
+    """More than half of the singular values are 0, and with them the median and the threshold."""
+    few = torch.zeros(64, 96)
+    few[:3] = torch.randn(3, 96, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(64, 96, generator=torch.Generator().manual_seed(4))
+    spiked = noise + 2
+    assert ratios(few)[1] > ratios(spiked)[1] > ratios(noise)[1] == 0
+    assert ratios(1000 * few)[1] == pytest.approx(ratios(few)[1], rel=1e-3)
+    assert ratios(torch.zeros(64, 96)) == (0, 0)
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_as_many_directions_are_found_as_were_planted(packages, count):
     from layersig_spectrum import threshold_of_noise

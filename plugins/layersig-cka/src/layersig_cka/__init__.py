@@ -24,7 +24,7 @@ __all__ = ["Cka", "biased_cka", "debiased_cka"]
 LAYERSIG_API = ">=1.0,<2"
 
 
-@scorer("cka", needs={"model", "data"}, unit="block", version=2)
+@scorer("cka", needs={"model", "data"}, unit="block", version=3)
 class Cka:
     """1 - CKA of the states before and behind a block, with a linear kernel, over one token of every example.
 
@@ -36,8 +36,9 @@ class Cka:
     biased ones. Deviations: the last block's output is taken in front of the final norm, and padding never counts.
 
     The last token of a chat is the same in every example, so that all states in front of the first block may be one:
-    no similarity is defined then, 0 is taken, and the block scores 1. A warning says so. The paper's code has rounding
-    noise there, and drops the first block of encoders for the like.
+    no similarity is defined then, 0 is taken, and the block scores 1. A warning says so. The same holds for `debiased`
+    where all states but one are alike, as when one example is cut short: the unbiased estimates of HSIC are 0 then. The
+    paper's code has rounding noise there, and drops the first block of encoders for the like.
 
     Compare it with the scorer `ends`: of the paper's published selections, two of two on mathematics share 15 of 16
     blocks with that rule, which looks at nothing.
@@ -63,12 +64,14 @@ class Cka:
             raise UserError(f"{context.label}: {len(chosen)} training examples; CKA takes four at least")
         kept = [_one_each(states, context.params.tokens) for states in context.block_states(chosen)]
         grams = [(state @ state.mT) for state in map(torch.cat, zip(*kept, strict=True))]
-        similarity = debiased_cka if context.params.estimator == "debiased" else biased_cka
+        debiased = context.params.estimator == "debiased"
+        similarity, blank = (debiased_cka, _alike_but_one) if debiased else (biased_cka, _constant)
         scores = {name: 1 - similarity(*pair) for name, pair in zip(blocks, pairwise(grams), strict=True)}
-        if constant := [name for name, pair in zip(blocks, pairwise(grams), strict=True) if any(map(_constant, pair))]:
+        if empty := [name for name, pair in zip(blocks, pairwise(grams), strict=True) if any(map(blank, pair))]:
             context.reporter.warn(
-                f"{context.label}: all examples have one state in front of {constant[0]} or behind it, because they "
-                'end with the same token; its score of 1 says nothing. With tokens = "mean" states differ'
+                f"{context.label}: all examples{' but one at most' if debiased else ''} have one state in front of "
+                f"{empty[0]} or behind it, because they end with the same token; its score of 1 says nothing. With "
+                'tokens = "mean" states differ'
             )
         return scores
 
@@ -88,22 +91,35 @@ def biased_cka(first: Tensor, second: Tensor) -> float:
     """Linear CKA of two Gram matrices, [examples, examples]; 0 where states are all the same."""
     if _constant(first) or _constant(second):
         return 0.0
-    one, two = (gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean() for gram in (first, second))
+    one, two = _centred(first), _centred(second)
     return float((one * two).sum() / (one.norm() * two.norm()))
 
 
 def debiased_cka(first: Tensor, second: Tensor) -> float:
-    """The same with unbiased estimates of HSIC; it may be below 0."""
-    if _constant(first) or _constant(second):
+    """The same with unbiased estimates of HSIC; it may be below 0, and is 0 too where all states but one are alike."""
+    if _alike_but_one(first) or _alike_but_one(second):
         return 0.0
-    between, *own = (_hsic(*pair) for pair in ((first, second), (first, first), (second, second)))
-    return between / (own[0] * own[1]) ** 0.5
+    one, two = _centred(first), _centred(second)
+    return _hsic(one, two) / (_hsic(one, one) * _hsic(two, two)) ** 0.5
 
 
 def _constant(gram: Tensor) -> bool:
     """Whether states are all the same, up to rounding: their mean square equals the square of their mean."""
     size = gram.diag().mean()
     return bool(size - gram.mean() <= 1e-12 * size)
+
+
+def _alike_but_one(gram: Tensor) -> bool:
+    """Whether states are all the same, one of them left out of account, up to rounding: no estimate is left then."""
+    if _constant(gram):
+        return True
+    centred = _centred(gram)
+    return _hsic(centred, centred) <= 1e-12 * float(centred.square().sum())
+
+
+def _centred(gram: Tensor) -> Tensor:
+    """The Gram matrix of the states less their mean; what a large mean would round away of HSIC stays."""
+    return gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()
 
 
 def _hsic(first: Tensor, second: Tensor) -> float:

@@ -3,7 +3,8 @@
 With g_x the gradient of the log-likelihood of one example (summed over its target tokens), the diagonal of the
 empirical Fisher information is F = E_x[g_x^2], entry by entry. It takes the gradient of each example: the square of a
 batch's mean gradient is another quantity, which vanishes at an optimum. And it takes the labels of the data: the true
-Fisher information would draw them from the model (Kunstner et al., arXiv 1905.12558, tell the two apart).
+Fisher information would draw them from the model (Kunstner et al., arXiv 1905.12558, tell the two apart). Under an
+objective of pairs an example is a pair, and its log-likelihood is minus its loss: that of the preference, under `dpo`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class _Params(ComponentParams):
     """Training examples to average over: one forward and backward pass each."""
 
 
-@scorer("fisher", needs={"model", "data", "gradients"}, version=1)
+@scorer("fisher", needs={"model", "data", "gradients"}, version=2)
 class Fisher:
     """Trace of the empirical Fisher information of each unit's weights: sum of E_x[g_x^2] over them.
 
@@ -45,7 +46,7 @@ class Fisher:
         return _mean_square(context, lambda _, gradient: gradient)
 
 
-@scorer("fisher-change", needs={"model", "data", "gradients", "update"}, version=1)
+@scorer("fisher-change", needs={"model", "data", "gradients", "update"}, version=2)
 class FisherChange:
     """Fisher-weighted size of each unit's update: sum of E_x[g_x^2] Delta^2 over its weights.
 
@@ -69,13 +70,13 @@ def _mean_square(context: ScoringContext, of: Callable[[str, Tensor], Tensor]) -
     import torch
 
     examples = context.draw(context.params.examples)
+    # The training loss is a mean over target tokens, or over pairs; the log-likelihood of an example is their sum.
+    weights = context.learnt.weights
 
     def value(number: int, layer: str, gradient: Tensor) -> float:
-        # The training loss is a mean over target tokens; the log-likelihood of an example is their sum.
-        targets = int(context.examples[examples[number]].targets.sum())
         given = of(layer, gradient)
         norm = float(torch.linalg.vector_norm(given, dtype=torch.promote_types(given.dtype, torch.float32)))
-        return (targets * norm) ** 2
+        return (int(weights[examples[number]]) * norm) ** 2
 
     totals = dict.fromkeys(context.layers, 0.0)
     for found in context.gradient_values([(index,) for index in examples], value):

@@ -59,10 +59,16 @@ class FeatureNorm:
                 counts[layer] += count
         if dead := [layer for layer in totals if not counts[layer]]:
             raise UserError(f"{context.label}: all inputs of {dead[0]} are zero")
+        weights = {layer: context.weight(layer) for layer in totals}
+        sizes = {layer: float(_norms(weight.reshape(1, -1))) for layer, weight in weights.items()}
+        if empty := [layer for layer, size in sizes.items() if not size]:
+            raise UserError(
+                f"{context.label}: the weight of {empty[0]} is zero, so that it responds neither to its inputs nor to "
+                "random ones; take a scorer that does not divide by the weight"
+            )
         norms = {
-            layer: totals[layer] / counts[layer] * weight.shape[-1] ** 0.5 / float(_norms(weight.reshape(1, -1)))
-            for layer in totals
-            for weight in (context.weight(layer),)
+            layer: total / counts[layer] * weights[layer].shape[-1] ** 0.5 / sizes[layer]
+            for layer, total in totals.items()
         }
         return {group.name: -fmean(norms[layer.name] for layer in group.members) for group in context.groups}
 

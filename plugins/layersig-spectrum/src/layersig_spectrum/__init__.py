@@ -20,12 +20,12 @@ __all__ = ["Spectrum", "median_of_noise", "threshold_of_noise"]
 LAYERSIG_API = ">=1.0,<2"
 
 
-@scorer("spectrum", needs={"weights"}, version=1)
+@scorer("spectrum", needs={"weights"}, version=2)
 class Spectrum:
     """Sum of the singular values above a noise level, over the sum of those below.
 
     `released` is Spectrum (Hartford et al., arXiv 2406.06623; its code was read). Of singular values S of a matrix,
-    longest side over shortest beta <= 1: sigma = IQR(S) / 1.349, threshold sigma (1 + sqrt(beta)), and the ratio is
+    shortest side over longest beta: sigma = IQR(S) / 1.349, threshold sigma (1 + sqrt(beta)), and the ratio is
     divided by the largest singular value; an empty noise part counts as 1. Two faults are kept: W -> 10 W divides the
     score by 10, and the threshold, in which the size of the matrix is missing, lies below most singular values of an
     elongated one, or below all, so that pure noise scores high.
@@ -33,7 +33,8 @@ class Spectrum:
     `marchenko-pastur` corrects both. The threshold is that of Gavish and Donoho (arXiv 1305.5870, equations 4 and 11,
     from memory, checked against their table of constants) for noise of unknown level, lambda(beta) / sqrt(mu(beta))
     times the median of S, with mu the median of the Marchenko-Pastur law; and nothing is divided by the largest value.
-    Noise then scores 0, at any scale.
+    Noise then scores 0, at any scale. It counts as no less than what rounds the largest value, so a weight of a few
+    directions and nothing else scores high, not as one without signal.
 
     The paper ranks within module types: take the policy `quota`. A unit of several layers, or of experts, has the mean
     of their scores. Weights are read one at a time; the model is not loaded.
@@ -105,8 +106,12 @@ def _released(values: Tensor, shape: tuple[int, ...]) -> float:
 
 
 def _corrected(values: Tensor, shape: tuple[int, ...]) -> float:
+    import torch
+
     signal, noise = _sums(values, threshold_of_noise(_beta(shape)) * float(values.quantile(0.5)))
-    return signal / noise if noise else 0.0
+    # Where most values are 0 so is the threshold, and nothing is left below it.
+    rounding = float(values[0]) * torch.finfo(values.dtype).eps
+    return signal / max(noise, rounding) if signal else 0.0
 
 
 def _sums(values: Tensor, threshold: float) -> tuple[float, float]:
