@@ -6,7 +6,7 @@ after the head (soft-capping, scaling). `split_at_head` separates body and head,
 pieces.
 
 How the separation works, for any causal language model of transformers: the model's forward calls its body
-(`base_model`) and feeds `last_hidden_state` to the head and to what follows it. The body is replaced for two calls.
+(`body_of`) and feeds `last_hidden_state` to the head and to what follows it. The body is replaced for two calls.
 
 1. `SplitModel.run` calls the model with its inputs. The body runs as usual, its output is kept, and the model receives
    a copy whose sequence is empty, [batch, 0, hidden]. The head cannot be skipped from outside, but on no rows it costs
@@ -75,7 +75,7 @@ class SplitModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self._own_forward = model.base_model.forward
+        self._own_forward = body_of(model).forward
         self._passing = threading.local()
 
     def run(self, inputs: Mapping[str, Any], positions: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -124,5 +124,12 @@ class SplitModel:
 def split_at_head(model: PreTrainedModel) -> Iterator[SplitModel]:
     """Within this context head and body of a Hugging Face causal language model can be run apart."""
     split = SplitModel(model)
-    with replaced_forwards({model.base_model: split.forward}):
+    with replaced_forwards({body_of(model): split.forward}):
         yield split
+
+
+def body_of(model: PreTrainedModel) -> nn.Module:
+    """What the model's forward calls for hidden states: its base model, or the decoder in that, as OPT and BART do."""
+    base: nn.Module = model.base_model
+    decoder = getattr(base, "decoder", None)
+    return decoder if isinstance(decoder, nn.Module) else base
