@@ -23,13 +23,15 @@ class WhitenedGradient:
     """Gradient norm of a layer with whitened inputs: how far a step can reduce the loss, not how steep the loss is.
 
     sqrt tr(G (S + lambda I)^-1 G'), with G the gradient of a layer and S = E[h h'] the covariance of its inputs h.
-    With the squared loss of a linear layer, its square is twice what the best change of the weights takes off the loss.
+    With half the squared error of a linear layer as the loss, its square is twice what the best change of the weights
+    takes off the loss.
     A gradient norm asks how steep the loss is; this one how far down the step leads, because directions that inputs use
     little are cheap to move along. A unit of several layers has the root of the sum of squares.
 
     Derived here. It reconstructs resnorm of "Layer card" (arXiv 2602.04019), of which the abstract and a note were
     read: it is said to be a normalised gradient norm for squared loss and linear adapters. Neither its formula nor code
-    was seen, and lambda is ours. S is taken over all tokens and G over targets. With the scores go the trace and the
+    was seen, and lambda is ours. S is taken over all tokens and G over targets; under an
+    objective of pairs, S is that of the chosen responses. With the scores go the trace and the
     condition number of every S, in the trajectory.
     """
 

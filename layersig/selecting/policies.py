@@ -107,6 +107,8 @@ class Quota:
                 hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(members)}"
                 raise UserError(f"select.shares: {pattern!r} fits no group{hint}")
         wanted = {label: self._share(label, params) * len(names) for label, names in members.items()}
+        if not any(wanted.values()):
+            raise UserError("select.shares: every group has the share 0, so that no layer is left; give one a share")
         place = {name: number for number, name in enumerate(context.ranking.ordered())}
         return [
             name

@@ -109,6 +109,11 @@ def test_a_quota_by_depth_takes_the_best_of_every_band(bands, first):
         assert chosen & {*own} == {*own[: found[start]]}
 
 
+def test_shares_of_nothing_are_refused():
+    with pytest.raises(UserError, match="every group has the share 0"):
+        choose("quota", {"fraction": 0.5, "shares": {"*": 0.0}}, ila=ASCENDING)
+
+
 def test_a_quota_of_types_in_bands_and_shares_of_some_of_them():
     params = {"fraction": 0.5, "by": "type and depth", "bands": 2, "shares": {"mlp.*/1": 0.0, "self_attn.*": 1.0}}
     chosen = choose("quota", params, ila=ASCENDING)
