@@ -99,7 +99,8 @@ def _curve(found: Extract, name: str) -> list[Estimate]:
         row for row in found.rows("sweep_points", quantity="select.fraction") if row["task"] == f"heldout/{row['data']}"
     ]
     return [
-        Estimate(f"{row['x']:g}: {row['series']}", name, row["difference"], row["low"], row["high"]) for row in rows
+        Estimate(f"{CHOSEN_BY[row['series']]}, {percent(row['x'])}", name, row["difference"], row["low"], row["high"])
+        for row in rows
     ]
 
 
