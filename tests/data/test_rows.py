@@ -108,6 +108,7 @@ def test_group_is_the_field_or_the_first_prompt(tmp_path: Path) -> None:
     path = write(tmp_path, rows)
     assert [c.group for c in read_rows(path, group_by="tree").conversations] == ["0", "1"]
     assert len({c.group for c in read_rows(path).conversations}) == 1
+    path = write(tmp_path, [rows[0], {**rows[1], "leaf": 1}])
     with pytest.raises(UserError, match=r"row 1: `leaf` \(group_by\) is missing"):
         read_rows(path, group_by="leaf")
 
@@ -226,3 +227,33 @@ def test_broken_files(tmp_path: Path) -> None:
         read_rows(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match=r"must end in .jsonl, .json or .parquet"):
         read_rows(tmp_path / "x.csv")
+
+
+def told(folder: Path, rows: list[Any], **options: Any) -> str:
+    with pytest.raises(UserError) as refused:
+        read_rows(write(folder, rows), **options)
+    return str(refused.value)
+
+
+def test_fields_that_no_row_fills_are_called_empty(tmp_path: Path) -> None:
+    said = told(tmp_path, [{"prompt": "a", "completion": ""}, {"prompt": "b", "completion": None}])
+    assert "fields found: `prompt`, `completion`. Empty in every row: `completion`." in said
+
+
+def test_a_list_of_rows_within_an_object_is_recognised(tmp_path: Path) -> None:
+    said = told(tmp_path, [{"data": [{"prompt": "a", "completion": "b"}]}])
+    assert "`data` is a list of rows: write that list alone into the file." in said
+
+
+@pytest.mark.parametrize(
+    ("options", "told_of"),
+    [
+        ({"fields": {"prompt": "promt", "response": "completion"}}, "`fields.prompt`: no row has the field `promt`"),
+        ({"fields": {"response": ["completion", "more"]}}, "`fields.response`: no row has the field `more`"),
+        ({"group_by": "Prompt"}, '`group_by`: no row has the field `Prompt`; did you mean "prompt"?'),
+    ],
+)
+def test_names_that_no_row_has_are_refused_once(tmp_path: Path, options: dict[str, Any], told_of: str) -> None:
+    said = told(tmp_path, [{"prompt": str(number), "completion": "b"} for number in range(9)], **options)
+    assert told_of in said
+    assert "row 1" not in said
