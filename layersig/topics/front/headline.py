@@ -47,6 +47,9 @@ def headline(material: Material, places: Sequence[Place]) -> str:
     if not places:
         return _without_arms(material)
     place = places[0]
+    if place.chooses_all:
+        _, of, noun = amount_of(material, place.lead.selection)
+        return f"{place.lead.arm} takes all {of} {noun}s, so there is no choice to judge."
     runs = "In one run" if place.lead.result.scope == "checkpoints" else f"Over {count(place.lead.result.seeds)} seeds"
     figures = _removed(material, place) if place.prunes else _kept(material, places)
     if all(each.control("random control") is None for each in places):
@@ -71,9 +74,12 @@ def _effects(places: Sequence[Place]) -> str:
 
 def _chosen(material: Material, place: Place) -> str:
     _, _, noun = amount_of(material, place.lead.selection)
-    scorers = place.lead.selection.scorers
+    selection = place.lead.selection
     what = f"choosing {noun}s{' to remove' if place.prunes else ''}"
-    return f"{what} with the scorer {listed(scorers)}" if scorers else what
+    if not selection.scorers:
+        return what
+    scorers = f"the {'scorer' if len(selection.scorers) == 1 else 'scorers'} {listed(selection.scorers)}"
+    return f"{what} with {scorers}{_cost(selection)}"
 
 
 def _kept(material: Material, places: Sequence[Place]) -> str:
@@ -105,7 +111,12 @@ def _removed(material: Material, place: Place) -> str:
 
 
 def _by(row: SelectionRow) -> str:
-    return f" chosen by {listed(row.scorers)}" if row.scorers else ""
+    return f" chosen by {listed(row.scorers)}{_cost(row)}" if row.scorers else ""
+
+
+def _cost(row: SelectionRow) -> str:
+    """That a policy weighs scores against costs, where it does."""
+    return " and the cost of training them" if row.policy.partition(",")[0] == "cost-aware" else ""
 
 
 def random_words(material: Material, place: Place) -> str:
@@ -132,6 +143,12 @@ def _cannot_tell(places: Sequence[Place]) -> str:
         return (
             f"Tuning all layers is not shown to improve {outcome_of(place.measure)} by more than "
             f"{margin_words(place.measure, place.assay.margin)}, so these data cannot tell what {place.lead.arm} keeps."
+        )
+    if place.untouched is not None and place.all_layers is not None and place.all_layers.value == place.untouched.value:
+        value = value_words(place.measure, place.untouched.value)
+        return (
+            f"Tuning all layers left {outcome_of(place.measure)} as it was ({value}), so these data cannot tell what "
+            f"{place.lead.arm} keeps."
         )
     why = f": {place.unstated[0]}" if place.unstated else ""
     return f"These data cannot tell what {place.lead.arm} keeps of the gain of all layers{why}."

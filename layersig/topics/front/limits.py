@@ -11,8 +11,9 @@ from layersig.findings.rows.sweeps import SWEEPS
 from layersig.report.document import Code, Text
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent, plural
+from layersig.report.terminal import verdict_in_short
 from layersig.topics.front.standings import Place, pairs
-from layersig.topics.front.words import listed, margin_words, short
+from layersig.topics.front.words import listed, margin_words
 
 _WIDE = 0.2
 """A margin of more than this share of the gain hides differences that matter."""
@@ -122,7 +123,7 @@ def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     for place in places:
         lead, where = place.lead, f" on {place.data}" if len(places) > 1 else ""
         verdicts = {
-            frozenset((row.arm, row.reference)): f"{row.arm} against {row.reference}: {short(row)}"
+            frozenset((row.arm, row.reference)): f"{row.arm} against {row.reference}: {verdict_in_short(row)}"
             for row in pairs(material, place)
         }
         for each in place.standings:

@@ -11,11 +11,10 @@ from layersig.findings.outcomes import UNITS, Measure
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.findings.rows.base import Role
 from layersig.report.numbers import MINUS, fixed, number, unit_of
-from layersig.report.terminal import VERDICTS
+from layersig.report.terminal import IDENTICAL, verdict_in_short
 from layersig.topics.front.standings import Place, Standing
 
 NONE = "\u2013"
-NO_VERDICT = "no verdict"
 _MEANINGS: Mapping[str, frozenset[str]] = {
     "beyond margin: the whole interval lies outside the margin": frozenset(
         {"better beyond margin", "worse beyond margin"}
@@ -23,15 +22,17 @@ _MEANINGS: Mapping[str, frozenset[str]] = {
     "within margin: it lies inside": frozenset({"better within margin", "within margin", "worse within margin"}),
     "better or worse alone: across its edge": frozenset({"better", "worse"}),
     "not better or not worse: not by more than the margin": frozenset({"not better", "not worse"}),
+    "identical: the same result on every item, as of arms that tune the same layers": frozenset({IDENTICAL}),
 }
 
 
 def verdict_words(standing: Standing, role: Role) -> str:
     """The verdict on an arm against the baseline or a control, in two or three words; a dash where there is none."""
-    if role == "baseline" and standing.as_good in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE):
-        return AsGood.AS_GOOD.value
     found = standing.against.get(role)
-    return NONE if found is None else short(found)
+    better = found is not None and found.verdict is not None and Verdict(found.verdict).better
+    if role == "baseline" and not better and standing.as_good in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE):
+        return AsGood.AS_GOOD.value
+    return NONE if found is None else verdict_in_short(found)
 
 
 def meanings(shown: Collection[str]) -> str:
@@ -40,14 +41,9 @@ def meanings(shown: Collection[str]) -> str:
     return found[:1].upper() + found[1:]
 
 
-def short(found: ComparisonRow) -> str:
-    """The verdict of a comparison in two or three words."""
-    return NO_VERDICT if found.verdict is None else VERDICTS[Verdict(found.verdict)]
-
-
 def why_no_verdict(found: ComparisonRow) -> str | None:
-    """Why a comparison has no verdict; None where it has one."""
-    if found.verdict is not None:
+    """Why a comparison has no verdict; None where it has one, and where both sides are identical."""
+    if found.verdict is not None or found.identical:
         return None
     return found.no_interval or "no margin is declared"
 
