@@ -35,7 +35,7 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
     Raises:
         UserError: The recipe cannot run; the message lists every fault.
     """
-    faults, notes = [*_missing(loaded), *_unusable(loaded)], list(_unmeasured(loaded))
+    faults, notes = [*_missing(loaded), *_unusable(loaded)], [*_unmeasured(loaded), *_twins(loaded)]
     text = _template_text(loaded)
     template = _template(text)
     faults += template
@@ -128,6 +128,16 @@ def _unmeasured(loaded: LoadedRecipe) -> Iterator[str]:
             f"{loaded.where('evaluate')}: the arms are trained, and nothing is measured on them; "
             "set evaluate.heldout = true, or give evaluate.tasks"
         )
+
+
+def _twins(loaded: LoadedRecipe) -> Iterator[str]:
+    """A note on every arm that is another one by a second name."""
+    seen: dict[str, str] = {}
+    for number, arm in enumerate(loaded.recipe.arms):
+        first = seen.setdefault(arm.model_copy(update={"name": ""}).model_dump_json(), arm.name)
+        if first != arm.name:
+            where = loaded.where("arms", number, "name")
+            yield f"{where}: arm {arm.name} is {first} by another name: their results will be identical"
 
 
 def _local(loaded: LoadedRecipe, source: str) -> tuple[str, Path]:

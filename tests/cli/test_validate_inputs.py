@@ -92,3 +92,10 @@ def test_arms_on_which_nothing_is_measured_are_noted(tmp_path: Path, capsys: pyt
     write_study(tmp_path, recipe=RECIPE.replace('tasks = ["file:choice.yaml"]', "heldout = false"))
     code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
     assert (code, "nothing is measured on them" in err) == (0, True)
+
+
+def test_an_arm_by_two_names_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arm = RECIPE[RECIPE.index("[[arms]]") : RECIPE.index("[[arms]]", RECIPE.index("[[arms]]") + 1)]
+    write_study(tmp_path, recipe=RECIPE.replace("[evaluate]", arm.replace('"ila-30"', '"twin"') + "[evaluate]"))
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, "arm twin is ila-30 by another name" in err) == (0, True), err

@@ -60,7 +60,7 @@ def test_named_fields_go_before_the_shape(tmp_path: Path) -> None:
     assert (rows.shape, rows.conversations[0].messages[1].content) == ("question/solution", "Count.")
     both = read_rows(path, fields={"prompt": "question", "response": ["solution", "attempt"]})
     assert both.conversations[0].messages == (Message("user", "1 + 1?"), Message("assistant", "Count.\n\nIt is 2."))
-    with pytest.raises(UserError, match="`thoughts` is missing"):
+    with pytest.raises(UserError, match="no row has the field `thoughts`"):
         read_rows(path, fields={"prompt": "question", "response": "thoughts"})
 
 

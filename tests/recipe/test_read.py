@@ -25,7 +25,7 @@ def message(path: Path) -> str:
         ("a = [1,\n2", ":2:2: not valid TOML: "),
         ('a = "open\n', ":1:10: not valid TOML: Illegal character"),
         ("a: 1\n", ":1:2: not valid TOML: Expected '='"),
-        ("name: x\n", "; a recipe has lines such as `seeds = [0]`"),
+        ("name: x\n", ":1:5: not valid TOML: Expected '=' after a key in a key/value pair; a recipe has lines such as"),
         ("a = " + "[" * 5000 + "]" * 5000, ":1: values are nested too deeply"),
     ],
 )

@@ -186,3 +186,11 @@ def test_an_arm_better_than_all_layers_is_not_called_as_good(material: Material)
 def test_every_tied_score_begins_a_sentence(material: Material) -> None:
     tied = each(material, "rankings", lambda row: {"ties": len(material.findings.tables["units"])})
     assert ". All " in plain(composition(tied, places_of(tied)[0]))
+
+
+def test_arms_that_nothing_was_measured_on_can_be_measured(material: Material) -> None:
+    tables = dict.fromkeys(("results", "comparisons", "assays", "shares", "claims"), ())
+    (steps,) = [block for block in first_screen(with_rows(material, **tables))[1] if isinstance(block, Steps)]
+    (step,) = steps.items
+    assert step.why.startswith("Nothing was measured on the arms.")
+    assert shlex.split(step.command)[-1] == "evaluate.heldout=true"
