@@ -14,14 +14,16 @@ import pytest
 from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
 from layersig.report.comparison_text import comparison_text
-from layersig.report.document import Bullets, Paragraph, Step, Steps, Table, plain
+from layersig.report.document import Bullets, Details, Paragraph, Step, Steps, Table, plain
 from layersig.report.material import Material
 from layersig.topics.analyse import analyse
+from layersig.topics.arms.section import section as arms_section
 from layersig.topics.brief import brief
 from layersig.topics.front.chosen import composition
 from layersig.topics.front.page import first_screen
 from layersig.topics.front.standings import places_of
 from layersig.topics.front.words import verdict_words
+from layersig.topics.layers.section import section as layers_section
 from layersig.topics.render import material_of
 from layersig.topics.retention.rows import RetentionClassRow
 from tests.report.studies import Study
@@ -194,3 +196,22 @@ def test_arms_that_nothing_was_measured_on_can_be_measured(material: Material) -
     (step,) = steps.items
     assert step.why.startswith("Nothing was measured on the arms.")
     assert shlex.split(step.command)[-1] == "evaluate.heldout=true"
+
+
+def test_parts_without_verdicts_do_not_announce_any(material: Material) -> None:
+    def titles(found: Material) -> list[str]:
+        section = arms_section(found)
+        assert section is not None
+        return [block.summary for block in section.blocks if isinstance(block, Details)]
+
+    assert any(title.startswith("Verdicts in full") for title in titles(material))
+    silent = each(material, "comparisons", lambda row: {"sentence": None, "verdict": None})
+    assert not any(title.startswith("Verdicts in full") for title in titles(with_rows(silent, assays=())))
+
+
+def test_whole_counts_have_no_decimals(material: Material) -> None:
+    one = each(material, "concentration", lambda row: {"selected": 2.0, "selected_low": 2, "selected_high": 2})
+    section = layers_section(one)
+    assert section is not None
+    (table,) = [block for block in section.blocks if isinstance(block, Table) and block.csv == "concentration.csv"]
+    assert {plain((row[2],)) for row in table.rows} == {"2"}
