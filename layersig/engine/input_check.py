@@ -95,8 +95,8 @@ def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
         if scheme == "path" and not found.is_dir():
             yield Fault(path, f"there is no folder {found}; a path starts from the folder of the recipe")
         elif scheme == "file" and not found.is_file():
-            why = "is a folder; name a file in it" if found.is_dir() else "is no file"
-            yield Fault(path, f"{found} {why}; a path starts from the folder of the recipe")
+            why = f"{found} is a folder; name a file in it" if found.is_dir() else f"there is no file {found}"
+            yield Fault(path, f"{why}; a path starts from the folder of the recipe")
 
 
 def _unusable(loaded: LoadedRecipe) -> Iterator[Fault]:
