@@ -101,9 +101,10 @@ def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
 
 def _unusable(loaded: LoadedRecipe) -> Iterator[Fault]:
     """Faults of folders that are there, and hold no model or update."""
+    update = loaded.recipe.update
     checks: list[tuple[KeyPath, str | None, Callable[[Path], object]]] = [
         (("model", "source"), loaded.recipe.model.source, check_model_folder),
-        (("update", "source"), loaded.recipe.update and loaded.recipe.update.source, check_update_folder),
+        (("update", "source"), None if update is None else update.source, check_update_folder),
         *(
             (("arms", number, "checkpoint"), arm.checkpoint, check_model_folder)
             for number, arm in enumerate(loaded.recipe.arms)
