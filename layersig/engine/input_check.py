@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def check_files(loaded: LoadedRecipe) -> None:
 
 
 def _error(loaded: LoadedRecipe, faults: Iterable[Fault]) -> UserError:
-    return error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
+    return error([replace(fault, path=loaded.expanded.as_written(fault.path)) for fault in faults], loaded.origins)
 
 
 def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:

@@ -32,7 +32,7 @@ from tests.study import RECIPE, call, write_study
         ("heldout = 6", 'heldout = 6\ngroup_by = "topic"', "`group_by`: no row has the field `topic`"),
         ('"path:model"', '"path:empty"', "has no config.json"),
         ('"file:chats.jsonl"', '"file:empty"', "is a folder; name a file in it"),
-        ("[scorers.ila]", '[update]\nsource = "path:empty"\n\n[scorers.ila]', "recipe.toml:23: update.source: "),
+        ("[scorers.ila]", '[update]\nsource = "path:empty"\n\n[scorers.ila]', "recipe.toml:22: update.source: "),
     ],
 )
 def test_what_cannot_run_is_found_before_it_runs(
