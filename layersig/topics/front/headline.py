@@ -9,27 +9,27 @@ from layersig.findings.rows.layers import SelectionRow
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent, plural
 from layersig.topics.front.standings import Place, Standing, amount_of
-from layersig.topics.front.words import listed, margin_words, outcome_of, value_words
+from layersig.topics.front.words import WIDE, listed, margin_share, margin_words, outcome_of, value_words
 
 _HELPED: Mapping[Verdict, str] = {
     Verdict.BETTER_BY_MARGIN: "helped",
-    Verdict.BETTER_SIZE_UNSETTLED: "helped",
-    Verdict.BETTER_WITHIN_MARGIN: "helped, but by less than the margin",
-    Verdict.EQUIVALENT: "made no difference beyond the margin",
-    Verdict.NOT_BETTER: "was shown not to help by more than the margin",
-    Verdict.WORSE_WITHIN_MARGIN: "did harm, but by less than the margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "did harm",
+    Verdict.BETTER_SIZE_UNSETTLED: "helped, perhaps by less than the margin{margin}",
+    Verdict.BETTER_WITHIN_MARGIN: "helped, but by less than the margin{margin}",
+    Verdict.EQUIVALENT: "made no difference larger than the margin{margin}",
+    Verdict.NOT_BETTER: "was shown not to help by more than the margin{margin}",
+    Verdict.WORSE_WITHIN_MARGIN: "did harm, but by less than the margin{margin}",
+    Verdict.WORSE_SIZE_UNSETTLED: "did harm, perhaps by less than the margin{margin}",
     Verdict.WORSE_BY_MARGIN: "did harm",
 }
 _NOT_SHOWN = "was not shown to help"
 _SPARED: Mapping[Verdict, str] = {
     Verdict.BETTER_BY_MARGIN: "reduced the damage",
-    Verdict.BETTER_SIZE_UNSETTLED: "reduced the damage",
-    Verdict.BETTER_WITHIN_MARGIN: "reduced the damage, but by less than the margin",
-    Verdict.EQUIVALENT: "made no difference beyond the margin",
-    Verdict.NOT_BETTER: "was shown not to reduce the damage by more than the margin",
-    Verdict.WORSE_WITHIN_MARGIN: "added to the damage, but by less than the margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "added to the damage",
+    Verdict.BETTER_SIZE_UNSETTLED: "reduced the damage, perhaps by less than the margin{margin}",
+    Verdict.BETTER_WITHIN_MARGIN: "reduced the damage, but by less than the margin{margin}",
+    Verdict.EQUIVALENT: "made no difference larger than the margin{margin}",
+    Verdict.NOT_BETTER: "was shown not to reduce the damage by more than the margin{margin}",
+    Verdict.WORSE_WITHIN_MARGIN: "added to the damage, but by less than the margin{margin}",
+    Verdict.WORSE_SIZE_UNSETTLED: "added to the damage, perhaps by less than the margin{margin}",
     Verdict.WORSE_BY_MARGIN: "added to the damage",
 }
 _NOT_SPARED = "was not shown to reduce the damage"
@@ -65,11 +65,22 @@ def _effects(places: Sequence[Place]) -> str:
     for place in places:
         effects, none = (_SPARED, _NOT_SPARED) if place.prunes else (_HELPED, _NOT_SHOWN)
         verdict = place.lead.verdict("random control")
-        groups.setdefault(none if verdict is None else effects.get(verdict, none), []).append(place.data)
+        effect = none if verdict is None else effects.get(verdict, none)
+        groups.setdefault(effect.format(margin=_margin(place)), []).append(place.data)
     if len(groups) == 1:
         (effect,) = groups
         return effect if len(places) == 1 else f"{effect} on {listed([place.data for place in places])}"
     return listed([f"{effect} on {listed(names)}" for effect, names in groups.items()])
+
+
+def _margin(place: Place) -> str:
+    """The size of the margin, and what it is of the gain where it is much of it."""
+    found = place.lead.against.get("random control")
+    if found is None or found.margin is None:
+        return ""
+    share = margin_share(place, found.margin)
+    much = f", {percent(share)} of the gain" if share is not None and share > WIDE else ""
+    return f" ({margin_words(place.measure, found.margin)}{much})"
 
 
 def _chosen(material: Material, place: Place) -> str:

@@ -35,7 +35,7 @@ def more_evidence(material: Material, places: Sequence[Place]) -> Iterator[Step]
     if seeds < MIN_SEEDS_FOR_SHARING and (places or material.lead):
         wanted = f"seeds=[{','.join(map(str, range(MIN_SEEDS_FOR_SHARING)))}]"
         times = f", for about {MIN_SEEDS_FOR_SHARING / max(1, seeds):.2g} times the work" if seeds else ""
-        what = "learn whether the method would do the same again" if places and seeds <= 1 else "make the answer surer"
+        what = "learn whether a new run would give the same" if places and seeds <= 1 else "make the answer surer"
         yield Step(f"To {what}{times}:", _run_again(material, wanted))
     elif any(place.unstated or _open(place) for place in places):
         yield Step("To see what size of study could tell the arms apart:", _run_again(material, verb="plan"))

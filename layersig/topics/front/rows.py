@@ -39,7 +39,8 @@ def table(material: Material, places: Sequence[Place], *, differences: bool = Tr
     """
     every = list(dict.fromkeys(standing.arm for place in places for standing in place.standings))
     rows = tuple(tuple(_row(material, places, arm, differences)) for arm in every[:MOST])
-    left = f". {plural(len(every) - MOST, 'further arm')} below" if len(every) > MOST else ""
+    where = "below" if differences else "in the report"
+    left = f". {plural(len(every) - MOST, 'further arm')} {where}" if len(every) > MOST else ""
     return Table(f"{_caption(material, places, differences)}{left}", tuple(_heads(material, places)), rows, lifts=False)
 
 
@@ -73,7 +74,13 @@ def _caption(material: Material, places: Sequence[Place], differences: bool) -> 
     legend = [found] if (found := meanings({verdict_in_short(row) for row in shown})) else []
     if reasons := dict.fromkeys(why for row in shown if (why := why_no_verdict(row)) is not None):
         legend.append(f"No verdict where {' or where '.join(reasons)}")
-    return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), *legend, _sizes(places)])
+    if differences and len(places) == 1:
+        parts.append(unit)
+    elif place.by_share and legend:
+        legend.append(
+            "Verdicts go by intervals of the differences, which the report shows, not by those of the gain kept"
+        )
+    return ". ".join([*parts, *legend, _sizes(places)])
 
 
 def _kept_scores(material: Material, place: Place) -> Iterator[str]:
@@ -134,8 +141,10 @@ def _row(material: Material, places: Sequence[Place], arm: str, differences: boo
 
 
 def _role(places: Sequence[Place], standing: Standing) -> str:
+    """Which control an arm is, of whichever arm."""
     for role in CONTROLS:
-        if any((control := place.control(role)) is not None and control.arm == standing.arm for place in places):
+        others = (each.against.get(role) for place in places for each in place.standings)
+        if any(found is not None and found.reference == standing.arm for found in others):
             return f" ({_SHORT_ROLES[role]})"
     return " (control)" if standing.selection.control else ""
 

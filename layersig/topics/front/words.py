@@ -15,12 +15,15 @@ from layersig.report.terminal import IDENTICAL, verdict_in_short
 from layersig.topics.front.standings import Place, Standing
 
 NONE = "\u2013"
+WIDE = 0.2
+"""A margin of more than this share of the gain hides differences that matter."""
 _MEANINGS: Mapping[str, frozenset[str]] = {
-    "beyond margin: the whole interval lies outside the margin": frozenset(
-        {"better beyond margin", "worse beyond margin"}
+    "beyond margin: by more than the margin": frozenset({"better beyond margin", "worse beyond margin"}),
+    "within margin: any difference is smaller than the margin": frozenset({"within margin"}),
+    "better or worse within margin: by less than the margin": frozenset(
+        {"better within margin", "worse within margin"}
     ),
-    "within margin: it lies inside": frozenset({"better within margin", "within margin", "worse within margin"}),
-    "better or worse alone: across its edge": frozenset({"better", "worse"}),
+    "better or worse alone: perhaps by less than the margin": frozenset({"better", "worse"}),
     "not better or not worse: not by more than the margin": frozenset({"not better", "not worse"}),
     "identical: the same result on every item, as of arms that tune the same layers": frozenset({IDENTICAL}),
 }
@@ -89,6 +92,11 @@ def margin_words(measure: Measure, margin: float) -> str:
     if measure.is_share:
         return f"{number(100 * margin, 2)} points"
     return f"{number(margin, 2)} {UNITS.get(measure.metric, measure.metric)}"
+
+
+def margin_share(place: Place, margin: float) -> float | None:
+    """What a margin is of the gain of all layers; None where no share of the gain is stated."""
+    return margin / place.assay.gain if place.by_share and place.assay else None
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:
