@@ -132,7 +132,8 @@ def read_rows(
     objects = [row.value for row in rows if isinstance(row.value, dict)]
     if pairs and objects and not any(pair_fields(layout, row) for row in objects):
         raise UserError(f"{path}: {no_pairs(objects)}")
-    _check_names(path, objects, fields or {}, group_by)
+    unread = {"ignore", "response"} if prompts else {"ignore"}
+    _check_names(path, objects, {key: value for key, value in (fields or {}).items() if key not in unread}, group_by)
     like = next((row for row in objects if pairs or fits(layout, row)), None)
     if like is None and objects:
         raise UserError(_no_shape(path, objects))
@@ -215,7 +216,7 @@ def _check_names(
 ) -> None:
     """Refuse names of fields that no row has."""
     there = dict.fromkeys(name for row in rows for name in row)
-    asked = [(f"fields.{key}", value) for key, value in fields.items() if key != "ignore"] + [("group_by", group_by)]
+    asked = [(f"fields.{key}", value) for key, value in fields.items()] + [("group_by", group_by)]
     for key, value in asked if rows else ():
         for name in (value,) if isinstance(value, str) else value or ():
             if name not in there:

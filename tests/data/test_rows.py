@@ -257,3 +257,9 @@ def test_names_that_no_row_has_are_refused_once(tmp_path: Path, options: dict[st
     said = told(tmp_path, [{"prompt": str(number), "completion": "b"} for number in range(9)], **options)
     assert told_of in said
     assert "row 1" not in said
+
+
+def test_rows_that_are_only_asked_need_no_field_for_the_answer(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"ask": "Where?"}])
+    rows = read_rows(path, fields={"prompt": "ask", "response": "say"}, prompts=True)
+    assert rows.conversations[0].messages == (Message("user", "Where?"),)
