@@ -244,6 +244,17 @@ def test_the_headline_says_how_much_of_the_gain_a_wide_margin_is(good: Material)
     assert " nats, 40 % of the gain): " in headline(equal)
 
 
+def test_a_control_is_called_by_its_kind_whichever_arm_it_belongs_to(good: Material) -> None:
+    lead, *others = places_of(good)[0].standings
+    other = next(each.arm for each in others if not each.selection.control)
+    for role, called in (("random control", "random"), ("rule control", "rule")):
+        control = lead.against[role].reference
+        moved = changed(good, "comparisons", lambda row, role=role: row.role == role, arm=other)
+        for material in (good, moved):
+            names = [plain(row[:1]) for row in block(material, Table).rows]
+            assert f"{control} ({called})" in names
+
+
 def test_a_difference_is_in_points_of_the_gain_with_the_ends_of_its_verdict(good: Material) -> None:
     (row,) = [r for r in good.findings[COMPARISONS] if r.role == "random control" and r.task == "heldout/alpaca"]
     (assay,) = [r for r in good.findings[ASSAYS] if r.task == "heldout/alpaca"]
