@@ -16,7 +16,7 @@ _ROUNDING = 1e-6
 class NoInterval(StrEnum):
     """Why a table allows neither an interval nor a test."""
 
-    TOO_FEW = "fewer than two independent items"
+    TOO_FEW = "there are fewer than two independent items"
     NO_VARIATION = "nothing varies, so the size of the error is unknown"
 
 

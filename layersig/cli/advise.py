@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from layersig.cli.first_recipe import MODEL, Start, check_data, first_recipe, name_of, usual_heldout
+from layersig.cli.first_recipe import MODEL, Start, first_recipe, name_of, read_data, usual_heldout
 from layersig.cli.main import emit
 from layersig.cli.models import loadable_base
 from layersig.cli.options import as_json, offline, runs
@@ -87,15 +87,12 @@ def command(
     """
     from rich.console import Console
 
-    from layersig.data.rows import read_rows
     from layersig.engine.in_process import run
     from layersig.engine.study import Options
     from layersig.exporting.chosen import read_chosen
     from layersig.topics.render import material_of
 
-    check_data(data)
-    rows = read_rows(data)
-    click.echo(f"{data}: {len(rows.conversations)} conversations ({rows.shape})", err=True)
+    rows = read_data(data)
     start = Start(data, model, budget, seeds, heldout or usual_heldout(len(rows.conversations)))
     loaded = _written(start, recipe or Path(f"{name_of(data)}.toml"))
     _say_time(loaded, runs, offline=offline)

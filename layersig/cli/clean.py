@@ -73,7 +73,7 @@ def _amount(items: Sequence[Item]) -> str:
     amount = sum(item.size for item in items)
     linked = amount - sum(item.freed for item in items)
     shared = f" ({size(linked)} of it is linked from run folders and stays there)" if linked else ""
-    return f"{plural(len(items), 'entry')}, {size(amount)}{shared}"
+    return f"{plural(len(items), 'stored result')}, {size(amount)}{shared}"
 
 
 def _table(found: Survey, limit: int | None) -> str:

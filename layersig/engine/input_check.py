@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from layersig.recipe.faults import Fault, error
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import DataSettings
+from layersig.sources.files import check_model_folder, check_update_folder
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -34,7 +36,7 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
     Raises:
         UserError: The recipe cannot run; the message lists every fault.
     """
-    faults, notes = list(_missing(loaded)), list(_unmeasured(loaded))
+    faults, notes = [*_missing(loaded), *_unusable(loaded)], [*_unmeasured(loaded), *_twins(loaded)]
     text = _template_text(loaded)
     template = _template(text)
     faults += template
@@ -46,10 +48,11 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
         try:
             rows = _read(path, data, pairs=pairs)
         except LayersigError as problem:
-            faults.append(Fault(("data", number, "source"), f"data {data.name}: {problem}"))
+            first, *more = str(problem).splitlines()
+            faults.append(Fault(("data", number, "source"), f"data {data.name}: {first}", more=more))
             continue
         notes += [f"{loaded.where('data', number, 'source')}: data {data.name}: {note}" for note in rows.notes()]
-        faults += _too_few(number, data, rows)
+        faults += _too_few(number, data, rows, loaded.recipe.root_seed)
         if not template:
             faults += _refused(loaded, text, number, rows)
     if faults:
@@ -73,7 +76,7 @@ def check_files(loaded: LoadedRecipe) -> None:
 
 
 def _error(loaded: LoadedRecipe, faults: Iterable[Fault]) -> UserError:
-    return error([Fault(loaded.expanded.as_written(fault.path), fault.message) for fault in faults], loaded.origins)
+    return error([replace(fault, path=loaded.expanded.as_written(fault.path)) for fault in faults], loaded.origins)
 
 
 def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
@@ -92,8 +95,30 @@ def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
         scheme, found = _local(loaded, source)
         if scheme == "path" and not found.is_dir():
             yield Fault(path, f"there is no folder {found}; a path starts from the folder of the recipe")
-        elif scheme == "file" and not found.exists():
-            yield Fault(path, f"there is no file {found}; a path starts from the folder of the recipe")
+        elif scheme == "file" and not found.is_file():
+            why = f"{found} is a folder; name a file in it" if found.is_dir() else f"there is no file {found}"
+            yield Fault(path, f"{why}; a path starts from the folder of the recipe")
+
+
+def _unusable(loaded: LoadedRecipe) -> Iterator[Fault]:
+    """Faults of folders that are there, and hold no model or update."""
+    update = loaded.recipe.update
+    checks: list[tuple[KeyPath, str | None, Callable[[Path], object]]] = [
+        (("model", "source"), loaded.recipe.model.source, check_model_folder),
+        (("update", "source"), None if update is None else update.source, check_update_folder),
+        *(
+            (("arms", number, "checkpoint"), arm.checkpoint, check_model_folder)
+            for number, arm in enumerate(loaded.recipe.arms)
+        ),
+    ]
+    for path, source, check in checks:
+        scheme, folder = _local(loaded, source or "")
+        if scheme != "path" or not folder.is_dir():
+            continue
+        try:
+            check(folder)
+        except UserError as problem:
+            yield Fault(path, str(problem))
 
 
 def _unmeasured(loaded: LoadedRecipe) -> Iterator[str]:
@@ -105,6 +130,16 @@ def _unmeasured(loaded: LoadedRecipe) -> Iterator[str]:
             f"{loaded.where('evaluate')}: the arms are trained, and nothing is measured on them; "
             "set evaluate.heldout = true, or give evaluate.tasks"
         )
+
+
+def _twins(loaded: LoadedRecipe) -> Iterator[str]:
+    """A note on every arm that is another one by a second name."""
+    seen: dict[str, str] = {}
+    for number, arm in enumerate(loaded.recipe.arms):
+        first = seen.setdefault(arm.model_copy(update={"name": ""}).model_dump_json(), arm.name)
+        if first != arm.name:
+            where = loaded.where("arms", number, "name")
+            yield f"{where}: arm {arm.name} is {first} by another name: their results will be identical"
 
 
 def _local(loaded: LoadedRecipe, source: str) -> tuple[str, Path]:
@@ -125,12 +160,21 @@ def _read(path: Path, data: DataSettings, *, pairs: bool) -> Rows:
     )
 
 
-def _too_few(number: int, data: DataSettings, rows: Rows) -> Iterator[Fault]:
-    """A fault where nothing is left to train on."""
-    count = min(len(rows.conversations), data.limit or len(rows.conversations))
-    if isinstance(data.heldout, int) and data.heldout >= count:
-        message = f"{data.heldout} held-out conversations leave none of {count} to train on; hold out fewer"
-        yield Fault(("data", number, "heldout"), message)
+def _too_few(number: int, data: DataSettings, rows: Rows, root_seed: int) -> Iterator[Fault]:
+    """A fault where nothing, or too little, is left to train on."""
+    from layersig.data.split import split_conversations
+
+    try:
+        split_conversations(
+            rows.conversations,
+            heldout=data.heldout,
+            limit=data.limit,
+            half=data.half,
+            train_limit=data.train_limit,
+            root=root_seed,
+        )
+    except UserError as problem:
+        yield Fault(("data", number), f"data {data.name}: {problem}")
 
 
 def _template_text(loaded: LoadedRecipe) -> str:

@@ -51,4 +51,5 @@ def seed_of(cell: Path) -> int:
 
 def _ambiguous(fitting: list[Path] | tuple[Path, ...], every: list[Path] | tuple[Path, ...]) -> UserError:
     shown = ", ".join(f"--data {path.parts[1]} --seed {seed_of(path)}" for path in every)
-    return UserError(f"{len(fitting)} cells of {every[0].parts[0]} fit; choose one of: {shown}")
+    found = f"has {len(fitting)} trainings that fit" if fitting else "has no training that fits"
+    return UserError(f"{every[0].parts[0]} {found}; choose one of: {shown}")

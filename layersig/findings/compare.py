@@ -205,14 +205,14 @@ def terms_of(reference: Side, others: Sequence[Side], alpha: float, margins: Map
         if any(name.endswith(f":{BASE}") for name in (found.arm, found.reference)):
             return None
         pairs = (gains(path, found.data).get(found.measure) for path in runs)
-        assays = (_assay(pair, margin(found.measure), reference.files.model, alpha) for pair in pairs)
+        assays = (_assay(pair, margin(found.measure), reference.files.model_name, alpha) for pair in pairs)
         return any(assay is not None and assay.moved is not AssayResult.NOT_SHOWN for assay in assays)
 
     @cache
     def gains(path: Path, data: str | None) -> Mapping[Measure, Contrast]:
         return _gains(runs[path], data)
 
-    return Terms(reference.files.model, alpha, margin, moved)
+    return Terms(reference.files.model_name, alpha, margin, moved)
 
 
 def _gains(side: Side, data: str | None) -> Mapping[Measure, Contrast]:

@@ -126,7 +126,7 @@ class Evidence:
     @cached_property
     def arms(self) -> Arms:
         """The arms, ready to be compared."""
-        return Arms(self.outcomes, self.recipe, self.plan, self.files.model, self.corpus)
+        return Arms(self.outcomes, self.recipe, self.plan, self.files.model_name, self.corpus)
 
     @cached_property
     def conclusions(self) -> Conclusions:

@@ -71,6 +71,12 @@ class LossPoint:
     loss: float
 
 
+def model_name(model: str) -> str:
+    """What sentences call a model: a folder by its own name, since where it lies is nobody else's business."""
+    place = Path(model.removeprefix("path:"))
+    return place.name if place.is_absolute() else model
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The files of a run folder, complete or not.
@@ -107,6 +113,11 @@ class RunFiles:
         """The model that was really used."""
         used = [source["resolved"] for source in self.manifest["sources"] if source["role"] == "model"]
         return str(used[0]).partition(":")[2] if used else "unknown model"
+
+    @property
+    def model_name(self) -> str:
+        """What sentences call it."""
+        return model_name(self.model)
 
     def label(self, data: str | None) -> str | None:
         """The label of a data set: its name, and after `>` the fallback that replaced it."""

@@ -81,7 +81,9 @@ class Components:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown name: `; did you mean "top"? Allowed: freeze, top`, each name once."""
     known = list(dict.fromkeys(known))
+    lowered = {each.lower(): each for each in known}
     close = get_close_matches(name, known, n=1)
+    close = close or [lowered[each] for each in get_close_matches(name.lower(), lowered, n=1)]
     return (f'; did you mean "{close[0]}"?' if close else ".") + f" Allowed: {', '.join(known) or 'nothing'}"
 
 

@@ -68,11 +68,13 @@ class Fault:
         path: The key.
         message: What was given, what is allowed, what to do.
         override: The override itself, if it is malformed, such as one without `=`.
+        more: Lines below the message, such as rows that cannot be used.
     """
 
     path: KeyPath
     message: str
     override: str | None = None
+    more: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def error(faults: Iterable[Fault], origins: Origins) -> UserError:
 def _told(fault: Fault, origins: Origins) -> str:
     where = origins.where(fault.path) if fault.override is None else f"override {_cut(fault.override, 100)}"
     said = ": ".join(part for part in (_cut(dotted(fault.path), 200), fault.message) if part)
-    return f"{where}: {_cut(said, _LONGEST)}"
+    return "\n    ".join([f"{where}: {_cut(said, _LONGEST)}", *(_cut(line.strip(), _LONGEST) for line in fault.more)])
 
 
 def _cut(text: str, most: int) -> str:

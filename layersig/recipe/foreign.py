@@ -59,7 +59,7 @@ _LISTS = ("data", "arms", "sweeps", "models")
 _LEAST_PERCENT = 5
 """From this number on, a share above 1 was meant in percent."""
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%?\s*")
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w.-]+)?")
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w.-]+)?")
 
 
 def key_hint(path: KeyPath, fields: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -58,6 +58,13 @@ def _text(path: Path) -> str:
         raise UserError(f"{path}:{line}: the file is not UTF-8 text (byte {content[error.start]:#04x})") from None
 
 
+_HINTS = {
+    "Invalid value": "; texts need quotes",
+    "Expected '=' after a key": "; a recipe has lines such as `seeds = [0]` and tables such as `[model]`",
+}
+"""What the parser's messages most often mean."""
+
+
 def _recipes_in(folder: Path) -> str:
     names = sorted(found.name for found in folder.glob("*.toml"))[:5] if folder.is_dir() else []
     return f"; in {folder} there are: {', '.join(names)}" if names else ""
@@ -74,4 +81,5 @@ def _syntax(path: Path, text: str, message: str) -> str:
     # The parser's "overwriting" or "redeclaring" is nearly always a key or a table that is given twice.
     if said.startswith("Cannot overwrite a value") or "declare" in said:
         said = f"a key or table is given twice ({said[0].lower()}{said[1:]})"
-    return f"{path}:{line}:{column}: not valid TOML: {said}"
+    hint = next((hint for start, hint in _HINTS.items() if said.startswith(start)), "")
+    return f"{path}:{line}:{column}: not valid TOML: {said}{hint}"

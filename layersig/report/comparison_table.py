@@ -18,6 +18,7 @@ from layersig.report.numbers import (
     number,
     p_value,
 )
+from layersig.report.terminal import IDENTICAL
 
 
 def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
@@ -42,7 +43,7 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
             str(row.seeds),
             row.scope,
             status_of(row.declared).lower(),
-            row.verdict or "\u2013",
+            row.verdict or (IDENTICAL if row.identical else "\u2013"),
         )
         body.append(line)
     heads = columns(
@@ -67,12 +68,12 @@ def comparison_table(rows: Sequence[ComparisonRow]) -> Table:
     caption = (
         "Arm minus reference, on the same items and seeds. Interval, of one comparison alone: for items that are "
         "right or wrong, Tango's score interval (one run) or the two-way one with a win and a loss added (several); "
-        "none where nothing varies. Detectable: what a new study of this size would find with 80 % power, planned "
-        "with the upper 80 % limit of the error seen here. p (Holm): over everything that is declared, claims among "
-        "it; of what is exploratory, over all arms, tasks and data sets that are compared for one reason. A verdict "
-        "needs it, and sizes (by more than the margin, equivalent, not worse) an interval corrected for the same "
-        "family, which the sentence states. The crossed bootstrap over seeds and items needs five seeds and is a "
-        "second opinion beside the two-way interval"
+        "none where nothing varies, as between identical arms. Detectable: what a new study of this size would find "
+        "with 80 % power, planned with the upper 80 % limit of the error seen here. p (Holm): over everything that is "
+        "declared, claims among it; of what is exploratory, over all arms, tasks and data sets that are compared for "
+        "one reason. A verdict needs it, and sizes (by more than the margin, equivalent, not worse) an interval "
+        "corrected for the same family, which the sentence states. The crossed bootstrap over seeds and items needs "
+        "five seeds and is a second opinion beside the two-way interval"
     )
     return Table(caption, heads, tuple(body), "comparisons.csv")
 

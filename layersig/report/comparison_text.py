@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layersig.analysis.verdicts import Verdict
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.report.numbers import plural
-from layersig.report.terminal import VERDICTS, aligned
+from layersig.report.terminal import aligned, verdict_in_short
 
 _HEAD = ("arm", "difference", "interval", "p", "verdict", "items", "seeds (claim about)")
 
@@ -42,13 +41,12 @@ def _cells(row: ComparisonRow, common: str) -> tuple[str, ...]:
         low, high, level = row.stated_low, row.stated_high, row.stated_level
     ends = "none" if low is None or high is None else f"{low:+.4f} to {high:+.4f} ({100 * level:.4g} %)"
     p = row.p if row.adjusted_p is None else row.adjusted_p
-    verdict = "\u2013" if row.verdict is None else VERDICTS[Verdict(row.verdict)]
     return (
         row.arm.removeprefix(common),
         f"{row.estimate:+.4f}",
         ends,
         "\u2013" if p is None else f"{p:.3g}",
-        verdict,
+        verdict_in_short(row),
         f"{row.n}",
         f"{row.seeds} ({row.scope})",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from layersig.analysis.verdicts import Verdict
+from layersig.findings.rows.arms import ComparisonRow
 
 VERDICTS: Mapping[Verdict, str] = {
     Verdict.BETTER_BY_MARGIN: "better beyond margin",
@@ -21,6 +22,15 @@ VERDICTS: Mapping[Verdict, str] = {
     Verdict.REFUSED: "needs more seeds",
 }
 """Every verdict in a few words."""
+IDENTICAL = "identical"
+NO_VERDICT = "no verdict"
+
+
+def verdict_in_short(row: ComparisonRow) -> str:
+    """The verdict of a comparison in two or three words."""
+    if row.verdict is not None:
+        return VERDICTS[Verdict(row.verdict)]
+    return IDENTICAL if row.identical else NO_VERDICT
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -24,7 +24,7 @@ _WINDOW = 16  # steps between the two rankings that the stop rule compares
 
 @scorer("ila", needs={"model", "data", "update"}, version=1)
 class Ila:
-    """A mask over the frozen update of all layers, learned on the training loss: how much of its update a unit keeps.
+    """Learns, with all updates frozen, how much of its update each layer needs for the training loss.
 
     Scores s, one a unit, minimise the training loss of the model with weights W + sigmoid(s) * Delta.
 

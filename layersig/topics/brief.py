@@ -34,8 +34,8 @@ def brief(material: Material) -> str:
         if pairs := list(contrasts(material, places)):
             parts.append("\n".join(["Declared contrasts:", *(f"  {pair}" for pair in pairs)]))
         for place in places:
-            some = ", \u25aa in some runs" if place.lead.selection.runs > 1 else ""
-            head = f"{title_of(material, place)}, trained on {place.data} (\u25a0 yes{some}):"
+            legend = "\u25a0 in every run, \u25aa in some" if place.lead.selection.runs > 1 else "\u25a0 yes"
+            head = f"{title_of(material, place)}, trained on {place.data} ({legend}):"
             parts.append("\n".join([head, *drawn(material, place), _wrapped(plain(composition(material, place)))]))
     else:
         parts += [_wrapped(plain(which_layers(material, row))) for row in material.lead if material.findings.sizes]

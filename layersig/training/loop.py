@@ -101,8 +101,9 @@ def _check_finite(number: int, lr: float, loss: float, norm: float, steps: Seque
     found = f"loss is {loss}" if not math.isfinite(loss) else f"norm of the gradient is {norm}"
     if not steps:
         raise StageFailed(
-            f"training, step {number}: the {found} before anything was trained; check the weights of the model, or set "
-            "model.dtype to float32"
+            f"training, step {number}: the {found} before anything was trained; check the weights of the model and, "
+            "where an update is scored, the training that made it (too high a train.learning_rate makes weights huge), "
+            "or set model.dtype to float32"
         )
     raise StageFailed(
         f"training, step {number}: the {found} at learning rate {lr:.3g} (the last finite loss was "

@@ -92,7 +92,7 @@ CHATS = [
         "no field to group by",
         recipe("max_tokens = 64", 'group_by = "tree_id"'),
         2,
-        ("24 of 24 rows", "row 1: `tree_id` (group_by) is missing", "and 19 more"),
+        ("chats.jsonl: `group_by`: no row has the field `tree_id`",),
     ),
     Case(
         "a parquet file cut short",

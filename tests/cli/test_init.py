@@ -49,6 +49,7 @@ def test_options_and_another_folder_are_heeded(folder: Path, capsys: pytest.Capt
     ("arguments", "said"),
     [
         (("nothing.jsonl",), "nothing.jsonl"),
+        (("one.jsonl",), "one.jsonl: it has one conversation"),
         (("my chats.jsonl", "--fraction", 30), "arms.0.select.fraction"),
         (("my chats.jsonl", "--seeds", 0), "seeds"),
         (("my chats.jsonl", "-o", "kept.toml"), "kept.toml exists already"),
@@ -59,7 +60,17 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[object, ...], said: str
 ) -> None:
     (folder / "kept.toml").write_text("mine")
+    write_lines(folder / "one.jsonl", chats(1))
     code, _, err = call(capsys, "init", *arguments, "--yes")
     assert (code, said in err) == (2, True), err
     assert sorted(path.name for path in folder.glob("*.toml")) == ["kept.toml"]
     assert (folder / "kept.toml").read_text() == "mine"
+
+
+def test_a_long_value_and_unused_fields_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_lines(folder / "pairs.jsonl", [{"prompt": f"{n}", "chosen": "a", "rejected": "b"} for n in range(9)])
+    model = "path:a-folder-with-quite-a-long-name"
+    code, _, err = call(capsys, "init", "pairs.jsonl", "--yes", "--model", model)
+    assert code == 0
+    assert "warning: Fields `rejected` (100 % of rows) hold rejected responses" in err
+    assert f'source = "{model}" # or hub:ID' in (folder / "pairs.toml").read_text()

@@ -14,8 +14,8 @@ from tests.study import RECIPE, call, write_study
     [
         ('"path:model"', '"path:nowhere"', "recipe.toml:5: model.source: there is no folder"),
         ('"file:chats.jsonl"', '"file:nothing.jsonl"', "data.0.source: there is no file"),
-        ("heldout = 6", "heldout = 24", "data.0.heldout: 24 held-out conversations leave none of 24 to train on"),
-        ("heldout = 6", "heldout = 6\nlimit = 6", "leave none of 6 to train on"),
+        ("heldout = 6", "heldout = 24", "data.0: data chats: 24 conversations in 24 groups"),
+        ("heldout = 6", "heldout = 6\nlimit = 6", "6 conversations in 6 groups"),
         ('dtype = "float32"', 'chat_template = "file:broken.jinja"', "model.chat_template: line 2 of the template"),
         (
             'dtype = "float32"',
@@ -23,17 +23,47 @@ from tests.study import RECIPE, call, write_study
             "row 1 of data chats: no user",
         ),
         ('"file:choice.yaml"', '"hellaswagg"', "did you mean hellaswag"),
+        ("heldout = 6", "heldout = 0.999", "leave none to train on once at least 24"),
+        (
+            "heldout = 6",
+            "heldout = 6\ntrain_limit = 100",
+            "`train_limit = 100` asks for more conversations than the 18",
+        ),
+        ("heldout = 6", 'heldout = 6\ngroup_by = "topic"', "`group_by`: no row has the field `topic`"),
+        ('"path:model"', '"path:empty"', "has no config.json"),
+        ('"file:chats.jsonl"', '"file:empty"', "is a folder; name a file in it"),
+        ("[scorers.ila]", '[update]\nsource = "path:empty"\n\n[scorers.ila]', "recipe.toml:22: update.source: "),
     ],
 )
 def test_what_cannot_run_is_found_before_it_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, told: str
 ) -> None:
     write_study(tmp_path, recipe=RECIPE.replace(old, new))
+    (tmp_path / "empty").mkdir()
     (tmp_path / "broken.jinja").write_text("{{ bos_token }}\n{% for message in messages %}")
     refuses = "{% if message.role == 'user' %}{{ raise_exception('no user') }}{% endif %}"
     (tmp_path / "strict.jinja").write_text(f"{{% for message in messages %}}{refuses}{{% endfor %}}")
     code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
     assert (code, told in err) == (2, True), err
+
+
+def test_rows_that_cannot_be_used_are_listed_below_their_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(tmp_path)
+    with (tmp_path / "chats.jsonl").open("a") as file:
+        file.write("{\n[]\n")
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, "\n    row 25: it is not JSON" in err, "\n    row 26: it is a list" in err) == (2, True, True), err
+    assert "\\n" not in err
+
+
+def test_copies_leave_nothing_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path)
+    line = (tmp_path / "chats.jsonl").read_text().splitlines()[0] + "\n"
+    (tmp_path / "chats.jsonl").write_text(24 * line)
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, "1 groups of equal prompts or labels (copies dropped: 23)" in err) == (2, True), err
 
 
 def test_the_template_of_a_local_model_is_tried_on_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,3 +92,10 @@ def test_arms_on_which_nothing_is_measured_are_noted(tmp_path: Path, capsys: pyt
     write_study(tmp_path, recipe=RECIPE.replace('tasks = ["file:choice.yaml"]', "heldout = false"))
     code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
     assert (code, "nothing is measured on them" in err) == (0, True)
+
+
+def test_an_arm_by_two_names_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arm = RECIPE[RECIPE.index("[[arms]]") : RECIPE.index("[[arms]]", RECIPE.index("[[arms]]") + 1)]
+    write_study(tmp_path, recipe=RECIPE.replace("[evaluate]", arm.replace('"ila-30"', '"twin"') + "[evaluate]"))
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, "arm twin is ila-30 by another name" in err) == (0, True), err

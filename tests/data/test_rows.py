@@ -60,7 +60,7 @@ def test_named_fields_go_before_the_shape(tmp_path: Path) -> None:
     assert (rows.shape, rows.conversations[0].messages[1].content) == ("question/solution", "Count.")
     both = read_rows(path, fields={"prompt": "question", "response": ["solution", "attempt"]})
     assert both.conversations[0].messages == (Message("user", "1 + 1?"), Message("assistant", "Count.\n\nIt is 2."))
-    with pytest.raises(UserError, match="`thoughts` is missing"):
+    with pytest.raises(UserError, match="no row has the field `thoughts`"):
         read_rows(path, fields={"prompt": "question", "response": "thoughts"})
 
 
@@ -108,6 +108,7 @@ def test_group_is_the_field_or_the_first_prompt(tmp_path: Path) -> None:
     path = write(tmp_path, rows)
     assert [c.group for c in read_rows(path, group_by="tree").conversations] == ["0", "1"]
     assert len({c.group for c in read_rows(path).conversations}) == 1
+    path = write(tmp_path, [rows[0], {**rows[1], "leaf": 1}])
     with pytest.raises(UserError, match=r"row 1: `leaf` \(group_by\) is missing"):
         read_rows(path, group_by="leaf")
 
@@ -226,3 +227,39 @@ def test_broken_files(tmp_path: Path) -> None:
         read_rows(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match=r"must end in .jsonl, .json or .parquet"):
         read_rows(tmp_path / "x.csv")
+
+
+def told(folder: Path, rows: list[Any], **options: Any) -> str:
+    with pytest.raises(UserError) as refused:
+        read_rows(write(folder, rows), **options)
+    return str(refused.value)
+
+
+def test_fields_that_no_row_fills_are_called_empty(tmp_path: Path) -> None:
+    said = told(tmp_path, [{"prompt": "a", "completion": ""}, {"prompt": "b", "completion": None}])
+    assert "fields found: `prompt`, `completion`. Empty in every row: `completion`." in said
+
+
+def test_a_list_of_rows_within_an_object_is_recognised(tmp_path: Path) -> None:
+    said = told(tmp_path, [{"data": [{"prompt": "a", "completion": "b"}]}])
+    assert "`data` is a list of rows: write that list alone into the file." in said
+
+
+@pytest.mark.parametrize(
+    ("options", "told_of"),
+    [
+        ({"fields": {"prompt": "promt", "response": "completion"}}, "`fields.prompt`: no row has the field `promt`"),
+        ({"fields": {"response": ["completion", "more"]}}, "`fields.response`: no row has the field `more`"),
+        ({"group_by": "Prompt"}, '`group_by`: no row has the field `Prompt`; did you mean "prompt"?'),
+    ],
+)
+def test_names_that_no_row_has_are_refused_once(tmp_path: Path, options: dict[str, Any], told_of: str) -> None:
+    said = told(tmp_path, [{"prompt": str(number), "completion": "b"} for number in range(9)], **options)
+    assert told_of in said
+    assert "row 1" not in said
+
+
+def test_rows_that_are_only_asked_need_no_field_for_the_answer(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"ask": "Where?"}])
+    rows = read_rows(path, fields={"prompt": "ask", "response": "say"}, prompts=True)
+    assert rows.conversations[0].messages == (Message("user", "Where?"),)

@@ -111,6 +111,10 @@ def test_split_that_leaves_nothing_to_train_on_is_refused() -> None:
         split_conversations(plain(5), heldout=5, root=0)
     with pytest.raises(UserError, match="2 conversations in 1 groups"):
         split_conversations(made([(0, 0, 0), (0, 1, 0)]), heldout=0.1, root=0)
+    with pytest.raises(
+        UserError, match=r"1 conversations in 1 groups of equal prompts or labels \(copies dropped: 1\)"
+    ):
+        split_conversations(made([(0, 0, 0), (0, 0, 0)]), heldout=1, root=0)
     with pytest.raises(UserError, match="larger `limit`"):
         split_conversations(plain(5), heldout=1, limit=1, root=0)
 

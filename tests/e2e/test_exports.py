@@ -131,7 +131,7 @@ def test_the_card_has_a_head_for_the_hub_and_no_path_of_this_machine(export: Any
         ((ARM, "--to", "peft", "--dtype", "bfloat16"), "--dtype is for checkpoints"),
         ((ARM, "--to", "torchtune"), "torchtune puts adapters on module types in every block"),
         (("lost", "--to", "names"), "has no model or adapter of an arm 'lost'"),
-        ((ARM, "--to", "names", "--seed", 7), "cells of ila-30 fit; choose one of: --data chats --seed 0"),
+        ((ARM, "--to", "names", "--seed", 7), "ila-30 has no training that fits; choose one of: --data chats --seed 0"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(export: Any, arguments: tuple[object, ...], due: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_stage_that_ends_moves_the_study(graph: tuple[Stage, ...], clock: Cloc
 def test_the_header_says_what_will_run_and_on_what() -> None:
     loaded = load(RECIPE, ("seeds=[0, 1]",))
     graph = stages(loaded.recipe, loaded.components)
-    model = Source("pypi:smollm2", "pypi:smollm2", "smollm2", "model", Path(), None, "0", None)
+    model = Source("pypi:smollm2", "pypi:smollm2", "model", "model", Path(), None, "0", None)
     told = header(loaded, graph, {"source/model": model}, {"device": "cpu", "dtype": "float32"}, 9)
     count = len(graph.stages)
     assert told == (
@@ -148,3 +149,5 @@ def test_the_header_says_what_will_run_and_on_what() -> None:
         f"{count} stages: 9 cached, {count - 9} to run"
     )
     assert header(loaded, graph, {"source/model": model}, {}, count).endswith(f" · {count} stages, all cached")
+    local = replace(model, resolved="path:/home/somebody/models/mine")
+    assert f"quickstart/{loaded.id} · mine · " in header(loaded, graph, {"source/model": local}, {}, count)

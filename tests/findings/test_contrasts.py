@@ -137,7 +137,7 @@ def test_other_values_without_variation_have_no_interval_and_no_verdict(
 
 def test_one_item_says_that_it_is_one() -> None:
     made = pair(tables("acc", [np.ones(1)], [np.zeros(1)]), "acc")
-    assert made.no_interval == "fewer than two independent items"
+    assert made.no_interval == "there are fewer than two independent items"
     assert made.estimate is None
 
 

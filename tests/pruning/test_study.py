@@ -158,7 +158,7 @@ def test_an_exported_pruned_model_is_a_copy(study, capsys, tmp_path, arm):
     ("arm", "more", "told"),
     [
         ("lost", (), "has no model or adapter of an arm 'lost'; its arms are: all-layers, last,"),
-        ("last", ("--seed", 3), "0 cells of last fit; choose one of: --data chats --seed 0"),
+        ("last", ("--seed", 3), "last has no training that fits; choose one of: --data chats --seed 0"),
     ],
 )
 def test_an_export_of_what_is_not_there_is_refused(study, capsys, tmp_path, arm, more, told):

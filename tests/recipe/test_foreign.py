@@ -79,6 +79,7 @@ def test_keys_of_train_in_an_arm_are_answered_as_in_train(tmp_path: Path) -> Non
         ("seeds = [0]", "seeds = 3", "write [0, 1, 2] for 3 training runs, or [3] for the seed 3"),
         ('tasks = ["file:choice.yaml"]', 'tasks = "mmlu"', 'must be a list; got "mmlu" (a string); write ["mmlu"]'),
         ('"path:model"', '"org/model-1.5B"', 'for the Hugging Face hub write "hub:org/model-1.5B"'),
+        ('"path:model"', '"gpt2"', 'for the Hugging Face hub write "hub:gpt2"'),
         ('"path:model"', '"./model"', 'write "path:./model"'),
         ('"file:chats.jsonl"', '"chats.jsonl"', 'write "file:chats.jsonl"'),
     ],

@@ -18,13 +18,14 @@ def message(path: Path) -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a = 1\nb = \n", ":2:5: not valid TOML: Invalid value"),
+        ("a = 1\nb = \n", ":2:5: not valid TOML: Invalid value; texts need quotes"),
         ("a = 1\n[b\n", ":2:3: not valid TOML: Expected ']'"),
         ("a = 1\na = 2\n", ":2:6: not valid TOML: a key or table is given twice (cannot overwrite a value)"),
         ("[a]\nx = 1\n[a]\n", ":3:3: not valid TOML: a key or table is given twice (cannot declare ('a',) twice)"),
         ("a = [1,\n2", ":2:2: not valid TOML: "),
         ('a = "open\n', ":1:10: not valid TOML: Illegal character"),
         ("a: 1\n", ":1:2: not valid TOML: Expected '='"),
+        ("name: x\n", ":1:5: not valid TOML: Expected '=' after a key in a key/value pair; a recipe has lines such as"),
         ("a = " + "[" * 5000 + "]" * 5000, ":1: values are nested too deeply"),
     ],
 )

@@ -20,7 +20,7 @@ from layersig.findings.rows.layers import LAYERS, SELECTED_LAYERS, SELECTIONS
 from layersig.findings.tables import Findings
 from layersig.report.document import Bullets, Callout, Code, Figure, Steps, Table, Text, plain
 from layersig.report.material import Material
-from layersig.report.numbers import percent
+from layersig.report.numbers import number, percent
 from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
 from layersig.topics.front.chosen import composition
@@ -196,25 +196,30 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
     [
         (Verdict.BETTER_BY_MARGIN, "choosing layers with the scorer ila helped: ", "better beyond margin"),
         (
+            Verdict.BETTER_SIZE_UNSETTLED,
+            "choosing layers with the scorer ila helped, perhaps by less than {margin}: ",
+            "better",
+        ),
+        (
             Verdict.BETTER_WITHIN_MARGIN,
-            "choosing layers with the scorer ila helped, but by less than the margin: ",
+            "choosing layers with the scorer ila helped, but by less than {margin}: ",
             "better within margin",
         ),
         (
             Verdict.EQUIVALENT,
-            "choosing layers with the scorer ila made no difference beyond the margin: ",
+            "choosing layers with the scorer ila made no difference larger than {margin}: ",
             "within margin",
         ),
         (
             Verdict.NOT_BETTER,
-            "choosing layers with the scorer ila was shown not to help by more than the margin: ",
+            "choosing layers with the scorer ila was shown not to help by more than {margin}: ",
             "not better",
         ),
         (Verdict.NOT_WORSE, "choosing layers with the scorer ila was not shown to help: ", "not worse"),
         (Verdict.UNDECIDED, "choosing layers with the scorer ila was not shown to help: ", "not shown to differ"),
         (
             Verdict.WORSE_WITHIN_MARGIN,
-            "choosing layers with the scorer ila did harm, but by less than the margin: ",
+            "choosing layers with the scorer ila did harm, but by less than {margin}: ",
             "worse within margin",
         ),
         (Verdict.WORSE_BY_MARGIN, "choosing layers with the scorer ila did harm: ", "worse beyond margin"),
@@ -222,12 +227,32 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
 )
 def test_headline_and_table_say_what_the_verdict_says(good: Material, verdict: Verdict, said: str, cell: str) -> None:
     material = changed(good, "comparisons", lambda row: row.role == "random control", verdict=verdict.value)
-    assert headline(material).startswith(f"Over 4 seeds, {said}")
+    (found,) = [r for r in good.findings[COMPARISONS] if r.role == "random control" and r.task == "heldout/alpaca"]
+    margin = f"the margin ({number(found.margin, 2)} nats)"  # type: ignore[arg-type]
+    assert headline(material).startswith(f"Over 4 seeds, {said.format(margin=margin)}")
     shown = cells(material, "ila-30")["against random"]
     assert shown.startswith(f"{cell}, ")
     (kept,) = [row for row in good.findings[SHARES] if row.arm == "ila-30" and row.task == "heldout/alpaca"]
     assert f"kept {percent(kept.share)} of the gain of tuning all of them" in headline(material)
     assert cells(material, "ila-30")["gain kept"].startswith(f"{percent(kept.share)} (")
+
+
+def test_the_headline_says_how_much_of_the_gain_a_wide_margin_is(good: Material) -> None:
+    (assay,) = [r for r in good.findings[ASSAYS] if r.task == "heldout/alpaca"]
+    equal = changed(good, "comparisons", verdict=Verdict.EQUIVALENT.value, margin=0.4 * assay.gain)
+    assert "no difference larger than the margin (" in headline(equal)
+    assert " nats, 40 % of the gain): " in headline(equal)
+
+
+def test_a_control_is_called_by_its_kind_whichever_arm_it_belongs_to(good: Material) -> None:
+    lead, *others = places_of(good)[0].standings
+    other = next(each.arm for each in others if not each.selection.control)
+    for role, called in (("random control", "random"), ("rule control", "rule")):
+        control = lead.against[role].reference
+        moved = changed(good, "comparisons", lambda row, role=role: row.role == role, arm=other)
+        for material in (good, moved):
+            names = [plain(row[:1]) for row in block(material, Table).rows]
+            assert f"{control} ({called})" in names
 
 
 def test_a_difference_is_in_points_of_the_gain_with_the_ends_of_its_verdict(good: Material) -> None:
@@ -269,9 +294,8 @@ def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family
     declared = [row for row in rows if row.declared]
     (size,) = {row.family_size for row in declared}
     assert size == len(declared) + sum(claim.declared for claim in claims) == 2
-    assert "Declared before it was measured: ila-30 against all-layers (corrected as a family of 2 tests)" in limits(
-        good
-    )
+    together = "(corrected together with 1 claim, as 2 tests)"
+    assert f"Declared before it was measured: ila-30 against all-layers {together}" in limits(good)
     assert "No comparison here was declared beforehand: all are exploratory." in limits(
         changed(good, "comparisons", declared=False)
     )

@@ -11,11 +11,19 @@ from typing import Any
 
 import pytest
 
-from layersig.report.document import Bullets, Step, Steps, Table, plain
+from layersig.analysis.as_good import AsGood
+from layersig.analysis.verdicts import Verdict
+from layersig.report.comparison_text import comparison_text
+from layersig.report.document import Bullets, Details, Paragraph, Step, Steps, Table, plain
 from layersig.report.material import Material
 from layersig.topics.analyse import analyse
+from layersig.topics.arms.section import section as arms_section
 from layersig.topics.brief import brief
+from layersig.topics.front.chosen import composition
 from layersig.topics.front.page import first_screen
+from layersig.topics.front.standings import places_of
+from layersig.topics.front.words import verdict_words
+from layersig.topics.layers.section import section as layers_section
 from layersig.topics.render import material_of
 from layersig.topics.retention.rows import RetentionClassRow
 from tests.report.studies import Study
@@ -113,3 +121,97 @@ def test_a_pruned_checkpoint_is_that_of_one_seed(material: Material) -> None:
     assert shlex.split(step.command)[-2:] == ["--seed", "3"]
     one = each(pruned(material, None), "results", lambda row: {"seeds": 1})
     assert shlex.split(last_step(one).command)[-1] == "FOLDER"
+
+
+def test_arms_with_equal_results_are_called_identical(material: Material) -> None:
+    reason = "nothing varies, so the size of the error is unknown"
+
+    def equal(row: Any) -> dict[str, object]:
+        same = {"estimate": 1e-9, "verdict": None, "no_interval": reason, "low": None, "high": None}
+        return same if (row.arm, row.role) == ("ila-30", "random control") else {}
+
+    found = each(material, "comparisons", equal)
+    (table,) = [block for block in first_screen(found)[1] if isinstance(block, Table)]
+    (row,) = [row for row in table.rows if plain(row[:1]) == "ila-30"]
+    assert any(plain((cell,)).startswith("identical") for cell in row)
+    assert "identical: the same result on every item, as of arms that tune the same layers" in table.caption.lower()
+    assert "no verdict" not in table.caption.lower()
+    rows = [row for row in found.findings.tables["comparisons"] if row.identical]
+    assert "identical" in "\n".join(comparison_text(rows))
+    apart = each(found, "comparisons", lambda row: {"estimate": 0.3} if row.identical else {})
+    (table,) = [block for block in first_screen(apart)[1] if isinstance(block, Table)]
+    assert f"No verdict where {reason}" in table.caption
+
+
+def selecting(material: Material, **update: object) -> Material:
+    return each(material, "selections", lambda row: dict(update) if row.arm == "ila-30" else {})
+
+
+def test_an_arm_that_takes_all_layers_has_chosen_nothing(material: Material) -> None:
+    of = material.findings.tables["selections"][0].of
+    title, blocks = first_screen(selecting(material, layers=float(of)))
+    assert title == f"ila-30 takes all {of} layers, so there is no choice to judge."
+    assert any(f"It takes all {of} layers." in plain(block.text) for block in blocks if isinstance(block, Paragraph))
+
+
+def test_a_policy_that_weighs_costs_says_so_and_several_scorers_are_plural(material: Material) -> None:
+    costly = first_screen(selecting(material, policy="cost-aware, by ila, share 0.3"))[0]
+    assert "choosing layers with the scorer ila and the cost of training them" in costly
+    two = first_screen(selecting(material, policy="union, by ila and other", scorers=("ila", "other")))[0]
+    assert "choosing layers with the scorers ila and other " in two
+
+
+def test_a_single_chosen_type_is_named_alone(material: Material) -> None:
+    rows = [row for row in material.findings.tables["selected_layers"] if row.arm == "ila-30"]
+    kind = rows[0].kind
+    text = plain(composition(with_rows(material, selected_layers=rows[:1]), places_of(material)[0]))
+    assert text.startswith(f"Only the module type {kind} is chosen")
+    assert "least often" not in text
+
+
+def test_training_that_changes_nothing_is_called_that(material: Material) -> None:
+    still = each(material, "results", lambda row: {"value": 1.5})
+    still = with_rows(each(still, "comparisons", lambda row: {"verdict": None}), assays=(), shares=())
+    assert first_screen(still)[0] == (
+        "Tuning all layers left held-out loss as it was (1.500), so these data cannot tell what ila-30 keeps."
+    )
+
+
+def test_an_arm_better_than_all_layers_is_not_called_as_good(material: Material) -> None:
+    claims = each(material, "claims", lambda row: {"conclusion": AsGood.AS_GOOD.value})
+    for verdict, words in ((Verdict.BETTER_BY_MARGIN, "better beyond margin"), (Verdict.NOT_WORSE, "as good as")):
+        found = each(claims, "comparisons", lambda row, verdict=verdict: {"verdict": verdict.value})
+        (standing, *_) = places_of(found)[0].standings
+        assert verdict_words(standing, "baseline").startswith(words)
+
+
+def test_every_tied_score_begins_a_sentence(material: Material) -> None:
+    tied = each(material, "rankings", lambda row: {"ties": len(material.findings.tables["units"])})
+    assert ". All " in plain(composition(tied, places_of(tied)[0]))
+
+
+def test_arms_that_nothing_was_measured_on_can_be_measured(material: Material) -> None:
+    tables = dict.fromkeys(("results", "comparisons", "assays", "shares", "claims"), ())
+    (steps,) = [block for block in first_screen(with_rows(material, **tables))[1] if isinstance(block, Steps)]
+    (step,) = steps.items
+    assert step.why.startswith("Nothing was measured on the arms.")
+    assert shlex.split(step.command)[-1] == "evaluate.heldout=true"
+
+
+def test_parts_without_verdicts_do_not_announce_any(material: Material) -> None:
+    def titles(found: Material) -> list[str]:
+        section = arms_section(found)
+        assert section is not None
+        return [block.summary for block in section.blocks if isinstance(block, Details)]
+
+    assert any(title.startswith("Verdicts in full") for title in titles(material))
+    silent = each(material, "comparisons", lambda row: {"sentence": None, "verdict": None})
+    assert not any(title.startswith("Verdicts in full") for title in titles(with_rows(silent, assays=())))
+
+
+def test_whole_counts_have_no_decimals(material: Material) -> None:
+    one = each(material, "concentration", lambda row: {"selected": 2.0, "selected_low": 2, "selected_high": 2})
+    section = layers_section(one)
+    assert section is not None
+    (table,) = [block for block in section.blocks if isinstance(block, Table) and block.csv == "concentration.csv"]
+    assert {plain((row[2],)) for row in table.rows} == {"2"}

@@ -287,7 +287,7 @@ def test_equal_scores_are_told_and_an_arm_that_read_no_data_is_shown_where_it_wa
     n = len(findings[UNITS])
     assert all(row.correlation is None for row in findings[ESTIMATORS])
     text = page_of(run).text
-    assert f"all {n} scores are tied" in text
+    assert f"All {n} scores are tied" in text
     assert "ila-30 on lima" in text
     assert "on None" not in text
 

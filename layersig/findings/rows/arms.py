@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from layersig.analysis.tables import NoInterval
 from layersig.findings.rows.base import Role, Row, Scope, Table
+
+_ROUNDED = 5
+"""Decimals to which a difference of identical results is 0: single precision leaves no more."""
 
 
 class ResultRow(Row):
@@ -101,6 +105,11 @@ class ComparisonRow(Row):
     sentence: str | None
     """Begins with `Declared:` or `Exploratory:`; the verdict in full, with scope, data set, model, metric, S and n, or
     the estimate alone where there is no verdict."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether both arms have the same result on every item, as arms that tune the same layers have."""
+        return self.no_interval == NoInterval.NO_VARIATION and round(self.estimate, _ROUNDED) == 0
 
 
 class AssayRow(Row):

@@ -148,7 +148,8 @@ def _differences(material: Material) -> list[Block]:
         figure = differences(chosen, material.findings[SEED_DIFFERENCES], name, heading, reference)
         blocks += [Heading(heading), figure]
     verdicts = tuple((sentence,) for sentence in _verdicts(material, rows))
-    blocks.append(Details(f"Verdicts in full ({len(verdicts)})", (Bullets(verdicts),)))
+    if verdicts:
+        blocks.append(Details(f"Verdicts in full ({len(verdicts)})", (Bullets(verdicts),)))
     blocks.append(Details(f"Every comparison ({len(rows)})", (comparison_table(rows),)))
     return blocks
 

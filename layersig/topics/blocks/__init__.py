@@ -15,7 +15,7 @@ from layersig.topics.blocks.sweep import block_sweeps
 def _compute(evidence: Evidence, found: Findings) -> Result:
     recipe = evidence.recipe
     sweeps = block_sweeps(evidence.files, evidence.stratified)
-    tasks, means = block_retention_rows(sweeps, recipe, evidence.files.model)
+    tasks, means = block_retention_rows(sweeps, recipe, evidence.files.model_name)
     return Result({BLOCKS: block_rows(sweeps, recipe), BLOCK_RETENTION: tasks, BLOCK_MEANS: means})
 
 

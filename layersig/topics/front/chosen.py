@@ -81,6 +81,8 @@ def composition(material: Material, place: Place) -> Text:
     for layer, share in shares:
         by_type.setdefault(layer.kind, []).append(share)
     text = list(_types(by_type, ", on average over runs" if selection.runs > 1 else "")) if noun == "layer" else []
+    if amount == of:
+        return (f"It takes all {of} {noun}s.",)
     inside = "" if noun == "block" else f"the {noun}s in "
     depths = [f"{percent(float(np.mean(held)))} of {inside}{name}" for name, held in _depths(shares)]
     text.append(f"By depth, it takes {listed(depths)}; chance would take {percent(amount / of)} of each.")
@@ -94,6 +96,8 @@ def _types(shares: Mapping[str, Sequence[float]], average: str) -> Text:
     first, second, *_, last = sorted(shares, key=lambda kind: -np.mean(shares[kind]))
     if np.mean(shares[first]) == np.mean(shares[last]):
         return (f"All module types are chosen equally often{average} ({_of(shares[first])}). ",)
+    if not any(shares[second]):
+        return ("Only the module type ", Code(first), f" is chosen{average} ({_of(shares[first])}). ")
     most = (f"Most often chosen{average}: ", Code(first), f" ({_of(shares[first])}) and ", Code(second))
     return (*most, f" ({_of(shares[second])}); least often: ", Code(last), f" ({_of(shares[last])}). ")
 
@@ -113,7 +117,7 @@ def _sureness(material: Material, place: Place) -> Text:
 def unsure(material: Material, ranking: RankingRow, k: int) -> Text:
     """Why the order of a ranking is no finding, and what would tell; nothing where it is one."""
     ceiling = next((row for row in rows_of(ranking, material.findings[CEILINGS]) if row.k == k), None)
-    every = "all " if ranking.ties == len(material.findings[UNITS]) else ""
+    every = "All " if ranking.ties == len(material.findings[UNITS]) else ""
     tied = f" {every}{ranking.ties} scores are tied; among equals the model's order decides." if ranking.ties else ""
     if ceiling is None or not ceiling.seeds or ceiling.above_chance:
         return (tied,) if tied else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from layersig.findings.files import model_name
 from layersig.report.material import Material
 from layersig.report.numbers import count, plural
 
@@ -15,7 +16,7 @@ def facts(material: Material) -> tuple[str, ...]:
     machine = (str(manifest["machine"].get(key)) for key in ("device", "dtype") if manifest["machine"].get(key))
     seeds = len(manifest["seeds"])
     return (
-        material.findings.model,
+        model_name(material.findings.model),
         *_data(material),
         *((plural(seeds, "seed"),) if seeds else ()),
         *((", ".join(machine),) if manifest["machine"].get("device") else ()),

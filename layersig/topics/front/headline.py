@@ -9,27 +9,27 @@ from layersig.findings.rows.layers import SelectionRow
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent, plural
 from layersig.topics.front.standings import Place, Standing, amount_of
-from layersig.topics.front.words import listed, margin_words, outcome_of, value_words
+from layersig.topics.front.words import WIDE, listed, margin_share, margin_words, outcome_of, value_words
 
 _HELPED: Mapping[Verdict, str] = {
     Verdict.BETTER_BY_MARGIN: "helped",
-    Verdict.BETTER_SIZE_UNSETTLED: "helped",
-    Verdict.BETTER_WITHIN_MARGIN: "helped, but by less than the margin",
-    Verdict.EQUIVALENT: "made no difference beyond the margin",
-    Verdict.NOT_BETTER: "was shown not to help by more than the margin",
-    Verdict.WORSE_WITHIN_MARGIN: "did harm, but by less than the margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "did harm",
+    Verdict.BETTER_SIZE_UNSETTLED: "helped, perhaps by less than the margin{margin}",
+    Verdict.BETTER_WITHIN_MARGIN: "helped, but by less than the margin{margin}",
+    Verdict.EQUIVALENT: "made no difference larger than the margin{margin}",
+    Verdict.NOT_BETTER: "was shown not to help by more than the margin{margin}",
+    Verdict.WORSE_WITHIN_MARGIN: "did harm, but by less than the margin{margin}",
+    Verdict.WORSE_SIZE_UNSETTLED: "did harm, perhaps by less than the margin{margin}",
     Verdict.WORSE_BY_MARGIN: "did harm",
 }
 _NOT_SHOWN = "was not shown to help"
 _SPARED: Mapping[Verdict, str] = {
     Verdict.BETTER_BY_MARGIN: "reduced the damage",
-    Verdict.BETTER_SIZE_UNSETTLED: "reduced the damage",
-    Verdict.BETTER_WITHIN_MARGIN: "reduced the damage, but by less than the margin",
-    Verdict.EQUIVALENT: "made no difference beyond the margin",
-    Verdict.NOT_BETTER: "was shown not to reduce the damage by more than the margin",
-    Verdict.WORSE_WITHIN_MARGIN: "added to the damage, but by less than the margin",
-    Verdict.WORSE_SIZE_UNSETTLED: "added to the damage",
+    Verdict.BETTER_SIZE_UNSETTLED: "reduced the damage, perhaps by less than the margin{margin}",
+    Verdict.BETTER_WITHIN_MARGIN: "reduced the damage, but by less than the margin{margin}",
+    Verdict.EQUIVALENT: "made no difference larger than the margin{margin}",
+    Verdict.NOT_BETTER: "was shown not to reduce the damage by more than the margin{margin}",
+    Verdict.WORSE_WITHIN_MARGIN: "added to the damage, but by less than the margin{margin}",
+    Verdict.WORSE_SIZE_UNSETTLED: "added to the damage, perhaps by less than the margin{margin}",
     Verdict.WORSE_BY_MARGIN: "added to the damage",
 }
 _NOT_SPARED = "was not shown to reduce the damage"
@@ -47,6 +47,9 @@ def headline(material: Material, places: Sequence[Place]) -> str:
     if not places:
         return _without_arms(material)
     place = places[0]
+    if place.chooses_all:
+        _, of, noun = amount_of(material, place.lead.selection)
+        return f"{place.lead.arm} takes all {of} {noun}s, so there is no choice to judge."
     runs = "In one run" if place.lead.result.scope == "checkpoints" else f"Over {count(place.lead.result.seeds)} seeds"
     figures = _removed(material, place) if place.prunes else _kept(material, places)
     if all(each.control("random control") is None for each in places):
@@ -62,18 +65,32 @@ def _effects(places: Sequence[Place]) -> str:
     for place in places:
         effects, none = (_SPARED, _NOT_SPARED) if place.prunes else (_HELPED, _NOT_SHOWN)
         verdict = place.lead.verdict("random control")
-        groups.setdefault(none if verdict is None else effects.get(verdict, none), []).append(place.data)
+        effect = none if verdict is None else effects.get(verdict, none)
+        groups.setdefault(effect.format(margin=_margin(place)), []).append(place.data)
     if len(groups) == 1:
         (effect,) = groups
         return effect if len(places) == 1 else f"{effect} on {listed([place.data for place in places])}"
     return listed([f"{effect} on {listed(names)}" for effect, names in groups.items()])
 
 
+def _margin(place: Place) -> str:
+    """The size of the margin, and what it is of the gain where it is much of it."""
+    found = place.lead.against.get("random control")
+    if found is None or found.margin is None:
+        return ""
+    share = margin_share(place, found.margin)
+    much = f", {percent(share)} of the gain" if share is not None and share > WIDE else ""
+    return f" ({margin_words(place.measure, found.margin)}{much})"
+
+
 def _chosen(material: Material, place: Place) -> str:
     _, _, noun = amount_of(material, place.lead.selection)
-    scorers = place.lead.selection.scorers
+    selection = place.lead.selection
     what = f"choosing {noun}s{' to remove' if place.prunes else ''}"
-    return f"{what} with the scorer {listed(scorers)}" if scorers else what
+    if not selection.scorers:
+        return what
+    scorers = f"the {'scorer' if len(selection.scorers) == 1 else 'scorers'} {listed(selection.scorers)}"
+    return f"{what} with {scorers}{_cost(selection)}"
 
 
 def _kept(material: Material, places: Sequence[Place]) -> str:
@@ -105,7 +122,12 @@ def _removed(material: Material, place: Place) -> str:
 
 
 def _by(row: SelectionRow) -> str:
-    return f" chosen by {listed(row.scorers)}" if row.scorers else ""
+    return f" chosen by {listed(row.scorers)}{_cost(row)}" if row.scorers else ""
+
+
+def _cost(row: SelectionRow) -> str:
+    """That a policy weighs scores against costs, where it does."""
+    return " and the cost of training them" if row.policy.partition(",")[0] == "cost-aware" else ""
 
 
 def random_words(material: Material, place: Place) -> str:
@@ -132,6 +154,12 @@ def _cannot_tell(places: Sequence[Place]) -> str:
         return (
             f"Tuning all layers is not shown to improve {outcome_of(place.measure)} by more than "
             f"{margin_words(place.measure, place.assay.margin)}, so these data cannot tell what {place.lead.arm} keeps."
+        )
+    if place.untouched is not None and place.all_layers is not None and place.all_layers.value == place.untouched.value:
+        value = value_words(place.measure, place.untouched.value)
+        return (
+            f"Tuning all layers left {outcome_of(place.measure)} as it was ({value}), so these data cannot tell what "
+            f"{place.lead.arm} keeps."
         )
     why = f": {place.unstated[0]}" if place.unstated else ""
     return f"These data cannot tell what {place.lead.arm} keeps of the gain of all layers{why}."

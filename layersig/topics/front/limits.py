@@ -11,11 +11,9 @@ from layersig.findings.rows.sweeps import SWEEPS
 from layersig.report.document import Code, Text
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent, plural
+from layersig.report.terminal import verdict_in_short
 from layersig.topics.front.standings import Place, pairs
-from layersig.topics.front.words import listed, margin_words, short
-
-_WIDE = 0.2
-"""A margin of more than this share of the gain hides differences that matter."""
+from layersig.topics.front.words import WIDE, listed, margin_share, margin_words
 
 
 def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
@@ -55,11 +53,12 @@ def _scope(places: Sequence[Place]) -> Iterator[Text]:
         draw = " and one random draw" if places[0].control("random control") else ""
         yield (
             f"One run per arm{draw}: this describes these checkpoints ({where}). Intervals cover the draw of items, "
-            "not whether the method would do the same again.",
+            "not whether a new run would give the same.",
         )
         return
     yield (
-        f"{seeds} runs per arm: a statement about the method on this model and these data ({where}), and no others.",
+        f"{seeds} runs per arm: a statement about the method on this model and these data ({where}), and no others. "
+        "Intervals cover the draw of items and the variation between runs.",
     )
     if seeds < MIN_SEEDS_FOR_CEILING:
         yield (
@@ -74,9 +73,12 @@ def _declared(material: Material, places: Sequence[Place]) -> Iterator[Text]:
         return
     declared = [row for row in rows if row.declared]
     names = listed(list(dict.fromkeys(f"{row.arm} against {row.reference}" for row in declared)))
-    tests = len(declared) + sum(claim.declared for claim in material.findings[CLAIMS])
-    tests += sum(curve.declared for curve in material.findings[SWEEPS])
-    together = f" (corrected as a family of {tests} tests)" if tests > 1 else ""
+    claims = sum(claim.declared for claim in material.findings[CLAIMS])
+    trends = sum(curve.declared for curve in material.findings[SWEEPS])
+    tests = len(declared) + claims + trends
+    also = [plural(number, noun) for number, noun in ((claims, "claim"), (trends, "trend")) if number]
+    those = f" with {listed(also)}" if also else ""
+    together = f" (corrected together{those}, as {tests} tests)" if tests > 1 else ""
     others = material.findings.other_declarations
     if declared:
         text = f"Declared before it was measured: {names}{together}. Everything else is exploratory"
@@ -88,8 +90,8 @@ def _declared(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     text += "."
     if others:
         text += (
-            f" {plural(others, 'other declaration')} for this model {'are' if others != 1 else 'is'} on record; having "
-            "several to choose from weakens each."
+            f" On record for this model: {plural(others, 'other declaration')}; the more there are, the likelier one "
+            "looks good by chance."
         )
     yield (text,)
 
@@ -104,10 +106,10 @@ def _margin(places: Sequence[Place]) -> Iterator[Text]:
         text = (
             f"The margin{where}, the smallest difference that matters, is {margin_words(place.measure, found.margin)}"
         )
-        share = found.margin / place.assay.gain if place.by_share and place.assay else None
+        share = margin_share(place, found.margin)
         if share is None:
             yield (f"{text}.",)
-        elif share <= _WIDE:
+        elif share <= WIDE:
             yield (f"{text}, {percent(share)} of the gain of all layers.",)
         else:
             coarse = (
@@ -122,7 +124,7 @@ def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     for place in places:
         lead, where = place.lead, f" on {place.data}" if len(places) > 1 else ""
         verdicts = {
-            frozenset((row.arm, row.reference)): f"{row.arm} against {row.reference}: {short(row)}"
+            frozenset((row.arm, row.reference)): f"{row.arm} against {row.reference}: {verdict_in_short(row)}"
             for row in pairs(material, place)
         }
         for each in place.standings:

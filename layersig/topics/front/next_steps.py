@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
+from layersig.findings.rows.arms import RESULTS
+from layersig.findings.rows.layers import SELECTIONS
 from layersig.recipe.bundled import bundled
 from layersig.report.document import Step
 from layersig.report.material import Material
@@ -24,14 +27,24 @@ def next_steps(material: Material, places: Sequence[Place]) -> tuple[Step, ...]:
 
 def more_evidence(material: Material, places: Sequence[Place]) -> Iterator[Step]:
     """Steps towards a more certain answer; none if there are enough seeds and the arms are distinguishable."""
+    if material.findings[SELECTIONS] and not material.findings[RESULTS] and _holds_out(material):
+        measure = _run_again(material, "evaluate.heldout=true")
+        yield Step("Nothing was measured on the arms. To measure their held-out loss, without training again:", measure)
+        return
     seeds = max((place.lead.result.seeds for place in places), default=max((r.runs for r in material.lead), default=0))
     if seeds < MIN_SEEDS_FOR_SHARING and (places or material.lead):
         wanted = f"seeds=[{','.join(map(str, range(MIN_SEEDS_FOR_SHARING)))}]"
         times = f", for about {MIN_SEEDS_FOR_SHARING / max(1, seeds):.2g} times the work" if seeds else ""
-        what = "learn whether the method would do the same again" if places and seeds <= 1 else "make the answer surer"
+        what = "learn whether a new run would give the same" if places and seeds <= 1 else "make the answer surer"
         yield Step(f"To {what}{times}:", _run_again(material, wanted))
     elif any(place.unstated or _open(place) for place in places):
         yield Step("To see what size of study could tell the arms apart:", _run_again(material, verb="plan"))
+
+
+def _holds_out(material: Material) -> bool:
+    """Whether there are conversations that no arm was trained on."""
+    reports: Iterable[Mapping[str, Any]] = material.files.data_reports.values()
+    return any(report.get("heldout", {}).get("conversations") for report in reports)
 
 
 def _open(place: Place) -> bool:

@@ -8,6 +8,7 @@ from layersig.findings.rows.base import Role
 from layersig.report.document import Bar, Column, Inline, Strong, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, level, percent, plural
+from layersig.report.terminal import verdict_in_short
 from layersig.topics.front.headline import random_words
 from layersig.topics.front.standings import CONTROLS, Place, Standing, amount_of, pairs
 from layersig.topics.front.words import (
@@ -17,7 +18,6 @@ from layersig.topics.front.words import (
     listed,
     meanings,
     outcome_of,
-    short,
     value_words,
     verdict_words,
     why_no_verdict,
@@ -39,7 +39,8 @@ def table(material: Material, places: Sequence[Place], *, differences: bool = Tr
     """
     every = list(dict.fromkeys(standing.arm for place in places for standing in place.standings))
     rows = tuple(tuple(_row(material, places, arm, differences)) for arm in every[:MOST])
-    left = f". {plural(len(every) - MOST, 'further arm')} below" if len(every) > MOST else ""
+    where = "below" if differences else "in the report"
+    left = f". {plural(len(every) - MOST, 'further arm')} {where}" if len(every) > MOST else ""
     return Table(f"{_caption(material, places, differences)}{left}", tuple(_heads(material, places)), rows, lifts=False)
 
 
@@ -50,7 +51,7 @@ def contrasts(material: Material, places: Sequence[Place]) -> Iterator[str]:
             if row.role == "contrast" and row.declared and row.verdict is not None:
                 where = f" on {place.data}" if len(places) > 1 else ""
                 difference = f"{difference_words(place, row)} {difference_unit(place)}"
-                yield f"{row.arm} against {row.reference}{where}: {short(row)}, {difference}"
+                yield f"{row.arm} against {row.reference}{where}: {verdict_in_short(row)}, {difference}"
 
 
 def _caption(material: Material, places: Sequence[Place], differences: bool) -> str:
@@ -70,10 +71,16 @@ def _caption(material: Material, places: Sequence[Place], differences: bool) -> 
     unit = f"Differences in {difference_unit(place)}"
     parts = [text, *_kept_scores(material, place), *_controls(material, places)]
     shown = [found for each in places for standing in each.standings for found in standing.against.values()]
-    legend = [found] if (found := meanings({short(row) for row in shown})) else []
+    legend = [found] if (found := meanings({verdict_in_short(row) for row in shown})) else []
     if reasons := dict.fromkeys(why for row in shown if (why := why_no_verdict(row)) is not None):
         legend.append(f"No verdict where {' or where '.join(reasons)}")
-    return ". ".join([*parts, *([unit] if differences and len(places) == 1 else []), *legend, _sizes(places)])
+    if differences and len(places) == 1:
+        parts.append(unit)
+    elif place.by_share and legend:
+        legend.append(
+            "Verdicts go by intervals of the differences, which the report shows, not by those of the gain kept"
+        )
+    return ". ".join([*parts, *legend, _sizes(places)])
 
 
 def _kept_scores(material: Material, place: Place) -> Iterator[str]:
@@ -94,7 +101,8 @@ def _sizes(places: Sequence[Place]) -> str:
     result = places[0].lead.result
     items = ", ".join(f"{place.data} {count(place.lead.result.n)}" for place in places)
     n = count(result.n) if len(places) == 1 else items
-    return f"n = {n} items, S = {plural(result.seeds, 'run')} per arm, {level(result.level)} intervals"
+    noun = "item" if n == "1" else "items"
+    return f"n = {n} {noun}, S = {plural(result.seeds, 'run')} per arm, {level(result.level)} intervals"
 
 
 def _heads(material: Material, places: Sequence[Place]) -> Iterator[Column]:
@@ -133,8 +141,10 @@ def _row(material: Material, places: Sequence[Place], arm: str, differences: boo
 
 
 def _role(places: Sequence[Place], standing: Standing) -> str:
+    """Which control an arm is, of whichever arm."""
     for role in CONTROLS:
-        if any((control := place.control(role)) is not None and control.arm == standing.arm for place in places):
+        others = (each.against.get(role) for place in places for each in place.standings)
+        if any(found is not None and found.reference == standing.arm for found in others):
             return f" ({_SHORT_ROLES[role]})"
     return " (control)" if standing.selection.control else ""
 

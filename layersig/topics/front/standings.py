@@ -82,6 +82,11 @@ class Place:
         return self.lead.selection.action == "prune"
 
     @property
+    def chooses_all(self) -> bool:
+        """Whether that arm takes all layers, and so chooses none."""
+        return self.lead.selection.layers == self.lead.selection.of
+
+    @property
     def by_share(self) -> bool:
         """Whether the arms are shown by the share of the gain that they keep."""
         return not self.prunes and any(standing.kept for standing in self.standings)

@@ -11,27 +11,31 @@ from layersig.findings.outcomes import UNITS, Measure
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.findings.rows.base import Role
 from layersig.report.numbers import MINUS, fixed, number, unit_of
-from layersig.report.terminal import VERDICTS
+from layersig.report.terminal import IDENTICAL, verdict_in_short
 from layersig.topics.front.standings import Place, Standing
 
 NONE = "\u2013"
-NO_VERDICT = "no verdict"
+WIDE = 0.2
+"""A margin of more than this share of the gain hides differences that matter."""
 _MEANINGS: Mapping[str, frozenset[str]] = {
-    "beyond margin: the whole interval lies outside the margin": frozenset(
-        {"better beyond margin", "worse beyond margin"}
+    "beyond margin: by more than the margin": frozenset({"better beyond margin", "worse beyond margin"}),
+    "within margin: any difference is smaller than the margin": frozenset({"within margin"}),
+    "better or worse within margin: by less than the margin": frozenset(
+        {"better within margin", "worse within margin"}
     ),
-    "within margin: it lies inside": frozenset({"better within margin", "within margin", "worse within margin"}),
-    "better or worse alone: across its edge": frozenset({"better", "worse"}),
+    "better or worse alone: perhaps by less than the margin": frozenset({"better", "worse"}),
     "not better or not worse: not by more than the margin": frozenset({"not better", "not worse"}),
+    "identical: the same result on every item, as of arms that tune the same layers": frozenset({IDENTICAL}),
 }
 
 
 def verdict_words(standing: Standing, role: Role) -> str:
     """The verdict on an arm against the baseline or a control, in two or three words; a dash where there is none."""
-    if role == "baseline" and standing.as_good in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE):
-        return AsGood.AS_GOOD.value
     found = standing.against.get(role)
-    return NONE if found is None else short(found)
+    better = found is not None and found.verdict is not None and Verdict(found.verdict).better
+    if role == "baseline" and not better and standing.as_good in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE):
+        return AsGood.AS_GOOD.value
+    return NONE if found is None else verdict_in_short(found)
 
 
 def meanings(shown: Collection[str]) -> str:
@@ -40,14 +44,9 @@ def meanings(shown: Collection[str]) -> str:
     return found[:1].upper() + found[1:]
 
 
-def short(found: ComparisonRow) -> str:
-    """The verdict of a comparison in two or three words."""
-    return NO_VERDICT if found.verdict is None else VERDICTS[Verdict(found.verdict)]
-
-
 def why_no_verdict(found: ComparisonRow) -> str | None:
-    """Why a comparison has no verdict; None where it has one."""
-    if found.verdict is not None:
+    """Why a comparison has no verdict; None where it has one, and where both sides are identical."""
+    if found.verdict is not None or found.identical:
         return None
     return found.no_interval or "no margin is declared"
 
@@ -93,6 +92,11 @@ def margin_words(measure: Measure, margin: float) -> str:
     if measure.is_share:
         return f"{number(100 * margin, 2)} points"
     return f"{number(margin, 2)} {UNITS.get(measure.metric, measure.metric)}"
+
+
+def margin_share(place: Place, margin: float) -> float | None:
+    """What a margin is of the gain of all layers; None where no share of the gain is stated."""
+    return margin / place.assay.gain if place.by_share and place.assay else None
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:

@@ -106,7 +106,7 @@ def _concentration(material: Material) -> list[Block]:
                 spread = (
                     "" if row.selected_low == row.selected_high else f" [{row.selected_low}\u2013{row.selected_high}]"
                 )
-                line += [f"{fixed(row.selected, 1)}{spread}", percent(row.share)]
+                line += [f"{count(round(row.selected, 1))}{spread}", percent(row.share)]
             body.append(tuple(line))
         n = len(material.findings[UNITS])
         heads = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from layersig.findings.files import HELDOUT, RunFiles
+from layersig.findings.files import HELDOUT, RunFiles, model_name
 from layersig.findings.leakage import leaking
 from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS
 from layersig.findings.rows.layers import RANKINGS
@@ -44,7 +44,8 @@ def limitation_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> Iter
 
 def _model(run: Records) -> Iterator[str]:
     if any(run.findings[table] for table in (RANKINGS, RESULTS)):
-        yield f"One model was studied, {run.findings.model}; nothing here is about another, or another size."
+        name = model_name(run.findings.model)
+        yield f"One model was studied, {name}; nothing here is about another, or another size."
 
 
 def _data(run: Records) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from layersig.analysis.claim import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import BASE
-from layersig.findings.files import HELDOUT
+from layersig.findings.files import HELDOUT, model_name
 from layersig.findings.leakage import leaking
 from layersig.findings.rows.arms import COMPARISONS, RESULTS, ComparisonRow
 from layersig.findings.rows.claims import CLAIMS, EVERY_TASK, ClaimRow
@@ -224,14 +224,14 @@ def _verdicts(findings: Findings) -> Iterator[tuple[str, list[str]]]:
     compared = [row for row in findings[COMPARISONS] if row.verdict not in (None, Verdict.REFUSED)]
     on_arms: list[ComparisonRow | ClaimRow] = [*compared, *findings[CLAIMS]]
     for row in on_arms:
-        yield row.sentence or "", [findings.model, *_data(row.data), f"S = {row.seeds}", f"n = {row.n}"]
+        yield row.sentence or "", [model_name(findings.model), *_data(row.data), f"S = {row.seeds}", f"n = {row.n}"]
     for each in findings[EVERY_TASK]:
-        yield each.sentence, [findings.model, *_data(each.data)]
+        yield each.sentence, [model_name(findings.model), *_data(each.data)]
     for shared in findings[SHARING]:
         # Enough data sets to stand for more are counted and not named.
         several = shared.data is None and shared.data_sets >= MIN_DATA_SETS_TO_GENERALISE
         names = [named_data_sets(shared.cells)] if several else shared.cells if shared.data is None else [shared.data]
-        yield shared.sentence, [findings.model, *names]
+        yield shared.sentence, [model_name(findings.model), *names]
 
 
 def _data(name: str | None) -> list[str]:
