@@ -30,6 +30,13 @@ def _masks(n: int, k: int) -> np.ndarray:
     return masks
 
 
+def test_one_law_is_computed_once_and_cannot_be_changed_by_those_who_share_it():
+    law = uniform_law(23, 6, 9)
+    assert uniform_law(np.int64(23), np.int64(6), np.int64(9)) is law
+    with pytest.raises(ValueError, match="read-only"):
+        law.pmf[0] = 1.0
+
+
 def test_uniform_law_equals_exact_enumeration():
     n, size_a, size_b = 8, 3, 5
     a = _masks(n, size_a)[7]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -54,9 +55,10 @@ def _strips(material: Material) -> Figure:
     controls = _controls(material)
     for k in material.findings.sizes:
         rows = [row for row in material.findings[OVERLAPS] if row.k == k]
+        pairs = Counter(row.group for row in rows)
         dots = [
             Dot(
-                _group(row.group, rows),
+                f"{row.group} ({plural(pairs[row.group], 'pair')})",
                 row.jaccard,
                 row.type_jaccard,
                 bool(controls.intersection(_scorers(row.group))),
@@ -84,11 +86,6 @@ def _strips(material: Material) -> Figure:
         "numbers of each module type alone, for each pair.",
         ("overlaps.csv",),
     )
-
-
-def _group(group: str, rows: Sequence[OverlapRow]) -> str:
-    pairs = sum(row.group == group for row in rows)
-    return f"{group} ({plural(pairs, 'pair')})"
 
 
 def _tip(row: OverlapRow) -> str:
