@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from layersig.analysis.results import BoolArray, FloatArray, IntArray, PValue
-from layersig.analysis.selections import membership, random_top_k
+from layersig.analysis.selections import descending_ranks, membership, random_top_k
 
 _TIE_BREAKS = 20
 
@@ -290,10 +290,19 @@ def kappa_curve(a: FloatArray, b: FloatArray) -> FloatArray:
         raise ValueError(f"two score arrays of one shape (pairs, N) are needed, got {a.shape} and {b.shape}")
     n = a.shape[-1]
     ks = np.arange(1, n)
-    shared = np.stack(
-        [(membership(x, ks[:, None]) * membership(y, ks[:, None])).sum(axis=-1) for x, y in zip(a, b, strict=True)]
-    )
+    shared = np.stack([_shared_at_every_k(x, y) for x, y in zip(a, b, strict=True)])
     return np.asarray((shared * n - ks * ks) / (ks * (n - ks)), dtype=np.float64)
+
+
+def _shared_at_every_k(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Expected overlap of the top k of two score vectors, shape (N,), at every k = 1 .. N-1."""
+    n = a.size
+    if all(np.unique(scores).size == n for scores in (a, b)):
+        # Without ties an element is shared from the lower of its two ranks on.
+        lower = np.maximum(descending_ranks(a), descending_ranks(b))
+        return np.bincount(lower, minlength=n).cumsum()[:-1].astype(np.float64)
+    ks = np.arange(1, n)[:, None]
+    return np.asarray((membership(a, ks) * membership(b, ks)).sum(axis=-1))
 
 
 def _check_masks(a: BoolArray, b: BoolArray) -> None:

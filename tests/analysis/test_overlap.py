@@ -143,6 +143,14 @@ def test_kappa_curve_equals_selection_at_every_k():
             assert curve[row, k - 1] == pytest.approx(expected, abs=1e-12)
 
 
+def test_kappa_curve_is_the_same_by_counts_as_by_memberships():
+    a, b = np.random.default_rng(4).normal(size=(2, 3, 25))
+    ks = np.arange(1, 25)[:, None]
+    shared = [(membership(x, ks) * membership(y, ks)).sum(axis=1) for x, y in zip(a, b, strict=True)]
+    expected = [(each * 25 - ks[:, 0] ** 2) / (ks[:, 0] * (25 - ks[:, 0])) for each in shared]
+    assert kappa_curve(a, b).tolist() == np.array(expected).tolist()
+
+
 def test_ties_are_broken_by_index():
     assert descending_ranks(np.array([1.0, 2.0, 2.0, 0.0])).tolist() == [2, 0, 1, 3]
 

@@ -11,6 +11,7 @@ from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample
 from layersig.records import Cell
 from layersig.topics.agreement.compute import agreement_rows, overlap_rows
+from layersig.topics.agreement.section import drawn
 
 KINDS = ("q", "v", "up")
 LAYERS = tuple(
@@ -146,3 +147,12 @@ def test_what_depends_on_one_ranking_is_found_once_however_many_pairs_there_are(
 def test_no_rankings_have_no_overlaps() -> None:
     assert overlap_rows([], LAYERS, (6,), {}) == agreement_rows([], LAYERS, {}) == ()
     assert overlap_rows([table("ila", "d", (0,), 1)], LAYERS, (30,), {}) == ()
+
+
+def test_a_chart_shows_some_pairs_of_a_large_group_and_all_of_a_small_one() -> None:
+    (row,) = overlap_rows([table("ila", "d", (0, 1), 1)], LAYERS, (6,), {})
+    many = [row.model_copy(update={"group": "many", "a": str(number)}) for number in range(1_201)]
+    few = [row.model_copy(update={"group": "few", "a": str(number)}) for number in range(500)]
+    shown = drawn([*many, *few])
+    assert [each.a for each in shown if each.group == "many"] == [str(number) for number in range(0, 1_201, 3)]
+    assert [each for each in shown if each.group == "few"] == few
