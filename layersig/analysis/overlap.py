@@ -10,12 +10,13 @@ the same rule would agree by construction.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 
 from layersig.analysis.results import BoolArray, FloatArray, IntArray, PValue
-from layersig.analysis.selections import membership, random_top_k
+from layersig.analysis.selections import descending_ranks, membership, random_top_k
 
 _TIE_BREAKS = 20
 
@@ -104,11 +105,18 @@ def uniform_law(n: int, size_a: int, size_b: int) -> OverlapLaw:
     """
     if not (0 <= size_a <= n and 0 <= size_b <= n):
         raise ValueError(f"set sizes {size_a} and {size_b} must lie between 0 and n = {n}")
+    return _uniform_law(int(n), int(size_a), int(size_b))
+
+
+@lru_cache(maxsize=1 << 14)  # a study of hundreds of rankings asks for the same few laws, a million times
+def _uniform_law(n: int, size_a: int, size_b: int) -> OverlapLaw:
     support = np.arange(max(0, size_a + size_b - n), min(size_a, size_b) + 1, dtype=np.int64)
-    if support.size == 1:
-        return OverlapLaw(size_a, size_b, min(size_a, size_b), support, np.ones(1))
-    pmf = np.asarray(stats.hypergeom.pmf(support, n, size_a, size_b), dtype=np.float64)
-    return OverlapLaw(size_a, size_b, min(size_a, size_b), support, pmf / pmf.sum())
+    pmf = np.ones(1)
+    if support.size > 1:
+        pmf = np.asarray(stats.hypergeom.pmf(support, n, size_a, size_b), dtype=np.float64)
+        pmf /= pmf.sum()
+    support.flags.writeable = pmf.flags.writeable = False  # all who ask for this law share them
+    return OverlapLaw(size_a, size_b, min(size_a, size_b), support, pmf)
 
 
 def stratified_law(sizes: IntArray, counts_a: IntArray, counts_b: IntArray) -> OverlapLaw:
@@ -173,7 +181,7 @@ def relabelling_tests(
     Returns:
         The two-sided p-values (free, inside strata).
     """
-    tied = any(not np.all(np.isin(membership(scores, k), (0.0, 1.0))) for scores in (a, b))
+    tied = any(ordered[-k] == ordered[-k - 1] for ordered in (np.sort(a), np.sort(b)))
     found = []
     for _ in range(_TIE_BREAKS if tied else 1):
         first, second = (random_top_k(scores, k, rng) for scores in (a, b))
@@ -282,10 +290,19 @@ def kappa_curve(a: FloatArray, b: FloatArray) -> FloatArray:
         raise ValueError(f"two score arrays of one shape (pairs, N) are needed, got {a.shape} and {b.shape}")
     n = a.shape[-1]
     ks = np.arange(1, n)
-    shared = np.stack(
-        [(membership(x, ks[:, None]) * membership(y, ks[:, None])).sum(axis=-1) for x, y in zip(a, b, strict=True)]
-    )
+    shared = np.stack([_shared_at_every_k(x, y) for x, y in zip(a, b, strict=True)])
     return np.asarray((shared * n - ks * ks) / (ks * (n - ks)), dtype=np.float64)
+
+
+def _shared_at_every_k(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Expected overlap of the top k of two score vectors, shape (N,), at every k = 1 .. N-1."""
+    n = a.size
+    if all(np.unique(scores).size == n for scores in (a, b)):
+        # Without ties an element is shared from the lower of its two ranks on.
+        lower = np.maximum(descending_ranks(a), descending_ranks(b))
+        return np.bincount(lower, minlength=n).cumsum()[:-1].astype(np.float64)
+    ks = np.arange(1, n)[:, None]
+    return np.asarray((membership(a, ks) * membership(b, ks)).sum(axis=-1))
 
 
 def _check_masks(a: BoolArray, b: BoolArray) -> None:

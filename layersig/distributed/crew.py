@@ -205,8 +205,10 @@ class Driver:
                     world().gather(None)
                 except BaseException as error:
                     raised, failure = error, self._crew.failed(error)
-        except RuntimeError as error:  # the group could not be made
-            raised, failure = error, self._crew.failed(error)
+        except (RuntimeError, KeyboardInterrupt) as error:
+            # The group could not be made, or the launcher, which ends all processes when one dies, did so while this
+            # one was leaving it.
+            raised, failure = raised or error, failure or self._crew.failed(error)
         self._settle(self._crew.reports(failure), raised)
 
     def _settle(self, reports: Sequence[_Failure | type[_Silence] | None], raised: BaseException | None) -> None:
@@ -251,8 +253,10 @@ def _take_part(crew: Crew, order: _Order) -> None:
                 failure = crew.failed(error)
                 if not isinstance(error, Exception):
                     raise
-    except RuntimeError as error:
-        failure = crew.failed(error)
+    except (RuntimeError, KeyboardInterrupt) as error:
+        failure = failure or crew.failed(error)
+        if isinstance(error, KeyboardInterrupt):
+            raise
     finally:
         crew.report(failure)
 

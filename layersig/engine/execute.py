@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +86,7 @@ class Executor:
         summing: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._cache = cache
-        self._numerics = numerics
+        self._numerics = functools.cache(numerics)
         self._root_seed = root_seed
         self._declarations = list(declarations)
         self._reporter = reporter

@@ -43,14 +43,15 @@ class Pace:
             own: Its own estimate of what is left of it.
         """
         total, counted = 0.0, True
+        means = {alike: fmean(took) for alike, took in self._took.items()}
         for stage, alike in self._waiting.items():
-            took = self._took.get(alike)
+            mean = means.get(alike)
             if stage == running and own is not None:
                 total += own
-            elif took is None:
+            elif mean is None:
                 counted = False
             else:
-                total += max(fmean(took) - (elapsed if stage == running else 0.0), 0.0)
+                total += max(mean - (elapsed if stage == running else 0.0), 0.0)
         return total, counted
 
 

@@ -154,16 +154,9 @@ class Site:
             self._send(Refused(listener.failed, StageFailed(f"{type(error).__name__}: {one_line(error)}")))
 
     def _executor(self, setting: Setting) -> Executor:
-        known: dict[str, Any] = {}
-
-        def numerics() -> Mapping[str, Any]:
-            if not known:
-                known.update(setting.numerics())
-            return known
-
         return Executor(
             Cache(setting.cache, lambda message: self._send(Warned(message))),
-            numerics,
+            setting.numerics,
             setting.root_seed,
             setting.declarations,
             lambda stage: _Reporter(self._send),

@@ -18,12 +18,10 @@ from layersig.errors import StageFailed
 from layersig.evaluating.kept import KeptAnswers
 from layersig.fast import plain
 from layersig.fast.head import LOGIT_ELEMENTS, logits_at
+from layersig.fast.profile import LOGIT_ROWS
 from layersig.models.devices import free
 from layersig.records import Outcome
 from layersig.stages.halving import Halving
-
-LOGIT_ROWS = 1024
-"""Positions whose logits are turned into losses at once: keeps the float32 copy of a bf16 block small."""
 
 
 def mean_losses(

@@ -25,8 +25,6 @@ from layersig.fast.workers import Lanes, lanes, lanes_for
 from layersig.models.spread import is_spread
 from layersig.stages.notes import note
 
-ATTENTION_SLOWNESS = 3.0
-"""How much slower a floating-point operation of attention is than one of a linear layer, on the devices measured."""
 PROBE = (Row([5, 6, 7, 8, 9, 10], [0, 1, 2, 3, 2, 3], [TokenRun(0, 4, -1), TokenRun(4, 6, 1)], [(0, [3]), (1, [5])]),)
 
 
@@ -66,7 +64,7 @@ class Decoder:
         weights = sum(parameter.numel() for parameter in model.parameters())
         weights -= sum(parameter.numel() for parameter in embedding.parameters())
         pair = 4 * config.num_hidden_layers * config.num_attention_heads * head_size
-        self.pair_cost = ATTENTION_SLOWNESS * pair / (2 * weights)
+        self.pair_cost = profile.ATTENTION_SLOWNESS * pair / (2 * weights)
         choice = profile.profile_of(self.device)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
         self.enough_tokens = choice.enough_tokens

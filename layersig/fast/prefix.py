@@ -27,12 +27,10 @@ from layersig.data.pairs import Items
 from layersig.errors import UserError
 from layersig.fast.batching import Batching, MicroBatch
 from layersig.fast.layout import Segment
+from layersig.fast.profile import LARGEST_PREFIX
 from layersig.fast.workers import PerThread
 from layersig.models.layermap import block_list
 from layersig.models.replaced_forwards import replaced_forwards
-
-LARGEST = 2 * 2**30
-"""Bytes of hidden states worth keeping."""
 
 
 class _Reached(Exception):  # a signal, not an error
@@ -166,7 +164,7 @@ def kept_prefix(
     drawn = {index for indices in batches for index in indices}
     lengths: list[int] = examples.lengths.tolist()
     size = sum(lengths[index] for index in drawn) * model.config.get_text_config().hidden_size * model.dtype.itemsize
-    if not lowest or len(drawn) < 2 or sum(map(len, batches)) == len(drawn) or size > LARGEST:
+    if not lowest or len(drawn) < 2 or sum(map(len, batches)) == len(drawn) or size > LARGEST_PREFIX:
         yield None
         return
     prefix = Prefix(model, blocks, lowest)

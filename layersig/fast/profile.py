@@ -11,6 +11,14 @@ import torch
 
 from layersig.recipe.schema import AUTO_TOKENS_ON_CPU
 
+# Of all devices, and here because a plan counts with them, which must not wait for the import of PEFT.
+ATTENTION_SLOWNESS = 3.0
+"""How much slower a floating-point operation of attention is than one of a linear layer, on the devices measured."""
+LARGEST_PREFIX = 2 * 2**30
+"""Bytes of hidden states of a frozen prefix worth keeping."""
+LOGIT_ROWS = 1024
+"""Positions whose logits are turned into losses at once: keeps the float32 copy of a bf16 block small."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:

@@ -123,8 +123,8 @@ def _passes(facts: Facts, budget: TokenBudget) -> float:
 
 def _heldout(facts: Facts, stage: Stage, budget: int) -> float:
     """Bytes of a batch of held-out conversations: one block, the logits of all its targets, and losses in float32."""
-    from layersig.evaluating.heldout import LOGIT_ROWS
     from layersig.fast.head import LOGIT_ELEMENTS
+    from layersig.fast.profile import LOGIT_ROWS
 
     assert facts.shapes is not None
     shape, wide = facts.shapes, max(facts.width, 2)

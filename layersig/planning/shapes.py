@@ -51,7 +51,7 @@ class Shapes:
     @property
     def pair_cost(self) -> float:
         """Cost of a query-key pair in units of a token through the linear layers, see `Decoder.pair_cost`."""
-        from layersig.fast.decoder import ATTENTION_SLOWNESS
+        from layersig.fast.profile import ATTENTION_SLOWNESS
 
         weights = max(1, self.stored - self.head)
         return ATTENTION_SLOWNESS * 4 * self.depth * self.heads / (2 * weights)

@@ -78,10 +78,10 @@ def _again(facts: Facts, stage: Stage, tokens: float) -> float:
     lengths = facts.lengths(stage.cell.data or "", settings_of(stage).objective)
     if lengths is None or facts.shapes is None or not facts.recipe.model.fast:
         return 0.0
-    from layersig.fast.prefix import LARGEST
+    from layersig.fast.profile import LARGEST_PREFIX
 
     whole = float(sum(lengths))
-    if whole * facts.shapes.hidden * facts.width > LARGEST:
+    if whole * facts.shapes.hidden * facts.width > LARGEST_PREFIX:
         return 0.0
     # An epoch draws every conversation once, so all that is beyond the first has been seen.
     return max(0.0, tokens - whole * trials(settings_of(stage)))

@@ -30,6 +30,13 @@ def _masks(n: int, k: int) -> np.ndarray:
     return masks
 
 
+def test_one_law_is_computed_once_and_cannot_be_changed_by_those_who_share_it():
+    law = uniform_law(23, 6, 9)
+    assert uniform_law(np.int64(23), np.int64(6), np.int64(9)) is law
+    with pytest.raises(ValueError, match="read-only"):
+        law.pmf[0] = 1.0
+
+
 def test_uniform_law_equals_exact_enumeration():
     n, size_a, size_b = 8, 3, 5
     a = _masks(n, size_a)[7]
@@ -134,6 +141,14 @@ def test_kappa_curve_equals_selection_at_every_k():
         for k in range(1, 25):
             expected = pairwise_kappa(top_k(np.stack([a[row], b[row]]), k))[0, 1]
             assert curve[row, k - 1] == pytest.approx(expected, abs=1e-12)
+
+
+def test_kappa_curve_is_the_same_by_counts_as_by_memberships():
+    a, b = np.random.default_rng(4).normal(size=(2, 3, 25))
+    ks = np.arange(1, 25)[:, None]
+    shared = [(membership(x, ks) * membership(y, ks)).sum(axis=1) for x, y in zip(a, b, strict=True)]
+    expected = [(each * 25 - ks[:, 0] ** 2) / (ks[:, 0] * (25 - ks[:, 0])) for each in shared]
+    assert kappa_curve(a, b).tolist() == np.array(expected).tolist()
 
 
 def test_ties_are_broken_by_index():

@@ -85,6 +85,10 @@ def test_sbatch_files(name: str) -> None:
     options = re.findall(r"^#SBATCH --([a-z-]+)(?:=\S+)?$", text, re.MULTILINE)
     assert len(options) == text.count("#SBATCH")
     assert set(options) <= SBATCH
+    # Slurm 22.05 and later give a step one CPU for each task, whatever the job has.
+    steps = re.findall(r"^srun (.+)$", text, re.MULTILINE)
+    assert steps
+    assert all(step.startswith('--cpus-per-task "$SLURM_CPUS_PER_TASK" ') for step in steps)
 
 
 @pytest.mark.parametrize(("name", "known"), [("kuberay.yaml", RAY_JOB), ("skypilot.yaml", SKY)])

@@ -83,6 +83,11 @@ class World:
         self.warnings: list[str] = []
         self.declared = "first"
         self.on_record: tuple[str, ...] = ()
+        self.asked = 0
+
+    def numerics(self) -> dict[str, str]:
+        self.asked += 1
+        return {"dtype": "float32"}
 
     def run(self, text: str = "hello", *, reuse: bool = True, runs: str = "runs", cell: str = "x", **params) -> bool:
         self.text.write_text(text)
@@ -112,7 +117,7 @@ class World:
         cache = Cache(self.root / "cache", self.warnings.append)
         executor = Executor(
             cache,
-            lambda: {"dtype": "float32"},
+            self.numerics,
             0,
             [self.declared, *self.on_record],
             lambda stage: Silent(),
@@ -137,6 +142,11 @@ def test_a_second_run_runs_nothing_and_publishes_the_same(world):
     assert json.loads((world.folder.path / "evaluations" / "a" / "value.json").read_text()) == {"value": 10}
     assert world.stage("length")["cached"]
     assert world.stage("length")["tokens"] == 5
+
+
+def test_what_results_depend_on_is_asked_once_for_all_stages(world):
+    world.run()
+    assert world.asked == 1
 
 
 def test_runs_without_cache_are_byte_identical(world):

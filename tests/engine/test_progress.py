@@ -73,6 +73,23 @@ def test_stages_of_which_nothing_is_known_make_a_lower_bound(graph: tuple[Stage,
     assert pace.left(None, 0.0) == (0.0, True)
 
 
+def test_what_is_left_takes_one_mean_of_every_kind_however_many_stages_wait(
+    graph: tuple[Stage, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = of_kind(graph, "tune")
+    pace = Pace([first, *others], {first.id: 40.0})
+    taken: list[list[float]] = []
+
+    def mean(took: list[float]) -> float:
+        taken.append(took)
+        return 40.0
+
+    monkeypatch.setattr("layersig.engine.pace.fmean", mean)
+    assert pace.left(None, 0.0) == (40.0 * len(others), True)
+    assert len(others) > 1
+    assert len(taken) == 1
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"), [(None, "?"), (0.04, "0.0 s"), (9.96, "10 s"), (100.0, "2 min"), (36_000.0, "10.0 h")]
 )

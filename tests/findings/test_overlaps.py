@@ -5,12 +5,13 @@ import pytest
 from scipy import stats
 
 from layersig.analysis.overlap import law_given_strata
-from layersig.analysis.selections import top_k
+from layersig.analysis.selections import membership, top_k
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.layers import LayerRow
 from layersig.findings.samples import Sample
 from layersig.records import Cell
 from layersig.topics.agreement.compute import agreement_rows, overlap_rows
+from layersig.topics.agreement.section import drawn
 
 KINDS = ("q", "v", "up")
 LAYERS = tuple(
@@ -121,3 +122,37 @@ def test_halves_of_one_data_set_are_no_other_data() -> None:
     }
     differ = {row.differ for row in overlap_rows(tables[:2], LAYERS, (6,), sampled)}
     assert differ == {"seed", "half", "half+seed"}
+
+
+def test_what_depends_on_one_ranking_is_found_once_however_many_pairs_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rankings: list[int] = []
+
+    def counted(scores: np.ndarray, k: int | np.ndarray) -> np.ndarray:
+        rankings.append(len(np.atleast_2d(scores)))
+        return membership(scores, k)
+
+    for module in ("layersig.topics.agreement.compute", "layersig.analysis.overlap"):
+        monkeypatch.setattr(f"{module}.membership", counted)
+    tables, sizes = [table("ila", "d", tuple(range(20)), 1)], (6, 12)
+    assert len(overlap_rows(tables, LAYERS, sizes, {})) == 190 * len(sizes)
+    assert sum(rankings) <= 3 * 20 * len(sizes)
+    rankings.clear()
+    monkeypatch.setattr("layersig.analysis.overlap.membership", membership)  # the curves themselves are of pairs
+    agreement_rows(tables, LAYERS, {})
+    assert sum(rankings) == 20
+
+
+def test_no_rankings_have_no_overlaps() -> None:
+    assert overlap_rows([], LAYERS, (6,), {}) == agreement_rows([], LAYERS, {}) == ()
+    assert overlap_rows([table("ila", "d", (0,), 1)], LAYERS, (30,), {}) == ()
+
+
+def test_a_chart_shows_some_pairs_of_a_large_group_and_all_of_a_small_one() -> None:
+    (row,) = overlap_rows([table("ila", "d", (0, 1), 1)], LAYERS, (6,), {})
+    many = [row.model_copy(update={"group": "many", "a": str(number)}) for number in range(1_201)]
+    few = [row.model_copy(update={"group": "few", "a": str(number)}) for number in range(500)]
+    shown = drawn([*many, *few])
+    assert [each.a for each in shown if each.group == "many"] == [str(number) for number in range(0, 1_201, 3)]
+    assert [each for each in shown if each.group == "few"] == few

@@ -28,8 +28,8 @@ _AXES = ("scorer", "data", "checkpoint", "seed")
 class _Pair:
     a: Cell
     b: Cell
-    scores_a: FloatArray
-    scores_b: FloatArray
+    rows: tuple[int, int]
+    """Of the two among all rankings, see `_scores`."""
     halves: bool
     """Whether their data are the halves of one data set."""
 
@@ -70,18 +70,25 @@ def overlap_rows(
         sampled: What every entry of `[[data]]` is a sample of.
         root: The recipe's root seed, for ties.
     """
-    types = _types(layers)
+    pairs = list(_pairs(tables, sampled))
+    if not pairs:
+        return ()
+    types, scores, n = _types(layers), _scores(tables), len(layers)
+    # What depends on one ranking or on none is found once: pairs are many.
+    chosen = {k: membership(scores, k) for k in sizes}
+    jaccard = {k: jaccard_matrix(scores, scores, k) for k in sizes}
+    laws = {k: uniform_law(n, k, k) for k in sizes}
+    chance = {k: (law.jaccard_mean, *law.jaccard_range()) for k, law in laws.items()}
     rows = []
-    for pair in _pairs(tables, sampled):
+    for pair in pairs:
         rng = Streams(root).generator("ties", pair.a.key, pair.b.key)
+        a, b = (scores[row] for row in pair.rows)
         for k in sizes:
-            n = pair.scores_a.size
-            a, b = membership(pair.scores_a, k), membership(pair.scores_b, k)
-            shared = float(a @ b)
-            uniform = uniform_law(n, k, k)
-            typed = law_given_strata(random_top_k(pair.scores_a, k, rng), random_top_k(pair.scores_b, k, rng), types)
-            p_uniform, p_type = (1.0, 1.0) if k == n else relabelling_tests(pair.scores_a, pair.scores_b, k, types, rng)
-            low, high = uniform.jaccard_range()
+            first, second = (chosen[k][row] for row in pair.rows)
+            shared = float(first @ second)
+            typed = law_given_strata(random_top_k(a, k, rng), random_top_k(b, k, rng), types)
+            p_uniform, p_type = (1.0, 1.0) if k == n else relabelling_tests(a, b, k, types, rng)
+            mean, low, high = chance[k]
             type_low, type_high = typed.jaccard_range()
             rows.append(
                 OverlapRow(
@@ -92,9 +99,9 @@ def overlap_rows(
                     k=k,
                     of=n,
                     shared=shared,
-                    jaccard=float(jaccard_matrix(pair.scores_a[None], pair.scores_b[None], k)[0, 0]),
-                    kappa=uniform.kappa(shared) if k < n else None,
-                    chance_jaccard=uniform.jaccard_mean,
+                    jaccard=float(jaccard[k][pair.rows]),
+                    kappa=laws[k].kappa(shared) if k < n else None,
+                    chance_jaccard=mean,
                     chance_low=low,
                     chance_high=high,
                     type_jaccard=typed.jaccard_mean,
@@ -122,15 +129,16 @@ def agreement_rows(
             grouped.setdefault(pair.group, []).append(pair)
     if not grouped:
         return ()
-    n, types = len(layers), _types(layers)
+    n, scores = len(layers), _scores(tables)
+    typed = _type_counts(scores, _types(layers))
     ks = np.arange(1, n)
     laws = [uniform_law(n, int(k), int(k)) for k in ks]
     bands = np.array([[law.kappa(end) for end in law.overlap_range()] for law in laws])
     rows = []
     for group, found in grouped.items():
         pairs = [pair for pair in found if not pair.one_training] or found
-        a, b = np.stack([pair.scores_a for pair in pairs]), np.stack([pair.scores_b for pair in pairs])
-        curves, expected = kappa_curve(a, b), _type_kappa(a, b, types).mean(axis=0)
+        a, b = np.array([pair.rows for pair in pairs]).T
+        curves, expected = kappa_curve(scores[a], scores[b]), _type_kappa(typed, a, b).mean(axis=0)
         for i, k in enumerate(ks):
             rows.append(
                 CurveRow(
@@ -149,10 +157,15 @@ def agreement_rows(
     return tuple(rows)
 
 
+def _scores(tables: Sequence[ScoreTable]) -> FloatArray:
+    """The scores of all rankings, a row each, shape (rankings, N)."""
+    return np.concatenate([table.scores for table in tables])
+
+
 def _pairs(tables: Sequence[ScoreTable], sampled: Mapping[str, Sample]) -> Iterator[_Pair]:
-    runs = [(table.run_cell(row), table.scores[row]) for table in tables for row in range(len(table.seeds))]
-    for (a, scores_a), (b, scores_b) in combinations(runs, 2):
-        yield _Pair(a, b, scores_a, scores_b, are_halves(a.data, b.data, sampled))
+    cells = [table.run_cell(row) for table in tables for row in range(len(table.seeds))]
+    for (i, a), (j, b) in combinations(enumerate(cells), 2):
+        yield _Pair(a, b, (i, j), are_halves(a.data, b.data, sampled))
 
 
 def _comparable(pair: _Pair) -> bool:
@@ -168,16 +181,19 @@ def _types(layers: Sequence[LayerRow]) -> IntArray:
     return np.array([codes[layer.kind] for layer in layers], dtype=np.int64)
 
 
-def _type_kappa(a: FloatArray, b: FloatArray, types: IntArray) -> FloatArray:
+def _type_counts(scores: FloatArray, types: IntArray) -> list[tuple[int, FloatArray]]:
+    """Of every type its size, and how many of it are among the first k of every ranking, shape (rankings, N - 1)."""
+    ks = np.arange(1, types.size)
+    chosen = [membership(one, ks[:, None]) for one in scores]
+    kinds = [types == code for code in np.unique(types)]
+    return [(int(kind.sum()), np.stack([each[:, kind].sum(axis=1) for each in chosen])) for kind in kinds]
+
+
+def _type_kappa(counts: Sequence[tuple[int, FloatArray]], a: IntArray, b: IntArray) -> FloatArray:
     """Kappa expected from the per-type counts alone, shape (pairs, N - 1): E overlap is the sum of a_t b_t / n_t."""
-    n = types.size
+    n = sum(size for size, _ in counts)
     ks = np.arange(1, n)
-    expected = np.zeros((a.shape[0], n - 1))
-
-    def counts(scores: FloatArray, members: NDArray[np.bool_]) -> FloatArray:
-        return np.stack([membership(one, ks[:, None])[:, members].sum(axis=1) for one in scores])
-
-    for code in np.unique(types):
-        members = types == code
-        expected += counts(a, members) * counts(b, members) / int(members.sum())
+    expected = np.zeros((a.size, n - 1))
+    for size, of_type in counts:
+        expected += of_type[a] * of_type[b] / size
     return np.asarray((expected * n - ks * ks) / (ks * (n - ks)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -18,6 +19,8 @@ from layersig.topics.agreement.rows import AGREEMENT, OVERLAPS, OverlapRow
 from layersig.topics.stability.rows import JACCARD_MATRIX
 
 _MOST_ROWS = 60
+_MOST_DOTS = 500
+"""Pairs of a group that are drawn: a chart of a hundred thousand dots opens in no browser."""
 _MOST_SCATTERS = 4
 _MOST_CURVES = 8
 
@@ -52,27 +55,31 @@ def section(material: Material) -> Section | None:
 def _strips(material: Material) -> Figure:
     charts = []
     controls = _controls(material)
+    thinned = False
     for k in material.findings.sizes:
         rows = [row for row in material.findings[OVERLAPS] if row.k == k]
+        pairs = Counter(row.group for row in rows)
+        shown = drawn(rows)
+        thinned = thinned or len(shown) < len(rows)
         dots = [
             Dot(
-                _group(row.group, rows),
+                f"{row.group} ({plural(pairs[row.group], 'pair')})",
                 row.jaccard,
                 row.type_jaccard,
                 bool(controls.intersection(_scorers(row.group))),
                 _tip(row),
             )
-            for row in rows
+            for row in shown
         ]
         dots.sort(key=lambda dot: dot.control)
         title = f"Top {k} of {rows[0].of} ({percent(k / rows[0].of)})"
         charts.append(
             Strip(title, "Jaccard index of the two sets", tuple(dots), (rows[0].chance_low, rows[0].chance_high))
         )
+    which = "many pairs" if thinned else "every pair"
     alt = (
-        f"Jaccard index of every pair of rankings at {plural(len(charts), 'size')}, beside the range of chance. "
-        "The table "
-        "of overlaps holds the same numbers."
+        f"Jaccard index of {which} of rankings at {plural(len(charts), 'size')}, beside the range of chance. "
+        "The table of overlaps holds the same numbers."
     )
     return Figure(
         "overlaps",
@@ -80,15 +87,22 @@ def _strips(material: Material) -> Figure:
         described(draw(strips(charts), "overlaps"), alt),
         alt,
         "Dot: a pair of rankings (pale: one of them ignores model and data). Grey band: central 95 % of two sets "
-        "drawn uniformly. Orange tick: expected from the "
-        "numbers of each module type alone, for each pair.",
+        "drawn uniformly. Orange tick: expected from the numbers of each module type alone, for each pair."
+        + (f" Of a group with more than {_MOST_DOTS} pairs not every pair is drawn." if thinned else ""),
         ("overlaps.csv",),
     )
 
 
-def _group(group: str, rows: Sequence[OverlapRow]) -> str:
-    pairs = sum(row.group == group for row in rows)
-    return f"{group} ({plural(pairs, 'pair')})"
+def drawn(rows: Sequence[OverlapRow]) -> list[OverlapRow]:
+    """Of the pairs of every group as many as a chart can show, evenly spaced in their order."""
+    pairs = Counter(row.group for row in rows)
+    passed: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        if passed[row.group] % -(-pairs[row.group] // _MOST_DOTS) == 0:
+            kept.append(row)
+        passed[row.group] += 1
+    return kept
 
 
 def _tip(row: OverlapRow) -> str:

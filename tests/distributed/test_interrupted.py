@@ -1,0 +1,69 @@
+"""What is said when the launcher ends a process that is just leaving a broken stage; no process is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from layersig.distributed import crew
+from layersig.distributed.launch import Launch
+from layersig.errors import MachineError
+from layersig.records import Cell
+from layersig.stages.job import Job
+from layersig.streams import Streams
+from tests.distributed.breaking import Break
+
+
+class InterruptedOnce:
+    """A crew of two whose process is interrupted when it says for the first time that it has failed."""
+
+    launch = Launch(0, 2, 0)
+
+    def __init__(self) -> None:
+        self.said: list[object] = []
+        self._interrupted = False
+
+    def give(self, order: object) -> None:
+        pass
+
+    @contextmanager
+    def stage(self, *, sharded: bool) -> Iterator[None]:
+        yield
+
+    def failed(self, error: BaseException) -> crew._Failure:
+        if not self._interrupted:
+            self._interrupted = True
+            raise KeyboardInterrupt
+        return crew._Failure(1, None)
+
+    def report(self, failure: crew._Failure | None) -> None:
+        self.said.append(failure)
+
+    def reports(self, own: crew._Failure | None) -> list[object]:
+        return [own, crew._Silence]
+
+
+def job(folder: Path) -> Job[Break]:
+    spec = Break.of(how="raise", rank=0, dtype="float32", device="cpu", quantization="none", attention="sdpa")
+    return Job(Cell(), spec, {}, folder, folder, Streams(0))
+
+
+def breaks(job: Job[Break]) -> None:
+    raise RuntimeError("connection closed by peer")
+
+
+def test_the_first_process_still_says_which_one_died(tmp_path: Path) -> None:
+    driver = crew.Driver.__new__(crew.Driver)
+    driver.sharded, driver._crew = False, InterruptedOnce()  # type: ignore[assignment]
+    with pytest.raises(MachineError, match=r"process 1 of 2 .* ended without a word"):
+        driver.run(job(tmp_path), (), breaks)  # type: ignore[arg-type]
+
+
+def test_another_process_never_says_that_it_ended_well(tmp_path: Path) -> None:
+    told = InterruptedOnce()
+    with pytest.raises(KeyboardInterrupt):
+        crew._take_part(told, crew._Order((), (), b"no job", False))  # type: ignore[arg-type]
+    assert told.said == [crew._Failure(1, None)]
