@@ -92,15 +92,15 @@ def test_a_micro_batch_is_sent_in_few_copies_that_wait_for_nothing(way: Batching
     for module in (batching, packing, dropout):
         monkeypatch.setattr(module, "sent", counted)
     found = world.examples()
+    keys = DropoutKeys(world.STREAMS)
+    keys.mask("layer", torch.empty(0, 8, device=META), 1)  # the key of a module is sent once a training
     for count in (2, 8):
         pinned = 0
-        keys = DropoutKeys(world.STREAMS)
-        keys.mask("warm", torch.empty(0, 8, device=META), 1)  # the key of a module is sent once a training
         with Copies() as copies:
             micro = way.lay_out([found[index] for index in range(count)], META)
             keys.set(1, *micro.layouts)
-            for module in ("warm", "warm"):
-                keys.mask(module, torch.empty(micro.layouts[0].rows, 8, device=META), 1)
+            for _ in range(2):
+                keys.mask("layer", torch.empty(micro.layouts[0].rows, 8, device=META), 1)
         assert copies.count == pinned <= 6
 
 
