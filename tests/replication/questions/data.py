@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from layersig.report.numbers import fixed, p_value
+from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
 from tests.replication.extracts import Extract
-from tests.replication.views import repeated, sentences, shares_layers, sharing_table, span
+from tests.replication.views import (
+    comparison_table,
+    of_outcome,
+    repeated,
+    sentences,
+    share_set,
+    shares_layers,
+    sharing_table,
+    span,
+)
+
+CHOSEN_BY = {"arm": "ILA", "random control": "random, same types", "rule control": "type and depth"}
+AT_30 = ("ila-0.3", "ila-0.3.random", "ila-0.3.rule")
 
 
 def _kinds(extracts: Extracts) -> Answer:
@@ -87,7 +99,8 @@ def _curve(found: Extract, name: str) -> list[Estimate]:
         row for row in found.rows("sweep_points", quantity="select.fraction") if row["task"] == f"heldout/{row['data']}"
     ]
     return [
-        Estimate(f"{row['x']:g}: {row['series']}", name, row["difference"], row["low"], row["high"]) for row in rows
+        Estimate(f"{CHOSEN_BY[row['series']]}, {percent(row['x'])}", name, row["difference"], row["low"], row["high"])
+        for row in rows
     ]
 
 
@@ -99,33 +112,42 @@ def _best(found: Extract) -> list[tuple[float, float]]:
 
 
 def _ranges(best: list[tuple[float, float]]) -> str:
-    return ", ".join(f"{low:g} to {high:g}" for low, high in best)
+    return ", ".join(percent(low) if low == high else f"{percent(low)} to {percent(high)}" for low, high in best)
+
+
+def _kept(found: Extract) -> str:
+    rows = of_outcome(found.rows("shares"))
+    named = {row["arm"]: f"{row['arm']} {percent(row['share'])} {share_set(row)}" for row in rows}
+    return ", ".join(named[arm] for arm in AT_30 if arm in named)
+
+
+def _points(name: str, found: Extract) -> list[tuple[str, ...]]:
+    return [
+        (
+            name,
+            CHOSEN_BY[row["series"]],
+            percent(row["x"]),
+            fixed(row["value"], 4),
+            f"{fixed(row['difference'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
+            {True: "yes", False: "no", None: "\u2013"}[row["in_best_set"]],
+        )
+        for row in of_outcome(found.rows("sweep_points"))
+    ]
 
 
 def _fraction(extracts: Extracts) -> Answer:
-    runs = {"first rows": extracts["fraction"]}
+    first = extracts["fraction"]
+    runs = {"first rows": first}
     if (repeat := extracts.get("fraction-again")) is not None:
         runs["other rows"] = repeat
     best, *again = map(_best, runs.values())
     special = [True if high <= 0.3 else (False if low > 0.3 else None) for low, high in best]
     told = _ranges(best)
     same = repeated(told, _ranges(again[0]) if again else None)
-    body = [
-        (
-            name,
-            row["series"],
-            fixed(row["x"], 2),
-            fixed(row["value"], 4),
-            f"{fixed(row['difference'], 4, signed=True)} {span(row['low'], row['high'], 4)}",
-            {True: "yes", False: "no", None: "\u2013"}[row["in_best_set"]],
-        )
-        for name, found in runs.items()
-        for row in found.rows("sweep_points")
-        if row["task"] == f"heldout/{row['data']}"
-    ]
     return Answer(
         settled(special) if special else Holds.UNDECIDED,
-        f"Shares of layers that are not shown to be worse than the best: {told}; {same}.",
+        f"The best share is {told} of the layers, with 95 % confidence; {same}. Kept of the gain of all layers: "
+        f"{_kept(first)}.",
         (
             Chart(
                 "Kept share of layers",
@@ -136,11 +158,15 @@ def _fraction(extracts: Extracts) -> Answer:
         (
             Table(
                 "Grafts over the share of layers",
-                ("rows", "series", "share", "loss", "minus untouched [band]", "may be best"),
-                body,
+                ("rows", "layers chosen by", "share", "held-out loss", "minus untouched [band]", "may be best"),
+                [row for name, found in runs.items() for row in _points(name, found)],
+            ),
+            comparison_table(
+                [row for row in of_outcome(first.rows("comparisons")) if row["role"] in CHOSEN_BY],
+                "ILA's layers against controls of equal size, first rows",
             ),
         ),
-        sentences(row for row in runs["first rows"].rows("sweeps") if row["task"] == f"heldout/{row['data']}"),
+        sentences(of_outcome(first.rows("sweeps"))),
     )
 
 
