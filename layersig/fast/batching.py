@@ -19,6 +19,7 @@ from layersig.fast import packing
 from layersig.fast.layout import Layout, Segment
 from layersig.fast.numerics import LANES, PACKED_ATTENTION
 from layersig.fast.workers import Lanes, lanes, lanes_for
+from layersig.models.devices import sent
 from layersig.stages.notes import note
 
 # By how much lanes of equal work are faster than one micro-batch on all threads, as measured with two threads.
@@ -83,9 +84,9 @@ class PaddedBatching:
         rows, columns = torch.nonzero(batch.targets[:, 1:], as_tuple=True)
         body = Layout(count * length, [Segment(each.id, i * length, len(each)) for i, each in enumerate(examples)])
         return MicroBatch(
-            {"input_ids": batch.tokens.to(device)},
-            (rows * length + columns).to(device),
-            batch.tokens[rows, columns + 1].to(device),
+            {"input_ids": sent(batch.tokens, device)},
+            sent(rows * length + columns, device),
+            sent(batch.tokens[rows, columns + 1], device),
             (body, _target_layout(examples)),
         )
 
@@ -129,13 +130,13 @@ class PackedBatching:
     def lay_out(self, examples: Sequence[Example], device: torch.device) -> MicroBatch:
         """All examples in one row."""
         starts = list(accumulate((len(each) for each in examples), initial=0))
-        inputs = packing.packed_inputs([torch.from_numpy(each.tokens.astype(np.int64)).to(device) for each in examples])
-        labelled = torch.from_numpy(np.flatnonzero(np.concatenate([each.targets for each in examples]))).to(device)
+        tokens = [torch.from_numpy(each.tokens.astype(np.int64)) for each in examples]
+        labelled = torch.from_numpy(np.flatnonzero(np.concatenate([each.targets for each in examples])))
         segments = [Segment(each.id, start, len(each)) for each, start in zip(examples, starts, strict=False)]
         return MicroBatch(
-            inputs,
-            labelled - 1,
-            inputs["input_ids"][0, labelled],
+            packing.packed_inputs(tokens, device),
+            sent(labelled - 1, device),
+            sent(torch.cat(tokens)[labelled], device),
             (Layout(starts[-1], segments), _target_layout(examples)),
         )
 

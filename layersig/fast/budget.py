@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from layersig.fast import profile
-from layersig.recipe.schema import LEAST_AUTO_TOKENS, TokenBudget
+from layersig.recipe.schema import LEAST_AUTO_TOKENS, MOMENT_BYTES, Optimizer, TokenBudget
 from layersig.stages.notes import note
 
 _USED = 0.8
@@ -43,6 +43,18 @@ def tokens_at_once(
         return choice.fixed_tokens
     count = _fitting(model, learning=learning, checkpointing=checkpointing, reserved=reserved)
     return min(max(1 << max(count.bit_length() - 1, 0), LEAST_AUTO_TOKENS), _MOST)
+
+
+def reserved_bytes(trained: int, optimizer: Optimizer, device: torch.device) -> int:
+    """Bytes that a training takes on the device beside what it trains: gradients and moments.
+
+    Args:
+        trained: Bytes of what is trained, in float32.
+        optimizer: How the moments are held; paged ones are not on the device.
+        device: Where micro-batches may run at the same time, those of one have gradients of their own for a while.
+    """
+    sets = 1 + (profile.profile_of(device).lanes > 1)
+    return round(trained * (sets + MOMENT_BYTES[optimizer] / 4))
 
 
 def keeps_blocks(model: PreTrainedModel, longest: int, *, reserved: int = 0) -> bool:

@@ -27,6 +27,7 @@ from layersig.fast import profile
 from layersig.fast.counted import LEVELS, masked, row_keys
 from layersig.fast.layout import Layout
 from layersig.fast.workers import PerThread
+from layersig.models.devices import sent
 from layersig.streams import Streams
 
 
@@ -94,7 +95,7 @@ class DropoutKeys:
             )
         if profile.profile_of(x.device).counted_dropout:
             if rows not in passing.numbers:
-                passing.numbers[rows] = self._numbers(passing.step, layout).to(x.device)
+                passing.numbers[rows] = sent(self._numbers(passing.step, layout), x.device)
             return Mask(row_keys(passing.numbers[rows], self._module(module, x.device)), threshold)
         draws = self._draws(module, passing.step, layout, x.shape[-1])
         # Writing the comparison straight into x's type is several times faster than casting a boolean mask.

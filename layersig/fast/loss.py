@@ -156,7 +156,9 @@ class _CrossEntropy(torch.autograd.Function):
             logsumexp = chunk.amax(-1).to(compute) - probabilities.amax(-1).log()
             index = label[:, None]
             total += (logsumexp - chunk.gather(1, index).squeeze(1)).sum()
-            probabilities.scatter_add_(1, index, probabilities.new_full((1, 1), -1.0).expand_as(index))
+            # Not `scatter_add_`, whose deterministic form on a GPU waits for the device.
+            places = torch.arange(len(label), device=label.device), label
+            probabilities.index_put_(places, probabilities.new_full((), -1.0), accumulate=True)
             out.copy_(probabilities.div_(divisor))
         ctx.save_for_backward(gradient)
         return total / divisor

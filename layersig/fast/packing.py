@@ -27,6 +27,7 @@ from layersig.errors import one_line
 from layersig.fast import profile, varlen
 from layersig.fast.attention import attending, register, scale_of
 from layersig.fast.head import logits_at
+from layersig.models.devices import sent
 
 _NAME = "layersig_packed"
 # Queries at a time: a block sees the keys up to its end only, which saves up to half of a long example's products.
@@ -148,18 +149,17 @@ def _attention(
 register(_NAME, _attention)
 
 
-def packed_inputs(tokens: Sequence[Tensor]) -> dict[str, Any]:
-    """Arguments of a model's forward inside `packed`, for examples given as int64 [length] each."""
+def packed_inputs(tokens: Sequence[Tensor], device: torch.device) -> dict[str, Any]:
+    """Arguments of a model's forward inside `packed`, for examples given as int64 [length] each on the host."""
     bounds = [0]
     for each in tokens:
         bounds.append(bounds[-1] + len(each))
-    row = torch.cat(list(tokens))[None]
-    positions = torch.cat([torch.arange(len(each)) for each in tokens])[None]
+    positions = torch.cat([torch.arange(len(each)) for each in tokens])
     return {
-        "input_ids": row,
-        "position_ids": positions.to(row.device),
+        "input_ids": sent(torch.cat(list(tokens))[None], device),
+        "position_ids": sent(positions[None], device),
         "example_bounds": tuple(bounds),
-        "example_starts": torch.tensor(bounds, dtype=torch.int32).to(row.device),
+        "example_starts": sent(torch.tensor(bounds, dtype=torch.int32), device),
     }
 
 
@@ -196,13 +196,13 @@ def why_padded(model: PreTrainedModel, longest: int) -> str | None:
         return f"its chunks of {chunk} tokens are shorter than the longest conversation"
     seen = 5 if window is None or window >= longest else window + 5
     generator = torch.Generator().manual_seed(0)
-    first, second, other = (
-        torch.randint(config.vocab_size, (count,), generator=generator).to(model.device) for count in (7, seen, 7)
-    )
+    first, second, other = (torch.randint(config.vocab_size, (count,), generator=generator) for count in (7, seen, 7))
     try:
-        alone = _last_logits(model, {"input_ids": second[None]})
+        alone = _last_logits(model, {"input_ids": second[None].to(model.device)})
         with packed(model):
-            behind, behind_other = (_last_logits(model, packed_inputs((each, second))) for each in (first, other))
+            behind, behind_other = (
+                _last_logits(model, packed_inputs((each, second), model.device)) for each in (first, other)
+            )
     except (torch.OutOfMemoryError, torch.AcceleratorError):
         raise
     except (TypeError, ValueError, NotImplementedError) as error:

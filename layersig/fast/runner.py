@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from layersig.data.pairs import Items, Pairs
 from layersig.distributed.world import ALONE, world
 from layersig.fast.batching import Batching, MicroBatch, PaddedBatching, batching_of
-from layersig.fast.budget import keeps_blocks, tokens_at_once
+from layersig.fast.budget import keeps_blocks, reserved_bytes, tokens_at_once
 from layersig.fast.dropout import DropoutKeys, drop_out, keyed_dropout
 from layersig.fast.head import SplitModel, split_at_head
 from layersig.fast.lora import fast_lora
@@ -41,7 +41,6 @@ from layersig.streams import Streams
 Result = TypeVar("Result")
 
 _LARGEST = 2**30  # bytes of gradients that every lane may have its own copy of
-_STATES = 4  # copies of what is trained beside itself: two moments, a gradient, and that of a micro-batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +90,7 @@ def training_runner(work: Workload) -> Iterator[Runner]:
             yield sharing.runner(PlainRunner(model, examples, keys, sharing.cut(singly)), trained)
             return
         copied = sum(parameter.numel() * parameter.itemsize for parameter in trained)
-        longest, reserved = work.examples.longest, _STATES * copied
+        longest, reserved = work.examples.longest, reserved_bytes(copied, settings.optimizer, model.device)
         again = settings.gradient_checkpointing
         if not again:  # what blocks compute is kept by all processes, or by none
             again = not sharing.agreed(keeps_blocks(model, longest, reserved=reserved))
@@ -284,10 +283,10 @@ class FastRunner:
 
 
 def _sum(parts: Sequence[Tensor]) -> float:
-    """Sum of losses, read behind the last piece, since reading waits for the device."""
+    """Sum of losses, read at once behind the last piece, since reading waits for the device."""
     total = 0.0
-    for part in parts:
-        total += part.item()
+    for part in torch.stack(list(parts)).tolist() if parts else ():  # a small batch may leave a process without a share
+        total += part
     return total
 
 

@@ -101,6 +101,15 @@ def pick_dtype(requested: str, device: torch.device) -> DtypeChoice:
     return DtypeChoice(torch.float32, f"bfloat16 is not known to be fast on {device.type}")
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on a device, without a wait for what a GPU has still to compute.
+
+    A copy from ordinary memory begins when the device has done all that was asked of it before, and the host waits for
+    it; one from pinned memory stands in line with the rest.
+    """
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def wide(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in float64: where it lies, or on the CPU where the device has no float64."""
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()

@@ -11,12 +11,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from layersig.fast import budget, profile
-from layersig.fast.budget import keeps_blocks, token_bytes, tokens_at_once
+from layersig.fast.budget import keeps_blocks, reserved_bytes, token_bytes, tokens_at_once
 from layersig.fast.runner import reading_runner, training_runner
 from layersig.recipe.schema import TrainSettings
 from layersig.stages.notes import noted
 from layersig.training.methods import component_of
-from tests.training.world import BATCHES, SETTINGS, STREAMS, Workload, adapted, examples, run, trained
+from tests.training.world import BATCHES, CPU, SETTINGS, STREAMS, Workload, adapted, examples, run, trained
 
 SHAPES = {
     "llama": {"intermediate_size": 688, "num_attention_heads": 8, "num_key_value_heads": 8},
@@ -136,3 +136,13 @@ def test_room_for_the_longest_example_decides(monkeypatch: pytest.MonkeyPatch) -
         room = int(1.25 * (free * each + logits)) + 2
         monkeypatch.setattr(budget, "free_memory", lambda device, room=room: room)
         assert keeps_blocks(base, 1000, reserved=int(1.25 * reserved * each)) is keeps
+
+
+@pytest.mark.parametrize(("optimizer", "copies"), [("adamw", 2), ("adamw-bf16", 1), ("paged-adamw-8bit", 0)])
+def test_moments_take_what_their_optimizer_holds_on_the_device(
+    optimizer: str, copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where micro-batches run one after the other, there is one set of gradients."""
+    assert reserved_bytes(1000, optimizer, CPU) == 1000 * (2 + copies)
+    monkeypatch.setattr(profile, "profile_of", lambda device: profile.GPU)
+    assert reserved_bytes(1000, optimizer, CPU) == 1000 * (1 + copies)

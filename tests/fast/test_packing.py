@@ -28,7 +28,7 @@ def alone(model):
 
 def together(model):
     with packed(model):
-        return model(**packed_inputs(EXAMPLES), use_cache=False).logits[0]
+        return model(**packed_inputs(EXAMPLES, torch.device("cpu")), use_cache=False).logits[0]
 
 
 @pytest.mark.parametrize("block", [128, 4])

@@ -67,5 +67,6 @@ def _allocated(peft_model: PeftModel, masked: int) -> dict[str, Tensor]:
         if f"lora_E.{ADAPTER}" in name:
             a, b = score(name.replace("lora_E", "lora_A")).mean(1), score(name.replace("lora_E", "lora_B")).mean(0)
             importance[name] = score(name).view(-1) + torch.stack([a, b], 1).sum(1)
-    threshold = torch.kthvalue(torch.cat(list(importance.values())), masked).values
+    # Not `kthvalue`, which before torch 2.11 is an error on a GPU in deterministic mode.
+    threshold = torch.cat(list(importance.values())).sort().values[masked - 1]
     return {name: ~(each <= threshold) for name, each in importance.items()}
