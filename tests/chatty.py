@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 ANSWERS = {"dog": "bark", "cat": "mew", "cow": "moo", "bee": "hum", "owl": "hoot", "pig": "oink"}
 BABBLE = " no 7"
-STEPS = 110
+STEPS = 220
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,12 @@ def _learn(model: LlamaForCausalLM, texts: list[tuple[list[int], int]]) -> None:
         [[-100] * prompt + tokens[prompt:] + [-100] * (width - len(tokens)) for tokens, prompt in texts]
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+    # A falling rate: at a constant one the last steps still jump, and where to depends on the processor's rounding.
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
     for _ in range(STEPS):
         logits = model(inputs, use_cache=False).logits
         loss = cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), ignore_index=-100)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()

@@ -9,6 +9,7 @@ import pytest
 
 from layersig.engine import input_check
 from tests.study import call
+from tests.tiny import save_tiny
 
 RECIPE = """name = "mine"
 [model]
@@ -24,7 +25,7 @@ kind = "ila"
 
 def check(folder: Path, capsys: pytest.CaptureFixture[str], *rows: object, more: str = "") -> tuple[int, str, str]:
     (folder / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "model").mkdir(exist_ok=True)
+    save_tiny(folder / "model")
     (folder / "mine.toml").write_text(RECIPE.format(more=more))
     code, out, err = call(capsys, "validate", folder / "mine.toml", "--json")
     return code, out, err
@@ -32,15 +33,15 @@ def check(folder: Path, capsys: pytest.CaptureFixture[str], *rows: object, more:
 
 def test_unused_fields_of_local_rows_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = {"prompt": "a", "response": "b", "mood": "sad"}
-    code, out, err = check(tmp_path, capsys, row, {**row, "prompt": "c", "label": False})
+    code, out, err = check(tmp_path, capsys, row, {**row, "prompt": "c"}, {**row, "prompt": "d", "label": False})
     assert code == 0
     notes = json.loads(out.splitlines()[-1])["notes"][str(tmp_path / "mine.toml")]
     assert [note.partition("data chats: ")[2].partition(")")[0] for note in notes] == [
         "Fields `mood` (100 % of rows",
-        "1 of 2 rows are left out: `label` marks them as not to be learnt.",
+        "1 of 3 rows are left out: `label` marks them as not to be learnt.",
     ]
     assert f"warning: {tmp_path / 'mine.toml'}:6: data chats: " in err
-    code, out, _ = check(tmp_path, capsys, row, more='fields = { ignore = ["mood"] }')
+    code, out, _ = check(tmp_path, capsys, row, {**row, "prompt": "c"}, more='fields = { ignore = ["mood"] }')
     assert (code, json.loads(out.splitlines()[-1])["notes"]) == (0, {})
 
 

@@ -13,6 +13,7 @@ from layersig.cli.main import cli
 from layersig.errors import UserError
 from layersig.evaluating.definitions import check
 from layersig.evaluating.supported import refusal_of
+from tests.study import write_lines
 from tests.tiny import save_tiny
 
 RECIPE = """
@@ -111,7 +112,7 @@ def test_what_a_definition_imports(tmp_path: Path, module: str, lacks: str | Non
 def test_validate_refuses_and_says_where(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     save_tiny(tmp_path / "model")
-    (tmp_path / "d.jsonl").write_text('{"prompt": "a", "response": "b"}\n' * 20)
+    write_lines(tmp_path / "d.jsonl", [{"prompt": f"a {number}", "response": "b"} for number in range(20)])
     path.write_text(RECIPE.replace("TASK", '"chartqa"'))
     found = CliRunner().invoke(cli, ["validate", str(path)], standalone_mode=False)
     assert found.return_value == 2

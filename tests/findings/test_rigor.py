@@ -270,5 +270,5 @@ def test_other_declarations_on_record_are_counted(tmp_path: Path, others: int) -
     assert f"on record by then: {others}." in row.evidence
     assert findings.other_declarations == others
     render(run)
-    told = f"{others} other declaration{'' if others == 1 else 's'} for this model"
+    told = f"On record for this model: {others} other declaration{'' if others == 1 else 's'};"
     assert (told in (run / "report.md").read_text()) == (others > 0)
