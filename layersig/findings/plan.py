@@ -99,19 +99,23 @@ class Plan:
         return (HELDOUT if asked == f"{HELDOUT}/{data}" else asked) in self.recipe.analyze.outcomes
 
     def references(self, arm: str) -> Iterator[tuple[str, Role]]:
-        """What an arm is compared with, and why; a pair for one reason only, the first that holds."""
+        """What an arm is compared with, and why; a pair for one reason only, the first that holds.
+
+        A contrast that the recipe names between an arm and its own control is the comparison with that control.
+        """
+        controls: dict[str, Role] = dict.fromkeys(self._first_of_each_match(arm).values(), "random control")
+        if (rule := self.rule_control(arm)) is not None:
+            controls.setdefault(rule, "rule control")
         found: dict[str, Role] = {}
         if arm != self.baseline:
             found[self.baseline] = "baseline"
         for first, second in self.recipe.analyze.contrasts:
             if first == arm:
-                found.setdefault(second, "contrast")
+                found.setdefault(second, controls.get(second, "contrast"))
         for rival in self._rivals(arm):
             found.setdefault(rival, "other scorer")
-        for control in self._first_of_each_match(arm).values():
-            found.setdefault(control, "random control")
-        if (rule := self.rule_control(arm)) is not None:
-            found.setdefault(rule, "rule control")
+        for control, role in controls.items():
+            found.setdefault(control, role)
         yield from found.items()
 
     def random_control(self, arm: str) -> str | None:

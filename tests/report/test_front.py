@@ -244,6 +244,22 @@ def test_the_headline_says_how_much_of_the_gain_a_wide_margin_is(good: Material)
     assert " nats, 40 % of the gain): " in headline(equal)
 
 
+def test_a_contrast_with_the_own_control_is_what_the_headline_tells(tmp_path: Path, good: Material) -> None:
+    controls = {role: row.reference for role, row in places_of(good)[0].lead.against.items() if role != "baseline"}
+    recipe = write_run(tmp_path / "run", STUDY)
+    contrasts = tuple(("ila-30", control) for control in controls.values())
+    analyze = recipe.analyze.model_copy(update={"resamples": 100, "contrasts": contrasts})
+    analyse(tmp_path / "run", recipe.model_copy(update={"analyze": analyze}))
+    material = material_of(tmp_path / "run")
+    own = [row for row in material.findings[COMPARISONS] if (row.arm, row.reference) in contrasts]
+    assert own
+    assert all(controls[row.role] == row.reference for row in own)
+    assert {row.declared for row in own if row.task == "heldout/alpaca"} == {True}
+    assert "no random control" not in headline(material)
+    assert "choosing layers with the scorer ila" in headline(material)
+    assert {"against random", "against rule"} <= cells(material, "ila-30").keys()
+
+
 def test_a_control_is_called_by_its_kind_whichever_arm_it_belongs_to(good: Material) -> None:
     lead, *others = places_of(good)[0].standings
     other = next(each.arm for each in others if not each.selection.control)

@@ -64,11 +64,11 @@ def declared(records: Records) -> Demand | None:
     rows = claims(records)
     if not rows:
         return None
-    primary = records.findings.primary_arms
+    primary, named = records.findings.primary_arms, set(records.recipe.analyze.contrasts)
     asked = [
         row
         for row in rows
-        if row.outcome and (row.role == "contrast" or (row.role == "baseline" and row.arm in primary))
+        if row.outcome and ((row.arm, row.reference) in named or (row.role == "baseline" and row.arm in primary))
     ]
     early = sum(row.declared for row in asked)
     others = records.findings.other_declarations
