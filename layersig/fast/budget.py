@@ -51,7 +51,7 @@ def reserved_bytes(trained: int, optimizer: Optimizer, device: torch.device) -> 
     Args:
         trained: Bytes of what is trained, in float32.
         optimizer: How the moments are held; paged ones are not on the device.
-        device: Where micro-batches may run at the same time, those of one have gradients of their own for a while.
+        device: Where it trains; micro-batches that run side by side there have gradients of their own for a while.
     """
     sets = 1 + (profile.profile_of(device).lanes > 1)
     return round(trained * (sets + MOMENT_BYTES[optimizer] / 4))

@@ -30,9 +30,8 @@ class WhitenedGradient:
 
     Derived here. It reconstructs resnorm of "Layer card" (arXiv 2602.04019), of which the abstract and a note were
     read: it is said to be a normalised gradient norm for squared loss and linear adapters. Neither its formula nor code
-    was seen, and lambda is ours. S is taken over all tokens and G over targets; under an
-    objective of pairs, S is that of the chosen responses. With the scores go the trace and the
-    condition number of every S, in the trajectory.
+    was seen, and lambda is ours. S is taken over all tokens and G over targets; under an objective of pairs, S is that
+    of the chosen responses. With the scores go the trace and the condition number of every S, in the trajectory.
     """
 
     class Params(ComponentParams):

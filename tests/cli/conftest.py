@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verbs write into the current folder unless they are told otherwise; that is never the working tree."""
+    """Run every test in a temporary folder: by default verbs write to the current one, here the working tree."""
     monkeypatch.chdir(tmp_path)

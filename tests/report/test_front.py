@@ -25,6 +25,7 @@ from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
 from layersig.topics.front.chosen import composition
 from layersig.topics.front.page import first_screen
+from layersig.topics.front.rows import contrasts as contrast_lines
 from layersig.topics.front.standings import places_of
 from layersig.topics.render import material_of
 from tests.report.studies import Study
@@ -258,6 +259,8 @@ def test_a_contrast_with_the_own_control_is_what_the_headline_tells(tmp_path: Pa
     assert "no random control" not in headline(material)
     assert "choosing layers with the scorer ila" in headline(material)
     assert {"against random", "against rule"} <= cells(material, "ila-30").keys()
+    told = list(contrast_lines(material, places_of(material)))
+    assert [line.partition(":")[0] for line in told] == [f"ila-30 against {control}" for _, control in contrasts]
 
 
 def test_a_control_is_called_by_its_kind_whichever_arm_it_belongs_to(good: Material) -> None:

@@ -76,13 +76,13 @@ def composition(material: Material, place: Place) -> Text:
     """What the leading arm chose, by module type and depth, and whether another run would choose the same."""
     selection = place.lead.selection
     amount, of, noun = amount_of(material, selection)
+    if amount == of:
+        return (f"It takes all {of} {noun}s.",)
     shares = _shares(material, selection)
     by_type: dict[str, list[float]] = {}
     for layer, share in shares:
         by_type.setdefault(layer.kind, []).append(share)
     text = list(_types(by_type, ", on average over runs" if selection.runs > 1 else "")) if noun == "layer" else []
-    if amount == of:
-        return (f"It takes all {of} {noun}s.",)
     inside = "" if noun == "block" else f"the {noun}s in "
     depths = [f"{percent(float(np.mean(held)))} of {inside}{name}" for name, held in _depths(shares)]
     text.append(f"By depth, it takes {listed(depths)}; chance would take {percent(amount / of)} of each.")

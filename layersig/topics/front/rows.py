@@ -45,10 +45,10 @@ def table(material: Material, places: Sequence[Place], *, differences: bool = Tr
 
 
 def contrasts(material: Material, places: Sequence[Place]) -> Iterator[str]:
-    """The pairs of arms that the recipe declares, each with its verdict."""
+    """The pairs of arms that the recipe declares beside the baseline, each with its verdict and its difference."""
     for place in places:
         for row in pairs(material, place):
-            if row.role == "contrast" and row.declared and row.verdict is not None:
+            if row.role != "baseline" and row.declared and row.verdict is not None:
                 where = f" on {place.data}" if len(places) > 1 else ""
                 difference = f"{difference_words(place, row)} {difference_unit(place)}"
                 yield f"{row.arm} against {row.reference}{where}: {verdict_in_short(row)}, {difference}"
