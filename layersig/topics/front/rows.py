@@ -77,9 +77,8 @@ def _caption(material: Material, places: Sequence[Place], differences: bool) -> 
     if differences and len(places) == 1:
         parts.append(unit)
     elif place.by_share and legend:
-        legend.append(
-            "Verdicts go by intervals of the differences, which the report shows, not by those of the gain kept"
-        )
+        where = "below" if differences else "in the report"
+        legend.append(f"Verdicts go by intervals of the differences ({where}), not by those of the gain kept")
     return ". ".join([*parts, *legend, _sizes(places)])
 
 
