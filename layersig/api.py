@@ -103,7 +103,7 @@ class Run:
         return {each.cell.key: each.selection.layers for each in RunFiles(self.path).selections}
 
     def layers(self, arm: str, *, data: str | None = None, seed: int | None = None) -> tuple[str, ...]:
-        """The layers to tune, by an arm: those of one seed, or those that most of its seeds chose.
+        """The layers to tune, by an arm: those of one seed, or those chosen most often.
 
         Raises:
             UserError: There is no such arm, or it was trained on several data sets and none is named.

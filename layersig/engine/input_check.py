@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 32 * 2**20
 """Largest data file that is read, in bytes: it takes a second or two."""
+_HUB_NAME = re.compile(r"hub:[\w.\-]+(/[\w.\-]+)?([:@].*)?")
 _TRAINING_MARKS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """Marks that transformers adds to Jinja's language."""
 
@@ -36,7 +37,7 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
     Raises:
         UserError: The recipe cannot run; the message lists every fault.
     """
-    faults, notes = [*_missing(loaded), *_unusable(loaded)], [*_unmeasured(loaded), *_twins(loaded)]
+    faults, notes = [*_unfindable(loaded), *_unusable(loaded)], [*_unmeasured(loaded), *_twins(loaded)]
     text = _template_text(loaded)
     template = _template(text)
     faults += template
@@ -66,12 +67,12 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
 
 
 def check_files(loaded: LoadedRecipe) -> None:
-    """Check that the local files and folders that a recipe names are there.
+    """Check that the local files and folders that a recipe names are there, and that names on the hub can be names.
 
     Raises:
         UserError: Some are not; the message lists all of them.
     """
-    if faults := list(_missing(loaded)):
+    if faults := list(_unfindable(loaded)):
         raise _error(loaded, faults)
 
 
@@ -79,8 +80,8 @@ def _error(loaded: LoadedRecipe, faults: Iterable[Fault]) -> UserError:
     return error([replace(fault, path=loaded.expanded.as_written(fault.path)) for fault in faults], loaded.origins)
 
 
-def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
-    """Faults of files and folders that are not there, and that nothing stands in for."""
+def _unfindable(loaded: LoadedRecipe) -> Iterator[Fault]:
+    """Faults of sources that nothing can be behind, and that nothing stands in for."""
     recipe = loaded.recipe
     places: list[tuple[KeyPath, str]] = []
     if recipe.model.fallback is None:
@@ -98,6 +99,8 @@ def _missing(loaded: LoadedRecipe) -> Iterator[Fault]:
         elif scheme == "file" and not found.is_file():
             why = f"{found} is a folder; name a file in it" if found.is_dir() else f"there is no file {found}"
             yield Fault(path, f"{why}; a path starts from the folder of the recipe")
+        elif scheme == "hub" and not _HUB_NAME.fullmatch(source):
+            yield Fault(path, f"{source} cannot be the name of a repository; write hub:OWNER/NAME, as in its address")
 
 
 def _unusable(loaded: LoadedRecipe) -> Iterator[Fault]:

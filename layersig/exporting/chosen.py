@@ -86,7 +86,7 @@ def removes(run: Path, arm: str) -> bool:
 def read_chosen(run: Path, arm: str, base: Base, *, data: str | None = None, seed: int | None = None) -> Chosen:
     """What an arm of a run trains.
 
-    Where several seeds fit, the layers are those that most of them chose, as many as one seed chose on average.
+    Where several seeds fit, the layers are those chosen most often, as many as one seed chose on average.
 
     Args:
         run: The run folder.
@@ -151,7 +151,7 @@ def _layers(
     best = sorted(times, key=lambda name: (-times[name], rank.get(name, 0.0), order[name]))[:count]
     always = sum(times[name] == len(found) for name in best)
     return best, (
-        f"the {count} layers that most of {len(found)} seeds chose: {always} of them in every seed, the others in "
+        f"the {count} layers chosen most often over {len(found)} seeds: {always} of them in every seed, the others in "
         f"at least {min(times[name] for name in best)}; --seed K exports the choice of one seed",
     )
 

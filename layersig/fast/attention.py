@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 
 def register(name: str, attention: Callable[..., tuple[Tensor, None]]) -> None:
@@ -28,6 +28,14 @@ def attending(model: PreTrainedModel, name: str) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(own)
+
+
+def window_of(config: PretrainedConfig) -> int | None:
+    """Tokens that a query of the layers with a sliding window sees, itself included; None where no layer has one.
+
+    Some architectures, Qwen2-MoE among them, write 0 for none.
+    """
+    return getattr(config, "sliding_window", None) or None
 
 
 def scale_of(query: Tensor, scaling: float | None, options: Mapping[str, Any]) -> float:

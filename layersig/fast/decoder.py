@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from layersig.errors import is_machine_fault, one_line
 from layersig.fast import masks, profile
+from layersig.fast.attention import window_of
 from layersig.fast.head import LOGIT_ELEMENTS, SplitModel, logits_at, split_at_head
 from layersig.fast.sharing import Row, TokenRun, joined
 from layersig.fast.tree_attention import Tree, tree_attention
@@ -58,7 +59,7 @@ class Decoder:
         self.dtype: torch.dtype = model.dtype
         config = model.config.get_text_config(decoder=True)
         self._kinds: set[str] = set(getattr(config, "layer_types", None) or ())
-        self._window: int | None = getattr(config, "sliding_window", None)
+        self._window = window_of(config)
         head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         embedding = cast(nn.Module, model.get_input_embeddings())
         weights = sum(parameter.numel() for parameter in model.parameters())

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from layersig.errors import one_line
 from layersig.fast import profile, varlen
-from layersig.fast.attention import attending, register, scale_of
+from layersig.fast.attention import attending, register, scale_of, window_of
 from layersig.fast.head import logits_at
 from layersig.models.devices import sent
 
@@ -182,7 +182,7 @@ def why_padded(model: PreTrainedModel, longest: int) -> str | None:
             is tried out on a GPU; a chunk shorter than that speaks against it everywhere.
     """
     config = model.config.get_text_config()
-    window, chunk = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    window, chunk = window_of(config), getattr(config, "attention_chunk_size", None)
     own = profile.profile_of(model.device).varlen
     if own and not varlen.runs(model.device, model.dtype):
         return f"this torch has no variable-length attention for {model.dtype} on {model.device.type}"

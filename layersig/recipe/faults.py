@@ -20,6 +20,7 @@ from layersig.recipe.foreign import key_hint, value_hint
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import (
     DATE_PATTERN,
+    DEVICE_PATTERN,
     ENDPOINT_PATTERN,
     NAME_PATTERN,
     SOURCE_PATTERN,
@@ -33,6 +34,7 @@ _PATTERNS = {
     SOURCE_PATTERN: "must be `scheme:reference`, such as `hub:ID` or `file:X.jsonl`",
     ENDPOINT_PATTERN: "must be a base URL without a user or a query, such as `http://localhost:8000/v1`",
     DATE_PATTERN: 'must be a date such as "2024", "2024-06" or "2024-06-30", or "unknown"',
+    DEVICE_PATTERN: "must be `auto`, `cpu`, `mps`, `cuda`, or one of several GPUs, such as `cuda:1`",
     STATEMENT_PATTERN: "must not be empty; remove the key if there is nothing to state",
     VARIABLE_PATTERN: "must be the name of an environment variable, never the key itself",
 }

@@ -63,7 +63,7 @@ def test_advice_names_layers_what_is_known_of_them_and_what_to_do_next(
     for wanted in (
         "6 of 21 layers:",
         "better than random layers of the same types",
-        "the 6 layers that most of 3 seeds chose",
+        "the 6 layers chosen most often over 3 seeds",
         "the seeds of ila on chats",
         "How far this goes",
         "--budget 30% --seeds 5",

@@ -31,6 +31,7 @@ from tests.study import RECIPE, call, write_study
         ),
         ("heldout = 6", 'heldout = 6\ngroup_by = "topic"', "`group_by`: no row has the field `topic`"),
         ('"path:model"', '"path:empty"', "has no config.json"),
+        ('"path:model"', '"hub:a/b/c"', "recipe.toml:5: model.source: hub:a/b/c cannot be the name of a repository"),
         ('"file:chats.jsonl"', '"file:empty"', "is a folder; name a file in it"),
         ("[scorers.ila]", '[update]\nsource = "path:empty"\n\n[scorers.ila]', "recipe.toml:22: update.source: "),
     ],

@@ -60,6 +60,7 @@ def test_attention_by_finite_differences(monkeypatch):
     [
         ("llama", 200, True),
         ("qwen3_moe", 200, True),
+        ("qwen2_moe", 200, True),  # writes a window of 0 for none
         ("mistral", 8, True),
         ("mistral", 9, False),  # its sliding window is 8
         ("gemma2", 8, False),  # soft-capped scores

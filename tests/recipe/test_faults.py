@@ -57,6 +57,7 @@ CASES = [
     Broken('"hub:org/model"', '"org/model"', "org/model", "model.source", "must be `scheme:reference`"),
     Broken('source = "hub:org/model"\n', "", "[model]", "model.source", "missing (`hub:ID[@REVISION]`"),
     Broken('"float32"', '"float16"', "float16", "model.dtype", "bfloat16"),
+    Broken('"float32"', '"float32"\ndevice = "gpu"', "gpu", "model.device", "must be `auto`, `cpu`, `mps`, `cuda`"),
     Broken('unit = "module"', 'unit = "moduel"', "moduel", "layers.unit", 'did you mean "module"?'),
     Broken('"pypi:alpaca-gpt4-sample"', '"s3:x"', "s3:x", "data.0.fallback", 'there is no scheme "s3"'),
     Broken("heldout = 20", "heldout = 1.5", "1.5", "data.1.heldout", "must be a whole number, or less than 1"),

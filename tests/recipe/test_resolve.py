@@ -29,6 +29,7 @@ def merged(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[
     return st.tuples(*parts).map(lambda each: {key: value for part in each for key, value in part.items()})
 
 
+devices = st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:3"])
 trains = maybe(
     rank=st.integers(1, 512),
     alpha=st.floats(1e-3, 1e3),
@@ -58,7 +59,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
         "name": draw(names),
         "description": draw(texts),
         "seeds": draw(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3, unique=True)),
-        "model": draw(merged(st.fixed_dictionaries({"source": sources}), maybe(fallback=sources, device=texts))),
+        "model": draw(merged(st.fixed_dictionaries({"source": sources}), maybe(fallback=sources, device=devices))),
         "data": [
             {"name": f"d{number}", "source": draw(sources), **extra}
             for number, extra in enumerate(

@@ -106,7 +106,7 @@ def test_what_guessing_would_keep_stands_beside_what_is_kept(material: Material)
 
 def test_the_export_says_whose_choice_it_takes(material: Material, tmp_path: Path) -> None:
     step = last_step(material)
-    assert step.why.startswith("The layers that most of 2 seeds chose, for your own training")
+    assert step.why.startswith("The layers chosen most often over 2 seeds, as many as one seed chose, for your own")
     run = f"{material.findings.name}/{material.findings.id}"
     assert shlex.split(step.command) == ["layersig", "export", run, "ila-30", "--to", "peft"]
     one = last_step(each(material, "selections", lambda row: {"runs": 1}))

@@ -23,6 +23,7 @@ from layersig.recipe.schema.about import DATE_PATTERN, STATEMENT_PATTERN, AboutS
 from layersig.recipe.schema.arms import RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
 from layersig.recipe.schema.common import (
     DATA_SCHEMES,
+    DEVICE_PATTERN,
     ENDPOINT_PATTERN,
     MODEL_SCHEMES,
     NAME_PATTERN,
@@ -70,6 +71,7 @@ __all__ = [
     "AUTO_TOKENS_ON_CPU",
     "DATA_SCHEMES",
     "DATE_PATTERN",
+    "DEVICE_PATTERN",
     "ENDPOINT_PATTERN",
     "LEAST_AUTO_TOKENS",
     "MODEL_SCHEMES",

@@ -16,10 +16,12 @@ DATA_SCHEMES = ("hub", "file", "pypi")
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*$"
 SOURCE_PATTERN = r"^[a-z][a-z0-9\-]*:.+$"
 ENDPOINT_PATTERN = r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$"
+DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Device = Annotated[str, StringConstraints(pattern=DEVICE_PATTERN)]
 SourceSpec = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from layersig.recipe.schema.common import (
     ENDPOINT_PATTERN,
     VARIABLE_PATTERN,
+    Device,
     Fraction,
     Name,
     SourceSpec,
@@ -27,8 +28,8 @@ class ModelSettings(Table):
     """Second source, used only when `source` cannot be reached; the report then says so first."""
     dtype: Literal["auto", "bfloat16", "float32", "float64"] = "auto"
     """Compute type of the frozen weights. Trained parameters are always at least float32."""
-    device: str = "auto"
-    """`auto` (CUDA, else MPS, else CPU), or a torch device such as `cuda:1`."""
+    device: Device = "auto"
+    """`auto` (CUDA, else MPS, else CPU), `cpu`, `mps`, `cuda`, or one of several GPUs, such as `cuda:1`."""
     quantization: Literal["none", "nf4"] = "none"
     """`nf4`: 4-bit base weights (QLoRA); needs bitsandbytes."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"

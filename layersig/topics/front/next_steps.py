@@ -68,7 +68,8 @@ def _use(material: Material, places: Sequence[Place]) -> Iterator[Step]:
     else:
         tools = "peft (or axolotl, llamafactory, trl, unsloth, torchtune, names)"
         runs = place.lead.selection.runs
-        which = f"The layers{of} that most of {runs} seeds chose" if runs > 1 else f"These layers{of}"
+        often = f" chosen most often over {runs} seeds, as many as one seed chose"
+        which = f"The layers{of}{often}" if runs > 1 else f"These layers{of}"
         yield Step(f"{which}, for your own training, with --to {tools}:", shlex.join([*export, "--to", "peft", *data]))
 
 
