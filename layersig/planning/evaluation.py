@@ -53,7 +53,7 @@ def evaluated(facts: Facts, stage: Stage) -> Passes:
     read = heldout + (tokens or 0.0)
     adapted = facts.share_of(stage.cell.arm or "") if "adapter" in stage.inputs else 0.0
     unknown = "; ".join(lacking) or None
-    by_kind = {"read": read, "gate": adapted * read, "write": written}
+    by_kind = {"evaluate": read, "gate": adapted * read, "write": written}
     return Passes(None if lacking else read + written, by_kind=by_kind, at_most=written > 0, unknown=unknown)
 
 
@@ -64,7 +64,7 @@ def untouched(facts: Facts, stage: Stage) -> Passes:
     if sides is None:
         return uncounted(f"the lengths of the pairs in {data}")
     tokens = float(sum(side.lengths.sum() for side in sides))
-    return Passes(tokens, by_kind={"read": tokens})
+    return Passes(tokens, by_kind={"evaluate": tokens})
 
 
 def task_tokens(

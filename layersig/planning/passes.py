@@ -1,14 +1,17 @@
 """Passes of tokens through a model, by what they cost.
 
 A machine has a speed for each kind: `train` (forward and backward with an adapter on every layer), `plain` (forward and
-backward with none), `read` (forward alone), `gate` (what an adapter on every layer adds to a forward pass) and `write`
-(one token after another). A training of some layers lies between `plain` and `train`.
+backward with none), `read` (forward alone), `evaluate` (the same in the larger batches of an evaluation), `gate` (what
+an adapter on every layer adds to a forward pass) and `write` (one token after another). A training of some layers lies
+between `plain` and `train`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+KINDS = frozenset({"train", "plain", "read", "evaluate", "gate", "write"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from layersig.data.batches import optimizer_batches
 from layersig.planning.facts import Facts
 from layersig.planning.rates import Speed
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from layersig.layers import Layer
     from layersig.training.log import TrainLog
 
-_STEPS = 4
+_STEPS = 6
 """Optimizer steps of a timed training; the first one is not counted."""
 _FEW = 4
 """Of how many layers one is adapted in the second training."""
+_EVALUATED = 2048
+"""Tokens of the conversations whose losses are computed as an evaluation does."""
 _MOST_READING = 0.75
 """Largest share of a training that its forward passes can be."""
 _LONGEST = 40.0
@@ -70,15 +74,17 @@ def measure(facts: Facts, data: str, *, writes: bool) -> Speed:
         few = layers[::_FEW]
         some, _ = _trained(model, few, settings, examples, batches, facts)
         read = _read(model, settings, examples, batches, recipe.model.fast)
+        evaluate = _evaluated(model, examples, recipe.evaluate.batch_tokens, recipe.model.fast)
         write = _write(model, facts, examples) if writes else 0.0
         device = str(model.device)
     train, partly = _per_token(every), _per_token(some)
     # A training reads too; what seems to take longer alone is other work of a busy machine.
     read = min(read, _MOST_READING * train)
+    evaluate = min(read, evaluate)
     share = sum(layer.parameters for layer in few) / sum(layer.parameters for layer in layers)
     plain = min(train, max(read, (partly - share * train) / (1 - share))) if share < 1 else train
     gate = min(max(0.0, gated - read), train - plain)
-    by_kind = {"train": train, "plain": plain, "read": read, "gate": gate, "write": write}
+    by_kind = {"train": train, "plain": plain, "read": read, "evaluate": evaluate, "gate": gate, "write": write}
     return Speed(
         model=facts.known.sources["source/model"].label,
         device=device,
@@ -136,8 +142,9 @@ def _trained(
 
 
 def _per_token(log: TrainLog) -> float:
-    """Seconds of a token in a middling step; the first one, which also fills caches, does not count."""
-    return median(step.seconds / step.tokens for step in log.steps[1:] or log.steps)
+    """Seconds of a token; the first step, which also fills caches, does not count."""
+    counted = log.steps[1:] or log.steps
+    return sum(step.seconds for step in counted) / sum(step.tokens for step in counted)
 
 
 def _read(
@@ -159,6 +166,19 @@ def _read(
 
     with fast_lora(model) if fast else nullcontext():
         return median([seconds(batch) for batch in batches][1:] or [seconds(batches[0])])
+
+
+def _evaluated(model: PreTrainedModel, examples: Examples, batch_tokens: int, fast: bool) -> float:
+    """Seconds of a token of a held-out conversation, once its shapes have been met."""
+    from layersig.evaluating.heldout import mean_losses
+
+    few = examples[: max(1, int(np.searchsorted(np.cumsum(examples.lengths), _EVALUATED, side="right")))]
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        mean_losses(model, few, "probe", batch_tokens, fast=fast)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds) / float(few.lengths.sum())
 
 
 def _write(model: PreTrainedModel, facts: Facts, examples: Examples) -> float:

@@ -84,7 +84,7 @@ def _of_blocks(facts: Facts, stage: Stage, kind: str, params: Mapping[str, Any])
         evaluations = _evaluations(kind, params, depth)
         if tokens is None:
             return uncounted(why or "the items of the selection tasks")
-        by_kind = {"read": tokens * evaluations, "write": written * evaluations}
+        by_kind = {"evaluate": tokens * evaluations, "write": written * evaluations}
         return Passes((tokens + written) * evaluations, by_kind=by_kind, at_most=written > 0, unknown=why)
     train, data = stage.params["train"], stage.cell.data or ""
     rows = facts.rows(data, "train")

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from layersig.jsonform import Damaged, dumps, read_json
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
+from layersig.planning.passes import KINDS
 from layersig.planning.rates import Speed
 from layersig.store.cache import cache_root
 from layersig.store.files import write_atomic
@@ -127,7 +128,7 @@ def _kept() -> dict[str, Speed]:
         found = read_json(_file(), dict[str, SpeedForm])
     except (OSError, Damaged):  # what is damaged is measured again
         return {}
-    return {key: Speed(**value) for key, value in found.items()}
+    return {key: Speed(**value) for key, value in found.items() if value["by_kind"].keys() >= KINDS}
 
 
 def _keep(speeds: Mapping[str, Speed]) -> None:

@@ -136,7 +136,7 @@ def test_a_plan_says_where_its_speed_comes_from(planned: Planned) -> None:
     assert again["speed"]["by_kind"] == planned.before["speed"]["by_kind"]
     assert _plan(planned.world, "seeds=[7]", "--measure")["speed"]["how"] == "measured"
     rates = planned.before["speed"]["by_kind"]
-    assert 0 < rates["read"] <= rates["plain"] <= rates["train"]
+    assert 0 < rates["evaluate"] <= rates["read"] <= rates["plain"] <= rates["train"]
     (planned.world.cache / "speeds.json").write_text("{")  # damaged: measured again
     assert _plan(planned.world, "seeds=[7]")["speed"]["how"] == "measured"
 
