@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @scorer("block-influence", needs={"model", "data"}, unit="block", version=1)
 class BlockInfluence:
-    """Block influence: 1 - cosine of the hidden states before and behind a block, averaged over tokens.
+    """Block influence: 1 - cosine of the hidden states before and after a block, averaged over tokens.
 
     BI_i = 1 - E[x_i . x_{i+1} / (|x_i| |x_{i+1}|)], ShortGPT (Men et al., arXiv 2403.03853, section 2.2). Deviations
     from its published code: a mean over tokens, not a sum; padding does not count; the last block's output is taken
@@ -67,7 +67,7 @@ class BlockInfluence:
 
 @scorer("angular-distance", needs={"model", "data"}, unit="block", version=1)
 class AngularDistance:
-    """Angular distance over runs of `span` blocks: the angle between the states before and behind a run, over pi.
+    """Angular distance over runs of `span` blocks: the angle between the states before and after a run, over pi.
 
     d(l, n) = (1 / pi) arccos cos(x_l, x_{l+n}) at the last token of every example, averaged (Gromov et al.,
     arXiv 2403.17887, section 3.2). A block scores the smallest distance of any run that it belongs to, so the `span`

@@ -35,7 +35,7 @@ def brief(material: Material) -> str:
             parts.append("\n".join(["Declared contrasts:", *(f"  {pair}" for pair in pairs)]))
         for place in places:
             legend = "\u25a0 in every run, \u25aa in some" if place.lead.selection.runs > 1 else "\u25a0 yes"
-            head = f"{title_of(material, place)}, trained on {place.data} ({legend}):"
+            head = f"{title_of(material, place)}{'' if place.prunes else ', trained'} on {place.data} ({legend}):"
             parts.append("\n".join([head, *drawn(material, place), _wrapped(plain(composition(material, place)))]))
     else:
         parts += [_wrapped(plain(which_layers(material, row))) for row in material.lead if material.findings.sizes]

@@ -20,7 +20,9 @@ from layersig.topics.analyse import analyse
 from layersig.topics.arms.section import section as arms_section
 from layersig.topics.brief import brief
 from layersig.topics.front.chosen import composition
+from layersig.topics.front.limits import limits
 from layersig.topics.front.page import first_screen
+from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import places_of
 from layersig.topics.front.words import verdict_words
 from layersig.topics.layers.section import section as layers_section
@@ -102,6 +104,21 @@ def test_what_guessing_would_keep_stands_beside_what_is_kept(material: Material)
         (table,) = [block for block in first_screen(pruned(material, constant))[1] if isinstance(block, Table)]
         assert head in [column.head for column in table.columns]
         assert ("the best of all constant answers" in table.caption) is (constant is not None)
+
+
+@pytest.mark.parametrize(("constant", "told"), [(0.62, False), (0.75, True), (None, False)])
+def test_that_no_pruned_model_is_shown_to_beat_guessing_limits_the_answer(
+    material: Material, constant: float | None, told: bool
+) -> None:
+    found = pruned(material, constant)
+    lines = ["".join(map(str, line)) for line in limits(found, places_of(found))]
+    assert ("No arm is shown to keep more of the classification tasks than guessing would." in lines) is told
+
+
+def test_what_a_pruning_policy_takes_of_the_scores_is_said(material: Material) -> None:
+    found = each(pruned(material, None), "selections", lambda row: {"policy": "lowest, by ila, count 8"})
+    assert ("What scores lowest is removed.",) in about_scorers(found, places_of(found))
+    assert ("What scores lowest is removed.",) not in about_scorers(material, places_of(material))
 
 
 def test_the_export_says_whose_choice_it_takes(material: Material, tmp_path: Path) -> None:

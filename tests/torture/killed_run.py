@@ -25,7 +25,9 @@ _MOST = 12
 _TIMED = frozenset(
     ("compute", "cost_sums", "costs", "inference", "limitations", "rigor", "time_saved", "trainings", "tuning_costs")
 )
-"""Tables of findings in which a measured time occurs."""
+"""Tables of findings that hold measured times."""
+_TIMES = frozenset({"seconds", "of_training"})
+"""Columns of other tables that do."""
 _UNEQUAL = frozenset({"manifest.json", "metrics.jsonl", "report.html", "report.md", "analysis.json"})
 _DERIVED = (".csv", ".svg", ".lock", ".json.damaged")
 _ENTRIES = "stages/??/*/stage.json"
@@ -238,11 +240,18 @@ def results(folder: Path) -> dict[str, Any]:
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         **{name: digest for name, digest in files.items() if not name.startswith("repeat/")},
-        **{f"analysis.json: {name}": value for name, value in findings.items() if name not in _TIMED},
-        "metrics.jsonl": [{key: value for key, value in step.items() if key != "seconds"} for step in steps],
+        **{f"analysis.json: {name}": _untimed(value) for name, value in findings.items() if name not in _TIMED},
+        "metrics.jsonl": _untimed(steps),
         "stages": {stage["id"]: stage["fingerprint"] for stage in manifest["stages"]},
         "tokens": {stage["id"]: stage.get("tokens") for stage in manifest["stages"]},
     }
+
+
+def _untimed(rows: Any) -> Any:
+    """Rows of a table without what was measured by a clock; anything else as it is."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return rows
+    return [{key: value for key, value in row.items() if key not in _TIMES} for row in rows]
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -85,7 +85,9 @@ def composition(material: Material, place: Place) -> Text:
     text = list(_types(by_type, ", on average over runs" if selection.runs > 1 else "")) if noun == "layer" else []
     inside = "" if noun == "block" else f"the {noun}s in "
     depths = [f"{percent(float(np.mean(held)))} of {inside}{name}" for name, held in _depths(shares)]
-    text.append(f"By depth, it takes {listed(depths)}; chance would take {percent(amount / of)} of each.")
+    verb = "removes" if place.prunes else "takes"
+    chance = f"chance would {verb.removesuffix('s')} {percent(amount / of)} of each"
+    text.append(f"By depth, it {verb} {listed(depths)}; {chance}.")
     return (*text, *_sureness(material, place))
 
 

@@ -35,7 +35,7 @@ _SPARED: Mapping[Verdict, str] = {
 _NOT_SPARED = "was not shown to reduce the damage"
 _ALIKE = {
     "types": "random {noun}s of the same types",
-    "layers": "as many random {noun}s",
+    "layers": "the same number of random {noun}s",
     "parameters": "random {noun}s with as many weights",
 }
 
@@ -113,7 +113,7 @@ def _removed(material: Material, place: Place) -> str:
     removed = f"{count(round(chosen, 1))} of {of} {noun}s{by}"
     text = f"without {removed} the {outcome_of(place.measure)} is {_value(place, place.lead)}"
     if (control := place.control("random control")) is not None:
-        text += f", without {random_words(material, place)} {_value(place, control)}"
+        text += f", without {random_words(material, place)} it is {_value(place, control)}"
     return (
         text
         if place.untouched is None

@@ -14,6 +14,7 @@ from layersig.report.numbers import count, percent, plural
 from layersig.report.terminal import verdict_in_short
 from layersig.topics.front.standings import Place, pairs
 from layersig.topics.front.words import WIDE, listed, margin_share, margin_words
+from layersig.topics.retention.rows import RETENTION_CLASSES
 
 
 def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
@@ -26,6 +27,7 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         _scope(places),
         _declared(material, places),
         _margin(places),
+        _guessed(material, places),
         _ahead(material, places),
         _unstated(places),
         idle,
@@ -52,13 +54,13 @@ def _scope(places: Sequence[Place]) -> Iterator[Text]:
     if places[0].lead.result.scope == "checkpoints":
         draw = " and one random draw" if places[0].control("random control") else ""
         yield (
-            f"One run per arm{draw}: this describes these checkpoints ({where}). Intervals cover the draw of items, "
-            "not whether a new run would give the same.",
+            f"One run per arm{draw}: this describes these checkpoints ({where}). Intervals cover the sampling of "
+            "items, not whether a new run would give the same.",
         )
         return
     yield (
         f"{seeds} runs per arm: a statement about the method on this model and these data ({where}), and no others. "
-        "Intervals cover the draw of items and the variation between runs.",
+        "Intervals cover the sampling of items and the variation between runs.",
     )
     if seeds < MIN_SEEDS_FOR_CEILING:
         yield (
@@ -117,6 +119,22 @@ def _margin(places: Sequence[Place]) -> Iterator[Text]:
                 "no difference that matters. Before the next run, set a smaller one in "
             )
             yield (coarse, Code("analyze.margins"), ".")
+
+
+def _guessed(material: Material, places: Sequence[Place]) -> Iterator[Text]:
+    """Tasks that pruned models are not shown to answer better than by guessing, whatever the share that they keep."""
+    for place in places:
+        where = f" on {place.data}" if len(places) > 1 else ""
+        shown = {each.arm for each in place.standings}
+        rows = [
+            row
+            for row in material.findings[RETENTION_CLASSES]
+            if place.prunes and row.arm in shown and row.data in (place.data, None) and row.constant is not None
+        ]
+        for name in dict.fromkeys(row.format for row in rows):
+            own = [row for row in rows if row.format == name]
+            if not any(row.low is not None and row.constant is not None and row.low > row.constant for row in own):
+                yield (f"No arm is shown to keep more of the {name} tasks than guessing would{where}.",)
 
 
 def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:

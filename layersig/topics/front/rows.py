@@ -22,6 +22,7 @@ from layersig.topics.front.words import (
     verdict_words,
     why_no_verdict,
 )
+from layersig.topics.recovery.rows import RECOVERY
 from layersig.topics.retention.rows import RETENTION_CLASSES
 
 _SHORT_ROLES = {"random control": "random", "rule control": "rule"}
@@ -87,6 +88,9 @@ def _kept_scores(material: Material, place: Place) -> Iterator[str]:
         text = f"Kept: mean share of the untouched model's scores on tasks that are answered by {listed(names)}"
         guessed = any(_guessed(material, place, name) is not None for name in names)
         yield f"{text}; guessing: what the best of all constant answers would keep" if guessed else text
+    recovered = {row.recovered: row.pruned for row in material.findings[RECOVERY] if row.data in (place.data, None)}
+    if place.prunes and recovered:
+        yield listed([f"{arm} is {pruned}, trained after the removal" for arm, pruned in recovered.items()])
 
 
 def _controls(material: Material, places: Sequence[Place]) -> Iterator[str]:
@@ -106,7 +110,7 @@ def _sizes(places: Sequence[Place]) -> str:
 
 def _heads(material: Material, places: Sequence[Place]) -> Iterator[Column]:
     place = places[0]
-    yield from columns("arm", "#removed" if place.prunes else "#layers", "#weights")
+    yield from columns("arm", *(("#removed", "#weights removed") if place.prunes else ("#layers", "#weights")))
     if len(places) > 1:
         yield from (Column(each.data, True) for each in places)
     elif place.by_share:

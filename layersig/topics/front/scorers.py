@@ -22,7 +22,11 @@ def about_scorers(material: Material, places: Sequence[Place]) -> tuple[Text, ..
     for name in dict.fromkeys(used or (row.scorer for row in material.lead)):
         if words.get(kinds.get(name, "")):
             by_kind.setdefault(kinds[name], []).append(name)
-    return tuple((*_names(names), f": {words[kind]}.") for kind, names in by_kind.items())
+    told: list[Text] = [(*_names(names), f": {words[kind]}.") for kind, names in by_kind.items()]
+    policies = {each.selection.policy.partition(",")[0] for place in places for each in place.standings if place.prunes}
+    if told and "lowest" in policies:
+        told.append(("What scores lowest is removed.",))
+    return tuple(told)
 
 
 def _names(names: Sequence[str]) -> Text:

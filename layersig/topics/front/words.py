@@ -18,7 +18,9 @@ NONE = "\u2013"
 WIDE = 0.2
 """A margin of more than this share of the gain hides differences that matter."""
 _MEANINGS: Mapping[str, frozenset[str]] = {
-    "beyond margin: by more than the margin": frozenset({"better beyond margin", "worse beyond margin"}),
+    "beyond margin: the whole interval of the difference lies outside the margin": frozenset(
+        {"better beyond margin", "worse beyond margin"}
+    ),
     "within margin: any difference is smaller than the margin": frozenset({"within margin"}),
     "better or worse within margin: by less than the margin": frozenset(
         {"better within margin", "worse within margin"}
