@@ -185,7 +185,10 @@ def test_a_study_is_evaluated_the_same(tmp_path: Path) -> None:
     one, two, split = run(1, "one"), run(2, "two"), run(2, "split", "--shard")
     for other in (two, split):
         same = {name for name, stage in one.items() if other[name]["fingerprint"] == stage["fingerprint"]}
-        assert same == {"layers", "data/chats", "select/matched-random/chats/seed-0", "evaluate/base", "overlap/chats"}
+        # Selections go by the content of rankings, which may agree to the last bit.
+        others = {name for name in same if not name.startswith("select/")}
+        assert others == {"layers", "data/chats", "evaluate/base", "overlap/chats"}
+        assert "select/matched-random/chats/seed-0" in same
     assert {"items.jsonl", "responses.jsonl"} <= base("one").keys()
     assert base("one") == base("two") == base("split")
     assert two["evaluate/base"]["tokens"] == one["evaluate/base"]["tokens"]
