@@ -107,7 +107,10 @@ def layer_inputs(
     layers = [layer for layer in members if names is None or layer.name in names]
     for layer in layers:
         if layer.is_parameter:
-            raise UserError(f"{context.label} cannot see what goes into {layer.name}, a fused expert parameter")
+            raise UserError(
+                f"{context.label} cannot see what goes into {layer.name}, a fused expert parameter; take a scorer that "
+                "reads weights, gradients or the states between blocks"
+            )
 
     def found(_: Sequence[int], micro: MicroBatch) -> dict[str, Found]:
         seen: dict[str, Found] = {}
