@@ -117,7 +117,7 @@ class AssumedFacts(Facts):
         assert self.shapes is not None
         return self.shapes.layers
 
-    def lengths(self, data: str) -> Sequence[int]:
+    def lengths(self, data: str, objective: str) -> Sequence[int]:
         return _lengths()[HELDOUT:]
 
     def rows(self, data: str, split: str) -> int:
@@ -183,7 +183,7 @@ def _asked(facts: Facts, stage: Stage) -> Passes:
     if stage.kind != "evaluate":
         return passes(facts, stage)
     read = TASK_TOKENS + sum(_lengths()[:HELDOUT])
-    return Passes(read, by_kind={"read": read, "gate": read * facts.share_of(stage.cell.arm or "")})
+    return Passes(read, by_kind={"evaluate": read, "gate": read * facts.share_of(stage.cell.arm or "")})
 
 
 def _stored(facts: Facts, stage: Stage, asked: Passes) -> float:
@@ -194,5 +194,6 @@ def _speed(name: str, shapes: Shapes) -> Speed:
     """Seconds of a token: two operations a multiplication, forward and, for what is not updated, once backward."""
     forward = 2.0 * (shapes.products + shapes.head) / (PEAK * (SHARE_NF4 if name in NF4 else SHARE))
     factors = 2.0 * sum(32 * sum(layer.shape[-2:]) for layer in shapes.layers) / (PEAK * SHARE)
-    kinds = {"read": forward, "plain": 2 * forward, "gate": factors, "train": 2 * forward + 3 * factors}
+    kinds = {"read": forward, "evaluate": forward, "plain": 2 * forward, "gate": factors}
+    kinds["train"] = kinds["plain"] + 3 * factors
     return Speed(name, "assumed", "", shapes.products, kinds, 0.0, None, 0.0, 0.0)
