@@ -24,7 +24,7 @@ from pathlib import Path
 
 from layersig.planning.assumptions import assumptions
 from layersig.planning.cards import Fit, fits
-from layersig.planning.costs import Cost, Totals, cost_of, machine_warnings, totals
+from layersig.planning.costs import Cost, Totals, costs_of, machine_warnings, totals
 from layersig.planning.facts import Facts
 from layersig.planning.known import known
 from layersig.planning.precision import Precision, precision
@@ -105,7 +105,7 @@ def plan(loaded: LoadedRecipe, options: Options, warn: Callable[[str], None]) ->
     )
     if assumed.step_seconds is not None:
         origin = f"assumed: {assumed.step_seconds:g} s a training step; {origin}"
-    costs = tuple(cost_of(facts, stage, speed) for stage in stages)
+    costs = tuple(costs_of(facts, stages, speed))
     total = totals(facts, costs, speed, options.runs)
     pilot = pilot_of(facts, options.pilot, options.runs) if facts.recipe.arms else None
     found = tuple(precision(facts, pilot)) if facts.recipe.arms else ()

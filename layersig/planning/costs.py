@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layersig.pipeline import Stage
@@ -105,6 +105,16 @@ class Totals:
     calls: Total
     lacking: int
     at_most: bool
+
+
+def costs_of(facts: Facts, stages: Iterable[Stage], speed: Speed | None) -> list[Cost]:
+    """What stages cost, in the order in which they run: the first training also warms the process up."""
+    costs = [cost_of(facts, stage, speed) for stage in stages]
+    if speed is not None and facts.assumed.step_seconds is None:
+        first = next((place for place, each in enumerate(costs) if each.trainings), None)
+        if first is not None and (seconds := costs[first].seconds) is not None:
+            costs[first] = replace(costs[first], seconds=seconds + speed.warm_up)
+    return costs
 
 
 def cost_of(facts: Facts, stage: Stage, speed: Speed | None) -> Cost:

@@ -8,7 +8,7 @@ from pathlib import Path
 from layersig.engine.nodes import output_node, source_nodes
 from layersig.pipeline import Graph
 from layersig.planning.assumptions import assumptions
-from layersig.planning.costs import cost_of, totals
+from layersig.planning.costs import costs_of, totals
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
 from layersig.planning.speed import kept_speed
@@ -38,5 +38,5 @@ def outlook(
     facts = Facts(known, assumptions((), loaded.recipe), counts_tasks=False)
     if not left or facts.shapes is None or (speed := kept_speed(facts, left)) is None:
         return None
-    costs = [cost_of(facts, stage, speed) for stage in graph.stages]
+    costs = costs_of(facts, graph.stages, speed)
     return in_one_line(totals(facts, costs, speed, runs))

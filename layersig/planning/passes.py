@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-KINDS = frozenset({"train", "plain", "read", "evaluate", "gate", "write"})
-
 
 @dataclass(frozen=True, slots=True)
 class Passes:

@@ -95,6 +95,7 @@ def measure(facts: Facts, data: str, *, writes: bool) -> Speed:
         start=start,
         memory=float(every.peak_memory),
         batch=float(max(step.tokens for step in every.steps)),
+        warm_up=max(0.0, every.steps[0].seconds - train * every.steps[0].tokens),
     )
 
 

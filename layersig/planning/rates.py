@@ -22,6 +22,8 @@ class Speed:
         start: Seconds from the start of the program to its first stage; None where it had run before.
         memory: Peak of the trainings measured, in bytes.
         batch: Tokens of a step among them.
+        warm_up: Seconds that the first training of a process takes beyond its tokens: kernels are compiled for the
+            shapes that it meets, and memory is mapped.
         how: What the plan says of it.
     """
 
@@ -34,6 +36,7 @@ class Speed:
     start: float | None
     memory: float
     batch: float
+    warm_up: float = 0.0
     how: str = ""
 
     def seconds(self, passes: Passes) -> float:

@@ -13,7 +13,6 @@ from typing_extensions import TypedDict
 from layersig.jsonform import Damaged, dumps, read_json
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
-from layersig.planning.passes import KINDS
 from layersig.planning.rates import Speed
 from layersig.store.cache import cache_root
 from layersig.store.files import write_atomic
@@ -32,6 +31,7 @@ class SpeedForm(TypedDict):
     start: FiniteFloat | None
     memory: FiniteFloat
     batch: FiniteFloat
+    warm_up: FiniteFloat
 
 
 def speed_of(facts: Facts, stages: list[Stage], *, remeasure: bool) -> tuple[Speed | None, str]:
@@ -115,7 +115,7 @@ def _scaled(facts: Facts, kept: Mapping[str, Speed], why: str) -> tuple[Speed | 
     other = max(kept.values(), key=lambda each: (each.measured, each.products))
     ratio = facts.shapes.products / other.products
     by_kind = {kind: seconds * ratio for kind, seconds in other.by_kind.items()}
-    found = replace(other, by_kind=by_kind, stage=other.stage * ratio, how="scaled")
+    found = replace(other, by_kind=by_kind, stage=other.stage * ratio, warm_up=other.warm_up * ratio, how="scaled")
     return found, f"speed of {other.model} on {other.device} ({other.measured}), scaled by {ratio:.3g}: {why}"
 
 
@@ -128,7 +128,7 @@ def _kept() -> dict[str, Speed]:
         found = read_json(_file(), dict[str, SpeedForm])
     except (OSError, Damaged):  # what is damaged is measured again
         return {}
-    return {key: Speed(**value) for key, value in found.items() if value["by_kind"].keys() >= KINDS}
+    return {key: Speed(**value) for key, value in found.items()}
 
 
 def _keep(speeds: Mapping[str, Speed]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from layersig.engine.nodes import Node
 from layersig.engine.pace import duration
 from layersig.pipeline import stages
 from layersig.planning.assumptions import SPREADS, Assumptions, assumptions
-from layersig.planning.costs import cost_of
+from layersig.planning.costs import cost_of, costs_of
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known, known
 from layersig.planning.passes import Passes
@@ -196,6 +197,21 @@ def test_the_longest_conversation_may_be_one_with_a_rejected_response(
     nodes = {"data/chats": Node(written, "")}
     facts = Facts(Known(loaded, stages(loaded.recipe, loaded.components), {}, {}, nodes, frozenset()), Assumptions())
     assert facts.longest("chats") == max(longest[:sides])
+
+
+def test_only_the_first_training_warms_the_process_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
+    facts = Facts(known(load(write(tmp_path, "lora")), lambda message: None), Assumptions())
+    cold = Speed("model", "cpu", "2026-01-01", 1.0, {"train": 1e-3}, 0.5, None, 0.0, 1.0)
+    timed = facts.known.graph.stages
+    added = {
+        with_it.stage.id: with_it.seconds - without.seconds
+        for with_it, without in zip(
+            costs_of(facts, timed, replace(cold, warm_up=7.0)), costs_of(facts, timed, cold), strict=True
+        )
+        if with_it.seconds is not None and without.seconds is not None
+    }
+    assert {name: more for name, more in added.items() if more} == {"reference/chats/seed-0": pytest.approx(7.0)}
 
 
 SEARCH = "search={learning_rates=[0.01,0.001],validation=0.2}"
