@@ -170,10 +170,15 @@ def _read(
 
 
 def _evaluated(model: PreTrainedModel, examples: Examples, batch_tokens: int, fast: bool) -> float:
-    """Seconds of a token of a held-out conversation, once its shapes have been met."""
+    """Seconds of a token of a held-out conversation of middling length, once its shapes have been met.
+
+    The conversations are neighbours in length, as those of a batch of a long evaluation are.
+    """
     from layersig.evaluating.heldout import mean_losses
 
-    few = examples[: max(1, int(np.searchsorted(np.cumsum(examples.lengths), _EVALUATED, side="right")))]
+    count = min(len(examples), max(1, int(_EVALUATED / np.median(examples.lengths))))
+    first = (len(examples) - count) // 2
+    few = examples.part(np.argsort(examples.lengths, kind="stable")[first : first + count].tolist())
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
