@@ -100,7 +100,8 @@ CASES = [
         2,
         ("hub:lab/chats has no split 'tarin'; it has train",),
     ),
-    Case("a malformed name", data('"hub:lab chats"'), 2, ("hub:lab chats: Repo id must",)),
+    Case("a malformed name", data('"hub:lab chats"'), 2, ("data.0.source: hub:lab chats cannot be the name of",)),
+    Case("a name that the hub refuses", data('"hub:lab/chats..x"'), 2, ("hub:lab/chats..x: Cannot have -- or ..",)),
     Case(
         "a model without weights", hub("path:model", "hub:lab/model", MODEL), 2, ("config.json: has no `model_type`",)
     ),

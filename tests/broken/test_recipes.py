@@ -255,7 +255,9 @@ CASES = [
     Case("an override without a value", nothing, 2, ("override train.rank: write `key.sub=value`",), run("train.rank")),
     Case("an override beyond a list", nothing, 2, ("override arms.9.name=x", "(0 to 2)"), run("arms.9.name=x")),
     Case("an unknown dtype", nothing, 2, ("model.dtype: must be", 'got "float13"'), run("model.dtype=float13")),
-    Case("an unknown device", nothing, 2, ("model.device = 'tpu' is none; write auto",), run("model.device=tpu")),
+    Case(
+        "an unknown device", nothing, 2, ("model.device: must be `auto`, `cpu`", 'got "tpu"'), run("model.device=tpu")
+    ),
     Case(
         "a GPU that is not there",
         nothing,

@@ -26,7 +26,7 @@ LAYERSIG_API = ">=1.0,<2"
 
 @scorer("cka", needs={"model", "data"}, unit="block", version=3)
 class Cka:
-    """1 - CKA of the states before and after a block, with a linear kernel, over one token of every example.
+    """1 - CKA of the states before and behind a block, with a linear kernel, over one token of every example.
 
     "Layer-wise LoRA fine-tuning: a similarity metric approach" (arXiv 2602.05988; its code was read) adapts the blocks
     with the highest score. Its estimator is `biased`, |Xc' Yc|^2 / (|Xc' Xc| |Yc' Yc|) of centred states (Kornblith et
