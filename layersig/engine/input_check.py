@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LARGEST = 32 * 2**20
 """Largest data file that is read, in bytes: it takes a second or two."""
 _HUB_NAME = re.compile(r"hub:[\w.\-]+(/[\w.\-]+)?([:@].*)?")
+"""A repository, perhaps with a configuration and a revision; the hub itself refuses some of these."""
 _TRAINING_MARKS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 """Marks that transformers adds to Jinja's language."""
 
@@ -81,7 +82,7 @@ def _error(loaded: LoadedRecipe, faults: Iterable[Fault]) -> UserError:
 
 
 def _unfindable(loaded: LoadedRecipe) -> Iterator[Fault]:
-    """Faults of sources that nothing can be behind, and that nothing stands in for."""
+    """Faults of files and folders that are not there, of names that no repository has, and without a fallback."""
     recipe = loaded.recipe
     places: list[tuple[KeyPath, str]] = []
     if recipe.model.fallback is None:

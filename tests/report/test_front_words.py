@@ -26,6 +26,7 @@ from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import places_of
 from layersig.topics.front.words import verdict_words
 from layersig.topics.layers.section import section as layers_section
+from layersig.topics.recovery.rows import RecoveryRow
 from layersig.topics.render import material_of
 from layersig.topics.retention.rows import RetentionClassRow
 from tests.report.studies import Study
@@ -112,13 +113,27 @@ def test_that_no_pruned_model_is_shown_to_beat_guessing_limits_the_answer(
 ) -> None:
     found = pruned(material, constant)
     lines = ["".join(map(str, line)) for line in limits(found, places_of(found))]
-    assert ("No arm is shown to keep more of the classification tasks than guessing would." in lines) is told
+    assert ("No arm is shown to beat guessing on classification tasks." in lines) is told
+
+
+def test_a_table_of_pruned_models_says_what_is_removed_and_what_is_trained_afterwards(material: Material) -> None:
+    row = RecoveryRow(
+        pruned="ila-30", recovered="ila-30-again", data="alpaca", task="heldout/alpaca", quantity="loss", kind="metric",
+        untouched=1.0, before=3.0, after=2.0, difference=-1.0, low=None, high=None, level=0.95, no_interval=None, n=8,
+        seeds=2, scope="method",
+    )  # fmt: skip
+    found = with_rows(pruned(material, None), recovery=(row,))
+    (table,) = [block for block in first_screen(found)[1] if isinstance(block, Table)]
+    assert "ila-30-again is ila-30, trained after the removal" in table.caption
+    assert [column.head for column in table.columns][1:3] == ["removed", "weights removed"]
+    assert "ila-30 removes on alpaca" in brief(found)
+    assert ", trained on" not in brief(found)
 
 
 def test_what_a_pruning_policy_takes_of_the_scores_is_said(material: Material) -> None:
     found = each(pruned(material, None), "selections", lambda row: {"policy": "lowest, by ila, count 8"})
-    assert ("What scores lowest is removed.",) in about_scorers(found, places_of(found))
-    assert ("What scores lowest is removed.",) not in about_scorers(material, places_of(material))
+    assert ("The lowest-scoring blocks are removed.",) in about_scorers(found, places_of(found))
+    assert ("The lowest-scoring blocks are removed.",) not in about_scorers(material, places_of(material))
 
 
 def test_the_export_says_whose_choice_it_takes(material: Material, tmp_path: Path) -> None:

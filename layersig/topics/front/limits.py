@@ -27,7 +27,7 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         _scope(places),
         _declared(material, places),
         _margin(places),
-        _guessed(material, places),
+        _unbeaten(material, places),
         _ahead(material, places),
         _unstated(places),
         idle,
@@ -121,20 +121,19 @@ def _margin(places: Sequence[Place]) -> Iterator[Text]:
             yield (coarse, Code("analyze.margins"), ".")
 
 
-def _guessed(material: Material, places: Sequence[Place]) -> Iterator[Text]:
-    """Tasks that pruned models are not shown to answer better than by guessing, whatever the share that they keep."""
+def _unbeaten(material: Material, places: Sequence[Place]) -> Iterator[Text]:
+    """Tasks on which no pruned model is shown to beat guessing, whatever share of the score it keeps."""
     for place in places:
         where = f" on {place.data}" if len(places) > 1 else ""
         shown = {each.arm for each in place.standings}
-        rows = [
-            row
-            for row in material.findings[RETENTION_CLASSES]
-            if place.prunes and row.arm in shown and row.data in (place.data, None) and row.constant is not None
-        ]
-        for name in dict.fromkeys(row.format for row in rows):
-            own = [row for row in rows if row.format == name]
-            if not any(row.low is not None and row.constant is not None and row.low > row.constant for row in own):
-                yield (f"No arm is shown to keep more of the {name} tasks than guessing would{where}.",)
+        beaten: dict[str, bool] = {}
+        for row in material.findings[RETENTION_CLASSES] if place.prunes else ():
+            if row.arm in shown and row.data in (place.data, None) and row.constant is not None:
+                beats = row.low is not None and row.low > row.constant
+                beaten[row.format] = beaten.get(row.format, False) or beats
+        for name, any_beats in beaten.items():
+            if not any_beats:
+                yield (f"No arm is shown to beat guessing on {name} tasks{where}.",)
 
 
 def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:

@@ -25,7 +25,7 @@ def about_scorers(material: Material, places: Sequence[Place]) -> tuple[Text, ..
     told: list[Text] = [(*_names(names), f": {words[kind]}.") for kind, names in by_kind.items()]
     policies = {each.selection.policy.partition(",")[0] for place in places for each in place.standings if place.prunes}
     if told and "lowest" in policies:
-        told.append(("What scores lowest is removed.",))
+        told.append(("The lowest-scoring blocks are removed.",))
     return tuple(told)
 
 
