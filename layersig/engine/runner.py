@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from layersig.stages.halving import halved_budgets
 from layersig.stages.job import Job
 from layersig.stages.notes import noted
+from layersig.stages.sizes import kept_sizes
 from layersig.stages.spec import StageSpec
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class InProcess:
 
     def run(self, job: Job[StageSpec]) -> None:
         """Run the body; how the model had to be run goes to the record of the stage, halves for want of memory too."""
-        with halved_budgets() as budgets, noted() as notes:
+        with kept_sizes(job.work / "sizes.json") as sizes, noted() as notes:
             job.spec.run(job)
         for text in notes:
             job.reporter.warn(text)
-        for what, tokens in budgets.items():
+        for what, tokens in sizes.halved.items():
             job.cost["halved_to"] = min(tokens, job.cost.get("halved_to", tokens))
             job.reporter.warn(
                 f"memory ran out, so {what} went on in pieces of at most {tokens} tokens; results change by rounding "

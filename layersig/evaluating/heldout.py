@@ -17,9 +17,11 @@ from layersig.distributed.world import world
 from layersig.errors import StageFailed
 from layersig.evaluating.kept import KeptAnswers
 from layersig.fast import plain
+from layersig.fast.budget import read_at_once
 from layersig.fast.head import LOGIT_ELEMENTS, logits_at
 from layersig.fast.profile import LOGIT_ROWS
 from layersig.models.devices import free
+from layersig.recipe.schema import TokenBudget
 from layersig.records import Outcome
 from layersig.stages.halving import Halving
 
@@ -28,7 +30,7 @@ def mean_losses(
     model: PreTrainedModel,
     examples: Examples,
     name: str,
-    batch_tokens: int,
+    batch_tokens: TokenBudget,
     advance: Callable[[int, int], None] = lambda examples, tokens: None,
     kept: KeptAnswers | None = None,
     fast: bool = True,
@@ -39,7 +41,7 @@ def mean_losses(
         model: In eval mode.
         examples: The conversations.
         name: What they are called where a loss is not finite.
-        batch_tokens: Padded tokens that go through the model at once.
+        batch_tokens: Padded tokens that go through the model at once; "auto" leaves them to the device.
         advance: Called with examples and real tokens done.
         kept: Where losses are kept as they come, and found by the next process; None keeps none.
         fast: Whether examples are batched, and logits taken at targets only.
@@ -53,7 +55,7 @@ def mean_losses(
     known = (kept or KeptAnswers()).round(identity.encode() for identity in examples.ids)
     losses: dict[int, float] = dict(known.known)
     advance(len(losses), known.tokens)
-    budget = min(batch_tokens, LOGIT_ELEMENTS // model.config.get_text_config().vocab_size)
+    budget = min(read_at_once(model, batch_tokens), LOGIT_ELEMENTS // model.config.get_text_config().vocab_size)
     halving = halving_of(model, examples)
 
     def means(batch: Sequence[int]) -> list[float]:
@@ -82,7 +84,7 @@ def heldout_losses(
     model: PreTrainedModel,
     examples: Examples,
     name: str,
-    batch_tokens: int,
+    batch_tokens: TokenBudget,
     advance: Callable[[int, int], None] = lambda examples, tokens: None,
     kept: KeptAnswers | None = None,
     fast: bool = True,

@@ -36,9 +36,11 @@ from layersig.evaluating.kept import KeptAnswers, packed
 from layersig.evaluating.likelihoods import Answer, LikelihoodReader, TokenRequest
 from layersig.evaluating.tokenization import Tokenization
 from layersig.evaluating.writing import Writer, WritingRequest
+from layersig.fast.budget import read_at_once
 from layersig.fast.decoder import Decoder
 from layersig.generating.ends import end_tokens
 from layersig.generating.prompts import Prompt
+from layersig.recipe.schema import TokenBudget
 from layersig.stages.job import Reporter, Silent
 
 
@@ -52,7 +54,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     Args:
         pretrained: A causal language model in eval mode, or a PEFT model around one.
         tokenizer: Its tokenizer.
-        batch_tokens: Padded tokens that go through the model at once.
+        batch_tokens: Padded tokens that go through the model at once; "auto" leaves them to the device.
         max_length: Longest input in tokens; longer ones lose their beginning. None: what the model's config says.
         add_bos_token: Whether to put a BOS token first. None: the tokenizer's habit.
         share: False runs every sequence by itself (the plain twin of the fast path).
@@ -62,6 +64,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
 
     Attributes:
         title: What the reporter calls the work.
+        batch_tokens: What that comes to where nothing is written.
         tokens: Tokens run through the model so far, padding not counted.
         incidents: What happened to prompts and answers; grows with every request.
         kept: Where answers are kept as they come.
@@ -72,7 +75,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         pretrained: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
-        batch_tokens: int = 8192,
+        batch_tokens: TokenBudget = "auto",
         max_length: int | None = None,
         add_bos_token: bool | None = None,
         share: bool = True,
@@ -83,7 +86,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         super().__init__()
         self.decoder = Decoder(pretrained, fast=share)
         self.tokenizer = configure_pad_token(tokenizer, model_config=pretrained.config)
-        self.batch_tokens = batch_tokens
+        self.batch_tokens = read_at_once(self.decoder.model, batch_tokens)
         self.share = self.decoder.shares
         self.max_length: int = max_length or resolve_max_length(pretrained.config, tokenizer)
         self.tokens = 0
@@ -93,7 +96,7 @@ class SharedPrefixLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self._reporter = reporter or Silent()
         self.kept = kept or KeptAnswers()
         self._tokenization = Tokenization(self.tokenizer, add_bos_token, chat_template)
-        self._reader = LikelihoodReader(self.decoder, batch_tokens, self.max_length, self._done)
+        self._reader = LikelihoodReader(self.decoder, self.batch_tokens, self.max_length, self._done)
         self._writer = Writer(self.decoder, self.tokenizer, batch_tokens, self.kept, self._start, self._done)
         self._drawing: Drawing | None = None
         self._cut: list[bool] = []

@@ -16,6 +16,7 @@ from layersig.data.pairs import Pairs
 from layersig.evaluating.heldout import loss_outcomes, mean_losses
 from layersig.evaluating.kept import KeptAnswers
 from layersig.objectives import PairObjective
+from layersig.recipe.schema import AUTO_BATCH_ON_CPU, TokenBudget
 from layersig.records import Outcome
 
 LOSS, MARGIN, ACCURACY = "preference_loss", "preference_margin", "preference_accuracy"
@@ -26,7 +27,7 @@ def log_probabilities(
     model: PreTrainedModel,
     sequences: Examples,
     name: str,
-    batch_tokens: int,
+    batch_tokens: TokenBudget,
     advance: Callable[[int, int], None],
     kept: KeptAnswers,
     fast: bool,
@@ -34,18 +35,19 @@ def log_probabilities(
     """Log-probabilities of the responses of pairs, in nats, [pairs, 2].
 
     Equal sequences in batches of equal size give equal bytes, so that the untouched model has margins of exactly 0
-    against itself.
+    against itself. The free memory of the device therefore decides nothing here.
 
     Args:
         model: In eval mode.
         sequences: Of all pairs, in the order of `Pairs.sequences`.
         name: What they are called where a loss is not finite.
-        batch_tokens: Padded tokens that go through the model at once.
+        batch_tokens: Padded tokens that go through the model at once; "auto" stands for the same number everywhere.
         advance: Called with sequences and real tokens done.
         kept: Where losses are kept as they come.
         fast: Whether sequences are batched.
     """
-    losses = mean_losses(model, sequences, name, batch_tokens, advance, kept, fast)
+    budget = AUTO_BATCH_ON_CPU if batch_tokens == "auto" else batch_tokens
+    losses = mean_losses(model, sequences, name, budget, advance, kept, fast)
     totals: NDArray[np.float64] = np.array(losses, np.float64) * sequences.target_counts
     return -totals.reshape(-1, 2)
 

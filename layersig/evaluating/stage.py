@@ -14,6 +14,7 @@ from layersig.data.pairs import read_interleaved
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.kept import KeptAnswers
 from layersig.evaluating.preferences import log_probabilities, preference_outcomes, preference_summary
+from layersig.fast.budget import read_at_once
 from layersig.generating.arm_model import arm_model
 from layersig.jsonform import jsonl
 from layersig.models.load import load_tokenizer
@@ -49,7 +50,7 @@ def evaluate(job: Job[Evaluate]) -> None:
             "lm_eval": version("lm_eval"),
             "dtype": str(arm.dtype).removeprefix("torch."),
             "device": arm.device.type,
-            "batch": {"tokens": job.spec.batch_tokens, **run.policy},
+            "batch": {"tokens": run.batch_tokens, **run.policy},
         },
     )
     if run.floors:
@@ -70,6 +71,7 @@ class _Run:
         self.job = job
         self.model = model
         self.fast = fast
+        self.batch_tokens = read_at_once(model, job.spec.batch_tokens)
         self.outcomes: list[Outcome] = []
         self.corpus: list[CorpusValue] = []
         self.responses: list[Mapping[str, Any]] = []
@@ -103,9 +105,7 @@ class _Run:
 
     def _conversations(self, name: str, examples: Examples) -> list[Outcome]:
         self.job.reporter.start(f"heldout/{name}", len(examples), "conversations")
-        return heldout_losses(
-            self.model, examples, name, self.job.spec.batch_tokens, self._advance, self.kept, self.fast
-        )
+        return heldout_losses(self.model, examples, name, self.batch_tokens, self._advance, self.kept, self.fast)
 
     def _pairs(self, name: str) -> list[Outcome]:
         job, data = self.job, self.job.inputs[f"data/{name}"]
@@ -136,11 +136,10 @@ class _Run:
         from layersig.evaluating.model import SharedPrefixLM
 
         tokenizer = load_tokenizer(self.job.inputs["model"])
-        batch_tokens = self.job.spec.batch_tokens
         model = SharedPrefixLM(
             self.model,
             tokenizer,
-            batch_tokens=batch_tokens,
+            batch_tokens=self.job.spec.batch_tokens,
             reporter=self.job.reporter,
             chat_template=self.job.spec.chat_template,
             kept=self.kept,

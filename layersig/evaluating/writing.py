@@ -17,6 +17,7 @@ from layersig.fast.decoder import Decoder
 from layersig.generating.generation import generated
 from layersig.generating.prompts import Completion, Prompt
 from layersig.generating.sampling import Sampler
+from layersig.recipe.schema import TokenBudget
 
 
 class WritingRequest(NamedTuple):
@@ -40,7 +41,7 @@ class Writer:
     Attributes:
         decoder: Runs the model.
         tokenizer: Its tokenizer.
-        batch_tokens: Padded tokens that go through the model at once.
+        batch_tokens: As `generated` takes them.
         kept: Where answers are kept as they come.
         start: Told how many answers are to be written.
         done: Told of answers and tokens done.
@@ -48,7 +49,7 @@ class Writer:
 
     decoder: Decoder
     tokenizer: PreTrainedTokenizerBase
-    batch_tokens: int
+    batch_tokens: TokenBudget
     kept: KeptAnswers
     start: Callable[[int], None]
     done: Callable[[int, int], None]

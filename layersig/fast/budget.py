@@ -1,20 +1,25 @@
 """How many tokens go through a model at once where the recipe leaves that to the device.
 
-The number follows from the memory that is free when a training or a scorer begins, and from shapes: what a block keeps
+The number follows from the memory that is free when it is first needed in a stage, and from shapes: what a block keeps
 for the backward pass is at most about the inputs and outputs of its linear layers, each counted by itself. It is
-rounded down to a power of two, so that small changes of the free memory change nothing.
+rounded down to a power of two, so that small changes of the free memory change nothing; a stage that was interrupted
+goes on with the number that it had.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psutil
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from layersig.distributed.world import ALONE, World, world
 from layersig.fast import profile
 from layersig.recipe.schema import LEAST_AUTO_TOKENS, MOMENT_BYTES, Optimizer, TokenBudget
+from layersig.stages import sizes
 from layersig.stages.notes import note
 
 _USED = 0.8
@@ -22,10 +27,23 @@ _USED = 0.8
 _MOVING = 6
 """Numbers of the widest layer that are in memory beside what is kept, for a token in the backward pass."""
 _MOST = 2**17
+_MOST_READ = 2**16
+"""Tokens of a batch beyond which a device is not kept busier, and only its masks grow."""
+_MOST_CACHED = 2**18
+PROMPTS = 16_384
+"""Tokens of prompts that are run at once where answers are begun in turn."""
+_GROWTH = 1.25
+"""Columns of a cache that is allocated in advance, for each that is used when it is."""
 
 
 def tokens_at_once(
-    model: PreTrainedModel, asked: TokenBudget, *, learning: bool, checkpointing: bool = False, reserved: int = 0
+    model: PreTrainedModel,
+    asked: TokenBudget,
+    *,
+    learning: bool,
+    checkpointing: bool = False,
+    reserved: int = 0,
+    several: World = ALONE,
 ) -> int:
     """Tokens of a micro-batch.
 
@@ -35,14 +53,94 @@ def tokens_at_once(
         learning: Whether a backward pass follows.
         checkpointing: Whether blocks keep their inputs alone for it.
         reserved: Bytes that will be taken before the first pass ends: gradients, moments.
+        several: The processes that cut batches by it.
     """
     if asked != "auto":
         return asked
     choice = profile.profile_of(model.device)
     if choice.fixed_tokens is not None:
         return choice.fixed_tokens
-    count = _fitting(model, learning=learning, checkpointing=checkpointing, reserved=reserved)
-    return min(max(1 << max(count.bit_length() - 1, 0), LEAST_AUTO_TOKENS), _MOST)
+
+    def fitting() -> int:
+        count = _fitting(model, learning=learning, checkpointing=checkpointing, reserved=reserved)
+        return _rounded(count, _MOST)
+
+    return agreed("tokens of a training" if reserved else "tokens of a pass", fitting, several)
+
+
+def read_at_once(model: PreTrainedModel, asked: TokenBudget) -> int:
+    """Padded tokens of a batch that all processes read, without a backward pass.
+
+    Args:
+        model: A causal language model as it will be run, on its device.
+        asked: A number, which stands; or "auto".
+    """
+    if asked != "auto":
+        return asked
+    choice = profile.profile_of(model.device)
+    if choice.fixed_batch is not None:
+        return choice.fixed_batch
+
+    def fitting() -> int:
+        return _rounded(_fitting(model, learning=False, checkpointing=False, reserved=0), _MOST_READ)
+
+    return agreed("tokens that are read", fitting, world())
+
+
+def written_at_once(model: PreTrainedModel, asked: TokenBudget) -> int:
+    """Tokens whose keys and values are held at once while answers are written.
+
+    Args:
+        model: A causal language model as it will be run, on its device.
+        asked: A number, which stands; or "auto": as many as memory holds beside the passes over prompts.
+    """
+    if asked != "auto":
+        return asked
+    choice = profile.profile_of(model.device)
+    if choice.fixed_batch is not None:
+        return choice.fixed_batch
+
+    def fitting() -> int:
+        held, prompt = cache_bytes(model), cache_bytes(model) + token_bytes(model, learning=False)
+        room = _USED * free_memory(model.device)
+        count = room / (_GROWTH * held + prompt)
+        if choice.refills and count > PROMPTS:
+            count = (room - PROMPTS * prompt) / (_GROWTH * held)
+        return _rounded(int(count), _MOST_CACHED)
+
+    return agreed("tokens that are held", fitting, world())
+
+
+def cache_bytes(model: PreTrainedModel) -> float:
+    """Bytes of the keys and values of a token."""
+    return float(model.dtype.itemsize * cached_values(model.config))
+
+
+def cached_values(config: PretrainedConfig) -> int:
+    """Numbers that the keys and values of a token consist of, by what a model's configuration says of all layers."""
+    own = config.get_text_config(decoder=True)
+    groups = getattr(own, "num_key_value_heads", None) or own.num_attention_heads
+    size = getattr(own, "head_dim", None) or own.hidden_size // own.num_attention_heads
+    return int(2 * own.num_hidden_layers * groups * size)
+
+
+def _rounded(count: int, most: int) -> int:
+    return min(max(1 << max(count.bit_length() - 1, 0), LEAST_AUTO_TOKENS), most)
+
+
+def agreed(what: str, choose: Callable[[], int], several: World) -> int:
+    """A number that holds for the rest of the stage, in all of its processes, and in those that go on with it.
+
+    Args:
+        what: What it is a number of.
+        choose: Gives it in this process; the smallest of all processes is taken.
+        several: The processes, all of which call this.
+    """
+    known = several.broadcast(sizes.chosen(what))
+    if known is None:
+        known = min(several.gather(choose()))
+        sizes.choose(what, known)
+    return known
 
 
 def reserved_bytes(trained: int, optimizer: Optimizer, device: torch.device) -> int:
@@ -57,19 +155,26 @@ def reserved_bytes(trained: int, optimizer: Optimizer, device: torch.device) -> 
     return round(trained * (sets + MOMENT_BYTES[optimizer] / 4))
 
 
-def keeps_blocks(model: PreTrainedModel, longest: int, *, reserved: int = 0) -> bool:
+def keeps_blocks(model: PreTrainedModel, longest: int, *, reserved: int = 0, several: World = ALONE) -> bool:
     """Whether what blocks compute may be kept for the backward pass: else not even the longest example fits.
 
-    What is kept and what is computed again are the same bits: this changes memory and time, and no result.
+    What is kept and what is computed again are the same bits: this changes memory and time, and no result but the cut
+    into micro-batches, where that follows from memory.
 
     Args:
         model: As it will be trained, on its device; True where it does not say what its blocks are.
         longest: Tokens of the longest example.
         reserved: Bytes that will be taken before the first pass ends.
+        several: The processes, all of which keep them, or none.
     """
     if not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         return True
-    keeps = _fitting(model, learning=True, checkpointing=False, reserved=reserved) >= longest
+    least = max(longest, LEAST_AUTO_TOKENS)
+
+    def fits() -> int:
+        return int(_fitting(model, learning=True, checkpointing=False, reserved=reserved) >= least)
+
+    keeps = bool(agreed("blocks kept in a training" if reserved else "blocks kept in a pass", fits, several))
     if not keeps:
         note(
             f"train.gradient_checkpointing is on: without it, a conversation of {longest} tokens does not fit into the "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from layersig.recipe.schema import AUTO_TOKENS_ON_CPU
+from layersig.recipe.schema import AUTO_BATCH_ON_CPU, AUTO_TOKENS_ON_CPU
 
 # Of all devices, and here because a plan counts with them, which must not wait for the import of PEFT.
 ATTENTION_SLOWNESS = 3.0
@@ -36,6 +36,7 @@ class Profile:
         refills: Whether a finished answer makes room for the next prompt at once, in a cache allocated in advance.
         padded_rows: Whether answers of a model that takes no masks of ours are written side by side, padded.
         fixed_tokens: What `micro_batch_tokens = "auto"` stands for; None: as many as fit into the free memory.
+        fixed_batch: The same of `batch_tokens`.
     """
 
     lanes: int
@@ -49,6 +50,7 @@ class Profile:
     refills: bool
     padded_rows: bool
     fixed_tokens: int | None
+    fixed_batch: int | None
 
 
 CPU = Profile(
@@ -65,6 +67,7 @@ CPU = Profile(
     refills=False,
     padded_rows=False,
     fixed_tokens=AUTO_TOKENS_ON_CPU,
+    fixed_batch=AUTO_BATCH_ON_CPU,
 )
 # Estimates, not measured: a launch costs as much as some megabytes of memory traffic, so pieces are large.
 GPU = Profile(
@@ -79,6 +82,7 @@ GPU = Profile(
     refills=True,
     padded_rows=True,
     fixed_tokens=None,
+    fixed_batch=None,
 )
 
 

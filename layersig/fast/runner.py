@@ -93,9 +93,15 @@ def training_runner(work: Workload) -> Iterator[Runner]:
         longest, reserved = work.examples.longest, reserved_bytes(copied, settings.optimizer, model.device)
         again = settings.gradient_checkpointing
         if not again:  # what blocks compute is kept by all processes, or by none
-            again = not sharing.agreed(keeps_blocks(model, longest, reserved=reserved))
-        asked = settings.micro_batch_tokens
-        budget = sharing.agreed(tokens_at_once(model, asked, learning=True, checkpointing=again, reserved=reserved))
+            again = not keeps_blocks(model, longest, reserved=reserved, several=sharing.world)
+        budget = tokens_at_once(
+            model,
+            settings.micro_batch_tokens,
+            learning=True,
+            checkpointing=again,
+            reserved=reserved,
+            several=sharing.world,
+        )
         packing = stack.enter_context(batching_of(model, budget, longest, side_by_side=copied <= _LARGEST))
         batching = sharing.batching(packing)
         stack.enter_context(fast_lora(model))
@@ -152,7 +158,9 @@ def reading_runner(
         if not fast:
             yield sharing.runner(PlainRunner(model, held, cut=sharing.cut(singly)))
             return
-        budget = sharing.agreed(tokens_at_once(model, token_budget, learning=True, checkpointing=recompute))
+        budget = tokens_at_once(
+            model, token_budget, learning=True, checkpointing=recompute, several=sharing.world
+        )
         packing = batching_of(model, budget, examples.longest, side_by_side=True)
         with (
             packing if pack else nullcontext(PaddedBatching(budget)) as batching,

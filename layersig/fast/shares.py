@@ -117,10 +117,6 @@ class Sharing:
             raise UserError("--shard cannot be combined with an objective that learns from pairs; leave it away")
         return Examples.of([*self.examples, _BLANK])
 
-    def agreed(self, budget: int) -> int:
-        """A token budget that every process can keep."""
-        return min(self.world.gather(budget))
-
     def cut(self, cut: Cut) -> Cut:
         """How this process cuts batches, where a single one would do it by `cut`."""
         if self.world.size == 1:

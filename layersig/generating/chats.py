@@ -17,6 +17,7 @@ from layersig.generating.ends import end_tokens
 from layersig.generating.generation import generated
 from layersig.generating.prompts import Completion, Prompt
 from layersig.generating.sampling import GREEDY, Sampler, Sampling
+from layersig.recipe.schema import TokenBudget
 from layersig.streams import Streams
 
 Finish = Literal["stop", "length", "context", "no-room"]
@@ -88,7 +89,7 @@ def answer_chats(
     max_new_tokens: int,
     sampling: Sampling = GREEDY,
     samples: int = 1,
-    batch_tokens: int = 8192,
+    batch_tokens: TokenBudget = "auto",
     fast: bool = True,
     done: Callable[[int, int], None] = lambda responses, tokens: None,
 ) -> list[Response]:
@@ -102,7 +103,8 @@ def answer_chats(
         max_new_tokens: Largest number of tokens of an answer.
         sampling: Greedy by default.
         samples: Answers to each chat.
-        batch_tokens: Tokens of a batch at its longest, chats and answers together; for memory and speed.
+        batch_tokens: Tokens of a batch at its longest, chats and answers together; for memory and speed. "auto" leaves
+            them to the device.
         fast: False answers each chat by itself through the model's own forward.
         done: Called with responses finished and tokens run.
 
@@ -138,7 +140,7 @@ def responses(
     max_new_tokens: int,
     sampling: Sampling,
     samples: int,
-    batch_tokens: int,
+    batch_tokens: TokenBudget,
     known: Collection[Key] = (),
     fast: bool = True,
     state: Path | None = None,

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from layersig.distributed.world import world
+from layersig.fast.budget import PROMPTS, written_at_once
 from layersig.fast.decoder import Decoder
 from layersig.fast.sharing import SHORTEST_TRUNK, shared_length
 from layersig.fast.trunk import Trunk
@@ -21,19 +22,18 @@ from layersig.generating.sampling import GREEDY, Sampler
 from layersig.generating.suspended import State, Suspension
 from layersig.generating.writer import Adjust, Writer
 from layersig.models.devices import free
+from layersig.recipe.schema import TokenBudget
 from layersig.stages.halving import Halving
 
 _SPARE = 64
 """Tokens that a row must have room to grow by when it is begun."""
-_BEGUN = 16_384
-"""Tokens of prompts that are run at once where rows are begun in turn."""
 
 
 def generate(
     decoder: Decoder,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
-    batch_tokens: int,
+    batch_tokens: TokenBudget,
     share: bool = True,
     done: Callable[[int, int], None] = lambda prompts, tokens: None,
 ) -> list[list[int]]:
@@ -54,7 +54,7 @@ def generated(
     decoder: Decoder,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
-    batch_tokens: int,
+    batch_tokens: TokenBudget,
     *,
     ends: Collection[int],
     sampler: Sampler | None = None,
@@ -71,7 +71,7 @@ def generated(
         tokenizer: For the stop strings, which need not end where a token ends.
         prompts: What to continue, in any order.
         batch_tokens: Tokens of a batch at its longest, prompts and answers together. On a GPU tokens of the cache: rows
-            times those of the longest, as far as it has been written.
+            times those of the longest, as far as it has been written. "auto" leaves them to the device.
         ends: Tokens that end a text, see `end_tokens`.
         sampler: Chooses tokens, by index of the prompt; None takes the most likely ones.
         adjust: Changes the logits of a row before a token is chosen; None leaves them as they are.
@@ -86,6 +86,7 @@ def generated(
     writer = Writer(tokenizer, prompts, ends, sampler or Sampler(GREEDY), adjust, done)
     refills = decoder.shares and decoder.refills
     suspension = Suspension(state, decoder.device)
+    budget = written_at_once(decoder.model, batch_tokens)
 
     def write(batch: Sequence[int]) -> list[Completion]:
         writer.begin(batch)
@@ -98,7 +99,7 @@ def generated(
         try:
             if refills:
                 writer.done(0, trunk.length if trunk else 0)
-                _write_in_turn(Slots(decoder, trunk), batch, writer, batch_tokens, suspension)
+                _write_in_turn(Slots(decoder, trunk), batch, writer, budget, suspension)
             else:
                 _write_together(decoder, trunk, batch, writer, suspension)
         except Exception:
@@ -108,7 +109,7 @@ def generated(
 
     def longest(batch: Sequence[int]) -> int:
         whole = len(batch) * max(len(prompts[index].tokens) + prompts[index].most for index in batch)
-        return min(whole, batch_tokens) if refills else whole
+        return min(whole, budget) if refills else whole
 
     halving = Halving("answers", longest, partial(free, decoder.device))
 
@@ -118,7 +119,7 @@ def generated(
             yield [each for piece in halving.run(write, batch) for each in piece], writer.tokens - before
 
     together = decoder.shares or decoder.pads
-    cut = rounds(prompts) if refills else batches(prompts, batch_tokens if together else 0)
+    cut = rounds(prompts) if refills else batches(prompts, budget if together else 0)
     wanted = [batch for batch in cut if not all(index in known for index in batch)]
     for batch, (answers, tokens), here in world().shared(wanted, run):
         if not here:
@@ -182,7 +183,7 @@ def _write_in_turn(
             longest = max(width, begun + _SPARE)
             if (slots.live or new) and (len(slots.live) + len(new) + 1) * longest > batch_tokens:
                 break
-            if new and (len(new) + 1) * begun > _BEGUN:
+            if new and (len(new) + 1) * begun > PROMPTS:
                 break
             width = longest
             new.append(waiting.popleft())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.study import Study
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import TokenBudget, TrainSettings
 from layersig.records import Cell
 from layersig.stages.kinds import Untouched
 
@@ -36,7 +36,7 @@ def _reads_reference(study: Study, settings: TrainSettings) -> bool:
     return "reference" in study.objective(settings).reads
 
 
-def _untouched(study: Study, data: str, split: str, batch_tokens: int) -> Stage:
+def _untouched(study: Study, data: str, split: str, batch_tokens: TokenBudget) -> Stage:
     return Stage(
         id=f"untouched/{data}/{split}",
         cell=Cell(data=data),

@@ -1,7 +1,6 @@
 """Whether the stages of a study fit on GPUs of common sizes, and what would make them fit (see `gpu_memory`).
 
-3 % of a card stay free. Where the device chooses how many tokens go through the model at once, it takes fewer on a
-small card by itself, and lets blocks compute again what they would keep.
+3 % of a card stay free. Where the device chooses how many tokens go through the model at once, the fewest count.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.gpu_memory import GpuMemory, Need, Way
-from layersig.recipe.schema import LEAST_AUTO_TOKENS
 from layersig.stages.kinds import Score, Training
-from layersig.stages.spec import ReadingSpec
 from layersig.training.footprint import planned_tokens
 
 if TYPE_CHECKING:
@@ -99,7 +96,7 @@ class Cards:
     def _how(self, stage: Stage, half: Need, quantized: Need | None, room: float) -> str | None:
         nf4 = self._facts.recipe.model.quantization == "nf4"
         as_is = quantized if nf4 else half
-        if as_is is not None and (as_is.total <= room or self.memory.need(stage, self._least(stage)).total <= room):
+        if as_is is not None and as_is.total <= room:
             return "NF4" if nf4 else "bf16"
         for way in self._ways(stage):
             if self.memory.need(stage, way).total <= room:
@@ -108,7 +105,7 @@ class Cards:
 
     def _ways(self, stage: Stage) -> Iterator[Way]:
         """Changes, each in addition to those before it, the least harmful first."""
-        way = self._least(stage)
+        way = self.memory.as_is(stage)
         trains = isinstance(stage.spec, Training | Score)
         if trains and not way.settings.gradient_checkpointing:
             said = (*way.said, "train.gradient_checkpointing = true")
@@ -128,15 +125,6 @@ class Cards:
                     settings = before.settings.model_copy(update={"optimizer": optimizer})
                     yield Way(settings, False, before.tokens, (*before.said, f'train.optimizer = "{optimizer}"'))
         elif not way.nf4:
-            first = self._least(stage)
+            first = self.memory.as_is(stage)
             yield Way(first.settings, True, first.tokens, ('model.quantization = "nf4"',))
             yield Way(way.settings, True, way.tokens, (*way.said, 'model.quantization = "nf4"'))
-
-    def _least(self, stage: Stage) -> Way:
-        """How a stage runs where memory is short: where the device chooses, with the fewest tokens, and recomputed."""
-        way = self.memory.as_is(stage)
-        if isinstance(stage.spec, ReadingSpec) or way.settings.micro_batch_tokens != "auto":
-            return way
-        least = {"micro_batch_tokens": LEAST_AUTO_TOKENS, "gradient_checkpointing": True}
-        settings = way.settings.model_copy(update=least)
-        return Way(settings, way.nf4, LEAST_AUTO_TOKENS)

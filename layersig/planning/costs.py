@@ -127,7 +127,7 @@ def cost_of(facts: Facts, stage: Stage, speed: Speed | None) -> Cost:
         False,
         asked,
         _seconds(facts, stage, asked, speed),
-        peak(facts, stage),
+        peak(facts, stage, asked),
         stored(facts, stage, asked),
         judge_calls(facts, stage),
     )

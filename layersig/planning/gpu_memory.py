@@ -3,8 +3,9 @@
 All figures are estimates. Trainings are counted by `layersig.training.counted`, on the meta device, for models of two
 depths. Assumptions: rows as long as the longest conversation; 5 % of what passes hold for the rounding of torch's
 allocator; 0.6 GiB for the CUDA context and its libraries. NF4 weights take 0.516 bytes a value, embeddings and head
-stay as they are, and a pass holds one weight of the largest layer in the type of the computation. Where
-`train.micro_batch_tokens` is "auto", memory is shown for the tokens that a CPU takes.
+stay as they are, and a pass holds one weight of the largest layer in the type of the computation. Where the device
+chooses how many tokens go through the model at once, memory is that of the fewest, and blocks compute again what they
+would keep: what a stage needs at least.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
+from layersig.planning.memory import batch_tokens
 from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import MOMENT_BYTES, TrainSettings
+from layersig.recipe.schema import LEAST_AUTO_TOKENS, MOMENT_BYTES, TrainSettings
 from layersig.stages.kinds import Training
 from layersig.stages.spec import ReadingSpec
 from layersig.training.footprint import BUFFER, NF4_BYTES, planned_tokens
@@ -75,6 +77,12 @@ def spread(layers: Sequence[Layer], share: float) -> list[Layer]:
     return [layers[int((number + 0.5) * len(layers) / count)] for number in range(count)]
 
 
+def _least_held(stage: Stage) -> int:
+    """The fewest tokens that a stage without gradients can hold: one answer at its longest, where it writes."""
+    written = stage.params.get("generate") or stage.params.get("answers") or {}
+    return max(LEAST_AUTO_TOKENS, int(written.get("max_new_tokens", 0)))
+
+
 def _extrapolated(counted: Sequence[Counted], few: int, more: int, depth: int) -> Counted:
     from layersig.training.counted import Counted
 
@@ -112,9 +120,12 @@ class GpuMemory:
         """How a stage runs as the recipe says."""
         nf4 = self._facts.recipe.model.quantization == "nf4"
         if isinstance(stage.spec, ReadingSpec):
-            tokens = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
-            return Way(self._facts.recipe.train, nf4, int(tokens))
+            asked = batch_tokens(stage)
+            return Way(self._facts.recipe.train, nf4, _least_held(stage) if asked == "auto" else asked)
         settings = settings_of(stage)
+        if settings.micro_batch_tokens == "auto":
+            least = {"micro_batch_tokens": LEAST_AUTO_TOKENS, "gradient_checkpointing": True}
+            settings = settings.model_copy(update=least)
         return Way(settings, nf4, planned_tokens(settings.micro_batch_tokens))
 
     def need(self, stage: Stage, way: Way) -> Need:
@@ -134,7 +145,7 @@ class GpuMemory:
         shapes = self._facts.shapes
         assert shapes is not None
         inside = 2.0 * way.tokens * (4 * shapes.hidden + shapes.inner)
-        return Need(weights, adapter, inside + self._cache * way.tokens + _LOGITS + self._unpacked(way))
+        return Need(weights, adapter, inside + 2.0 * shapes.cached * way.tokens + _LOGITS + self._unpacked(way))
 
     def _score(self, stage: Stage, way: Way, weights: float) -> Need:
         kind = stage.params["scorer"]
@@ -211,13 +222,3 @@ class GpuMemory:
     def length(self) -> int:
         """Tokens of the longest conversation that a training reads; the limit where they are not known."""
         return max(self._facts.longest(each.name) or each.max_tokens for each in self._facts.recipe.data)
-
-    @cached_property
-    def _cache(self) -> float:
-        """Bytes of keys and values of a token."""
-        config = self._models(1).config.get_text_config(decoder=True)
-        heads = getattr(config, "num_attention_heads", 1)
-        groups = getattr(config, "num_key_value_heads", None) or heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // heads
-        assert self._facts.shapes is not None
-        return 4.0 * self._facts.shapes.depth * int(groups * size)

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from layersig.layers import Layer
 from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
+from layersig.planning.passes import Passes
 from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import AUTO_TOKENS_ON_CPU, LEAST_AUTO_TOKENS, TokenBudget
-from layersig.stages.kinds import Graft, Patch, Prune, Score, Training
+from layersig.recipe.schema import AUTO_BATCH_ON_CPU, AUTO_TOKENS_ON_CPU, LEAST_AUTO_TOKENS, TokenBudget
+from layersig.stages.kinds import Generate, Graft, Patch, Prune, Score, Training, Untouched
+from layersig.stages.measurements import Answer, Evaluate
 from layersig.stages.spec import ModelSpec
 from layersig.training.footprint import state_bytes
 
@@ -47,8 +49,17 @@ def weights_bytes(facts: Facts) -> float:
     return facts.shapes.stored * each
 
 
-def peak(facts: Facts, stage: Stage) -> float | None:
-    """Bytes that a stage holds at its peak, the program included where the device is the CPU; None where unknown."""
+def peak(facts: Facts, stage: Stage, asked: Passes) -> float | None:
+    """Bytes that a stage holds at its peak, the program included where the device is the CPU.
+
+    Args:
+        facts: What is known.
+        stage: The stage.
+        asked: What it asks of the model.
+
+    Returns:
+        None where the shapes of the model are not known.
+    """
     spec = stage.spec
     if not isinstance(spec, ModelSpec | Graft | Prune) or (isinstance(spec, Score) and not stage.computes):
         return 0.0
@@ -62,8 +73,10 @@ def peak(facts: Facts, stage: Stage) -> float | None:
     if isinstance(spec, Score):
         budget = settings_of(stage).micro_batch_tokens
         return held + _update(facts) + _passes(facts, budget)
-    budget = stage.params.get("batch_tokens") or stage.params["generate"]["batch_tokens"]
-    return held + _adapter(facts) + max(_heldout(facts, stage, budget), _written(facts, budget))
+    tokens = batch_tokens(stage)
+    budget = _automatic(facts, AUTO_BATCH_ON_CPU) if tokens == "auto" else tokens
+    writes = bool(asked.by_kind.get("write"))
+    return held + _adapter(facts) + max(_heldout(facts, stage, budget), _asked(facts, budget, writes=writes))
 
 
 def trained_values(facts: Facts, stage: Stage) -> float | None:
@@ -111,14 +124,28 @@ def _passes(facts: Facts, budget: TokenBudget) -> float:
 
     assert facts.shapes is not None
     shape, wide, choice = facts.shapes, max(facts.width, 2), CPU if _on_cpu(facts) else GPU
-    if budget == "auto":  # on a GPU it is what fits, and the least is what has to fit
-        budget = AUTO_TOKENS_ON_CPU if _on_cpu(facts) else LEAST_AUTO_TOKENS
+    if budget == "auto":
+        budget = _automatic(facts, AUTO_TOKENS_ON_CPU)
     tokens = _longest(facts, budget)
     blocks = 1 if facts.recipe.train.gradient_checkpointing else shape.depth
     kept = _KEPT * blocks * (shape.inner + shape.hidden) + shape.depth * shape.hidden
     # A frozen head takes its targets in pieces; of one that is tuned, logits and their gradients are whole.
     logits = 2 * tokens if facts.recipe.layers.head else min(tokens, choice.lanes * choice.piece_targets)
     return tokens * wide * kept + logits * shape.vocabulary * wide
+
+
+def batch_tokens(stage: Stage) -> TokenBudget:
+    """What the recipe says of the tokens of a batch of a stage that trains nothing."""
+    spec = stage.spec
+    if isinstance(spec, Generate):
+        return spec.generate.batch_tokens
+    assert isinstance(spec, Answer | Evaluate | Untouched)
+    return spec.batch_tokens
+
+
+def _automatic(facts: Facts, on_cpu: int) -> int:
+    """What is counted where the device chooses: on a GPU it takes what fits, and the least is what has to fit."""
+    return on_cpu if _on_cpu(facts) else LEAST_AUTO_TOKENS
 
 
 def _heldout(facts: Facts, stage: Stage, budget: int) -> float:
@@ -142,12 +169,13 @@ def _heldout(facts: Facts, stage: Stage, budget: int) -> float:
     return most
 
 
-def _written(facts: Facts, budget: int) -> float:
-    """Bytes of a batch of requests: what one block makes of it, and some logits."""
+def _asked(facts: Facts, budget: int, *, writes: bool) -> float:
+    """Bytes of a batch of requests: what one block makes of it, some logits, and where it writes, keys and values."""
     assert facts.shapes is not None
     shape, wide = facts.shapes, max(facts.width, 2)
     tokens = min(budget, _longest(facts, budget))
-    return tokens * wide * _KEPT * (shape.inner + shape.hidden) + min(tokens, 1024) * shape.vocabulary * 4.0
+    passing = tokens * wide * _KEPT * (shape.inner + shape.hidden) + min(tokens, 1024) * shape.vocabulary * 4.0
+    return passing + (budget * wide * shape.cached if writes else 0.0)
 
 
 def _longest(facts: Facts, budget: int) -> float:

@@ -10,6 +10,7 @@ from layersig.planning.assumptions import Assumptions
 from layersig.planning.facts import Facts
 from layersig.planning.known import Known
 from layersig.planning.memory import peak, weights_bytes
+from layersig.planning.work import passes
 from layersig.recipe.load import LoadedRecipe
 from layersig.sources.source import Source
 
@@ -32,5 +33,5 @@ def main_memory(loaded: LoadedRecipe, graph: Graph, sources: Mapping[str, Source
     computing = [stage for stage in graph.stages if stage.computes]
     if on_gpu:
         return dict.fromkeys((stage.id for stage in computing), _PROCESS + weights_bytes(facts))
-    peaks = {stage.id: peak(facts, stage) for stage in computing}
+    peaks = {stage.id: peak(facts, stage, passes(facts, stage)) for stage in computing}
     return {name: size for name, size in peaks.items() if size}

@@ -14,7 +14,7 @@ import numpy as np
 from layersig.data.batches import optimizer_batches
 from layersig.planning.facts import Facts
 from layersig.planning.rates import Speed
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import TokenBudget, TrainSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -169,7 +169,7 @@ def _read(
         return median([seconds(batch) for batch in batches][1:] or [seconds(batches[0])])
 
 
-def _evaluated(model: PreTrainedModel, examples: Examples, batch_tokens: int, fast: bool) -> float:
+def _evaluated(model: PreTrainedModel, examples: Examples, batch_tokens: TokenBudget, fast: bool) -> float:
     """Seconds of a token of a held-out conversation of middling length, once its shapes have been met.
 
     The conversations are neighbours in length, as those of a batch of a long evaluation are.

@@ -23,6 +23,7 @@ class Shapes:
             out.
         used: Share of every layer's weights that one token meets: below 1 for experts alone.
         heads: Attention heads times their size, for the cost of attention.
+        cached: Numbers that the keys and values of a token consist of, in all blocks.
     """
 
     layers: LayerMap
@@ -32,6 +33,7 @@ class Shapes:
     inner: int
     used: Mapping[str, float]
     heads: int
+    cached: int
 
     @property
     def depth(self) -> int:
@@ -63,6 +65,7 @@ def shapes(path: Path) -> Shapes:
     Raises:
         UserError: As `model_of_configuration` and `layer_map`.
     """
+    from layersig.fast.budget import cached_values
     from layersig.models.layermap import layer_map, model_of_configuration
 
     model = model_of_configuration(path)
@@ -81,6 +84,7 @@ def shapes(path: Path) -> Shapes:
         int(sum(layer.shape[-2] * max(1.0, asked or 1.0) ** (len(layer.shape) > 2) for layer in first)),
         used,
         heads * size,
+        cached_values(config),
     )
 
 

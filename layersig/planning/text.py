@@ -214,7 +214,8 @@ def cards_text(fits: Sequence[Fit] | None) -> Iterator[str]:
     if not fits:
         return
     yield ""
-    yield "peak memory on a GPU (estimates from shapes, see docs/planning.md):"
+    yield "peak memory on a GPU, at least where the device chooses how many tokens it takes at once"
+    yield "(estimates from shapes, see docs/planning.md):"
     names = [each.stages[0] + (f" and {len(each.stages) - 1} alike" if each.stages[1:] else "") for each in fits]
     width = max(len(name) for name in ("stage", *names))
     yield f"  {'stage':{width}}{'bf16':>12}{'NF4':>12}" + "".join(f"{card:>9}" for card in CARDS)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SMOOTHED = ("sensitivity", "uncertainty")
 
 
-@scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=2)
+@scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=3)
 class AdaLoraSensitivity:
     """How sensitive the loss is to a unit's update, by the importance with which AdaLoRA hands out ranks.
 
@@ -86,18 +86,35 @@ class AdaLoraSensitivity:
 
 
 def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
-    """P (..., out, r), lambda (..., r) and Q (..., r, in) of a change in float64; of factors, from r x r matrices."""
+    """P (..., out, r), lambda (..., r) and Q (..., r, in) of a change in float64; of factors, from r x r matrices.
+
+    Those of a dense change D come from the eigenvectors of D D' or D' D, whichever is smaller. A lambda below 1e-8 of the
+    largest is lost in the rounding of their eigenvalues, and is 0: what a triplet adds to the score falls with lambda^2.
+    """
     import torch
 
     from layersig.models.devices import wide
 
     b = wide(delta.b)
     if delta.a is None:
-        p, values, q = torch.linalg.svd(b, full_matrices=False)
+        if b.shape[-2] > b.shape[-1]:
+            q, values, p = _from_gram(b.mT)
+            return p.mT, delta.scale * values, q.mT
+        p, values, q = _from_gram(b)
         return p, delta.scale * values, q
     left, right = torch.linalg.qr(b), torch.linalg.qr(wide(delta.a).mT)
     p, values, q = torch.linalg.svd(left.R @ right.R.mT)
     return left.Q @ p, delta.scale * values, q @ right.Q.mT
+
+
+def _from_gram(b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The triplets of a matrix that is at least as wide as high."""
+    import torch
+
+    squares, p = torch.linalg.eigh(b @ b.mT)
+    least = torch.finfo(b.dtype).eps * squares[..., -1:]
+    values = torch.where(squares > least, squares.clamp(min=0).sqrt(), 0.0)
+    return p, values, (p.mT @ b) * torch.where(values > 0, 1 / values, 0.0).unsqueeze(-1)
 
 
 class _Group:

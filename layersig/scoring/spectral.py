@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("spectral", needs={"update"}, version=1)
+@scorer("spectral", needs={"update"}, version=2)
 class Spectral:
     """Stable rank, effective rank or spectral norm of each unit's update, by its singular values s.
 
@@ -36,12 +36,14 @@ class Spectral:
         """The figure of every unit."""
         import torch
 
-        figure = {"stable-rank": _stable_rank, "effective-rank": _effective_rank, "spectral-norm": _spectral_norm}
+        measure, values = {
+            "stable-rank": (_stable_rank, squared_singular_values),
+            "effective-rank": (_effective_rank, singular_values),
+            "spectral-norm": (_spectral_norm, squared_singular_values),
+        }[context.params.measure]
         return {
-            group.name: figure[context.params.measure](
-                torch.cat(
-                    [singular_values(context.update.delta(layer.name).near(context.device)) for layer in group.members]
-                )
+            group.name: measure(
+                torch.cat([values(context.update.delta(each.name).near(context.device)) for each in group.members])
             )
             for group in context.groups
         }
@@ -65,9 +67,27 @@ def singular_values(delta: Delta) -> Tensor:
     return abs(delta.scale) * values.flatten()
 
 
-def _stable_rank(values: Tensor) -> float:
-    largest = values.max()
-    return ((values / largest) ** 2).sum().item() if largest > 0 else 0.0
+def squared_singular_values(delta: Delta) -> Tensor:
+    """Squares of `singular_values`, to within rounding of the largest: those of a dense change from w w'.
+
+    Their sum and the largest of them are as exact as from the singular values, in a tenth of the time.
+    """
+    import torch
+
+    from layersig.models.devices import wide
+
+    if delta.a is not None:
+        return singular_values(delta).square()
+    found = []
+    for matrix in delta.b if delta.b.ndim > 2 else delta.b.unsqueeze(0):
+        rows = wide(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT)
+        found.append(torch.linalg.eigvalsh(rows @ rows.mT).clamp(min=0))
+    return delta.scale**2 * torch.cat(found)
+
+
+def _stable_rank(squares: Tensor) -> float:
+    largest = squares.max()
+    return (squares / largest).sum().item() if largest > 0 else 0.0
 
 
 def _effective_rank(values: Tensor) -> float:
@@ -77,5 +97,5 @@ def _effective_rank(values: Tensor) -> float:
     return math.exp(torch.special.entr(values / total).sum().item()) if total > 0 else 0.0
 
 
-def _spectral_norm(values: Tensor) -> float:
-    return values.max().item()
+def _spectral_norm(squares: Tensor) -> float:
+    return math.sqrt(squares.max().item())

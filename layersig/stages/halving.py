@@ -1,4 +1,4 @@
-"""What is done when memory runs out: the pass is run again in smaller pieces, and whoever watches is informed."""
+"""What is done when memory runs out: the pass is run again in smaller pieces, which the stage remembers."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from layersig.errors import is_out_of_memory
+from layersig.stages.sizes import halve, halved
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_watching: list[dict[str, int]] = []
 _undivided: list[bool] = []
-
-
-@contextmanager
-def halved_budgets() -> Iterator[dict[str, int]]:
-    """Collects what is halved within this context: by what was run, the smallest budget in tokens."""
-    found: dict[str, int] = {}
-    _watching.append(found)
-    try:
-        yield found
-    finally:
-        _watching[:] = [other for other in _watching if other is not found]
 
 
 @contextmanager
@@ -46,7 +35,7 @@ class Halving(Generic[Item]):
     What is run must be the sum of its pieces, or a list of what they give, so that its result changes by rounding only.
 
     Args:
-        what: Name of what is run, for the record.
+        what: Name of what is run, by which the stage remembers the smaller size.
         tokens: Tokens that a batch takes, padding included.
         free: Gives back memory that nothing refers to.
 
@@ -55,7 +44,7 @@ class Halving(Generic[Item]):
     """
 
     def __init__(self, what: str, tokens: Callable[[Sequence[Item]], int], free: Callable[[], object]) -> None:
-        self.limit: int | None = None
+        self.limit = halved(what)
         self._what, self._tokens, self._free = what, tokens, free
 
     def pieces(self, batch: Sequence[Item]) -> list[Sequence[Item]]:
@@ -105,5 +94,4 @@ class Halving(Generic[Item]):
     def _halve(self, tokens: int) -> None:
         self.limit = tokens // 2
         self._free()
-        for watcher in _watching:
-            watcher[self._what] = min(self.limit, watcher.get(self._what, self.limit))
+        halve(self._what, self.limit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from layersig.recipe.schema import GenerateSettings, TaskSettings, TrainSettings
+from layersig.recipe.schema import AUTO_BATCH_ON_CPU, GenerateSettings, TaskSettings, TokenBudget, TrainSettings
 from layersig.stages.measurements import Answer, Compare, Evaluate, Grade, Overlap
 from layersig.stages.spec import ModelSpec, ReadingSpec, StageSpec
 
@@ -59,6 +59,14 @@ class Generate(ReadingSpec):
         """What a server writes does not depend on this machine's arithmetic."""
         return self.server is None and super().computes
 
+    @property
+    def fingerprinted(self) -> dict[str, Any]:
+        """As for every stage that runs a model, with the `batch_tokens` of `generate`."""
+        found = super().fingerprinted
+        if found["generate"].get("batch_tokens") == "auto":
+            found["generate"] = {**found["generate"], "batch_tokens": AUTO_BATCH_ON_CPU}
+        return found
+
 
 class Data(StageSpec):
     """The conversations of `rows` (a `.jsonl`, `.json` or `.parquet` file), tokenised for `model` and split.
@@ -106,7 +114,7 @@ class Untouched(ReadingSpec):
 
     split: str
     """`train` or `heldout`."""
-    batch_tokens: int
+    batch_tokens: TokenBudget
     """Padded tokens that go through the model at once."""
 
 
@@ -190,7 +198,7 @@ class Score(ModelSpec):
     fast: bool = True
     evaluated: tuple[TaskSettings, ...] = ()
     """What arms are measured on, which selection tasks leave out."""
-    batch_tokens: int = 0
+    batch_tokens: TokenBudget = "auto"
     allow_code_execution: bool = False
     chat_template: str = "auto"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from layersig.recipe.schema import AnswerSettings, TaskSettings
+from layersig.recipe.schema import AnswerSettings, TaskSettings, TokenBudget
 from layersig.stages.spec import ReadingSpec, StageSpec
 
 
@@ -36,7 +36,7 @@ class Evaluate(ReadingSpec):
     shared = "items"
 
     tasks: tuple[TaskSettings, ...]
-    batch_tokens: int
+    batch_tokens: TokenBudget
     allow_code_execution: bool = False
     chat_template: str = "auto"
     """How turns are shown and end."""
@@ -93,7 +93,7 @@ class Answer(ReadingSpec):
     conversations: tuple[AskedQuestions, ...]
     answers: AnswerSettings
     chat_template: str
-    batch_tokens: int
+    batch_tokens: TokenBudget
 
 
 class Judging(StageSpec):

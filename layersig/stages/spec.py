@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from layersig.recipe.schema import AUTO_BATCH_ON_CPU
 from layersig.stages.job import Job
 
 
@@ -101,12 +102,17 @@ class ModelSpec(StageSpec):
 
     @property
     def fingerprinted(self) -> dict[str, Any]:
-        """As for every stage, but `dtype` and `device` are always `auto`.
+        """As for every stage, but `dtype` and `device` are always `auto`, and `batch_tokens` never is.
 
         What they come to on a machine is part of the key of its arithmetic, so that one result is found again however a
-        recipe spells them, and on every GPU of a kind. `auto` keeps the fingerprints of recipes that give neither.
+        recipe spells them, and on every GPU of a kind. `auto` keeps the fingerprints of recipes that give neither. How
+        many tokens a device chooses to run at once changes rounding alone.
         """
-        return {name: "auto" if name in ("dtype", "device") else value for name, value in super().fingerprinted.items()}
+        found = super().fingerprinted
+        found |= {name: "auto" for name in ("dtype", "device") if name in found}
+        if found.get("batch_tokens") == "auto":
+            found["batch_tokens"] = AUTO_BATCH_ON_CPU
+        return found
 
     @property
     def loading(self) -> Mapping[str, Any]:

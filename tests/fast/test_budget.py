@@ -11,10 +11,22 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from layersig.fast import budget, profile
-from layersig.fast.budget import keeps_blocks, reserved_bytes, token_bytes, tokens_at_once
+from layersig.distributed.world import World
+from layersig.fast.budget import (
+    PROMPTS,
+    agreed,
+    cache_bytes,
+    keeps_blocks,
+    read_at_once,
+    reserved_bytes,
+    token_bytes,
+    tokens_at_once,
+    written_at_once,
+)
 from layersig.fast.runner import reading_runner, training_runner
 from layersig.recipe.schema import TrainSettings
 from layersig.stages.notes import noted
+from layersig.stages.sizes import choose, chosen, halve, halved, kept_sizes
 from layersig.training.methods import component_of
 from tests.training.world import BATCHES, CPU, SETTINGS, STREAMS, Workload, adapted, examples, run, trained
 
@@ -95,6 +107,86 @@ def test_free_memory_sets_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(2.6 * 4096 * each, reserved=int(1.3 * 4096 * each)) == 4096
     assert found(1.3 * 4096 * each, checkpointing=True) >= 8192
     assert tokens_at_once(base, 77, learning=True) == 77
+
+
+def test_batches_without_gradients_fill_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = model_of("qwen3").get_base_model()
+    assert read_at_once(base, "auto") == written_at_once(base, "auto") == 8192  # on a CPU
+    monkeypatch.setattr(profile, "profile_of", lambda device: dataclasses.replace(profile.GPU, piece_targets=7))
+
+    def found(free: float, choose: object) -> int:
+        monkeypatch.setattr(budget, "free_memory", lambda device: int(free))
+        return choose(base, "auto")
+
+    reading, held = token_bytes(base, learning=False), cache_bytes(base)
+    assert held == 2 * 3 * 2 * 2 * 32  # bytes, blocks, keys and values, heads of theirs, size
+    assert found(1.3 * 4096 * reading, read_at_once) == 4096
+    assert (found(0, read_at_once), found(10**15, read_at_once)) == (256, 2**16)
+    # Answers hold their cache, and the prompts that are begun together pass through the model beside it.
+    room = PROMPTS * (reading + held) + 1.25 * held * 2**17
+    assert found(1.3 * room, written_at_once) == 2**17
+    assert found(1.2 * room, written_at_once) == 2**16
+    small = 1024 * (1.25 * held + held + reading)
+    assert found(1.3 * small, written_at_once) == 1024
+    assert (found(0, written_at_once), found(10**15, written_at_once)) == (256, 2**18)
+    assert read_at_once(base, 77) == written_at_once(base, 77) == 77
+
+
+def test_what_was_chosen_holds_when_an_interrupted_stage_goes_on(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less memory is free then: the batches of the training are cut as before, to the last bit of the result."""
+    monkeypatch.setattr(profile, "profile_of", lambda device: dataclasses.replace(profile.CPU, fixed_tokens=None))
+    monkeypatch.setattr(budget, "LEAST_AUTO_TOKENS", 8)
+    each = token_bytes(adapted().get_base_model(), learning=True)
+    automatic = SETTINGS.model_copy(update={"micro_batch_tokens": "auto"})
+
+    def training(free: float, work: object, *, until: int = 9) -> tuple[list[float], dict[str, torch.Tensor]]:
+        def stop(number: int) -> None:
+            if number > until:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(budget, "free_memory", lambda device: int(free))
+        model = adapted(dtype=torch.float32)
+        with kept_sizes(work / "sizes.json"):
+            try:
+                log = run(model, automatic, batches=BATCHES * 3, checkpoint=work, extra_loss=stop)
+            except KeyboardInterrupt:
+                return [], {}
+        return [step.loss for step in log.steps], {name: value.detach() for name, value in trained(model).items()}
+
+    plenty, little = 300 * each + 10**6, 40 * each + 10**6
+    whole, values = training(plenty, tmp_path / "whole")
+    other, _ = training(little, tmp_path / "other")
+    assert other != whole  # it is cut otherwise, and rounding shows
+    training(plenty, tmp_path / "broken", until=4)
+    again, resumed = training(little, tmp_path / "broken")
+    assert again == whole
+    assert all(torch.equal(value, values[name]) for name, value in resumed.items())
+
+
+def test_sizes_are_kept_in_a_file_that_may_be_damaged(tmp_path) -> None:
+    path = tmp_path / "work" / "sizes.json"
+    with kept_sizes(path):
+        assert (chosen("answers"), halved("answers")) == (None, None)
+        choose("answers", 512)
+        halve("answers", 64)
+        halve("answers", 128)
+    with kept_sizes(path) as sizes:
+        assert (sizes.chosen, sizes.halved) == ({"answers": 512}, {"answers": 64})
+    path.write_text(path.read_text()[:-3])
+    with kept_sizes(path) as sizes:
+        assert (sizes.chosen, sizes.halved) == ({}, {})
+    assert chosen("answers") is None  # outside of a stage nothing is kept
+
+
+def test_processes_agree_on_the_smallest_number_and_keep_it() -> None:
+    class Two(World):
+        def gather(self, value):
+            return [value, 300]
+
+    with kept_sizes() as sizes:
+        assert agreed("examples", lambda: 512, Two()) == 300
+        assert agreed("examples", lambda: 100, Two()) == 300
+    assert sizes.chosen == {"examples": 300}
 
 
 def test_on_a_cpu_auto_is_a_fixed_number() -> None:

@@ -20,7 +20,8 @@ from layersig.fast.runner import Workload, reading_runner
 from layersig.generating.generation import generated
 from layersig.generating.prompts import Prompt
 from layersig.generating.sampling import Sampler, Sampling
-from layersig.stages.halving import Halving, halved_budgets
+from layersig.stages.halving import Halving
+from layersig.stages.sizes import kept_sizes
 from layersig.training.callbacks import Callback
 from layersig.training.gradients import visit_gradients
 from layersig.training.loop import train
@@ -64,14 +65,14 @@ def test_batches_are_halved_until_they_fit_and_stay_as_small() -> None:
     calls: list[list[int]] = []
     freed: list[int] = []
     halving: Halving[int] = Halving("numbers", sum, lambda: freed.append(1))
-    with halved_budgets() as budgets:
+    with kept_sizes() as sizes:
         found = halving.run(room_for(5, calls), [2, 2, 2, 2, 2])
         assert [each for piece in found for each in piece] == [20] * 5
         assert calls == [[2, 2, 2, 2, 2], [2, 2], [2], [2, 2]]
         calls.clear()
         halving.run(room_for(5, calls), [4, 1, 1, 1])
     assert calls == [[4, 1], [1, 1]]
-    assert budgets == {"numbers": 5}
+    assert sizes.halved == {"numbers": 5}
     assert len(freed) == 1
 
 
@@ -140,9 +141,9 @@ def test_a_training_goes_on_in_halves(checkpointing: bool, packed: bool, monkeyp
         whole = trained(calls, gradient_checkpointing=checkpointing)
     count = len(calls)
     for number in range(1, count + 1, max(1, count // 4)):
-        with failing_at(number) as calls, halved_budgets() as budgets:
+        with failing_at(number) as calls, kept_sizes() as sizes:
             broken = trained(calls, gradient_checkpointing=checkpointing)
-        assert budgets.keys() == {"training examples"}
+        assert sizes.halved.keys() == {"training examples"}
         for name, value in whole.items():
             torch.testing.assert_close(broken[name], value, rtol=1e-9, atol=1e-12)
 
@@ -150,10 +151,10 @@ def test_a_training_goes_on_in_halves(checkpointing: bool, packed: bool, monkeyp
 def test_the_smaller_size_is_kept_to_the_end_of_a_training() -> None:
     longest = max(len(each) for each in examples())
     whole = trained(Calls())
-    with failing_at(rows=2 * longest) as calls, halved_budgets() as budgets:
+    with failing_at(rows=2 * longest) as calls, kept_sizes() as sizes:
         narrow = trained(calls)
     assert 1 <= sum(rows > 2 * longest for rows in calls) <= 3
-    assert 0 < budgets["training examples"] <= 4 * longest
+    assert 0 < sizes.halved["training examples"] <= 4 * longest
     for name, value in whole.items():
         torch.testing.assert_close(narrow[name], value, rtol=1e-9, atol=1e-12)
 
@@ -222,8 +223,8 @@ def test_evaluation_and_generation_go_on_in_halves(
     # The later part, behind the beginnings that are shared: one sequence, which nothing can divide.
     for number in range(len(calls) // 4, len(calls), max(1, len(calls) // 6)):
         prepared = run(model)
-        with failing_at(number), halved_budgets() as budgets:
+        with failing_at(number), kept_sizes() as sizes:
             found = prepared()
         assert found == (whole if run is texts else pytest.approx(whole, rel=1e-9))
-        halved += budgets.keys() == {what}
+        halved += sizes.halved.keys() == {what}
     assert halved >= 3

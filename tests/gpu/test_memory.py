@@ -13,7 +13,7 @@ from layersig.models.dense import trained_weights
 from layersig.models.devices import free, peak_memory, pick_dtype
 from layersig.models.layermap import layer_map
 from layersig.models.load import borrow_model, load_model
-from layersig.stages.halving import halved_budgets
+from layersig.stages.sizes import kept_sizes
 from layersig.streams import Streams
 from layersig.training.gradients import visit_gradients
 from layersig.training.loop import train
@@ -125,11 +125,11 @@ def test_a_step_goes_on_in_halves_where_memory_runs_out(setting: Setting) -> Non
     torch.cuda.set_per_process_memory_fraction(room / total, setting.device)
     try:
         model = adapted(model.unload())
-        with halved_budgets() as halved:
+        with kept_sizes() as sizes:
             parts = logged(model, conversations, steps, 0.0, micro_batch_tokens=2**15)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, setting.device)
-    assert halved
+    assert sizes.halved
     assert parts.steps[0].loss == pytest.approx(whole.steps[0].loss, rel=1e-3)
 
 

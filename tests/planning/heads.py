@@ -95,7 +95,8 @@ def memory_sentence(path: Path, configs: Path, counts: dict[object, Any] | None 
     said = ", ".join(f"{label} {gib(by_arm[label])}" for label in by_arm if label in named)  # controls take as much
     card = next((card for card in CARDS if max(by_arm.values()) <= usable(card)), None)
     fit = "nothing up to 141 GB" if card is None else f"a card of {card}"
-    return f"Memory, as `layersig plan --cards` estimates it: {said}; fits {fit}."
+    least = "at least, " if facts.recipe.train.micro_batch_tokens == "auto" else ""
+    return f"Memory, {least}as `layersig plan --cards` estimates it: {said}; fits {fit}."
 
 
 _LABELS = {"score": "scores", "evaluate": "evaluation", "answer": "answers", "generate": "responses"}

@@ -37,8 +37,26 @@ def test_triplets_are_the_singular_value_decomposition(shape: tuple[int, ...]) -
     for delta in (Delta(b, a, 0.5), Delta(b @ a, None, 0.5)):
         p, values, q = triplets_of(delta)
         torch.testing.assert_close((p * values.unsqueeze(-2)) @ q, delta.dense().double(), rtol=0, atol=1e-5)
-        one = torch.eye(values.shape[-1], dtype=torch.float64).expand(*shape[:-2], -1, -1)
-        torch.testing.assert_close(p.mT @ p, one)
+        used = torch.diag_embed((values.abs() > 1e-6).double())
+        torch.testing.assert_close(used @ p.mT @ p @ used, used)
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (3, 6, 9)])
+def test_triplets_of_a_dense_change_are_orthonormal_and_miss_nothing(shape: tuple[int, ...]) -> None:
+    """Full rank, over six orders of magnitude, against torch's decomposition."""
+    generator = torch.Generator().manual_seed(2)
+    left, _, right = torch.linalg.svd(
+        torch.randn(shape, generator=generator, dtype=torch.float64), full_matrices=False
+    )
+    expected = torch.logspace(0, -6, 6, dtype=torch.float64).expand(*shape[:-2], 6)
+    change = (left * expected.unsqueeze(-2)) @ right
+    p, values, q = triplets_of(Delta(change, None, -2.0))
+    torch.testing.assert_close(-values.flip(-1), 2 * expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close((p * values.unsqueeze(-2)) @ q, -2 * change, rtol=0, atol=1e-14)
+    one = torch.eye(6, dtype=torch.float64).expand(*shape[:-2], -1, -1)
+    torch.testing.assert_close(p.mT @ p, one, rtol=0, atol=1e-3)
+    torch.testing.assert_close(q @ q.mT, one, rtol=0, atol=1e-3)
+    assert not triplets_of(Delta(torch.zeros(shape)))[1].any()
 
 
 def reference(world: World, batches: list[list[list[int]]]) -> dict[str, float]:

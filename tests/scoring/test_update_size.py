@@ -13,7 +13,7 @@ from layersig.models.layermap import layer_weight
 from layersig.models.live_bytes import LiveBytes
 from layersig.models.update_folder import read_update
 from layersig.models.updates import Delta
-from layersig.scoring.spectral import singular_values
+from layersig.scoring.spectral import singular_values, squared_singular_values
 from tests.scoring.world import World, low_rank
 
 
@@ -101,11 +101,24 @@ def test_an_update_that_did_not_move_scores_zero(tmp_path):
         assert set(world.ranking(scorer, params).scores.values()) == {0.0}
 
 
+@pytest.mark.parametrize("shape", [(40, 48), (48, 40), (3, 40, 48)])
+def test_squares_are_exact_in_what_ranks_and_norms_are_made_of(shape):
+    generator = torch.Generator().manual_seed(3)
+    few = torch.randn(*shape[:-1], 5, generator=generator) @ torch.randn(*shape[:-2], 5, shape[-1], generator=generator)
+    for change in (few, few + 1e-4 * torch.randn(shape, generator=generator)):
+        delta = Delta(change, None, -3.0)
+        squares, values = squared_singular_values(delta), singular_values(delta)
+        assert squares.max().item() == pytest.approx(values.max().item() ** 2, rel=1e-13)
+        assert squares.sum().item() == pytest.approx(values.square().sum().item(), rel=1e-13)
+        assert squares.numel() == values.numel()
+
+
 def test_dense_experts_are_decomposed_one_by_one():
     delta = Delta(torch.randn(8, 48, 40, generator=torch.Generator().manual_seed(0)))
-    with LiveBytes([delta.b]) as live:
-        singular_values(delta)
-    assert live.peak - live.current < 4 * 48 * 40 * 8
+    for values in (singular_values, squared_singular_values):
+        with LiveBytes([delta.b]) as live:
+            values(delta)
+        assert live.peak - live.current < 4 * 48 * 40 * 8
     assert torch.equal(singular_values(delta), torch.linalg.svdvals(delta.b.double()).flatten())
 
 

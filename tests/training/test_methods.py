@@ -10,12 +10,13 @@ import pytest
 import torch
 from peft import AdaLoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM
 
 from layersig.data.batches import collate
 from layersig.errors import UserError
 from layersig.fast.runner import Workload
-from layersig.models.adapters import allocate, inject_adalora
+from layersig.models.adapters import allocate, inject_adalora, orthogonality
 from layersig.models.adapters.ranks import kept
 from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
 from layersig.models.dense import base_dtype, trained_weights
@@ -241,6 +242,34 @@ def test_adalora_is_what_pefts_own_loop_computes() -> None:
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value.detach(), rtol=1e-3, atol=1e-6)
+
+
+class Kernels(TorchDispatchMode):
+    """Counts operations that compute something."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_penalty_of_adalora_takes_as_many_operations_for_many_layers_as_for_few() -> None:
+    """Factors of one shape are taken together; the value is that of PEFT's own loop over them."""
+    counts = []
+    for chosen in (CHOSEN, layer_map(tiny_model("llama")).names):
+        model = tiny_model("llama", dtype=torch.float64)
+        layers = [layer_map(model).by_name[name] for name in chosen]
+        adapted = inject_adalora(model, layers, settings=ADALORA, alpha=6.0, dropout=0.0, steps=9, streams=STREAMS)
+        with Kernels() as kernels:
+            penalty = orthogonality(adapted)
+        counts.append((kernels.count, len({layer.shape for layer in layers})))
+        factors = [each for name, each in adapted.named_parameters() if "lora_A" in name or "lora_B" in name]
+        grams = [each @ each.T if each.shape[0] < each.shape[1] else each.T @ each for each in factors]
+        gaps = [torch.norm(gram - torch.eye(len(gram), dtype=gram.dtype)) for gram in grams]
+        assert penalty.item() == pytest.approx(ADALORA.orth_reg_weight * sum(gaps).item() / len(gaps), rel=1e-12)
+    (few, few_shapes), (many, many_shapes) = counts
+    assert many / many_shapes <= few / few_shapes
 
 
 def test_adalora_cuts_ranks_without_a_wait_for_the_device() -> None:

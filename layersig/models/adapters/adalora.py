@@ -115,19 +115,22 @@ def orthogonality(peft_model: PeftModel) -> Tensor:
 
     PEFT adds it in a forward pass that computes the loss itself; here the loss is computed from gathered logits.
     """
-    factors = [
-        factor.T if kind == "lora_B" else factor
-        for name, factor in peft_model.get_base_model().named_parameters()
-        for kind in ("lora_A", "lora_B")
-        if name.endswith(f".{kind}.{ADAPTER}")
-    ]
-    gaps = [torch.linalg.matrix_norm(each @ each.T - _identity(each)) for each in factors]
+    by_shape: dict[torch.Size, list[Tensor]] = {}
+    for name, factor in peft_model.get_base_model().named_parameters():
+        for kind in ("lora_A", "lora_B"):
+            if name.endswith(f".{kind}.{ADAPTER}"):
+                wide = factor.mT if kind == "lora_B" else factor
+                by_shape.setdefault(wide.shape, []).append(wide)
+    gaps = [_gaps(torch.stack(factors)) for factors in by_shape.values()]
     config = cast(AdaLoraConfig, peft_model.peft_config[ADAPTER])
-    return torch.stack(gaps).mean() * float(config.orth_reg_weight)
+    return torch.cat(gaps).mean() * float(config.orth_reg_weight)
 
 
-def _identity(factor: Tensor) -> Tensor:
-    return torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+def _gaps(factors: Tensor) -> Tensor:
+    """|Q Q' - I| of each of several factors of one shape, (n, r, width): a few operations for all of them."""
+    identity = torch.eye(factors.shape[-2], dtype=factors.dtype, device=factors.device)
+    gaps: Tensor = torch.linalg.matrix_norm(factors @ factors.mT - identity)
+    return gaps
 
 
 def allocation_state(peft_model: PeftModel) -> dict[str, Tensor]:

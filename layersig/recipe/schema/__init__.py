@@ -22,9 +22,12 @@ from pydantic import Field
 from layersig.recipe.schema.about import DATE_PATTERN, STATEMENT_PATTERN, AboutSettings
 from layersig.recipe.schema.arms import RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
 from layersig.recipe.schema.common import (
+    AUTO_BATCH_ON_CPU,
+    AUTO_TOKENS_ON_CPU,
     DATA_SCHEMES,
     DEVICE_PATTERN,
     ENDPOINT_PATTERN,
+    LEAST_AUTO_TOKENS,
     MODEL_SCHEMES,
     NAME_PATTERN,
     SOURCE_PATTERN,
@@ -32,6 +35,7 @@ from layersig.recipe.schema.common import (
     VARIABLE_PATTERN,
     Name,
     Table,
+    TokenBudget,
 )
 from layersig.recipe.schema.materials import (
     DataSettings,
@@ -55,19 +59,17 @@ from layersig.recipe.schema.measuring import (
 )
 from layersig.recipe.schema.sweeps import SweepSettings
 from layersig.recipe.schema.tuning import (
-    AUTO_TOKENS_ON_CPU,
-    LEAST_AUTO_TOKENS,
     MOMENT_BYTES,
     STANDARD_MILESTONES,
     AdaLoraSettings,
     Optimizer,
     ResampleSettings,
     SearchSettings,
-    TokenBudget,
     TrainSettings,
 )
 
 __all__ = [
+    "AUTO_BATCH_ON_CPU",
     "AUTO_TOKENS_ON_CPU",
     "DATA_SCHEMES",
     "DATE_PATTERN",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -23,6 +23,15 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Device = Annotated[str, StringConstraints(pattern=DEVICE_PATTERN)]
 SourceSpec = Annotated[str, StringConstraints(pattern=SOURCE_PATTERN)]
+
+TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
+"""Tokens that go through a model at once."""
+AUTO_TOKENS_ON_CPU = 4096
+"""What `auto` is on a CPU where gradients follow."""
+AUTO_BATCH_ON_CPU = 8192
+"""What `auto` is on a CPU where none do."""
+LEAST_AUTO_TOKENS = 256
+"""The smallest budget that `auto` chooses on a GPU."""
 
 
 class Table(Described):

@@ -14,6 +14,7 @@ from layersig.recipe.schema.common import (
     Name,
     SourceSpec,
     Table,
+    TokenBudget,
 )
 from layersig.recipe.schema.sweeps import Grid
 
@@ -110,9 +111,10 @@ class GenerateSettings(Table):
     """Maximum number of tokens of a response (ours; paper: 8192)."""
     system: str | None = Field(None, min_length=1)
     """System message that replaces that of the data set (paper: "You are a helpful assistant.")."""
-    batch_tokens: int = Field(8192, ge=1)
+    batch_tokens: TokenBudget = "auto"
     """Maximum number of tokens in a batch, prompts and responses together: at their longest on a CPU, as far as they
-    are written on a GPU. Affects memory and speed."""
+    are written on a GPU. Affects memory and speed. `auto`: on a GPU as many as fit into the memory that is free then,
+    8192 on a CPU."""
     filters: FilterSettings = FilterSettings()
     """Responses to drop."""
     endpoint: ServerSettings | None = None

@@ -15,6 +15,7 @@ from layersig.recipe.schema.common import (
     Name,
     SourceSpec,
     Table,
+    TokenBudget,
 )
 
 FileSpec = Annotated[str, StringConstraints(pattern=r"^file:.+\.(jsonl|parquet)$")]
@@ -132,8 +133,9 @@ class EvaluateSettings(Table):
     """Allow tasks to run programs that the model wrote, confined by the kernel; otherwise such tasks are refused."""
     fallback: Literal["embedded"] | None = None
     """If the data of a task cannot be reached, use the embedded benchmark of that name; the report says so first."""
-    batch_tokens: int = Field(8192, ge=1)
-    """Padded tokens per forward pass."""
+    batch_tokens: TokenBudget = "auto"
+    """Padded tokens per forward pass, and where a task lets the model write, tokens of prompts and answers together.
+    `auto`: on a GPU as many as fit into the memory that is free then, 8192 on a CPU."""
 
 
 class JudgeSettings(Table):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from layersig.plugin.components import Component, Params
-from layersig.recipe.schema.common import Fraction, Table
+from layersig.recipe.schema.common import Fraction, Table, TokenBudget
 
 STANDARD_MILESTONES = (0.01, 0.25, 0.5, 0.75)
 """Fractions of the planned steps at which an update of factors is always kept: those of the paper's table 4."""
@@ -29,11 +29,6 @@ MOMENT_BYTES: Mapping[str, float] = {
 and paged ones lie in memory of the host."""
 
 Moment = Annotated[float, Field(ge=0, lt=1)]
-TokenBudget = Annotated[int, Field(ge=1)] | Literal["auto"]
-"""Tokens that go through a model at once."""
-AUTO_TOKENS_ON_CPU = 4096
-LEAST_AUTO_TOKENS = 256
-"""The smallest budget that "auto" chooses on a GPU."""
 _OMITTED = {"objective": "sft", "ranks": "equal", "optimizer": "adamw"}
 """Keys and values that change nothing: omitted, so that fingerprints from before the keys existed stay valid."""
 

@@ -53,7 +53,7 @@ class AdaLoraTuning(LoraTuning):
         "ranks": "gives ranks by its own measure of importance",
         "resample": "weighs all layers in every step",
     },
-    version=1,
+    version=2,
 )
 class AdaLora(Method):
     """Factors P diag(E) Q whose ranks are cut to a budget while they train (Zhang et al., arXiv 2303.10512)."""
