@@ -65,10 +65,12 @@ def share_table(rows: Sequence[Row], caption: str) -> Table:
 
 
 def share_set(row: Row) -> str:
-    """Fieller's set of a share."""
-    if row["shape"] != "interval":
-        return row["shape"] or "\u2013"
-    return f"[{percent(row['low'])}, {percent(row['high'])}]"
+    """Fieller's set of a share: bounded where the gain of all layers is shown to differ from 0."""
+    if row["shape"] is None:
+        return "\u2013"
+    if row["shape"] == "interval":
+        return f"[{percent(row['low'])}, {percent(row['high'])}]"
+    return "not bounded"
 
 
 def sharing_table(rows: Sequence[Row], caption: str) -> Table:
