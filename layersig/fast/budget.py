@@ -55,17 +55,12 @@ def tokens_at_once(
         reserved: Bytes that will be taken before the first pass ends: gradients, moments.
         several: The processes that cut batches by it.
     """
-    if asked != "auto":
-        return asked
-    choice = profile.profile_of(model.device)
-    if choice.fixed_tokens is not None:
-        return choice.fixed_tokens
 
     def fitting() -> int:
-        count = _fitting(model, learning=learning, checkpointing=checkpointing, reserved=reserved)
-        return _rounded(count, _MOST)
+        return _rounded(_fitting(model, learning=learning, checkpointing=checkpointing, reserved=reserved), _MOST)
 
-    return agreed("tokens of a training" if reserved else "tokens of a pass", fitting, several)
+    what = "tokens of a training" if reserved else "tokens of a pass"
+    return _settled(asked, profile.profile_of(model.device).fixed_tokens, what, fitting, several)
 
 
 def read_at_once(model: PreTrainedModel, asked: TokenBudget) -> int:
@@ -75,16 +70,11 @@ def read_at_once(model: PreTrainedModel, asked: TokenBudget) -> int:
         model: A causal language model as it will be run, on its device.
         asked: A number, which stands; or "auto".
     """
-    if asked != "auto":
-        return asked
-    choice = profile.profile_of(model.device)
-    if choice.fixed_batch is not None:
-        return choice.fixed_batch
 
     def fitting() -> int:
         return _rounded(_fitting(model, learning=False, checkpointing=False, reserved=0), _MOST_READ)
 
-    return agreed("tokens that are read", fitting, world())
+    return _settled(asked, profile.profile_of(model.device).fixed_batch, "tokens that are read", fitting, world())
 
 
 def written_at_once(model: PreTrainedModel, asked: TokenBudget) -> int:
@@ -94,11 +84,7 @@ def written_at_once(model: PreTrainedModel, asked: TokenBudget) -> int:
         model: A causal language model as it will be run, on its device.
         asked: A number, which stands; or "auto": as many as memory holds beside the passes over prompts.
     """
-    if asked != "auto":
-        return asked
     choice = profile.profile_of(model.device)
-    if choice.fixed_batch is not None:
-        return choice.fixed_batch
 
     def fitting() -> int:
         held, prompt = cache_bytes(model), cache_bytes(model) + token_bytes(model, learning=False)
@@ -108,7 +94,14 @@ def written_at_once(model: PreTrainedModel, asked: TokenBudget) -> int:
             count = (room - PROMPTS * prompt) / (_GROWTH * held)
         return _rounded(int(count), _MOST_CACHED)
 
-    return agreed("tokens that are held", fitting, world())
+    return _settled(asked, choice.fixed_batch, "tokens that are held", fitting, world())
+
+
+def _settled(asked: TokenBudget, fixed: int | None, what: str, fitting: Callable[[], int], several: World) -> int:
+    """A number that was asked for, or that is fixed for this kind of device, or what fits."""
+    if asked != "auto":
+        return asked
+    return agreed(what, fitting, several) if fixed is None else fixed
 
 
 def cache_bytes(model: PreTrainedModel) -> float:
@@ -119,8 +112,9 @@ def cache_bytes(model: PreTrainedModel) -> float:
 def cached_values(config: PretrainedConfig) -> int:
     """Numbers that the keys and values of a token consist of, by what a model's configuration says of all layers."""
     own = config.get_text_config(decoder=True)
-    groups = getattr(own, "num_key_value_heads", None) or own.num_attention_heads
-    size = getattr(own, "head_dim", None) or own.hidden_size // own.num_attention_heads
+    heads = getattr(own, "num_attention_heads", 1)  # of models without attention, which hold less
+    groups = getattr(own, "num_key_value_heads", None) or heads
+    size = getattr(own, "head_dim", None) or own.hidden_size // heads
     return int(2 * own.num_hidden_layers * groups * size)
 
 

@@ -158,9 +158,7 @@ def reading_runner(
         if not fast:
             yield sharing.runner(PlainRunner(model, held, cut=sharing.cut(singly)))
             return
-        budget = tokens_at_once(
-            model, token_budget, learning=True, checkpointing=recompute, several=sharing.world
-        )
+        budget = tokens_at_once(model, token_budget, learning=True, checkpointing=recompute, several=sharing.world)
         packing = batching_of(model, budget, examples.longest, side_by_side=True)
         with (
             packing if pack else nullcontext(PaddedBatching(budget)) as batching,

@@ -88,8 +88,9 @@ class AdaLoraSensitivity:
 def triplets_of(delta: Delta) -> tuple[Tensor, Tensor, Tensor]:
     """P (..., out, r), lambda (..., r) and Q (..., r, in) of a change in float64; of factors, from r x r matrices.
 
-    Those of a dense change D come from the eigenvectors of D D' or D' D, whichever is smaller. A lambda below 1e-8 of the
-    largest is lost in the rounding of their eigenvalues, and is 0: what a triplet adds to the score falls with lambda^2.
+    Those of a dense change D come from the eigenvectors of D D' or D' D, whichever is smaller. A lambda below 1e-8 of
+    the largest is lost in the rounding of their eigenvalues, and is 0: what a triplet adds to the score falls with
+    lambda^2.
     """
     import torch
 

@@ -10,8 +10,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from layersig.fast import budget, profile
 from layersig.distributed.world import World
+from layersig.fast import budget, profile
 from layersig.fast.budget import (
     PROMPTS,
     agreed,

@@ -45,9 +45,7 @@ def test_triplets_are_the_singular_value_decomposition(shape: tuple[int, ...]) -
 def test_triplets_of_a_dense_change_are_orthonormal_and_miss_nothing(shape: tuple[int, ...]) -> None:
     """Full rank, over six orders of magnitude, against torch's decomposition."""
     generator = torch.Generator().manual_seed(2)
-    left, _, right = torch.linalg.svd(
-        torch.randn(shape, generator=generator, dtype=torch.float64), full_matrices=False
-    )
+    left, _, right = torch.linalg.svd(torch.randn(shape, generator=generator, dtype=torch.float64), full_matrices=False)
     expected = torch.logspace(0, -6, 6, dtype=torch.float64).expand(*shape[:-2], 6)
     change = (left * expected.unsqueeze(-2)) @ right
     p, values, q = triplets_of(Delta(change, None, -2.0))
