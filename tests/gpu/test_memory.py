@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from layersig.data.examples import Examples
+from layersig.evaluating.heldout import mean_losses
+from layersig.fast.decoder import Decoder
 from layersig.fast.runner import Workload, reading_runner
+from layersig.generating.generation import generate
+from layersig.generating.prompts import Prompt
 from layersig.models.accelerator import accelerator
 from layersig.models.dense import trained_weights
 from layersig.models.devices import free, peak_memory, pick_dtype
 from layersig.models.layermap import layer_map
 from layersig.models.load import borrow_model, load_model
+from layersig.recipe.schema import LEAST_AUTO_TOKENS
 from layersig.stages.sizes import kept_sizes
 from layersig.streams import Streams
 from layersig.training.gradients import visit_gradients
@@ -20,6 +25,7 @@ from layersig.training.loop import train
 from layersig.training.optimization import Optimization
 from tests.benchmarks.training import logged, settings
 from tests.gpu.shapes import Setting, adapted
+from tests.tiny import tiny_tokenizer
 
 pytestmark = pytest.mark.cuda
 
@@ -131,6 +137,21 @@ def test_a_step_goes_on_in_halves_where_memory_runs_out(setting: Setting) -> Non
         torch.cuda.set_per_process_memory_fraction(1.0, setting.device)
     assert sizes.halved
     assert parts.steps[0].loss == pytest.approx(whole.steps[0].loss, rel=1e-3)
+
+
+def test_what_the_device_chooses_fits(setting: Setting) -> None:
+    """Nothing has to be halved where tokens are left to the device, in training, reading and writing."""
+    conversations, tokenizer = setting.conversations(setting.few(96, 4)), tiny_tokenizer()
+    prompts = [Prompt(tuple(each.tokens[:64].tolist()), (), setting.few(128, 4)) for each in conversations]
+    model = adapted(setting.model("1B"))
+    with kept_sizes() as sizes:
+        logged(model, conversations, [range(len(conversations))], 0.1, micro_batch_tokens="auto")
+        plain = model.unload().requires_grad_(False)
+        assert len(mean_losses(plain, Examples.of(conversations), "conversations", "auto")) == len(conversations)
+        assert all(generate(Decoder(plain), tokenizer, prompts, "auto"))
+    assert not sizes.halved
+    least = 8 * LEAST_AUTO_TOKENS
+    assert setting.device.type == "cpu" or min(size for size in sizes.chosen.values() if size > 1) >= least
 
 
 def test_four_bit_weights_train(device: torch.device, tmp_path) -> None:

@@ -23,7 +23,8 @@ def padded(width: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture
 def world(tmp_path) -> World:
     world = World(tmp_path)
-    world.model.model.norm.weight.normal_()  # as norms are once they have learned something
+    # As norms are once they have learned something.
+    world.model.model.norm.weight.normal_(generator=torch.Generator().manual_seed(0))
     world.model.save_pretrained(tmp_path / "model")
     world.write_data(ROWS, TARGETS_FROM)
     return world
