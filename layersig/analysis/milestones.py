@@ -92,13 +92,13 @@ def milestone_agreement(
     crossed = kuncheva(at_milestone @ at_end.T, n, k)
     matrices = ((crossed + crossed.T) / 2, kuncheva(at_end @ at_end.T, n, k))
     pairs, units = ~np.eye(seeds, dtype=np.bool_), np.arange(seeds)
-    values = np.array([pair_mean(matrix, pairs) for matrix in matrices])
+    # Differences of equal means are rounding, not noise.
+    values = _exact(np.array([pair_mean(matrix, pairs) for matrix in matrices]), 1e-12)
     left_out = np.stack([pair_means_without(matrix, pairs, units) for matrix in matrices], axis=1)
     jackknife = Jackknife(left_out, np.zeros(seeds, dtype=np.int64))
-    covariance, contrast = jackknife.covariance(), np.array([1.0, -required])
+    covariance, contrast = _exact(jackknife.covariance(), 1e-24), np.array([1.0, -required])
     errors = np.sqrt([covariance[0, 0], covariance[1, 1], max(0.0, contrast @ covariance @ contrast)])
-    # Differences of equal means are rounding, not noise.
-    errors = np.where(errors < 1e-12, 0.0, errors)
+    errors = _exact(errors, 1e-12)
     agreement, ceiling = (Estimate(float(v), float(e), jackknife.df) for v, e in zip(values, errors[:2], strict=True))
     return MilestoneAgreement(
         agreement,
@@ -108,6 +108,11 @@ def milestone_agreement(
         required,
         seeds,
     )
+
+
+def _exact(values: FloatArray, least: float) -> FloatArray:
+    """Values with 0 for those that are nothing but rounding."""
+    return np.where(np.abs(values) < least, 0.0, values)
 
 
 def successive_agreement(earlier: FloatArray, later: FloatArray, k: int) -> tuple[Estimate, float]:

@@ -102,6 +102,16 @@ def test_a_correction_can_take_a_verdict_away():
     assert found.verdict(0.051, 0.95) is Reach.NOT_SHOWN
 
 
+def test_masks_that_have_not_moved_yet_agree_with_nothing_exactly():
+    """All scores tie: every layer is in the top k with the same probability, and rounding is no interval."""
+    _, end = runs(5, 0.5)
+    found = milestone_agreement(np.full((5, N), 4.0), end, K)
+    assert (found.agreement.value, found.agreement.se) == (0.0, 0.0)
+    assert (found.shares.ratio, found.shares.low, found.shares.high) == (0.0, 0.0, 0.0)
+    said = milestone_sentence(found, Reach.NOT_SHOWN, 1.0, after=0.05, end=1, what="ila", level=0.95)
+    assert "share 0.00, 95 % set [0, 0]" in said
+
+
 def test_successive_milestones_are_compared_inside_a_run():
     early, end = runs(4, 0.5, 0.3)
     kappas = np.array([kappa(a, b) for a, b in zip(early, end, strict=True)])

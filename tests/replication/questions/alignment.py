@@ -21,6 +21,8 @@ from tests.replication.views import (
     superior,
 )
 
+_EARLIEST = 0.25
+"""The first milestone that the published claim is about."""
 _QUANTITIES = {
     "rescored": "another learning of the mask",
     "within": "another seed",
@@ -80,8 +82,7 @@ def _stable(extracts: Extracts) -> Answer:
     milestones = extracts["milestones"].rows("milestones")
     methods = extracts["full"].rows("sharing", across="scorers")
     starts = extracts["initial"].rows("sharing", across="scorers")
-    reached = {"reaches the required share": True}
-    verdicts = [reached.get(row["verdict"]) for row in milestones]
+    verdicts = [True if row["verdict"] == "reaches the required share" else None for row in milestones]
     verdicts += [shares_layers(row) for row in (*methods, *starts)]
     body = [
         (
@@ -96,17 +97,41 @@ def _stable(extracts: Extracts) -> Answer:
         for row in milestones
     ]
     header = ("of the training", "k", "agreement with the end", "between ends", "share", "p", "verdict")
-    shown = sum(verdict is True for verdict in verdicts)
+    together = [row for row in starts if len(row["cells"]) > 2]
+    claimed = [row for row in milestones if row["checkpoint"] >= _EARLIEST]
+    moments = ", ".join(percent(share) for share in sorted({row["checkpoint"] for row in claimed}))
+    reached = " and ".join(
+        f"{', '.join(fixed(row['share'], 2) for row in claimed if row['k'] == k)} (top {k})"
+        for k in sorted({row["k"] for row in claimed})
+    )
     return Answer(
         settled(verdicts),
-        f"{shown} of {len(verdicts)} tests show rankings that agree as far as two seeds do.",
-        (),
+        f"As shares of the agreement of two seeds: after {moments} of the training {reached}; between LoRA and full "
+        f"fine-tuning {_ratios(methods)}; between three initial values {_ratios(together)}.",
+        (
+            Chart(
+                "Agreement of a milestone with the ends of other runs, over that of two ends",
+                "share (1: a milestone is as good as the end)",
+                [
+                    Estimate(percent(row["checkpoint"]), f"top {row['k']}", row["share"], row["low"], row["high"])
+                    for row in claimed
+                ],
+                reference=1.0,
+            ),
+        ),
         (
             Table("Rankings at milestones against the ends of other runs", header, body),
             sharing_table(methods, "ILA on the update of LoRA and on that of full fine-tuning"),
             sharing_table(starts, "ILA from three initial values"),
         ),
         sentences([*milestones, *methods, *starts]),
+    )
+
+
+def _ratios(rows: list[Row]) -> str:
+    """Agreement as a share of that of two seeds, and whether it is shown to be less."""
+    return " and ".join(
+        f"{fixed(row['ratio'], 2)} (top {row['k']}; p {p_value(row['p_different'])} that they differ)" for row in rows
     )
 
 
