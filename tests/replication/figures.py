@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.numbers import fixed
@@ -15,7 +15,7 @@ from tests.replication.views import span
 def draw(charts: Sequence[Chart], name: str) -> str:
     """Charts below each other, as SVG."""
     panels = [
-        Panel(chart.title, chart.axis, tuple(_row(each) for each in chart.estimates), chart.margin, chart.reference)
+        Panel(chart.title, chart.axis, tuple(_rows(chart.estimates)), chart.margin, chart.reference)
         for chart in charts
         if chart.estimates
     ]
@@ -23,8 +23,12 @@ def draw(charts: Sequence[Chart], name: str) -> str:
     return described(drawn(forest(panels), name), alt) + "\n"
 
 
-def _row(estimate: Estimate) -> ForestRow:
-    decimals = 4 if abs(estimate.value) < 0.1 else 2
+def _rows(estimates: Sequence[Estimate]) -> Iterator[ForestRow]:
+    decimals = 4 if max(abs(each.value) for each in estimates) < 0.1 else 2
+    return (_row(each, decimals) for each in estimates)
+
+
+def _row(estimate: Estimate, decimals: int) -> ForestRow:
     ends = "" if estimate.low is None and estimate.high is None else span(estimate.low, estimate.high, decimals)
     label = f"{fixed(estimate.value, decimals)} {ends}".strip()
     tip = f"{estimate.label}\n{estimate.group}\n{label}"
