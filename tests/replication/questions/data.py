@@ -86,7 +86,7 @@ def _data(extracts: Extracts) -> Answer:
         (
             Table(
                 "Agreement of rankings over properties of the data, by permutation of the data sets",
-                ("agreement", "property", "statistic", "interval", "p", "verdict"),
+                ("agreement", "property", "statistic", "interval of the slope, or of r", "p", "verdict"),
                 body,
             ),
         ),
