@@ -93,12 +93,12 @@ def milestone_agreement(
     matrices = ((crossed + crossed.T) / 2, kuncheva(at_end @ at_end.T, n, k))
     pairs, units = ~np.eye(seeds, dtype=np.bool_), np.arange(seeds)
     # Differences of equal means are rounding, not noise.
-    values = _exact(np.array([pair_mean(matrix, pairs) for matrix in matrices]), 1e-12)
+    values = _without_rounding(np.array([pair_mean(matrix, pairs) for matrix in matrices]), 1e-12)
     left_out = np.stack([pair_means_without(matrix, pairs, units) for matrix in matrices], axis=1)
     jackknife = Jackknife(left_out, np.zeros(seeds, dtype=np.int64))
-    covariance, contrast = _exact(jackknife.covariance(), 1e-24), np.array([1.0, -required])
+    covariance, contrast = _without_rounding(jackknife.covariance(), 1e-24), np.array([1.0, -required])
     errors = np.sqrt([covariance[0, 0], covariance[1, 1], max(0.0, contrast @ covariance @ contrast)])
-    errors = _exact(errors, 1e-12)
+    errors = _without_rounding(errors, 1e-12)
     agreement, ceiling = (Estimate(float(v), float(e), jackknife.df) for v, e in zip(values, errors[:2], strict=True))
     return MilestoneAgreement(
         agreement,
@@ -110,7 +110,7 @@ def milestone_agreement(
     )
 
 
-def _exact(values: FloatArray, least: float) -> FloatArray:
+def _without_rounding(values: FloatArray, least: float) -> FloatArray:
     """Values with 0 for those that are nothing but rounding."""
     return np.where(np.abs(values) < least, 0.0, values)
 

@@ -2,8 +2,8 @@
 
 The number follows from the memory that is free when it is first needed in a stage, and from shapes: what a block keeps
 for the backward pass is at most about the inputs and outputs of its linear layers, each counted by itself. It is
-rounded down to a power of two, so that small changes of the free memory change nothing; a stage that was interrupted
-goes on with the number that it had.
+rounded down to a power of two, so that small changes of the free memory change nothing; an interrupted stage resumes
+with the number that it had chosen.
 """
 
 from __future__ import annotations

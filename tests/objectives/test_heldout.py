@@ -12,8 +12,10 @@ from torch.nn.functional import softplus
 
 from layersig.data.examples import read_examples
 from layersig.data.pairs import REJECTED
+from layersig.evaluating import preferences
 from layersig.evaluating.stage import evaluate
 from layersig.evaluating.untouched import untouched
+from layersig.fast import profile
 from layersig.models.adapters import save_adapter
 from layersig.records import Cell
 from layersig.stages.job import Job
@@ -23,6 +25,7 @@ from layersig.streams import Streams
 from tests.objectives.world import log_probability, write_pairs
 from tests.tiny import save_tiny, tiny_model
 from tests.training.world import adapted
+from tests.training.world import examples as conversations
 
 BETA, SMOOTHING = 0.3, 0.1
 DPO = {"name": "dpo", "params": {"beta": BETA, "label_smoothing": SMOOTHING, "per_token": False}}
@@ -79,6 +82,17 @@ def test_the_untouched_model_has_no_margin_against_itself(world):
         "preference_margin": True,
         "preference_accuracy": True,
     }
+
+
+def test_free_memory_does_not_change_how_pairs_are_batched(monkeypatch):
+    """Not even on a GPU: the untouched model would have margins of rounding against itself."""
+    budgets = []
+    monkeypatch.setattr(profile, "profile_of", lambda device: profile.GPU)
+    monkeypatch.setattr(preferences, "mean_losses", lambda *given: budgets.append(given[3]) or [0.0] * len(given[1]))
+    sequences = conversations(4)
+    for asked in ("auto", 512):
+        preferences.log_probabilities(tiny_model("llama"), sequences, "pairs", asked, print, None, True)
+    assert budgets == [8192, 512]
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -107,13 +107,13 @@ def test_what_guessing_would_keep_stands_beside_what_is_kept(material: Material)
         assert ("the best of all constant answers" in table.caption) is (constant is not None)
 
 
-@pytest.mark.parametrize(("constant", "told"), [(0.62, False), (0.75, True), (None, False)])
+@pytest.mark.parametrize(("constant", "expected"), [(0.62, False), (0.75, True), (None, False)])
 def test_that_no_pruned_model_is_shown_to_beat_guessing_limits_the_answer(
-    material: Material, constant: float | None, told: bool
+    material: Material, constant: float | None, expected: bool
 ) -> None:
     found = pruned(material, constant)
     lines = ["".join(map(str, line)) for line in limits(found, places_of(found))]
-    assert ("No arm is shown to beat guessing on classification tasks." in lines) is told
+    assert ("No arm is shown to beat guessing on classification tasks." in lines) == expected
 
 
 def test_a_table_of_pruned_models_says_what_is_removed_and_what_is_trained_afterwards(material: Material) -> None:
