@@ -83,6 +83,7 @@ def sharing_sentence(
     ceiling: Standard = Standard.SEEDS,
     adjusted_p: float | None = None,
     tests: int = 1,
+    declared: bool = False,
 ) -> str:
     """The sentence of a sharing test; "share layers" appears in it only when the test established it.
 
@@ -97,6 +98,7 @@ def sharing_sentence(
         ceiling: What their agreement is held against.
         adjusted_p: P-value of sharing, adjusted over the family; None without a test.
         tests: Tests in the family.
+        declared: Whether the test was declared before anything was scored.
     """
     which = _cells(across, cells)
     bound = test.bound
@@ -126,7 +128,7 @@ def sharing_sentence(
                 f"{which} no sharing verdict is given: the {ceiling} rank layers alike, so there is no noise to "
                 f"compare with ({runs})."
             )
-    return f"{status_of(False)}: {said}"
+    return f"{status_of(declared)}: {said}"
 
 
 class OverlapVerdict(StrEnum):

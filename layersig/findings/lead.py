@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.findings.rankings import CONTROL_KINDS
+from layersig.analysis.positions import CONTROL_KINDS
 from layersig.recipe.schema import Recipe
 
 

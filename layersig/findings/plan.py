@@ -30,24 +30,32 @@ class Plan:
         declared_cells: Evaluations (arm, data, seed) that a run with this very declaration computed.
         declared_throughout: Whether these are all evaluations but those of the untouched model.
         other_declarations: Other declarations for the same model that were on record by then.
+        declared_rankings: Rankings (scorer, data, seed, checkpoint) that a run with this very declaration computed.
     """
 
     recipe: Recipe
     declared_cells: Set[Cell]
     other_declarations: int = 0
     declared_throughout: bool = True
+    declared_rankings: Set[Cell] = frozenset()
 
     @classmethod
     def of(cls, recipe: Recipe, files: RunFiles) -> Plan:
-        """The plan of a run; the manifest says which evaluations came after the declaration."""
+        """The plan of a run; the manifest says which evaluations and rankings came after the declaration."""
         stages = [stage for stage in files.manifest["stages"] if stage["kind"] in ("evaluate", "grade")]
         late = {files.cell(stage["cell"]) for stage in stages if not stage.get("declared")}
-        others = max((stage.get("other_declarations", 0) for stage in stages), default=0)
+        scored = [
+            stage
+            for stage in files.manifest["stages"]
+            if stage["kind"] == "score" and stage["cell"].get("scorer") in recipe.analyze.sharing
+        ]
+        others = max((stage.get("other_declarations", 0) for stage in (*stages, *scored)), default=0)
         return cls(
             recipe,
             {files.cell(stage["cell"]) for stage in stages} - late,
             others,
             all(cell.arm == BASE for cell in late),
+            frozenset(files.cell(stage["cell"]) for stage in scored if stage.get("declared")),
         )
 
     @property

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from layersig.analysis.positions import RULES
+from layersig.analysis.positions import CONTROL_KINDS
 from layersig.analysis.selections import descending_ranks, top_k
 from layersig.findings.files import Scored, Selected
 from layersig.findings.rows.layers import (
@@ -24,7 +24,6 @@ from layersig.layers import Group, LayerMap
 from layersig.recipe.schema import Arm, Recipe
 from layersig.records import Cell
 
-CONTROL_KINDS = frozenset({"random", *RULES})
 CONTROL_POLICIES = frozenset({"matched-random", "type-depth"})
 
 _DEPTH_PARTS = 3

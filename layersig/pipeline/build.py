@@ -39,6 +39,11 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
         del declared["analyze"]["looks"]
     else:
         del declared["seeds"]  # they grow from look to look; the numbers of them are declared instead
+    if sharing := recipe.analyze.sharing:
+        declared["scorers"] = {name: recipe.scorers[name].model_dump(mode="json") for name in sharing}
+        declared["data"] = [data.name for data in recipe.data]
+    else:
+        del declared["analyze"]["sharing"]
     declared["model"] = recipe.model.source
     if recipe.sweeps:
         declared["sweeps"] = recipe.model_dump(mode="json", include={"sweeps"})["sweeps"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
 from layersig.engine.pace import duration
 from layersig.planning import Plan
 from layersig.planning.cards import CARDS, Fit
@@ -23,6 +24,7 @@ def as_text(plan: Plan) -> str:
             "",
             *_totals(plan),
             *precision_lines(plan.precision),
+            *_sharing(plan),
             *cards_text(plan.fits),
             *_notes(plan),
             _last(plan),
@@ -58,6 +60,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "pilot": None if plan.pilot is None else plan.pilot.name,
         "missing": dict(plan.facts.known.missing),
         "declared": [_precision_json(each) for each in plan.precision],
+        "declared_sharing": list(plan.facts.recipe.analyze.sharing),
         "cards": None if plan.fits is None else [_fit_json(each) for each in plan.fits],
         "warnings": [*plan.warnings, *(f"{_name(each)}: {said}" for each in plan.precision for said in each.warnings)],
     }
@@ -184,6 +187,18 @@ def precision_lines(members: Sequence[Precision]) -> Iterator[str]:
     for each in members:
         yield f"  {_name(each)}: {_found(each)}"
         yield from (f"    warning: {said}" for said in each.warnings)
+
+
+def _sharing(plan: Plan) -> Iterator[str]:
+    """The declared tests of rankings, and whether there are seeds enough for a verdict."""
+    recipe = plan.facts.recipe
+    if not (names := recipe.analyze.sharing):
+        return
+    seeds = len(recipe.seeds)
+    yield ""
+    yield f"declared: whether rankings share layers, by {', '.join(names)} (S = {seeds})"
+    if seeds < MIN_SEEDS_FOR_SHARING:
+        yield f"    warning: no verdict is given with fewer than {MIN_SEEDS_FOR_SHARING} seeds; add to `seeds`"
 
 
 def _name(found: Precision) -> str:

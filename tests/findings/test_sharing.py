@@ -150,6 +150,26 @@ def test_three_data_sets_are_compared_together_and_two_by_two() -> None:
         assert (row.verdict == "shares layers") == (row.adjusted_p <= 0.05)
 
 
+def test_what_is_declared_was_scored_after_it_was_and_is_corrected_apart() -> None:
+    world = World(3, common=1.0, training=0.4)
+    recipe = study(
+        {"ila": {"kind": "ila"}, "norm": {"kind": "gradient-norm"}},
+        *({"name": name, "source": f"pypi:{name}"} for name in "def"),
+    )
+    tables = [world.table(scorer, name, kind) for scorer, kind in (("ila", "ila"), ("norm", "norm")) for name in "def"]
+    scored = {table.run_cell(row) for table in tables[:3] for row in range(SEEDS)}
+    rows = sharing_rows(replicates(tables, recipe), (K, 30), "m", recipe, scored)
+    assert {(row.scorer, row.across) for row in rows if row.declared} == {("ila", "data sets")}
+    assert all(row.sentence.startswith("Declared: " if row.declared else "Exploratory: ") for row in rows)
+    for declared, family, tests in ((True, "together", 2), (False, "together", 2), (True, "two by two", 6)):
+        members = [row for row in rows if (row.declared, row.family) == (declared, f"data sets, {family}")]
+        assert {row.tests for row in members} == {tests}
+        raw = np.array([row.p for row in members], dtype=float)
+        assert [row.adjusted_p for row in members] == pytest.approx(holm(raw).tolist())
+    early = sharing_rows(replicates(tables, recipe), (K,), "m", recipe, scored - {tables[2].run_cell(4)})
+    assert [row.cells for row in early if row.declared] == [("d", "e")]
+
+
 def test_initial_values_that_change_nothing_are_shown_to_share_and_others_are_not() -> None:
     world = World(4, common=1.0, training=0.3, scoring=0.05, own=1.0)
     named = {f"ila-{start}": {"kind": "ila", "initial": float(start)} for start in (4, 2, 1)}

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from layersig.errors import UserError
+from layersig.pipeline import declaration
 from layersig.recipe.load import LoadedRecipe, load
 from tests.recipe.example import EXAMPLE, write
+from tests.study import RECIPE, write_study
 
 JUDGE = '[judge]\nendpoint = "http://localhost:1/v1"\nmodel = "j"\n'
 
@@ -31,6 +33,7 @@ def loaded(
         'contrasts = [["first-30", "ila-30"], ["ila-30", "base"]]',
         'primary = ["first-30"]\ncontrasts = [["ila-30", "first-30.random"], ["ila-30", "first-30.rule"]]',
         'primary = ["first-30"]\ncontrol_sets = 3\ncontrasts = [["ila-30", "first-30.random-3"]]',
+        'sharing = ["ila"]',
     ],
 )
 def test_what_is_there_can_be_declared(tmp_path: Path, analyze: str) -> None:
@@ -57,6 +60,9 @@ def test_what_is_there_can_be_declared(tmp_path: Path, analyze: str) -> None:
         ('baseline = "ila-30"\nprimary = ["ila-30"]', "cannot be compared with itself"),
         ('contrasts = [["ila-30"]]', "analyze.contrasts.0"),
         ("outcome = []", "analyze.outcome"),
+        ('sharing = ["illa"]', 'analyze.sharing.0: there is no scorer "illa"; did you mean "ila"?'),
+        ('sharing = ["ila", "ila"]', 'analyze.sharing.1: "ila" is named twice'),
+        ('sharing = ["chance"]', 'analyze.sharing.0: "chance" (random) ranks without the model and the data'),
     ],
 )
 def test_what_is_not_there_is_refused_with_its_place(tmp_path: Path, analyze: str, words: str) -> None:
@@ -159,3 +165,17 @@ def test_a_design_of_looks_that_cannot_be_is_refused(tmp_path: Path, looks: str,
     with pytest.raises(UserError) as refused:
         load(path)
     assert said in str(refused.value)
+
+
+def test_one_ranking_has_nothing_to_share_layers_with(tmp_path: Path) -> None:
+    recipe = RECIPE.partition("[[arms]]")[0] + '[analyze]\nsharing = ["ila"]\n'
+    with pytest.raises(UserError, match=r"analyze\.sharing: one scorer on one data set has nothing to share layers"):
+        load(write_study(tmp_path, recipe=recipe), ())
+
+
+def test_a_declaration_of_sharing_names_the_data_and_how_layers_are_scored(tmp_path: Path) -> None:
+    silent, said = (loaded(tmp_path, text).recipe for text in ("", 'sharing = ["ila"]'))
+    assert "sharing" not in declaration(silent)["analyze"]
+    assert {"scorers", "data"}.isdisjoint(declaration(silent))
+    assert declaration(said)["data"] == ["chats", "local"]
+    assert declaration(said)["scorers"] == {"ila": said.scorers["ila"].model_dump(mode="json")}

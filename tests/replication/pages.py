@@ -66,7 +66,7 @@ def _page(question: Question, answer: Answer, extracts: Mapping[str, Extract]) -
         question.scope,
         "## What it would take to decide more",
         question.decide,
-        *_bullets("## What the verdicts say in full", answer.sentences),
+        *_folded("What the verdicts say in full", answer.sentences),
         *_bullets("## Rows of the rigor card that are not met", list(dict.fromkeys(_not_met(run)))),
         "## Repeat it",
         _commands(question),
@@ -96,6 +96,12 @@ def _not_met(run: Sequence[Extract]) -> Iterator[str]:
 
 def _bullets(title: str, lines: Sequence[str]) -> list[str]:
     return [title, "\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _folded(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines that repeat the tables in words: a click away."""
+    summary = f"<details>\n<summary>{title}</summary>"
+    return [summary, "\n".join(f"- {line}" for line in lines), "</details>"] if lines else []
 
 
 def _commands(question: Question) -> str:

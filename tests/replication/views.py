@@ -79,6 +79,7 @@ def sharing_table(rows: Sequence[Row], caption: str) -> Table:
         (
             row["scorer"],
             " and ".join(row["cells"]) if len(row["cells"]) == 2 else "all",
+            "declared" if row.get("declared") else "exploratory",
             str(row["k"]),
             fixed(row["ratio"], 2),
             fixed(row["lower"], 2),
@@ -92,13 +93,14 @@ def sharing_table(rows: Sequence[Row], caption: str) -> Table:
     header = (
         "ranking",
         "between",
+        "status",
         "k",
         "ratio to the ceiling",
         "lower bound",
         "margin",
         "p",
         "verdict",
-        "p that they differ",
+        "p, difference",
     )
     return Table(caption, header, body)
 

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from layersig.analysis.positions import CONTROL_KINDS
 from layersig.plugin.table import suggestion
 from layersig.recipe.checks.judge import set_names
 from layersig.recipe.checks.library import definitions_named, text_of
@@ -38,6 +39,7 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
             reason = "is the baseline, which cannot be compared with itself; name the arms that are compared with it"
             yield Fault(("analyze", "primary", number), f'"{name}" {reason}')
     yield from _contrasts(analyze, _with_controls(data, analyze, arms))
+    yield from _sharing(data, analyze)
     yield from _outcomes(data, analyze, base_dir)
     yield from _looks(data, analyze)
 
@@ -64,6 +66,23 @@ def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Faul
     if isinstance(numbers, list) and isinstance(seeds, list) and len(seeds) not in numbers:
         allowed = ", ".join(map(str, numbers))
         yield Fault(("analyze", "looks"), f"looks are declared at {allowed} seeds, and `seeds` has {len(seeds)}")
+
+
+def _sharing(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
+    """Scorers that are declared to be tested, and nothing that their rankings could share layers with."""
+    scorers = table_at(data, "scorers")
+    names = [name for name in list_at(analyze, "sharing") if isinstance(name, str)]
+    for number, name in enumerate(names):
+        path = ("analyze", "sharing", number)
+        if name not in scorers:
+            yield Fault(path, f'there is no scorer "{name}"{suggestion(name, scorers)}')
+        elif name in names[:number]:
+            yield Fault(path, f'"{name}" is named twice')
+        elif (kind := scorers[name].get("kind") if isinstance(scorers[name], Mapping) else None) in CONTROL_KINDS:
+            yield Fault(path, f'"{name}" ({kind}) ranks without the model and the data; name a scorer that reads them')
+    if len(names) == 1 and len(list(tables_at(data, "data"))) == 1:
+        reason = "one scorer on one data set has nothing to share layers with; add a [[data]] or name another scorer"
+        yield Fault(("analyze", "sharing"), reason)
 
 
 def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ from layersig.findings.tables import Findings
 from layersig.recipe.schema import Recipe
 from layersig.topics.rigor import arms, rankings, stated
 from layersig.topics.rigor import records as recorded
-from layersig.topics.rigor.demand import Records, judged
+from layersig.topics.rigor.demand import Demand, Records, judged
 from layersig.topics.rigor.rows import RigorRow
 
 
@@ -25,7 +25,7 @@ def rigor_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> tuple[Rig
         judged("error bars", arms.error_bars(run), rankings.error_bars(run)),
         judged("tests", arms.tests(run), rankings.tests(run)),
         judged("correction for many tests", arms.corrections(run), rankings.corrections(run)),
-        judged("declared before the run", arms.declared(run) or rankings.declared(run)),
+        judged("declared before the run", *_declared(run)),
         judged("effect sizes", arms.effect_sizes(run), rankings.effect_sizes(run)),
         judged("n and seeds", arms.seeds(run), rankings.seeds(run)),
         judged("sample size chosen before", stated.sample_size(run)),
@@ -56,3 +56,9 @@ def rigor_rows(findings: Findings, files: RunFiles, recipe: Recipe) -> tuple[Rig
         judged("interests", stated.interests(run)),
         judged("funding", stated.funding(run)),
     )
+
+
+def _declared(run: Records) -> list[Demand | None]:
+    """What is asked of the declarations of a recipe; where it has none, of their absence."""
+    made = [arms.declared(run), rankings.declared(run)]
+    return made if any(made) else [rankings.undeclared(run)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from layersig.analysis.agreement_sentences import Across
 from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
 from layersig.findings.rows.layers import RANKINGS, RankingRow
 from layersig.records import Cell
 from layersig.topics.agreement.rows import OVERLAPS
 from layersig.topics.ceilings.rows import CEILINGS, CeilingRow
 from layersig.topics.rigor.demand import Demand, Records, listed, span
-from layersig.topics.stability.rows import JACCARD_MATRIX, OVERLAP_TESTS, RESIDUAL_TESTS, SHARING
+from layersig.topics.stability.rows import JACCARD_MATRIX, OVERLAP_TESTS, RESIDUAL_TESTS, SHARING, SharingRow
 
 LEAST_SEEDS = MIN_SEEDS_FOR_SHARING
 """Seeds from which on a sharing verdict and the crossed bootstrap exist; fewer leave a handful of degrees of "
@@ -63,10 +64,28 @@ def corrections(records: Records) -> Demand | None:
 
 
 def declared(records: Records) -> Demand | None:
-    """A recipe declares comparisons of arms alone."""
+    """Every test of sharing that the recipe declares was declared before the rankings were scored."""
+    named = set(records.recipe.analyze.sharing)
+    asked = [row for row in records.findings[SHARING] if named.issuperset(_scorers(row))]
+    if not named:
+        return None
+    early = sum(row.declared for row in asked)
+    return Demand(
+        0 < early == len(asked),
+        f"{early} of {len(asked)} tests of sharing that the recipe declares were declared before the rankings were "
+        "scored; whatever else is said of rankings is exploratory.",
+    )
+
+
+def undeclared(records: Records) -> Demand | None:
+    """Nothing is declared, and rankings are spoken of."""
     if not _told(records):
         return None
-    return Demand(False, "No comparison of arms is declared, and what is said of rankings is exploratory.")
+    return Demand(
+        False,
+        "Nothing is declared: the recipe compares no arms and names no scorers in `analyze.sharing`, so that what is "
+        "said of rankings is exploratory.",
+    )
 
 
 def effect_sizes(records: Records) -> Demand | None:
@@ -124,6 +143,10 @@ def _seeded(records: Records) -> Sequence[RankingRow]:
     """Those of them that another seed may change: of no seed is what depends on the model alone."""
     fixed = {(row.scorer, row.data, row.checkpoint) for row in records.findings[CEILINGS] if not row.seeds}
     return [row for row in _told(records) if (row.scorer, row.data, row.checkpoint) not in fixed]
+
+
+def _scorers(row: SharingRow) -> Sequence[str]:
+    return row.cells if row.across == Across.SCORERS else (row.scorer,)
 
 
 def _key(row: RankingRow) -> str:

@@ -30,7 +30,7 @@ def _compute(evidence: Evidence, found: Findings) -> Result:
     return Result(
         {
             STABILITY: (row for each in runs for row in stability_rows(each, sizes, grid, level)),
-            SHARING: sharing_rows(runs, sizes, evidence.files.model_name, recipe),
+            SHARING: sharing_rows(runs, sizes, evidence.files.model_name, recipe, evidence.plan.declared_rankings),
             COMPONENTS: (row for each in runs for row in component_rows(each, grid, level)),
             CHECKPOINTS: checkpoint_rows(tables, sizes, recipe),
             ESTIMATORS: estimator_rows(tables, level),

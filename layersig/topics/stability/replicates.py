@@ -13,6 +13,7 @@ from layersig.analysis.agreement import RunDesign
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.samples import Sample, sample_of, samples
 from layersig.recipe.schema import Recipe
+from layersig.records import Cell
 
 FloatArray = NDArray[np.float64]
 
@@ -77,6 +78,15 @@ class Replicates:
         runs = self.scores[None] if self.repeats is None else np.concatenate([self.scores[None], self.repeats])
         kept = np.moveaxis(runs[:, order], 0, 2)
         return kept.reshape(len(order) // width, width, *kept.shape[1:])
+
+    @property
+    def cells(self) -> frozenset[Cell]:
+        """The cells of the rankings, without repeats of the scoring."""
+        return frozenset(
+            Cell(scorer=self.scorer, data=data, seed=seed, checkpoint=self.checkpoint)
+            for data in self.data
+            for seed in self.seeds
+        )
 
     def of(self, places: Sequence[int]) -> Replicates:
         """The rankings on some of the entries."""

@@ -48,7 +48,10 @@ class SharingRow(Row):
     ceiling: str
     """What agreement is held against: the seeds of one data set, or its halves, which hold the noise of rows too."""
     family: str
-    """The tests that are corrected together: all cells at once, or two by two, over rankings and sizes."""
+    """The tests that are corrected together, declared ones apart from the others: all cells at once, or two by two,
+    over rankings and sizes."""
+    declared: bool
+    """Whether `analyze.sharing` names the scorers and all of these rankings were scored after it was on record."""
     k: int
     of: int
     ratio: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,6 +17,7 @@ from layersig.analysis.results import Alternative
 from layersig.analysis.sharing import SharingTest, ratio_bound_jackknife_runs, sharing_test
 from layersig.findings.shown import finite
 from layersig.recipe.schema import Recipe
+from layersig.records import Cell
 from layersig.streams import Streams
 from layersig.topics.stability.replicates import Replicates
 from layersig.topics.stability.rows import SharingRow
@@ -37,6 +38,7 @@ class _Question:
         ceiling: What their agreement is held against.
         runs: Scores, shape (runs, units).
         design: Cells, seeds and samples of the runs.
+        measured: Cells of the grid that the runs are of.
         together: Whether these are all that there are, and not two of them.
     """
 
@@ -48,6 +50,7 @@ class _Question:
     ceiling: Standard
     runs: FloatArray
     design: RunDesign
+    measured: frozenset[Cell]
     together: bool
 
     @property
@@ -57,12 +60,16 @@ class _Question:
 
     @property
     def family(self) -> str:
-        """The tests that are corrected together."""
+        """The tests that are corrected together, declared ones apart from the others."""
         return f"{self.across}, {'together' if self.together else 'two by two'}"
 
 
 def sharing_rows(
-    found: Sequence[Replicates], sizes: Sequence[int], model: str, recipe: Recipe
+    found: Sequence[Replicates],
+    sizes: Sequence[int],
+    model: str,
+    recipe: Recipe,
+    declared_rankings: Set[Cell] = frozenset(),
 ) -> tuple[SharingRow, ...]:
     """The sharing test at every size, and the opposite question, asked of whole rankings.
 
@@ -71,6 +78,7 @@ def sharing_rows(
         sizes: Sizes of the selections.
         model: Name of the model.
         recipe: What was declared.
+        declared_rankings: The rankings that were scored after they were declared; a test of these alone is declared.
     """
     # Entries of `[[data]]` that hold the same rows are one cell, which shares layers with nothing.
     questions = [question for question in _questions(found) if np.unique(question.design.cells).size > 1]
@@ -82,17 +90,22 @@ def sharing_rows(
         for k in sizes
         if 0 < k < question.runs.shape[1]
     ]  # fmt: skip
+    declared = {id(question): question.measured <= declared_rankings for question in questions}
+    families = {id(question): (question.family, declared[id(question)]) for question in questions}
     adjusted: dict[tuple[int, int], tuple[float | None, int]] = {}
-    for family in dict.fromkeys(question.family for question in questions):
-        members = [(question, k, test) for question, k, test in asked if question.family == family]
+    for family in dict.fromkeys(families.values()):
+        members = [(question, k, test) for question, k, test in asked if families[id(question)] == family]
         p = holm_of_tested([test.p for _, _, test in members])
         tests = sum(each is not None for each in p)
         adjusted |= {(id(question), k): (each, tests) for (question, k, _), each in zip(members, p, strict=True)}
     opposite = {id(question): _opposite(question, level, recipe) for question in questions}
     return tuple(
-        _row(question, k, test, *adjusted[id(question), k], opposite[id(question)], model, recipe)
+        _row(
+            question, k, test, *adjusted[id(question), k], opposite[id(question)], model, recipe,
+            declared=declared[id(question)],
+        )
         for question, k, test in asked
-    )
+    )  # fmt: skip
 
 
 def _questions(found: Sequence[Replicates]) -> Iterator[_Question]:
@@ -101,7 +114,7 @@ def _questions(found: Sequence[Replicates]) -> Iterator[_Question]:
         for name, halves in each.halves.items():
             yield _Question(
                 Across.HALVES, halves.data, each.scorer, each.checkpoint, name, Standard.SEEDS, halves.runs,
-                halves.design, together=True,
+                halves.design, halves.cells, together=True,
             )  # fmt: skip
     yield from _across_scorers(found)
 
@@ -114,7 +127,7 @@ def _across_data_sets(each: Replicates) -> Iterator[_Question]:
         part = each.of([place for place, sample in enumerate(each.samples) if sample.data_set in names])
         yield _Question(
             Across.DATA_SETS, names, each.scorer, each.checkpoint, None, ceiling, part.runs, part.data_set_design,
-            together=len(names) == count,
+            part.cells, together=len(names) == count,
         )  # fmt: skip
 
 
@@ -142,9 +155,12 @@ def _on_each(members: Sequence[Replicates], *, together: bool) -> Iterator[_Ques
         if all(data in each.data for each in members):
             rows = [each.scores[each.data.index(data)][[each.seeds.index(seed) for seed in seeds]] for each in members]
             design = RunDesign(cells, np.tile(np.array(seeds), len(members)))
+            measured = frozenset(
+                cell for each in members for cell in each.cells if cell.data == data and cell.seed in seeds
+            )
             yield _Question(
                 Across.SCORERS, names, ", ".join(names), members[0].checkpoint, data, Standard.SEEDS,
-                np.concatenate(rows), design, together,
+                np.concatenate(rows), design, measured, together,
             )  # fmt: skip
 
 
@@ -189,6 +205,8 @@ def _row(
     opposite: _Opposite,
     model: str,
     recipe: Recipe,
+    *,
+    declared: bool,
 ) -> SharingRow:
     n, bound = question.runs.shape[1], test.bound
     final = test.corrected(adjusted_p, recipe.analyze.alpha)
@@ -200,6 +218,7 @@ def _row(
         data=question.data,
         ceiling=question.ceiling.value,
         family=question.family,
+        declared=declared,
         k=k,
         of=n,
         ratio=finite(bound.ratio),
@@ -214,7 +233,7 @@ def _row(
         verdict=final.verdict.value,
         sentence=sharing_sentence(
             final, k, n, question.names, model, question.ranking, across=question.across, ceiling=question.ceiling,
-            adjusted_p=adjusted_p, tests=tests,
+            adjusted_p=adjusted_p, tests=tests, declared=declared,
         ),
         corrected=opposite.corrected,
         corrected_low=opposite.low,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from layersig.analysis.sentences import status_of
 from layersig.report.document import Block, Bullets, Details, Heading, Paragraph, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, level, p_value
@@ -19,6 +20,8 @@ def sharing(material: Material) -> list[Block]:
         return []
     together = [row for row in rows if row.family.endswith("together")]
     pairs = [row for row in rows if not row.family.endswith("together")]
+    together.sort(key=lambda row: not row.declared)
+    pairs.sort(key=lambda row: not row.declared)
     blocks: list[Block] = [Heading("Do rankings share layers?")]
     if together:
         blocks += [Bullets(tuple((row.sentence,) for row in together)), _tests(together, "all at once")]
@@ -31,11 +34,13 @@ def sharing(material: Material) -> list[Block]:
 def _tests(rows: Sequence[SharingRow], which: str) -> Table:
     return Table(
         f"Is agreement between rankings as high as that of the ceiling, {which}? An equivalence claim at every size; "
-        "p is one-sided, by Holm's method over the rankings and sizes that are compared across the same thing",
+        "p is one-sided, by Holm's method over the rankings and sizes that are compared across the same thing, with "
+        "declared tests apart from exploratory ones",
         columns(
             "across",
             "rankings",
             "ceiling",
+            "status",
             "#k",
             "#ratio to the ceiling",
             "#one-sided lower bound",
@@ -49,6 +54,7 @@ def _tests(rows: Sequence[SharingRow], which: str) -> Table:
                 r.across,
                 _named(r),
                 r.ceiling,
+                status_of(r.declared).lower(),
                 str(r.k),
                 fixed(r.ratio, 2),
                 fixed(r.lower, 2),

@@ -131,7 +131,7 @@ def _stable(extracts: Extracts) -> Answer:
 def _ratios(rows: list[Row]) -> str:
     """Agreement as a share of that of two seeds, and whether it is shown to be less."""
     return " and ".join(
-        f"{fixed(row['ratio'], 2)} (top {row['k']}; p {p_value(row['p_different'])} that they differ)" for row in rows
+        f"{fixed(row['ratio'], 2)} (top {row['k']}; p {p_value(row['p_different'])} for a difference)" for row in rows
     )
 
 
