@@ -102,8 +102,15 @@ EXAMPLE = {
     "tasks": extract_of(assays=[row("assays", task="hellaswag", moved="interval reaches within the margin")]),
     "estimators": extract_of(
         estimators=_TRUTH,
-        comparisons=[_compared("path-30", "ila-30", "better, size unsettled")],
-        shares=[row("shares", **_OWN, arm="path-30", shape="interval")],
+        comparisons=[
+            _compared("path-30", "ila-30", "better, size unsettled"),
+            _compared("ila-30", "gradient-norm-30", "worse, size unsettled", "other scorer"),
+        ],
+        shares=[
+            row("shares", **_OWN, arm=arm, shape="interval", share=share)
+            for arm, share in (("ila-30", 0.4), ("path-30", 0.8), ("gradient-norm-30", 0.9))
+        ],
+        selections=[row("selections", arm="ila-30", data="chat")],
         leaderboard=[_LEADER],
     ),
     "cost": extract_of(

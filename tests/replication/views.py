@@ -56,12 +56,22 @@ def comparison_chart(rows: Sequence[Row], title: str, axis: str) -> Chart:
     return Chart(title, axis, found, 0.0, rows[0]["margin"] if rows else None)
 
 
-def share_table(rows: Sequence[Row], caption: str) -> Table:
-    """Shares of the gain of all layers that arms keep."""
+def share_table(rows: Sequence[Row], caption: str, selections: Sequence[Row] = ()) -> Table:
+    """Shares of the gain of all layers that arms keep, and of what share of the weights where that is given."""
+    weights = {(row["arm"], row["data"]): percent(row["share_of_parameters"]) for row in selections}
     body = [
-        (row["arm"], row["data"] or "\u2013", percent(row["share"]), share_set(row), str(row["seeds"])) for row in rows
+        (
+            row["arm"],
+            row["data"] or "\u2013",
+            percent(row["share"]),
+            share_set(row),
+            *([weights.get((row["arm"], row["data"]), "\u2013")] if selections else []),
+            str(row["seeds"]),
+        )
+        for row in rows
     ]
-    return Table(caption, ("arm", "data", "share of the gain kept", "set", "S"), body)
+    header = ("arm", "data", "share of the gain kept", "set", *(["of the weights"] if selections else []), "S")
+    return Table(caption, header, body)
 
 
 def share_set(row: Row) -> str:

@@ -21,6 +21,9 @@ from tests.replication.views import (
 
 TRUTH = "fresh-loss"
 """The scorer that measures leave-one-update-out on conversations that no training saw."""
+ILA = "ila-30"
+UNTRAINED = "gradient-norm-30"
+"""The simplest of the arms whose ranking needs no training."""
 
 
 def with_truth(found: Extract) -> list[tuple[str, Row]]:
@@ -59,33 +62,58 @@ def _correlations(found: Extract) -> tuple[Chart, Table]:
 def _right(extracts: Extracts) -> Answer:
     found = extracts["estimators"]
     rows = of_outcome(found.rows("comparisons", declared=True))
-    others = of_outcome(found.rows("comparisons", role="other scorer"))
-    chart, table = _correlations(found)
-    shares = of_outcome(found.rows("shares"))
-    best: dict[str, Row] = {}
-    for row in shares:
-        if row["arm"] != "all-layers" and row["share"] > best.get(row["data"], {"share": float("-inf")})["share"]:
-            best[row["data"]] = row
-    told = ", ".join(f"{row['arm']} {percent(row['share'])} {share_set(row)} on {data}" for data, row in best.items())
     contrasts = [row for row in rows if row["role"] != "baseline"]
+    others = [row for row in of_outcome(found.rows("comparisons", role="other scorer")) if row["arm"] == ILA]
+    chart, table = _correlations(found)
+    shares = sorted(of_outcome(found.rows("shares")), key=lambda row: (row["data"], -row["share"]))
+    beaten = [superior(row) is True for row in contrasts if row["reference"] == ILA]
     better = sum(superior(row) is True for row in contrasts)
+    itself = ", ".join(f"{value} on {data}" for data, value in _yardstick(found).items())
     return Answer(
-        settled([superior(row) for row in contrasts]),
-        f"The graft that keeps most of the gain: {told}; path-30 is shown to be better in {better} of {len(contrasts)} "
-        "declared comparisons with ILA and the controls.",
+        settled([*(False if each else None for each in beaten), *map(_for_less, others)]),
+        f"path-30, declared, is shown to be better as a graft in {better} of {len(contrasts)} comparisons with ILA and "
+        f"the controls. ILA's 30 % keep {_kept_by(shares, ILA)} of the gain; those with the largest gradients, which "
+        f"need no training, {_kept_by(shares, UNTRAINED)} (exploratory). Leave-one-out cannot judge: two seeds of it "
+        f"correlate by {itself}.",
         (
-            chart,
+            Chart(
+                "Share of the gain that 30 % of the layers keep as a graft",
+                "share (1: as much as all layers)",
+                [Estimate(row["arm"], row["data"], row["share"], row["low"], row["high"]) for row in shares],
+                reference=1.0,
+            ),
             comparison_chart(
                 rows, "path-30 as a graft", "difference of held-out losses, nats per token (lower: better)"
             ),
+            *([chart] if chart.estimates else []),
         ),
         (
-            table,
+            share_table(shares, "Share of the gain that each graft keeps", found.rows("selections")),
             comparison_table(rows, "Declared comparisons of grafts"),
-            share_table(shares, "Share of the gain that each graft keeps"),
-            comparison_table(others, "Other scorers"),
+            comparison_table(others, "ILA against every other scorer"),
+            table,
         ),
         sentences(rows),
+    )
+
+
+def _for_less(row: Row) -> bool | None:
+    """Whether a scorer that is compared with ILA finds layers that are as good: shown to, or not to, or undecided."""
+    verdict = row["verdict"] or ""
+    if verdict.startswith(("worse", "equivalent", "not better")):
+        return True
+    return False if verdict.startswith("better") else None
+
+
+def _yardstick(found: Extract) -> dict[str, str]:
+    """Correlation of two seeds of leave-one-out, by data set."""
+    pairs = [row for _, row in with_truth(found)]
+    return {row["data"]: fixed(row["reliability_b"] if row["b"] == TRUTH else row["reliability_a"], 2) for row in pairs}
+
+
+def _kept_by(shares: Sequence[Row], arm: str) -> str:
+    return ", ".join(
+        f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == arm
     )
 
 
