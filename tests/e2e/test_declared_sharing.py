@@ -44,7 +44,7 @@ def test_a_declaration_that_comes_after_the_rankings_declares_nothing(tmp_path: 
     world = study(tmp_path)
     silent = analysis(world.run().run)
     assert demanded(silent)["status"] == "not met"
-    assert "names no scorers in `analyze.sharing`" in demanded(silent)["evidence"]
+    assert "`analyze.sharing` names no scorers" in demanded(silent)["evidence"]
     world.recipe.write_text(world.recipe.read_text(encoding="utf-8") + DECLARED, encoding="utf-8")
     run = world.run().run
     assert not run.ran
@@ -53,3 +53,20 @@ def test_a_declaration_that_comes_after_the_rankings_declares_nothing(tmp_path: 
     tests = len(late["sharing"])
     assert f"0 of {tests} tests of sharing that the recipe declares" in demanded(late)["evidence"]
     assert late["other_declarations"] == 1
+
+
+def test_one_seed_leaves_nothing_to_test(tmp_path: Path) -> None:
+    row = demanded(analysis(study(tmp_path, DECLARED).run("seeds=[0]").run))
+    assert (row["status"], row["evidence"]) == (
+        "not met",
+        "The declared tests of sharing were not made: they take two seeds of each ranking.",
+    )
+
+
+def test_a_plan_lists_what_is_declared_and_warns_of_too_few_seeds(tmp_path: Path) -> None:
+    world = study(tmp_path, DECLARED)
+    plan = world.call("plan", world.recipe).out
+    assert "declared: whether rankings share layers, by ila, norm (S = 2)\n    warning: no verdict is given" in plan
+    enough = world.call("plan", world.recipe, "seeds=[0,1,2,3,4]").out
+    assert "by ila, norm (S = 5)\n" in enough
+    assert "no verdict is given" not in enough

@@ -78,7 +78,7 @@ def _sharing(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fa
             yield Fault(path, f'there is no scorer "{name}"{suggestion(name, scorers)}')
         elif name in names[:number]:
             yield Fault(path, f'"{name}" is named twice')
-        elif (kind := scorers[name].get("kind") if isinstance(scorers[name], Mapping) else None) in CONTROL_KINDS:
+        elif (kind := table_at(scorers, name).get("kind")) in list(CONTROL_KINDS):
             yield Fault(path, f'"{name}" ({kind}) ranks without the model and the data; name a scorer that reads them')
     if len(names) == 1 and len(list(tables_at(data, "data"))) == 1:
         reason = "one scorer on one data set has nothing to share layers with; add a [[data]] or name another scorer"

@@ -66,9 +66,11 @@ def corrections(records: Records) -> Demand | None:
 def declared(records: Records) -> Demand | None:
     """Every test of sharing that the recipe declares was declared before the rankings were scored."""
     named = set(records.recipe.analyze.sharing)
-    asked = [row for row in records.findings[SHARING] if named.issuperset(_scorers(row))]
     if not named:
         return None
+    asked = [row for row in records.findings[SHARING] if named.issuperset(_scorers(row))]
+    if not asked:
+        return Demand(False, "The declared tests of sharing were not made: they take two seeds of each ranking.")
     early = sum(row.declared for row in asked)
     return Demand(
         0 < early == len(asked),
@@ -83,8 +85,8 @@ def undeclared(records: Records) -> Demand | None:
         return None
     return Demand(
         False,
-        "Nothing is declared: the recipe compares no arms and names no scorers in `analyze.sharing`, so that what is "
-        "said of rankings is exploratory.",
+        "Nothing is declared: no arms are compared, and `analyze.sharing` names no scorers. What is said of rankings "
+        "is exploratory.",
     )
 
 
