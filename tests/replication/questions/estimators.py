@@ -68,13 +68,15 @@ def _right(extracts: Extracts) -> Answer:
     shares = sorted(of_outcome(found.rows("shares")), key=lambda row: (row["data"], -row["share"]))
     beaten = [superior(row) is True for row in contrasts if row["reference"] == ILA]
     better = sum(superior(row) is True for row in contrasts)
+    without = [row for row in others if row["reference"] == UNTRAINED]
+    more = f"shown to be more on {sum(kept(row) is False for row in without)} of {len(without)}"
     itself = ", ".join(f"{value} on {data}" for data, value in _yardstick(found).items())
     return Answer(
         settled([*(False if each else None for each in beaten), *map(_for_less, others)]),
         f"path-30, declared, is shown to be better as a graft in {better} of {len(contrasts)} comparisons with ILA and "
         f"the controls. ILA's 30 % keep {_kept_by(shares, ILA)} of the gain; those with the largest gradients, which "
-        f"need no training, {_kept_by(shares, UNTRAINED)} (exploratory). Leave-one-out cannot judge: two seeds of it "
-        f"correlate by {itself}.",
+        f"need no training, {_kept_by(shares, UNTRAINED)} (exploratory; {more}). Leave-one-out cannot judge: two seeds "
+        f"of it correlate by {itself}.",
         (
             Chart(
                 "Share of the gain that 30 % of the layers keep as a graft",
