@@ -8,7 +8,7 @@ from statistics import fmean
 
 from tests.replication.extracts import Extract
 from tests.replication.questions.claims import PUBLISHED_LOW, depends, fisher_rows, types_of
-from tests.replication.questions.estimators import TRUTH, with_truth
+from tests.replication.questions.estimators import yardstick
 from tests.replication.views import of_outcome, shares_layers
 
 
@@ -33,10 +33,9 @@ def _rankings(found: Extract) -> bool:
 
 
 def _estimators(found: Extract) -> bool:
-    yardstick = [row["reliability_b"] if row["b"] == TRUTH else row["reliability_a"] for _, row in with_truth(found)]
     kept = {(row["arm"], row["data"]): row["share"] for row in of_outcome(found.rows("shares"))}
     more = [kept[arm, data] > kept["ila-30", data] for arm, data in kept if arm in ("gradient-norm-30", "path-30")]
-    return all(more) and max(yardstick) < 0.5
+    return all(more) and max(yardstick(found).values()) < 0.5
 
 
 def _cost(found: Extract) -> bool:

@@ -14,6 +14,7 @@ from tests.replication.extracts import COLUMNS, EXTRACTS, Extract, read
 from tests.replication.pages import RESULTS, answers, figures, pages
 from tests.replication.parts import PARTS, RECIPES
 from tests.replication.questions import QUESTIONS
+from tests.replication.views import kept, of_outcome, superior
 
 RUN = {part.name: found for part in PARTS if (found := read(part.name)) is not None}
 
@@ -73,3 +74,24 @@ def test_questions_and_parts_belong_together() -> None:
     used = {part for question in QUESTIONS for part in (*question.parts, *question.repeats)}
     assert used == {part.name for part in PARTS}
     assert len({question.name for question in QUESTIONS}) == len(QUESTIONS)
+
+
+def test_the_guide_to_scorers_says_what_was_found() -> None:
+    found = RUN["estimators"]
+    weights: dict[str, list[float]] = {}
+    for row in found.rows("selections"):
+        weights.setdefault(row["arm"], []).append(row["share_of_parameters"])
+    assert all(0.2 < share < 0.3 for share in weights["gradient-norm-30"])  # about a quarter of the weights
+    assert all(share < 0.15 for share in weights["relative-gradient-30"])  # half as many
+    compared = of_outcome(found.rows("comparisons"))
+    by_gradients = [kept(row) for row in compared if (row["arm"], row["reference"]) == ("ila-30", "gradient-norm-30")]
+    assert by_gradients.count(False) == 2  # ILA is shown to be worse on two of three data sets
+    assert len(by_gradients) == 3
+    declared = [superior(row) for row in compared if row["declared"] and row["role"] != "baseline"]
+    assert declared == [True] * 9
+    shares = of_outcome(found.rows("shares"))
+    best = [
+        max((row for row in shares if row["data"] == data), key=lambda row: row["share"])
+        for data in found.record["data"]
+    ]
+    assert [row["arm"] for row in best].count("update-taylor-30") == 2  # keeps most on two of the three

@@ -70,7 +70,7 @@ def _right(extracts: Extracts) -> Answer:
     better = sum(superior(row) is True for row in contrasts)
     without = [row for row in others if row["reference"] == UNTRAINED]
     more = f"shown to be more on {sum(kept(row) is False for row in without)} of {len(without)}"
-    itself = ", ".join(f"{value} on {data}" for data, value in _yardstick(found).items())
+    itself = ", ".join(f"{fixed(value, 2)} on {data}" for data, value in yardstick(found).items())
     return Answer(
         settled([*(False if each else None for each in beaten), *map(_for_less, others)]),
         f"path-30, declared, is shown to be better as a graft in {better} of {len(contrasts)} comparisons with ILA and "
@@ -107,10 +107,9 @@ def _for_less(row: Row) -> bool | None:
     return False if verdict.startswith("better") else None
 
 
-def _yardstick(found: Extract) -> dict[str, str]:
+def yardstick(found: Extract) -> dict[str, float]:
     """Correlation of two seeds of leave-one-out, by data set."""
-    pairs = [row for _, row in with_truth(found)]
-    return {row["data"]: fixed(row["reliability_b"] if row["b"] == TRUTH else row["reliability_a"], 2) for row in pairs}
+    return {row["data"]: row["reliability_b" if row["b"] == TRUTH else "reliability_a"] for _, row in with_truth(found)}
 
 
 def _kept_by(shares: Sequence[Row], arm: str) -> str:
