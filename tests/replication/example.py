@@ -63,7 +63,7 @@ _TRUTH = [
 _LEADER = row(
     "leaderboard", scorer="ila", data="chat", arm="ila-30", kept_shape="interval", rule="ends", reads_update=True
 )
-_CEILING = row("ceilings", scorer="ila", verdict="above chance")
+_CEILING = row("ceilings", scorer="ila", data="chat", verdict="above chance")
 _TEXT = extract_of(
     texts=[row("texts", scorer="feature-norm", a="chat", b="random", text="random-tokens")],
     sharing=[_shared(scorer="feature-norm", k=9)],
@@ -79,7 +79,7 @@ EXAMPLE = {
         sharing=[_shared(family="data sets, together"), _shared()],
         stability=[
             row("stability", scorer="ila", quantity=quantity, data=data, value=value)
-            for quantity, data, value in (("within", "chat", 0.5), ("rescored", None, 0.6), ("between", None, 0.4))
+            for quantity, data, value in (("within", "chat", 0.5), ("rescored", "chat", 0.1), ("between", None, 0.4))
         ],
         components=[row("components", scorer="ila")],
         ceilings=[_CEILING],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from layersig.report.numbers import plural, seconds
@@ -148,11 +149,20 @@ def _lab_book(extracts: Mapping[str, Extract]) -> str:
                 record["machine"]["cpu"],
             )
         )
-        remarks += [f"`{part.name}`: {text}" for text in (*record["warnings"], *record["notes"])]
+        remarks += [f"`{part.name}`: {text}" for text in folded((*record["warnings"], *record["notes"]))]
     header = ("part", "recipe", "started", "work", "status", "differences planned before", "processor")
     return _filled(
         "lab-book", Table("", header, rows).markdown().strip(), *_bullets("## What the runs warned of", remarks)
     )
+
+
+def folded(texts: Iterable[str]) -> Iterator[str]:
+    """Texts that differ in numbers alone once, with how many more there are."""
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        alike.setdefault(re.sub(r"\d+(\.\d+)?", "0", text), []).append(text)
+    for first, *others in alike.values():
+        yield f"{first} ({len(others)} more of the kind)" if others else first
 
 
 def _filled(prose: str, *blocks: str) -> str:

@@ -82,8 +82,15 @@ def test_verdicts_are_read_as_they_are_written() -> None:
     for verdict, (as_good, better) in said.items():
         assert (kept({"verdict": verdict}), superior({"verdict": verdict})) == (as_good, better), verdict
     assert shares_layers({"verdict": "shares layers", "p_different": 0.01})
-    assert shares_layers({"verdict": "sharing not shown", "p_different": 0.01}) is False
-    assert shares_layers({"verdict": "sharing not shown", "p_different": None}) is None
+    apart = {"verdict": "sharing not shown", "p_different": 0.01, "ratio": 0.5, "lower": 0.2, "margin": 0.9}
+    assert shares_layers(apart) is False
+    undecided: list[dict[str, float | None]] = [
+        {"p_different": None},
+        {"p_different": 0.2},
+        {"ratio": 0.8},
+        {"lower": None},
+    ]
+    assert {shares_layers({**apart, **changed}) for changed in undecided} == {None}
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=[question.name for question in QUESTIONS])

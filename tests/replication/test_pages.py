@@ -11,7 +11,7 @@ from tests.planning.heads import head
 from tests.replication.answers import Holds
 from tests.replication.expectations import EXPECTED
 from tests.replication.extracts import COLUMNS, EXTRACTS, Extract, read
-from tests.replication.pages import RESULTS, answers, figures, pages
+from tests.replication.pages import RESULTS, answers, figures, folded, pages
 from tests.replication.parts import PARTS, RECIPES
 from tests.replication.questions import QUESTIONS
 from tests.replication.views import kept, of_outcome, superior
@@ -95,3 +95,8 @@ def test_the_guide_to_scorers_says_what_was_found() -> None:
         for data in found.record["data"]
     ]
     assert [row["arm"] for row in best].count("update-taylor-30") == 2  # keeps most on two of the three
+
+
+def test_warnings_that_differ_in_numbers_alone_are_told_once() -> None:
+    cut = [f"{number} of 600 conversations were cut at 80 tokens." for number in (378, 315, 599)]
+    assert list(folded([*cut, "something"])) == [f"{cut[0]} (2 more of the kind)", "something"]

@@ -13,7 +13,9 @@ SAME = ("equivalent", "not worse")
 
 
 def span(low: float | None, high: float | None, decimals: int = 2) -> str:
-    """An interval; an end that is not there is unbounded."""
+    """An interval; an end that is not there is unbounded, and without either there is none."""
+    if low is None and high is None:
+        return "\u2013"
     ends = [
         "\u2212\u221e" if low is None else fixed(low, decimals),
         "\u221e" if high is None else fixed(high, decimals),
@@ -116,10 +118,16 @@ def sharing_table(rows: Sequence[Row], caption: str) -> Table:
 
 
 def shares_layers(row: Row, differ: float = 0.05) -> bool | None:
-    """Whether rankings share layers: shown, shown to differ, or undecided."""
+    """Whether rankings share layers: shown, shown not to, or undecided.
+
+    Shown not to: they differ, and by more than the margin, by the bound of the ratio mirrored at the estimate. A
+    difference of any size does not refute that agreement is nearly as high.
+    """
     if row["verdict"] == "shares layers":
         return True
-    return False if row["p_different"] is not None and row["p_different"] <= differ else None
+    if row["p_different"] is None or row["p_different"] > differ or row["lower"] is None:
+        return None
+    return False if 2 * row["ratio"] - row["lower"] < row["margin"] else None
 
 
 def kept(row: Row) -> bool | None:

@@ -137,7 +137,8 @@ def _unbeaten(material: Material, places: Sequence[Place]) -> Iterator[Text]:
 
 
 def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:
-    """Arms that keep more than the leading one with no more layers, and how the two compare."""
+    """Arms that keep more than the leading one with no more layers, and how the two compare: one sentence an arm."""
+    told: dict[str, list[str]] = {}
     for place in places:
         lead, where = place.lead, f" on {place.data}" if len(places) > 1 else ""
         verdicts = {
@@ -148,7 +149,9 @@ def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:
             smaller = not each.selection.control and each.selection.layers <= lead.selection.layers
             if smaller and each.kept and lead.kept and each.kept.share > lead.kept.share:
                 verdict = verdicts.get(frozenset((each.arm, lead.arm)), "not compared")
-                yield (f"With no more layers, {each.arm} keeps more{where}, {percent(each.kept.share)} ({verdict}).",)
+                told.setdefault(each.arm, []).append(f"{percent(each.kept.share)}{where} ({verdict})")
+    for arm, shares in told.items():
+        yield (f"With no more layers, {arm} keeps more: {listed(shares)}.",)
 
 
 def _unstated(places: Sequence[Place]) -> Iterator[Text]:

@@ -34,7 +34,9 @@ _QUANTITIES = {
 
 def _agreement(rows: list[Row]) -> list[Estimate]:
     named = [
-        row for row in rows if (row["quantity"] in _QUANTITIES and row["data"] is None) or row["quantity"] == "within"
+        row
+        for row in rows
+        if (row["quantity"] in _QUANTITIES and row["data"] is None) or row["quantity"] in ("within", "rescored")
     ]
     return [
         Estimate(
@@ -59,12 +61,20 @@ def _data_sets(extracts: Extracts) -> Answer:
         for row in found.rows("components", scorer="ila")
     ]
     figures = "; ".join(
-        f"top {row['k']}: {fixed(row['ratio'], 2)}, at least {fixed(row['lower'], 2)}, p {p_value(row['adjusted_p'])}"
+        f"top {row['k']}: {fixed(row['ratio'], 2)}, at least {fixed(row['lower'], 2)} where {fixed(row['margin'], 2)} "
+        f"counts as shared (p {p_value(row['adjusted_p'])}; p {p_value(row['p_different'])} for a difference of any "
+        "size)"
         for row in together
+    )
+    seeds, masks = (
+        " to ".join(fixed(end, 2) for end in (min(values), max(values)))
+        for quantity in ("within", "rescored")
+        if (values := [row["value"] for row in found.rows("stability", scorer="ila", k=k, quantity=quantity)])
     )
     return Answer(
         settled([shares_layers(row) for row in together]),
-        f"Agreement between the data sets over that of two halves of one: {figures}.",
+        f"Agreement between the data sets over that of two halves of one: {figures}. Of ILA's top "
+        f"{k}, two seeds agree by {seeds} (kappa), two masks on the same training by {masks}.",
         (Chart(f"Agreement of rankings, top {k}", "kappa (0: chance, 1: the same layers)", _agreement(stability)),),
         (
             sharing_table([*together, *pairs], "Is agreement between data sets as high as between halves of one?"),
