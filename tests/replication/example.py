@@ -128,8 +128,14 @@ EXAMPLE = {
         sweeps=[row("sweeps", **_OWN)], sweep_points=[row("sweep_points", **_OWN, quantity="select.fraction")]
     ),
     "pruning": extract_of(
-        comparisons=[_compared("greedy-3", "bi-3", "better by more than the margin")],
-        retention=[row("retention", task="arithmetic_written", shape="interval")],
+        comparisons=[
+            _compared("greedy-3", "bi-3", "better by more than the margin"),
+            _compared("bi-3", "reverse-3", "better by more than the margin", "other scorer"),
+        ],
+        retention=[
+            row("retention", task=task, shape="interval", at_floor=floor)
+            for task, floor in (("arc_easy", False), ("arithmetic_written", True))
+        ],
         retention_gaps=[row("retention_gaps", kind="same items")],
         results=[
             row("results", task="heldout/chat", arm=f"{arm}-{count}", value=value)
