@@ -99,6 +99,14 @@ EXAMPLE = {
             for arm, share in (("ila-75", 0.9), ("ila-10", 0.5))
         ],
     ),
+    "tuned-alone": extract_of(
+        comparisons=[_compared("gradient-norm-30", "ila-30", "better, size unsettled")],
+        shares=[
+            row("shares", **_OWN, arm=arm, shape="interval", share=share)
+            for arm, share in (("ila-30", 0.4), ("gradient-norm-30", 0.9))
+        ],
+        selections=[row("selections", arm="ila-30", data="chat")],
+    ),
     "tasks": extract_of(assays=[row("assays", task="hellaswag", moved="interval reaches within the margin")]),
     "estimators": extract_of(
         estimators=_TRUTH,

@@ -40,6 +40,14 @@ def _estimators(found: Extract) -> bool:
     return all(more) and max(yardstick(found).values()) < 0.5
 
 
+def _tuned_alone(found: Extract) -> bool:
+    by_gradients, by_ila = (
+        {row["data"]: row["share"] for row in of_outcome(found.rows("shares")) if row["arm"] == arm}
+        for arm in ("gradient-norm-30", "ila-30")
+    )
+    return all(by_gradients[data] > by_ila[data] for data in by_ila)
+
+
 def _cost(found: Extract) -> bool:
     (row,) = of_outcome(found.rows("comparisons", arm="quarter-30", reference="ila-30"))
     return not row["verdict"].startswith("worse")
@@ -99,6 +107,7 @@ EXPECTED: dict[str, Expectation] = {
         "seeds of leave-one-out on one batch agree too little to judge by it.",
         _estimators,
     ),
+    "tuned-alone": Expectation("gradient norms keep more of the gain than ILA, as their grafts do.", _tuned_alone),
     "cost": Expectation("a quarter of the training is enough for a graft that is not shown to be worse.", _cost),
     "kinds": Expectation(
         "no two kinds are shown to share layers, since seeds agree too little for a narrow bound.",

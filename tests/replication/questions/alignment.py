@@ -190,6 +190,35 @@ def _few_layers(extracts: Extracts) -> Answer:
     )
 
 
+def _tuned_alone(extracts: Extracts) -> Answer:
+    found = extracts["tuned-alone"]
+    rows = of_outcome(found.rows("comparisons", declared=True))
+    shares = of_outcome(found.rows("shares"))
+    told = "; ".join(
+        f"{arm} keeps "
+        + ", ".join(f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == arm)
+        for arm in ("gradient-norm-30", "ila-30")
+    )
+    against = [superior(row) for row in rows if row["role"] != "baseline"]
+    return Answer(
+        settled([superior(row) for row in rows if row["reference"] == "ila-30"]),
+        f"Of the gain of tuning all layers, {told}. Declared: gradient-norm-30 is shown to be better in "
+        f"{against.count(True)} of {len(against)} comparisons with ILA and the controls.",
+        (
+            comparison_chart(
+                rows,
+                "gradient-norm-30, ILA and the controls",
+                "difference of held-out losses, nats per token (lower: better)",
+            ),
+        ),
+        (
+            comparison_table(rows, "Declared comparisons on the held-out loss"),
+            share_table(shares, "Share of the gain of all layers", found.rows("selections")),
+        ),
+        sentences(rows),
+    )
+
+
 def kept_worse(claim: Row, rows: list[Row]) -> bool | None:
     """False where the arm of a claim is shown to be worse than all layers; else undecided."""
     own = [
@@ -202,4 +231,5 @@ ANSWERS: Mapping[str, Reply] = {
     "data-sets": _data_sets,
     "stability": _stable,
     "few-layers": _few_layers,
+    "tuned-alone": _tuned_alone,
 }
