@@ -130,9 +130,15 @@ def _recovery(extracts: Extracts) -> Answer:
     told = ", ".join(
         f"{row['task']} {fixed(row['difference'], 3, signed=True)} {span(row['low'], row['high'], 3)}" for row in tasks
     )
+    gained = ", ".join(
+        f"{fixed(row['estimate'], 2, signed=True)} {span(row['low'], row['high'])} on {row['data']}"
+        for row in declared
+        if row["reference"] == "bi-5"
+    )
     return Answer(
         settled(said) if said else Holds.UNDECIDED,
-        f"Training on own responses minus training on given ones, on tasks that favour neither: {told}.",
+        f"Training on own responses minus training on given ones, on tasks that favour neither: {told}. Recovery changes "
+        f"the held-out loss by {gained} responses (declared; nats a token).",
         (comparison_chart(declared, "Recovery", "difference of held-out losses, nats per token (lower: better)"),),
         (
             comparison_table(declared, "Declared comparisons on the held-out loss"),
