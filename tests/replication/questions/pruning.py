@@ -137,8 +137,8 @@ def _recovery(extracts: Extracts) -> Answer:
     )
     return Answer(
         settled(said) if said else Holds.UNDECIDED,
-        f"Training on own responses minus training on given ones, on tasks that favour neither: {told}. Recovery changes "
-        f"the held-out loss by {gained} responses (declared; nats a token).",
+        f"Training on own responses minus training on given ones, on tasks that favour neither: {told}. Recovery "
+        f"changes the held-out loss by {gained} responses (declared; nats a token).",
         (comparison_chart(declared, "Recovery", "difference of held-out losses, nats per token (lower: better)"),),
         (
             comparison_table(declared, "Declared comparisons on the held-out loss"),
