@@ -100,7 +100,10 @@ EXAMPLE = {
         ],
     ),
     "tuned-alone": extract_of(
-        comparisons=[_compared("gradient-norm-30", "ila-30", "better, size unsettled")],
+        comparisons=[
+            _compared("gradient-norm-30", "ila-30", "better, size unsettled"),
+            _compared("gradient-norm-30", "gradient-norm-30.rule", "equivalent", "rule control"),
+        ],
         shares=[
             row("shares", **_OWN, arm=arm, shape="interval", share=share)
             for arm, share in (("ila-30", 0.4), ("gradient-norm-30", 0.9))

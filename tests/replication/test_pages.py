@@ -96,6 +96,10 @@ def test_the_guide_to_scorers_says_what_was_found() -> None:
     ]
     assert [row["arm"] for row in best].count("update-taylor-30") == 2  # keeps most on two of the three
 
+    alone = of_outcome(RUN["tuned-alone"].rows("comparisons", arm="gradient-norm-30"))
+    assert [superior(row) for row in alone if row["reference"] == "ila-30"].count(True) == 1  # shown on one
+    assert {row["verdict"] for row in alone if row["role"] == "rule control"} == {"equivalent"}
+
 
 def test_warnings_that_differ_in_numbers_alone_are_told_once() -> None:
     cut = [f"{number} of 600 conversations were cut at 80 tokens." for number in (378, 315, 599)]

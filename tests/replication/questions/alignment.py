@@ -192,18 +192,30 @@ def _few_layers(extracts: Extracts) -> Answer:
 
 def _tuned_alone(extracts: Extracts) -> Answer:
     found = extracts["tuned-alone"]
-    rows = of_outcome(found.rows("comparisons", declared=True))
+    rows = of_outcome(found.rows("comparisons", arm="gradient-norm-30"))
     shares = of_outcome(found.rows("shares"))
     told = "; ".join(
         f"{arm} keeps "
         + ", ".join(f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == arm)
         for arm in ("gradient-norm-30", "ila-30")
     )
-    against = [superior(row) for row in rows if row["role"] != "baseline"]
+    against = {
+        words: [row for row in rows if row["role"] == role]
+        for role, words in (
+            ("contrast", "ila-30"),
+            ("random control", "random layers of the same types"),
+            ("rule control", "the rule of type and depth"),
+        )
+    }
+    shown = ", ".join(
+        f"{words} on {sum(superior(row) is True for row in each)} of {len(each)} "
+        f"({'declared' if each and all(row['declared'] for row in each) else 'exploratory'})"
+        for words, each in against.items()
+    )
     return Answer(
-        settled([superior(row) for row in rows if row["reference"] == "ila-30"]),
-        f"Of the gain of tuning all layers, {told}. Declared: gradient-norm-30 is shown to be better in "
-        f"{against.count(True)} of {len(against)} comparisons with ILA and the controls.",
+        settled([superior(row) for row in against["ila-30"]]),
+        f"Of the gain of tuning all layers, {told}. gradient-norm-30 is shown to be better than {shown}, and "
+        f"equivalent to the rule on {sum(row['verdict'] == 'equivalent' for row in rows if row['role'] == 'rule control')}.",
         (
             comparison_chart(
                 rows,
@@ -212,7 +224,7 @@ def _tuned_alone(extracts: Extracts) -> Answer:
             ),
         ),
         (
-            comparison_table(rows, "Declared comparisons on the held-out loss"),
+            comparison_table(rows, "gradient-norm-30 against ILA, all layers and its controls, on the held-out loss"),
             share_table(shares, "Share of the gain of all layers", found.rows("selections")),
         ),
         sentences(rows),
