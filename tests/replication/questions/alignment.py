@@ -207,6 +207,7 @@ def _tuned_alone(extracts: Extracts) -> Answer:
             ("rule control", "the rule of type and depth"),
         )
     }
+    equal = sum(row["verdict"] == "equivalent" for row in rows if row["role"] == "rule control")
     shown = ", ".join(
         f"{words} on {sum(superior(row) is True for row in each)} of {len(each)} "
         f"({'declared' if each and all(row['declared'] for row in each) else 'exploratory'})"
@@ -215,7 +216,7 @@ def _tuned_alone(extracts: Extracts) -> Answer:
     return Answer(
         settled([superior(row) for row in against["ila-30"]]),
         f"Of the gain of tuning all layers, {told}. gradient-norm-30 is shown to be better than {shown}, and "
-        f"equivalent to the rule on {sum(row['verdict'] == 'equivalent' for row in rows if row['role'] == 'rule control')}.",
+        f"equivalent to the rule on {equal}.",
         (
             comparison_chart(
                 rows,
