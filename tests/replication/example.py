@@ -125,7 +125,6 @@ EXAMPLE = {
         leaderboard=[_LEADER],
     ),
     "cost": extract_of(
-        estimators=_TRUTH,
         comparisons=[_compared(f"{name}-30", "ila-30", "equivalent") for name in ("quarter", "short", "long")],
         ceilings=[_CEILING],
         leaderboard=[_LEADER],

@@ -123,7 +123,6 @@ def _cost(extracts: Extracts) -> Answer:
     rows = [row for row in of_outcome(found.rows("comparisons", declared=True)) if row["reference"] == "ila-30"]
     k = min(row["k"] for row in found.rows("ceilings"))
     noise = found.rows("ceilings", k=k)
-    chart, table = _correlations(found)
     body = [
         (
             f"`{row['scorer']}`",
@@ -163,7 +162,6 @@ def _cost(extracts: Extracts) -> Answer:
                     if row["kappa"] is not None
                 ],
             ),
-            chart,
         ),
         (
             comparison_table(rows, "Declared comparisons of grafts"),
@@ -172,7 +170,6 @@ def _cost(extracts: Extracts) -> Answer:
                 ("scorer", "at", "kappa of two seeds", "beyond type and depth", "verdict"),
                 body,
             ),
-            table,
             Table(
                 "What a ranking costs",
                 ("scorer", "time", "of a reference training", "needs the training", "gain kept"),
