@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from statistics import fmean
 
 import pytest
 
@@ -99,6 +100,22 @@ def test_the_guide_to_scorers_says_what_was_found() -> None:
     alone = of_outcome(RUN["tuned-alone"].rows("comparisons", arm="gradient-norm-30"))
     assert [superior(row) for row in alone if row["reference"] == "ila-30"].count(True) == 1  # shown on one
     assert {row["verdict"] for row in alone if row["role"] == "rule control"} == {"equivalent"}
+
+
+def test_the_readme_says_what_was_found() -> None:
+    few = of_outcome(RUN["arms"].rows("comparisons", declared=True))
+    assert not any(superior(row) for row in few if row["role"] != "baseline")  # ILA beats no control
+    alone = RUN["tuned-alone"]
+    kept_by: dict[str, dict[str, float]] = {}
+    for row in of_outcome(alone.rows("shares")):
+        kept_by.setdefault(row["arm"], {})[row["data"]] = row["share"]
+    assert all(share > 0.5 for share in kept_by["ila-30"].values())  # most of the gain
+    assert all(kept_by["gradient-norm-30"][data] > share for data, share in kept_by["ila-30"].items())
+    weights = [
+        fmean(row["share_of_parameters"] for row in alone.rows("selections", arm=arm))
+        for arm in ("gradient-norm-30", "ila-30")
+    ]
+    assert 0.6 < weights[0] / weights[1] < 0.75  # about two thirds
 
 
 def test_warnings_that_differ_in_numbers_alone_are_told_once() -> None:
