@@ -146,9 +146,16 @@ def _cost(extracts: Extracts) -> Answer:
     told = ", ".join(
         f"{row['arm']} {fixed(row['estimate'], 4, signed=True)} {span(row['low'], row['high'], 4)}" for row in rows
     )
+    seeds = ", ".join(f"{row['scorer']} {fixed(row['kappa'], 2)}" for row in noise if row["kappa"] is not None)
+    paid = ", ".join(
+        f"{row['scorer']} {percent(row['kept'])} of the gain for {percent(row['of_training'])}"
+        for row in found.rows("leaderboard")
+        if row["of_training"] is not None
+    )
     return Answer(
         settled([kept(row) for row in rows if row["arm"] != "long-30"]),
-        f"Held-out loss of each graft minus that of ila-30: {told}.",
+        f"Held-out loss of each graft minus that of ila-30 (declared): {told}. What a graft keeps, and what its "
+        f"ranking costs of one training: {paid}. Agreement of two seeds, top {k} (kappa): {seeds}.",
         (
             comparison_chart(
                 rows, "Cheaper rankings against ILA", "difference of held-out losses, nats per token (lower: better)"
