@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from layersig.streams import Streams
 from tests.e2e.world import Run, World
 from tests.study import write_study
 
@@ -148,3 +150,23 @@ def test_another_stream_scores_the_same_training_again(world: World) -> None:
     assert len([stage for stage in run.stages.values() if stage["kind"] == "reference"]) == 2
     stability = json.loads((run.path / "analysis.json").read_text())["stability"]
     assert {row["scorer"] for row in stability if row["quantity"] == "rescored"} == {"ila"}
+
+
+def test_a_scorer_reads_the_batches_of_the_training_and_another_stream_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[int] = []
+    generator = Streams.generator
+
+    def recorded(self: Streams, purpose: str, *names: str | int) -> np.random.Generator:
+        if purpose == "data-order":
+            orders.append(self.number(purpose, *names))
+        return generator(self, purpose, *names)
+
+    monkeypatch.setattr(Streams, "generator", recorded)
+    again = 'scorers.again={ kind = "ila", steps = 2, stream = 1 }'
+    run = world.run(again, *PLAIN, "seeds=[0]", "arms=[]", "name=drawn", "--no-cache").run
+    drawing = {stage["cell"].get("scorer", stage["kind"]) for stage in run.stages.values()}
+    assert {"reference", "ila", "again"} <= drawing
+    assert len(orders) >= 3
+    assert len(set(orders)) == 2  # `ila` has the order of the training

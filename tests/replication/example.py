@@ -126,7 +126,7 @@ EXAMPLE = {
     ),
     "cost": extract_of(
         comparisons=[_compared(f"{name}-30", "ila-30", "equivalent") for name in ("quarter", "short", "long")],
-        ceilings=[_CEILING],
+        ceilings=[_CEILING, _CEILING | {"scorer": "sgd"}],
         leaderboard=[_LEADER],
     ),
     "kinds": extract_of(

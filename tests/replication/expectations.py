@@ -57,8 +57,9 @@ def _cost(found: Extract) -> bool:
         for arm in ("quarter-30", "path-30", "gradient-norm-30")
         for row in of_outcome(found.rows("comparisons", arm=arm, reference="ila-30"))
     ]
-    agreement = {row["scorer"]: row["kappa"] for row in found.rows("ceilings") if row["k"] == 63}
-    return all(better) and agreement.get("sgd", 0.0) > 2 * agreement.get("ila", 0.0)
+    k = min(row["k"] for row in found.rows("ceilings"))
+    agreement = {row["scorer"]: row["kappa"] for row in found.rows("ceilings", k=k)}
+    return all(better) and agreement["sgd"] > 2 * agreement["ila"]
 
 
 def _pruning(found: Extract) -> bool:

@@ -101,6 +101,9 @@ def test_the_guide_to_scorers_says_what_was_found() -> None:
     assert [superior(row) for row in alone if row["reference"] == "ila-30"].count(True) == 1  # shown on one
     assert {row["verdict"] for row in alone if row["role"] == "rule control"} == {"equivalent"}
 
+    (plain,) = of_outcome(RUN["cost"].rows("comparisons", arm="ila-30", reference="sgd-30"))
+    assert kept(plain) is None  # plain gradient descent is not shown to keep more
+
 
 def test_the_readme_says_what_was_found() -> None:
     few = of_outcome(RUN["arms"].rows("comparisons", declared=True))
@@ -111,6 +114,8 @@ def test_the_readme_says_what_was_found() -> None:
         kept_by.setdefault(row["arm"], {})[row["data"]] = row["share"]
     assert all(share > 0.5 for share in kept_by["ila-30"].values())  # most of the gain
     assert all(kept_by["gradient-norm-30"][data] > share for data, share in kept_by["ila-30"].items())
+    compared = of_outcome(alone.rows("comparisons", arm="gradient-norm-30", reference="ila-30"))
+    assert [superior(row) for row in compared].count(True) == 1  # shown on one
     weights = [
         fmean(row["share_of_parameters"] for row in alone.rows("selections", arm=arm))
         for arm in ("gradient-norm-30", "ila-30")

@@ -76,6 +76,13 @@ def share_table(rows: Sequence[Row], caption: str, selections: Sequence[Row] = (
     return Table(caption, header, body)
 
 
+def kept_by(shares: Iterable[Row], arm: str) -> str:
+    """What an arm keeps of the gain of all layers on every data set."""
+    return ", ".join(
+        f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == arm
+    )
+
+
 def share_set(row: Row) -> str:
     """Fieller's set of a share: bounded where the gain of all layers is shown to differ from 0."""
     if row["shape"] is None:

@@ -11,6 +11,7 @@ from tests.replication.views import (
     comparison_chart,
     comparison_table,
     kept,
+    kept_by,
     of_outcome,
     sentences,
     share_set,
@@ -66,15 +67,11 @@ def _data_sets(extracts: Extracts) -> Answer:
         "size)"
         for row in together
     )
-    seeds, masks = (
-        " to ".join(fixed(end, 2) for end in (min(values), max(values)))
-        for quantity in ("within", "rescored")
-        if (values := [row["value"] for row in found.rows("stability", scorer="ila", k=k, quantity=quantity)])
-    )
     return Answer(
         settled([shares_layers(row) for row in together]),
         f"Agreement between the data sets over that of two halves of one: {figures}. Of ILA's top "
-        f"{k}, two seeds agree by {seeds} (kappa), two masks on the same training by {masks}.",
+        f"{k}, two seeds agree by {_range(stability, 'within')} (kappa), two masks on the same training by "
+        f"{_range(stability, 'rescored')}.",
         (Chart(f"Agreement of rankings, top {k}", "kappa (0: chance, 1: the same layers)", _agreement(stability)),),
         (
             sharing_table([*together, *pairs], "Is agreement between data sets as high as between halves of one?"),
@@ -86,6 +83,12 @@ def _data_sets(extracts: Extracts) -> Answer:
         ),
         sentences(together),
     )
+
+
+def _range(stability: list[Row], quantity: str) -> str:
+    """Smallest and largest agreement of ILA over data sets."""
+    values = [row["value"] for row in stability if (row["scorer"], row["quantity"]) == ("ila", quantity)]
+    return f"{fixed(min(values), 2)} to {fixed(max(values), 2)}"
 
 
 def _stable(extracts: Extracts) -> Answer:
@@ -154,9 +157,7 @@ def _few_layers(extracts: Extracts) -> Answer:
     as_good = [True if row["conclusion"].startswith("as good") else kept_worse(row, rows) for row in claims]
     against = [superior(row) for row in rows if row["role"] != "baseline"]
     assays = [row for row in tasks.rows("assays") if not row["task"].startswith("heldout/")]
-    told = ", ".join(
-        f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == "ila-30"
-    )
+    told = kept_by(shares, "ila-30")
     better = sum(each is True for each in against)
     body = [
         (

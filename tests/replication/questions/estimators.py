@@ -11,9 +11,9 @@ from tests.replication.views import (
     comparison_chart,
     comparison_table,
     kept,
+    kept_by,
     of_outcome,
     sentences,
-    share_set,
     share_table,
     span,
     superior,
@@ -74,8 +74,8 @@ def _right(extracts: Extracts) -> Answer:
     return Answer(
         settled([*(False if each else None for each in beaten), *map(_for_less, others)]),
         f"path-30, declared, is shown to be better as a graft in {better} of {len(contrasts)} comparisons with ILA and "
-        f"the controls. ILA's 30 % keep {_kept_by(shares, ILA)} of the gain; those with the largest gradients, which "
-        f"need no training, {_kept_by(shares, UNTRAINED)} (exploratory; {more}). Leave-one-out cannot judge: two seeds "
+        f"the controls. ILA's 30 % keep {kept_by(shares, ILA)} of the gain; those with the largest gradients, which "
+        f"need no training, {kept_by(shares, UNTRAINED)} (exploratory; {more}). Leave-one-out cannot judge: two seeds "
         f"of it correlate by {itself}.",
         (
             Chart(
@@ -110,12 +110,6 @@ def _for_less(row: Row) -> bool | None:
 def yardstick(found: Extract) -> dict[str, float]:
     """Correlation of two seeds of leave-one-out, by data set."""
     return {row["data"]: row["reliability_b" if row["b"] == TRUTH else "reliability_a"] for _, row in with_truth(found)}
-
-
-def _kept_by(shares: Sequence[Row], arm: str) -> str:
-    return ", ".join(
-        f"{percent(row['share'])} {share_set(row)} on {row['data']}" for row in shares if row["arm"] == arm
-    )
 
 
 def _cost(extracts: Extracts) -> Answer:
