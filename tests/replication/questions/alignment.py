@@ -180,7 +180,7 @@ def _few_layers(extracts: Extracts) -> Answer:
         (
             comparison_table(rows, "Declared comparisons on the held-out loss"),
             share_table(shares, "Share of the gain of all layers"),
-            comparison_table(others, "Other selections, two seeds"),
+            comparison_table(others, "Other selections (exploratory)"),
             Table(
                 "Can a benchmark tell? Gain of all layers over the untouched model",
                 ("task", "trained on", "gain [interval]", "verdict"),

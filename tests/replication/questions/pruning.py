@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from layersig.report.numbers import fixed, p_value, percent
-from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
+from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
+from tests.replication.extracts import Row
 from tests.replication.views import comparison_chart, comparison_table, of_outcome, sentences, share_set, span, superior
 
 
@@ -13,8 +14,9 @@ def _strategies(extracts: Extracts) -> Answer:
     found = extracts["pruning"]
     compared = of_outcome(found.rows("comparisons"))
     declared = [row for row in compared if row["declared"]]
-    greedy = [row for row in declared if row["reference"] == "bi-3"]
-    from_end = [row for row in compared if row["arm"].startswith("bi-") and row["reference"].startswith("reverse-")]
+    greedy = [row for row in declared if row["arm"].startswith("greedy-") and row["reference"].startswith("bi-")]
+    from_end = [row for row in declared if row["reference"].startswith("reverse-")]
+    by_model = {row["reference"] for row in greedy} | {row["arm"] for row in greedy}
     rows = found.rows("retention")
     able = [row for row in rows if not row["at_floor"]]
     body = [
@@ -31,25 +33,22 @@ def _strategies(extracts: Extracts) -> Answer:
     ]
     at_floor = sorted({row["task"] for row in rows if row["at_floor"]})
     gaps = [
-        (
-            row["arm"],
-            f"{row['classification']} and {row['generation']}",
-            f"{fixed(row['gap'], 2)} {span(row['low'], row['high'])}",
-        )
+        row
         for row in found.rows("retention_gaps", kind="same items")
-        if not {row["classification"], row["generation"]} & set(at_floor)
+        if row["arm"] in by_model and not {row["classification"], row["generation"]} & set(at_floor)
     ]
+    breaks_first = [True if row["low"] > 0 else (False if row["high"] < 0 else None) for row in gaps]
     losses = [row for row in found.rows("results") if row["task"].startswith("heldout/")]
     told = ", ".join(f"{row['arm']} {fixed(row['value'], 2)}" for row in losses)
-    better = sum(superior(row) is True for row in from_end)
-    (contrast,) = greedy
+    told_gaps = ", ".join(f"{row['arm']} {fixed(row['gap'], 2)} {span(row['low'], row['high'])}" for row in gaps)
     return Answer(
-        settled([superior(row) for row in (*greedy, *from_end)]),
-        f"The greedy search is {'' if superior(contrast) else 'not '}shown to keep more than block influence "
-        f"(declared; {fixed(contrast['estimate'], 3, signed=True)} {span(contrast['low'], contrast['high'], 3)} nats a "
-        f"token); block influence is shown to keep more than removal from the end at {better} of {len(from_end)} sizes "
-        f"(exploratory). Held-out loss: {told}. Not shown to be above the floor before anything is removed, so that "
-        f"nothing can be said of them: {', '.join(at_floor) or 'no task'}.",
+        settled([superior(row) for row in (*greedy, *from_end)] + breaks_first),
+        f"A greedy search is shown to keep more than block influence at {_shown(greedy)} sizes, block influence more "
+        f"than removal from the end at {_shown(from_end)} (declared, held-out loss). Of the same problems, answers by "
+        f"choice are shown to keep more than written ones in {breaks_first.count(True)} of {len(gaps)} arms "
+        f"(exploratory; retention by choice less that in writing: {told_gaps or 'none above the floor'}). Held-out "
+        f"loss: {told}. Not shown to be above the floor before anything is removed, so that nothing can be said of "
+        f"them: {', '.join(at_floor) or 'no task'}.",
         (
             Chart(
                 "Held-out loss after pruning",
@@ -64,10 +63,26 @@ def _strategies(extracts: Extracts) -> Answer:
                 ("arm", "task", "class", "untouched", "floor", "kept [set]", "above the floor"),
                 body,
             ),
-            Table("The same problems as a choice and in writing", ("arm", "tasks", "gap in retention"), gaps),
+            Table(
+                "Retention of the same problems: by choice less in writing",
+                ("arm", "tasks", "gap [interval]"),
+                [
+                    (
+                        row["arm"],
+                        f"{row['classification']} and {row['generation']}",
+                        f"{fixed(row['gap'], 2)} {span(row['low'], row['high'])}",
+                    )
+                    for row in gaps
+                ],
+            ),
         ),
         sentences([*declared, *from_end]),
     )
+
+
+def _shown(rows: Sequence[Row]) -> str:
+    """Of how many comparisons the arm is shown to be better."""
+    return f"{sum(superior(row) is True for row in rows)} of {len(rows)}"
 
 
 def _blocks(extracts: Extracts) -> Answer:
@@ -126,7 +141,10 @@ def _recovery(extracts: Extracts) -> Answer:
         )
         for row in rows
     ]
-    said = [None if (row["adjusted_p"] or 1.0) > 0.05 else (row["difference"] > 0) is True for row in tasks]
+    written = {row["task"] for row in found.rows("retention", format="generation") if not row["at_floor"]}
+    said = [
+        None if (row["adjusted_p"] or 1.0) > 0.05 else row["difference"] > 0 for row in tasks if row["task"] in written
+    ]
     told = ", ".join(
         f"{row['task']} {fixed(row['difference'], 3, signed=True)} {span(row['low'], row['high'], 3)}" for row in tasks
     )
@@ -136,8 +154,9 @@ def _recovery(extracts: Extracts) -> Answer:
         if row["reference"] == "bi-5"
     )
     return Answer(
-        settled(said) if said else Holds.UNDECIDED,
-        f"Training on own responses minus training on given ones, on tasks that favour neither: {told}. Recovery "
+        settled(said),
+        f"Training on own responses minus training on given ones, on tasks that favour neither: {told} (exploratory; "
+        f"in writing: {', '.join(sorted(written)) or 'none above the floor'}). Recovery "
         f"changes the held-out loss by {gained} responses (declared; nats a token).",
         (comparison_chart(declared, "Recovery", "difference of held-out losses, nats per token (lower: better)"),),
         (
