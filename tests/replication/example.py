@@ -130,7 +130,7 @@ EXAMPLE = {
         leaderboard=[_LEADER],
     ),
     "kinds": extract_of(
-        sharing=[_shared(), _shared(cells=["code", "contest"])],
+        sharing=[_shared(family="data sets, together"), _shared(), _shared(cells=["code", "contest"])],
         carried=[row("carried", **_OWN, arm="of-code", own="of-chat")],
     ),
     "data": extract_of(dependence=[row("dependence", scorer="ila", verdict="cannot tell")]),

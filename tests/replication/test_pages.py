@@ -15,6 +15,7 @@ from tests.replication.extracts import COLUMNS, EXTRACTS, Extract, read
 from tests.replication.pages import RESULTS, answers, figures, folded, pages
 from tests.replication.parts import PARTS, RECIPES
 from tests.replication.questions import QUESTIONS
+from tests.replication.questions.data import carried, shown_worse
 from tests.replication.views import kept, of_outcome, superior
 
 RUN = {part.name: found for part in PARTS if (found := read(part.name)) is not None}
@@ -121,6 +122,9 @@ def test_the_readme_says_what_was_found() -> None:
         for arm in ("gradient-norm-30", "ila-30")
     ]
     assert 0.6 < weights[0] / weights[1] < 0.75  # about two thirds
+    assert EXPECTED["kinds"].met(RUN["kinds"])  # about half as well
+    matrix = [shown_worse(row) for row in carried(RUN["kinds"])]
+    assert (matrix.count(True), len(matrix)) == (1, 12)
 
 
 def test_warnings_that_differ_in_numbers_alone_are_told_once() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
-from tests.replication.extracts import Extract
+from tests.replication.extracts import Extract, Row
 from tests.replication.views import (
     comparison_table,
     of_outcome,
@@ -25,10 +25,9 @@ AT_30 = ("ila-0.3", "ila-0.3.random", "ila-0.3.rule")
 def _kinds(extracts: Extracts) -> Answer:
     found = extracts["kinds"]
     rows = found.rows("sharing", across="data sets", family="data sets, two by two", scorer="ila")
+    together = found.rows("sharing", across="data sets", family="data sets, together", scorer="ila")
     chat = [row for row in rows if "chat" in row["cells"]]
-    matrix = [
-        row for row in found.rows("carried") if row["task"] == f"heldout/{row['data']}" and row["arm"] != row["own"]
-    ]
+    matrix = carried(found)
     body = [
         (
             row["ranked_on"],
@@ -39,19 +38,25 @@ def _kinds(extracts: Extracts) -> Answer:
         for row in matrix
     ]
     told = ", ".join(
-        f"{' and '.join(row['cells'])} {fixed(row['ratio'], 2)} (at least {fixed(row['lower'], 2)})" for row in chat
+        f"{name} {fixed(row['ratio'], 2)} (at least {fixed(row['lower'], 2)})"
+        for name, row in (
+            *((f"all {len(row['cells'])} kinds", row) for row in together),
+            *((" and ".join(row["cells"]), row) for row in chat),
+        )
     )
-    worse = sum((row["adjusted_p"] or 1.0) <= 0.05 and row["difference"] > 0 for row in matrix)
+    apart = sum(shares_layers(row) is False for row in rows)
+    worse = sum(shown_worse(row) for row in matrix)
     estimates = [
         Estimate(" and ".join(row["cells"]), "", row["ratio"], row["lower"], None) for row in rows if row["ratio"]
     ]
     return Answer(
-        settled([shares_layers(row) for row in chat]),
-        f"Agreement with chat as a share of that of two seeds: {told}. Layers of another kind are shown to be worse "
-        f"than own ones in {worse} of {len(matrix)} grafts.",
+        settled([shares_layers(row) for row in (*together, *chat)]),
+        f"Agreement of kinds as a share of that of two seeds, declared: {told}. {apart} of {len(rows)} pairs are shown "
+        "to agree less than seeds do, by more than the margin. Even so, layers of another kind are shown to be worse "
+        f"than own ones in only {worse} of {len(matrix)} grafts (exploratory).",
         (Chart("Agreement of two kinds over that of two seeds", "ratio", estimates, 1.0, 0.1),),
         (
-            sharing_table(rows, "Do two kinds of work share layers?"),
+            sharing_table([*together, *rows], "Do kinds of work share layers?"),
             Table(
                 "Layers of one kind, grafted on another, minus own layers: held-out loss, nats per token",
                 ("ranked on", "tuned on", "difference [interval]", "p"),
@@ -60,6 +65,16 @@ def _kinds(extracts: Extracts) -> Answer:
         ),
         sentences(chat),
     )
+
+
+def carried(found: Extract) -> list[Row]:
+    """Grafts of layers that were ranked on another data set, on the outcome of the one that they are grafted on."""
+    return [row for row in of_outcome(found.rows("carried")) if row["arm"] != row["own"]]
+
+
+def shown_worse(row: Row) -> bool:
+    """Whether layers of another data set are shown to be worse than own ones."""
+    return (row["adjusted_p"] or 1.0) <= 0.05 and row["difference"] > 0
 
 
 def _data(extracts: Extracts) -> Answer:
