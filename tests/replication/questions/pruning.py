@@ -12,26 +12,13 @@ from tests.replication.views import comparison_chart, comparison_table, of_outco
 
 def _strategies(extracts: Extracts) -> Answer:
     found = extracts["pruning"]
-    compared = of_outcome(found.rows("comparisons"))
-    declared = [row for row in compared if row["declared"]]
+    declared = of_outcome(found.rows("comparisons", declared=True))
     greedy = [row for row in declared if row["arm"].startswith("greedy-") and row["reference"].startswith("bi-")]
     from_end = [row for row in declared if row["reference"].startswith("reverse-")]
     by_model = {row["reference"] for row in greedy} | {row["arm"] for row in greedy}
     rows = found.rows("retention")
-    able = [row for row in rows if not row["at_floor"]]
-    body = [
-        (
-            row["arm"],
-            row["task"],
-            row["format"],
-            fixed(row["base"], 2),
-            fixed(row["floor"], 2),
-            f"{percent(row['retention'])} {share_set(row)}",
-            percent(row["corrected"]),
-        )
-        for row in able
-    ]
     at_floor = sorted({row["task"] for row in rows if row["at_floor"]})
+    able = [row for row in rows if not row["at_floor"]]
     gaps = [
         row
         for row in found.rows("retention_gaps", kind="same items")
@@ -39,30 +26,39 @@ def _strategies(extracts: Extracts) -> Answer:
     ]
     breaks_first = [True if row["low"] > 0 else (False if row["high"] < 0 else None) for row in gaps]
     losses = [row for row in found.rows("results") if row["task"].startswith("heldout/")]
-    told = ", ".join(f"{row['arm']} {fixed(row['value'], 2)}" for row in losses)
-    told_gaps = ", ".join(f"{row['arm']} {fixed(row['gap'], 2)} {span(row['low'], row['high'])}" for row in gaps)
+    kept = "; ".join(
+        f"{arm} keeps "
+        + ", ".join(f"{percent(row['retention'])} of {row['task']}" for row in able if row["arm"] == arm)
+        for arm in dict.fromkeys(row["arm"] for row in able)
+        if "." not in arm
+    )
     return Answer(
         settled([superior(row) for row in (*greedy, *from_end)] + breaks_first),
-        f"A greedy search is shown to keep more than block influence at {_shown(greedy)} sizes, block influence more "
-        f"than removal from the end at {_shown(from_end)} (declared, held-out loss). Of the same problems, answers by "
-        f"choice are shown to keep more than written ones in {breaks_first.count(True)} of {len(gaps)} arms "
-        f"(exploratory; retention by choice less that in writing: {told_gaps or 'none above the floor'}). Held-out "
-        f"loss: {told}. Not shown to be above the floor before anything is removed, so that nothing can be said of "
-        f"them: {', '.join(at_floor) or 'no task'}.",
+        f"By the held-out loss (declared), a greedy search is shown to keep more than block influence at "
+        f"{_shown(greedy)} sizes, block influence more than removal from the end at {_shown(from_end)}. Of the same "
+        f"problems, answers by choice are shown to keep more than written ones in {breaks_first.count(True)} of "
+        f"{len(gaps)} arms (exploratory). By tasks (exploratory): {kept or 'none is above its floor'}."
+        + (f" At the floor before anything is removed: {', '.join(at_floor)}." if at_floor else ""),
         (
             Chart(
                 "Held-out loss after pruning",
                 "nats per token",
                 [Estimate(row["arm"], "", row["value"], row["low"], row["high"]) for row in losses],
             ),
+            Chart(
+                "What is kept of tasks",
+                "share of the untouched model's score",
+                [
+                    Estimate(row["arm"], row["task"], row["retention"], row["low"], row["high"])
+                    for row in able
+                    if "." not in row["arm"]
+                ],
+                1.0,
+            ),
         ),
         (
-            comparison_table([*declared, *from_end], "Comparisons on the held-out loss"),
-            Table(
-                "What is kept of tasks above their floor",
-                ("arm", "task", "class", "untouched", "floor", "kept [set]", "above the floor"),
-                body,
-            ),
+            comparison_table(declared, "Declared comparisons on the held-out loss"),
+            _kept_table(able),
             Table(
                 "Retention of the same problems: by choice less in writing",
                 ("arm", "tasks", "gap [interval]"),
@@ -76,7 +72,24 @@ def _strategies(extracts: Extracts) -> Answer:
                 ],
             ),
         ),
-        sentences([*declared, *from_end]),
+        sentences(declared),
+    )
+
+
+def _kept_table(rows: Sequence[Row]) -> Table:
+    """What arms keep, a row an arm and a column a task that is above its floor."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    cells = {(row["arm"], row["task"]): f"{percent(row['retention'])} {share_set(row)}" for row in rows}
+    untouched = {
+        row["task"]: f"{row['task']} ({fixed(row['base'], 2)}, floor {fixed(row['floor'], 2)})" for row in rows
+    }
+    return Table(
+        "Share of the untouched model's score that is kept, with its set (in the header: that score, and its floor)",
+        ("arm", *(untouched[task] for task in tasks)),
+        [
+            (arm, *(cells.get((arm, task), "\u2013") for task in tasks))
+            for arm in dict.fromkeys(row["arm"] for row in rows)
+        ],
     )
 
 
