@@ -111,22 +111,25 @@ def pooled_items(part: LocalTask) -> list[str]:
     return [f"{part.config.task}/{item}" for item in part.item_ids()]
 
 
-def load_task(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
+def load_task(
+    settings: TaskSettings, path: Path, streams: Streams, same_items: tuple[tuple[str, str], ...] = ()
+) -> ResolvedTask:
     """The lm-eval tasks of an entry of `evaluate.tasks`.
 
     Args:
         settings: The entry.
         path: What `resolve_task` found for it: a user's YAML file, or a folder of rows.
         streams: The recipe's root streams, without a seed: the choice of items is the same everywhere.
+        same_items: Names of tasks, in pairs, that read the same rows: a limit draws the same ones.
 
     Raises:
         UserError: No such task, a broken definition, or missing data files.
         MachineError: A user's task reads a data set of the hub, which cannot be reached.
     """
     if is_definition(path):
-        return _load(settings, path, streams)
+        return _load(settings, path, streams, same_items)
     # Folders of rows bear their content in their name, and every arm asks for the same tasks.
-    return _load_once(settings, path, streams)
+    return _load_once(settings, path, streams, same_items)
 
 
 def load_selection_task(
@@ -162,7 +165,9 @@ def load_selection_task(
     return task.with_parts([part for part in task.parts if part.chosen])
 
 
-def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
+def _load(
+    settings: TaskSettings, path: Path, streams: Streams, same_items: tuple[tuple[str, str], ...] = ()
+) -> ResolvedTask:
     _hush()
     name = settings.source.removeprefix("pypi:")
     configs = definitions.user(path) if is_definition(path) else definitions.named(name)
@@ -173,7 +178,7 @@ def _load(settings: TaskSettings, path: Path, streams: Streams) -> ResolvedTask:
         parts.append(_task(config, splits, shots, path))
     if is_definition(path):
         name = configs[0]["task"] if len(configs) == 1 else path.stem
-    chosen = _choose(parts, settings.limit, streams, name)
+    chosen = _choose(parts, settings.limit, streams, min(_with_the_items_of(name, same_items)))
     for part in chosen:
         check_answers(part, path)
     stands_in = settings.source == name and (path / "README.md").is_file()  # only embedded benchmarks have one
@@ -238,6 +243,14 @@ def _task(config: Config, splits: Splits, shots: int | None, path: Path) -> Loca
         raise UserError(
             f"{path}: task {config['task']} cannot be built from its data ({type(error).__name__}: {error})"
         ) from error
+
+
+def _with_the_items_of(task: str, same_items: tuple[tuple[str, str], ...]) -> set[str]:
+    """A task and all that have the same items, by themselves or through others."""
+    found = {task}
+    while more := {name for pair in same_items if found & {*pair} for name in pair} - found:
+        found |= more
+    return found
 
 
 def _choose(parts: Sequence[LocalTask], limit: int | None, streams: Streams, name: str) -> tuple[LocalTask, ...]:

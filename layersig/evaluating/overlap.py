@@ -30,7 +30,7 @@ def overlap(job: Job[Overlap]) -> None:
     root = Streams(job.streams.root)
     items: dict[str, Sequence[ItemText]] = {}
     for number, settings in enumerate(job.spec.tasks):
-        items.update(load_task(settings, job.inputs[f"task/{number}"], root).texts())
+        items.update(load_task(settings, job.inputs[f"task/{number}"], root, job.spec.same_items).texts())
     for number, entry in enumerate(job.spec.conversations):
         every = read_questions(job.inputs[f"questions/{number}"])
         asked = sample(every, entry.name, entry.limit, job.streams.root)

@@ -149,7 +149,7 @@ class _Run:
         root = Streams(self.job.streams.root)
         allow_code = self.job.spec.allow_code_execution
         for number, settings in enumerate(self.job.spec.tasks):
-            task = load_task(settings, self.job.inputs[f"task/{number}"], root)
+            task = load_task(settings, self.job.inputs[f"task/{number}"], root, self.job.spec.same_items)
             model.title = task.name
             if settings.draws is None:
                 scored = score_task(task, model, allow_code=allow_code)

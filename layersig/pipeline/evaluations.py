@@ -76,6 +76,7 @@ def overlap(study: Study, data: str) -> Stage:
         cell=Cell(data=data),
         spec=Overlap.of(
             tasks=study.tasks_without_floors,
+            **study.same_items,
             **({"conversations": study.question_sets} if study.question_sets else {}),
         ),
         inputs=inputs,

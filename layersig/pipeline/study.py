@@ -164,14 +164,21 @@ class Study:
 
     @property
     def beside_tasks(self) -> dict[str, Any]:
-        """What tasks take from elsewhere in the recipe: whether code may run, and a chat template other than `auto`.
+        """What tasks take from elsewhere in the recipe.
 
-        Its end of a turn ends answers also where a task does not ask in chats.
+        That is: whether code may run, a chat template other than `auto`, whose end of a turn ends answers also where a
+        task does not ask in chats, and which tasks have the same items.
         """
         code = {"allow_code_execution": True} if self.recipe.evaluate.allow_code_execution else {}
         template = self.recipe.model.chat_template
         given = self.recipe.evaluate.tasks and template != "auto"
-        return {**code, **({"chat_template": template} if given else {})}
+        return {**code, **({"chat_template": template} if given else {}), **self.same_items}
+
+    @property
+    def same_items(self) -> dict[str, Any]:
+        """The tasks of which `limit` draws the same items; nothing where none is limited."""
+        limited = any(task.limit is not None for task in self.recipe.evaluate.tasks)
+        return {"same_items": self.recipe.analyze.same_items} if limited and self.recipe.analyze.same_items else {}
 
     @property
     def task_inputs(self) -> dict[str, Input]:

@@ -202,7 +202,7 @@ class Inputs:
         root = Streams(self._job.streams.root)
         shown: set[str] = set()
         for number, settings in enumerate(self._job.spec.evaluated):
-            task = load_task(settings, self._job.inputs[f"evaluated/{number}"], root)
+            task = load_task(settings, self._job.inputs[f"evaluated/{number}"], root, self._job.spec.same_items)
             shown |= {item.text for items in task.texts().values() for item in items}
         return tuple(
             load_selection_task(settings, self._job.inputs[f"task/{number}"], root, shown, leak=self.params.leak)

@@ -198,6 +198,8 @@ class Score(ModelSpec):
     fast: bool = True
     evaluated: tuple[TaskSettings, ...] = ()
     """What arms are measured on, which selection tasks leave out."""
+    same_items: tuple[tuple[str, str], ...] = ()
+    """Pairs of tasks of which `limit` draws the same items."""
     batch_tokens: TokenBudget = "auto"
     allow_code_execution: bool = False
     chat_template: str = "auto"

@@ -40,6 +40,8 @@ class Evaluate(ReadingSpec):
     allow_code_execution: bool = False
     chat_template: str = "auto"
     """How turns are shown and end."""
+    same_items: tuple[tuple[str, str], ...] = ()
+    """Pairs of tasks of which `limit` draws the same items."""
     memorisation: bool = False
     """Whether every item is probed."""
     objective: dict[str, Any] | None = None
@@ -75,6 +77,8 @@ class Overlap(StageSpec):
     may_read = ("model", "task/*", "questions/*")
 
     tasks: tuple[TaskSettings, ...]
+    same_items: tuple[tuple[str, str], ...] = ()
+    """As of `Evaluate`."""
     conversations: tuple[AskedQuestions, ...] = ()
 
 

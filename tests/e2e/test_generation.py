@@ -37,8 +37,8 @@ def test_a_study_on_self_generated_responses(tmp_path: Path) -> None:
 
 
 TASKS = """tasks = [
-  { source = "arithmetic_answer", data = "file:problems.jsonl", floor = true },
-  { source = "arithmetic_written", data = "file:problems.jsonl", floor = true },
+  { source = "arithmetic_answer", data = "file:problems.jsonl", limit = 15, floor = true },
+  { source = "arithmetic_written", data = "file:problems.jsonl", limit = 15, floor = true },
 ]
 
 [analyze]
@@ -58,8 +58,13 @@ def test_what_is_kept_is_told_by_format_and_on_the_same_items(tmp_path: Path) ->
     )
     run = world.run().run
     base = run.path / "evaluations" / "base"
-    assert len((base / "floors.jsonl").read_text().splitlines()) == 3 * 6 * 3  # acc, logprob; math_answer
-    assert len(run.lines("evaluations/base/responses.jsonl")) == 18
+    assert len((base / "floors.jsonl").read_text().splitlines()) == 3 * 15  # acc, logprob; math_answer
+    assert len(run.lines("evaluations/base/responses.jsonl")) == 15  # of six problems, each asked in three ways
+    items: dict[str, list[str]] = {}
+    for line in run.lines("evaluations/base/items.jsonl"):
+        if line["metric"] in ("acc", "math_answer"):
+            items.setdefault(line["task"], []).append(line["item"])
+    assert items["arithmetic_answer"] == items["arithmetic_written"]
     assert not list((run.path / "evaluations" / "ila-30").glob("**/floors.jsonl"))
     analysis = json.loads((run.path / "analysis.json").read_text())
     formats = {(row["arm"], row["task"]): row["format"] for row in analysis["retention"]}

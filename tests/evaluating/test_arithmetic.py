@@ -76,6 +76,22 @@ def test_both_ways_to_answer_have_the_same_items(tmp_path: Path) -> None:
     assert len(chosen.items(chosen.parts[0])) == 5 * len(TEMPLATES)
 
 
+def test_a_limit_draws_the_same_items_of_tasks_that_are_said_to_have_the_same(tmp_path: Path) -> None:
+    def drawn(*same_items: tuple[str, str]) -> list[list[str]]:
+        tasks = (
+            load(tmp_path, name, *LINES, limit=4, same_items=same_items)
+            for name in ("arithmetic_answer", "arithmetic_written")
+        )
+        return [task.items(task.parts[0]) for task in tasks]
+
+    asked, written = drawn()
+    assert asked != written
+    assert drawn(("arithmetic_answer", "arithmetic_written")) == [asked, asked]
+    assert drawn(("between", "arithmetic_written"), ("arithmetic_answer", "between")) == [asked, asked]
+    asked, written = drawn(("arithmetic_answer", "another"), ("one", "arithmetic_written"))
+    assert asked != written
+
+
 def test_other_rows_are_refused() -> None:
     with pytest.raises(UserError, match="arithmetic tasks read rows with `context` and `completion`"):
         answers(Dataset.from_list([{"question": "1 + 1?"}]))

@@ -63,10 +63,12 @@ def rows(folder: Path, *lines: dict[str, Any]) -> str:
     return "file:rows.jsonl"
 
 
-def load(folder: Path, name: str, *lines: dict[str, Any], **options: Any) -> ResolvedTask:
+def load(
+    folder: Path, name: str, *lines: dict[str, Any], same_items: tuple[tuple[str, str], ...] = (), **options: Any
+) -> ResolvedTask:
     request = Request(base_dir=folder, cache=folder / "cache", offline=True)
     source = resolve_task(name, None, request, data=rows(folder, *lines))
-    return load_task(TaskSettings(source=name, **options), source.path, Streams(0))
+    return load_task(TaskSettings(source=name, **options), source.path, Streams(0), same_items)
 
 
 def test_math_answers() -> None:

@@ -89,6 +89,14 @@ def test_tasks_with_the_same_items_must_be_tasks_of_the_recipe(tmp_path: Path) -
         loaded(tmp_path, 'same_items = [["hellaswg", "arithmetic_2da"]]', 'tasks = ["hellaswag", "arithmetic"]')
 
 
+def test_tasks_with_the_same_items_have_the_same_limit(tmp_path: Path) -> None:
+    same_items = 'same_items = [["arithmetic_answer", "arithmetic_written"]]'
+    tasks = 'tasks = [{{ source = "arithmetic_answer", limit = 9 }}, {}]'
+    loaded(tmp_path, same_items, tasks.format('{ source = "arithmetic_written", limit = 9 }'))
+    with pytest.raises(UserError, match=r"same_items\.0: their limits differ \(9 and none\), so they would have"):
+        loaded(tmp_path, same_items, tasks.format('"arithmetic_written"'))
+
+
 def test_a_primary_arm_that_is_no_name_is_a_fault_and_no_crash(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"analyze\.primary\.0"):
         loaded(tmp_path, 'primary = [["ila-30"]]')

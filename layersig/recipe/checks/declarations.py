@@ -140,6 +140,21 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
             if isinstance(name, str) and name not in tasks and name not in members():
                 reason = f'no task of the recipe is called "{name}"{suggestion(name, tasks)}'
                 yield Fault(("analyze", "same_items", number, place), reason)
+        yield from _different_limits(evaluate, number, pair)
+
+
+def _different_limits(evaluate: Mapping[str, Any], number: int, pair: Any) -> Iterator[Fault]:
+    """A pair in `same_items` of which other numbers of items are drawn."""
+    entries = list_at(evaluate, "tasks")
+    limits = {
+        source.removeprefix("pypi:"): entries[place].get("limit") if isinstance(entries[place], dict) else None
+        for place, source in task_sources(evaluate)
+    }
+    found = [limits[name] for name in pair if name in limits] if isinstance(pair, list) else []
+    if len(found) == 2 and found[0] != found[1]:
+        told = " and ".join("none" if limit is None else str(limit) for limit in found)
+        reason = f"their limits differ ({told}), so they would have different items; give both the same `limit`"
+        yield Fault(("analyze", "same_items", number), reason)
 
 
 def _defined(base_dir: Path, source: str) -> list[str]:

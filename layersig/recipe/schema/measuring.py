@@ -229,7 +229,8 @@ class AnalyzeSettings(Table):
     more; in a sample, differences between parts count as error."""
     same_items: tuple[tuple[str, str], ...] = ()
     """Pairs of tasks with the same items, asked as multiple choice and as generation, such as `["arithmetic_answer",
-    "arithmetic_written"]`: their gap in retention separates the answer format from the items."""
+    "arithmetic_written"]`: `limit` draws the same ones for both, and their gap in retention separates the answer format
+    from the items."""
     looks: Looks | None = None
     """Numbers of seeds at which results are analysed, such as `[2, 5]`, if seeds are to be added after a look: tests
     and intervals of differences between arms then allow for all looks. Absent: results are analysed once, and a report
