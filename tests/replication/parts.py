@@ -12,7 +12,6 @@ from layersig.recipe.load import LoadedRecipe, load
 RECIPES = Path(__file__).parents[2] / "recipes"
 STANDINS = Path(__file__).with_name("standins.toml")
 _SEEDS = "seeds=[0, 1, 2, 3, 4]"
-_OTHER_ROWS = ("root_seed=1",)
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ PARTS = (
     Part("blocks", "pruning/small-sweep", (_SEEDS,)),
     Part("recovery", "replication/recovery"),
     Part("milestones", "small/table-04"),
-    Part("initial", "small/table-15", (*_OTHER_ROWS, 'analyze.sharing=["ila-4", "ila-2", "ila-1"]')),
-    Part("full", "small/table-09", (*_OTHER_ROWS, 'analyze.sharing=["lora", "full"]')),
+    Part("initial", "small/table-15"),
+    Part("full", "small/table-09"),
     Part("tasks", "replication/tasks"),
     Part("more-arms", "replication/more-arms"),
     Part("tuned-alone", "replication/tuned-alone"),

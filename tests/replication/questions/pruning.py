@@ -7,15 +7,26 @@ from collections.abc import Mapping, Sequence
 from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Row
-from tests.replication.views import comparison_chart, comparison_table, of_outcome, sentences, share_set, span, superior
+from tests.replication.views import (
+    BETTER,
+    WORSE,
+    comparison_chart,
+    comparison_table,
+    of_outcome,
+    sentences,
+    share_set,
+    span,
+    superior,
+)
 
 
 def _strategies(extracts: Extracts) -> Answer:
     found = extracts["pruning"]
-    declared = of_outcome(found.rows("comparisons", declared=True))
-    greedy = [row for row in declared if row["arm"].startswith("greedy-") and row["reference"].startswith("bi-")]
-    from_end = [row for row in declared if row["reference"].startswith("reverse-")]
-    by_model = {row["reference"] for row in greedy} | {row["arm"] for row in greedy}
+    declared = found.rows("comparisons", declared=True)
+    on_loss = of_outcome(declared)
+    on_written = [row for row in declared if row not in on_loss]
+    contrasts = [row for row in declared if row["reference"] != "base"]
+    by_model = {row["arm"] for row in contrasts}
     rows = found.rows("retention")
     at_floor = sorted({row["task"] for row in rows if row["at_floor"]})
     able = [row for row in rows if not row["at_floor"]]
@@ -33,11 +44,11 @@ def _strategies(extracts: Extracts) -> Answer:
         if "." not in arm
     )
     return Answer(
-        settled([superior(row) for row in (*greedy, *from_end)] + breaks_first),
-        f"By the held-out loss (declared), a greedy search is shown to keep more than block influence at "
-        f"{_shown(greedy)} sizes, block influence more than removal from the end at {_shown(from_end)}. Of the same "
-        f"problems, answers by choice are shown to keep more than written ones in {breaks_first.count(True)} of "
-        f"{len(gaps)} arms (exploratory). By tasks (exploratory): {kept or 'none is above its floor'}."
+        settled([superior(row) for row in contrasts] + breaks_first),
+        f"By the held-out loss (declared), {_order(on_loss)}. By arithmetic in writing (declared), "
+        f"{_order(on_written)}. Of the same problems, answers by choice are shown to keep more than written ones in "
+        f"{breaks_first.count(True)} of {len(gaps)} arms (exploratory). By tasks (exploratory): "
+        f"{kept or 'none is above its floor'}."
         + (f" At the floor before anything is removed: {', '.join(at_floor)}." if at_floor else ""),
         (
             Chart(
@@ -57,7 +68,8 @@ def _strategies(extracts: Extracts) -> Answer:
             ),
         ),
         (
-            comparison_table(declared, "Declared comparisons on the held-out loss"),
+            comparison_table(on_loss, "Declared comparisons on the held-out loss"),
+            comparison_table(on_written, "Declared comparisons on arithmetic in writing (higher: better)"),
             _kept_table(able),
             Table(
                 "Retention of the same problems: by choice less in writing",
@@ -93,9 +105,18 @@ def _kept_table(rows: Sequence[Row]) -> Table:
     )
 
 
-def _shown(rows: Sequence[Row]) -> str:
-    """Of how many comparisons the arm is shown to be better."""
-    return f"{sum(superior(row) is True for row in rows)} of {len(rows)}"
+def _order(declared: Sequence[Row]) -> str:
+    """At how many sizes each strategy is shown to keep more than the one that is said to keep less."""
+    greedy, from_end = (
+        [row["verdict"] or "" for row in declared if (row["arm"][:-2], row["reference"][:-2]) == pair]
+        for pair in (("greedy", "bi"), ("bi", "reverse"))
+    )
+    more, less = (sum(verdict.startswith(word) for verdict in from_end) for word in (BETTER, WORSE))
+    return (
+        f"a greedy search is shown to keep more than block influence at {sum(v.startswith(BETTER) for v in greedy)} of "
+        f"{len(greedy)} sizes, block influence more than removal from the end at {more} of {len(from_end)}"
+        + (f" and less at {less}" if less else "")
+    )
 
 
 def _blocks(extracts: Extracts) -> Answer:
