@@ -1,4 +1,4 @@
-"""`layersig validate RECIPE...`."""
+"""`layersig validate RECIPE... [KEY.SUB=VALUE]...`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from layersig.cli.main import emit
 from layersig.cli.options import RecipePath, as_json
@@ -15,13 +16,29 @@ if TYPE_CHECKING:
     from layersig.recipe.load import LoadedRecipe
 
 
+class _RecipeOrOverride(click.ParamType["Path | str"]):
+    """A recipe, or `KEY.SUB=VALUE` as a string."""
+
+    name = "recipe"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """As `RecipePath`; what has an equals sign and is no file is an override."""
+        return value if "=" in value and not Path(value).exists() else RecipePath().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """As `RecipePath`."""
+        return RecipePath().shell_complete(ctx, param, incomplete)
+
+
 @click.command("validate")
-@click.argument("recipes", nargs=-1, required=True, type=RecipePath())
+@click.argument("given", nargs=-1, required=True, type=_RecipeOrOverride(), metavar="RECIPE... [KEY.SUB=VALUE]...")
 @as_json
-def command(recipes: tuple[Path, ...], as_json: bool) -> int:
+def command(given: tuple[Path | str, ...], as_json: bool) -> int:
     """Check RECIPES and report every fault at once: file, line, key, the value given, and what is allowed.
 
-    Example: layersig validate mine.toml
+    Overrides apply to all recipes.
+
+    Example: layersig validate mine.toml train.rank=8
 
     Local files and folders that are missing are faults. Data sets in local files of at most 32 MiB are read: invalid
     rows and too few of them are faults, and unused fields are listed. So is a chat template that fails on them.
@@ -29,11 +46,15 @@ def command(recipes: tuple[Path, ...], as_json: bool) -> int:
     from layersig.engine.input_check import check_inputs
     from layersig.recipe.load import load_all
 
+    recipes = [each for each in given if isinstance(each, Path)]
+    overrides = [each for each in given if isinstance(each, str)]
+    if not recipes:
+        raise UserError(f'"{overrides[0]}" overrides a key of a recipe; name the recipe before it')
     faults: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
     for path in recipes:
         try:
-            loaded = load_all(path)[0]
+            loaded = load_all(path, overrides)[0]
             _check_tasks(loaded)
             notes[str(path)] = [
                 *(f"{loaded.where('judge')}: {skipped}" for skipped in loaded.skipped),

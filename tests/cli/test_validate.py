@@ -52,6 +52,17 @@ def test_rows_that_cannot_be_used_are_faults(tmp_path: Path, capsys: pytest.Capt
     assert json.loads(out.splitlines()[-1])["valid"] == ([str(tmp_path / "mine.toml")] if more else [])
 
 
+def test_overrides_apply_to_every_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check(tmp_path, capsys, *({"prompt": letter, "response": "b"} for letter in "abc"))
+    recipe = tmp_path / "mine.toml"
+    (tmp_path / "other.toml").write_text(recipe.read_text())
+    assert call(capsys, "validate", recipe, tmp_path / "other.toml", "train.rank=8")[0] == 0
+    code, _, err = call(capsys, "validate", recipe, "train.rank=0", tmp_path / "other.toml")
+    assert (code, err.count("error: override train.rank=0: train.rank: must be at least 1")) == (2, 2)
+    code, _, err = call(capsys, "validate", "train.rank=8")
+    assert (code, err) == (2, 'error: "train.rank=8" overrides a key of a recipe; name the recipe before it\n')
+
+
 def test_large_files_are_left_to_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
