@@ -141,12 +141,17 @@ EXAMPLE = {
         comparisons=[
             _compared("greedy-3", "bi-3", "better by more than the margin"),
             _compared("bi-3", "reverse-3", "better by more than the margin", "other scorer"),
+            _compared("bi-3", "reverse-3", "worse, size unsettled") | {"task": "arithmetic_written"},
         ],
         retention=[
-            row("retention", task=task, shape="interval", at_floor=floor)
-            for task, floor in (("arc_easy", False), ("arithmetic_written", True))
+            row("retention", arm=f"{strategy}-{count}", task=task, shape="interval", at_floor=False)
+            for strategy in ("bi", "greedy")
+            for count in (3, 5, 8)
+            for task in ("arc_easy", "arithmetic_answer", "arithmetic_written")
         ],
-        retention_gaps=[row("retention_gaps", kind="same items")],
+        retention_gaps=[
+            row("retention_gaps", arm="bi-3", kind="same items", classification="arithmetic_answer", generation="x")
+        ],
         results=[
             row("results", task="heldout/chat", arm=f"{arm}-{count}", value=value)
             for arm, value in (("bi", 2.0), ("greedy", 1.9), ("reverse", 9.0))
@@ -156,7 +161,11 @@ EXAMPLE = {
     "blocks": extract_of(bridge=[row("bridge", necessity="likelihood", plasticity="size")]),
     "recovery": extract_of(
         comparisons=[_compared("bi-5-recovered", "bi-5", "better, size unsettled")],
-        own_responses=[row("own_responses", arm="bi-5-recovered", task="arc_easy")],
+        own_responses=[row("own_responses", arm="bi-5-recovered", task="arithmetic_written")],
+        retention=[
+            row("retention", arm="bi-5-recovered", task=task, format=kind, shape="interval", at_floor=False)
+            for task, kind in (("arc_easy", "classification"), ("arithmetic_written", "generation"))
+        ],
     ),
     "milestones": extract_of(milestones=[row("milestones", verdict="reaches the required share")]),
     "initial": extract_of(sharing=[_shared(across="scorers")]),

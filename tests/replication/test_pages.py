@@ -125,6 +125,10 @@ def test_the_readme_says_what_was_found() -> None:
     assert EXPECTED["kinds"].met(RUN["kinds"])  # about half as well
     matrix = [shown_worse(row) for row in carried(RUN["kinds"])]
     assert (matrix.count(True), len(matrix)) == (1, 12)
+    assert EXPECTED["pruning"].met(RUN["pruning"])  # ARC-Easy, and both ways to answer
+    written = {row["arm"]: row["retention"] for row in RUN["pruning"].rows("retention", task="arithmetic_written")}
+    assert EXPECTED["recovery"].met(RUN["recovery"])
+    assert (round(100 * written["reverse-3"]), round(100 * written["bi-3"])) == (68, 10)
 
 
 def test_warnings_that_differ_in_numbers_alone_are_told_once() -> None:

@@ -19,6 +19,10 @@ from tests.replication.views import (
     superior,
 )
 
+_ALPHA = 0.05
+_PUBLISHED_GAP = 0.63 - 0.32
+"""Generation kept after recovery on own responses less that on given ones (arXiv 2602.01997, table 2)."""
+
 
 def _strategies(extracts: Extracts) -> Answer:
     found = extracts["pruning"]
@@ -36,6 +40,7 @@ def _strategies(extracts: Extracts) -> Answer:
         if row["arm"] in by_model and not {row["classification"], row["generation"]} & set(at_floor)
     ]
     breaks_first = [True if row["low"] > 0 else (False if row["high"] < 0 else None) for row in gaps]
+    most = f"; by {fixed(100 * max(row['gap'] for row in gaps), 0)} points of retention at most" if gaps else ""
     losses = [row for row in found.rows("results") if row["task"].startswith("heldout/")]
     kept = "; ".join(
         f"{arm} keeps "
@@ -47,7 +52,7 @@ def _strategies(extracts: Extracts) -> Answer:
         settled([superior(row) for row in contrasts] + breaks_first),
         f"By the held-out loss (declared), {_order(on_loss)}. By arithmetic in writing (declared), "
         f"{_order(on_written)}. Of the same problems, answers by choice are shown to keep more than written ones in "
-        f"{breaks_first.count(True)} of {len(gaps)} arms (exploratory). By tasks (exploratory): "
+        f"{breaks_first.count(True)} of {len(gaps)} arms (exploratory{most}). By tasks (exploratory): "
         f"{kept or 'none is above its floor'}."
         + (f" At the floor before anything is removed: {', '.join(at_floor)}." if at_floor else ""),
         (
@@ -175,10 +180,14 @@ def _recovery(extracts: Extracts) -> Answer:
         )
         for row in rows
     ]
-    written = {row["task"] for row in found.rows("retention", format="generation") if not row["at_floor"]}
-    said = [
-        None if (row["adjusted_p"] or 1.0) > 0.05 else row["difference"] > 0 for row in tasks if row["task"] in written
-    ]
+    able = [{**row, "arm": f"{row['arm']} ({row['data']})"} for row in found.rows("retention") if not row["at_floor"]]
+    written = {row["task"]: row["base"] for row in able if row["format"] == "generation"}
+    said = [_own_are_better(row, written[row["task"]]) for row in tasks if row["task"] in written]
+    kept = "; ".join(
+        f"{row['arm']} {percent(row['retention'])} of {row['task']}"
+        for row in able
+        if row["arm"].startswith("bi-5-recovered") and row["task"] in ("arc_easy", *written)
+    )
     told = ", ".join(
         f"{row['task']} {fixed(row['difference'], 3, signed=True)} {span(row['low'], row['high'], 3)}" for row in tasks
     )
@@ -189,12 +198,13 @@ def _recovery(extracts: Extracts) -> Answer:
     )
     return Answer(
         settled(said),
-        f"Training on own responses minus training on given ones, on tasks that favour neither: {told} (exploratory; "
-        f"in writing: {', '.join(sorted(written)) or 'none above the floor'}). Recovery "
-        f"changes the held-out loss by {gained} responses (declared; nats a token).",
+        f"Score after training on own responses minus that on given ones, on tasks that favour neither: {told} "
+        f"(exploratory). Kept of the untouched model's scores: {kept}. Recovery changes the held-out loss by {gained} "
+        "responses (declared; nats a token).",
         (comparison_chart(declared, "Recovery", "difference of held-out losses, nats per token (lower: better)"),),
         (
             comparison_table(declared, "Declared comparisons on the held-out loss"),
+            _kept_table(able),
             Table(
                 "Own minus given responses (exploratory: two data sets)",
                 ("arm", "measured on", "metric", "difference [interval]", "p", "n"),
@@ -203,6 +213,18 @@ def _recovery(extracts: Extracts) -> Answer:
         ),
         sentences(declared),
     )
+
+
+def _own_are_better(row: Row, base: float) -> bool | None:
+    """Whether own responses are shown to be better; False also where a difference of the published size is excluded.
+
+    Args:
+        row: Difference of scores, own minus given.
+        base: The untouched model's score, of which the published difference is a share.
+    """
+    if (row["adjusted_p"] or 1.0) <= _ALPHA:
+        return bool(row["difference"] > 0)
+    return False if row["high"] < _PUBLISHED_GAP * base else None
 
 
 ANSWERS: Mapping[str, Reply] = {
