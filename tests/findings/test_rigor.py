@@ -114,6 +114,9 @@ def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> 
     late = many.findings.with_rows({COMPARISONS: tuple(rows)})
     row = replace(many, findings=late).row("declared before the run")
     assert (row.status, row.evidence[:6]) == ("not met", "0 of 1")
+    undeclared = tuple(r.model_copy(update={"outcome": False}) for r in rows)
+    row = replace(many, findings=many.findings.with_rows({COMPARISONS: undeclared})).row("declared before the run")
+    assert (row.status, row.evidence[:36]) == ("not met", "The recipe declares no comparison: a")
 
 
 def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analysed) -> None:

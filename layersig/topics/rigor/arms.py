@@ -70,13 +70,13 @@ def declared(records: Records) -> Demand | None:
         for row in rows
         if row.outcome and ((row.arm, row.reference) in named or (row.role == "baseline" and row.arm in primary))
     ]
+    if not asked:
+        return Demand(False, f"The recipe declares no comparison: all {len(rows)} are exploratory.")
     early = sum(row.declared for row in asked)
-    others = records.findings.other_declarations
     evidence = (
         f"{early} of {len(asked)} comparisons that the recipe declares were declared before the run; "
         f"{len(rows) - sum(row.declared for row in rows)} others are exploratory. Other declarations for this model "
-        "that "
-        f"were on record by then: {others}."
+        f"that were on record by then: {records.findings.other_declarations}."
     )
     return Demand(0 < early == len(asked), evidence)
 

@@ -171,7 +171,8 @@ def _few_layers(extracts: Extracts) -> Answer:
     return Answer(
         settled([*as_good, *against]),
         f"ila-30 keeps {told} of the gain; it is shown to be better than a control in {better} of {len(against)} "
-        "comparisons.",
+        f"comparisons (declared). Exploratory: ila-75 keeps {kept_by(shares, 'ila-75')}; ila-10 "
+        f"{kept_by(shares, 'ila-10')}.",
         (
             comparison_chart(
                 rows, "ila-30 and its controls", "difference of held-out losses, nats per token (lower: better)"
