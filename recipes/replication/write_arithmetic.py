@@ -1,4 +1,4 @@
-"""All sums, differences not below zero and products of two digits from 1 to 9, for `pruning.toml`.
+"""All sums, differences not below zero and products of two numbers from 1 to 9, for `pruning.toml` and `recovery.toml`.
 
 `python write_arithmetic.py` writes the file beside it.
 """

@@ -158,8 +158,8 @@ EXPECTED: dict[str, Expectation] = {
         lambda found: all(row["verdict"] == "cannot tell" for row in found.rows("dependence")),
     ),
     "pruning": Expectation(
-        "removal from the end has the highest loss, yet the first three blocks from there cost arithmetic least; what "
-        "block influence and the greedy search take of arithmetic they take by choice as well as in writing, while "
+        "removal from the end has the highest loss, yet removing three blocks there costs the least arithmetic; the "
+        "arithmetic that block influence and the greedy search lose is lost by choice as well as in writing, while "
         "ARC-Easy keeps four fifths.",
         _pruning,
     ),
