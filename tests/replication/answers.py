@@ -91,6 +91,11 @@ class Answer:
     tables: Sequence[Table] = ()
     sentences: Sequence[str] = ()
 
+    @property
+    def has_figure(self) -> bool:
+        """Whether a chart has anything to show."""
+        return any(chart.estimates for chart in self.charts)
+
 
 Reply = Callable[[Extracts], Answer]
 

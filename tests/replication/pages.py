@@ -42,7 +42,7 @@ def pages(extracts: Mapping[str, Extract]) -> dict[str, str]:
 
 def figures(extracts: Mapping[str, Extract]) -> dict[str, str]:
     """Every figure by file name, as SVG."""
-    return {f"{name}.svg": draw(answer.charts, name) for name, answer in answers(extracts).items() if answer.charts}
+    return {f"{name}.svg": draw(answer.charts, name) for name, answer in answers(extracts).items() if answer.has_figure}
 
 
 def _answer(question: Question, extracts: Mapping[str, Extract]) -> Answer:
@@ -58,7 +58,7 @@ def _page(question: Question, answer: Answer, extracts: Mapping[str, Extract]) -
         f"# {question.title}",
         f"**Published.** {question.claim}",
         f"**Does it hold here? {answer.holds.value.capitalize()}.** {answer.evidence}",
-        *([f"![{question.title}](figures/{question.name}.svg)"] if answer.charts else []),
+        *([f"![{question.title}](figures/{question.name}.svg)"] if answer.has_figure else []),
         *(table.markdown() for table in answer.tables if table.rows),
         "## Design",
         question.done,

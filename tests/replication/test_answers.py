@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.replication.answers import Holds, Question, settled
 from tests.replication.example import EXAMPLE
 from tests.replication.expectations import EXPECTED
 from tests.replication.extracts import Extract
-from tests.replication.pages import pages
+from tests.replication.pages import figures, pages
 from tests.replication.questions import QUESTIONS
 from tests.replication.questions.claims import cosine_and_fisher, depends
 from tests.replication.views import kept, shares_layers, superior
@@ -108,6 +110,15 @@ def test_a_question_is_answered_from_the_columns_that_extracts_keep(question: Qu
 @pytest.mark.parametrize("part", EXPECTED)
 def test_whether_results_agree_with_a_head_can_be_told(part: str) -> None:
     assert EXPECTED[part].met(EXAMPLE[part]) in (True, False)
+
+
+def test_a_run_that_declared_too_late_has_a_page_without_a_figure() -> None:
+    late = [{**row, "declared": False} for row in EXAMPLE["arms"].rows("comparisons")]
+    tables = {**EXAMPLE["arms"].tables, "comparisons": late}
+    found = {**EXAMPLE, "arms": replace(EXAMPLE["arms"], tables=tables)}
+    assert "few-layers.svg" in figures(EXAMPLE)
+    assert "few-layers.svg" not in figures(found)
+    assert "few-layers.svg" not in pages(found)["few-layers.md"]
 
 
 def test_pages_hold_the_numbers_of_extracts() -> None:
