@@ -95,6 +95,11 @@ def test_tasks_with_the_same_items_have_the_same_limit(tmp_path: Path) -> None:
     loaded(tmp_path, same_items, tasks.format('{ source = "arithmetic_written", limit = 9 }'))
     with pytest.raises(UserError, match=r"same_items\.0: their limits differ \(9 and none\), so they would have"):
         loaded(tmp_path, same_items, tasks.format('"arithmetic_written"'))
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.yaml").write_text(f"task: {name}\n")
+    own = 'tasks = [{ source = "file:one.yaml", limit = 9 }, { source = "file:other.yaml", limit = 8 }]'
+    with pytest.raises(UserError, match=r"their limits differ \(9 and 8\)"):
+        loaded(tmp_path, 'same_items = [["one", "other"]]', own)
 
 
 def test_a_primary_arm_that_is_no_name_is_a_fault_and_no_crash(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.replication.extracts import Extract
 from tests.replication.questions.claims import PUBLISHED_LOW, depends, fisher_rows, types_of
 from tests.replication.questions.data import carried, shown_worse
 from tests.replication.questions.estimators import yardstick
-from tests.replication.views import WORSE, of_outcome, shares_layers, superior
+from tests.replication.views import WORSE, of_outcome, shares_layers, significant, superior
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _recovery(found: Extract) -> bool:
     )
     return (
         all(row["verdict"].startswith("better") for row in declared)
-        and all((row["adjusted_p"] or 1.0) > 0.05 for row in neither)
+        and not any(significant(row) for row in neither)
         and min(arc_easy) > 0.9
         and max(written) < 0.2
     )

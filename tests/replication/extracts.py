@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layersig.findings.files import model_name
 from layersig.stages.kinds import SPECS, Training
 
 EXTRACTS = Path(__file__).parents[2] / "docs" / "results" / "extracts"
@@ -97,7 +98,7 @@ def _record(analysis: Row, manifest: Row) -> dict[str, Any]:
         "name": manifest["name"],
         "id": manifest["id"],
         "status": manifest["status"],
-        "model": analysis["model"],
+        "model": model_name(analysis["model"]),
         "seeds": manifest["seeds"],
         "data": {source["name"]: _named(source) for source in manifest["sources"] if source["role"] == "data"},
         "trainings": sum(issubclass(SPECS[stage["kind"]], Training) for stage in stages),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,15 @@ def test_a_question_is_answered_from_its_recipes(question, tmp_path: Path) -> No
 def test_a_part_is_planned_run_and_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_world(tmp_path)
     monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
-    part = tiny(chosen(["claim-6"])[0], tmp_path)
-    part = type(part)(part.name, part.recipe, (*part.overrides, "seeds=[0, 1]", "scorers.fisher.examples=2"))
-    for _ in range(2):
+    parts = [
+        replace(part := tiny(chosen([name])[0], tmp_path), overrides=(*part.overrides, "seeds=[0, 1]", *changed))
+        for name, changed in (("claim-6", ("scorers.fisher.examples=2",)), ("more-arms", ("train.steps=2",)))
+    ]
+    for part in (*parts, *parts):
         run(part, tmp_path / "runs", tmp_path, tmp_path / "extracts")
-    found = read("claim-6", tmp_path / "extracts")
-    assert found is not None
-    assert found.record["planned"]
-    assert len(found.rows("block_correlations")) == 2
+    rankings, arms = (read(part.name, tmp_path / "extracts") for part in parts)
+    assert rankings is not None
+    assert len(rankings.rows("block_correlations")) == 2
+    assert arms is not None
+    assert {row["arm"] for row in arms.rows("comparisons")} > {"ila-75", "ila-10"}
+    assert (rankings.record["planned"], arms.record["planned"]) == (False, True)  # a plan is of comparisons of arms

@@ -8,6 +8,8 @@ from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Chart, Estimate, Table
 from tests.replication.extracts import Row
 
+ALPHA = 0.05
+"""Level of the tests that answers read."""
 BETTER, WORSE = "better", "worse"
 SAME = ("equivalent", "not worse")
 
@@ -124,7 +126,12 @@ def sharing_table(rows: Sequence[Row], caption: str) -> Table:
     return Table(caption, header, body)
 
 
-def shares_layers(row: Row, differ: float = 0.05) -> bool | None:
+def significant(row: Row) -> bool:
+    """Whether the corrected p of a row is known and at most `ALPHA`."""
+    return row["adjusted_p"] is not None and row["adjusted_p"] <= ALPHA
+
+
+def shares_layers(row: Row) -> bool | None:
     """Whether rankings share layers: shown, shown not to, or undecided.
 
     Shown not to: they differ, and by more than the margin, by the bound of the ratio mirrored at the estimate. A
@@ -132,7 +139,7 @@ def shares_layers(row: Row, differ: float = 0.05) -> bool | None:
     """
     if row["verdict"] == "shares layers":
         return True
-    if row["p_different"] is None or row["p_different"] > differ or row["lower"] is None:
+    if row["p_different"] is None or row["p_different"] > ALPHA or row["lower"] is None:
         return None
     return False if 2 * row["ratio"] - row["lower"] < row["margin"] else None
 

@@ -140,15 +140,15 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
             if isinstance(name, str) and name not in tasks and name not in members():
                 reason = f'no task of the recipe is called "{name}"{suggestion(name, tasks)}'
                 yield Fault(("analyze", "same_items", number, place), reason)
-        yield from _different_limits(evaluate, number, pair)
+        yield from _different_limits(evaluate, base_dir, number, pair)
 
 
-def _different_limits(evaluate: Mapping[str, Any], number: int, pair: Any) -> Iterator[Fault]:
-    """A pair in `same_items` of which other numbers of items are drawn."""
-    entries = list_at(evaluate, "tasks")
+def _different_limits(evaluate: Mapping[str, Any], base_dir: Path, number: int, pair: Any) -> Iterator[Fault]:
+    """A pair in `same_items` of which different numbers of items are drawn."""
     limits = {
-        source.removeprefix("pypi:"): entries[place].get("limit") if isinstance(entries[place], dict) else None
+        name: entry.get("limit") if isinstance(entry := list_at(evaluate, "tasks")[place], dict) else None
         for place, source in task_sources(evaluate)
+        for name in (_defined(base_dir, source) if source.startswith("file:") else [source.removeprefix("pypi:")])
     }
     found = [limits[name] for name in pair if name in limits] if isinstance(pair, list) else []
     if len(found) == 2 and found[0] != found[1]:

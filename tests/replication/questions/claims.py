@@ -8,9 +8,8 @@ from itertools import combinations
 from layersig.report.numbers import fixed, p_value
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
 from tests.replication.extracts import Extract, Row
-from tests.replication.views import repeated, span
+from tests.replication.views import ALPHA, repeated, significant, span
 
-ALPHA = 0.05
 PUBLISHED_LOW = 0.76
 """The weakest published correlation, arXiv 2610.11620."""
 NATURAL = ("chat", "code", "mathematics")
@@ -25,7 +24,7 @@ def fisher_rows(found: Extract) -> list[Row]:
 def cosine_and_fisher(found: Extract) -> Holds:
     """As the head of `claim-6.toml` declares."""
     rows = fisher_rows(found)
-    related = all(row["inner_low"] > 0 and (row["adjusted_p"] or 1.0) <= ALPHA for row in rows)
+    related = all(row["inner_low"] > 0 and significant(row) for row in rows)
     weaker = all(row["high"] < PUBLISHED_LOW for row in rows)
     if related:
         return Holds.PARTLY if weaker else Holds.YES
@@ -98,7 +97,7 @@ def _differ(found: Extract, scorer: str) -> float:
 def depends(found: Extract, scorer: str) -> bool | None:
     """Whether a ranking depends on the task, as the heads of the recipes declare."""
     (nonsense,) = found.rows("texts", scorer=scorer, text="random-tokens", a="chat", k=_declared_size(found))
-    if nonsense["adjusted_p"] is not None and nonsense["adjusted_p"] <= ALPHA:
+    if significant(nonsense):
         return False
     return True if _differ(found, scorer) <= ALPHA else None
 

@@ -15,6 +15,7 @@ from tests.replication.views import (
     share_set,
     shares_layers,
     sharing_table,
+    significant,
     span,
 )
 
@@ -74,7 +75,7 @@ def carried(found: Extract) -> list[Row]:
 
 def shown_worse(row: Row) -> bool:
     """Whether layers of another data set are shown to be worse than own ones."""
-    return (row["adjusted_p"] or 1.0) <= 0.05 and row["difference"] > 0
+    return significant(row) and row["difference"] > 0
 
 
 def _data(extracts: Extracts) -> Answer:

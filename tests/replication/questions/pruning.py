@@ -15,11 +15,11 @@ from tests.replication.views import (
     of_outcome,
     sentences,
     share_set,
+    significant,
     span,
     superior,
 )
 
-_ALPHA = 0.05
 _PUBLISHED_GAP = 0.63 - 0.32
 """Generation kept after recovery on own responses less that on given ones (arXiv 2602.01997, table 2)."""
 
@@ -113,14 +113,17 @@ def _kept_table(rows: Sequence[Row]) -> Table:
 def _order(declared: Sequence[Row]) -> str:
     """At how many sizes each strategy is shown to keep more than the one that is said to keep less."""
     greedy, from_end = (
-        [row["verdict"] or "" for row in declared if (row["arm"][:-2], row["reference"][:-2]) == pair]
-        for pair in (("greedy", "bi"), ("bi", "reverse"))
+        [row["verdict"] or "" for row in declared if [row[arm].split("-")[0] for arm in ("arm", "reference")] == pair]
+        for pair in (["greedy", "bi"], ["bi", "reverse"])
     )
-    more, less = (sum(verdict.startswith(word) for verdict in from_end) for word in (BETTER, WORSE))
+    by_greedy, by_influence, by_removal = (
+        sum(verdict.startswith(word) for verdict in found)
+        for found, word in ((greedy, BETTER), (from_end, BETTER), (from_end, WORSE))
+    )
     return (
-        f"a greedy search is shown to keep more than block influence at {sum(v.startswith(BETTER) for v in greedy)} of "
-        f"{len(greedy)} sizes, block influence more than removal from the end at {more} of {len(from_end)}"
-        + (f" and less at {less}" if less else "")
+        f"a greedy search is shown to keep more than block influence at {by_greedy} of {len(greedy)} sizes, block "
+        f"influence more than removal from the end at {by_influence} of {len(from_end)}"
+        + (f" and less at {by_removal}" if by_removal else "")
     )
 
 
@@ -222,7 +225,7 @@ def _own_are_better(row: Row, base: float) -> bool | None:
         row: Difference of scores, own minus given.
         base: The untouched model's score, of which the published difference is a share.
     """
-    if (row["adjusted_p"] or 1.0) <= _ALPHA:
+    if significant(row):
         return bool(row["difference"] > 0)
     return False if row["high"] < _PUBLISHED_GAP * base else None
 
