@@ -110,6 +110,19 @@ EXAMPLE = {
         ],
         selections=[row("selections", arm="ila-30", data="chat")],
     ),
+    "own-rates": extract_of(
+        claims=[row("claims", arm="ila-30", data="chat", conclusion="as good as all layers")],
+        comparisons=[
+            _compared("ila-30", "all-layers", "equivalent", "baseline"),
+            _compared("ila-30", "ila-30.random", "undecided", "random control"),
+        ],
+        shares=[
+            row("shares", **_OWN, arm=arm, shape="interval", share=share)
+            for arm, share in (("ila-30", 0.4), ("gradient-norm-30", 0.9))
+        ],
+        selections=[row("selections", arm="ila-30", data="chat")],
+        trials=[row("trials", arm=arm, learning_rate=0.001) for arm in ("all-layers", "ila-30", "gradient-norm-30")],
+    ),
     "tasks": extract_of(assays=[row("assays", task="hellaswag", moved="interval reaches within the margin")]),
     "estimators": extract_of(
         estimators=_TRUTH,

@@ -143,6 +143,10 @@ EXPECTED: dict[str, Expectation] = {
         "that is fitted to them.",
         _tuned_alone,
     ),
+    "own-rates": Expectation(
+        "by a trial with one seed on Alpaca, 30 % of the layers come close to all.",
+        lambda found: min(_shares(found, "ila-30")) > 0.8,
+    ),
     "cost": Expectation(
         "ILA after a quarter of the training, path attribution and gradient norms have better grafts than ILA at the "
         "end; masks learned by plain gradient descent agree more than twice as well between seeds.",

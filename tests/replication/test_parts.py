@@ -62,7 +62,7 @@ def test_a_part_is_planned_run_and_kept_once(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("LAYERSIG_CACHE", str(tmp_path / "cache"))
     parts = [
         replace(part := tiny(chosen([name])[0], tmp_path), overrides=(*part.overrides, "seeds=[0, 1]", *changed))
-        for name, changed in (("claim-6", ("scorers.fisher.examples=2",)), ("more-arms", ("train.steps=2",)))
+        for name, changed in (("claim-6", ("scorers.fisher.examples=2",)), ("arms", ("train.steps=2",)))
     ]
     for part in (*parts, *parts):
         run(part, tmp_path / "runs", tmp_path, tmp_path / "extracts")
@@ -70,5 +70,5 @@ def test_a_part_is_planned_run_and_kept_once(tmp_path: Path, monkeypatch: pytest
     assert rankings is not None
     assert len(rankings.rows("block_correlations")) == 2
     assert arms is not None
-    assert {row["arm"] for row in arms.rows("comparisons")} > {"ila-75", "ila-10"}
-    assert (rankings.record["planned"], arms.record["planned"]) == (False, True)  # a plan is of comparisons of arms
+    assert {row["arm"] for row in arms.rows("comparisons")} > {"ila-30", "ila-30.random"}
+    assert (rankings.record["planned"], arms.record["planned"]) == (False, True)  # a plan is of declared comparisons

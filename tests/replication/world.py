@@ -50,6 +50,7 @@ def tiny(part: Part, folder: Path) -> Part:
     choice = f"file:{folder / 'choice.yaml'}"
     if recipe.get("evaluate", {}).get("tasks") and "evaluate.tasks=[]" not in part.overrides:
         changed += [f"evaluate.tasks=[{{source='{choice}', floor=true}}]", "analyze.same_items=[]"]
+        changed.append('analyze.outcome="heldout"')
     changed += [
         f"scorers.{name}.tasks=[{{source='{choice}'}}]"
         for name, scorer in recipe.get("scorers", {}).items()

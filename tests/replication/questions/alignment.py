@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from statistics import fmean
 
-from layersig.report.numbers import fixed, p_value, percent
+from layersig.report.numbers import fixed, p_value, percent, plural
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Row
 from tests.replication.views import (
@@ -234,6 +236,59 @@ def _tuned_alone(extracts: Extracts) -> Answer:
     )
 
 
+def _own_rates(extracts: Extracts) -> Answer:
+    found = extracts["own-rates"]
+    claims = found.rows("claims", declared=True)
+    rows = of_outcome(found.rows("comparisons", declared=True))
+    shares = of_outcome(found.rows("shares"))
+    as_good = [True if row["conclusion"].startswith("as good") else kept_worse(row, rows) for row in claims]
+    against = [superior(row) for row in rows if row["role"].endswith("control")]
+    trials = found.rows("trials")
+    rates = "; ".join(f"{arm} {_chosen(trials, arm)}" for arm in ("all-layers", "ila-30", "gradient-norm-30"))
+    told = "; ".join(f"{arm} keeps {kept_by(shares, arm)}" for arm in ("ila-30", "gradient-norm-30"))
+    return Answer(
+        settled([*as_good, *against]),
+        f"Every training at the best of its trials, of the gain of all layers {told}. Shown to be better than a "
+        f"control in {sum(each is True for each in against)} of {len(against)} comparisons (declared). Learning rates "
+        f"that were chosen: {rates}.",
+        (
+            comparison_chart(
+                rows, "Every arm at its own rate", "difference of held-out losses, nats per token (lower: better)"
+            ),
+        ),
+        (
+            comparison_table(rows, "Declared comparisons on the held-out loss"),
+            share_table(shares, "Share of the gain of all layers", found.rows("selections")),
+            _trial_table(trials),
+        ),
+        sentences([*claims, *rows]),
+    )
+
+
+def _chosen(trials: list[Row], arm: str) -> str:
+    """The learning rates that became the arm, and in how many seeds."""
+    rates = Counter(row["learning_rate"] for row in trials if row["arm"] == arm and row["chosen"])
+    return ", ".join(f"{rate:g} ({plural(count, 'seed')})" for rate, count in sorted(rates.items()))
+
+
+def _trial_table(trials: list[Row]) -> Table:
+    """The validation loss of every arm at every rate, and in how many seeds it was the lowest."""
+    rates = sorted({row["learning_rate"] for row in trials})
+    body = []
+    for arm in dict.fromkeys(row["arm"] for row in trials):
+        cells = []
+        for rate in rates:
+            own = [row for row in trials if (row["arm"], row["learning_rate"]) == (arm, rate)]
+            losses = [row["loss"] for row in own if row["loss"] is not None]
+            cells.append(f"{fixed(fmean(losses), 3)} ({sum(row['chosen'] for row in own)})" if losses else "failed")
+        body.append((arm, *cells))
+    return Table(
+        "Validation loss at each learning rate, mean of the seeds, and in how many of them it was chosen",
+        ("arm", *(f"{rate:g}" for rate in rates)),
+        body,
+    )
+
+
 def kept_worse(claim: Row, rows: list[Row]) -> bool | None:
     """False where the arm of a claim is shown to be worse than all layers; else undecided."""
     own = [
@@ -247,4 +302,5 @@ ANSWERS: Mapping[str, Reply] = {
     "stability": _stable,
     "few-layers": _few_layers,
     "tuned-alone": _tuned_alone,
+    "own-rates": _own_rates,
 }
