@@ -30,6 +30,8 @@ from layersig.fast.head import logits_at
 from layersig.models.devices import sent
 
 _NAME = "layersig_packed"
+_DRAWS = 3
+"""Draws of random tokens that a model is tried out on, until its results agree."""
 # Queries at a time: a block sees the keys up to its end only, which saves up to half of a long example's products.
 _BLOCK = 128
 
@@ -196,13 +198,10 @@ def why_padded(model: PreTrainedModel, longest: int) -> str | None:
         return f"its chunks of {chunk} tokens are shorter than the longest conversation"
     seen = 5 if window is None or window >= longest else window + 5
     generator = torch.Generator().manual_seed(0)
-    first, second, other = (torch.randint(config.vocab_size, (count,), generator=generator) for count in (7, seen, 7))
     try:
-        alone = _last_logits(model, {"input_ids": second[None].to(model.device)})
-        with packed(model):
-            behind, behind_other = (
-                _last_logits(model, packed_inputs((each, second), model.device)) for each in (first, other)
-            )
+        # Rounding alone can exceed the bound on some tokens, in bfloat16 after training at a high learning rate; what
+        # neighbours see of each other exceeds it on all.
+        alike = any(_is_alike(model, seen, generator) for _ in range(_DRAWS))
     except (torch.OutOfMemoryError, torch.AcceleratorError):
         raise
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -211,9 +210,20 @@ def why_padded(model: PreTrainedModel, longest: int) -> str | None:
         if own:  # what the kernel refuses: sizes of heads, old devices
             return f"packed rows end in an error: {one_line(error)}"
         raise
+    return None if alike else "its results on packed rows are not its own"
+
+
+def _is_alike(model: PreTrainedModel, seen: int, generator: torch.Generator) -> bool:
+    """Whether a model computes the same on random tokens alone, and behind two other examples in a packed row."""
+    size = model.config.get_text_config().vocab_size
+    first, second, other = (torch.randint(size, (count,), generator=generator) for count in (7, seen, 7))
+    alone = _last_logits(model, {"input_ids": second[None].to(model.device)})
+    with packed(model):
+        behind, behind_other = (
+            _last_logits(model, packed_inputs((each, second), model.device)) for each in (first, other)
+        )
     rounding = (1e-3 if torch.finfo(alone.dtype).bits > 16 else 5e-2) * alone.norm()
-    apart = (behind - alone).norm() < rounding and (behind - behind_other).norm() < rounding
-    return None if apart else "its results on packed rows are not its own"
+    return bool((behind - alone).norm() < rounding and (behind - behind_other).norm() < rounding)
 
 
 def _last_logits(model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:

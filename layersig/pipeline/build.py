@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
+
+from pydantic import BaseModel
 
 from layersig.pipeline.actions import actions
 from layersig.pipeline.conversations import conversations
@@ -32,23 +35,26 @@ def stages(recipe: Recipe, known: Components) -> Graph:
 
 
 def declaration(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards."""
-    declared = recipe.model_dump(mode="json", include={"analyze", "arms", "evaluate", "seeds"})
-    del declared["evaluate"]["memorisation"]  # a look at the untouched model, and no outcome
-    if recipe.analyze.looks is None:
-        del declared["analyze"]["looks"]
-    else:
-        del declared["seeds"]  # they grow from look to look; the numbers of them are declared instead
+    """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards.
+
+    Keys at their defaults are left out, so that those that later versions add do not make it another declaration.
+    """
+    dump = partial(BaseModel.model_dump, mode="json", exclude_defaults=True)
+    declared = dump(
+        recipe,
+        include={"analyze", "arms", "evaluate", "seeds"},
+        exclude={"evaluate": {"memorisation"}},  # a look at the untouched model, and no outcome
+    )
+    if recipe.analyze.looks is not None:
+        declared.pop("seeds", None)  # they grow from look to look; the numbers of them are declared instead
     if sharing := recipe.analyze.sharing:
-        declared["scorers"] = {name: recipe.scorers[name].model_dump(mode="json") for name in sharing}
+        declared["scorers"] = {name: dump(recipe.scorers[name]) for name in sharing}
         declared["data"] = [data.name for data in recipe.data]
-    else:
-        del declared["analyze"]["sharing"]
     declared["model"] = recipe.model.source
     if recipe.sweeps:
-        declared["sweeps"] = recipe.model_dump(mode="json", include={"sweeps"})["sweeps"]
+        declared["sweeps"] = dump(recipe, include={"sweeps"})["sweeps"]
     if recipe.judge is not None:
-        declared["judge"] = recipe.judge.model_dump(mode="json", exclude=set(Judging.manner))
+        declared["judge"] = dump(recipe.judge, exclude=set(Judging.manner))
     return declared
 
 

@@ -84,6 +84,13 @@ def test_a_model_whose_rows_mix_or_that_forgets_positions_is_not_packed():
     assert why_padded(tiny_model("gpt2"), 10) is None
 
 
+def test_what_only_one_draw_of_tokens_shows_is_rounding(monkeypatch):
+    own, scales = packing._last_logits, iter([1.1])
+    monkeypatch.setattr(packing, "_last_logits", lambda model, inputs: own(model, inputs) * next(scales, 1.0))
+    assert why_padded(tiny_model("llama"), 10) is None
+    assert next(scales, None) is None
+
+
 def test_other_attention_is_left_alone():
     model = tiny_model("llama")
     model.set_attn_implementation("eager")

@@ -191,4 +191,20 @@ def test_a_declaration_of_sharing_names_the_data_and_how_layers_are_scored(tmp_p
     assert "sharing" not in declaration(silent)["analyze"]
     assert {"scorers", "data"}.isdisjoint(declaration(silent))
     assert declaration(said)["data"] == ["chats", "local"]
-    assert declaration(said)["scorers"] == {"ila": said.scorers["ila"].model_dump(mode="json")}
+    ila = said.scorers["ila"]
+    assert declaration(said)["scorers"] == {"ila": ila.model_dump(mode="json", exclude_defaults=True)}
+    assert declaration(said)["scorers"]["ila"]["kind"] == "ila"
+
+
+def test_a_key_at_its_default_makes_no_other_declaration(tmp_path: Path) -> None:
+    tasks = 'tasks = ["hellaswag", "pypi:mmlu"]'
+    silent, said, other = (
+        declaration(loaded(tmp_path, analyze, f"{tasks}\n{evaluate}").recipe)
+        for analyze, evaluate in (
+            ("", ""),
+            ("gain_kept = 0.9\nalpha = 0.05", 'batch_tokens = "auto"\nheldout = true'),
+            ("gain_kept = 0.8", ""),
+        )
+    )
+    assert said == silent
+    assert other == silent | {"analyze": silent["analyze"] | {"gain_kept": 0.8}}
