@@ -126,4 +126,9 @@ def test_pages_hold_the_numbers_of_extracts() -> None:
     assert "| `ila` | 20 % [20, 20] |" in made["leaderboard.md"]
     assert "- `arms`: something" in made["lab-book.md"]
     assert "data chat (chat.jsonl 0123); 2 seeds; 3 trainings" in made["few-layers.md"]
-    assert "**Does it hold here? In part.** ila-30 keeps 80 % [20 %, 20 %] on chat" in made["few-layers.md"]
+    one_rate = (
+        "**Does it hold here? In part.** With one learning rate for every arm, ila-30 keeps 80 % [20 %, 20 %] on chat"
+    )
+    assert one_rate in made["few-layers.md"]
+    assert "Learning rates that were chosen: all-layers 0.001 (1 of 1)" in made["own-rates.md"]
+    assert "| ila-30 | x | 0.200 (1) |" in made["own-rates.md"]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from statistics import fmean
 
-from layersig.report.numbers import fixed, p_value, percent, plural
+from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Row
 from tests.replication.views import (
@@ -172,9 +172,9 @@ def _few_layers(extracts: Extracts) -> Answer:
     ]
     return Answer(
         settled([*as_good, *against]),
-        f"ila-30 keeps {told} of the gain; it is shown to be better than a control in {better} of {len(against)} "
-        f"comparisons (declared). Exploratory: ila-75 keeps {kept_by(shares, 'ila-75')}; ila-10 "
-        f"{kept_by(shares, 'ila-10')}.",
+        f"With one learning rate for every arm, ila-30 keeps {told} of the gain; it is shown to be better than a "
+        f"control in {better} of {len(against)} comparisons (declared). Exploratory: ila-75 keeps "
+        f"{kept_by(shares, 'ila-75')}; ila-10 {kept_by(shares, 'ila-10')}.",
         (
             comparison_chart(
                 rows, "ila-30 and its controls", "difference of held-out losses, nats per token (lower: better)"
@@ -219,8 +219,8 @@ def _tuned_alone(extracts: Extracts) -> Answer:
     )
     return Answer(
         settled([superior(row) for row in against["ila-30"]]),
-        f"Of the gain of tuning all layers, {told}. gradient-norm-30 is shown to be better than {shown}, and "
-        f"equivalent to the rule on {equal}.",
+        f"With one learning rate for every arm, of the gain of tuning all layers, {told}. gradient-norm-30 is shown to "
+        f"be better than {shown}, and equivalent to the rule on {equal}.",
         (
             comparison_chart(
                 rows,
@@ -245,11 +245,12 @@ def _own_rates(extracts: Extracts) -> Answer:
     against = [superior(row) for row in rows if row["role"].endswith("control")]
     trials = found.rows("trials")
     rates = "; ".join(f"{arm} {_chosen(trials, arm)}" for arm in ("all-layers", "ila-30", "gradient-norm-30"))
-    told = "; ".join(f"{arm} keeps {kept_by(shares, arm)}" for arm in ("ila-30", "gradient-norm-30"))
+    told = "; ".join(f"{arm} keeps {kept_by(shares, arm)}" for arm in ("ila-30", "ila-30.random", "gradient-norm-30"))
     return Answer(
         settled([*as_good, *against]),
-        f"Every training at the best of its trials, of the gain of all layers {told}. Shown to be better than a "
-        f"control in {sum(each is True for each in against)} of {len(against)} comparisons (declared). Learning rates "
+        f"Every training at the best of its trials, of the gain of all layers {told}. Declared: ila-30 is shown to be "
+        f"as good as all layers on {as_good.count(True)} of {len(as_good)} data sets, and better than a control in "
+        f"{against.count(True)} of {len(against)} comparisons. Learning rates "
         f"that were chosen: {rates}.",
         (
             comparison_chart(
@@ -266,27 +267,27 @@ def _own_rates(extracts: Extracts) -> Answer:
 
 
 def _chosen(trials: list[Row], arm: str) -> str:
-    """The learning rates that became the arm, and in how many seeds."""
+    """The learning rates of the trials that became the arm, and in how many of its trainings."""
     rates = Counter(row["learning_rate"] for row in trials if row["arm"] == arm and row["chosen"])
-    return ", ".join(f"{rate:g} ({plural(count, 'seed')})" for rate, count in sorted(rates.items()))
+    return ", ".join(f"{rate:g} ({count} of {rates.total()})" for rate, count in sorted(rates.items()))
 
 
 def _trial_table(trials: list[Row]) -> Table:
     """The validation loss of every arm at every rate, and in how many seeds it was the lowest."""
     rates = sorted({row["learning_rate"] for row in trials})
-    body = []
-    for arm in dict.fromkeys(row["arm"] for row in trials):
-        cells = []
-        for rate in rates:
-            own = [row for row in trials if (row["arm"], row["learning_rate"]) == (arm, rate)]
-            losses = [row["loss"] for row in own if row["loss"] is not None]
-            cells.append(f"{fixed(fmean(losses), 3)} ({sum(row['chosen'] for row in own)})" if losses else "failed")
-        body.append((arm, *cells))
+    found: dict[tuple[str, str], dict[float, list[Row]]] = {}
+    for row in trials:
+        found.setdefault((row["arm"], row["data"]), {}).setdefault(row["learning_rate"], []).append(row)
     return Table(
         "Validation loss at each learning rate, mean of the seeds, and in how many of them it was chosen",
-        ("arm", *(f"{rate:g}" for rate in rates)),
-        body,
+        ("arm", "data", *(f"{rate:g}" for rate in rates)),
+        [(*cell, *(_trial_cell(by_rate.get(rate, [])) for rate in rates)) for cell, by_rate in found.items()],
     )
+
+
+def _trial_cell(trials: list[Row]) -> str:
+    losses = [row["loss"] for row in trials if row["loss"] is not None]
+    return f"{fixed(fmean(losses), 3)} ({sum(row['chosen'] for row in trials)})" if losses else "failed"
 
 
 def kept_worse(claim: Row, rows: list[Row]) -> bool | None:
