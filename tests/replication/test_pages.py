@@ -122,6 +122,21 @@ def test_the_readme_says_what_was_found() -> None:
         for arm in ("gradient-norm-30", "ila-30")
     ]
     assert 0.6 < weights[0] / weights[1] < 0.75  # about two thirds
+    searched = RUN["own-rates"]
+    assert EXPECTED["own-rates"].met(searched)  # rates, and as much by random layers
+    for run, arm, ends in (
+        (searched, "ila-30", (93, 98)),
+        (searched, "gradient-norm-30", (94, 100)),
+        (RUN["arms"], "ila-30", (58, 87)),
+    ):
+        shares = [round(100 * row["share"]) for row in of_outcome(run.rows("shares", arm=arm))]
+        assert (min(shares), max(shares)) == ends
+    as_good = [row["conclusion"].startswith("as good") for row in searched.rows("claims", declared=True)]
+    assert sorted(as_good) == [False, True, True]
+    declared = of_outcome(searched.rows("comparisons", declared=True))
+    assert not any(superior(row) for row in declared if row["reference"] == "ila-30.random")
+    rivals = [row for row in declared if (row["arm"], row["reference"]) == ("gradient-norm-30", "ila-30")]
+    assert [superior(row) or kept(row) is False for row in rivals] == [False] * 3  # neither is shown to be better
     assert EXPECTED["kinds"].met(RUN["kinds"])  # about half as well
     matrix = [shown_worse(row) for row in carried(RUN["kinds"])]
     assert (matrix.count(True), len(matrix)) == (1, 12)
