@@ -131,6 +131,10 @@ def test_the_readme_says_what_was_found() -> None:
     ):
         shares = [round(100 * row["share"]) for row in of_outcome(run.rows("shares", arm=arm))]
         assert (min(shares), max(shares)) == ends
+    by_ila, by_chance = (
+        [row["share"] for row in of_outcome(searched.rows("shares", arm=arm))] for arm in ("ila-30", "ila-30.random")
+    )
+    assert all(random >= own for own, random in zip(by_ila, by_chance, strict=True))  # keep as much
     as_good = [row["conclusion"].startswith("as good") for row in searched.rows("claims", declared=True)]
     assert sorted(as_good) == [False, True, True]
     declared = of_outcome(searched.rows("comparisons", declared=True))
