@@ -123,6 +123,16 @@ EXAMPLE = {
         selections=[row("selections", arm="ila-30", data="chat")],
         trials=[row("trials", arm=arm, learning_rate=0.001) for arm in ("all-layers", "ila-30", "gradient-norm-30")],
     ),
+    "a-tenth": extract_of(
+        claims=[row("claims", arm="ila-10", data="chat", conclusion="not shown")],
+        comparisons=[
+            _compared("ila-10", "all-layers", "undecided", "baseline"),
+            _compared("ila-10", "ila-10.random", "undecided", "random control"),
+        ],
+        shares=[row("shares", **_OWN, arm="ila-10", shape="interval", share=0.4)],
+        selections=[row("selections", arm="ila-10", data="chat")],
+        trials=[row("trials", arm=arm, learning_rate=0.002) for arm in ("all-layers", "ila-10")],
+    ),
     "tasks": extract_of(assays=[row("assays", task="hellaswag", moved="interval reaches within the margin")]),
     "estimators": extract_of(
         estimators=_TRUTH,

@@ -52,16 +52,19 @@ def _tuned_alone(found: Extract) -> bool:
     )
 
 
-def _own_rates(found: Extract) -> bool:
+def _higher_rates(found: Extract) -> bool:
     rates: dict[tuple[str, str], list[float]] = {}
     for row in found.rows("trials", chosen=True):
         rates.setdefault((row["arm"], row["data"]), []).append(row["learning_rate"])
-    higher = [
+    return all(
         fmean(own) > fmean(rates["all-layers", data]) for (arm, data), own in rates.items() if arm != "all-layers"
-    ]
+    )
+
+
+def _own_rates(found: Extract) -> bool:
     chosen = [row["share"] for row in of_outcome(found.rows("shares", arm="ila-30"))]
     random = [superior(row) for row in of_outcome(found.rows("comparisons", reference="ila-30.random"))]
-    return all(higher) and min(chosen) > 0.85 and not any(random)
+    return _higher_rates(found) and min(chosen) > 0.85 and not any(random)
 
 
 def _cost(found: Extract) -> bool:
@@ -160,6 +163,7 @@ EXPECTED: dict[str, Expectation] = {
         "much as ILA's.",
         _own_rates,
     ),
+    "a-tenth": Expectation("a tenth of the layers is best at higher rates than all.", _higher_rates),
     "cost": Expectation(
         "ILA after a quarter of the training, path attribution and gradient norms have better grafts than ILA at the "
         "end; masks learned by plain gradient descent agree more than twice as well between seeds.",

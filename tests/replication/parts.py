@@ -79,6 +79,7 @@ PARTS = (
     Part("more-arms", "replication/more-arms"),
     Part("tuned-alone", "replication/tuned-alone"),
     Part("own-rates", "replication/own-rates"),
+    Part("a-tenth", "replication/a-tenth"),
     Part("claim-6-again", "replication/claim-6", ('name="claim-6-again"', "root_seed=1")),
     Part("claim-8-modules-again", "replication/claim-8-modules", ('name="claim-8-modules-again"', "root_seed=1")),
     Part("fraction-again", "studies/small-fraction", (_SEEDS, "evaluate.tasks=[]", "root_seed=1")),

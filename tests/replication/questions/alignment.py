@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from statistics import fmean
 
-from layersig.report.numbers import fixed, p_value, percent
+from layersig.report.numbers import fixed, p_value, percent, plural
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Row
 from tests.replication.views import (
@@ -156,7 +156,7 @@ def _few_layers(extracts: Extracts) -> Answer:
     rows = of_outcome(found.rows("comparisons", declared=True))
     others = of_outcome(more.rows("comparisons", role="baseline"))
     shares = [row for each in (found, more) for row in of_outcome(each.rows("shares"))]
-    as_good = [True if row["conclusion"].startswith("as good") else kept_worse(row, rows) for row in claims]
+    good = [as_good(row, rows) for row in claims]
     against = [superior(row) for row in rows if row["role"] != "baseline"]
     assays = [row for row in tasks.rows("assays") if not row["task"].startswith("heldout/")]
     told = kept_by(shares, "ila-30")
@@ -171,7 +171,7 @@ def _few_layers(extracts: Extracts) -> Answer:
         for row in assays
     ]
     return Answer(
-        settled([*as_good, *against]),
+        settled([*good, *against]),
         f"With one learning rate for every arm, ila-30 keeps {told} of the gain; it is shown to be better than a "
         f"control in {better} of {len(against)} comparisons (declared). Exploratory: ila-75 keeps "
         f"{kept_by(shares, 'ila-75')}; ila-10 {kept_by(shares, 'ila-10')}.",
@@ -236,34 +236,55 @@ def _tuned_alone(extracts: Extracts) -> Answer:
     )
 
 
-def _own_rates(extracts: Extracts) -> Answer:
-    found = extracts["own-rates"]
-    claims = found.rows("claims", declared=True)
-    rows = of_outcome(found.rows("comparisons", declared=True))
-    shares = of_outcome(found.rows("shares"))
-    as_good = [True if row["conclusion"].startswith("as good") else kept_worse(row, rows) for row in claims]
-    against = [superior(row) for row in rows if row["role"].endswith("control")]
-    trials = found.rows("trials")
-    rates = "; ".join(f"{arm} {_chosen(trials, arm)}" for arm in ("all-layers", "ila-30", "gradient-norm-30"))
-    told = "; ".join(f"{arm} keeps {kept_by(shares, arm)}" for arm in ("ila-30", "ila-30.random", "gradient-norm-30"))
-    return Answer(
-        settled([*as_good, *against]),
-        f"Every training at the best of its trials, of the gain of all layers {told}. Declared: ila-30 is shown to be "
-        f"as good as all layers on {as_good.count(True)} of {len(as_good)} data sets, and better than a control in "
-        f"{against.count(True)} of {len(against)} comparisons. Learning rates "
-        f"that were chosen: {rates}.",
-        (
-            comparison_chart(
-                rows, "Every arm at its own rate", "difference of held-out losses, nats per token (lower: better)"
+def _at_own_rates(part: str, others: tuple[str, ...]) -> Reply:
+    """The answer of a part whose every training is the best of some learning rates.
+
+    Args:
+        part: The part; the arms of its declared claims are those it is about.
+        others: Further arms whose share of the gain is told.
+    """
+
+    def reply(extracts: Extracts) -> Answer:
+        found = extracts[part]
+        claims = found.rows("claims", declared=True)
+        rows = of_outcome(found.rows("comparisons", declared=True))
+        shares = of_outcome(found.rows("shares"))
+        trials = found.rows("trials")
+        chosen = list(dict.fromkeys(row["arm"] for row in claims))
+        settled_by: list[bool | None] = []
+        declared = []
+        for arm in chosen:
+            good = [as_good(row, rows) for row in claims if row["arm"] == arm]
+            against = [superior(row) for row in rows if row["arm"] == arm and row["role"].endswith("control")]
+            settled_by += [*good, *against]
+            declared.append(
+                f"{arm} is shown to be as good as all layers on {good.count(True)} of "
+                f"{plural(len(good), 'data set')}, and better than a control in {against.count(True)} of "
+                f"{plural(len(against), 'comparison')}"
+            )
+        kept_by_arm = "; ".join(f"{arm} keeps {kept_by(shares, arm)}" for arm in (*chosen, *others))
+        rates = "; ".join(
+            f"{arm} {_chosen(trials, arm)}"
+            for arm in ("all-layers", *chosen, *(arm for arm in others if "." not in arm))
+        )
+        return Answer(
+            settled(settled_by),
+            f"Every training at the best of its trials, of the gain of all layers {kept_by_arm}. Declared: "
+            f"{'; '.join(declared)}. Learning rates that were chosen: {rates}.",
+            (
+                comparison_chart(
+                    rows, "Every arm at its own rate", "difference of held-out losses, nats per token (lower: better)"
+                ),
             ),
-        ),
-        (
-            comparison_table(rows, "Declared comparisons on the held-out loss"),
-            share_table(shares, "Share of the gain of all layers", found.rows("selections")),
-            _trial_table(trials),
-        ),
-        sentences([*claims, *rows]),
-    )
+            (
+                comparison_table(rows, "Declared comparisons on the held-out loss"),
+                share_table(shares, "Share of the gain of all layers", found.rows("selections")),
+                _trial_table(trials),
+            ),
+            sentences([*claims, *rows]),
+        )
+
+    return reply
 
 
 def _chosen(trials: list[Row], arm: str) -> str:
@@ -290,11 +311,13 @@ def _trial_cell(trials: list[Row]) -> str:
     return f"{fixed(fmean(losses), 3)} ({sum(row['chosen'] for row in trials)})" if losses else "failed"
 
 
-def kept_worse(claim: Row, rows: list[Row]) -> bool | None:
-    """False where the arm of a claim is shown to be worse than all layers; else undecided."""
+def as_good(claim: Row, rows: list[Row]) -> bool | None:
+    """Whether an arm is as good as all layers; False where it is shown to be worse, else undecided."""
     own = [
         row for row in rows if row["role"] == "baseline" and (row["arm"], row["data"]) == (claim["arm"], claim["data"])
     ]
+    if claim["conclusion"].startswith("as good"):
+        return True
     return False if any(kept(row) is False for row in own) else None
 
 
@@ -303,5 +326,6 @@ ANSWERS: Mapping[str, Reply] = {
     "stability": _stable,
     "few-layers": _few_layers,
     "tuned-alone": _tuned_alone,
-    "own-rates": _own_rates,
+    "own-rates": _at_own_rates("own-rates", ("ila-30.random", "gradient-norm-30")),
+    "a-tenth": _at_own_rates("a-tenth", ("ila-10.random", "gradient-norm-10.random")),
 }
