@@ -28,6 +28,7 @@ from layersig.topics.front.page import first_screen
 from layersig.topics.front.rows import contrasts as contrast_lines
 from layersig.topics.front.standings import places_of
 from layersig.topics.render import material_of
+from layersig.topics.tuning_cost.rows import TrialRow
 from tests.report.studies import Study
 from tests.report.synthetic import write_run
 
@@ -318,6 +319,30 @@ def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family
     assert "No comparison here was declared beforehand: all are exploratory." in limits(
         changed(good, "comparisons", declared=False)
     )
+
+
+def test_it_says_whether_every_arm_had_a_learning_rate_of_its_own(good: Material) -> None:
+    assert "The learning rate was not searched." in limits(good)
+    assert "learning rate" not in limits(changed(good, "selections", action="graft"))
+    for rates, searched in (((1e-3, 2e-3, 4e-3), True), ((1e-3, 1e-3), False)):
+        trials = tuple(
+            TrialRow(
+                arm="ila-30",
+                data="alpaca",
+                seed=0,
+                learning_rate=rate,
+                epochs=None,
+                steps=length,
+                loss=1.0,
+                chosen=length == 1,
+                error=None,
+            )
+            for length, rate in enumerate(rates, 1)
+        )
+        findings = good.findings.model_copy(update={"tables": {**good.findings.tables, "trials": trials}})
+        told = limits(replace(good, findings=findings))
+        assert ("is the best of trials at 3 learning rates" in told) is searched
+        assert ("The learning rate was not searched." in told) is not searched
 
 
 def test_a_margin_that_is_much_of_the_gain_is_called_wide(good: Material) -> None:

@@ -15,6 +15,7 @@ from layersig.report.terminal import verdict_in_short
 from layersig.topics.front.standings import Place, pairs
 from layersig.topics.front.words import WIDE, listed, margin_share, margin_words
 from layersig.topics.retention.rows import RETENTION_CLASSES
+from layersig.topics.tuning_cost.rows import TRIALS
 
 
 def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
@@ -25,6 +26,7 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
     parts = (
         _absent(material, places),
         _scope(places),
+        _rates(material, places),
         _declared(material, places),
         _margin(places),
         _unbeaten(material, places),
@@ -66,6 +68,23 @@ def _scope(places: Sequence[Place]) -> Iterator[Text]:
         yield (
             f"{seeds} runs say little about run-to-run variation, so intervals are very wide: the lack of a "
             "demonstrated difference is not evidence that there is none.",
+        )
+
+
+def _rates(material: Material, places: Sequence[Place]) -> Iterator[Text]:
+    """Whether every arm had a learning rate of its own, where layers are tuned."""
+    lead = places[0].lead
+    if lead.selection.action != "tune" or places[0].chooses_all:
+        return
+    rates = {row.learning_rate for row in material.findings[TRIALS] if row.arm == lead.arm}
+    if len(rates) > 1:
+        yield (f"Every training of every arm is the best of trials at {count(len(rates))} learning rates.",)
+    else:
+        yield (
+            "The learning rate was not searched. A few layers can do best at a higher one than all of them, so part of "
+            "what they lose may be due to the rate. To give every arm a rate of its own, set ",
+            Code("train.search"),
+            ".",
         )
 
 

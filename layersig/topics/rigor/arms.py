@@ -211,7 +211,7 @@ def alternatives(records: Records) -> Demand | None:
         against = [row for row in rows if row.role == role]
         better = sum(_better(row) for row in against)
         known = known and bool(against) and all(row.adjusted_p is not None for row in against)
-        excluded.append(f"{name} in {better} of {len(against)}")
+        excluded.append(f"{name} in {better} of {len(against)}" if against else f"{name} in none, not being compared")
     return Demand(
         known,
         f"Explanations that a corrected test excludes for the primary arms on their outcome: {'; '.join(excluded)}.",
