@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,9 @@ class Share(click.ParamType[float]):
     type=click.IntRange(min=1),
     help="Held-out conversations. [default: a fifth of the rows, at most 100]",
 )
+@click.option(
+    "--search", is_flag=True, help="Give every arm the best of three learning rates: three times the trainings."
+)
 @click.option("-o", "recipe", type=click.Path(path_type=Path), help="Recipe to write. [default: NAME-OF-DATA.toml]")
 @click.option("--to", "tool", type=click.Choice(TOOLS), help="Also write the layers as the configuration of this tool.")
 @runs
@@ -72,6 +76,7 @@ def command(
     budget: float,
     seeds: int,
     heldout: int | None,
+    search: bool,
     recipe: Path | None,
     tool: str | None,
     runs: Path,
@@ -93,7 +98,7 @@ def command(
     from layersig.topics.render import material_of
 
     rows = read_data(data)
-    start = Start(data, model, budget, seeds, heldout or usual_heldout(len(rows.conversations)))
+    start = Start(data, model, budget, seeds, heldout or usual_heldout(len(rows.conversations)), search)
     loaded = _written(start, recipe or Path(f"{name_of(data)}.toml"))
     _say_time(loaded, runs, offline=offline)
     outcome = run(loaded, Options(runs, offline=offline), Console(stderr=True))
@@ -208,11 +213,22 @@ def _advice(material: Material, chosen: Chosen, data: str) -> Iterator[str]:
         yield "Tuning all layers is not shown to gain anything here, so no choice can be judged."
         yield f"By score it is these {count}:"
     elif baseline.worse and baseline is not Verdict.WORSE_WITHIN_MARGIN:
-        yield f"Tuning all layers is better here. If you cannot, tune these {count}:"
+        rate = "" if _rates(material, _ARM) else " at this learning rate"
+        yield f"Tuning all layers is better here{rate}. If you cannot, tune these {count}:"
     else:
         yield f"Tune these {count}:"
     shown = "shown" if verdict("random control").better else "not shown"
     yield f"({shown} to be better than random layers of the same types)"
+    if rates := _rates(material, _ARM):
+        yield f"Learning rate that was best for them: {rates}; for all layers: {_rates(material, 'all-layers')}"
+
+
+def _rates(material: Material, arm: str) -> str:
+    """The learning rates that were best for an arm, and in how many of its runs; nothing where none was searched."""
+    from layersig.topics.tuning_cost.rows import TRIALS
+
+    best = Counter(row.learning_rate for row in material.findings[TRIALS] if row.arm == arm and row.chosen)
+    return ", ".join(f"{rate:g} ({count} of {best.total()})" for rate, count in sorted(best.items()))
 
 
 def _by_type(chosen: Chosen) -> Iterator[str]:
@@ -256,8 +272,11 @@ def _sureness(material: Material) -> Iterator[str]:
 
 def _surer(start: Start) -> Iterator[str]:
     again = f"layersig advise {start.data} --model {start.model} --budget {100 * start.fraction:g}%"
+    search = " --search" if start.search else ""
     more = _MORE_SEEDS if start.seeds < _MORE_SEEDS else 2 * start.seeds
-    yield f"{again} --seeds {more}  # runs {more - start.seeds} more of every training"
+    yield f"{again} --seeds {more}{search}  # runs {more - start.seeds} more of every training"
+    if not start.search:
+        yield f"{again} --seeds {start.seeds} --search  # the best of three learning rates for every arm"
     yield (
         f"more rows in {start.data.name}, and a larger --heldout than {start.heldout}: differences between arms are "
         "measured on held-out conversations"

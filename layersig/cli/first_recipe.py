@@ -45,6 +45,7 @@ epochs = 1  # passes over the training conversations; time grows with it
 batch_size = 8
 learning_rate = 2e-4
 
+{search}
 [scorers.ila]
 kind = "ila"  # learns a mask over the update of tuning all layers
 
@@ -58,6 +59,11 @@ heldout = true  # and tasks = ["hellaswag", ...] for benchmarks
 """
 )
 
+_SEARCH = """\
+[train.search]  # every training of every arm is the best of these; few layers can want higher rates than all
+learning_rates = [2e-4, 5e-4, 1e-3]
+"""
+
 
 class Start(NamedTuple):
     """What a first recipe leaves to the user.
@@ -68,6 +74,7 @@ class Start(NamedTuple):
         fraction: Share of the layers to tune.
         seeds: Training runs of every arm.
         heldout: Held-out conversations.
+        search: Whether every arm has a learning rate of its own; else the recipe has the lines for it as comments.
     """
 
     data: Path
@@ -75,6 +82,7 @@ class Start(NamedTuple):
     fraction: float
     seeds: int
     heldout: int
+    search: bool = False
 
 
 def name_of(data: Path) -> str:
@@ -102,6 +110,7 @@ def first_recipe(start: Start, target: Path) -> str:
         data_source=json.dumps(_from(target, f"file:{data}", "file:"), ensure_ascii=False),
         heldout=start.heldout,
         fraction=start.fraction,
+        search=_SEARCH if start.search else "".join(f"# {line}" for line in _SEARCH.splitlines(keepends=True)),
     )
     return "".join(_aligned(line) for line in text.splitlines(keepends=True))
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
-
-from pydantic import BaseModel
 
 from layersig.pipeline.actions import actions
 from layersig.pipeline.conversations import conversations
@@ -34,27 +31,42 @@ def stages(recipe: Recipe, known: Components) -> Graph:
     return Graph(sources(study), tuple(_once(_all(study))))
 
 
-def declaration(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe declares about its comparisons: all that a reader could suspect of being chosen afterwards.
+_DECLARED = {
+    "analyze",
+    "arms",
+    "data",
+    "evaluate",
+    "layers",
+    "model",
+    "root_seed",
+    "scorers",
+    "seeds",
+    "sweeps",
+    "train",
+    "update",
+}
+_NO_OUTCOME: dict[str, Any] = {
+    "evaluate": {"allow_code_execution", "batch_tokens", "memorisation"},
+    "model": {"attention", "device", "device_map", "fast", "source"},
+    "train": {"gradient_checkpointing", "micro_batch_tokens"},
+}
+"""Keys that are about the machine, or about the untouched model alone."""
 
-    Keys at their defaults are left out, so that those that later versions add do not make it another declaration.
+
+def declaration(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe declares: how outcomes come about and are compared, so all that could be chosen after seeing some.
+
+    A second try, with another learning rate, scorer or sample, is another declaration, and reports count those. Keys at
+    their defaults are left out, so that those that later versions add do not make it another one.
     """
-    dump = partial(BaseModel.model_dump, mode="json", exclude_defaults=True)
-    declared = dump(
-        recipe,
-        include={"analyze", "arms", "evaluate", "seeds"},
-        exclude={"evaluate": {"memorisation"}},  # a look at the untouched model, and no outcome
-    )
+    declared = recipe.model_dump(mode="json", exclude_defaults=True, include=_DECLARED, exclude=_NO_OUTCOME)
     if recipe.analyze.looks is not None:
         declared.pop("seeds", None)  # they grow from look to look; the numbers of them are declared instead
-    if sharing := recipe.analyze.sharing:
-        declared["scorers"] = {name: dump(recipe.scorers[name]) for name in sharing}
-        declared["data"] = [data.name for data in recipe.data]
+    if loading := declared.pop("model"):
+        declared["loading"] = loading
     declared["model"] = recipe.model.source
-    if recipe.sweeps:
-        declared["sweeps"] = dump(recipe, include={"sweeps"})["sweeps"]
     if recipe.judge is not None:
-        declared["judge"] = dump(recipe.judge, exclude=set(Judging.manner))
+        declared["judge"] = recipe.judge.model_dump(mode="json", exclude_defaults=True, exclude=set(Judging.manner))
     return declared
 
 

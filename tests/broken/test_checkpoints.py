@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -189,6 +190,7 @@ def test_a_broken_checkpoint(bench: Bench, case: Case) -> None:
     case.check(bench)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_says_no_more(bench: Bench) -> None:
     weights(narrow)(bench)
     command = [sys.executable, "-c", "from layersig.cli.main import main; main()", "run", "recipe.toml"]

@@ -16,6 +16,7 @@ def test_studies_repeat_under_their_seed(study: object) -> None:
     assert first == second
 
 
+@pytest.mark.slow
 def test_shapes_are_those_of_recipes_that_compare_arms() -> None:
     assert {(1, 48), (3, 52), (3, 200), (3, 520)} <= set(shapes())
     assert all(items > 1 for _, items in shapes())

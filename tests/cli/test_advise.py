@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -77,5 +78,12 @@ def test_advice_names_layers_what_is_known_of_them_and_what_to_do_next(
     code, again, err = call(capsys, *asked, "--to", "peft")
     assert (code, again) == (0, out)
     assert "0 of 39 stages to run" in err
+    code, searched, err = call(capsys, *asked, "--search")
+    assert code == 0, err
+    rate = r"0\.\d+ \(\d of 3\)"
+    assert re.search(f"Learning rate that was best for them: {rate}(, {rate})*; for all layers: {rate}", searched)
+    assert "is the best of trials at 3 learning rates" in searched
+    assert ("The learning rate was not searched." in out, "--search  # " in out) == (True, True)
+    assert ("The learning rate was not searched." in searched, "--seeds 5 --search  # " in searched) == (False, True)
     (folder / "chats-adapter_config.json").rename(folder / "adapter_config.json")
     assert len(peft.LoraConfig.from_pretrained(str(folder)).target_modules) == 6

@@ -35,6 +35,17 @@ def test_the_defaults_give_a_valid_recipe_with_a_comment_on_every_choice(
     assert call(capsys, "validate", "my-chats.toml")[0] == 0
 
 
+def test_the_comments_hold_a_search_of_the_learning_rate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "init", "my chats.jsonl", "--yes")[0] == 0
+    assert load("my-chats.toml").recipe.train.search is None
+    text = (folder / "my-chats.toml").read_text()
+    shown = text.replace("# [train.search]", "[train.search]").replace("# learning_rates", "learning_rates")
+    (folder / "searching.toml").write_text(shown)
+    search = load("searching.toml").recipe.train.search
+    assert search is not None
+    assert search.learning_rates == (2e-4, 5e-4, 1e-3)
+
+
 def test_options_and_another_folder_are_heeded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "study").mkdir()
     options = ("--model", "path:model", "--fraction", 0.5, "--seeds", 5, "--heldout", 6, "-o", "study/recipe.toml")

@@ -26,7 +26,13 @@ def test_two_runs_without_cache_are_equal_byte_for_byte(world: World, first: Run
     assert again.results() == first.results()
 
 
-@pytest.mark.parametrize("extra", [(), ("train.gradient_checkpointing=true",)], ids=["plain", "checkpointed"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param((), id="plain"),
+        pytest.param(("train.gradient_checkpointing=true",), id="checkpointed", marks=pytest.mark.slow),
+    ],
+)
 def test_halving_micro_batches_changes_losses_by_rounding_alone(world: World, extra: tuple[str, ...]) -> None:
     wide = ("model.dtype=float64", "evaluate.tasks=[]", "analyze.controls=false", "arms.1.select.draw=1", *extra)
     runs, passes = [], []

@@ -85,5 +85,5 @@ def test_looks_that_are_declared_only_afterwards_are_told(tmp_path: Path) -> Non
     world.run("seeds=[0,1]")
     world.recipe.write_text(world.recipe.read_text(encoding="utf-8") + LOOKS, encoding="utf-8")
     found = analysis(world.run("seeds=[0,1,2]").run.path)
-    assert "were added after 1 look" in found["looks"]
+    assert "was added after 1 look" in found["looks"]
     assert not any(row["declared"] for row in found["comparisons"])

@@ -35,6 +35,7 @@ def run(folder: Path, name: str, *overrides: str) -> Path:
     return Path(told.json["run"])
 
 
+@pytest.mark.slow
 def test_a_scorer_of_ones_own_is_compared_with_others_as_recomputed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

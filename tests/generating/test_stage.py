@@ -171,6 +171,7 @@ def test_broken_off_it_goes_on_where_it_was(whole: Path, inputs: Path, tmp_path:
     assert told.tokens < afresh.tokens
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_where_it_was(whole: Path, inputs: Path, tmp_path: Path) -> None:
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path), str(inputs)],

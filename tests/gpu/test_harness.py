@@ -38,6 +38,7 @@ def test_without_a_card_it_says_so_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_machine_with_fewer_packages_finds_every_test_and_every_case() -> None:
     program = f"""\
 import sys

@@ -186,14 +186,42 @@ def test_one_ranking_has_nothing_to_share_layers_with(tmp_path: Path) -> None:
         load(write_study(tmp_path, recipe=recipe), ())
 
 
-def test_a_declaration_of_sharing_names_the_data_and_how_layers_are_scored(tmp_path: Path) -> None:
-    silent, said = (loaded(tmp_path, text).recipe for text in ("", 'sharing = ["ila"]'))
-    assert "sharing" not in declaration(silent)["analyze"]
-    assert {"scorers", "data"}.isdisjoint(declaration(silent))
-    assert declaration(said)["data"] == ["chats", "local"]
-    ila = said.scorers["ila"]
-    assert declaration(said)["scorers"] == {"ila": ila.model_dump(mode="json", exclude_defaults=True)}
-    assert declaration(said)["scorers"]["ila"]["kind"] == "ila"
+@pytest.mark.parametrize(
+    "key",
+    [
+        "root_seed=7",
+        "model.dtype=float64",
+        "layers.head=true",
+        "data.0.max_tokens=48",
+        "train.learning_rate=0.02",
+        "train.search.learning_rates=[0.01, 0.02]",
+        "scorers.ila.steps=3",
+        "evaluate.heldout=false",
+    ],
+)
+def test_a_second_try_is_another_declaration(tmp_path: Path, key: str) -> None:
+    path = write_study(tmp_path)
+    first, second = (declaration(load(path, overrides).recipe) for overrides in ((), (key,)))
+    assert second != first
+    assert second["model"] == first["model"] == "path:model"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        'name="other"',
+        'description="the same"',
+        'about.funding="none"',
+        "model.device=cpu",
+        "train.micro_batch_tokens=64",
+        "train.gradient_checkpointing=true",
+        "evaluate.batch_tokens=64",
+        "evaluate.memorisation=true",
+    ],
+)
+def test_a_name_and_the_machine_make_no_other_declaration(tmp_path: Path, key: str) -> None:
+    path = write_study(tmp_path)
+    assert declaration(load(path, (key,)).recipe) == declaration(load(path, ()).recipe)
 
 
 def test_a_key_at_its_default_makes_no_other_declaration(tmp_path: Path) -> None:

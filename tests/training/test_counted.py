@@ -63,6 +63,7 @@ def test_the_count_is_the_peak_of_real_tensors(architecture, whole, checkpointin
     assert type(model) is type(tiny_model(architecture))
 
 
+@pytest.mark.slow
 def test_7b_takes_what_arithmetic_says():
     model = on_meta(LLAMA_2_7B)
     layers = list(layer_map(model, head=True))
