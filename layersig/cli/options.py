@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from layersig.cli.completion import Override
+from layersig.errors import UserError
 
 
 class RecipePath(click.ParamType[Path]):
@@ -33,6 +34,20 @@ class RecipePath(click.ParamType[Path]):
 
         found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
         return [*found, CompletionItem(incomplete, type="file")]
+
+
+def recipe_or_override(value: str) -> Path | str:
+    """A recipe as `RecipePath` takes it, or `KEY.SUB=VALUE` as typed: what has an equals sign and is no file.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if "=" in value and not Path(value).exists():
+        return value
+    try:
+        return RecipePath().convert(value, None, None)
+    except UserError as error:
+        raise UserError(f"{error}, and KEY.SUB=VALUE overrides a key") from None
 
 
 class RunName(click.ParamType[str]):

@@ -12,7 +12,7 @@ import click
 
 from layersig.cli.completion import Override, complete_tracker
 from layersig.cli.main import emit
-from layersig.cli.options import as_json, offline, recipe, runs, smoke
+from layersig.cli.options import as_json, offline, recipe, recipe_or_override, runs, smoke
 from layersig.distributed.launch import Launch
 from layersig.distributed.start import driving, follow
 from layersig.errors import UserError
@@ -127,8 +127,9 @@ def command(
     from layersig.recipe.load import load_all
 
     console = Console(stderr=True)
-    recipes = [recipe, *(Path(each) for each in more if _is_recipe(each))]
-    overrides = [each for each in more if not _is_recipe(each)]
+    given = [recipe_or_override(each) for each in more]
+    recipes = [recipe, *(each for each in given if isinstance(each, Path))]
+    overrides = [each for each in given if isinstance(each, str)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]
     every = {(loaded.recipe.name, loaded.id): loaded for group in groups for loaded in group}
     with driving(launch, sharded=shard) as driver:
@@ -153,11 +154,6 @@ def command(
     ]
     _tell(outcomes, studies, one=len(groups) == 1, as_json=as_json)
     return int(any(outcome.status == "failed" for outcome in outcomes))
-
-
-def _is_recipe(argument: str) -> bool:
-    """Whether an argument after the first names a recipe too, rather than overriding a key."""
-    return argument.endswith(".toml") and ("=" not in argument or Path(argument).is_file())
 
 
 def _tell(outcomes: Sequence[Outcome], studies: Sequence[Path], *, one: bool, as_json: bool) -> None:

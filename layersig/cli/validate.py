@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from layersig.cli.main import emit
-from layersig.cli.options import RecipePath, as_json
+from layersig.cli.options import RecipePath, as_json, recipe_or_override
 from layersig.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class _RecipeOrOverride(click.ParamType["Path | str"]):
     name = "recipe"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
-        """As `RecipePath`; what has an equals sign and is no file is an override."""
-        return value if "=" in value and not Path(value).exists() else RecipePath().convert(value, param, ctx)
+        """As `recipe_or_override`."""
+        return recipe_or_override(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """As `RecipePath`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from layersig.engine import input_check
-from tests.study import call
+from tests.study import call, write_study
 from tests.tiny import save_tiny
 
 RECIPE = """name = "mine"
@@ -61,6 +61,23 @@ def test_overrides_apply_to_every_recipe(tmp_path: Path, capsys: pytest.CaptureF
     assert (code, err.count("error: override train.rank=0: train.rank: must be at least 1")) == (2, 2)
     code, _, err = call(capsys, "validate", "train.rank=8")
     assert (code, err) == (2, 'error: "train.rank=8" overrides a key of a recipe; name the recipe before it\n')
+
+
+@pytest.mark.parametrize("verb", ["run", "validate"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("train.rank", "no recipe 'train.rank'; `layersig recipes ls` lists them, and KEY.SUB=VALUE overrides a key"),
+        ("quickstat", "did you mean 'quickstart'?"),
+        ("away.toml", "away.toml"),
+        ("train.rnak=2", "train.rnak"),
+    ],
+)
+def test_an_argument_is_a_recipe_or_an_override_to_every_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, given: str, said: str
+) -> None:
+    code, _, err = call(capsys, verb, write_study(tmp_path), given)
+    assert (code, said in err) == (2, True), err
 
 
 def test_large_files_are_left_to_the_run(
