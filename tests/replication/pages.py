@@ -151,8 +151,13 @@ def _lab_book(extracts: Mapping[str, Extract]) -> str:
         )
         remarks += [f"`{part.name}`: {text}" for text in folded((*record["warnings"], *record["notes"]))]
     header = ("part", "recipe", "started", "work", "status", "differences planned before", "processor")
+    work = sum(extract.record["seconds"] for extract in extracts.values())
+    total = f"In all {seconds(work)} of work; what parts share is computed once and counted in each."
     return _filled(
-        "lab-book", Table("", header, rows).markdown().strip(), *_bullets("## What the runs warned of", remarks)
+        "lab-book",
+        Table("", header, rows).markdown().strip(),
+        total,
+        *_bullets("## What the runs warned of", remarks),
     )
 
 

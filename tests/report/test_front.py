@@ -321,28 +321,44 @@ def test_it_says_how_many_comparisons_were_declared_and_the_size_of_their_family
     )
 
 
-def test_it_says_whether_every_arm_had_a_learning_rate_of_its_own(good: Material) -> None:
-    assert "The learning rate was not searched." in limits(good)
-    assert "learning rate" not in limits(changed(good, "selections", action="graft"))
-    for rates, searched in (((1e-3, 2e-3, 4e-3), True), ((1e-3, 1e-3), False)):
-        trials = tuple(
-            TrialRow(
-                arm="ila-30",
-                data="alpaca",
-                seed=0,
-                learning_rate=rate,
-                epochs=None,
-                steps=length,
-                loss=1.0,
-                chosen=length == 1,
-                error=None,
-            )
-            for length, rate in enumerate(rates, 1)
+def searched(material: Material, chosen: dict[str, float], rates: tuple[float, ...]) -> Material:
+    """The report of a search in which some rate was best for each arm."""
+    rows = tuple(
+        TrialRow(
+            arm=arm,
+            data="alpaca",
+            seed=0,
+            learning_rate=rate,
+            epochs=None,
+            steps=4,
+            loss=1.0,
+            chosen=rate == best,
+            error=None,
         )
-        findings = good.findings.model_copy(update={"tables": {**good.findings.tables, "trials": trials}})
-        told = limits(replace(good, findings=findings))
-        assert ("is the best of trials at 3 learning rates" in told) is searched
-        assert ("The learning rate was not searched." in told) is not searched
+        for arm, best in chosen.items()
+        for rate in rates
+    )
+    tables = {**material.findings.tables, "trials": rows}
+    return replace(material, findings=material.findings.model_copy(update={"tables": tables}))
+
+
+def test_it_says_whether_every_arm_had_a_learning_rate_of_its_own(good: Material) -> None:
+    alone = "The learning rate was not searched."
+    assert alone in limits(good)
+    assert "learning rate" not in limits(changed(good, "selections", action="graft"))
+    told = limits(searched(good, {"ila-30": 2e-3}, (1e-3, 2e-3, 4e-3)))
+    assert "is the best of trials at 3 learning rates" in told
+    assert alone not in told
+    assert alone in limits(searched(good, {"ila-30": 1e-3}, (1e-3,)))  # a search of the length alone
+
+
+def test_it_names_arms_that_were_best_at_an_end_of_the_rates(good: Material) -> None:
+    best = {"all-layers": 1e-3, "ila-30": 4e-3, "ila-30.random": 4e-3, "ila-30.rule": 2e-3}
+    told = limits(searched(good, best, (1e-3, 2e-3, 4e-3)))
+    high = "The highest rate that was tried, 0.004, was best for ila-30 in 1 of 1 and ila-30.random in 1 of 1 trainings"
+    assert f"{high}: a higher one may be better still." in told
+    assert "The lowest rate that was tried, 0.001, was best for all-layers in 1 of 1 trainings: a lower one" in told
+    assert "ila-30.rule in" not in told
 
 
 def test_a_margin_that_is_much_of_the_gain_is_called_wide(good: Material) -> None:

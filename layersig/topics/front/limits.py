@@ -79,6 +79,7 @@ def _rates(material: Material, places: Sequence[Place]) -> Iterator[Text]:
     rates = {row.learning_rate for row in material.findings[TRIALS] if row.arm == lead.arm}
     if len(rates) > 1:
         yield (f"Every training of every arm is the best of trials at {count(len(rates))} learning rates.",)
+        yield from _outermost(material)
     else:
         yield (
             "The learning rate was not searched. A few layers can do best at a higher one than all of them, so part of "
@@ -86,6 +87,27 @@ def _rates(material: Material, places: Sequence[Place]) -> Iterator[Text]:
             Code("train.search"),
             ".",
         )
+
+
+def _outermost(material: Material) -> Iterator[Text]:
+    """Arms that mostly did best at an end of the rates that were tried, so that others may be better still."""
+    tried: dict[str, set[float]] = {}
+    best: dict[str, list[float]] = {}
+    for row in material.findings[TRIALS]:
+        tried.setdefault(row.arm, set()).add(row.learning_rate)
+        if row.chosen:
+            best.setdefault(row.arm, []).append(row.learning_rate)
+    for end, name, beyond in ((max, "highest", "higher"), (min, "lowest", "lower")):
+        at: dict[float, list[str]] = {}
+        for arm, rates in best.items():
+            rate = end(tried[arm])
+            if len(tried[arm]) > 1 and 2 * rates.count(rate) > len(rates):
+                at.setdefault(rate, []).append(f"{arm} in {rates.count(rate)} of {len(rates)}")
+        for rate, arms in at.items():
+            yield (
+                f"The {name} rate that was tried, {rate:g}, was best for {listed(arms)} trainings: a {beyond} one may "
+                "be better still.",
+            )
 
 
 def _declared(material: Material, places: Sequence[Place]) -> Iterator[Text]:
