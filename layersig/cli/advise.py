@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,9 @@ def command(
     material = material_of(outcome.folder.path)
     base = loadable_base(outcome.folder, offline=offline)
     found = read_chosen(outcome.folder.path, _ARM, base, data=loaded.recipe.data[0].name)
-    lines = list(_answer(material, found, loaded, start, str(outcome.folder.name)))
+    again = ["layersig", "advise", str(data), "--model", model, "--budget", f"{100 * budget:g}%"]
+    again += ["--heldout", str(start.heldout), *_where(loaded.path, start, runs)]
+    lines = list(_answer(material, found, loaded, _surer(again, start), str(outcome.folder.name)))
     kept = _keep(found, tool, loaded.path) if tool is not None else None
     emit(
         {
@@ -176,7 +179,7 @@ def _keep(chosen: Chosen, tool: str, recipe: Path) -> Path:
     return target
 
 
-def _answer(material: Material, chosen: Chosen, loaded: LoadedRecipe, start: Start, run: str) -> Iterator[str]:
+def _answer(material: Material, chosen: Chosen, loaded: LoadedRecipe, surer: Iterable[str], run: str) -> Iterator[str]:
     from layersig.topics.brief import brief
 
     yield from _advice(material, chosen, loaded.recipe.data[0].name)
@@ -189,7 +192,7 @@ def _answer(material: Material, chosen: Chosen, loaded: LoadedRecipe, start: Sta
     yield brief(material)
     yield ""
     yield "To be surer:"
-    yield from (f"  {line}" for line in _surer(start))
+    yield from (f"  {line}" for line in surer)
     yield ""
     yield "Take it with you:"
     yield f"  layersig export {run} {_ARM} --to names       # or: {', '.join(TOOLS[1:])}"
@@ -270,14 +273,20 @@ def _sureness(material: Material) -> Iterator[str]:
             yield from (row.sentence for row in rows if row is not None and row.sentence is not None)
 
 
-def _surer(start: Start) -> Iterator[str]:
-    again = f"layersig advise {start.data} --model {start.model} --budget {100 * start.fraction:g}%"
-    search = " --search" if start.search else ""
+def _where(recipe: Path, start: Start, runs: Path) -> Iterator[str]:
+    """Options for the places of recipe and runs, where they are not the usual ones."""
+    if recipe != Path(f"{name_of(start.data)}.toml"):
+        yield from ("-o", str(recipe))
+    if runs != Path("runs"):
+        yield from ("--runs", str(runs))
+
+
+def _surer(again: Sequence[str], start: Start) -> Iterator[str]:
+    """Commands for a surer answer, which repeat nothing that has run."""
+    search = ["--search"] if start.search else []
     more = _MORE_SEEDS if start.seeds < _MORE_SEEDS else 2 * start.seeds
-    yield f"{again} --seeds {more}{search}  # runs {more - start.seeds} more of every training"
+    wanted = shlex.join([*again, "--seeds", str(more), *search])
+    yield f"{wanted}  # runs {more - start.seeds} more of every training"
     if not start.search:
-        yield f"{again} --seeds {start.seeds} --search  # the best of three learning rates for every arm"
-    yield (
-        f"more rows in {start.data.name}, and a larger --heldout than {start.heldout}: differences between arms are "
-        "measured on held-out conversations"
-    )
+        wanted = shlex.join([*again, "--seeds", str(start.seeds), "--search"])
+        yield f"{wanted}  # the best of three learning rates for every arm"

@@ -22,7 +22,7 @@ class RecipePath(click.ParamType[Path]):
         Raises:
             UserError: What looks like a name is none of a bundled recipe.
         """
-        if isinstance(value, Path) or Path(value).exists():
+        if isinstance(value, Path) or _exists(value):
             return Path(value)
         from layersig.recipe.bundled import bundled, find
 
@@ -42,12 +42,19 @@ def recipe_or_override(value: str) -> Path | str:
     Raises:
         UserError: It is neither.
     """
-    if "=" in value and not Path(value).exists():
+    if "=" in value and not _exists(value):
         return value
     try:
         return RecipePath().convert(value, None, None)
     except UserError as error:
-        raise UserError(f"{error}, and KEY.SUB=VALUE overrides a key") from None
+        raise UserError(f"{error}; to override a key, write `key.sub=value`") from None
+
+
+def _exists(value: str) -> bool:
+    try:
+        return Path(value).exists()
+    except OSError:  # too long for the name of a file, as overrides can be
+        return False
 
 
 class RunName(click.ParamType[str]):

@@ -121,6 +121,7 @@ def command(
     from rich.console import Console
 
     from layersig.engine.in_process import run
+    from layersig.engine.input_check import check_files
     from layersig.engine.recipes import run_together
     from layersig.engine.study import Options
     from layersig.planning.outlook import outlook
@@ -132,6 +133,8 @@ def command(
     overrides = [each for each in given if isinstance(each, str)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]
     every = {(loaded.recipe.name, loaded.id): loaded for group in groups for loaded in group}
+    for loaded in every.values():
+        check_files(loaded)  # of all before the first starts
     with driving(launch, sharded=shard) as driver:
         options = Options(
             runs,

@@ -54,12 +54,12 @@ def command(given: tuple[Path | str, ...], as_json: bool) -> int:
     notes: dict[str, list[str]] = {}
     for path in recipes:
         try:
-            loaded = load_all(path, overrides)[0]
-            _check_tasks(loaded)
-            notes[str(path)] = [
-                *(f"{loaded.where('judge')}: {skipped}" for skipped in loaded.skipped),
-                *check_inputs(loaded),
-            ]
+            found: dict[str, None] = {}  # in order, and once where several models give the same
+            for loaded in load_all(path, overrides):
+                _check_tasks(loaded)
+                found |= dict.fromkeys(f"{loaded.where('judge')}: {skipped}" for skipped in loaded.skipped)
+                found |= dict.fromkeys(check_inputs(loaded))
+            notes[str(path)] = list(found)
         except UserError as error:
             faults[str(path)] = str(error)
     good = [str(path) for path in recipes if str(path) not in faults]

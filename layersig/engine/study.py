@@ -164,7 +164,10 @@ def opened(
         if here:
             check_trainings(graph, sources["source/model"].path, loaded)
         manifest = opening(loaded, graph, sources, earlier, warnings)
-        declarations = Declarations(cache.root).put(declaration(recipe))
+        declared = declaration(recipe)
+        if loaded.smoke:  # no try at the study
+            declared["model"] = f"smoke run of {declared['model']}"
+        declarations = Declarations(cache.root).put(declared)
         looks = Looks(cache.root, without_seeds(recipe))
         manifest["looks"] = looks_before(looks, recipe, earlier, warn)
         manifest |= plan_on_record(Plans(cache.root), loaded, earlier, warn)

@@ -188,7 +188,7 @@ class RunFiles:
         root = self.path / folder
         files = {
             self._evaluated(folder, file.relative_to(root).with_suffix("").parts): file
-            for file in root.glob("**/*.json")
+            for file in root.glob("*/*/*.json")  # deeper ones are of scorers with a training of their own
         }
         return {cell: files[cell] for cell in sorted(files, key=_order)}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from layersig.pipeline.actions import actions
@@ -31,43 +33,49 @@ def stages(recipe: Recipe, known: Components) -> Graph:
     return Graph(sources(study), tuple(_once(_all(study))))
 
 
-_DECLARED = {
-    "analyze",
-    "arms",
-    "data",
-    "evaluate",
-    "layers",
-    "model",
-    "root_seed",
-    "scorers",
-    "seeds",
-    "sweeps",
-    "train",
-    "update",
-}
-_NO_OUTCOME: dict[str, Any] = {
-    "evaluate": {"allow_code_execution", "batch_tokens", "memorisation"},
-    "model": {"attention", "device", "device_map", "fast", "source"},
-    "train": {"gradient_checkpointing", "micro_batch_tokens"},
-}
-"""Keys that are about the machine, or about the untouched model alone."""
+_LOCAL = re.compile(r"(untrained:)?(file|path):")
+_NO_OUTCOME = frozenset(
+    {
+        "allow_code_execution",
+        "batch_tokens",
+        "device",
+        "device_map",
+        "fast",
+        "gradient_checkpointing",
+        "memorisation",
+        "micro_batch_tokens",
+        *Judging.manner,
+    }
+)
+"""Keys, in whatever table, that are about the machine, or about the untouched model alone."""
 
 
 def declaration(recipe: Recipe) -> dict[str, Any]:
     """What a recipe declares: how outcomes come about and are compared, so all that could be chosen after seeing some.
 
     A second try, with another learning rate, scorer or sample, is another declaration, and reports count those. Keys at
-    their defaults are left out, so that those that later versions add do not make it another one.
+    their defaults are left out, so that those that later versions add do not make it another one. Local files and
+    folders are declared by their names alone, so that they can be moved.
     """
-    declared = recipe.model_dump(mode="json", exclude_defaults=True, include=_DECLARED, exclude=_NO_OUTCOME)
+    said = {"name", "description", "plugins", "about"}
+    declared = _declared(recipe.model_dump(mode="json", exclude_defaults=True, exclude=said))
     if recipe.analyze.looks is not None:
         declared.pop("seeds", None)  # they grow from look to look; the numbers of them are declared instead
-    if loading := declared.pop("model"):
-        declared["loading"] = loading
-    declared["model"] = recipe.model.source
-    if recipe.judge is not None:
-        declared["judge"] = recipe.judge.model_dump(mode="json", exclude_defaults=True, exclude=set(Judging.manner))
-    return declared
+    model = declared.pop("model")
+    declared["model"] = model.pop("source")  # by which others on record are found
+    return declared | ({"loading": model} if model else {})
+
+
+def _declared(value: Any) -> Any:
+    """A value of a recipe without what decides no outcome, and without tables that this leaves empty."""
+    if isinstance(value, dict):
+        kept = {key: _declared(each) for key, each in value.items() if key not in _NO_OUTCOME}
+        return {key: each for key, each in kept.items() if each != {} or value[key] == {}}
+    if isinstance(value, list):
+        return [_declared(each) for each in value]
+    if isinstance(value, str) and (local := _LOCAL.match(value)):
+        return f"{local[0]}{PurePath(value[local.end() :]).name}"
+    return value
 
 
 def measures_arm(kind: str, arm: str | None) -> bool:
@@ -77,10 +85,7 @@ def measures_arm(kind: str, arm: str | None) -> bool:
 
 def without_seeds(recipe: Recipe) -> dict[str, Any]:
     """What a recipe trains and measures but for its seeds: recipes that are equal in it are one study at two sizes."""
-    measured = recipe.model_dump(mode="json", exclude={"seeds", "name", "description", "analyze", "judge"})
-    if recipe.judge is not None:
-        measured["judge"] = recipe.judge.model_dump(mode="json", exclude=set(Judging.manner))
-    return measured
+    return {key: value for key, value in declaration(recipe).items() if key not in ("seeds", "analyze")}
 
 
 def _all(study: Study) -> Iterator[Stage]:

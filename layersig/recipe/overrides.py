@@ -115,6 +115,5 @@ def _rebased(value: Any, base_dir: Path, *, files: bool) -> Any:
 
 
 def _relative(place: str, base_dir: Path) -> str:
-    if Path(place).is_absolute():
-        return place
-    return Path(os.path.relpath(place, base_dir)).as_posix()
+    path = Path(place).expanduser()
+    return path.as_posix() if path.is_absolute() else Path(os.path.relpath(path, base_dir)).as_posix()

@@ -195,16 +195,17 @@ def _short_training(train: TrainSettings) -> dict[str, Any]:
     return {
         "epochs": None,
         "steps": SMOKE_STEPS,
-        "search": None if train.search is None else _short_search(train.search),
+        "search": _short_search(train.search),
         "adalora": train.adalora.model_copy(update={"tinit": 0, "tfinal": 0}),
         **warmup,
     }
 
 
-def _short_search(search: SearchSettings) -> SearchSettings:
-    """At most two learning rates, and no lengths: all trainings are short."""
-    rates = search.learning_rates[:2]
-    return search.model_copy(update={"learning_rates": rates, "epochs": ()})
+def _short_search(search: SearchSettings | None) -> SearchSettings | None:
+    """Two learning rates, and no lengths, since all trainings are short; no search where it is one of lengths alone."""
+    if search is None or len(search.learning_rates) < 2:
+        return None
+    return search.model_copy(update={"learning_rates": search.learning_rates[:2], "epochs": ()})
 
 
 def _short(choice: ScorerChoice) -> ScorerChoice:

@@ -118,6 +118,13 @@ CASES = [
         run("train.search={learning_rates=[1e-4,1e-3]}", "arms.0.train={learning_rate=1e-5}"),
     ),
     Case(
+        "a search of an arm's own",
+        nothing,
+        2,
+        ("arms.0.train.search", "every arm has the same trials; put them into [train.search]"),
+        run("arms.0.train={search={learning_rates=[1e-4,1e-3]}}"),
+    ),
+    Case(
         "a search of lengths beside a length",
         nothing,
         2,
@@ -252,7 +259,13 @@ CASES = [
         ("override train.rnak=3", 'did you mean "rank"?'),
         run("train.rnak=3"),
     ),
-    Case("an override without a value", nothing, 2, ("override train.rank: write `key.sub=value`",), run("train.rank")),
+    Case(
+        "an override without a value",
+        nothing,
+        2,
+        ("no recipe 'train.rank'; ", "to override a key, write `key.sub=value`"),
+        run("train.rank"),
+    ),
     Case("an override beyond a list", nothing, 2, ("override arms.9.name=x", "(0 to 2)"), run("arms.9.name=x")),
     Case("an unknown dtype", nothing, 2, ("model.dtype: must be", 'got "float13"'), run("model.dtype=float13")),
     Case(

@@ -9,7 +9,8 @@ import click
 import peft
 import pytest
 
-from layersig.cli.advise import Share, _ranges
+from layersig.cli.advise import Share, _ranges, _surer, _where
+from layersig.cli.first_recipe import Start
 from layersig.recipe.load import load
 from tests.study import call, chats, write_lines
 from tests.tiny import save_tiny
@@ -52,6 +53,20 @@ def test_data_that_is_not_there_is_refused(folder: Path, capsys: pytest.CaptureF
     assert (code, "there is no file nothing.jsonl" in err) == (2, True)
 
 
+def test_a_command_for_a_surer_answer_repeats_nothing_that_has_run() -> None:
+    start = Start(Path("my chats.jsonl"), "path:model", 0.3, 3, 6)
+    assert list(_where(Path("my-chats.toml"), start, Path("runs"))) == []
+    assert list(_where(Path("mine.toml"), start, Path("away"))) == ["-o", "mine.toml", "--runs", "away"]
+    again = ["layersig", "advise", "my chats.jsonl", "--heldout", "6"]
+    assert list(_surer(again, start)) == [
+        "layersig advise 'my chats.jsonl' --heldout 6 --seeds 5  # runs 2 more of every training",
+        "layersig advise 'my chats.jsonl' --heldout 6 --seeds 3 --search  # the best of three learning rates for every "
+        "arm",
+    ]
+    (more,) = _surer(again, start._replace(search=True, seeds=5))
+    assert more.startswith("layersig advise 'my chats.jsonl' --heldout 6 --seeds 10 --search  # ")
+
+
 @pytest.mark.slow
 def test_advice_names_layers_what_is_known_of_them_and_what_to_do_next(
     folder: Path, capsys: pytest.CaptureFixture[str]
@@ -67,7 +82,7 @@ def test_advice_names_layers_what_is_known_of_them_and_what_to_do_next(
         "the 6 layers chosen most often over 3 seeds",
         "the seeds of ila on chats",
         "How far this goes",
-        "--budget 30% --seeds 5",
+        "--budget 30% --heldout 6 --seeds 5",
         "selected --to names",
     ):
         assert wanted in out, wanted

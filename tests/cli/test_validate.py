@@ -67,10 +67,14 @@ def test_overrides_apply_to_every_recipe(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("train.rank", "no recipe 'train.rank'; `layersig recipes ls` lists them, and KEY.SUB=VALUE overrides a key"),
+        (
+            "train.rank",
+            "no recipe 'train.rank'; `layersig recipes ls` lists them; to override a key, write `key.sub=value`",
+        ),
         ("quickstat", "did you mean 'quickstart'?"),
         ("away.toml", "away.toml"),
         ("train.rnak=2", "train.rnak"),
+        (f"descripton={'long ' * 100}", "descripton"),
     ],
 )
 def test_an_argument_is_a_recipe_or_an_override_to_every_verb(
@@ -78,6 +82,19 @@ def test_an_argument_is_a_recipe_or_an_override_to_every_verb(
 ) -> None:
     code, _, err = call(capsys, verb, write_study(tmp_path), given)
     assert (code, said in err) == (2, True), err
+
+
+@pytest.mark.parametrize("verb", ["run", "validate"])
+def test_every_model_must_be_there_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    path = write_study(tmp_path)
+    text = path.read_text().replace('[model]\nsource = "path:model"\n', "[model]\n")
+    models = "".join(f'[[models]]\nname = "{name}"\nsource = "path:{name}"\n' for name in ("model", "nope"))
+    path.write_text(text.replace("[[data]]", f"{models}\n[[data]]", 1))
+    code, _, err = call(capsys, verb, path, "--runs", tmp_path / "runs") if verb == "run" else call(capsys, verb, path)
+    assert (code, f"there is no folder {tmp_path / 'nope'}" in err) == (2, True), err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_large_files_are_left_to_the_run(

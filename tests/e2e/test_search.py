@@ -15,7 +15,8 @@ from tests.study import write_study
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     base = tmp_path_factory.mktemp("search")
     world = World(base, write_study(base, tied=False))
-    return world.run("train.search={learning_rates=[1e-5, 0.02], validation=0.2}", "evaluate.tasks=[]").run
+    search = "train.search={learning_rates=[1e-5, 0.02], validation=0.2}"
+    return world.run(search, "scorers.ila.train={rank=3}", "evaluate.tasks=[]").run
 
 
 def test_every_arm_has_the_same_trials_and_the_report_tells(run: Run) -> None:
@@ -23,6 +24,7 @@ def test_every_arm_has_the_same_trials_and_the_report_tells(run: Run) -> None:
     arms = {file.parts[-3] for file in files}
     assert {"all-layers", "ila-30", "matched-random"} <= arms
     assert "graft-30" not in arms
+    assert (run.path / "searches/all-layers/ila/chats/seed-0.json").is_file()  # of the scorer's training, and no arm
     found = [json.loads(file.read_text()) for file in files]
     assert all(each["validation"] == found[0]["validation"] for each in found)
     assert {tuple(row["learning_rate"] for row in each["trials"]) for each in found} == {(1e-5, 0.02)}

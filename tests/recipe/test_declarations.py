@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from layersig.errors import UserError
-from layersig.pipeline import declaration
+from layersig.pipeline import declaration, without_seeds
 from layersig.recipe.load import LoadedRecipe, load
 from tests.recipe.example import EXAMPLE, write
 from tests.study import RECIPE, write_study
 
+PRUNED = """
+[layers]
+unit = "block"
+
+[scorers.influence]
+kind = "block-influence"
+
+[[arms]]
+name = "cut"
+scorer = "influence"
+select = { kind = "lowest", count = 1 }
+action = "prune"
+"""
 JUDGE = '[judge]\nendpoint = "http://localhost:1/v1"\nmodel = "j"\n'
 
 
@@ -217,11 +231,37 @@ def test_a_second_try_is_another_declaration(tmp_path: Path, key: str) -> None:
         "train.gradient_checkpointing=true",
         "evaluate.batch_tokens=64",
         "evaluate.memorisation=true",
+        "scorers.ila.train.micro_batch_tokens=64",
+        "arms.0.train.gradient_checkpointing=true",
     ],
 )
-def test_a_name_and_the_machine_make_no_other_declaration(tmp_path: Path, key: str) -> None:
+def test_a_name_and_the_machine_make_no_other_declaration_and_no_other_study(tmp_path: Path, key: str) -> None:
     path = write_study(tmp_path)
-    assert declaration(load(path, (key,)).recipe) == declaration(load(path, ()).recipe)
+    plain, changed = (load(path, overrides).recipe for overrides in ((), (key,)))
+    for of in (declaration, without_seeds):
+        assert of(changed) == of(plain)
+
+
+def test_a_file_may_be_moved(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    shutil.copy(tmp_path / "chats.jsonl", moved)
+    far, near, other = (
+        declaration(load(path, (f'data.0.source="file:{source}"',)).recipe)
+        for source in (moved / "chats.jsonl", tmp_path / "chats.jsonl", tmp_path / "others.jsonl")
+    )
+    assert far == near != other
+    assert far["data"][0]["source"] == "file:chats.jsonl"
+
+
+def test_an_empty_table_that_says_something_is_declared(tmp_path: Path) -> None:
+    recipe = RECIPE.partition("[scorers")[0] + PRUNED
+    said, silent = (
+        declaration(load(write_study(tmp_path, recipe=recipe + recover), ()).recipe)
+        for recover in ("recover = {}\n", "")
+    )
+    assert said != silent
 
 
 def test_a_key_at_its_default_makes_no_other_declaration(tmp_path: Path) -> None:

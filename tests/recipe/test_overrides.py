@@ -128,6 +128,8 @@ def test_files_in_a_recipe_are_relative_to_it_and_in_an_override_to_the_working_
     assert [task.source for task in tasks] == ["file:../here/t.yaml", "file:/abs/u.yaml"]
     data = overridden(at, "data=[{name='x', source='file:y.jsonl'}]").recipe.data
     assert data[0].source == "file:../here/y.jsonl"
+    home = overridden(at, "model.source=path:~/model").recipe.model.source
+    assert home == f"path:{Path('~/model').expanduser()}"
 
 
 def test_plugin_files_of_an_override_are_relative_to_the_working_directory(at: Path) -> None:

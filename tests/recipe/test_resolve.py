@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from layersig.recipe.load import load, stored
 from layersig.recipe.resolve import recipe_id, smoke, to_toml, with_defaults
 from layersig.recipe.schema import Recipe
 from tests.recipe.example import EXAMPLE, write
+from tests.study import RECIPE
 
 names = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,6}(\.[a-z0-9]{1,3})?\Z")
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
@@ -114,6 +116,24 @@ def test_the_id_depends_on_what_is_resolved_and_on_nothing_else(tmp_path: Path) 
         ("steps = 32", "steps = 33"),
     ]:
         assert load(write(tmp_path, EXAMPLE.replace(old, new))).id != here.id
+
+
+@pytest.mark.parametrize(
+    ("search", "kept"),
+    [
+        ("learning_rates = [1e-4, 2e-4, 4e-4]", (1e-4, 2e-4)),
+        ("learning_rates = [1e-4, 2e-4]\nepochs = [1, 2]", (1e-4, 2e-4)),
+        ("epochs = [1, 2]", None),
+        ("learning_rates = [1e-4]\nepochs = [1, 2]", None),
+    ],
+)
+def test_a_smoke_recipe_searches_two_rates_at_most_and_is_valid(
+    tmp_path: Path, search: str, kept: tuple[float, ...] | None
+) -> None:
+    text = RECIPE.replace("steps = 3\n", "").replace("[scorers.", f"[train.search]\n{search}\n\n[scorers.", 1)
+    short = load(write(tmp_path, text), smoke=True).recipe
+    found = Recipe.model_validate_json(short.model_dump_json()).train.search
+    assert (None if found is None else (found.learning_rates, found.epochs)) == (None if kept is None else (kept, ()))
 
 
 def test_a_smoke_recipe_is_short_and_a_recipe_of_its_own(tmp_path: Path) -> None:

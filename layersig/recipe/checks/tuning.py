@@ -24,8 +24,7 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         yield from _ranks(path, table, data)
         yield from _resampling(path, table, data)
     yield from _unread_updates(data, components)
-    if "search" in table_at(data, "train"):
-        yield from _search(data)
+    yield from _search(data)
     unmeasured = table_at(data, "evaluate").get("all_layers") is False
     if unmeasured and table_at(data, "analyze").get("baseline") == "all-layers":
         reason = 'the baseline is not measured with evaluate.all_layers = false; take "base", or an arm'
@@ -118,7 +117,9 @@ def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
                 continue
             if path == ("train",):
                 yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; remove it")
-            elif key == "search" or search.get(counterparts[key]):
+            elif key == "search":
+                yield Fault((*path, key), "every arm has the same trials; put them into [train.search]")
+            elif search.get(counterparts[key]):
                 yield Fault((*path, key), "[train.search] gives every arm the same trials; remove it here")
 
 
