@@ -12,7 +12,7 @@ from layersig.analysis.assay import Assay, AssayResult
 from layersig.analysis.results import Effect
 from layersig.analysis.retention import ratio_bootstrap_items
 from layersig.analysis.verdicts import Scope
-from layersig.findings.contrasts import Contrast, contrast, scope_of
+from layersig.findings.contrasts import Contrast, Seeds, contrast, scope_of
 from layersig.findings.corpus import CorpusContrast, CorpusTables, corpus_contrast
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.findings.plan import Plan
@@ -215,10 +215,14 @@ class Arms:
         return Streams(self.recipe.root_seed).generator(purpose, *names)
 
     def moved(self, found: Contrast | CorpusContrast) -> bool | None:
-        """Whether all layers are shown to move the untouched model there; None where the untouched model takes part."""
-        if BASE in (found.arm, found.reference):
-            return None
-        if contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE) is None:
+        """Whether all layers are shown to move the untouched model there.
+
+        None where that is not asked: of comparisons with the untouched model, of arms that are pruned or made
+        elsewhere, and of metrics that are computed over all items at once.
+        """
+        pair = {found.arm, found.reference}
+        given = any(arm.name in pair and not arm.tunes for arm in self.recipe.arms)
+        if BASE in pair or given or found.measure not in self.outcomes.values:
             return None
         told = self._assay(found.measure, found.data)
         return told is not None and told.moved is not AssayResult.NOT_SHOWN
@@ -228,12 +232,20 @@ class Arms:
         return None if found is None or margin is None else found.assay(margin, self.model, self.plan.alpha)
 
     def gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
-        """The arm and all layers, each against the untouched model, on the same seeds."""
-        own = contrast(self.outcomes, measure, data, arm, BASE)
-        everything = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE)
-        if own is None or everything is None or own.seeds != everything.seeds:
+        """The arm and all layers, each against the untouched model, on the seeds that both have.
+
+        None where there are no such seeds, or where all layers gain nothing that could be shared.
+        """
+        both = self.seeds_of_both(measure, data, arm)
+        own, everything = (contrast(self.outcomes, measure, data, each, BASE, of=both) for each in (arm, ALL_LAYERS))
+        if own is None or everything is None or everything.value == 0:
             return None
-        return None if everything.value == 0 else (own, everything)
+        return own, everything
+
+    def seeds_of_both(self, measure: Measure, data: str | None, arm: str) -> Seeds:
+        """The training runs that both an arm and all layers have."""
+        ours, theirs = (self.outcomes.seeds(measure, each, data) for each in (arm, ALL_LAYERS))
+        return tuple(seed for seed in ours if seed in theirs)
 
 
 def seed_difference_rows(found: Contrast | CorpusContrast) -> Iterator[SeedDifferenceRow]:

@@ -157,6 +157,7 @@ def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTas
         intersection_union(np.array([1.0 if row.keeps_p is None else max(row.assay_p, row.keeps_p) for row in rows]))
         for rows in several.values()
     ]
+    tests = "1 such test" if len(several) == 1 else f"{len(several)} such tests"
     for ((data, arm), rows), own, adjusted in zip(several.items(), p, holm(np.array(p)), strict=True):
         tasks = tuple(row.task for row in rows)
         each = all(row.conclusion in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE) for row in rows)
@@ -171,7 +172,7 @@ def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTas
             established=established,
             sentence=f"{status_of(False)}: {arm} {said} as good as all layers on every one of the {len(tasks)} "
             f"benchmarks ({', '.join(tasks)}), trained on {data}, {arms.model}, S = {rows[0].seeds}: "
-            f"p = {adjusted:.3g}, the largest of the tasks, corrected for {len(several)} arms.",
+            f"p = {adjusted:.3g}, the largest of the tasks, corrected for {tests}.",
         )
 
 
@@ -180,15 +181,15 @@ def _claim(arms: Arms, measure: Measure, arm: str, data: str | None, *, declared
     control, margin, required = arms.plan.random_control(arm), arms.plan.margin(measure), arms.plan.required(measure)
     if arm in RESERVED_ARMS or control is None or not arms.outcomes.primary(measure):
         return None
-    own = contrast(arms.outcomes, measure, data, arm, BASE)
-    everything = contrast(arms.outcomes, measure, data, ALL_LAYERS, BASE)
+    both = arms.seeds_of_both(measure, data, arm) or None
+    own, everything = (contrast(arms.outcomes, measure, data, each, BASE, of=both) for each in (arm, ALL_LAYERS))
     if required is None:
         margin = None if (given := arms.plan.declared_margin(measure)) is None else _WELL_BELOW * given
     if own is None or everything is None or margin is None:
         return None
     gain = everything.favourable
     gains_p = 1.0 if gain is None else gain.p_value(margin, Alternative.GREATER)
-    keeps_p = _keeps(arms, own, everything, required, margin) if own.seeds == everything.seeds else 1.0
+    keeps_p = 1.0 if both is None else _keeps(arms, own, everything, required, margin)
     beyond = contrast(arms.outcomes, measure, data, arm, control)
     among = standing(arms, measure, arm, data)
     beats_random, sets = None, 0

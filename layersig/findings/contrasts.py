@@ -248,9 +248,13 @@ def common_seeds(outcomes: OutcomeTables, measure: Measure, data: str | None, ar
     return theirs if ours == (None,) else ours if theirs == (None,) else tuple(s for s in ours if s in theirs)
 
 
-def contrast(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Contrast | None:
-    """Pair two arms on the seeds that both have; None when they share none."""
+def contrast(
+    outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str, *, of: Seeds | None = None
+) -> Contrast | None:
+    """Pair two arms on the seeds that both have, or those of them that are in `of`; None when there is none."""
     seeds = common_seeds(outcomes, measure, data, arm, reference)
+    if of is not None:
+        seeds = tuple(seed for seed in seeds if seed in of)
     if not seeds:
         return None
     values = np.stack([outcomes.raw(measure, name, data, seeds) for name in (arm, reference)])

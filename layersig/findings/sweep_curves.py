@@ -97,20 +97,9 @@ class MeasuredCurves:
             for measure in self.arms.outcomes.values:
                 if not self._comparable(sweep, measure):
                     continue
-                for points in self._lines(sweep):
+                for points in lines(self.arms.recipe, sweep):
                     if (curve := self._measured(sweep, measure, points)) is not None:
                         yield curve
-
-    def _lines(self, sweep: SweepSettings) -> Iterator[list[Point]]:
-        """The points of a sweep: of its arms on every data set, or of every arm on its data sets."""
-        recipe, values = self.arms.recipe, list(zip(sweep.values, sweep.entries, strict=True))
-        if sweep.of == "arms":
-            for data in recipe.data:
-                yield sorted([Point(x, arm, data.name) for x, arm in [*values, *_end(recipe, sweep)]])
-            return
-        controls = {arm.name for arm in recipe.arms if arm.select.kind in CONTROLS.values()}
-        for arm in (ALL_LAYERS, *(each.name for each in recipe.arms if each.name not in controls)):
-            yield [Point(x, arm, data) for x, data in values]
 
     def _measured(self, sweep: SweepSettings, measure: Measure, points: Sequence[Point]) -> Curve | None:
         """A curve over the points that were measured; None with fewer than two, or without a seed that all have."""
@@ -170,6 +159,18 @@ class MeasuredCurves:
         for sweep in self.arms.recipe.sweeps:
             if sweep.of == "data" and self._own_heldout(sweep) and self._common_heldout(sweep) is None:
                 yield sweep
+
+
+def lines(recipe: Recipe, sweep: SweepSettings) -> Iterator[list[Point]]:
+    """The points of a sweep: of its arms on every data set, or of every arm on its data sets."""
+    values = list(zip(sweep.values, sweep.entries, strict=True))
+    if sweep.of == "arms":
+        for data in recipe.data:
+            yield sorted([Point(x, arm, data.name) for x, arm in [*values, *_end(recipe, sweep)]])
+        return
+    controls = {arm.name for arm in recipe.arms if arm.select.kind in CONTROLS.values()}
+    for arm in (ALL_LAYERS, *(each.name for each in recipe.arms if each.name not in controls)):
+        yield [Point(x, arm, data) for x, data in values]
 
 
 def _end(recipe: Recipe, sweep: SweepSettings) -> Iterator[tuple[float, str]]:

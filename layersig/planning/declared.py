@@ -9,11 +9,12 @@ from typing import Literal
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import PRIMARY_METRICS, Measure
 from layersig.findings.plan import Plan
+from layersig.findings.sweep_curves import lines
 from layersig.judging.records import SCORE
 from layersig.planning.evaluation import asked_by
 from layersig.planning.facts import Facts
 from layersig.planning.writing import turns_of
-from layersig.recipe.schema import RESERVED_ARMS
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
 
 BASE, ALL_LAYERS = RESERVED_ARMS
 _SHARE = "acc"
@@ -48,6 +49,11 @@ def declared(facts: Facts) -> list[DeclaredComparison]:
     return list(_members(facts))
 
 
+def trends(recipe: Recipe) -> int:
+    """How many declared tests of a trend along a sweep are corrected with them, at most."""
+    return len(recipe.analyze.outcomes) * sum(len(list(lines(recipe, sweep))) for sweep in recipe.sweeps)
+
+
 def _members(facts: Facts) -> Iterator[DeclaredComparison]:
     recipe = facts.recipe
     plan = Plan(recipe, frozenset())
@@ -58,8 +64,8 @@ def _members(facts: Facts) -> Iterator[DeclaredComparison]:
         measure, items = _measure(facts, data, outcome)
         for arm, reference in pairs:
             yield DeclaredComparison("comparison", arm, reference, data, measure, len(recipe.seeds), items)
-        for arm in plan.primary:
-            if plan.baseline == ALL_LAYERS and plan.random_control(arm) and plan.margin(measure) is not None:
+        for arm in (arm for arm, reference in pairs if reference == ALL_LAYERS):
+            if plan.random_control(arm) and plan.margin(measure) is not None:
                 yield DeclaredComparison("as good", arm, ALL_LAYERS, data, measure, len(recipe.seeds), items)
 
 

@@ -17,7 +17,7 @@ from layersig.analysis.results import Alternative
 from layersig.findings.looks import look_of
 from layersig.findings.outcomes import Measure
 from layersig.findings.plan import Plan
-from layersig.planning.declared import ALL_LAYERS, DeclaredComparison, declared
+from layersig.planning.declared import ALL_LAYERS, DeclaredComparison, declared, trends
 from layersig.planning.facts import Facts
 from layersig.planning.spreads import Pilot, Spread, Variances, spread_of
 
@@ -73,7 +73,9 @@ def precision(facts: Facts, pilot: Pilot | None) -> list[Precision]:
     found = []
     for each in members:
         required = plan.required(each.measure) if each.kind == "as good" else None
-        found.append(_precision(plan, each, len(members), spread_of(facts, each, pilot, required)))
+        found.append(
+            _precision(plan, each, len(members) + trends(facts.recipe), spread_of(facts, each, pilot, required))
+        )
     return found
 
 

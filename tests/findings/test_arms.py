@@ -130,6 +130,27 @@ def test_no_arm_is_called_the_same_where_all_layers_are_not_shown_to_move_the_ba
     assert "not shown to gain or lose more than the margin of 1 points" in assay.sentence
 
 
+@pytest.mark.parametrize("absent", ["base", "all-layers"])
+def test_no_arm_is_called_the_same_where_it_is_not_known_whether_all_layers_move_the_base(absent: str) -> None:
+    values = {cell: np.arange(4_000) % 2.0 for cell in binary((0, 1, 2)) if cell.arm != absent}
+    row = find(list(conclusions(Arms(outcomes(values), RECIPE, PLAN, "m")).comparisons), "few", "random control")
+    assert row.verdict == "undecided: all layers are not shown to move the untouched model"
+
+
+def test_a_missing_run_leaves_the_share_of_the_others() -> None:
+    values = binary((0, 1, 2))
+    del values[Cell(arm="few", data="d", seed=1)]
+    kept = {cell: value for cell, value in values.items() if cell.seed != 1}
+    missing, without = (Arms(outcomes(each), RECIPE, PLAN, "m") for each in (values, kept))
+    (share,) = [row for row in missing.shares() if row.arm == "few"]
+    (same,) = [row for row in without.shares() if row.arm == "few"]
+    assert (share.share, share.seeds) == (pytest.approx(same.share), 2)
+    (claim,) = [row for row in conclusions(missing).claims if row.arm == "few"]
+    (alone,) = [row for row in conclusions(without).claims if row.arm == "few"]
+    assert (claim.seeds, claim.as_good_p) == (2, pytest.approx(alone.as_good_p))
+    assert "S = 2" in claim.sentence
+
+
 def test_a_lower_loss_is_the_better_one() -> None:
     rng = np.random.default_rng(5)
     base = rng.normal(2, 0.1, size=50)

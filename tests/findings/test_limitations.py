@@ -108,9 +108,20 @@ def dated(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"about": AboutSettings(training_cutoff="2024-06")})
 
 
+def dated_by_year(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"about": AboutSettings(training_cutoff="2018")})
+
+
+def with_rates(recipe: Recipe) -> Recipe:
+    arms = [arm.model_copy(update={"train": {"learning_rate": 0.5}}) for arm in recipe.arms[:1]]
+    return recipe.model_copy(update={"arms": (*arms, *recipe.arms[1:])})
+
+
 @pytest.mark.parametrize(
     ("topic", "change", "words"),
     [
+        ("pretraining", dated_by_year, "1 of 1 benchmarks are older than the model's text, which reaches to 2018,"),
+        ("search", with_rates, "The learning rates of the arms differ and were not searched"),
         ("precision of the model", quantised, "held in 4 bits (nf4)"),
         ("leaks", leaky, "Scorer ila was computed on items that arms are evaluated on: results of ila-30, ila-75"),
         ("pretraining", dated, "1 of 1 benchmarks are older than the model's text, which reaches to 2024-06"),

@@ -101,11 +101,30 @@ def test_items_that_cannot_detect_the_margin_say_how_many_would(many: Analysed) 
     wanted = [math.ceil(r.n * (r.detectable / r.margin) ** 2) for r in rows if r.detectable and r.detectable > r.margin]
     row = many.row("power")
     assert row.status == "not met"
-    assert f"the others would take {min(wanted)} to {max(wanted)} items" in row.evidence
+    assert "; the others take more seeds, more items, or both" in row.evidence  # items alone need not do
+    single = [r.model_copy(update={"scope": "checkpoints"}) for r in many.findings[COMPARISONS]]
+    row = replace(many, findings=many.findings.with_rows({COMPARISONS: tuple(single)})).row("power")
+    assert f"at this error per item {min(wanted)} to {max(wanted)} items would do for the others" in row.evidence
     wide = many.findings.with_rows(
         {COMPARISONS: tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])}
     )
     assert replace(many, findings=wide).row("power").status == "met"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "stated", "excluded"),
+    [
+        ("equivalent", (0.0004, 0.0076), 0),  # an interval of a lower level may leave out 0
+        ("better, size unsettled", (0.0, 0.04), 1),  # and a corrected one may end there
+    ],
+)
+def test_an_explanation_is_excluded_where_the_verdict_says_so(
+    many: Analysed, verdict: str, stated: tuple[float, float], excluded: int
+) -> None:
+    said = {"verdict": verdict, "stated_low": stated[0], "stated_high": stated[1], "higher_is_better": True}
+    rows = tuple(r.model_copy(update=said) if r.role == "random control" else r for r in many.findings[COMPARISONS])
+    row = replace(many, findings=many.findings.with_rows({COMPARISONS: rows})).row("alternative explanations")
+    assert f"random layers in {excluded} of 1;" in row.evidence
 
 
 def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> None:

@@ -63,6 +63,21 @@ def ranked(seed: int, seconds: float) -> list[dict[str, Any]]:
     ]
 
 
+def test_a_training_that_two_scorers_read_is_counted_once() -> None:
+    node = "reference/d/seed-0"
+    reads = {"a": {"update": f"{node}/at-0.25"}, "b": {"update": f"{node}/at-1.0", "checkpoints": f"{node}"}}
+    scores = [
+        {"id": f"score/{name}/d/seed-0", "kind": "score", "status": "done", "seconds": 1.0, "inputs": inputs}
+        for name, inputs in reads.items()
+    ]
+    selection = {"id": "select/few/d/seed-0", "kind": "select", "status": "done"}
+    selection |= {"inputs": {f"ranking/{name}/d": f"score/{name}/d/seed-0" for name in reads}}
+    own = training("few", 0, 6.0, 700.0, inputs={"selection": "select/few/d/seed-0"})
+    stages = [training("all-layers", 0, 10.0, 1000.0), own, *({"cell": {}, **each} for each in [*scores, selection])]
+    (row,) = time_saved_rows({"stages": stages}, {}, 0.05, str.upper)  # type: ignore[arg-type]
+    assert row.ranking_seconds == pytest.approx(1 + 1 + 10)
+
+
 def test_time_saved_counts_the_ranking_and_stands_beside_its_bound() -> None:
     stages = []
     for seed, (own, whole) in enumerate([(6.0, 10.0), (10.0, 20.0)]):

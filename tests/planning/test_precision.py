@@ -125,6 +125,13 @@ def test_the_family_is_that_of_the_report(recipe: Path) -> None:
         ("comparison", "ila-30"),
     ]
     assert {each.seeds for each in members} == {3}
+    pair = ("analyze.primary=[]", 'analyze.contrasts=[["ila-30","all-layers"]]')
+    assert [each.kind for each in declared(_facts(recipe, pair))] == ["comparison", "as good"]
+
+
+def test_trends_along_sweeps_are_in_the_family(recipe: Path) -> None:
+    sweep = 'sweeps=[{name="rank", quantity="train.rank", values=[2, 4], entries=["ila-30", "graft-30"]}]'
+    assert {each.family for each in _planned(recipe, (sweep, 'analyze.primary=["ila-30"]'))} == {3}
 
 
 def test_what_is_assumed_is_marked_and_what_is_stated_counts(recipe: Path) -> None:

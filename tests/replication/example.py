@@ -167,7 +167,14 @@ EXAMPLE = {
             _compared("bi-3", "reverse-3", "worse, size unsettled") | {"task": "arithmetic_written"},
         ],
         retention=[
-            row("retention", arm=f"{strategy}-{count}", task=task, shape="interval", at_floor=False)
+            row(
+                "retention",
+                arm=f"{strategy}-{count}",
+                task=task,
+                shape="interval",
+                corrected_shape="interval",
+                at_floor=False,
+            )
             for strategy in ("bi", "greedy")
             for count in (3, 5, 8)
             for task in ("arc_easy", "arithmetic_answer", "arithmetic_written")
@@ -186,7 +193,15 @@ EXAMPLE = {
         comparisons=[_compared("bi-5-recovered", "bi-5", "better, size unsettled")],
         own_responses=[row("own_responses", arm="bi-5-recovered", task="arithmetic_written")],
         retention=[
-            row("retention", arm="bi-5-recovered", task=task, format=kind, shape="interval", at_floor=False)
+            row(
+                "retention",
+                arm="bi-5-recovered",
+                task=task,
+                format=kind,
+                shape="interval",
+                corrected_shape="interval",
+                at_floor=False,
+            )
             for task, kind in (("arc_easy", "classification"), ("arithmetic_written", "generation"))
         ],
     ),

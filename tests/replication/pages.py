@@ -82,11 +82,18 @@ def _done(extract: Extract) -> str:
         f"{record['model']}",
         f"data {', '.join(f'{name} ({source})' for name, source in record['data'].items())}",
         plural(seeds, "seed"),
-        plural(trained, "training") if trained else "nothing was trained",
+        f"{plural(trained, 'training run')}{_trials(extract)}" if trained else "nothing was trained",
         f"{seconds(record['seconds'])} of work",
         f"run {record['id']}",
     ]
     return f"`{extract.part}`: {'; '.join(facts)}."
+
+
+def _trials(extract: Extract) -> str:
+    """Of how many trials each training run is the best, where there was a search."""
+    trials = extract.rows("trials")
+    runs = {(row["arm"], row["data"], row["seed"]) for row in trials}
+    return f", each the best of {plural(len(trials) // len(runs), 'trial')}" if runs else ""
 
 
 def _not_met(run: Sequence[Extract]) -> Iterator[str]:

@@ -81,7 +81,6 @@ PARTS = (
     Part("own-rates", "replication/own-rates"),
     Part("a-tenth", "replication/a-tenth"),
     Part("claim-6-again", "replication/claim-6", ('name="claim-6-again"', "root_seed=1")),
-    Part("claim-8-blocks-again", "replication/claim-8-blocks", ('name="claim-8-blocks-again"', "root_seed=3")),
     Part("claim-8-modules-again", "replication/claim-8-modules", ('name="claim-8-modules-again"', "root_seed=1")),
     Part("fraction-again", "studies/small-fraction", (_SEEDS, "evaluate.tasks=[]", "root_seed=1")),
 )

@@ -125,7 +125,7 @@ def test_pages_hold_the_numbers_of_extracts() -> None:
     made = pages(EXAMPLE)
     assert "| `ila` | 20 % [20, 20] |" in made["leaderboard.md"]
     assert "- `arms`: something" in made["lab-book.md"]
-    assert "data chat (chat.jsonl 0123); 2 seeds; 3 trainings" in made["few-layers.md"]
+    assert "data chat (chat.jsonl 0123); 2 seeds; 3 training runs" in made["few-layers.md"]
     one_rate = (
         "**Does it hold here? In part.** With one learning rate for every arm, ila-30 keeps 80 % [20 %, 20 %] on chat"
     )

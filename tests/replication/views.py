@@ -36,7 +36,7 @@ def of_outcome(rows: Iterable[Row]) -> list[Row]:
 
 
 def comparison_table(rows: Sequence[Row], caption: str) -> Table:
-    """Differences of arms with their verdicts; lower losses are better."""
+    """Differences of arms with their corrected verdicts; lower losses are better."""
     body = [
         (
             pair(row),
@@ -50,7 +50,16 @@ def comparison_table(rows: Sequence[Row], caption: str) -> Table:
         )
         for row in rows
     ]
-    header = ("arms", "data", "status", "difference [interval]", "margin", "p", "detectable", "verdict")
+    header = (
+        "arms",
+        "data",
+        "status",
+        "difference [95 %, uncorrected]",
+        "margin",
+        "p, corrected",
+        "detectable",
+        "verdict, corrected",
+    )
     return Table(caption, header, body)
 
 

@@ -369,6 +369,21 @@ def test_a_margin_that_is_much_of_the_gain_is_called_wide(good: Material) -> Non
         assert ("That is wide" in text) is wide
 
 
+def test_a_task_that_cannot_tell_is_named_with_the_data_where_it_cannot(good: Material) -> None:
+    (own,) = [row for row in good.findings[ASSAYS] if row.task == "heldout/alpaca"]
+    task = own.model_copy(update={"task": "arc", "n": 500, "margin": 0.01, "data": "alpaca"})
+
+    def told(*lows: tuple[str, float]) -> str:
+        rows = tuple(task.model_copy(update={"data": data, "low": low}) for data, low in lows)
+        tables = {**good.findings.tables, "assays": (own, *rows)}
+        return limits(replace(good, findings=good.findings.model_copy(update={"tables": tables})))
+
+    said = "tuning all layers is not shown to improve it by more than the margin."
+    assert "No answer" not in told(("alpaca", 0.05))
+    assert f"No answer from arc (500 items): {said}" in told(("alpaca", 0.004))
+    assert f"No answer from arc (500 items; dolly): {said}" in told(("alpaca", 0.05), ("dolly", 0.004))
+
+
 def test_the_comparison_in_the_headline_is_called_exploratory_where_it_is(good: Material) -> None:
     told = "the headline's comparison with random ones included"
     assert told in limits(changed(good, "comparisons", lambda row: row.role == "random control", declared=False))

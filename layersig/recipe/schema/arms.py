@@ -106,6 +106,11 @@ class Arm(Table):
     `NAME-0.1` and `NAME-0.3`. Arms that refer to this one in `select.like` are copied with it."""
 
     @property
+    def tunes(self) -> bool:
+        """Whether it is the pretrained model with some layers tuned, or with the reference update on some."""
+        return self.checkpoint is None and self.action != "prune"
+
+    @property
     def trains(self) -> bool:
         """Whether the arm needs a training."""
         return self.checkpoint is None and (self.action != "prune" or self.recover is not None)

@@ -204,10 +204,16 @@ def _unstated(places: Sequence[Place]) -> Iterator[Text]:
 
 
 def _idle_tasks(material: Material) -> Iterator[Text]:
-    """Tasks on which all layers are not shown to move the untouched model, so that nothing is called the same there."""
+    """Tasks that all layers are not shown to move by more than the margin, so that nothing is called the same there."""
     rows = [row for row in material.findings[ASSAYS] if row.primary and not row.task.startswith("heldout/")]
-    idle = {row.task: row for row in rows if row.low <= row.margin}
+    several = len({row.data for row in rows}) > 1
+    idle: dict[tuple[str, int], list[str]] = {}
+    for row in rows:
+        if row.low <= row.margin:
+            idle.setdefault((row.task, row.n), []).append(row.data)
     if idle:
-        sizes = listed([f"{task} ({count(row.n)} items)" for task, row in idle.items()])
+        sizes = listed(
+            [f"{task} ({count(n)} items{f'; {listed(on)}' if several else ''})" for (task, n), on in idle.items()]
+        )
         them = "them" if len(idle) > 1 else "it"
-        yield (f"No answer from {sizes}: tuning all layers did not measurably improve {them}.",)
+        yield (f"No answer from {sizes}: tuning all layers is not shown to improve {them} by more than the margin.",)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Set
 from math import ceil
 
+from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import BASE
 from layersig.findings.families import DECLARED
 from layersig.findings.plan import CONTROLS, matched_by
@@ -121,8 +122,11 @@ def power(records: Records) -> Demand | None:
         "planned with the upper 80 % limit of the error seen here"
     )
     evidence += f"; of {unknown} nothing varied, so that their power is not known" if unknown else ""
-    least = [_least_items(row) for row in rows if row.detectable is not None and row not in able]
-    evidence += f"; at this error per item the others would take {span(least)} items" if least else ""
+    others = [row for row in rows if row.detectable is not None and row not in able]
+    single = [_least_items(row) for row in others if row.scope == "checkpoints"]
+    evidence += f"; at this error per item {span(single)} items would do for the others" if single else ""
+    if len(others) > len(single):
+        evidence += "; the others take more seeds, more items, or both (`layersig plan` says what a design can detect)"
     return Demand(len(able) == len(rows), f"{evidence}. comparisons.csv has the detectable difference of each.")
 
 
@@ -133,7 +137,7 @@ def able(records: Records) -> tuple[int, int]:
 
 
 def _least_items(row: ComparisonRow) -> int:
-    """Items at which the detectable difference is the margin, its error falling as that of a mean does."""
+    """Items at which one run of each arm would detect the margin; with several runs, items alone need not do."""
     assert row.detectable is not None
     assert row.margin is not None
     return ceil(row.n * (row.detectable / row.margin) ** 2)
@@ -209,7 +213,7 @@ def alternatives(records: Records) -> Demand | None:
     excluded, known = [], True
     for role, name in (("random control", "random layers"), ("rule control", "module type and depth alone")):
         against = [row for row in rows if row.role == role]
-        better = sum(_better(row) for row in against)
+        better = sum(_better(row, records.recipe.analyze.alpha) for row in against)
         known = known and bool(against) and all(row.adjusted_p is not None for row in against)
         excluded.append(f"{name} in {better} of {len(against)}" if against else f"{name} in none, not being compared")
     return Demand(
@@ -218,8 +222,9 @@ def alternatives(records: Records) -> Demand | None:
     )
 
 
-def _better(row: ComparisonRow) -> bool:
-    low, high = row.stated_low, row.stated_high
-    if low is None or high is None:
-        return False
-    return low > 0 if row.higher_is_better else high < 0
+def _better(row: ComparisonRow, alpha: float) -> bool:
+    """Whether a corrected test shows that the arm is better."""
+    if row.verdict is not None:
+        return Verdict(row.verdict).better
+    favourable = row.estimate > 0 if row.higher_is_better else row.estimate < 0
+    return favourable and row.adjusted_p is not None and row.adjusted_p <= alpha

@@ -215,12 +215,17 @@ def _outcome(run: Records) -> Iterator[str]:
 
 
 def _search(run: Records) -> Iterator[str]:
-    if run.recipe.arms and run.recipe.train.search is None and any(arm.trains for arm in run.recipe.arms):
+    if run.recipe.train.search is not None:
+        return
+    rates = {run.recipe.training_of(arm).learning_rate for arm in run.recipe.arms if arm.trains}
+    if len(rates) == 1:
+        (rate,) = rates
         yield (
-            f"All arms share the learning rate {run.recipe.train.learning_rate:g}, which was not searched: it may suit "
-            "one "
-            "arm better than another."
+            f"All arms share the learning rate {rate:g}, which was not searched: it may suit one arm better than "
+            "another."
         )
+    elif rates:
+        yield "The learning rates of the arms differ and were not searched: they may suit one arm better than another."
 
 
 def _judge(run: Records) -> Iterator[str]:
@@ -250,7 +255,11 @@ def _pretraining(run: Records) -> Iterator[str]:
             "may be in it."
         )
         return
-    before = [f"{task} ({date})" for task, date in dates.items() if date is not None and date <= about.training_cutoff]
+    before = [
+        f"{task} ({date})"
+        for task, date in dates.items()
+        if date is not None and date[: len(about.training_cutoff)] <= about.training_cutoff
+    ]
     if before:
         yield (
             f"{len(before)} of {len(dates)} benchmarks are older than the model's text, which reaches to "

@@ -119,15 +119,18 @@ def _seconds(stage: Stage) -> float:
 
 def _ranking(training: Stage, stages: Mapping[str, Stage]) -> float:
     """Seconds of the scorers behind the selection of an arm, and of the trainings as far as those read them."""
-    seconds = 0.0
-    for selection in _inputs(training, "selection", stages):
-        for scored in _inputs(selection[0], "ranking/", stages):
-            seconds += scored[0].get("seconds", 0.0)
-            for reference, part in _inputs(scored[0], "update", stages):
-                seconds += float(part.removeprefix("at-")) * _seconds(reference) if part != "at-stable" else 0.0
-            for reference, _ in _inputs(scored[0], "checkpoints", stages):
-                seconds += _seconds(reference)
-    return seconds
+    scoring: dict[str, float] = {}
+    read: dict[str, float] = {}  # how much of every training: what several scorers read is trained once
+    for selection, _ in _inputs(training, "selection", stages):
+        for scored, _ in _inputs(selection, "ranking/", stages):
+            scoring[scored["id"]] = scored.get("seconds", 0.0)
+            for reference, part in _inputs(scored, "update", stages):
+                share = 0.0 if part == "at-stable" else float(part.removeprefix("at-"))
+                read[reference["id"]] = max(read.get(reference["id"], 0.0), share)
+            for reference, _ in _inputs(scored, "checkpoints", stages):
+                read[reference["id"]] = 1.0
+    trained = sum(share * _seconds(stages[name]) for name, share in read.items())
+    return sum(scoring.values()) + trained
 
 
 def _inputs(stage: Stage, role: str, stages: Mapping[str, Stage]) -> Iterator[tuple[Stage, str]]:

@@ -262,6 +262,7 @@ def _at_own_rates(part: str, others: tuple[str, ...]) -> Reply:
                 f"{plural(len(good), 'data set')}, and better than a control in {against.count(True)} of "
                 f"{plural(len(against), 'comparison')}"
             )
+        tried = len({row["learning_rate"] for row in trials})
         kept_by_arm = "; ".join(f"{arm} keeps {kept_by(shares, arm)}" for arm in (*chosen, *others))
         rates = "; ".join(
             f"{arm} {_chosen(trials, arm)}"
@@ -269,7 +270,8 @@ def _at_own_rates(part: str, others: tuple[str, ...]) -> Reply:
         )
         return Answer(
             settled(settled_by),
-            f"Every training at the best of its trials, of the gain of all layers {kept_by_arm}. Declared: "
+            f"With the best of {tried} learning rates for every training run, {kept_by_arm} of the gain of all layers. "
+            f"Declared: "
             f"{'; '.join(declared)}. Learning rates that were chosen: {rates}.",
             (
                 comparison_chart(
@@ -296,11 +298,13 @@ def _chosen(trials: list[Row], arm: str) -> str:
 def _trial_table(trials: list[Row]) -> Table:
     """The validation loss of every arm at every rate, and in how many seeds it was the lowest."""
     rates = sorted({row["learning_rate"] for row in trials})
+    runs = len({(row["arm"], row["data"], row["seed"]) for row in trials})
     found: dict[tuple[str, str], dict[float, list[Row]]] = {}
     for row in trials:
         found.setdefault((row["arm"], row["data"]), {}).setdefault(row["learning_rate"], []).append(row)
     return Table(
-        "Validation loss at each learning rate, mean of the seeds, and in how many of them it was chosen",
+        "Validation loss at each learning rate, mean of the seeds, and in how many of them it was chosen "
+        f"({runs} training runs of {plural(len(rates), 'trial')} each)",
         ("arm", "data", *(f"{rate:g}" for rate in rates)),
         [(*cell, *(_trial_cell(by_rate.get(rate, [])) for rate in rates)) for cell, by_rate in found.items()],
     )

@@ -53,14 +53,15 @@ def _kinds(extracts: Extracts) -> Answer:
     return Answer(
         settled([shares_layers(row) for row in (*together, *chat)]),
         f"Agreement of kinds as a share of that of two seeds, declared: {told}. {apart} of {len(rows)} pairs are shown "
-        "to agree less than seeds do, by more than the margin. Even so, layers of another kind are shown to be worse "
-        f"than own ones in only {worse} of {len(matrix)} grafts (exploratory).",
+        "to agree less than seeds do, by more than the margin. Even so, grafts on layers chosen for another kind "
+        f"of work are shown to be worse than grafts on a kind's own layers in only {worse} of {len(matrix)} cases "
+        "(exploratory).",
         (Chart("Agreement of two kinds over that of two seeds", "ratio", estimates, 1.0, 0.1),),
         (
             sharing_table([*together, *rows], "Do kinds of work share layers?"),
             Table(
                 "Layers of one kind, grafted on another, minus own layers: held-out loss, nats per token",
-                ("ranked on", "tuned on", "difference [interval]", "p"),
+                ("ranked on", "tuned on", "difference [95 %, uncorrected]", "p, corrected"),
                 body,
             ),
         ),
@@ -162,8 +163,8 @@ def _fraction(extracts: Extracts) -> Answer:
     same = repeated(told, _ranges(again[0]) if again else None)
     return Answer(
         settled(special) if special else Holds.UNDECIDED,
-        f"The best share is {told} of the layers, with 95 % confidence; {same}. Kept of the gain of all layers: "
-        f"{_kept(first)}.",
+        f"As grafts, at one learning rate: the best share is {told} of the layers, with 95 % confidence; {same}. "
+        f"Kept of the gain of all layers: {_kept(first)}.",
         (
             Chart(
                 "Kept share of layers",

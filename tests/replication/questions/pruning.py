@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from layersig.report.numbers import fixed, p_value, percent
+from layersig.report.numbers import fixed, p_value, percent, plural
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Row
 from tests.replication.views import (
@@ -42,18 +42,13 @@ def _strategies(extracts: Extracts) -> Answer:
     breaks_first = [True if row["low"] > 0 else (False if row["high"] < 0 else None) for row in gaps]
     most = f"; by {fixed(100 * max(row['gap'] for row in gaps), 0)} points of retention at most" if gaps else ""
     losses = [row for row in found.rows("results") if row["task"].startswith("heldout/")]
-    kept = "; ".join(
-        f"{arm} keeps "
-        + ", ".join(f"{percent(row['retention'])} of {row['task']}" for row in able if row["arm"] == arm)
-        for arm in dict.fromkeys(row["arm"] for row in able)
-        if "." not in arm
-    )
+    kept = _kept_above([row for row in able if "." not in row["arm"]])
     return Answer(
         settled([superior(row) for row in contrasts] + breaks_first),
         f"By the held-out loss (declared), {_order(on_loss)}. By arithmetic in writing (declared), "
         f"{_order(on_written)}. Of the same problems, answers by choice are shown to keep more than written ones in "
-        f"{breaks_first.count(True)} of {len(gaps)} arms (exploratory{most}). By tasks (exploratory): "
-        f"{kept or 'none is above its floor'}."
+        f"{breaks_first.count(True)} of {len(gaps)} arms (exploratory{most}). Above the floors "
+        f"(exploratory), the arms keep {kept or 'nothing that can be told'}."
         + (f" At the floor before anything is removed: {', '.join(at_floor)}." if at_floor else ""),
         (
             Chart(
@@ -75,7 +70,7 @@ def _strategies(extracts: Extracts) -> Answer:
         (
             comparison_table(on_loss, "Declared comparisons on the held-out loss"),
             comparison_table(on_written, "Declared comparisons on arithmetic in writing (higher: better)"),
-            _kept_table(able),
+            *_kept_tables(able),
             Table(
                 "Retention of the same problems: by choice less in writing",
                 ("arm", "tasks", "gap [interval]"),
@@ -93,7 +88,44 @@ def _strategies(extracts: Extracts) -> Answer:
     )
 
 
-def _kept_table(rows: Sequence[Row]) -> Table:
+def _above_floor(row: Row) -> Row:
+    """What is kept above the floor, which is subtracted from both scores, in place of what is kept of the score."""
+    return {
+        **row,
+        "retention": row["corrected"],
+        "shape": row["corrected_shape"],
+        "low": row["corrected_low"],
+        "high": row["corrected_high"],
+    }
+
+
+def _kept_above(rows: Sequence[Row]) -> str:
+    """What arms keep above the floor of each task, and for how many that is shown to be more than nothing."""
+    known = [row for row in map(_above_floor, rows) if row["retention"] is not None]
+    told = []
+    for task in dict.fromkeys(row["task"] for row in known):
+        own = [row for row in known if row["task"] == task]
+        shares = [row["retention"] for row in own]
+        shown = sum(row["shape"] == "interval" and row["low"] > 0 for row in own)
+        told.append(
+            f"{percent(min(shares))} to {percent(max(shares))} of {task}, with an interval above 0 in {shown} of "
+            f"{plural(len(own), 'arm')}"
+        )
+    return "; ".join(told)
+
+
+def _kept_tables(rows: Sequence[Row]) -> tuple[Table, Table]:
+    """What arms keep of scores, and above the floor."""
+    return (
+        _kept_table(
+            rows,
+            "Share of the untouched model's score that is kept, with its set (in the header: that score and its floor)",
+        ),
+        _kept_table([_above_floor(row) for row in rows], "Share that is kept above the floor, with its set"),
+    )
+
+
+def _kept_table(rows: Sequence[Row], caption: str) -> Table:
     """What arms keep, a row an arm and a column a task that is above its floor."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     cells = {(row["arm"], row["task"]): f"{percent(row['retention'])} {share_set(row)}" for row in rows}
@@ -101,7 +133,7 @@ def _kept_table(rows: Sequence[Row]) -> Table:
         row["task"]: f"{row['task']} ({fixed(row['base'], 2)}, floor {fixed(row['floor'], 2)})" for row in rows
     }
     return Table(
-        "Share of the untouched model's score that is kept, with its set (in the header: that score, and its floor)",
+        caption,
         ("arm", *(untouched[task] for task in tasks)),
         [
             (arm, *(cells.get((arm, task), "\u2013") for task in tasks))
@@ -187,9 +219,9 @@ def _recovery(extracts: Extracts) -> Answer:
     written = {row["task"]: row["base"] for row in able if row["format"] == "generation"}
     said = [_own_are_better(row, written[row["task"]]) for row in tasks if row["task"] in written]
     kept = "; ".join(
-        f"{row['arm']} {percent(row['retention'])} of {row['task']}"
-        for row in able
-        if row["arm"].startswith("bi-5-recovered") and row["task"] in ("arc_easy", *written)
+        f"{row['arm']} {percent(row['retention'])} {share_set(row)} of {row['task']}"
+        for row in map(_above_floor, able)
+        if row["task"] in ("arc_easy", *written)
     )
     told = ", ".join(
         f"{row['task']} {fixed(row['difference'], 3, signed=True)} {span(row['low'], row['high'], 3)}" for row in tasks
@@ -202,15 +234,15 @@ def _recovery(extracts: Extracts) -> Answer:
     return Answer(
         settled(said),
         f"Score after training on own responses minus that on given ones, on tasks that favour neither: {told} "
-        f"(exploratory). Kept of the untouched model's scores: {kept}. Recovery changes the held-out loss by {gained} "
+        f"(exploratory). Kept above the floors: {kept}. Recovery changes the held-out loss by {gained} "
         "responses (declared; nats a token).",
         (comparison_chart(declared, "Recovery", "difference of held-out losses, nats per token (lower: better)"),),
         (
             comparison_table(declared, "Declared comparisons on the held-out loss"),
-            _kept_table(able),
+            *_kept_tables(able),
             Table(
                 "Own minus given responses (exploratory: two data sets)",
-                ("arm", "measured on", "metric", "difference [interval]", "p", "n"),
+                ("arm", "measured on", "metric", "difference [95 %, uncorrected]", "p, corrected", "n"),
                 body,
             ),
         ),
