@@ -58,7 +58,7 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     folders are declared by their names alone, so that they can be moved.
     """
     said = {"name", "description", "plugins", "about"}
-    declared = _declared(recipe.model_dump(mode="json", exclude_defaults=True, exclude=said))
+    declared: dict[str, Any] = _declared(recipe.model_dump(mode="json", exclude_defaults=True, exclude=said))
     if recipe.analyze.looks is not None:
         declared.pop("seeds", None)  # they grow from look to look; the numbers of them are declared instead
     model = declared.pop("model")

@@ -210,7 +210,7 @@ def _idle_tasks(material: Material) -> Iterator[Text]:
     idle: dict[tuple[str, int], list[str]] = {}
     for row in rows:
         if row.low <= row.margin:
-            idle.setdefault((row.task, row.n), []).append(row.data)
+            idle.setdefault((row.task, row.n), []).append(row.data or "")
     if idle:
         sizes = listed(
             [f"{task} ({count(n)} items{f'; {listed(on)}' if several else ''})" for (task, n), on in idle.items()]
