@@ -15,10 +15,11 @@ from rich.console import Console
 
 from layersig.engine.in_process import run as run_study
 from layersig.engine.study import Options
-from layersig.exporting.base import base_of
+from layersig.exporting.base import Base, base_of
 from layersig.exporting.cells import ADAPTERS, one_cell
 from layersig.exporting.chosen import Chosen, read_chosen
 from layersig.exporting.formats import WRITERS
+from layersig.exporting.models import loadable_base
 from layersig.findings.files import RunFiles
 from layersig.findings.tables import Findings
 from layersig.recipe.bundled import bundled, find
@@ -108,15 +109,16 @@ class Run:
         Raises:
             UserError: There is no such arm, or it was trained on several data sets and none is named.
         """
-        return tuple(layer.name for layer in self._chosen(arm, data, seed).layers)
+        return tuple(layer.name for layer in self._chosen(arm, data, seed, base_of(self._folder)).layers)
 
     def configuration(self, arm: str, tool: str, *, data: str | None = None, seed: int | None = None) -> str:
         """The layers of an arm as the configuration of a training tool, as `layersig export --to TOOL` writes it.
 
         Raises:
-            UserError: As `layers`, or the tool cannot express them.
+            UserError: As `layers`, or the tool cannot express them, or the model has changed since the run.
+            MachineError: The model is not on this machine, and cannot be reached.
         """
-        return WRITERS[tool](self._chosen(arm, data, seed)).text
+        return WRITERS[tool](self._chosen(arm, data, seed, loadable_base(self._folder, offline=False))).text
 
     def adapter(self, arm: str, *, data: str | None = None, seed: int | None = None) -> Path:
         """The folder of an adapter, for `PeftModel.from_pretrained`.
@@ -165,8 +167,8 @@ class Run:
     def _findings(self) -> Findings:
         return self._material.findings
 
-    def _chosen(self, arm: str, data: str | None, seed: int | None) -> Chosen:
-        return read_chosen(self.path, arm, base_of(self._folder), data=data, seed=seed)
+    def _chosen(self, arm: str, data: str | None, seed: int | None, base: Base) -> Chosen:
+        return read_chosen(self.path, arm, base, data=data, seed=seed)
 
 
 def run(

@@ -72,10 +72,23 @@ def identity_gain(
         raise ValueError("identity gain is cross-fitted over runs: every cell needs at least two runs")
     target = membership(scores, k)
     fit = type_depth_fit(scores, types, depths, degree)
-    step = np.maximum(np.abs(scores).max(axis=1, keepdims=True), np.finfo(np.float64).tiny) * _ROUNDING
-    smooth = membership(np.round(fit / step), k)
+    smooth = membership(rounded(fit, scores), k)
     gain = kuncheva(target @ target.T, scores.shape[1], k) - kuncheva(smooth @ target.T, scores.shape[1], k)
     return jackknife_mean((gain + gain.T) / 2, design.within, design.units, design.unit_strata)
+
+
+def rounded(fit: FloatArray, scores: FloatArray) -> FloatArray:
+    """Fitted values for ranking: those of one smooth curve can agree to the last digits but one.
+
+    Args:
+        fit: Shape (..., N).
+        scores: What was fitted, of the same shape.
+
+    Returns:
+        Whole multiples of a step that is small beside the largest score, whatever the scale of scores is.
+    """
+    step = np.maximum(np.abs(scores).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny) * _ROUNDING
+    return np.round(fit / step)
 
 
 def residual_agreement(scores: FloatArray, design: RunDesign, types: IntArray, depths: IntArray) -> Estimate:

@@ -12,10 +12,10 @@ import click
 
 from layersig.cli.first_recipe import MODEL, Start, first_recipe, name_of, read_data, usual_heldout
 from layersig.cli.main import emit
-from layersig.cli.models import loadable_base
 from layersig.cli.options import as_json, offline, runs
 from layersig.errors import StageFailed, UserError
 from layersig.exporting import TOOLS
+from layersig.exporting.models import loadable_base
 
 if TYPE_CHECKING:
     from layersig.exporting.chosen import Chosen

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from layersig.cli.main import emit
-from layersig.cli.models import loadable_base, model_of
 from layersig.cli.options import as_json, offline, run_name, runs
 from layersig.errors import UserError
 from layersig.exporting import TOOLS
+from layersig.exporting.models import loadable_base, model_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

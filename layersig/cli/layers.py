@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from layersig.cli.main import emit
-from layersig.cli.models import find_model
 from layersig.cli.options import as_json, offline
+from layersig.exporting.models import find_model
 
 if TYPE_CHECKING:
     from layersig.layers import LayerMap

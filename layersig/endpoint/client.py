@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -111,16 +112,18 @@ class Endpoint:
             Refused: It refuses this prompt.
             Halted: `halt` was set.
         """
-        failures = 0
+        failures: Counter[int] = Counter()  # by how often their kind is tried
         while not self.halt.is_set():
             try:
                 return self._request(prompt, settings)
             except _Again as failure:
-                failures += 1
-                wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failures - 1)) if failure.wait is None else failure.wait
-                if failures >= failure.tries or wait > LONGEST_ASKED:
+                failures[failure.tries] += 1
+                usual = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (failures.total() - 1))
+                wait = usual if failure.wait is None else failure.wait
+                if (alike := failures[failure.tries]) >= failure.tries or wait > LONGEST_ASKED:
+                    times = "once" if alike == 1 else f"{alike} times"
                     raise MachineError(
-                        f"{self._name} {self._safe(str(failure))}, {failures} times in a row; run again later: "
+                        f"{self._name} {self._safe(str(failure))}, {times} for one prompt; run again later: "
                         f"{self.names.what} received so far are kept"
                     ) from None
                 self.halt.wait(wait)
@@ -210,7 +213,8 @@ class Endpoint:
         return next((self.settings[name] for name in LENGTHS if name in self.settings), None)
 
     def _safe(self, text: str) -> str:
-        """A text from outside without the key, should it have been sent back."""
+        """A text from outside that can be written, without the key, should it have been sent back."""
+        text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot
         return text.replace(self.key, "***") if self.key else text
 
 

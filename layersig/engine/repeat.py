@@ -29,6 +29,7 @@ LARGEST = 1 << 28
 _APART = "elsewhere"
 """Folder of files that do not lie below the recipe's own."""
 _WEIGHTS = re.compile(r"(model|update)\.(source|fallback)|arms\.\d+\.checkpoint")
+_PATH = re.compile("(untrained:)?path:")
 _TASK = re.compile(r"(evaluate|scorers\..+)\.tasks\.\d+(\.source)?")
 
 
@@ -75,9 +76,9 @@ class _Keeper:
             return value
         if key.startswith("plugins."):
             return self._keep(key, value, {self._path(value)})
+        if (local := _PATH.match(value)) and _WEIGHTS.fullmatch(key):
+            return f"{local[0]}{self._path(value[local.end() :])}"
         scheme, _, name = value.partition(":")
-        if scheme == "path" and _WEIGHTS.fullmatch(key):
-            return f"path:{self._path(name)}"
         if scheme != "file" or key in ("name", "description"):
             return value
         path = self._path(name)

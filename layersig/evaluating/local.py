@@ -146,11 +146,11 @@ class LocalTask(BlankAwareTask):
         self.set_fewshot_seed(FEWSHOT_SEED)
         found = []
         with _seeded():
-            for number, row in enumerate(rows):
+            for number, (row, own) in enumerate(zip(rows, self.eval_docs, strict=True)):
                 try:
-                    asked = self._requests(number, row)
+                    asked = self._requests(number, row, own)
                     if self.exchange is not None:
-                        self._exchange(asked, self._requests(number, rows[self.exchange[number]]))
+                        self._exchange(asked, self._requests(number, rows[self.exchange[number]], row))
                     found.append(asked)
                 except Exception as error:  # errors of every kind come from a definition that does not fit its rows
                     index = (self.chosen or [])[number]
@@ -160,8 +160,9 @@ class LocalTask(BlankAwareTask):
                     ) from error
         return found
 
-    def _requests(self, number: int, row: dict[str, Any]) -> list[Any]:
-        self.sampler.ask((self.chosen or [])[number], row)
+    def _requests(self, number: int, row: dict[str, Any], *apart: dict[str, Any]) -> list[Any]:
+        """The requests of a row, with examples that show neither it nor the rows `apart`."""
+        self.sampler.ask((self.chosen or [])[number], row, *apart)
         chat = self._chat_template is not None
         context = self.fewshot_context(
             row,

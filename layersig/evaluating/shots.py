@@ -36,7 +36,7 @@ class ApartSampler:
         self._shown = shown
         self._known: dict[int, Hashable | None] = {}
         self._seed: int | None = None
-        self._asked: tuple[int, Row] = (0, {})
+        self._asked: tuple[int, tuple[Row, ...]] = (0, ())
         self.replaced: dict[int, int] = {}
 
     def set_rnd(self, rnd: int | None) -> ApartSampler:
@@ -46,14 +46,14 @@ class ApartSampler:
         self.replaced = {}
         return self
 
-    def ask(self, index: int, row: Row) -> None:
+    def ask(self, index: int, *rows: Row) -> None:
         """Say which item the next examples are for.
 
         Args:
             index: Its index in the scored split.
-            row: The item.
+            rows: What is asked of it, and whatever else no example may show.
         """
-        self._asked = index, row
+        self._asked = index, rows
 
     def sample(self, n: int, eval_doc: Row | None = None, **_: Any) -> Sequence[Row]:
         """`n` examples.
@@ -62,9 +62,9 @@ class ApartSampler:
             UserError: There are too few that do not show the item.
         """
         drawn = list(self._inner.sample(n=n, eval_doc=eval_doc))
-        index, row = self._asked
-        asked = self._shown(row)
-        kept = [example for example in drawn if not self._shows(example, row, asked)]
+        index, rows = self._asked
+        asked = [(row, self._shown(row)) for row in rows]
+        kept = [example for example in drawn if not self._shows(example, asked)]
         if len(kept) == n:
             return drawn
         self.replaced[index] = n - len(kept)
@@ -73,15 +73,15 @@ class ApartSampler:
         if not isinstance(self._inner, FirstNSampler):
             random.Random(f"{self._seed}/{index}").shuffle(others)
         for example in others:
-            if not self._shows(example, row, asked):
+            if not self._shows(example, asked):
                 kept.append(example)
                 if len(kept) == n:
                     return kept
         raise UserError(f"only {len(kept)} examples do not show the item itself; ask for {len(kept)} shots or fewer")
 
-    def _shows(self, example: Row, row: Row, asked: Hashable | None) -> bool:
-        if example == row:
+    def _shows(self, example: Row, asked: Sequence[tuple[Row, Hashable | None]]) -> bool:
+        if any(example == row for row, _ in asked):
             return True
         if id(example) not in self._known:  # the sampler keeps its examples, so that identities stay
             self._known[id(example)] = self._shown(example)
-        return asked is not None and self._known[id(example)] == asked
+        return any(shown is not None and self._known[id(example)] == shown for _, shown in asked)

@@ -112,6 +112,7 @@ class Writer:
             known=kept.known,
             share=self.decoder.shares,
             state=self.kept.state,
+            manner=repr((sorted(ends), [request.manner for request in asked])),
             done=done,
         )
         for batch in batches:

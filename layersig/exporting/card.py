@@ -131,5 +131,6 @@ def _repository(source: SourceForm) -> str | None:
 
 def _public(source: SourceForm) -> str:
     """A name without the folders of this machine."""
-    scheme, _, rest = source["resolved"].partition(":")
-    return f"{scheme}:{Path(rest).name}" if scheme in ("path", "file") else source["resolved"]
+    resolved = source["resolved"]
+    local = re.match("(untrained:)?(path|file):", resolved)
+    return resolved if local is None else f"{local[0]}{Path(resolved[local.end() :]).name}"

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from layersig.errors import UserError
@@ -176,7 +177,13 @@ def torchtune(chosen: Chosen) -> Written:
             f"{len(chosen.layers)} of {len(chosen.of)} layers ({parts}); `--to peft`, `--to axolotl` and the other "
             "tools can, and `--to names` lists them"
         )
+    stabilised: tuple[str, ...] = ()
+    if chosen.rslora:
+        scaled = {name: alpha * chosen.ranks[name] ** 0.5 for name, alpha in chosen.alphas.items()}
+        chosen = replace(chosen, alphas=scaled, rslora=False)
+        stabilised = ("torchtune has no rank-stabilised LoRA: alpha is multiplied by the root of the rank instead",)
     rank, alpha, told = _one_rank(chosen, "torchtune")
+    told = (*stabilised, *told)
     values = {
         "lora_attn_modules": [name for kind, name in _TORCHTUNE.items() if own[kind]],
         "apply_lora_to_mlp": bool(mlp),
@@ -221,14 +228,15 @@ def _lora(chosen: Chosen) -> dict[str, Any]:
 
 
 def _one_rank(chosen: Chosen, tool: str, *, python: str = "") -> tuple[int, int, tuple[str, ...]]:
-    """Rank and alpha where a tool has one of each; the scale of the update, alpha / rank, stays."""
+    """Rank and alpha where a tool has one of each; the scale of the update stays on average."""
     lora = _lora(chosen)
     if not lora["rank_pattern"] and not lora["alpha_pattern"]:
         alpha = round(lora["lora_alpha"])
         return lora["r"], alpha, _rounded(lora["lora_alpha"], alpha, tool)
     mean = max(1, round(sum(chosen.ranks.values()) / len(chosen.ranks)))
-    scales = [chosen.alphas[name] / chosen.ranks[name] for name in chosen.ranks]
-    exact = mean * sum(scales) / len(scales)
+    power = 0.5 if chosen.rslora else 1.0
+    scales = [chosen.alphas[name] / rank**power for name, rank in chosen.ranks.items()]
+    exact = mean**power * sum(scales) / len(scales)
     least, most = min(chosen.ranks.values()), max(chosen.ranks.values())
     way = f"; `--to peft` has them, for {python}" if python else "; `--to peft` and `--to axolotl` have them"
     told = f"{tool} has one rank for all layers, here the mean {mean} of {least} to {most}{way}"

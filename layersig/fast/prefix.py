@@ -206,7 +206,7 @@ def _holds(
         try:
             with prefix.passing(1, pair[:1], micro):
                 through = model(**micro.inputs, use_cache=False).logits
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, KeyError):
             return False
     rounding = (1e-3 if torch.finfo(plain.dtype).bits > 16 else 5e-2) * plain.norm()
     return through.shape == plain.shape and bool((through - plain).norm() < rounding)

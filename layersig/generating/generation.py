@@ -62,6 +62,7 @@ def generated(
     known: Collection[int] = (),
     share: bool = True,
     state: Path | None = None,
+    manner: str = "",
     done: Callable[[int, int], None] = lambda prompts, tokens: None,
 ) -> Iterator[list[Completion]]:
     """Continue prompts, batch by batch. The batches follow from the prompts alone, never from what is known already.
@@ -78,6 +79,7 @@ def generated(
         known: Prompts that need no answer any more. A batch of such alone is not run.
         share: False runs shared beginnings again for each prompt.
         state: File in which a batch that takes long is saved from time to time, and found by the next process.
+        manner: What decides the answers besides prompts and `ends`, where other answers may use the same file.
         done: Called with prompts finished and tokens run.
 
     Yields:
@@ -85,7 +87,7 @@ def generated(
     """
     writer = Writer(tokenizer, prompts, ends, sampler or Sampler(GREEDY), adjust, done)
     refills = decoder.shares and decoder.refills
-    suspension = Suspension(state, decoder.device)
+    suspension = Suspension(state, decoder.device, manner)
     budget = written_at_once(decoder.model, batch_tokens)
 
     def write(batch: Sequence[int]) -> list[Completion]:
@@ -105,6 +107,7 @@ def generated(
         except Exception:
             writer.done(-writer.finished, 0)  # none of them counts as finished
             raise
+        suspension.ended()
         return [Completion(index, writer.written[index], index in writer.ended) for index in batch]
 
     def longest(batch: Sequence[int]) -> int:

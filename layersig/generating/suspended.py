@@ -59,10 +59,11 @@ class Suspension:
     Args:
         path: The file; None keeps nothing.
         device: Where its tensors belong.
+        manner: All that decides answers besides their prompts: a batch that was saved under another is not continued.
     """
 
-    def __init__(self, path: Path | None, device: torch.device) -> None:
-        self._path, self._device = path, device
+    def __init__(self, path: Path | None, device: torch.device, manner: str = "") -> None:
+        self._path, self._device, self._manner = path, device, manner
         self._interval = Interval()
         self._batch = ""
 
@@ -70,9 +71,9 @@ class Suspension:
         """The state of a batch that is about to be written, where a process was killed that was writing it.
 
         Args:
-            batch: All that tells it from others, as a JSON value.
+            batch: Its prompts, as a JSON value.
         """
-        self._batch = sha256_json(batch)
+        self._batch = sha256_json([self._manner, *batch])
         self._interval = Interval()
         if self._path is None or not self._path.exists():
             return None
@@ -92,6 +93,11 @@ class Suspension:
         """A step is done: save if it is time to. A state of None cannot be saved."""
         if self._path is not None and self._interval.over() and (found := state()) is not None:
             self._interval.save(partial(self._save, self._path, found))
+
+    def ended(self) -> None:
+        """The batch is written, and nothing of it is to be continued."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     def _save(self, path: Path, state: State) -> None:
         tensors = {name: later(value) for name, value in state.tensors.items()}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from layersig.errors import UserError
 from layersig.models.layermap import block_list
 from layersig.models.replaced_forwards import replaced_forwards
 
@@ -45,6 +46,8 @@ class BlockRunner:
         self._model = model
         self._blocks = tuple(block_list(model)[1])
         self._skipped = frozenset(skipped)
+        if self._skipped:
+            self._must_be_apart()
         self._lengths = _lengths_of_outputs(model, self._blocks)
 
     def __len__(self) -> int:
@@ -79,7 +82,11 @@ class BlockRunner:
             inputs: As of the `run` that came before; its tokens are embedded again and then ignored.
             place: Number of the first block that runs, from 1; the number of blocks runs final norm and head alone.
             state: Hidden state in front of that block, of the shape of `ForwardPass.states`.
+
+        Raises:
+            UserError: Blocks of the model share keys and values.
         """
+        self._must_be_apart()
 
         def handing_on(number: int) -> Callable[..., Any]:
             return lambda *args, **kwargs: self._wrapped(number, _entering(args, kwargs) if number else state)
@@ -88,6 +95,18 @@ class BlockRunner:
         with replaced_forwards({self._blocks[number]: handing_on(number) for number in idle}):
             logits: Tensor = self._model(**inputs, use_cache=False).logits
         return logits
+
+    def _must_be_apart(self) -> None:
+        """Refuse a model whose blocks need what others compute besides the state.
+
+        Raises:
+            UserError: It is one.
+        """
+        if getattr(self._model.config.get_text_config(), "num_kv_shared_layers", 0):
+            raise UserError(
+                "the last blocks of this model take keys and values from earlier ones (num_kv_shared_layers), so it "
+                "cannot be run without some; use a scorer that leaves no block out"
+            )
 
     def _wrapped(self, number: int, state: Tensor) -> Any:
         """A state in the form in which a block gives it: alone, or first in a tuple."""

@@ -92,7 +92,25 @@ def held_starts(model: PreTrainedModel) -> list[Tensor]:
     return list(_starts.get(model, {}).values())
 
 
-def _substitute(owner: nn.Module, name: str, weight: nn.Parameter, dtype: torch.dtype, hooks: ExitStack) -> None:
+@contextmanager
+def own_parameters(model: PreTrainedModel, layers: Sequence[Layer]) -> Iterator[dict[str, Tensor]]:
+    """The parameter of every layer, as the model stores it; of a head that is tied, a tensor of its own.
+
+    Within this context the head computes with that tensor, which has the memory of the embedding, so that a gradient by
+    it is that of the head alone, as updates of the head act on it alone.
+    """
+    embedding = model.get_input_embeddings().weight
+    parameters: dict[str, Tensor] = {layer.name: layer_parameter(model, layer) for layer in layers}
+    with ExitStack() as hooks:
+        for layer in layers:
+            if (shared := parameters[layer.name]) is embedding:
+                parameters[layer.name] = shared.detach()
+                owner, _, attribute = weight_name(layer).rpartition(".")
+                _substitute(model.get_submodule(owner), attribute, parameters[layer.name], shared.dtype, hooks)
+        yield parameters
+
+
+def _substitute(owner: nn.Module, name: str, weight: Tensor, dtype: torch.dtype, hooks: ExitStack) -> None:
     # Python finds an attribute in an instance's `__dict__` before `nn.Module.__getattr__` looks into its parameters. A
     # tensor put there hides the parameter of the same name while the module's forward runs, so the gradient flows to
     # `weight` through the cast; the hook behind the forward takes it out again, after an exception too.

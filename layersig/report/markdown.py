@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import escape
 
 from layersig.report.document import (
     Bar,
@@ -62,16 +63,22 @@ def _block(block: Block) -> str:
             return f"{_escaped(title)}\n\n{_fenced(text.rstrip(), 'text')}"
         case Details(summary, blocks):
             inner = "\n\n".join(_block(b) for b in blocks)
-            return f"<details><summary>{_escaped(summary)}</summary>\n\n{inner}\n\n</details>"
+            return f"<details><summary>{escape(summary)}</summary>\n\n{inner}\n\n</details>"
 
 
 def _table(table: Table) -> str:
     table, same = lifted(table)
     heads = "| " + " | ".join(_escaped(column.head) for column in table.columns) + " |"
     rule = "| " + " | ".join("---:" if column.numeric else "---" for column in table.columns) + " |"
-    rows = ["| " + " | ".join(_inline(cell).replace("\n", " ") for cell in row) + " |" for row in table.rows]
+    rows = ["| " + " | ".join(map(_cell, row)) + " |" for row in table.rows]
     caption = f"{_escaped(table.caption)}.{f' {_escaped(same)}' if same else ''}"
     return f"{caption}{_sources((table.csv,) if table.csv else ())}\n\n" + "\n".join([heads, rule, *rows])
+
+
+def _cell(cell: Inline) -> str:
+    """A cell, in which a bar ends code as it ends text."""
+    text = _inline(cell).replace("\n", " ")
+    return text.replace("|", "\\|") if isinstance(cell, Code) else text
 
 
 def _fenced(text: str, language: str) -> str:
@@ -96,7 +103,7 @@ def _inline(part: Inline) -> str:
         case Code(text):
             ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
             pad = " " if "`" in text else ""
-            return f"{ticks}{pad}{text.replace('|', chr(92) + '|')}{pad}{ticks}"
+            return f"{ticks}{pad}{text}{pad}{ticks}"
         case Strong(text):
             # Spaces inside the asterisks would make them text.
             inner = text.strip()

@@ -15,7 +15,7 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "\u2013"
     size = abs(value)
-    if size >= 10**digits:
+    if size >= 10**digits - 0.5:
         text = f"{value:,.0f}"
     elif size and size < 1e-4:
         text = f"{value:.{digits - 1}e}"

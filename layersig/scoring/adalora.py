@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SMOOTHED = ("sensitivity", "uncertainty")
 
 
-@scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=3)
+@scorer("adalora-sensitivity", needs={"model", "data", "update", "gradients"}, version=4)
 class AdaLoraSensitivity:
     """How sensitive the loss is to a unit's update, by the importance with which AdaLoRA hands out ranks.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("gradient-norm", needs={"model", "data", "gradients"}, version=2)
+@scorer("gradient-norm", needs={"model", "data", "gradients"}, version=3)
 class GradientNorm:
     """Frobenius norm of the gradient of the training loss, averaged over batches.
 
@@ -72,7 +72,7 @@ class GradientNorm:
         norms = {name: sum(value ** (1 / power) for value in totals[name]) / len(batches) for name in context.layers}
         if not params.relative:
             return norms
-        return {name: norm / _norm(context.weight(name)) for name, norm in norms.items()}
+        return {name: context.beside_weight(name, norm) for name, norm in norms.items()}
 
 
 def _others(context: ScoringContext) -> dict[str, dict[str, Tensor]]:

@@ -209,13 +209,18 @@ class Gradients(Resumable):
         layers: Collection[str] | None = None,
         others: Mapping[str, Tensor] | None = None,
     ) -> Iterator[Show]:
+        from layersig.models.dense import own_parameters
         from layersig.models.layermap import layer_parameter, layer_weight
 
         self._must_be_whole()
         chosen = self._named(layers)
-        parameters: dict[str, Tensor] = {layer.name: layer_parameter(self.model, layer) for layer in chosen}
-        turned = {layer.name for layer in chosen if layer_weight(self.model, layer) is not parameters[layer.name]}
-        with self._gradients({**parameters, **(others or {})}, batches) as show:
+        turned = {
+            layer.name for layer in chosen if layer_weight(self.model, layer) is not layer_parameter(self.model, layer)
+        }
+        with (
+            own_parameters(self.model, chosen) as parameters,
+            self._gradients({**parameters, **(others or {})}, batches) as show,
+        ):
 
             def as_shaped(number: int, visit: Visit) -> None:
                 show(number, lambda batch, name, found: visit(batch, name, found.mT if name in turned else found))

@@ -147,6 +147,20 @@ class Inputs:
             weights = [layer_weight(self.model, layer).detach() for layer in members]
         return weights[0] if len(weights) == 1 else torch.cat([weight.reshape(-1) for weight in weights])
 
+    def beside_weight(self, name: str, size: float) -> float:
+        """A size over the norm of the pretrained weight of a unit or layer.
+
+        Raises:
+            UserError: As `weight`, or the weight is zero throughout.
+        """
+        import torch
+
+        weight = self.weight(name)
+        norm = float(torch.linalg.vector_norm(weight, dtype=torch.promote_types(weight.dtype, torch.float32)))
+        if norm == 0:
+            raise UserError(f"{name}: its pretrained weight is zero throughout, so nothing can be measured beside it")
+        return size / norm
+
     @cached_property
     def _stored_weights(self) -> StoredWeights:
         from layersig.models.stored_weights import StoredWeights

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("projected-gradient", needs={"model", "data", "gradients"}, version=1)
+@scorer("projected-gradient", needs={"model", "data", "gradients"}, version=2)
 class ProjectedGradient:
     """Squared norm of the first gradient of a fresh adapter, divided by its squared scale and its rank.
 

@@ -30,16 +30,12 @@ class WeightChange:
 
     def score(self, context: ScoringContext) -> Mapping[str, float]:
         """Size of every unit's update."""
-        import torch
-
         measure: str = context.params.measure
         scores = {}
         for group in context.groups:
             score = sum(context.update.norm(layer.name) ** 2 for layer in group.members) ** 0.5
             if measure == "relative":
-                weight = context.weight(group.name)
-                wide = torch.promote_types(weight.dtype, torch.float32)
-                score /= torch.linalg.vector_norm(weight, dtype=wide).item()
+                score = context.beside_weight(group.name, score)
             elif measure == "rms":
                 score /= group.parameters**0.5
             scores[group.name] = score

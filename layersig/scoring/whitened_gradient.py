@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("whitened-gradient", needs={"model", "data", "gradients"}, version=1)
+@scorer("whitened-gradient", needs={"model", "data", "gradients"}, version=2)
 class WhitenedGradient:
     """Gradient norm of a layer with whitened inputs: how far a step can reduce the loss, not how steep the loss is.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
+from layersig.errors import UserError
 from layersig.plugin.components import Params as ComponentParams
 from layersig.plugin.decorators import policy
 from layersig.selecting.policies import protected
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from layersig.selecting.context import SelectionContext
 
 
-@policy("type-depth", rankings="one", version=1)
+@policy("type-depth", rankings="one", version=2)
 class TypeDepth:
     """As many units as another arm has, by a smooth fit to the ranking: a cubic in depth for every module type.
 
@@ -35,7 +36,7 @@ class TypeDepth:
         """Names of the units with the highest (or lowest) fitted scores; ties go to the earlier unit."""
         import numpy as np
 
-        from layersig.analysis.identity import type_depth_fit
+        from layersig.analysis.identity import rounded, type_depth_fit
 
         assert context.like is not None, "the policy has a parameter `like`"
         chosen = set(context.like.layers)
@@ -45,10 +46,14 @@ class TypeDepth:
         last = max(group.block for group in context.groups if group.block is not None)
         depths = np.array([last + 1 if group.block is None else group.block for group in context.groups])
         scores = np.array([context.ranking.scores[group.name] for group in context.groups])
-        fitted = type_depth_fit(scores, types, depths)
-        # Fitted values of one smooth curve can agree to the last digits but one, so they are rounded before they rank.
+        fitted = rounded(type_depth_fit(scores, types, depths), scores)
         sign = -1 if context.params.end == "top" else 1
-        order = np.argsort(sign * np.round(fitted, 12), kind="stable")
+        order = np.argsort(sign * fitted, kind="stable")
         kept = protected(context.groups, context.params.protect)
-        names = [context.groups[place].name for place in order]
-        return [name for name in names if name not in kept][:count]
+        free = [name for place in order if (name := context.groups[place].name) not in kept]
+        if count > len(free):
+            raise UserError(
+                f"select: {context.params.like} has {count} units, and `protect` leaves {len(free)}; protect fewer "
+                "blocks"
+            )
+        return free[:count]

@@ -37,7 +37,9 @@ def archive(run: RunFolder, target: Path, *, data: bool = True) -> list[str]:
     manifest = _finished(run)
     _writable(run, target)
     left_out = frozenset() if data else frozenset(_data(manifest))
-    names = [path.as_posix() for path in files_below(run.path) if _packed(path) and path.as_posix() not in left_out]
+    inputs = {each["file"] for each in manifest.get("inputs", ())}
+    found = [path for path in files_below(run.path) if path.as_posix() in inputs or _packed(path)]
+    names = [path.as_posix() for path in found if path.as_posix() not in left_out]
     root = f"{manifest['name']}-{manifest['id']}"
     readme = _readme(root, manifest, names, left_out).encode()
 
@@ -120,10 +122,11 @@ def _supply(kept: KeptForm) -> str:
 
 def _weights(manifest: ManifestForm) -> Iterator[str]:
     for source in manifest["sources"]:
-        if source["resolved"].startswith("path:"):
+        if source["resolved"].removeprefix("untrained:").startswith("path:"):
             missing = f"Supply the folder of the {source['role']} `{source['label']}` (digest `{source['digest']}`)"
             if source["node"] in ("source/model", "source/update"):
-                how = f": `layersig run {REPEAT}/recipe.toml {source['role']}.source=path:FOLDER`"
+                scheme = source["resolved"].partition("path:")[0] + "path"
+                how = f": `layersig run {REPEAT}/recipe.toml {source['role']}.source={scheme}:FOLDER`"
             else:
                 how = f", and name it as `checkpoint` of the arm in `{REPEAT}/recipe.toml`"
             yield f"{missing}, which is not packed{how}."

@@ -285,7 +285,7 @@ def stage_text(record: Mapping[str, Any]) -> str:
 
 
 def find_run(runs: Path, wanted: str) -> RunFolder:
-    """The run that a user means: a path, `NAME/ID`, the start of an ID, or a NAME (its newest run).
+    """The run that a user means: a path, `NAME/ID`, a NAME (its newest run), or the start of an ID.
 
     Raises:
         UserError: None or several fit.
@@ -293,10 +293,11 @@ def find_run(runs: Path, wanted: str) -> RunFolder:
     if (Path(wanted) / "manifest.json").exists():
         return RunFolder(Path(wanted))
     every = all_runs(runs)
-    fitting = [run for run in every if run.name == wanted or run.path.name.startswith(wanted)]
+    fitting = [run for run in every if run.name == wanted]
     if not fitting:
         named = [run for run in every if run.path.parent.name == wanted]
-        fitting = sorted(named, key=lambda run: (run.path / "manifest.json").stat().st_mtime)[-1:]
+        newest = sorted(named, key=lambda run: (run.path / "manifest.json").stat().st_mtime)[-1:]
+        fitting = newest + [run for run in every if run.path.name.startswith(wanted) and run not in named]
     if len(fitting) > 1:
         raise UserError(
             f"{wanted!r} fits several runs: {', '.join(run.name for run in fitting)}; give more of the name"

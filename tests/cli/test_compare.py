@@ -67,6 +67,15 @@ def test_it_pairs_items_across_runs(capsys, runs):
     assert (row["n"], row["scope"], row["declared"]) == (8, "checkpoints", False)
 
 
+def test_an_arm_that_has_nothing_in_common_is_refused_wherever_it_stands(capsys, runs):
+    other = runs / "three" / "0123456789ab"
+    write_run(runs, "three", {"base": FIRST, "all-layers": FIRST})
+    (other / "evaluations/all-layers/chats/seed-0").rename(other / "evaluations/all-layers/chats/seed-1")
+    for names in (("one", "two", "three"), ("one", "three", "two")):
+        code, _, err = call(capsys, "compare", *(f"{name}:all-layers" for name in names), "--runs", runs)
+        assert (code, "no task, or no seed, in common" in err) == (2, True), err
+
+
 def test_p_values_are_corrected_over_all_that_is_shown(capsys, runs):
     _, out, _ = call(capsys, "compare", "one:ila-30", "one:base", "two", "--runs", runs, "--json")
     rows = json.loads(out.splitlines()[-1])["comparisons"]

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from layersig.engine.repeat import _Keeper
+from layersig.exporting.card import _public
 from layersig.recipe.load import load
+from layersig.store.archive import _weights
 from tests.e2e.world import Run, World
+from tests.manifests import manifest, source
 
 PLUGIN = """\
 from layersig import scorer
@@ -22,7 +26,7 @@ def last_letter(context):
     return {layer: float(len(str(layer)) * 10 + number) for number, layer in enumerate(context.layers)}
 """
 OVERRIDES = (
-    'plugins=["./tools/letters.py"]',
+    'plugins=["./.tools/letters.py"]',
     "scorers.letters.kind=last-letter",
     'scorers.again={ kind = "transfer", source = "file:outside/earlier", scorer = "ila" }',
     "analyze.controls=false",
@@ -36,8 +40,8 @@ OVERRIDES = (
 @pytest.fixture(scope="module")
 def kept(world: World, first: Run) -> Run:
     """A run that reads a plugin, data, a task with its rows, and the rankings of an earlier run."""
-    (world.base / "tools").mkdir()
-    (world.base / "tools" / "letters.py").write_text(PLUGIN)
+    (world.base / ".tools").mkdir()
+    (world.base / ".tools" / "letters.py").write_text(PLUGIN)
     shutil.copytree(first.path, world.base / "outside" / "earlier")
     told = world.run(*OVERRIDES)
     assert told.code == 0, told.err
@@ -46,10 +50,10 @@ def kept(world: World, first: Run) -> Run:
 
 def test_everything_local_that_the_recipe_names_is_in_the_run_folder(world: World, kept: Run) -> None:
     folder = kept.path / "repeat"
-    for name in ("tools/letters.py", "chats.jsonl", "choice.yaml", "choice.jsonl", "outside/earlier/scores.jsonl"):
+    for name in (".tools/letters.py", "chats.jsonl", "choice.yaml", "choice.jsonl", "outside/earlier/scores.jsonl"):
         assert (folder / name).read_bytes() == (world.base / name).read_bytes(), name
     inputs = {each["file"]: each for each in kept.manifest["inputs"]}
-    assert inputs["repeat/tools/letters.py"]["key"] == "plugins.0"
+    assert inputs["repeat/.tools/letters.py"]["key"] == "plugins.0"
     assert inputs["repeat/choice.jsonl"]["key"] == "evaluate.tasks.0.source"
     for name, each in inputs.items():
         assert each["sha256"] == hashlib.sha256((kept.path / name).read_bytes()).hexdigest()
@@ -64,7 +68,7 @@ def test_a_run_is_repeated_from_its_folder_alone(world: World, kept: Run, tmp_pa
     copy = Path(shutil.copytree(kept.path, tmp_path / "copy"))
     hidden = world.base / "hidden"
     hidden.mkdir()
-    names = ("tools", "chats.jsonl", "choice.yaml", "choice.jsonl", "outside")
+    names = (".tools", "chats.jsonl", "choice.yaml", "choice.jsonl", "outside")
     for name in names:
         (world.base / name).rename(hidden / name)
     try:
@@ -89,7 +93,7 @@ def test_the_kept_recipe_has_the_id_of_the_run_where_its_files_lie_below_it(
     written = load(world.recipe, [*OVERRIDES, *public])
     monkeypatch.chdir(kept.path / "repeat")
     assert load("recipe.toml", public).id == written.id
-    assert load("recipe.toml", public).recipe.plugins == ("tools/letters.py",)
+    assert load("recipe.toml", public).recipe.plugins == (".tools/letters.py",)
 
 
 def test_files_outside_of_the_recipe_s_folder_are_kept_too(world: World, tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ def test_an_archive_holds_what_a_reviewer_needs_and_no_weights(kept: Run, packed
         read = {name: tar.extractfile(member).read() for name, member in members.items()}  # type: ignore[union-attr]
     wanted = {
         *("recipe.toml", "resolved.toml", "manifest.json", "scores.jsonl", "analysis.json", "report.html", "README.md"),
-        *("repeat/recipe.toml", "repeat/tools/letters.py", "repeat/requirements.txt", "evaluations/base/items.jsonl"),
+        *("repeat/recipe.toml", "repeat/.tools/letters.py", "repeat/requirements.txt", "evaluations/base/items.jsonl"),
     }
     assert wanted <= members.keys()
     assert not [name for name in members if name.startswith(("adapters/", "models/", ".")) or "safetensors" in name]
@@ -154,13 +158,23 @@ def test_an_archive_is_unpacked_and_run(world: World, kept: Run, packed: Path, t
     assert (again.run.ran, again.run.results()) == (set(), kept.results())
 
 
+def test_an_untrained_model_of_a_folder_is_named_by_its_place_at_home_and_by_its_name_elsewhere(tmp_path: Path) -> None:
+    keeper = _Keeper(tmp_path, tmp_path / "repeat")
+    spec = f"untrained:path:{tmp_path / 'm'}"
+    assert keeper.rewritten({"model": {"source": "untrained:path:m"}}) == {"model": {"source": spec}}
+    found = source("model", "model", resolved=spec, node="source/model")
+    assert _public(found) == "untrained:path:m"
+    (step,) = _weights(manifest(sources=[found]))
+    assert "model.source=untrained:path:FOLDER" in step
+
+
 def test_data_may_stay_out_of_an_archive(world: World, kept: Run, tmp_path: Path) -> None:
     target = tmp_path / "bare.tar.gz"
     assert world.call("archive", kept.path, "-o", target, "--no-data").code == 0
     with tarfile.open(target) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
         readme = tar.extractfile(f"{kept.manifest['name']}-{kept.manifest['id']}/README.md").read()  # type: ignore[union-attr]
-    assert "repeat/tools/letters.py" in names
+    assert "repeat/.tools/letters.py" in names
     assert not names & {"repeat/chats.jsonl", "repeat/choice.jsonl", "repeat/outside/earlier/scores.jsonl"}
     digest = hashlib.sha256((world.base / "chats.jsonl").read_bytes()).hexdigest()
     assert f"Supply `chats.jsonl` (sha256 `{digest}`)" in readme.decode()
@@ -193,7 +207,7 @@ def test_what_cannot_be_packed_is_refused(world: World, kept: Run, tmp_path: Pat
         case "edited score":
             (run / "scores.jsonl").write_text((run / "scores.jsonl").read_text().replace("1", "2"))
         case "edited plugin":
-            (run / "repeat" / "tools" / "letters.py").write_text("# nothing\n")
+            (run / "repeat" / ".tools" / "letters.py").write_text("# nothing\n")
         case "target exists":
             target.write_text("mine")
         case "no such folder":

@@ -82,6 +82,22 @@ def test_the_scored_split_shows_no_item_its_own_answer(tmp_path: Path, text: str
     assert part.shots_from == "test"
 
 
+def test_neither_an_item_nor_what_is_asked_in_its_place_is_shown(tmp_path: Path) -> None:
+    [part] = load(task(tmp_path, CHOICE, {"test": boxes(12)})).parts
+    part.build_all_requests()
+    rows = list(part.eval_docs)
+
+    def before(asked: Sequence[Row]) -> list[str]:
+        return [str(requests[0].args[0]).rpartition("Box ")[0] for requests in part.requests_of(asked)]
+
+    changed = [{**row, "box": f"of {row['box']}"} for row in rows]
+    assert all(row["box"] not in shown for row, shown in zip(rows, before(changed), strict=True))
+    part.exchange = [(number + 1) % len(rows) for number in range(len(rows))]
+    for number, shown in enumerate(before(rows)):
+        assert rows[number]["box"] not in shown
+        assert rows[part.exchange[number]]["box"] not in shown
+
+
 def test_a_validation_split_that_is_scored(tmp_path: Path) -> None:
     text = CHOICE.replace("test_split: SCORED", "validation_split: valid\nfewshot_split: valid")
     [part] = load(task(tmp_path, text, {"valid": boxes(12)})).parts

@@ -101,6 +101,21 @@ def test_unsloth_is_python_that_calls_its_function(monkeypatch):
     assert calls["peft"]["rank_pattern"] == {r"model\.layers\.10\.self_attn\.v_proj": 6}
 
 
+def test_torchtune_keeps_the_scale_of_rank_stabilised_lora():
+    types = [layer.name for layer in every() if layer.kind == "self_attn.q_proj"]
+    arm = chosen(types, ranks=dict.fromkeys(types, 16), rslora=True)
+    found = yaml.safe_load((written := WRITERS["torchtune"](arm)).text)["model"]
+    assert found["lora_alpha"] / found["lora_rank"] == 32 / 16**0.5
+    assert "the root of the rank" in " ".join(written.notes)
+
+
+def test_one_rank_keeps_the_scale_of_rank_stabilised_lora():
+    ranks = {SOME[0]: 4, SOME[1]: 36}
+    found = yaml.safe_load(WRITERS["trl"](chosen(SOME, ranks=ranks, rslora=True)).text)
+    assert found["lora_r"] == 20
+    assert found["lora_alpha"] == round(20**0.5 * (8 / 4**0.5 + 72 / 36**0.5) / 2)
+
+
 def test_torchtune_takes_whole_module_types_alone():
     types = [layer.name for layer in every() if layer.kind in ("self_attn.q_proj", "self_attn.o_proj")]
     found = yaml.safe_load(WRITERS["torchtune"](chosen(types)).text)["model"]

@@ -36,7 +36,7 @@ def refills(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _write(
-    state: Path | None, prompts: list, sampling: Sampling, deadly: int = 0
+    state: Path | None, prompts: list, sampling: Sampling, deadly: int = 0, manner: str = ""
 ) -> tuple[dict[int, Completion], int, int]:
     """What is written, the steps of the model, and the tokens that it was told of."""
     decoder, steps, tokens = Decoder(tiny_model("llama")), 0, 0
@@ -56,7 +56,9 @@ def _write(
     decoder.forward = forward  # type: ignore[method-assign]
     sampler = Sampler(sampling, range(len(prompts)))
     length = 4 * max(len(prompt.tokens) for prompt in prompts) + 40
-    found = generated(decoder, TOKENIZER, prompts, length, ends={2}, sampler=sampler, state=state, done=done)
+    found = generated(
+        decoder, TOKENIZER, prompts, length, ends={2}, sampler=sampler, state=state, manner=manner, done=done
+    )
     return {each.prompt: each for batch in found for each in batch}, steps, tokens
 
 
@@ -86,3 +88,14 @@ def test_a_state_of_another_batch_or_a_damaged_one_is_not_used(tmp_path: Path, r
     assert _write(state, UNLIKE, GREEDY)[0] == due
     state.write_bytes(state.read_bytes()[:-50] if state.exists() else b"x")
     assert _write(state, UNLIKE, GREEDY)[0] == due
+
+
+def test_other_answers_to_the_same_prompts_are_never_continued(tmp_path: Path, refills: bool) -> None:
+    state, drawn = tmp_path / "state", Sampling(1.0)
+    due, *_ = _write(None, SHARED, drawn)
+    with pytest.raises(Killed):
+        _write(state, SHARED, GREEDY, 8, manner="greedy")
+    assert _write(state, SHARED, drawn, manner="drawn")[0] == due
+    _write(state, SHARED, GREEDY)
+    assert not state.exists()  # what is done leaves nothing to continue
+    assert _write(state, SHARED, drawn)[0] == due

@@ -64,11 +64,23 @@ def test_without_a_time_the_waits_double_up_to_a_cap_and_end() -> None:
     answer = Answer(status=429, body='{"error": {"message": "quota of this month is used up"}}')
     with (
         judge_server(scripted([answer])) as judge,
-        pytest.raises(MachineError, match=r"429 \(quota of this month is used up\), 8 times in a row.*are kept"),
+        pytest.raises(MachineError, match=r"429 \(quota of this month is used up\), 8 times for one prompt.*are kept"),
     ):
         endpoint(judge, halt=halt).ask(PROMPT)
     assert halt.seconds == [1, 2, 4, 8, 16, 32, 60]
     assert len(judge.bodies) == module.BUSY_TRIES == 8
+
+
+def test_failures_of_another_kind_do_not_count_against_one() -> None:
+    busy, broken = Answer(status=429, body="slow"), Answer(drop=True)
+    with judge_server(scripted([busy, busy, broken, broken, busy, "Well."])) as judge:
+        assert endpoint(judge, halt=Waits()).ask(PROMPT).text == "Well."
+
+
+def test_half_of_a_surrogate_pair_can_be_written() -> None:
+    choice = '{"message": {"content": "nice \\ud83d"}, "finish_reason": "stop"}'
+    with judge_server(scripted([Answer(body=f'{{"choices": [{choice}]}}')])) as judge:
+        assert endpoint(judge).ask(PROMPT).text.encode() == b"nice ?"
 
 
 def test_a_wait_of_hours_is_not_waited_for() -> None:
@@ -97,7 +109,7 @@ def test_waiting_ends_when_another_question_failed() -> None:
 def test_a_silent_judge_is_asked_again_then_given_up() -> None:
     with (
         judge_server(scripted([Answer(delay=0.4)])) as judge,
-        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times in a row"),
+        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times for one prompt"),
     ):
         endpoint(judge, halt=Waits(), timeout=0.1).ask(PROMPT)
     assert len(judge.bodies) == module.BROKEN_TRIES
@@ -108,7 +120,7 @@ def test_a_silent_judge_is_asked_again_then_given_up() -> None:
 def test_a_judge_that_drips_is_a_silent_one(status: int, drip: float) -> None:
     with (
         judge_server(scripted([Answer(status=status, body="{" * 1000, drip=drip)])) as judge,
-        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times in a row"),
+        pytest.raises(MachineError, match=r"does not answer within 0.1 seconds, 3 times for one prompt"),
     ):
         endpoint(judge, halt=Waits(), timeout=0.1).ask(PROMPT)
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from layersig.findings.outcomes import Measure
-from layersig.report import numbers
+from layersig.report import markdown, numbers
+from layersig.report.document import Code, Column, Table
 
 ACC, LOSS = Measure("t", "acc"), Measure("t", "loss")
 
@@ -15,6 +16,8 @@ ACC, LOSS = Measure("t", "acc"), Measure("t", "loss")
         (numbers.number(0.0), "0"),
         (numbers.number(None), "\u2013"),
         (numbers.number(12345.6), "12,346"),
+        (numbers.number(999.6), "1,000"),
+        (numbers.number(999.4), "999"),
         (numbers.p_value(0.0004), "<0.001"),
         (numbers.p_value(0.0416), "0.042"),
         (numbers.value_of(ACC, 0.4127), "41.3 %"),
@@ -33,3 +36,10 @@ ACC, LOSS = Measure("t", "acc"), Measure("t", "loss")
 )
 def test_numbers_as_a_reader_wants_them(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+def test_markdown_escapes_a_bar_in_code_in_a_table_alone() -> None:
+    code = (Code("a|b"),)
+    assert markdown._text(code) == "`a|b`"
+    table = Table("caption", (Column("head"),), (code,))
+    assert "| `a\\|b` |" in markdown._table(table)

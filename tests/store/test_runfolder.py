@@ -7,7 +7,8 @@ import json
 import pytest
 from filelock import FileLock
 
-from layersig.store.runfolder import RunFolder
+from layersig.errors import UserError
+from layersig.store.runfolder import RunFolder, find_run
 from tests.manifests import manifest
 from tests.study import call
 
@@ -41,3 +42,12 @@ def test_a_stage_runs_while_a_process_does(tmp_path):
         state = folder.state()
     assert state["status"] == "running"
     assert [stage["status"] for stage in state["stages"]] == ["done", "running", "waiting", "failed"]
+
+
+def test_a_name_that_looks_like_the_start_of_an_id_is_no_other_run(tmp_path):
+    for name, run in (("c4", "91ab12cd34ef"), ("alpaca", "c4f00d123456"), ("alpaca", "d0f00d123456")):
+        RunFolder(tmp_path / name / run).save_manifest(manifest(name=name))
+    assert find_run(tmp_path, "c4/91ab12cd34ef").name == "c4/91ab12cd34ef"
+    assert find_run(tmp_path, "c4f").name == "alpaca/c4f00d123456"
+    with pytest.raises(UserError, match="fits several runs: c4/91ab12cd34ef, alpaca/c4f00d123456"):
+        find_run(tmp_path, "c4")

@@ -32,7 +32,7 @@ class _Params(ComponentParams):
     """Training examples to average over: one forward and backward pass each."""
 
 
-@scorer("fisher", needs={"model", "data", "gradients"}, version=2)
+@scorer("fisher", needs={"model", "data", "gradients"}, version=3)
 class Fisher:
     """Trace of the empirical Fisher information of each unit's weights: sum of E_x[g_x^2] over them.
 
@@ -46,7 +46,7 @@ class Fisher:
         return _mean_square(context, lambda _, gradient: gradient)
 
 
-@scorer("fisher-change", needs={"model", "data", "gradients", "update"}, version=2)
+@scorer("fisher-change", needs={"model", "data", "gradients", "update"}, version=3)
 class FisherChange:
     """Fisher-weighted size of each unit's update: sum of E_x[g_x^2] Delta^2 over its weights.
 

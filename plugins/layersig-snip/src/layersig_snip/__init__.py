@@ -22,7 +22,7 @@ __all__ = ["Gmt", "Snip", "Taylor"]
 LAYERSIG_API = ">=1.0,<2"
 
 
-@scorer("snip", needs={"model", "data", "gradients"}, version=1)
+@scorer("snip", needs={"model", "data", "gradients"}, version=2)
 class Snip:
     """Connection sensitivity of each unit's weights: |g W| / sum of |g W| over the whole model, summed or averaged.
 
@@ -54,7 +54,7 @@ class Snip:
         return {name: totals[name] / whole / sizes[name] for name in context.layers}
 
 
-@scorer("taylor", needs={"model", "data", "gradients"}, version=1)
+@scorer("taylor", needs={"model", "data", "gradients"}, version=2)
 class Taylor:
     """First-order Taylor importance of each unit's weights: (sum of g W)^2 of the unit, or sum of (g W)^2.
 
@@ -90,7 +90,7 @@ class Taylor:
         return {name: sum(value**power for value in totals[name]) / count for name in context.layers}
 
 
-@scorer("gmt", needs={"model", "data", "gradients"}, version=1)
+@scorer("gmt", needs={"model", "data", "gradients"}, version=2)
 class Gmt:
     """Mean |Gamma| over each unit's weights, with Gamma a gradient accumulated over a window of batches.
 
