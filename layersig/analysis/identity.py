@@ -88,7 +88,8 @@ def rounded(fit: FloatArray, scores: FloatArray) -> FloatArray:
         Whole multiples of a step that is small beside the largest score, whatever the scale of scores is.
     """
     step = np.maximum(np.abs(scores).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny) * _ROUNDING
-    return np.round(fit / step)
+    found: FloatArray = np.round(fit / step)
+    return found
 
 
 def residual_agreement(scores: FloatArray, design: RunDesign, types: IntArray, depths: IntArray) -> Estimate:

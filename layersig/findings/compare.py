@@ -147,7 +147,8 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusCo
         tables = outcome_tables([*reference.outcomes(), *other.outcomes()], reference.files.directions)
         if tables.notes:
             raise UserError(f"{other.label} cannot be compared with {reference.label}: {tables.notes[0]}")
-        own = [*_contrasts(tables, reference, other), *_corpus_contrasts(reference, other)]
+        own: list[Contrast | CorpusContrast] = [*_contrasts(tables, reference, other)]
+        own += _corpus_contrasts(reference, other)
         if not own:
             raise UserError(f"{other.label} and {reference.label} have no task, or no seed, in common")
         found += own
