@@ -58,7 +58,7 @@ def _exists(value: str) -> bool:
 
 
 class RunName(click.ParamType[str]):
-    """A run: a path, `NAME/ID`, the start of an ID, or a NAME."""
+    """A run: a path, `NAME/ID`, a NAME, or the start of an ID."""
 
     name = "run"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -148,7 +149,8 @@ def _twins(loaded: LoadedRecipe) -> Iterator[str]:
 
 def _local(loaded: LoadedRecipe, source: str) -> tuple[str, Path]:
     scheme, _, reference = source.partition(":")
-    return scheme, loaded.base_dir / Path(reference).expanduser()
+    # Path.expanduser raises where there is no such user.
+    return scheme, loaded.base_dir / os.path.expanduser(reference)  # noqa: PTH111
 
 
 def _read(path: Path, data: DataSettings, *, pairs: bool) -> Rows:

@@ -164,11 +164,12 @@ def opened(
         if here:
             check_trainings(graph, sources["source/model"].path, loaded)
         manifest = opening(loaded, graph, sources, earlier, warnings)
-        declared = declaration(recipe)
+        digests = {source.spec: source.digest for source in sources.values()}
+        declared = declaration(recipe, loaded.components, digests)
         if loaded.smoke:  # no try at the study
             declared["model"] = f"smoke run of {declared['model']}"
         declarations = Declarations(cache.root).put(declared)
-        looks = Looks(cache.root, without_seeds(recipe))
+        looks = Looks(cache.root, without_seeds(declared))
         manifest["looks"] = looks_before(looks, recipe, earlier, warn)
         manifest |= plan_on_record(Plans(cache.root), loaded, earlier, warn)
         manifest |= planned_costs(PlannedCosts(cache.root), loaded, earlier, warn)

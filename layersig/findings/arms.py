@@ -217,13 +217,15 @@ class Arms:
     def moved(self, found: Contrast | CorpusContrast) -> bool | None:
         """Whether all layers are shown to move the untouched model there.
 
-        None where that is not asked: of comparisons with the untouched model, of arms that are pruned or made
-        elsewhere, and of metrics that are computed over all items at once.
+        None where that is not asked: of comparisons with the untouched model, of metrics that are computed over all
+        items at once, and of arms that are pruned or made elsewhere in a study that does not measure all layers.
         """
         pair = {found.arm, found.reference}
-        given = any(arm.name in pair and not arm.tunes for arm in self.recipe.arms)
-        if BASE in pair or given or found.measure not in self.outcomes.values:
+        if BASE in pair or found.measure not in self.outcomes.values:
             return None
+        if contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE) is None:
+            given = any(arm.name in pair and not arm.tunes for arm in self.recipe.arms)
+            return None if given else False
         told = self._assay(found.measure, found.data)
         return told is not None and told.moved is not AssayResult.NOT_SHOWN
 

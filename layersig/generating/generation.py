@@ -107,7 +107,6 @@ def generated(
         except Exception:
             writer.done(-writer.finished, 0)  # none of them counts as finished
             raise
-        suspension.ended()
         return [Completion(index, writer.written[index], index in writer.ended) for index in batch]
 
     def longest(batch: Sequence[int]) -> int:
@@ -128,6 +127,8 @@ def generated(
         if not here:
             done(len(batch), tokens)
         yield answers
+        if here:  # now that they are the caller's
+            suspension.ended()
 
 
 def _write_together(

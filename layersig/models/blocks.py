@@ -105,7 +105,7 @@ class BlockRunner:
         if getattr(self._model.config.get_text_config(), "num_kv_shared_layers", 0):
             raise UserError(
                 "the last blocks of this model take keys and values from earlier ones (num_kv_shared_layers), so it "
-                "cannot be run without some; use a scorer that leaves no block out"
+                "cannot be run without some"
             )
 
     def _wrapped(self, number: int, state: Tensor) -> Any:

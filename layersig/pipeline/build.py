@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -17,9 +17,9 @@ from layersig.pipeline.scores import scores
 from layersig.pipeline.selections import selections
 from layersig.pipeline.study import Study
 from layersig.pipeline.training import given_update, reference
+from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
-from layersig.stages.measurements import Judging
+from layersig.recipe.schema import RESERVED_ARMS, Choice, Recipe
 
 
 def stages(recipe: Recipe, known: Components) -> Graph:
@@ -34,31 +34,36 @@ def stages(recipe: Recipe, known: Components) -> Graph:
 
 
 _LOCAL = re.compile(r"(untrained:)?(file|path):")
-_NO_OUTCOME = frozenset(
-    {
-        "allow_code_execution",
-        "batch_tokens",
-        "device",
-        "device_map",
-        "fast",
-        "gradient_checkpointing",
-        "memorisation",
-        "micro_batch_tokens",
-        *Judging.manner,
-    }
+_NO_OUTCOME = re.compile(
+    r"evaluate\.(allow_code_execution|batch_tokens|memorisation)"
+    r"|model\.(device|device_map|fast)"
+    r"|(train|scorers\.[^.]+\.train|arms\.\d+\.(train|recover))\.(gradient_checkpointing|micro_batch_tokens)"
+    r"|data\.\d+\.generate\.(batch_tokens|endpoint\.(concurrency|key_env|timeout))"
+    r"|judge\.(concurrency|key_env|timeout)"
 )
-"""Keys, in whatever table, that are about the machine, or about the untouched model alone."""
+"""Keys that are about the machine, or about the untouched model alone."""
 
 
-def declaration(recipe: Recipe) -> dict[str, Any]:
+def declaration(recipe: Recipe, known: Components, digests: Mapping[str, str]) -> dict[str, Any]:
     """What a recipe declares: how outcomes come about and are compared, so all that could be chosen after seeing some.
 
     A second try, with another learning rate, scorer or sample, is another declaration, and reports count those. Keys at
-    their defaults are left out, so that those that later versions add do not make it another one. Local files and
-    folders are declared by their names alone, so that they can be moved.
+    their defaults are left out, and parameters of components that were added to them later, so that those that later
+    versions add do not make it another one.
+
+    Args:
+        recipe: A recipe.
+        known: Registered components.
+        digests: Of the content of local files and folders, by spec: they may be moved, and are others when they change.
     """
     said = {"name", "description", "plugins", "about"}
-    declared: dict[str, Any] = _declared(recipe.model_dump(mode="json", exclude_defaults=True, exclude=said))
+    declared: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True, exclude=said)
+    for name, choice in recipe.scorers.items():
+        _drop_later(declared["scorers"][name], known.get("scorer", choice.kind), choice)
+    for number, arm in enumerate(recipe.arms):
+        if arm.checkpoint is None:
+            _drop_later(declared["arms"][number]["select"], known.get("policy", arm.select.kind), arm.select)
+    declared = _declared(declared, digests)
     if recipe.analyze.looks is not None:
         declared.pop("seeds", None)  # they grow from look to look; the numbers of them are declared instead
     model = declared.pop("model")
@@ -66,15 +71,25 @@ def declaration(recipe: Recipe) -> dict[str, Any]:
     return declared | ({"loading": model} if model else {})
 
 
-def _declared(value: Any) -> Any:
+def _drop_later(table: dict[str, Any], component: Component, choice: Choice) -> None:
+    for name in choice.params.keys() - component.told(choice.params).keys():
+        del table[name]
+
+
+def _declared(value: Any, digests: Mapping[str, str], path: str = "") -> Any:
     """A value of a recipe without what decides no outcome, and without tables that this leaves empty."""
     if isinstance(value, dict):
-        kept = {key: _declared(each) for key, each in value.items() if key not in _NO_OUTCOME}
+        places = {key: f"{path}.{key}".lstrip(".") for key in value}
+        kept = {
+            key: _declared(each, digests, places[key])
+            for key, each in value.items()
+            if not _NO_OUTCOME.fullmatch(places[key])
+        }
         return {key: each for key, each in kept.items() if each != {} or value[key] == {}}
     if isinstance(value, list):
-        return [_declared(each) for each in value]
+        return [_declared(each, digests, f"{path}.{number}") for number, each in enumerate(value)]
     if isinstance(value, str) and (local := _LOCAL.match(value)):
-        return f"{local[0]}{PurePath(value[local.end() :]).name}"
+        return f"{local[0]}{digests.get(value) or PurePath(value[local.end() :]).name}"
     return value
 
 
@@ -83,9 +98,13 @@ def measures_arm(kind: str, arm: str | None) -> bool:
     return kind in ("evaluate", "grade", "compare") and arm != RESERVED_ARMS[0]
 
 
-def without_seeds(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe trains and measures but for its seeds: recipes that are equal in it are one study at two sizes."""
-    return {key: value for key, value in declaration(recipe).items() if key not in ("seeds", "analyze")}
+def without_seeds(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """What is trained and measured but for the seeds: recipes that are equal in it are one study at two sizes.
+
+    Args:
+        declared: Of `declaration`.
+    """
+    return {key: value for key, value in declared.items() if key not in ("seeds", "analyze")}
 
 
 def _all(study: Study) -> Iterator[Stage]:

@@ -50,8 +50,15 @@ def declared(facts: Facts) -> list[DeclaredComparison]:
 
 
 def trends(recipe: Recipe) -> int:
-    """How many declared tests of a trend along a sweep are corrected with them, at most."""
-    return len(recipe.analyze.outcomes) * sum(len(list(lines(recipe, sweep))) for sweep in recipe.sweeps)
+    """How many declared tests of a trend along a sweep are corrected with them.
+
+    Data sets that vary are assumed to hold out conversations of their own, so that no held-out loss is compared.
+    """
+    tasks = [outcome for outcome in recipe.analyze.outcomes if outcome != HELDOUT]
+    return sum(
+        len(list(lines(recipe, sweep))) * len(recipe.analyze.outcomes if sweep.of == "arms" else tasks)
+        for sweep in recipe.sweeps
+    )
 
 
 def _members(facts: Facts) -> Iterator[DeclaredComparison]:

@@ -133,7 +133,8 @@ class Facts:
         heldout = settings.heldout if isinstance(settings.heldout, int) else round(settings.heldout * total)
         if split == "heldout":
             return min(heldout, total)
-        return max(1, (total - heldout) // (1 if settings.half is None else 2))
+        trained = max(1, (total - heldout) // (1 if settings.half is None else 2))
+        return trained if settings.train_limit is None else min(trained, settings.train_limit)
 
     def method(self, settings: TrainSettings) -> Component:
         """The tuning method of a training."""

@@ -9,7 +9,7 @@ from layersig.pipeline import Stage
 from layersig.planning.facts import Facts
 from layersig.planning.passes import Passes
 from layersig.planning.trainings import settings_of
-from layersig.recipe.schema import AUTO_BATCH_ON_CPU, AUTO_TOKENS_ON_CPU, LEAST_AUTO_TOKENS, TokenBudget
+from layersig.recipe.schema import AUTO_BATCH_ON_CPU, AUTO_TOKENS_ON_CPU, LEAST_AUTO_TOKENS, TokenBudget, TrainSettings
 from layersig.stages.kinds import Generate, Graft, Patch, Prune, Score, Training, Untouched
 from layersig.stages.measurements import Answer, Evaluate
 from layersig.stages.spec import ModelSpec
@@ -69,10 +69,9 @@ def peak(facts: Facts, stage: Stage, asked: Passes) -> float | None:
     if isinstance(spec, Graft | Prune | Patch):
         return held
     if isinstance(spec, Training):
-        return held + _trained(facts, stage) + _passes(facts, settings_of(stage).micro_batch_tokens)
+        return held + _trained(facts, stage) + _passes(facts, settings_of(stage))
     if isinstance(spec, Score):
-        budget = settings_of(stage).micro_batch_tokens
-        return held + _update(facts) + _passes(facts, budget)
+        return held + _update(facts) + _passes(facts, settings_of(stage))
     tokens = batch_tokens(stage)
     budget = _automatic(facts, AUTO_BATCH_ON_CPU) if tokens == "auto" else tokens
     writes = bool(asked.by_kind.get("write"))
@@ -118,16 +117,17 @@ def _adapter(facts: Facts) -> float:
     return 4.0 * float(sum(work.stored_values(layer, settings) for layer in facts.shapes.layers))
 
 
-def _passes(facts: Facts, budget: TokenBudget) -> float:
+def _passes(facts: Facts, settings: TrainSettings) -> float:
     """Bytes that a micro-batch keeps for the way back, of all blocks or of one, and the logits of a piece of it."""
     from layersig.fast.profile import CPU, GPU
 
     assert facts.shapes is not None
     shape, wide, choice = facts.shapes, max(facts.width, 2), CPU if _on_cpu(facts) else GPU
+    budget = settings.micro_batch_tokens
     if budget == "auto":
         budget = _automatic(facts, AUTO_TOKENS_ON_CPU)
-    tokens = _longest(facts, budget)
-    blocks = 1 if facts.recipe.train.gradient_checkpointing else shape.depth
+    tokens = _longest(facts, budget, settings)
+    blocks = 1 if settings.gradient_checkpointing else shape.depth
     kept = _KEPT * blocks * (shape.inner + shape.hidden) + shape.depth * shape.hidden
     # A frozen head takes its targets in pieces; of one that is tuned, logits and their gradients are whole.
     logits = 2 * tokens if facts.recipe.layers.head else min(tokens, choice.lanes * choice.piece_targets)
@@ -173,19 +173,19 @@ def _asked(facts: Facts, budget: int, *, writes: bool) -> float:
     """Bytes of a batch of requests: what one block makes of it, some logits, and where it writes, keys and values."""
     assert facts.shapes is not None
     shape, wide = facts.shapes, max(facts.width, 2)
-    tokens = min(budget, _longest(facts, budget))
+    tokens = min(budget, _longest(facts, budget, facts.recipe.train))
     passing = tokens * wide * _KEPT * (shape.inner + shape.hidden) + min(tokens, 1024) * shape.vocabulary * 4.0
     return passing + (budget * wide * shape.cached if writes else 0.0)
 
 
-def _longest(facts: Facts, budget: int) -> float:
+def _longest(facts: Facts, budget: int, settings: TrainSettings) -> float:
     """Tokens of a micro-batch: the budget, or an optimizer batch of the longest conversations or pairs."""
     lengths = [found for each in facts.recipe.data if (found := facts.longest(each.name))]
     if not lengths:
         return float(budget)
     # Both responses of a pair are in one micro-batch, padded to the same length.
-    item = max(lengths) * (2 if facts.learns_pairs(facts.recipe.train.objective) else 1)
-    return float(max(item, min(budget, facts.recipe.train.batch_size * item)))
+    item = max(lengths) * (2 if facts.learns_pairs(settings.objective) else 1)
+    return float(max(item, min(budget, settings.batch_size * item)))
 
 
 def _on_cpu(facts: Facts) -> bool:

@@ -115,5 +115,5 @@ def _rebased(value: Any, base_dir: Path, *, files: bool) -> Any:
 
 
 def _relative(place: str, base_dir: Path) -> str:
-    path = Path(place).expanduser()
+    path = Path(os.path.expanduser(place))  # noqa: PTH111  # Path.expanduser raises where there is no such user
     return path.as_posix() if path.is_absolute() else Path(os.path.relpath(path, base_dir)).as_posix()

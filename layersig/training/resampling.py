@@ -78,6 +78,22 @@ class Resampling:
             still,
         )
 
+    def check(self, parameters: Iterable[str]) -> None:
+        """Refuse layers whose parameters are not called by them, such as experts that share an adapter's wrapper.
+
+        Args:
+            parameters: As of `in_turn`.
+
+        Raises:
+            UserError: There are some.
+        """
+        called = [f".{each}." for each in parameters]
+        if apart := [layer.name for layer in self.layers if not any(f".{layer.name}." in each for each in called)]:
+            raise UserError(
+                f"train.resample: {', '.join(apart[:3])}{', ...' if apart[3:] else ''} cannot take turns, because no "
+                "parameter belongs to one of them alone; leave them out of the arm, or remove `resample`"
+            )
+
     def in_turn(self, step: int, parameters: Iterable[str]) -> frozenset[str]:
         """Names of the parameters that move in an optimizer step.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,11 +119,14 @@ def _settings(settings: TrainSettings) -> list[TrainSettings]:
 
 
 def _run(settings: TrainSettings, folder: Path, fit: Callable[[TrainSettings, Path], Fit]) -> _Trial:
-    if (done := _read(settings, folder)) is not None:
-        return done
+    if (before := _read(settings, folder)) is not None:
+        return before
     folder.mkdir(exist_ok=True)
     try:
-        trial = _Trial(settings, fit(settings, folder), None)
+        done = fit(settings, folder)
+        if done.loss is not None and not isfinite(done.loss):
+            raise StageFailed(f"the validation loss is {done.loss}")
+        trial = _Trial(settings, done, None)
     except StageFailed as failure:
         trial = _Trial(settings, None, str(failure))
     value: dict[str, Any] = {"error": trial.error}

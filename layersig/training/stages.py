@@ -204,6 +204,8 @@ def _fit(
         batches=batches,
         components=job.components,
     ) as tuning:
+        if turns is not None:
+            turns.check(tuning.parameters)
         watch = None if due else RankWatch(work, len(batches), partial(_sizes, tuning, work / "look", layers))
         callbacks = [
             tuning,

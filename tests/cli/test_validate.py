@@ -75,6 +75,7 @@ def test_overrides_apply_to_every_recipe(tmp_path: Path, capsys: pytest.CaptureF
         ("away.toml", "away.toml"),
         ("train.rnak=2", "train.rnak"),
         (f"descripton={'long ' * 100}", "descripton"),
+        ("model.source=path:~nosuchuser/model", "there is no folder"),
     ],
 )
 def test_an_argument_is_a_recipe_or_an_override_to_every_verb(

@@ -137,6 +137,15 @@ def test_no_arm_is_called_the_same_where_it_is_not_known_whether_all_layers_move
     assert row.verdict == "undecided: all layers are not shown to move the untouched model"
 
 
+@pytest.mark.parametrize(("measured", "said"), [(True, "undecided"), (False, "equivalent")])
+def test_pruned_arms_are_judged_by_all_layers_where_they_are_measured(measured: bool, said: str) -> None:
+    arms = [{**FEW, "action": "prune"}, {"name": "control", "select": {"kind": "matched-random", "like": "few"}}]
+    recipe = recipe_of(*arms, seeds=(0, 1, 2))
+    values = {cell: np.arange(4_000) % 2.0 for cell in binary((0, 1, 2)) if measured or cell.arm != "all-layers"}
+    rows = list(conclusions(Arms(outcomes(values), recipe, Plan(recipe, frozenset()), "m")).comparisons)
+    assert str(find(rows, "few", "random control").verdict).startswith(said)
+
+
 def test_a_missing_run_leaves_the_share_of_the_others() -> None:
     values = binary((0, 1, 2))
     del values[Cell(arm="few", data="d", seed=1)]

@@ -101,10 +101,10 @@ def test_items_that_cannot_detect_the_margin_say_how_many_would(many: Analysed) 
     wanted = [math.ceil(r.n * (r.detectable / r.margin) ** 2) for r in rows if r.detectable and r.detectable > r.margin]
     row = many.row("power")
     assert row.status == "not met"
-    assert "; the others take more seeds, more items, or both" in row.evidence  # items alone need not do
+    assert "; those of several runs take more seeds, items, or both" in row.evidence  # items alone need not do
     single = [r.model_copy(update={"scope": "checkpoints"}) for r in many.findings[COMPARISONS]]
     row = replace(many, findings=many.findings.with_rows({COMPARISONS: tuple(single)})).row("power")
-    assert f"at this error per item {min(wanted)} to {max(wanted)} items would do for the others" in row.evidence
+    assert f"at this error per item {min(wanted)} to {max(wanted)} items would do for those of one run" in row.evidence
     wide = many.findings.with_rows(
         {COMPARISONS: tuple(r.model_copy(update={"margin": 9.0}) for r in many.findings[COMPARISONS])}
     )

@@ -86,7 +86,9 @@ def test_a_state_of_another_batch_or_a_damaged_one_is_not_used(tmp_path: Path, r
         _write(state, SHARED, GREEDY, 8)
     due, *_ = _write(None, UNLIKE, GREEDY)
     assert _write(state, UNLIKE, GREEDY)[0] == due
-    state.write_bytes(state.read_bytes()[:-50] if state.exists() else b"x")
+    with pytest.raises(Killed):
+        _write(state, UNLIKE, GREEDY, 4)
+    state.write_bytes(state.read_bytes()[:-50])
     assert _write(state, UNLIKE, GREEDY)[0] == due
 
 

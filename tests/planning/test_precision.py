@@ -129,6 +129,11 @@ def test_the_family_is_that_of_the_report(recipe: Path) -> None:
     assert [each.kind for each in declared(_facts(recipe, pair))] == ["comparison", "as good"]
 
 
+def test_rows_that_training_leaves_out_are_not_planned(recipe: Path) -> None:
+    for more, expected in (((), 94), (("data.0.train_limit=7",), 7), (("data.0.train_limit=700",), 94)):
+        assert _facts(recipe, ("data.0.limit=100", *more)).rows("chats", "train") == expected
+
+
 def test_trends_along_sweeps_are_in_the_family(recipe: Path) -> None:
     sweep = 'sweeps=[{name="rank", quantity="train.rank", values=[2, 4], entries=["ila-30", "graft-30"]}]'
     assert {each.family for each in _planned(recipe, (sweep, 'analyze.primary=["ila-30"]'))} == {3}

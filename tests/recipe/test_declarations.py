@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -200,24 +202,31 @@ def test_one_ranking_has_nothing_to_share_layers_with(tmp_path: Path) -> None:
         load(write_study(tmp_path, recipe=recipe), ())
 
 
+def declared(path: Path, *overrides: str, digests: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    found = load(path, overrides)
+    return declaration(found.recipe, found.components, digests)
+
+
 @pytest.mark.parametrize(
-    "key",
+    "keys",
     [
-        "root_seed=7",
-        "model.dtype=float64",
-        "layers.head=true",
-        "data.0.max_tokens=48",
-        "train.learning_rate=0.02",
-        "train.search.learning_rates=[0.01, 0.02]",
-        "scorers.ila.steps=3",
-        "evaluate.heldout=false",
+        ("root_seed=7",),
+        ("model.dtype=float64",),
+        ("layers.head=true",),
+        ("data.0.max_tokens=48",),
+        ("data.0.where={device='phone'}", "data.0.where={device='desk'}"),
+        ("train.learning_rate=0.02",),
+        ("train.search.learning_rates=[0.01, 0.02]",),
+        ("scorers.ila.steps=3",),
+        ("scorers.fast={kind='ila', steps=3}", "scorers.fast={kind='ila', steps=5}"),
+        ("evaluate.heldout=false",),
     ],
 )
-def test_a_second_try_is_another_declaration(tmp_path: Path, key: str) -> None:
+def test_a_second_try_is_another_declaration(tmp_path: Path, keys: tuple[str, ...]) -> None:
     path = write_study(tmp_path)
-    first, second = (declaration(load(path, overrides).recipe) for overrides in ((), (key,)))
-    assert second != first
-    assert second["model"] == first["model"] == "path:model"
+    every = [declared(path), *(declared(path, key) for key in keys)]
+    assert len({json.dumps(each, sort_keys=True) for each in every}) == len(every)
+    assert {each["model"] for each in every} == {"path:model"}
 
 
 @pytest.mark.parametrize(
@@ -235,39 +244,50 @@ def test_a_second_try_is_another_declaration(tmp_path: Path, key: str) -> None:
         "arms.0.train.gradient_checkpointing=true",
     ],
 )
-def test_a_name_and_the_machine_make_no_other_declaration_and_no_other_study(tmp_path: Path, key: str) -> None:
+def test_a_name_and_the_machine_make_no_other_declaration(tmp_path: Path, key: str) -> None:
     path = write_study(tmp_path)
-    plain, changed = (load(path, overrides).recipe for overrides in ((), (key,)))
-    for of in (declaration, without_seeds):
-        assert of(changed) == of(plain)
+    assert declared(path, key) == declared(path)
 
 
-def test_a_file_may_be_moved(tmp_path: Path) -> None:
+def test_seeds_and_what_is_compared_make_no_other_study(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    moved = tmp_path / "elsewhere"
-    moved.mkdir()
-    shutil.copy(tmp_path / "chats.jsonl", moved)
-    far, near, other = (
-        declaration(load(path, (f'data.0.source="file:{source}"',)).recipe)
-        for source in (moved / "chats.jsonl", tmp_path / "chats.jsonl", tmp_path / "others.jsonl")
+    one, other = declared(path), declared(path, "seeds=[0,1]", "analyze.alpha=0.1")
+    assert one != other
+    assert without_seeds(one) == without_seeds(other)
+    assert without_seeds(one) != without_seeds(declared(path, "train.steps=4"))
+
+
+def test_a_local_file_is_declared_by_its_content_wherever_it_lies(tmp_path: Path) -> None:
+    path, found = write_study(tmp_path), []
+    for place, digest in (("chats.jsonl", "a"), ("moved/chats.jsonl", "a"), ("chats.jsonl", "b")):
+        override = f'data.0.source="file:{tmp_path / place}"'
+        spec = load(path, (override,)).recipe.data[0].source
+        found.append(declared(path, override, digests={spec: digest * 64}))
+    near, moved, other = found
+    assert near == moved != other
+
+
+def test_a_parameter_at_its_default_that_came_later_is_not_declared(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    scorer = "scorers.g={kind='gradient-norm', batches=2}"
+    silent, said, other = (
+        declared(path, scorer, *more)["scorers"]["g"]
+        for more in ((), ("scorers.g.reduce=norm",), ("scorers.g.reduce=sum",))
     )
-    assert far == near != other
-    assert far["data"][0]["source"] == "file:chats.jsonl"
+    assert silent == said == {"kind": "gradient-norm", "batches": 2, "relative": False}
+    assert other == silent | {"reduce": "sum"}
 
 
 def test_an_empty_table_that_says_something_is_declared(tmp_path: Path) -> None:
     recipe = RECIPE.partition("[scorers")[0] + PRUNED
-    said, silent = (
-        declaration(load(write_study(tmp_path, recipe=recipe + recover), ()).recipe)
-        for recover in ("recover = {}\n", "")
-    )
+    said, silent = (declared(write_study(tmp_path, recipe=recipe + recover)) for recover in ("recover = {}\n", ""))
     assert said != silent
 
 
 def test_a_key_at_its_default_makes_no_other_declaration(tmp_path: Path) -> None:
     tasks = 'tasks = ["hellaswag", "pypi:mmlu"]'
     silent, said, other = (
-        declaration(loaded(tmp_path, analyze, f"{tasks}\n{evaluate}").recipe)
+        declaration((found := loaded(tmp_path, analyze, f"{tasks}\n{evaluate}")).recipe, found.components, {})
         for analyze, evaluate in (
             ("", ""),
             ("gain_kept = 0.9\nalpha = 0.05", 'batch_tokens = "auto"\nheldout = true'),

@@ -141,3 +141,16 @@ def test_too_few_tokens_are_refused() -> None:
         tuned(model, list(layer_map(model)), asked, base=Base("b"), steps=3, streams=STREAMS, **given),
     ):
         pass
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_head_starts_in_the_directions_of_its_inputs(tied: bool) -> None:
+    model = tiny_model("llama", tied=tied)
+    layers = list(layer_map(model, head=True))
+    given = {"examples": examples(), "batches": BATCHES}
+    with tuned(model, layers, settings(rho=1.0), base=Base("b"), steps=3, streams=STREAMS, **given):
+        start = wrapped_layers(model)["lm_head"].lora_A["default"].weight.detach().clone()
+    rows = inputs_of(model, layers[-1])
+    _, _, right = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    right = right[:RANK] * np.sign(right[np.arange(RANK), np.abs(right[:RANK]).argmax(1)])[:, None]
+    np.testing.assert_allclose(start.numpy(), right, atol=1e-5)

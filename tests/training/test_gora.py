@@ -108,3 +108,19 @@ def test_a_stage_trains_it_and_plain_peft_reads_it(tmp_path: Path, inputs: Mappi
     with expected_warnings():
         reloaded = PeftModel.from_pretrained(tiny_model("llama"), run.out / "adapter")
     assert wrapped_layers(reloaded.get_base_model()).keys() == set(CHOSEN)
+
+
+def test_a_head_that_is_tied_is_looked_at_by_itself() -> None:
+    found = []
+    for tied in (True, False):
+        model = tiny_model("llama", tied=tied)
+        if not tied:
+            with torch.no_grad():
+                model.lm_head.weight.copy_(model.get_input_embeddings().weight)
+        layers, given = list(layer_map(model, head=True)), {"examples": examples(), "batches": BATCHES}
+        with tuned(model, layers, settings(), base=Base("b"), steps=3, streams=STREAMS, **given):
+            wrappers = wrapped_layers(model)
+            found.append({name: each.lora_B["default"].weight.detach().clone() for name, each in wrappers.items()})
+    tied_ones, apart = found
+    assert {name: len(b.T) for name, b in tied_ones.items()} == {name: len(b.T) for name, b in apart.items()}
+    torch.testing.assert_close(tied_ones, apart)

@@ -117,6 +117,14 @@ def test_only_layers_of_blocks_in_turn_move() -> None:
     assert {layer.block for layer in found.layers} == {block for interval in found.drawn for block in interval}
 
 
+def test_layers_whose_parameters_are_not_called_by_them_are_refused() -> None:
+    found = plan(1, 2, 4)
+    names = [f"base.{layer.name}.lora_A.default.weight" for layer in found.layers]
+    found.check(names)
+    with pytest.raises(UserError, match=rf"{found.layers[0].name} cannot take turns"):
+        found.check([names[0].replace(found.layers[0].name, "experts"), *names[1:]])
+
+
 def test_steps_at_rate_0_prolong_the_first_interval_so_that_every_drawn_block_moves(
     tmp_path: Path, inputs: Mapping[str, Path]
 ) -> None:

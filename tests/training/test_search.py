@@ -18,6 +18,8 @@ from layersig.errors import StageFailed, UserError
 from layersig.models.adapters.wrappers import expected_warnings
 from layersig.recipe.schema import SearchSettings, TrainSettings
 from layersig.training import loop, stages
+from layersig.training.log import TrainLog
+from layersig.training.search import Fit, _read, _run
 from tests.tiny import tiny_model
 from tests.training.world import TRAIN, digests, job
 
@@ -128,6 +130,15 @@ def test_a_trial_that_diverges_loses_and_all_of_them_fail(tmp_path: Path, inputs
     search = SearchSettings(learning_rates=(1e30, 2e30))
     with pytest.raises(StageFailed, match="every trial of the search failed"):
         stages.tune(job(tmp_path, inputs, "all", train=_settings(search=search, clip=None)))
+
+
+def test_a_trial_without_a_finite_validation_loss_loses(tmp_path: Path) -> None:
+    log = TrainLog((), 0, "plain")
+    for number, loss in enumerate((float("nan"), float("inf"))):
+        trial = _run(TRAIN, tmp_path / str(number), lambda _, folder, loss=loss: Fit(folder, log, 1, loss, {}, None))
+        assert trial.fit is None
+        assert trial.error == f"the validation loss is {loss}"
+        assert _read(TRAIN, tmp_path / str(number)) == trial  # and is not run again
 
 
 def test_the_split_keeps_groups_together_and_is_the_same_for_all() -> None:

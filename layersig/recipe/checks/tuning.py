@@ -117,8 +117,10 @@ def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
                 continue
             if path == ("train",):
                 yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; remove it")
-            elif key == "search":
+            elif key == "search" and path[0] == "arms":
                 yield Fault((*path, key), "every arm has the same trials; put them into [train.search]")
+            elif key == "search":
+                yield Fault((*path, key), "a scorer reads one training; put the trials into [train.search]")
             elif search.get(counterparts[key]):
                 yield Fault((*path, key), "[train.search] gives every arm the same trials; remove it here")
 

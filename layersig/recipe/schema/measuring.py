@@ -124,7 +124,7 @@ class EvaluateSettings(Table):
     all_layers: bool = True
     """Evaluate `all-layers` too, which needs the complete reference training. With `false` the reference training ends
     at the last point that a scorer reads; arms are then compared with `analyze.baseline` (default `base`), and the
-    share of the gain that they keep is unknown."""
+    share of the gain that they keep is unknown, and none is called equivalent to another."""
     memorisation: bool = False
     """Probe whether the untouched model has memorised the items of the tasks: min-k % probability of their text, and
     accuracy with reordered choices where the prompt shows them. Costs about two more evaluations of the untouched

@@ -124,9 +124,11 @@ def power(records: Records) -> Demand | None:
     evidence += f"; of {unknown} nothing varied, so that their power is not known" if unknown else ""
     others = [row for row in rows if row.detectable is not None and row not in able]
     single = [_least_items(row) for row in others if row.scope == "checkpoints"]
-    evidence += f"; at this error per item {span(single)} items would do for the others" if single else ""
+    evidence += f"; at this error per item {span(single)} items would do for those of one run" if single else ""
     if len(others) > len(single):
-        evidence += "; the others take more seeds, more items, or both (`layersig plan` says what a design can detect)"
+        evidence += (
+            "; those of several runs take more seeds, items, or both (`layersig plan` says what a design can detect)"
+        )
     return Demand(len(able) == len(rows), f"{evidence}. comparisons.csv has the detectable difference of each.")
 
 

@@ -218,6 +218,8 @@ def _search(run: Records) -> Iterator[str]:
     if run.recipe.train.search is not None:
         return
     rates = {run.recipe.training_of(arm).learning_rate for arm in run.recipe.arms if arm.trains}
+    if rates and run.recipe.evaluate.all_layers:
+        rates.add(run.recipe.train.learning_rate)
     if len(rates) == 1:
         (rate,) = rates
         yield (

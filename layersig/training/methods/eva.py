@@ -135,6 +135,7 @@ def _covariances(context: TuningContext, layers: Sequence[Layer], indices: Seque
 
     import torch
 
+    from layersig.layers import Part
     from layersig.models.devices import wide
 
     assert context.examples is not None
@@ -147,6 +148,8 @@ def _covariances(context: TuningContext, layers: Sequence[Layer], indices: Seque
         before = sums.get(name)
         sums[name] = (first, second) if before is None else (before[0] + first, before[1] + second)
 
+    # The head is no part of the base model, which spares its logits where it is not looked at.
+    model = context.model if any(layer.part is Part.HEAD for layer in layers) else context.model.base_model
     count = 0
     with torch.no_grad(), ExitStack() as hooks:
         for layer in layers:
@@ -156,7 +159,7 @@ def _covariances(context: TuningContext, layers: Sequence[Layer], indices: Seque
         for example in context.examples.sequences(indices):
             chosen[:] = [torch.as_tensor(example.targets.copy(), device=context.model.device)]
             ids = torch.as_tensor(example.tokens[None].astype("int64"), device=context.model.device)
-            context.model.base_model(input_ids=ids, use_cache=False)
+            model(input_ids=ids, use_cache=False)
             count += int(example.targets.sum())
     return {name: second / count - torch.outer(first, first) / count**2 for name, (first, second) in sums.items()}
 

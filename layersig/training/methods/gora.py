@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         "ranks": "gives ranks by weights and gradients",
         "resample": "shares ranks out among all chosen layers, which are not trained together then",
     },
-    version=1,
+    version=2,
 )
 class Gora(Lora):
     """LoRA with ranks and start from the gradient of the weights (He et al., arXiv 2502.12171, code read).
@@ -125,11 +125,11 @@ def _importance(context: TuningContext, name: str, gradient: Tensor) -> float:
 def _mean_gradients(context: TuningContext) -> dict[str, Tensor]:
     """Gradient of the loss of the first batches with respect to every weight, their mean, on the CPU."""
     from layersig.fast.runner import reading_runner
+    from layersig.models.dense import own_parameters
     from layersig.training.gradients import visit_gradients
 
     assert context.examples is not None, "a training has examples"
     batches = context.batches[: context.params.batches]
-    weights = {layer.name: context.model.get_submodule(layer.name).weight for layer in context.layers}
     means: dict[str, Tensor] = {}
 
     def add(_: int, name: str, gradient: Tensor) -> None:
@@ -137,6 +137,9 @@ def _mean_gradients(context: TuningContext) -> dict[str, Tensor]:
         means[name] = means[name].add_(share) if name in means else share
 
     budget = context.settings.micro_batch_tokens
-    with reading_runner(context.model, context.examples, budget, fast=False, shared=False) as runner:
+    with (
+        own_parameters(context.model, context.layers) as weights,
+        reading_runner(context.model, context.examples, budget, fast=False, shared=False) as runner,
+    ):
         visit_gradients(runner, weights, context.examples, batches, add)
-    return {name: means[name] for name in weights}
+    return {layer.name: means[layer.name] for layer in context.layers}
