@@ -299,7 +299,8 @@ def find_run(runs: Path, wanted: str) -> RunFolder:
         newest = sorted(named, key=lambda run: (run.path / "manifest.json").stat().st_mtime)[-1:]
         fitting = newest + [run for run in every if run.path.name.startswith(wanted) and run not in named]
     if len(fitting) > 1:
-        raise UserError(f"{wanted!r} fits several runs: {', '.join(run.name for run in fitting)}; give NAME/ID")
+        names = ", ".join(run.name for run in fitting)
+        raise UserError(f"{wanted!r} fits several runs: {names}; give more of the id, or NAME/ID")
     if not fitting:
         known = ", ".join(run.name for run in every[-5:]) or "none yet"
         raise UserError(f"no run {wanted!r} in {runs}; there are: {known}")

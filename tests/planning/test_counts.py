@@ -214,7 +214,7 @@ def test_only_the_first_training_warms_the_process_up(tmp_path: Path, monkeypatc
     assert {name: more for name, more in added.items() if more} == {"reference/chats/seed-0": pytest.approx(7.0)}
 
 
-SEARCH = "search={learning_rates=[0.01,0.001],validation=0.2}"
+SEARCH = "train.search={learning_rates=[0.01,0.001],validation=0.2}"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,10 @@ def test_what_a_method_looks_at_first_is_counted(
         (stage,) = (stage for stage in facts.known.graph.stages if stage.id == "tune/ila-30/chats/seed-0")
         return cost_of(facts, stage, None).passes
 
-    plain, found = (passes(f"arms.0.train={{{', '.join(filter(None, keys))}}}") for keys in ((more,), (own, more)))
+    searched, keys = ((SEARCH,), "") if more == SEARCH else ((), more)
+    plain, found = (
+        passes(f"arms.0.train={{{', '.join(filter(None, each))}}}", *searched) for each in ((keys,), (own, keys))
+    )
     added = {kind: found.by_kind[kind] - plain.by_kind[kind] for kind in plain.by_kind}
     assert plain.tokens is not None
     expected = {kind: before.get(kind, 0) * plain.tokens / plain.steps for kind in added}
