@@ -134,6 +134,14 @@ def test_the_readme_says_what_was_found() -> None:
     ):
         shares = [round(100 * row["share"]) for row in of_outcome(run.rows("shares", arm=arm))]
         assert (min(shares), max(shares)) == ends
+    tenth = RUN["a-tenth"]
+    assert EXPECTED["a-tenth"].met(tenth)
+    shares = {row["arm"]: round(100 * row["share"]) for row in of_outcome(tenth.rows("shares"))}
+    arms = ("ila-10", "gradient-norm-10", "ila-10.random", "gradient-norm-10.random")
+    assert [shares[arm] for arm in arms] == [80, 82, 82, 82]
+    told = {(row["arm"], row["reference"]): row["verdict"] for row in of_outcome(tenth.rows("comparisons"))}
+    assert told["gradient-norm-10", "gradient-norm-10.random"] == "equivalent"
+    assert told["ila-10", "ila-10.random"] == "undecided"
     as_good = [row["conclusion"].startswith("as good") for row in searched.rows("claims", declared=True)]
     assert sorted(as_good) == [False, True, True]
     declared = of_outcome(searched.rows("comparisons", declared=True))

@@ -236,11 +236,12 @@ def _tuned_alone(extracts: Extracts) -> Answer:
     )
 
 
-def _at_own_rates(part: str, others: tuple[str, ...]) -> Reply:
+def _at_own_rates(part: str, published: str, others: tuple[str, ...]) -> Reply:
     """The answer of a part whose every training is the best of some learning rates.
 
     Args:
         part: The part; the arms of its declared claims are those it is about.
+        published: The arm of them that the published claim is about, which alone settles the answer.
         others: Further arms whose share of the gain is told.
     """
 
@@ -256,7 +257,7 @@ def _at_own_rates(part: str, others: tuple[str, ...]) -> Reply:
         for arm in chosen:
             good = [as_good(row, rows) for row in claims if row["arm"] == arm]
             against = [superior(row) for row in rows if row["arm"] == arm and row["role"].endswith("control")]
-            settled_by += [*good, *against]
+            settled_by += [*good, *against] if arm == published else []
             declared.append(
                 f"{arm} is shown to be as good as all layers on {good.count(True)} of "
                 f"{plural(len(good), 'data set')}, and better than a control in {against.count(True)} of "
@@ -330,6 +331,6 @@ ANSWERS: Mapping[str, Reply] = {
     "stability": _stable,
     "few-layers": _few_layers,
     "tuned-alone": _tuned_alone,
-    "own-rates": _at_own_rates("own-rates", ("ila-30.random", "gradient-norm-30")),
-    "a-tenth": _at_own_rates("a-tenth", ("ila-10.random", "gradient-norm-10.random")),
+    "own-rates": _at_own_rates("own-rates", "ila-30", ("ila-30.random", "gradient-norm-30")),
+    "a-tenth": _at_own_rates("a-tenth", "ila-10", ("ila-10.random", "gradient-norm-10.random")),
 }
