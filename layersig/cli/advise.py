@@ -108,9 +108,8 @@ def command(
     material = material_of(outcome.folder.path)
     base = loadable_base(outcome.folder, offline=offline)
     found = read_chosen(outcome.folder.path, _ARM, base, data=loaded.recipe.data[0].name)
-    again = ["layersig", "advise", str(data), "--model", model, "--budget", f"{100 * budget:g}%"]
-    again += ["--heldout", str(start.heldout), *_where(loaded.path, start, runs)]
-    lines = list(_answer(material, found, loaded, _surer(again, start), str(outcome.folder.name)))
+    surer = _surer(start, loaded.path, runs)
+    lines = list(_answer(material, found, loaded, surer, str(outcome.folder.name)))
     kept = _keep(found, tool, loaded.path) if tool is not None else None
     emit(
         {
@@ -273,20 +272,19 @@ def _sureness(material: Material) -> Iterator[str]:
             yield from (row.sentence for row in rows if row is not None and row.sentence is not None)
 
 
-def _where(recipe: Path, start: Start, runs: Path) -> Iterator[str]:
-    """Options for the places of recipe and runs, where they are not the usual ones."""
-    if recipe != Path(f"{name_of(start.data)}.toml"):
-        yield from ("-o", str(recipe))
-    if runs != Path("runs"):
-        yield from ("--runs", str(runs))
-
-
-def _surer(again: Sequence[str], start: Start) -> Iterator[str]:
-    """Commands for a surer answer, which repeat nothing that has run."""
-    search = ["--search"] if start.search else []
+def _surer(start: Start, recipe: Path, runs: Path) -> Iterator[str]:
+    """What makes the answer surer; the commands repeat nothing that has run."""
+    again = ["layersig", "advise", str(start.data), "--model", start.model, "--budget", f"{100 * start.fraction:g}%"]
+    again += ["--heldout", str(start.heldout)]
+    again += [] if recipe == Path(f"{name_of(start.data)}.toml") else ["-o", str(recipe)]
+    again += [] if runs == Path("runs") else ["--runs", str(runs)]
     more = _MORE_SEEDS if start.seeds < _MORE_SEEDS else 2 * start.seeds
-    wanted = shlex.join([*again, "--seeds", str(more), *search])
-    yield f"{wanted}  # runs {more - start.seeds} more of every training"
+    longer = shlex.join([*again, "--seeds", str(more), *(["--search"] if start.search else [])])
+    yield f"{longer}  # runs {more - start.seeds} more of every training"
     if not start.search:
-        wanted = shlex.join([*again, "--seeds", str(start.seeds), "--search"])
-        yield f"{wanted}  # the best of three learning rates for every arm"
+        searching = shlex.join([*again, "--seeds", str(start.seeds), "--search"])
+        yield f"{searching}  # the best of three learning rates for every arm"
+    yield (
+        f"more rows in {start.data.name}, and a larger --heldout than {start.heldout}: differences between arms are "
+        "measured on held-out conversations"
+    )

@@ -9,7 +9,7 @@ import click
 import peft
 import pytest
 
-from layersig.cli.advise import Share, _ranges, _surer, _where
+from layersig.cli.advise import Share, _ranges, _surer
 from layersig.cli.first_recipe import Start
 from layersig.recipe.load import load
 from tests.study import call, chats, write_lines
@@ -53,18 +53,20 @@ def test_data_that_is_not_there_is_refused(folder: Path, capsys: pytest.CaptureF
     assert (code, "there is no file nothing.jsonl" in err) == (2, True)
 
 
-def test_a_command_for_a_surer_answer_repeats_nothing_that_has_run() -> None:
+def test_what_makes_an_answer_surer_repeats_nothing_that_has_run() -> None:
     start = Start(Path("my chats.jsonl"), "path:model", 0.3, 3, 6)
-    assert list(_where(Path("my-chats.toml"), start, Path("runs"))) == []
-    assert list(_where(Path("mine.toml"), start, Path("away"))) == ["-o", "mine.toml", "--runs", "away"]
-    again = ["layersig", "advise", "my chats.jsonl", "--heldout", "6"]
-    assert list(_surer(again, start)) == [
-        "layersig advise 'my chats.jsonl' --heldout 6 --seeds 5  # runs 2 more of every training",
-        "layersig advise 'my chats.jsonl' --heldout 6 --seeds 3 --search  # the best of three learning rates for every "
-        "arm",
+    again = "layersig advise 'my chats.jsonl' --model path:model --budget 30% --heldout 6"
+    rows = (
+        "more rows in my chats.jsonl, and a larger --heldout than 6: differences between arms are measured on held-out "
+    )
+    assert list(_surer(start, Path("my-chats.toml"), Path("runs"))) == [
+        f"{again} --seeds 5  # runs 2 more of every training",
+        f"{again} --seeds 3 --search  # the best of three learning rates for every arm",
+        f"{rows}conversations",
     ]
-    (more,) = _surer(again, start._replace(search=True, seeds=5))
-    assert more.startswith("layersig advise 'my chats.jsonl' --heldout 6 --seeds 10 --search  # ")
+    more, last = _surer(start._replace(search=True, seeds=5), Path("mine.toml"), Path("away"))
+    assert more == f"{again} -o mine.toml --runs away --seeds 10 --search  # runs 5 more of every training"
+    assert last == f"{rows}conversations"
 
 
 @pytest.mark.slow

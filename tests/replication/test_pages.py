@@ -139,6 +139,8 @@ def test_the_readme_says_what_was_found() -> None:
     shares = {row["arm"]: round(100 * row["share"]) for row in of_outcome(tenth.rows("shares"))}
     arms = ("ila-10", "gradient-norm-10", "ila-10.random", "gradient-norm-10.random")
     assert [shares[arm] for arm in arms] == [80, 82, 82, 82]
+    weights = {row["arm"]: round(100 * row["share_of_parameters"]) for row in tenth.rows("selections")}
+    assert weights["gradient-norm-10"] == 6
     told = {(row["arm"], row["reference"]): row["verdict"] for row in of_outcome(tenth.rows("comparisons"))}
     assert told["gradient-norm-10", "gradient-norm-10.random"] == "equivalent"
     assert told["ila-10", "ila-10.random"] == "undecided"

@@ -242,7 +242,7 @@ def _at_own_rates(part: str, published: str, others: tuple[str, ...]) -> Reply:
     Args:
         part: The part; the arms of its declared claims are those it is about.
         published: The arm of them that the published claim is about, which alone settles the answer.
-        others: Further arms whose share of the gain is told.
+        others: Further arms whose share of the gain is stated.
     """
 
     def reply(extracts: Extracts) -> Answer:
