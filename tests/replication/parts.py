@@ -60,8 +60,8 @@ class Part:
 
 PARTS = (
     Part("claim-6", "replication/claim-6"),
-    Part("claim-8-blocks", "replication/claim-8-blocks"),
-    Part("claim-8-modules", "replication/claim-8-modules"),
+    Part("claim-8-blocks", "replication/claim-8-blocks", ("root_seed=2",)),
+    Part("claim-8-modules", "replication/claim-8-modules", ("root_seed=2",)),
     Part("rankings", "replication/rankings"),
     Part("arms", "replication/arms"),
     Part("estimators", "replication/estimators"),
@@ -81,7 +81,8 @@ PARTS = (
     Part("own-rates", "replication/own-rates"),
     Part("a-tenth", "replication/a-tenth"),
     Part("claim-6-again", "replication/claim-6", ('name="claim-6-again"', "root_seed=1")),
-    Part("claim-8-modules-again", "replication/claim-8-modules", ('name="claim-8-modules-again"', "root_seed=1")),
+    Part("claim-8-blocks-again", "replication/claim-8-blocks", ('name="claim-8-blocks-again"', "root_seed=3")),
+    Part("claim-8-modules-again", "replication/claim-8-modules", ('name="claim-8-modules-again"', "root_seed=3")),
     Part("fraction-again", "studies/small-fraction", (_SEEDS, "evaluate.tasks=[]", "root_seed=1")),
 )
 """Cheap and decisive ones first. Those named `again` repeat a study on other rows of the same data sets."""

@@ -202,5 +202,5 @@ def _task_or_model(part: str, repeat: str | None = None) -> Reply:
 ANSWERS: Mapping[str, Reply] = {
     "cosine-and-fisher": _claim_6,
     "layers-and-tasks": _task_or_model("claim-8-modules", "claim-8-modules-again"),
-    "blocks-and-tasks": _task_or_model("claim-8-blocks"),
+    "blocks-and-tasks": _task_or_model("claim-8-blocks", "claim-8-blocks-again"),
 }
