@@ -62,6 +62,11 @@ class ScoreTable:
         when = f" at {self.cell.checkpoint:.0%} of the reference training" if early else ""
         return f"{self.cell.scorer}{data}{when}"
 
+    @property
+    def run_cells(self) -> frozenset[Cell]:
+        """The cells of all rows."""
+        return frozenset(map(self.run_cell, range(len(self.seeds))))
+
     def run_cell(self, row: int) -> Cell:
         """The cell of one row, seed included."""
         return Cell(scorer=self.cell.scorer, data=self.cell.data, seed=self.seeds[row], checkpoint=self.cell.checkpoint)

@@ -196,7 +196,7 @@ def _sharing(plan: Plan) -> Iterator[str]:
         return
     seeds = len(recipe.seeds)
     yield ""
-    yield f"declared: whether rankings share layers, by {', '.join(names)} (S = {seeds})"
+    yield f"declared: whether rankings agree, by {', '.join(names)} (S = {seeds})"
     if seeds < MIN_SEEDS_FOR_SHARING:
         yield f"    warning: no verdict is given with fewer than {MIN_SEEDS_FOR_SHARING} seeds; add to `seeds`"
 

@@ -51,22 +51,37 @@ def test_a_declaration_that_comes_after_the_rankings_declares_nothing(tmp_path: 
     late = analysis(run)
     assert {row["declared"] for row in late["sharing"]} == {False}
     tests = len(late["sharing"])
-    assert f"0 of {tests} tests of sharing that the recipe declares" in demanded(late)["evidence"]
+    assert f"0 of {tests} tests of agreement that the recipe declares" in demanded(late)["evidence"]
     assert late["other_declarations"] == 1
+
+
+def test_milestones_of_a_declared_scorer_are_declared(tmp_path: Path) -> None:
+    recipe = RECIPE.partition("[[arms]]")[0].replace("seeds = [0]", "seeds = [0, 1]")
+    recipe = recipe.replace("[scorers.ila]\n", "[scorers.ila]\ncheckpoint = [0.5, 1.0]\n")
+    world = World(tmp_path, write_study(tmp_path, recipe=recipe + '[analyze]\nsharing = ["ila"]\n'))
+    found = analysis(world.run().run)
+    tests = len(found["milestones"])
+    assert tests > 0
+    assert all(row["declared"] and row["scorers"] == ["ila", "ila"] for row in found["milestones"])
+    evidence = demanded(found)
+    assert evidence["status"] == "met"
+    assert evidence["evidence"].startswith(
+        f"{tests} of {tests} tests of agreement that the recipe declares were declared"
+    )
 
 
 def test_one_seed_leaves_nothing_to_test(tmp_path: Path) -> None:
     row = demanded(analysis(study(tmp_path, DECLARED).run("seeds=[0]").run))
     assert (row["status"], row["evidence"]) == (
         "not met",
-        "The declared tests of sharing were not made: they take two seeds of each ranking.",
+        "The declared tests of agreement were not made: they take two seeds of each ranking.",
     )
 
 
 def test_a_plan_lists_what_is_declared_and_warns_of_too_few_seeds(tmp_path: Path) -> None:
     world = study(tmp_path, DECLARED)
     plan = world.call("plan", world.recipe).out
-    assert "declared: whether rankings share layers, by ila, norm (S = 2)\n    warning: no verdict is given" in plan
+    assert "declared: whether rankings agree, by ila, norm (S = 2)\n    warning: no verdict is given" in plan
     enough = world.call("plan", world.recipe, "seeds=[0,1,2,3,4]").out
     assert "by ila, norm (S = 5)\n" in enough
     assert "no verdict is given" not in enough

@@ -65,6 +65,21 @@ def test_milestones_are_tested_from_the_last_to_the_first_and_corrected_for_all_
         assert f"top {row.k} of 60, on {row.data}, 8 seeds" in row.sentence
 
 
+def test_a_series_is_declared_if_all_its_rankings_are_and_corrected_apart_from_the_others() -> None:
+    tables = [*series("d", 0.3, CLEAR), *series("e", 0.3, CLEAR)]
+    of_d = frozenset().union(*(table.run_cells for table in tables if table.cell.data == "d"))
+    rows = milestone_rows(tables, (12, 30), RECIPE, of_d)
+    assert {row.data for row in rows if row.declared} == {"d"}
+    assert {row.scorers for row in rows} == {("ila", "ila")}
+    for row in rows:
+        later = max(other.p for other in rows if (other.data, other.k) == (row.data, row.k) and
+                    other.checkpoint >= row.checkpoint)  # fmt: skip
+        assert row.adjusted_p == pytest.approx(min(1.0, 2 * later))
+        assert row.sentence.startswith("Declared: after " if row.data == "d" else "Exploratory: after ")
+    one_missing = of_d - {Cell(scorer="ila", data="d", seed=3, checkpoint=0.01)}
+    assert not any(row.declared for row in milestone_rows(tables, (12, 30), RECIPE, one_missing))
+
+
 def test_an_earlier_milestone_is_not_claimed_past_one_that_fails() -> None:
     rows = {row.checkpoint: row for row in milestone_rows(series("d", 0.3, {0.01: 0.02, 0.25: 3.0}), (12,), RECIPE)}
     assert rows[0.01].p < 0.05 < rows[0.25].p

@@ -196,9 +196,9 @@ def test_a_design_of_looks_that_cannot_be_is_refused(tmp_path: Path, looks: str,
     assert said in str(refused.value)
 
 
-def test_one_ranking_has_nothing_to_share_layers_with(tmp_path: Path) -> None:
+def test_one_ranking_has_nothing_to_agree_with(tmp_path: Path) -> None:
     recipe = RECIPE.partition("[[arms]]")[0] + '[analyze]\nsharing = ["ila"]\n'
-    with pytest.raises(UserError, match=r"analyze\.sharing: one scorer on one data set has nothing to share layers"):
+    with pytest.raises(UserError, match=r"analyze\.sharing: one scorer on one data set has nothing to agree with"):
         load(write_study(tmp_path, recipe=recipe), ())
 
 

@@ -12,6 +12,7 @@ from layersig.recipe.load import LoadedRecipe, load
 RECIPES = Path(__file__).parents[2] / "recipes"
 STANDINS = Path(__file__).with_name("standins.toml")
 _SEEDS = "seeds=[0, 1, 2, 3, 4]"
+_MILESTONES = 'analyze.sharing=["ila-5", "ila-25", "ila-50", "ila-75", "ila-100"]'
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Part:
 
 
 PARTS = (
-    Part("claim-6", "replication/claim-6"),
+    Part("claim-6", "replication/claim-6", ("root_seed=2",)),
     Part("claim-8-blocks", "replication/claim-8-blocks", ("root_seed=2",)),
     Part("claim-8-modules", "replication/claim-8-modules", ("root_seed=2",)),
     Part("rankings", "replication/rankings"),
@@ -72,7 +73,7 @@ PARTS = (
     Part("pruning", "replication/pruning"),
     Part("blocks", "pruning/small-sweep", (_SEEDS,)),
     Part("recovery", "replication/recovery"),
-    Part("milestones", "small/table-04"),
+    Part("milestones", "small/table-04", ("root_seed=4", _MILESTONES)),
     Part("initial", "small/table-15", ("root_seed=2", 'analyze.sharing=["ila-4", "ila-2", "ila-1"]')),
     Part("full", "small/table-09", ("root_seed=3", 'analyze.sharing=["lora", "full"]')),
     Part("tasks", "replication/tasks"),
@@ -80,7 +81,7 @@ PARTS = (
     Part("tuned-alone", "replication/tuned-alone"),
     Part("own-rates", "replication/own-rates"),
     Part("a-tenth", "replication/a-tenth"),
-    Part("claim-6-again", "replication/claim-6", ('name="claim-6-again"', "root_seed=1")),
+    Part("claim-6-again", "replication/claim-6", ('name="claim-6-again"', "root_seed=3")),
     Part("claim-8-blocks-again", "replication/claim-8-blocks", ('name="claim-8-blocks-again"', "root_seed=3")),
     Part("claim-8-modules-again", "replication/claim-8-modules", ('name="claim-8-modules-again"', "root_seed=3")),
     Part("fraction-again", "studies/small-fraction", (_SEEDS, "evaluate.tasks=[]", "root_seed=1")),

@@ -62,6 +62,17 @@ def test_scores_that_go_together_are_told_from_those_that_do_not(rows) -> None:
     assert by_pair["one", "other"].adjusted_p == pytest.approx(3 * by_pair["one", "other"].p)
 
 
+def test_a_correlation_of_declared_rankings_is_declared_and_corrected_apart(rows) -> None:
+    one, other, far, _ = rows
+    tables = [table("one", one), table("other", other), table("far", far)]
+    declared = tables[0].run_cells | tables[1].run_cells
+    found = {(row.a, row.b): row for row in block_correlation_rows(tables, RECIPE, 0.95, declared)}
+    assert [pair for pair, row in found.items() if row.declared] == [("one", "other")]
+    assert found["one", "other"].adjusted_p == found["one", "other"].p
+    others = [row for pair, row in found.items() if pair != ("one", "other")]
+    assert min(row.adjusted_p for row in others) == pytest.approx(min(1.0, 2 * min(row.p for row in others)))
+
+
 def test_a_score_that_is_alike_everywhere_and_few_blocks_give_no_row() -> None:
     alike = np.ones((3, BLOCKS))
     rough = np.random.default_rng(5).normal(size=(3, BLOCKS))

@@ -69,7 +69,7 @@ def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Faul
 
 
 def _sharing(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
-    """Scorers that are declared to be tested, and nothing that their rankings could share layers with."""
+    """Scorers that are declared to be tested, and nothing that their rankings could agree with."""
     scorers = table_at(data, "scorers")
     names = [name for name in list_at(analyze, "sharing") if isinstance(name, str)]
     for number, name in enumerate(names):
@@ -80,9 +80,16 @@ def _sharing(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fa
             yield Fault(path, f'"{name}" is named twice')
         elif (kind := table_at(scorers, name).get("kind")) in list(CONTROL_KINDS):
             yield Fault(path, f'"{name}" ({kind}) ranks without the model and the data; name a scorer that reads them')
-    if len(names) == 1 and len(list(tables_at(data, "data"))) == 1:
-        reason = "one scorer on one data set has nothing to share layers with; add a [[data]] or name another scorer"
+    if len(names) == 1 and len(list(tables_at(data, "data"))) == 1 and not _has_milestones(scorers, names[0]):
+        reason = (
+            "one scorer on one data set has nothing to agree with; add a [[data]], a second value of its `checkpoint`, "
+            "or name another scorer"
+        )
         yield Fault(("analyze", "sharing"), reason)
+
+
+def _has_milestones(scorers: Mapping[str, Any], name: str) -> bool:
+    return len(list_at(table_at(scorers, name), "checkpoint")) > 1
 
 
 def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:

@@ -221,8 +221,9 @@ class AnalyzeSettings(Table):
     sharing_margin: float = Field(0.9, gt=0, le=1)
     """For `shares layers`, two data sets must reach this share of the agreement of two seeds of one data set."""
     sharing: tuple[Name, ...] = ()
-    """Scorers whose tests of sharing layers are declared before anything is scored: the rankings of each over the data
-    sets, together and two by two, and the rankings of several with each other. Tests of other scorers are
+    """Scorers whose tests of agreement are declared before anything is scored: whether the rankings of each share
+    layers over the data sets, together and two by two, and those of several with each other; whether a milestone has
+    the layers of the end of the training; and whether scores of blocks correlate. Tests of other scorers are
     exploratory."""
     parts: Literal["fixed", "sampled"] = "fixed"
     """Whether the parts of a pooled task, such as the subjects of MMLU, are the only ones of interest, or a sample of

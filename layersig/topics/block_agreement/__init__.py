@@ -13,7 +13,8 @@ from layersig.topics.block_agreement.section import section
 
 def _compute(evidence: Evidence, found: Findings) -> Result:
     tables = evidence.tables if evidence.unit is Unit.BLOCK else ()
-    return Result({BLOCK_CORRELATIONS: block_correlation_rows(tables, evidence.recipe, evidence.arms.level)})
+    rows = block_correlation_rows(tables, evidence.recipe, evidence.arms.level, evidence.plan.declared_rankings)
+    return Result({BLOCK_CORRELATIONS: rows})
 
 
 TOPIC = Topic("block agreement", tables=(BLOCK_CORRELATIONS,), compute=_compute, section=section, place=172)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
@@ -11,27 +11,34 @@ from layersig.analysis.multiplicity import holm_of_tested
 from layersig.analysis.rankcorr import spearman
 from layersig.findings.rankings import ScoreTable
 from layersig.recipe.schema import Recipe
+from layersig.records import Cell
 from layersig.streams import Streams
 from layersig.topics.block_agreement.rows import BlockCorrelationRow
 from layersig.topics.stability.pairs import comparable, on_one_data_set
 
 
 def block_correlation_rows(
-    tables: Sequence[ScoreTable], recipe: Recipe, level: float
+    tables: Sequence[ScoreTable], recipe: Recipe, level: float, declared_rankings: Set[Cell] = frozenset()
 ) -> tuple[BlockCorrelationRow, ...]:
-    """Every two scorers on one data set, corrected over all of them.
+    """Every two scorers on one data set, corrected over all of them, declared tests apart from the others.
 
     Args:
         tables: Rankings whose units are the blocks of a model, in model order.
         recipe: What was declared.
         level: Of the intervals.
+        declared_rankings: The rankings that were scored after they were declared; a test of these alone is declared.
     """
-    rows = list(_rows(tables, recipe, level))
-    adjusted = holm_of_tested([row.p for row in rows])
-    return tuple(row.model_copy(update={"adjusted_p": p}) for row, p in zip(rows, adjusted, strict=True))
+    rows = list(_rows(tables, recipe, level, declared_rankings))
+    adjusted = {
+        declared: iter(holm_of_tested([row.p for row in rows if row.declared is declared]))
+        for declared in (True, False)
+    }
+    return tuple(row.model_copy(update={"adjusted_p": next(adjusted[row.declared])}) for row in rows)
 
 
-def _rows(tables: Sequence[ScoreTable], recipe: Recipe, level: float) -> Iterator[BlockCorrelationRow]:
+def _rows(
+    tables: Sequence[ScoreTable], recipe: Recipe, level: float, declared_rankings: Set[Cell]
+) -> Iterator[BlockCorrelationRow]:
     for pairs in comparable(tables):
         a, b = pairs.a, pairs.b
         one, other = a.scores.mean(axis=0), b.scores.mean(axis=0)
@@ -62,6 +69,7 @@ def _rows(tables: Sequence[ScoreTable], recipe: Recipe, level: float) -> Iterato
             inner_low=inner.low,
             inner_high=inner.high,
             residual=test.statistic if test else None,
+            declared=a.run_cells | b.run_cells <= declared_rankings,
             p=test.p if test else None,
             adjusted_p=None,
             draws=recipe.analyze.resamples,

@@ -33,10 +33,12 @@ class BlockCorrelationRow(Row):
     residual: float | None
     """Correlation of what a cubic in depth leaves over, without the first and last two blocks; null with fewer than 12
     blocks."""
+    declared: bool
+    """Whether `analyze.sharing` names both scorers and all of these rankings were scored after it was on record."""
     p: float | None
     """Its two-sided p-value against depth-preserving surrogates."""
     adjusted_p: float | None
-    """By Holm's method over all pairs of the run."""
+    """By Holm's method over all pairs of the run, declared ones apart from the others."""
     draws: int
 
 

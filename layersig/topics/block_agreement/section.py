@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layersig.analysis.sentences import status_of
 from layersig.report.document import Code, Paragraph, Section, Table, columns
 from layersig.report.material import Material, place_of
 from layersig.report.numbers import fixed, p_value
@@ -19,7 +20,8 @@ def section(material: Material) -> Section | None:
             "than all blocks. The first block is unlike all others and can make a correlation alone, so it is left "
             "out once. A trend over depth that both scores have makes them correlate too; the residual correlation "
             "leaves it out, with a cubic in depth and the first and last two blocks, and p is its two-sided test "
-            "against surrogates that are as smooth over depth, by Holm's method over all pairs.",
+            "against surrogates that are as smooth over depth, by Holm's method over all pairs, declared "
+            "ones apart from the others.",
         )
     )
     table = Table(
@@ -35,6 +37,7 @@ def section(material: Material) -> Section | None:
             "#residual correlation",
             "#p, residuals",
             "#S",
+            "status",
         ),
         tuple(
             (
@@ -48,6 +51,7 @@ def section(material: Material) -> Section | None:
                 fixed(row.residual, 2),
                 p_value(row.adjusted_p),
                 str(row.runs),
+                status_of(row.declared).lower(),
             )
             for row in rows
         ),

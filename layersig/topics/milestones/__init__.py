@@ -16,7 +16,7 @@ def _compute(evidence: Evidence, found: Findings) -> Result:
         {
             TRAININGS: trainings,
             SUCCESSIVE: successive_rows(tables, sizes, recipe),
-            MILESTONES: with_time(milestone_rows(tables, sizes, recipe), trainings),
+            MILESTONES: with_time(milestone_rows(tables, sizes, recipe, evidence.plan.declared_rankings), trainings),
         }
     )
 

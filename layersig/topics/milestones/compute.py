@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 from math import isfinite
 from statistics import fmean
@@ -25,6 +26,7 @@ from layersig.findings.forms import StabilityForm, TrainingForm
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.shown import finite, finite_set
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.records import Cell
 from layersig.topics.milestones.rows import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.topics.stability.variation import checkpoint_series
 
@@ -125,27 +127,44 @@ def successive_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: 
                 )
 
 
-def milestone_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: Recipe) -> tuple[MilestoneRow, ...]:
-    """Whether each checkpoint reaches the required share of the noise ceiling of the last one, corrected for all."""
+def milestone_rows(
+    tables: Sequence[ScoreTable],
+    sizes: Sequence[int],
+    recipe: Recipe,
+    declared_rankings: Set[Cell] = frozenset(),
+) -> tuple[MilestoneRow, ...]:
+    """Whether each checkpoint reaches the required share of the noise ceiling of the last one.
+
+    Args:
+        tables: Rankings of all scorers.
+        sizes: Sizes of the selections.
+        recipe: What was declared.
+        declared_rankings: The rankings that were scored after they were declared. The tests of a series of these alone
+            are declared, and corrected apart from the others.
+    """
     level = 1 - recipe.analyze.alpha
     sequences = [
-        _sequence(last, others, k, recipe)
+        _sequence(last, others, k, recipe, declared_rankings)
         for last, others in checkpoint_series(tables, recipe)
         for k in sizes
         if 0 < k < last.scores.shape[1]
     ]
     tested = [[found.p_value(level) for _, found in sequence] for sequence in sequences]
-    families = sum(any(p is not None for p in ps) for ps in tested)
+    families = Counter(
+        sequence[0][0].declared
+        for sequence, ps in zip(sequences, tested, strict=True)
+        if any(p is not None for p in ps)
+    )
     rows = []
     for sequence, ps in zip(sequences, tested, strict=True):
         for (row, found), p, stepped in zip(sequence, ps, in_sequence(ps), strict=True):
-            adjusted = None if stepped is None else min(1.0, families * stepped)
+            adjusted = None if stepped is None else min(1.0, families[row.declared] * stepped)
             verdict = found.verdict(adjusted, level)
             what = f"{row.kind}, top {row.k} of {row.of}{f', on {row.data}' if row.data else ''}"
             said = milestone_sentence(
                 found, verdict, adjusted, after=row.checkpoint, end=row.last, what=what, level=level
             )
-            sentence = f"{status_of(False)}: {said}"
+            sentence = f"{status_of(row.declared)}: {said}"
             rows.append(
                 row.model_copy(update={"p": p, "adjusted_p": adjusted, "verdict": verdict.value, "sentence": sentence})
             )
@@ -153,19 +172,22 @@ def milestone_rows(tables: Sequence[ScoreTable], sizes: Sequence[int], recipe: R
 
 
 def _sequence(
-    last: ScoreTable, others: Sequence[ScoreTable], k: int, recipe: Recipe
+    last: ScoreTable, others: Sequence[ScoreTable], k: int, recipe: Recipe, declared_rankings: Set[Cell]
 ) -> list[tuple[MilestoneRow, MilestoneAgreement]]:
     """The milestones of one scorer at one size, the latest first, still without what needs the correction."""
+    declared = all(table.run_cells <= declared_rankings for table in (*others, last))
     found = []
     for table in reversed(others):
         early, end = _common(table, last)
         if len(early) >= 2 and table.cell.checkpoint is not None and last.cell.checkpoint is not None:
             agreement = milestone_agreement(early, end, k, recipe.analyze.sharing_margin, 1 - recipe.analyze.alpha)
-            found.append((_row(table, last, agreement, k, recipe), agreement))
+            found.append((_row(table, last, agreement, k, recipe, declared=declared), agreement))
     return found
 
 
-def _row(table: ScoreTable, last: ScoreTable, found: MilestoneAgreement, k: int, recipe: Recipe) -> MilestoneRow:
+def _row(
+    table: ScoreTable, last: ScoreTable, found: MilestoneAgreement, k: int, recipe: Recipe, *, declared: bool
+) -> MilestoneRow:
     level = 1 - recipe.analyze.alpha
     (agreement_low, agreement_high), (ceiling_low, ceiling_high) = (
         _ends(each, level) for each in (found.agreement, found.ceiling)
@@ -173,6 +195,7 @@ def _row(table: ScoreTable, last: ScoreTable, found: MilestoneAgreement, k: int,
     shares = finite_set(found.shares if isfinite(found.excess.se) and found.excess.se > 0 else None)
     return MilestoneRow(
         kind=table.kind,
+        scorers=(table.cell.scorer or "", last.cell.scorer or ""),
         data=table.cell.data,
         checkpoint=table.cell.checkpoint or 0.0,
         last=last.cell.checkpoint or 1.0,
@@ -190,6 +213,7 @@ def _row(table: ScoreTable, last: ScoreTable, found: MilestoneAgreement, k: int,
         high=shares.high,
         level=level,
         required=found.required,
+        declared=declared,
         p=None,
         adjusted_p=None,
         seeds=found.seeds,

@@ -62,6 +62,8 @@ class MilestoneRow(Row):
     """Agreement of a milestone with the last checkpoint of other runs, against the agreement of those: the ceiling."""
 
     kind: str
+    scorers: tuple[str, str]
+    """Names of the scorers of the milestone and of the last checkpoint."""
     data: str | None
     checkpoint: float
     last: float
@@ -84,10 +86,13 @@ class MilestoneRow(Row):
     level: float
     required: float
     """Share that the test is about: `analyze.sharing_margin`."""
+    declared: bool
+    """Whether `analyze.sharing` names the scorers and all rankings of the series were scored after it was on record."""
     p: float | None
     """One-sided p-value of the share being at most that; null where there is no test."""
     adjusted_p: float | None
-    """Milestones in a fixed sequence from the last to the first, times the number of such sequences."""
+    """Milestones in a fixed sequence from the last to the first, times the number of such sequences, declared ones
+    apart from the others."""
     seeds: int
     verdict: str
     sentence: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from layersig.analysis.sentences import status_of
 from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.document import Block, Bullets, Details, Figure, Heading, Paragraph, Table, columns
 from layersig.report.material import Material
@@ -135,7 +136,8 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
     table = Table(
         "Agreement of each milestone with the ends of other runs, and the ceiling: the agreement of those ends. "
         f"One-sided p of the share being at most {number(required)}; corrected: milestones are tested from the last "
-        "to the first, each only where the later ones reach it, times the number of scorers, data sets and sizes",
+        "to the first, each only where the later ones reach it, times the number of scorers, data sets and sizes, "
+        "declared tests apart from exploratory ones",
         columns(
             "scorer",
             "data",
@@ -147,6 +149,7 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
             "#share",
             "#p",
             "#corrected p",
+            "status",
             "verdict",
         ),
         tuple(
@@ -161,6 +164,7 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
                 fixed(row.share, 2) + (_interval(row.low, row.high) if row.shape == "interval" else ""),
                 p_value(row.p),
                 p_value(row.adjusted_p),
+                status_of(row.declared).lower(),
                 row.verdict,
             )
             for row in rows

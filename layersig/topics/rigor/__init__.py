@@ -9,11 +9,13 @@ from layersig.findings.rows.layers import RANKINGS, SELECTIONS
 from layersig.findings.tables import Findings
 from layersig.report.topic import Result, Topic
 from layersig.topics.agreement.rows import OVERLAPS
+from layersig.topics.block_agreement.rows import BLOCK_CORRELATIONS
 from layersig.topics.ceilings.rows import CEILINGS
 from layersig.topics.cost.rows import COMPUTE, COSTS, INFERENCE
 from layersig.topics.incidents.rows import INCIDENTS
 from layersig.topics.judge.rows import JUDGES
 from layersig.topics.memorisation.rows import MEMORISATION
+from layersig.topics.milestones.rows import MILESTONES
 from layersig.topics.rigor.card import rigor_rows
 from layersig.topics.rigor.limitations import limitation_rows
 from layersig.topics.rigor.rows import LIMITATIONS, RIGOR
@@ -38,6 +40,7 @@ TOPIC = Topic(
     compute=_compute,
     reads=(
         ASSAYS,
+        BLOCK_CORRELATIONS,
         CEILINGS,
         CLAIMS,
         COMPARISONS,
@@ -49,6 +52,7 @@ TOPIC = Topic(
         JACCARD_MATRIX,
         JUDGES,
         MEMORISATION,
+        MILESTONES,
         OVERLAPS,
         OVERLAP_TESTS,
         RANKINGS,

@@ -9,7 +9,9 @@ from layersig.analysis.sharing import MIN_SEEDS_FOR_SHARING
 from layersig.findings.rows.layers import RANKINGS, RankingRow
 from layersig.records import Cell
 from layersig.topics.agreement.rows import OVERLAPS
+from layersig.topics.block_agreement.rows import BLOCK_CORRELATIONS
 from layersig.topics.ceilings.rows import CEILINGS, CeilingRow
+from layersig.topics.milestones.rows import MILESTONES
 from layersig.topics.rigor.demand import Demand, Records, listed, span
 from layersig.topics.stability.rows import JACCARD_MATRIX, OVERLAP_TESTS, RESIDUAL_TESTS, SHARING, SharingRow
 
@@ -64,17 +66,22 @@ def corrections(records: Records) -> Demand | None:
 
 
 def declared(records: Records) -> Demand | None:
-    """Every test of sharing that the recipe declares was declared before the rankings were scored."""
+    """Every test of agreement that the recipe declares was declared before the rankings were scored."""
     named = set(records.recipe.analyze.sharing)
     if not named:
         return None
-    asked = [row for row in records.findings[SHARING] if named.issuperset(_scorers(row))]
+    found = records.findings
+    asked = [
+        *(row.declared for row in found[SHARING] if named.issuperset(_scorers(row))),
+        *(row.declared for row in found[MILESTONES] if named.issuperset(row.scorers)),
+        *(row.declared for row in found[BLOCK_CORRELATIONS] if named.issuperset((row.a, row.b))),
+    ]
     if not asked:
-        return Demand(False, "The declared tests of sharing were not made: they take two seeds of each ranking.")
-    early = sum(row.declared for row in asked)
+        return Demand(False, "The declared tests of agreement were not made: they take two seeds of each ranking.")
+    early = sum(asked)
     return Demand(
         0 < early == len(asked),
-        f"{early} of {len(asked)} tests of sharing that the recipe declares were declared before the rankings were "
+        f"{early} of {len(asked)} tests of agreement that the recipe declares were declared before the rankings were "
         "scored; whatever else is said of rankings is exploratory.",
     )
 
