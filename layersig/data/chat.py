@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from copy import copy
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,8 +79,10 @@ class ChatFormat:
         self.tokenizer = tokenizer
         self.template = resolve_template(tokenizer, choice)
         added = tokenizer.added_tokens_decoder
-        special = sorted((token.content for token in added.values() if token.special), key=len, reverse=True)
-        self._control_text = re.compile("|".join(map(re.escape, special)) or r"(?!)")
+        self._special = tuple(
+            sorted((token.content for token in added.values() if token.special), key=len, reverse=True)
+        )
+        self._control_text = re.compile("|".join(map(re.escape, self._special)) or r"(?!)")
         # An answer may well write tokens such as `<think>`, which are added but not special; they stay tokens.
         self._strict_tokenizer = copy(tokenizer)
         self._strict_tokenizer.chat_control_tokens = []
@@ -123,9 +126,10 @@ class ChatFormat:
     def encode(self, conversation: Conversation) -> EncodedText:
         """Tokens and targets of a conversation.
 
-        Where the template marks what the assistant writes (`generation` blocks), that is taken. Elsewhere an answer is
-        what follows the rendered prompt before it, once the rendered beginning of the conversation has been checked to
-        be a true prefix of the whole. A token that runs from the prompt into the answer is a target.
+        An answer is what follows the rendered prompt before it, once the rendered beginning of the conversation, but
+        for the tokens that end it, has been checked to be a true prefix of the whole. A token that runs from the prompt
+        into the answer is a target. Where the template marks what the assistant writes (`generation` blocks), it must
+        be marked too; the marks alone count where that beginning is none.
 
         Raises:
             UserError: The template cannot render the conversation, or renders a prompt that does not begin its answer.
@@ -140,7 +144,7 @@ class ChatFormat:
         marked = self.template.marks_assistant and self.tokenizer.is_fast and len(learnt) == len(turns)
         if marked and not self._holds_control_text(chat):
             text = self._render(chat, len(chat.messages)).text
-            tokens, targets = self._by_marks(chat)
+            tokens, targets = self._by_marks(chat, learnt)
             last_turn_only = False
         else:
             answers = self._answers(chat)
@@ -153,7 +157,7 @@ class ChatFormat:
         changed = altered(self.template, chat.messages, chat.tools, text, learnt)
         return EncodedText(tokens, targets, last_turn_only, changed)
 
-    def _by_marks(self, chat: _Chat) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    def _by_marks(self, chat: _Chat, learnt: Collection[int]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         coded = self.tokenizer.apply_chat_template(
             self.template.turns(chat.messages),
             chat_template=self.template.text,
@@ -165,12 +169,46 @@ class ChatFormat:
         tokens = np.array(coded["input_ids"], np.int32)
         targets = np.array(coded["assistant_masks"], np.bool_)
         # Some templates close the block before the token that ends the turn; without it a model never learns to stop.
-        control = self._is_control[tokens]
-        targets[1:] |= targets[:-1] & ~control[:-1] & control[1:]
+        borders = np.flatnonzero(np.diff(targets, prepend=False, append=False))
+        for first, stop in zip(borders[::2], borders[1::2], strict=True):
+            targets[stop : stop + 1] |= self._lacks_end(tokens, first, stop)
+        # Others open it before the header of the turn.
+        try:
+            answers = self._answers(chat)
+        except UserError:
+            answers = []
+        if len(answers) == len(learnt):
+            targets &= self._by_prefixes(chat, answers, learnt)[1]
         return tokens, targets
 
+    def _lacks_end(self, tokens: NDArray[np.int32], first: int, stop: int) -> bool:
+        """Whether the token that ends the turn only follows these tokens of an answer."""
+        if stop >= len(tokens) or not self._is_control[tokens[stop]]:
+            return False
+        last = tokens[self._end_of_turn(tokens, first, stop) - 1]
+        # Other control tokens may come last in an answer, such as the end of a call.
+        return not self._is_control[last] or (tokens[stop] in self._closing and last not in self._closing)
+
+    @cached_property
+    def _closing(self) -> frozenset[int]:
+        """The control tokens right behind a plain answer, in the middle of a conversation and at its end."""
+        asked, answer = Message("user", "a"), Message("assistant", "probe-of-the-answer")
+        found = []
+        for messages in ((asked, answer), (asked, answer, asked, Message("assistant", "b"))):
+            try:
+                text = self.template.render(self.tokenizer, messages)
+            except UserError:  # it renders one exchange alone
+                continue
+            behind = text.partition(answer.content)[2].lstrip()
+            found += self.tokenizer(behind, add_special_tokens=False, verbose=False).input_ids[:1]
+        return frozenset(token for token in found if self._is_control[token])
+
     def _answers(self, chat: _Chat) -> list[tuple[_Prefix, _Prefix]]:
-        """Where every answer starts and ends; of the last answer alone if the template rewrites earlier turns."""
+        """Where every answer starts and ends; of the last answer alone if the template rewrites earlier turns.
+
+        An earlier answer may be followed by something else than at the end of a conversation, where templates write
+        another token or one more.
+        """
         whole = self._render(chat, len(chat.messages))
         assistant_turns = _assistant_turns(chat.messages)
         answers = []
@@ -178,7 +216,7 @@ class ChatFormat:
             last = turns == assistant_turns[-1]
             end = whole if last else self._render(chat, turns + 1)
             start = self._render(chat, turns, prompt=True)
-            if whole.text.startswith(end.text) and self._opens(chat, start, end):
+            if whole.text.startswith(self._unclosed(end.text)) and self._opens(chat, start, end):
                 answers.append((start, end))
             elif last:
                 raise UserError(
@@ -191,7 +229,16 @@ class ChatFormat:
     def _opens(self, chat: _Chat, start: _Prefix, end: _Prefix) -> bool:
         # A template may open the assistant's turn with more than it keeps (an empty thought, say); the answer then
         # starts where the two part, which is past everything said before.
-        return end.text.startswith(start.text) or end.text.startswith(self._render(chat, start.turns).text)
+        return end.text.startswith(start.text) or end.text.startswith(
+            self._unclosed(self._render(chat, start.turns).text)
+        )
+
+    def _unclosed(self, text: str) -> str:
+        """The text without the special tokens and the white space at its end."""
+        text = text.rstrip()
+        while ending := next(filter(text.endswith, self._special), ""):
+            text = text.removesuffix(ending).rstrip()
+        return text
 
     def _by_prefixes(
         self, chat: _Chat, answers: Sequence[tuple[_Prefix, _Prefix]], learnt: Collection[int]
@@ -203,6 +250,8 @@ class ChatFormat:
             if prefix.turns not in learnt:
                 continue
             first, stop = self._end_of_prompt(start, tokens), _shared(end, tokens)
+            if stop < len(end) and self._lacks_end(tokens, first, stop):
+                stop += 1
             targets[first : self._end_of_turn(tokens, first, stop)] = True
         return tokens, targets
 
@@ -211,8 +260,10 @@ class ChatFormat:
         first = stop = _shared(prompt, tokens)
         if first < len(prompt):
             # What follows may change how the end of the prompt is cut into tokens: "\n\n" alone, "\n" and "\n" before
-            # a word, in tokenizers of GPT-2's kind.
-            rest = self.tokenizer.decode(prompt[first:])
+            # a word, in tokenizers of GPT-2's kind. What comes after a control token is cut the same in any case, so
+            # it is the opening of a thought that is not kept.
+            (control,) = np.nonzero(self._is_control[prompt[first:]])
+            rest = self.tokenizer.decode(prompt[first:][: control[0] if len(control) else None])
             while stop < len(tokens) and rest.startswith(self.tokenizer.decode(tokens[first : stop + 1])):
                 stop += 1
         return stop

@@ -20,6 +20,7 @@ class EncodedConversations:
         examples: Their examples, in the same order, without those that hold no target.
         truncated: Conversations cut at `max_tokens`.
         without_target: Conversations left out because no target was within `max_tokens`.
+        unlearnt: Ids of those among them that have no target at any length.
         last_turn_only: Conversations of which only the last of several answers is a target, because the template
             renders earlier turns otherwise once more turns follow.
         system_merged: Conversations whose system message went into the first user turn.
@@ -33,6 +34,7 @@ class EncodedConversations:
     examples: tuple[Example, ...]
     truncated: int
     without_target: int
+    unlearnt: frozenset[str]
     last_turn_only: int
     system_merged: int
     control_text: int
@@ -40,11 +42,11 @@ class EncodedConversations:
     rewritten_parts: Mapping[str, int]
     first_rewritten: str | None
 
-    def only(self, ids: Set[str]) -> EncodedConversations:
-        """The same without the examples of other ids, which count as without a target."""
+    def only(self, ids: Set[str], unlearnt: frozenset[str]) -> EncodedConversations:
+        """The same without the examples of other ids, which count as without a target, some of them at any length."""
         examples = tuple(example for example in self.examples if example.id in ids)
         left_out = len(self.examples) - len(examples)
-        return replace(self, examples=examples, without_target=self.without_target + left_out)
+        return replace(self, examples=examples, without_target=self.without_target + left_out, unlearnt=unlearnt)
 
 
 class CannotEncode(UserError):
@@ -80,6 +82,7 @@ def encode(
     truncated = last_turn_only = system_merged = control_text = 0
     parts: Counter[str] = Counter()
     rewritten: list[str] = []
+    unlearnt: list[str] = []
     for conversation in conversations:
         try:
             coded = chat.encode(conversation)
@@ -91,6 +94,7 @@ def encode(
         control_text += coded.control_text
         parts.update(coded.altered)
         rewritten += [conversation.id] * bool(coded.altered)
+        unlearnt += [conversation.id] * (not coded.targets.any())
         tokens, targets = coded.tokens[:max_tokens], coded.targets[:max_tokens]
         if targets.any():
             examples.append(Example(conversation.id, conversation.group, tokens, targets))
@@ -100,6 +104,7 @@ def encode(
         tuple(examples),
         truncated,
         len(conversations) - len(examples),
+        frozenset(unlearnt),
         last_turn_only,
         system_merged,
         control_text,

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from layersig.data.conversation import Message
 from layersig.data.layout import Layout
-from layersig.data.shapes import Reading, read_row
-from layersig.data.turns import form_of, is_answer
+from layersig.data.shapes import Reading, as_context, read_row
+from layersig.data.turns import form_of, is_answer, turns_in
 from layersig.data.values import RowError, is_blank, unpacked
 from layersig.data.vocabulary import Meaning, is_chosen, meanings, precedence
 
@@ -115,7 +115,8 @@ def _side(layout: Layout, row: Mapping[str, Any], name: str, implied: str) -> Re
         named.pop(Meaning.RESPONSE, None)
         named[Meaning.TURNS], row = (name,), {**row, name: value}
     elif before is not None:
-        turns = [*_turns(row[before]), *(value if isinstance(value, list) else [_said(_turns(row[before]), value)])]
+        earlier = unpacked(row[before])
+        turns = [*earlier, *(value if isinstance(value, list) else [_said(earlier, value)])]
         named.pop(Meaning.RESPONSE, None)
         named[Meaning.TURNS] = (before,)
         row = {key: turns if key == before else each for key, each in row.items() if key != name}
@@ -156,7 +157,7 @@ def _fills(layout: Layout, row: Mapping[str, Any], meaning: Meaning) -> bool:
 
 def _turns(value: Any) -> Any:
     """A list of turns, also where it is one turn, JSON text or a transcript of hh-rlhf; any other value as it is."""
-    found = unpacked(value)
+    found = turns_in(value)
     if isinstance(found, dict):
         return [found]
     if isinstance(found, str) and _TRANSCRIPT.match(found):
@@ -179,7 +180,4 @@ def _shared(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def _after(messages: Sequence[Message], prompt: int) -> tuple[Message, ...]:
     """The messages, of which answers within the prompt are context and no targets."""
-    return tuple(
-        message._replace(trained=False) if place < prompt and message.role == "assistant" else message
-        for place, message in enumerate(messages)
-    )
+    return (*as_context(messages[:prompt]), *messages[prompt:])

@@ -21,6 +21,7 @@ from layersig.data.shapes import ACCEPTED, Reading, fits, read_row
 from layersig.data.values import UNKNOWN, RowError, check_depth, is_blank, kind
 from layersig.data.vocabulary import Meaning
 from layersig.errors import UserError, first_few
+from layersig.jsonform import dumps
 from layersig.plugin.table import suggestion
 
 _SHOWN = 5
@@ -274,11 +275,15 @@ def _kept(path: Path, rows: list[Row], where: Mapping[str, Sequence[str]]) -> li
             if value not in there:
                 known = sorted(filter(None, there))[:_NAMED]
                 raise UserError(f'{path}: `where.{field}`: no row has "{value}"{suggestion(value, known)}')
-    return [
+    kept = [
         row
         for row in rows
         if not isinstance(row.value, dict) or all(_value_of(row, field) in values for field, values in where.items())
     ]
+    if not kept:
+        asked = ", ".join(f"{field} = {dumps(list(values))}" for field, values in where.items())
+        raise UserError(f"{path}: `where`: no row has all of these values: {asked}; ask for fewer of them, or others")
+    return kept
 
 
 def _value_of(row: Row, field: str) -> str | None:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from layersig.data.conversation import Message
 from layersig.data.layout import Layout
 from layersig.data.leftovers import COPY, UNUSED, account_for_rest
-from layersig.data.turns import check_order, form_of, read_calls, read_tools, read_turns
-from layersig.data.values import Ledger, RowError, check_text, is_blank, kind, unpacked
+from layersig.data.turns import check_order, form_of, read_calls, read_tools, read_turns, turns_in
+from layersig.data.values import Ledger, RowError, check_mark, check_text, is_blank, kind, unpacked
 from layersig.data.vocabulary import Meaning, meanings, precedence
 
 ACCEPTED = (
@@ -55,6 +55,11 @@ def read_row(layout: Layout, row: Mapping[str, Any], like: Mapping[str, Any]) ->
         RowError: It cannot be read; the field, what was found, what is allowed.
     """
     return _Row(layout, row, like).read()
+
+
+def as_context(messages: Sequence[Message]) -> list[Message]:
+    """The messages, of which no answer is learnt."""
+    return [message._replace(trained=message.role != "assistant") for message in messages]
 
 
 def fits(layout: Layout, row: Mapping[str, Any]) -> bool:
@@ -114,7 +119,7 @@ class _Row:
         messages = self._system(messages)
         messages = self._reasoning(messages, turns)
         tools = self._tools()
-        unwanted = self._marks()
+        unwanted = self._marks(messages)
         account_for_rest(self.layout, self.row, self.ledger, messages)
         ordered = check_order(messages, turns or shape, prompts=self.layout.prompts or shape.endswith("(LIMA)"))
         if not (self.layout.prompts or any(message.trained for message in ordered if message.role == "assistant")):
@@ -141,7 +146,7 @@ class _Row:
         responses = self._responses()
         prompted = self._text_or_turns(prompt, Meaning.PROMPT, "user")
         answered: list[Message] = []
-        if responses and form_of(unpacked(self.row.get(responses[0]))) in _SPOKEN:
+        if responses and form_of(turns_in(self.row.get(responses[0]))) in _SPOKEN:
             answered = self._text_or_turns(responses[0], Meaning.RESPONSE, "assistant")
             if answered[0].role != "assistant":  # the whole conversation, most often with the prompt once more
                 again = prompted[-1].content in [message.content for message in answered]
@@ -153,6 +158,8 @@ class _Row:
             prompted[-1] = self._with_context(prompted[-1])
         if not answered and not self.layout.prompts:
             answered = self._called()
+        if answered:
+            prompted = as_context(prompted)
         shape = f"{prompt}/{'+'.join(responses)}" if responses else prompt
         return shape, [*self._history(), *prompted, *answered]
 
@@ -194,8 +201,8 @@ class _Row:
         return kept
 
     def _text_or_turns(self, name: str, meaning: Meaning, role: str) -> list[Message]:
-        value = unpacked(self._take(name, meaning))
-        if isinstance(value, list) and form_of(value) in _SPOKEN:
+        value = turns_in(self._take(name, meaning))
+        if form_of(value) in _SPOKEN:
             return read_turns(value, name, self.ledger)
         return [Message(role, check_text(self.row.get(name), name))]
 
@@ -273,8 +280,9 @@ class _Row:
         names = self.some(Meaning.TOOLS)
         return tuple(tool for name in names for tool in read_tools(self._take(name, Meaning.TOOLS), name))
 
-    def _marks(self) -> str | None:
-        """The field, if any, that marks the row as one not to learn."""
+    def _marks(self, messages: Sequence[Message]) -> str | None:
+        """The field, if any, that marks the row as one not to learn; a text that is the answer itself marks nothing."""
+        answers = {message.content.strip().casefold() for message in messages if message.role == "assistant"}
         unwanted = None
         for name, value in self.filled.items():
             for meaning in meanings(name):
@@ -282,12 +290,15 @@ class _Row:
                     continue
                 if isinstance(value, list | str) and Meaning.REJECTED in meanings(name):
                     continue
+                if isinstance(value, str) and value.strip().casefold() in answers:
+                    continue
                 if not isinstance(value, bool | str) and Meaning.GRADE in meanings(name):
                     continue
                 learnt = self.ledger.mark(value, name, meaning, name, name)
                 if learnt is not None:
                     self.ledger.note(name, meaning)
                     if not learnt and not self.layout.prompts:
+                        check_mark(value, name, name, name)
                         unwanted = unwanted or name
         return unwanted
 
@@ -306,6 +317,5 @@ def _can_be(meaning: Meaning, value: Any) -> bool:
 
 
 def _only(value: Any) -> Any:
-    """The one text of a list of one; any other value as it is."""
-    listed = unpacked(value)
-    return listed[0] if isinstance(listed, list) and len(listed) == 1 else value
+    """The one text of a list of one; any other value, JSON text of a list too, as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -47,6 +47,7 @@ class SplitReport:
         longest: Tokens of the longest example.
         truncated: Conversations cut at `max_tokens`.
         without_target: Conversations left out because no target was within `max_tokens`.
+        unlearnt: Those among them that have no target at any length, because of their marks and the template.
         last_turn_only: Conversations of which only the last of several answers is a target.
         system_merged: Conversations whose system message went into the first user turn.
         control_text: Conversations with the text of a special token, encoded as ordinary text.
@@ -61,6 +62,7 @@ class SplitReport:
     longest: int
     truncated: int
     without_target: int
+    unlearnt: int
     last_turn_only: int
     system_merged: int
     control_text: int
@@ -200,16 +202,25 @@ def _write(
     except CannotEncode as error:
         raise UserError(f"row {places[error.conversation]}: {error}") from error
     kept = frozenset.intersection(*(frozenset(example.id for example in side.examples) for side in encoded))
+    unlearnt = frozenset[str]().union(*(side.unlearnt for side in encoded))
     if conversations and not kept:
-        raise UserError(
-            f"none of the {len(conversations)} {name} conversations has an answer within "
-            f"{job.spec.max_tokens} tokens. Raise `max_tokens`."
-        )
-    encoded = [side.only(kept) for side in encoded]
+        lacking = _lacking(job.spec.max_tokens, at_any_length=len(unlearnt) == len(conversations))
+        raise UserError(f"none of the {len(conversations)} {name} conversations {lacking}")
+    encoded = [side.only(kept, unlearnt) for side in encoded]
     for ending, side in zip(("", REJECTED), encoded, strict=False):
         examples = [replace(example, id=f"{example.id}{ending}") for example in side.examples]
         write_examples(job.out, f"{name}{ending}", examples)
     return encoded
+
+
+def _lacking(max_tokens: int, *, at_any_length: bool) -> str:
+    """What none of the conversations has, and what to do."""
+    if not at_any_length:
+        return f"has an answer within {max_tokens} tokens. Raise `max_tokens`."
+    return (
+        "has an answer that is learnt: marks such as weights of 0 and the chat template leave none. Correct the marks, "
+        "or set model.chat_template to a template that keeps earlier answers."
+    )
 
 
 def _check_rewriting(
@@ -248,6 +259,7 @@ def _report(encoded: EncodedConversations) -> SplitReport:
         longest=max(lengths, default=0),
         truncated=encoded.truncated,
         without_target=encoded.without_target,
+        unlearnt=len(encoded.unlearnt),
         last_turn_only=encoded.last_turn_only,
         system_merged=encoded.system_merged,
         control_text=encoded.control_text,
@@ -280,7 +292,10 @@ def _warn(job: Job[Data], rows: Rows, report: DataReport, sides: Sequence[SplitR
     notes = {
         f"were cut at {report.max_tokens} tokens": sum(side.truncated for side in sides),
         f"have no answer within {report.max_tokens} tokens and were left out": sum(
-            side.without_target for side in sides
+            side.without_target - side.unlearnt for side in sides
+        ),
+        "have no answer that is learnt, by their marks and the chat template, and were left out": sum(
+            side.unlearnt for side in sides
         ),
         "are trained on their last answer only, because the chat template rewrites earlier turns": sum(
             side.last_turn_only for side in sides

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from layersig.data.conversation import Message
-from layersig.data.values import Ledger, RowError, check_plain, check_text, is_blank, kind, unpacked
+from layersig.data.values import Ledger, RowError, check_mark, check_plain, check_text, is_blank, kind, unpacked
 from layersig.data.vocabulary import Meaning, meanings
 
 _ROLES = {
@@ -56,10 +56,25 @@ def form_of(turns: Any) -> str:
 
 def is_answer(turn: Any) -> bool:
     """Whether a turn, in whichever form, is the model's."""
+    return _role_of(turn) == "assistant"
+
+
+def turns_in(value: Any) -> Any:
+    """The turns, or the one turn, that a text holds as JSON; any other text, such as an answer in JSON, as it is.
+
+    A value that is no text is returned as it is.
+    """
+    found = unpacked(value)
+    first = next(iter(found), None) if isinstance(found, list) else found
+    return value if isinstance(value, str) and _role_of(first) is None else found
+
+
+def _role_of(turn: Any) -> str | None:
+    """The role of a turn, in whichever form; None where it names no speaker that is known."""
     if not isinstance(turn, dict):
-        return False
+        return None
     speaker, roles = (turn["role"], _ROLES) if "role" in turn else (turn.get("from"), _SHAREGPT_ROLES)
-    return isinstance(speaker, str) and roles.get(speaker) == "assistant"
+    return roles.get(speaker) if isinstance(speaker, str) else None
 
 
 def read_turns(value: Any, name: str, ledger: Ledger) -> list[Message]:
@@ -216,7 +231,9 @@ class _Reading:
                     kept = self.ledger.mark(value, key, meaning, at, place)
                     if kept is None:
                         continue
-                    self.trained &= kept or self.role != "assistant"
+                    if not kept and self.role == "assistant":
+                        check_mark(value, key, at, place)
+                        self.trained = False
                 case Meaning.REFUSED | Meaning.NEEDED:
                     raise RowError(
                         f'`{at}` cannot be used ({meaning}); delete it, or write `fields.ignore = ["{place}"]`'

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from layersig.data.vocabulary import Meaning, is_strict_mark
+from layersig.data.vocabulary import Meaning, is_doubtful_mark, is_strict_mark
 from layersig.jsonform import dumps
 
 UNKNOWN = "unknown"
@@ -122,6 +122,25 @@ def unpacked(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
+
+
+def check_mark(value: Any, name: str, where: str, place: str) -> None:
+    """Refuse to leave out what a field marks as not to be learnt, if it may be a class or an answer instead.
+
+    Args:
+        value: Its value.
+        name: Its name.
+        where: Its place in the row, for messages.
+        place: Its place in any row, for the recipe.
+
+    Raises:
+        RowError: Its name leaves that open, and it is not simply true or false.
+    """
+    if is_doubtful_mark(name) and not isinstance(value, bool):
+        raise RowError(
+            f"`{where}` is {value!r}, which may mark what is not to be learnt or be something else: write true or "
+            f'false if it is a mark, else `fields.ignore = ["{place}"]`'
+        )
 
 
 def yes_or_no(value: Any) -> bool | None:

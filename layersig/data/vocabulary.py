@@ -98,6 +98,7 @@ _STRICT = (
     *("train", "trained", "trainable", "training", "weight", "loss", "loss_mask", "loss_weight", "sample_weight"),
     *("label", "kto_tag", "kto_label", "train_on_turn"),
 )
+_DOUBTFUL = ("label", "correct", "incorrect", "wrong")
 _CHOSEN = ("chosen", "chosen_response", "chosen_output", "chosen_answer", "chosen_messages", "preferred_response")
 _PATTERNS: Mapping[Meaning, re.Pattern[str]] = {
     Meaning.GRADE: re.compile(r"(^|_)(score|rating|reward|grade|logps?|rank)(_|$)"),
@@ -118,6 +119,7 @@ for _meaning, _words in WORDS.items():
         _BY_NAME[_key(_word)] = (*_BY_NAME.get(_key(_word), ()), _meaning)
 _PLACES = {(meaning, _key(word)): place for meaning, words in WORDS.items() for place, word in enumerate(words)}
 _STRICT_KEYS = frozenset(map(_key, _STRICT))
+_DOUBTFUL_KEYS = frozenset(map(_key, _DOUBTFUL))
 _CHOSEN_KEYS = frozenset(map(_key, _CHOSEN))
 
 
@@ -137,6 +139,11 @@ def precedence(meaning: Meaning, name: str) -> int:
 def is_strict_mark(name: str) -> bool:
     """Whether a field can only mark what to learn, so that a value which is neither yes nor no is an error."""
     return _key(name) in _STRICT_KEYS
+
+
+def is_doubtful_mark(name: str) -> bool:
+    """Whether a field that marks what to learn may as well hold a class, or the answer that is right or wrong."""
+    return _key(name) in _DOUBTFUL_KEYS
 
 
 def is_chosen(name: str) -> bool:

@@ -182,7 +182,7 @@ def _data(repo: _Repo, request: Request) -> tuple[Path, str, Path | None]:
                 f"{repo.spec}: split {request.split!r} of commit {repo.commit[:12]} is not on this machine and the "
                 "hub was not reached; run `layersig fetch RECIPE` once with a network"
             )
-        chosen = files_of_split(repo.spec, repo.names, request.split, _metadata(card), repo.config)
+        chosen = files_of_split(repo.spec, repo.names, request.split, _metadata(card), repo.config, request.warn)
         snapshot = _snapshot(repo, [glob.escape(name) for name in chosen])
         try:
             _merge([snapshot / name for name in chosen], folder, request.split)

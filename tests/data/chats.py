@@ -78,7 +78,38 @@ MARKED = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+# Only the end of the conversation has a token more (Phi).
+CLOSING = (
+    "{% for m in messages %}<turn>{{ m.role }}\n{{ m.content }}</turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<turn>assistant\n{% else %}{{ eos_token }}{% endif %}"
+)
+
+# The last answer ends with another token than earlier ones (OLMo 3, gpt-oss).
+OTHER_CLOSING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}<|body|>{{ m.content }}"
+    "{% if m.role == 'assistant' and loop.last and not add_generation_prompt %}{{ eos_token }}"
+    "{% else %}<|im_end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant<|body|>{% endif %}"
+)
+
 MARKED_WITHOUT_END = MARKED.replace("<|im_end|>{% endgeneration %}\n", "{% endgeneration %}<|im_end|>\n")
+
+# The block holds the whole turn, with an empty thought that the prompt holds too (SmolLM3).
+MARKED_WITH_HEADER = (
+    "{% for m in messages %}"
+    "{% if m.role == 'assistant' %}{% generation %}<|im_start|>assistant\n<think>\n\n</think>\n"
+    "{{ m.content }}<|im_end|>\n{% endgeneration %}"
+    "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n{% endif %}"
+)
+
+# Headers and ends without white space, the end outside of the block.
+MARKED_TIGHT = (
+    "{% for m in messages %}<|head|>{{ m.role }}<|body|>"
+    "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
+    "{% else %}{{ m.content }}{% endif %}<|eot|>{% endfor %}"
+    "{% if add_generation_prompt %}<|head|>assistant<|body|>{% endif %}"
+)
 
 
 def merging_tokenizer(

@@ -40,6 +40,10 @@ def only(chat: ChatFormat, one: Conversation, max_tokens: int = 1000) -> Example
         (chats.MARKED_WITHOUT_END, ["In Italy, I think.<|im_end|>", "In Norway.<|im_end|>"]),
         (chats.THOUGHT_OPENING, ["In Italy, I think.<|im_end|>", "In Norway.<|im_end|>"]),
         (chats.REWRITING, ["In Italy, I think.<|im_end|>", "In Norway.<|im_end|>"]),
+        (chats.CLOSING, ["In Italy, I think.</turn>", "In Norway.</turn>\n</s>"]),
+        (chats.OTHER_CLOSING, ["In Italy, I think.<|im_end|>", "In Norway.</s>"]),
+        (chats.MARKED_WITH_HEADER, ["In Italy, I think.<|im_end|>", "In Norway.<|im_end|>"]),
+        (chats.MARKED_TIGHT, ["In Italy, I think.<|eot|>", "In Norway.<|eot|>"]),
         (None, [" In Italy, I think.</s>", " In Norway.</s>"]),
     ],
 )
@@ -52,7 +56,8 @@ def test_targets_are_the_answers_and_the_tokens_that_end_them(template: str | No
     rendered = chat.template.render(chat.tokenizer, TWO_TURNS.messages)
     assert chat.tokenizer.decode(example.tokens) == rendered
     assert chat.turn_end is not None
-    assert answers[-1].endswith(chat.tokenizer.decode([chat.turn_end]))
+    assert chat.tokenizer.decode([chat.turn_end]) in answers[-1].removeprefix("In Norway.")
+    assert encode(chat, [TWO_TURNS], 1000).last_turn_only == 0
 
 
 def test_metaspace_tokenizer_and_folded_system() -> None:
@@ -95,6 +100,45 @@ def test_history_that_a_template_rewrites_is_context_only() -> None:
     assert "hm" not in chat.tokenizer.decode(encoded.examples[0].tokens)
     assert len(spans(chat, encoded.examples[1])) == 2
     assert spans(chat, encoded.examples[2]) == ["Now.<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("template", "ends"),
+    [
+        (chats.MARKED_TIGHT, ("<|eot|>", "<|eot|>")),
+        (chats.MARKED_WITHOUT_END, ("<|im_end|>", "<|im_end|>")),
+        (chats.OTHER_CLOSING, ("<|im_end|>", "</s>")),
+    ],
+)
+def test_an_answer_whose_last_token_the_template_knows_ends_with_the_turn(template: str, ends: tuple[str, str]) -> None:
+    chat = ChatFormat(merging_tokenizer(template + "{# </think> #}"))
+    example = only(chat, conversation("Where is Rome?", "Italy</think>", "And Oslo?", "Norway</think>"))
+    assert spans(chat, example) == [f"Italy</think>{ends[0]}", f"Norway</think>{ends[1]}"]
+
+
+def test_a_marked_turn_that_ends_by_itself_takes_nothing_of_the_next() -> None:
+    # The prompt shows no beginning of the answer, so that the marks alone count.
+    inside = "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|eot|>\n{% endgeneration %}"
+    template = (
+        f"{{% for m in messages %}}<|head|>{{{{ m.role }}}}\n{inside}"
+        "{% else %}{{ m.content }}<|eot|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}Go: {% endif %}"
+    )
+    chat = ChatFormat(merging_tokenizer("{% if add_generation_prompt %}{{ bos_token }}{% endif %}" + template))
+    marked = only(chat, TWO_TURNS)
+    assert (marked.tokens[marked.targets] == chat.tokenizer.convert_tokens_to_ids("<|head|>")).sum() == 0
+
+
+@pytest.mark.parametrize("answer", ["<b>Italy</b>.", "<think>hm</think>Italy.", "In Italy."])
+@pytest.mark.parametrize("header", ["assistant\n", "assistant\n\n", "assistant<|body|>"])
+def test_an_answer_is_whole_where_the_prompt_opens_a_thought_that_is_not_kept(header: str, answer: str) -> None:
+    template = (
+        "{% for m in messages %}<|im_start|>{{ 'assistant' + HEADER if m.role == 'assistant' else 'user\n' }}"
+        "{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>{{ 'assistant' + HEADER }}<think>\n{% endif %}"
+    ).replace("HEADER", repr(header.removeprefix("assistant")))
+    chat = ChatFormat(merging_tokenizer(template))
+    (found,) = spans(chat, only(chat, conversation("Where is Rome?", answer)))
+    assert found == f"{answer}<|im_end|>".removeprefix("<think>")
 
 
 @pytest.mark.parametrize("template", [chats.NO_SYSTEM, chats.SILENT_ABOUT_SYSTEM])

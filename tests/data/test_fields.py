@@ -240,6 +240,50 @@ def test_no_row_decides_for_the_others(tmp_path: Path) -> None:
         read(tmp_path, PAIR, {"prompt": "Why?"})
 
 
+@pytest.mark.parametrize(
+    "response", ['["Apple"]', "[42]", '[{"from": "Oslo", "to": "Rome"}]', '{"role": "chair"}', '[{"role": ["user"]}]']
+)
+def test_an_answer_or_a_thought_in_json_keeps_its_brackets(tmp_path: Path, response: str) -> None:
+    assert said(read(tmp_path, {"prompt": "Where?", "output": response})) == [ASKED[0], ("assistant", response)]
+    assert said(read(tmp_path, {"prompt": response, "output": "There."})) == [("user", response), ASKED[1]]
+    thinking = read(tmp_path, {**PAIR, "reasoning": response})
+    assert thinking.conversations[0].messages[-1].reasoning == response
+
+
+@pytest.mark.parametrize("answer", [ASSISTANT["content"], [ASSISTANT], json.dumps([ASSISTANT])])
+def test_answers_within_the_prompt_are_context_where_there_is_a_response(tmp_path: Path, answer: Any) -> None:
+    opening = [USER, {"role": "assistant", "content": "Here."}, USER]
+    for prompt in (opening, json.dumps(opening)):
+        (found,) = read(tmp_path, {"prompt": prompt, "completion": answer}).conversations
+        assert [message.trained for message in found.messages] == [True, False, True, True]
+    (earlier,) = read(tmp_path, {"history": [["Hi.", "Hello."]], **PAIR}).conversations
+    assert all(message.trained for message in earlier.messages)
+    (asked,) = read(tmp_path, {"prompt": opening}, prompts=True).conversations
+    assert all(message.trained for message in asked.messages)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("label", 0), ("label", 0.0), ("label", "negative"), ("correct", 0), ("correct", "no"), ("incorrect", "yes")],
+)
+def test_a_class_is_not_taken_for_a_mark(tmp_path: Path, name: str, value: Any) -> None:
+    row = {"prompt": "Good film?", "completion": "Not at all.", name: value}
+    with pytest.raises(UserError, match=f"`{name}` is {value!r}, which may mark .*write true or false if it is a mark"):
+        read(tmp_path, PAIR, row)
+    assert len(read(tmp_path, PAIR, row, fields={"ignore": [name]}).conversations) == 2
+    assert len(read(tmp_path, row, prompts=True).conversations) == 1
+    turn = {"messages": [USER, {**ASSISTANT, name: value}, USER, ASSISTANT]}
+    with pytest.raises(UserError, match=rf"`messages\[1\].{name}` is {value!r}, which .*`fields.ignore = \[.messages"):
+        read(tmp_path, turn)
+
+
+@pytest.mark.parametrize("name", ["label", "correct", "verdict", "kto_tag"])
+def test_a_class_that_is_the_answer_marks_nothing(tmp_path: Path, name: str) -> None:
+    rows = read(tmp_path, *({"prompt": "Film?", "completion": said, name: said} for said in ("positive", "negative")))
+    assert len(rows.conversations) == 2
+    assert rows.unwanted == {}
+
+
 def test_a_column_of_objects_has_no_keys_that_a_row_lacks(tmp_path: Path) -> None:
     rows = [
         {"messages": [USER, {**ASSISTANT, "train": True}], "tools": [TOOL]},

@@ -80,6 +80,22 @@ def test_answers_within_the_prompt_are_no_targets(tmp_path):
         assert [message.trained for message in side if message.role == "assistant"] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected"),
+    [
+        ('{"name": "Ann"}', '{"name": "Bob"}'),
+        ('["Apple"]', "[]"),
+        ('[{"from": "Oslo", "to": "Rome"}]', '[{"role": "chair"}]'),
+        ("42", "[42]"),
+    ],
+)
+@pytest.mark.parametrize("before", [{"prompt": "Who?"}, {"messages": [{"role": "user", "content": "Who?"}]}])
+def test_responses_in_json_are_texts(tmp_path, chosen, rejected, before):
+    (found,) = read_rows(write(tmp_path, {**before, "chosen": chosen, "rejected": rejected}), pairs=True).conversations
+    assert said(found.messages) == [("user", "Who?"), ("assistant", chosen)]
+    assert said(found.rejected) == [("user", "Who?"), ("assistant", rejected)]
+
+
 def test_named_fields(tmp_path):
     row = {"question": "What is blue?", "response_j": "The sky.", "response_k": "Snow.", "qid": 4}
     fields = {"prompt": "question", "response": "response_j", "rejected": "response_k", "ignore": ["qid"]}

@@ -41,7 +41,7 @@ class Notes(Silent):
         self.warnings.append(message)
 
 
-def run(folder: Path, rows: list[dict[str, str]], *, seed: int | None = None, own: bool = True, **params: Any) -> Job:
+def run(folder: Path, rows: list[dict[str, Any]], *, seed: int | None = None, own: bool = True, **params: Any) -> Job:
     folder.mkdir()
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tiny_tokenizer(chat_template=own).save_pretrained(folder / "model")
@@ -137,6 +137,36 @@ def test_template_that_ends_no_turn_is_warned_about(tmp_path: Path) -> None:
 def test_side_without_any_target_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of the 3 train conversations has an answer within 8 tokens"):
         run(tmp_path / "a", rows_of(4), max_tokens=8)
+
+
+SHORTENING = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content if loop.last or m.role == 'user' else 'So.' }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+LAST_UNLEARNT = {
+    "messages": [
+        {"role": role, "content": content, **({"weight": 0} if content == "There." else {})}
+        for role, content in zip(("user", "assistant") * 2, ("Why?", "Because.", "Where?", "There."), strict=True)
+    ]
+}
+
+
+def test_conversations_in_which_nothing_is_learnt_are_told_apart_from_long_ones(tmp_path: Path) -> None:
+    job = run(tmp_path / "a", [*rows_of(4), LAST_UNLEARNT], chat_template=SHORTENING, heldout=0, max_rewritten=1)
+    side = json.loads((job.out / "report.json").read_text())["train"]
+    assert (side["conversations"], side["without_target"], side["unlearnt"]) == (4, 1, 1)
+    told = " ".join(job.reporter.warnings)  # type: ignore[attr-defined]
+    assert "1 of 5 conversations have no answer that is learnt, by their marks and the chat template" in told
+    assert "have no answer within" not in told
+    with pytest.raises(UserError, match=r"none of the 1 train conversations has an answer that is learnt: marks such"):
+        run(tmp_path / "b", [LAST_UNLEARNT], chat_template=SHORTENING, heldout=0, max_rewritten=1)
+
+
+def test_values_that_no_row_has_together_are_refused(tmp_path: Path) -> None:
+    rows = [{**row, "language": "en" if row["category"] == "Chat" else "de"} for row in KINDS]
+    words = r'`where`: no row has all of these values: category = \["Chat"\], language = \["de"\]; ask for'
+    with pytest.raises(UserError, match=words):
+        run(tmp_path / "x", rows, where={"category": ["Chat"], "language": ["de"]})
 
 
 def test_folder_without_a_tokenizer(tmp_path: Path) -> None:

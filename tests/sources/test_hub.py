@@ -58,6 +58,7 @@ PARTS = Repo(
     "dataset",
     {"train-0.json": b'[{"a": "\xe2\x80\xa8"},\n {"a": "2"}]', "train-1.json": b'{"a": "3"}', "test.json": b"[]"},
 )
+MIXED = Repo("lab/mixed", "dataset", {"a.jsonl": b'{"a": "1"}\n', "b.json": b'[{"a": "2"}]'})
 TORN = Repo("lab/torn", "dataset", {"train-0.parquet": b"PAR1", "train-1.parquet": b""})
 GATED = Repo("lab/gated", "model", {"config.json": b"{}"}, access="gated")
 GATED_DATA = Repo("lab/gated", "dataset", DATA.files, access="gated")
@@ -79,7 +80,7 @@ def model(checkpoint: Path) -> Repo:
 
 @pytest.fixture
 def server(model: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with hub_server(model, DATA, PLAIN, PARTS, TORN, GATED, GATED_DATA, PRIVATE, BROKEN) as running:
+    with hub_server(model, DATA, PLAIN, PARTS, MIXED, TORN, GATED, GATED_DATA, PRIVATE, BROKEN) as running:
         use_hub(monkeypatch, running.url, tmp_path / "home")
         yield running
 
@@ -128,6 +129,13 @@ def test_json_files_are_merged_into_lines(server: HubServer, request_: Request) 
     source = Hub().load("data", "lab/parts", request_)
     assert source.path.name == "train.jsonl"
     assert _rows(source.path) == [{"a": "\u2028"}, {"a": "2"}, {"a": "3"}]
+
+
+def test_the_user_hears_of_files_that_are_not_read(server: HubServer, request_: Request) -> None:
+    told: list[str] = []
+    source = Hub().load("data", "lab/mixed", replace(request_, warn=told.append))
+    assert _rows(source.path) == [{"a": "1"}]
+    assert [note for note in told if "read from a.jsonl; b.json of another format is not" in note] == told != []
 
 
 def test_harm_to_our_copy_is_mended_from_the_hubs(server: HubServer, request_: Request) -> None:

@@ -56,6 +56,51 @@ def test_one_of_several_configurations_must_be_named() -> None:
         files_of_split("hub:a/b:main", names, "train", {}, "main")
 
 
+def of_folders(**more: object) -> dict[str, object]:
+    """A card with two configurations, each the files of a folder."""
+    folders = {"en": "./data/en/", "de": "data/de"}
+    return {"configs": [{"config_name": name, "data_dir": folder, **more} for name, folder in folders.items()]}
+
+
+def test_a_configuration_may_be_a_folder() -> None:
+    names = ["data/en/train.jsonl", "data/en/test.jsonl", "data/de/rows.jsonl", "data/den/train.jsonl"]
+    assert files_of_split("hub:a/b:en", names, "train", of_folders(), "en") == names[:1]
+    assert files_of_split("hub:a/b:de", names, "train", of_folders(), "de") == names[2:3]
+    assert files_of_split("hub:a/b:en", names, "train", of_folders(data_files="te*"), "en") == names[1:2]
+    with pytest.raises(UserError, match="several configurations: en, de"):
+        files_of_split("hub:a/b", names, "train", of_folders())
+    with pytest.raises(UserError, match="no split 'test'; it has no files that are read"):
+        files_of_split("hub:a/b:de", names, "test", of_folders(), "de")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jsonl", ["a.jsonl"]),
+        ("x/*", ["x/b.jsonl"]),
+        ("*/*", ["x/b.jsonl"]),
+        ("**/a.jsonl", ["a.jsonl", "x/y/a.jsonl"]),
+        ("x/**/*.jsonl", ["x/b.jsonl", "x/y/a.jsonl"]),
+        ("x/**", ["x/b.jsonl", "x/y/a.jsonl"]),
+        ("./x/[!a].jsonl", ["x/b.jsonl"]),
+    ],
+)
+def test_patterns_mean_what_they_mean_on_the_hub(pattern: str, expected: list[str]) -> None:
+    card = {"configs": [{"config_name": "default", "data_files": pattern}]}
+    assert files_of_split("hub:a/b", ["a.jsonl", "x/b.jsonl", "x/y/a.jsonl"], "train", card) == expected
+
+
+def test_files_of_another_format_that_are_no_copies_are_named() -> None:
+    told: list[str] = []
+    names = ["a.jsonl", "b.json", "a.json"]
+    assert files_of_split("hub:a/b", names, "train", {}, warn=told.append) == ["a.jsonl"]
+    (note,) = told
+    assert note.startswith("hub:a/b: split 'train' is read from a.jsonl; b.json of another format is not")
+    copies = ["data/train-00000-of-00001.parquet", "train.jsonl"]
+    assert files_of_split("hub:a/b", copies, "train", {}, warn=told.append) == copies[:1]
+    assert len(told) == 1
+
+
 def test_a_split_that_is_not_there_is_answered_with_those_that_are() -> None:
     with pytest.raises(UserError, match="hub:a/b has no split 'validation'; it has train, test"):
         files_of_split("hub:a/b", NO_ROBOTS, "validation", {})
