@@ -35,14 +35,24 @@ def check_definition(config: Config, fields: Iterable[str], path: Path) -> None:
         if isinstance(name, str) and not own and name not in METRIC_REGISTRY:
             raise UserError(f"{path}: lm-eval has no metric `{name}`{_near(name, METRIC_REGISTRY)}")
         _check_direction(entry, name if isinstance(name, str) else getattr(name, "__name__", repr(name)), path)
-    choices = config.get("doc_to_choice")
-    if isinstance(choices, str) and choices.isidentifier() and not config.get("process_docs"):
-        known = list(fields)
-        if choices not in known:
-            raise UserError(
-                f"{path}: doc_to_choice: the rows have {', '.join(known)} and no field `{choices}`"
-                f"{_near(choices, known)}"
-            )
+    check_field(config, "doc_to_choice", fields, path)
+
+
+def check_field(config: Config, key: str, fields: Iterable[str], where: object) -> None:
+    """Refuse a key that names a field alone where no row has it: lm-eval would take the name for a text.
+
+    Args:
+        config: A task.
+        key: Such as `doc_to_choice`.
+        fields: Names of its rows' fields.
+        where: What the message begins with.
+
+    Raises:
+        UserError: There is no such field.
+    """
+    name, known = config.get(key), list(fields)
+    if isinstance(name, str) and name.isidentifier() and not config.get("process_docs") and name not in known:
+        raise UserError(f"{where}: {key}: the rows have {', '.join(known)} and no field `{name}`{_near(name, known)}")
 
 
 def check_answers(task: LocalTask, path: Path) -> None:

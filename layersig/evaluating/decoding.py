@@ -26,8 +26,6 @@ model's, a second run of the model."""
 class Decoding:
     """The logits processors of one kind of request.
 
-    One setting of a checkpoint is not taken: a largest number of tokens, which in `hf` overrides the task's own.
-
     Args:
         model: The model; its `generation_config` counts.
         kwargs: The task's `generation_kwargs`, as lm-eval normalises them.
@@ -37,32 +35,13 @@ class Decoding:
         stops: Texts that end an answer for this checkpoint; `hf` cannot run one that has some.
 
     Raises:
-        UserError: They ask for anything but one greedy answer, or for what transformers does not know.
+        UserError: As `settled`.
     """
 
     def __init__(self, model: PreTrainedModel, kwargs: Mapping[str, Any]) -> None:
-        given = {name: value for name, value in kwargs.items() if name not in _HANDLED}
-        asked = f"generation_kwargs {dict(kwargs)}"
         self._model = model
         self._most = int(kwargs["max_gen_toks"])
-        self._config: GenerationConfig = deepcopy(model.generation_config)
-        try:
-            unknown = self._config.update(**{**given, "do_sample": False, "max_length": None, "max_new_tokens": None})
-            mode = self._config.get_generation_mode()
-        except (ValueError, TypeError) as error:
-            raise UserError(
-                f"generation_kwargs {dict(kwargs)}: transformers refuses them ({one_line(error)})"
-            ) from error
-        if unknown:
-            raise UserError(f"generation_kwargs {dict(kwargs)}: transformers knows no {', '.join(sorted(unknown))}")
-        odd = [name for name in _REFUSED if name in given]
-        odd += ["guidance_scale"] if self._config.guidance_scale not in (None, 1.0) else []
-        if mode is not GenerationMode.GREEDY_SEARCH or odd:
-            what = odd[0] if odd else str(mode.value).replace("_", " ")
-            raise UserError(
-                f"{what} is not supported: one answer is written greedily. The task's {asked} or the model's "
-                "generation_config.json asks for it; leave it out there"
-            )
+        self._config = settled(model.generation_config, kwargs)
         model._prepare_special_tokens(self._config, kwargs_has_attention_mask=True, device=model.device)
         stops = self._config.stop_strings or ()
         self.stops: tuple[str, ...] = (stops,) if isinstance(stops, str) else tuple(stops)
@@ -83,3 +62,36 @@ class Decoding:
                 self._config, input_ids_seq_length=length, device=self._model.device, model_kwargs={}
             )
         return self._built[length]
+
+
+def settled(config: GenerationConfig, kwargs: Mapping[str, Any]) -> GenerationConfig:
+    """The settings of a checkpoint with those of a task.
+
+    One setting of a checkpoint is not taken: a largest number of tokens, which in `hf` overrides the task's own.
+
+    Args:
+        config: The checkpoint's.
+        kwargs: The task's `generation_kwargs`, as lm-eval normalises them; lengths may be missing.
+
+    Raises:
+        UserError: They ask for anything but one greedy answer, or for what transformers does not know.
+    """
+    given = {name: value for name, value in kwargs.items() if name not in _HANDLED}
+    asked = f"generation_kwargs {dict(kwargs)}"
+    found = deepcopy(config)
+    try:
+        unknown = found.update(**{**given, "do_sample": False, "max_length": None, "max_new_tokens": None})
+        mode = found.get_generation_mode()
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{asked}: transformers refuses them ({one_line(error)})") from error
+    if unknown:
+        raise UserError(f"{asked}: transformers knows no {', '.join(sorted(unknown))}")
+    odd = [name for name in _REFUSED if name in given]
+    odd += ["guidance_scale"] if found.guidance_scale not in (None, 1.0) else []
+    if mode is not GenerationMode.GREEDY_SEARCH or odd:
+        what = odd[0] if odd else str(mode.value).replace("_", " ")
+        raise UserError(
+            f"{what} is not supported: one answer is written greedily. The task's {asked} or the model's "
+            "generation_config.json asks for it; leave it out there"
+        )
+    return found

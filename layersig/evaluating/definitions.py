@@ -121,17 +121,63 @@ def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False,
             check_written(leaf.config)
 
 
-def check_written(config: Config) -> None:
-    """Refuse draws for a task in which the model does not write.
+def check_apart(tasks: Iterable[tuple[str, Path]]) -> None:
+    """Refuse entries of `evaluate.tasks` that give results of one name, of which only one could be held.
+
+    Args:
+        tasks: Their sources, each with the path of its YAML file where it is the user's own.
 
     Raises:
-        UserError: It is answered by choice, or scores given texts.
+        UserError: It names the two; or as `named`, `user` and `groups`.
+    """
+    seen: dict[str, str] = {}
+    for source, path in tasks:
+        for name in _results(path if is_definition(path) else source.removeprefix("pypi:")):
+            if name in seen:
+                raise UserError(
+                    f"evaluate.tasks: {seen[name]} and {source} both give results of the task {name}; remove one of "
+                    "them, or give a task of your own another name (`task:`)"
+                )
+            seen[name] = source
+
+
+def _results(task: str | Path) -> set[str]:
+    """Names under which results hold a task by name, or that of a user's YAML file; see `Measures`."""
+    leaves = _user(task, False) if isinstance(task, Path) else _named(task, False)
+    configs: dict[str, Config] = {leaf.config["task"]: leaf.config for leaf in leaves}
+    found = set(configs)
+    for group in groups(task):
+        members = [configs[name] for name in group.tasks]
+        if len({config.get("dataset_path") for config in members}) == 1:
+            taken = {each.metric for each in group.aggregates}
+            found -= {config["task"] for config in members if _metrics(config) <= taken}
+        whole = task.stem if isinstance(task, Path) else task
+        found.add(whole if len(members) == len(configs) else group.name)
+    return found
+
+
+def _metrics(config: Config) -> set[str]:
+    listed = config.get("metric_list") or ()
+    return {str(entry.get("metric")).rpartition(".")[2] for entry in listed if isinstance(entry, Mapping)}
+
+
+def check_written(config: Config) -> None:
+    """Refuse draws for a task in which the model does not write, or that asks for several answers itself.
+
+    Raises:
+        UserError: It is answered by choice, scores given texts, or puts several answers to an item together.
     """
     kind = config.get("output_type", "generate_until")
     if kind != "generate_until":
         raise UserError(
             f"evaluate.tasks: the task {config['task']} is {kind}, and `draws` are for tasks in which the model writes "
             "(generate_until); leave them out"
+        )
+    if (config.get("repeats") or 1) > 1:
+        raise UserError(
+            f"evaluate.tasks: the task {config['task']} asks for {config['repeats']} answers to every item itself "
+            "(`repeats`), which in a draw would all be the same one; set `repeats: 1` in a task of your own "
+            "(file:X.yaml), or leave `draws` out"
         )
 
 

@@ -24,14 +24,14 @@ from layersig.streams import Streams
 
 
 def check_draws(settings: TaskSettings, path: Path) -> None:
-    """Refuse draws for a task in which the model does not write.
+    """Refuse draws for a task in which the model does not write, or that asks for several answers itself.
 
     Args:
         settings: An entry of `evaluate.tasks` with `draws`.
         path: What `resolve_task` found for it.
 
     Raises:
-        UserError: It is answered by choice, or scores given texts.
+        UserError: As `definitions.check_written`.
     """
     if definitions.is_definition(path):
         configs = definitions.user(path, functions=False)

@@ -13,9 +13,10 @@ import datasets
 
 from layersig.errors import LayersigError, UserError
 from layersig.evaluating import definitions
-from layersig.evaluating.checks import check_answers, check_definition
+from layersig.evaluating.checks import check_answers, check_definition, check_field
 from layersig.evaluating.definitions import Config, Group, is_definition
 from layersig.evaluating.local import LocalTask
+from layersig.evaluating.own import own
 from layersig.evaluating.rehearsal import rehearse
 from layersig.evaluating.rows import Splits, declared_files, file_splits, prepared_splits
 from layersig.recipe.schema import TaskSettings
@@ -60,7 +61,7 @@ class ResolvedTask:
         parts: Its leaf tasks with rows to score, in lm-eval's order.
         pools: Groups among them that have a result of their own.
         rows: Rows in the scored splits, chosen or not.
-        chat: Whether prompts are user turns of the model's chat template.
+        chat: Whether prompts, and few-shot examples before them, are turns of the model's chat template.
     """
 
     name: str
@@ -223,7 +224,10 @@ def check_fetched_task(name: str, folder: Path) -> None:
     """
     _hush()
     for config in definitions.named(name):
-        rehearse(_task(config, prepared_splits(folder, config), 0, folder))
+        splits = prepared_splits(folder, config)
+        if own(name, functions=False) is not None:  # a target of lm-eval's own tasks may be a text that names no field
+            check_field(config, "doc_to_target", next(iter(splits.values())).column_names, f"task {name}")
+        rehearse(_task(config, splits, 0, folder))
 
 
 def _hush() -> None:
@@ -238,7 +242,7 @@ def _task(config: Config, splits: Splits, shots: int | None, path: Path) -> Loca
     try:
         return LocalTask(config, splits, shots)
     except LayersigError as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise error.at(str(path)) from error
     except Exception as error:  # lm-eval reports mistakes in a task's definition with errors of every kind
         raise UserError(
             f"{path}: task {config['task']} cannot be built from its data ({type(error).__name__}: {error})"

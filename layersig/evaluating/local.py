@@ -129,7 +129,7 @@ class LocalTask(BlankAwareTask):
         """Build the requests of the chosen rows; few-shot examples are drawn again from the same seed.
 
         Args:
-            chat_template: Makes one text of messages; None for plain prompts.
+            chat_template: Makes one text of messages, of which few-shot examples are some; None for plain prompts.
         """
         self._chat_template = chat_template
         self._instances = [request for asked in self.requests_of(list(self.eval_docs)) for request in asked]
@@ -168,6 +168,7 @@ class LocalTask(BlankAwareTask):
             row,
             num_fewshot=self.config.num_fewshot,
             apply_chat_template=chat,
+            fewshot_as_multiturn=chat,  # as lm-eval does unless told otherwise
             chat_template=self._chat_template,
             gen_prefix=self.doc_to_prefix(row),
         )

@@ -67,7 +67,8 @@ class Column:
                 raise UserError(f"{where} gives {value!r} for an item, which is not a number")
             return self.title, float(value), 1.0
         if aggregation is weighted_perplexity and self.metric == "byte_perplexity":
-            return self._titled("loss"), -value[0] / value[1], float(value[1])
+            # An empty text has no byte, and so no loss.
+            return (self._titled("loss"), -value[0] / value[1], float(value[1])) if value[1] else None
         if aggregation is perplexity:
             return self._titled("loss"), -float(value), 1.0
         return None

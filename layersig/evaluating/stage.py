@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from layersig.data.examples import Examples, read_examples
 from layersig.data.pairs import read_interleaved
+from layersig.evaluating.definitions import check_apart
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.kept import KeptAnswers
 from layersig.evaluating.preferences import log_probabilities, preference_outcomes, preference_summary
@@ -35,8 +36,12 @@ def evaluate(job: Job[Evaluate]) -> None:
     """Measure a model; see `Evaluate`.
 
     What the model answers is kept batch by batch in the stage's own folder, so that an interruption costs a batch.
+
+    Raises:
+        UserError: Two tasks give results of one name.
     """
     started = time.perf_counter()
+    check_apart((task.source, job.inputs[f"task/{number}"]) for number, task in enumerate(job.spec.tasks))
     with arm_model(job) as arm:
         run = _Run(job, arm.model, fast=arm.fast)
         run.heldout()

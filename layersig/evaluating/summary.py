@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -101,21 +102,27 @@ def means(outcomes: Iterable[Outcome]) -> dict[str, float]:
 
 
 def _constant(parts: Sequence[LocalTask]) -> dict[str, float]:
-    """What the best constant answer would score, where items have a right answer: a floor that needs no model.
+    """What the best constant answer would score, where the likeliest choice is to be right: a floor without a model.
 
     Constant is the same text ("yes") or the same place ("the second"), whichever scores more: the texts of most tasks
-    never recur, their places do.
+    never recur, their places do. Where one place is right in all rows, that is how rows are stored (TruthfulQA, BLiMP),
+    and no model sees it: there a place is worth what it is in a random order.
     """
-    places: list[set[int]] = []
     texts: list[set[str]] = []
+    places: Counter[int] = Counter()
+    unordered: list[float] = []
     for part in parts:
-        if part.OUTPUT_TYPE == "multiple_choice" and not part.multiple_input:
-            for row in part.eval_docs:
-                choices = part.doc_to_choice(row)
-                right = right_places(choices, part.doc_to_target(row))
-                places.append(right)
-                texts.append({str(choices[place]).strip() for place in right})
-    return {"constant": max(constant_floor(places), constant_floor(texts))} if places else {}
+        if part.OUTPUT_TYPE != "multiple_choice" or part.multiple_input or part.config.process_results is not None:
+            continue
+        rows = [(part.doc_to_choice(row), part.doc_to_target(row)) for row in part.eval_docs]
+        right = [right_places(choices, target) for choices, target in rows]
+        texts += ({str(choices[at]).strip() for at in own} for (choices, _), own in zip(rows, right, strict=True))
+        if right and set.intersection(*right):
+            unordered += (len(own) / len(choices) for (choices, _), own in zip(rows, right, strict=True))
+        else:
+            places.update(at for own in right for at in own)
+    by_place = max(places.values(), default=0) + math.fsum(unordered)
+    return {"constant": max(by_place / len(texts), constant_floor(texts))} if texts else {}
 
 
 def right_places(choices: Sequence[Any], target: object) -> set[int]:

@@ -9,22 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from layersig.errors import UserError
 from layersig.evaluating.library import Config, root
 
-_GREEDY = frozenset(
-    {
-        "until",
-        "do_sample",
-        "temperature",
-        "top_p",
-        "top_k",
-        "max_gen_toks",
-        "max_new_tokens",
-        "max_tokens",
-        "max_completion_tokens",
-    }
-)
-"""What may stand in `generation_kwargs` of greedy decoding: ends, lengths, and what has no effect on it."""
+_LENGTHS = frozenset({"max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"})
+_GREEDY = frozenset({"until", "do_sample", "temperature", "top_p", "top_k", "num_beams"}) | _LENGTHS
+"""What may stand in `generation_kwargs` of any greedy decoding: ends, lengths, and what has no effect on it."""
 
 
 def refusal_of(config: Config, *, fetched: bool = True) -> str | None:
@@ -75,11 +65,17 @@ def _sampled(settings: Mapping[str, Any]) -> str | None:
         )
     if (settings.get("num_beams") or 1) != 1:
         return f"decodes with {settings['num_beams']} beams, and only greedy decoding is supported"
-    other = sorted(set(settings) - _GREEDY - {"num_beams"})
-    if other:
-        return (
-            f"sets {_listed(other)} in `generation_kwargs`, which would be ignored; leave out all but ends and lengths"
-        )
+    if set(settings) <= _GREEDY:
+        return None
+    # It takes seconds, which few tasks need.
+    from transformers import GenerationConfig
+
+    from layersig.evaluating.decoding import settled
+
+    try:
+        settled(GenerationConfig(), {name: value for name, value in settings.items() if name not in _LENGTHS})
+    except UserError as error:
+        return f"cannot be answered: {error}"
     return None
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ LocalData = str | Mapping[str, str]
 LAYOUT_VERSION = 1
 """Part of the cache key: bump it when the folders that hold a task's rows change."""
 
-USER_VERSION = 2
+USER_VERSION = 3
 """Part of the digest of users' tasks: bump it when more of their definition is recorded than before."""
 
 
@@ -90,22 +93,29 @@ def _user(spec: str, request: Request) -> Source:
     path = (request.base_dir / spec.removeprefix("file:")).resolve()
     if not definitions.is_definition(path):
         raise UserError(f"evaluate.tasks: {spec!r} is no lm-eval task; its name must end in .yaml")
-    configs = definitions.user(path, functions=False)
-    try:
-        definition = json.dumps(configs, sort_keys=True, default=str, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: its values are no plain YAML ({one_line(error)}); write them out") from error
-    files = {path, *_code(path, definition), *_rows(path, configs)}
+    now = partial(_user_digest, path)
+    digest = now(request.cache)
     check_user_task(path)
-    hashes = hash_files(request.cache, {str(file): file for file in files})
+    return Source(spec, f"file:{path}", path.stem, "benchmark", path, None, digest, None, digest_now=now)
+
+
+def _user_digest(path: Path, cache: Path) -> str:
+    """The digest of a user's task: of its definition, the code beside it and its rows."""
+    from layersig.evaluating import definitions
+
+    configs = definitions.user(path, functions=False)
+    definition, folders = _text(path, configs), _folders(path)
+    files = {path, *_code(definition, folders), *_rows(path, configs)}
+    # Where the folders lie says nothing, but how they lie to one another; the innermost first.
+    for folder in sorted(folders, key=lambda each: -len(each.parts)):
+        definition = definition.replace(_begun(folder), f'"{_from(path, folder)}/')
     content = {
         "version": USER_VERSION,
         "lm_eval": _lm_eval_version(),
-        # Includes are merged into it; where the folder lies says nothing.
-        "definition": sha256_bytes(definition.replace(str(path.parent), "").encode()),
-        "files": sorted(hashes.values()),
+        "definition": sha256_bytes(definition.encode()),  # includes are merged into it
+        "files": hash_files(cache, {_from(path, file): file for file in files}),
     }
-    return Source(spec, f"file:{path}", path.stem, "benchmark", path, None, sha256_json(content), None)
+    return sha256_json(content)
 
 
 def task_files(path: Path) -> set[Path]:
@@ -117,17 +127,46 @@ def task_files(path: Path) -> set[Path]:
     from layersig.evaluating import definitions
 
     configs = definitions.user(path, functions=False)
-    code = _code(path, json.dumps(configs, default=str, ensure_ascii=False))
-    return {*definitions.files_of(path), *code, *_rows(path, configs)}
+    return {*definitions.files_of(path), *_code(_text(path, configs), _folders(path)), *_rows(path, configs)}
 
 
-def _code(path: Path, definition: str) -> list[Path]:
-    """The Python files beside a definition that names functions.
+def _text(path: Path, configs: Sequence[Mapping[str, Any]]) -> str:
+    """The leaf tasks of a definition as one text, in which functions stand with their folder."""
+    try:
+        return json.dumps(configs, sort_keys=True, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its values are no plain YAML ({one_line(error)}); write them out") from error
 
-    Functions stand in it with their path; whatever they import may lie beside them. Without any, Python files that
-    happen to be there, such as a plugin of the recipe, are none of its business.
+
+def _code(definition: str, folders: Set[Path]) -> set[Path]:
+    """The Python files in those folders of YAML files that name functions, and in the folders of the functions.
+
+    Whatever the functions import may lie beside them. Without any, Python files that happen to be there, such as a
+    plugin of the recipe, are none of its business.
     """
-    return sorted(path.parent.glob("*.py")) if f"{path.parent}/" in definition else []
+    found: set[Path] = set()
+    for folder in folders:
+        modules = re.findall(rf'{re.escape(_begun(folder))}([^"]*)\.\w+"', definition)
+        homes = {folder / Path(module.replace(".", "/")).parent for module in modules}
+        found.update(file for home in ({folder, *homes} if modules else ()) for file in home.glob("*.py"))
+    return found
+
+
+def _folders(path: Path) -> set[Path]:
+    """The folders of the YAML files that a definition is made of."""
+    from layersig.evaluating import definitions
+
+    return {file.resolve().parent for file in definitions.files_of(path)}
+
+
+def _begun(folder: Path) -> str:
+    """How a string that begins with a folder begins in JSON."""
+    return json.dumps(f"{folder}/", ensure_ascii=False)[:-1]
+
+
+def _from(path: Path, other: Path) -> str:
+    """Where a file or folder lies, seen from a definition."""
+    return Path(os.path.relpath(other, path.parent)).as_posix()
 
 
 def _rows(path: Path, configs: Sequence[Mapping[str, Any]]) -> Iterator[Path]:

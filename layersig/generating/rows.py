@@ -48,7 +48,7 @@ class Rows:
 
     def state(self) -> dict[str, Tensor] | None:
         """What `restored` makes the same rows of; None of a cache of the model's own kind, or on several devices."""
-        if self._decoder.spread or any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+        if self._decoder.spread or {type(layer) for layer in self.cache.layers} != {DynamicLayer}:
             return None
         return {"real": self.real, "depths": self.depths, "logits": self.logits, **_states(self.cache.layers)}
 

@@ -72,14 +72,15 @@ def served(
         done: Called with responses finished and tokens written.
 
     Yields:
-        A response. One whose prompt the server refuses has no room.
+        A response. One whose prompt the server refuses has no room; those come last, once another prompt was taken.
 
     Raises:
         UserError: The server refuses key, model or every prompt.
         MachineError: It cannot be reached any more.
     """
     missing = [(chat, sample) for chat in chats for sample in range(samples) if (chat.id, sample) not in known]
-    refusals: list[str] = []
+    reasons: list[str] = []
+    refused: list[Response] = []
 
     def ask(chat: Chat, sample: int) -> Response:
         seed = streams.number("response", chat.id, sample)
@@ -88,7 +89,7 @@ def served(
         try:
             reply = endpoint.ask(prompt, **more)
         except Refused as refusal:
-            refusals.append(str(refusal))
+            reasons.append(str(refusal))
             return Response(chat.id, sample, seed, "", 0, "no-room")
         wrote(reply.model or endpoint.settings["model"])
         finish: Finish = "stop" if reply.finish == "stop" else "length"
@@ -104,8 +105,9 @@ def served(
                     endpoint.halt.set()  # those that wait end at once; what is under way is still kept
                     continue
                 response = future.result()
-                if refusals and len(refusals) == len(missing):
-                    raise UserError(f"the server at {endpoint.base} refuses every prompt ({refusals[0]})")
+                if response.finish == "no-room":
+                    refused.append(response)
+                    continue
                 yield [response]
                 done(1, response.tokens)
         finally:
@@ -113,3 +115,8 @@ def served(
             pool.shutdown(cancel_futures=True)
         if failure is not None:
             raise failure
+    if refused and len(refused) == len(chats) * samples:
+        raise UserError(f"the server at {endpoint.base} refuses every prompt ({reasons[0]})")
+    for response in refused:
+        yield [response]
+        done(1, 0)

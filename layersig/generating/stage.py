@@ -15,7 +15,7 @@ from typing import Any
 
 from layersig.data.chat import ChatFormat
 from layersig.data.conversation import Conversation, Message, content_id
-from layersig.data.rows import read_rows
+from layersig.data.rows import Rows, read_rows
 from layersig.errors import UserError
 from layersig.generating.arm_model import arm_model
 from layersig.generating.chats import Chat, Key, Response, responses
@@ -72,7 +72,7 @@ class GenerationReport:
 def generate(job: Job[Generate]) -> None:
     """Run the stage; see `Generate`.
 
-    Streams: the root alone: `sample` by prompt for the limit, `response` by prompt and sample.
+    Streams: the root alone: `sample` by row for the limit, as in the data stage; `response` by prompt and sample.
 
     Every batch is appended to a log that survives an interruption; what is complete there is not generated again.
 
@@ -82,13 +82,14 @@ def generate(job: Job[Generate]) -> None:
     spec = job.spec
     settings = spec.generate
     root = Streams(job.streams.root)
+    given = {} if spec.limit is None else _given(job)
     read = read_rows(job.inputs["rows"], group_by=spec.group_by, fields=spec.fields, prompts=True, where=spec.where)
     for note in read.notes():
         job.reporter.warn(note)
     rows = read.conversations
     distinct = _prompts(rows, settings.system)
-    ranked = sorted(distinct, key=lambda prompt: root.number("sample", prompt))
-    prompts = {prompt: distinct[prompt] for prompt in sorted(ranked[: spec.limit])}
+    sample = _prompts(_sampled(read, given, spec.limit, root), settings.system)
+    prompts = {prompt: distinct[prompt] for prompt in sorted(sample)}
     chat = ChatFormat(load_tokenizer(job.inputs["model"]), spec.chat_template)
     asked = [Chat(prompt, conversation.messages, conversation.tools) for prompt, conversation in prompts.items()]
     found = _answers(job, settings, chat, asked, root)
@@ -120,6 +121,27 @@ def generate(job: Job[Generate]) -> None:
     job.write("report.json", asdict(report) | by)
     if cut := sum(response.finish in ("length", "context") for response in ordered):
         job.reporter.warn(f"{cut} of {len(lines)} responses did not end by themselves.")
+
+
+def _given(job: Job[Generate]) -> Mapping[int, str]:
+    """By number of the row, the id of the conversation with the given response; none where rows lack answers."""
+    spec = job.spec
+    try:
+        read = read_rows(job.inputs["rows"], group_by=spec.group_by, fields=spec.fields, where=spec.where)
+    except UserError:
+        return {}
+    return dict(zip(read.numbers, (row.id for row in read.conversations), strict=True))
+
+
+def _sampled(read: Rows, given: Mapping[int, str], limit: int | None, root: Streams) -> list[Conversation]:
+    """So many of the rows: those that the same limit takes of the given conversations (`split_conversations`).
+
+    Rows that are none of these come last, such as those whose response is marked as not to be learnt.
+    """
+    rows = {given.get(number, row.id): row for number, row in zip(read.numbers, read.conversations, strict=True)}
+    there = frozenset(given.values())
+    order = sorted(rows, key=lambda identity: (identity not in there, root.number("sample", identity)))
+    return [rows[identity] for identity in order[:limit]]
 
 
 def _prompts(rows: Sequence[Conversation], system: str | None) -> dict[str, Conversation]:

@@ -24,7 +24,7 @@ TEMPLATES = {
 }
 """How a problem is asked, by name; an answer follows behind a space."""
 
-_PAPER = "Question: What is {expression}?\n\nAnswer:"
+_PAPER_SOLVED = "Question: What is {expression}? Answer: {answer}\n"
 _CONTEXT = re.compile(r"Q:\s*What is (?P<expression>.+?)\?\s*A:")
 
 
@@ -80,11 +80,11 @@ class FirstDigit(NamedTuple):
 def first_digit(one: Problem) -> FirstDigit:
     """The paper's prompt of a problem with its ten continuations, and which is right.
 
-    The paper's prompt ends with a space; here that space belongs to the continuations, which is the same text, cut
-    into tokens as the model was trained.
+    Its solved problems are on a line each, and the one that is asked on two. It ends with a space; here that space
+    belongs to the continuations, which is the same text, cut into tokens as the model was trained.
     """
-    solved = [f"{_PAPER.format(expression=each.expression)} {each.answer}" for each in SOLVED]
-    prompt = "\n\n".join([*solved, _PAPER.format(expression=one.expression)])
+    solved = [_PAPER_SOLVED.format(expression=each.expression, answer=each.answer) for each in SOLVED]
+    prompt = "".join([*solved, TEMPLATES["question"].format(expression=one.expression)])
     digits = tuple("0123456789")
     right = digits.index(one.first_digit)
     if one.answer < 0:

@@ -80,9 +80,9 @@ class Ending(NamedTuple):
 def extract(response: str, *, opened: bool = False) -> Extraction:
     """The code of a response.
 
-    The first fence of Python, or of no language, counts; one that is never closed goes to the end (the paper's scorer
-    keeps the fence in that case, so that a missing fence looks like a syntax error in line 1). Without a fence the
-    whole response is code.
+    The first fence of Python, or of no language, counts. A line that begins with a fence closes it, without one the
+    first fence inside a line; one that is never closed goes to the end (the paper's scorer keeps the fence in that
+    case, so that a missing fence looks like a syntax error in line 1). Without a fence the whole response is code.
 
     Args:
         response: What the model wrote.
@@ -90,13 +90,16 @@ def extract(response: str, *, opened: bool = False) -> Extraction:
     """
     fences = list(_FENCE.finditer(response))
     if opened:
-        end = fences[0].start() if fences else len(response)
-        return Extraction(response[:end], True, bool(fences))
+        return _fenced(response, 0, fences[0].start() if fences else None)
     for first, last in zip_longest(fences[::2], fences[1::2]):
         if first[1].lower() in _PYTHON:
-            end = last.start() if last else len(response)
-            return Extraction(response[first.end() : end], True, last is not None)
+            return _fenced(response, first.end(), last.start() if last else None)
     return Extraction(response if response.strip() else "", False, True)
+
+
+def _fenced(response: str, start: int, closed_at: int | None) -> Extraction:
+    end = response.find("```", start) if closed_at is None else closed_at
+    return Extraction(response[start : end if end >= 0 else len(response)], True, end >= 0)
 
 
 def error_of(extraction: Extraction, ending: Ending) -> Error:

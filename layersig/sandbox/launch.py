@@ -42,6 +42,8 @@ _SCOPES_SINCE, _SIGNALS_AND_SOCKETS = 6, 0b11
 _PARENT_DEATH_SIGNAL, _SET_SECCOMP, _NO_NEW_PRIVILEGES, _FILTER_MODE = 1, 22, 38, 2
 _LONGEST_MESSAGE = 300
 _PROGRAM = "<program>"
+_MODULE = "__program__"
+"""What a program sees as `__name__`: what it would do only as a script, behind its functions, is no test of them."""
 _REFUSED = "not allowed here"
 _PROCESSES, _NETWORK = "processes", "network"
 _EVENTS = {
@@ -221,15 +223,15 @@ def main() -> NoReturn:
     stand_ins.install(order["errands"])
     sys.argv = [_PROGRAM]
     try:
-        code = compile(source, _PROGRAM, "exec")
+        code = compile(source, _PROGRAM, "exec", dont_inherit=True)  # annotations count, as in a file of its own
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         told("not compiled", error)
     # What looks a class or a function up by its module (pickle, doctest, typing) must find the program, not this file.
-    main_module = types.ModuleType("__main__")
-    sys.modules["__main__"] = main_module
+    module = types.ModuleType(_MODULE)
+    sys.modules.update({_MODULE: module, "__main__": module})
     sys.addaudithook(_explain)
     try:
-        exec(code, main_module.__dict__)
+        exec(code, module.__dict__)
         threading._shutdown()  # type: ignore[attr-defined]  # waits for its threads, as the interpreter does at its end
     except SystemExit as error:
         if not _is_over(source, error):

@@ -91,7 +91,8 @@ def run(program: str, limits: Limits = Limits()) -> Execution:
     Confinement protects the machine. It does not protect a verdict from a program that sets out to forge it.
 
     Args:
-        program: Python source; run as `__main__` in an empty folder that is gone afterwards.
+        program: Python source; run in an empty folder that is gone afterwards, under another name than `__main__`, so
+            that what stands behind `if __name__ == "__main__"` is passed over, as by lm-eval's `code_eval`.
         limits: What it may use.
 
     Raises:

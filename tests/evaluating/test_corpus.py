@@ -104,6 +104,17 @@ def test_every_metric_has_the_value_of_lm_eval(tmp_path: Path, text: str, metric
         assert CorpusValue.from_json(json.loads(json.dumps(value.to_json()))) == value
 
 
+def test_an_empty_text_has_no_loss(tmp_path: Path) -> None:
+    path = write(tmp_path, TEXTS + "metric_list: [{metric: byte_perplexity}]\n", count=5)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    rows[2]["text"] = ""
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = scored(path)
+    assert [outcome.item.partition(":")[0] for outcome in found.outcomes] == ["0", "1", "3", "4"]
+    [value] = found.corpus
+    assert value.value == pytest.approx(math.exp(found.summary["claims"]["loss"]))
+
+
 def test_functions_of_the_definition(tmp_path: Path) -> None:
     text = CHOICE + "process_results: !function own.answers\nmetric_list: [{metric: acc, aggregation: mean, "
     text += "higher_is_better: true}, {metric: worst, aggregation: !function own.worst, higher_is_better: true}]\n"

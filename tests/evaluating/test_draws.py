@@ -11,6 +11,7 @@ import pytest
 
 from layersig.analysis.pass_at import pass_at
 from layersig.errors import UserError
+from layersig.evaluating.definitions import check
 from layersig.evaluating.draws import check_draws
 from layersig.evaluating.stage import evaluate
 from layersig.findings.contrasts import contrast
@@ -196,7 +197,9 @@ def test_probes_of_draws_are_means_of_the_item():
 
     base = tuple(line(f"i{n}", draw, n + draw) for n in range(6) for draw in range(2))
     arm = tuple(line(f"i{n}", draw, 2 * n + 3 * draw) for n in range(6) for draw in range(2))
-    _, row = probe_rows((Responses("base", None, "t", (base,)), Responses("arm", "d", "t", (arm,))), 0.95)
+    _, row = probe_rows(
+        (Responses("base", None, "t", (None,), (base,)), Responses("arm", "d", "t", (0,), (arm,))), 0.95
+    )
     assert (row.n, row.pairs) == (6, 6)
     assert row.value == pytest.approx(np.mean([2 * n + 1.5 for n in range(6)]))
     assert row.difference == pytest.approx(np.mean([n + 1.0 for n in range(6)]))
@@ -241,3 +244,16 @@ def test_tasks_of_choices_cannot_be_drawn(world):
     with pytest.raises(UserError, match="multiple_choice"):
         check_draws(TaskSettings(source="pypi:hellaswag", draws=2, temperature=1.0), world)
     check_draws(TaskSettings(source="gsm8k", draws=2, temperature=1.0), world)
+
+
+def test_tasks_that_ask_for_several_answers_cannot_be_drawn(tmp_path):
+    path = tmp_path / "letters.yaml"
+    settings = TaskSettings(source="file:letters.yaml", draws=2, temperature=1.0)
+    path.write_text(WRITTEN + "repeats: 1\n")
+    check_draws(settings, path)
+    check("file:letters.yaml", tmp_path, drawn=True)
+    path.write_text(WRITTEN + "repeats: 5\n")
+    check("file:letters.yaml", tmp_path)
+    for refused in (lambda: check_draws(settings, path), lambda: check("file:letters.yaml", tmp_path, drawn=True)):
+        with pytest.raises(UserError, match=r"letters asks for 5 answers .*set `repeats: 1`.*or leave `draws` out"):
+            refused()

@@ -26,7 +26,7 @@ from layersig.sources.source import Request
 from layersig.stages.job import Job
 from layersig.stages.measurements import Evaluate
 from layersig.streams import Streams
-from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
+from tests.chatty import ANSWERS, FAMILIES, TRAINED, chat_model, chat_tokenizer, question, save_chat_model
 from tests.evaluating.peers import lm_eval_hf, prompts
 from tests.judging.world import Told
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -55,7 +55,7 @@ def animals(folder: Path, *, extra: str = "", **options: Any) -> ResolvedTask:
 
 
 @pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_written_answers_are_those_of_lm_eval(tmp_path: Path, name: str, chat: bool) -> None:
     task, model = animals(tmp_path, chat=chat), chat_model(name)
     ours = score_task(task, SharedPrefixLM(model, chat_tokenizer(FAMILIES[name])))
@@ -66,7 +66,7 @@ def test_written_answers_are_those_of_lm_eval(tmp_path: Path, name: str, chat: b
     assert [ending["finish"] for ending in ours.endings] == ["stop"] * len(ANSWERS)
 
 
-@pytest.mark.parametrize("name", ["llama-3", "gemma", "phi-3"])
+@pytest.mark.parametrize("name", ["llama-3", "gemma", pytest.param("phi-3", marks=pytest.mark.slow)])
 def test_an_end_that_only_the_template_declares_counts(tmp_path: Path, name: str) -> None:
     """As after tuning a base model on chats; lm-eval's `hf` writes on there."""
     family, model = FAMILIES[name], copy.deepcopy(chat_model(name))
@@ -143,7 +143,7 @@ def test_an_arm_with_an_adapter_ends_as_its_base_does(tmp_path: Path, name: str)
 @pytest.mark.slow
 @pytest.mark.parametrize("shots", [1, 3])
 @pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_with_examples_and_in_small_batches_too(tmp_path: Path, name: str, chat: bool, shots: int) -> None:
     extra = "training_split: test\nfewshot_split: test\nfewshot_config: {sampler: first_n}\n"
     task, model = animals(tmp_path, extra=extra, chat=chat, shots=shots), chat_model(name)
@@ -229,7 +229,7 @@ HISTORIES = [
 @pytest.mark.parametrize("history", HISTORIES)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_chats_are_rendered_as_by_lm_eval(name: str, history: list[dict[str, str]]) -> None:
-    model, family = chat_model(name), FAMILIES[name]
+    model, family = chat_model("llama-3"), FAMILIES[name]  # which renders nothing
     more = history[-1]["role"] == "user"
     ours = SharedPrefixLM(model, chat_tokenizer(family)).apply_chat_template(copy.deepcopy(history), more)
     theirs = lm_eval_hf(model, chat_tokenizer(family)).apply_chat_template(copy.deepcopy(history), more)

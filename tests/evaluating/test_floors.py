@@ -43,7 +43,10 @@ FRESH = [[f"text {n} {c}" for c in "abcd"] for n in range(8)]
         ([["yes", "no"], ["no", "yes"]] * 4, [0, 1] * 4, 1.0),  # the text recurs, the place does not
         ([["no", "yes"], ["maybe", "no", "yes"]] * 4, [1, 2] * 4, 1.0),  # choices of other number
         (FRESH, [[0, 1], [1], [1, 2], [3], [1], [0], [2, 3], [1]], 5 / 8),  # several right ones
-        (FRESH, [own[2] for own in FRESH], 1.0),  # right by its text
+        (FRESH, [own[n % 3] for n, own in enumerate(FRESH)], 3 / 8),  # right by its text
+        (FRESH, [own[2] for own in FRESH], 1 / 4),  # always in one place, which no model sees
+        (FRESH, [[0, 1], [0]] * 4, 3 / 8),  # so are several right ones, in half of the rows
+        ([["yes", f"no {n}"] for n in range(8)], [0] * 8, 1.0),  # in one place, but of one text too
     ],
 )
 def test_the_constant_floor_counts_places_and_texts(
@@ -55,6 +58,30 @@ def test_the_constant_floor_counts_places_and_texts(
     task = load_task(TaskSettings(source="file:mine.yaml"), tmp_path / "mine.yaml", Streams(0))
     scored = score_task(task, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
     assert scored.summary["mine"]["constant"] == pytest.approx(floor)
+
+
+def test_a_group_takes_the_best_place_of_rows_whose_order_says_something(tmp_path: Path) -> None:
+    """One part is right in its first place throughout, as BLiMP is: half of its rows, by chance."""
+    for name, right in (("mine", [0] * 8), ("yours", [1, 1, 1, 0, 1, 1, 1, 1])):
+        rows = [{"asked": f"q{n}", "choices": [f"{name} {n}", f"not {n}"], "right": r} for n, r in enumerate(right)]
+        write_lines(tmp_path / f"{name}.jsonl", rows)
+        (tmp_path / f"{name}.yaml").write_text(YAML.replace("mine", name).replace("rows.jsonl", f"{name}.jsonl"))
+    (tmp_path / "both.yaml").write_text("group: both\ntask: [mine, yours]\naggregate_metric_list: [{metric: acc}]\n")
+    task = load_task(TaskSettings(source="file:both.yaml"), tmp_path / "both.yaml", Streams(0))
+    scored = score_task(task, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
+    assert scored.summary["both"]["constant"] == (7 + 8 / 2) / 16
+
+
+def test_a_score_of_the_definitions_own_has_no_constant_floor(tmp_path: Path) -> None:
+    """As that of truthfulqa_mc2, which shares out the probability of all choices."""
+    (tmp_path / "own.py").write_text("def own(row, results):\n    return {'acc': 0.5}\n")
+    rows = [{"asked": f"q{n}", "choices": ["yes", "no"], "right": n % 2} for n in range(4)]
+    write_lines(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "mine.yaml").write_text(YAML + "process_results: !function own.own\n")
+    task = load_task(TaskSettings(source="file:mine.yaml"), tmp_path / "mine.yaml", Streams(0))
+    scored = score_task(task, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
+    assert scored.summary["mine"]["acc"] == 0.5
+    assert "constant" not in scored.summary["mine"]
 
 
 class Knowing(LM):

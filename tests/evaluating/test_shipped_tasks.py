@@ -22,10 +22,14 @@ MATHEMATICS: list[dict[str, Any]] = [
     {"problem": "What is 30 + 40?", "solution": r"It is $\boxed{70}$.", "answer": "70"},
     {"problem": "What is 8 + 9?", "solution": r"It is $\boxed{17}$.", "answer": "17"},
 ]
+RANGE = {"problem": "Which numbers?", "solution": r"They are $\boxed{[1,2]}$.", "answer": "[1,2]"}
+"""A result that looks like a list, of which each part would be right for lm-eval if it were one."""
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "small/chains/problems.yaml": MATHEMATICS,
-    "paper/tasks/math500.yaml": [row | {"subject": "Algebra", "level": 2, "unique_id": "x"} for row in MATHEMATICS],
+    "paper/tasks/math500.yaml": [
+        row | {"subject": "Algebra", "level": 2, "unique_id": "x"} for row in (RANGE, *MATHEMATICS)
+    ],
     "paper/tasks/aime24.yaml": [
         {"ID": f"2024-{n}", "Problem": f"What is {n} + 0?", "Solution": "Add.", "Answer": n} for n in (25, 70, 204)
     ],
@@ -39,6 +43,7 @@ ANSWERS: dict[str, list[tuple[str, float]]] = {
         (r"So \boxed{18}.", 0),
     ],
     "paper/tasks/math500.yaml": [
+        (r"Up from \boxed{1}.", 0),
         (r"In decimals \boxed{0.5}.", 1),
         (r"First \boxed{70}, then \boxed{71}.", 0),
         ("So it is 17.", 1),

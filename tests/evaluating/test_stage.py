@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from layersig.data.examples import Example, read_examples, write_examples
-from layersig.errors import StageFailed
+from layersig.errors import StageFailed, UserError
 from layersig.evaluating.heldout import heldout_losses
 from layersig.evaluating.stage import evaluate
 from layersig.jsonform import read_jsonl
@@ -93,6 +93,16 @@ def test_results_and_items_agree_and_are_equal_bytes(tmp_path: Path, heldout: Pa
             assert (summary["n"], summary[metric]) == (len(own), pytest.approx(mean))
     assert jobs[0].cost["tokens"] > sum(map(len, EXAMPLES))
     assert (results["dtype"], results["device"]) == ("float32", "cpu")
+
+
+def test_tasks_of_one_name_are_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("task: arc_easy\noutput_type: multiple_choice\n")
+    params = {"tasks": [{"source": "ai2_arc"}, {"source": "file:mine.yaml"}], "batch_tokens": 512, "dtype": "float32"}
+    params |= {"device": "cpu", "quantization": "none", "attention": "sdpa"}
+    inputs = {"model": tmp_path / "none", "task/0": tmp_path / "rows", "task/1": tmp_path / "mine.yaml"}
+    job = Job(Cell(), Evaluate.of(**params), inputs, tmp_path, tmp_path, Streams(0))
+    with pytest.raises(UserError, match=r"ai2_arc and file:mine\.yaml both give results of the task arc_easy"):
+        evaluate(job)
 
 
 def test_an_adapter_is_evaluated_in_place(tmp_path: Path, heldout: Path) -> None:

@@ -69,17 +69,28 @@ def test_rows_of_ones_own_take_the_place_of_a_function(tmp_path: Path) -> None:
         ({"do_sample": True}, "samples"),
         ({"temperature": 0.7}, "samples"),
         ({"num_beams": 4}, "4 beams"),
-        ({"do_sample": False, "repetition_penalty": 1.2}, "sets `repetition_penalty`"),
-        ({"until": ["x"], "min_new_tokens": 5}, "sets `min_new_tokens`"),
+        ({"penalty_alpha": 0.6, "top_k": 4}, "contrastive search is not supported"),
+        ({"guidance_scale": 1.5}, "guidance_scale is not supported"),
+        ({"max_gen_toks": 5, "max_length": 60}, "max_length is not supported"),
+        ({"eos_token_id": 5}, "eos_token_id is not supported"),
+        ({"do_sample": False, "repetiton_penalty": 1.2}, "transformers knows no repetiton_penalty"),
     ],
 )
-def test_settings_of_generation_that_would_be_ignored(settings: dict[str, object], message: str) -> None:
+def test_settings_of_generation_that_cannot_be_followed(settings: dict[str, object], message: str) -> None:
     assert message in str(refusal_of({"task": "t", "generation_kwargs": settings}))
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"until": ["x"], "max_gen_toks": 5}, {"do_sample": False, "temperature": 1, "top_p": 0.9}, {"num_beams": 1}],
+    [
+        {},
+        {"until": ["x"], "max_gen_toks": 5},
+        {"do_sample": False, "temperature": 1, "top_p": 0.9},
+        {"num_beams": 1},
+        {"do_sample": False, "repetition_penalty": 1.2},
+        {"no_repeat_ngram_size": 3, "max_new_tokens": 9},
+        {"until": ["x"], "min_new_tokens": 5, "max_tokens": 9},
+    ],
 )
 def test_settings_of_greedy_decoding(settings: dict[str, object]) -> None:
     assert refusal_of({"task": "t", "generation_kwargs": settings}) is None

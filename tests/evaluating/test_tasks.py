@@ -15,7 +15,7 @@ from layersig.evaluating import rows as row_module
 from layersig.evaluating.items import score_task
 from layersig.evaluating.loading import ResolvedTask, load_task
 from layersig.evaluating.model import SharedPrefixLM
-from layersig.evaluating.tasks import resolve_task
+from layersig.evaluating.tasks import resolve_task, task_files
 from layersig.recipe.schema import TaskSettings
 from layersig.records import Outcome
 from layersig.sources.source import Request
@@ -209,6 +209,60 @@ def test_python_files_count_only_where_the_task_calls_functions(capitals: Path) 
     called = digest()
     helper.write_text("def shout(row):\n    return row['country'].lower()\n")
     assert len({before, called, digest()}) == 3
+
+
+def test_the_digest_covers_code_and_rows_wherever_they_lie(tmp_path: Path) -> None:
+    """A group with members in a folder of its own, one of which includes a definition from beside it."""
+    study = tmp_path / "study"
+    for folder in ("mine/a/deep", "mine/unused", "shared"):
+        (study / folder).mkdir(parents=True)
+    row = {"country": "land", "cities": ["city", "nowhere"], "right": 0}
+    shout = "def shout(row):\n    return row['country'].upper()\n"
+    shared, text = YAML.replace('"{{country}}:"', "!function utils.shout"), YAML.replace("rows.jsonl", "a/rows.jsonl")
+    files = {
+        "mine/group.yaml": "group: places\ntask: [own, far]\naggregate_metric_list: [{metric: acc}]\n",
+        "mine/a/own.yaml": text.replace("capitals", "own").replace('"{{country}}:"', "!function deep.utils.shout"),
+        "mine/a/deep/utils.py": shout,
+        "mine/a/deep/helper.py": "",
+        "mine/a/far.yaml": "include: ../../shared/base.yaml\ntask: far\n"
+        "dataset_kwargs: {data_files: {test: a/rows.jsonl, train: a/train.jsonl}}\n",
+        "mine/a/rows.jsonl": json.dumps(row) + "\n",
+        "mine/a/train.jsonl": json.dumps({**row, "right": 1}) + "\n",
+        "mine/unused/other.yaml": shared.replace("capitals", "other"),
+        "mine/unused/utils.py": shout,
+        "shared/base.yaml": shared,
+        "shared/utils.py": shout,
+    }
+    for name, content in files.items():
+        (study / name).write_text(content)
+
+    def digest(base: Path = study) -> str:
+        return resolve_task("file:mine/group.yaml", None, request(base)).digest
+
+    first = digest()
+    for name in ("mine/a/deep/utils.py", "mine/a/deep/helper.py", "shared/utils.py", "mine/a/rows.jsonl"):
+        (study / name).write_text(files[name] + "\n")
+        assert digest() != first, name
+        (study / name).write_text(files[name])
+    (study / "mine/unused/utils.py").write_text(shout + "\n")
+    assert digest() == first
+    (study / "mine/a/rows.jsonl").write_text(files["mine/a/train.jsonl"])
+    (study / "mine/a/train.jsonl").write_text(files["mine/a/rows.jsonl"])
+    assert digest() != first, "the rows of two splits were exchanged"
+    (study / "mine/a/train.jsonl").write_text(files["mine/a/train.jsonl"])
+    (study / "mine/a/rows.jsonl").write_text(files["mine/a/rows.jsonl"])
+    moved = tmp_path / "elsewhere"
+    study.rename(moved)
+    assert digest(moved) == first
+    assert {moved / name for name in files if "unused/utils" not in name} == task_files(moved / "mine/group.yaml")
+
+
+def test_the_digest_is_taken_again_on_request(capitals: Path) -> None:
+    source = resolve_task("file:capitals.yaml", None, request(capitals.parent))
+    assert source.digest_now is not None
+    assert source.digest_now(request(capitals.parent).cache) == source.digest
+    capitals.write_text(YAML + "# another right answer\n")
+    assert source.digest_now(request(capitals.parent).cache) != source.digest
 
 
 def test_text_is_scored_per_byte(capitals: Path) -> None:

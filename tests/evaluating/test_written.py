@@ -101,12 +101,31 @@ def test_a_program_passes_when_its_tests_do() -> None:
         ("    return a + b\n```\nThat is it: ```x```", "P    return a + b\n"),
         ("```python\ndef add(a, b):\n    return a + b\n```", "Pdef add(a, b):\n    return a + b\n"),
         ("```python\ndef add(a, b):\n    return a + b\n", "Pdef add(a, b):\n    return a + b\n"),
+        ("    return a + b```\nThat is it.", "P    return a + b"),
+        ("```python\ndef add(a, b):\n    return a + b``` That is it.", "Pdef add(a, b):\n    return a + b"),
         ("```\n", "P"),
         ("", "P"),
     ],
 )
 def test_programs_behind_what_the_prompt_began(response: str, program: str) -> None:
     assert ProgramFilter("prompt", opened=True).apply([[response]], [{"prompt": "P"}]) == [[program]]
+
+
+PROBLEM = {"problem": "Where is it?", "answer": "[1,2]", "solution": r"\boxed{[1,2]}"}
+
+
+def test_a_list_as_a_result_is_one_target(tmp_path: Path) -> None:
+    """lm-eval makes a list of a template's text that looks like one, of which each part would then be right."""
+    task = load(tmp_path, "math500", PROBLEM, PROBLEM | {"problem": "Why?"})
+    scored = score_task(task, Scripted({"Where": r"\boxed{[1,2]}", "Why": r"\boxed{1}"}))
+    assert [outcome.value for outcome in scored.outcomes] == [1.0, 0.0]
+    assert [line["target"] for line in scored.responses] == ["[1,2]"] * 2
+
+
+def test_rows_without_the_result_are_refused(tmp_path: Path) -> None:
+    lacking = {name: value for name, value in PROBLEM.items() if name != "answer"}
+    with pytest.raises(UserError, match="task math500: doc_to_target: the rows have problem, solution and no field"):
+        load(tmp_path, "math500", lacking)
 
 
 @confined
@@ -278,7 +297,8 @@ def test_a_task_may_ask_in_chats(tmp_path: Path) -> None:
     scored = score_task(asked, Scripted({"What is 1": "1", "What is 2": "2"}))
     assert scored.summary["gsm8k"]["chat"] is True
     shown = asked.parts[0].instances[0].args[0]
-    assert shown.count("<s>user\n") == 1
+    assert shown.count("<s>user\n") == 2
+    assert shown.count("<s>assistant\n#### 2</s>\n") == 1
     assert shown.endswith("Question: What is 1?\nAnswer:</s>\n<s>assistant\n")
     plain = score_task(load(tmp_path, "gsm8k", *lines, shots=0), Scripted({"What": "1"}))
     assert "chat" not in plain.summary["gsm8k"]

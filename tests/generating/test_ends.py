@@ -16,7 +16,7 @@ from layersig.models.load import load_model, load_tokenizer
 from layersig.pruning.surgery import write_pruned
 from layersig.sources.files import digest_model
 from layersig.streams import Streams
-from tests.chatty import ANSWERS, FAMILIES, chat_model, chat_tokenizer, question, save_chat_model
+from tests.chatty import ANSWERS, FAMILIES, TRAINED, chat_model, chat_tokenizer, question, save_chat_model
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
@@ -81,7 +81,7 @@ def test_the_template_alone_tells_how_a_turn_ends(name: str) -> None:
     assert turn_ends(model, form) == {family.ids(family.end), family.ids(family.eos)}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_chats_end_with_the_turn(name: str) -> None:
     form = ChatFormat(chat_tokenizer(FAMILIES[name]))
     model = copy.deepcopy(chat_model(name))

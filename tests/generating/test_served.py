@@ -106,6 +106,30 @@ def test_a_prompt_that_is_refused_leaves_no_row_and_all_of_them_are_an_error(inp
         generate(served_job(inputs, tmp_path / "gone", gone, **SETTINGS))
 
 
+def test_prompts_that_are_refused_are_no_error_when_nothing_else_is_left(inputs: Path, tmp_path: Path) -> None:
+    with judge_server(scripted(["one", "two", Answer(status=401, body="no")])) as server:
+        job = served_job(inputs, tmp_path, server.url, **SETTINGS)
+        with pytest.raises(UserError, match="refuses requests without a key"):
+            generate(job)
+        held = len((job.work / "responses.jsonl").read_text().splitlines())
+        server.behaviour = lambda body, number: Answer(status=400, body='{"error": {"message": "too long"}}')
+        generate(job)
+    assert 0 < held < 14
+    assert json.loads((job.out / "report.json").read_text())["dropped"] == {"no room": 14 - held}
+
+
+def test_that_all_prompts_are_refused_stays_an_error(inputs: Path, tmp_path: Path) -> None:
+    refusal = Answer(status=400, body='{"error": {"message": "too long"}}')
+    with judge_server(lambda body, number: refusal) as server:
+        job = served_job(inputs, tmp_path, server.url, **SETTINGS)
+        for _ in range(2):
+            with pytest.raises(UserError, match="refuses every prompt"):
+                generate(job)
+        server.behaviour = scripted(["fine"])
+        generate(job)
+    assert json.loads((job.out / "report.json").read_text())["dropped"] == {}
+
+
 def test_the_fingerprint_knows_who_writes_and_not_how_it_is_asked(inputs: Path, tmp_path: Path) -> None:
     job = served_job(inputs, tmp_path, "http://localhost:8000/v1", **SETTINGS)
     spec = job.spec

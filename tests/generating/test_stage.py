@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from layersig.data.examples import read_examples
+from layersig.data.rows import read_rows
 from layersig.data.stage import prepare
 from layersig.errors import UserError
 from layersig.generating.chats import Response
@@ -22,6 +24,7 @@ from layersig.records import Cell
 from layersig.stages.job import Job, Silent
 from layersig.stages.kinds import Data, Generate
 from layersig.streams import Streams
+from tests.study import write_lines
 from tests.tiny import save_tiny
 
 SETTINGS = {"samples": 2, "max_new_tokens": 16, "batch_tokens": 200}
@@ -185,12 +188,75 @@ def test_killed_it_goes_on_where_it_was(whole: Path, inputs: Path, tmp_path: Pat
     assert written(tmp_path) == written(whole)
 
 
-def test_a_limit_counts_prompts(whole: Path, inputs: Path, tmp_path: Path) -> None:
+def test_a_limit_leaves_the_responses_to_its_prompts_as_they_are(whole: Path, inputs: Path, tmp_path: Path) -> None:
     generate(job_in(tmp_path, inputs, limit=3))
     few = lines(tmp_path)
-    assert len({line["prompt"] for line in few}) == 3
-    assert all(line in lines(whole) for line in few)
-    assert json.loads((tmp_path / "out" / "report.json").read_text())["beyond_limit"] == 4
+    asked = {line["prompt"] for line in few}
+    assert 2 <= len(asked) <= 3  # of nine rows two repeat a prompt
+    assert few == [line for line in lines(whole) if line["prompt"] in asked]
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["beyond_limit"] == 7 - len(asked)
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "instructions": [{"prompt": f"Question {n % 11}?", "response": f"Answer {n}."} for n in range(16)],
+    "a conversation twice": [{"prompt": f"Question {n % 9}?", "response": f"Answer {n % 9}."} for n in range(16)],
+    "several turns": [
+        {
+            "messages": [
+                {"role": role, "content": f"{role} {n} {turn}"} for turn in "ab" for role in ("user", "assistant")
+            ]
+        }
+        for n in range(16)
+    ],
+    "an odd turn at the end": [{"conversations": [f"Question {n}?", "Yes.", "And?"]} for n in range(16)],
+    "some not to be learnt": [
+        {"prompt": f"Question {n}?", "completion": f"Answer {n}.", "label": n % 3 > 0} for n in range(16)
+    ],
+}
+
+
+def split_of(folder: Path, rows: Path, **changes: Any) -> dict[str, set[str]]:
+    """The first prompts of both sides of what the data stage makes of a file."""
+    params = {"limit": None, "heldout": 3, "group_by": None, "max_tokens": 256, "chat_template": "auto", **changes}
+    (folder / "out").mkdir(parents=True)
+    roles = {"model": rows.parent / "model", "rows": rows}
+    prepare(Job(Cell(data="x"), Data.of(**params, max_rewritten=0.01), roles, folder / "out", folder, Streams(0)))
+    prompts = {row.id: row.first_prompt for row in read_rows(rows, fields=params.get("fields")).conversations}
+    return {side: {prompts[each] for each in read_examples(folder / "out", side).ids} for side in ("train", "heldout")}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_the_same_limit_takes_the_rows_of_the_given_responses(kind: str, inputs: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "rows.jsonl", ROWS[kind])
+    (tmp_path / "model").symlink_to(inputs / "model")
+    generate(job_in(tmp_path, tmp_path, limit=6, samples=1))
+    own = read_rows(tmp_path / "out" / "rows.jsonl", fields={"ignore": ["prompt", "sample"]}).conversations
+    given = split_of(tmp_path / "given", tmp_path / "rows.jsonl", limit=6)
+    assert {row.first_prompt for row in own} == given["train"] | given["heldout"]
+
+
+def test_with_a_prompt_for_every_row_both_sides_of_the_split_are_the_same(inputs: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "rows.jsonl", ROWS["several turns"])
+    (tmp_path / "model").symlink_to(inputs / "model")
+    generate(job_in(tmp_path, tmp_path, limit=10, samples=1))
+    shutil.copyfile(tmp_path / "out" / "rows.jsonl", tmp_path / "own.jsonl")
+    fields = {"ignore": ["prompt", "sample"]}
+    own = split_of(tmp_path / "own", tmp_path / "own.jsonl", group_by="group", fields=fields)
+    assert own == split_of(tmp_path / "given", tmp_path / "rows.jsonl", limit=10)
+    assert {side: len(prompts) for side, prompts in own.items()} == {"train": 7, "heldout": 3}
+
+
+def test_rows_without_answers_are_sampled_by_what_they_ask(inputs: Path, tmp_path: Path) -> None:
+    questions = [{"prompt": f"Question {number}?"} for number in range(9)]
+    asked = []
+    for name, rows in (("one", questions), ("other", questions[::-1])):
+        (tmp_path / name).mkdir()
+        write_lines(tmp_path / name / "rows.jsonl", rows)
+        (tmp_path / name / "model").symlink_to(inputs / "model")
+        generate(job_in(tmp_path / name, tmp_path / name, limit=4, samples=1))
+        asked.append([line["prompt"] for line in lines(tmp_path / name)])
+    assert asked[0] == asked[1]
+    assert len(set(asked[0])) == 4
 
 
 def test_a_system_message_of_ones_own(inputs: Path, tmp_path: Path) -> None:

@@ -26,10 +26,14 @@ def test_rows_of_the_data() -> None:
 
 def test_the_papers_question_gives_the_sign_away() -> None:
     positive, negative = first_digit(SUM), first_digit(NEGATIVE)
-    assert positive.prompt.startswith("Question: What is (4 * 4) * 1?\n\nAnswer: 16\n\nQuestion: What is (8 + 3) * 5?")
-    assert positive.prompt.endswith("Question: What is (9 + 8) * 2?\n\nAnswer:")
+    assert positive.prompt == (
+        "Question: What is (4 * 4) * 1? Answer: 16\n"
+        "Question: What is (8 + 3) * 5? Answer: 55\n"
+        "Question: What is (7 + 5) - 6? Answer: 6\n"
+        "Question: What is (9 + 8) * 2?\nAnswer:"
+    )
     assert (positive.choices[3], positive.right) == (" 3", 3)
-    assert negative.prompt.endswith("(1 - 9) * 5?\n\nAnswer: -")
+    assert negative.prompt.endswith("(1 - 9) * 5?\nAnswer: -")
     assert (negative.choices[4], negative.right) == ("4", 4)
     assert [Problem("x", n).first_digit for n in (0, 7, -7, 81, -100)] == ["0", "7", "7", "8", "1"]
 

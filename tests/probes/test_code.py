@@ -21,6 +21,8 @@ FUNCTION = "def f(x):\n    return x\n"
         ("  \n", "", False, True),
         ("```python\n```", "", True, True),
         ('```python\ns = "```"\n```', 's = "```"\n', True, True),
+        (f"```python\n{FUNCTION.rstrip()}``` Done.", FUNCTION.rstrip(), True, True),
+        (f"```bash\nls\n```\n```\n{FUNCTION.rstrip()}```", FUNCTION.rstrip(), True, True),
     ],
 )
 def test_code_in_a_response(response: str, code: str, fenced: bool, closed: bool) -> None:
@@ -30,6 +32,8 @@ def test_code_in_a_response(response: str, code: str, fenced: bool, closed: bool
 def test_a_prompt_may_have_opened_the_fence() -> None:
     assert extract(f"{FUNCTION}```\nThat is it.", opened=True) == Extraction(FUNCTION, True, True)
     assert extract(FUNCTION, opened=True) == Extraction(FUNCTION, True, False)
+    assert extract(f"{FUNCTION.rstrip()}```\nIt is.", opened=True) == Extraction(FUNCTION.rstrip(), True, True)
+    assert extract('s = "```"\n```\nIt is.', opened=True) == Extraction('s = "```"\n', True, True)
 
 
 def compiled(source: str) -> Ending:

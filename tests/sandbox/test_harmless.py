@@ -159,7 +159,7 @@ assert base.execute('select count(*) from t').fetchone() == (0,)
 import unittest
 class Case(unittest.TestCase):
     def test(self): self.assertEqual(1, 1)
-if __name__ == '__main__': unittest.main()
+unittest.main()
 """,
     "doctest": """
 import doctest

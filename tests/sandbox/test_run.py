@@ -37,14 +37,31 @@ def test_how_it_ended_is_told_by_python_itself(program: str, ended: str, kinds: 
 
 
 @confined
-def test_a_program_is_the_main_module() -> None:
+def test_what_asks_for_the_module_of_a_program_finds_it() -> None:
     found = run(
         "import pickle\nfrom typing import NamedTuple, get_type_hints\nclass Point(NamedTuple):\n  x: 'Other'\n"
         "class Other: pass\nassert pickle.loads(pickle.dumps(Point(1))) == Point(1)\n"
-        "assert get_type_hints(Point) == {'x': Other}\nassert __name__ == '__main__'",
+        "assert get_type_hints(Point) == {'x': Other}\nimport __main__\nassert __main__.Point is Point",
         SMALL,
     )
     assert found.passed, found
+
+
+@confined
+@pytest.mark.parametrize("end", ["input()", "sys.exit()", "unittest.main()", "raise ValueError"])
+def test_what_a_program_would_do_as_a_script_only_is_passed_over(end: str) -> None:
+    """As lm-eval's `code_eval` has it: the tests behind it decide."""
+    program = f"import sys, unittest\ndef f(): return 1\nif __name__ == '__main__':\n    {end}\n"
+    assert run(f"{program}assert f() == 1", SMALL).passed
+    found = run(f"{program}assert f() == 2", SMALL)
+    assert (found.ended, kind(found)) == ("raised", "AssertionError")
+
+
+@confined
+def test_annotations_are_those_of_plain_python() -> None:
+    found = run("def f(x: List[int]): return x", SMALL)
+    assert (found.kinds[0], found.message) == ("NameError", "name 'List' is not defined")
+    assert run("from __future__ import annotations\ndef f(x: List[int]): return x", SMALL).passed
 
 
 @confined

@@ -29,11 +29,13 @@ def task_sources(holder: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 def task_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
     """Faults of tasks: repeated ones, unknown ones, and ones that run code without permission."""
     evaluate = table_at(data, "evaluate")
-    seen = set()
+    seen: dict[str, str] = {}
     for number, source in task_sources(evaluate):
-        if source in seen:
-            yield Fault(("evaluate", "tasks", number), f'task "{source}" is listed twice; remove one')
-        seen.add(source)
+        before = seen.get(name := source.removeprefix("pypi:"))
+        if before is not None:
+            twice = "is listed twice" if before == source else f'has the results of "{before}", under one name'
+            yield Fault(("evaluate", "tasks", number), f'task "{source}" {twice}; remove one')
+        seen.setdefault(name, source)
     yield from _draw_checks(data)
     if evaluate.get("allow_code_execution") is True:
         return
