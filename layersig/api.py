@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 import tomlkit
-from rich.console import Console
 
 from layersig.engine.in_process import run as run_study
+from layersig.engine.progress import on_stderr
 from layersig.engine.study import Options
 from layersig.exporting.base import Base, base_of
 from layersig.exporting.cells import ADAPTERS, one_cell
@@ -204,7 +204,7 @@ def run(
     """
     options = Options(Path(runs), offline=offline, strict=strict, reuse=reuse, track=tuple(track))
     with _loaded(recipe, overrides, smoke=smoke) as loaded:
-        return Run(run_study(loaded, options, Console(stderr=True, quiet=quiet)).folder.path)
+        return Run(run_study(loaded, options, on_stderr(quiet=quiet)).folder.path)
 
 
 def open_run(name: str | Path, *, runs: str | Path = "runs") -> Run:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from typing import Self
 
 
 class LayersigError(Exception):
     """Root of every error that the command line turns into one message without a traceback."""
 
     exit_code = 1
+
+    def at(self, place: str) -> Self:
+        """The same failure, whose message begins with where it happened."""
+        return type(self)(f"{place}: {self.args[0]}", *self.args[1:])
 
 
 class UserError(LayersigError):
@@ -31,6 +36,10 @@ class StageFailed(LayersigError):
     """A stage broke off (a loss turned NaN, a kernel failed); what was whole before it is kept."""
 
     exit_code = 1
+
+
+class Diverged(StageFailed):
+    """A training came to values that are not finite; with other settings it may not."""
 
 
 _FOLDERS = "LAYERSIG_CACHE sets the folder of the cache, --runs that of runs"

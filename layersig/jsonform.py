@@ -33,9 +33,12 @@ class Damaged(UserError):
     """
 
     def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"{where}: damaged ({why}); run the recipe again to have it rebuilt")
+        super().__init__(where, why)  # all that it takes to make it anew in another process
         self.where = where
         self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.where}: damaged ({self.why}); run the recipe again to have it rebuilt"
 
 
 @with_config(ConfigDict(extra="allow"))

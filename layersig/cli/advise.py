@@ -91,9 +91,8 @@ def command(
 
     Example: layersig advise chats.jsonl --model hub:HuggingFaceTB/SmolLM2-135M --budget 30% --to axolotl
     """
-    from rich.console import Console
-
     from layersig.engine.in_process import run
+    from layersig.engine.progress import on_stderr
     from layersig.engine.study import Options
     from layersig.exporting.chosen import read_chosen
     from layersig.topics.render import material_of
@@ -102,7 +101,7 @@ def command(
     start = Start(data, model, budget, seeds, heldout or usual_heldout(len(rows.conversations)), search)
     loaded = _written(start, recipe or Path(f"{name_of(data)}.toml"))
     _say_time(loaded, runs, offline=offline)
-    outcome = run(loaded, Options(runs, offline=offline), Console(stderr=True))
+    outcome = run(loaded, Options(runs, offline=offline), on_stderr())
     if outcome.status == "failed":
         raise StageFailed("\n  ".join(["the study failed, so there is no advice", *outcome.failures]))
     material = material_of(outcome.folder.path)

@@ -38,6 +38,12 @@ def command(runs: Path, as_json: bool, limit: str | None, yes: bool) -> None:
     most = cache_limit() if limit is None else bytes_of(limit)
     found = survey(cache, [runs])
     chosen = found.freeable(most)
+    for name in found.unreadable:
+        click.echo(
+            f"warning: {name}: its manifest cannot be read, so it may need anything and no stage is freed; run its "
+            "recipe again, or delete its folder",
+            err=True,
+        )
     if not as_json:
         click.echo(_table(found, most))
         click.echo(f"{_amount(chosen)} can be freed")

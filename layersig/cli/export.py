@@ -106,12 +106,12 @@ def _checkpoint(
     needs_base = (run.path / ADAPTERS / cell).is_dir() and not (run.path / MODELS / cell).is_dir()
     base = model_of(run, offline=offline) if needs_base else None
     cast = None if dtype == "float32" else dtype
+    chosen = None
+    if not removes(run.path, arm):
+        chosen = read_chosen(run.path, arm, base_of(run), data=cell.parts[1], seed=_seed(cell))
     with whole_folder(dest) as part:
         found = write_checkpoint(run, cell, base, part, cast)
         told = found.told(cast)
-        chosen = None
-        if not removes(run.path, arm):
-            chosen = read_chosen(run.path, arm, base_of(run), data=cell.parts[1], seed=_seed(cell))
         if (card := _card(run, cell, chosen, told, adapter=False)) is not None:
             (part / "README.md").write_text(card, encoding="utf-8")
         readable(part, files_below(part))

@@ -118,16 +118,15 @@ def command(
             "--engine runs stages in processes that it starts itself, torchrun runs one stage in several; use one of "
             "the two"
         )
-    from rich.console import Console
-
     from layersig.engine.in_process import run
     from layersig.engine.input_check import check_files
+    from layersig.engine.progress import on_stderr
     from layersig.engine.recipes import run_together
     from layersig.engine.study import Options
     from layersig.planning.outlook import outlook
     from layersig.recipe.load import load_all
 
-    console = Console(stderr=True)
+    console = on_stderr()
     given = [recipe_or_override(each) for each in more]
     recipes = [recipe, *(each for each in given if isinstance(each, Path))]
     overrides = [each for each in given if isinstance(each, str)]

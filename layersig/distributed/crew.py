@@ -25,8 +25,9 @@ from torch.distributed.rendezvous import rendezvous
 
 from layersig.distributed.launch import Launch
 from layersig.distributed.world import Several, joined, world
-from layersig.errors import LayersigError, MachineError, StageFailed, one_line
+from layersig.errors import LayersigError, MachineError, StageFailed, UserError, one_line
 from layersig.plugin.components import Kind
+from layersig.plugin.identity import Identity, identity
 from layersig.plugin.manager import with_files
 from layersig.stages.halving import undivided
 from layersig.stages.job import Job, Silent
@@ -45,13 +46,13 @@ class _Order(NamedTuple):
 
     Attributes:
         plugin_files: To be loaded before the job is unpickled.
-        components: Kind and name of its components: those of plugin files cannot be pickled.
+        components: Kind, name and identity of its components: those of plugin files cannot be pickled.
         job: The pickled job.
         sharded: As `World` has it.
     """
 
     plugin_files: Sequence[Path]
-    components: Sequence[tuple[Kind, str]]
+    components: Sequence[tuple[Kind, str, Identity]]
     job: bytes
     sharded: bool
 
@@ -193,7 +194,7 @@ class Driver:
             KeyboardInterrupt: The run was interrupted.
         """
         bare = replace(job, components=(), reporter=Silent(), cost={}, metrics=[])
-        names = [(each.kind, each.name) for each in job.components]
+        names = [(each.kind, each.name, identity(each)) for each in job.components]
         self._crew.give(_Order(plugin_files, names, pickle.dumps(bare), self.sharded))
         raised: BaseException | None = None
         failure = None
@@ -229,7 +230,7 @@ class Driver:
             raise raised
         if first.error is None:
             raise KeyboardInterrupt
-        raise type(first.error)(f"process {rank} of {size} (counted from 0): {first.error}") from raised
+        raise first.error.at(f"process {rank} of {size} (counted from 0)") from raised
 
 
 def follow(launch: Launch) -> None:
@@ -264,13 +265,17 @@ def _take_part(crew: Crew, order: _Order) -> None:
 def _job(order: _Order, scratch: Path) -> Job[StageSpec]:
     """The job of an order, which writes to a folder of its own and finds there what the first process has kept."""
     known = with_files(order.plugin_files)
+    components = tuple(known.get(kind, name) for kind, name, _ in order.components)
+    for component, (_, _, expected) in zip(components, order.components, strict=True):
+        if identity(component) != expected:
+            raise UserError(f"{component.label} was edited while the run was at work; run again")
     job: Job[StageSpec] = pickle.loads(order.job)
     for name in ("out", "kept"):
         (scratch / name).mkdir()
     shutil.copytree(job.work, scratch / "work")
     return replace(
         job,
-        components=tuple(known.get(*each) for each in order.components),
+        components=components,
         out=scratch / "out",
         work=scratch / "work",
         kept=None if job.kept is None else scratch / "kept",

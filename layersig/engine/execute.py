@@ -7,7 +7,6 @@ import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ from layersig.plugin.identity import identity
 from layersig.sources.source import Source
 from layersig.stages.job import Earlier, Job, Reporter
 from layersig.store.cache import AboutForm, Cache, StageEntry
+from layersig.store.files import discard
 from layersig.store.fingerprint import fingerprint
 from layersig.streams import Streams
 
@@ -166,7 +166,6 @@ class Executor:
             MachineError: As `run` has it.
             filelock.Timeout: Another process is building it.
         """
-        inputs = {role: nodes[each.node].part(each.path) for role, each in stage.inputs.items()}
         streams = Streams(self._root_seed, stage.seed)
         key = self.key(stage, nodes)
         length = stage.spec.length
@@ -180,15 +179,14 @@ class Executor:
             declarations = self._declarations if entry is None else entry.about["declarations"]
             publisher.started(stage, key)
             try:
-                origins = {role: nodes[each.node].origin for role, each in stage.inputs.items()}
-                entry = self._build(stage, key, family, inputs, origins, streams, declarations)
+                entry = self._build(stage, key, family, nodes, streams, declarations)
                 return Ended("done", key, entry=entry)
             except (Exception, SystemExit) as error:
                 known = known_failure(error, stage.components)
                 if not isinstance(known, UserError | MachineError):
                     return Ended("failed", key, error=str(known))
                 publisher.ended(stage, Ended("failed", key, error=str(known)))
-                raise type(known)(f"{stage.id}: {known}") from error
+                raise known.at(stage.id) from error
             finally:
                 if stage.computes:  # models hold themselves in circles; a search takes a while
                     gc.collect()
@@ -213,21 +211,21 @@ class Executor:
         stage: Stage,
         key: str,
         family: str | None,
-        inputs: Mapping[str, tuple[Path, str]],
-        origins: Mapping[str, str | None],
+        nodes: Mapping[str, Node],
         streams: Streams,
         declarations: Sequence[str],
     ) -> StageEntry:
+        read = {role: nodes[each.node] for role, each in stage.inputs.items()}
         work = self._cache.workplace(key)
         reporter = self._reporter(stage)
         job = Job(
             cell=stage.cell,
             spec=stage.spec,
-            inputs={role: path for role, (path, _) in inputs.items()},
+            inputs={role: node.part(stage.inputs[role].path)[0] for role, node in read.items()},
             out=work / "out",
             work=work / "state",
             streams=streams,
-            origins={role: origin for role, origin in origins.items() if origin is not None},
+            origins={role: node.origin for role, node in read.items() if node.origin is not None},
             components=stage.components,
             reporter=reporter,
             earlier=self._earlier(family) if family is not None and self._reuse else (),
@@ -236,6 +234,10 @@ class Executor:
         began = time.monotonic()
         with self._meter(stage) as meter:
             self._runner.run(job)
+        for node in read.values():
+            if node.changed(self._cache.root):
+                discard(work)  # what it holds belongs to no fingerprint
+                raise UserError(f"{node.path} changed while the run was at work; run again")
         about: AboutForm = {
             "kind": stage.kind,
             "version": stage.spec.version,

@@ -8,6 +8,7 @@ from typing import Any
 from layersig.findings.files import model_name
 from layersig.pipeline import Graph
 from layersig.recipe.load import LoadedRecipe
+from layersig.report.numbers import plural
 from layersig.sources.source import Source
 
 
@@ -26,11 +27,11 @@ def header(
     recipe, count = loaded.recipe, len(graph.stages)
     arms = {stage.cell.arm for stage in graph.stages if stage.cell.arm is not None}
     design = [
-        *([_plural(len(arms), "arm")] if arms else []),
-        _plural(len(recipe.data), "data set"),
-        _plural(len(recipe.seeds), "seed"),
+        *([plural(len(arms), "arm")] if arms else []),
+        plural(len(recipe.data), "data set"),
+        plural(len(recipe.seeds), "seed"),
     ]
-    stages = _plural(count, "stage")
+    stages = plural(count, "stage")
     todo = f"{stages}: {cached} cached, {count - cached} to run" if cached else f"{stages} to run"
     if cached == count:
         todo = f"{stages}, all cached"
@@ -42,7 +43,3 @@ def header(
         todo,
     )
     return " · ".join(part for part in parts if part)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layersig.errors import LayersigError, UserError
 from layersig.recipe.faults import Fault, error
 from layersig.recipe.load import LoadedRecipe
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import DataSettings
+from layersig.recipe.schema import DataSettings, TrainSettings
 from layersig.sources.files import check_model_folder, check_update_folder
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
     Raises:
         UserError: The recipe cannot run; the message lists every fault.
     """
-    faults, notes = [*_unfindable(loaded), *_unusable(loaded)], [*_unmeasured(loaded), *_twins(loaded)]
+    faults, notes = (
+        [*_unfindable(loaded), *_unusable(loaded)],
+        [*_unmeasured(loaded), *_twins(loaded), *default_rates(loaded)],
+    )
     text = _template_text(loaded)
     template = _template(text)
     faults += template
@@ -145,6 +148,34 @@ def _twins(loaded: LoadedRecipe) -> Iterator[str]:
         if first != arm.name:
             where = loaded.where("arms", number, "name")
             yield f"{where}: arm {arm.name} is {first} by another name: their results will be identical"
+
+
+def default_rates(loaded: LoadedRecipe) -> Iterator[str]:
+    """A note on every method and objective for which the default learning rate is far too high, where none is given."""
+    recipe = loaded.recipe
+    shared = recipe.train
+    if "learning_rate" in shared.model_fields_set or (shared.search is not None and shared.search.learning_rates):
+        return
+    trainings: list[tuple[KeyPath, Mapping[str, Any], TrainSettings]] = [(("train",), {}, shared)]
+    for name, choice in recipe.scorers.items():
+        trainings.append((("scorers", name, "train"), choice.train, recipe.training_of(choice)))
+    for number, arm in enumerate(recipe.arms):
+        keys = arm.train if arm.recover is None else arm.recover
+        place = ("arms", number, "train" if arm.recover is None else "recover")
+        trainings.append((place, keys, recipe.training_of(arm)))
+    told: set[str] = set()
+    for path, own, settings in trainings:
+        whole = settings.method == "full"
+        pairs = "pairs" in loaded.components.get("objective", settings.objective).reads
+        for key, lower in (("method", whole), ("objective", pairs)):
+            value = getattr(settings, key)
+            if lower and "learning_rate" not in own and value not in told:
+                told.add(value)
+                yield (
+                    f'{loaded.where(*path, key)}: {key} = "{value}" with the default learning_rate, '
+                    f"{settings.learning_rate:g}, which is one for LoRA on responses; a tenth of it or less is usual "
+                    "here, so set it, or give [train.search] learning_rates"
+                )
 
 
 def _local(loaded: LoadedRecipe, source: str) -> tuple[str, Path]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Any, Self, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -22,6 +27,49 @@ _BAR_FROM, _NOTE_FROM = 140, 110
 """Columns of a terminal that has room for a bar, and for a note on speed and loss."""
 _NUMBERS, _NOTE, _BAR = 58, 34, 22
 """Columns that the counts and times take, a note, and a bar."""
+
+
+def on_stderr(*, quiet: bool = False) -> Console:
+    """Where a run shows its progress: standard error, as long as anybody reads it.
+
+    Args:
+        quiet: Show nothing.
+    """
+    return Console(file=cast("IO[str]", _Heard(sys.stderr)), stderr=True, quiet=quiet)
+
+
+class _Heard:
+    """A stream that may be shut at the other end: a closed pipe or a lost terminal ends no run.
+
+    Args:
+        file: The stream.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        """Write, or lose what nobody would read."""
+        with self._lost():
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush likewise."""
+        with self._lost():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _lost(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO):  # for good; what is left in buffers would fail again at the end
+                with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+                    os.dup2(nowhere.fileno(), self._file.fileno())
 
 
 class Display:

@@ -12,7 +12,7 @@ from layersig.pipeline import Graph, Stage
 from layersig.plugin.tracking import Tracking
 from layersig.store.cache import StageEntry
 from layersig.store.hashing import sha256_bytes
-from layersig.store.runfolder import RunFolder, stage_text
+from layersig.store.runfolder import ManifestForm, RunFolder, stage_text
 
 
 class Publisher:
@@ -28,6 +28,10 @@ class Publisher:
         declaration: Hash of what the recipe declares; a stage that was computed under another one is marked so.
         tracking: Who else is informed of trainings.
         finished: An earlier run came to its end here: its files stay untouched until this one has come to its own.
+        earlier: The manifest of the last start: what it refers to stays in the cache until this start says otherwise.
+
+    Attributes:
+        saved: The status of the manifest that this start wrote last; None before it wrote any.
     """
 
     def __init__(
@@ -40,7 +44,9 @@ class Publisher:
         tracking: Tracking,
         *,
         finished: bool = False,
+        earlier: ManifestForm | None = None,
     ) -> None:
+        self.saved: str | None = None
         self._folder = folder
         self._graph = graph
         self._manifest = manifest
@@ -52,7 +58,11 @@ class Publisher:
         self._tracking = tracking
         self._finished = finished
         self._held: list[tuple[Path, str]] = []
-        self._stages: dict[str, dict[str, Any]] = {stage.id: _record(stage, "waiting") for stage in graph.stages}
+        known = {each["id"]: each.get("fingerprint") for each in (earlier["stages"] if earlier else ())}
+        self._stages: dict[str, dict[str, Any]] = {
+            stage.id: {**_record(stage, "waiting"), **({"fingerprint": known[stage.id]} if known.get(stage.id) else {})}
+            for stage in graph.stages
+        }
         self._texts = {name: stage_text(record) for name, record in self._stages.items()}
 
     def started(self, stage: Stage, fingerprint: str) -> None:
@@ -91,6 +101,7 @@ class Publisher:
     def save(self) -> None:
         """Write the manifest."""
         self._folder.save_manifest(self._manifest, self._texts.values())
+        self.saved = self._manifest["status"]
 
     def _put(self, stage: Stage, record: dict[str, Any]) -> None:
         self._stages[stage.id] = record

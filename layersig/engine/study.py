@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from layersig.engine.device import Device, device_of, meters, numerics
 from layersig.engine.execute import Executor
-from layersig.engine.input_check import check_files
+from layersig.engine.input_check import check_files, default_rates
 from layersig.engine.manifest import (
     failures,
     final_status,
@@ -150,6 +150,8 @@ def opened(
         tracking = Tracking(options.track, list(offered_trackers()) if options.track else (), warn)
         for skipped in loaded.skipped:
             display.say(f"warning: {skipped}")
+        for note in default_rates(loaded):
+            warn(note)
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)
         cache.register(folder.path)
@@ -175,7 +177,14 @@ def opened(
         manifest |= planned_costs(PlannedCosts(cache.root), loaded, earlier, warn)
         reported = is_readable(folder)
         publisher = Publisher(
-            folder, graph, manifest, sources["source/model"].label, declarations[0], tracking, finished=reported
+            folder,
+            graph,
+            manifest,
+            sources["source/model"].label,
+            declarations[0],
+            tracking,
+            finished=reported,
+            earlier=earlier,
         )
         resolved = folder.path / "resolved.toml"
         unchanged = resolved.is_file() and resolved.read_bytes() == loaded.resolved.encode()
@@ -214,8 +223,20 @@ def opened(
             manifest["status"] = status
             publisher.save()
             if limit is not None:
-                keep_limit(cache, limit, options.runs, display.say)
+                try:
+                    keep_limit(cache, limit, options.runs, display.say)
+                except OSError as error:  # the run is complete, whatever became of the cache
+                    display.say(f"warning: the cache was not brought below LAYERSIG_CACHE_LIMIT: {error}")
             return Outcome(folder, status, failures(publisher.manifest))
+
+        def broken_off(status: str) -> None:
+            if publisher.saved not in (None, "running"):  # it is over; another run that was opened with it is not
+                return
+            if publisher.saved or earlier is None:  # else nothing has begun, and what an earlier start did still holds
+                manifest["status"] = status
+                with contextlib.suppress(OSError):  # a full disk may be the very reason
+                    publisher.save()
+            tracking.finish(status)
 
         setting = Setting(
             cache.root.resolve(),
@@ -229,15 +250,10 @@ def opened(
         try:
             yield Study(loaded, folder, graph, sources, ask_numerics, executor, setting, publisher, close)
         except KeyboardInterrupt:
-            manifest["status"] = "interrupted"
-            publisher.save()
-            tracking.finish("interrupted")
+            broken_off("interrupted")
             raise
         except Exception:
-            manifest["status"] = "failed"
-            with contextlib.suppress(OSError):  # a full disk may be the very reason
-                publisher.save()
-            tracking.finish("failed")
+            broken_off("failed")
             raise
 
 

@@ -253,7 +253,7 @@ class Together:
 
     def _error(self, part: Part, stage: Stage, how: Ended | None, error: LayersigError) -> LayersigError:
         if how is None:
-            return type(error)(f"{stage.id}: {error}")
+            return error.at(stage.id)
         part.publisher.ended(stage, how)
         return error
 

@@ -18,6 +18,7 @@ from typing import Self
 
 from layersig.engine.remote import Died, Finished, Message, Occupied, Refused, Setting, Site, Task
 from layersig.engine.template import no_interrupts, spawning, variables_set
+from layersig.errors import MachineError, one_line
 
 _PATIENCE = 20.0
 """Seconds that a worker has to clean up after an interruption."""
@@ -75,10 +76,18 @@ class Workers:
         return [number for number in range(len(self._processes)) if number not in self._busy]
 
     def start(self, number: int, task: Task) -> None:
-        """Give an idle worker a task."""
+        """Give an idle worker a task.
+
+        Raises:
+            MachineError: Its process cannot be started.
+        """
+        try:
+            pipe = self._connection(number)
+        except (OSError, EOFError) as error:
+            raise MachineError(f"a worker process cannot be started ({one_line(error)}); use fewer workers") from error
         self._busy.add(number)
         with contextlib.suppress(OSError):  # a worker that just died: `messages` finds out
-            self._connection(number).send(task)
+            pipe.send(task)
 
     def messages(self, timeout: float | None) -> Iterator[tuple[int, Message | Died]]:
         """Messages of workers with tasks: at least one, unless the time runs out."""

@@ -16,7 +16,7 @@ from layersig.findings.files import RunFiles
 from layersig.jsonform import Open, read_json
 from layersig.layers import Layer
 from layersig.recipe.load import stored
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import RESERVED_ARMS, Recipe
 from layersig.records import Cell
 
 
@@ -96,7 +96,7 @@ def read_chosen(run: Path, arm: str, base: Base, *, data: str | None = None, see
         seed: One seed; None for all of them.
 
     Raises:
-        UserError: There is no such arm, or it removes layers instead of training them.
+        UserError: There is no such arm, it removes layers instead of training them, or the run did not get to its end.
     """
     cells = cells_of(run, arm, data, seed)
     recipe, files = stored(run / "resolved.toml"), RunFiles(run)
@@ -134,14 +134,16 @@ def _layers(
 ) -> tuple[Sequence[str], tuple[str, ...]]:
     """The layers of an arm over some seeds, and how they came about."""
     assert files.layers is not None
+    if arm == RESERVED_ARMS[1]:  # the reference training has no selection: it trains all of them
+        return files.layers.names, ()
     label = files.label(data)
     found = [
         each.selection.layers
         for each in files.selections
         if each.cell.arm == arm and each.cell.data in (label, None) and each.cell.seed in (*seeds, None)
     ]
-    if not found:  # the reference training has no selection: it trains all of them
-        return files.layers.names, ()
+    if not found:
+        raise UserError(f"{files.path}: the run has not written its selections yet; run its recipe to the end")
     if len(found) == 1:
         return found[0], ()
     count = round(sum(map(len, found)) / len(found))
@@ -189,7 +191,7 @@ def _with_ranks(chosen: Chosen, configs: Sequence[ConfigForm], notes: tuple[str,
     ranks, alphas = {}, {}
     for layer in chosen.layers:
         name = parameters.get(layer.name, layer.name)
-        holding = [config for config in configs if name in _targets(config)]
+        holding = [config for config in configs if name in _targets(config)] or configs  # no turn came to it
         pairs = [_rank_and_scale(config, name) for config in holding]
         ranks[layer.name] = rank = max(1, round(sum(rank for rank, _ in pairs) / len(pairs) / doubled))
         scale = sum(scale for _, scale in pairs) / len(pairs)

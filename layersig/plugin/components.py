@@ -63,12 +63,14 @@ class Origin:
         distribution: Name of the installed distribution; None for a file.
         version: Version of the distribution.
         source: The file, or the package folder of an editable installation: its content is part of the identity.
+        digest: Sha256 of that content when the code was loaded: what runs is that code, whatever the file holds later.
     """
 
     label: str
     distribution: str | None = None
     version: str | None = None
     source: Path | None = None
+    digest: str | None = None
 
     def __str__(self) -> str:
         return self.label

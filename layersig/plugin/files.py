@@ -21,8 +21,12 @@ def from_file(path: Path) -> list[Component]:
     Raises:
         UserError: The file is missing, cannot be executed, declares nothing, or works with other versions of the API.
     """
-    module = _execute(path)
-    origin = Origin(path.name, source=path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"plugin file {path} cannot be read: {error.strerror}") from error
+    module = _execute(path, content)
+    origin = Origin(path.name, source=path, digest=hashlib.sha256(content).hexdigest())
     found = [replace(component, origin=origin) for component in declared_in(module)]
     if not found:
         raise UserError(
@@ -41,11 +45,7 @@ def declared_in(module: object) -> list[Component]:
     return [each for each in found if each is not None and each.module.partition(".")[0] != "layersig"]
 
 
-def _execute(path: Path) -> ModuleType:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"plugin file {path} cannot be read: {error.strerror}") from error
+def _execute(path: Path, content: bytes) -> ModuleType:
     # Named by path and content, so that an edited file is executed again and pickled objects find their module.
     name = f"layersig_file_{hashlib.sha256(str(path.resolve()).encode() + content).hexdigest()[:16]}"
     if name in sys.modules:

@@ -29,6 +29,7 @@ from layersig.plugin import builtin, hookspecs
 from layersig.plugin.components import Component, Origin
 from layersig.plugin.files import declared_in, from_file
 from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.plugin.identity import source_digest
 from layersig.plugin.table import Components, Plugin
 from layersig.plugin.trace import traced
 from layersig.plugin.tracking import OfferedTracker
@@ -85,7 +86,9 @@ def installed() -> Components:
                 raise UserError(
                     "it offers no component, topic or tracker: its module has none of the hooks nor decorated objects"
                 )
-            origin = Origin(plugin.label, distribution.name, distribution.version, _source(distribution, entry))
+            source = _source(distribution, entry)
+            digest = None if source is None else source_digest(source)
+            origin = Origin(plugin.label, distribution.name, distribution.version, source, digest)
             found += [replace(component, origin=origin) for component in offered]
         except (Exception, SystemExit) as error:
             if raises_plugin_errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from layersig.errors import UserError
 from layersig.plugin.components import Component, Kind, declared
 from layersig.plugin.guard import cause, raises_plugin_errors
+from layersig.plugin.identity import source_digest
 
 
 class Plugin(NamedTuple):
@@ -92,6 +94,11 @@ def _load(component: Component) -> Component:
         return component
     where = component.implementation
     module, _, attribute = where.partition(":")
+    source = component.origin.source
+    if source is not None and module not in sys.modules and source_digest(source) != component.origin.digest:
+        raise UserError(
+            f"{component.label}: {source} was edited after this process had loaded a part of it; start a new process"
+        )
     try:
         target = getattr(import_module(module), attribute)
     except Exception as error:

@@ -50,6 +50,11 @@ def hash_files(cache: Path, paths: Mapping[str, Path]) -> dict[str, str]:
     return digests
 
 
+def hash_file(path: Path, cache: Path) -> str:
+    """Hex sha256 of one file, remembered as `hash_files` does."""
+    return hash_files(cache, {"file": path})["file"]
+
+
 def whole_entry(
     cache: Path, area: str, key: str, build: Callable[[Path], None], *, origin: Mapping[str, str], warn: Warn
 ) -> FolderEntry:

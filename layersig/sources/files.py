@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from layersig.errors import UserError
-from layersig.sources.entries import hash_files
+from layersig.sources.entries import hash_file, hash_files
 from layersig.sources.source import Kind, Request, Source
 from layersig.store.hashing import digest_of
 from layersig.store.jsonfile import read_object
@@ -30,6 +31,8 @@ MODEL_PATTERNS = (
     "merges.txt",
     "*.model",
     "chat_template*",
+    "*processor_config.json",
+    "tekken.json",
 )
 """What a model consists of, at the top of its folder; code and pickles are never read."""
 DATA_SUFFIXES = (".parquet", ".jsonl", ".json")
@@ -54,12 +57,13 @@ class PathModel:
         notes: tuple[str, ...] = ()
         if kind == "update":
             notes = (check_update_folder(folder),)
-            files = {name: folder / name for name in (ADAPTER_CONFIG, ADAPTER) if (folder / name).is_file()}
-            digest = digest_of(hash_files(request.cache, files)) if files else digest_model(folder, request.cache)
         else:
             check_model_folder(folder)
-            digest = digest_model(folder, request.cache)
-        return Source(f"path:{reference}", resolved, folder.name, kind, folder, None, digest, None, notes)
+        now = partial(digest_update if kind == "update" else digest_model, folder)
+        digest = now(request.cache)
+        return Source(
+            f"path:{reference}", resolved, folder.name, kind, folder, None, digest, None, notes, digest_now=now
+        )
 
 
 class FileData:
@@ -80,8 +84,9 @@ class FileData:
             raise UserError(f"{path}: there is no such file; paths are relative to the recipe")
         if path.stat().st_size == 0:
             raise UserError(f"{path}: the file is empty; one {_ROW[kind]} a row is needed")
-        digest = hash_files(request.cache, {"data": path})["data"]
-        return Source(f"file:{reference}", f"file:{path}", path.stem, kind, path, None, digest, None)
+        now = partial(hash_file, path)
+        digest = now(request.cache)
+        return Source(f"file:{reference}", f"file:{path}", path.stem, kind, path, None, digest, None, digest_now=now)
 
 
 def check_model_folder(folder: Path) -> None:
@@ -146,6 +151,12 @@ def digest_model(folder: Path, cache: Path) -> str:
     """Hex sha256 over weights, config and tokenizer: equal for equal models, wherever they come from."""
     paths = {path.name: path for pattern in MODEL_PATTERNS for path in folder.glob(pattern) if path.is_file()}
     return digest_of(hash_files(cache, paths))
+
+
+def digest_update(folder: Path, cache: Path) -> str:
+    """Hex sha256 over the files of an adapter; `digest_model` of another update."""
+    files = {name: folder / name for name in (ADAPTER_CONFIG, ADAPTER) if (folder / name).is_file()}
+    return digest_of(hash_files(cache, files)) if files else digest_model(folder, cache)
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from layersig.errors import UserError
-from layersig.sources.entries import hash_files
+from layersig.sources.entries import hash_file
 from layersig.sources.source import NamedSource, Request, Source, SourceLoader
 
 _FILE = "scores.jsonl"
@@ -28,8 +29,9 @@ def resolve_rankings(
     """
     path = (request.base_dir / Path(wanted.spec.partition(":")[2]).expanduser()).resolve()
     found = rankings_file(path)
-    digest = hash_files(request.cache, {_FILE: found})[_FILE]
-    return Source(wanted.spec, f"file:{found}", wanted.name, "rankings", found, None, digest, None)
+    now = partial(hash_file, found)
+    digest = now(request.cache)
+    return Source(wanted.spec, f"file:{found}", wanted.name, "rankings", found, None, digest, None, digest_now=now)
 
 
 def rankings_file(path: Path) -> Path:

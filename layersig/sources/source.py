@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -31,6 +31,8 @@ class Source:
         licence: Licence as its publisher states it; None when unknown.
         notes: What the user should know: licence terms, known deviations, why a fallback was taken.
         fallback: True when this stands in for a source that could not be reached.
+        digest_now: Takes the digest again, given the root of the cache, of what is read where its owner keeps it, and
+            may change while a run is at work; None for what lies in the cache.
     """
 
     spec: str
@@ -43,6 +45,7 @@ class Source:
     licence: str | None
     notes: tuple[str, ...] = ()
     fallback: bool = False
+    digest_now: Callable[[Path], str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def public_name(self) -> str:

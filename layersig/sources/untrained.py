@@ -62,6 +62,7 @@ class Untrained:
             path=entry.path,
             digest=digest_model(entry.path, request.cache),
             notes=(f"{learned.label} is used with random weights: it has learned nothing",),
+            digest_now=None,
         )
 
 

@@ -2,8 +2,9 @@
 
 A run refers to an entry by the fingerprint of a stage in its manifest. An entry can be freed if no known run refers to
 it, or if every run that does has all of its files in its own folder. Known are the runs that were put on record in the
-cache, and those below the folders that are given. Nothing is freed that a run at work refers to, that a process has
-locked, or that was used a moment ago: whoever finds an entry marks it as used, under its lock.
+cache, and those below the folders that are given; one whose manifest cannot be read may refer to anything. Nothing is
+freed that a run at work refers to, that a process has locked, or that was used a moment ago: whoever finds an entry
+marks it as used, under its lock.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import Timeout
 
 from layersig.jsonform import Damaged, read_json
 from layersig.store.cache import Cache, EntryForm
@@ -84,12 +83,14 @@ class Survey:
         items: Finished stages, and what unfinished ones have left.
         statuses: Status of every known run, by name.
         sources: Bytes of fetched and converted models, data and tasks, which are never freed.
+        unreadable: Names of runs that may refer to anything, since their manifests cannot be read.
     """
 
     root: Path
     items: tuple[Item, ...]
     statuses: Mapping[str, str]
     sources: int
+    unreadable: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -145,7 +146,7 @@ def survey(cache: Cache, folders: Sequence[Path] = ()) -> Survey:
         *(_rest(path) for name in ("damaged", "removed") for path in (cache.root / name).glob("*")),
         *(_rest(path) for place in (cache.root, *_records(cache.root)) for path in place.glob(f".*{PART}")),
     ]
-    return Survey(cache.root, tuple(items), runs.statuses, _size(cache.root / "sources"))
+    return Survey(cache.root, tuple(items), runs.statuses, _size(cache.root / "sources"), runs.unreadable)
 
 
 def free(cache: Cache, items: Iterable[Item]) -> list[Item]:
@@ -184,16 +185,16 @@ def keep_limit(cache: Cache, limit: int, runs: Path, say: Callable[[str], None])
 
 
 def _freed(cache: Cache, item: Item) -> bool:
-    if item.fingerprint is None:
-        cache.remove(item.path)
-        return True
     try:
+        if item.fingerprint is None:
+            cache.remove(item.path)
+            return True
         with cache.lock(item.fingerprint).acquire(timeout=0):
             if not item.path.exists() or _used(item.path) != item.used:
                 return False
             cache.remove(item.path)
             return True
-    except Timeout:
+    except OSError:  # another process has locked it, or it may not be removed
         return False
 
 
@@ -204,7 +205,11 @@ def _use(what: str, status: str, items: Sequence[Item]) -> Use:
 
 def _entry(path: Path, runs: KnownRuns) -> Item:
     referring = runs.of(path.name)
-    return _item(path, path.name, referring, _why_held(path, referring))
+    return _item(path, path.name, referring, _why_held(path, referring) or _unknown(runs))
+
+
+def _unknown(runs: KnownRuns) -> str | None:
+    return f"{runs.unreadable[0]} cannot be read" if runs.unreadable else None
 
 
 def _why_held(path: Path, referring: Sequence[KnownRun]) -> str | None:
@@ -223,7 +228,9 @@ def _unfinished(path: Path, runs: KnownRuns) -> Item:
     if not _FINGERPRINT.fullmatch(path.name):
         return _rest(path)
     waiting = [run for run in runs.of(path.name) if run.status not in _ENDED]
-    return _item(path, path.name, waiting, f"{waiting[0].name} continues from it" if waiting else _recent(path))
+    return _item(
+        path, path.name, waiting, f"{waiting[0].name} continues from it" if waiting else _unknown(runs) or _recent(path)
+    )
 
 
 def _rest(path: Path) -> Item:

@@ -36,6 +36,7 @@ class FileHashes:
     def __init__(self, memo: Path | None = None) -> None:
         self._memo = memo
         self._known: Known = {}
+        self._new = False
         if memo is not None:
             with contextlib.suppress(OSError, ValueError):  # without it, or with a damaged one, files are read again
                 self._known = parse_json(memo.read_bytes(), Known)
@@ -51,6 +52,7 @@ class FileHashes:
         with path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         self._known[str(path)] = (*identity, digest)
+        self._new = True
         return digest
 
     def matches(self, path: Path, digest: str) -> bool:
@@ -61,9 +63,10 @@ class FileHashes:
         return self.file(path) == digest
 
     def save(self) -> None:
-        """Write the memo."""
-        if self._memo is not None:
+        """Write the memo, where there is anything new."""
+        if self._memo is not None and self._new:
             write_atomic(self._memo, json.dumps(self._known))
+            self._new = False
 
 
 def digest_of(files: dict[str, str]) -> str:

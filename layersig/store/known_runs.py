@@ -24,6 +24,7 @@ class KnownRuns:
 
     Attributes:
         statuses: By name.
+        unreadable: Names of those of which it is not known what they refer to.
     """
 
     def __init__(self, cache: Cache, folders: Sequence[Path]) -> None:
@@ -31,10 +32,12 @@ class KnownRuns:
         paths = [path for path in recorded if path is not None]
         paths += [run.path.resolve() for folder in folders for run in all_runs(folder)]
         self.statuses: dict[str, str] = {}
+        self.unreadable: tuple[str, ...] = ()
         self._by_fingerprint: dict[str, list[KnownRun]] = defaultdict(list)
         for path in sorted(set(paths)):
             run = KnownRun(cache, path)
             self.statuses[run.name] = run.status
+            self.unreadable += (run.name,) if run.unreadable else ()
             for fingerprint in run.fingerprints:
                 self._by_fingerprint[fingerprint].append(run)
 
@@ -54,6 +57,7 @@ class KnownRun:
         name: Its name, as users write it.
         status: Of its manifest; `damaged` where that cannot be read.
         fingerprints: Of its stages.
+        unreadable: Whether it has a manifest that cannot be read.
     """
 
     def __init__(self, cache: Cache, path: Path) -> None:
@@ -62,9 +66,11 @@ class KnownRun:
         self.name = f"{path.parent.name}/{path.name}"
         self.status = "damaged"
         self.fingerprints: frozenset[str] = frozenset()
+        self.unreadable = False
         try:
             manifest: ManifestForm = RunFolder(path).state()
-        except UserError:
+        except (UserError, OSError):
+            self.unreadable = not _gone(path / "manifest.json")  # a run that has just begun has none yet
             return
         self.status = manifest["status"]
         self.fingerprints = frozenset(stage.get("fingerprint") or "" for stage in manifest["stages"]) - {""}
@@ -105,9 +111,20 @@ def files_of(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def folder_of(record: Path) -> Path | None:
-    """The run folder that a record names; None where it is gone."""
-    with suppress(OSError, Damaged):
+    """The run folder that a record names; None where it is surely gone, or the record says nothing."""
+    try:
         path = Path(read_json(record, RunForm)["path"])
-        if (path / "manifest.json").exists():
-            return path
-    return None
+    except (OSError, Damaged):
+        return None
+    return None if _gone(path) else path
+
+
+def _gone(path: Path) -> bool:
+    """Whether there is surely no such file or folder; where the disk does not let one look, it may be there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False

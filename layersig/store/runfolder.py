@@ -288,8 +288,10 @@ def find_run(runs: Path, wanted: str) -> RunFolder:
     """The run that a user means: a path, `NAME/ID`, a NAME (its newest run), or the start of an ID.
 
     Raises:
-        UserError: None or several fit.
+        UserError: None or several fit, or nothing was named.
     """
+    if not wanted.strip():
+        raise UserError("name a run: a path, NAME/ID, a NAME, or the start of an ID; `layersig runs` lists them")
     if (Path(wanted) / "manifest.json").exists():
         return RunFolder(Path(wanted))
     every = all_runs(runs)

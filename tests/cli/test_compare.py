@@ -7,12 +7,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import t
 from statsmodels.stats.multitest import multipletests
 
 from layersig.jsonform import dumps
+from layersig.recipe.resolve import to_toml
 from layersig.store.runfolder import RunFolder
+from tests.cli.comparing import comparisons
+from tests.findings.recipes import FEW, recipe_of
 from tests.manifests import manifest, source
 from tests.study import call
 
@@ -25,7 +29,13 @@ RESULTS = {
 }
 
 
-def write_run(runs: Path, name: str, values: dict[str, list[float]], **changes: object) -> None:
+def write_run(
+    runs: Path,
+    name: str,
+    values: dict[str, list[float]],
+    subjects: tuple[str | None, ...] = (None,) * 8,
+    **changes: object,
+) -> None:
     folder = RunFolder(runs / name / "0123456789ab")
     model = source("model", "model", digest=changes.get("digest", "d" * 64), resolved="path:m")
     folder.save_manifest(manifest(name=name, sources=[model]))
@@ -36,8 +46,16 @@ def write_run(runs: Path, name: str, values: dict[str, list[float]], **changes: 
         place = folder.path / "evaluations" / arm / ("" if arm == "base" else "chats/seed-0")
         place.mkdir(parents=True)
         lines = [
-            dumps({"task": "choice", "item": f"{changes.get('item', 'i')}{number}", "metric": "loss", "value": value})
-            for number, value in enumerate(outcomes)
+            dumps(
+                {
+                    "task": "choice",
+                    "item": f"{changes.get('item', 'i')}{number}",
+                    "metric": "loss",
+                    "value": value,
+                    "cluster": subject,
+                }
+            )
+            for number, (value, subject) in enumerate(zip(outcomes, subjects, strict=True))
         ]
         (place / "items.jsonl").write_text("\n".join(lines) + "\n")
         results = {**RESULTS, **{key: value for key, value in changes.items() if key in RESULTS}}
@@ -130,6 +148,46 @@ def test_a_run_without_tasks_is_compared_in_what_both_measured(capsys, runs):
     code, out, err = call(capsys, "compare", "one", "two", "--runs", runs, "--json")
     assert (code, err) == (0, "")
     assert len(json.loads(out.splitlines()[-1])["comparisons"]) == 1
+
+
+def pooled(runs: Path, name: str, values: dict[str, list[float]], parts: str = "fixed") -> None:
+    """A run on a task of two subjects, whose recipe takes them for all there are or for a sample."""
+    task = {"prompts": "p" * 64, "loss": 0.5, "n": 8, "strata": {"a": {"n": 4}, "b": {"n": 4}}}
+    write_run(runs, name, values, ("a",) * 4 + ("b",) * 4, tasks={"choice": task})
+    resolved = runs / name / "0123456789ab" / "resolved.toml"
+    resolved.write_text(to_toml(recipe_of(FEW, analyze={"parts": parts})), encoding="utf-8")
+
+
+@pytest.mark.parametrize("parts", ["fixed", "sampled"])
+def test_parts_of_a_pooled_task_are_what_both_recipes_say_they_are(capsys, tmp_path, parts):
+    pooled(tmp_path, "one", {"base": FIRST, "ila-30": SECOND}, parts)
+    pooled(tmp_path, "two", {"base": FIRST}, parts)
+    (row,), _ = comparisons(capsys, "two:base", "one:ila-30", "--runs", tmp_path)
+    assert (row["strata"], row["clusters"]) == ((2, None) if parts == "fixed" else (None, 2))
+    differences = np.array(SECOND) - np.array(FIRST)
+    subjects = differences.reshape(2, 4)
+    if parts == "fixed":  # what the subjects differ is no error
+        se, df = (sum(4 * each.var(ddof=1) for each in subjects) / 64) ** 0.5, 7
+    else:
+        se, df = subjects.mean(axis=1).std(ddof=1) / 2**0.5, 1
+    assert row["difference"] == pytest.approx(differences.mean())
+    assert row["high"] - row["difference"] == pytest.approx(t.ppf(0.975, df) * se)
+
+
+def test_runs_that_take_parts_for_different_things_are_not_compared(capsys, tmp_path):
+    pooled(tmp_path, "one", {"base": FIRST})
+    pooled(tmp_path, "two", {"base": SECOND}, "sampled")
+    code, _, err = call(capsys, "compare", "one:base", "two:base", "--runs", tmp_path)
+    assert code == 2
+    assert "they differ in `analyze.parts` of choice: fixed and sampled" in err
+
+
+def test_sameness_counts_the_parts_of_a_pooled_task_as_the_run_does(capsys, tmp_path):
+    gained = [0.9, 0.91, 0.89, 0.9, 0.1, 0.11, 0.09, 0.1]  # one subject gains little, the other much
+    alike = [value + 0.001 * (-1) ** place for place, value in enumerate(gained)]
+    pooled(tmp_path, "one", {"base": [1.0] * 8, "all-layers": gained, "ila-30": alike})
+    (row,), _ = comparisons(capsys, "one:all-layers", "one:ila-30", "--margin", "loss=0.3", "--runs", tmp_path)
+    assert row["verdict"] == "equivalent"
 
 
 def test_an_arm_that_is_not_there_is_named_with_those_that_are(capsys, runs):

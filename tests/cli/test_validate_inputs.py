@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,38 @@ def test_an_arm_by_two_names_is_noted(tmp_path: Path, capsys: pytest.CaptureFixt
     write_study(tmp_path, recipe=RECIPE.replace("[evaluate]", arm.replace('"ila-30"', '"twin"') + "[evaluate]"))
     code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
     assert (code, "arm twin is ila-30 by another name" in err) == (0, True), err
+
+
+@pytest.mark.parametrize(
+    ("train", "arm", "told"),
+    [
+        ("", "", []),
+        ('method = "full"', "", ['recipe.toml:15: method = "full"']),
+        ('method = "full"\nlearning_rate = 1e-5', "", []),
+        ('method = "full"\nsearch = { learning_rates = [1e-5, 2e-5] }', "", []),
+        ('method = "full"\nsearch = { epochs = [1, 2] }', "", ['recipe.toml:15: method = "full"']),
+        ('objective = "simpo"', "", ['recipe.toml:15: objective = "simpo"']),
+        ('objective = "dpo"', 'train = { method = "full" }', ['objective = "dpo"', 'method = "full"']),
+        ('objective = "dpo"\nlearning_rate = 2e-5', 'train = { method = "full" }', []),
+        ("", 'train = { method = "full" }', ['recipe.toml:36: method = "full"']),
+        ("", 'train = { method = "full", learning_rate = 1e-5 }', []),
+    ],
+)
+def test_a_default_learning_rate_that_is_far_too_high_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], train: str, arm: str, told: list[str]
+) -> None:
+    kept = "steps = 3\n" if "epochs" not in train else ""
+    shared = f"[train]\n{train}\n{kept}"
+    recipe = RECIPE[: RECIPE.index("[train]")] + shared + "\n" + RECIPE[RECIPE.index("[scorers.") :]
+    recipe = recipe.replace('action = "graft"\n', arm + "\n")
+    write_study(tmp_path, recipe=recipe)
+    if "objective" in train:
+        rows = [
+            json.dumps({"prompt": f"p{number}", "chosen": f"good {number}", "rejected": f"bad {number}"})
+            for number in range(24)
+        ]
+        (tmp_path / "chats.jsonl").write_text("\n".join(rows))
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    notes = [line for line in err.splitlines() if "with the default learning_rate, 0.0002" in line]
+    assert (code, len(notes)) == (0, len(told)), err
+    assert all(part in note for part, note in zip(told, notes, strict=True)), err

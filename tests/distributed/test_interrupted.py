@@ -1,7 +1,9 @@
-"""What is said when the launcher ends a process that is just leaving a broken stage; no process is started."""
+"""What is said when the launcher ends a process that is just leaving a broken stage, and when a process has other code;
+no process is started."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 
 from layersig.distributed import crew
 from layersig.distributed.launch import Launch
-from layersig.errors import MachineError
+from layersig.errors import MachineError, UserError
+from layersig.plugin.identity import identity
+from layersig.plugin.manager import with_files
 from layersig.records import Cell
 from layersig.stages.job import Job
 from layersig.streams import Streams
@@ -67,3 +71,19 @@ def test_another_process_never_says_that_it_ended_well(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         crew._take_part(told, crew._Order((), (), b"no job", False))  # type: ignore[arg-type]
     assert told.said == [crew._Failure(1, None)]
+
+
+def test_a_plugin_that_was_edited_meanwhile_is_not_run_beside_the_old_one(tmp_path: Path) -> None:
+    file, scratch = tmp_path / "mine.py", tmp_path / "scratch"
+    text = "from layersig import scorer\n\n@scorer('mine')\ndef mine(context):\n    return {}\n"
+    file.write_text(text)
+    (tmp_path / "work").mkdir()
+    expected = identity(with_files([file]).get("scorer", "mine"))
+    order = crew._Order([file], [("scorer", "mine", expected)], pickle.dumps(job(tmp_path / "work")), False)
+    scratch.mkdir()
+    assert [identity(each) for each in crew._job(order, scratch).components] == [expected]
+    file.write_text(text.replace("{}", "{'x': 1.0}"))
+    with pytest.raises(
+        UserError, match=r'^scorer "mine" \(mine\.py\) was edited while the run was at work; run again$'
+    ):
+        crew._job(order, scratch)

@@ -71,6 +71,20 @@ def test_a_limit_in_the_settings_is_kept_after_a_run(own: World, monkeypatch: py
     assert "LAYERSIG_CACHE_LIMIT: 'much' is no size" in own.run().err
 
 
+def test_a_cache_that_cannot_be_brought_below_the_limit_does_no_harm_to_the_run(
+    world: World, first: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "stages/ab")
+
+    monkeypatch.setattr("layersig.engine.study.keep_limit", refuse)
+    monkeypatch.setenv("LAYERSIG_CACHE_LIMIT", "1kB")
+    told = world.run()
+    assert told.code == 0, told.err
+    assert "warning: the cache was not brought below LAYERSIG_CACHE_LIMIT: [Errno 13] Permission denied" in told.err
+    assert told.run.manifest["status"] == "complete"
+
+
 @pytest.mark.slow
 def test_under_load_it_frees_what_it_may_and_breaks_nothing(
     own: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

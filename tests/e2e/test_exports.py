@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import stat
 import warnings
 from pathlib import Path
@@ -138,3 +140,20 @@ def test_what_cannot_be_exported_is_refused(export: Any, arguments: tuple[object
     told = export(*arguments)
     assert told.code == 2
     assert due in told.err
+
+
+def test_an_arm_of_a_run_without_selections_is_refused_before_anything_is_written(
+    world: World, first: Run, tmp_path: Path
+) -> None:
+    run, dest = tmp_path / "tiny" / first.path.name, tmp_path / "exported"
+    shutil.copytree(first.path, run)
+    (run / "selections.jsonl").unlink()
+    for arguments in ((ARM, dest), (ARM, dest, "--to", "peft"), (ARM, "--to", "names")):
+        told = world.call("export", run, *arguments)
+        assert told.code == 2, told.out
+        assert told.errors == [f"error: {run}: the run has not written its selections yet; run its recipe to the end"]
+        assert not dest.exists()
+    everything = world.call("export", run, "all-layers", "--to", "names")
+    assert everything.out.split() == [
+        layer["name"] for layer in json.loads((run / "layers.json").read_text())["layers"]
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,24 @@ def test_a_signal_ends_a_process_with_130_and_one_line(world: World, tmp_path: P
     assert world.call("status", "tiny", "--runs", runs, "--json").json["status"] == "interrupted"
     assert not list(scratch.iterdir())
     assert not list(runs.rglob(".*.*"))
+
+
+def test_broken_off_before_anything_began_a_complete_run_stays_complete(
+    world: World, first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    manifest = shutil.copytree(first.path, runs / "tiny" / first.path.name) / "manifest.json"
+    before = manifest.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("layersig.engine.execute.Executor.held", lambda *_: signal.raise_signal(signal.SIGINT))
+        assert world.run("--runs", runs).code == 130
+    assert manifest.read_bytes() == before
+    other = world.base / "nowhere.toml"
+    other.write_text(world.recipe.read_text().replace("path:model", "hub:nobody/nowhere").replace("tiny", "other"))
+    told = world.run(other, "--runs", runs, "--offline", "--engine", "local:2")
+    assert (told.code, "nobody/nowhere" in told.errors[0]) == (3, True), told.err
+    assert manifest.read_bytes() == before
+    assert world.run("--runs", runs).run.manifest["status"] == "complete"
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

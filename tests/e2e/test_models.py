@@ -114,3 +114,13 @@ def test_runs_lists_the_runs_and_not_the_report(world: World, told: Told) -> Non
     assert told.code == 0
     lines = world.call("runs").out.splitlines()
     assert len(lines) == 2
+
+
+def test_two_names_of_one_model_are_not_compared(world: World, told: Told) -> None:
+    assert told.code == 0
+    recipe = world.recipe.with_name("same.toml")
+    recipe.write_text(world.recipe.read_text().replace('"path:deeper"', '"path:model"').replace('"tiny"', '"same"'))
+    found = read(World(world.base, recipe).run())
+    assert found["model_pairs"] == []
+    assert {row["model"] for row in found["model_ceilings"]} == {"one"}
+    assert found["notes"] == ["two is the same model as one in these runs, and its rankings are not compared."]

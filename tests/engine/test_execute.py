@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from layersig.engine.execute import Executor
 from layersig.engine.publish import Publisher
 from layersig.errors import MachineError, StageFailed, UserError
+from layersig.jsonform import Damaged
 from layersig.pipeline import Graph, Input, Line, SourceRef, Stage
 from layersig.plugin.tracking import Tracking
 from layersig.records import Cell
@@ -44,12 +46,21 @@ class Report(ModelSpec):
 COMPUTE = {"dtype": "float32", "device": "cpu", "quantization": "none", "attention": "sdpa"}
 
 
+def digest(text: Path, cache: Path) -> str:
+    return f"digest of {text.read_text()}"
+
+
 def length(job: Job) -> None:
     """Writes how long its text is, so that different texts may give the same output."""
     ran.append("length")
     text = job.inputs["text"].read_text()
     if text == "bad":
         raise UserError("text.txt: write something good")
+    if text == "damaged":
+        raise Damaged("text.txt:1", "it is not JSON")
+    if text in ("edited", "removed"):
+        (job.work / "half.json").write_text("{}")
+        job.inputs["text"].write_text("something else") if text == "edited" else job.inputs["text"].unlink()
     job.write("value.json", {"value": len(text)})
     job.metrics.append({"step": 1, "loss": 0.5})
     job.cost["tokens"] = len(text)
@@ -91,7 +102,10 @@ class World:
 
     def run(self, text: str = "hello", *, reuse: bool = True, runs: str = "runs", cell: str = "x", **params) -> bool:
         self.text.write_text(text)
-        source = Source("file:text.txt", "file:text.txt", "text", "data", self.text, None, f"digest of {text}", None)
+        now = partial(digest, self.text)
+        source = Source(
+            *("file:text.txt", "file:text.txt", "text", "data", self.text, None, now(self.root), None), digest_now=now
+        )
         graph = Graph(
             {"source/text": SourceRef("data", "text", "file:text.txt")},
             (
@@ -113,7 +127,10 @@ class World:
             ),
         )
         self.folder = RunFolder(self.root / runs / "study" / "1")
-        publisher = Publisher(self.folder, graph, manifest(), "tiny", self.declared, Tracking((), (), print))
+        about, earlier = manifest(), self.folder.earlier(print)
+        publisher = Publisher(
+            self.folder, graph, about, "tiny", self.declared, Tracking((), (), print), earlier=earlier
+        )
         cache = Cache(self.root / "cache", self.warnings.append)
         executor = Executor(
             cache,
@@ -188,12 +205,37 @@ def test_a_users_mistake_ends_the_run_at_once(world):
     assert world.stage("length")["status"] == "failed"
 
 
+def test_a_damaged_file_is_told_of_with_the_stage_that_read_it(world):
+    with pytest.raises(Damaged, match=r"^length: text\.txt:1: damaged \(it is not JSON\); run the recipe again"):
+        world.run("damaged")
+
+
+@pytest.mark.parametrize("how", ["edited", "removed"])
+def test_what_was_made_of_a_source_that_changed_meanwhile_is_not_kept(world, how):
+    with pytest.raises(UserError, match=r"^length: .*text\.txt changed while the run was at work; run again$"):
+        world.run(how)
+    assert not list((world.root / "cache").glob("stages/*/*"))
+    assert not list((world.root / "cache" / "work").iterdir()), "it might be continued from"
+    assert world.stage("length")["status"] == "failed"
+    assert world.run("something else")
+
+
 def test_a_run_that_breaks_off_leaves_what_an_earlier_one_had(world):
     world.run()
     with pytest.raises(UserError, match=r"^length: text\.txt"):
         world.run("bad")
     assert json.loads((world.folder.path / "evaluations" / "a" / "value.json").read_text()) == {"value": 10}
     assert (world.folder.path / "scores.jsonl").read_text()
+
+
+def test_a_restart_refers_to_what_the_last_start_did_until_it_gets_there(world):
+    world.run()
+    before = {stage["id"]: stage["fingerprint"] for stage in world.folder.manifest()["stages"]}
+    with pytest.raises(UserError):
+        world.run("bad")
+    after = world.folder.manifest()["stages"]
+    assert [stage["status"] for stage in after] == ["failed", "waiting", "waiting"]
+    assert [stage["fingerprint"] == before[stage["id"]] for stage in after] == [False, True, True]
 
 
 def test_a_run_with_a_failed_stage_holds_nothing_of_an_older_state(world):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from rich.console import Console
 from layersig.engine.execute import Ended
 from layersig.engine.header import header
 from layersig.engine.pace import Pace, duration
-from layersig.engine.progress import Display
+from layersig.engine.progress import Display, on_stderr
 from layersig.pipeline import Stage, stages
 from layersig.recipe.load import load
 from layersig.sources.source import Source
@@ -125,6 +128,41 @@ def test_off_a_terminal_no_silence_lasts_longer_than_five_seconds_and_lines_grow
         f"·   {second.id} train 4/10 steps · 11 min · 20 tokens/s · loss 1.50 · 90 s left · study about 12 min left"
     )
     assert "\x1b" not in out.getvalue()
+
+
+def test_a_reader_that_goes_away_ends_no_run(
+    graph: tuple[Stage, ...], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w", buffering=1, encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with Display(on_stderr()) as display:
+            display.say("heard")
+            assert os.read(reader, 100) == b"heard\n"
+            os.close(reader)
+            display.study(graph, {})
+            reporter = display.stage(graph[0])
+            reporter.warn("nobody reads this")
+            clock.now += 600
+            display.tick()
+        print("nor this", file=stderr, flush=True)
+
+
+def test_a_terminal_that_is_lost_ends_no_run(graph: tuple[Stage, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Lost())
+    monkeypatch.setenv("TERM", "xterm")
+    with Display(on_stderr()) as display:
+        display.phase("looking")
+        display.study(graph, {})
+        display.stage(graph[0]).warn("nobody reads this")
+        display.tick()
 
 
 @pytest.mark.parametrize("width", [64, 80, 120, 160])

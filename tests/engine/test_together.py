@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from layersig.engine.remote import Setting
 from layersig.engine.template import forking
 from layersig.engine.together import Part, Together, path_weights
 from layersig.engine.workers import Workers, environments
-from layersig.errors import StageFailed
+from layersig.errors import MachineError, StageFailed
 from layersig.pipeline import Graph, Input, Stage
 from layersig.records import Cell
 from layersig.store.cache import Cache
@@ -168,6 +169,18 @@ def test_only_equal_failures_in_a_row_count() -> None:
         failures.count(stage, Ended("failed", "0", error="step 12 is NaN"))
     failures.count(stage, Ended("done", "1"))
     failures.count(stage, Ended("failed", "0", error="step 5 is NaN"))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EAGAIN, "Resource temporarily unavailable"), EOFError()])
+def test_a_worker_that_cannot_be_started_ends_the_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", refuse)
+    with pytest.raises(MachineError, match=r"a worker process cannot be started \(.+\); use fewer workers"):
+        site.run([site.stage("one")])
 
 
 def test_workers_share_cards_and_threads() -> None:

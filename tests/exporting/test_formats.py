@@ -207,6 +207,7 @@ def adapter_config(**values):
         ("pissa", [adapter_config(r=8, lora_alpha=16)], (4, 4), (8, 8)),
         ("adalora", [adapter_config(peft_type="ADALORA", init_r=12, target_r=6, lora_alpha=24)], (6, 6), (12, 12)),
         ("rslora", [adapter_config(use_rslora=True)], (4, 4), (8, 8)),
+        ("lora", [adapter_config(target_modules=[SOME[0]])], (4, 4), (8, 8)),  # a block whose turn never came
         ("lora", [adapter_config(target_modules=[SOME[0]]), adapter_config(r=8, lora_alpha=16)], (6, 8), (12, 16)),
     ],
 )

@@ -72,6 +72,18 @@ def test_a_file_is_executed_once_for_each_content(tmp_path: Path) -> None:
     assert log.read_text() == "xx"
 
 
+def test_an_edit_changes_the_identity_only_of_code_that_is_loaded_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "edited.py"
+    path.write_text(TEXT)
+    old = from_file(path)[0]
+    before = identity(old)
+    path.write_text(TEXT.replace("float(steps)", "0.0"))
+    assert identity(old) == before
+    assert identity(from_file(path)[0]) != before
+    path.unlink()
+    assert identity(old) == before
+
+
 def test_objects_of_a_file_can_be_pickled(tmp_path: Path) -> None:
     path = tmp_path / "classes.py"
     path.write_text(TEXT)

@@ -212,17 +212,35 @@ def test_a_name_that_two_plugins_claim_is_refused_when_it_is_used(install: Insta
     assert known.get("scorer", "random").name == "random"
 
 
-def test_an_editable_installation_is_known_by_its_source(install: Install) -> None:
+def test_an_editable_installation_is_known_by_its_source_as_it_was_loaded(install: Install) -> None:
     package = install("layersig-fisher", DECORATED, editable=True)
     component = manager.installed().get("scorer", "fisher")
     assert component.origin.source == package
     before = identity(component)
     assert before.keys() == {"component", "version", "source"}
+
+    def loaded_again() -> object:
+        manager.installed.cache_clear()
+        return identity(manager.installed().get("scorer", "fisher"))["source"]
+
     (package / "helper.py").write_text("x = 1\n")
-    after = identity(component)
-    assert after["source"] != before["source"]
+    assert identity(component) == before, "the code that runs is still that of before"
+    after = loaded_again()
+    assert after != before["source"]
     (package / "helper.py").rename(package / "renamed.py")
-    assert identity(component)["source"] != after["source"]
+    assert loaded_again() != after
+
+
+def test_an_implementation_that_was_edited_before_it_was_imported_is_refused(install: Install) -> None:
+    package = install("layersig-heavy", LAZY, editable=True)
+    (package / "scores.py").write_text(HEAVY)
+    known = manager.installed()
+    (package / "scores.py").write_text(HEAVY.replace("{}", "{'x': 1.0}"))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"was edited after this process had loaded a part of it; start a new"):
+            known.get("scorer", "heavy")
+    manager.installed.cache_clear()
+    assert manager.installed().get("scorer", "heavy").version == 2
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from layersig.errors import UserError
+from layersig.sources.entries import hash_files
 from layersig.sources.files import FileData, PathModel, check_model_folder, digest_model
-from layersig.sources.source import Request
+from layersig.sources.rankings import resolve_rankings
+from layersig.sources.source import NamedSource, Request
+from layersig.store.hashing import digest_of
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 
 
@@ -39,6 +45,40 @@ def test_the_digest_is_of_what_the_model_is(folder: Path, tmp_path: Path) -> Non
     raw[-1] ^= 1
     (folder / "model.safetensors").write_bytes(raw)
     assert digest_model(folder, cache) != before
+
+
+def test_what_prepares_inputs_is_part_of_a_model_that_has_it(folder: Path, tmp_path: Path) -> None:
+    before = digest_model(folder, tmp_path / "cache")
+    assert before == digest_of(hash_files(tmp_path / "cache", {file.name: file for file in folder.iterdir()}))
+    for name in ("preprocessor_config.json", "processor_config.json", "tekken.json"):
+        (folder / name).write_text("{}")
+        assert digest_model(folder, tmp_path / "cache") != before
+        (folder / name).unlink()
+
+
+def test_what_is_read_where_it_lies_is_hashed_again_on_request(folder: Path, tmp_path: Path) -> None:
+    cache, rows = tmp_path / "cache", tmp_path / "rows.jsonl"
+    rows.write_text("{}\n")
+    update = tmp_path / "update"
+    update.mkdir()
+    (update / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file({"x": torch.zeros(1)}, update / "adapter_model.safetensors")
+    request = Request(tmp_path, cache)
+    changes = {
+        "model": (PathModel().load("model", "model", request), folder / "config.json"),
+        "update": (PathModel().load("update", "update", request), update / "adapter_config.json"),
+        "data": (FileData().load("data", "rows.jsonl", request), rows),
+        "rankings": (resolve_rankings(NamedSource("rankings", "x", "file:rows.jsonl"), request), rows),
+    }
+    found = {name: pickle.loads(pickle.dumps(source)) for name, (source, _) in changes.items()}
+    assert {name: source.digest_now(cache) == source.digest for name, source in found.items()} == dict.fromkeys(
+        found, True
+    )
+    for file in {file for _, file in changes.values()}:
+        file.write_text(file.read_text() + " ")
+    assert {name: source.digest_now(cache) == source.digest for name, source in found.items()} == dict.fromkeys(
+        found, False
+    )
 
 
 def test_shards_are_all_checked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,71 @@ def test_a_run_at_work_keeps_all_that_it_refers_to(cache: Cache) -> None:
     with run.lock():
         assert names(cache, 0) == set()
     assert names(cache, 0) == {KEYS["both"]}  # it was killed, and has its copy
+
+
+def unreadable(*refused: str) -> Callable[[pytest.MonkeyPatch, RunFolder], None]:
+    """A disk that lets nobody look at some files or folders of a run; "" is its folder."""
+
+    def harm(monkeypatch: pytest.MonkeyPatch, run: RunFolder) -> None:
+        paths = {run.path / name for name in refused}
+        for name in ("stat", "lstat", "read_bytes"):
+            real = getattr(Path, name)
+
+            def refuse(path: Path, *rest: object, real: Any = real, **named: object) -> object:
+                if path in paths:
+                    raise PermissionError(13, "Permission denied", str(path))
+                return real(path, *rest, **named)
+
+            monkeypatch.setattr(Path, name, refuse)
+
+    return harm
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        unreadable("manifest.json"),
+        unreadable("manifest.json", ""),
+        lambda _, run: (run.path / "manifest.json").write_text("{"),
+        lambda _, run: (run.path / "manifest.json").write_text('{"schema": 9}'),
+    ],
+)
+def test_a_run_that_cannot_be_read_keeps_all_and_stays_on_record(
+    cache: Cache, harm: Callable[[pytest.MonkeyPatch, RunFolder], object]
+) -> None:
+    for name in ("both", "alone"):
+        build(cache, name)
+    run = run_of(cache, "first", "complete", {"both": "done"})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        harm(monkeypatch, run)
+        assert names(cache, 0) == set()
+        assert survey(cache).unreadable == ("first/0123456789ab",)
+        free(cache, [])
+    assert list((cache.root / "runs").glob("*.json"))
+
+
+def test_a_run_that_has_just_begun_stays_on_record(cache: Cache) -> None:
+    build(cache, "alone")
+    run = RunFolder(cache.root.parent / "runs" / "new" / "0123456789ab")
+    with run.lock():
+        cache.register(run.path)
+        assert names(cache) == {KEYS["alone"]}
+        free(cache, [])
+        assert list((cache.root / "runs").glob("*.json"))
+    shutil.rmtree(run.path)
+    free(cache, [])
+    assert not list((cache.root / "runs").glob("*.json"))
+
+
+def test_what_cannot_be_removed_is_left(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(cache, "alone")
+    (cache.root / "damaged").mkdir()
+    (cache.root / "damaged" / "x").write_text("x")
+    age(cache.root / "damaged" / "x")
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(PermissionError("not yours")))
+    chosen = survey(cache).freeable(None)
+    assert len(chosen) == 2
+    assert free(cache, chosen) == []
 
 
 @pytest.mark.parametrize(("status", "freed"), [("interrupted", False), ("complete", True)])

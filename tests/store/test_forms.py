@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,12 @@ def test_a_folder_or_bytes_in_the_place_of_a_file_are_told(tmp_path: Path) -> No
     for name in ("folder.json", "bytes.json"):
         with pytest.raises(Damaged, match=name):
             read_json(tmp_path / name, dict[str, Any])
+
+
+def test_a_worker_tells_of_a_damaged_file_in_the_words_of_the_one_that_read_it() -> None:
+    error = Damaged("scores.jsonl:2", "it is no JSON").at("score/transfer")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert str(error) == (
+        "score/transfer: scores.jsonl:2: damaged (it is no JSON); run the recipe again to have it rebuilt"
+    )

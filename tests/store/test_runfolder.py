@@ -51,3 +51,13 @@ def test_a_name_that_looks_like_the_start_of_an_id_is_no_other_run(tmp_path):
     assert find_run(tmp_path, "c4f").name == "alpaca/c4f00d123456"
     with pytest.raises(UserError, match="fits several runs: c4/91ab12cd34ef, alpaca/c4f00d123456"):
         find_run(tmp_path, "c4")
+
+
+@pytest.mark.parametrize("wanted", ["", " "])
+def test_an_empty_name_is_no_run(capsys, tmp_path, wanted):
+    folder = RunFolder(tmp_path / "study" / "0123456789ab")
+    folder.save_manifest(manifest())
+    with pytest.raises(UserError, match=r"^name a run: a path"):
+        find_run(tmp_path, wanted)
+    assert call(capsys, "rm", wanted, "--yes", "--runs", tmp_path)[0] == 2
+    assert folder.path.exists()
