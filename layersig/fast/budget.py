@@ -13,11 +13,12 @@ from collections.abc import Callable
 import psutil
 import torch
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from layersig.distributed.world import ALONE, World, world
 from layersig.fast import profile
+from layersig.models.config import attention_widths
 from layersig.recipe.schema import LEAST_AUTO_TOKENS, MOMENT_BYTES, Optimizer, TokenBudget
 from layersig.stages import sizes
 from layersig.stages.notes import note
@@ -106,16 +107,7 @@ def _settled(asked: TokenBudget, fixed: int | None, what: str, fitting: Callable
 
 def cache_bytes(model: PreTrainedModel) -> float:
     """Bytes of the keys and values of a token."""
-    return float(model.dtype.itemsize * cached_values(model.config))
-
-
-def cached_values(config: PretrainedConfig) -> int:
-    """Numbers that the keys and values of a token consist of, by what a model's configuration says of all layers."""
-    own = config.get_text_config(decoder=True)
-    heads = getattr(own, "num_attention_heads", 1)  # of models without attention, which hold less
-    groups = getattr(own, "num_key_value_heads", None) or heads
-    size = getattr(own, "head_dim", None) or own.hidden_size // heads
-    return int(2 * own.num_hidden_layers * groups * size)
+    return float(model.dtype.itemsize * attention_widths(model.config)[1])
 
 
 def _rounded(count: int, most: int) -> int:
@@ -149,21 +141,21 @@ def reserved_bytes(trained: int, optimizer: Optimizer, device: torch.device) -> 
     return round(trained * (sets + MOMENT_BYTES[optimizer] / 4))
 
 
-def keeps_blocks(model: PreTrainedModel, longest: int, *, reserved: int = 0, several: World = ALONE) -> bool:
-    """Whether what blocks compute may be kept for the backward pass: else not even the longest example fits.
+def keeps_blocks(model: PreTrainedModel, largest: int, *, reserved: int = 0, several: World = ALONE) -> bool:
+    """Whether what blocks compute may be kept for the backward pass: else not even the largest example fits.
 
     What is kept and what is computed again are the same bits: this changes memory and time, and no result but the cut
     into micro-batches, where that follows from memory.
 
     Args:
         model: As it will be trained, on its device; True where it does not say what its blocks are.
-        longest: Tokens of the longest example.
+        largest: Tokens of the largest example, which no cut divides: of a pair, of both its rows.
         reserved: Bytes that will be taken before the first pass ends.
         several: The processes, all of which keep them, or none.
     """
     if not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         return True
-    least = max(longest, LEAST_AUTO_TOKENS)
+    least = max(largest, LEAST_AUTO_TOKENS)
 
     def fits() -> int:
         return int(_fitting(model, learning=True, checkpointing=False, reserved=reserved) >= least)
@@ -171,7 +163,7 @@ def keeps_blocks(model: PreTrainedModel, longest: int, *, reserved: int = 0, sev
     keeps = bool(agreed("blocks kept in a training" if reserved else "blocks kept in a pass", fits, several))
     if not keeps:
         note(
-            f"train.gradient_checkpointing is on: without it, a conversation of {longest} tokens does not fit into the "
+            f"train.gradient_checkpointing is on: without it, an example of {largest} tokens does not fit into the "
             "free memory; results are the same"
         )
     return keeps

@@ -5,6 +5,7 @@ Everything that must know how transformers takes positions, masks and caches is 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
@@ -13,7 +14,7 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from layersig.errors import is_machine_fault, one_line
 from layersig.fast import masks, profile
@@ -23,6 +24,7 @@ from layersig.fast.sharing import Row, TokenRun, joined
 from layersig.fast.tree_attention import Tree, tree_attention
 from layersig.fast.trunk import Trunk
 from layersig.fast.workers import Lanes, lanes, lanes_for
+from layersig.models.config import attention_widths
 from layersig.models.spread import is_spread
 from layersig.stages.notes import note
 
@@ -39,7 +41,8 @@ class Decoder:
     Attributes:
         fast: The same.
         hindrance: Why token trees and trunks are not for this model, by its kind or as a probe shows: it has no such
-            masks or caches (linear attention, ALiBi, flash-attention kernels). None where they give its own results.
+            masks or caches (linear attention, ALiBi, flash-attention kernels, windows that its attention counts by
+            itself). None where they give its own results.
         shares: Whether they do. Other models run each sequence by itself.
         pads: Whether such a model continues prompts side by side, padded to the left; probed, on a GPU alone.
         flat: Whether trees end to end in one row do too, which is quicker on a CPU; probed as well.
@@ -59,13 +62,15 @@ class Decoder:
         self.dtype: torch.dtype = model.dtype
         config = model.config.get_text_config(decoder=True)
         self._kinds: set[str] = set(getattr(config, "layer_types", None) or ())
+        # Attention that counts keys by itself, whatever the mask says: GPT-Neo's local layers, Doge's choice of keys.
+        self._kinds |= set(getattr(config, "attention_layers", None) or ()) - {"global"}
+        self._kinds |= {"dynamic_mask"} if getattr(config, "keep_window_size", None) else set()
         self._window = window_of(config)
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._cache = _name_of_cache(model)
         embedding = cast(nn.Module, model.get_input_embeddings())
         weights = sum(parameter.numel() for parameter in model.parameters())
         weights -= sum(parameter.numel() for parameter in embedding.parameters())
-        pair = 4 * config.num_hidden_layers * config.num_attention_heads * head_size
-        self.pair_cost = profile.ATTENTION_SLOWNESS * pair / (2 * weights)
+        self.pair_cost = profile.ATTENTION_SLOWNESS * 4 * attention_widths(config)[0] / (2 * weights)
         choice = profile.profile_of(self.device)
         self.batch_targets = max(1, LOGIT_ELEMENTS // config.vocab_size)
         self.enough_tokens = choice.enough_tokens
@@ -81,7 +86,7 @@ class Decoder:
             self.flat = True
             self.flat = self._failure() is None
         if fast and not self.shares:
-            self.pads = choice.padded_rows and self._padding_agrees()
+            self.pads = choice.padded_rows and self._cache is not None and self._padding_agrees()
             how = "side by side, padded" if self.pads else "one by one"
             note(
                 f"{type(model).__name__} cannot share what requests begin with: {self.hindrance}; each request is run "
@@ -93,6 +98,8 @@ class Decoder:
             return f"its attention, {implementation!r}, takes no masks of ours"
         if unknown := self._kinds - {"full_attention", "sliding_attention"}:
             return f"it has layers of the kind {', '.join(sorted(unknown))}"
+        if self._cache != "past_key_values":
+            return "it takes no cache of keys and values"
         return self._failure()
 
     def _failure(self) -> str | None:
@@ -230,8 +237,14 @@ class Decoder:
         Args:
             tokens: Token ids, shape [rows, length].
             wanted: Indices into the flattened tokens.
-            inputs: What else the model's forward takes.
+            inputs: What else the model's forward takes; a cache as `past_key_values`, whatever its own name for it.
         """
+        if (cache := inputs.pop("past_key_values", None)) is not None:
+            if isinstance(cache, _Repeated):
+                tokens, wanted = cache.behind(tokens, wanted)
+                inputs["use_cache"] = False
+            else:
+                inputs[self._cache or "past_key_values"] = cache
         if not self.fast:
             with torch.inference_mode():
                 logits = self.model(input_ids=tokens.to(self.device), **inputs).logits
@@ -241,6 +254,8 @@ class Decoder:
 
     def empty_cache(self) -> DynamicCache:
         """A cache to generate with. Masks of ours see every key; else the model's own kinds of cache apply."""
+        if self._cache is None:
+            return _Repeated()
         return DynamicCache() if self.shares else DynamicCache(config=self.model.config)
 
     def mask(
@@ -266,6 +281,30 @@ class Decoder:
     def _additive(self, allowed: torch.Tensor) -> torch.Tensor:
         mask = torch.zeros(allowed.shape, dtype=self.dtype, device=self.device)
         return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)[:, None]
+
+
+class _Repeated(DynamicCache):  # type: ignore[misc]
+    """What stands in for the cache of a model that takes none: the tokens of a row so far, which are run again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tokens = torch.empty(1, 0, dtype=torch.long)
+
+    def behind(self, tokens: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The tokens of the whole row, and where in it those are that are wanted of its last part."""
+        before = self._tokens.shape[1]
+        self._tokens = torch.cat([self._tokens, tokens], dim=1)
+        return self._tokens, wanted + before
+
+
+def _name_of_cache(model: PreTrainedModel | PeftModel) -> str | None:
+    """Under which name a model takes a cache of transformers; None where it takes none, and would ignore it."""
+    own = model.get_base_model() if isinstance(model, PeftModel) else model
+    parameters = inspect.signature(type(own).forward).parameters
+    if "past_key_values" in parameters:
+        return "past_key_values"
+    state = parameters.get("cache_params")  # xLSTM's is of a class of its own
+    return "cache_params" if state is not None and state.annotation == Cache | None else None
 
 
 def _agree(found: torch.Tensor, plain: torch.Tensor) -> bool:

@@ -188,3 +188,6 @@ def drop_out(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, KeyedDropout):
             module.train()
+        elif isinstance(module, LoraLayer) and module.lora_variant:
+            # PEFT's variants, such as DoRA, leave dropout out in a layer that is in eval mode itself.
+            module.training = any(isinstance(each, KeyedDropout) for each in module.lora_dropout.values())

@@ -93,7 +93,8 @@ def training_runner(work: Workload) -> Iterator[Runner]:
         longest, reserved = work.examples.longest, reserved_bytes(copied, settings.optimizer, model.device)
         again = settings.gradient_checkpointing
         if not again:  # what blocks compute is kept by all processes, or by none
-            again = not keeps_blocks(model, longest, reserved=reserved, several=sharing.world)
+            largest = int(work.examples.footprints.max())
+            again = not keeps_blocks(model, largest, reserved=reserved, several=sharing.world)
         budget = tokens_at_once(
             model,
             settings.micro_batch_tokens,

@@ -220,13 +220,20 @@ def _cut_stretches(
         tensors = dict(due.named_parameters(recurse=False)) | dict(due.named_buffers(recurse=False))
         for key, tensor in tensors.items():
             before: Tensor = getattr(module, key)
-            if before.shape == tensor.shape:
+            packed = getattr(before, "quant_state", None)
+            shape = before.shape if packed is None else packed.shape
+            if shape == tensor.shape:
                 continue
-            stretches = _stretches(before.shape, tensor.shape, depth, len(keep))
+            stretches = _stretches(shape, tensor.shape, depth, len(keep))
             if stretches is None:
                 raise UserError(
                     f"{model.config.model_type}: blocks cannot be removed, because {name}.{key} would have the shape "
-                    f"{tuple(tensor.shape)} instead of {tuple(before.shape)}, and what to leave out is not known"
+                    f"{tuple(tensor.shape)} instead of {tuple(shape)}, and what to leave out is not known"
+                )
+            if packed is not None:
+                raise UserError(
+                    f"{model.config.model_type}: blocks cannot be removed, because {name}.{key} holds a stretch for "
+                    'each of them and is quantised; set model.quantization to "none"'
                 )
             cut = stretches.of(before.detach(), keep)
             _set(module, key, nn.Parameter(cut, before.requires_grad) if key in module._parameters else cut, undoing)

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from layersig.models.devices import wide
 from layersig.models.layermap import has_tied_head, layer_map, layer_weight
-from layersig.models.load import dequantised, load_model
+from layersig.models.load import check_model, dequantised, load_model
 from layersig.models.saving import save_model
 from layersig.models.tensors import stored_tensors, widest_dtype
 from layersig.models.update_folder import read_update
@@ -45,7 +45,7 @@ def write_merged(
         folder: Target; made when missing.
         nf4: Where the adapter belongs to the model in NF4: the type that this computes in. The weights that the adapter
             is merged into are then those that are computed with, dequantised, not those of the files.
-        dtype: Type to cast the result to; None keeps the type of the merge.
+        dtype: Type to cast the result to, but for what transformers keeps in float32; None keeps the type of the merge.
 
     Raises:
         UserError: As `read_update` and `load_model`.
@@ -68,8 +68,17 @@ def write_merged(
             if dtype is not None:
                 moved += float(wide(change).square().sum())
                 lost += float((wide(weight.to(dtype)) - wide(weight)).square().sum())
-    save_model(model if dtype is None else model.to(dtype), source, folder)
+    if dtype is not None:
+        _cast(model, source, dtype)
+    save_model(model, source, folder)
     return Merged(untied, (lost / moved) ** 0.5 if moved else 0.0)
+
+
+def _cast(model: PreTrainedModel, source: Path, dtype: torch.dtype) -> None:
+    """Cast every tensor as transformers does when it loads the model in a type: some must stay in float32."""
+    due = check_model(source, dtype).model.state_dict()
+    for name, value in model.state_dict(keep_vars=True).items():
+        value.data = value.data.to(due[name].dtype)
 
 
 def _dequantise(model: PreTrainedModel, source: Path, dtype: torch.dtype) -> None:

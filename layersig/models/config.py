@@ -57,6 +57,23 @@ def read_config(path: Path) -> PretrainedConfig:
     return config
 
 
+def attention_widths(config: PretrainedConfig) -> tuple[int, int]:
+    """Numbers that the queries of a token consist of in all blocks, and its keys and values.
+
+    Blocks may have heads of a number and a size of their own (Gemma 4). Without heads there are no queries, and keys
+    and values count as one head, which is more than such models hold.
+    """
+    own = config.get_text_config(decoder=True)
+    queries = cached = 0
+    for block in own.per_layer_config if own.is_heterogeneous else [own] * own.num_hidden_layers:
+        heads = getattr(block, "num_attention_heads", None) or 0
+        groups = getattr(block, "num_key_value_heads", None) or heads or 1
+        size = getattr(block, "head_dim", None) or block.hidden_size // (heads or 1)
+        queries += heads * size
+        cached += 2 * groups * size
+    return queries, cached
+
+
 def _configuration(path: Path, value: dict[str, Any]) -> PretrainedConfig:
     if value.get("model_type") != PATCHED:
         return AutoConfig.from_pretrained(path, local_files_only=True)

@@ -82,8 +82,11 @@ def model_of_configuration(path: Path, *, depth: int | None = None) -> PreTraine
     if depth is not None:
         text = config.get_text_config(decoder=True)
         text.num_hidden_layers = depth
-        if getattr(text, "layer_types", None) is not None:
-            text.layer_types = text.layer_types[:depth]
+        kinds = text.attribute_map.get("layer_types", "layer_types")
+        if vars(text).get(kinds) is not None:  # elsewhere a property, which follows from other keys
+            setattr(text, kinds, getattr(text, kinds)[:depth])
+        if getattr(text, "num_kv_shared_layers", 0):
+            text.num_kv_shared_layers = 0  # counted from the last block, so that the first ones have their own
     try:
         with torch.device("meta"):
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config)

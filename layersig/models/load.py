@@ -87,6 +87,7 @@ def load_model(
         model.set_experts_implementation("eager")  # the fast path of transformers knows no float64
     model.eval().requires_grad_(False)
     attach_patches(model, path)
+    keep_scale(model)
     if quantization == "nf4":
         _keep_packing(model)
     return model if quantization == "nf4" or is_spread(model) else model.to(device)
@@ -109,14 +110,18 @@ class CheckedModel:
     declared: torch.dtype | None
 
 
-def check_model(path: Path) -> CheckedModel:
+def check_model(path: Path, dtype: torch.dtype = torch.float32) -> CheckedModel:
     """Compare what the files in a folder hold with what config.json describes, without reading weights.
+
+    Args:
+        path: The folder.
+        dtype: Type of the model, but for tensors that transformers keeps in another.
 
     Raises:
         UserError: As `load_model`, but for what only values show.
     """
     stored = stored_tensors(path)
-    model, ignored = _read(path, stored, dtype=torch.float32, device_map={"": "meta"})
+    model, ignored = _read(path, stored, dtype=dtype, device_map={"": "meta"})
     declared = read_config(path).dtype
     return CheckedModel(model, stored, ignored, declared if isinstance(declared, torch.dtype) else None)
 
@@ -192,6 +197,19 @@ def dequantised(parameter: nn.Parameter) -> Tensor:
 
     value: Tensor = dequantize_4bit(parameter.detach(), state)
     return value
+
+
+def keep_scale(model: PreTrainedModel) -> None:
+    """Keep RWKV from halving weights in place at its first pass, and states with them: it would look changed.
+
+    That only guards against the range of float16, and its results differ in the last digits.
+    """
+    if hasattr(model.base_model, "_rescale_layers"):
+        model.base_model._rescale_layers = _leave
+
+
+def _leave() -> None:
+    """Do nothing."""
 
 
 def _keep_packing(model: PreTrainedModel) -> None:

@@ -22,6 +22,8 @@ _TOKENIZER_FILES = (
     "*.tiktoken",
     "chat_template*",
     "additional_chat_templates",
+    "*processor_config.json",
+    "tekken.json",
 )
 
 

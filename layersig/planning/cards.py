@@ -114,7 +114,7 @@ class Cards:
         key = "train.micro_batch_tokens" if trains else "evaluate.batch_tokens"
         start, budgets = way, [way]
         for tokens in _BUDGETS:
-            if tokens < start.tokens and (tokens >= self.memory.length or not trains):
+            if tokens < start.tokens and (tokens >= self.memory.item(way.settings) or not trains):
                 settings = start.settings.model_copy(update={"micro_batch_tokens": tokens})
                 way = Way(settings, start.nf4, tokens, (*start.said, f"{key} = {tokens}"))
                 budgets.append(way)

@@ -1,11 +1,11 @@
 """What the stages of a study hold in memory on a GPU, from shapes alone.
 
 All figures are estimates. Trainings are counted by `layersig.training.counted`, on the meta device, for models of two
-depths. Assumptions: rows as long as the longest conversation; 5 % of what passes hold for the rounding of torch's
-allocator; 0.6 GiB for the CUDA context and its libraries. NF4 weights take 0.516 bytes a value, embeddings and head
-stay as they are, and a pass holds one weight of the largest layer in the type of the computation. Where the device
-chooses how many tokens go through the model at once, memory is that of the fewest, and blocks compute again what they
-would keep: what a stage needs at least.
+depths. Assumptions: rows as long as the longest conversation, or twice that where an example is a pair; 5 % of what
+passes hold for the rounding of torch's allocator; 0.6 GiB for the CUDA context and its libraries. NF4 weights take
+0.516 bytes a value, embeddings and head stay as they are, and a pass holds one weight of the largest layer in the type
+of the computation. Where the device chooses how many tokens go through the model at once, memory is that of the fewest,
+and blocks compute again what they would keep: what a stage needs at least.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class GpuMemory:
         key = (
             self._facts.configuration,
             self._facts.recipe.layers.head,
-            self.length,
+            self.item(settings),
             round(share, 3),
             whole,
             settings.adalora.init_r if settings.method == "adalora" else None,
@@ -198,7 +198,7 @@ class GpuMemory:
 
         model = self._models(depth)
         layers = spread(list(layer_map(model, head=self._facts.recipe.layers.head)), share)
-        return count_training(model, layers, settings, whole=whole, length=self.length)
+        return count_training(model, layers, settings, whole=whole, length=self.item(settings))
 
     def _models(self, depth: int) -> PreTrainedModel:
         import torch
@@ -217,6 +217,10 @@ class GpuMemory:
 
         assert self._facts.configuration is not None
         return list(layer_map_of_checkpoint(self._facts.configuration, head=self._facts.recipe.layers.head))
+
+    def item(self, settings: TrainSettings) -> int:
+        """Tokens of the largest thing that no cut of a batch divides: a conversation, or both rows of a pair."""
+        return self.length * (2 if self._facts.learns_pairs(settings.objective) else 1)
 
     @cached_property
     def length(self) -> int:

@@ -22,7 +22,7 @@ class Shapes:
         inner: Numbers that a block makes of one token: outputs of its linear layers, experts that are not asked left
             out.
         used: Share of every layer's weights that one token meets: below 1 for experts alone.
-        heads: Attention heads times their size, for the cost of attention.
+        queries: Numbers that the queries of a token consist of, in all blocks, for the cost of attention.
         cached: Numbers that the keys and values of a token consist of, in all blocks.
     """
 
@@ -32,7 +32,7 @@ class Shapes:
     vocabulary: int
     inner: int
     used: Mapping[str, float]
-    heads: int
+    queries: int
     cached: int
 
     @property
@@ -56,7 +56,7 @@ class Shapes:
         from layersig.fast.profile import ATTENTION_SLOWNESS
 
         weights = max(1, self.stored - self.head)
-        return ATTENTION_SLOWNESS * 4 * self.depth * self.heads / (2 * weights)
+        return ATTENTION_SLOWNESS * 4 * self.queries / (2 * weights)
 
 
 def shapes(path: Path) -> Shapes:
@@ -65,7 +65,7 @@ def shapes(path: Path) -> Shapes:
     Raises:
         UserError: As `model_of_configuration` and `layer_map`.
     """
-    from layersig.fast.budget import cached_values
+    from layersig.models.config import attention_widths
     from layersig.models.layermap import layer_map, model_of_configuration
 
     model = model_of_configuration(path)
@@ -74,8 +74,6 @@ def shapes(path: Path) -> Shapes:
     asked = getattr(config, "num_experts_per_tok", None)
     used = {layer.name: _used(layer, asked) for layer in layers}
     first = [layer for layer in layers if layer.block == 0]
-    heads = getattr(config, "num_attention_heads", 1)
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
     return Shapes(
         layers,
         sum(parameter.numel() for parameter in model.parameters()),
@@ -83,8 +81,7 @@ def shapes(path: Path) -> Shapes:
         config.vocab_size,
         int(sum(layer.shape[-2] * max(1.0, asked or 1.0) ** (len(layer.shape) > 2) for layer in first)),
         used,
-        heads * size,
-        cached_values(config),
+        *attention_widths(config),
     )
 
 

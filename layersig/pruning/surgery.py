@@ -16,7 +16,7 @@ from layersig.layers import LayerMap
 from layersig.models.block_removal import Removal, remove_blocks
 from layersig.models.blocks import BlockRunner
 from layersig.models.layermap import layer_map
-from layersig.models.load import check_model, load_model
+from layersig.models.load import check_model, keep_scale, load_model
 from layersig.models.saving import copy_belongings
 from layersig.models.tensors import StoredTensor, widest_dtype
 from layersig.records import Selection
@@ -25,6 +25,8 @@ from layersig.stages.kinds import Prune
 from layersig.store.files import whole_folder
 
 _SHARD = "50GB"
+_ROUNDING = {2: 2, 4: 16, 8: 16}
+"""How far logits may differ for rounding alone, by norm, in epsilons of their type, by its bytes: most are equal."""
 
 
 def prune(job: Job[Prune]) -> None:
@@ -178,6 +180,7 @@ def _read_back(folder: Path, due: Tensor, title: str) -> None:
         )
         if model.dtype is torch.float64:
             model.set_experts_implementation("eager")
+        keep_scale(model)
         with torch.no_grad():
             found = model.eval()(input_ids=_tokens(model), use_cache=False).logits
     except Exception as error:  # as above
@@ -192,9 +195,10 @@ def _read_back(folder: Path, due: Tensor, title: str) -> None:
             f"{title}: blocks cannot be removed, because what is left does not load in full: "
             f"{first_few(sorted(misfits))}"
         )
-    apart = float((found.cpu().double() - due.cpu().double()).abs().max())
-    if not apart <= torch.finfo(due.dtype).eps * 16 * float(due.cpu().double().abs().max()):
+    wanted = due.cpu().double()
+    apart = float((found.cpu().double() - wanted).norm() / wanted.norm())
+    if not apart <= _ROUNDING[due.dtype.itemsize] * torch.finfo(due.dtype).eps:
         raise UserError(
             f"{title}: blocks cannot be removed, because the checkpoint without them computes something else than the "
-            f"model that skips them (logits differ by up to {apart:.2g})"
+            f"model that skips them (logits differ by {100 * apart:.2g} % of their norm)"
         )

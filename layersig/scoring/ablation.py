@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("ablation", needs={"model", "data", "tasks"}, unit="block", version=3)
+@scorer("ablation", needs={"model", "data", "tasks"}, unit="block", version=4)
 class Ablation:
     """Necessity of a block: how much worse the pretrained model is without it.
 
@@ -47,7 +47,7 @@ class Ablation:
 
         names, params = blocks_only(context), context.params
         if params.tasks:
-            retention = Retention(context, keep=WHOLE)
+            retention = Retention(context, range(len(names)), keep=WHOLE)
             return {name: 1.0 - retention.without([place], keep=block_label(place)) for place, name in enumerate(names)}
         swept = sweep(context, drawn(context), range(len(names)), how=params.how)
         return {name: swept.without[place] - swept.loss for place, name in enumerate(names)}

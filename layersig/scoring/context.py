@@ -131,7 +131,7 @@ class ScoringContext(Passes):
             yield log
 
     def evaluate(self, keep: str | None = None) -> dict[str, float]:
-        """The score of the model, as it is now, on every selection task: `acc_norm`, or else the task's first metric.
+        """The score of the model, as it is now, on every selection task, by the metric that arms are judged on.
 
         Args:
             keep: Name under which every item, response and probe is published with the scores, in

@@ -237,7 +237,7 @@ class Gradients(Resumable):
         self.reporter.start("gradients", len(batches), "batches")
         # Gradients need what training needs, so that the settings which make one fit make the other fit.
         recompute = self.train_settings.gradient_checkpointing
-        recompute = recompute or not keeps_blocks(self.model, self.learnt.longest)
+        recompute = recompute or not keeps_blocks(self.model, int(self.learnt.footprints.max()))
         with self.counted(batches, self.learnt), ExitStack() as stack:
             runner = cache(lambda: stack.enter_context(self._reading(pack=False, recompute=recompute, shared=False)))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from layersig.scoring.context import ScoringContext
 
 
-@scorer("greedy", needs={"model", "data", "tasks"}, unit="block", version=2)
+@scorer("greedy", needs={"model", "data", "tasks"}, unit="block", version=3)
 class Greedy:
     """Order of removal in a greedy search: in every round each remaining block is tried, and the best loss goes.
 
@@ -41,7 +41,7 @@ class Greedy:
             raise UserError(
                 f"greedy: remove = {params.remove}, and {len(names) - len(kept)} blocks are not protected; remove fewer"
             )
-        values = _Values(context)
+        values = _Values(context, [place for place in range(len(names)) if place not in kept])
         removed: list[int] = []
         while len(removed) < params.remove:
             tried = dict(values.of(removed, [place for place in range(len(names)) if place not in kept | set(removed)]))
@@ -56,11 +56,11 @@ class Greedy:
 class _Values:
     """The value of a model without some blocks: higher is better."""
 
-    def __init__(self, context: ScoringContext) -> None:
+    def __init__(self, context: ScoringContext, candidates: list[int]) -> None:
         from layersig.scoring.retention import Retention
 
         self._context = context
-        self._retention = Retention(context) if context.params.tasks else None
+        self._retention = Retention(context, candidates) if context.params.tasks else None
 
     def of(self, removed: list[int], candidates: list[int]) -> Iterator[tuple[int, float]]:
         """Each candidate with the value of the model without it and what is removed already."""

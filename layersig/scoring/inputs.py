@@ -255,9 +255,20 @@ class Inputs:
 
     @cached_property
     def update(self) -> Update:
-        """What the reference training changed, layer by layer, up to the scorer's checkpoint."""
+        """What the reference training changed, layer by layer, up to the scorer's checkpoint.
+
+        Raises:
+            UserError: It had changed nothing yet, so that all scores would be equal.
+        """
         self._must("update")
-        return self._read(self._job.inputs["update"])
+        update, cell = self._read(self._job.inputs["update"]), self._job.cell
+        if cell.checkpoint is not None and not any(update.norm(layer) for layer in update.layers):
+            raise UserError(
+                f"scorers.{cell.scorer}.checkpoint: {cell.checkpoint:g} of the training lies in the beginning of the "
+                "warm-up, where the learning rate is 0, so no layer has moved; read a later checkpoint, or set "
+                "train.warmup_ratio to 0"
+            )
+        return update
 
     @cached_property
     def checkpoints(self) -> Mapping[float, Update]:

@@ -14,18 +14,19 @@ from layersig.evaluating.loading import ResolvedTask
 from layersig.evaluating.stage import FLOORS, RESPONSES
 from layersig.evaluating.summary import means
 from layersig.jsonform import dumps, jsonl
+from layersig.recipe.metrics import primary_of
 from layersig.records import Outcome
 from layersig.store.files import write_atomic
 
 
 def score_of(task: str, scored: TaskScores) -> float:
-    """The one score by which a task selects: `acc_norm`, or else its first metric.
+    """The one score by which a task selects: that on which arms are judged, see `primary_of`.
 
     Raises:
         UserError: It measures a loss, or has no metric that is a mean of items.
     """
     found = means(scored.outcomes)
-    metric = "acc_norm" if "acc_norm" in found else next(iter(found), None)
+    metric = primary_of(found)
     if metric is None or metric == "loss":
         has = "measures a loss" if metric else "has no metric that is a mean of items"
         raise UserError(f"task {task} {has} and cannot select; take one with a score of every item")

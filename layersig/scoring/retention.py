@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from statistics import fmean
 
 from layersig.errors import UserError
@@ -15,14 +15,19 @@ class Retention:
 
     Args:
         context: Of a scorer that needs tasks.
+        candidates: Blocks that will be tried, each by itself.
         keep: Name under which the evaluation of the whole model is kept; None keeps nothing.
 
     Raises:
-        UserError: The whole model scores 0 on every task, so that nothing can be retained.
+        UserError: A candidate cannot be removed (`without_blocks`), or the whole model scores 0 on every task, so that
+            nothing can be retained.
     """
 
-    def __init__(self, context: ScoringContext, keep: str | None = None) -> None:
+    def __init__(self, context: ScoringContext, candidates: Iterable[int], keep: str | None = None) -> None:
         self._context = context
+        for place in candidates:  # some architectures can do without some blocks alone, and an evaluation takes long
+            with without_blocks(context.model, [place]):
+                pass
         self._whole = context.evaluate(keep)
         if not any(self._whole.values()):
             raise UserError(

@@ -10,8 +10,9 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from layersig.data.pairs import Pairs
 from layersig.distributed.world import World
-from layersig.fast import budget, profile
+from layersig.fast import budget, profile, runner
 from layersig.fast.budget import (
     PROMPTS,
     agreed,
@@ -228,6 +229,17 @@ def test_room_for_the_longest_example_decides(monkeypatch: pytest.MonkeyPatch) -
         room = int(1.25 * (free * each + logits)) + 2
         monkeypatch.setattr(budget, "free_memory", lambda device, room=room: room)
         assert keeps_blocks(base, 1000, reserved=int(1.25 * reserved * each)) is keeps
+
+
+def test_the_two_rows_of_a_pair_must_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As each of them alone would: no cut of a batch divides a pair."""
+    sides = examples(), examples(longest=25)
+    pairs = Pairs(*sides, None, lambda scored: -(scored.chosen - scored.rejected))
+    asked: list[int] = []
+    monkeypatch.setattr(runner, "keeps_blocks", lambda model, largest, **_: bool(asked.append(largest)) or True)
+    model = adapted("llama")
+    with training_runner(Workload(model, trained(model), pairs, [(0, 1)], SETTINGS, STREAMS)):
+        assert asked == [2 * max(side.longest for side in sides)]
 
 
 @pytest.mark.parametrize(("optimizer", "copies"), [("adamw", 2), ("adamw-bf16", 1), ("paged-adamw-8bit", 0)])

@@ -13,8 +13,10 @@ from transformers.masking_utils import AttentionMaskInterface, flash_attention_m
 from layersig.fast.decoder import Decoder
 from layersig.generating.generation import generated
 from layersig.generating.prompts import Prompt
+from layersig.generating.rows import Rows
 from layersig.generating.sampling import Sampler, Sampling
 from layersig.stages.notes import noted
+from tests.models.architectures import tiny_architecture
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PROMPTS = [Prompt(tuple(range(5, 5 + length)), (), most) for length, most in ((20, 4), (3, 12), (9, 12), (1, 7))]
@@ -120,3 +122,23 @@ def test_a_model_that_cannot_share_is_named_with_the_reason_once(monkeypatch: py
         assert not Decoder(model).pads
         assert Decoder(tiny_model("llama")).hindrance is None
     assert notes == [note_of("LlamaForCausalLM", "its results with them are not its own", "one by one")]
+
+
+@pytest.mark.parametrize(("architecture", "kind"), [("gpt_neo", "local"), ("doge", "dynamic_mask")])
+def test_attention_that_counts_keys_by_itself_shares_nothing(architecture: str, kind: str) -> None:
+    assert Decoder(tiny_architecture(architecture)).hindrance == f"it has layers of the kind {kind}"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("architecture", ["mamba2", "rwkv", "xlstm", "openai-gpt", "gemma4_text"])
+def test_a_step_sees_what_came_before_whatever_cache_the_model_takes(architecture: str, fast: bool) -> None:
+    model = tiny_architecture(architecture).double()
+    with noted():
+        decoder = Decoder(model, fast=fast)
+    assert (decoder.pair_cost > 0) is hasattr(model.config, "num_attention_heads")
+    rows = Rows(decoder, None, [[5, 6, 7, 8]])
+    for tokens in ([5, 6, 7, 8, 9], [5, 6, 7, 8, 9, 10]):
+        rows.step([0], tokens[-1:])
+        due = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[:, -1]
+        torch.testing.assert_close(rows.logits.double(), due.double(), rtol=0, atol=1e-5 * float(due.abs().max()))
+    assert (rows.state() is None) is not decoder.shares

@@ -22,11 +22,13 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging
 
 from layersig.errors import LayersigError, UserError, one_line
+from layersig.fast.decoder import Decoder
 from layersig.layers import LayerMap
 from layersig.models.adapters import assert_moved, inject_lora, remove_adapter
 from layersig.models.external_update import difference
-from layersig.models.layermap import layer_map, layer_weight
+from layersig.models.layermap import layer_map, layer_weight, model_of_configuration
 from layersig.models.load import load_model
+from layersig.planning.shapes import shapes
 from layersig.pruning.surgery import write_pruned
 from layersig.streams import Streams
 from tests.tiny import VOCABULARY, tiny_batch, tiny_tokenizer
@@ -146,6 +148,7 @@ class Row:
         difference: The difference of two checkpoints.
         tunes: LoRA on all layers, one step.
         prunes: A block removed, and the rest read back.
+        runs: What a plan and tasks ask of it; not on the page.
     """
 
     name: str
@@ -153,6 +156,7 @@ class Row:
     difference: str = ""
     tunes: str = ""
     prunes: str = ""
+    runs: str = ""
 
 
 def survey(name: str, folder: Path) -> Row:
@@ -178,6 +182,7 @@ def survey(name: str, folder: Path) -> Row:
         _told(lambda: _differ(folder, layers)),
         _told(lambda: _tune(folder, layers)),
         _told(lambda: _prune(folder)),
+        _told(lambda: _run(model, folder)),
     )
 
 
@@ -218,6 +223,12 @@ def _tune(folder: Path, layers: LayerMap) -> None:
 
 def _prune(folder: Path) -> None:
     write_pruned(folder / "before", [1], folder / "pruned")
+
+
+def _run(model: PreTrainedModel, folder: Path) -> None:
+    depth = shapes(folder / "before").depth
+    assert len(layer_map(model_of_configuration(folder / "before", depth=depth - 1)).blocks) == depth - 1
+    assert all(Decoder(model, fast=fast).pair_cost >= 0 for fast in (True, False))
 
 
 def table(names: tuple[str, ...]) -> Iterator[str]:

@@ -25,9 +25,15 @@ def test_every_architecture_has_a_row_and_none_a_raw_error() -> None:
     assert RAW not in PAGE.read_text()
 
 
+@pytest.mark.parametrize("name", ["gemma4", "mamba2", "rwkv", "gpt_neo", "bamba"])
+@pytest.mark.filterwarnings("ignore")
+def test_an_architecture_can_be_planned_and_run(name: str, tmp_path: Path) -> None:
+    assert survey(name, tmp_path).runs == "yes"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.filterwarnings("ignore")
 def test_no_architecture_ends_in_a_raw_error(name: str, tmp_path: Path) -> None:
     row = survey(name, tmp_path)
-    assert RAW not in f"{row.layers}{row.difference}{row.tunes}{row.prunes}"
+    assert RAW not in f"{row.layers}{row.difference}{row.tunes}{row.prunes}{row.runs}"

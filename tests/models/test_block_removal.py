@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from layersig.errors import UserError
 from layersig.models.block_removal import remove_blocks, shortened, without_blocks
 from layersig.models.layermap import block_list
 from layersig.models.load import load_model
+from layersig.scoring.retention import Retention
+from tests.models.architectures import tiny_architecture
 from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model
 
 
@@ -134,3 +137,43 @@ def test_what_cannot_be_expressed_is_refused():
     odd.model.layers[2].self_attn.scaling = 0.5
     with pytest.raises(UserError, match=r"model\.layers\.1 has self_attn\.scaling = 0\.5"):
         remove_blocks(odd, [0])
+
+
+def test_a_quantised_matrix_outside_of_the_blocks_is_no_hindrance(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    shape = {"hidden_size": 64, "ffn_dim": 64, "num_attention_heads": 4, "num_hidden_layers": 3, "vocab_size": 260}
+    config = AutoConfig.for_model("opt", **shape, word_embed_proj_dim=32, max_position_embeddings=64)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    model = load_model(tmp_path, dtype=torch.float32, device="cpu", quantization="nf4")
+    assert hasattr(model.model.decoder.project_in.weight, "quant_state")
+    with skipping(model, [1]):
+        due = logits_of(model, tiny_batch())
+    with without_blocks(model, [1]):
+        assert torch.equal(logits_of(model, tiny_batch()), due)
+
+
+def test_a_quantised_stretch_for_every_block_is_refused_with_a_cure(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    tiny_architecture("gemma3n_text").save_pretrained(tmp_path)
+    model = load_model(tmp_path, dtype=torch.float32, device="cpu", quantization="nf4")
+    with pytest.raises(UserError, match=r"per_layer_model_projection\.weight holds .* is quantised; set model"):
+        remove_blocks(model, [1])
+
+
+def test_blocks_that_cannot_go_are_named_before_anything_is_evaluated():
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}
+    words = {"vocab_size": 260, "vocab_size_per_layer_input": 260, "hidden_size_per_layer_input": 8}
+    kinds = {"layer_types": ["sliding_attention", "full_attention"] * 3, "num_kv_shared_layers": 2}
+    config = AutoConfig.for_model(
+        "gemma4_text", **shape, **words, **kinds, num_hidden_layers=6, head_dim=8, global_head_dim=16
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with without_blocks(model, [1]):
+        pass
+
+    def evaluate(_):
+        raise AssertionError("evaluated")
+
+    with pytest.raises(UserError, match="gemma4_text: blocks cannot be removed"):
+        Retention(SimpleNamespace(model=model, evaluate=evaluate), range(6))
+    assert model.config.num_hidden_layers == 6

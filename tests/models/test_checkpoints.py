@@ -15,8 +15,9 @@ from layersig.models.layermap import layer_map
 from layersig.models.load import load_model
 from layersig.models.updates import DenseUpdate
 from layersig.pruning.surgery import write_pruned
+from tests.models.architectures import tiny_architecture
 from tests.models.helpers import adapter_folder
-from tests.tiny import save_tiny, tiny_batch
+from tests.tiny import save_tiny, tiny_batch, tiny_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -101,3 +102,28 @@ def test_settings_of_generation_come_along_as_they_are(write, settings, tmp_path
         assert json.loads(written.read_text())["eos_token_id"] == 2
     else:
         assert written.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("architecture", ["glm4_moe", "llama"])
+def test_a_cast_leaves_in_float32_what_transformers_does(tmp_path, architecture):
+    source = tmp_path / "source"
+    tiny_architecture(architecture).save_pretrained(source)
+    tiny_tokenizer().save_pretrained(source)
+    model = load_model(source, dtype=torch.float32, device="cpu")
+    adapter_folder(model, list(layer_map(model)), tmp_path / "adapter")
+    write_merged(source, tmp_path / "adapter", tmp_path / "merged", dtype=torch.bfloat16)
+    before, after = (load_file(folder / "model.safetensors") for folder in (source, tmp_path / "merged"))
+    wide = {name for name, value in after.items() if value.dtype is not torch.bfloat16}
+    assert wide == {name for name in before if "e_score_correction_bias" in name}
+    assert bool(wide) is (architecture == "glm4_moe")
+    assert all(after[name].dtype is torch.float32 and torch.equal(after[name], before[name]) for name in wide)
+
+
+@pytest.mark.parametrize("write", [merge, change, lambda source, folder: write_pruned(source, [1], folder)])
+def test_what_prepares_images_and_sounds_comes_along(write, tmp_path):
+    source = save_tiny(tmp_path / "source", "llama")
+    names = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "tekken.json")
+    for name in names:
+        (source / name).write_text(f'{{"of": "{name}"}}')
+    write(source, tmp_path / "out")
+    assert all((tmp_path / "out" / name).read_bytes() == (source / name).read_bytes() for name in names)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from layersig.models.layermap import (
     layer_map_of_checkpoint,
     layer_parameter,
     layer_weight,
+    model_of_configuration,
 )
+from tests.models.architectures import tiny_architecture
 from tests.models.helpers import STREAMS
 from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model
 
@@ -185,3 +188,18 @@ def test_a_head_that_is_not_linear_cannot_be_a_layer() -> None:
     model.config.tie_word_embeddings = False
     with pytest.raises(UserError, match="no linear output head"):
         layer_map(model, head=True)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "more"),
+    [("gemma4_text", {"num_kv_shared_layers": 2}), ("mamba", {}), ("granitemoehybrid", {}), ("gemma3_text", {})],
+)
+def test_the_first_blocks_of_a_configuration_are_those_of_the_whole_model(
+    architecture: str, more: dict[str, int], tmp_path: Path
+) -> None:
+    model = tiny_architecture(architecture)
+    model.config.save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more, "architectures": [type(model).__name__]}))
+    first = layer_map(model_of_configuration(tmp_path, depth=2))
+    assert list(first) == [layer for layer in layer_map(model) if layer.block in (0, 1)]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from layersig.errors import UserError
 from layersig.models import load
 from layersig.models.adapters import assert_moved, inject_lora, remove_adapter
 from layersig.models.layermap import layer_map, layer_parameter
 from layersig.models.load import borrow_model, load_model, load_tokenizer
+from layersig.pruning.surgery import write_pruned
 from layersig.scoring.gating import gated
 from tests.models.helpers import STREAMS, low_rank_update, move
 from tests.tiny import ARCHITECTURES, MIXTURES, save_tiny, tiny_batch, tiny_model, tiny_tokenizer
@@ -127,6 +128,21 @@ def test_a_model_that_comes_back_clean_is_lent_again(folder: Path) -> None:
             model(tiny_batch(), labels=tiny_batch()).loss.backward()
     with borrow_model(folder, dtype="float32", device="cpu") as again:
         assert again is model
+
+
+@pytest.mark.usefixtures("_nothing_kept")
+def test_a_model_that_halves_its_weights_when_it_is_used_keeps_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("rwkv", hidden_size=32, num_hidden_layers=8, vocab_size=260)
+    reference = AutoModelForCausalLM.from_config(config).eval()
+    reference.save_pretrained(tmp_path)
+    with borrow_model(tmp_path, dtype=torch.float32, device=CPU, borrower="the test") as model:
+        found = model(input_ids=tiny_batch()).logits
+        assert model.config.rescale_every == config.rescale_every == 6
+    with torch.no_grad():
+        torch.testing.assert_close(found, reference(input_ids=tiny_batch()).logits, rtol=1e-3, atol=1e-3)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    write_pruned(tmp_path, [1], tmp_path / "pruned")
 
 
 def _leave_adapter(model: PreTrainedModel) -> None:

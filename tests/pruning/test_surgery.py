@@ -107,6 +107,19 @@ def test_nothing_is_written_when_what_is_left_does_not_pass(spoil, message, tmp_
     assert sorted(each.name for each in tmp_path.iterdir()) == ["source"]
 
 
+def test_a_small_fault_of_a_checkpoint_in_16_bits_is_noticed(tmp_path, monkeypatch):
+    source = save_tiny(tmp_path / "source", "llama", dtype=torch.bfloat16)
+    save = surgery.save_torch_state_dict
+
+    def spoil(held, *args, **named):
+        norm = "model.layers.0.input_layernorm.weight"
+        save({**held, norm: held[norm] * 1.03}, *args, **named)
+
+    monkeypatch.setattr(surgery, "save_torch_state_dict", spoil)
+    with pytest.raises(UserError, match=r"computes something else .* \(logits differ by \d(\.\d+)? % of their norm\)"):
+        write_pruned(source, [1], tmp_path / "pruned")
+
+
 def test_matrices_with_a_stretch_for_every_block_lose_those_of_the_blocks_that_go(tmp_path):
     original = tiny_architecture("gemma3n_text")
     original.save_pretrained(tmp_path / "source")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from layersig.data.pairs import Pairs
 from layersig.distributed.world import Several, joined
 from layersig.errors import UserError
+from layersig.fast import budget
 from layersig.layers import Unit
 from layersig.models.layermap import layer_parameter, layer_weight
 from layersig.plugin.manager import built_in
+from layersig.records import Cell
 from layersig.scoring.context import ScoringContext
 from layersig.training import gradients
 from tests.scoring.moved import loss_of
@@ -129,3 +134,25 @@ def test_processes_share_the_batches_whose_gradients_are_read(context, monkeypat
         passed.clear()
         context.mean_gradients(batches)
         assert passed == [(0, 1), (3,)]
+
+
+@pytest.mark.parametrize("context", [("llama", "gradient-norm", Unit.MODULE)], indirect=True)
+def test_gradients_of_a_pair_need_room_for_both_its_rows(context, monkeypatch):
+    asked = []
+    monkeypatch.setattr(budget, "keeps_blocks", lambda model, largest: bool(asked.append(largest)) or True)
+    context.learnt = Pairs(context.examples, context.examples, None, lambda scored: -scored.chosen)
+    context.mean_gradients([(0, 1)])
+    assert asked == [2 * context.examples.longest]
+
+
+@pytest.mark.parametrize("context", [("llama", "weight-change", Unit.MODULE)], indirect=True)
+def test_a_checkpoint_before_anything_moved_is_refused(context):
+    world = context.world
+    layer = world.layers[0]
+    b, a = torch.zeros(layer.shape[0], 2), torch.ones(2, layer.shape[1])
+    world.write_update({layer.name: (b, a)})
+    context._job = replace(context._job, cell=Cell(scorer="change", checkpoint=0.05))
+    with pytest.raises(UserError, match=r"scorers.change.checkpoint: 0.05 of the training .*, so no layer has moved"):
+        _ = context.update
+    world.write_update({layer.name: (b + 1e-6, a)})
+    assert context.update.layers == (layer.name,)

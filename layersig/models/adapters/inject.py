@@ -237,8 +237,11 @@ def _initialise(wrapper: LoraLayer, seed: int) -> None:
     nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=torch.Generator().manual_seed(seed))
     a.weight = nn.Parameter(start.to(a.weight.device, dtype))
     b.weight = nn.Parameter(torch.zeros_like(b.weight, dtype=dtype))
-    for magnitude in wrapper.lora_magnitude_vector.values():  # of DoRA: PEFT's start, widened
-        magnitude.weight = nn.Parameter(magnitude.weight.detach().to(dtype))
+    for magnitude in wrapper.lora_magnitude_vector.values():
+        # Of DoRA. PEFT's start is rounded to the type of the weight, which would be a change before any training.
+        weight = wrapper.get_base_layer().weight.detach().to(dtype)
+        turned = weight.mT if wrapper.fan_in_fan_out else weight
+        magnitude.weight = nn.Parameter(torch.linalg.vector_norm(turned, dim=1))
 
 
 def assert_same(selected: set[str], wrapped: set[str]) -> None:

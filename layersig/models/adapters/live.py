@@ -14,7 +14,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layersig.errors import StageFailed, first_few
+from layersig.errors import Diverged, StageFailed, first_few
 from layersig.layers import Layer
 from layersig.models.adapters.adalora import EPSILON, load_exactly
 from layersig.models.adapters.files import adapted_layers
@@ -62,7 +62,8 @@ def assert_moved(
     may_rest = any(norms.values()) and isinstance(peft_model.peft_config[ADAPTER], AdaLoraConfig)
     still = sorted(name for name, norm in norms.items() if not math.isfinite(norm) or (norm == 0 and not may_rest))
     if still:
-        raise StageFailed(f"training left these layers without a finite, non-zero update: {first_few(sorted(still))}")
+        failure = StageFailed if all(map(math.isfinite, norms.values())) else Diverged
+        raise failure(f"training left these layers without a finite, non-zero update: {first_few(sorted(still))}")
     added = {id(parameter) for wrapper in wrappers.values() for parameter in _added(wrapper)}
     trainable = [
         name
