@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from layersig.errors import UserError
 from layersig.plugin.table import Components
-from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unusable_text
+from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unread_keys, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
 from layersig.recipe.grid import GridExpansion, expand
 from layersig.recipe.models import choose
 from layersig.recipe.overrides import apply
-from layersig.recipe.positions import locate
+from layersig.recipe.positions import KeyPath, locate
 from layersig.recipe.read import read
 from layersig.recipe.resolve import recipe_id, to_toml, with_defaults
 from layersig.recipe.resolve import smoke as shortened
@@ -123,6 +123,12 @@ def load(
             if fault.path[-1:] not in (("kind",), ("method",), ("objective",), ("source",), ("fallback",))
         ]
     found = [*strange_values(data), *faults, *crossed]
+
+    def together(*paths: KeyPath) -> bool:
+        written = [expanded.as_written(path) for path in paths]
+        return len({(path[:-1], origins.order(path)[0]) for path in written}) == 1
+
+    found += unread_keys(data, components, together)
     recipe = _parsed(data, found)
     found = [*faulty, *expanded.faults, *expanded.placed(found)]
     if found or recipe is None:

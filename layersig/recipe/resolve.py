@@ -27,6 +27,8 @@ SMOKE_ITEMS = 4
 SMOKE_ROWS = 24
 SMOKE_TRAINED = 8
 SMOKE_TOKENS = 16
+_BEFORE_AND_AFTER = ("warmup_ratio", "tinit", "tfinal")
+"""Keys of a training that leave nothing of two steps: the first of a warm-up moves nothing."""
 
 
 def with_defaults(recipe: Recipe, components: Components) -> Recipe:
@@ -104,19 +106,25 @@ def _protection(recipe: Recipe, arm: Arm) -> dict[str, Any]:
 
 
 def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
-    """The random controls that an arm still needs; those that the recipe has count, and keep their names and draws."""
+    """The random controls that an arm still needs; those that the recipe has count, and keep their names and draws.
+
+    One is drawn anew in every seed, so that seeds sample random sets: the arm is compared with it pair by pair. Where
+    the arm is to be ranked among several sets, these are the same in every seed. Means over different sets would vary
+    less than a choice of layers that stays, and such a choice would come out first too often.
+    """
     brought = [each.select.params for each in recipe.arms if each.select.kind == "matched-random"]
     alike = [params for params in brought if params.get("like") == arm.name and params.get("match", "types") == "types"]
-    draws = {params.get("draw", 0) for params in alike}
     used = {each.name for each in recipe.arms}
     names = (f"{arm.name}.random{f'-{number}' if number > 1 else ''}" for number in count(1))
     free_names = (name for name in names if name not in used)
-    free_draws = (draw for draw in count() if draw not in draws)
-    missing = max(0, recipe.analyze.control_sets - len(alike))
-    for name, draw in islice(zip(free_names, free_draws, strict=False), missing):
-        drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **_protection(recipe, arm))
-        own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_scores(arm)}
-        yield arm.model_copy(update=own)
+    sets = recipe.analyze.control_sets
+    for wanted, fixed in ((1, {}), (sets if sets > 1 else 0, {"fixed": True})):
+        draws = [params.get("draw", 0) for params in alike if bool(params.get("fixed")) == bool(fixed)]
+        free_draws = (draw for draw in count() if draw not in draws)
+        for draw, name in zip(islice(free_draws, max(0, wanted - len(draws))), free_names, strict=False):
+            drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **fixed, **_protection(recipe, arm))
+            own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_scores(arm)}
+            yield arm.model_copy(update=own)
 
 
 def _train_in_full(train: TrainSettings, components: Components) -> TrainSettings:
@@ -126,7 +134,8 @@ def _train_in_full(train: TrainSettings, components: Components) -> TrainSetting
         for each in named
         if each.params.model_fields and each.name not in TrainSettings.model_fields
     }
-    return TrainSettings.model_validate({**train.model_dump(), **own}, strict=False) if own else train
+    given = train.model_dump(exclude_unset=True)
+    return TrainSettings.model_validate({**given, **own}, strict=False) if own else train
 
 
 def _arm_in_full(arm: Arm, components: Components) -> Arm:
@@ -143,8 +152,8 @@ def _in_full(component: Component, choice: Choice) -> dict[str, Any]:
 def smoke(recipe: Recipe) -> Recipe:
     """The recipe made as short as possible while every stage still runs: a separate recipe, with another id.
 
-    Trainings and scorers with `steps` or `batches` take 2, a task has 4 items, a data set 24 conversations (8 to train
-    on where `train_limit` is given), a self-generated response 16 tokens.
+    Trainings (without warm-up) and scorers with `steps` or `batches` take 2, a task has 4 items, a data set 24
+    conversations (8 to train on where `train_limit` is given), a self-generated response 16 tokens.
     """
     return recipe.model_copy(
         update={
@@ -190,14 +199,12 @@ def _short_generation(settings: GenerateSettings | None) -> GenerateSettings | N
 
 
 def _short_training(train: TrainSettings) -> dict[str, Any]:
-    # The first step of a warm-up moves nothing, so of two steps it would leave AdaLoRA nothing to tell ranks by.
-    warmup = {"warmup_ratio": 0.0} if train.method == "adalora" else {}
     return {
         "epochs": None,
         "steps": SMOKE_STEPS,
         "search": _short_search(train.search),
         "adalora": train.adalora.model_copy(update={"tinit": 0, "tfinal": 0}),
-        **warmup,
+        "warmup_ratio": 0.0,
     }
 
 
@@ -224,8 +231,12 @@ def _short_arm(arm: Arm) -> Arm:
 
 
 def _unmeasured(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of an arm's `train` without a length, so that the short one of `[train]` applies."""
-    return {key: value for key, value in keys.items() if key not in {"epochs", "steps"}}
+    """Keys of an arm's `train` without a length, and what goes by one, so that the short one of `[train]` applies."""
+    return {
+        key: 0 if key in _BEFORE_AND_AFTER else _unmeasured(value) if key == "adalora" else value
+        for key, value in keys.items()
+        if key not in {"epochs", "steps"}
+    }
 
 
 def to_toml(recipe: Recipe) -> str:

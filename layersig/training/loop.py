@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from layersig.distributed.sharding import whole
-from layersig.errors import StageFailed
+from layersig.errors import Diverged
 from layersig.fast.runner import Workload, training_runner
 from layersig.models.devices import peak_memory
 from layersig.training.callbacks import Callback, TrainingState
@@ -37,7 +37,7 @@ def train(
             the same beginning. All of them, when absent.
 
     Raises:
-        StageFailed: A loss or a gradient was not finite; the parameters are those before that step.
+        Diverged: A loss or a gradient was not finite; the parameters are those before that step.
     """
     planned = len(work.batches)
     optimizer = rule.build(work.parameters.values())
@@ -100,12 +100,12 @@ def _check_finite(number: int, lr: float, loss: float, norm: float, steps: Seque
         return
     found = f"loss is {loss}" if not math.isfinite(loss) else f"norm of the gradient is {norm}"
     if not steps:
-        raise StageFailed(
+        raise Diverged(
             f"training, step {number}: the {found} before anything was trained; check the weights of the model and, "
             "where an update is scored, the training that made it (too high a train.learning_rate makes weights huge), "
             "or set model.dtype to float32"
         )
-    raise StageFailed(
+    raise Diverged(
         f"training, step {number}: the {found} at learning rate {lr:.3g} (the last finite loss was "
         f"{steps[-1].loss:.4g}); lower train.learning_rate, raise train.warmup_ratio, or set train.clip"
     )

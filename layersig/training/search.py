@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from layersig.data.pairs import Items
 from layersig.data.split import validation_indices
-from layersig.errors import StageFailed
+from layersig.errors import Diverged, StageFailed
 from layersig.jsonform import Number, dumps, parse_json
 from layersig.recipe.schema import TrainSettings
 from layersig.stages.job import Job
@@ -76,7 +76,7 @@ def search(
 
     Raises:
         UserError: The validation split would leave nothing to train on.
-        StageFailed: Every trial diverged.
+        StageFailed: Every trial diverged, or one did something else than it was asked for.
     """
     assert settings.search is not None
     kept = validation_indices(examples.groups, settings.search.validation, job.streams.root)
@@ -88,7 +88,7 @@ def search(
         job.reporter.advance(1)
     done = [trial for trial in trials if trial.fit is not None]
     if not done:
-        raise StageFailed(f"every trial of the search failed; the last: {trials[-1].error}")
+        raise StageFailed(f"every trial of the search diverged; the last: {trials[-1].error}")
     best = min(done, key=lambda trial: _loss(trial.fit))
     targets = int(parts[1].target_counts.sum())
     job.write(
@@ -125,9 +125,9 @@ def _run(settings: TrainSettings, folder: Path, fit: Callable[[TrainSettings, Pa
     try:
         done = fit(settings, folder)
         if done.loss is not None and not isfinite(done.loss):
-            raise StageFailed(f"the validation loss is {done.loss}")
+            raise Diverged(f"the validation loss is {done.loss}")
         trial = _Trial(settings, done, None)
-    except StageFailed as failure:
+    except Diverged as failure:
         trial = _Trial(settings, None, str(failure))
     value: dict[str, Any] = {"error": trial.error}
     if trial.fit is not None:

@@ -57,13 +57,23 @@ def test_as_many_random_control_sets_as_wanted():
     arms = [{"name": "ila-30", "scorer": "ila", "select": TOP, "action": "graft"}, given, taken]
     recipe = resolved(arms, control_sets=4)
     added = recipe.arms[3:-1]
-    # The one that is there by counts of types counts, and so do its draw and the names that are taken.
-    assert [(arm.name, arm.select.params["draw"]) for arm in added] == [
-        ("ila-30.random-2", 0),
-        ("ila-30.random-3", 2),
-        ("ila-30.random-4", 3),
+    # The one that is drawn anew in every seed is there; the sets of the rank are the same in all, under free names.
+    assert [(arm.name, arm.select.params["draw"], arm.select.params["fixed"]) for arm in added] == [
+        ("ila-30.random-2", 0, True),
+        ("ila-30.random-3", 1, True),
+        ("ila-30.random-4", 2, True),
+        ("ila-30.random-5", 3, True),
     ]
     assert {(arm.action, arm.select.params["match"]) for arm in added} == {("graft", "types")}
+    assert with_defaults(recipe, installed()) == recipe
+
+
+def test_sets_that_stay_and_are_there_count():
+    stays = {"kind": "matched-random", "like": "ila-30", "draw": 2, "fixed": True}
+    arms = [{"name": "ila-30", "scorer": "ila", "select": TOP}, {"name": "mine", "select": stays}]
+    recipe = resolved(arms, control_sets=3)
+    drawn = [(arm.name, arm.select.params["draw"], "fixed" in arm.select.params) for arm in recipe.arms[2:-1]]
+    assert drawn == [("ila-30.random", 0, False), ("ila-30.random-2", 0, True), ("ila-30.random-3", 1, True)]
     assert with_defaults(recipe, installed()) == recipe
 
 

@@ -94,6 +94,7 @@ CASES = [
     Broken('"hellaswag"', '{ shots = 5 }', "shots = 5 }", "evaluate.tasks.0.source", "missing (A task of lm-eval"),
     Broken('"hellaswag"', "5", "tasks", "evaluate.tasks.0", "must be the name of a task"),
     Broken('"hellaswag"', '"mmlu"', "tasks", "evaluate.tasks.1", 'task "mmlu" is listed twice'),
+    Broken('"hellaswag"', '"pypi:mmlu"', "tasks", "evaluate.tasks.1", 'task "mmlu" has the results of "pypi:mmlu"'),
     Broken("limit = 200", "limit = -1", "-1", "evaluate.tasks.1.limit", "must be at least 1; got -1"),
     Broken('baseline = "control"', 'baseline = "contro"', '"contro"', "analyze.baseline", 'did you mean "control"?'),
     Broken('baseline = "control"', "alpha = 0.7", "alpha", "analyze.alpha", "must be less than 0.5; got 0.7"),

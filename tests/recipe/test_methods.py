@@ -62,3 +62,112 @@ def test_turns_by_scores_need_one_ranking_and_leave_a_fingerprint_only_where_ask
         assert loaded.recipe.training_of(arm).effective(lora)["resample"] == {"blocks": 2, "every": 20}
     with pytest.raises(UserError, match=r'resample.weights: weights = "scores" needs one ranking'):
         load(path, ['arms.2.train={resample={weights="scores"}}'])
+
+
+def _trainings(tmp_path, shared, *own, more=""):
+    path = tmp_path / "recipe.toml"
+    text = EXAMPLE.replace("rank = 8", f"rank = 8\n{shared}").replace("epochs = 2", "\n".join(own)) + more
+    path.write_text(text.replace('action = "graft"', "") if "objective" in shared else text)
+    return load(path)
+
+
+def test_a_table_in_an_arm_changes_the_keys_that_it_has_and_leaves_the_others(tmp_path):
+    shared = (
+        'objective = "dpo"\ndpo = { beta = 0.3 }\npissa = { iterations = 4 }\nadalora = { init_r = 6, target_r = 2 }'
+    )
+    own = ("dpo = { label_smoothing = 0.1 }", "pissa = {}", "adalora = { target_r = 3, tfinal = 1 }")
+    loaded = _trainings(tmp_path, shared, *own)
+    arm = next(each for each in loaded.recipe.arms if each.name == "control")
+    trained = loaded.recipe.training_of(arm)
+    dpo = trained.params(loaded.components.get("objective", "dpo"))
+    assert (dpo.beta, dpo.label_smoothing) == (0.3, 0.1)
+    assert trained.table("pissa") == {"iterations": 4}
+    assert (trained.adalora.init_r, trained.adalora.target_r, trained.adalora.tfinal) == (6, 3, 1)
+    again = tmp_path / "again.toml"
+    again.write_text(loaded.resolved)
+    assert load(again).recipe == loaded.recipe
+
+
+def test_a_grid_of_a_key_in_a_table_keeps_the_others_too(tmp_path):
+    grid = '[[arms]]\nname = "many"\nscorer = "ila"\nselect = { kind = "top", fraction = 0.5 }\n'
+    grid += "grid.train.dpo.beta = [0.2, 0.4]\n"
+    shared = 'objective = "dpo"\ndpo = { label_smoothing = 0.25 }'
+    loaded = _trainings(tmp_path, shared, more=grid)
+    arms = [each for each in loaded.recipe.arms if each.name.startswith("many-")]
+    tables = [loaded.recipe.training_of(arm).table("dpo") for arm in arms]
+    assert [(each["beta"], each["label_smoothing"]) for each in tables] == [(0.2, 0.25), (0.4, 0.25)]
+
+
+def test_a_table_is_checked_with_the_keys_that_it_keeps(tmp_path):
+    # Alone, an `init_r` of 6 would lie below the default of `target_r`.
+    _trainings(tmp_path, "adalora = { target_r = 2 }", "adalora = { init_r = 6 }")
+    with pytest.raises(UserError, match=r"arms.2.train.adalora: `target_r` must be below `init_r`; got 7 and 6"):
+        _trainings(tmp_path, "adalora = { init_r = 6, target_r = 2 }", "adalora = { target_r = 7 }")
+
+
+def test_a_smoke_run_leaves_adalora_steps_to_cut_ranks_in_every_arm(tmp_path):
+    path = tmp_path / "recipe.toml"
+    own = 'method = "adalora"\nadalora = { tinit = 5, tfinal = 6, target_r = 3 }\nwarmup_ratio = 0.5'
+    path.write_text(EXAMPLE.replace("epochs = 2", own))
+    recipe = load(path, ["scorers.ila.train={adalora={tfinal=9}}"], smoke=True).recipe
+    for each in (next(arm for arm in recipe.arms if arm.name == "control"), recipe.scorers["ila"]):
+        trained = recipe.training_of(each)
+        assert (trained.steps, trained.warmup_ratio) == (2, 0.0)
+        assert (trained.adalora.tinit, trained.adalora.tfinal) == (0, 0)
+    assert recipe.training_of(next(arm for arm in recipe.arms if arm.name == "control")).adalora.target_r == 3
+
+
+@pytest.mark.parametrize(
+    ("train", "arm", "key"),
+    [
+        ('method = "adalora"\nrank = 64', "", "train.rank"),
+        ('method = "full"\nalpha = 8', "", "train.alpha"),
+        ('method = "full"\ndropout = 0.1', "rank = 4", "train.dropout"),
+        ('method = "lora"\npissa = { iterations = 4 }', "", "train.pissa"),
+        ('objective = "sft"\ndpo = { beta = 0.3 }', "", "train.dpo"),
+        ("rank = 8", 'method = "full"\nrank = 4', "arms.2.train.rank"),
+        ("rank = 8", 'method = "lora"\nadalora = { target_r = 2 }', "arms.2.train.adalora"),
+    ],
+)
+def test_a_key_beside_a_method_that_does_not_read_it_is_refused(tmp_path, train, arm, key):
+    path = tmp_path / "recipe.toml"
+    path.write_text(EXAMPLE.replace("rank = 8", train).replace("epochs = 2", arm))
+    with pytest.raises(
+        UserError, match=rf'recipe.toml:\d+: {key}: (method|objective) "\w+" does not read it; remove it'
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("train", "arm", "overrides"),
+    [
+        ('method = "full"\nrank = 4', 'method = "lora"', ()),  # an arm inherits it
+        ("rank = 4\nadalora = { target_r = 2 }", 'method = "full"', ()),  # an arm does without
+        ("rank = 4", "", ('train.method="full"',)),  # a recipe is tried with another method
+        ("rank = 4\npissa = { iterations = 4 }", "rank = 6", ('arms.2.train.method="full"',)),
+        ("rank = 4", 'rank = 6\n[arms.grid.train]\nmethod = ["lora", "full"]', ()),
+    ],
+)
+def test_a_key_that_is_inherited_may_stay_unread(tmp_path, train, arm, overrides):
+    path = tmp_path / "recipe.toml"
+    text = EXAMPLE.replace("rank = 8", train).replace("epochs = 2", arm)
+    path.write_text(text.replace('baseline = "control"', ""))
+    loaded = load(path, overrides)
+    again = tmp_path / "again.toml"
+    again.write_text(loaded.resolved)
+    assert load(again).recipe == loaded.recipe
+
+
+def test_an_override_of_both_is_refused(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(EXAMPLE)
+    with pytest.raises(UserError, match=r'override train.rank=4: train.rank: method "full" does not read it'):
+        load(path, ['train.method="full"', "train.rank=4"])
+
+
+@pytest.mark.parametrize("key", ["epochs", "steps"])
+def test_one_length_beside_those_of_a_search_is_refused(tmp_path, key):
+    path = tmp_path / "recipe.toml"
+    path.write_text(EXAMPLE.replace("steps = 10", f"{key} = 10\nsearch = {{ epochs = [1, 2] }}"))
+    with pytest.raises(UserError, match=rf"train\.{key}: the trials of \[train.search\] have `epochs`"):
+        load(path)

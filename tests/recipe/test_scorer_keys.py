@@ -65,3 +65,42 @@ def test_own_keys_lie_over_those_of_train(tmp_path: Path) -> None:
     assert recipe.train.method == "lora"
     assert choice.stream == 2
     assert {"train", "stream"}.isdisjoint(choice.params)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "train", "own"),
+    [
+        ("0.05", "steps = 20", ""),
+        ("[0.05, 1.0]", "steps = 20\nwarmup_ratio = 0.1", ""),
+        ("0.05", "steps = 20\nwarmup_ratio = 0", "{ warmup_ratio = 0.5 }"),
+        ("0.25", "epochs = 1", "{ steps = 5 }"),
+    ],
+)
+def test_a_checkpoint_before_anything_moved_is_refused(tmp_path: Path, checkpoint: str, train: str, own: str) -> None:
+    more = f"checkpoint = {checkpoint}\n" + (f"train = {own}\n" if own else "") + f"[train]\n{train}\n"
+    with pytest.raises(
+        UserError, match=r"study.toml:9: scorers.ila.checkpoint: .* is the first step, and in a warm-up"
+    ):
+        load(written(tmp_path, more))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "train", "own"),
+    [
+        ("0.1", "steps = 20", ""),  # the second step
+        ("0.05", "steps = 20\nwarmup_ratio = 0", ""),
+        ("0.05", "steps = 20", "{ warmup_ratio = 0.0 }"),
+        ("0.05", "steps = 20", "{ epochs = 1 }"),  # how many steps that are, the data say
+        ("0.5", "steps = 1", ""),  # which a warm-up leaves out
+    ],
+)
+def test_a_checkpoint_at_which_something_moved_is_not(tmp_path: Path, checkpoint: str, train: str, own: str) -> None:
+    more = f"checkpoint = {checkpoint}\n" + (f"train = {own}\n" if own else "") + f"[train]\n{train}\n"
+    load(written(tmp_path, more))
+
+
+def test_a_smoke_run_has_moved_at_every_checkpoint(tmp_path: Path) -> None:
+    more = "checkpoint = 0.25\ntrain = { warmup_ratio = 0.5, steps = 40 }\n[train]\nwarmup_ratio = 0.1\n"
+    short = load(written(tmp_path, more), smoke=True)
+    trained = short.recipe.training_of(short.recipe.scorers["ila"])
+    assert (trained.steps, trained.warmup_ratio, short.recipe.train.warmup_ratio) == (2, 0.0, 0.0)

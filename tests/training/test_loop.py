@@ -128,7 +128,7 @@ def trained_with(threads, settings, batches, **options):
     return model, log
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layers", [None, ["model.layers.1.mlp.up_proj", "model.layers.2.self_attn.q_proj"]])
 def test_lanes_change_rounding_only_and_never_differ_from_themselves(layers, checkpointing):
     settings = SETTINGS.model_copy(update={"gradient_checkpointing": checkpointing, "micro_batch_tokens": 80})

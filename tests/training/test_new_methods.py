@@ -7,13 +7,18 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from layersig.fast.lora import fast_lora
-from layersig.models.adapters.wrappers import expected_warnings
+from layersig.fast.runner import Workload
+from layersig.models.adapters.live import live_delta
+from layersig.models.adapters.wrappers import expected_warnings, wrapped_layers
 from layersig.models.layermap import layer_map
 from layersig.recipe.schema import TrainSettings
 from layersig.streams import Streams
 from layersig.testing import check_method
+from layersig.training.loop import train
 from layersig.training.methods import Base, component_of, tuned
+from layersig.training.optimization import Optimization
 from tests.tiny import tiny_batch, tiny_model
+from tests.training.world import BATCHES, SETTINGS, STREAMS, examples
 
 CASES = {
     "lora": ({}, {}),
@@ -70,3 +75,32 @@ def test_the_fast_path_computes_what_peft_does_or_is_not_taken(name, fast):
         with fast_lora(model) as count:
             assert count == fast
             torch.testing.assert_close(model(tiny_batch()).logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def _steps(method, dropout, *, fast):
+    model = tiny_model("llama")
+    settings = SETTINGS.model_copy(update={"method": method, "dropout": dropout, "warmup_ratio": 0.0})
+    with tuned(model, list(layer_map(model)), settings, base=Base("b"), steps=2, streams=STREAMS) as tuning:
+        work = Workload(tuning.model, tuning.parameters, examples(), BATCHES[:2], settings, STREAMS, fast=fast)
+        return train(work, Optimization.of(settings)).steps
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_dropout_is_applied(method, fast):
+    without, half = (_steps(method, dropout, fast=fast) for dropout in (0.0, 0.5))
+    # Before anything moved the model is the pretrained one, whatever is dropped on the way to factors that are zero.
+    assert half[0].loss == pytest.approx(without[0].loss, rel=1e-6)
+    assert abs(half[0].gradient_norm / without[0].gradient_norm - 1) > 0.05
+    assert half[1].loss != pytest.approx(without[1].loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_dora_starts_at_the_weights_exactly_even_in_bfloat16(architecture):
+    model = tiny_model(architecture, dtype=torch.bfloat16)
+    layers = list(layer_map(model))
+    settings = TrainSettings(method="dora", rank=3, dropout=0.0)
+    with tuned(model, layers, settings, base=Base("b"), steps=3, streams=Streams(0)):
+        wrappers = wrapped_layers(model)
+        assert len(wrappers) == len(layers)
+        assert {live_delta(wrapper).norm() for wrapper in wrappers.values()} == {0.0}

@@ -128,8 +128,40 @@ def test_a_trial_that_diverges_loses_and_all_of_them_fail(tmp_path: Path, inputs
     assert second["chosen"]
     assert not first["chosen"]
     search = SearchSettings(learning_rates=(1e30, 2e30))
-    with pytest.raises(StageFailed, match="every trial of the search failed"):
+    with pytest.raises(StageFailed, match="every trial of the search diverged"):
         stages.tune(job(tmp_path, inputs, "all", train=_settings(search=search, clip=None)))
+
+
+@pytest.mark.parametrize(("method", "words"), [("lora", "frozen parameters"), ("full", "the model's own weights")])
+def test_a_trial_that_trained_something_else_ends_the_stage(
+    tmp_path: Path, inputs: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch, method: str, words: str
+) -> None:
+    whole, norms = stages.train, []
+
+    def spoil(work: Any, *given: Any, **more: Any) -> Any:
+        log = whole(work, *given, **more)
+        norms.append((work.base.model.norm.weight, work.base.model.norm.weight.detach().clone()))
+        work.base.model.norm.weight.data += 1
+        return log
+
+    monkeypatch.setattr(stages, "train", spoil)
+    with pytest.raises(StageFailed, match=f"^{words} have changed"):
+        stages.tune(job(tmp_path, inputs, train=_settings(method=method)))
+    ((norm, before),) = norms
+    norm.data.copy_(before)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_trial_that_ends_with_values_that_are_not_finite_loses(
+    tmp_path: Path, inputs: Mapping[str, Path], method: str
+) -> None:
+    # One step: its loss is that of the untouched model, and shows nothing.
+    search = SearchSettings(learning_rates=(1e39, 1e-3))
+    run = job(tmp_path, inputs, train=_settings(method=method, search=search, epochs=None, steps=1))
+    stages.tune(run)
+    first, second = _told(run)["trials"]
+    assert "without a finite, non-zero update" in first["error"]
+    assert second["chosen"]
 
 
 def test_a_trial_without_a_finite_validation_loss_loses(tmp_path: Path) -> None:

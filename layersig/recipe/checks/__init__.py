@@ -32,11 +32,11 @@ from layersig.recipe.checks.size import size_checks
 from layersig.recipe.checks.sweeps import sweep_checks
 from layersig.recipe.checks.tasks import task_checks
 from layersig.recipe.checks.training_keys import own_training_checks
-from layersig.recipe.checks.tuning import tuning_checks
+from layersig.recipe.checks.tuning import tuning_checks, unread_keys
 from layersig.recipe.checks.values import strange_values, table_at, unusable_text
 from layersig.recipe.faults import Fault
 
-__all__ = ["cross_checks", "plugin_files", "strange_values", "unusable_text"]
+__all__ = ["cross_checks", "plugin_files", "strange_values", "unread_keys", "unusable_text"]
 
 
 def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path) -> Iterator[Fault]:

@@ -33,7 +33,7 @@ def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Faul
             continue
         if "select" not in arm:
             yield Fault((*path, "select"), "missing; give a policy, or the `checkpoint` of a model made elsewhere")
-        yield from _training(arm, path)
+        yield from _training(arm, path, table_at(data, "train"))
         if arm.get("action") == "prune":
             yield from _pruning(arm, path, data, components)
         yield from _choice(arm, path, data, components, [name for name in names if name not in brought])
@@ -48,16 +48,16 @@ def _brought(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
             yield Fault((*path, key), f"an arm with a `checkpoint` is evaluated as it is; remove `{key}`")
 
 
-def _training(arm: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+def _training(arm: Mapping[str, Any], path: KeyPath, shared: Mapping[str, Any]) -> Iterator[Fault]:
     action, keys, recover = arm.get("action"), arm.get("train"), arm.get("recover")
     if keys and isinstance(action, str) and action in _UNTRAINED:
         yield Fault((*path, "train"), _UNTRAINED[action])
     elif isinstance(keys, dict):
-        yield from train_keys(keys, (*path, "train"))
+        yield from train_keys(keys, (*path, "train"), shared)
     if recover is not None and action != "prune":
         yield Fault((*path, "recover"), 'only an arm with `action = "prune"` can recover; remove `recover`')
     elif isinstance(recover, dict):
-        yield from train_keys(recover, (*path, "recover"))
+        yield from train_keys(recover, (*path, "recover"), shared)
     if arm.get("patch") is not None and action != "prune":
         yield Fault((*path, "patch"), 'only an arm with `action = "prune"` has cuts to patch; remove `patch`')
     if arm.get("recover_on", "all") != "all" and recover is None:

@@ -11,14 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from layersig.analysis.positions import CONTROL_KINDS
 from layersig.plugin.table import suggestion
 from layersig.recipe.checks.judge import set_names
 from layersig.recipe.checks.library import definitions_named, text_of
 from layersig.recipe.checks.tasks import task_sources
 from layersig.recipe.checks.values import arm_names, list_at, table_at, tables_at
 from layersig.recipe.faults import Fault
-from layersig.recipe.schema import RESERVED_ARMS
+from layersig.recipe.schema import CONTROL_KINDS, RESERVED_ARMS
 
 _HELDOUT = "heldout"
 _TASK = re.compile(r"^\s*(?:task|group)\s*:\s*[\"']?([^\s\"'#,}]+)", re.MULTILINE)
@@ -52,7 +51,7 @@ def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: di
     if not isinstance(primary, list):
         primary = [arm.get("name") for _, arm in tables_at(data, "arms") if arm.get("scorer") is not None][:1]
     sets = analyze.get("control_sets", 1)
-    numbers = range(2, (sets if type(sets) is int and 0 < sets <= 1000 else 1) + 1)
+    numbers = range(2, sets + 2) if type(sets) is int and 1 < sets <= 1000 else ()
     endings = ("random", "rule", *(f"random-{number}" for number in numbers))
     own = [name for name in arm_names(data) if name in primary]
     return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in own for ending in endings)}
@@ -78,7 +77,7 @@ def _sharing(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fa
             yield Fault(path, f'there is no scorer "{name}"{suggestion(name, scorers)}')
         elif name in names[:number]:
             yield Fault(path, f'"{name}" is named twice')
-        elif (kind := table_at(scorers, name).get("kind")) in list(CONTROL_KINDS):
+        elif (kind := table_at(scorers, name).get("kind")) in CONTROL_KINDS:
             yield Fault(path, f'"{name}" ({kind}) ranks without the model and the data; name a scorer that reads them')
     if len(names) == 1 and len(list(tables_at(data, "data"))) == 1 and not _has_milestones(scorers, names[0]):
         reason = (

@@ -15,7 +15,7 @@ from layersig.plugin.table import Components
 from layersig.recipe.checks.values import table_at, tables_at
 from layersig.recipe.faults import Fault, faults_of, unknown_key
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import TrainSettings, completed
 
 
 def method_of(table: Mapping[str, Any], data: Mapping[str, Any], components: Components) -> Component | None:
@@ -71,11 +71,15 @@ def _params(components: Components, kind: Kind, name: str, values: Mapping[str, 
 
 
 def trainings(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """`[train]`, the `train` of every scorer, and the `train` and `recover` of every arm, with where they stand."""
-    yield ("train",), table_at(data, "train")
+    """`[train]`, the `train` of every scorer, and the `train` and `recover` of every arm, with where they stand.
+
+    Tables in those of scorers and arms have the other keys of the same tables in `[train]`.
+    """
+    shared = table_at(data, "train")
+    yield ("train",), shared
     for name, choice in table_at(data, "scorers").items():
         if isinstance(choice, dict):
-            yield ("scorers", name, "train"), table_at(choice, "train")
+            yield ("scorers", name, "train"), completed(table_at(choice, "train"), shared)
     for number, arm in tables_at(data, "arms"):
         for key in ("train", "recover"):
-            yield ("arms", number, key), table_at(arm, key)
+            yield ("arms", number, key), completed(table_at(arm, key), shared)

@@ -17,7 +17,7 @@ def size_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
     analyze = table_at(data, "analyze")
     primary, sets = analyze.get("primary"), analyze.get("control_sets", 1)
     controlled = len(primary) if isinstance(primary, list) else 1
-    controls = controlled * (sets if type(sets) is int else 1)
+    controls = controlled * (sets + 1 if type(sets) is int and sets > 1 else 1)
     seeds, arms, scorers = list_at(data, "seeds"), list_at(data, "arms"), table_at(data, "scorers")
     each = len(arms) + len(scorers) + controls
     total = each * max(1, len(seeds)) * max(1, len(list_at(data, "data")))

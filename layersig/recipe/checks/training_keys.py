@@ -12,11 +12,12 @@ from layersig.plugin.table import Components
 from layersig.recipe.checks.values import table_at
 from layersig.recipe.faults import Fault, faults_of
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema import TrainSettings, completed
 
 
-def train_keys(keys: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
-    """Faults of keys and values that `[train]` does not know, and of milestones."""
+def train_keys(own: Mapping[str, Any], path: KeyPath, shared: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of keys and values that `[train]` (`shared`) does not know, and of milestones."""
+    keys = completed(own, shared)
     try:
         TrainSettings.model_validate_json(json.dumps(keys, default=str))
     except ValidationError as error:
@@ -33,7 +34,7 @@ def own_training_checks(data: Mapping[str, Any], components: Components) -> Iter
         if not isinstance(choice, dict) or not isinstance(choice.get("train"), dict) or not choice["train"]:
             continue
         path = ("scorers", name, "train")
-        yield from train_keys(choice["train"], path)
+        yield from train_keys(choice["train"], path, table_at(data, "train"))
         kind = choice.get("kind")
         if kind not in components.names("scorer"):
             continue

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from layersig.plugin.components import Limit
+from layersig.plugin.components import Kind, Limit
 from layersig.plugin.table import Components
 from layersig.recipe.checks.methods import method_checks, method_of, trainings
 from layersig.recipe.checks.values import table_at, tables_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
+from layersig.recipe.schema import TrainSettings
+from layersig.recipe.schema.tuning import METHOD_KEYS
 
+_WRITTEN_OUT = {name for name, field in TrainSettings.model_fields.items() if field.default is not None}
 _BY_RANKING = ("scores", "budget")
 """Values of `ranks` that read a ranking; the schema refuses what is no value."""
 
@@ -24,6 +27,7 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
         yield from _ranks(path, table, data)
         yield from _resampling(path, table, data)
     yield from _unread_updates(data, components)
+    yield from _unmoved_updates(data, components)
     yield from _search(data)
     unmeasured = table_at(data, "evaluate").get("all_layers") is False
     if unmeasured and table_at(data, "analyze").get("baseline") == "all-layers":
@@ -107,13 +111,65 @@ def _unread_updates(data: Mapping[str, Any], components: Components) -> Iterator
             yield Fault(("scorers", name, "kind"), reason)
 
 
+def unread_keys(
+    data: Mapping[str, Any], components: Components, together: Callable[[KeyPath, KeyPath], bool]
+) -> Iterator[Fault]:
+    """Keys that stand beside the name of a method or an objective and that no training reads which has them.
+
+    Args:
+        data: The values of the recipe.
+        components: The components that it may name.
+        together: Whether two keys were written in one table: none of them in a grid or an override alone.
+    """
+    every, shared = list(trainings(data)), table_at(data, "train")
+    if shared.keys() >= _WRITTEN_OUT:  # a resolved recipe, which has them all
+        return
+    usual: dict[Kind, str] = {"method": "lora", "objective": "sft"}
+    for kind, default in usual.items():
+        known = set(components.names(kind))
+        for path, table in every:
+            heirs = [each for _, each in every] if path == ("train",) else [table]
+            used = {str(each.get(kind, shared.get(kind, default))) for each in heirs}
+            if kind not in table or not used <= known:
+                continue
+            unread = known - used
+            if kind == "method":
+                unread |= {*METHOD_KEYS}.difference(*(components.get(kind, name).reads for name in used))
+            for key in table:
+                if key in unread and together((*path, kind), (*path, key)):
+                    yield Fault((*path, key), f'{kind} "{table[kind]}" does not read it; remove it')
+
+
+def _unmoved_updates(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """Scorers that would read the update after the first step, where that step belongs to a warm-up.
+
+    Where the number of steps follows from the data, the scorer finds out.
+    """
+    for name, choice in table_at(data, "scorers").items():
+        kind = choice.get("kind") if isinstance(choice, dict) else None
+        if kind not in components.names("scorer") or "update" in data:
+            continue
+        own, given = table_at(choice, "train"), choice.get("checkpoint", 1.0)
+        length = own if {"epochs", "steps"} & own.keys() else table_at(data, "train")
+        steps, warmup = length.get("steps"), {**table_at(data, "train"), **own}.get("warmup_ratio", 0.01)
+        if not isinstance(steps, int) or warmup == 0 or "update" not in components.get("scorer", kind).needs:
+            continue
+        for each in given if isinstance(given, list) else [given]:
+            if isinstance(each, int | float) and 0 < each < 1 < steps and round(each * steps) <= 1:
+                reason = (
+                    f"{each:g} of {steps} steps is the first step, and in a warm-up its learning rate is 0, so no "
+                    "layer has moved; read a later checkpoint, or set train.warmup_ratio to 0"
+                )
+                yield Fault(("scorers", name, "checkpoint"), reason)
+
+
 def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Keys that would give arms trials of their own, or a trial two lengths."""
     search = table_at(table_at(data, "train"), "search")
     counterparts = {"learning_rate": "learning_rates", "epochs": "epochs", "steps": "epochs", "search": ""}
     for path, table in trainings(data):
         for key in counterparts.keys() & table.keys():
-            if path == ("train",) and (key != "steps" or not search.get("epochs")):
+            if path == ("train",) and not (key in ("epochs", "steps") and search.get("epochs")):
                 continue
             if path == ("train",):
                 yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; remove it")

@@ -20,7 +20,7 @@ from typing import Annotated
 from pydantic import Field
 
 from layersig.recipe.schema.about import DATE_PATTERN, STATEMENT_PATTERN, AboutSettings
-from layersig.recipe.schema.arms import RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
+from layersig.recipe.schema.arms import CONTROL_KINDS, RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
 from layersig.recipe.schema.common import (
     AUTO_BATCH_ON_CPU,
     AUTO_TOKENS_ON_CPU,
@@ -66,11 +66,13 @@ from layersig.recipe.schema.tuning import (
     ResampleSettings,
     SearchSettings,
     TrainSettings,
+    completed,
 )
 
 __all__ = [
     "AUTO_BATCH_ON_CPU",
     "AUTO_TOKENS_ON_CPU",
+    "CONTROL_KINDS",
     "DATA_SCHEMES",
     "DATE_PATTERN",
     "DEVICE_PATTERN",
@@ -114,6 +116,7 @@ __all__ = [
     "TokenBudget",
     "TrainSettings",
     "UpdateSettings",
+    "completed",
 ]
 
 
@@ -158,9 +161,13 @@ class Recipe(Table):
     """Statements that reviewers ask for and that no record of a run contains."""
 
     def training_of(self, of: Arm | ScorerChoice) -> TrainSettings:
-        """The recipe's `[train]`, overridden by the keys of an arm (its `train` or `recover`) or of a scorer."""
+        """The recipe's `[train]`, overridden by the keys of an arm (its `train` or `recover`) or of a scorer.
+
+        So are the tables in it, key by key.
+        """
         own = of.recover if isinstance(of, Arm) and of.recover is not None else of.train
-        merged = {**self.train.model_dump(exclude_defaults=True), **own}
+        shared = self.train.model_dump(exclude_defaults=True)
+        merged = {**shared, **completed(own, shared)}
         if {"epochs", "steps"} & own.keys():
             merged = {key: value for key, value in merged.items() if key not in {"epochs", "steps"} - own.keys()}
         return TrainSettings.model_validate_json(json.dumps(merged))

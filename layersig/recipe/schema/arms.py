@@ -13,6 +13,9 @@ from layersig.recipe.schema.sweeps import Grid
 
 RESERVED_ARMS = ("base", "all-layers")
 
+CONTROL_KINDS = ("random", "first-k", "last-k", "middle", "ends")
+"""Kinds of scorers that ignore the model and the data."""
+
 
 class UpdateSettings(Table):
     """`[update]`: an external update, which scorers read instead of that of the reference training."""

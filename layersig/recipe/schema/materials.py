@@ -198,8 +198,8 @@ class DataSettings(Table):
     tokens, drawn uniformly from the vocabulary. A ranking that stays the same on nonsense measures the model and not
     the task (docs/scorers.md)."""
     generate: GenerateSettings | None = None
-    """Train on responses that the untouched model generates to the first prompts; `limit` then counts prompts. Absent:
-    train on the responses of the data set."""
+    """Train on responses that the untouched model generates to the first prompts, those of the same rows that `limit`
+    takes without it. Absent: train on the responses of the data set."""
     grid: Grid = {}
     """Keys of this table with lists of values, for one data set per combination: `{ limit = [100, 200] }` gives
     `NAME-100` and `NAME-200`."""

@@ -51,8 +51,9 @@ class TaskSettings(Table):
     task definition reads; or from a file per split, such as `{ train = "file:train.jsonl", test = "file:test.jsonl" }`
     for few-shot examples."""
     chat: bool = False
-    """Ask in the user turn of the chat template, as instruction-tuned models were trained. Few-shot examples are in the
-    same turn; a prefix of the answer that the task gives opens the assistant turn."""
+    """Ask in the user turn of the chat template, as instruction-tuned models were trained. Few-shot examples are turns
+    of their own, as with lm-eval's `--apply_chat_template`; a prefix of the answer that the task gives opens the
+    assistant turn."""
     floor: bool = False
     """Also measure the task's floor on the untouched model: every item is asked with the question of another item."""
     draws: int | None = Field(None, ge=1)
@@ -242,8 +243,10 @@ class AnalyzeSettings(Table):
     """Add controls to every primary arm that has none: a random selection with the same counts by module type
     (`NAME.random`), and a selection by module type and depth alone (`NAME.rule`). Costs two more trainings per arm."""
     control_sets: int = Field(1, ge=1, le=1000)
-    """Number of random controls of every primary arm (`NAME.random`, `NAME.random-2`, ...). With 19 or more, the arm's
-    rank among them is a test; with fewer, they give a range. Each costs a training, but almost nothing for a graft."""
+    """Number of random sets that every primary arm is ranked among (`NAME.random-2`, `NAME.random-3`, ...), each the
+    same in every seed, beside the control that is drawn anew in every seed (`NAME.random`). With 19 or more, the rank
+    is a test; with fewer, they give a range. Each costs a training, but almost nothing for a graft. 1: that control
+    alone."""
 
     @property
     def outcomes(self) -> tuple[str, ...]:

@@ -33,6 +33,14 @@ _OMITTED = {"objective": "sft", "ranks": "equal", "optimizer": "adamw"}
 """Keys and values that change nothing: omitted, so that fingerprints from before the keys existed stay valid."""
 
 
+def completed(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a training of its own, whose tables have the other keys of the same tables in `[train]`."""
+    return {
+        key: {**shared[key], **value} if isinstance(value, Mapping) and isinstance(shared.get(key), Mapping) else value
+        for key, value in own.items()
+    }
+
+
 class AdaLoraSettings(Params):
     """`[train.adalora]`: ranks that are cut while they train; every default is PEFT's."""
 

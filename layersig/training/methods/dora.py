@@ -21,7 +21,7 @@ from layersig.training.methods.lora import Lora
         "ranks": "gives all layers one rank",
         "until": "has an update that cannot be measured without the weights",
     },
-    version=1,
+    version=2,
 )
 class Dora(Lora):
     """LoRA's factors and, trained with them, the length of every row of the resulting weight (arXiv 2402.09353)."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layersig.errors import StageFailed
+from layersig.errors import Diverged, StageFailed
 from layersig.layers import Layer
 from layersig.training.methods.base import Tuning
 
@@ -50,7 +50,8 @@ class WeightTuning(Tuning):
         norms = {layer.name: Delta(self.change(layer)).norm() for layer in self._layers}
         still = sorted(name for name, norm in norms.items() if not (math.isfinite(norm) and norm > 0))
         if still:
-            raise StageFailed(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
+            failure = StageFailed if all(map(math.isfinite, norms.values())) else Diverged
+            raise failure(f"training left these layers without a finite, non-zero update: {', '.join(still)}")
         if self._frozen() != self._before:
             raise StageFailed("the model's own weights have changed while copies of them were trained")
 
