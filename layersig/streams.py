@@ -35,6 +35,10 @@ class Streams:
         """Streams that share the root with these and none of their draws."""
         return Streams(self.root, derive("branch", -1 if self.seed is None else self.seed, *names))
 
+    def without_seed(self) -> Streams:
+        """The streams that all seeds share."""
+        return Streams(self.root)
+
     def number(self, purpose: str, *names: str | int) -> int:
         """The 63-bit seed of the stream (purpose, *names)."""
         axis = () if self.seed is None else ("seed", self.seed)

@@ -43,9 +43,9 @@ class Steps:
         return max(self.gains, self.keeps)
 
     @property
-    def selective(self) -> float:
-        """P-value of "and better than matched random": all steps hold; 1 where nothing can tell."""
-        return 1.0 if self.beats_random is None else max(self.as_good, self.beats_random)
+    def selective(self) -> float | None:
+        """P-value of "and better than matched random": all steps hold; None where nothing can tell."""
+        return None if self.beats_random is None else max(self.as_good, self.beats_random)
 
 
 def preserved(arm_gain: FloatArray, all_gain: FloatArray, share: float, *, solved: bool) -> FloatArray:
@@ -70,13 +70,13 @@ def preserved(arm_gain: FloatArray, all_gain: FloatArray, share: float, *, solve
     return np.asarray(arm_gain - share * all_gain)
 
 
-def conclude(gains: float, as_good: float, selective: float, *, worse: bool, alpha: float = 0.05) -> AsGood:
+def conclude(gains: float, as_good: float, selective: float | None, *, worse: bool, alpha: float = 0.05) -> AsGood:
     """What the sequence allows to be said.
 
     Args:
         gains: P-value of step (i).
         as_good: P-value of steps (i) and (ii), adjusted over the family of claims.
-        selective: P-value of all steps, adjusted over the family of claims.
+        selective: P-value of all steps, adjusted over the family of claims; None where it cannot be tested.
         worse: Whether the arm is shown to be worse than all layers: it may keep 95 % of the gain and still be worse,
             and is then not called as good.
         alpha: Level.
@@ -87,4 +87,4 @@ def conclude(gains: float, as_good: float, selective: float, *, worse: bool, alp
         return AsGood.NOT_SHOWN
     if worse:
         return AsGood.KEEPS_BUT_WORSE
-    return AsGood.AS_GOOD_AND_SELECTIVE if selective <= alpha else AsGood.AS_GOOD
+    return AsGood.AS_GOOD_AND_SELECTIVE if selective is not None and selective <= alpha else AsGood.AS_GOOD

@@ -50,7 +50,10 @@ def assay(evidence: Evidence, margin: float, claim: Claim, alpha: float = 0.05) 
     if interval.low > margin:
         moved, said = AssayResult.GAIN, "above the margin of {margin}: claims of sameness are tested here"
     elif interval.high < -margin:
-        moved, said = AssayResult.LOSS, "below a loss of the margin, {margin}: to be like all layers is no merit here"
+        moved, said = (
+            AssayResult.LOSS,
+            ("so they are shown to do harm by more than the margin of {margin}: to equal them is no merit here"),
+        )
     else:
         moved, said = (
             AssayResult.NOT_SHOWN,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from layersig.analysis.results import Alternative, Estimate, FloatArray, Interval
+from layersig.analysis.looks import EffectAtLook, Look
+from layersig.analysis.results import Alternative, Effect, FloatArray, Interval
 from layersig.analysis.tables import Floor, mean_of
 
 _ENOUGH_RUNS = 5
@@ -25,7 +26,7 @@ class Trend:
         steps: Average change a step is `contrast / steps`.
     """
 
-    contrast: Estimate
+    contrast: Effect
     steps: float
 
     @property
@@ -44,7 +45,11 @@ class Trend:
 
 
 def band(
-    tables: FloatArray, level: float = 0.95, shares: FloatArray | None = None, floor: Floor | None = None
+    tables: FloatArray,
+    level: float = 0.95,
+    shares: FloatArray | None = None,
+    floor: Floor | None = None,
+    look: Look | None = None,
 ) -> tuple[Interval | None, ...]:
     """Intervals of the means at all points, which hold together with probability `level` (Bonferroni).
 
@@ -53,36 +58,46 @@ def band(
         level: Joint coverage.
         shares: Share of each unit in the weight of all, see `means.mean_items`.
         floor: `Floor.LEVEL` where outcomes are right or wrong.
+        look: The declared look at the results that intervals allow for.
 
     Returns:
         One a point; None where nothing is known of its error.
     """
     each = 1 - (1 - level) / len(tables)
-    found = [_mean(table, shares, floor) for table in tables]
+    found = [_mean(table, shares, floor, look) for table in tables]
     return tuple(None if estimate is None else estimate.interval(each) for estimate in found)
 
 
-def trend(tables: FloatArray, shares: FloatArray | None = None, floor: Floor | None = None) -> Trend | None:
+def trend(
+    tables: FloatArray, shares: FloatArray | None = None, floor: Floor | None = None, look: Look | None = None
+) -> Trend | None:
     """The linear contrast over the points, in order.
 
     One contrast of one paired table: seeds and items are those of every point, so that their differences cancel. It is
-    scaled to be a difference of two weighted means, which for right or wrong outcomes lies between -1 and 1.
+    scaled to be a difference of two weighted means, which for right or wrong outcomes lies between -1 and 1, and for
+    differences of such outcomes between -2 and 2.
 
     Args:
         tables: Unit values, shape (points >= 2, seeds, units).
         shares: Share of each unit in the weight of all, see `means.mean_items`.
-        floor: `Floor.DIFFERENCE` where outcomes are right or wrong.
+        floor: `Floor.DIFFERENCE` where outcomes are right or wrong, `Floor.OF_DIFFERENCES` where they are differences
+            of such outcomes.
+        look: The declared look at the results that the test and the interval allow for.
 
     Returns:
         None where nothing is known of its error.
     """
     weights, steps = _contrast(len(tables))
-    contrast = _mean(np.tensordot(weights, tables, axes=1), shares, floor, float(np.abs(tables).max()))
+    contrast = _mean(np.tensordot(weights, tables, axes=1), shares, floor, look, float(np.abs(tables).max()))
     return None if contrast is None else Trend(contrast, steps)
 
 
 def best_set(
-    tables: FloatArray, alpha: float = 0.05, shares: FloatArray | None = None, floor: Floor | None = None
+    tables: FloatArray,
+    alpha: float = 0.05,
+    shares: FloatArray | None = None,
+    floor: Floor | None = None,
+    look: Look | None = None,
 ) -> tuple[bool, ...]:
     """Which points are not shown to be worse than the best one: a confidence set for the best point.
 
@@ -95,6 +110,7 @@ def best_set(
         alpha: Chance that the set lacks the best point.
         shares: Share of each unit in the weight of all, see `means.mean_items`.
         floor: `Floor.DIFFERENCE` where outcomes are right or wrong.
+        look: The declared look at the results that the tests allow for.
 
     Source:
         Hsu 1984, "Constrained simultaneous confidence intervals for multiple comparisons with the best"; the set is
@@ -108,7 +124,7 @@ def best_set(
         for other in range(points):
             if other == point:
                 continue
-            found = _mean(tables[other] - tables[point], shares, floor, magnitude)
+            found = _mean(tables[other] - tables[point], shares, floor, look, magnitude)
             if found is not None and found.p_value(alternative=Alternative.GREATER) <= alpha / (points - 1):
                 kept[point] = False
                 break
@@ -116,13 +132,17 @@ def best_set(
 
 
 def _mean(
-    table: FloatArray, shares: FloatArray | None, floor: Floor | None, magnitude: float | None = None
-) -> Estimate | None:
-    """`tables.mean_of`, with the degrees of freedom of the runs where these are few."""
+    table: FloatArray,
+    shares: FloatArray | None,
+    floor: Floor | None,
+    look: Look | None,
+    magnitude: float | None = None,
+) -> Effect | None:
+    """`tables.mean_of`, with the degrees of freedom of the runs where these are few, and what a look leaves of it."""
     found, runs = mean_of(table, shares, floor, magnitude), len(table)
-    if found is None or not 1 < runs < _ENOUGH_RUNS:
-        return found
-    return replace(found, df=min(found.df, runs - 1))
+    if found is not None and 1 < runs < _ENOUGH_RUNS:
+        found = replace(found, df=min(found.df, runs - 1))
+    return found if found is None or look is None else EffectAtLook(found, look)
 
 
 def _contrast(points: int) -> tuple[FloatArray, float]:

@@ -19,7 +19,8 @@ LEVEL: FloatArray = np.array([0.0, 0.0, 1.0, 1.0])
 """For the share of right items of one arm: two wrong and two right ones."""
 
 DIFFERENCE: FloatArray = np.array([1.0, -1.0])
-"""For the difference of two arms: an item that only the first solves, and one that only the second does."""
+"""For the difference of two arms: an item that only the first solves, and one that only the second does. For a
+difference of two such differences: an item by which the first is larger, and one by which the second is."""
 
 RATIO_OF_LEVELS: FloatArray = np.array([[0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
 """For the ratio of two arms (numerator, denominator): every pair of outcomes."""

@@ -8,7 +8,7 @@ from scipy import special
 from layersig.analysis.results import FloatArray
 
 _LEAST_SHARE = 1e-9
-"""A variance below this share of the mean is a rounding error, and counts as this share."""
+"""A variance below this share of the mean is a rounding error of none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,10 @@ class ModeratedVariances:
 
 
 def moderated_variances(variances: FloatArray, df: int) -> ModeratedVariances:
-    """Empirical-Bayes variances: (d0 s0^2 + df s^2) / (d0 + df), with the prior s0^2 and d0 fitted to all of them.
+    """Empirical-Bayes variances: (d0 s0^2 + df s^2) / (d0 + df), with the prior s0^2 and d0 fitted to all above 0.
+
+    A variance of 0 is of scores that happened not to vary. It has no logarithm and tells nothing of the prior, which
+    stands in for it. Where all of them are 0, they stay so: nothing is known of the error.
 
     Contrasts of the layers of one model are not independent, so the prior is known less well than their number says:
     half of its degrees of freedom are counted.
@@ -41,8 +44,8 @@ def moderated_variances(variances: FloatArray, df: int) -> ModeratedVariances:
     mean = float(variances.mean())
     if mean == 0:
         return ModeratedVariances(variances, float(df))
-    kept = np.maximum(variances, mean * _LEAST_SHARE)
-    logs = np.log(kept) - special.digamma(df / 2) + np.log(df / 2)
+    kept = np.where(variances > mean * _LEAST_SHARE, variances, 0.0)
+    logs = np.log(kept[kept > 0]) - special.digamma(df / 2) + np.log(df / 2)
     spread = float(logs.var(ddof=1)) - float(special.polygamma(1, df / 2)) if logs.size > 1 else 0.0
     if spread <= 0:
         return ModeratedVariances(np.full_like(kept, np.exp(logs.mean())), float("inf"))

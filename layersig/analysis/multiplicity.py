@@ -21,6 +21,30 @@ def holm(p: FloatArray) -> FloatArray:
     return adjusted
 
 
+def holm_in_sequence(sequences: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Holm's adjusted p-values where a member is a sequence of tests, each made only where the one before it rejects.
+
+    A sequence counts among those that are left until its last test rejects: what is spent on it goes to its next test
+    first, and only then to the other members. With sequences of one test this is Holm's method.
+
+    Args:
+        sequences: P-values of each member, in the order in which they are tested; at least one each.
+
+    Source:
+        Bretz, Maurer, Brannath and Posch 2009, "A graphical approach to sequentially rejective multiple test
+        procedures": equal weights, passed on within a sequence, then shared out among the others.
+    """
+    adjusted: list[list[float]] = [[] for _ in sequences]
+    left, largest = set(range(len(sequences))), 0.0
+    while left:
+        member = min(left, key=lambda each: (sequences[each][len(adjusted[each])], each))
+        largest = max(largest, min(1.0, len(left) * sequences[member][len(adjusted[member])]))
+        adjusted[member].append(largest)
+        if len(adjusted[member]) == len(sequences[member]):
+            left.remove(member)
+    return adjusted
+
+
 def holm_of_tested(p: Sequence[float | None]) -> tuple[float | None, ...]:
     """Holm's adjusted p-values of a family in which some members allow no test; those stay None and count for none."""
     known = np.array([each for each in p if each is not None])

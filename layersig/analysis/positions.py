@@ -36,6 +36,3 @@ def ends(count: int) -> FloatArray:
 
 RULES: Mapping[str, Callable[[int], FloatArray]] = {"first-k": first, "last-k": last, "middle": middle, "ends": ends}
 """The rules by the name of the scorer that ranks by them."""
-
-CONTROL_KINDS = frozenset({"random", *RULES})
-"""Kinds of scorers that ignore the model and the data."""

@@ -25,10 +25,15 @@ class Floor(StrEnum):
 
     LEVEL = "level"
     DIFFERENCE = "difference"
+    OF_DIFFERENCES = "difference of differences"
 
 
-_ADDED = {Floor.LEVEL: floors.LEVEL, Floor.DIFFERENCE: floors.DIFFERENCE}
-_REACH = {Floor.LEVEL: (0.0, 1.0), Floor.DIFFERENCE: (-1.0, 1.0)}
+_ADDED = {
+    Floor.LEVEL: floors.LEVEL,
+    Floor.DIFFERENCE: floors.DIFFERENCE,
+    Floor.OF_DIFFERENCES: floors.DIFFERENCE,
+}
+_REACH = {Floor.LEVEL: (0.0, 1.0), Floor.DIFFERENCE: (-1.0, 1.0), Floor.OF_DIFFERENCES: (-2.0, 2.0)}
 
 
 def no_interval(table: FloatArray, floor: Floor | None = None, magnitude: float | None = None) -> NoInterval | None:

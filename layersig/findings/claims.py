@@ -70,14 +70,9 @@ class Claim:
         return DECLARED if self.declared else f"exploratory claims: {self.measure.task}, {self.data}"
 
     @property
-    def as_good(self) -> Member:
-        """Steps (i) and (ii), to be corrected."""
-        return Member(self.family, self.steps.as_good)
-
-    @property
-    def selective(self) -> Member:
-        """All steps, to be corrected."""
-        return Member(self.family, self.steps.selective)
+    def member(self) -> Member:
+        """Steps (i) and (ii), and then all steps where a random control can tell, to be corrected."""
+        return Member(self.family, self.steps.as_good, self.steps.selective)
 
 
 def claims(arms: Arms, compared: Sequence[Comparison]) -> Iterator[Claim]:
@@ -98,24 +93,22 @@ def claims(arms: Arms, compared: Sequence[Comparison]) -> Iterator[Claim]:
 
 
 def claim_row(
-    arms: Arms, claim: Claim, size: int, as_good: Correction, selective: Correction, rows: Mapping[Pair, ComparisonRow]
+    arms: Arms, claim: Claim, as_good: Correction, selective: Correction | None, rows: Mapping[Pair, ComparisonRow]
 ) -> ClaimRow:
     """A claim with what its corrected steps allow; never as good where a verdict says worse, nor selective against one.
 
     Args:
         arms: The arms.
         claim: The claim.
-        size: Tests in its family.
         as_good: Correction of steps (i) and (ii).
-        selective: Correction of all steps.
+        selective: Correction of all steps; None where no random control can tell.
         rows: Every comparison with its verdict.
     """
     steps, alpha = claim.steps, arms.plan.alpha
     beside, control = (rows.get((claim.measure, claim.arm, other, claim.data)) for other in (ALL_LAYERS, claim.control))
     no_better = control is not None and control.verdict is not None and not _leaves_better(control)
-    conclusion = conclude(
-        steps.gains, as_good.p, 1.0 if no_better else selective.p, worse=_says_worse(beside), alpha=alpha
-    )
+    last = None if selective is None else selective.p
+    conclusion = conclude(steps.gains, as_good.p, None if no_better else last, worse=_says_worse(beside), alpha=alpha)
     tested = steps.gains <= alpha
     return ClaimRow(
         arm=claim.arm,
@@ -130,11 +123,11 @@ def claim_row(
         control_sets=claim.sets,
         declared=claim.declared,
         family=claim.family,
-        family_size=size,
+        family_size=as_good.tests,
         as_good_p=as_good.p,
-        selective_p=selective.p,
+        selective_p=last,
         conclusion=conclusion.value,
-        sentence=_sentence(arms, claim, conclusion, size, as_good.p, selective.p),
+        sentence=_sentence(arms, claim, conclusion, as_good.tests, as_good.p, last),
         scope=claim.all_gain.scope.value,
         seeds=len(claim.all_gain.seeds),
         n=claim.all_gain.n,
@@ -219,7 +212,7 @@ def _keeps(arms: Arms, own: Contrast, everything: Contrast, required: float | No
     return p if own.look is None else own.look.p_value(p)
 
 
-def _sentence(arms: Arms, claim: Claim, conclusion: AsGood, size: int, as_good: float, selective: float) -> str:
+def _sentence(arms: Arms, claim: Claim, conclusion: AsGood, size: int, as_good: float, selective: float | None) -> str:
     required = arms.plan.required(claim.measure)
     kept = (
         f"at least {100 * required:.3g} % of the gain of all layers"

@@ -24,6 +24,7 @@ from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
 from layersig.findings.tables import ANALYSIS, load
 from layersig.jsonform import read_json
 from layersig.recipe.load import stored
+from layersig.recipe.schema import AnalyzeSettings, Recipe
 from layersig.records import Cell, CorpusValue, Outcome
 from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
@@ -55,6 +56,22 @@ class Side:
         """The run's files."""
         return RunFiles(self.folder.path)
 
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """The run's resolved recipe."""
+        path = self.folder.path / "resolved.toml"
+        return stored(path) if path.exists() else None
+
+    @property
+    def parts(self) -> str:
+        """Whether the parts of a pooled task are fixed or a sample."""
+        return AnalyzeSettings().parts if self.recipe is None else self.recipe.analyze.parts
+
+    @property
+    def stratified(self) -> frozenset[str]:
+        """Pooled tasks whose parts are fixed, as in the run's own report."""
+        return self.files.fixed_strata(self.parts)
+
     def outcomes(self) -> Iterator[tuple[Cell, Sequence[Outcome]]]:
         """The outcomes of every seed, under this side's label."""
         for cell, outcomes in self.files.evaluations():
@@ -83,6 +100,11 @@ class Side:
                 for task, record in results["tasks"].items()
                 if "prompts" in record  # held-out conversations are batched by tokens alone
                 for what, value in (("prompts", record["prompts"]), ("batch policy", results["batch"]))
+            },
+            **{
+                f"`analyze.parts` of {task}": self.parts
+                for task, record in results["tasks"].items()
+                if "strata" in record
             },
             **{f"higher_is_better of {m.task}, {m.metric}": said for m, said in self.files.directions.items()},
             **self._heldout(results["tasks"]),
@@ -144,7 +166,11 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusCo
     found: list[Contrast | CorpusContrast] = []
     for other in others:
         _same_conditions(reference, other)
-        tables = outcome_tables([*reference.outcomes(), *other.outcomes()], reference.files.directions)
+        tables = outcome_tables(
+            [*reference.outcomes(), *other.outcomes()],
+            reference.files.directions,
+            reference.stratified & other.stratified,
+        )
         if tables.notes:
             raise UserError(f"{other.label} cannot be compared with {reference.label}: {tables.notes[0]}")
         own: list[Contrast | CorpusContrast] = [*_contrasts(tables, reference, other)]
@@ -194,8 +220,8 @@ def terms_of(reference: Side, others: Sequence[Side], alpha: float, margins: Map
         alpha: Level of the family.
         margins: By metric, what takes the place of the recipe's.
     """
-    recipe = reference.folder.path / "resolved.toml"
-    declared = {**(stored(recipe).analyze.margins if recipe.exists() else {}), **margins}
+    recipe = reference.recipe
+    declared = {**({} if recipe is None else recipe.analyze.margins), **margins}
 
     def margin(measure: Measure) -> float | None:
         return margin_of(measure, declared)
@@ -219,7 +245,7 @@ def terms_of(reference: Side, others: Sequence[Side], alpha: float, margins: Map
 def _gains(side: Side, data: str | None) -> Mapping[Measure, Contrast]:
     """What all layers of a run gain over its untouched model, by measure."""
     trained, untouched = Side(side.folder, ALL_LAYERS, side.data or data), Side(side.folder, BASE, None)
-    tables = outcome_tables([*trained.outcomes(), *untouched.outcomes()], side.files.directions)
+    tables = outcome_tables([*trained.outcomes(), *untouched.outcomes()], side.files.directions, side.stratified)
     pairs = {measure: contrast(tables, measure, None, trained.label, untouched.label) for measure in tables.values}
     return {measure: pair for measure, pair in pairs.items() if pair is not None}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from layersig.findings.arms import Arms
 from layersig.findings.claims import claim_row, claims
 from layersig.findings.comparisons import comparison_row, comparisons
-from layersig.findings.families import corrections
+from layersig.findings.families import stepwise_corrections
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.findings.rows.claims import ClaimRow
@@ -39,23 +39,23 @@ def conclusions(arms: Arms) -> Conclusions:
     claimed = tuple(claims(arms, compared))
     sweeps = Sweeps(arms)
     trends = sweeps.members
-    members = [*trends, *(each.member for each in compared)]
-    as_good = corrections([*members, *(claim.as_good for claim in claimed)])
-    # The last step of a claim is a sequence of its own: it takes the place of the first two in the family.
-    selective = corrections([*members, *(claim.selective for claim in claimed)])[len(members) :]
-    sizes = Counter([*(member.family for member in members), *(claim.family for claim in claimed)])
+    members = [*trends, *(each.member for each in compared), *(claim.member for claim in claimed)]
+    found = stepwise_corrections(members)
+    of_trends, of_pairs = found[: len(trends)], found[len(trends) : len(trends) + len(compared)]
+    of_claims = found[len(trends) + len(compared) :]
+    sizes = Counter(member.family for member in members)
     rows = tuple(
         comparison_row(arms, each, sizes[each.member.family], correction)
-        for each, correction in zip(compared, as_good[len(trends) :], strict=False)
+        for each, (correction, _) in zip(compared, of_pairs, strict=True)
     )
     by_pair = {(Measure(r.task, r.metric, r.higher_is_better), r.arm, r.reference, r.data): r for r in rows}
     return Conclusions(
         rows,
         tuple(
-            claim_row(arms, claim, sizes[claim.family], first, last, by_pair)
-            for claim, first, last in zip(claimed, as_good[len(members) :], selective, strict=True)
-            if first is not None and last is not None
+            claim_row(arms, claim, first, last, by_pair)
+            for claim, (first, last) in zip(claimed, of_claims, strict=True)
+            if first is not None
         ),
-        tuple(sweeps.rows(as_good[: len(trends)])),
+        tuple(sweeps.rows([correction for correction, _ in of_trends])),
         sweeps,
     )

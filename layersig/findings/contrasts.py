@@ -243,8 +243,12 @@ class Contrast:
 
 
 def common_seeds(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> Seeds:
-    """The training runs that two arms have in common; one without seeds (the untouched base) pairs with every run."""
-    ours, theirs = (outcomes.seeds(measure, name, data) for name in (arm, reference))
+    """The training runs that two arms have in common."""
+    return paired_seeds(*(outcomes.seeds(measure, name, data) for name in (arm, reference)))
+
+
+def paired_seeds(ours: Seeds, theirs: Seeds) -> Seeds:
+    """The seeds that two have in common; one without seeds (the untouched base) pairs with every run."""
     return theirs if ours == (None,) else ours if theirs == (None,) else tuple(s for s in ours if s in theirs)
 
 

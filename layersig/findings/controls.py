@@ -13,7 +13,7 @@ from layersig.analysis.sentences import Correction, status_of
 from layersig.findings.arms import Arms
 from layersig.findings.families import Member, corrections
 from layersig.findings.outcomes import Measure
-from layersig.findings.plan import matched_by
+from layersig.findings.plan import is_fixed, matched_by
 from layersig.findings.rows.claims import ControlSetRow
 
 MIN_SETS = 19
@@ -31,12 +31,14 @@ class Standing:
         sets: Mean of every control set, shape (sets,).
         seeds: Training runs behind each mean.
         higher_is_better: Direction of the measure.
+        fixed: Whether each set is one set of layers, and not another one in every seed.
     """
 
     value: float
     sets: NDArray[np.float64]
     seeds: int
     higher_is_better: bool
+    fixed: bool
 
     @property
     def at_least_as_good(self) -> int:
@@ -48,10 +50,11 @@ class Standing:
     def p(self) -> float | None:
         """One-sided (1 + #at least as good) / (1 + sets); None with too few sets for a test.
 
-        Under the null hypothesis the arm's layers are as good as drawn, and then every rank among the sets is equally
-        likely.
+        Under the null hypothesis the arm's layers are as good as drawn. Then every rank among the sets is equally
+        likely if the arm chooses the same layers in all seeds, and high ranks are rarer if it does not. Sets that
+        change with the seed allow no test: their means vary less than the mean of an arm that does not change.
         """
-        if self.sets.size < MIN_SETS:
+        if self.sets.size < MIN_SETS or not self.fixed:
             return None
         alternative = Alternative.GREATER if self.higher_is_better else Alternative.LESS
         return monte_carlo_p(self.value, self.sets, alternative).p
@@ -61,6 +64,7 @@ def standing(arms: Arms, measure: Measure, arm: str, data: str | None, match: st
     """An arm among its control sets of one kind of match; None without any, or without a seed that all have."""
     names = [name for name in arms.plan.random_controls(arm) if matched_by(arms.recipe, name) == match]
     names = [name for name in names if (measure, name, data) in arms.evaluated]
+    names = [name for name in names if is_fixed(arms.recipe, name)] or names
     if not names:
         return None
     seeds = [arms.outcomes.seeds(measure, name, data) for name in (arm, *names)]
@@ -68,7 +72,8 @@ def standing(arms: Arms, measure: Measure, arm: str, data: str | None, match: st
     if not common:
         return None
     means = [float(arms.outcomes.units(measure, name, data, common).mean()) for name in (arm, *names)]
-    return Standing(means[0], np.array(means[1:]), len(common), measure.higher_is_better)
+    fixed = len(common) == 1 or all(is_fixed(arms.recipe, name) for name in names)
+    return Standing(means[0], np.array(means[1:]), len(common), measure.higher_is_better, fixed)
 
 
 def control_set_rows(arms: Arms) -> Iterator[ControlSetRow]:
@@ -124,7 +129,7 @@ def _sentence(
     if found.p is None:
         return (
             f"{status_of(False)}: {arm} is better than {better} ({where}): a range, no test, which takes "
-            f"{MIN_SETS} sets (`analyze.control_sets`)."
+            f"{MIN_SETS} sets that are the same in every seed (`analyze.control_sets`)."
         )
     if correction is None:
         return f"{status_of(False)}: {arm} is better than {better} ({where}): a range, no test of a secondary metric."

@@ -102,9 +102,8 @@ class Evidence:
 
     @cached_property
     def stratified(self) -> frozenset[str]:
-        """Pooled tasks whose parts are fixed: the claim is about these subjects and no others."""
-        pooled = (name for name, record in self.files.task_records.items() if record.get("strata"))
-        return frozenset(pooled) if self.recipe.analyze.parts == "fixed" else frozenset()
+        """Pooled tasks whose parts are fixed."""
+        return self.files.fixed_strata(self.recipe.analyze.parts)
 
     @cached_property
     def outcomes(self) -> OutcomeTables:

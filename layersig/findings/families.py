@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from layersig.analysis.multiplicity import holm
+from layersig.analysis.multiplicity import holm_in_sequence
 from layersig.analysis.sentences import Correction
 
 DECLARED = "declared"
@@ -20,10 +18,12 @@ class Member:
     Attributes:
         family: The tests that it is corrected with; None for what is no claim.
         p: Its p-value; None where the data allow no test.
+        then: P-value of a further step, which is tested only where the first rejects; None without one.
     """
 
     family: str | None
     p: float | None
+    then: float | None = None
 
 
 def corrections(members: Sequence[Member]) -> list[Correction | None]:
@@ -31,15 +31,25 @@ def corrections(members: Sequence[Member]) -> list[Correction | None]:
 
     A comparison that could not be tested still counts in its family: it was declared all the same.
     """
+    return [first for first, _ in stepwise_corrections(members)]
+
+
+def stepwise_corrections(members: Sequence[Member]) -> list[tuple[Correction | None, Correction | None]]:
+    """The same, and how the further step of each is corrected; None without one."""
     families: dict[str, list[int]] = {}
     for place, member in enumerate(members):
         if member.family is not None:
             families.setdefault(member.family, []).append(place)
-    found: list[Correction | None] = [None] * len(members)
+    found: list[tuple[Correction | None, Correction | None]] = [(None, None)] * len(members)
     for family, places in families.items():
-        values = [members[place].p for place in places]
-        adjusted = holm(np.array([1.0 if p is None else p for p in values]))
-        for place, p, corrected in zip(places, values, adjusted, strict=True):
-            if p is not None:
-                found[place] = Correction(family == DECLARED, len(places), float(corrected))
+        steps = [_steps(members[place]) for place in places]
+        for place, adjusted in zip(places, holm_in_sequence(steps), strict=True):
+            if members[place].p is not None:
+                first, *then = (Correction(family == DECLARED, len(places), p) for p in adjusted)
+                found[place] = first, next(iter(then), None)
     return found
+
+
+def _steps(member: Member) -> list[float]:
+    first = 1.0 if member.p is None else member.p
+    return [first] if member.then is None else [first, member.then]

@@ -164,6 +164,15 @@ class RunFiles:
             return read_json(path, EvaluationForm)["tasks"]
         return {}
 
+    def fixed_strata(self, parts: str) -> frozenset[str]:
+        """Pooled tasks whose parts are fixed: the claim is about these subjects and no others.
+
+        Args:
+            parts: `analyze.parts` of a recipe.
+        """
+        pooled = (name for name, record in self.task_records.items() if record.get("strata"))
+        return frozenset(pooled) if parts == "fixed" else frozenset()
+
     @property
     def directions(self) -> Mapping[Measure, bool]:
         """Whether higher is better, as the definitions of tasks say."""

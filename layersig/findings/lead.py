@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from layersig.analysis.positions import CONTROL_KINDS
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import CONTROL_KINDS, Recipe
 
 
 def primary_scorers(recipe: Recipe) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from layersig.analysis.means import unit_shares, unit_values
 from layersig.analysis.results import Estimate
 from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.judging.records import SCORE
-from layersig.recipe.metrics import SHARES, kind_of
+from layersig.recipe.metrics import SHARES, kind_of, primary_of
 from layersig.records import Cell, Outcome
 
 FloatArray = NDArray[np.float64]
@@ -27,8 +27,6 @@ IntArray = NDArray[np.int64]
 _LOWER_IS_BETTER = {"loss", "preference_loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
 UNITS: Mapping[str, str] = {"loss": "nats", "preference_loss": "nats", SCORE: "grade points"}
 """Units of metrics that have one."""
-PRIMARY_METRICS = ("preference_loss", "loss", "passes", "math_answer", "exact_match", "rouge_l", "acc_norm", "acc")
-"""Metrics that speak for their task, the first that there is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,6 +86,11 @@ class Items:
         return None if self.strata is None else int(self.strata.max()) + 1
 
     @property
+    def units(self) -> int:
+        """Number of independent units: clusters, or items that stand alone."""
+        return self.n_clusters or len(self.names)
+
+    @property
     def plain(self) -> bool:
         """Whether items are independent and weigh the same; fixed strata only lessen the error of such items."""
         return self.clusters is None and self.shares is None
@@ -144,10 +147,8 @@ class OutcomeTables:
     look: Look | None = None
 
     def primary(self, measure: Measure) -> bool:
-        """Whether this metric represents its task: the first of `PRIMARY_METRICS` there is, else the first by name."""
-        metrics = sorted(other for other in self.values if other.task == measure.task)
-        known = [other for metric in PRIMARY_METRICS for other in metrics if other.kind == metric]
-        return measure == (known or metrics)[0]
+        """Whether this metric represents its task, see `primary_of`."""
+        return measure.metric == primary_of(other.metric for other in self.values if other.task == measure.task)
 
     def are_shares(self, measure: Measure) -> bool:
         """Whether outcomes are shares of right answers, from 0 to 1, so that their error is known where none varies.

@@ -199,6 +199,11 @@ def _declared_margin(measure: Measure, declared: Mapping[str, float]) -> float |
     return declared.get(measure.metric, declared.get(measure.kind))
 
 
+def is_fixed(recipe: Recipe, control: str) -> bool:
+    """Whether a random control is the same set in every seed."""
+    return any(arm.name == control and arm.select.params.get("fixed") for arm in recipe.arms)
+
+
 def matched_by(recipe: Recipe, control: str) -> str:
     """What a random control has in common with its arm: `types`, `layers` or `parameters`."""
     return next(_match(arm) for arm in recipe.arms if arm.name == control)

@@ -9,7 +9,6 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from layersig.analysis.positions import CONTROL_KINDS
 from layersig.analysis.selections import descending_ranks, top_k
 from layersig.findings.files import Scored, Selected
 from layersig.findings.rows.layers import (
@@ -21,7 +20,7 @@ from layersig.findings.rows.layers import (
     SelectionRow,
 )
 from layersig.layers import Group, LayerMap
-from layersig.recipe.schema import Arm, Recipe
+from layersig.recipe.schema import CONTROL_KINDS, Arm, Recipe
 from layersig.records import Cell
 
 CONTROL_POLICIES = frozenset({"matched-random", "type-depth"})
@@ -220,7 +219,7 @@ def selected_layer_rows(selections: Sequence[Selected], layers: LayerMap) -> tup
 def is_control(arm: Arm, recipe: Recipe) -> bool:
     """Whether an arm selects without regard to single layers of the model: at random, by place, by type and depth."""
     kinds = {recipe.scorers[name].kind for name in arm.scorers if name in recipe.scorers}
-    return arm.select.kind in CONTROL_POLICIES or (bool(kinds) and kinds <= CONTROL_KINDS)
+    return arm.select.kind in CONTROL_POLICIES or (bool(kinds) and kinds.issubset(CONTROL_KINDS))
 
 
 def _by_arm(selections: Sequence[Selected]) -> Mapping[tuple[str, str | None], list[Selected]]:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from layersig.analysis.curves import Trend, trend
 from layersig.analysis.tables import Floor
 from layersig.findings.arms import ALL_LAYERS, BASE, Arms
 from layersig.findings.contrasts import Seeds
@@ -71,9 +70,10 @@ class Curve:
         """The data set, where arms vary."""
         return self.points[0].data if self.sweep.of == "arms" else None
 
-    def trend(self) -> Trend | None:
-        """The linear contrast over the points."""
-        return trend(self.tables, self.shares, Floor.DIFFERENCE if self.binary else None)
+    @property
+    def floor(self) -> Floor | None:
+        """What differences of the tables hold."""
+        return Floor.DIFFERENCE if self.binary else None
 
     @property
     def best(self) -> float:

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 
 from layersig.analysis.curves import Trend, band, best_set, trend
-from layersig.analysis.looks import Look
 from layersig.analysis.results import Interval
 from layersig.analysis.sentences import Correction, status_of
 from layersig.analysis.tables import Floor
@@ -34,15 +33,11 @@ class _Draft:
     trend: Trend | None
     declared: bool
     in_best_set: tuple[bool, ...]
-    look: Look | None
 
     @property
     def p(self) -> float | None:
         """P-value of "no trend"; None where there is no test."""
-        if self.trend is None or not self.trend.contrast.se > 0:
-            return None
-        p = self.trend.p_value()
-        return p if self.look is None else self.look.p_value(p)
+        return None if self.trend is None or not self.trend.contrast.se > 0 else self.trend.p_value()
 
 
 class Sweeps:
@@ -90,17 +85,18 @@ class Sweeps:
         return tuple(draft for curve in self._curves for draft in self._tested(curve))
 
     def _tested(self, curve: Curve) -> Iterator[_Draft]:
-        sign = 1.0 if curve.measure.higher_is_better else -1.0
-        floor = Floor.DIFFERENCE if curve.binary else None
-        kept = best_set(sign * curve.tables, self.arms.plan.alpha, curve.shares, floor)
-        yield _Draft(curve, None, curve.trend(), self._declared(curve), kept, self.arms.outcomes.look)
+        sign, look = 1.0 if curve.measure.higher_is_better else -1.0, self.arms.outcomes.look
+        found = trend(curve.tables, curve.shares, curve.floor, look)
+        kept = best_set(sign * curve.tables, self.arms.plan.alpha, curve.shares, curve.floor, look)
+        yield _Draft(curve, None, found, self._declared(curve), kept)
         for role in _CONTROLS:
             control = self._curves.control(curve, role)
             if control is None:
                 continue
             of = {point.x: table for point, table in zip(curve.points, curve.tables, strict=True)}
-            found = trend(np.stack([of[x] for x in control.xs]) - control.tables, curve.shares)
-            yield _Draft(control, role, found, False, (), self.arms.outcomes.look)
+            differences = np.stack([of[x] for x in control.xs]) - control.tables
+            found = trend(differences, curve.shares, Floor.OF_DIFFERENCES if curve.binary else None, look)
+            yield _Draft(control, role, found, False, ())
 
     def _is_outcome(self, curve: Curve) -> bool:
         data = curve.data if curve.sweep.of == "arms" else curve.sweep.entries[0]
@@ -135,7 +131,7 @@ class Sweeps:
         intervals: tuple[Interval | None, ...] = (None,) * len(curve.points)
         if outcomes.seeds(measure, BASE, None):
             gains = curve.tables - outcomes.units(measure, BASE, None, curve.seeds)
-            intervals = band(gains, self.arms.level, curve.shares, Floor.DIFFERENCE if curve.binary else None)
+            intervals = band(gains, self.arms.level, curve.shares, curve.floor, outcomes.look)
         for place, (point, interval) in enumerate(zip(curve.points, intervals, strict=True)):
             yield SweepPointRow(
                 sweep=curve.sweep.name,

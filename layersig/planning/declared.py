@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from layersig.findings.files import HELDOUT
-from layersig.findings.outcomes import PRIMARY_METRICS, Measure
+from layersig.findings.outcomes import Measure
 from layersig.findings.plan import Plan
 from layersig.findings.sweep_curves import lines
 from layersig.judging.records import SCORE
 from layersig.planning.evaluation import asked_by
 from layersig.planning.facts import Facts
 from layersig.planning.writing import turns_of
+from layersig.recipe.metrics import primary_of
 from layersig.recipe.schema import RESERVED_ARMS, Recipe
 
 BASE, ALL_LAYERS = RESERVED_ARMS
@@ -86,7 +87,7 @@ def _measure(facts: Facts, data: str, outcome: str) -> tuple[Measure, int | None
         asked = asked_by(facts, task.model_dump(mode="json", exclude={"data"}), f"source/task/{number}")
         by_name = {} if asked is None else {name.partition(">")[0]: count for name, count in asked.by_name.items()}
         if asked is not None and outcome in by_name:
-            return Measure(outcome, _first(asked.metrics)), by_name[outcome]
+            return Measure(outcome, primary_of(asked.metrics) or _SHARE), by_name[outcome]
         if asked is None and task.source.removeprefix("pypi:") == outcome and outcome not in assumed.items:
             return Measure(outcome, _SHARE), task.limit
     for number, asked_for in enumerate(recipe.evaluate.conversations):
@@ -94,8 +95,3 @@ def _measure(facts: Facts, data: str, outcome: str) -> tuple[Measure, int | None
             turns = turns_of(facts, number)
             return Measure(outcome, SCORE), None if turns is None else sum(map(len, turns))
     return Measure(outcome, _SHARE), assumed.items.get(outcome)
-
-
-def _first(metrics: tuple[str, ...]) -> str:
-    """The metric that represents a task."""
-    return next((each for each in PRIMARY_METRICS if each in metrics), min(metrics, default=_SHARE))

@@ -79,7 +79,9 @@ def precision(facts: Facts, pilot: Pilot | None) -> list[Precision]:
     return found
 
 
-def detectable(measure: Measure, seeds: int, items: int, variances: Variances, level: float) -> float | None:
+def detectable(
+    measure: Measure, seeds: int, items: int, variances: Variances, level: float, *, clustered: bool = False
+) -> float | None:
     """Difference that the test of a comparison finds with 80 % power.
 
     With several runs of each arm, the test over seeds and items; with one, the exact McNemar test of right and wrong
@@ -88,20 +90,22 @@ def detectable(measure: Measure, seeds: int, items: int, variances: Variances, l
     Args:
         measure: What is compared.
         seeds: Training runs of each arm.
-        items: Items, at least 2.
+        items: Items, or clusters of them, at least 2.
         variances: Components of one cell of the table of differences.
         level: Level of the two-sided test.
+        clustered: Whether units are clusters, which are not right or wrong.
 
     Returns:
         None where no difference would be found.
     """
+    between = variances[1] + variances[2]
+    if seeds == 1 and measure.is_share and not clustered:
+        return detectable_at_discordance(min(1.0, between), items, POWER, level)
     if seeds > 1:
         found = detectable_two_way(variances, seeds, items, POWER, level)
-        return min(found, 1.0) if measure.is_share else found
-    between = variances[1] + variances[2]
-    if measure.is_share:
-        return detectable_at_discordance(min(1.0, between), items, POWER, level)
-    return detectable_difference(between**0.5, items, POWER, level)
+    else:
+        found = detectable_difference(between**0.5, items, POWER, level)
+    return min(found, 1.0) if measure.is_share else found
 
 
 def exceeded(seeds: int, items: int, variances: Variances, level: float) -> float:
@@ -109,7 +113,7 @@ def exceeded(seeds: int, items: int, variances: Variances, level: float) -> floa
 
     Args:
         seeds: Training runs of each arm.
-        items: Items, at least 2.
+        items: Items, or clusters of them, at least 2.
         variances: Components of one cell of the table whose mean is tested.
         level: Level of the test.
     """
@@ -125,10 +129,13 @@ def _precision(plan: Plan, wanted: DeclaredComparison, family: int, spread: Spre
         level = look.level(level)
     margin = plan.margin(measure)
     found = seen = least = None
-    if wanted.items is not None and wanted.items > 1:
-        size = wanted.seeds, wanted.items
+    units = 0 if wanted.items is None else round(wanted.items / spread.cluster)
+    if units > 1:
+        size, clustered = (wanted.seeds, units), spread.cluster > 1
         if wanted.kind == "comparison":
-            found, seen = (detectable(measure, *size, each, level) for each in (spread.planned, spread.seen))
+            found, seen = (
+                detectable(measure, *size, each, level, clustered=clustered) for each in (spread.planned, spread.seen)
+            )
         else:
             found, seen = (exceeded(*size, each, level) for each in (spread.planned, spread.seen))
             required = plan.required(measure)

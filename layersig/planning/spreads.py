@@ -27,7 +27,7 @@ Variances = tuple[float, float, float]
 
 
 class Spread(NamedTuple):
-    """Variance components to plan with.
+    """Variance components of independent units to plan with: of items, or of clusters of them.
 
     Attributes:
         planned: At the upper 80 % limit of what a pilot shows; as assumed without one.
@@ -35,6 +35,7 @@ class Spread(NamedTuple):
         origin: Where they come from, for people.
         gain: Gain of all layers over the untouched model in the pilot; None where unknown.
         assumed: Whether a part of them is a default that nothing was measured or stated for.
+        cluster: Items of a unit on average; 1 where every item stands alone.
     """
 
     planned: Variances
@@ -42,6 +43,7 @@ class Spread(NamedTuple):
     origin: str
     gain: float | None
     assumed: bool
+    cluster: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class Pilot:
 
     Attributes:
         folder: The run.
+        parts: Whether the planned study takes the parts of a pooled task for fixed ones or for a sample.
     """
 
     folder: RunFolder
+    parts: str = "fixed"
 
     @property
     def name(self) -> str:
@@ -63,7 +67,7 @@ class Pilot:
     def outcomes(self) -> OutcomeTables:
         """Its outcomes."""
         files = RunFiles(self.folder.path)
-        return outcome_tables(files.evaluations(), files.directions)
+        return outcome_tables(files.evaluations(), files.directions, files.fixed_strata(self.parts))
 
     def tables(self, wanted: DeclaredComparison, required: float | None) -> Iterator[FloatArray]:
         """Tables of differences like those of a comparison: of the same arms, or else of every arm with all layers.
@@ -99,6 +103,12 @@ class Pilot:
         values = [sign * each.value for each in found if each is not None]
         return float(np.mean(values)) if values else None
 
+    def cluster(self, measure: Measure) -> float:
+        """Items of an independent unit on average; 1 where it has no such outcome."""
+        own = self.measure(measure)
+        items = None if own is None else self.outcomes.items[own]
+        return 1.0 if items is None else len(items.names) / items.units
+
     def measure(self, wanted: Measure) -> Measure | None:
         """The pilot's measure of that task and kind; of held-out losses, any."""
         task = wanted.task.partition("/")[0]
@@ -125,7 +135,7 @@ def pilot_of(facts: Facts, wanted: str | None, runs: Path) -> Pilot | None:
         folder = find_run(runs, wanted)
         if not folder.status().startswith("complete"):
             raise UserError(f"--pilot {wanted}: the run is {folder.status()}; name one that is complete")
-        return Pilot(folder)
+        return Pilot(folder, facts.recipe.analyze.parts)
     source = facts.known.sources.get("source/model")
     if source is None:
         return None
@@ -137,7 +147,7 @@ def pilot_of(facts: Facts, wanted: str | None, runs: Path) -> Pilot | None:
                 fitting.append((manifest.get("finished", ""), folder.name, folder))
         except UserError:  # what is no run of this version is no pilot
             continue
-    return Pilot(max(fitting, key=lambda each: each[:2])[2]) if fitting else None
+    return Pilot(max(fitting, key=lambda each: each[:2])[2], facts.recipe.analyze.parts) if fitting else None
 
 
 def spread_of(facts: Facts, wanted: DeclaredComparison, pilot: Pilot | None, required: float | None = None) -> Spread:
@@ -159,12 +169,13 @@ def spread_of(facts: Facts, wanted: DeclaredComparison, pilot: Pilot | None, req
     gain = pilot.gain(wanted.measure) if gain is None else gain
     if not tables:
         return Spread(stated, stated, f"assumed (no such outcome in {pilot.name})", gain, True)
+    cluster = pilot.cluster(wanted.measure)
     several = [table for table in tables if min(table.shape) > 1]
     if several:
         found = [mean_squares(table) for table in several]
         seen = _mean([each.variances for each in found])
         planned = _mean([planned_variances(each) for each in found if any(each.variances)] or [seen])
-        return Spread(planned, _floor(seen), f"pilot {pilot.name}", gain, False)
+        return Spread(planned, _floor(seen), f"pilot {pilot.name}", gain, False, cluster)
     # One run an arm says nothing of what varies between runs.
     spread = [float(table.std(ddof=1)) for table in tables if table.shape[1] > 1]
     seen_item = float(np.mean(np.square(spread))) if spread else stated[1] + stated[2]
@@ -178,6 +189,7 @@ def spread_of(facts: Facts, wanted: DeclaredComparison, pilot: Pilot | None, req
         f"pilot {pilot.name} for items, assumed between runs",
         gain,
         True,
+        cluster,
     )
 
 

@@ -20,9 +20,9 @@ def lifted(table: Table) -> tuple[Table, str]:
         return table, ""
     constant = [i for i in range(1, len(table.columns)) if len({row[i] for row in table.rows}) == 1]
     kept = [i for i in range(len(table.columns)) if i not in constant]
-    values = {table.columns[i].head: plain((table.rows[0][i],)) for i in constant}
-    said = [f"{head} {value}".strip() for head, value in values.items() if value not in ("", _NOTHING)]
-    nothing = [head for head, value in values.items() if value == _NOTHING]
+    values = [(table.columns[i].head, plain((table.rows[0][i],))) for i in constant]
+    said = [f"{head} {value}".strip() for head, value in values if value not in ("", _NOTHING)]
+    nothing = [head for head, value in values if value == _NOTHING]
     parts = [f"In every row: {'; '.join(said)}."] if said else []
     parts += [f"Nothing in: {', '.join(nothing)}."] if nothing else []
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from layersig.analysis.fieller import SetShape
 from layersig.findings.outcomes import Measure
 from layersig.judging.records import SCORE
 
@@ -68,6 +71,19 @@ def interval_of(measure: Measure, low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return "not estimable"
     return f"[{_end(measure, low, False)}, {_end(measure, high, True)}]"
+
+
+def range_of(low: float | None, high: float | None, shown: Callable[[float], str]) -> str:
+    """`[low, high]`, its ends as `shown` writes them; a dash where one is missing."""
+    return "\u2013" if low is None or high is None else f"[{shown(low)}, {shown(high)}]"
+
+
+def set_of(shape: str | None, low: float | None, high: float | None, shown: Callable[[float], str]) -> str:
+    """A Fieller set by its `SetShape`; a dash where there is none."""
+    if shape == SetShape.EVERYTHING:
+        return "excludes nothing"
+    ends = range_of(low, high, shown)
+    return f"outside {ends}" if shape == SetShape.TWO_RAYS else ends
 
 
 def unit_of(measure: Measure) -> str:

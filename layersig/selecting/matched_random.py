@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 class MatchedRandom:
     """A random selection of the same budget as another arm's: as many units of each module type, by default.
 
-    Units (of a type) stand in a random order that depends on the seed and on `draw` only; the first k are taken, so
-    that two controls with the same draw are nested. With equal counts by type the weights are equal too, and so is
-    whatever a method trains. With `layers` only the number of units is. With `parameters` units are taken in their
-    random order as long as they fit into the other arm's weights; those that do not fit are passed over.
+    Units (of a type) stand in a random order that depends on `draw` and, unless it is `fixed`, on the seed only; the
+    first k are taken, so that two controls with the same draw are nested. With equal counts by type the weights are
+    equal too, and so is whatever a method trains. With `layers` only the number of units is. With `parameters` units
+    are taken in their random order as long as they fit into the other arm's weights; those that do not fit are passed
+    over.
     """
 
     class Params(ComponentParams):
@@ -35,6 +36,8 @@ class MatchedRandom:
         """Name of the arm whose counts by module type are matched."""
         draw: Annotated[int, Field(ge=0)] = 0
         """Number of the random draw; give each control of a set its own."""
+        fixed: bool | None = None
+        """Whether the order is the same in every seed, as for the sets that an arm is ranked among; absent: no."""
         match: Literal["types", "layers", "parameters"] = "types"
         """What is equal: the counts by module type, the number of units, or (from below) the weights in them."""
         protect: tuple[int, ...] = ()
@@ -73,7 +76,8 @@ class MatchedRandom:
 
     @staticmethod
     def _shuffled(context: SelectionContext, units: Sequence[Group], name: str) -> list[Group]:
-        order = context.streams.generator("matched-random", context.params.draw, name).permutation(len(units))
+        streams = context.streams.without_seed() if context.params.fixed else context.streams
+        order = streams.generator("matched-random", context.params.draw, name).permutation(len(units))
         return [units[index] for index in order]
 
     def _within(self, context: SelectionContext, budget: int) -> list[str]:

@@ -69,9 +69,9 @@ def section(material: Material) -> Section | None:
         f"The recipe declares {len(rows)} looks at the results, and this is look {now.look}. A single test rejects "
         f"here at p \u2264 {number(now.level)}, so that all looks together err in at most {percent(now.alpha)} of "
         "studies. "
-        "P-values and intervals of differences between arms, of claims and of trends allow for this: such a p-value is "
-        "the smallest overall level at which the boundary of this look is reached, and is compared with "
-        f"{number(now.alpha)} after correction. What is said of rankings does not allow for looks."
+        "P-values and intervals of differences between arms and of claims allow for this, and so do trends, bands and "
+        "optima of sweeps: such a p-value is the smallest overall level at which the boundary of this look is reached, "
+        f"and is compared with {number(now.alpha)} after correction. What is said of rankings does not allow for looks."
     )
     heads = columns(
         "#look", "#seeds", "#information", "#level spent so far", "#level of a test", "#boundary of |Z|", ""

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from layersig.analysis.curves import band, best_set, trend
+from layersig.analysis.looks import Look
 from layersig.analysis.results import FloatArray
 from layersig.analysis.tables import Floor
 from layersig.analysis.twoway import mean_squares, two_way_estimate
@@ -106,3 +107,50 @@ def test_a_clear_optimum_stands_alone_and_equal_points_stay_together(seeds: int)
 
 def test_two_runs_can_exclude_little() -> None:
     assert best_set(tables([0.0, 0.5, 0.2], 2, items=5)) == (True, True, True)
+
+
+LOOK = Look((2, 5), 1)
+
+
+def test_at_a_look_trends_and_bands_are_those_of_its_level() -> None:
+    values = tables([0.0, 0.3, 0.5], 2)
+    plain, found = trend(values), trend(values, look=LOOK)
+    assert plain is not None
+    assert found is not None
+    assert found.slope == plain.slope
+    assert found.p_value() == pytest.approx(LOOK.p_value(plain.p_value()))
+    wide, ends = plain.interval(1 - LOOK.level(0.1)), found.interval(0.9)
+    assert (ends.low, ends.high, ends.level) == pytest.approx((wide.low, wide.high, 0.9))
+    # Each point has the coverage that three of them need, over all looks.
+    each = 1 - LOOK.level(0.1 / 3)
+    singly = [band(values[[point]], each)[0] for point in range(3)]
+    for one, other in zip(band(values, 0.9, look=LOOK), singly, strict=True):
+        assert one is not None
+        assert other is not None
+        assert (one.low, one.high) == pytest.approx((other.low, other.high))
+
+
+def test_at_a_look_a_point_leaves_the_best_set_at_its_level() -> None:
+    values = tables([0.0, 1.5], 2, items=400)
+    difference = trend(values)
+    assert difference is not None
+    one_sided = difference.p_value() / 2
+    assert LOOK.level(0.05) < one_sided < 0.05
+    assert best_set(values) == (False, True)
+    assert best_set(values, look=LOOK) == (True, True)
+
+
+def test_few_right_and_wrong_items_are_no_trend_of_a_difference() -> None:
+    # Of four items that an arm gains on its control, the exact test of signs has p = .125.
+    gained = np.zeros((2, 1, 60))
+    gained[1, 0, :4] = 1
+    plain, found = trend(gained), trend(gained, floor=Floor.OF_DIFFERENCES)
+    assert plain is not None
+    assert found is not None
+    assert plain.p_value() < 0.05 < found.p_value()
+    assert found.slope == plain.slope
+    # Every item moves by 2: the arm solves it at last, the control no longer.
+    crossed = trend(np.stack([-np.ones((1, 60)), np.ones((1, 60))]), floor=Floor.OF_DIFFERENCES)
+    assert crossed is not None
+    assert crossed.slope == 2
+    assert 1 < crossed.interval().low < crossed.interval().high == 2

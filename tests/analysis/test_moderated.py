@@ -36,6 +36,17 @@ def test_no_variance_at_all_stays_none_and_a_single_0_is_drawn_up():
     assert moderated_variances(mixed, 4).variances[-1] > 0.01
 
 
+@pytest.mark.parametrize("zeros", [1, 500, 5000])
+def test_the_prior_is_that_of_variances_above_0_and_stands_in_for_the_others(zeros: int):
+    sample = np.random.default_rng(4).chisquare(4, size=500) / 4 * 6 / np.random.default_rng(5).chisquare(6, size=500)
+    alone, mixed = moderated_variances(sample, 4), moderated_variances(np.append(sample, np.zeros(zeros)), 4)
+    assert mixed.df == pytest.approx(alone.df)
+    assert mixed.variances[:500] == pytest.approx(alone.variances)
+    half = mixed.df - 4
+    prior = (alone.variances[0] * (2 * half + 4) - 4 * sample[0]) / (2 * half)
+    assert mixed.variances[500:] == pytest.approx(2 * half * prior / (2 * half + 4))
+
+
 def test_the_moderated_t_keeps_its_level_where_variances_differ():
     rng = np.random.default_rng(3)
     sd = np.sqrt(6 / rng.chisquare(6, size=4000))

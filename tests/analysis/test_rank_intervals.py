@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from layersig.analysis.rank_intervals import rank_intervals_items_and_seeds, rank_intervals_seeds
+from layersig.analysis.rankcorr import normal_scores
 
 
 def test_clear_ranks_are_points_and_equal_arms_share_them():
@@ -28,10 +29,9 @@ def layers(rng, effects, noise, seeds=5):
 
 def test_layers_far_apart_have_ranks_of_their_own_and_equal_ones_share_them():
     rng = np.random.default_rng(2)
-    effects = 10.0 * np.arange(20)
-    effects[-1] = effects[-2]
-    found = rank_intervals_seeds(layers(rng, effects, 1.0, 8))
-    assert [(r.best, r.worst) for r in found] == [*((rank, rank) for rank in range(20, 2, -1)), (1, 2), (1, 2)]
+    effects = 10.0 * np.repeat(np.arange(4), 5)
+    found = rank_intervals_seeds(layers(rng, effects, 1.0, 10))
+    assert [(r.best, r.worst) for r in found] == [(last - 4, last) for last in (20, 15, 10, 5) for _ in range(5)]
 
 
 @pytest.mark.parametrize("seeds", [5, 8])
@@ -64,6 +64,24 @@ def test_sets_are_narrower_with_more_seeds_and_do_not_depend_on_the_scale():
 
     assert width(scores) < width(scores[:5])
     assert rank_intervals_seeds(np.exp(scores)) == rank_intervals_seeds(scores)
+
+
+def test_seeds_that_rank_alike_show_nothing_of_the_rank_of_a_layer():
+    alike = np.tile(np.arange(100.0), (5, 1))
+    assert {(r.best, r.worst) for r in rank_intervals_seeds(alike)} == {(1, 100)}
+    nearly = alike.copy()
+    nearly[0, [40, 41]] = nearly[0, [41, 40]]  # most pairs of layers keep their distance in all seeds
+    assert {(r.best, r.worst) for r in rank_intervals_seeds(nearly)} == {(1, 100)}
+
+
+def test_neighbours_that_keep_their_ranks_are_told_apart_no_better_than_those_that_nearly_do():
+    scores = np.arange(40.0) + 0.6 * np.random.default_rng(1).normal(size=(5, 40))
+    still = np.ptp(normal_scores(scores), axis=0) == 0
+    found = rank_intervals_seeds(scores)
+    neighbours = [place for place in range(39) if still[place] and still[place + 1]]
+    assert len(neighbours) == 9
+    for place in neighbours:
+        assert found[place + 1].worst >= found[place].best
 
 
 def test_layers_that_no_seed_tells_apart_may_hold_any_rank():

@@ -8,7 +8,7 @@ from scipy import stats
 
 from layersig.findings.arms import Arms
 from layersig.findings.conclusions import conclusions
-from layersig.findings.controls import MIN_SETS, control_set_rows
+from layersig.findings.controls import MIN_SETS, Standing, control_set_rows
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
 from layersig.records import Cell, Outcome
@@ -17,10 +17,13 @@ from tests.findings.recipes import FEW, recipe_of
 SEEDS = (0, 1, 2)
 
 
-def arms_of(sets: int, *, metric: str = "loss", rank: int = 0, match: str = "types") -> Arms:
+def arms_of(sets: int, *, metric: str = "loss", rank: int = 0, match: str = "types", fixed: bool = True) -> Arms:
     """An arm that `rank` of its random control sets beat, all with noise over seeds and items."""
     controls = [
-        {"name": f"r{draw}", "select": {"kind": "matched-random", "like": "few", "draw": draw, "match": match}}
+        {
+            "name": f"r{draw}",
+            "select": {"kind": "matched-random", "like": "few", "draw": draw, "match": match, "fixed": fixed},
+        }
         for draw in range(sets)
     ]
     recipe = recipe_of(FEW, *controls, seeds=SEEDS)
@@ -62,6 +65,33 @@ def test_fewer_than_nineteen_sets_give_a_range_and_no_test() -> None:
     assert "better than 18 of 18 random sets of its counts by module type" in row.sentence
     assert "a range, no test" in row.sentence
     assert not list(control_set_rows(arms_of(1)))
+
+
+def test_sets_that_change_with_the_seed_give_no_test() -> None:
+    (row,) = control_set_rows(arms_of(19, fixed=False))
+    assert (row.sets, row.p) == (19, None)
+    assert "takes 19 sets that are the same in every seed" in row.sentence
+    (claim,) = conclusions(arms_of(19, fixed=False)).claims
+    assert claim.control_sets == 1
+
+
+def test_an_arm_with_the_same_layers_in_all_seeds_is_first_as_often_as_chance_among_sets_that_stay() -> None:
+    """The effect of a set of layers is a normal variate here, and trainings add no noise: the worst case."""
+    rng = np.random.default_rng(8)
+    studies, seeds = 4000, 5
+
+    def significant(effects: np.ndarray, *, fixed: bool) -> float:
+        arm = rng.normal(size=studies)
+        places = (
+            Standing(float(own), sets, seeds, higher_is_better=True, fixed=fixed)
+            for own, sets in zip(arm, effects, strict=True)
+        )
+        return float(np.mean([place.at_least_as_good == 0 for place in places]))
+
+    stay = significant(rng.normal(size=(studies, 19)), fixed=True)
+    change = significant(rng.normal(size=(studies, 19, seeds)).mean(axis=2), fixed=False)
+    assert stay == pytest.approx(0.05, abs=0.015)
+    assert change == pytest.approx(0.2, abs=0.03)
 
 
 def test_the_claim_rests_on_the_rank_where_there_are_enough_sets() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from layersig.findings.rows.arms import COMPARISONS, SHARES
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, SHARES
 from layersig.findings.tables import Findings
 from layersig.report.material import Material
+from layersig.report.numbers import percent
 from layersig.topics.analyse import analyse, load
 from layersig.topics.leaderboard.rows import LEADERBOARD, LeaderRow
 from layersig.topics.leaderboard.section import section
@@ -86,6 +87,21 @@ def test_the_section_says_how_many_beat_random_sets(found: Findings) -> None:
     assert "95 %" in words
     nobody = section(Material(Path(), found.with_rows({LEADERBOARD: others}), files=None))  # type: ignore[arg-type]
     assert "0 of 2 arms are shown" in repr(nobody)
+
+
+def test_no_share_is_given_of_a_gain_that_all_layers_are_not_shown_to_have(found: Findings) -> None:
+    said = repr(section(Material(Path(), found, files=None)))  # type: ignore[arg-type]
+    shares = [row for row in found[SHARES] if row.arm == "ila-30" and row.task == "heldout/alpaca"]
+    (figure,) = {f"{percent(row.share)} [" for row in shares if row.metric == "loss"}
+    assert figure in said
+    lost = [row.model_copy(update={"gain": -0.2, "low": -0.3, "high": -0.1}) for row in found[ASSAYS]]
+    assert figure not in repr(section(Material(Path(), found.with_rows({ASSAYS: lost}), files=None)))  # type: ignore[arg-type]
+
+
+def test_one_training_run_and_one_control_say_nothing_of_random_sets(tmp_path: Path) -> None:
+    analyse(tmp_path, write_run(tmp_path, replace(STUDY, seeds=(0, 1))))
+    row = row_of(load(tmp_path), "ila-30")
+    assert (row.random_sets, row.random_p, row.random_verdict) == (1, None, None)
 
 
 def test_one_scorer_is_no_field(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from layersig.findings.rows.arms import COMPARISONS, SHARES
+from layersig.analysis.assay import AssayResult
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, SHARES
 from layersig.findings.rows.layers import LAYERS
 from layersig.findings.tables import Findings
 from layersig.report.document import Document
@@ -42,6 +44,7 @@ def run(
     *bridges: BridgeRow,
     share: float | None = None,
     shape: str = "interval",
+    moved: AssayResult = AssayResult.GAIN,
     control: float | None = None,
     model: str | None = None,
 ) -> Any:
@@ -68,7 +71,9 @@ def run(
     roles = {"all-layers": "baseline", "drawn": "random control", "last": "rule control"}
     compared = [SimpleNamespace(arm="ila-30", reference=name, role=role) for name, role in roles.items()]
     findings = Findings.model_construct(alpha=0.05, primary_arms=("ila-30",), notes=(), model=model or f"m{weights}")
-    return findings.with_rows({LAYERS: layers, SHARES: shares, COMPARISONS: compared, BRIDGE: bridges})
+    assays = [SimpleNamespace(data="d", task="heldout/d", metric="loss", moved=moved.value)]
+    rows = {LAYERS: layers, SHARES: shares, COMPARISONS: compared, ASSAYS: assays, BRIDGE: bridges}
+    return findings.with_rows(rows)
 
 
 def bridge(residual: float | None, p: float | None, correlation: float = 0.1) -> BridgeRow:
@@ -112,6 +117,20 @@ def test_the_gain_kept_has_the_interval_of_its_run_where_that_is_bounded() -> No
         ("b", 0.9, None, 8, 2),
     ]
     assert {row.quantity for row in rows} == {"gain kept"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"moved": AssayResult.NOT_SHOWN}, {"moved": AssayResult.LOSS}, {"shape": "everything"}, {"shape": "two rays"}],
+)
+def test_a_share_of_a_gain_that_is_not_shown_is_no_point_of_a_trend(odd: dict[str, Any]) -> None:
+    # The share changes its sign with the gain.
+    models = {f"m{n}": run(4 * 2**n, share=0.5 + n / 10) for n in range(4)}
+    models["odd"] = run(64, share=-7.0, control=-5.0, **odd)
+    rows = model_size_rows(models, (), (), (0.3,))
+    assert [row.model for row in rows if not row.tested] == ["odd", "odd"]
+    (trend,) = model_trend_rows(rows, 0.95, 0)
+    assert (trend.models, trend.tau) == (4, 1)
 
 
 def test_the_gain_of_the_random_control_is_shown_as_well_and_not_tested() -> None:
@@ -181,10 +200,28 @@ def test_over_models_the_interval_is_that_of_the_mean_of_fishers_z() -> None:
     assert "beyond depth" in summaries["residual"].sentence
 
 
+def test_over_models_a_verdict_is_corrected_for_every_pair_of_scorers_and_both_correlations() -> None:
+    values = {"ila": [0.5, 0.2, 0.3, 0.6], "weight-change": [0.1, -0.2, 0.15, -0.1]}
+    models = {
+        str(n): run(
+            4, *(bridge(of[n], 0.2, of[n]).model_copy(update={"plasticity": name}) for name, of in values.items())
+        )
+        for n in range(4)
+    }
+    rows = bridge_summary_rows(model_bridge_rows(models))
+    p = [stats.ttest_1samp(np.arctanh(values[row.plasticity]), 0).pvalue for row in rows]
+    assert [row.adjusted_p for row in rows] == pytest.approx(multipletests(p, method="holm")[1].tolist())
+    first = next(row for row in rows if (row.plasticity, row.quantity) == ("ila", "residual"))
+    assert first.low is not None
+    assert first.low > 0, "an interval of one test would say that they go together"
+    assert first.verdict == "cannot tell"
+    assert f"p {first.p:.3f}, corrected for 4 tests {first.adjusted_p:.3f}" in first.sentence
+
+
 @pytest.mark.parametrize("values", [[0.6, -0.5, 0.1], [0.9, 0.9]])
 def test_models_that_differ_or_are_too_few_do_not_tell(values: list[float]) -> None:
     rows = model_bridge_rows({str(n): run(4, bridge(value, 0.2, value)) for n, value in enumerate(values)})
     for row in bridge_summary_rows(rows):
         assert row.verdict == "cannot tell"
         assert (row.low is None) is (len(values) < 3)
-    assert list(bridge_summary_rows(rows[:1])) == []
+    assert bridge_summary_rows(rows[:1]) == ()

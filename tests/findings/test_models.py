@@ -11,6 +11,7 @@ from layersig.analysis.carrying import by_depth, relative_ranks
 from layersig.findings.rankings import ScoreTable
 from layersig.layers import Group, Layer, LayerMap, Part, Unit
 from layersig.records import Cell
+from layersig.topics.across_models.front import whether_shared
 from layersig.topics.across_models.rankings import RankedModel, model_ceiling_rows, model_notes, model_pair_rows
 from tests.findings.recipes import FEW, recipe_of
 
@@ -62,6 +63,17 @@ def test_models_that_rank_alike_share_layers_in_both_directions() -> None:
         assert row.ratio == pytest.approx(1, abs=0.1)
         assert (row.correlation or 0) > 0.8
         assert (row.adjusted_p or 1) < 0.05
+
+
+def test_models_that_put_the_same_layers_first_with_every_seed_need_no_test() -> None:
+    units = groups(16)
+    own = runs(profile(units, 16), noise=0.5)
+    rows = model_pair_rows([ranked("a", own, units), ranked("b", 2 * own, units)])
+    assert [row.verdict for row in rows] == ["the same layers in every run"] * 2
+    assert (
+        "the ranking of a on the layers of b puts the same layers first as its own with every seed" in rows[0].sentence
+    )
+    assert whether_shared(rows).endswith("in 2 of 2 comparisons.")
 
 
 def test_models_that_have_nothing_in_common_are_not_said_to_share() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,10 @@ PRUNE = {"scorer": "bi", "select": {"kind": "lowest", "count": 1}, "action": "pr
 ARMS = ({"name": "pruned", **PRUNE}, {"name": "recovered", **PRUNE, "recover": {}})
 
 
-def arms(noise: float = 0.05, gain: float = 0.3, **own: Any) -> Arms:
+def arms(noise: float = 0.05, gain: float = 0.3, given: Mapping[str, Any] = MappingProxyType({}), **own: Any) -> Arms:
     """Three data sets: the given rows, the model's own answers to them, and other rows."""
     data = (
-        {"name": "given", "source": "pypi:y"},
+        {"name": "given", "source": "pypi:y", **given},
         {"name": "own", "source": "pypi:y", "generate": {}, **own},
         {"name": "other", "source": "pypi:z"},
     )
@@ -66,6 +68,8 @@ def test_what_is_trained_on_both_is_paired_on_the_same_items_and_seeds() -> None
 
 def test_rows_of_another_sample_are_no_counterpart() -> None:
     assert list(own_responses_rows(arms(limit=10), ())) == []
+    assert list(own_responses_rows(arms(limit=10, given={"limit": 10}), ())) != []
+    assert list(own_responses_rows(arms(train_limit=10, given={"train_limit": 10}), ())) == []
 
 
 def test_without_a_difference_none_is_found() -> None:

@@ -16,7 +16,7 @@ from layersig.findings.arms import Arms
 from layersig.findings.files import RunFiles, Selected
 from layersig.findings.outcomes import outcome_tables
 from layersig.findings.plan import Plan
-from layersig.findings.responses import Responses
+from layersig.findings.responses import Responses, group_responses
 from layersig.jsonform import jsonl
 from layersig.layers import Layer, LayerMap, Part
 from layersig.recipe.schema import Recipe
@@ -144,8 +144,10 @@ def test_what_else_differs_makes_another_curve(others: list[dict[str, Any]], ser
     assert list(removal_rows(arms, kept, (), chosen, None)) == []
 
 
-def wrote(arm: str, *runs: list[dict[str, Any]]) -> Responses:
-    return Responses(arm, None if arm == "base" else "d", "write", tuple(map(tuple, runs)))
+def wrote(arm: str, *runs: list[dict[str, Any]], seeds: tuple[int, ...] = ()) -> Responses:
+    if arm == "base":
+        return Responses(arm, None, "write", (None,), tuple(map(tuple, runs)))
+    return Responses(arm, "d", "write", seeds or tuple(range(len(runs))), tuple(map(tuple, runs)))
 
 
 def line(item: int, rep: float | None, error: str) -> dict[str, Any]:
@@ -189,6 +191,35 @@ def test_recovery_is_the_difference_on_the_same_items() -> None:
     metric = rows["math_answer"]
     scores = [values[Cell(arm=arm, data="d", seed=0)]["write"].mean() for arm in ("cut", "cured")]
     assert (metric.before, metric.after, metric.difference) == pytest.approx((*scores, scores[1] - scores[0]))
+
+
+def test_recovery_pairs_what_one_seed_wrote_before_and_after() -> None:
+    recipe = recipe_of(pruning("cut", 2), pruning("cured", 2, recover={}), layers={"unit": "block"}, seeds=(0, 1, 2))
+    own = {0: 0.1, 1: 0.4, 2: 0.8}
+
+    def run(seed: int, gained: float) -> list[dict[str, Any]]:
+        return [line(n, own[seed] + gained + n / 1000, "none") for n in range(N)]
+
+    cells = [Cell(arm="base"), *(Cell(arm=arm, data="d", seed=0) for arm in ("cut", "cured"))]
+    arms = arms_of(recipe, {cell: {"write": np.zeros(N)} for cell in cells})
+    for seeds, common in (((0, 1), 1), ((0, 1, 2), 2)):
+        texts = [
+            wrote("cut", *(run(seed, 0.0) for seed in (0, 2)), seeds=(0, 2)),
+            wrote("cured", *(run(seed, 0.05) for seed in seeds), seeds=seeds),
+        ]
+        (rep,) = [row for row in recovery_rows(arms, texts) if row.quantity == "rep"]
+        assert rep.difference == pytest.approx(0.05)
+        assert (rep.seeds, rep.scope) == (common, "checkpoints" if common == 1 else "method")
+    apart = [wrote("cut", run(0, 0.0)), wrote("cured", run(1, 0.0), seeds=(1,))]
+    assert [row.quantity for row in recovery_rows(arms, apart)] == ["math_answer"]
+
+
+def test_what_models_wrote_keeps_its_seed() -> None:
+    cells = [Cell(arm="base"), *(Cell(arm="cut", data="d", seed=seed) for seed in (0, 2))]
+    base, cut = group_responses((cell, [line(number, 0.0, "none")]) for number, cell in enumerate(cells))
+    assert (base.seeds, cut.seeds) == ((None,), (0, 2))
+    assert [run[0]["item"] for run in cut.of((2, 0)).runs] == ["i2", "i1"]
+    assert base.of((0, 2)).runs == (*base.runs, *base.runs)
 
 
 def answered(folder: Path, arm: str, right: list[int], *, task: str = "write", long: bool = False) -> list[Outcome]:

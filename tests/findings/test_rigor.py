@@ -125,6 +125,9 @@ def test_an_explanation_is_excluded_where_the_verdict_says_so(
     rows = tuple(r.model_copy(update=said) if r.role == "random control" else r for r in many.findings[COMPARISONS])
     row = replace(many, findings=many.findings.with_rows({COMPARISONS: rows})).row("alternative explanations")
     assert f"random layers in {excluded} of 1;" in row.evidence
+    few = tuple(r.model_copy(update={"seeds": 2}) for r in rows)
+    row = replace(many, findings=many.findings.with_rows({COMPARISONS: few})).row("alternative explanations")
+    assert "random layers in 0 of 1;" in row.evidence  # two runs do not say how random sets differ
 
 
 def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> None:

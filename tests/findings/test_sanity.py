@@ -12,9 +12,12 @@ from layersig.analysis.positions import RULES
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.layers import LayerRow
 from layersig.findings.unit_grid import grid_of
+from layersig.recipe.schema import CONTROL_KINDS
 from layersig.records import Cell
+from layersig.report.document import Bullets
+from layersig.report.numbers import p_value
 from layersig.topics.sanity.compute import FITTED, sanity_rows, text_rows, tie_rows
-from layersig.topics.sanity.rows import SANITY, TEXTS, TIES
+from layersig.topics.sanity.rows import SANITY, TEXTS, TIES, TextRow
 from layersig.topics.sanity.section import section
 from layersig.topics.stability.replicates import replicates
 from layersig.topics.stability.sharing import sharing_rows
@@ -32,6 +35,10 @@ def table(scores: np.ndarray, data: str | None = "d", scorer: str = "s") -> Scor
 
 def rules_of(*tables: ScoreTable) -> dict[str, object]:
     return {row.rule: row for row in sanity_rows(tables, (K,), GRID, 0.95)}
+
+
+def test_scorers_by_place_and_by_chance_are_controls() -> None:
+    assert set(CONTROL_KINDS) == {"random", *RULES}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +107,11 @@ def test_a_score_that_is_the_size_correlates_with_it() -> None:
     assert tie.size_correlation is None
 
 
-def nonsense_study(task: float):
-    """Rankings of five seeds on two data sets and on nonsense; `task` is what the data set adds to the scores."""
+def nonsense_study(task: float, seeds: int = 5, noise: float = 0.3, alike: bool = False, margin: float = 0.9):
+    """Rankings of some seeds on two data sets and on nonsense.
+
+    `task` is what the data set adds to the scores, and `alike` that all of them have the noise of a seed in common.
+    """
     rng = np.random.default_rng(2)
     recipe = recipe_of(
         data=(
@@ -109,11 +119,15 @@ def nonsense_study(task: float):
             {"name": "e", "source": "pypi:z"},
             {"name": "n", "source": "pypi:y", "text": "random-tokens"},
         ),
-        seeds=tuple(range(5)),
+        seeds=tuple(range(seeds)),
+        analyze={"sharing_margin": margin},
     )
     model = rng.normal(size=30)
     parts = {name: model + task * rng.normal(size=30) for name in "den"}
-    tables = [table(part + 0.3 * rng.normal(size=(5, 30)), name) for name, part in parts.items()]
+    drawn = rng.normal(size=(3, seeds, 30))
+    tables = [
+        table(part + noise * drawn[0 if alike else place], name) for place, (name, part) in enumerate(parts.items())
+    ]
     sharing = sharing_rows(replicates(tables, recipe), (K,), "m", recipe)
     return tables, list(text_rows(tables, (K,), sharing, recipe))
 
@@ -141,6 +155,45 @@ def test_a_ranking_that_measures_the_model_alone_is_told_from_one_of_the_task(ta
     words = repr(shown)
     assert "random tokens" in words
     assert "may be a rule of place" not in words
+
+
+def said_of(tables: list[ScoreTable], rows: list[TextRow]) -> list[str]:
+    """What is warned of the text."""
+    found = {SANITY: sanity_rows(tables, (K,), GRID, 0.95), TIES: tie_rows(tables, (K,), BLOCKS), TEXTS: rows}
+    shown = section(SimpleNamespace(findings={each: list(of) for each, of in found.items()}))
+    assert shown is not None
+    return [text for block in shown.blocks if isinstance(block, Bullets) for (text,) in block.items if "depend" in text]
+
+
+def test_a_ranking_is_said_not_to_depend_on_the_text_where_the_sharing_test_shows_it() -> None:
+    tables, rows = nonsense_study(0.0, 8, 0.08)
+    assert {row.verdict for row in rows} == {"shares layers"}
+    first, second = said_of(tables, rows)
+    assert first.startswith("The top 10 of s on d hardly depends on what the data say: with random tokens (n)")
+    assert f"corrected p {p_value(rows[1].adjusted_p)})" in first
+    assert "on e hardly" in second
+    tables, rows = nonsense_study(0.0, 8, 0.08, margin=1.0)
+    assert min(row.lower for row in rows) > 0.9
+    assert said_of(tables, rows) == [], "the margin of the recipe"
+
+
+def test_a_ranking_is_not_said_to_ignore_the_text_where_the_sharing_test_gives_no_verdict() -> None:
+    tables, rows = nonsense_study(0.0, 4, 0.08)
+    assert min(row.lower for row in rows) > 0.9
+    assert said_of(tables, rows) == [], "fewer than five seeds"
+    tables, rows = nonsense_study(0.0, 5, 0.0)
+    assert {row.verdict for row in rows} == {"no noise: the seeds of a data set rank alike"}
+    assert said_of(tables, rows) == [], "no noise to compare with"
+
+
+def test_a_ranking_that_is_the_same_on_every_text_is_said_to_be() -> None:
+    tables, rows = nonsense_study(0.0, 5, alike=True)
+    assert {row.verdict for row in rows} == {"the same layers in every run"}
+    first, _ = said_of(tables, rows)
+    assert first == (
+        "The top 10 of s on d does not depend on what the data say: it is the same with random tokens (n), with every "
+        "seed."
+    )
 
 
 def test_natural_text_alone_says_nothing_of_texts() -> None:

@@ -65,7 +65,7 @@ def arms_of(gain: float, arm: float, *, seeds: int, n: int, metric: str, sets: i
 
 
 GRID = [
-    (gain, gain + beside, seeds, n, metric)
+    pytest.param(gain, gain + beside, seeds, n, metric, marks=[pytest.mark.slow] * (n == 300))
     for gain, beside, (seeds, n, metric) in product(
         (-0.18, 0.0, 0.05, 0.4),
         (-0.3, -0.02, 0.0, 0.03),

@@ -117,6 +117,19 @@ def test_estimators_are_compared_on_one_data_set_and_checkpoint() -> None:
     assert one.correlation == pytest.approx(spearmanr(a[0], b[0]).statistic)
 
 
+def test_estimators_are_compared_on_the_seeds_that_both_have() -> None:
+    a, b = table("ila", "d", 0.3, 1.0, seeds=6), table("norm", "d", 0.5, seeds=5)
+    (ragged,) = estimator_rows([a, replace(b, seeds=(0, 1, 2, 3, 7))], 0.95)
+    common = [replace(each, seeds=(0, 1, 2, 3), scores=each.scores[:4]) for each in (a, b)]
+    assert [ragged] == list(estimator_rows(common, 0.95))
+    assert (ragged.runs, ragged.shape) == (4, "interval")
+    (few,) = estimator_rows([a, replace(b, seeds=(0, 1, 7, 8, 9))], 0.95)
+    assert (few.runs, few.corrected) == (5, None)
+    assert few.correlation is not None
+    (apart,) = estimator_rows([a, replace(b, seeds=(7, 8, 9, 10, 11))], 0.95)
+    assert apart.corrected is not None
+
+
 def test_a_ranking_without_data_stands_beside_those_on_every_data_set() -> None:
     carried = ScoreTable(Cell(scorer="llama"), "transfer", (None,), TABLES[0].scores[:1], 0, 0.9)
     rows = [row for row in estimator_rows([*TABLES, carried], 0.95) if row.b == "llama"]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
+from layersig.analysis.looks import Look
 from layersig.analysis.multiplicity import holm
 from layersig.findings.arms import Arms
 from layersig.findings.conclusions import conclusions
@@ -66,6 +68,7 @@ def measured(
     late: frozenset[str] = frozenset(),
     seeds: tuple[int, ...] = SEEDS,
     of_task: Callable[[str], list[str]] = lambda task: [],
+    look: Look | None = None,
 ) -> Sweeps:
     """What a run would have measured: every arm on every data set and seed, `late` arms without a declaration."""
     rng = np.random.default_rng(5)
@@ -80,7 +83,7 @@ def measured(
             outcomes += [Outcome(task, name, metric, float(v)) for name, v in zip(ids, values, strict=True)]
         cells[Cell(arm=arm, data=data, seed=seed)] = outcomes
     plan = Plan(recipe, frozenset(cell for cell in cells if cell.arm not in late))
-    return Sweeps(Arms(outcome_tables(cells.items()), recipe, plan, "m"))
+    return Sweeps(Arms(replace(outcome_tables(cells.items()), look=look), recipe, plan, "m"))
 
 
 def fraction(arm: str) -> float:
@@ -228,6 +231,40 @@ def test_one_run_a_point_speaks_of_checkpoints() -> None:
     row = one(rows_of(measured(swept(*points(), seeds=(0,)), valley, seeds=(0,))))
     assert row.scope == "checkpoints"
     assert "this is about these checkpoints" in row.sentence
+
+
+def test_everything_that_is_said_of_a_sweep_allows_for_the_declared_looks() -> None:
+    runs = (0, 1)
+    plain, first = (
+        measured(swept(*points(), *controls(), seeds=runs), valley, noise=0.1, seeds=runs, look=look)
+        for look in (None, Look((2, 5), 1))
+    )
+    for one, other in zip(rows_of(plain), rows_of(first), strict=True):
+        assert (one.slope, one.level) == (other.slope, other.level)
+        assert (other.p or 0) > (one.p or 1)
+        assert (other.low or 0) < (one.low or 0) < (one.high or 0) < (other.high or 0)
+        # The interval leaves 0 out exactly where the test rejects.
+        assert ((other.low or 0) <= 0 <= (other.high or 0)) is ((other.p or 0) > 1 - other.level)
+        if one.against is None:
+            assert (one.best_points or 0) < (other.best_points or 0)
+    for before, after in zip(plain.point_rows(), first.point_rows(), strict=True):
+        assert (after.low or 0) < (before.low or 0) < (before.high or 0) < (after.high or 0)
+
+
+def test_a_difference_from_a_control_in_a_few_right_answers_is_no_trend() -> None:
+    names = ("a-0.1", "a-0.3")
+    sweep = {**SWEEP, "entries": names, "values": XS[:2]}
+    recipe = swept(*points()[:2], *controls(names), seeds=(0,), sweeps=(sweep,), analyze={"outcome": "quiz"})
+    cells = {}
+    for arm in ("base", "all-layers", *(each.name for each in recipe.arms)):
+        solved = [float(n % 2 or (arm == "a-0.3" and n < 8)) for n in range(60)]  # it alone solves four more
+        cell = Cell(arm=arm) if arm == "base" else Cell(arm=arm, data="d", seed=0)
+        cells[cell] = [Outcome("quiz", str(n), "acc", value) for n, value in enumerate(solved)]
+    arms = Arms(outcome_tables(cells.items()), recipe, Plan(recipe, frozenset(cells)), "m")
+    for role in ("random control", "rule control"):
+        row = one(Sweeps(arms).rows([None] * len(Sweeps(arms).members)), against=role)
+        assert row.slope == pytest.approx(4 / 60)
+        assert (row.p or 0) > 0.1, "of four items, the exact test of signs has p = .125"
 
 
 DATA = tuple({"name": f"c-{n}", "source": "pypi:y", "limit": n} for n in (100, 200, 400))

@@ -18,7 +18,8 @@ def line(item: int, words: float, error: str | None = None, **probes: float) -> 
 
 
 def wrote(arm: str, *runs: list[dict[str, Any]]) -> Responses:
-    return Responses(arm, None if arm == "base" else "d", "t", tuple(map(tuple, runs)))
+    data, seeds = (None, (None,)) if arm == "base" else ("d", tuple(range(len(runs))))
+    return Responses(arm, data, "t", seeds, tuple(map(tuple, runs)))
 
 
 def test_probes_are_compared_where_both_are_defined() -> None:

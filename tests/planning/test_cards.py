@@ -80,7 +80,10 @@ def test_a_plan_needs_no_weights(tmp_path, monkeypatch, capsys):
     assert all(each["bf16"] > 0.6 * GIB for each in plan["cards"])
 
 
-@pytest.mark.parametrize(("budget", "said"), [('"auto"', "bf16"), ("4096", "with train.micro_batch_tokens = 1024")])
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [('"auto"', "bf16"), pytest.param("4096", "with train.micro_batch_tokens = 1024", marks=pytest.mark.slow)],
+)
 def test_a_budget_that_the_device_chooses_needs_no_change(tmp_path, monkeypatch, budget, said):
     """On a card with room for 1,024 tokens and not for 2,048. What the device chooses is counted at its least."""
     text = (RECIPES / "paper" / "table-11.toml").read_text()

@@ -12,10 +12,12 @@ from layersig.data.examples import read_examples
 from layersig.data.pairs import REJECTED
 from layersig.engine.nodes import Node
 from layersig.engine.pace import duration
+from layersig.fast.budget import cache_bytes
 from layersig.pipeline import stages
 from layersig.planning.assumptions import SPREADS, Assumptions, assumptions
 from layersig.planning.costs import cost_of, costs_of
 from layersig.planning.facts import Facts
+from layersig.planning.gpu_memory import GpuMemory
 from layersig.planning.known import Known, known
 from layersig.planning.passes import Passes
 from layersig.planning.rates import Speed
@@ -26,6 +28,7 @@ from layersig.plugin.builtin import layersig_components
 from layersig.plugin.manager import built_in
 from layersig.recipe.load import load
 from layersig.recipe.schema import TrainSettings
+from tests.models.architectures import tiny_architecture
 from tests.objectives.world import write_pairs
 from tests.planning.studies import LORA, write
 from tests.study import write_lines
@@ -113,6 +116,19 @@ def test_shapes_are_those_of_the_model(architecture: str, tmp_path: Path) -> Non
     assert (found.products < dense) is ("moe" in architecture)
 
 
+def test_blocks_with_heads_of_their_own_are_counted_each(tmp_path: Path) -> None:
+    model = tiny_architecture("gemma4_text")
+    model.save_pretrained(tmp_path)
+    found = shapes(tmp_path)
+    sizes = {
+        kind: [each.shape[0] for each in found.layers if each.kind.endswith(kind)] for kind in ("q_proj", "k_proj")
+    }
+    assert len(set(sizes["q_proj"])) == 2
+    assert (found.queries, found.cached) == (sum(sizes["q_proj"]), 2 * sum(sizes["k_proj"]))
+    assert found.pair_cost > 0
+    assert cache_bytes(model) == 4 * found.cached
+
+
 @pytest.mark.parametrize("method", built_in().names("method"))
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_a_method_counts_what_it_trains_and_stores(method: str, architecture: str, tmp_path: Path) -> None:
@@ -197,6 +213,8 @@ def test_the_longest_conversation_may_be_one_with_a_rejected_response(
     nodes = {"data/chats": Node(written, "")}
     facts = Facts(Known(loaded, stages(loaded.recipe, loaded.components), {}, {}, nodes, frozenset()), Assumptions())
     assert facts.longest("chats") == max(longest[:sides])
+    # Both rows of a pair are in one micro-batch.
+    assert GpuMemory(facts, {}).item(loaded.recipe.train) == sides * max(longest[:sides])
 
 
 def test_only_the_first_training_warms_the_process_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

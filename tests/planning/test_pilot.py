@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from layersig.analysis.power import detectable_difference
 from layersig.findings.outcomes import Measure, outcome_tables
 from layersig.planning.declared import DeclaredComparison
 from layersig.planning.facts import Facts
-from layersig.planning.precision import precision
-from layersig.planning.spreads import Pilot, spread_of
+from layersig.planning.precision import detectable, precision
+from layersig.planning.spreads import Pilot, pilot_of, spread_of
 from layersig.records import Cell, Outcome
 from layersig.store.runfolder import RunFolder
+from tests.cli.test_compare import pooled
 from tests.planning.studies import write
 from tests.planning.test_precision import _facts
 
@@ -21,8 +23,18 @@ LOSS = Measure("heldout/chats", "loss")
 SEED, ITEM, RESIDUAL, GAIN = 0.05, 0.1, 0.2, 0.4
 
 
-def _pilot(seeds: int, items: int, arms: tuple[str, ...] = ("ila-30",), **changed: float) -> Pilot:
-    """A run whose arms differ from all layers by known variances, and all layers gain `GAIN` nats."""
+def _pilot(
+    seeds: int,
+    items: int,
+    arms: tuple[str, ...] = ("ila-30",),
+    clusters: int | None = None,
+    measure: Measure = LOSS,
+    **changed: float,
+) -> Pilot:
+    """A run whose arms differ from all layers by known variances, and all layers gain `GAIN` nats.
+
+    Items vary by themselves, also where they are in clusters: equal ones, so that clusters make no difference.
+    """
     rng = np.random.default_rng(seeds)
     own = {"seed": SEED, "item": ITEM, "residual": RESIDUAL, **changed}
     base = 2 + rng.standard_normal(items)
@@ -36,12 +48,22 @@ def _pilot(seeds: int, items: int, arms: tuple[str, ...] = ("ila-30",), **change
             shift = own["seed"] * rng.standard_normal() + by_item + own["residual"] * rng.standard_normal(items)
             cells.append((Cell(arm=arm, data="chats", seed=seed), base - GAIN + shift))
     evaluations = [
-        (cell, [Outcome(LOSS.task, str(number), LOSS.metric, float(value)) for number, value in enumerate(values)])
+        (
+            cell,
+            [
+                Outcome(measure.task, str(number), measure.metric, float(value), cluster=_of(number, clusters))
+                for number, value in enumerate(values)
+            ],
+        )
         for cell, values in cells
     ]
     pilot = Pilot(RunFolder(Path("runs/pilot/000000000000")))
     pilot.__dict__["outcomes"] = outcome_tables(evaluations)
     return pilot
+
+
+def _of(item: int, clusters: int | None) -> str | None:
+    return None if clusters is None else f"c{item % clusters}"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +95,46 @@ def test_one_run_shows_items_alone(facts: Facts) -> None:
     assert found.seen[1] + found.seen[2] == pytest.approx(ITEM**2 + RESIDUAL**2, rel=0.1)
     assert found.seen[0] == pytest.approx(facts.assumed.spreads["loss.seed"] ** 2)
     assert "assumed between runs" in found.origin
+
+
+@pytest.mark.parametrize("seeds", [1, 20])
+def test_clusters_of_independent_items_are_planned_as_the_items_are(tmp_path: Path, seeds: int) -> None:
+    asked = ("seeds=[0,1,2]" if seeds > 1 else "seeds=[0]", "data.0.heldout=400")
+    facts = _facts(write(tmp_path, "lora"), asked, ("rows.chats=900",))
+    alone, clustered = (precision(facts, _pilot(seeds, 4000, clusters=each, seed=0.001)) for each in (None, 200))
+    for one, other in zip(alone, clustered, strict=True):
+        assert one.declared.items == 400
+        # 20 clusters are 400 items with fewer degrees of freedom.
+        assert (other.as_seen or 0) == pytest.approx(one.as_seen, rel=0.2)
+
+
+def test_clusters_are_planned_with_their_own_degrees_of_freedom(tmp_path: Path) -> None:
+    facts = _facts(write(tmp_path, "lora"), ("seeds=[0]", "data.0.heldout=40"), ("rows.chats=900",))
+    alone, clustered = (precision(facts, _pilot(1, 4000, clusters=each))[0] for each in (None, 400))
+    # Four units instead of 40: noncentral t with 3 degrees of freedom.
+    few, many = (detectable_difference(n**0.5, n, alpha=alone.level) for n in (4, 40))
+    assert (clustered.as_seen or 0) / (alone.as_seen or 1) == pytest.approx(few / many, rel=0.1)
+    none = _facts(write(tmp_path / "one", "lora"), ("seeds=[0]", "data.0.heldout=10"), ("rows.chats=900",))
+    assert precision(none, _pilot(1, 4000, clusters=400))[0].detectable is None
+
+
+def test_clusters_are_not_right_or_wrong() -> None:
+    # 57 subjects of 246 items: a t test over subjects, not McNemar's over as many items.
+    share, spread = Measure("mmlu", "acc"), (0.0, 0.0, 0.001)
+    assert detectable(share, 1, 57, spread, 0.05, clustered=True) == detectable_difference(0.001**0.5, 57)
+    assert detectable(share, 1, 2, (0.0, 0.0, 9.0), 0.05, clustered=True) == 1.0
+
+
+@pytest.mark.parametrize(("parts", "cluster"), [("fixed", 1.0), ("sampled", 4.0)])
+def test_parts_of_a_pooled_task_are_what_the_planned_recipe_says_they_are(
+    tmp_path: Path, parts: str, cluster: float
+) -> None:
+    pooled(tmp_path, "pilot", {"base": [0.1] * 8})
+    asked = (f'analyze.parts="{parts}"',)
+    facts = _facts(write(tmp_path, "lora"), asked, ("rows.chats=106",))
+    pilot = pilot_of(facts, "pilot", tmp_path)
+    assert pilot is not None
+    assert pilot.cluster(Measure("choice", "loss")) == cluster
 
 
 def test_another_arm_of_the_pilot_stands_in(facts: Facts) -> None:

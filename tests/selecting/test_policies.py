@@ -169,6 +169,14 @@ def test_matched_random_differs_by_draw_and_seed_and_is_uniform():
     assert all(60 < counts[group.name] < 140 for group in GROUPS)
 
 
+def test_a_fixed_draw_is_the_same_in_every_seed_and_another_one_for_another_root():
+    like = Selection(tuple(group.name for group in GROUPS if group.block in (0, 1, 2)), 0)
+    drawn = [choose("matched-random", {"like": "x", "fixed": True}, like=like, seed=seed) for seed in (1, 2, 3)]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert drawn[0] != choose("matched-random", {"like": "x", "fixed": True, "draw": 1}, like=like, seed=1)
+    assert drawn[0] != choose("matched-random", {"like": "x"}, like=like, seed=1)
+
+
 def test_matched_random_may_match_the_number_of_layers_or_their_weights():
     like = Selection(tuple(group.name for group in GROUPS if group.kind == "mlp.up_proj")[:5], 0)
     size = {group.name: group.parameters for group in GROUPS}

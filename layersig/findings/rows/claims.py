@@ -32,8 +32,8 @@ class ClaimRow(Row):
     family_size: int
     as_good_p: float
     """P of (i) and (ii) together, by Holm's method within the family."""
-    selective_p: float
-    """P of all three steps together, by Holm's method within the family; 1 where nothing can tell."""
+    selective_p: float | None
+    """P of all three steps together, by Holm's method within the family; null where nothing can tell."""
     conclusion: str
     sentence: str
     scope: Scope

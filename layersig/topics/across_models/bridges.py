@@ -29,8 +29,18 @@ def model_bridge_rows(models: Mapping[str, Findings]) -> tuple[ModelBridgeRow, .
     return tuple(_of_model(name, alpha, row, p) for (name, alpha, row), p in zip(found, adjusted, strict=True))
 
 
-def bridge_summary_rows(rows: Sequence[ModelBridgeRow]) -> Iterator[BridgeSummaryRow]:
-    """The mean over models of each correlation: models are the sample, so the interval counts them and nothing else."""
+def bridge_summary_rows(rows: Sequence[ModelBridgeRow]) -> tuple[BridgeSummaryRow, ...]:
+    """The mean over models of each correlation: models are the sample, so the interval counts them and nothing else.
+
+    Tests are corrected over all of them.
+    """
+    found = list(_summaries(rows))
+    adjusted = holm_of_tested([row.p for row in found])
+    tests = sum(p is not None for p in adjusted)
+    return tuple(_judged(row, p, tests) for row, p in zip(found, adjusted, strict=True))
+
+
+def _summaries(rows: Sequence[ModelBridgeRow]) -> Iterator[BridgeSummaryRow]:
     grouped: dict[tuple[str, str, str | None], list[ModelBridgeRow]] = defaultdict(list)
     for row in rows:
         grouped[row.necessity, row.plasticity, row.data].append(row)
@@ -83,20 +93,6 @@ def _summary(members: Sequence[ModelBridgeRow], quantity: str, values: Sequence[
         estimate = Estimate(mean, float(z.std(ddof=1) / np.sqrt(count)), count - 1)
         ends, p = estimate.interval(first.level), estimate.p_value()
         low, high = float(np.tanh(ends.low)), float(np.tanh(ends.high))
-    shown = None if low is None or high is None or low <= 0 <= high else ("together" if mean > 0 else "apart")
-    verdict = shown or "cannot tell"
-    beyond = "beyond depth" if quantity == "residual" else "depth included"
-    said = {
-        "together": f"over models, necessity and plasticity go together ({beyond})",
-        "apart": f"over models, necessity and plasticity go apart ({beyond})",
-        "cannot tell": f"these models do not tell whether necessity and plasticity go together ({beyond})",
-    }[verdict]
-    figures = f"mean correlation {np.tanh(mean):.2f}"
-    if low is None or high is None:
-        figures += f", no interval with fewer than {_LEAST} models" if count < _LEAST else ", no variation"
-    else:
-        figures += f", {100 * first.level:.4g} % interval [{low:.2f}, {high:.2f}]"
-    figures += f", single models {min(values):.2f} to {max(values):.2f}, {count} models"
     return BridgeSummaryRow(
         necessity=first.necessity,
         plasticity=first.plasticity,
@@ -110,10 +106,32 @@ def _summary(members: Sequence[ModelBridgeRow], quantity: str, values: Sequence[
         most=max(values),
         level=first.level,
         p=p,
-        verdict=verdict,
-        sentence=f"Exploratory: {_pair(first)}: {said}: {figures}.",
+        adjusted_p=None,
+        verdict="cannot tell",
+        sentence="",
     )
 
 
-def _pair(row: BridgeRow | ModelBridgeRow) -> str:
+def _judged(row: BridgeSummaryRow, adjusted: float | None, tests: int) -> BridgeSummaryRow:
+    """The row with the verdict that its corrected test allows."""
+    shown = adjusted is not None and adjusted <= 1 - row.level
+    verdict = ("together" if row.mean > 0 else "apart") if shown else "cannot tell"
+    beyond = "beyond depth" if row.quantity == "residual" else "depth included"
+    said = {
+        "together": f"over models, necessity and plasticity go together ({beyond})",
+        "apart": f"over models, necessity and plasticity go apart ({beyond})",
+        "cannot tell": f"these models do not tell whether necessity and plasticity go together ({beyond})",
+    }[verdict]
+    figures = f"mean correlation {row.mean:.2f}"
+    if row.low is None or row.high is None:
+        figures += f", no interval with fewer than {_LEAST} models" if row.models < _LEAST else ", no variation"
+    else:
+        figures += f", {100 * row.level:.4g} % interval [{row.low:.2f}, {row.high:.2f}]"
+        figures += f", p {row.p:.3f}, corrected for {tests} test{'s' * (tests > 1)} {adjusted:.3f}"
+    figures += f", single models {row.least:.2f} to {row.most:.2f}, {row.models} models"
+    sentence = f"Exploratory: {_pair(row)}: {said}: {figures}."
+    return row.model_copy(update={"adjusted_p": adjusted, "verdict": verdict, "sentence": sentence})
+
+
+def _pair(row: BridgeRow | ModelBridgeRow | BridgeSummaryRow) -> str:
     return f"{row.necessity} and {row.plasticity}{f' on {row.data}' if row.data else ''}"

@@ -20,11 +20,12 @@ def whether_shared(pairs: Sequence[ModelPairRow]) -> str:
     """How many rankings carry over from one model to another, in one sentence."""
     if not pairs:
         return "No ranking of one model can be compared with that of another."
-    judged = [row for row in pairs if row.verdict in (SharingVerdict.SHARED.value, SharingVerdict.NOT_SHOWN.value)]
+    same = (SharingVerdict.SHARED.value, SharingVerdict.EQUAL.value)
+    judged = [row for row in pairs if row.verdict in (*same, SharingVerdict.NOT_SHOWN.value)]
     scorers = listed(list(dict.fromkeys(row.scorer for row in pairs)))
     if not judged:
         return f"Whether models share the layers that {scorers} puts first cannot be told from these runs."
-    shared = sum(row.verdict == SharingVerdict.SHARED.value for row in judged)
+    shared = sum(row.verdict in same for row in judged)
     if not shared:
         return f"By {scorers}, models are not shown to share layers as two seeds of one model do."
     return (

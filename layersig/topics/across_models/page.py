@@ -33,7 +33,7 @@ from layersig.store.files import write_atomic
 from layersig.topics.across_models.front import answers, whether_shared
 from layersig.topics.across_models.rankings import RankedModel, model_ceiling_rows, model_notes, model_pair_rows
 from layersig.topics.across_models.rows import ModelCeilingRow, ModelPairRow
-from layersig.topics.across_models.studies import Studies, study_sections
+from layersig.topics.across_models.studies import Studies, repeated_models, study_sections
 from layersig.topics.analyse import load
 
 _NONE = "\u2013"
@@ -53,9 +53,16 @@ def render_models(study: str, models: Sequence[RankedModel], folder: Path) -> Pa
     key = hashlib.sha256("\n".join(f"{model.name} {model.run.name}" for model in models).encode()).hexdigest()[:12]
     place = folder / study / f"models-{key}"
     place.mkdir(parents=True, exist_ok=True)
-    pairs, ceilings, notes = model_pair_rows(models), tuple(model_ceiling_rows(models)), model_notes(models)
     materials = {model.name: Material(model.run, load(model.run), RunFiles(model.run)) for model in models}
     found = {name: material.findings for name, material in materials.items()}
+    repeated = repeated_models(found)
+    distinct = [model for model in models if model.name not in repeated]
+    pairs, ceilings = model_pair_rows(distinct), tuple(model_ceiling_rows(distinct))
+    same = (
+        f"{name} is the same model as {other} in these runs, and its rankings are not compared."
+        for name, other in repeated.items()
+    )
+    notes = (*model_notes(distinct), *same)
     studies = Studies.of(found, models, ceilings, pairs)
     tables: dict[str, tuple[Row, ...]] = {"model_pairs": pairs, "model_ceilings": ceilings, **studies.tables()}
     value = {name: [row.model_dump() for row in rows] for name, rows in tables.items()}

@@ -276,6 +276,7 @@ def _sentence(row: ModelPairRow) -> str:
         SharingVerdict.SHARED.value: "shares layers with its own as far as seeds do",
         SharingVerdict.NOT_SHOWN.value: "is not shown to share layers with its own, which is no proof of difference",
         SharingVerdict.TOO_FEW_SEEDS.value: "gets no verdict with fewer than five seeds",
+        SharingVerdict.EQUAL.value: "puts the same layers first as its own with every seed",
         SharingVerdict.NO_NOISE.value: "gets no verdict, since nothing varies between the seeds of a model",
     }[str(row.verdict)]
     return f"Exploratory: {way} {said}: {figures} ({where})."

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from layersig.analysis.assay import AssayResult
 from layersig.analysis.associations import Association, monotone
+from layersig.analysis.fieller import SetShape
 from layersig.analysis.multiplicity import holm
-from layersig.findings.rows.arms import COMPARISONS, SHARES
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, SHARES
 from layersig.findings.rows.layers import LAYERS
 from layersig.findings.tables import Findings
 from layersig.streams import Streams
@@ -30,6 +32,7 @@ class _Value(NamedTuple):
     high: float | None
     level: float
     control: bool = False
+    tested: bool = True
 
 
 def model_size_rows(
@@ -60,6 +63,7 @@ def model_size_rows(
             high=value.high,
             level=value.level,
             control=value.control,
+            tested=value.tested,
         )
         for name in ordered
         for value in (
@@ -73,7 +77,8 @@ def model_size_rows(
 def model_trend_rows(rows: Sequence[ModelSizeRow], level: float, root_seed: int) -> tuple[ModelTrendRow, ...]:
     """Whether each value rises or falls over three or more models.
 
-    Controls are not tested: every further test would cost the others power, of which few models have little.
+    Controls are not tested: every further test would cost the others power, of which few models have little. Nor are
+    shares of a gain that is not shown.
 
     Args:
         rows: Values of the models.
@@ -82,7 +87,7 @@ def model_trend_rows(rows: Sequence[ModelSizeRow], level: float, root_seed: int)
     """
     grouped: dict[tuple[str, str], list[ModelSizeRow]] = defaultdict(list)
     for row in rows:
-        if not row.control:
+        if row.tested:
             grouped[row.quantity, row.subject].append(row)
     found: list[tuple[tuple[str, str], int, Association]] = []
     for key, members in grouped.items():
@@ -151,16 +156,22 @@ def _agreement(
 
 
 def _gains(found: Findings) -> Iterator[_Value]:
-    """Of the primary arms, and of the random controls that show what as many layers keep by chance."""
+    """Of the primary arms, and of the random controls that show what as many layers keep by chance.
+
+    A share of what may be nothing has any size and either sign. It takes part in no trend where all layers are not
+    shown to gain, or its set is unbounded.
+    """
+    gained = {(row.data, row.task, row.metric) for row in found[ASSAYS] if row.moved == AssayResult.GAIN.value}
     controls = {
         row.reference for row in found[COMPARISONS] if row.role == "random control" and row.arm in found.primary_arms
     }
     for row in found[SHARES]:
         if row.primary and row.arm in controls.union(found.primary_arms):
             subject = f"{row.arm}{f' on {row.data}' if row.data else ''}: {row.task}, {row.metric}"
-            bounded = row.shape == "interval"
+            bounded, control = row.shape == SetShape.INTERVAL.value, row.arm in controls
             ends = (row.low, row.high) if bounded else (None, None)
-            yield _Value("gain kept", subject, row.share, *ends, row.level, row.arm in controls)
+            tested = bounded and not control and (row.data, row.task, row.metric) in gained
+            yield _Value("gain kept", subject, row.share, *ends, row.level, control, tested)
 
 
 def _subject(row: ModelCeilingRow | ModelPairRow, fractions: Sequence[float]) -> str:

@@ -54,19 +54,16 @@ class Studies:
             ceilings: How far the seeds of each agree.
             pairs: Rankings carried from one to another.
         """
-        recipe = models[0].recipe
-        first: dict[str, str] = {}
-        for name, findings in found.items():
-            first.setdefault(findings.model, name)
-        distinct = {name: found[name] for name in first.values()}
+        recipe, repeated = models[0].recipe, repeated_models(found)
+        distinct = {name: findings for name, findings in found.items() if name not in repeated}
         sizes = model_size_rows(distinct, ceilings, pairs, models[0].fractions)
         bridges = model_bridge_rows(distinct)
         return cls(
             sizes,
             model_trend_rows(sizes, 1 - recipe.analyze.alpha, recipe.root_seed),
             bridges,
-            tuple(bridge_summary_rows(bridges)),
-            {name: first[each.model] for name, each in found.items() if name not in distinct},
+            bridge_summary_rows(bridges),
+            repeated,
         )
 
     def tables(self) -> dict[str, tuple[Row, ...]]:
@@ -77,6 +74,18 @@ class Studies:
             "model_bridges": self.bridges,
             "bridge_summaries": self.summaries,
         }
+
+
+def repeated_models(found: Mapping[str, Findings]) -> Mapping[str, str]:
+    """Models that another one stands for, by its name: the runs of both used the same one.
+
+    Args:
+        found: What the run of each model found, by its name.
+    """
+    first: dict[str, str] = {}
+    for name, findings in found.items():
+        first.setdefault(findings.model, name)
+    return {name: first[each.model] for name, each in found.items() if first[each.model] != name}
 
 
 def study_sections(studies: Studies) -> tuple[Section, ...]:
@@ -97,7 +106,9 @@ def _sizes(studies: Studies) -> list[Block]:
             "the exact interval that inverts the test (Theil and Sen). Models count, not seeds or items, so that "
             "fewer than five models cannot show a trend at 5 %. Models of one family also differ in depth and "
             "training; agreement with the largest model shares that model's noise. What as many layers drawn at "
-            "random keep is shown next to the gain kept, and has no trend of its own.",
+            "random keep is shown next to the gain kept, and has no trend of its own. A model takes no part in a "
+            "trend of the gain kept where all layers are not shown to gain more than the margin, or where the set of "
+            "the share is unbounded.",
         )
     )
     blocks: list[Block] = [about]
@@ -152,7 +163,8 @@ def _bridges(studies: Studies) -> list[Block]:
             "Necessity is what the pretrained model loses without a block, plasticity how far training moves it: the "
             "statistics are those of the report of each run. A verdict for a model rests on the correlation beyond "
             "smooth depth, its p corrected for all models. Over models, the mean of Fisher's z has a t interval that "
-            "counts models and nothing else: it applies to models like these, and takes three.",
+            "counts models and nothing else: it applies to models like these, and takes three. Its p is corrected over "
+            "all pairs of scorers and both correlations.",
         )
     )
     heads = columns(
@@ -191,7 +203,7 @@ def _summaries(rows: Sequence[BridgeSummaryRow]) -> Table:
         "#models",
         "#mean [interval]",
         "#single models",
-        "#p",
+        "#p, corrected",
         "verdict",
     )
     body = tuple(
@@ -203,7 +215,7 @@ def _summaries(rows: Sequence[BridgeSummaryRow]) -> Table:
             str(row.models),
             _between(row.mean, row.low, row.high),
             f"{fixed(row.least, 2)} to {fixed(row.most, 2)}",
-            p_value(row.p),
+            p_value(row.adjusted_p),
             row.verdict,
         )
         for row in rows

@@ -24,6 +24,9 @@ class ModelSizeRow(Row):
     """Coverage of the model's own interval."""
     control: bool
     """True for a random control: what as many layers keep by chance. It has no trend of its own."""
+    tested: bool
+    """Whether the value takes part in a trend. Not that of a control, nor a share of a gain that is not shown to be
+    above the margin, nor one whose set is unbounded."""
 
 
 class ModelTrendRow(Row):
@@ -91,5 +94,7 @@ class BridgeSummaryRow(Row):
     most: float
     level: float
     p: float | None
+    adjusted_p: float | None
+    """Holm's, over all rows; the verdict follows from it."""
     verdict: str
     sentence: str

@@ -228,7 +228,7 @@ def _tables(rows: Sequence[OverlapRow]) -> list[Block]:
         + ("" if len(rows) <= _MOST_ROWS else f", the first {_MOST_ROWS} of {len(rows)}"),
         columns(
             "ranking",
-            "ranking",
+            "other ranking",
             "#k",
             "#shared",
             "#Jaccard",

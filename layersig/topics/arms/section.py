@@ -39,6 +39,7 @@ from layersig.report.numbers import (
     value_of,
 )
 from layersig.report.sentences import sentences
+from layersig.report.shares import all_layers_gain
 from layersig.report.svg import described, draw
 from layersig.topics.claims.section import claims, control_sets, ranks
 
@@ -169,8 +170,9 @@ def _verdicts(material: Material, rows: Sequence[ComparisonRow]) -> Iterator[str
 
 
 def _shares(material: Material) -> list[Block]:
-    rows = [row for row in material.findings[SHARES] if row.primary]
-    measures = [measure for measure in material.primary_measures if any(measure_of(row) == measure for row in rows)]
+    primary = [row for row in material.findings[SHARES] if row.primary]
+    rows = [row for row in primary if all_layers_gain(material, row)]
+    measures = [measure for measure in material.primary_measures if any(measure_of(row) == measure for row in primary)]
     drawn = [measure for measure in measures if any(measure_of(r) == measure and r.shape == "interval" for r in rows)]
     if not drawn:
         return []
@@ -193,8 +195,8 @@ def _shares(material: Material) -> list[Block]:
         caption += " Without a bar: nothing varies but in proportion to all layers, so that the error is unknown."
     if left_out:
         caption += (
-            f" {plural(left_out, 'task')} left out: all layers gain so little there that no share is excluded "
-            "(see the CSV)."
+            f" {plural(left_out, 'task')} left out: all layers are not shown to gain more than the margin there, or so "
+            "little that no share is excluded (see the CSV)."
         )
     figure = Figure(
         "shares",

@@ -28,7 +28,7 @@ def section(material: Material) -> Section | None:
         "Rank correlation of every two scorers over blocks",
         columns(
             "scorer",
-            "scorer",
+            "other scorer",
             "data",
             "#correlation [interval]",
             "#single seeds",

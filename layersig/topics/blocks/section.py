@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from layersig.findings.outcomes import Measure
 from layersig.report.charts.lines import Band, Line, LinePanel, line_charts
@@ -20,7 +20,7 @@ from layersig.report.document import (
     columns,
 )
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, p_value, percent, value_of
+from layersig.report.numbers import fixed, p_value, percent, range_of, set_of, value_of
 from layersig.report.svg import described, draw
 from layersig.topics.blocks.rows import BLOCK_MEANS, BLOCK_RETENTION, BLOCKS, BlockMeanRow, BlockRetentionRow, BlockRow
 
@@ -194,8 +194,8 @@ def _tables(
                     row.format,
                     str(row.block),
                     percent(row.retention, 1),
-                    _range(row.low, row.high, percent),
-                    _range(row.band_low, row.band_high, percent),
+                    range_of(row.low, row.high, percent),
+                    range_of(row.band_low, row.band_high, percent),
                     str(row.tasks),
                 )
                 for row in means
@@ -213,10 +213,10 @@ def _tables(
             "#whole",
             "#without",
             "#retention",
-            "#band",
+            "#band of the retention",
             "#above the floor",
             "#difference",
-            "#band",
+            "#band of the difference",
             "#p (max-T)",
             "#q",
         ),
@@ -238,22 +238,13 @@ def _line(row: BlockRow, ratio: BlockRetentionRow | None) -> tuple[Inline, ...]:
         value_of(measure, row.whole),
         value_of(measure, row.without),
         _NONE if ratio is None else percent(ratio.retention, 1),
-        _NONE if ratio is None else _set(ratio),
+        _NONE if ratio is None else set_of(ratio.band_shape, ratio.band_low, ratio.band_high, percent),
         above,
         fixed(scale * row.difference, digits, signed=True),
-        row.no_interval or _range(row.band_low, row.band_high, lambda end: fixed(scale * end, digits)),
+        row.no_interval or range_of(row.band_low, row.band_high, lambda end: fixed(scale * end, digits)),
         p_value(row.p_max_t),
         p_value(row.p_bh),
     )
-
-
-def _set(row: BlockRetentionRow) -> str:
-    if row.band_shape is None:
-        return _NONE
-    if row.band_low is None or row.band_high is None:
-        return "excludes nothing"
-    ends = _range(row.band_low, row.band_high, percent)
-    return ends if row.band_shape == "interval" else f"all but {ends}"
 
 
 def _broken_table(rows: Sequence[BlockRow]) -> Table:
@@ -268,7 +259,7 @@ def _broken_table(rows: Sequence[BlockRow]) -> Table:
                 fixed(row.whole, 3),
                 fixed(row.without, 3),
                 fixed(row.difference, 3, signed=True),
-                row.no_interval or _range(row.band_low, row.band_high, lambda end: fixed(end, 3)),
+                row.no_interval or range_of(row.band_low, row.band_high, lambda end: fixed(end, 3)),
                 p_value(row.p_max_t),
                 p_value(row.p_bh),
                 str(row.n),
@@ -277,10 +268,6 @@ def _broken_table(rows: Sequence[BlockRow]) -> Table:
         ),
         "blocks.csv",
     )
-
-
-def _range(low: float | None, high: float | None, shown: Callable[[float], str]) -> str:
-    return _NONE if low is None or high is None else f"{shown(low)} to {shown(high)}"
 
 
 def _name(quantity: str) -> str:

@@ -43,7 +43,7 @@ def _table(rows: Sequence[LayerCardRow]) -> Table:
     other = "score" if first.scored_by is None else f"score by {first.scored_by}"
     return Table(
         f"{first.scorer} on {first.data}: the {len(ordered)} of {len(rows)} units with the strongest signal; {errors}",
-        columns("unit", "#signal", "#error", "#energy of inputs", "#condition", "#time alone", f"#{other}", "#error"),
+        columns("unit", "#signal", "#error of the signal", "#energy of inputs", "#condition", "#time alone", f"#{other}", "#error of the score"),
         tuple(
             (
                 Code(row.layer),

@@ -25,9 +25,9 @@ def ceilings(material: Material) -> list[Block]:
             "#S",
             "#k",
             f"#kappa [{share} interval]",
-            "#p",
+            "#p, kappa",
             f"#beyond type and depth [{share} interval]",
-            "#p",
+            "#p, beyond",
             "agreement of seeds",
         ),
         tuple(
@@ -58,7 +58,8 @@ def _single_layers(material: Material) -> list[Block]:
     table = Table(
         f"Ranks that the first {_FIRST} layers of each ranking may hold: {level(sets[0].level)} sets, which hold for "
         "all layers of a ranking together. Normal scores over seeds, every pair of layers compared by a moderated t "
-        "test with Holm's correction; the sets of all layers are in the file",
+        "test with Holm's correction. Seeds that rank nearly alike do not tell how far another would differ, and set "
+        "no layer apart. The sets of all layers are in the file",
         columns("ranking", "layer", "#rank", "#best", "#worst", "#S"),
         tuple(
             (

@@ -29,10 +29,11 @@ def claims(material: Material) -> list[Block]:
     if not rows:
         return []
     required = rows[0].required
-    kept = f"keeps {percent(required)} of the gain" if required is not None else "loses less than half of that"
+    least = "the margin" if required is not None else "twice the margin that the recipe declares"
+    kept = f"keeps {percent(required)} of the gain" if required is not None else "loses less than that margin"
     table = Table(
         "\u201cAs good as all layers\u201d is tested in three steps, each only after the one before it: (i) all layers "
-        f"gain more than the margin, (ii) the arm {kept}, (iii) it beats matched random. Declared "
+        f"gain more than {least}, (ii) the arm {kept}, (iii) it beats matched random. Declared "
         "claims are one family with the declared comparisons, the exploratory ones of each task and data set another: "
         "p (Holm) of steps (i) and (ii) together decides whether an arm is as good. No arm that is shown to be worse "
         "than all layers is called as good. A single random set tells nothing of others with fewer than three seeds: "
@@ -90,7 +91,7 @@ def control_sets(material: Material) -> list[Block]:
         "one-sided, (1 + sets at least as good) / (1 + sets), and takes 19 sets; p (Holm) is over this table. All of "
         "it is exploratory: the claim of the next table declares its own",
         columns(
-            "arm", "data", "task", "#arm", "#sets", "#range of the sets", "#at least as good", "#p", "#p (Holm)", "#S"
+            "arm", "data", "task", "#result", "#sets", "#range of the sets", "#at least as good", "#p", "#p (Holm)", "#S"
         ),
         tuple(
             (

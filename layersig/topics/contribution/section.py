@@ -42,8 +42,7 @@ def _best(rows: Sequence[ContributionRow]) -> Paragraph:
         (
             f"{sure} of {len(rows)} units gain something on their own (max-T band above 0). The best is ",
             Code(best.layer),
-            f", with C = {fixed(best.contribution, 2)} where it was chosen and {fixed(best.fresh_contribution, 2)} "
-            f"{_set(best.fresh_shape, best.fresh_low, best.fresh_high)} on fresh conversations.",
+            f", with C = {fixed(best.contribution, 2)} where it was chosen and {_fresh(best)} on fresh conversations.",
         )
     )
 
@@ -61,8 +60,8 @@ def _table(rows: Sequence[ContributionRow]) -> Table:
                 Code(row.layer),
                 f"{number(row.gain)} [{number(row.low)}, {number(row.high)}]",
                 p_value(row.adjusted_p),
-                f"{fixed(row.contribution, 2)} {_set(row.shape, row.contribution_low, row.contribution_high)}",
-                f"{fixed(row.fresh_contribution, 2)} {_set(row.fresh_shape, row.fresh_low, row.fresh_high)}",
+                _ratio(row.contribution, row.shape, row.contribution_low, row.contribution_high),
+                _fresh(row),
             )
             for row in ordered
         ),
@@ -70,5 +69,10 @@ def _table(rows: Sequence[ContributionRow]) -> Table:
     )
 
 
-def _set(shape: str | None, low: float | None, high: float | None) -> str:
-    return f"[{fixed(low, 2)}, {fixed(high, 2)}]" if shape == "interval" else "(unbounded)"
+def _fresh(row: ContributionRow) -> str:
+    return _ratio(row.fresh_contribution, row.fresh_shape, row.fresh_low, row.fresh_high)
+
+
+def _ratio(value: float | None, shape: str | None, low: float | None, high: float | None) -> str:
+    found = fixed(value, 2)
+    return found if shape is None else f"{found}, {set_of(shape, low, high, lambda end: fixed(end, 2))}"

@@ -192,7 +192,7 @@ def _ahead(material: Material, places: Sequence[Place]) -> Iterator[Text]:
                 verdict = verdicts.get(frozenset((each.arm, lead.arm)), "not compared")
                 told.setdefault(each.arm, []).append(f"{percent(each.kept.share)}{where} ({verdict})")
     for arm, shares in told.items():
-        yield (f"With no more layers, {arm} keeps more: {listed(shares)}.",)
+        yield (f"{arm} keeps more with as many layers or fewer: {listed(shares)}.",)
 
 
 def _unstated(places: Sequence[Place]) -> Iterator[Text]:

@@ -13,8 +13,8 @@ from layersig.findings.rows.claims import CLAIMS
 from layersig.findings.rows.layers import SELECTIONS, UNITS, SelectionRow
 from layersig.layers import Unit
 from layersig.recipe.schema import RESERVED_ARMS
-from layersig.report.material import Material, measure_of
-from layersig.report.numbers import level
+from layersig.report.material import Material
+from layersig.report.shares import why_no_share
 
 CONTROLS: tuple[Role, ...] = ("random control", "rule control")
 _BASE, _ALL_LAYERS = RESERVED_ARMS
@@ -135,7 +135,7 @@ def _place(material: Material, data: str) -> Place | None:
     if not standings:
         return None
     shares = (material.share(measure, standing.arm, data) for standing in standings)
-    unstated = dict.fromkeys(why for share in shares if share and (why := why_no_share(material, share, data)))
+    unstated = dict.fromkeys(why for share in shares if share and (why := why_no_share(material, share)))
     return Place(
         data,
         measure,
@@ -155,7 +155,7 @@ def _standings(material: Material, measure: Measure, data: str) -> Iterator[Stan
         if result is None:
             continue
         share = material.share(measure, row.arm, data)
-        stated = share is not None and why_no_share(material, share, data) is None
+        stated = share is not None and why_no_share(material, share) is None
         compared = ((role, material.comparison(measure, row.arm, data, role)) for role in ("baseline", *CONTROLS))
         claims = (
             claim.conclusion
@@ -185,17 +185,3 @@ def amount_of(material: Material, row: SelectionRow) -> tuple[float, int, str]:
     if material.findings.unit == Unit.BLOCK.value and blocks and row.of % blocks == 0:
         return row.layers * blocks / row.of, blocks, "block"
     return row.layers, row.of, "layer"
-
-
-def why_no_share(material: Material, kept: ShareRow, data: str | None) -> str | None:
-    """Why a share is no figure to remember: no interval, nothing kept, or all layers are not shown to gain anything."""
-    if kept.no_interval is not None:
-        return kept.no_interval
-    if kept.shape != "interval":
-        return f"the gain is too uncertain to divide by, so the {level(kept.level)} confidence set is unbounded"
-    if kept.high is not None and kept.high < 0:
-        return f"on {kept.task} the arm is worse than the untouched model, so that it keeps nothing"
-    assay = material.assay(measure_of(kept), data)
-    if assay is None or assay.low <= assay.margin:
-        return f"on {kept.task} all layers are not shown to gain more than the margin, so that the task cannot tell"
-    return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from layersig.analysis.as_good import MIN_SEEDS_FOR_ONE_CONTROL
 from layersig.findings.evidence import Evidence
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure
@@ -145,8 +146,9 @@ class _Join:
         measure = self._measure(arm, data)
         shares = (row for row in self.found[SHARES] if _about(row, arm, data, measure))
         share = next(shares, None)
-        compared = {row.role: row for row in self.found[COMPARISONS] if _about(row, arm, data, measure)}
-        rule = compared.get("rule control")
+        compared = {row.reference: row for row in self.found[COMPARISONS] if _about(row, arm, data, measure)}
+        plan = self.evidence.plan
+        rule, one = (compared.get(control(arm or "") or "") for control in (plan.rule_control, plan.random_control))
         return {
             "task": None if measure is None else measure.task,
             "metric": None if measure is None else measure.metric,
@@ -159,7 +161,7 @@ class _Join:
             "rule_high": None if rule is None else rule.high,
             "rule_p": None if rule is None else rule.adjusted_p,
             "rule_verdict": None if rule is None else rule.verdict,
-            **self._random(arm, data, measure, compared.get("random control")),
+            **self._random(arm, data, measure, one),
         }
 
     def _measure(self, arm: str | None, data: str | None) -> Measure | None:
@@ -183,6 +185,8 @@ class _Join:
             return {"random_sets": among.sets, "random_p": among.adjusted_p, "random_verdict": verdict}
         if one is None:
             return {"random_sets": 0, "random_p": None, "random_verdict": None}
+        if one.seeds < MIN_SEEDS_FOR_ONE_CONTROL:
+            return {"random_sets": 1, "random_p": None, "random_verdict": None}
         return {"random_sets": 1, "random_p": one.adjusted_p, "random_verdict": one.verdict}
 
 

@@ -48,7 +48,8 @@ class LeaderRow(Row):
     random_sets: int
     """Random sets of the arm's counts by type that it stands among (`control_sets`), or 1 compared in pairs."""
     random_p: float | None
-    """Adjusted p of being better than random: by the rank among 19 or more sets, else of the one comparison."""
+    """Adjusted p of being better than random: by the rank among 19 or more sets, else of the one comparison, where
+    several seeds say how sets differ."""
     random_verdict: str | None
     """`better`, `not shown to be better`, or the verdict on the one comparison."""
     rule_difference: float | None

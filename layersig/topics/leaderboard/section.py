@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
+from math import inf
 
 from layersig.findings.outcomes import Measure
+from layersig.findings.rows.arms import ShareRow
 from layersig.report.document import Block, Code, Inline, Paragraph, Section, Table, columns
 from layersig.report.material import Material
 from layersig.report.numbers import count, difference_of, fixed, interval_of, p_value, percent, seconds
+from layersig.report.shares import why_no_share
 from layersig.topics.leaderboard.rows import LEADERBOARD, LeaderRow
 
 _NONE = "\u2013"
@@ -26,7 +30,7 @@ def section(material: Material) -> Section | None:
     )
     blocks: list[Block] = [about]
     if measured := [row for row in rows if row.arm is not None]:
-        blocks += [Paragraph((_summary(measured),)), _worth(measured)]
+        blocks += [Paragraph((_summary(measured),)), _worth(material, measured)]
     blocks.append(_rankings(_one_each(rows)))
     return Section("leaderboard", "Leaderboard of scorers", tuple(blocks))
 
@@ -43,11 +47,13 @@ def _summary(rows: Sequence[LeaderRow]) -> str:
     )
 
 
-def _worth(rows: Sequence[LeaderRow]) -> Table:
-    ordered = sorted(rows, key=lambda row: (row.data or "", row.k, -(row.kept if row.kept is not None else -9e9)))
+def _worth(material: Material, rows: Sequence[LeaderRow]) -> Table:
+    kept = [(row, _stated(material, row)) for row in rows]
+    kept.sort(key=lambda pair: (pair[0].data or "", pair[0].k, inf if pair[1] is None else -pair[1].share))
     return Table(
-        "What the chosen layers are worth, by data set and budget, the best first. Against random: p by the rank among "
-        "the sets, or of the comparison with one; all p are corrected in their own families",
+        "What the chosen layers are worth, by data set and budget, the best first. No share of the gain is given where "
+        "all layers are not shown to gain more than the margin, or where any share may be. Against random: p by the "
+        "rank among the sets, or of the comparison with one; all p are corrected in their own families",
         columns(
             "scorer",
             "arm",
@@ -61,18 +67,18 @@ def _worth(rows: Sequence[LeaderRow]) -> Table:
             "#minus the rule",
             "against the rule",
         ),
-        tuple(map(_worth_line, ordered)),
+        tuple(starmap(_worth_line, kept)),
         "leaderboard.csv",
     )
 
 
-def _worth_line(row: LeaderRow) -> tuple[Inline, ...]:
+def _stated(material: Material, row: LeaderRow) -> ShareRow | None:
+    found = material.share(Measure(row.task or "", row.metric or ""), row.arm or "", row.data)
+    return found if found is not None and why_no_share(material, found) is None else None
+
+
+def _worth_line(row: LeaderRow, kept: ShareRow | None) -> tuple[Inline, ...]:
     measure = Measure(row.task or "", row.metric or "")
-    kept = percent(row.kept)
-    if row.kept is not None:
-        kept += (
-            f" [{percent(row.kept_low)}, {percent(row.kept_high)}]" if row.kept_shape == "interval" else " (unbounded)"
-        )
     rule = _NONE
     if row.rule_difference is not None:
         rule = f"{difference_of(measure, row.rule_difference)} {interval_of(measure, row.rule_low, row.rule_high)}"
@@ -82,7 +88,7 @@ def _worth_line(row: LeaderRow) -> tuple[Inline, ...]:
         row.data or _NONE,
         f"{row.task} {row.metric}",
         f"{row.k} of {row.of}",
-        kept,
+        _NONE if kept is None else f"{percent(kept.share)} [{percent(kept.low)}, {percent(kept.high)}]",
         str(row.random_sets or _NONE),
         p_value(row.random_p),
         row.random_verdict or _NONE,

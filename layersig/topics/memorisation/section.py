@@ -32,13 +32,13 @@ def section(material: Material) -> Section | None:
             "task",
             "#items",
             "#min-k % [interval]",
-            "#reordered",
+            "#items reordered",
             "#published order [interval]",
-            "#p",
+            "#p, order",
             "#accuracy",
-            "#reordered",
+            "#accuracy reordered",
             "#loss in points [interval]",
-            "#p",
+            "#p, loss",
         ),
         tuple(
             (

@@ -84,9 +84,13 @@ def _pairs(arms: Arms) -> Iterator[_Pair]:
 
 
 def _given_for(recipe: Recipe) -> Mapping[str, str]:
-    """By name of a data set with self-generated responses, that of the same rows with given ones."""
-    given = {_rows(data): data.name for data in recipe.data if data.generate is None}
-    return {data.name: given[_rows(data)] for data in recipe.data if data.generate is not None and _rows(data) in given}
+    """By name of a data set with self-generated responses, that of the same rows with given ones.
+
+    `train_limit` draws by the whole conversation, so that with it rows differ.
+    """
+    alike = [data for data in recipe.data if data.train_limit is None]
+    given = {_rows(data): data.name for data in alike if data.generate is None}
+    return {data.name: given[_rows(data)] for data in alike if data.generate is not None and _rows(data) in given}
 
 
 def _rows(data: DataSettings) -> str:

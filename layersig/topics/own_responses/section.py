@@ -20,10 +20,11 @@ def section(material: Material) -> Section | None:
         (
             "The same arm trained on the model's own responses, minus trained on the responses that came with the same "
             f"rows: same items and seeds, {level(rows[0].level)} intervals, p by Holm's method over all "
-            "primary measures and arms. Nothing here was declared: all of it is exploratory. On held-out responses of "
-            "one kind, training on that kind has the advantage; tasks favour neither. Where the layers differ, since "
-            "each data set has a ranking of its own, the difference is of layers and responses together: `ranked_on` "
-            "in an arm gives both the same.",
+            "primary measures and arms. Nothing here was declared: all of it is exploratory. Rows whose own response "
+            "was dropped have only the given one, and a prompt that several rows share was asked once. On held-out "
+            "responses of one kind, training on that kind has the advantage; tasks favour neither. Where the layers "
+            "differ, since each data set has a ranking of its own, the difference is of layers and responses together: "
+            "`ranked_on` in an arm gives both the same.",
         )
     )
     heads = columns(

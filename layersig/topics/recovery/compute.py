@@ -11,7 +11,7 @@ import numpy as np
 from layersig.analysis.results import FloatArray
 from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.findings.arms import BASE, Arms, ends
-from layersig.findings.contrasts import contrast, scope_of
+from layersig.findings.contrasts import contrast, paired_seeds, scope_of
 from layersig.findings.outcomes import Measure
 from layersig.findings.responses import PASSED, Responses
 from layersig.recipe.schema import Recipe
@@ -31,9 +31,10 @@ def recovery_rows(arms: Arms, texts: Sequence[Responses]) -> Iterator[RecoveryRo
         yield from _metrics(arms, pruned, recovered)
         for after in texts:
             before = next((t for t in texts if (t.arm, t.data, t.task) == (pruned, after.data, after.task)), None)
-            if after.arm == recovered and before is not None and len(before.runs) == len(after.runs):
+            seeds = () if before is None else paired_seeds(after.seeds, before.seeds)
+            if after.arm == recovered and before is not None and seeds:
                 base = next((t for t in texts if (t.arm, t.task) == (BASE, after.task)), None)
-                yield from _texts(arms, base, before, after)
+                yield from _texts(arms, base, before.of(seeds), after.of(seeds))
 
 
 def _pairs(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -138,5 +139,5 @@ def _row(
         no_interval=no_interval(table, floor, size),
         n=len(items),
         seeds=len(after.runs),
-        scope=scope_of(tuple(range(len(after.runs)))).value,
+        scope=scope_of(after.seeds).value,
     )

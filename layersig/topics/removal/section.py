@@ -101,18 +101,9 @@ def _line(row: RemovalRow) -> tuple[Inline, ...]:
         f"{row.removed} of {row.of}",
         percent(row.removed / row.of),
         percent(row.retention, 1),
-        _set(row.shape, row.low, row.high),
-        _set(row.band_shape, row.band_low, row.band_high),
+        set_of(row.shape, row.low, row.high, percent),
+        set_of(row.band_shape, row.band_low, row.band_high, percent),
         percent(row.floor, 1),
         row.scope,
         str(row.seeds),
     )
-
-
-def _set(shape: str | None, low: float | None, high: float | None) -> str:
-    if shape is None:
-        return _NONE
-    if low is None or high is None:
-        return "excludes nothing"
-    ends = f"{percent(low)} to {percent(high)}"
-    return ends if shape == "interval" else f"all but {ends}"

@@ -6,7 +6,7 @@ from layersig.findings.outcomes import Measure
 from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.document import Block, Details, Figure, Heading, Inline, Paragraph, Section, Table, columns
 from layersig.report.material import Material
-from layersig.report.numbers import count, fixed, percent, value_of
+from layersig.report.numbers import count, fixed, percent, range_of, set_of, value_of
 from layersig.report.svg import described, draw
 from layersig.topics.retention.rows import RETENTION, RETENTION_CLASSES, RETENTION_GAPS, RetentionRow
 from layersig.topics.text_probes.rows import CODE_ERRORS, PROBES, ErrorRow, ProbeRow
@@ -23,15 +23,6 @@ def section(material: Material) -> Section | None:
     parts = (_classes, _gaps, _tasks, _probes, _errors)
     blocks: list[Block] = [block for part in parts for block in part(material)]
     return Section("retention", "What is kept, and what breaks", tuple(blocks)) if blocks else None
-
-
-def _set(row: RetentionRow, low: float | None, high: float | None, shape: str | None) -> str:
-    if shape is None:
-        return "not estimable"
-    if low is None or high is None:
-        return "excludes nothing"
-    ends = f"{percent(low)} to {percent(high)}"
-    return ends if shape == "interval" else f"all but {ends}"
 
 
 def _classes(material: Material) -> list[Block]:
@@ -64,7 +55,7 @@ def _classes(material: Material) -> list[Block]:
             r.format,
             str(r.tasks),
             percent(r.retention, 1),
-            _NONE if r.low is None or r.high is None else f"{percent(r.low)} to {percent(r.high)}",
+            range_of(r.low, r.high, percent),
             percent(r.constant, 1),
             percent(r.corrected, 1),
             str(r.corrected_tasks),
@@ -91,10 +82,10 @@ def _gaps(material: Material) -> list[Block]:
         "contrast",
         "classification",
         "generation",
-        "#kept",
-        "#floor",
-        "#kept",
-        "#floor",
+        "#classification kept",
+        "#classification floor",
+        "#generation kept",
+        "#generation floor",
         "#gap",
         "#interval",
         "scope",
@@ -112,7 +103,7 @@ def _gaps(material: Material) -> list[Block]:
             percent(r.generation_retention, 1),
             percent(r.generation_floor, 1),
             f"{fixed(100 * r.gap, 1, signed=True)} points",
-            _NONE if r.low is None or r.high is None else f"{fixed(100 * r.low, 1)} to {fixed(100 * r.high, 1)}",
+            range_of(r.low, r.high, lambda end: fixed(100 * end, 1)),
             r.scope,
             str(r.seeds),
         )
@@ -131,12 +122,12 @@ def _tasks(material: Material) -> list[Block]:
         "task",
         "metric",
         "#untouched",
-        "#arm",
+        "#score of the arm",
         "#retention",
         "#set",
         "#floor",
         "#above the floor",
-        "#set",
+        "#set above the floor",
     )
     body = tuple(_line(row) for row in material.findings[RETENTION])
     caption = (
@@ -160,10 +151,10 @@ def _line(row: RetentionRow) -> tuple[Inline, ...]:
         value_of(measure, row.base),
         value_of(measure, row.value),
         percent(row.retention, 1),
-        _set(row, row.low, row.high, row.shape),
+        set_of(row.shape, row.low, row.high, percent),
         _NONE if row.floor is None else value_of(measure, row.floor),
         above if row.floor is not None else _NONE,
-        _NONE if row.corrected is None else _set(row, row.corrected_low, row.corrected_high, row.corrected_shape),
+        set_of(row.corrected_shape, row.corrected_low, row.corrected_high, percent),
     )
 
 
@@ -181,7 +172,7 @@ def _figure(material: Material, rows: list[RetentionRow]) -> list[Block]:
                 high=100 * row.high if row.high is not None and row.shape == "interval" else None,
                 dots=(),
                 label=percent(row.retention),
-                tip=f"{row.arm}: {percent(row.retention, 1)}, {_set(row, row.low, row.high, row.shape)}",
+                tip=f"{row.arm}: {percent(row.retention, 1)}, {set_of(row.shape, row.low, row.high, percent)}",
             )
             for row in own
         )
@@ -226,7 +217,7 @@ def _probes(material: Material) -> list[Block]:
 
 def _probe(row: ProbeRow) -> tuple[Inline, ...]:
     digits = 1 if row.probe == "words" else 3
-    known = row.low is not None and row.high is not None
+    interval = range_of(row.low, row.high, lambda end: fixed(end, digits))
     return (
         row.arm,
         row.data or _NONE,
@@ -235,7 +226,7 @@ def _probe(row: ProbeRow) -> tuple[Inline, ...]:
         fixed(row.value, digits),
         count(row.n),
         fixed(row.difference, digits, signed=True),
-        f"{fixed(row.low, digits)} to {fixed(row.high, digits)}" if known else row.no_interval or _NONE,
+        interval if row.no_interval is None else row.no_interval,
         _NONE if row.difference is None else row.scope,
         _NONE if row.difference is None else str(row.seeds),
     )

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Set
 from math import ceil
 
+from layersig.analysis.as_good import MIN_SEEDS_FOR_ONE_CONTROL
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.arms import BASE
 from layersig.findings.families import DECLARED
 from layersig.findings.plan import CONTROLS, matched_by
 from layersig.findings.rows.arms import COMPARISONS, RESULTS, SHARES, ComparisonRow
 from layersig.findings.rows.layers import SELECTIONS
-from layersig.topics.rigor.demand import Demand, Records, listed, span
+from layersig.topics.rigor.demand import Demand, Records, span
 from layersig.topics.rigor.rankings import LEAST_SEEDS
 from layersig.topics.tuning_cost.rows import TRIALS
 
@@ -170,7 +171,7 @@ def equal_budget(records: Records) -> Demand | None:
         f"{_matched(records, selecting)} as a control, {len(selecting) - len(rule)} the rule that knows type and "
         "depth alone"
     )
-    missing = listed(sorted({*random, *rule}))
+    missing = ", ".join(sorted({*random, *rule}))
     return Demand(
         not random and not rule, evidence + (f"; one or both are missing for: {missing}." if missing else ".")
     )
@@ -188,7 +189,7 @@ def search(records: Records) -> Demand | None:
     recipe = records.recipe
     if not recipe.arms:
         return None
-    own = listed([arm.name for arm in recipe.arms if arm.train])
+    own = ", ".join([arm.name for arm in recipe.arms if arm.train])
     if (settings := recipe.train.search) is None:
         return Demand(
             False,
@@ -225,7 +226,9 @@ def alternatives(records: Records) -> Demand | None:
 
 
 def _better(row: ComparisonRow, alpha: float) -> bool:
-    """Whether a corrected test shows that the arm is better."""
+    """Whether a corrected test shows that the arm is better; than random layers, where seeds say how sets differ."""
+    if row.role == "random control" and row.seeds < MIN_SEEDS_FOR_ONE_CONTROL:
+        return False
     if row.verdict is not None:
         return Verdict(row.verdict).better
     favourable = row.estimate > 0 if row.higher_is_better else row.estimate < 0

@@ -67,13 +67,3 @@ def span(values: Sequence[int]) -> str:
     if not values:
         return "0"
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names with commas."""
-    return ", ".join(names)

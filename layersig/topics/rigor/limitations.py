@@ -17,7 +17,7 @@ from layersig.topics.judge.rows import JUDGES
 from layersig.topics.memorisation.rows import MEMORISATION
 from layersig.topics.rigor import arms
 from layersig.topics.rigor.benchmark_dates import published
-from layersig.topics.rigor.demand import Records, listed, span
+from layersig.topics.rigor.demand import Records, span
 from layersig.topics.rigor.rankings import LEAST_SEEDS
 from layersig.topics.rigor.rows import LimitationRow
 
@@ -54,7 +54,7 @@ def _data(run: Records) -> Iterator[str]:
         yield f"One data set was tuned on, {names[0]}; whether another gives the same result is not known."
     else:
         yield (
-            f"{len(names)} data sets were tuned on ({listed(names)}), chosen and not sampled: they stand for "
+            f"{len(names)} data sets were tuned on ({', '.join(names)}), chosen and not sampled: they stand for "
             "themselves."
         )
 
@@ -79,7 +79,7 @@ def _rankings(run: Records) -> Iterator[str]:
         scorer, data = name
         sizes = [row for row in rows if (row.scorer, row.data) == name]
         where = f"{scorer} on {data}" if data else scorer
-        tops = listed([f"{row.k} of {row.of}" for row in sizes])
+        tops = ", ".join([f"{row.k} of {row.of}" for row in sizes])
         if all(row.above_chance is None for row in sizes):
             yield (
                 f"Whether another seed would rank the layers as {where} does is not known from {_seeds(seeds)} (top "
@@ -105,7 +105,7 @@ def _items(run: Records) -> Iterator[str]:
     for task, (detectable, margin, n) in worst.items():
         yield (
             f"On {task}, n = {n} items detect a difference of {detectable:.3g} with 80 % power in the least precise "
-            f"comparison, and the margin is {margin:g}: no difference shown is not no difference."
+            f"comparison, and the margin is {margin:g}: that no difference is shown does not mean that there is none."
         )
 
 
@@ -163,7 +163,7 @@ def _missing(run: Records) -> Iterator[str]:
     broken = [stage["id"] for stage in stages if stage["status"] != "done"]
     if broken:
         yield (
-            f"{len(broken)} of {len(stages)} stages have no result: {listed(broken[:5])}{' ...' if broken[5:] else ''}."
+            f"{len(broken)} of {len(stages)} stages have no result: {', '.join(broken[:5])}{' ...' if broken[5:] else ''}."
         )
 
 
@@ -179,7 +179,7 @@ def _leaks(run: Records) -> Iterator[str]:
     for scorer, readers in leaking(run.recipe).items():
         yield (
             f"Scorer {scorer} was computed on items that arms are evaluated on: results of "
-            f"{listed(readers) or 'arms that read it'} are too good."
+            f"{', '.join(readers) or 'arms that read it'} are biased upwards."
         )
     for data, tasks in run.files.overlaps.items():
         for task, record in tasks.items():
@@ -252,9 +252,7 @@ def _pretraining(run: Records) -> Iterator[str]:
         return
     if about.training_cutoff in (None, "unknown"):
         yield (
-            f"Up to when the text reaches that the model was pretrained on is not stated: any of {len(dates)} "
-            "benchmarks "
-            "may be in it."
+            f"When the pretraining data of the model end is not stated: any of {len(dates)} benchmarks may be in them."
         )
         return
     before = [
@@ -265,7 +263,7 @@ def _pretraining(run: Records) -> Iterator[str]:
     if before:
         yield (
             f"{len(before)} of {len(dates)} benchmarks are older than the model's text, which reaches to "
-            f"{about.training_cutoff}, and may be in it: {listed(before)}."
+            f"{about.training_cutoff}, and may be in it: {', '.join(before)}."
         )
 
 

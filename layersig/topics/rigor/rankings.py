@@ -12,7 +12,7 @@ from layersig.topics.agreement.rows import OVERLAPS
 from layersig.topics.block_agreement.rows import BLOCK_CORRELATIONS
 from layersig.topics.ceilings.rows import CEILINGS, CeilingRow
 from layersig.topics.milestones.rows import MILESTONES
-from layersig.topics.rigor.demand import Demand, Records, listed, span
+from layersig.topics.rigor.demand import Demand, Records, span
 from layersig.topics.stability.rows import JACCARD_MATRIX, OVERLAP_TESTS, RESIDUAL_TESTS, SHARING, SharingRow
 
 LEAST_SEEDS = MIN_SEEDS_FOR_SHARING
@@ -135,7 +135,7 @@ def chance(records: Records) -> Demand | None:
         return None
     rows = [row for row in found[CEILINGS] if row.seeds]
     above = sum(row.above_chance is True for row in rows)
-    noisy = listed(list(dict.fromkeys(map(_named, (row for row in rows if row.above_chance is not True)))))
+    noisy = ", ".join(list(dict.fromkeys(map(_named, (row for row in rows if row.above_chance is not True)))))
     said = f"{len(found[OVERLAPS])} overlaps are shown beside two exact chance levels. "
     if not rows:
         return Demand(not _seeded(records), said + "The noise ceiling (other seeds, same data) is not known.")

@@ -17,7 +17,8 @@ from layersig.findings.tables import Findings
 from layersig.topics.cost.rows import COMPUTE, COSTS, INFERENCE
 from layersig.topics.judge.rows import JUDGES
 from layersig.topics.memorisation.rows import MEMORISATION
-from layersig.topics.rigor.demand import Demand, Records, listed, plural, span
+from layersig.report.numbers import plural
+from layersig.topics.rigor.demand import Demand, Records, span
 from layersig.topics.rigor.rows import LIMITATIONS
 from layersig.topics.stability.rows import SHARING
 
@@ -42,7 +43,7 @@ def environment(records: Records) -> Demand:
     evidence = f"{len(packages)} packages with their versions, Python {manifest['versions'].get('python', 'unknown')}; "
     evidence += f"device {machine.get('accelerator') or machine.get('device')}, {machine.get('dtype')}"
     evidence += f", driver {machine.get('driver')}, CUDA {machine.get('cuda')}" if on_cuda else ""
-    return Demand(not missing, evidence + (f"; not recorded: {listed(missing)}." if missing else "."))
+    return Demand(not missing, evidence + (f"; not recorded: {', '.join(missing)}." if missing else "."))
 
 
 def repeatable(records: Records) -> Demand:
@@ -59,8 +60,8 @@ def repeatable(records: Records) -> Demand:
         if kept
         else "The run folder holds no `repeat/recipe.toml`; run the recipe again to have it written"
     )
-    evidence += f"; not kept, because of their size: {listed(left)}" if left else ""
-    evidence += f"; a folder of this machine, and not public: {listed(local)}" if local else ""
+    evidence += f"; not kept, because of their size: {', '.join(left)}" if left else ""
+    evidence += f"; a folder of this machine, and not public: {', '.join(local)}" if local else ""
     return Demand(kept and not left and not local, f"{evidence}.")
 
 
@@ -85,7 +86,7 @@ def sources(records: Records) -> Demand | None:
     pinned = sum(bool(source.get("digest")) for source in found)
     replaced = [source["name"] for source in found if source.get("fallback")]
     evidence = f"{pinned} of {len(found)} sources have a digest"
-    evidence += f"; replaced by fallbacks: {listed(replaced)}." if replaced else "; none was replaced."
+    evidence += f"; replaced by fallbacks: {', '.join(replaced)}." if replaced else "; none was replaced."
     return Demand(pinned == len(found) and not replaced, evidence)
 
 
@@ -93,7 +94,7 @@ def data(records: Records) -> Demand:
     """A record of what became of the rows of every data set."""
     files, declared = records.files, records.recipe.data
     described = [each.name for each in declared if files.label(each.name) in files.data_reports]
-    names = listed(described) or "none"
+    names = ", ".join(described) or "none"
     return Demand(
         len(described) == len(declared), f"Rows, duplicates, cuts, tokens and template are recorded of: {names}."
     )
@@ -106,7 +107,7 @@ def apart(records: Records) -> Demand | None:
     leaks = leaking(records.recipe)
     return Demand(
         not leaks,
-        f"Computed on what arms are evaluated on: {listed(sorted(leaks))}."
+        f"Computed on what arms are evaluated on: {', '.join(sorted(leaks))}."
         if leaks
         else "Scores are computed on the training side, or on task items that are not evaluated.",
     )
@@ -129,7 +130,7 @@ def overlap(records: Records) -> Demand | None:
     compared += [(HELDOUT, name) for name in overlaps if HELDOUT in overlaps[name]]
     found = [(f"{task} in {name}", overlaps[name][task]) for task, name in compared]
     hits = [f"{where} {record['ngrams'][_LONG]['hits']} of {record['items']}" for where, record in found]
-    evidence += f"; items that share a 13-gram: {listed(hits)}." if hits else "; no item shares a 13-gram."
+    evidence += f"; items that share a 13-gram: {', '.join(hits)}." if hits else "; no item shares a 13-gram."
     return Demand(len(known) == len(pairs), evidence)
 
 
@@ -170,7 +171,7 @@ def judge(records: Records) -> Demand | None:
     verdicts, invalid = sum(row.verdicts for row in judges), sum(row.invalid for row in judges)
     compared = any(row.what == "comparisons" for row in judges)
     evidence = (
-        f"{judges[0].model}, by its endpoint {listed(sorted(named)) or 'without a name'}; {verdicts} verdicts with "
+        f"{judges[0].model}, by its endpoint {', '.join(sorted(named)) or 'without a name'}; {verdicts} verdicts with "
         f"their prompts are kept, {invalid} invalid; {span([row.repeats for row in judges])} repeats"
     )
     evidence += "; pairs in both orders." if compared else "; no pairs, so that a bias of position is not known."
@@ -202,7 +203,7 @@ def inference(records: Records) -> Demand | None:
     known = [arm for arm in arms if arm in rows and rows[arm].ratio is not None]
     evidence = f"The speed of {len(known)} of {len(arms)} arms is known"
     ratios = [f"{arm} {rows[arm].ratio:.2f}" for arm in known if arm != BASE]
-    evidence += f"; tokens per second over those of the untouched model: {listed(ratios)}" if ratios else ""
+    evidence += f"; tokens per second over those of the untouched model: {', '.join(ratios)}" if ratios else ""
     return Demand(len(known) == len(arms), f"{evidence}.")
 
 

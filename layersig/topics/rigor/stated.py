@@ -11,7 +11,7 @@ from layersig.store.plans import PlannedForm
 from layersig.topics.memorisation.rows import MEMORISATION
 from layersig.topics.rigor import arms
 from layersig.topics.rigor.benchmark_dates import published
-from layersig.topics.rigor.demand import Demand, Records, listed
+from layersig.topics.rigor.demand import Demand, Records
 
 
 def interests(records: Records) -> Demand:
@@ -28,7 +28,7 @@ def validity(records: Records) -> Demand | None:
     """Why the outcome stands for what is claimed."""
     if not records.findings[RESULTS]:
         return None
-    outcomes = listed(list(records.recipe.analyze.outcomes))
+    outcomes = ", ".join(list(records.recipe.analyze.outcomes))
     said = _quoted(records.recipe.about.validity, "about.validity")
     return Demand(said.holds, f"The outcome is {outcomes}. {said.evidence}")
 
@@ -57,7 +57,7 @@ def licences(records: Records) -> Demand:
     release = records.recipe.about.licence
     missing += [] if release else ["`about.licence` for what you release"]
     evidence = f"{licences}." + (f" What is released: {release}." if release else "")
-    return Demand(None if missing else True, evidence + (f" State {listed(missing)} in the recipe." if missing else ""))
+    return Demand(None if missing else True, evidence + (f" State {', '.join(missing)} in the recipe." if missing else ""))
 
 
 def pretraining(records: Records) -> Demand | None:
@@ -69,7 +69,7 @@ def pretraining(records: Records) -> Demand | None:
     cutoff, dates = about.training_cutoff, {task: published(task, about.published) for task in tasks}
     undated = [f"`about.published.{_key(task)}`" for task in tasks if dates[task] is None and task not in probed]
     if cutoff is None:
-        keys = listed(["`about.training_cutoff`", *undated])
+        keys = ", ".join(["`about.training_cutoff`", *undated])
         return Demand(
             None, f"Whether the model was pretrained on text with these benchmarks is not known. State {keys}."
         )
@@ -79,15 +79,15 @@ def pretraining(records: Records) -> Demand | None:
     else:
         # Up to the precision of the cut-off: what was published in 2024 may be in text that reaches to 2024.
         older = [task for task, date in dates.items() if date is not None and date[: len(cutoff)] <= cutoff]
-        earlier = listed([f"{task} ({dates[task]})" for task in older])
+        earlier = ", ".join([f"{task} ({dates[task]})" for task in older])
         evidence = f"The model's text reaches to {cutoff}. Published by then: {earlier or 'none'}."
     unprobed = [task for task in older if task not in probed]
     if unprobed:
         remedy = "not probed; set `evaluate.memorisation = true`"
-        evidence += f" Whether the model has seen {listed(unprobed)} is {remedy}."
+        evidence += f" Whether the model has seen {', '.join(unprobed)} is {remedy}."
     elif older:
         evidence += ' What probes show of them: see "memorisation of benchmarks".'
-    evidence += f" State {listed(undated)}." if undated else ""
+    evidence += f" State {', '.join(undated)}." if undated else ""
     return Demand(False if unprobed else None if undated else True, evidence)
 
 
@@ -117,7 +117,7 @@ def _planned(plan: Sequence[PlannedForm]) -> Demand | None:
     able = [seen is not None and seen <= margin for _, seen, margin in found if margin]
     worst, detectable, margin = max(found, key=lambda each: inf if each[1] is None else each[1] / (each[2] or inf))
     least = "an unknown difference" if detectable is None else f"{detectable:.3g}"
-    origins = listed(list(dict.fromkeys(member["origin"] for member, *_ in found)))
+    origins = ", ".join(list(dict.fromkeys(member["origin"] for member, *_ in found)))
     assumed = any(member["assumed"] for member, *_ in found)
     evidence = (
         f"Planned before outcomes of arms were measured (spread: {origins}): {sum(able)} of {len(found)} declared "

@@ -114,6 +114,7 @@ def text_rows(
                 ratio=between / within if within is not None and within > 0 else None,
                 lower=None if test is None else test.lower,
                 adjusted_p=None if test is None else test.adjusted_p,
+                verdict=None if test is None else test.verdict,
             )
 
 

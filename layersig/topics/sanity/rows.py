@@ -71,6 +71,8 @@ class TextRow(Row):
     adjusted_p: float | None
     """Of "the ratio is no more than the margin", corrected over all pairs, rankings and sizes; null with fewer than
     five seeds."""
+    verdict: str | None
+    """Of the sharing test, after that correction; null with fewer than two seeds."""
 
 
 SANITY = Table("sanity", SanityRow)

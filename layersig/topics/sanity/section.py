@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from layersig.analysis.sharing import SharingVerdict
 from layersig.report.document import Block, Bullets, Code, Inline, Paragraph, Section, Table, columns
 from layersig.report.material import Material, place_of
 from layersig.report.numbers import count, fixed, p_value, percent
-from layersig.topics.sanity.compute import FITTED
+from layersig.topics.sanity.compute import FITTED, NATURAL
 from layersig.topics.sanity.rows import SANITY, TEXTS, TIES, SanityRow, TextRow, TieRow
 
 _AS_GOOD = 0.9
@@ -85,7 +86,17 @@ def _texts(rows: Sequence[TextRow]) -> Table:
     return Table(
         "Does the ranking depend on what the data say? Agreement of one scorer on two texts",
         columns(
-            "scorer", "on", "and", "text of the second", "#k", "#kappa", "#own runs", "#ratio", "#lower bound", "#p"
+            "scorer",
+            "on",
+            "and",
+            "text of the second",
+            "#k",
+            "#kappa",
+            "#own runs",
+            "#ratio",
+            "#lower bound",
+            "#p, corrected",
+            "verdict",
         ),
         tuple(
             (
@@ -99,6 +110,7 @@ def _texts(rows: Sequence[TextRow]) -> Table:
                 fixed(row.ratio, 2),
                 fixed(row.lower, 2),
                 p_value(row.adjusted_p),
+                row.verdict or "\u2013",
             )
             for row in rows
         ),
@@ -117,12 +129,14 @@ def _warnings(rows: Sequence[SanityRow], ties: Sequence[TieRow], texts: Sequence
         if tie.undecided:
             yield f"{named} is not decided by scores: {count(tie.undecided)} places go to equal scores, in model order."
     for row in texts:
-        if row.text != "natural" and row.lower is not None and row.lower >= _AS_GOOD:
+        named, other = f"The top {row.k} of {row.scorer} on {row.a}", f"{_TEXTS[row.text]} ({row.b})"
+        if row.text != NATURAL and row.verdict == SharingVerdict.SHARED.value:
             yield (
-                f"The top {row.k} of {row.scorer} on {row.a} hardly depends on what the data say: with "
-                f"{_TEXTS[row.text]} ({row.b}) it agrees {percent(row.ratio)} as well as with another seed (lower "
-                f"bound {percent(row.lower)})."
+                f"{named} hardly depends on what the data say: with {other} it agrees {percent(row.ratio)} as well as "
+                f"with another seed (lower bound {percent(row.lower)}, corrected p {p_value(row.adjusted_p)})."
             )
+        if row.text != NATURAL and row.verdict == SharingVerdict.EQUAL.value:
+            yield f"{named} does not depend on what the data say: it is the same with {other}, with every seed."
 
 
 def _nearest(rows: Sequence[SanityRow]) -> SanityRow:

@@ -25,7 +25,7 @@ _LEAST_RUNS = 3
 
 def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[EstimatorRow]:
     """Every two scorers on one data set, and those that know of none, such as carried-over rankings, on each."""
-    for pairs in comparable(tables):
+    for pairs in (each.on_common_seeds for each in comparable(tables)):
         a, b = pairs.a, pairs.b
         if a.cell.scorer == b.cell.scorer or not on_one_data_set(pairs):
             continue
@@ -44,7 +44,7 @@ def estimator_rows(tables: Sequence[ScoreTable], level: float) -> Iterator[Estim
             low=None,
             high=None,
         )
-        if min(n, len(b.scores)) >= _LEAST_RUNS:
+        if pairs.alike and min(n, len(b.scores)) >= _LEAST_RUNS:
             seeds = np.array([*a.seeds, *b.seeds], dtype=np.int64)
             found = disattenuated_correlation(a.scores, b.scores, level, seeds)
             shown = finite_set(found.corrected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TypeVar
 
@@ -53,6 +53,20 @@ class RunPairs:
         return np.ones_like(self._unlike) if self.one_seed else self._unlike
 
     @property
+    def alike(self) -> bool:
+        """Whether both have the same seeds, or none in common: a jackknife can then leave out one after another."""
+        a, b = set(self.a.seeds), set(self.b.seeds)
+        return a == b or not a & b
+
+    @property
+    def on_common_seeds(self) -> RunPairs:
+        """The runs of seeds that both have; all runs where too few of these are common."""
+        common = [seed for seed in self.a.seeds if seed in self.b.seeds]
+        if self.alike or len(common) < _LEAST_SEEDS:
+            return self
+        return RunPairs(_of(self.a, common), _of(self.b, common))
+
+    @property
     def count(self) -> int:
         """Number of pairs; those of a ranking with itself count once."""
         if self.itself:
@@ -94,6 +108,10 @@ class RunPairs:
         out = np.zeros((a + b, a + b), dtype=block.dtype)
         out[:a, a:], out[a:, :a] = block, block.T
         return out
+
+
+def _of(table: ScoreTable, seeds: list[int | None]) -> ScoreTable:
+    return replace(table, seeds=tuple(seeds), scores=table.scores[[table.seeds.index(seed) for seed in seeds]])
 
 
 def comparable(tables: Sequence[ScoreTable]) -> Iterator[RunPairs]:

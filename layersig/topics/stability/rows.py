@@ -113,7 +113,7 @@ class EstimatorRow(Row):
     reliability_a: float | None
     reliability_b: float | None
     corrected: float | None
-    """Null when a reliability is below 0.3 or unknown, or there are fewer than three seeds; not clipped at 1."""
+    """Null when a reliability is below 0.3 or unknown, or fewer than three seeds are common; not clipped at 1."""
     shape: str | None
     """Shape of Fieller's set."""
     low: float | None

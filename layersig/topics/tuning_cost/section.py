@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from layersig.report.charts.lines import Line, LinePanel, line_charts
 from layersig.report.document import Block, Figure, Table, columns
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, number, percent, plural, seconds, size
+from layersig.report.numbers import fixed, number, percent, plural, range_of, seconds, size
 from layersig.report.svg import described, draw
 from layersig.topics.tuning_cost.rows import TIME_SAVED, TUNING_COSTS, TuningCostRow
 
@@ -28,14 +28,14 @@ def shares(material: Material) -> tuple[Block, ...]:
             "#layers tuned",
             "#time per 1000 tokens",
             "#its SD over runs",
-            "#to all layers",
+            "#time to all layers",
             "#weights",
             "#trained",
             "#gradients",
             "#optimizer",
             "#the last three to all layers",
             "#measured peak",
-            "#to all layers",
+            "#peak to all layers",
         ),
         tuple(
             (
@@ -95,15 +95,11 @@ def time_saved(material: Material) -> tuple[Table, ...]:
             percent(row.saved_in_training),
             "\u2013" if row.bound is None else percent(row.bound),
             percent(row.saved),
-            _range(row.saved_low, row.saved_high),
+            range_of(row.saved_low, row.saved_high, percent),
         )
         for row in rows
     )
     return (Table(caption, heads, body, "time_saved.csv"),)
-
-
-def _range(low: float | None, high: float | None) -> str:
-    return "\u2013" if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
 def _time(seconds_per_token: float | None) -> str:
