@@ -36,14 +36,14 @@ class Generate(ReadingSpec):
     """
 
     kind = "generate"
-    version = 3
+    version = 4
     manner = ReadingSpec.manner | {"asking"}
     body = "layersig.generating.stage:generate"
     reads = ("model", "rows")
 
     generate: GenerateSettings
     limit: int | None
-    """Prompts, a sample from the root seed; None for all."""
+    """Rows whose prompts are answered: those that the same limit takes in `Data`; None for all."""
     group_by: str | None
     fields: dict[str, Any] | None = None
     where: dict[str, list[str]] = {}
@@ -80,7 +80,7 @@ class Data(StageSpec):
     """
 
     kind = "data"
-    version = 3
+    version = 4
     body = "layersig.data.stage:prepare"
     reads = ("model", "rows")
 

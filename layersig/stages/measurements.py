@@ -29,7 +29,7 @@ class Evaluate(ReadingSpec):
     """
 
     kind = "evaluate"
-    version = 6
+    version = 7
     body = "layersig.evaluating.stage:evaluate"
     reads = ("model",)
     may_read = ("adapter", "data/*", "untouched/*", "task/*")
