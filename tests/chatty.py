@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch.nn.functional import cross_entropy
@@ -122,6 +123,9 @@ FAMILIES = {
         bos="<s>",
     ),
 }
+"""Chat models of other makers, which end turns in other ways."""
+TRAINED = [name if name in ("llama-3", "gemma") else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+"""For tests of `chat_model`: training one takes seconds, so most families are left to slow runs."""
 
 
 def chat_tokenizer(family: Family) -> PreTrainedTokenizerFast:

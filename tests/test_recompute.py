@@ -22,7 +22,7 @@ CONTRASTS = (("ila-30", "first-k"), ("ila-30", "last-k"), ("ila-75", "all-layers
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
-@pytest.mark.parametrize("outcome", ["heldout", ("heldout", "hellaswag")])
+@pytest.mark.parametrize("outcome", ["heldout", pytest.param(("heldout", "hellaswag"), marks=pytest.mark.slow)])
 def test_every_comparison_is_as_recomputed(tmp_path: Path, study: Study, outcome: str | tuple[str, ...]) -> None:
     run = tmp_path / "run"
     recipe = write_run(run, study)

@@ -116,7 +116,7 @@ def data_stage(study: Study, name: str) -> Stage:
         params |= _fields(settings) | _where(settings)
     else:
         rows = Input(f"generate/{name}", "rows.jsonl")
-        # The limit was on prompts, and responses keep the groups of their prompts.
+        # The limit was on the rows that were asked, and responses keep the groups of their prompts.
         params |= {"limit": None, "group_by": "group", "fields": {"ignore": ["prompt", "sample"]}}
     return Stage(
         id=f"data/{name}",

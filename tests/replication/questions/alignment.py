@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from statistics import fmean
 
+from layersig.analysis.sentences import status_of
 from layersig.report.numbers import fixed, p_value, percent, plural
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Row
@@ -107,11 +108,12 @@ def _stable(extracts: Extracts) -> Answer:
             fixed(row["ceiling"], 2),
             f"{fixed(row['share'], 2)} {span(row['low'], row['high'])}",
             p_value(row["adjusted_p"]),
+            status_of(row["declared"]).lower(),
             row["verdict"],
         )
         for row in milestones
     ]
-    header = ("of the training", "k", "agreement with the end", "between ends", "share", "p", "verdict")
+    header = ("of the training", "k", "agreement with the end", "between ends", "share", "p", "status", "verdict")
     together = [row for row in starts if len(row["cells"]) > 2]
     claimed = [row for row in milestones if row["checkpoint"] >= _EARLIEST]
     moments = ", ".join(percent(share) for share in sorted({row["checkpoint"] for row in claimed}))

@@ -165,6 +165,9 @@ def _task_or_model(part: str, repeat: str | None = None) -> Reply:
                     )
                 )
         first, *again = ({scorer: depends(found, scorer) for scorer in _scorers(found)} for found in runs.values())
+        said, *elsewhere = (
+            ", ".join(f"{scorer}: {_SAID[each[scorer]]}" for scorer in each) for each in (first, *again)
+        )
         left = {scorer: fixed(at_random(runs["first rows"], scorer), 2) for scorer in first}
         told = "; ".join(
             f"{scorer}: {_SAID[verdict]} ({left[scorer]} of the agreement of seeds is left on random tokens)"
@@ -184,7 +187,7 @@ def _task_or_model(part: str, repeat: str | None = None) -> Reply:
         )
         return Answer(
             settled(list(first.values())),
-            f"What each ranking is shown to depend on: {told}; {repeated(first, next(iter(again), None))}.",
+            f"What each ranking is shown to depend on: {told}; {repeated(said, next(iter(elsewhere), None))}.",
             (
                 Chart(
                     "Agreement with the ranking on chat, as a share of that of two seeds", "share", estimates, 1.0, 0.1
