@@ -45,11 +45,11 @@ def test_a_number_on_a_page_follows_its_extract() -> None:
     if "claim-6" not in RUN:
         pytest.skip("claim-6 was not run")
     found = RUN["claim-6"]
-    rows = [{**row, "correlation": 0.123456} for row in found.rows("block_correlations")]
+    rows = [{**row, "correlation": 0.654321} for row in found.rows("block_correlations")]
     changed = Extract(found.part, found.record, {**found.tables, "block_correlations": rows})
     before, after = (pages({**RUN, "claim-6": each})["cosine-and-fisher.md"] for each in (found, changed))
-    assert "0.12 [" not in before
-    assert "0.12 [" in after
+    assert "0.65 [" not in before
+    assert "0.65 [" in after
 
 
 @pytest.mark.parametrize("name", EXPECTED)
