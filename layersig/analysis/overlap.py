@@ -4,7 +4,7 @@ A *law* is the exact distribution of the overlap of two sets that are drawn inde
 chance level that a figure shows and the yardstick for published overlaps. It is not a test of "same layers": see
 `surrogates` for rankings that are smooth over depth and `sharing` for the equivalence claim.
 
-Equal scores carry no information about which of them belongs into the top k. Agreement is therefore the expectation
+Equal scores carry no information about which of them belongs in the top k. Agreement is therefore the expectation
 over random tie-breaking, independent for every ranking, in place of any fixed rule: rankings that were to break ties by
 the same rule would agree by construction.
 """

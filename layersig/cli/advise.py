@@ -212,7 +212,7 @@ def _advice(material: Material, chosen: Chosen, data: str) -> Iterator[str]:
     baseline = verdict("baseline")
     if baseline is Verdict.NO_ASSAY:
         yield "Tuning all layers is not shown to gain anything here, so no choice can be judged."
-        yield f"By score it is these {count}:"
+        yield f"The highest-scoring are these {count}:"
     elif baseline.worse and baseline is not Verdict.WORSE_WITHIN_MARGIN:
         rate = "" if _rates(material, _ARM) else " at this learning rate"
         yield f"Tuning all layers is better here{rate}. If you cannot, tune these {count}:"

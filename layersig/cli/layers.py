@@ -46,5 +46,7 @@ def _lines(found: LayerMap, names: bool) -> list[str]:
         f"{sum(layer.parameters for layer in layers if (layer.kind, layer.shape) == (kind, shape)) / weights:6.1%}"
         for (kind, shape), count in counts.items()
     ]
-    head = f"{len(layers)} layers in {len(blocks)} blocks, {weights:,} weights; by type, with the share of them:"
+    head = (
+        f"{len(layers)} layers in {len(blocks)} blocks, {weights:,} weights; by type, with their share of the weights:"
+    )
     return [head, *rows]

@@ -136,7 +136,9 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", prog_name="layersig")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; also behind a verb.")
+@click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of errors; may also follow the verb."
+)
 def cli() -> None:
     """Find out which layers matter when a language model is fine-tuned, and prove it.
 
@@ -221,7 +223,7 @@ def _hint(option: str) -> str | None:
 
 def _unexpected(error: BaseException) -> str:
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{what} (unexpected; `layersig --debug ...` shows where, please report it)"
+    return f"{what} (unexpected: `layersig --debug ...` shows where; please report it)"
 
 
 def emit(value: Any, *, as_json: bool, text: str) -> None:

@@ -69,7 +69,8 @@ def command(
         put_costs_on_record(planned.facts.known, planned.costs, planned.speed_origin)
         if planned.precision and not put_on_record(planned.facts.known, planned.precision):
             click.echo(
-                "note: outcomes of arms are measured already; no run will show this plan as made before", err=True
+                "note: outcomes of this study are already measured, so this plan does not count as made beforehand",
+                err=True,
             )
     values = {name: json_of(each) for name, each in found.items()} if as_json else {}
     texts = [as_text(each) if name is None else f"{name}\n{as_text(each)}" for name, each in found.items()]

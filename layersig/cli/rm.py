@@ -30,7 +30,10 @@ def command(run: str, runs: Path, as_json: bool, yes: bool) -> None:
     folder = find_run(runs, run)
     if not yes:
         if not sys.stdin.isatty():
-            raise UserError(f"{folder.path} is not deleted without being asked about; say --yes")
+            raise UserError(
+                f"{folder.path} was not deleted, because there is no terminal to ask on; use --yes to delete it "
+                "without asking"
+            )
         count = len(files_below(folder.path))
         if not click.confirm(f"delete {folder.path} ({count} files)?", err=True):
             emit({"deleted": None}, as_json=as_json, text="nothing was deleted")

@@ -142,13 +142,6 @@ class Batch:
     lengths: torch.Tensor
     ids: tuple[str, ...]
 
-    @property
-    def attention_mask(self) -> torch.Tensor:
-        """False in the padding, bool [B, T]."""
-        import torch
-
-        return torch.arange(self.tokens.shape[1]) < self.lengths[:, None]
-
 
 def collate(examples: Sequence[Example]) -> Batch:
     """The examples as one right-padded batch."""

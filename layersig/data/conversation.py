@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from layersig.jsonform import dumps
 
-ROLES = ("system", "user", "assistant", "tool")
-
 
 class Message(NamedTuple):
     """One turn.

@@ -43,7 +43,7 @@ class Limits:
             if self.tokens is not None and most >= self.tokens:
                 raise UserError(
                     f"conversation {example.id} holds the token {tokenizer.convert_ids_to_tokens(most)!r} ({most}), "
-                    f"for which the model's embedding of {self.tokens} rows has none; remove the conversation, or "
+                    f"which is beyond the {self.tokens} rows of the model's embedding; remove the conversation, or "
                     "use the tokenizer that belongs to the model"
                 )
         long = [example for example in examples if self.positions is not None and len(example) > self.positions]

@@ -220,8 +220,9 @@ class Driver:
             raise KeyboardInterrupt
         if silent:
             raise MachineError(
-                f"process {silent[0]} of {size} (counted from 0) ended without a word, as one does that the system "
-                "kills when memory runs out; run the same command again to continue from the last checkpoint"
+                f"process {silent[0]} of {size} (counting from 0) ended without an error message, as happens when the "
+                "system kills a process for lack of memory; run the same command again to continue from the last "
+                "checkpoint"
             ) from raised
         if not failures:
             return
@@ -230,7 +231,7 @@ class Driver:
             raise raised
         if first.error is None:
             raise KeyboardInterrupt
-        raise first.error.at(f"process {rank} of {size} (counted from 0)") from raised
+        raise first.error.at(f"process {rank} of {size} (counting from 0)") from raised
 
 
 def follow(launch: Launch) -> None:

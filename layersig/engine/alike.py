@@ -38,6 +38,6 @@ class AlikeFailures:
         self._rows[stage.kind] = error, number
         if number >= self._most:
             raise StageFailed(
-                f"stopped: {number} stages of kind `{stage.kind}` in a row failed alike, {stage.id} last: {how.error}; "
-                "what is done is kept (--stop-after sets how many may fail)"
+                f"stopped: {number} `{stage.kind}` stages in a row failed with the same error, the last of them "
+                f"{stage.id}: {how.error}. Finished stages are kept; --stop-after N changes the limit."
             )

@@ -102,10 +102,10 @@ def check(source: str, base: Path, *, fetched: bool = True, floor: bool = False,
     """
     scheme, _, name = source.rpartition(":")
     if scheme not in ("", "pypi", "file"):
-        raise UserError(f"evaluate.tasks: {source!r} is no task; write lm-eval's name, pypi:NAME or file:X.yaml")
+        raise UserError(f"evaluate.tasks: {source!r} is not a task; write lm-eval's name, pypi:NAME or file:X.yaml")
     path = (base / name).resolve()
     if scheme == "file" and not is_definition(path):
-        raise UserError(f"evaluate.tasks: {source!r} is no lm-eval task; its name must end in .yaml")
+        raise UserError(f"evaluate.tasks: {source!r} is not an lm-eval task; its name must end in .yaml")
     if scheme == "pypi":
         from layersig.sources.embedded import known_benchmark
 

@@ -59,7 +59,7 @@ def resolve_task(
     if spec.startswith("pypi:"):
         return _pinned(resolve(spec, "benchmark", request))
     if ":" in spec:
-        raise UserError(f"evaluate.tasks: {spec!r} is no task; write lm-eval's name, pypi:NAME or file:X.yaml")
+        raise UserError(f"evaluate.tasks: {spec!r} is not a task; write lm-eval's name, pypi:NAME or file:X.yaml")
     try:
         return _hub(spec, request)
     except MachineError as error:
@@ -92,7 +92,7 @@ def _user(spec: str, request: Request) -> Source:
 
     path = (request.base_dir / spec.removeprefix("file:")).resolve()
     if not definitions.is_definition(path):
-        raise UserError(f"evaluate.tasks: {spec!r} is no lm-eval task; its name must end in .yaml")
+        raise UserError(f"evaluate.tasks: {spec!r} is not an lm-eval task; its name must end in .yaml")
     now = partial(_user_digest, path)
     digest = now(request.cache)
     check_user_task(path)

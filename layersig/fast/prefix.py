@@ -160,7 +160,7 @@ def kept_prefix(
     except UserError:
         yield None
         return
-    lowest = _lowest(model, blocks, trained)
+    lowest = _lowest(blocks, trained)
     drawn = {index for indices in batches for index in indices}
     lengths: list[int] = examples.lengths.tolist()
     size = sum(lengths[index] for index in drawn) * model.config.get_text_config().hidden_size * model.dtype.itemsize
@@ -189,7 +189,7 @@ def _by_item(cut: Sequence[int], micro: MicroBatch) -> Iterator[tuple[int, Segme
     return zip((index for index in cut for _ in range(each)), segments, strict=True)
 
 
-def _lowest(model: nn.Module, blocks: Sequence[nn.Module], trained: Mapping[str, Tensor]) -> int:
+def _lowest(blocks: Sequence[nn.Module], trained: Mapping[str, Tensor]) -> int:
     """Number of the lowest block with a trained parameter; 0 where a parameter lies outside of the blocks."""
     owner = {id(each): number for number, block in enumerate(blocks) for each in block.parameters()}
     return min((owner.get(id(parameter), 0) for parameter in trained.values()), default=0)

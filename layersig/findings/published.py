@@ -132,7 +132,9 @@ def _overlap(given: Mapping[str, str]) -> OverlapCheck | str:
         "agreement": lambda value: (value * n - n + sizes) / 2,
     }
     if field == "shared" and not figure.percent and not figure.whole:
-        raise _Fault(f"shared: {figure.text} is no whole number; write a share of the smaller set as a percentage, 95%")
+        raise _Fault(
+            f"shared: {figure.text} is not a whole number; write a share of the smaller set as a percentage, 95%"
+        )
     if field != "shared" and figure.whole and figure.value <= 1:
         raise _Fault(_bare(field, figure))
     if (field != "shared" or figure.percent) and figure.value > 1:
@@ -192,7 +194,9 @@ def _accuracies(given: Mapping[str, str]) -> AccuracyCheck | str:
         return check
     figure = _figure(given, "discordant")
     if not figure.percent and not figure.whole:
-        raise _Fault(f"discordant: {figure.text} is no whole number; write a share of the items as a percentage, 12%")
+        raise _Fault(
+            f"discordant: {figure.text} is not a whole number; write a share of the items as a percentage, 12%"
+        )
     if figure.percent:
         discordant = counts_behind(figure, lambda share: share * items, 0, items)
     else:

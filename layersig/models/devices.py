@@ -52,11 +52,14 @@ def pick_device(requested: str = "auto") -> torch.device:
     try:
         device = torch.device(requested)
     except RuntimeError as error:
-        raise UserError(f"model.device = {requested!r} is none; write auto, cpu, cuda, cuda:1, ... or mps") from error
+        raise UserError(
+            f"model.device: {requested!r} is not a device; write auto, cpu, cuda, cuda:1, ... or mps"
+        ) from error
     count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type, 0)
     if (device.index or 0) >= count:
         raise UserError(
-            f"model.device = {requested!r} is not there: torch sees {count} of that kind; write auto or cpu"
+            f"model.device: {requested!r} is not available: torch finds {count} such "
+            f"{'device' if count == 1 else 'devices'}; write auto or cpu"
         )
     if device.type == "cpu":
         return torch.device("cpu")
@@ -86,7 +89,7 @@ def pick_dtype(requested: str, device: torch.device) -> DtypeChoice:
     """
     if requested != "auto":
         if requested not in _DTYPES:
-            raise UserError(f"dtype = {requested!r} is none; write auto, {', '.join(_DTYPES)}")
+            raise UserError(f"dtype: {requested!r} is not a dtype; write auto, {', '.join(_DTYPES)}")
         return DtypeChoice(_DTYPES[requested], "requested")
     if device.type == "cuda":
         if torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0):

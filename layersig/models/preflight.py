@@ -149,11 +149,11 @@ def _tokens(path: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> Iterat
     sure = {token for token in beyond if token not in added or token in special.values() or token in template}
     if sure:
         raise UserError(
-            f"{path}: the tokenizer has {len(beyond)} tokens for which the embedding of {rows} rows has none: "
+            f"{path}: the tokenizer has {len(beyond)} tokens beyond the {rows} rows of the embedding: "
             f"{first_few(sorted(f'{token!r} ({beyond[token]})' for token in sure))}; bring the tokenizer that belongs "
             "to the model, or enlarge the embedding (resize_token_embeddings) and save both"
         )
     yield (
-        f"{path}: the tokenizer has {len(beyond)} tokens for which the embedding of {rows} rows has none "
+        f"{path}: the tokenizer has {len(beyond)} tokens beyond the {rows} rows of the embedding "
         f"({first_few(sorted(f'{token!r}' for token in beyond))}); text that holds them is refused"
     )

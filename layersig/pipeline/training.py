@@ -108,9 +108,9 @@ def outcome(study: Study, settings: TrainSettings, adapter: Input) -> dict[str, 
     return {"model": Input(adapter.node, "model")} if whole else {"adapter": adapter}
 
 
-def reference_update(data: str, seed: int, checkpoint: float = 1.0) -> Input:
-    """The update of the reference training at a fraction of its planned steps."""
-    return Input(f"reference/{data}/seed-{seed}", f"at-{checkpoint:g}")
+def reference_update(data: str, seed: int) -> Input:
+    """The update of the whole reference training."""
+    return Input(f"reference/{data}/seed-{seed}", "at-1")
 
 
 def training_inputs(study: Study, settings: TrainSettings, data: str) -> dict[str, Input]:

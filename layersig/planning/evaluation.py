@@ -47,7 +47,7 @@ def evaluated(facts: Facts, stage: Stage) -> Passes:
                 lacking.append(f"the held-out conversations of {role.removeprefix('data/')}")
             else:
                 heldout += float(sum(side.lengths.sum() for side in sides))
-    tokens, written, why = task_tokens(facts, stage, stage.params["tasks"], lambda number: f"source/task/{number}")
+    tokens, written, why = task_tokens(facts, stage.params["tasks"], lambda number: f"source/task/{number}")
     if why is not None:
         lacking.append(why)
     read = heldout + (tokens or 0.0)
@@ -68,7 +68,7 @@ def untouched(facts: Facts, stage: Stage) -> Passes:
 
 
 def task_tokens(
-    facts: Facts, stage: Stage, tasks: Sequence[Mapping[str, Any]], node: Callable[[int], str]
+    facts: Facts, tasks: Sequence[Mapping[str, Any]], node: Callable[[int], str]
 ) -> tuple[float | None, float, str | None]:
     """Tokens that tasks read and may write, with floors and all draws, and what is not known of them."""
     read, written, lacking = 0.0, 0.0, []

@@ -158,7 +158,7 @@ def _warnings(
     if wanted.items is None:
         return []
     if wanted.items < 2 or found is None:
-        return [f"{wanted.items} items find no difference at all"]
+        return [f"with {wanted.items} items no difference can be detected"]
     if wanted.kind == "comparison":
         said = []
         if margin is not None and found > margin:

@@ -80,7 +80,7 @@ def _of_blocks(facts: Facts, stage: Stage, kind: str, params: Mapping[str, Any])
         return uncounted("the blocks of the model")
     depth = facts.shapes.depth
     if params.get("tasks"):
-        tokens, written, why = task_tokens(facts, stage, params["tasks"], _selection_node(stage))
+        tokens, written, why = task_tokens(facts, params["tasks"], _selection_node(stage))
         evaluations = _evaluations(kind, params, depth)
         if tokens is None:
             return uncounted(why or "the items of the selection tasks")

@@ -203,7 +203,11 @@ def _sharing(plan: Plan) -> Iterator[str]:
 
 def _name(found: Precision) -> str:
     wanted = found.declared
-    against = f"{wanted.arm} against {wanted.reference}" if wanted.kind == "comparison" else f"{wanted.arm} as good"
+    against = (
+        f"{wanted.arm} against {wanted.reference}"
+        if wanted.kind == "comparison"
+        else f"{wanted.arm} as good as all layers"
+    )
     return f"{against}, {wanted.measure.metric} of {wanted.measure.task}, trained on {wanted.data}"
 
 
@@ -220,8 +224,9 @@ def _found(found: Precision) -> str:
     gain = None if found.least_gain is None else in_units(wanted.measure, found.least_gain)
     if wanted.measure.is_share and (found.least_gain or 0.0) > 1:
         return f"nothing: all layers would have to gain {gain} ({size}; spread: {found.origin})"
-    needed = "" if gain is None else f", for which all layers must gain {gain}"
-    return f"{value} above the share of the gain{needed} ({size}; spread: {found.origin})"
+    needed = "" if gain is None else f"; all layers must gain at least {gain}"
+    keeps = f"found if {wanted.arm} keeps {value} more than the required share of the gain"
+    return f"{keeps}{needed} ({size}; spread: {found.origin})"
 
 
 def cards_text(fits: Sequence[Fit] | None) -> Iterator[str]:
@@ -229,7 +234,7 @@ def cards_text(fits: Sequence[Fit] | None) -> Iterator[str]:
     if not fits:
         return
     yield ""
-    yield "peak memory on a GPU, at least where the device chooses how many tokens it takes at once"
+    yield 'peak memory on a GPU, a lower bound where batch_tokens or micro_batch_tokens is "auto"'
     yield "(estimates from shapes, see docs/planning.md):"
     names = [each.stages[0] + (f" and {len(each.stages) - 1} alike" if each.stages[1:] else "") for each in fits]
     width = max(len(name) for name in ("stage", *names))

@@ -58,7 +58,7 @@ def bytes_of(text: str) -> int:
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", text.lower())
     if found is None:
-        raise UserError(f"{text!r} is no size; write one such as 500MB, 20GB or 1TiB")
+        raise UserError(f"{text!r} is not a size; write one such as 500MB, 20GB or 1TiB")
     return int(float(found[1]) * _UNITS[found[2] or ""])
 
 

@@ -109,10 +109,10 @@ def _write(parts: dict[str, str], order: list[str]) -> None:
     lines = [
         "# Benchmarks",
         "",
-        "Ours beside what a user would otherwise run, on the same work and in one process: competitors take turns, "
-        "after one turn to warm up; medians, with half the range as spread, and ratios of neighbouring turns in "
-        "brackets. `make bench` writes this page, one case at a time. How equal the results are stands beside each "
-        "ratio of evaluation; for training it is a case of its own.",
+        "Each table compares layersig with the tools that a user would otherwise run, on the same work, in one "
+        "process, taking turns after a warm-up: medians, with half the range as spread, and ratios of neighbouring "
+        "turns in brackets. `make bench` writes this page, one case at a time. How equal the results are stands beside "
+        "each ratio of evaluation; for training it is a case of its own.",
         "",
     ]
     lines += [f"<!-- case {name} -->\n{parts[name]}" for name in order if name in parts]

@@ -82,7 +82,7 @@ def ties(reps: int, rng: np.random.Generator) -> Study:
     return Study(
         "Independent rankings with equal scores",
         "Two rankings of 210 modules without any structure, a share of whose scores is 0. Equal scores say nothing of "
-        "which of them belongs into the top k: overlaps are expected over random tie-breaking, p-values averaged over "
+        "which of them belongs in the top k: overlaps are expected over random tie-breaking, p-values averaged over "
         f"it, which makes them conservative. {reps} repetitions.",
         (
             Table(

@@ -154,7 +154,7 @@ def test_delimiters_order_and_bom(capsys, tmp_path, delimiter):
         ((*OVERLAP, "--jaccard", "90"), "write a percentage with its sign"),
         ((*OVERLAP, "--jaccard", "high"), "jaccard: 'high' is not a number"),
         ((*OVERLAP, "--jaccard", ""), "jaccard is empty"),
-        ((*OVERLAP, "--shared", "159.5"), "no whole number"),
+        ((*OVERLAP, "--shared", "159.5"), "not a whole number"),
         (("--n", "225", "--k", "300", "--jaccard", ".9"), "cannot be chosen from n = 225"),
         (("--n", "22.5", "--k", "3", "--jaccard", ".9"), "n: '22.5' is not a whole number"),
         (("--k", "3", "--jaccard", ".9"), "n is missing"),

@@ -59,8 +59,8 @@ def test_samples_in_a_table_are_clusters(capsys, tmp_path):
     [
         ("item,arm,value\nq,a,1\n", "only one arm"),
         ("item,arm,value\n", "there are no rows"),
-        ("item,arm,value\nq,a,1\nq,b,high\n", ":3: value: 'high' is no number"),
-        ("item,arm,value\nq,a,1\nq,b,\n", ":3: value: '' is no number"),
+        ("item,arm,value\nq,a,1\nq,b,high\n", ":3: value: 'high' is neither a number nor true or false"),
+        ("item,arm,value\nq,a,1\nq,b,\n", ":3: value: '' is neither a number nor true or false"),
         ("item,arm,value\nq,a,1\nq,b,nan\n", ":3: value is nan"),
         ("item,arm,value\nq,a,1\np,b,1\n", "not measured on the same items"),
         ("item,arm,value,seed\nq,a,1,0\nq,b,1,x\n", ":3: seed: 'x'"),
@@ -69,7 +69,7 @@ def test_samples_in_a_table_are_clusters(capsys, tmp_path):
         ("item,arm,value,extra\nq,a,1,0\n", "there is a column 'extra'"),
         ("item,a,a\nq,1,1\n", "two columns are called 'a'"),
         ("item,arm,value\n,a,1\n", "the item has no name"),
-        ("item,arm,value\nq,a\n", "value: '' is no number"),
+        ("item,arm,value\nq,a\n", "value: '' is neither a number nor true or false"),
         ("item\nq\n", "neither a column `value`"),
     ],
 )

@@ -55,7 +55,7 @@ def test_rm_deletes_only_when_told(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, _, err = call(capsys, "rm", "mine")
-    assert (code, "say --yes" in err, run.is_dir()) == (2, True, True)
+    assert (code, "use --yes" in err, run.is_dir()) == (2, True, True)
     with RunFolder(run).lock():
         code, _, err = call(capsys, "rm", "mine", "--yes")
         assert (code, "another process" in err, run.is_dir()) == (2, True, True)

@@ -133,7 +133,6 @@ def test_collate_pads_on_the_right() -> None:
     assert batch.targets.tolist() == [[False, True, True], [False, False, False]]
     assert batch.targets.dtype == torch.bool
     assert batch.lengths.tolist() == [3, 1]
-    assert batch.attention_mask.tolist() == [[True, True, True], [True, False, False]]
     assert batch.ids == ("a", "b")
 
 

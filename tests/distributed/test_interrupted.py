@@ -62,7 +62,7 @@ def breaks(job: Job[Break]) -> None:
 def test_the_first_process_still_says_which_one_died(tmp_path: Path) -> None:
     driver = crew.Driver.__new__(crew.Driver)
     driver.sharded, driver._crew = False, InterruptedOnce()  # type: ignore[assignment]
-    with pytest.raises(MachineError, match=r"process 1 of 2 .* ended without a word"):
+    with pytest.raises(MachineError, match=r"process 1 of 2 .* ended without an error message"):
         driver.run(job(tmp_path), (), breaks)  # type: ignore[arg-type]
 
 

@@ -149,9 +149,9 @@ def test_a_training_whose_process_dies_continues(folder: Path, options: list[str
 @pytest.mark.parametrize(
     ("how", "rank", "message"),
     [
-        ("raise", 1, "ENDED failed process 1 of 2 (counted from 0): ValueError: no such thing []"),
+        ("raise", 1, "ENDED failed process 1 of 2 (counting from 0): ValueError: no such thing []"),
         ("raise", 0, "ENDED failed ValueError: no such thing []"),
-        ("kill", 1, "RAISED MachineError broken: process 1 of 2 (counted from 0) ended without a word"),
+        ("kill", 1, "RAISED MachineError broken: process 1 of 2 (counting from 0) ended without an error message"),
         ("kill", 0, ""),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_limit_in_the_settings_is_kept_after_a_run(own: World, monkeypatch: py
     held = {path.name for path in (own.cache / "stages").glob("*/*")}
     assert held <= {stage["fingerprint"] for stage in Run(run).stages.values()}
     monkeypatch.setenv("LAYERSIG_CACHE_LIMIT", "much")
-    assert "LAYERSIG_CACHE_LIMIT: 'much' is no size" in own.run().err
+    assert "LAYERSIG_CACHE_LIMIT: 'much' is not a size" in own.run().err
 
 
 def test_a_cache_that_cannot_be_brought_below_the_limit_does_no_harm_to_the_run(

@@ -126,7 +126,7 @@ def test_an_error_of_our_own_is_one_line_too(world: World, monkeypatch: pytest.M
     told = world.call("runs")
     assert told.code == 1
     assert told.err == (
-        "error: ZeroDivisionError: by zero (unexpected; `layersig --debug ...` shows where, please report it)\n"
+        "error: ZeroDivisionError: by zero (unexpected: `layersig --debug ...` shows where; please report it)\n"
     )
 
 

@@ -62,4 +62,4 @@ def test_milestones_have_the_time_of_the_training_up_to_them(tmp_path: Path) -> 
     assert {float(row["checkpoint"]) for row in rows} == {0.05, 0.25, 0.5, 0.75}
     for row in rows:
         assert float(row["seconds"]) == pytest.approx(float(row["checkpoint"]) * whole)
-    assert "How early is the ranking there?" in (folder / "report.md").read_text(encoding="utf-8")
+    assert "How early does the ranking settle?" in (folder / "report.md").read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ def test_each_kind_finds_its_resolver(tmp_path: Path) -> None:
         return SOURCE_KINDS[kind].resolve(NamedSource(kind, "mine", spec), request, strict=False, loaders={})
 
     assert (found("rankings", "file:scores.jsonl").path, found("rankings", "file:.").label) == (rankings, "mine")
-    with pytest.raises(UserError, match="is no task; write lm-eval's name"):
+    with pytest.raises(UserError, match="is not a task; write lm-eval's name"):
         found("task", "hub:a/b")
     with pytest.raises(UserError, match="names no update source"):
         found("update", "hub:a/b")

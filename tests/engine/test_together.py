@@ -154,7 +154,7 @@ def test_two_workers_take_at_most_six_tenths_of_the_time_of_one(site: Site, seco
 
 def test_a_run_stops_when_stages_of_a_kind_fail_alike_in_a_row(site: Site) -> None:
     graph = [site.stage(f"s{number}", breaks=True) for number in range(6)]
-    with pytest.raises(StageFailed, match=r"stopped: 3 stages of kind `step` in a row failed alike.*no such nap"):
+    with pytest.raises(StageFailed, match=r"stopped: 3 `step` stages in a row failed with the same error.*no such nap"):
         site.run(graph, workers=1, stop_after=3)
     assert len(site.ran) == 3
 

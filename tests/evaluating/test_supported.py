@@ -42,7 +42,7 @@ tasks = ["arc_easy", TASK]
         ("squadv2", "`squadv2` is written in Python"),
         ("lingoly", "group lingoly.*aggregates exact_match by .*lm-eval aggregates every group by a mean"),
         ("hellaswagg", r"lm-eval has no task `hellaswagg`; did you mean .*hellaswag"),
-        ("hub:gsm8k", "is no task; write lm-eval's name"),
+        ("hub:gsm8k", "is not a task; write lm-eval's name"),
         ("file:gone.yaml", r"gone\.yaml: no such task file"),
     ],
 )

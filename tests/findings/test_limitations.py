@@ -62,7 +62,7 @@ def test_every_sentence_is_one_with_a_figure_or_a_name(run: Run) -> None:
         ("precision of the model", "already instruction-tuned"),
         ("fallbacks", "hub:example/alpaca could not be reached; pypi:sample was used instead"),
         ("leaks", "2 of 20 items of arc_easy share a run of 13 words"),
-        ("pretraining", "any of 1 benchmarks may be in it"),
+        ("pretraining", "any of 1 benchmarks may be in them"),
         ("cuts", "21 of 1000 training conversations of alpaca>sample were cut to 512 tokens"),
         ("outcome", "a loss on n = 8 held-out conversations"),
         ("search", "learning rate 0.0002"),

@@ -207,4 +207,4 @@ def test_warnings_name_rules_and_ties() -> None:
     found = {SANITY: list(sanity_rows(tables, (K,), GRID, 0.95)), TIES: list(tie_rows(tables, (K,), BLOCKS)), TEXTS: []}
     words = repr(section(SimpleNamespace(findings=found)))
     assert "The top 10 of cka on no data may be a rule of place: ends agrees with kappa 1.00." in words
-    assert "The top 10 of flat on no data is not decided by scores: 10 places go to equal scores" in words
+    assert "Scores do not decide all of the top 10 of flat on no data: 10 places are tied" in words

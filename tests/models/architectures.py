@@ -246,8 +246,8 @@ def table(names: tuple[str, ...]) -> Iterator[str]:
 _INTRODUCTION = f"""# Architectures
 
 What layersig does with each architecture of `AutoModelForCausalLM` in transformers {transformers.__version__}, tried on
-a random model of 4 blocks in float32. Sizes are cut by rules that go by the names of settings, so some architectures
-cannot be built in tiny; nothing is said about those. The page is written by `python -m tests.models.architectures`.
+a random model of 4 blocks in float32. Models are shrunk by rules on the names of their settings. Architectures
+that cannot be built this small are left out. The page is written by `python -m tests.models.architectures`.
 
 - **layers**: how many layers are found, or why the architecture is refused
 - **difference**: norms of the difference of two checkpoints are those of the stored tensors

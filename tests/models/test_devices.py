@@ -27,7 +27,7 @@ def test_devices_are_picked_in_the_order_cuda_mps_cpu(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there["mps"])
     assert pick_device() == pick_device("cuda") == torch.device("cuda", 0)
     assert pick_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(UserError, match="'cuda:2' is not there: torch sees 2"):
+    with pytest.raises(UserError, match="'cuda:2' is not available: torch finds 2 such devices"):
         pick_device("cuda:2")
     there["cuda"] = False
     assert pick_device() == torch.device("mps", 0)
@@ -35,9 +35,9 @@ def test_devices_are_picked_in_the_order_cuda_mps_cpu(monkeypatch: pytest.Monkey
     there["mps"] = False
     assert pick_device() == CPU
     for absent in ("cuda", "mps", "xpu"):
-        with pytest.raises(UserError, match=f"'{absent}' is not there"):
+        with pytest.raises(UserError, match=f"'{absent}' is not available"):
             pick_device(absent)
-    with pytest.raises(UserError, match="'gpu' is none"):
+    with pytest.raises(UserError, match="'gpu' is not a device"):
         pick_device("gpu")
 
 
@@ -65,7 +65,7 @@ def test_a_gpu_computes_in_bfloat16_where_its_hardware_does(monkeypatch: pytest.
 def test_a_requested_dtype_is_obeyed() -> None:
     assert pick_dtype("float16", CPU) == (torch.float16, "requested")
     assert pick_dtype("auto", torch.device("mps")).dtype is torch.float32
-    with pytest.raises(UserError, match="dtype = 'fp8' is none"):
+    with pytest.raises(UserError, match="dtype: 'fp8' is not a dtype"):
         pick_dtype("fp8", CPU)
 
 

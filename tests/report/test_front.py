@@ -399,7 +399,7 @@ def test_an_arm_that_keeps_more_with_no_more_layers_is_named(good: Material) -> 
     for more, said in ((0.1, True), (-0.1, False)):
         share = lead.kept.share + more
         found = limits(changed(small, "shares", lambda row: row.arm == other, share=share, shape="interval"))
-        assert (f"{other} keeps more: {percent(share)} (" in found) is said
+        assert (f"{other} keeps more with as many layers or fewer: {percent(share)} (" in found) is said
 
 
 @pytest.mark.parametrize("verdict", sorted(VERDICTS))

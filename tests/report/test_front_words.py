@@ -138,11 +138,11 @@ def test_what_a_pruning_policy_takes_of_the_scores_is_said(material: Material) -
 
 def test_the_export_says_whose_choice_it_takes(material: Material, tmp_path: Path) -> None:
     step = last_step(material)
-    assert step.why.startswith("The layers chosen most often over 2 seeds, as many as one seed chose, for your own")
+    assert step.why.startswith("To train with these layers elsewhere (those chosen most often over 2 seeds);")
     run = f"{material.findings.name}/{material.findings.id}"
     assert shlex.split(step.command) == ["layersig", "export", run, "ila-30", "--to", "peft"]
     one = last_step(each(material, "selections", lambda row: {"runs": 1}))
-    assert one.why.startswith("These layers, for your own training")
+    assert one.why.startswith("To train with these layers elsewhere; --to also takes axolotl")
     two = made(tmp_path / "run", replace(STUDY, data=("alpaca>other", "lima"), seeds=(0,), tasks=(), heldout=4))
     assert shlex.split(last_step(two).command)[-2:] == ["--data", "alpaca"]
 

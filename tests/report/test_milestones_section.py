@@ -76,7 +76,7 @@ def test_a_milestone_has_the_time_of_the_reference_training_up_to_it() -> None:
     # 100 planned steps of 2 and of 4 seconds: 300 s on average.
     trainings = training(), training(seed=1, seconds_per_step=4.0), training(arm="ila-30", seconds_per_step=9.0)
     (*_, table) = [block for block in shown(trainings, 5) if isinstance(block, Table)]
-    place = [column.head for column in table.columns].index("time up to there")
+    place = [column.head for column in table.columns].index("time until then")
     after = {row[place - 1]: row[place] for row in table.rows}
     assert len(after) > 1
     (figure,) = [block for block in shown(trainings, 5) if isinstance(block, Figure)]
@@ -89,7 +89,7 @@ def test_a_milestone_has_the_time_of_the_reference_training_up_to_it() -> None:
 def test_how_early_the_ranking_is_there(seeds: int, reached: bool) -> None:
     blocks = shown(seeds=seeds)
     heads = [block.text for block in blocks if isinstance(block, Heading)]
-    assert heads == ["Stability of the ranking", "How early is the ranking there?"]
+    assert heads == ["Stability of the ranking", "How early does the ranking settle?"]
     sentences = [item[0] for block in blocks if isinstance(block, Bullets) for item in block.items]
     assert any("the agreement reaches 0.9 of the ceiling" in sentence for sentence in sentences) == reached
     tables = [block for block in blocks if isinstance(block, Table)]

@@ -99,7 +99,7 @@ def _results(file: _File) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: it is no JSON ({error}); evaluate again, or remove it") from None
+        raise UserError(f"{path}: it is not JSON ({error}); evaluate again, or remove it") from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: an object is needed, as lm-eval writes it")
     return found
@@ -174,7 +174,7 @@ def _sample(line: str, where: str) -> _Sample:
     try:
         found = json.loads(line)
     except ValueError:
-        raise UserError(f"{where}: it is no JSON; the file may be cut short: evaluate again") from None
+        raise UserError(f"{where}: it is not JSON; the file may be cut short: evaluate again") from None
     if not isinstance(found, dict) or not isinstance(found.get("doc_id"), int | str):
         raise UserError(f"{where}: there is no `doc_id`; a file is needed that lm-eval wrote with --log_samples")
     named = found.get("metrics")

@@ -116,7 +116,7 @@ def _number(text: str, where: str, column: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise UserError(f"{where}: {column}: {text!r} is no number, nor true or false") from None
+        raise UserError(f"{where}: {column}: {text!r} is neither a number nor true or false") from None
     if not math.isfinite(value):
         raise UserError(f"{where}: {column} is {text}; every item needs a finite value")
     return value
@@ -128,4 +128,4 @@ def _seed(text: str, where: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"{where}: seed: {text!r} is no whole number") from None
+        raise UserError(f"{where}: seed: {text!r} is not a whole number") from None

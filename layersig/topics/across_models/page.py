@@ -94,10 +94,10 @@ def _document(
         (
             "A ranking is carried to another model by module type and relative depth, each seed by itself, and set "
             "beside that model's own ranking of the covered layers. Kappa is 0 at chance and 1 for equal sets; seeds "
-            "are never paired with themselves. The ceiling is what two seeds of one model agree, and the verdict holds "
-            "the ratio of both against the margin of the recipe, corrected for all rows. The residual correlation "
-            "leaves out module type and smooth depth; its p is against surrogates as smooth over depth, corrected by "
-            "Holm's method.",
+            "are never paired with themselves. The ceiling is the agreement of two seeds of one model; the verdict "
+            "compares the ratio of the two with the margin of the recipe, corrected for all rows. The residual "
+            "correlation leaves out module type and smooth depth; its p is against surrogates as smooth over depth, "
+            "corrected by Holm's method.",
         )
     )
     blocks: list[Block] = [about]

@@ -37,7 +37,7 @@ def section(material: Material) -> Section | None:
             "shown twice: for sets drawn uniformly, and for sets that hold the same number of each module type. "
             "Both are "
             "exact laws, drawn as a yardstick; scores are smooth over depth, so the p-values of these laws are "
-            "descriptive and no test of a claim. Equal scores say nothing of which layer belongs into the top: where "
+            "descriptive and no test of a claim. Equal scores say nothing of which layer belongs in the top: where "
             "they straddle its end, overlaps are expected values over random tie-breaking.",
         )
     )

@@ -24,9 +24,9 @@ def section(material: Material) -> Section | None:
         (
             "The signal says how much of the loss a linear change of the unit could remove where the loss is a "
             "square; a large condition number says that some of it lies in directions which inputs hardly use, so that "
-            "gradient descent gets there slowly. The time is that of training the unit alone: a low block is dear, "
-            "since gradients must go back to it. A signal is no evidence that training the unit helps: for that see "
-            "the arms, or one unit trained alone.",
+            "gradient descent gets there slowly. The time is that of training the unit alone: a low block is "
+            "expensive, because gradients have to reach it. A signal is no evidence that training the unit helps: "
+            "for that see the arms, or one unit trained alone.",
         )
     )
     tables = [_table(found) for found in runs.values()]
@@ -43,7 +43,16 @@ def _table(rows: Sequence[LayerCardRow]) -> Table:
     other = "score" if first.scored_by is None else f"score by {first.scored_by}"
     return Table(
         f"{first.scorer} on {first.data}: the {len(ordered)} of {len(rows)} units with the strongest signal; {errors}",
-        columns("unit", "#signal", "#error of the signal", "#energy of inputs", "#condition", "#time alone", f"#{other}", "#error of the score"),
+        columns(
+            "unit",
+            "#signal",
+            "#error of the signal",
+            "#energy of inputs",
+            "#condition",
+            "#time alone",
+            f"#{other}",
+            "#error of the score",
+        ),
         tuple(
             (
                 Code(row.layer),

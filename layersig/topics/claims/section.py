@@ -91,7 +91,16 @@ def control_sets(material: Material) -> list[Block]:
         "one-sided, (1 + sets at least as good) / (1 + sets), and takes 19 sets; p (Holm) is over this table. All of "
         "it is exploratory: the claim of the next table declares its own",
         columns(
-            "arm", "data", "task", "#result", "#sets", "#range of the sets", "#at least as good", "#p", "#p (Holm)", "#S"
+            "arm",
+            "data",
+            "task",
+            "#result",
+            "#sets",
+            "#range of the sets",
+            "#at least as good",
+            "#p",
+            "#p (Holm)",
+            "#S",
         ),
         tuple(
             (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from layersig.report.document import Block, Code, Details, Paragraph, Section, Table, columns
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, number, p_value
+from layersig.report.numbers import fixed, number, p_value, set_of
 from layersig.report.numbers import level as level_of
 from layersig.topics.contribution.rows import CONTRIBUTIONS, ContributionRow
 
@@ -23,9 +23,10 @@ def section(material: Material) -> Section | None:
         runs.setdefault((row.scorer, row.data, row.seed), []).append(row)
     about = Paragraph(
         (
-            "Each unit was trained alone. C is what that gains over what training everything gains: 1 where one unit "
-            "does as well as all. The best of many noisy gains is too high where it was chosen, so read it on fresh "
-            "conversations. Intervals are over conversations, for these trainings: another seed trains otherwise.",
+            "Each unit was trained alone. C is the gain of that unit divided by the gain of training everything: 1 "
+            "where one unit does as well as all. The best of many noisy gains is too high where it was chosen, "
+            "so read it on fresh conversations. Intervals are over conversations, for these trainings: another seed "
+            "trains otherwise.",
         )
     )
     tables = [_table(found) for found in runs.values()]

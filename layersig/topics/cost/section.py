@@ -154,7 +154,7 @@ def _speed(material: Material) -> tuple[Table, ...]:
     rows = material.findings[INFERENCE]
     if not rows:
         return ()
-    caption = "Speed of evaluation: measured once a run, beside whatever else the machine did"
+    caption = "Speed of evaluation: measured once a run, while the machine may have been doing other work"
     heads = columns("arm", "#evaluations", "#tokens", "#tokens per second", "#over the untouched model")
     body = tuple(
         (row.arm, count(row.runs), count(row.tokens), number(row.tokens_per_second), fixed(row.ratio, 2))

@@ -66,11 +66,13 @@ def _use(material: Material, places: Sequence[Place]) -> Iterator[Step]:
         which = "".join(f", that of seed {seed} (--seed for another)" for seed in seeds)
         yield Step(f"The pruned checkpoint{of} for transformers{which}:", shlex.join([*export, "FOLDER", *data, *one]))
     else:
-        tools = "peft (or axolotl, llamafactory, trl, unsloth, torchtune, names)"
+        tools = "axolotl, llamafactory, trl, unsloth, torchtune, names"
         runs = place.lead.selection.runs
-        often = f" chosen most often over {runs} seeds, as many as one seed chose"
-        which = f"The layers{of}{often}" if runs > 1 else f"These layers{of}"
-        yield Step(f"{which}, for your own training, with --to {tools}:", shlex.join([*export, "--to", "peft", *data]))
+        often = f" (those chosen most often over {runs} seeds)" if runs > 1 else ""
+        yield Step(
+            f"To train with these layers{of} elsewhere{often}; --to also takes {tools}:",
+            shlex.join([*export, "--to", "peft", *data]),
+        )
 
 
 def _run_again(material: Material, *overrides: str, verb: str = "run", without: Sequence[str] = ("--json",)) -> str:

@@ -104,7 +104,7 @@ def _successive(rows: Sequence[SuccessiveRow]) -> list[Block]:
 
 
 def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow]) -> list[Block]:
-    heading = Heading("How early is the ranking there?")
+    heading = Heading("How early does the ranking settle?")
     if not rows:
         alone = Paragraph(
             (
@@ -127,7 +127,7 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
         "Milestones against the noise ceiling",
         described(draw(forest(panels), "milestones"), alt),
         alt,
-        "Rows: share of the planned steps, and the time up to there. Diamond: agreement of a milestone with the ends "
+        "Rows: share of the planned steps, and the time until then. Diamond: agreement of a milestone with the ends "
         "of other runs, over the agreement of those ends. Bar: "
         f"{level(rows[0].level)} Fieller set from a jackknife that leaves out a seed with its milestone and its end. "
         f"The band begins at {number(required)}, the share that the test is about.",
@@ -142,7 +142,7 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
             "scorer",
             "data",
             "#after",
-            "#time up to there",
+            "#time until then",
             "#k",
             "#agreement",
             "#ceiling",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from layersig.report.charts.lines import Band, Line, LinePanel, line_charts
 from layersig.report.document import Bullets, Details, Figure, Inline, Paragraph, Section, Table, Text, columns
 from layersig.report.material import Material
-from layersig.report.numbers import percent
+from layersig.report.numbers import percent, set_of
 from layersig.report.svg import described, draw
 from layersig.topics.removal.rows import REMOVAL, RemovalRow
 

@@ -137,7 +137,7 @@ def _tasks(material: Material) -> list[Block]:
         "more than three standard errors and five points above its floor, else \u201cat floor\u201d"
     )
     table = Table(caption, heads, body, "retention.csv")
-    return [*_figure(material, rows), Details("Retention by task and metric", (table,))]
+    return [*_figure(rows), Details("Retention by task and metric", (table,))]
 
 
 def _line(row: RetentionRow) -> tuple[Inline, ...]:
@@ -158,7 +158,7 @@ def _line(row: RetentionRow) -> tuple[Inline, ...]:
     )
 
 
-def _figure(material: Material, rows: list[RetentionRow]) -> list[Block]:
+def _figure(rows: list[RetentionRow]) -> list[Block]:
     panels = []
     for task in dict.fromkeys(row.task for row in rows):
         own = [row for row in rows if row.task == task and row.retention is not None]
@@ -217,7 +217,6 @@ def _probes(material: Material) -> list[Block]:
 
 def _probe(row: ProbeRow) -> tuple[Inline, ...]:
     digits = 1 if row.probe == "words" else 3
-    interval = range_of(row.low, row.high, lambda end: fixed(end, digits))
     return (
         row.arm,
         row.data or _NONE,
@@ -226,7 +225,7 @@ def _probe(row: ProbeRow) -> tuple[Inline, ...]:
         fixed(row.value, digits),
         count(row.n),
         fixed(row.difference, digits, signed=True),
-        interval if row.no_interval is None else row.no_interval,
+        row.no_interval or range_of(row.low, row.high, lambda end: fixed(end, digits)),
         _NONE if row.difference is None else row.scope,
         _NONE if row.difference is None else str(row.seeds),
     )

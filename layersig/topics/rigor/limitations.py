@@ -162,9 +162,8 @@ def _missing(run: Records) -> Iterator[str]:
     stages = run.files.manifest["stages"]
     broken = [stage["id"] for stage in stages if stage["status"] != "done"]
     if broken:
-        yield (
-            f"{len(broken)} of {len(stages)} stages have no result: {', '.join(broken[:5])}{' ...' if broken[5:] else ''}."
-        )
+        named = ", ".join(broken[:5]) + (" ..." if broken[5:] else "")
+        yield f"{len(broken)} of {len(stages)} stages have no result: {named}."
 
 
 def _fallbacks(run: Records) -> Iterator[str]:
@@ -252,7 +251,8 @@ def _pretraining(run: Records) -> Iterator[str]:
         return
     if about.training_cutoff in (None, "unknown"):
         yield (
-            f"When the pretraining data of the model end is not stated: any of {len(dates)} benchmarks may be in them."
+            f"The date up to which the pretraining data reach is not stated: any of {len(dates)} benchmarks may be in "
+            "them."
         )
         return
     before = [

@@ -135,7 +135,7 @@ def chance(records: Records) -> Demand | None:
         return None
     rows = [row for row in found[CEILINGS] if row.seeds]
     above = sum(row.above_chance is True for row in rows)
-    noisy = ", ".join(list(dict.fromkeys(map(_named, (row for row in rows if row.above_chance is not True)))))
+    noisy = ", ".join(dict.fromkeys(map(_named, (row for row in rows if row.above_chance is not True))))
     said = f"{len(found[OVERLAPS])} overlaps are shown beside two exact chance levels. "
     if not rows:
         return Demand(not _seeded(records), said + "The noise ceiling (other seeds, same data) is not known.")

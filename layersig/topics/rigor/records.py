@@ -14,10 +14,10 @@ from layersig.findings.rows.arms import COMPARISONS, RESULTS, ComparisonRow
 from layersig.findings.rows.claims import CLAIMS, EVERY_TASK, ClaimRow
 from layersig.findings.rows.layers import RANKINGS
 from layersig.findings.tables import Findings
+from layersig.report.numbers import plural
 from layersig.topics.cost.rows import COMPUTE, COSTS, INFERENCE
 from layersig.topics.judge.rows import JUDGES
 from layersig.topics.memorisation.rows import MEMORISATION
-from layersig.report.numbers import plural
 from layersig.topics.rigor.demand import Demand, Records, span
 from layersig.topics.rigor.rows import LIMITATIONS
 from layersig.topics.stability.rows import SHARING

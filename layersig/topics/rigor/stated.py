@@ -28,7 +28,7 @@ def validity(records: Records) -> Demand | None:
     """Why the outcome stands for what is claimed."""
     if not records.findings[RESULTS]:
         return None
-    outcomes = ", ".join(list(records.recipe.analyze.outcomes))
+    outcomes = ", ".join(records.recipe.analyze.outcomes)
     said = _quoted(records.recipe.about.validity, "about.validity")
     return Demand(said.holds, f"The outcome is {outcomes}. {said.evidence}")
 
@@ -57,7 +57,9 @@ def licences(records: Records) -> Demand:
     release = records.recipe.about.licence
     missing += [] if release else ["`about.licence` for what you release"]
     evidence = f"{licences}." + (f" What is released: {release}." if release else "")
-    return Demand(None if missing else True, evidence + (f" State {', '.join(missing)} in the recipe." if missing else ""))
+    return Demand(
+        None if missing else True, evidence + (f" State {', '.join(missing)} in the recipe." if missing else "")
+    )
 
 
 def pretraining(records: Records) -> Demand | None:
@@ -117,7 +119,7 @@ def _planned(plan: Sequence[PlannedForm]) -> Demand | None:
     able = [seen is not None and seen <= margin for _, seen, margin in found if margin]
     worst, detectable, margin = max(found, key=lambda each: inf if each[1] is None else each[1] / (each[2] or inf))
     least = "an unknown difference" if detectable is None else f"{detectable:.3g}"
-    origins = ", ".join(list(dict.fromkeys(member["origin"] for member, *_ in found)))
+    origins = ", ".join(dict.fromkeys(member["origin"] for member, *_ in found))
     assumed = any(member["assumed"] for member, *_ in found)
     evidence = (
         f"Planned before outcomes of arms were measured (spread: {origins}): {sum(able)} of {len(found)} declared "

@@ -120,14 +120,15 @@ def _texts(rows: Sequence[TextRow]) -> Table:
 
 def _warnings(rows: Sequence[SanityRow], ties: Sequence[TieRow], texts: Sequence[TextRow]) -> Iterator[str]:
     for tie in ties:
-        named = f"The top {tie.k} of {tie.scorer} on {place_of(tie.data, tie.checkpoint)}"
+        top = f"top {tie.k} of {tie.scorer} on {place_of(tie.data, tie.checkpoint)}"
         nearest = _nearest([row for row in rows if _key(row) == _key(tie)])
         ceiling = 1.0 if nearest.ceiling is None else nearest.ceiling
         if nearest.kappa > nearest.chance_high and nearest.kappa >= _AS_GOOD * ceiling:
             own = "" if nearest.ceiling is None else f", and its own runs agree with kappa {fixed(nearest.ceiling, 2)}"
-            yield f"{named} may be a rule of place: {nearest.rule} agrees with kappa {fixed(nearest.kappa, 2)}{own}."
+            yield f"The {top} may be a rule of place: {nearest.rule} agrees with kappa {fixed(nearest.kappa, 2)}{own}."
         if tie.undecided:
-            yield f"{named} is not decided by scores: {count(tie.undecided)} places go to equal scores, in model order."
+            places = "1 place is" if tie.undecided == 1 else f"{count(tie.undecided)} places are"
+            yield f"Scores do not decide all of the {top}: {places} tied and filled in model order."
     for row in texts:
         named, other = f"The top {row.k} of {row.scorer} on {row.a}", f"{_TEXTS[row.text]} ({row.b})"
         if row.text != NATURAL and row.verdict == SharingVerdict.SHARED.value:

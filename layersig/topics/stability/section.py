@@ -125,9 +125,9 @@ def _components(material: Material) -> list[Block]:
         return []
     table = Table(
         "Where the variance of scores comes from, every run scaled to variance 1; no interval below 3 degrees of "
-        "freedom. Type and depth are what all runs have in common: noise that moves whole blocks or types is taken "
-        "off. Sample of rows takes both halves of every data set (`half` in `[[data]]`); scoring takes a scorer that "
-        "is there again with another `stream`, and is part of run without one",
+        "freedom. Type and depth are what all runs have in common: noise that moves whole blocks or types is "
+        "subtracted. Sample of rows takes both halves of every data set (`half` in `[[data]]`). Separating scoring "
+        "from run needs the same scorer a second time with another `stream`; without it, scoring is counted in run",
         columns("scorer", "component", "#share", "#variance", f"#{level(rows[0].level)} interval", "#df"),
         tuple(
             (
