@@ -135,7 +135,7 @@ def check_apart(tasks: Iterable[tuple[str, Path]]) -> None:
         for name in _results(path if is_definition(path) else source.removeprefix("pypi:")):
             if name in seen:
                 raise UserError(
-                    f"evaluate.tasks: {seen[name]} and {source} both give results of the task {name}; remove one of "
+                    f"{seen[name]} and {source} both give results of the task {name}; remove one of "
                     "them, or give a task of your own another name (`task:`)"
                 )
             seen[name] = source

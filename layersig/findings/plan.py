@@ -167,8 +167,10 @@ class Plan:
                 yield other.name
 
     def _first_of_each_match(self, arm: str) -> dict[str, str]:
+        """Those that are drawn anew in every seed come first: a set that stays stands for itself alone."""
         firsts: dict[str, str] = {}
-        for control in self._controls(arm, "random control"):
+        controls = self._controls(arm, "random control")
+        for control in sorted(controls, key=lambda each: bool(each.select.params.get("fixed"))):
             firsts.setdefault(_match(control), control.name)
         return firsts
 

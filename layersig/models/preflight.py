@@ -143,17 +143,18 @@ def _tokens(path: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> Iterat
     beyond = {str(token): number for token, number in tokenizer.get_vocab().items() if number >= rows}
     if not beyond:
         return
+    found = f"{len(beyond)} token{'' if len(beyond) == 1 else 's'}"
     added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     special = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     template = str(tokenizer.chat_template or "")
     sure = {token for token in beyond if token not in added or token in special.values() or token in template}
     if sure:
         raise UserError(
-            f"{path}: the tokenizer has {len(beyond)} tokens beyond the {rows} rows of the embedding: "
+            f"{path}: the tokenizer has {found} beyond the {rows} rows of the embedding: "
             f"{first_few(sorted(f'{token!r} ({beyond[token]})' for token in sure))}; bring the tokenizer that belongs "
             "to the model, or enlarge the embedding (resize_token_embeddings) and save both"
         )
     yield (
-        f"{path}: the tokenizer has {len(beyond)} tokens beyond the {rows} rows of the embedding "
+        f"{path}: the tokenizer has {found} beyond the {rows} rows of the embedding "
         f"({first_few(sorted(f'{token!r}' for token in beyond))}); text that holds them is refused"
     )

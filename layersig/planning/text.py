@@ -225,8 +225,7 @@ def _found(found: Precision) -> str:
     if wanted.measure.is_share and (found.least_gain or 0.0) > 1:
         return f"nothing: all layers would have to gain {gain} ({size}; spread: {found.origin})"
     needed = "" if gain is None else f"; all layers must gain at least {gain}"
-    keeps = f"found if {wanted.arm} keeps {value} more than the required share of the gain"
-    return f"{keeps}{needed} ({size}; spread: {found.origin})"
+    return f"{value} above the required share of the gain{needed} ({size}; spread: {found.origin})"
 
 
 def cards_text(fits: Sequence[Fit] | None) -> Iterator[str]:

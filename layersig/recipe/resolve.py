@@ -115,15 +115,16 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
     brought = [each.select.params for each in recipe.arms if each.select.kind == "matched-random"]
     alike = [params for params in brought if params.get("like") == arm.name and params.get("match", "types") == "types"]
     used = {each.name for each in recipe.arms}
-    names = (f"{arm.name}.random{f'-{number}' if number > 1 else ''}" for number in count(1))
-    free_names = (name for name in names if name not in used)
     sets = recipe.analyze.control_sets
-    for wanted, fixed in ((1, {}), (sets if sets > 1 else 0, {"fixed": True})):
+    for wanted, fixed, first in ((1, {}, 1), (sets if sets > 1 else 0, {"fixed": True}, 2)):
+        names = (f"{arm.name}.random{f'-{number}' if number > 1 else ''}" for number in count(first))
+        free_names = (name for name in names if name not in used)
         draws = [params.get("draw", 0) for params in alike if bool(params.get("fixed")) == bool(fixed)]
         free_draws = (draw for draw in count() if draw not in draws)
         for draw, name in zip(islice(free_draws, max(0, wanted - len(draws))), free_names, strict=False):
             drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **fixed, **_protection(recipe, arm))
             own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_scores(arm)}
+            used.add(name)
             yield arm.model_copy(update=own)
 
 

@@ -160,8 +160,13 @@ CASES = [
         2,
         ("model: holds the weights of a model and an adapter", "remove the adapter's files if it is"),
     ),
-    Case("a token too many", more_tokens(special=False), 2, ("model: the tokenizer has 1 tokens", "'<x>' (260)")),
-    Case("an end that has no embedding", more_tokens(special=True), 2, ("the embedding of 260 rows", "'<x>' (260)")),
+    Case("a token too many", more_tokens(special=False), 2, ("model: the tokenizer has 1 token beyond", "'<x>' (260)")),
+    Case(
+        "an end that has no embedding",
+        more_tokens(special=True),
+        2,
+        ("1 token beyond the 260 rows of the embedding", "'<x>' (260)"),
+    ),
     Case(
         "no tokenizer",
         remove("model/tokenizer.json", "model/tokenizer_config.json"),

@@ -275,14 +275,14 @@ CASES = [
         "a GPU that is not there",
         nothing,
         2,
-        ("model.device = 'cuda' is not there", "write auto or cpu"),
+        ("model.device: 'cuda' is not available", "write auto or cpu"),
         run("model.device=cuda"),
     ),
     Case(
         "a tenth GPU",
         nothing,
         2,
-        ("model.device = 'cuda:9' is not there", "write auto or cpu"),
+        ("model.device: 'cuda:9' is not available", "write auto or cpu"),
         run("model.device=cuda:9"),
     ),
     Case(

@@ -76,7 +76,8 @@ class ControlSetRow(Row):
     at_least_as_good: int
     """Sets that are as good as the arm or better."""
     p: float | None
-    """(1 + at_least_as_good) / (1 + sets), one-sided; null with fewer than 19 sets, which allow no test."""
+    """(1 + at_least_as_good) / (1 + sets), one-sided; null with fewer than 19 sets, or sets that
+    change with the seed, which allow no test."""
     adjusted_p: float | None
     """By Holm's method over all arms and primary measures that have a p; the family is exploratory."""
     seeds: int

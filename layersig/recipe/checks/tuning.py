@@ -172,7 +172,7 @@ def _search(data: Mapping[str, Any]) -> Iterator[Fault]:
             if path == ("train",) and not (key in ("epochs", "steps") and search.get("epochs")):
                 continue
             if path == ("train",):
-                yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; remove it")
+                yield Fault((*path, key), "the trials of [train.search] have `epochs` of their own; remove it here")
             elif key == "search" and path[0] == "arms":
                 yield Fault((*path, key), "every arm has the same trials; put them into [train.search]")
             elif key == "search":

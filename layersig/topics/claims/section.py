@@ -88,7 +88,8 @@ def control_sets(material: Material) -> list[Block]:
         return []
     table = Table(
         "An arm among its random control sets, means over the same seeds. The range is that of the sets; p is "
-        "one-sided, (1 + sets at least as good) / (1 + sets), and takes 19 sets; p (Holm) is over this table. All of "
+        "one-sided, (1 + sets at least as good) / (1 + sets), and takes 19 sets that are "
+        "the same in every seed; p (Holm) is over this table. All of "
         "it is exploratory: the claim of the next table declares its own",
         columns(
             "arm",
