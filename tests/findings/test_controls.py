@@ -94,6 +94,15 @@ def test_an_arm_with_the_same_layers_in_all_seeds_is_first_as_often_as_chance_am
     assert change == pytest.approx(0.2, abs=0.03)
 
 
+def test_a_set_that_stays_is_not_the_control_that_stands_for_random_layers() -> None:
+    drawn = {"kind": "matched-random", "like": "few"}
+    stays = {"name": "mine", "select": {**drawn, "fixed": True}}
+    recipe = recipe_of(FEW, stays, {"name": "few.random", "select": drawn}, seeds=SEEDS)
+    plan = Plan(recipe, frozenset())
+    assert plan.random_control("few") == "few.random"
+    assert plan.further_controls == {"mine"}
+
+
 def test_the_claim_rests_on_the_rank_where_there_are_enough_sets() -> None:
     (few,) = conclusions(arms_of(18)).claims
     (enough,) = conclusions(arms_of(19)).claims
