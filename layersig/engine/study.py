@@ -229,7 +229,7 @@ def opened(
                     display.say(f"warning: the cache was not brought below LAYERSIG_CACHE_LIMIT: {error}")
             return Outcome(folder, status, failures(publisher.manifest))
 
-        def broken_off(status: str) -> None:
+        def end_early(status: str) -> None:
             if publisher.saved not in (None, "running"):  # it is over; another run that was opened with it is not
                 return
             if publisher.saved or earlier is None:  # else nothing has begun, and what an earlier start did still holds
@@ -250,10 +250,10 @@ def opened(
         try:
             yield Study(loaded, folder, graph, sources, ask_numerics, executor, setting, publisher, close)
         except KeyboardInterrupt:
-            broken_off("interrupted")
+            end_early("interrupted")
             raise
         except Exception:
-            broken_off("failed")
+            end_early("failed")
             raise
 
 

@@ -170,7 +170,7 @@ class Plan:
         """Those that are drawn anew in every seed come first: a set that stays stands for itself alone."""
         firsts: dict[str, str] = {}
         controls = self._controls(arm, "random control")
-        for control in sorted(controls, key=lambda each: bool(each.select.params.get("fixed"))):
+        for control in sorted(controls, key=_is_fixed):
             firsts.setdefault(_match(control), control.name)
         return firsts
 
@@ -203,7 +203,11 @@ def _declared_margin(measure: Measure, declared: Mapping[str, float]) -> float |
 
 def is_fixed(recipe: Recipe, control: str) -> bool:
     """Whether a random control is the same set in every seed."""
-    return any(arm.name == control and arm.select.params.get("fixed") for arm in recipe.arms)
+    return any(_is_fixed(arm) for arm in recipe.arms if arm.name == control)
+
+
+def _is_fixed(control: Arm) -> bool:
+    return bool(control.select.params.get("fixed"))
 
 
 def matched_by(recipe: Recipe, control: str) -> str:

@@ -116,13 +116,14 @@ def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
     alike = [params for params in brought if params.get("like") == arm.name and params.get("match", "types") == "types"]
     used = {each.name for each in recipe.arms}
     sets = recipe.analyze.control_sets
-    for wanted, fixed, first in ((1, {}, 1), (sets if sets > 1 else 0, {"fixed": True}, 2)):
-        names = (f"{arm.name}.random{f'-{number}' if number > 1 else ''}" for number in count(first))
+    for fixed, wanted in ((False, 1), (True, sets if sets > 1 else 0)):
+        kind = {"fixed": True} if fixed else {}
+        names = (f"{arm.name}.random{f'-{number}' if number > 1 else ''}" for number in count(2 if fixed else 1))
         free_names = (name for name in names if name not in used)
-        draws = [params.get("draw", 0) for params in alike if bool(params.get("fixed")) == bool(fixed)]
+        draws = [params.get("draw", 0) for params in alike if bool(params.get("fixed")) is fixed]
         free_draws = (draw for draw in count() if draw not in draws)
         for draw, name in zip(islice(free_draws, max(0, wanted - len(draws))), free_names, strict=False):
-            drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **fixed, **_protection(recipe, arm))
+            drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **kind, **_protection(recipe, arm))
             own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_scores(arm)}
             used.add(name)
             yield arm.model_copy(update=own)

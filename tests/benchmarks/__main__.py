@@ -109,10 +109,10 @@ def _write(parts: dict[str, str], order: list[str]) -> None:
     lines = [
         "# Benchmarks",
         "",
-        "Each table compares layersig with the tools that a user would otherwise run, on the same work, in one "
-        "process, taking turns after a warm-up: medians, with half the range as spread, and ratios of neighbouring "
-        "turns in brackets. `make bench` writes this page, one case at a time. How equal the results are stands beside "
-        "each ratio of evaluation; for training it is a case of its own.",
+        "Each table compares layersig with the tools that you would otherwise run, on the same work and in one "
+        "process, taking turns after a warm-up. Values are medians, with half the range as the spread; ratios of "
+        "neighbouring turns are in brackets. `make bench` writes this page, one case at a time. How equal the results "
+        "are stands beside each ratio of evaluation; for training it is a case of its own.",
         "",
     ]
     lines += [f"<!-- case {name} -->\n{parts[name]}" for name in order if name in parts]

@@ -243,10 +243,10 @@ class AnalyzeSettings(Table):
     """Add controls to every primary arm that has none: a random selection with the same counts by module type
     (`NAME.random`), and a selection by module type and depth alone (`NAME.rule`). Costs two more trainings per arm."""
     control_sets: int = Field(1, ge=1, le=1000)
-    """Number of random sets that every primary arm is ranked among (`NAME.random-2`, `NAME.random-3`, ...), each the
-    same in every seed, beside the control that is drawn anew in every seed (`NAME.random`). With 19 or more, the rank
-    is a test; with fewer, they give a range. Each costs a training, but almost nothing for a graft. 1: that control
-    alone."""
+    """Number of random sets that every primary arm is ranked against (`NAME.random-2`, `NAME.random-3`, ...). They
+    stay the same across seeds; `NAME.random`, the control of the paired comparison, is redrawn for every seed. From 19
+    sets on the rank is a test; fewer give a range. Each set costs a training run, but almost nothing for a graft. 1:
+    `NAME.random` alone."""
 
     @property
     def outcomes(self) -> tuple[str, ...]:
