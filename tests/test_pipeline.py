@@ -131,11 +131,23 @@ def test_stage_one_and_the_all_layers_arm_are_one_training(graph):
     ],
 )
 def test_without_arms_the_reference_ends_at_the_last_checkpoint_that_is_read(changes, milestones):
-    (stage, *_) = [each for each in graph_of(arms=[], **changes).stages if each.kind == "reference"]
+    (stage, *_) = [each for each in graph_of(arms=[], evaluate={}, **changes).stages if each.kind == "reference"]
     assert stage.params["milestones"] == milestones
     kept = {target.partition("/")[0] for target in stage.files.values()}
     assert kept >= {"trainings"}
     assert bool(kept & {"adapters", "models"}) == (milestones[-1] == 1)
+
+
+@pytest.mark.parametrize(("evaluate", "judge"), [({"tasks": ["pypi:hellaswag"]}, None), (TALK, JUDGE)])
+def test_tasks_and_conversations_without_arms_measure_the_untouched_model_and_all_layers(evaluate, judge):
+    graph = graph_of(arms=[], evaluate=evaluate, judge=judge, scorers={"random": {"kind": "random"}})
+    measured = {stage.cell.arm for stage in graph.stages if stage.kind in ("evaluate", "answer")}
+    assert measured == {"base", "all-layers"}
+    assert graph["reference/a/seed-0"].params["milestones"][-1] == 1
+    alone = graph_of(arms=[], evaluate={**evaluate, "all_layers": False}, judge=judge, scorers={"ila": {"kind": "ila"}})
+    assert {stage.cell.arm for stage in alone.stages if stage.kind in ("evaluate", "answer")} == {"base"}
+    nothing = graph_of(arms=[], evaluate={}, scorers={"ila": {"kind": "ila"}})
+    assert not [stage for stage in nothing.stages if stage.kind == "evaluate"]
 
 
 TUNED = [arm for arm in BASE["arms"] if arm["name"] != "graft"]
@@ -162,7 +174,10 @@ def test_without_all_layers_the_baseline_is_the_untouched_model():
 
 def test_a_reference_that_ends_where_the_ranking_is_stable_has_no_milestones():
     graph = graph_of(
-        arms=[], scorers={"ila": {"kind": "ila"}}, train={"schedule": "constant", "until": "rank-stable", "steps": 9}
+        arms=[],
+        evaluate={},
+        scorers={"ila": {"kind": "ila"}},
+        train={"schedule": "constant", "until": "rank-stable", "steps": 9},
     )
     stage = graph["reference/a/seed-0"]
     assert stage.params["until"] == "rank-stable"
@@ -245,7 +260,7 @@ def test_overlap_comes_last_once_a_data_set(graph):
 
 
 def test_no_arms_and_no_update_need_no_training():
-    graph = graph_of(arms=[], scorers={"gradient-norm": {"kind": "gradient-norm"}})
+    graph = graph_of(arms=[], evaluate={}, scorers={"gradient-norm": {"kind": "gradient-norm"}})
     assert {stage.kind for stage in graph.stages} == {"layers", "data", "score"}
 
 

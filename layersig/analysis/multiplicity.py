@@ -1,6 +1,6 @@
 """Adjusted p-values for families of tests."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -50,6 +50,20 @@ def holm_of_tested(p: Sequence[float | None]) -> tuple[float | None, ...]:
     known = np.array([each for each in p if each is not None])
     adjusted = iter(holm(known).tolist() if known.size else ())
     return tuple(None if each is None else next(adjusted) for each in p)
+
+
+def holm_by_family(p: Sequence[float | None], families: Sequence[Hashable]) -> tuple[float | None, ...]:
+    """The same for several families: each test is corrected with those of its own.
+
+    Args:
+        p: P-values; None where no test was possible.
+        families: The family of each.
+    """
+    adjusted = {
+        family: iter(holm_of_tested([each for each, own in zip(p, families, strict=True) if own == family]))
+        for family in set(families)
+    }
+    return tuple(next(adjusted[family]) for family in families)
 
 
 def benjamini_hochberg(p: FloatArray) -> FloatArray:

@@ -20,10 +20,8 @@ from layersig.findings.rows.layers import (
     SelectionRow,
 )
 from layersig.layers import Group, LayerMap
-from layersig.recipe.schema import CONTROL_KINDS, Arm, Recipe
+from layersig.recipe.schema import CONTROL_KINDS, Recipe
 from layersig.records import Cell
-
-CONTROL_POLICIES = frozenset({"matched-random", "type-depth"})
 
 _DEPTH_PARTS = 3
 
@@ -182,7 +180,7 @@ def selection_rows(selections: Sequence[Selected], layers: LayerMap, recipe: Rec
                 data=data,
                 policy=_policy(declared.select.kind, declared.select.params, declared.scorers) if declared else "all",
                 scorers=declared.scorers if declared else (),
-                control=declared is not None and is_control(declared, recipe),
+                control=declared is not None and recipe.is_control(declared),
                 action=declared.action if declared else "tune",
                 runs=len(runs),
                 layers=float(np.mean([len(run.selection.layers) for run in runs])),
@@ -214,12 +212,6 @@ def selected_layer_rows(selections: Sequence[Selected], layers: LayerMap) -> tup
                     )
                 )
     return tuple(rows)
-
-
-def is_control(arm: Arm, recipe: Recipe) -> bool:
-    """Whether an arm selects without regard to single layers of the model: at random, by place, by type and depth."""
-    kinds = {recipe.scorers[name].kind for name in arm.scorers if name in recipe.scorers}
-    return arm.select.kind in CONTROL_POLICIES or (bool(kinds) and kinds.issubset(CONTROL_KINDS))
 
 
 def _by_arm(selections: Sequence[Selected]) -> Mapping[tuple[str, str | None], list[Selected]]:

@@ -124,7 +124,7 @@ def _all(study: Study) -> Iterator[Stage]:
         for arm in recipe.arms:
             if arm.checkpoint is None:
                 yield from selections(study, arm, data, seed)
-    if not recipe.arms:
+    if not recipe.measures:
         return
     yield evaluation(study, "base", None, None)
     for data, seed in study.grid():

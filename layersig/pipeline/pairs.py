@@ -21,7 +21,7 @@ def untouched_stages(study: Study, data: str) -> Iterator[Stage]:
     trainings += [recipe.training_of(choice) for choice in recipe.scorers.values() if choice.train]
     if any(_reads_reference(study, each) for each in trainings):
         yield _untouched(study, data, "train", _BATCH_TOKENS)
-    measured = bool(recipe.arms) and recipe.evaluate.heldout
+    measured = recipe.measures and recipe.evaluate.heldout
     leaks = any(choice.params.get("leak") for choice in recipe.scorers.values())
     if (measured or leaks) and _reads_reference(study, recipe.train):
         yield _untouched(study, data, "heldout", recipe.evaluate.batch_tokens)

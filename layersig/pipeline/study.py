@@ -95,7 +95,8 @@ class Study:
         reads = {"update", "checkpoints"} if self.recipe.update is None else {"checkpoints"}
         if self.recipe.arms and self.recipe.analyze.baseline == "all-layers":
             return True
-        trains = self.recipe.evaluate.all_layers and any(arm.trains for arm in self.recipe.arms)
+        asked = self.recipe.measures and not self.recipe.arms
+        trains = self.recipe.evaluate.all_layers and (asked or any(arm.trains for arm in self.recipe.arms))
         grafts = any(arm.action == "graft" for arm in self.recipe.arms)
         return (
             trains
@@ -106,7 +107,7 @@ class Study:
     @property
     def measures_all_layers(self) -> bool:
         """Whether the reference training is measured beside the arms."""
-        return bool(self.recipe.arms) and self.recipe.evaluate.all_layers and self.trains_reference
+        return self.recipe.measures and self.recipe.evaluate.all_layers and self.trains_reference
 
     @property
     def update_checkpoints(self) -> set[float]:

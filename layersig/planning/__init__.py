@@ -107,8 +107,8 @@ def plan(loaded: LoadedRecipe, options: Options, warn: Callable[[str], None]) ->
         origin = f"assumed: {assumed.step_seconds:g} s a training step; {origin}"
     costs = tuple(costs_of(facts, stages, speed))
     total = totals(facts, costs, speed, options.runs)
-    pilot = pilot_of(facts, options.pilot, options.runs) if facts.recipe.arms else None
-    found = tuple(precision(facts, pilot)) if facts.recipe.arms else ()
+    pilot = pilot_of(facts, options.pilot, options.runs) if facts.recipe.measures else None
+    found = tuple(precision(facts, pilot)) if facts.recipe.measures else ()
     warnings = tuple(machine_warnings(facts, total)) if facts.shapes is not None else ()
     cards = tuple(fits(facts)) if options.cards and facts.configuration is not None else None
     return Plan(facts, costs, total, speed, origin, pilot, found, warnings, cards)

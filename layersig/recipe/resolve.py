@@ -65,12 +65,14 @@ def _first(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
-    """The control arms that the recipe's primary arms need and do not have yet."""
+    """The controls that primary arms, or all arms whose scorers read the model, need and do not have yet."""
     if not recipe.analyze.controls:
         return
+    everyone = recipe.analyze.controls == "all"
     present = {(arm.select.kind, arm.select.params.get("like")) for arm in recipe.arms}
     for arm in recipe.arms:
-        if arm.name not in primary or not arm.scorers:
+        chosen = arm.name in primary or (everyone and not recipe.is_control(arm))
+        if not chosen or not arm.scorers:
             continue
         yield from _random_controls(recipe, arm)
         if ("type-depth", arm.name) not in present:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -73,6 +74,21 @@ def test_p_is_corrected_by_holm_for_every_test_of_the_section() -> None:
     assert [row.adjusted_p for row in told] == pytest.approx(list(due))
     assert any(row.p < row.adjusted_p < 1 for row in told)
     assert {row.tests for row in told} == {8}
+
+
+def test_declared_tests_are_corrected_apart_from_exploratory_ones() -> None:
+    found, files, recipe = study(np.linspace(0, 1.4, 7), np.full(7, 0.2))
+    other = replace(found, scorer="other")
+    told = dependence_rows([found, other], (12, 18), files, recipe, found.cells)
+    for scorer, status in (("ila", "Declared: "), ("other", "Exploratory: ")):
+        mine = [row for row in told if row.scorer == scorer]
+        due = multipletests([row.p for row in mine], method="holm")[1]
+        assert [row.adjusted_p for row in mine] == pytest.approx(list(due))
+        assert {row.tests for row in mine} == {len(mine)} == {8}
+        assert all(row.sentence.startswith(status) for row in mine)
+    # One ranking that was known before is enough to make a test exploratory.
+    known = frozenset([*found.cells][1:])
+    assert not any(row.declared for row in dependence_rows([found], (18,), files, recipe, known))
 
 
 def test_agreement_is_that_of_different_seeds_counted_pair_by_pair() -> None:

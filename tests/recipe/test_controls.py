@@ -37,6 +37,20 @@ def test_the_first_scored_arm_gets_a_random_and_a_rule_control():
     assert recipe.arms[2].scorers == ("ila",)
 
 
+def test_every_arm_that_reads_a_scorer_gets_controls_where_all_are_wanted():
+    arms = [
+        {"name": "ila-30", "scorer": "ila", "select": TOP, "action": "graft"},
+        {"name": "ila-10", "scorer": "ila", "select": {"kind": "top", "fraction": 0.1}, "action": "graft"},
+        {"name": "drawn", "scorer": "random", "select": TOP},
+        {"name": "some", "select": {"kind": "list", "layers": ["*"]}},
+    ]
+    recipe = resolved(arms, controls="all")
+    assert recipe.analyze.primary == ("ila-30",)
+    added = {arm.name: arm.select.params["like"] for arm in recipe.arms if "like" in arm.select.params}
+    assert added == {f"ila-{n}.{kind}": f"ila-{n}" for n in (30, 10) for kind in ("random", "rule")}
+    assert with_defaults(recipe, installed()) == recipe
+
+
 def test_controls_that_are_there_are_not_added_again():
     given = {"name": "drawn", "select": {"kind": "matched-random", "like": "ila-30"}}
     recipe = resolved([{"name": "ila-30", "scorer": "ila", "select": TOP}, given])

@@ -70,7 +70,7 @@ def test_what_is_there_can_be_declared(tmp_path: Path, analyze: str) -> None:
         ('contrasts = [["ila-30", "frist-30"]]', 'contrasts.0.1: there is no arm "frist-30"; did you mean "first-30"?'),
         ('contrasts = [["ila-30", "ila-30"]]', '"ila-30" cannot be compared with itself'),
         ('contrasts = [["ila-30", "first-30"], ["first-30", "ila-30"]]', "are named twice"),
-        ('primary = ["ila-30"]\ncontrasts = [["first-30", "first-30.random"]]', "only primary arms get controls"),
+        ('primary = ["ila-30"]\ncontrasts = [["first-30", "first-30.random"]]', "primary arms get controls"),
         ('controls = false\ncontrasts = [["first-30", "ila-30.random"]]', 'there is no arm "ila-30.random"'),
         ('primary = ["ila-30"]\ncontrasts = [["ila-30", "all-layers"]]', "is compared with"),
         ('baseline = "ila-30"\nprimary = ["ila-30"]', "cannot be compared with itself"),
@@ -85,6 +85,10 @@ def test_what_is_not_there_is_refused_with_its_place(tmp_path: Path, analyze: st
     with pytest.raises(UserError) as caught:
         loaded(tmp_path, analyze)
     assert words in str(caught.value)
+
+
+def test_controls_of_all_arms_can_be_named_in_contrasts(tmp_path: Path) -> None:
+    loaded(tmp_path, 'controls = "all"\nprimary = ["ila-30"]\ncontrasts = [["first-30", "first-30.random"]]')
 
 
 @pytest.mark.parametrize("ending", ["random", "rule", "random-2"])

@@ -56,6 +56,11 @@ def test_a_constant_rate_without_arms_is_accepted(tmp_path: Path, train: str) ->
         ({"train": STEADY + "search = { learning_rates = [1e-4, 1e-3] }\n"}, "train.search", "remove one of them"),
         ({"train": STEADY, "scorer": "checkpoint = 0.25"}, "scorers.ila.checkpoint", "where the training ended"),
         ({"train": STEADY, "more": ARM}, "train.until", "saves nothing while `all-layers` takes"),
+        (
+            {"train": STEADY, "more": '[evaluate]\ntasks = ["pypi:arc_easy"]\n'},
+            "train.until",
+            "saves nothing while `all-layers` takes",
+        ),
         ({"train": STEADY, "more": ARM + 'action = "graft"\n' + ALONE}, "train.until", "a graft keeps the update"),
         (
             {"train": "", "more": ARM + ALONE + '[analyze]\nbaseline = "all-layers"\n'},

@@ -133,7 +133,11 @@ EXAMPLE = {
         selections=[row("selections", arm="ila-10", data="chat")],
         trials=[row("trials", arm=arm, learning_rate=0.002) for arm in ("all-layers", "ila-10")],
     ),
-    "tasks": extract_of(assays=[row("assays", task="hellaswag", moved="interval reaches within the margin")]),
+    "tasks": extract_of(
+        comparisons=[
+            row("comparisons", task="hellaswag", data="chat", arm="all-layers", reference="base", verdict="undecided")
+        ]
+    ),
     "estimators": extract_of(
         estimators=_TRUTH,
         comparisons=[

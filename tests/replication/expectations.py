@@ -150,13 +150,7 @@ EXPECTED: dict[str, Expectation] = {
     ),
     "tasks": Expectation(
         "no benchmark can tell, which is why the held-out loss is the outcome of the other studies.",
-        lambda found: (
-            not any(
-                "above the margin" in row["moved"]
-                for row in found.rows("assays")
-                if not row["task"].startswith("heldout/")
-            )
-        ),
+        lambda found: not any(significant(row) for row in found.rows("comparisons", arm="all-layers", declared=True)),
     ),
     "estimators": Expectation(
         "path attribution and gradient norms find layers that keep more of the gain than ILA's on every data set; two "

@@ -12,6 +12,7 @@ from layersig.recipe.load import LoadedRecipe, load
 RECIPES = Path(__file__).parents[2] / "recipes"
 STANDINS = Path(__file__).with_name("standins.toml")
 _SEEDS = "seeds=[0, 1, 2, 3, 4]"
+_NECESSITY = 'analyze.sharing=["likelihood", "tasks", "size", "ila"]'
 _MILESTONES = 'analyze.sharing=["ila-5", "ila-25", "ila-50", "ila-75", "ila-100"]'
 
 
@@ -69,16 +70,16 @@ PARTS = (
     Part("cost", "replication/cost"),
     Part("fraction", "studies/small-fraction", (_SEEDS, "evaluate.tasks=[]")),
     Part("kinds", "replication/kinds"),
-    Part("data", "replication/data"),
+    Part("data", "replication/data", ("root_seed=1",)),
     Part("pruning", "replication/pruning"),
-    Part("blocks", "pruning/small-sweep", (_SEEDS,)),
+    Part("blocks", "pruning/small-sweep", (_SEEDS, "root_seed=1", _NECESSITY)),
     Part("recovery", "replication/recovery"),
     Part("milestones", "small/table-04", ("root_seed=4", _MILESTONES)),
     Part("initial", "small/table-15", ("root_seed=2", 'analyze.sharing=["ila-4", "ila-2", "ila-1"]')),
     Part("full", "small/table-09", ("root_seed=3", 'analyze.sharing=["lora", "full"]')),
-    Part("tasks", "replication/tasks"),
-    Part("more-arms", "replication/more-arms"),
-    Part("tuned-alone", "replication/tuned-alone"),
+    Part("tasks", "replication/tasks", ("root_seed=2",)),
+    Part("more-arms", "replication/more-arms", ("root_seed=1",)),
+    Part("tuned-alone", "replication/tuned-alone", ("root_seed=3",)),
     Part("own-rates", "replication/own-rates"),
     Part("a-tenth", "replication/a-tenth"),
     Part("claim-6-again", "replication/claim-6", ('name="claim-6-again"', "root_seed=3")),

@@ -15,12 +15,16 @@ from layersig.plugin.table import suggestion
 from layersig.recipe.checks.judge import set_names
 from layersig.recipe.checks.library import definitions_named, text_of
 from layersig.recipe.checks.tasks import task_sources
-from layersig.recipe.checks.values import arm_names, list_at, table_at, tables_at
+from layersig.recipe.checks.values import arm_names, controlled_arms, list_at, table_at, tables_at
 from layersig.recipe.faults import Fault
 from layersig.recipe.schema import CONTROL_KINDS, RESERVED_ARMS
 
 _HELDOUT = "heldout"
 _TASK = re.compile(r"^\s*(?:task|group)\s*:\s*[\"']?([^\s\"'#,}]+)", re.MULTILINE)
+_WHO_GETS_CONTROLS = (
+    "primary arms get controls, named NAME.random and NAME.rule; "
+    'with `controls = "all"` every arm whose scorer reads the model does'
+)
 _CONTROL = re.compile(r"\.(?:rule|random(?:-\d+)?)$")
 
 
@@ -44,17 +48,11 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
 
 
 def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: dict[str, None]) -> dict[str, None]:
-    """The names of all arms, and of the controls that are added to primary ones."""
-    if analyze.get("controls") is False:
-        return arms
-    primary = analyze.get("primary")
-    if not isinstance(primary, list):
-        primary = [arm.get("name") for _, arm in tables_at(data, "arms") if arm.get("scorer") is not None][:1]
+    """The names of all arms, and of the controls that are added to some of them."""
     sets = analyze.get("control_sets", 1)
     numbers = range(2, sets + 2) if type(sets) is int and 1 < sets <= 1000 else ()
     endings = ("random", "rule", *(f"random-{number}" for number in numbers))
-    own = [name for name in arm_names(data) if name in primary]
-    return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in own for ending in endings)}
+    return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in controlled_arms(data) for ending in endings)}
 
 
 def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
@@ -101,9 +99,7 @@ def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator
         for place, name in enumerate(pair):
             if name not in arms:
                 unknown = True
-                hint = ""
-                if _CONTROL.search(name):
-                    hint = "; only primary arms get controls, named NAME.random and NAME.rule"
+                hint = f"; {_WHO_GETS_CONTROLS}" if _CONTROL.search(name) else ""
                 yield Fault((*path, place), f'there is no arm "{name}"{suggestion(name, arms)}{hint}')
         if unknown:
             continue

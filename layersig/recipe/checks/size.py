@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from layersig.recipe.checks.values import list_at, table_at
+from layersig.recipe.checks.values import controlled_arms, list_at, table_at
 from layersig.recipe.faults import Fault
 
 MOST = 10_000
@@ -15,8 +15,8 @@ MOST = 10_000
 def size_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
     """A fault where there are more than `MOST` trainings and scorings over all data sets and seeds."""
     analyze = table_at(data, "analyze")
-    primary, sets = analyze.get("primary"), analyze.get("control_sets", 1)
-    controlled = len(primary) if isinstance(primary, list) else 1
+    sets = analyze.get("control_sets", 1)
+    controlled = len(controlled_arms(data))
     controls = controlled * (sets + 1 if type(sets) is int and sets > 1 else 1)
     seeds, arms, scorers = list_at(data, "seeds"), list_at(data, "arms"), table_at(data, "scorers")
     each = len(arms) + len(scorers) + controls

@@ -192,8 +192,9 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     for key in ("milestones", "search"):
         if train.get(key):
             yield Fault(("train", key), "the training ends where the ranking is stable (`until`); remove one of them")
-    arms = [arm for _, arm in tables_at(data, "arms")]
-    if arms and table_at(data, "evaluate").get("all_layers", True):
+    arms, evaluate = [arm for _, arm in tables_at(data, "arms")], table_at(data, "evaluate")
+    measured = arms or evaluate.get("tasks") or evaluate.get("conversations")
+    if measured and evaluate.get("all_layers", True):
         reason = "saves nothing while `all-layers` takes the whole reference training; set evaluate.all_layers = false"
         yield Fault(path, reason)
     elif any(arm.get("action") == "graft" for arm in arms):

@@ -10,6 +10,7 @@ from typing import Any
 
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
+from layersig.recipe.schema import is_control
 
 _LARGEST = 1 << 63
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
@@ -42,6 +43,28 @@ def one_or_more(value: Any) -> list[Any]:
 def arm_names(data: Mapping[str, Any]) -> list[str]:
     """The names of `[[arms]]`."""
     return [arm["name"] for _, arm in tables_at(data, "arms") if isinstance(arm.get("name"), str)]
+
+
+def controlled_arms(data: Mapping[str, Any]) -> list[str]:
+    """The names of the arms that get controls: the primary ones, or all whose scorers read the model."""
+    analyze = table_at(data, "analyze")
+    controls, primary = analyze.get("controls", True), analyze.get("primary")
+    if controls is False:
+        return []
+    scored = [arm for _, arm in tables_at(data, "arms") if arm.get("scorer") is not None]
+    names = [arm.get("name") for arm in scored]
+    chosen = [name for name in names if name in primary] if isinstance(primary, list) else names[:1]
+    if controls == "all":
+        scorers = table_at(data, "scorers")
+        chosen += [
+            arm.get("name")
+            for arm in scored
+            if not is_control(
+                table_at(arm, "select").get("kind"),
+                {str(table_at(scorers, str(name)).get("kind")) for name in one_or_more(arm["scorer"])},
+            )
+        ]
+    return list(dict.fromkeys(name for name in chosen if isinstance(name, str)))
 
 
 def unusable_text(value: Any, path: KeyPath = ()) -> Iterator[Fault]:

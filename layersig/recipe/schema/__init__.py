@@ -20,7 +20,15 @@ from typing import Annotated
 from pydantic import Field
 
 from layersig.recipe.schema.about import DATE_PATTERN, STATEMENT_PATTERN, AboutSettings
-from layersig.recipe.schema.arms import CONTROL_KINDS, RESERVED_ARMS, Arm, Choice, ScorerChoice, UpdateSettings
+from layersig.recipe.schema.arms import (
+    CONTROL_KINDS,
+    RESERVED_ARMS,
+    Arm,
+    Choice,
+    ScorerChoice,
+    UpdateSettings,
+    is_control,
+)
 from layersig.recipe.schema.common import (
     AUTO_BATCH_ON_CPU,
     AUTO_TOKENS_ON_CPU,
@@ -117,6 +125,7 @@ __all__ = [
     "TrainSettings",
     "UpdateSettings",
     "completed",
+    "is_control",
 ]
 
 
@@ -152,13 +161,22 @@ class Recipe(Table):
     sweeps: tuple[SweepSettings, ...] = ()
     """Curves over a quantity in which arms or data sets differ; a `grid` adds its curves automatically."""
     evaluate: EvaluateSettings = EvaluateSettings()
-    """What arms are measured on."""
+    """What arms are measured on; in a recipe without arms, the untouched model and `all-layers`."""
     judge: JudgeSettings | None = None
     """The model that grades the answers to `evaluate.conversations`."""
     analyze: AnalyzeSettings = AnalyzeSettings()
     """How arms and rankings are compared."""
     about: AboutSettings = AboutSettings()
     """Statements that reviewers ask for and that no record of a run contains."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether models are measured: arms, or the untouched model and all layers on what `[evaluate]` names."""
+        return bool(self.arms or self.evaluate.tasks or self.evaluate.conversations)
+
+    def is_control(self, arm: Arm) -> bool:
+        """Whether an arm selects without regard to single layers of the model."""
+        return is_control(arm.select.kind, {self.scorers[name].kind for name in arm.scorers if name in self.scorers})
 
     def training_of(self, of: Arm | ScorerChoice) -> TrainSettings:
         """The recipe's `[train]`, overridden by the keys of an arm (its `train` or `recover`) or of a scorer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
@@ -15,6 +15,19 @@ RESERVED_ARMS = ("base", "all-layers")
 
 CONTROL_KINDS = ("random", "first-k", "last-k", "middle", "ends")
 """Kinds of scorers that ignore the model and the data."""
+
+CONTROL_POLICIES = ("matched-random", "type-depth")
+"""Kinds of policies that ignore the scores of single layers."""
+
+
+def is_control(policy: object, scorers: Collection[object]) -> bool:
+    """Whether an arm selects without regard to single layers of the model: at random, by place, by type and depth.
+
+    Args:
+        policy: Kind of its policy.
+        scorers: Kinds of its scorers.
+    """
+    return policy in CONTROL_POLICIES or (bool(scorers) and {*scorers} <= {*CONTROL_KINDS})
 
 
 class UpdateSettings(Table):

@@ -224,8 +224,8 @@ class AnalyzeSettings(Table):
     sharing: tuple[Name, ...] = ()
     """Scorers whose tests of agreement are declared before anything is scored: whether the rankings of each share
     layers over the data sets, together and two by two, and those of several with each other; whether a milestone has
-    the layers of the end of the training; and whether scores of blocks correlate. Tests of other scorers are
-    exploratory."""
+    the layers of the end of the training; whether scores of blocks correlate; and what agreement depends on. Tests of
+    other scorers are exploratory."""
     parts: Literal["fixed", "sampled"] = "fixed"
     """Whether the parts of a pooled task, such as the subjects of MMLU, are the only ones of interest, or a sample of
     more; in a sample, differences between parts count as error."""
@@ -239,14 +239,16 @@ class AnalyzeSettings(Table):
     on more seeds says that there was a look."""
     resamples: int = Field(2000, ge=100)
     """Number of draws of surrogates, bootstraps and Monte Carlo tests."""
-    controls: bool = True
+    controls: bool | Literal["all"] = True
     """Add controls to every primary arm that has none: a random selection with the same counts by module type
-    (`NAME.random`), and a selection by module type and depth alone (`NAME.rule`). Costs two more trainings per arm."""
+    (`NAME.random`), and a selection by module type and depth alone (`NAME.rule`). Costs two more trainings per arm,
+    and almost nothing for a graft. `"all"`: to every arm whose scorer reads the model; comparisons with the controls
+    of arms that are not primary are exploratory."""
     control_sets: int = Field(1, ge=1, le=1000)
-    """Number of random sets that every primary arm is ranked against (`NAME.random-2`, `NAME.random-3`, ...). They
-    stay the same across seeds; `NAME.random`, the control of the paired comparison, is redrawn for every seed. From 19
-    sets on the rank is a test; fewer give a range. Each set costs a training run, but almost nothing for a graft. 1:
-    `NAME.random` alone."""
+    """Number of random sets that every arm with controls is ranked against (`NAME.random-2`, `NAME.random-3`, ...).
+    They stay the same across seeds; `NAME.random`, the control of the paired comparison, is redrawn for every seed.
+    From 19 sets on the rank is a test; fewer give a range. Each set costs a training run, but almost nothing for a
+    graft. 1: `NAME.random` alone."""
 
     @property
     def outcomes(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 import numpy as np
 
 from layersig.analysis.depth_correlation import MIN_BLOCKS, beyond_depth, depth_correlation
-from layersig.analysis.multiplicity import holm_of_tested
+from layersig.analysis.multiplicity import holm_by_family
 from layersig.analysis.rankcorr import spearman
 from layersig.findings.rankings import ScoreTable
 from layersig.recipe.schema import Recipe
@@ -29,11 +29,8 @@ def block_correlation_rows(
         declared_rankings: The rankings that were scored after they were declared; a test of these alone is declared.
     """
     rows = list(_rows(tables, recipe, level, declared_rankings))
-    adjusted = {
-        declared: iter(holm_of_tested([row.p for row in rows if row.declared is declared]))
-        for declared in (True, False)
-    }
-    return tuple(row.model_copy(update={"adjusted_p": next(adjusted[row.declared])}) for row in rows)
+    adjusted = holm_by_family([row.p for row in rows], [row.declared for row in rows])
+    return tuple(row.model_copy(update={"adjusted_p": p}) for row, p in zip(rows, adjusted, strict=True))
 
 
 def _rows(

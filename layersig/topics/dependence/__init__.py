@@ -15,7 +15,10 @@ def _compute(evidence: Evidence, found: Findings) -> Result:
     files, recipe = evidence.files, evidence.recipe
     runs = replicates(evidence.tables, recipe)
     return Result(
-        {DATA_PROPERTIES: data_property_rows(files), DEPENDENCE: dependence_rows(runs, evidence.sizes, files, recipe)}
+        {
+            DATA_PROPERTIES: data_property_rows(files),
+            DEPENDENCE: dependence_rows(runs, evidence.sizes, files, recipe, evidence.plan.declared_rankings),
+        }
     )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from layersig.analysis.associations import Association, monotone, related
-from layersig.analysis.multiplicity import holm
+from layersig.analysis.multiplicity import holm_by_family
 from layersig.analysis.overlap import pairwise_kappa
 from layersig.analysis.selections import membership
+from layersig.analysis.sentences import status_of
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import DataForm
 from layersig.recipe.schema import DataSettings, Recipe
+from layersig.records import Cell
 from layersig.streams import Streams
 from layersig.topics.dependence.rows import DataPropertyRow, DependenceRow
 from layersig.topics.stability.replicates import Replicates
@@ -48,7 +51,11 @@ def data_property_rows(files: RunFiles) -> Iterator[DataPropertyRow]:
 
 
 def dependence_rows(
-    replicates: Sequence[Replicates], sizes: Sequence[int], files: RunFiles, recipe: Recipe
+    replicates: Sequence[Replicates],
+    sizes: Sequence[int],
+    files: RunFiles,
+    recipe: Recipe,
+    declared_rankings: Set[Cell] = frozenset(),
 ) -> tuple[DependenceRow, ...]:
     """Agreement within and between data sets against every property that differs between three or more of them.
 
@@ -57,11 +64,19 @@ def dependence_rows(
         sizes: Sizes of the selections.
         files: The run; its data records hold the properties.
         recipe: Its recipe.
+        declared_rankings: The rankings that were scored after they were declared. Tests of these alone are declared,
+            and corrected apart from the others.
     """
     level = 1 - recipe.analyze.alpha
     tests = [test for found in replicates for test in _tests(found.apart, sizes, files, recipe, level)]
-    adjusted = holm(np.array([test.association.p for test in tests])) if tests else np.zeros(0)
-    return tuple(_row(test, float(p), len(tests), level) for test, p in zip(tests, adjusted, strict=True))
+    declared = [test.found.cells <= declared_rankings for test in tests]
+    adjusted = holm_by_family([test.association.p for test in tests], declared)
+    family = Counter(declared)
+    return tuple(
+        _row(test, p, family[status], level, declared=status)
+        for test, p, status in zip(tests, adjusted, declared, strict=True)
+        if p is not None
+    )
 
 
 def _measured(report: DataForm) -> dict[str, float]:
@@ -117,7 +132,7 @@ def _rng(recipe: Recipe, found: Replicates, quantity: str, name: str, k: int) ->
     return Streams(recipe.root_seed).generator("dependence", found.scorer, str(found.checkpoint), quantity, name, k)
 
 
-def _row(test: _Test, adjusted: float, tests: int, level: float) -> DependenceRow:
+def _row(test: _Test, adjusted: float, tests: int, level: float, *, declared: bool) -> DependenceRow:
     found, association = test.found, test.association
     interval = association.interval
     direction = "rises" if association.value > 0 else "falls"
@@ -138,6 +153,7 @@ def _row(test: _Test, adjusted: float, tests: int, level: float) -> DependenceRo
         level=level,
         p=association.p,
         least_p=association.least_p,
+        declared=declared,
         adjusted_p=adjusted,
         tests=tests,
         verdict=direction if adjusted <= 1 - level else "cannot tell",
@@ -170,4 +186,4 @@ def _sentence(row: DependenceRow) -> str:
     if row.least_p * row.tests > 1 - row.level and row.verdict == "cannot tell":
         few = f"; with {row.data_sets} data sets the smallest p that a result could have is {row.least_p:.3f}"
     where = f"{row.scorer}, top {row.k} of {row.of}, {row.data_sets} data sets, S = {row.seeds}"
-    return f"Exploratory: {said} ({figures}{few}; {where})."
+    return f"{status_of(row.declared)}: {said} ({figures}{few}; {where})."

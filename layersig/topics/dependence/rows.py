@@ -32,8 +32,10 @@ class DependenceRow(Row):
     """Two-sided, over all orders of the data sets (more than seven: over 9,999 of them)."""
     least_p: float
     """The smallest p-value that any result could have had."""
+    declared: bool
+    """Whether `analyze.sharing` names the scorer and all of these rankings were scored after it was on record."""
     adjusted_p: float
-    """Holm's, over all rows."""
+    """Holm's, over all declared rows or over all others."""
     tests: int
     verdict: str
     sentence: str

@@ -19,9 +19,9 @@ def section(material: Material) -> Section | None:
             "the interval is that of Theil and Sen's slope, the change of kappa for a unit of the property). "
             "Between: kappa of two data sets, of different seeds, against how much the two differ (Mantel's test; "
             "the interval is that of the correlation, leaving out one data set at a time). Both tests permute the "
-            "data sets, all orders of up to seven; p is corrected over all rows by Holm's method. Data sets whose "
-            "rankings are noisy also agree less with others, so read both. The effects of properties that change "
-            "together cannot be separated, and nothing here shows a cause.",
+            "data sets, all orders of up to seven; p is corrected by Holm's method, declared rows apart from the "
+            "others. Data sets whose rankings are noisy also agree less with others, so read both. The effects of "
+            "properties that change together cannot be separated, and nothing here shows a cause.",
         )
     )
     heads = columns(

@@ -11,7 +11,7 @@ from layersig.analysis.as_good import MIN_SEEDS_FOR_ONE_CONTROL
 from layersig.findings.evidence import Evidence
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure
-from layersig.findings.rankings import ScoreTable, is_control
+from layersig.findings.rankings import ScoreTable
 from layersig.findings.rows.arms import COMPARISONS, SHARES, ComparisonRow
 from layersig.findings.rows.base import AnyTable
 from layersig.findings.rows.claims import CONTROL_SETS
@@ -61,7 +61,7 @@ def _last(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
 
 def _reads_alone(arm: Arm, scorer: str | None, evidence: Evidence) -> bool:
     own = arm.scorers == (scorer,) and not arm.rankings_of and arm.action != "prune"
-    return own and not is_control(arm, evidence.recipe)
+    return own and not evidence.recipe.is_control(arm)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from layersig.records import Cell
 from layersig.topics.agreement.rows import OVERLAPS
 from layersig.topics.block_agreement.rows import BLOCK_CORRELATIONS
 from layersig.topics.ceilings.rows import CEILINGS, CeilingRow
+from layersig.topics.dependence.rows import DEPENDENCE
 from layersig.topics.milestones.rows import MILESTONES
 from layersig.topics.rigor.demand import Demand, Records, span
 from layersig.topics.stability.rows import JACCARD_MATRIX, OVERLAP_TESTS, RESIDUAL_TESTS, SHARING, SharingRow
@@ -75,6 +76,7 @@ def declared(records: Records) -> Demand | None:
         *(row.declared for row in found[SHARING] if named.issuperset(_scorers(row))),
         *(row.declared for row in found[MILESTONES] if named.issuperset(row.scorers)),
         *(row.declared for row in found[BLOCK_CORRELATIONS] if named.issuperset((row.a, row.b))),
+        *(row.declared for row in found[DEPENDENCE] if row.scorer in named),
     ]
     if not asked:
         return Demand(False, "The declared tests of agreement were not made: they take two seeds of each ranking.")

@@ -21,6 +21,7 @@ from tests.replication.views import (
     share_table,
     shares_layers,
     sharing_table,
+    significant,
     span,
     superior,
 )
@@ -160,23 +161,18 @@ def _few_layers(extracts: Extracts) -> Answer:
     shares = [row for each in (found, more) for row in of_outcome(each.rows("shares"))]
     good = [as_good(row, rows) for row in claims]
     against = [superior(row) for row in rows if row["role"] != "baseline"]
-    assays = [row for row in tasks.rows("assays") if not row["task"].startswith("heldout/")]
+    benchmarks = [
+        {**row, "data": f"{row['task']}, trained on {row['data']}"}
+        for row in tasks.rows("comparisons", arm="all-layers", reference="base", declared=True)
+    ]
     told = kept_by(shares, "ila-30")
     better = sum(each is True for each in against)
-    body = [
-        (
-            row["task"],
-            row["data"] or "",
-            f"{fixed(row['gain'], 3, signed=True)} {span(row['low'], row['high'], 3)}",
-            row["moved"],
-        )
-        for row in assays
-    ]
     return Answer(
         settled([*good, *against]),
         f"With one learning rate for every arm, ila-30 keeps {told} of the gain; it is shown to be better than a "
-        f"control in {better} of {len(against)} comparisons (declared). Exploratory: ila-75 keeps "
-        f"{kept_by(shares, 'ila-75')}; ila-10 {kept_by(shares, 'ila-10')}.",
+        f"control in {better} of {len(against)} comparisons (declared). On other rows, ila-75 keeps "
+        f"{kept_by(shares, 'ila-75')}; ila-10 {kept_by(shares, 'ila-10')}. Tuning all layers is shown to move "
+        f"{sum(map(significant, benchmarks))} of {len(benchmarks)} scores on benchmarks (declared).",
         (
             comparison_chart(
                 rows, "ila-30 and its controls", "difference of held-out losses, nats per token (lower: better)"
@@ -185,12 +181,8 @@ def _few_layers(extracts: Extracts) -> Answer:
         (
             comparison_table(rows, "Declared comparisons on the held-out loss"),
             share_table(shares, "Share of the gain of all layers"),
-            comparison_table(others, "Other selections (exploratory)"),
-            Table(
-                "Can a benchmark tell? Gain of all layers over the untouched model",
-                ("task", "trained on", "gain [interval]", "verdict"),
-                body,
-            ),
+            comparison_table(others, "Other selections, on other rows"),
+            comparison_table(benchmarks, "Can a benchmark tell? All layers against the untouched model"),
         ),
         sentences([*claims, *rows]),
     )
