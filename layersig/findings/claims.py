@@ -116,7 +116,7 @@ def claim_row(
         task=claim.measure.task,
         metric=claim.measure.metric,
         margin=claim.margin,
-        required=arms.plan.required(claim.measure),
+        required=arms.plan.required,
         assay_p=steps.gains,
         keeps_p=steps.keeps if tested else None,
         beats_random_p=steps.beats_random if tested and as_good.p <= alpha else None,
@@ -171,7 +171,7 @@ def every_task_rows(arms: Arms, claims: Sequence[ClaimRow]) -> Iterator[EveryTas
 
 def _claim(arms: Arms, measure: Measure, arm: str, data: str | None, *, declared: bool) -> Claim | None:
     """The claim; a step that the data cannot test has p = 1, so that what was declared stays in its family."""
-    control, margin, required = arms.plan.random_control(arm), arms.plan.margin(measure), arms.plan.required(measure)
+    control, margin, required = arms.plan.random_control(arm), arms.plan.margin(measure), arms.plan.required
     if arm in RESERVED_ARMS or control is None or not arms.outcomes.primary(measure):
         return None
     both = arms.seeds_of_both(measure, data, arm) or None
@@ -213,7 +213,7 @@ def _keeps(arms: Arms, own: Contrast, everything: Contrast, required: float | No
 
 
 def _sentence(arms: Arms, claim: Claim, conclusion: AsGood, size: int, as_good: float, selective: float | None) -> str:
-    required = arms.plan.required(claim.measure)
+    required = arms.plan.required
     kept = (
         f"at least {100 * required:.3g} % of the gain of all layers"
         if required is not None

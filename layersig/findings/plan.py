@@ -84,7 +84,8 @@ class Plan:
         """Smallest difference that matters: declared, else one point for shares and 0.02 nats per token (ours)."""
         return margin_of(measure, self.recipe.analyze.margins)
 
-    def required(self, measure: Measure) -> float | None:
+    @property
+    def required(self) -> float | None:
         """What "as good as all layers" needs: a share of the gain; None where it is the declared margin instead."""
         kept = self.recipe.analyze.gain_kept
         return None if kept == "margin" else kept

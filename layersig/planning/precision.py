@@ -72,7 +72,7 @@ def precision(facts: Facts, pilot: Pilot | None) -> list[Precision]:
     plan = Plan(facts.recipe, frozenset())
     found = []
     for each in members:
-        required = plan.required(each.measure) if each.kind == "as good" else None
+        required = plan.required if each.kind == "as good" else None
         found.append(
             _precision(plan, each, len(members) + trends(facts.recipe), spread_of(facts, each, pilot, required))
         )
@@ -138,7 +138,7 @@ def _precision(plan: Plan, wanted: DeclaredComparison, family: int, spread: Spre
             )
         else:
             found, seen = (exceeded(*size, each, level) for each in (spread.planned, spread.seen))
-            required = plan.required(measure)
+            required = plan.required
             least = None if required is None or required == 1 else found / (1 - required)
     warnings = _warnings(plan, wanted, found, least, spread.gain, margin)
     return Precision(
@@ -172,7 +172,7 @@ def _warnings(
                 f"({in_units(wanted.measure, gain)}) would be distinguished from all layers"
             )
         return said
-    required = plan.required(wanted.measure)
+    required = plan.required
     if required is None:
         given = plan.declared_margin(wanted.measure)
         if given is not None and found > given:

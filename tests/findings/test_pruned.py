@@ -214,6 +214,23 @@ def test_recovery_pairs_what_one_seed_wrote_before_and_after() -> None:
     assert [row.quantity for row in recovery_rows(arms, apart)] == ["math_answer"]
 
 
+def test_an_item_counts_once_with_the_mean_of_its_draws() -> None:
+    recipe = recipe_of(pruning("cut", 2), pruning("cured", 2, recover={}), layers={"unit": "block"})
+    cells = [Cell(arm="base"), *(Cell(arm=arm, data="d", seed=0) for arm in ("cut", "cured"))]
+    arms = arms_of(recipe, {cell: {"write": np.zeros(N)} for cell in cells})
+    rng = np.random.default_rng(7)
+    draws = {arm: rng.uniform(size=(N, 3)) for arm in ("cut", "cured")}
+    texts = [
+        wrote(arm, [line(n, value, "none") for n, own in enumerate(values) for value in own])
+        for arm, values in draws.items()
+    ]
+    (rep,) = [row for row in recovery_rows(arms, texts) if row.quantity == "rep"]
+    own = draws["cured"].mean(axis=1) - draws["cut"].mean(axis=1)
+    interval = stats.ttest_1samp(own, 0).confidence_interval(0.95)
+    assert rep.n == N
+    assert (rep.difference, rep.low, rep.high) == pytest.approx((own.mean(), interval.low, interval.high))
+
+
 def test_what_models_wrote_keeps_its_seed() -> None:
     cells = [Cell(arm="base"), *(Cell(arm="cut", data="d", seed=seed) for seed in (0, 2))]
     base, cut = group_responses((cell, [line(number, 0.0, "none")]) for number, cell in enumerate(cells))

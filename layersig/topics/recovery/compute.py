@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -91,6 +92,15 @@ def _texts(arms: Arms, base: Responses | None, before: Responses, after: Respons
         yield from _row(arms, base, before, after, error, "code error", partial(_ended, error))
 
 
+def _by_item(run: Sequence[Line], value: Callable[[Line], float | None]) -> Mapping[str, float]:
+    """The value of every item for which it is defined, the mean of its draws where there are several."""
+    found: dict[str, list[float]] = {}
+    for line in run:
+        if (own := value(line)) is not None:
+            found.setdefault(line["item"], []).append(own)
+    return {item: fmean(draws) for item, draws in found.items()}
+
+
 def _probe(name: str, line: Line) -> float | None:
     found: float | None = line["probes"].get(name)
     return found
@@ -110,10 +120,7 @@ def _row(
     value: Callable[[Line], float | None],
 ) -> Iterator[RecoveryRow]:
     """Nothing where the quantity is defined for no item before and after."""
-    runs = [
-        [{line["item"]: found for line in run if (found := value(line)) is not None} for run in each.runs]
-        for each in (before, after)
-    ]
+    runs = [[_by_item(run, value) for run in each.runs] for each in (before, after)]
     items = [item for item in runs[0][0] if all(item in run for side in runs for run in side)]
     if not items:
         return
@@ -121,7 +128,7 @@ def _row(
     floor, size = Floor.DIFFERENCE if kind == "code error" else None, float(max(np.abs(was).max(), np.abs(now).max()))
     table = now - was
     low, high = ends(mean_of(table, floor=floor, magnitude=size), arms.level)
-    bare = [] if base is None else [found for line in base.runs[0] if (found := value(line)) is not None]
+    bare = [] if base is None else [*_by_item(base.runs[0], value).values()]
     yield RecoveryRow(
         pruned=before.arm,
         recovered=after.arm,

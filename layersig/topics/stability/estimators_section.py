@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from layersig.report.charts.matrix import Entry, Matrix, matrices
 from layersig.report.document import Block, Figure, Heading, Table, columns
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, plural
+from layersig.report.numbers import fixed, plural, set_of
 from layersig.report.svg import described, draw
 from layersig.topics.stability.rows import ESTIMATORS, EstimatorRow
 
@@ -40,7 +40,7 @@ def estimators(material: Material) -> list[Block]:
                 fixed(r.reliability_a, 2),
                 fixed(r.reliability_b, 2),
                 fixed(r.corrected, 2),
-                _set(r.shape, r.low, r.high),
+                set_of(r.shape, r.low, r.high, _end),
                 str(r.runs),
             )
             for r in rows
@@ -60,7 +60,7 @@ def _correlations(rows: Sequence[EstimatorRow]) -> Figure:
         for row in own:
             tip = f"{row.a} and {row.b}\nSpearman {fixed(row.correlation, 2)} ({plural(row.runs, 'run')})"
             if row.corrected is not None:
-                tip += f"\ncorrected for noise {fixed(row.corrected, 2)} {_set(row.shape, row.low, row.high)}"
+                tip += f"\ncorrected for noise {fixed(row.corrected, 2)} {set_of(row.shape, row.low, row.high, _end)}"
             if row.correlation is not None:
                 entries += [Entry(one, other, row.correlation, tip) for one, other in ((row.a, row.b), (row.b, row.a))]
         known = {name: value for row in own for name, value in ((row.a, row.reliability_a), (row.b, row.reliability_b))}
@@ -82,7 +82,5 @@ def _correlations(rows: Sequence[EstimatorRow]) -> Figure:
     )
 
 
-def _set(shape: str | None, low: float | None, high: float | None) -> str:
-    if shape is None:
-        return "\u2013"
-    return f"[{fixed(low, 2)}, {fixed(high, 2)}]" if shape == "interval" else shape
+def _end(value: float | None) -> str:
+    return fixed(value, 2)
