@@ -13,7 +13,7 @@ from layersig.cli.main import emit
 from layersig.cli.options import as_json, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from layersig.findings.contrasts import Contrast
     from layersig.findings.corpus import CorpusContrast
@@ -92,6 +92,7 @@ def command(
         terms = terms_of(reference[0], others, alpha, declared)
         found = compare(reference[0], others)
         notes = declared_sentences(reference[0], others)
+    _check_measured(declared, {name for each in found for name in (each.measure.metric, each.measure.kind)})
     for note in notes:
         click.echo(f"note: {note}", err=True)
     rows = judged(found, terms)
@@ -118,6 +119,14 @@ def _margins(given: tuple[str, ...]) -> dict[str, float]:
             reason = "write METRIC=VALUE with a positive number, shares of items from 0 to 1, such as acc=0.02"
             raise click.BadParameter(f"{text!r}: {reason}", param_hint="--margin")
     return found
+
+
+def _check_measured(margins: Mapping[str, float], measured: Set[str]) -> None:
+    """Refuse margins of metrics that nothing is compared in."""
+    for metric in margins:
+        if metric not in measured:
+            reason = f'nothing is compared in "{metric}"; the metrics are: {", ".join(sorted(measured))}'
+            raise click.BadParameter(reason, param_hint="--margin")
 
 
 def _figures(row: ComparisonRow) -> dict[str, Any]:

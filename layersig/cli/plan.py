@@ -52,6 +52,7 @@ def command(
 
     layersig plan recipes/paper/table-02.toml --assume rows.lima=1030 --assume step.seconds=6.7
     """
+    from layersig.engine.input_check import recipe_notes
     from layersig.planning import Options, plan
     from layersig.planning.on_record import put_costs_on_record, put_on_record
     from layersig.planning.text import as_json as json_of
@@ -63,8 +64,8 @@ def command(
 
     found = {}
     for loaded in load_all(recipe, overrides, smoke=smoke):
-        for skipped in loaded.skipped:
-            warn(skipped)
+        for note in (*loaded.skipped, *recipe_notes(loaded)):
+            warn(note)
         found[loaded.of_model] = planned = plan(loaded, Options(runs, pilot, assumed, measure, cards, config), warn)
         put_costs_on_record(planned.facts.known, planned.costs, planned.speed_origin)
         if planned.precision and not put_on_record(planned.facts.known, planned.precision):

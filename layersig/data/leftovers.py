@@ -33,6 +33,8 @@ def account_for_rest(layout: Layout, row: Mapping[str, Any], ledger: Ledger, mes
     """
     taken = [row.get(name) for name in ledger.uses]
     taken = [value for value in taken if isinstance(value, str | list)]
+    said = (Meaning.CONTEXT,) if layout.prompts else (Meaning.CONTEXT, Meaning.RESPONSE)
+    asked = {name for meaning in said for name in layout.named.get(meaning, ())}
     for name, value in row.items():
         if name in ledger.uses or is_blank(value):
             continue
@@ -40,6 +42,11 @@ def account_for_rest(layout: Layout, row: Mapping[str, Any], ledger: Ledger, mes
         harmless = next((meaning for meaning in known if meaning in _HARMLESS), None)
         if _copies(value, taken, messages):
             ledger.note(name, COPY)
+        elif name in asked:
+            raise RowError(
+                f"`{name}`, which `fields` names, has no place beside a list of turns; put it into the turns, or take "
+                "it out of `fields`"
+            )
         elif layout.prompts and any(meaning in _OF_RESPONSES for meaning in known):
             ledger.note(name, GENERATED)
         elif harmless is not None:

@@ -39,10 +39,7 @@ def check_inputs(loaded: LoadedRecipe) -> list[str]:
     Raises:
         UserError: The recipe cannot run; the message lists every fault.
     """
-    faults, notes = (
-        [*_unfindable(loaded), *_unusable(loaded)],
-        [*_unmeasured(loaded), *_twins(loaded), *default_rates(loaded)],
-    )
+    faults, notes = [*_unfindable(loaded), *_unusable(loaded)], [*recipe_notes(loaded)]
     text = _template_text(loaded)
     template = _template(text)
     faults += template
@@ -129,14 +126,39 @@ def _unusable(loaded: LoadedRecipe) -> Iterator[Fault]:
             yield Fault(path, str(problem))
 
 
+def recipe_notes(loaded: LoadedRecipe) -> Iterator[str]:
+    """What the user should know of a recipe, whatever its files hold."""
+    yield from _unmeasured(loaded)
+    yield from _own_grafts(loaded)
+    yield from _twins(loaded)
+    yield from _default_rates(loaded)
+
+
 def _unmeasured(loaded: LoadedRecipe) -> Iterator[str]:
-    """A note where arms are trained and nothing is measured on them."""
-    recipe = loaded.recipe
-    measured = recipe.evaluate.heldout and any(data.heldout for data in recipe.data)
-    if recipe.arms and not (measured or recipe.evaluate.tasks or recipe.evaluate.conversations):
+    """A note where arms are trained, or measurements are asked for, and nothing is measured."""
+    recipe, evaluate = loaded.recipe, loaded.recipe.evaluate
+    asked = [key for key in ("heldout", "all_layers") if key in evaluate.model_fields_set and getattr(evaluate, key)]
+    # A resolved recipe has every key, whether it was asked for or not.
+    if asked and not recipe.measures and loaded.text != loaded.resolved:
+        yield (
+            f"{loaded.where('evaluate', asked[0])}: evaluate.{asked[0]} = true measures nothing without [[arms]] and "
+            "evaluate.tasks; add some, or remove it"
+        )
+    measured = evaluate.heldout and any(data.heldout for data in recipe.data)
+    if recipe.arms and not (measured or evaluate.tasks or evaluate.conversations):
         yield (
             f"{loaded.where('evaluate')}: the arms are trained, and nothing is measured on them; "
             "set evaluate.heldout = true, or give evaluate.tasks"
+        )
+
+
+def _own_grafts(loaded: LoadedRecipe) -> Iterator[str]:
+    """A note where grafts keep another update than the one that layers are ranked by."""
+    recipe = loaded.recipe
+    if recipe.update is not None and any(arm.action == "graft" for arm in recipe.arms):
+        yield (
+            f"{loaded.where('update')}: scorers read the update of [update], and grafts keep that of the reference "
+            "training of [train]"
         )
 
 
@@ -150,7 +172,7 @@ def _twins(loaded: LoadedRecipe) -> Iterator[str]:
             yield f"{where}: arm {arm.name} is {first} by another name: their results will be identical"
 
 
-def default_rates(loaded: LoadedRecipe) -> Iterator[str]:
+def _default_rates(loaded: LoadedRecipe) -> Iterator[str]:
     """A note on every method and objective for which the default learning rate is far too high, where none is given."""
     recipe = loaded.recipe
     shared = recipe.train

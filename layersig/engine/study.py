@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from layersig.engine.device import Device, device_of, meters, numerics
 from layersig.engine.execute import Executor
-from layersig.engine.input_check import check_files, default_rates
+from layersig.engine.input_check import check_files, recipe_notes
 from layersig.engine.manifest import (
     failures,
     final_status,
@@ -150,7 +150,7 @@ def opened(
         tracking = Tracking(options.track, list(offered_trackers()) if options.track else (), warn)
         for skipped in loaded.skipped:
             display.say(f"warning: {skipped}")
-        for note in default_rates(loaded):
+        for note in recipe_notes(loaded):
             warn(note)
         earlier = folder.earlier(warn)
         cache = Cache(cache_root(), warn)

@@ -68,3 +68,7 @@ def _faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             )
         else:
             seen.add(name.casefold())
+    for key in table_at(data, "model"):
+        if all(isinstance(entry, dict) and key in entry for entry in data["models"]):
+            reason = f"every entry of `models` has its own; set `models.NAME.{key}`, or remove it here"
+            yield Fault(("model", key), reason)

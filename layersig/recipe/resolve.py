@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from itertools import count, islice
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from layersig.plugin.components import Component
@@ -21,6 +20,7 @@ from layersig.recipe.schema import (
     SearchSettings,
     TrainSettings,
 )
+from layersig.recipe.schema.arms import Control, Selecting, default_primary, missing_controls, with_controls
 
 SMOKE_STEPS = 2
 SMOKE_ITEMS = 4
@@ -42,48 +42,46 @@ def with_defaults(recipe: Recipe, components: Components) -> Recipe:
         name: choice.with_params(_in_full(components.get("scorer", choice.kind), choice))
         for name, choice in recipe.scorers.items()
     }
+    selecting = [_selecting(recipe, arm) for arm in recipe.arms]
     primary = recipe.analyze.primary
     if primary is None:
-        primary = _first(recipe)
+        primary = default_primary(selecting, (sweep.entries for sweep in recipe.sweeps if sweep.of == "arms"))
     untrained = bool(recipe.arms) and not any(arm.trains for arm in recipe.arms)
     alone = untrained or not recipe.evaluate.all_layers
     baseline = "base" if alone and "baseline" not in recipe.analyze.model_fields_set else recipe.analyze.baseline
     analyze = recipe.analyze.model_copy(update={"primary": primary, "baseline": baseline})
     train = _train_in_full(recipe.train, components)
     recipe = recipe.model_copy(update={"scorers": scorers, "train": train, "analyze": analyze})
-    arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, primary)))
+    arms = tuple(_arm_in_full(arm, components) for arm in (*recipe.arms, *_controls(recipe, selecting, primary)))
     return recipe.model_copy(update={"arms": arms})
 
 
-def _first(recipe: Recipe) -> tuple[str, ...]:
-    """The first arm that reads a scorer, with all arms of its sweeps."""
-    names = {arm.name for arm in [each for each in recipe.arms if each.scorers][:1]}
-    swept = [{*sweep.entries} for sweep in recipe.sweeps if sweep.of == "arms"]
-    while more := {name for entries in swept if entries & names for name in entries} - names:
-        names |= more
-    return tuple(arm.name for arm in recipe.arms if arm.name in names)
+def _selecting(recipe: Recipe, arm: Arm) -> Selecting:
+    """What the controls of an arm depend on."""
+    kinds = frozenset(recipe.scorers[name].kind for name in arm.scorers)
+    return Selecting(arm.name, {"kind": arm.select.kind, **arm.select.params}, kinds)
 
 
-def _controls(recipe: Recipe, primary: tuple[str, ...]) -> Iterator[Arm]:
-    """The controls that primary arms, or all arms whose scorers read the model, need and do not have yet."""
-    if not recipe.analyze.controls:
-        return
-    everyone = recipe.analyze.controls == "all"
-    present = {(arm.select.kind, arm.select.params.get("like")) for arm in recipe.arms}
-    for arm in recipe.arms:
-        chosen = arm.name in primary or (everyone and not recipe.is_control(arm))
-        if not chosen or not arm.scorers:
-            continue
-        yield from _random_controls(recipe, arm)
-        if ("type-depth", arm.name) not in present:
-            own = {
-                "name": f"{arm.name}.rule",
-                "scorer": arm.scorers[0],
-                "ranked_on": next(iter(arm.rankings_of), None),
-                "select": Choice(kind="type-depth", like=arm.name, **_end(arm), **_protection(recipe, arm)),
-                "train": _without_scores(arm),
-            }
-            yield arm.model_copy(update=own)
+def _controls(recipe: Recipe, selecting: Sequence[Selecting], primary: tuple[str, ...]) -> Iterator[Arm]:
+    """The controls that arms need and do not have yet."""
+    arms = {arm.name: arm for arm in recipe.arms}
+    for each in with_controls(selecting, primary, recipe.analyze.controls):
+        for control in missing_controls(each, selecting, recipe.analyze.control_sets):
+            yield _control(recipe, arms[each.name], control)
+
+
+def _control(recipe: Recipe, arm: Arm, control: Control) -> Arm:
+    """A control of an arm: the same arm, but for what it selects."""
+    own: dict[str, Any] = {"name": control.name, "train": _without_scores(arm)}
+    protection = _protection(recipe, arm)
+    if control.draw is None:
+        select = Choice(kind="type-depth", like=arm.name, **_end(arm), **protection)
+        own |= {"scorer": arm.scorers[0], "ranked_on": next(iter(arm.rankings_of), None), "select": select}
+    else:
+        kind = {"fixed": True} if control.fixed else {}
+        select = Choice(kind="matched-random", like=arm.name, draw=control.draw, **kind, **protection)
+        own |= {"scorer": None, "ranked_on": None, "select": select}
+    return arm.model_copy(update=own)
 
 
 def _without_scores(arm: Arm) -> dict[str, Any]:
@@ -105,30 +103,6 @@ def _protection(recipe: Recipe, arm: Arm) -> dict[str, Any]:
         return {}
     blocks = {*arm.select.params.get("protect", ()), *recipe.scorers[arm.scorers[0]].params.get("protect", ())}
     return {"protect": sorted(blocks)} if blocks else {}
-
-
-def _random_controls(recipe: Recipe, arm: Arm) -> Iterator[Arm]:
-    """The random controls that an arm still needs; those that the recipe has count, and keep their names and draws.
-
-    One is drawn anew in every seed, so that seeds sample random sets: the arm is compared with it pair by pair. Where
-    the arm is to be ranked among several sets, these are the same in every seed. Means over different sets would vary
-    less than a choice of layers that stays, and such a choice would come out first too often.
-    """
-    brought = [each.select.params for each in recipe.arms if each.select.kind == "matched-random"]
-    alike = [params for params in brought if params.get("like") == arm.name and params.get("match", "types") == "types"]
-    used = {each.name for each in recipe.arms}
-    sets = recipe.analyze.control_sets
-    for fixed, wanted in ((False, 1), (True, sets if sets > 1 else 0)):
-        kind = {"fixed": True} if fixed else {}
-        names = (f"{arm.name}.random{f'-{number}' if number > 1 else ''}" for number in count(2 if fixed else 1))
-        free_names = (name for name in names if name not in used)
-        draws = [params.get("draw", 0) for params in alike if bool(params.get("fixed")) is fixed]
-        free_draws = (draw for draw in count() if draw not in draws)
-        for draw, name in zip(islice(free_draws, max(0, wanted - len(draws))), free_names, strict=False):
-            drawn = Choice(kind="matched-random", like=arm.name, draw=draw, **kind, **_protection(recipe, arm))
-            own = {"name": name, "scorer": None, "ranked_on": None, "select": drawn, "train": _without_scores(arm)}
-            used.add(name)
-            yield arm.model_copy(update=own)
 
 
 def _train_in_full(train: TrainSettings, components: Components) -> TrainSettings:

@@ -225,3 +225,11 @@ def test_a_margin_that_is_none_is_refused(capsys, runs, margin):
     code, _, err = call(capsys, "compare", "one", "--runs", runs, "--margin", margin)
     assert code == 2
     assert "METRIC=VALUE" in err
+
+
+@pytest.mark.parametrize("margin", ["lss=0.1", "acc=0.1", "loss,none=0.1"])
+def test_a_margin_of_a_metric_that_was_not_measured_is_refused(capsys, runs, margin):
+    code, out, err = call(capsys, "compare", "one", "--runs", runs, "--margin", "loss=0.5", "--margin", margin)
+    assert (code, out) == (2, "")
+    assert f'nothing is compared in "{margin.removesuffix("=0.1")}"; the metrics are: loss' in err
+    assert not (runs / "comparisons").exists()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from layersig.recipe.load import load
 from tests.study import RECIPE, call, write_study
+from tests.tiny import save_tiny
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,26 @@ def test_arms_on_which_nothing_is_measured_are_noted(tmp_path: Path, capsys: pyt
     write_study(tmp_path, recipe=RECIPE.replace('tasks = ["file:choice.yaml"]', "heldout = false"))
     code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
     assert (code, "nothing is measured on them" in err) == (0, True)
+
+
+@pytest.mark.parametrize("key", ["heldout", "all_layers"])
+def test_a_measurement_that_is_asked_for_and_never_taken_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    scores = RECIPE[: RECIPE.index("[[arms]]")]
+    path = write_study(tmp_path, recipe=f"{scores}[evaluate]\n{key} = true\n")
+    code, _, err = call(capsys, "validate", path)
+    assert (code, f"recipe.toml:27: evaluate.{key} = true measures nothing without [[arms]]" in err) == (0, True), err
+    for quiet in (scores, f"{scores}[evaluate]\n{key} = false\n", load(path).resolved):
+        path.write_text(quiet)
+        assert "measures nothing" not in call(capsys, "validate", path)[2]
+
+
+def test_grafts_beside_an_update_from_elsewhere_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tiny(tmp_path / "tuned", "llama", seed=1)
+    write_study(tmp_path, recipe=RECIPE.replace("[train]", '[update]\nsource = "path:tuned"\n\n[train]'))
+    code, _, err = call(capsys, "validate", tmp_path / "recipe.toml")
+    assert (code, "grafts keep that of the reference training of [train]" in err) == (0, True), err
 
 
 def test_an_arm_by_two_names_is_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

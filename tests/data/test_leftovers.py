@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from layersig.errors import UserError
 from tests.data.turns import ASKED, ASSISTANT, PAIR, TURNS, USER, read, said
 
 
@@ -57,3 +58,22 @@ def test_rows_that_are_only_asked_need_no_note_on_their_responses(tmp_path: Path
     rows = read(tmp_path, {**PAIR, "label": False, "rejected": "No.", "score": 1}, prompts=True)
     assert said(rows) == ASKED[:1]
     assert rows.notes() == []
+
+
+@pytest.mark.parametrize("name", ["passage", "source"])
+def test_a_context_that_the_recipe_names_is_never_dropped(tmp_path: Path, name: str) -> None:
+    fields = {"context": name}
+    with pytest.raises(UserError, match=f"`{name}`, which `fields` names, has no place beside a list of turns"):
+        read(tmp_path, {**TURNS, name: "Here."}, {**TURNS, name: ""}, fields=fields)
+    with pytest.raises(UserError, match=f"`{name}`, which `fields` names"):
+        read(tmp_path, {"prompt": [USER], "response": [USER, ASSISTANT], name: "Here."}, fields=fields)
+    assert said(read(tmp_path, {**TURNS, name: "Where?"}, fields=fields)) == ASKED  # a copy of a turn
+    assert said(read(tmp_path, {**PAIR, name: "Here."}, fields=fields)) == [("user", "Where?\n\nHere."), ASKED[1]]
+
+
+def test_responses_that_the_recipe_names_are_never_dropped(tmp_path: Path) -> None:
+    fields = {"prompt": "prompt", "response": ["response", "more"]}
+    row = {"prompt": "Where?", "response": [ASSISTANT], "more": "So."}
+    with pytest.raises(UserError, match="`more`, which `fields` names, has no place beside a list of turns"):
+        read(tmp_path, row, fields=fields)
+    assert said(read(tmp_path, row, fields=fields, prompts=True)) == ASKED[:1]

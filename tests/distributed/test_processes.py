@@ -22,8 +22,8 @@ _ROOT = Path(__file__).parents[2]
 _BOTH = ("reference", "mask")
 _ALL = (*_BOTH, "dry", "full")
 _SCORERS = tuple(trainings.SCORERS)
-
-
+EXACT = 1e-14
+"""How far what several processes compute may be from what one does; all is in float64."""
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "{count}", "-m")
 ACCELERATE = (
     "accelerate.commands.launch",
@@ -63,14 +63,14 @@ def assert_equal(folder: Path, name: str, chosen: tuple[str, ...]) -> None:
     assert other.keys() == set(chosen)
     for called, values in other.items():
         assert len(values) == trainings.STEPS
-        np.testing.assert_allclose(values, one[called], rtol=0, atol=1e-9, err_msg=called)
+        np.testing.assert_allclose(values, one[called], rtol=0, atol=EXACT, err_msg=called)
     tensors = [path for path in sorted((folder / name).rglob("*.safetensors")) if "work" not in path.parts]
     assert tensors
     for path in tensors:
         found, due = load_file(path), load_file(folder / "one" / path.relative_to(folder / name))
         assert found.keys() == due.keys()
         for key, value in found.items():
-            np.testing.assert_allclose(value, due[key], rtol=0, atol=1e-7, err_msg=f"{path} {key}")
+            np.testing.assert_allclose(value, due[key], rtol=0, atol=EXACT, err_msg=f"{path} {key}")
 
 
 def assert_ranked_alike(folder: Path, name: str) -> None:
@@ -78,7 +78,7 @@ def assert_ranked_alike(folder: Path, name: str) -> None:
     one, other = trainings.rankings(folder, "one"), trainings.rankings(folder, name)
     assert other.keys() == one.keys() == set(_SCORERS)
     for scorer, scores in one.items():
-        assert other[scorer] == pytest.approx(scores, rel=1e-9, abs=0), scorer
+        assert other[scorer] == pytest.approx(scores, rel=EXACT, abs=0), scorer
 
 
 def test_two_processes_train_and_score_as_one(folder: Path) -> None:

@@ -98,17 +98,20 @@ def test_padded_answers_are_those_of_one_by_one(
         assert own[0, ids.shape[1] :].tolist() == tokens
 
 
-def test_attention_that_does_not_look_at_padding_is_noticed(as_gpu: list[tuple[int, int]]) -> None:
+def note_of(name: str, why: str, how: str) -> str:
+    told = "each request is run in full, and answers are written"
+    return f"{name} cannot share what requests begin with: {why}; {told} {how}"
+
+
+def test_attention_that_does_not_look_at_padding_is_noticed(
+    as_gpu: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("layersig.stages.notes._taken", set())
     with noted() as notes:
         decoder = Decoder(model_with(blind))
     assert not decoder.pads
     assert not decoder.shares
-    assert all(f"its attention, {NAME!r}, takes no masks of ours" in note for note in notes)
-
-
-def note_of(name: str, why: str, how: str) -> str:
-    told = "each request is run in full, and answers are written"
-    return f"{name} cannot share what requests begin with: {why}; {told} {how}"
+    assert notes == [note_of("LlamaForCausalLM", f"its attention, {NAME!r}, takes no masks of ours", "one by one")]
 
 
 def test_a_model_that_cannot_share_is_named_with_the_reason_once(monkeypatch: pytest.MonkeyPatch) -> None:

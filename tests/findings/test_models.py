@@ -79,7 +79,9 @@ def test_models_that_put_the_same_layers_first_with_every_seed_need_no_test() ->
 def test_models_that_have_nothing_in_common_are_not_said_to_share() -> None:
     units, rng = groups(16), np.random.default_rng(4)
     models = [ranked(name, runs(rng.normal(0, 1, len(units)), seed=seed), units) for seed, name in enumerate("ab")]
-    for row in model_pair_rows(models):
+    rows = model_pair_rows(models)
+    assert len(rows) == 2
+    for row in rows:
         assert abs(row.kappa) < 0.25
         assert row.verdict == "sharing not shown"
         assert "no proof of difference" in row.sentence
@@ -92,7 +94,9 @@ def test_depth_is_relative(deep: int) -> None:
     shallow = 12
     a, b = groups(shallow), groups(deep)
     models = [ranked("a", runs(profile(a, shallow), noise=0.01), a), ranked("b", runs(profile(b, deep), noise=0.01), b)]
-    for row in model_pair_rows(models):
+    rows = model_pair_rows(models)
+    assert len(rows) == 2
+    for row in rows:
         assert row.coverage == 1
         assert row.kappa > 0.75
         assert row.of == (len(b) if row.target == "b" else len(a))
@@ -113,7 +117,9 @@ def test_what_has_no_counterpart_is_left_out_and_counted() -> None:
 def test_one_seed_has_no_ceiling_and_says_so() -> None:
     units = groups(12)
     models = [ranked(name, runs(profile(units, 12), seeds=1, seed=seed), units) for seed, name in enumerate("ab")]
-    for row in model_pair_rows(models):
+    rows = model_pair_rows(models)
+    assert len(rows) == 2
+    for row in rows:
         assert (row.ceiling, row.verdict, row.low) == (None, None, None)
         assert "no noise ceiling" in row.sentence
     assert list(model_ceiling_rows(models)) == []
@@ -130,9 +136,9 @@ def test_a_share_that_is_all_units_of_a_small_model_has_no_ceiling() -> None:
 def test_below_five_seeds_there_is_no_verdict(seeds: int) -> None:
     units = groups(16)
     mean = profile(units, 16, np.random.default_rng(3).normal(0, 1, len(units)))
-    models = [ranked(name, runs(mean, seeds, 0.02, seed=seed), units) for seed, name in enumerate("ab")]
-    for row in model_pair_rows(models):
-        assert row.verdict != "shares layers"
+    models = [ranked(name, runs(mean, seeds, seed=seed), units) for seed, name in enumerate("ab")]
+    verdicts = [row.verdict for row in model_pair_rows(models)]
+    assert verdicts == ["too few seeds for a sharing verdict"] * 2
 
 
 def test_kappa_is_that_of_the_sets_of_different_seeds() -> None:
@@ -141,7 +147,9 @@ def test_kappa_is_that_of_the_sets_of_different_seeds() -> None:
     rng = np.random.default_rng(8)
     models = [ranked(name, rng.normal(0, 1, (3, len(units))), units) for name in "ab"]
     n = len(units)
-    for row in model_pair_rows(models):
+    rows = model_pair_rows(models)
+    assert len(rows) == 2
+    for row in rows:
         source, target = (next(model for model in models if model.name == name) for name in (row.source, row.target))
         tops = [
             [set(np.argsort(-scores)[: row.k].tolist()) for scores in model.tables["ila", "d"].scores]

@@ -138,7 +138,19 @@ def test_a_declaration_that_came_late_for_one_arm_is_not_met(many: Analysed) -> 
     assert (row.status, row.evidence[:6]) == ("not met", "0 of 1")
     undeclared = tuple(r.model_copy(update={"outcome": False}) for r in rows)
     row = replace(many, findings=many.findings.with_rows({COMPARISONS: undeclared})).row("declared before the run")
+    assert (row.status, row.evidence[:6]) == ("not met", "0 of 0")
+    silent = replace(many, findings=many.findings.model_copy(update={"primary_arms": ()}))
+    row = silent.row("declared before the run")
     assert (row.status, row.evidence[:36]) == ("not met", "The recipe declares no comparison: a")
+
+
+def test_a_declared_comparison_that_was_never_made_is_named(many: Analysed) -> None:
+    pairs = (("ila-30", "nothing"), ("base", "all-layers"))
+    analyze = many.recipe.analyze.model_copy(update={"contrasts": pairs})
+    declaring = replace(many, recipe=many.recipe.model_copy(update={"analyze": analyze}))
+    row = declaring.row("declared before the run")
+    assert row.status == "not met"
+    assert "Declared, but compared on no outcome: ila-30 against nothing." in row.evidence
 
 
 def test_a_statement_on_sample_size_is_held_against_the_error_seen(many: Analysed) -> None:

@@ -64,13 +64,16 @@ def arms_of(gain: float, arm: float, *, seeds: int, n: int, metric: str, sets: i
     return Arms(OutcomeTables(dict.fromkeys(values, names), values, ()), recipe, Plan(recipe, frozenset(cells)), "m")
 
 
+# The one point of the grid where an arm is shown to be as good on every benchmark.
+ON_EVERY = (0.4, 0.4 + 0.03, 1, 300, "acc")
 GRID = [
-    pytest.param(gain, gain + beside, seeds, n, metric, marks=[pytest.mark.slow] * (n == 300))
+    pytest.param(*point, marks=[pytest.mark.slow] * (n == 300 and point != ON_EVERY))
     for gain, beside, (seeds, n, metric) in product(
         (-0.18, 0.0, 0.05, 0.4),
         (-0.3, -0.02, 0.0, 0.03),
         ((1, 40, "acc"), (1, 300, "acc"), (1, 120, "loss"), (3, 60, "acc"), (5, 40, "loss")),
     )
+    for point in [(gain, gain + beside, seeds, n, metric)]
 ]
 
 
@@ -90,6 +93,7 @@ def test_no_two_sentences_of_a_report_contradict_each_other(
     every, controls = tuple(every_task_rows(arms, claims)), tuple(control_set_rows(arms))
     said = {(row.arm, row.reference, row.task, row.metric): row for row in conclusions(arms).comparisons}
     assert claims
+    assert any(row.established for row in every) == ((gain, arm, seeds, n, metric) == ON_EVERY)
     for claim in claims:
         good = claim.conclusion in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE)
         beside = verdict_of(said[claim.arm, "all-layers", claim.task, claim.metric])
@@ -102,6 +106,7 @@ def test_no_two_sentences_of_a_report_contradict_each_other(
         assert claim.declared == (claim.task == "t0")
     for row in every:
         singles = [claim.conclusion for claim in claims if claim.arm == row.arm]
+        assert ("is as good as all layers" in row.sentence) == row.established
         assert not row.established or all(each in (AsGood.AS_GOOD, AsGood.AS_GOOD_AND_SELECTIVE) for each in singles)
     sentences = [
         str(row.sentence) for row in (*conclusions(arms).comparisons, *arms.assays(), *claims, *every, *controls)

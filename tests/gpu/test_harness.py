@@ -82,13 +82,22 @@ def test_a_case_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["notes"] == ["Failed, so what is missing was not measured: ValueError: no room"]
 
 
+def card_only() -> set[str]:
+    """Tests marked `card`."""
+    command = [sys.executable, "-m", "pytest", "tests/gpu", "-o", "addopts=", "-q", "-m", "card", "--collect-only"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {line.removeprefix("tests/gpu/") for line in listed if "::" in line}
+
+
 @pytest.mark.slow
 def test_everything_runs_on_a_cpu_in_small(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--tiny", "--out", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert ended.returncode == 0, [found["tests"], found.get("cases")]
-    assert {row["outcome"] for row in found["tests"]["tests"]} <= {"passed", "skipped"}
+    outcomes = {row["test"]: row["outcome"] for row in found["tests"]["tests"]}
+    assert set(outcomes.values()) == {"passed", "skipped"}
+    assert {name for name, outcome in outcomes.items() if outcome == "skipped"} == card_only()
     for name, case in CASES.items():
         assert found["cases"][name]["rows"], name
         assert {len(row) for row in found["cases"][name]["rows"]} == {len(case.columns)}

@@ -59,6 +59,7 @@ def test_micro_batches_change_nothing(moved: torch.device) -> None:
         assert_alike(found, plain, 1e-4)
 
 
+@pytest.mark.card
 @pytest.mark.parametrize("window", [None, 41])
 @pytest.mark.parametrize("heads", [(8, 8), (8, 2)])
 def test_packed_attention_is_causal_within_its_window(

@@ -1,4 +1,4 @@
-"""Loss and gradients against TRL's trainers on the same batches; runs where TRL is installed."""
+"""Loss and gradients against TRL's trainers on the same batches."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import trl
 
 from layersig.fast.runner import reading_runner
 from tests.objectives.world import pairs
 from tests.tiny import tiny_model, tiny_tokenizer
 
-trl = pytest.importorskip("trl")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of libraries among themselves
 BATCH = (5, 0, 3, 6)
 

@@ -83,7 +83,7 @@ def chosen(arithmetic: Arithmetic, share: float, seed: int, rates: Rates) -> tup
 
 
 @pytest.mark.slow
-def test_planned_seconds_are_within_a_fifth_of_those_measured_and_top_is_never_faster() -> None:
+def test_planned_seconds_are_about_those_measured_and_less_time_is_taken_than_by_top() -> None:
     clock = Clock()
     layers = layer_map(clock.model)
     groups, work = layers.groups(Unit.MODULE), component_of("lora", ()).create()
@@ -107,5 +107,5 @@ def test_planned_seconds_are_within_a_fifth_of_those_measured_and_top_is_never_f
     seconds = arithmetic.seconds(rates)
     ratios = {name: seconds.of(each) / measured[name] for name, each in sets.items()}
     assert all(0.8 < ratio < 1.25 for ratio in ratios.values()), ratios
-    for budget in (0.6, 0.8):
-        assert measured[f"cost-aware {budget}"] < 1.02 * measured[f"top {budget}"]
+    assert measured["cost-aware 0.6"] < 0.75 * measured["top 0.6"]
+    assert measured["cost-aware 0.8"] < 1.02 * measured["top 0.8"]

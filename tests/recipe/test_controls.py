@@ -51,6 +51,25 @@ def test_every_arm_that_reads_a_scorer_gets_controls_where_all_are_wanted():
     assert with_defaults(recipe, installed()) == recipe
 
 
+def test_a_primary_arm_that_reads_no_scorer_gets_random_controls():
+    arms = [
+        {"name": "some", "select": {"kind": "list", "layers": ["*"]}},
+        {"name": "given", "checkpoint": "path:other"},
+        {"name": "drawn", "select": {"kind": "matched-random", "like": "some", "match": "layers"}},
+    ]
+    recipe = resolved(arms, primary=["some", "given", "drawn"], control_sets=2)
+    assert [arm.name for arm in recipe.arms[3:]] == ["some.random", "some.random-2", "some.random-3"]
+    assert {arm.select.params["like"] for arm in recipe.arms[3:]} == {"some"}
+    assert with_defaults(recipe, installed()) == recipe
+
+
+def test_a_control_takes_no_name_that_an_arm_has():
+    taken = {"name": "ila-30.rule", "scorer": "ila", "select": TOP}
+    recipe = resolved([{"name": "ila-30", "scorer": "ila", "select": TOP}, taken])
+    assert [arm.name for arm in recipe.arms[2:]] == ["ila-30.random", "ila-30.rule-2"]
+    assert with_defaults(recipe, installed()) == recipe
+
+
 def test_controls_that_are_there_are_not_added_again():
     given = {"name": "drawn", "select": {"kind": "matched-random", "like": "ila-30"}}
     recipe = resolved([{"name": "ila-30", "scorer": "ila", "select": TOP}, given])

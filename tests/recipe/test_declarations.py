@@ -71,7 +71,17 @@ def test_what_is_there_can_be_declared(tmp_path: Path, analyze: str) -> None:
         ('contrasts = [["ila-30", "ila-30"]]', '"ila-30" cannot be compared with itself'),
         ('contrasts = [["ila-30", "first-30"], ["first-30", "ila-30"]]', "are named twice"),
         ('primary = ["ila-30"]\ncontrasts = [["first-30", "first-30.random"]]', "primary arms get controls"),
-        ('controls = false\ncontrasts = [["first-30", "ila-30.random"]]', 'there is no arm "ila-30.random"'),
+        ('controls = false\ncontrasts = [["first-30", "ila-30.rule"]]', 'there is no arm "ila-30.rule"'),
+        (
+            'contrasts = [["ila-30", "ila-30.random"]]',
+            'there will be no arm "ila-30.random": "control" is the random control of "ila-30"; name that',
+        ),
+        (
+            'baseline = "control"\ncontrasts = [["ila-30", "control"]]',
+            '"ila-30" is primary, so it is compared with "control" already',
+        ),
+        ("controls = false\ncontrol_sets = 19", "analyze.control_sets: no arm gets controls"),
+        ("primary = []\ncontrol_sets = 19", "analyze.control_sets: no arm gets controls"),
         ('primary = ["ila-30"]\ncontrasts = [["ila-30", "all-layers"]]', "is compared with"),
         ('baseline = "ila-30"\nprimary = ["ila-30"]', "cannot be compared with itself"),
         ('contrasts = [["ila-30"]]', "analyze.contrasts.0"),
@@ -128,8 +138,83 @@ def test_a_primary_arm_that_is_no_name_is_a_fault_and_no_crash(tmp_path: Path) -
 
 
 def test_the_heldout_loss_cannot_be_the_outcome_where_it_is_off(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no held-out loss is measured"):
-        loaded(tmp_path, 'outcome = "heldout"', 'tasks = ["hellaswag"]\nheldout = false')
+    off = 'tasks = ["hellaswag", "pypi:mmlu"]\nheldout = false'
+    for analyze in ("", 'outcome = "heldout"', 'primary = []\ncontrasts = [["ila-30", "base"]]'):
+        with pytest.raises(UserError) as caught:
+            loaded(tmp_path, analyze, off)
+        assert "analyze.outcome: the outcome is heldout, which is not measured: `evaluate.heldout` is off;" in str(
+            caught.value
+        )
+        assert str(caught.value).endswith("set analyze.outcome to one of: hellaswag, mmlu")
+    loaded(tmp_path, 'outcome = "mmlu"', off)
+
+
+def test_where_nothing_is_declared_the_outcome_need_not_be_measured(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "primary = []", 'tasks = ["hellaswag"]\nheldout = false')
+    path = tmp_path / "resolved.toml"
+    path.write_text(found.resolved, encoding="utf-8")
+    assert load(path).recipe == found.recipe
+
+
+def test_no_heldout_loss_is_measured_where_nothing_is_held_out(tmp_path: Path) -> None:
+    recipe = RECIPE.replace("heldout = 6", "heldout = 0")
+    path = write_study(tmp_path, recipe=recipe)
+    with pytest.raises(UserError, match=r"every \[\[data\]\] has heldout = 0; set analyze.outcome to one of: choice$"):
+        load(path)
+    load(path, ("analyze.outcome=choice",))
+
+
+RULE = """
+[[arms]]
+name = "my-rule"
+scorer = "ila"
+select = { kind = "type-depth", like = "ila-30" }
+"""
+
+
+def test_a_control_that_the_recipe_brings_is_the_one_to_name(tmp_path: Path) -> None:
+    path = write_study(tmp_path, recipe=RECIPE + RULE)
+    contrasts = 'analyze.contrasts=[["ila-30", "{}"]]'
+    load(path, (contrasts.format("my-rule"),))
+    with pytest.raises(
+        UserError, match=r'there will be no arm "ila-30.rule": "my-rule" is the rule control of "ila-30"'
+    ):
+        load(path, (contrasts.format("ila-30.rule"),))
+    fixed = RULE.replace("type-depth", "matched-random").replace('like = "ila-30"', 'like = "ila-30", fixed = true')
+    path.write_text(RECIPE + fixed.replace('scorer = "ila"\n', ""))
+    load(path, ("analyze.control_sets=3", contrasts.format("ila-30.random-3")))
+    with pytest.raises(UserError, match=r'no arm "ila-30.random-4": "my-rule" is the random control of "ila-30"'):
+        load(path, ("analyze.control_sets=3", contrasts.format("ila-30.random-4")))
+
+
+@pytest.mark.parametrize(
+    "analyze", ['primary = ["all-layers"]\nbaseline = "base"', 'contrasts = [["all-layers", "base"]]']
+)
+def test_all_layers_cannot_be_declared_where_it_is_not_measured(tmp_path: Path, analyze: str) -> None:
+    written = f"\n[analyze]\n{analyze}\n"
+    path = write_study(tmp_path, recipe=RECIPE + written)
+    load(path)
+    with pytest.raises(UserError, match=r'"all-layers" is not measured: evaluate.all_layers is off; name'):
+        load(path, ("evaluate.all_layers=false",))
+    path.write_text(RECIPE.partition("[scorers")[0] + PRUNED + written)
+    with pytest.raises(UserError, match='"all-layers" is not measured: no arm is trained, and no scorer reads updates'):
+        load(path)
+    load(path, ('scorers.size={kind="weight-change"}',))
+
+
+def test_all_layers_is_measured_where_it_is_the_baseline_of_arms_that_prune(tmp_path: Path) -> None:
+    contrasts = '\n[analyze]\nbaseline = "all-layers"\ncontrasts = [["all-layers", "base"]]\n'
+    load(write_study(tmp_path, recipe=RECIPE.partition("[scorers")[0] + PRUNED + contrasts))
+
+
+@pytest.mark.parametrize("analyze", ['primary=["base"]', 'contrasts=[["all-layers", "base"]]'])
+def test_nothing_can_be_declared_where_nothing_is_measured(tmp_path: Path, analyze: str) -> None:
+    path = write_study(tmp_path, recipe=RECIPE.partition("[[arms]]")[0])
+    with pytest.raises(
+        UserError, match=f"analyze.{analyze.partition('=')[0]}: nothing is measured that could be compared"
+    ):
+        load(path, (f"analyze.{analyze}",))
+    load(path, (f"analyze.{analyze}", 'evaluate.tasks=["file:choice.yaml"]'))
 
 
 def test_parts_of_a_group_and_sets_of_questions_can_be_outcomes(tmp_path: Path) -> None:
@@ -206,6 +291,40 @@ def test_one_ranking_has_nothing_to_agree_with(tmp_path: Path) -> None:
         load(write_study(tmp_path, recipe=recipe), ())
 
 
+@pytest.mark.parametrize(
+    ("scorer", "more"),
+    [
+        ('kind = "ablation"\ntasks = ["pypi:arc_easy"]', ""),
+        ('kind = "transfer"\nsource = "file:run"\nscorer = "ila"', ""),
+        ('kind = "weight-change"', '[update]\nsource = "path:u"\n'),
+    ],
+)
+def test_a_ranking_that_is_the_same_on_every_data_set_has_nothing_to_agree_with(
+    tmp_path: Path, scorer: str, more: str
+) -> None:
+    other = '[[data]]\nname = "other"\nsource = "file:other.jsonl"\n'
+    recipe = RECIPE.partition("[train]")[0] + other + f"[scorers.same]\n{scorer}\n" + more
+    beside = '[scorers.norm]\nkind = "gradient-norm"\n'
+    alone, both = ('[analyze]\nsharing = ["same"]\n', '[analyze]\nsharing = ["same", "norm"]\n')
+    path = write_study(tmp_path, recipe=recipe + alone)
+    said = r'analyze\.sharing\.0: "same": its ranking is the same on every data set; remove it'
+    with pytest.raises(UserError, match=said):
+        load(path)
+    path.write_text(recipe + beside + both)
+    with pytest.raises(UserError, match=said):
+        load(path)
+    path.write_text(recipe + beside + '[layers]\nunit = "block"\n' + both)
+    load(path)  # scores of blocks are correlated with those of another scorer
+
+
+def test_milestones_of_a_scorer_without_an_update_are_none(tmp_path: Path) -> None:
+    recipe = RECIPE.partition("[scorers")[0] + '[scorers.norm]\nkind = "gradient-norm"\ncheckpoint = [0.5, 1.0]\n'
+    with pytest.raises(UserError) as caught:
+        load(write_study(tmp_path, recipe=recipe + '[analyze]\nsharing = ["norm"]\n'))
+    assert "one scorer on one data set has nothing to agree with" in str(caught.value)
+    assert "scorers.norm.checkpoint" in str(caught.value)
+
+
 def declared(path: Path, *overrides: str, digests: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     found = load(path, overrides)
     return declaration(found.recipe, found.components, digests)
@@ -223,7 +342,7 @@ def declared(path: Path, *overrides: str, digests: Mapping[str, str] = MappingPr
         ("train.search.learning_rates=[0.01, 0.02]",),
         ("scorers.ila.steps=3",),
         ("scorers.fast={kind='ila', steps=3}", "scorers.fast={kind='ila', steps=5}"),
-        ("evaluate.heldout=false",),
+        ("evaluate={heldout=false}",),
     ],
 )
 def test_a_second_try_is_another_declaration(tmp_path: Path, keys: tuple[str, ...]) -> None:

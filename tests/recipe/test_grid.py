@@ -101,6 +101,18 @@ def test_every_point_is_primary_and_has_its_controls(tmp_path: Path) -> None:
     assert controls == {f"ila-{x}.{kind}": f"ila-{x}" for x in (0.3, 0.05) for kind in ("random", "rule")}
 
 
+def test_controls_of_every_point_can_be_named_in_contrasts(tmp_path: Path) -> None:
+    found = loaded(tmp_path, DATA, SCORERS, ILA, '[analyze]\ncontrasts = [["ila-0.05", "ila-0.05.random"]]\n')
+    assert "ila-0.05.random" in {arm.name for arm in found.recipe.arms}
+
+
+def test_controls_of_every_point_count_in_the_size(tmp_path: Path) -> None:
+    overrides = (f"seeds={list(range(50))}", "analyze.control_sets=100")
+    (fault,) = faults(tmp_path, DATA, SCORERS, ILA, overrides=overrides)
+    # Two arms, two scorers, and for each arm the rule, a random control of every seed and 100 that stay.
+    assert "analyze.control_sets: the recipe asks for 10,400 trainings and scorings" in fault
+
+
 def test_a_grid_that_is_declared_primary_stands_for_its_copies(tmp_path: Path) -> None:
     other = '[[arms]]\nname = "flat"\nscorer = "chance"\nselect = { kind = "top", fraction = 0.5 }\n'
     found = loaded(tmp_path, DATA, SCORERS, other, ILA, '[analyze]\nprimary = ["flat", "ila"]\n')

@@ -71,18 +71,30 @@ def _trainings(tmp_path, shared, *own, more=""):
     return load(path)
 
 
-def test_a_table_in_an_arm_changes_the_keys_that_it_has_and_leaves_the_others(tmp_path):
-    shared = (
-        'objective = "dpo"\ndpo = { beta = 0.3 }\npissa = { iterations = 4 }\nadalora = { init_r = 6, target_r = 2 }'
+@pytest.mark.parametrize(
+    ("method", "shared", "own", "kept"),
+    [
+        ("pissa", "{ iterations = 4 }", "{}", {"iterations": 4}),
+        (
+            "adalora",
+            "{ init_r = 6, target_r = 2 }",
+            "{ target_r = 3, tfinal = 1 }",
+            {"init_r": 6, "target_r": 3, "tfinal": 1},
+        ),
+    ],
+)
+def test_a_table_in_an_arm_changes_the_keys_that_it_has_and_leaves_the_others(tmp_path, method, shared, own, kept):
+    loaded = _trainings(
+        tmp_path,
+        f'objective = "dpo"\ndpo = {{ beta = 0.3 }}\n{method} = {shared}',
+        "dpo = { label_smoothing = 0.1 }",
+        f'method = "{method}"\n{method} = {own}',
     )
-    own = ("dpo = { label_smoothing = 0.1 }", "pissa = {}", "adalora = { target_r = 3, tfinal = 1 }")
-    loaded = _trainings(tmp_path, shared, *own)
     arm = next(each for each in loaded.recipe.arms if each.name == "control")
     trained = loaded.recipe.training_of(arm)
     dpo = trained.params(loaded.components.get("objective", "dpo"))
     assert (dpo.beta, dpo.label_smoothing) == (0.3, 0.1)
-    assert trained.table("pissa") == {"iterations": 4}
-    assert (trained.adalora.init_r, trained.adalora.target_r, trained.adalora.tfinal) == (6, 3, 1)
+    assert trained.table(method).items() >= kept.items()
     again = tmp_path / "again.toml"
     again.write_text(loaded.resolved)
     assert load(again).recipe == loaded.recipe
@@ -100,16 +112,18 @@ def test_a_grid_of_a_key_in_a_table_keeps_the_others_too(tmp_path):
 
 def test_a_table_is_checked_with_the_keys_that_it_keeps(tmp_path):
     # Alone, an `init_r` of 6 would lie below the default of `target_r`.
-    _trainings(tmp_path, "adalora = { target_r = 2 }", "adalora = { init_r = 6 }")
+    _trainings(tmp_path, "adalora = { target_r = 2 }", 'method = "adalora"', "adalora = { init_r = 6 }")
     with pytest.raises(UserError, match=r"arms.2.train.adalora: `target_r` must be below `init_r`; got 7 and 6"):
-        _trainings(tmp_path, "adalora = { init_r = 6, target_r = 2 }", "adalora = { target_r = 7 }")
+        _trainings(
+            tmp_path, "adalora = { init_r = 6, target_r = 2 }", 'method = "adalora"', "adalora = { target_r = 7 }"
+        )
 
 
 def test_a_smoke_run_leaves_adalora_steps_to_cut_ranks_in_every_arm(tmp_path):
     path = tmp_path / "recipe.toml"
     own = 'method = "adalora"\nadalora = { tinit = 5, tfinal = 6, target_r = 3 }\nwarmup_ratio = 0.5'
     path.write_text(EXAMPLE.replace("epochs = 2", own))
-    recipe = load(path, ["scorers.ila.train={adalora={tfinal=9}}"], smoke=True).recipe
+    recipe = load(path, ['scorers.ila.train={method="adalora",adalora={tfinal=9}}'], smoke=True).recipe
     for each in (next(arm for arm in recipe.arms if arm.name == "control"), recipe.scorers["ila"]):
         trained = recipe.training_of(each)
         assert (trained.steps, trained.warmup_ratio) == (2, 0.0)
@@ -142,9 +156,13 @@ def test_a_key_beside_a_method_that_does_not_read_it_is_refused(tmp_path, train,
     ("train", "arm", "overrides"),
     [
         ('method = "full"\nrank = 4', 'method = "lora"', ()),  # an arm inherits it
-        ("rank = 4\nadalora = { target_r = 2 }", 'method = "full"', ()),  # an arm does without
+        ('method = "adalora"\nadalora = { target_r = 2 }', 'method = "full"', ()),  # an arm does without
+        ("adalora = { target_r = 2 }", 'method = "adalora"', ()),  # an arm alone reads it
+        ("adalora = { target_r = 2 }", "", ('train.method="adalora"',)),
+        ("adalora = { target_r = 2 }", "", ('scorers.ila.train={method="adalora"}',)),
+        ("rank = 4", 'pissa = { iterations = 4 }\n[arms.grid.train]\nmethod = ["lora", "pissa"]', ()),
         ("rank = 4", "", ('train.method="full"',)),  # a recipe is tried with another method
-        ("rank = 4\npissa = { iterations = 4 }", "rank = 6", ('arms.2.train.method="full"',)),
+        ('method = "pissa"\nrank = 4\npissa = { iterations = 4 }', "rank = 6", ('arms.2.train.method="full"',)),
         ("rank = 4", 'rank = 6\n[arms.grid.train]\nmethod = ["lora", "full"]', ()),
     ],
 )
@@ -156,6 +174,31 @@ def test_a_key_that_is_inherited_may_stay_unread(tmp_path, train, arm, overrides
     again = tmp_path / "again.toml"
     again.write_text(loaded.resolved)
     assert load(again).recipe == loaded.recipe
+
+
+@pytest.mark.parametrize(
+    ("train", "arm", "override", "message"),
+    [
+        ("dpo = { beta = 0.5 }", "", "seeds=[0]", 'train.dpo: no training with this table has objective = "dpo"'),
+        ("adalora = { target_r = 4 }", "", "seeds=[0]", 'train.adalora: no training with this table has method = "ada'),
+        (
+            "rank = 8",
+            "gora = { batches = 2 }",
+            "seeds=[0]",
+            "arms.2.train.gora: no training with this table has method",
+        ),
+        ("pissa = {}", "", 'arms.2.train.method="full"', "train.pissa: no training with this table has method"),
+        ("rank = 8", "", "scorers.ila.train={dpo={beta=0.5}}", "scorers.ila.train.dpo: no training with this table"),
+        ("rank = 8", "", "train.simpo.beta=2.5", "override train.simpo.beta=2.5: train.simpo: no training with this"),
+    ],
+)
+def test_a_table_of_a_method_or_an_objective_that_no_training_has_is_refused(tmp_path, train, arm, override, message):
+    path = tmp_path / "recipe.toml"
+    path.write_text(EXAMPLE.replace("rank = 8", train).replace("epochs = 2", arm))
+    with pytest.raises(UserError) as raised:
+        load(path, [override])
+    assert message in str(raised.value)
+    assert str(raised.value).endswith("; set it, or remove the table")
 
 
 def test_an_override_of_both_is_refused(tmp_path):

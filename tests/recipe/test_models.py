@@ -104,6 +104,24 @@ def test_faults_stand_where_the_model_is_written(tmp_path: Path, old: str, new: 
         assert f"study.toml:{line_of(text, marker)}: " in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "overrides", "told"),
+    [
+        ('dtype = "float32"\n', 'source = "hub:org/shared"\n', (), "study.toml:5: model.source"),
+        ("", "", ("model.source=hub:org/one",), "override model.source=hub:org/one: model.source"),
+        ('"hub:org/small"', '"hub:org/small"\ndtype = "float64"', (), "study.toml:5: model.dtype"),
+    ],
+)
+def test_a_shared_key_that_every_model_has_of_its_own_is_refused(
+    tmp_path: Path, old: str, new: str, overrides: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        load_all(write(tmp_path, TEXT.replace(old, new, 1)), overrides)
+    key = told.rpartition(".")[2]
+    reason = f"every entry of `models` has its own; set `models.NAME.{key}`, or remove it here"
+    assert str(raised.value).removeprefix(f"{tmp_path}/") == f"{told}: {reason}"
+
+
 @pytest.mark.parametrize("models", ["models = []\n", 'models = "a"\n', "models = [1]\n"])
 def test_what_is_no_list_of_models_is_refused(tmp_path: Path, models: str) -> None:
     text = models + TEXT.split("[model]")[0] + "[[data]]" + TEXT.split("[[data]]")[1]

@@ -46,6 +46,24 @@ def written(tmp_path: Path, more: str) -> Path:
             "reads no update of a training",
         ),
         ('[scorers.f]\nkind = "first-k"\nstream = 1', "scorers.f.stream", "draws nothing at random"),
+        ('[scorers.w]\nkind = "weight-change"\nstream = 1', "scorers.w.stream", "draws nothing at random"),
+        ('[scorers.s]\nkind = "spectral"\nstream = 1', "scorers.s.stream", "draws nothing at random"),
+        (
+            '[scorers.a]\nkind = "ablation"\ntasks = ["pypi:arc_easy"]\nstream = 1',
+            "scorers.a.stream",
+            "draws nothing at random",
+        ),
+        (
+            '[scorers.g]\nkind = "gradient-norm"\ncheckpoint = 0.5',
+            "scorers.g.checkpoint",
+            'scorer "gradient-norm" reads no update of a training; remove it',
+        ),
+        ('[scorers.g]\nkind = "gradient-norm"\ncheckpoint = [0.5, 1.0]', "scorers.g.checkpoint", "reads no update"),
+        (
+            '[scorers.g]\nkind = "gradient-norm"\ngrid.checkpoint = [0.5, 1.0]',
+            "scorers.g.grid.checkpoint.0",
+            "reads no update",
+        ),
         ("stream = -1", "scorers.ila.stream", "must be at least 0"),
     ],
 )
@@ -54,6 +72,46 @@ def test_what_cannot_be_is_refused_with_its_place(tmp_path: Path, more: str, key
         load(written(tmp_path, more))
     (fault,) = [line for line in str(caught.value).splitlines() if f": {key}: " in line]
     assert words in fault
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '[scorers.a]\nkind = "ablation"\nstream = 1',
+        '[scorers.r]\nkind = "random"\nstream = 1',
+        '[scorers.g]\nkind = "gradient-norm"\ncheckpoint = 1.0\nstream = 1',
+        '[scorers.w]\nkind = "weight-change"\ncheckpoint = [0.5, 1.0]',
+    ],
+)
+def test_what_changes_a_ranking_is_accepted(tmp_path: Path, more: str) -> None:
+    load(written(tmp_path, more))
+
+
+ARM = """
+[[arms]]
+name = "a"
+scorer = {scorer}
+ranked_on = "d"
+select = {{ kind = "{policy}", fraction = 0.5 }}
+[scorers.tasks]
+kind = "ablation"
+tasks = ["pypi:arc_easy"]
+[layers]
+unit = "block"
+"""
+
+
+def test_an_arm_cannot_choose_among_rankings_that_are_one(tmp_path: Path) -> None:
+    path = written(tmp_path, ARM.format(scorer='"tasks"', policy="top"))
+    with pytest.raises(
+        UserError, match=r'arms.0.ranked_on: the ranking of "tasks" is the same on every data set; remove it'
+    ):
+        load(path)
+    found = load(written(tmp_path, ARM.format(scorer='["tasks", "ila"]', policy="union")))
+    (rule,) = (arm for arm in found.recipe.arms if arm.select.kind == "type-depth")
+    assert rule.ranked_on == "d"
+    path.write_text(found.resolved, encoding="utf-8")
+    assert load(path).recipe == found.recipe
 
 
 def test_own_keys_lie_over_those_of_train(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a reference training that ends where the ranking is stable goes with."""
+"""What a reference training that ends where the ranking is stable, or has milestones, goes with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from layersig.errors import UserError
+from layersig.pipeline.study import Study
 from layersig.recipe.load import load
 
 RECIPE = """\
@@ -84,3 +85,56 @@ def test_an_arm_cannot_end_early(tmp_path: Path, where: str) -> None:
     assert any(
         f"arms.0.{where}.until" in fault and "only the reference training can end early" in fault for fault in found
     )
+
+
+GRADIENTS = '[scorers.norm]\nkind = "gradient-norm"\n'
+PRUNED = '[[arms]]\nname = "p"\nselect = { kind = "lowest", fraction = 0.3 }\nscorer = "blocks"\naction = "prune"\n'
+BLOCKS = '[scorers.blocks]\nkind = "block-influence"\n'
+UPDATE = '[update]\nsource = "path:adapter"\n'
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({}, True),
+        ({"more": ARM}, True),
+        ({"more": ARM + ALONE}, True),
+        ({"update": UPDATE}, False),
+        ({"update": UPDATE, "more": ARM}, True),
+        ({"update": UPDATE, "more": ARM + ALONE}, False),
+        ({"update": UPDATE, "more": ARM + 'action = "graft"\n' + ALONE}, True),
+        ({"scorer": "train = { rank = 4 }"}, False),
+        ({"scorer": "train = { rank = 4 }", "more": '[evaluate]\ntasks = ["pypi:arc_easy"]\n'}, True),
+        ({"update": UPDATE, "more": BLOCKS + PRUNED}, False),
+        ({"update": UPDATE, "more": BLOCKS + PRUNED + '[analyze]\nbaseline = "all-layers"\n'}, True),
+        ({"update": UPDATE, "more": BLOCKS + PRUNED + "recover = {}\n"}, True),
+    ],
+)
+def test_milestones_need_a_reference_training(tmp_path: Path, given: dict[str, str], read: bool) -> None:
+    told = ["there is no reference training: nothing reads its update; remove it"] * (not read)
+    found = faults(tmp_path, "milestones = [0.9]", **given)
+    assert [fault.partition("train.milestones: ")[2] for fault in found] == told
+    path = tmp_path / "study.toml"
+    path.write_text(path.read_text().replace("milestones = [0.9]", ""))
+    loaded = load(path)
+    assert Study(loaded.recipe, loaded.components).trains_reference is read
+    path.write_text(loaded.resolved)
+    assert load(path).recipe == loaded.recipe
+
+
+def test_an_early_end_needs_a_scorer_of_updates(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    text = RECIPE.format(train=STEADY, scorer="", more=ALONE, update="")
+    path.write_text(text.replace('[scorers.ila]\nkind = "ila"\n', GRADIENTS))
+    with pytest.raises(UserError, match=r"train\.until: there is no reference training"):
+        load(path)
+
+
+@pytest.mark.parametrize("scorers", ["", GRADIENTS])
+def test_an_update_that_no_scorer_reads_is_refused(tmp_path: Path, scorers: str) -> None:
+    path = tmp_path / "study.toml"
+    text = RECIPE.format(train="", scorer="", more="", update=UPDATE)
+    path.write_text(text.replace('[scorers.ila]\nkind = "ila"\n', scorers))
+    with pytest.raises(UserError, match="update: no scorer reads an update; remove") as told:
+        load(path)
+    assert "study.toml:7: update" in str(told.value)

@@ -66,7 +66,7 @@ _LEADER = row(
 _CEILING = row("ceilings", scorer="ila", data="chat", verdict="above chance")
 _TEXT = extract_of(
     texts=[row("texts", scorer="feature-norm", a="chat", b="random", text="random-tokens")],
-    sharing=[_shared(scorer="feature-norm", k=9)],
+    sharing=[_shared(scorer="feature-norm", k=9, p_different=0.01)],
     concentration=[
         row("concentration", scorer="feature-norm", data=text, by="kind", group=group, layers=30)
         for group in ("v_proj", "up_proj")
@@ -118,10 +118,13 @@ EXAMPLE = {
         ],
         shares=[
             row("shares", **_OWN, arm=arm, shape="interval", share=share)
-            for arm, share in (("ila-30", 0.4), ("gradient-norm-30", 0.9))
+            for arm, share in (("ila-30", 0.9), ("gradient-norm-30", 0.9))
         ],
         selections=[row("selections", arm="ila-30", data="chat")],
-        trials=[row("trials", arm=arm, learning_rate=0.001) for arm in ("all-layers", "ila-30", "gradient-norm-30")],
+        trials=[
+            row("trials", arm=arm, learning_rate=rate)
+            for arm, rate in (("all-layers", 0.001), ("ila-30", 0.002), ("gradient-norm-30", 0.002))
+        ],
     ),
     "a-tenth": extract_of(
         claims=[row("claims", arm="ila-10", data="chat", conclusion="not shown")],
@@ -129,9 +132,12 @@ EXAMPLE = {
             _compared("ila-10", "all-layers", "undecided", "baseline"),
             _compared("ila-10", "ila-10.random", "undecided", "random control"),
         ],
-        shares=[row("shares", **_OWN, arm="ila-10", shape="interval", share=0.4)],
+        shares=[
+            row("shares", **_OWN, arm=arm, shape="interval", share=0.8)
+            for arm in ("ila-10", "ila-10.random", "gradient-norm-10", "gradient-norm-10.random")
+        ],
         selections=[row("selections", arm="ila-10", data="chat")],
-        trials=[row("trials", arm=arm, learning_rate=0.002) for arm in ("all-layers", "ila-10")],
+        trials=[row("trials", arm=arm, learning_rate=rate) for arm, rate in (("all-layers", 0.001), ("ila-10", 0.002))],
     ),
     "tasks": extract_of(
         comparisons=[
@@ -152,12 +158,23 @@ EXAMPLE = {
         leaderboard=[_LEADER],
     ),
     "cost": extract_of(
-        comparisons=[_compared(f"{name}-30", "ila-30", "equivalent") for name in ("quarter", "short", "long")],
-        ceilings=[_CEILING, _CEILING | {"scorer": "sgd"}],
+        comparisons=[
+            _compared(f"{name}-30", "ila-30", verdict)
+            for verdict, names in (
+                ("better, size unsettled", ("quarter", "path", "gradient-norm")),
+                ("equivalent", ("short", "long")),
+            )
+            for name in names
+        ],
+        ceilings=[_CEILING, _CEILING | {"scorer": "sgd", "kappa": 0.5}],
         leaderboard=[_LEADER],
     ),
     "kinds": extract_of(
-        sharing=[_shared(family="data sets, together"), _shared(), _shared(cells=["code", "contest"])],
+        sharing=[
+            _shared(family="data sets, together", p_different=0.01, ratio=0.5, lower=0.3, margin=0.9),
+            _shared(),
+            _shared(cells=["code", "contest"]),
+        ],
         carried=[row("carried", **_OWN, arm="of-code", own="of-chat")],
     ),
     "data": extract_of(dependence=[row("dependence", scorer="ila", verdict="cannot tell")]),
@@ -169,6 +186,7 @@ EXAMPLE = {
             _compared("greedy-3", "bi-3", "better by more than the margin"),
             _compared("bi-3", "reverse-3", "better by more than the margin", "other scorer"),
             _compared("bi-3", "reverse-3", "worse, size unsettled") | {"task": "arithmetic_written"},
+            _compared("bi-3", "base", "undecided", "baseline") | {"task": "arc_easy", "declared": False},
         ],
         retention=[
             row(
@@ -177,6 +195,7 @@ EXAMPLE = {
                 task=task,
                 shape="interval",
                 corrected_shape="interval",
+                corrected_low=-0.1,
                 at_floor=False,
             )
             for strategy in ("bi", "greedy")
@@ -194,7 +213,17 @@ EXAMPLE = {
     ),
     "blocks": extract_of(bridge=[row("bridge", necessity="likelihood", plasticity="size")]),
     "recovery": extract_of(
-        comparisons=[_compared("bi-5-recovered", "bi-5", "better, size unsettled")],
+        comparisons=[
+            _compared("bi-5-recovered", "bi-5", "better, size unsettled"),
+            *(
+                _compared("bi-5-recovered", reference, verdict) | {"task": task, "adjusted_p": p, "declared": False}
+                for task, reference, verdict, p in (
+                    ("arc_easy", "bi-5", "undecided", 0.2),
+                    ("arithmetic_written", "bi-5", "undecided", 0.2),
+                    ("arithmetic_written", "base", "worse, size unsettled", 0.01),
+                )
+            ),
+        ],
         own_responses=[row("own_responses", arm="bi-5-recovered", task="arithmetic_written")],
         retention=[
             row(

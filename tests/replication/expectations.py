@@ -10,7 +10,7 @@ from tests.replication.extracts import Extract
 from tests.replication.questions.claims import PUBLISHED_LOW, depends, fisher_rows, types_of
 from tests.replication.questions.data import carried, shown_worse
 from tests.replication.questions.estimators import yardstick
-from tests.replication.views import WORSE, of_outcome, shares_layers, significant, superior
+from tests.replication.views import WORSE, of_outcome, shares_layers, significant, some, superior
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,18 @@ def _rankings(found: Extract) -> bool:
     seeds = found.rows("ceilings", scorer="ila", k=k)
     again = {row["data"]: row["value"] for row in found.rows("stability", scorer="ila", k=k, quantity="rescored")}
     together = found.rows("sharing", scorer="ila", family="data sets, together")
-    return all(row["verdict"] == "above chance" and row["kappa"] > again[row["data"]] for row in seeds) and all(
-        shares_layers(row) is None for row in together
-    )
+    agree = some(row["verdict"] == "above chance" and row["kappa"] > again[row["data"]] for row in seeds)
+    return all(agree) and all(some(shares_layers(row) is None for row in together))
 
 
 def _estimators(found: Extract) -> bool:
     kept = {(row["arm"], row["data"]): row["share"] for row in of_outcome(found.rows("shares"))}
-    more = [kept[arm, data] > kept["ila-30", data] for arm, data in kept if arm in ("gradient-norm-30", "path-30")]
-    return all(more) and max(yardstick(found).values()) < 0.5
+    more = (
+        kept[arm, data] > kept["ila-30", data]
+        for arm in ("gradient-norm-30", "path-30")
+        for data in {data for _, data in kept}
+    )
+    return all(some(more)) and max(yardstick(found).values()) < 0.5
 
 
 def _tuned_alone(found: Extract) -> bool:
@@ -47,24 +50,24 @@ def _tuned_alone(found: Extract) -> bool:
         for arm in ("gradient-norm-30", "ila-30")
     )
     rules = of_outcome(found.rows("comparisons", arm="gradient-norm-30", role="rule control"))
-    return all(by_gradients[data] > by_ila[data] for data in by_ila) and all(
-        row["verdict"] == "equivalent" for row in rules
-    )
+    more = some(by_gradients[data] > by_ila[data] for data in by_gradients.keys() | by_ila.keys())
+    return all(more) and all(some(row["verdict"] == "equivalent" for row in rules))
 
 
 def _higher_rates(found: Extract) -> bool:
     rates: dict[tuple[str, str], list[float]] = {}
     for row in found.rows("trials", chosen=True):
         rates.setdefault((row["arm"], row["data"]), []).append(row["learning_rate"])
-    return all(
+    higher = (
         fmean(own) > fmean(rates["all-layers", data]) for (arm, data), own in rates.items() if arm != "all-layers"
     )
+    return all(some(higher))
 
 
 def _own_rates(found: Extract) -> bool:
     chosen = [row["share"] for row in of_outcome(found.rows("shares", arm="ila-30"))]
     random = of_outcome(found.rows("comparisons", arm="ila-30", reference="ila-30.random"))
-    return _higher_rates(found) and min(chosen) > 0.85 and all(row["verdict"] == "undecided" for row in random)
+    return _higher_rates(found) and min(chosen) > 0.85 and all(some(row["verdict"] == "undecided" for row in random))
 
 
 def _a_tenth(found: Extract) -> bool:
@@ -74,14 +77,14 @@ def _a_tenth(found: Extract) -> bool:
     controls = [
         superior(row) for row in of_outcome(found.rows("comparisons", declared=True)) if "." in row["reference"]
     ]
-    return _higher_rates(found) and fifths and not any(controls)
+    return _higher_rates(found) and fifths and not any(some(controls))
 
 
 def _cost(found: Extract) -> bool:
     better = [
         superior(row)
         for arm in ("quarter-30", "path-30", "gradient-norm-30")
-        for row in of_outcome(found.rows("comparisons", arm=arm, reference="ila-30"))
+        for row in some(of_outcome(found.rows("comparisons", arm=arm, reference="ila-30")))
     ]
     k = min(row["k"] for row in found.rows("ceilings"))
     agreement = {row["scorer"]: row["kappa"] for row in found.rows("ceilings", k=k)}
@@ -90,9 +93,9 @@ def _cost(found: Extract) -> bool:
 
 def _kinds(found: Extract) -> bool:
     together = found.rows("sharing", across="data sets", family="data sets, together")
-    matrix = carried(found)
-    apart = all(shares_layers(row) is False and 0.4 < row["ratio"] < 0.6 for row in together)
-    return bool(together) and apart and sum(map(shown_worse, matrix)) <= len(matrix) / 4
+    matrix = some(carried(found))
+    apart = some(shares_layers(row) is False and 0.4 < row["ratio"] < 0.6 for row in together)
+    return all(apart) and sum(map(shown_worse, matrix)) <= len(matrix) / 4
 
 
 def _pruning(found: Extract) -> bool:
@@ -106,8 +109,10 @@ def _pruning(found: Extract) -> bool:
     lost = all(kept[arm, f"arithmetic_{way}"] < 0.5 for arm in by_model for way in ("answer", "written"))
     arc_easy = [row for row in found.rows("retention", task="arc_easy") if row["arm"] in by_model]
     moved = [row for row in found.rows("comparisons", task="arc_easy", reference="base") if row["arm"] in by_model]
-    cannot_tell = all(row["corrected_low"] < 0 for row in arc_easy) and not any(significant(row) for row in moved)
-    return worst and lost and cannot_tell and all((row["verdict"] or "").startswith(WORSE) for row in written)
+    nothing_kept = all(some(row["corrected_low"] < 0 for row in arc_easy))
+    no_loss = not any(some(map(significant, moved)))
+    costs_more = all(some((row["verdict"] or "").startswith(WORSE) for row in written))
+    return worst and lost and nothing_kept and no_loss and costs_more
 
 
 def _recovery(found: Extract) -> bool:
@@ -118,20 +123,24 @@ def _recovery(found: Extract) -> bool:
         row for row in found.rows("comparisons", arm="bi-5-recovered") if row["task"].startswith("arithmetic_")
     ]
     return (
-        all(row["verdict"].startswith("better") for row in declared)
-        and not any(significant(row) for row in neither)
-        and not any(significant(row) for row in arc_easy)
-        and all(significant(row) is (row["reference"] == "base") for row in arithmetic)
+        all(some(row["verdict"].startswith("better") for row in declared))
+        and not any(some(map(significant, neither)))
+        and not any(some(map(significant, arc_easy)))
+        and all(some(significant(row) for row in arithmetic if row["reference"] == "base"))
+        and not any(some(significant(row) for row in arithmetic if row["reference"] != "base"))
     )
 
 
 def _same_types(found: Extract) -> bool:
-    """Whether no type gains or loses more than a tenth of its layers between two texts."""
-    plop = [by_text.values() for (scorer, _), by_text in types_of(found).items() if scorer == "feature-norm"]
-    apart = [max(row["selected"] for row in rows) - min(row["selected"] for row in rows) for rows in plop]
-    layers = [next(iter(rows))["layers"] for rows in plop]
-    changed = depends(found, "feature-norm") is True
-    return changed and all(gap <= count / 10 for gap, count in zip(apart, layers, strict=True))
+    """Whether no type gains or loses more than a tenth of its layers on a task, compared with random tokens."""
+    same = some(
+        abs(row["selected"] - by_text["random"]["selected"]) <= row["layers"] / 10
+        for (scorer, _), by_text in types_of(found).items()
+        if scorer == "feature-norm"
+        for text, row in by_text.items()
+        if text != "random"
+    )
+    return depends(found, "feature-norm") is True and all(same)
 
 
 EXPECTED: dict[str, Expectation] = {
@@ -150,7 +159,7 @@ EXPECTED: dict[str, Expectation] = {
     ),
     "tasks": Expectation(
         "no benchmark can tell, which is why the held-out loss is the outcome of the other studies.",
-        lambda found: not any(significant(row) for row in found.rows("comparisons", arm="all-layers", declared=True)),
+        lambda found: not any(some(map(significant, found.rows("comparisons", arm="all-layers", declared=True)))),
     ),
     "estimators": Expectation(
         "path attribution and gradient norms find layers that keep more of the gain than ILA's on every data set; two "
@@ -184,7 +193,7 @@ EXPECTED: dict[str, Expectation] = {
     ),
     "data": Expectation(
         "eight data sets show no dependence.",
-        lambda found: all(row["verdict"] == "cannot tell" for row in found.rows("dependence")),
+        lambda found: all(some(row["verdict"] == "cannot tell" for row in found.rows("dependence"))),
     ),
     "pruning": Expectation(
         "removal from the end has the highest loss, yet removing three blocks there costs the least arithmetic; "
@@ -203,7 +212,7 @@ EXPECTED: dict[str, Expectation] = {
     ),
     "claim-8-blocks": Expectation(
         "no ranking of blocks is shown to be the same on random tokens.",
-        lambda found: not any(depends(found, row["scorer"]) is False for row in found.rows("texts")),
+        lambda found: not any(some(depends(found, row["scorer"]) is False for row in found.rows("texts"))),
     ),
     "claim-8-modules": Expectation(
         "single layers change with the text, but PLoP takes the same module types on random tokens as on any task.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.replication.answers import Holds, Question, settled
 from tests.replication.example import EXAMPLE
 from tests.replication.expectations import EXPECTED
-from tests.replication.extracts import Extract
+from tests.replication.extracts import Extract, Row
 from tests.replication.pages import figures, pages
 from tests.replication.questions import QUESTIONS
 from tests.replication.questions.claims import cosine_and_fisher, depends
@@ -37,6 +38,14 @@ def test_the_claim_on_fisher_information_is_judged_as_declared(
     rows: tuple[tuple[float, float, float], ...], answer: Holds
 ) -> None:
     assert cosine_and_fisher(correlations(*rows)) is answer
+
+
+def test_of_no_rows_a_claim_is_not_judged() -> None:
+    with pytest.raises(ValueError, match="of no rows"):
+        cosine_and_fisher(correlations())
+    unpaired = texts(0.5, 0.01, 0.01, 0.01)
+    with pytest.raises(ValueError, match="of no rows"):
+        depends(replace(unpaired, tables={**unpaired.tables, "sharing": []}), "s")
 
 
 def texts(random_p: float | None, *different: float | None) -> Extract:
@@ -107,9 +116,69 @@ def test_a_question_is_answered_from_the_columns_that_extracts_keep(question: Qu
     assert ("the same on other rows" in repeated.evidence) is bool(question.repeats)
 
 
-@pytest.mark.parametrize("part", EXPECTED)
-def test_whether_results_agree_with_a_head_can_be_told(part: str) -> None:
-    assert EXPECTED[part].met(EXAMPLE[part]) in (True, False)
+# For everything that a head expects: rows of a table that would contradict it, by their columns, and how they would.
+CONTRADICTED: Sequence[tuple[str, str, Row, Row]] = (
+    ("rankings", "ceilings", {}, {"verdict": "not shown"}),
+    ("rankings", "stability", {"quantity": "rescored"}, {"value": 0.9}),
+    ("rankings", "sharing", {}, {"verdict": "shares layers"}),
+    ("arms", "shares", {}, {"share": 0.4}),
+    ("more-arms", "shares", {"arm": "ila-75"}, {"share": 0.4}),
+    ("tasks", "comparisons", {}, {"adjusted_p": 0.01}),
+    ("estimators", "shares", {"arm": "gradient-norm-30"}, {"share": 0.3}),
+    ("estimators", "shares", {"arm": "path-30"}, {"share": 0.3}),
+    ("estimators", "estimators", {}, {"reliability_b": 0.6}),
+    ("tuned-alone", "shares", {"arm": "ila-30"}, {"share": 0.95}),
+    ("tuned-alone", "comparisons", {"role": "rule control"}, {"verdict": "undecided"}),
+    ("own-rates", "trials", {"arm": "all-layers"}, {"learning_rate": 0.004}),
+    ("own-rates", "shares", {"arm": "ila-30"}, {"share": 0.5}),
+    ("own-rates", "comparisons", {"role": "random control"}, {"verdict": "equivalent"}),
+    ("a-tenth", "trials", {"arm": "all-layers"}, {"learning_rate": 0.004}),
+    ("a-tenth", "shares", {"arm": "ila-10.random"}, {"share": 0.9}),
+    ("a-tenth", "comparisons", {"role": "random control"}, {"verdict": "better, size unsettled"}),
+    ("cost", "comparisons", {"arm": "path-30"}, {"verdict": "undecided"}),
+    ("cost", "ceilings", {"scorer": "sgd"}, {"kappa": 0.3}),
+    ("kinds", "sharing", {"family": "data sets, together"}, {"ratio": 0.7}),
+    ("kinds", "carried", {}, {"adjusted_p": 0.01}),
+    ("data", "dependence", {}, {"verdict": "depends"}),
+    ("pruning", "results", {"arm": "reverse-5"}, {"value": 1.0}),
+    ("pruning", "comparisons", {"task": "arithmetic_written"}, {"verdict": "undecided"}),
+    ("pruning", "comparisons", {"task": "arc_easy"}, {"adjusted_p": 0.01}),
+    ("pruning", "retention", {"task": "arithmetic_answer"}, {"retention": 0.9}),
+    ("pruning", "retention", {"task": "arc_easy"}, {"corrected_low": 0.1}),
+    ("recovery", "comparisons", {"declared": True}, {"verdict": "undecided"}),
+    ("recovery", "comparisons", {"task": "arc_easy"}, {"adjusted_p": 0.01}),
+    ("recovery", "comparisons", {"task": "arithmetic_written", "reference": "base"}, {"adjusted_p": 0.2}),
+    ("recovery", "own_responses", {}, {"adjusted_p": 0.01}),
+    ("claim-6", "block_correlations", {}, {"correlation": 0.8}),
+    ("claim-8-blocks", "texts", {}, {"adjusted_p": 0.01}),
+    ("claim-8-modules", "texts", {}, {"adjusted_p": 0.01}),
+    ("claim-8-modules", "sharing", {}, {"p_different": 0.2}),
+    ("claim-8-modules", "concentration", {"data": "random"}, {"selected": 29}),
+)
+
+
+def fits(row: Row, wanted: Row) -> bool:
+    return wanted.items() <= row.items()
+
+
+@pytest.mark.parametrize(("part", "table", "wanted", "change"), CONTRADICTED)
+def test_a_head_is_wrong_where_results_say_something_else(part: str, table: str, wanted: Row, change: Row) -> None:
+    found = EXAMPLE[part]
+    rows = [{**row, **change} if fits(row, wanted) else row for row in found.rows(table)]
+    assert EXPECTED[part].met(found)
+    assert not EXPECTED[part].met(replace(found, tables={**found.tables, table: rows}))
+
+
+@pytest.mark.parametrize(("part", "table", "wanted"), [each[:3] for each in CONTRADICTED])
+def test_of_no_rows_a_head_says_nothing(part: str, table: str, wanted: Row) -> None:
+    found = EXAMPLE[part]
+    rows = [row for row in found.rows(table) if not fits(row, wanted)]
+    with pytest.raises((ValueError, KeyError)):
+        EXPECTED[part].met(replace(found, tables={**found.tables, table: rows}))
+
+
+def test_every_head_can_be_contradicted() -> None:
+    assert {part for part, *_ in CONTRADICTED} == set(EXPECTED)
 
 
 def test_a_run_that_declared_too_late_has_a_page_without_a_figure() -> None:
@@ -131,4 +200,4 @@ def test_pages_hold_the_numbers_of_extracts() -> None:
     )
     assert one_rate in made["few-layers.md"]
     assert "Learning rates that were chosen: all-layers 0.001 (1 of 1)" in made["own-rates.md"]
-    assert "| ila-30 | x | 0.200 (1) |" in made["own-rates.md"]
+    assert "| ila-30 | x | failed | 0.200 (1) |" in made["own-rates.md"]

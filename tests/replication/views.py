@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Chart, Estimate, Table
@@ -12,6 +13,18 @@ ALPHA = 0.05
 """Level of the tests that answers read."""
 BETTER, WORSE = "better", "worse"
 SAME = ("equivalent", "not worse")
+Item = TypeVar("Item")
+
+
+def some(items: Iterable[Item]) -> list[Item]:
+    """These items, for `all` and `any`: of none, `all` would be true.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if not (found := list(items)):
+        raise ValueError("nothing can be said of no rows")
+    return found
 
 
 def span(low: float | None, high: float | None, decimals: int = 2) -> str:

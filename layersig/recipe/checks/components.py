@@ -1,4 +1,4 @@
-"""Checks of the components that a recipe names: plugin files, kinds, and their parameters."""
+"""Checks of the components that a recipe names: plugin files, kinds, parameters, and keys that a scorer never reads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from layersig.errors import UserError
 from layersig.plugin.components import Component, Kind
 from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.manager import with_files
-from layersig.plugin.table import Components
+from layersig.plugin.table import Components, suggestion
 from layersig.recipe.checks.rankings import source_checks
-from layersig.recipe.checks.values import list_at, table_at
+from layersig.recipe.checks.values import baseline_arm, list_at, measures, one_or_more, table_at, tables_at, trains
 from layersig.recipe.faults import Fault, faults_of
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import ScorerChoice
+from layersig.recipe.schema import CONTROL_KINDS, ScorerChoice
+from layersig.recipe.schema.arms import CONTROL_POLICIES
 
 _BESIDE_PARAMS: Mapping[Kind, frozenset[str]] = {
     "scorer": frozenset(ScorerChoice.model_fields),
@@ -50,17 +51,115 @@ def plugin_files(data: Mapping[str, Any], base_dir: Path) -> RecipeComponents:
 
 
 def scorer_checks(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Faults of scorers: their kind, their parameters and their source."""
+    """Faults of scorers: kinds, parameters, sources, and what the recipe asks of scorers that do not read it."""
     scorers = table_at(data, "scorers")
+    known: dict[str, Component] = {}
     for name, choice in scorers.items():
         if isinstance(choice, dict):
             scorer, faults = component(choice, "scorer", ("scorers", name), components)
             yield from faults
             if scorer is not None:
+                known[name] = scorer
                 yield from source_checks(scorer, choice.get("source"), ("scorers", name))
-                if choice.get("stream") and not (scorer.reads_data or scorer.seeded):
-                    reason = f'scorer "{scorer.name}" draws nothing at random, so a repeat would be equal; remove it'
-                    yield Fault(("scorers", name, "stream"), reason)
+                yield from _idle_keys(scorer, choice, ("scorers", name))
+    yield from _sharing(data, known)
+    yield from _ranked_on(data, known)
+    yield from _all_layers(data, known)
+
+
+def _idle_keys(scorer: Component, choice: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    """Keys that change nothing of a scorer."""
+    if choice.get("checkpoint", 1.0) not in (1, 1.0) and "update" not in scorer.needs:
+        yield Fault((*path, "checkpoint"), f'scorer "{scorer.name}" reads no update of a training; remove it')
+    draws = scorer.seeded or (scorer.needs & {"data", "gradients"} and not _works_on_tasks(scorer, choice))
+    if choice.get("stream") and not draws:
+        reason = f'scorer "{scorer.name}" draws nothing at random, so a repeat would be equal; remove it'
+        yield Fault((*path, "stream"), reason)
+
+
+def _works_on_tasks(scorer: Component, choice: Mapping[str, Any]) -> bool:
+    """Whether a scorer is computed on tasks instead of the data set."""
+    return "tasks" in scorer.needs and bool(list_at(choice, "tasks"))
+
+
+def _depends_on_data(scorer: Component, choice: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether a scorer has a ranking for each data set."""
+    if not scorer.reads_data or _works_on_tasks(scorer, choice):
+        return False
+    return "update" not in data or bool(scorer.needs & {"data", "gradients", "checkpoints"})
+
+
+def _sharing(data: Mapping[str, Any], known: Mapping[str, Component]) -> Iterator[Fault]:
+    """Scorers that are declared to be tested, and nothing that their rankings could agree with."""
+    scorers = table_at(data, "scorers")
+    names = [name for name in list_at(table_at(data, "analyze"), "sharing") if isinstance(name, str)]
+    blocks = table_at(data, "layers").get("unit") == "block" or all(each.unit == "block" for each in known.values())
+    for number, name in enumerate(names):
+        path, scorer = ("analyze", "sharing", number), known.get(name)
+        if name not in scorers:
+            yield Fault(path, f'there is no scorer "{name}"{suggestion(name, scorers)}')
+        elif name in names[:number]:
+            yield Fault(path, f'"{name}" is named twice')
+        elif scorer is None:
+            continue  # its kind is reported
+        elif scorer.name in CONTROL_KINDS:
+            reason = "ranks without the model and the data; name a scorer that reads them"
+            yield Fault(path, f'"{name}" ({scorer.name}) {reason}')
+        elif not _depends_on_data(scorer, scorers[name], data):
+            # One ranking can still be correlated with another scorer's, which is tested of scores of blocks.
+            if len(names) == 1 or not (blocks or scorer.seeded):
+                yield Fault(path, f'"{name}": its ranking is the same on every data set; remove it')
+        elif len(names) == 1 and len(list(tables_at(data, "data"))) == 1 and not _has_milestones(scorer, scorers[name]):
+            reason = (
+                "one scorer on one data set has nothing to agree with; add a [[data]], a second value of its "
+                "`checkpoint`, or name another scorer"
+            )
+            yield Fault(("analyze", "sharing"), reason)
+
+
+def _has_milestones(scorer: Component, choice: Mapping[str, Any]) -> bool:
+    return "update" in scorer.needs and len(list_at(choice, "checkpoint")) > 1
+
+
+def _ranked_on(data: Mapping[str, Any], known: Mapping[str, Component]) -> Iterator[Fault]:
+    """Arms that choose among rankings of data sets where there is but one."""
+    scorers = table_at(data, "scorers")
+    for number, arm in tables_at(data, "arms"):
+        read = [name for name in one_or_more(arm.get("scorer")) if isinstance(name, str)]
+        # A resolved recipe gives a control the `ranked_on` of its arm, which may read further scorers.
+        if arm.get("ranked_on") is None or table_at(arm, "select").get("kind") in CONTROL_POLICIES:
+            continue
+        if read and all(name in known and not _depends_on_data(known[name], scorers[name], data) for name in read):
+            reason = f'the ranking of "{read[0]}" is the same on every data set; remove it'
+            yield Fault(("arms", number, "ranked_on"), reason)
+
+
+def _all_layers(data: Mapping[str, Any], known: Mapping[str, Component]) -> Iterator[Fault]:
+    """Declared comparisons with `all-layers` where it is not measured."""
+    if not measures(data) or (why := _unmeasured(data, known)) is None:
+        return
+    analyze = table_at(data, "analyze")
+    named: list[tuple[KeyPath, Any]] = [
+        (("analyze", "primary", number), name) for number, name in enumerate(list_at(analyze, "primary"))
+    ]
+    for number, pair in enumerate(list_at(analyze, "contrasts")):
+        named += [(("analyze", "contrasts", number, place), name) for place, name in enumerate(one_or_more(pair))]
+    for path, name in named:
+        if name == "all-layers":
+            yield Fault(path, f'"all-layers" is not measured: {why}; name another arm')
+
+
+def _unmeasured(data: Mapping[str, Any], known: Mapping[str, Component]) -> str | None:
+    """Why `all-layers` is not measured; None where it is."""
+    if table_at(data, "evaluate").get("all_layers") is False:
+        return "evaluate.all_layers is off"
+    arms = [arm for _, arm in tables_at(data, "arms")]
+    if not arms or any(trains(arm) for arm in arms) or baseline_arm(data) == "all-layers":
+        return None
+    reads = {"checkpoints"} if "update" in data else {"update", "checkpoints"}
+    scorers = table_at(data, "scorers")
+    shared = (scorer for name, scorer in known.items() if not scorers[name].get("train"))
+    return None if any(scorer.needs & reads for scorer in shared) else "no arm is trained, and no scorer reads updates"
 
 
 def component(

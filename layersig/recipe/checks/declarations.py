@@ -15,17 +15,30 @@ from layersig.plugin.table import suggestion
 from layersig.recipe.checks.judge import set_names
 from layersig.recipe.checks.library import definitions_named, text_of
 from layersig.recipe.checks.tasks import task_sources
-from layersig.recipe.checks.values import arm_names, controlled_arms, list_at, table_at, tables_at
+from layersig.recipe.checks.values import (
+    arm_names,
+    baseline_arm,
+    controlled_arms,
+    list_at,
+    measures,
+    primary_arms,
+    selecting_arms,
+    table_at,
+    tables_at,
+)
 from layersig.recipe.faults import Fault
-from layersig.recipe.schema import CONTROL_KINDS, RESERVED_ARMS
+from layersig.recipe.schema import RESERVED_ARMS
+from layersig.recipe.schema.arms import missing_controls
 
 _HELDOUT = "heldout"
 _TASK = re.compile(r"^\s*(?:task|group)\s*:\s*[\"']?([^\s\"'#,}]+)", re.MULTILINE)
+_MOST_SETS = 1000
+"""Most random sets that are looked at; the schema reports larger numbers."""
 _WHO_GETS_CONTROLS = (
     "primary arms get controls, named NAME.random and NAME.rule; "
     'with `controls = "all"` every arm whose scorer reads the model does'
 )
-_CONTROL = re.compile(r"\.(?:rule|random(?:-\d+)?)$")
+_CONTROL = re.compile(r"(?P<arm>.+)\.(?P<kind>rule|random)(?P<number>-\d+)?")
 
 
 def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
@@ -41,18 +54,30 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
         elif name == baseline:
             reason = "is the baseline, which cannot be compared with itself; name the arms that are compared with it"
             yield Fault(("analyze", "primary", number), f'"{name}" {reason}')
-    yield from _contrasts(analyze, _with_controls(data, analyze, arms))
-    yield from _sharing(data, analyze)
+    for key in ("primary", "contrasts"):
+        if list_at(analyze, key) and not measures(data):
+            reason = "nothing is measured that could be compared; add `evaluate.tasks` or [[arms]], or remove it"
+            yield Fault(("analyze", key), reason)
+    if list_at(analyze, "contrasts"):
+        yield from _contrasts(data, analyze, arms)
+    yield from _control_sets(data, analyze)
     yield from _outcomes(data, analyze, base_dir)
     yield from _looks(data, analyze)
 
 
-def _with_controls(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: dict[str, None]) -> dict[str, None]:
-    """The names of all arms, and of the controls that are added to some of them."""
+def _control_sets(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
+    """Random sets where no arm gets controls."""
     sets = analyze.get("control_sets", 1)
-    numbers = range(2, sets + 2) if type(sets) is int and 1 < sets <= 1000 else ()
-    endings = ("random", "rule", *(f"random-{number}" for number in numbers))
-    return {**arms, **dict.fromkeys(f"{name}.{ending}" for name in controlled_arms(data) for ending in endings)}
+    if type(sets) is int and sets > 1 and not controlled_arms(data):
+        reason = "no arm gets controls, so none has random sets; set `controls` and `primary` so that one does, or"
+        yield Fault(("analyze", "control_sets"), f"{reason} remove it")
+
+
+def _added_controls(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> dict[str, None]:
+    """The names of the controls that will be added."""
+    sets, arms = analyze.get("control_sets", 1), selecting_arms(data)
+    sets = sets if type(sets) is int and sets <= _MOST_SETS else 1
+    return {control.name: None for arm in controlled_arms(data) for control in missing_controls(arm, arms, sets)}
 
 
 def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
@@ -65,31 +90,9 @@ def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Faul
         yield Fault(("analyze", "looks"), f"looks are declared at {allowed} seeds, and `seeds` has {len(seeds)}")
 
 
-def _sharing(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
-    """Scorers that are declared to be tested, and nothing that their rankings could agree with."""
-    scorers = table_at(data, "scorers")
-    names = [name for name in list_at(analyze, "sharing") if isinstance(name, str)]
-    for number, name in enumerate(names):
-        path = ("analyze", "sharing", number)
-        if name not in scorers:
-            yield Fault(path, f'there is no scorer "{name}"{suggestion(name, scorers)}')
-        elif name in names[:number]:
-            yield Fault(path, f'"{name}" is named twice')
-        elif (kind := table_at(scorers, name).get("kind")) in CONTROL_KINDS:
-            yield Fault(path, f'"{name}" ({kind}) ranks without the model and the data; name a scorer that reads them')
-    if len(names) == 1 and len(list(tables_at(data, "data"))) == 1 and not _has_milestones(scorers, names[0]):
-        reason = (
-            "one scorer on one data set has nothing to agree with; add a [[data]], a second value of its `checkpoint`, "
-            "or name another scorer"
-        )
-        yield Fault(("analyze", "sharing"), reason)
-
-
-def _has_milestones(scorers: Mapping[str, Any], name: str) -> bool:
-    return len(list_at(table_at(scorers, name), "checkpoint")) > 1
-
-
-def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:
+def _contrasts(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:
+    known = {**arms, **_added_controls(data, analyze)}
+    primary, baseline = primary_arms(data), baseline_arm(data)
     seen: set[frozenset[str]] = set()
     for number, pair in enumerate(list_at(analyze, "contrasts")):
         path = ("analyze", "contrasts", number)
@@ -97,31 +100,40 @@ def _contrasts(analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator
             continue  # reported by the schema
         unknown = False
         for place, name in enumerate(pair):
-            if name not in arms:
+            if name not in known:
                 unknown = True
-                hint = f"; {_WHO_GETS_CONTROLS}" if _CONTROL.search(name) else ""
-                yield Fault((*path, place), f'there is no arm "{name}"{suggestion(name, arms)}{hint}')
+                yield Fault((*path, place), _no_arm(name, known, data))
         if unknown:
             continue
         if pair[0] == pair[1]:
             yield Fault(path, f'"{pair[0]}" cannot be compared with itself')
         elif frozenset(pair) in seen:
             yield Fault(path, f'"{pair[0]}" and "{pair[1]}" are named twice; declare each comparison once')
-        elif pair[1] == analyze.get("baseline", "all-layers") and pair[0] in list_at(analyze, "primary"):
+        elif pair[1] == baseline and pair[0] in primary:
             yield Fault(path, f'"{pair[0]}" is primary, so it is compared with "{pair[1]}" already; remove this pair')
         seen.add(frozenset(pair))
 
 
+def _no_arm(name: str, known: Mapping[str, None], data: Mapping[str, Any]) -> str:
+    """Why a contrast cannot name an arm."""
+    if (control := _CONTROL.fullmatch(name)) is None:
+        return f'there is no arm "{name}"{suggestion(name, known)}'
+    arm, role, kind = control["arm"], control["kind"], "type-depth" if control["kind"] == "rule" else "matched-random"
+    for each in selecting_arms(data):
+        fixed = bool(each.select.get("fixed"))
+        if (each.kind, each.select.get("like"), fixed) == (kind, arm, control["number"] is not None):
+            return f'there will be no arm "{name}": "{each.name}" is the {role} control of "{arm}"; name that'
+    return f'there is no arm "{name}"{suggestion(name, known)}; {_WHO_GETS_CONTROLS}'
+
+
 def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
-    wanted = analyze.get("outcome")
+    wanted = analyze.get("outcome", _HELDOUT)
     evaluate = table_at(data, "evaluate")
     sources = [source for _, source in task_sources(evaluate)]
     tasks = [source.removeprefix("pypi:") for source in sources if not source.startswith("file:")]
     tasks += [name for source in sources if source.startswith("file:") for name in _defined(base_dir, source)]
-    known = [*tasks, *set_names(data)]
-    if evaluate.get("heldout") is not False:
-        known.insert(0, _HELDOUT)
-    known = list(dict.fromkeys(known))
+    known = list(dict.fromkeys([*tasks, *set_names(data)]))
+    unmeasured = _no_heldout_loss(data)
     members = cache(lambda: _members(sources))  # a search of the library takes half a second
     seen: set[str] = set()
     for number, name in enumerate(wanted if isinstance(wanted, list) else [wanted]):
@@ -132,17 +144,28 @@ def _outcomes(data: Mapping[str, Any], analyze: Mapping[str, Any], base_dir: Pat
             yield Fault(path, f'"{name}" is named twice')
             continue
         seen.add(name)
-        if name == _HELDOUT and name not in known:
-            reason = "`evaluate.heldout` is off, so no held-out loss is measured; turn it on, or name a task"
-            yield Fault(path, reason)
+        if name == _HELDOUT:
+            if unmeasured is not None and known and (primary_arms(data) or list_at(analyze, "contrasts")):
+                reason = f"the outcome is heldout, which is not measured: {unmeasured}"
+                yield Fault(path, f"{reason}; set analyze.outcome to one of: {', '.join(known)}")
         elif name not in known and name not in members():
-            yield Fault(path, f'no task or set of questions of the recipe is called "{name}"{suggestion(name, known)}')
+            allowed = known if unmeasured is not None else [_HELDOUT, *known]
+            reason = f'no task or set of questions of the recipe is called "{name}"{suggestion(name, allowed)}'
+            yield Fault(path, reason)
     for number, pair in enumerate(list_at(analyze, "same_items")):
         for place, name in enumerate(pair if isinstance(pair, list) else ()):
             if isinstance(name, str) and name not in tasks and name not in members():
                 reason = f'no task of the recipe is called "{name}"{suggestion(name, tasks)}'
                 yield Fault(("analyze", "same_items", number, place), reason)
         yield from _different_limits(evaluate, base_dir, number, pair)
+
+
+def _no_heldout_loss(data: Mapping[str, Any]) -> str | None:
+    """Why no held-out loss is measured; None where it is."""
+    if table_at(data, "evaluate").get("heldout") is False:
+        return "`evaluate.heldout` is off"
+    sets = [entry for _, entry in tables_at(data, "data")]
+    return "every [[data]] has heldout = 0" if sets and all(each.get("heldout") == 0 for each in sets) else None
 
 
 def _different_limits(evaluate: Mapping[str, Any], base_dir: Path, number: int, pair: Any) -> Iterator[Fault]:

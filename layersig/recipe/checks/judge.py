@@ -1,4 +1,4 @@
-"""Checks of `[judge]` and `evaluate.conversations`."""
+"""Checks of `[judge]`, of `evaluate.conversations`, and of keys of `[evaluate]` that have no effect."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from layersig.recipe.checks.generating import draw_checks, split_checks
 from layersig.recipe.checks.tasks import task_sources
 from layersig.recipe.checks.values import list_at, one_or_more, table_at
 from layersig.recipe.faults import Fault
-from layersig.recipe.schema import NAME_PATTERN, ConversationSettings
+from layersig.recipe.schema import NAME_PATTERN, AnswerSettings, ConversationSettings
 
 
 def question_sets(data: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -32,12 +33,17 @@ def set_names(data: Mapping[str, Any]) -> list[str]:
 
 
 def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Faults of sets of questions, which need a judge, arms and unique names, and of a judge without questions."""
-    sets = list(question_sets(data))
+    """Faults of sets of questions, which need a judge, arms and unique names, and of keys without effect."""
+    evaluate, sets = table_at(data, "evaluate"), list(question_sets(data))
+    yield from draw_checks(("evaluate", "answers"), evaluate.get("answers"), AnswerSettings)
+    if evaluate.get("memorisation") is True and not evaluate.get("tasks"):
+        reason = "asks whether the items of tasks are memorised, and there are none; give `tasks`, or remove it"
+        yield Fault(("evaluate", "memorisation"), reason)
     if sets and data.get("judge") is None:
         yield Fault(("evaluate", "conversations"), "`evaluate.conversations` needs a judge; add a table [judge]")
-    if sets and not data.get("arms"):
-        yield Fault(("evaluate", "conversations"), "no arm can answer the questions; add an [[arms]]")
+    if sets and not data.get("arms") and evaluate.get("all_layers") is False:
+        reason = "no arm answers the questions beside the untouched model; add an [[arms]], or measure all layers"
+        yield Fault(("evaluate", "conversations"), reason)
     if not sets and isinstance(data.get("judge"), dict):
         yield Fault(("judge",), "there is nothing to judge; list sets of questions in `evaluate.conversations`")
     judge = table_at(data, "judge")
@@ -53,9 +59,10 @@ def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
             ("judge", "endpoint"),
             f'missing, and the declared outcome "{graded[0]}" comes from the judge; give the endpoint',
         )
-    tasks = task_sources(table_at(data, "evaluate"))
+    tasks = task_sources(evaluate)
     seen = {"heldout", *(source.rpartition(":")[2].casefold() for _, source in tasks)}
     for number, entry in sets:
+        yield from split_checks(("evaluate", "conversations", number), entry)
         label = _label(entry)
         if label is None:
             continue

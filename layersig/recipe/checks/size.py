@@ -16,8 +16,8 @@ def size_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
     """A fault where there are more than `MOST` trainings and scorings over all data sets and seeds."""
     analyze = table_at(data, "analyze")
     sets = analyze.get("control_sets", 1)
-    controlled = len(controlled_arms(data))
-    controls = controlled * (sets + 1 if type(sets) is int and sets > 1 else 1)
+    random = 1 + (sets if type(sets) is int and sets > 1 else 0)
+    controls = sum(random + bool(arm.scorers) for arm in controlled_arms(data))
     seeds, arms, scorers = list_at(data, "seeds"), list_at(data, "arms"), table_at(data, "scorers")
     each = len(arms) + len(scorers) + controls
     total = each * max(1, len(seeds)) * max(1, len(list_at(data, "data")))

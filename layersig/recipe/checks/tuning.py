@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any
 
-from layersig.plugin.components import Kind, Limit
+from layersig.plugin.components import Kind, Limit, Need
 from layersig.plugin.table import Components
 from layersig.recipe.checks.methods import method_checks, method_of, trainings
-from layersig.recipe.checks.values import table_at, tables_at
+from layersig.recipe.checks.values import baseline_arm, measures, table_at, tables_at, trains
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import TrainSettings
@@ -36,7 +36,10 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
     if table_at(data, "train").get("until") is not None:
         yield from _until(data, components)
     if "update" in data:
-        yield from _given_update(table_at(data, "scorers"), components)
+        yield from _given_update(data, components)
+    for key in ("until", "milestones"):
+        if table_at(data, "train").get(key) and not _trains_reference(data, components):
+            yield Fault(("train", key), "there is no reference training: nothing reads its update; remove it")
 
 
 def _limits(
@@ -114,7 +117,9 @@ def _unread_updates(data: Mapping[str, Any], components: Components) -> Iterator
 def unread_keys(
     data: Mapping[str, Any], components: Components, together: Callable[[KeyPath, KeyPath], bool]
 ) -> Iterator[Fault]:
-    """Keys that stand beside the name of a method or an objective and that no training reads which has them.
+    """Tables of methods and objectives, and keys beside their names, that no training reads which has them.
+
+    Keys may stay that were written beside another name than an override or a grid gives.
 
     Args:
         data: The values of the recipe.
@@ -130,13 +135,16 @@ def unread_keys(
         for path, table in every:
             heirs = [each for _, each in every] if path == ("train",) else [table]
             used = {str(each.get(kind, shared.get(kind, default))) for each in heirs}
-            if kind not in table or not used <= known:
+            if not used <= known:
                 continue
             unread = known - used
-            if kind == "method":
+            if kind == "method" and kind in table:
                 unread |= {*METHOD_KEYS}.difference(*(components.get(kind, name).reads for name in used))
             for key in table:
-                if key in unread and together((*path, kind), (*path, key)):
+                if key in unread and kind not in table:
+                    reason = f'no training with this table has {kind} = "{key}"; set it, or remove the table'
+                    yield Fault((*path, key), reason)
+                elif key in unread and together((*path, kind), (*path, key)):
                     yield Fault((*path, key), f'{kind} "{table[kind]}" does not read it; remove it')
 
 
@@ -192,15 +200,12 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     for key in ("milestones", "search"):
         if train.get(key):
             yield Fault(("train", key), "the training ends where the ranking is stable (`until`); remove one of them")
-    arms, evaluate = [arm for _, arm in tables_at(data, "arms")], table_at(data, "evaluate")
-    measured = arms or evaluate.get("tasks") or evaluate.get("conversations")
-    if measured and evaluate.get("all_layers", True):
+    arms = [arm for _, arm in tables_at(data, "arms")]
+    if measures(data) and table_at(data, "evaluate").get("all_layers", True):
         reason = "saves nothing while `all-layers` takes the whole reference training; set evaluate.all_layers = false"
         yield Fault(path, reason)
     elif any(arm.get("action") == "graft" for arm in arms):
         yield Fault(path, "a graft keeps the update of the whole reference training; tune the arm, or remove it")
-    if "update" in data:
-        yield Fault(path, "with [update] scorers read no reference training; remove it")
     for name, table in table_at(data, "scorers").items():
         if not isinstance(table, dict):
             continue
@@ -216,9 +221,11 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
             yield Fault(("scorers", name, "kind"), reason)
 
 
-def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterator[Fault]:
-    """Scorers that want more of an update from elsewhere than it has."""
-    for name, table in scorers.items():
+def _given_update(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
+    """An update from elsewhere that no scorer reads, and scorers that want more of it than it has."""
+    if not _reads_any(_scorers(data), {"update"}, components):
+        yield Fault(("update",), "no scorer reads an update; remove [update], or add a scorer that does")
+    for name, table in table_at(data, "scorers").items():
         if not isinstance(table, dict):
             continue
         if table.get("checkpoint", 1.0) not in (1, 1.0):
@@ -228,3 +235,25 @@ def _given_update(scorers: Mapping[str, Any], components: Components) -> Iterato
         if kind in components.names("scorer") and "checkpoints" in components.get("scorer", kind).needs:
             reason = f'scorer "{kind}" reads checkpoints of a training, which the update of [update] has none of'
             yield Fault(("scorers", name, "kind"), reason)
+
+
+def _trains_reference(data: Mapping[str, Any], components: Components) -> bool:
+    """Whether anything reads the reference training of [train]: `Study.trains_reference`, of a recipe as written."""
+    arms = [arm for _, arm in tables_at(data, "arms")]
+    if (arms and baseline_arm(data) == "all-layers") or any(arm.get("action") == "graft" for arm in arms):
+        return True
+    trained = any(map(trains, arms)) if arms else measures(data)
+    if trained and table_at(data, "evaluate").get("all_layers", True):
+        return True
+    needs: set[Need] = {"checkpoints"} if "update" in data else {"update", "checkpoints"}
+    return _reads_any([each for each in _scorers(data) if not each.get("train")], needs, components)
+
+
+def _scorers(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in table_at(data, "scorers").values() if isinstance(each, dict)]
+
+
+def _reads_any(scorers: Iterable[Mapping[str, Any]], needs: Set[Need], components: Components) -> bool:
+    """Whether one of some scorers needs one of these; true where a kind is unknown, which is a fault of its own."""
+    known, kinds = components.names("scorer"), [each.get("kind") for each in scorers]
+    return any(kind not in known or components.get("scorer", kind).needs & needs for kind in kinds)

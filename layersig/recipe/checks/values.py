@@ -10,7 +10,7 @@ from typing import Any
 
 from layersig.recipe.faults import Fault
 from layersig.recipe.positions import KeyPath
-from layersig.recipe.schema import is_control
+from layersig.recipe.schema.arms import Selecting, default_primary, with_controls
 
 _LARGEST = 1 << 63
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
@@ -45,26 +45,55 @@ def arm_names(data: Mapping[str, Any]) -> list[str]:
     return [arm["name"] for _, arm in tables_at(data, "arms") if isinstance(arm.get("name"), str)]
 
 
-def controlled_arms(data: Mapping[str, Any]) -> list[str]:
-    """The names of the arms that get controls: the primary ones, or all whose scorers read the model."""
-    analyze = table_at(data, "analyze")
-    controls, primary = analyze.get("controls", True), analyze.get("primary")
-    if controls is False:
-        return []
-    scored = [arm for _, arm in tables_at(data, "arms") if arm.get("scorer") is not None]
-    names = [arm.get("name") for arm in scored]
-    chosen = [name for name in names if name in primary] if isinstance(primary, list) else names[:1]
-    if controls == "all":
-        scorers = table_at(data, "scorers")
-        chosen += [
-            arm.get("name")
-            for arm in scored
-            if not is_control(
-                table_at(arm, "select").get("kind"),
-                {str(table_at(scorers, str(name)).get("kind")) for name in one_or_more(arm["scorer"])},
-            )
-        ]
-    return list(dict.fromkeys(name for name in chosen if isinstance(name, str)))
+def selecting_arms(data: Mapping[str, Any]) -> list[Selecting]:
+    """What the controls of each of `[[arms]]` depend on."""
+    scorers = table_at(data, "scorers")
+    return [
+        Selecting(
+            arm["name"],
+            table_at(arm, "select"),
+            frozenset(str(table_at(scorers, str(name)).get("kind")) for name in one_or_more(arm.get("scorer"))),
+        )
+        for _, arm in tables_at(data, "arms")
+        if isinstance(arm.get("name"), str)
+    ]
+
+
+def primary_arms(data: Mapping[str, Any]) -> list[str]:
+    """The names in `analyze.primary`, or its default."""
+    primary = table_at(data, "analyze").get("primary")
+    if isinstance(primary, list):
+        return [name for name in primary if isinstance(name, str)]
+    swept = (
+        [name for name in list_at(sweep, "entries") if isinstance(name, str)]
+        for _, sweep in tables_at(data, "sweeps")
+        if sweep.get("of", "arms") == "arms"
+    )
+    return list(default_primary(selecting_arms(data), swept))
+
+
+def baseline_arm(data: Mapping[str, Any]) -> object:
+    """The name in `analyze.baseline`, or its default."""
+    trained = [trains(arm) for _, arm in tables_at(data, "arms")]
+    alone = (trained and not any(trained)) or table_at(data, "evaluate").get("all_layers") is False
+    return table_at(data, "analyze").get("baseline", "base" if alone else "all-layers")
+
+
+def trains(arm: Mapping[str, Any]) -> bool:
+    """Whether an arm needs a training."""
+    return "checkpoint" not in arm and (arm.get("action") != "prune" or arm.get("recover") is not None)
+
+
+def controlled_arms(data: Mapping[str, Any]) -> list[Selecting]:
+    """The arms that get controls."""
+    controls = table_at(data, "analyze").get("controls", True)
+    return with_controls(selecting_arms(data), primary_arms(data), controls)
+
+
+def measures(data: Mapping[str, Any]) -> bool:
+    """Whether models are measured: arms, or the untouched model and all layers on what `[evaluate]` names."""
+    evaluate = table_at(data, "evaluate")
+    return bool(list_at(data, "arms") or list_at(evaluate, "tasks") or list_at(evaluate, "conversations"))
 
 
 def unusable_text(value: Any, path: KeyPath = ()) -> Iterator[Fault]:

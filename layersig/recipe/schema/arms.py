@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, StringConstraints
 
@@ -57,7 +59,7 @@ class ScorerChoice(Choice):
 
     checkpoint: Fraction | Annotated[tuple[Fraction, ...], Field(min_length=1)] = 1.0
     """Fraction of the planned steps of the reference training (T in the ILA paper). A list gives one ranking at each,
-    all from one training; arms read the last. Ignored by scorers that need no update."""
+    all from one training; arms read the last. Only for scorers that read an update."""
     train: dict[str, Any] = {}
     """Give the scorer a separate reference training, with these keys of `[train]` changed, such as
     `{ method = "full" }`. Costs another training for every data set and seed. Absent: the scorer reads the shared
@@ -96,7 +98,8 @@ class Arm(Table):
     """Scorer(s) whose rankings the policy reads; absent for policies that need none."""
     ranked_on: Name | tuple[Name, ...] | None = None
     """Data set(s) whose rankings the policy reads, for transfer between data sets. Absent: the data set that the arm is
-    tuned on; policies over several rankings then read those of all data sets."""
+    tuned on; policies over several rankings then read those of all data sets. Only for scorers whose ranking depends
+    on the data set."""
     select: Choice = NO_SELECTION
     """A policy and its parameters, such as `{ kind = "top", fraction = 0.3 }`; absent in an arm with a `checkpoint`."""
     checkpoint: SourceSpec | None = None
@@ -144,3 +147,90 @@ class Arm(Table):
         if self.ranked_on is None:
             return ()
         return (self.ranked_on,) if isinstance(self.ranked_on, str) else self.ranked_on
+
+
+@dataclass(frozen=True, slots=True)
+class Selecting:
+    """What the controls of an arm depend on, in a recipe or among its raw values.
+
+    Attributes:
+        name: Its name.
+        select: Its policy: `kind` and parameters.
+        scorers: Kinds of its scorers.
+    """
+
+    name: str
+    select: Mapping[str, Any]
+    scorers: frozenset[object]
+
+    @property
+    def kind(self) -> object:
+        """Kind of its policy."""
+        return self.select.get("kind")
+
+    @property
+    def can_have_controls(self) -> bool:
+        """Whether it chooses layers that others could stand for."""
+        return bool(self.scorers) or self.kind not in (None, NO_SELECTION.kind, *CONTROL_POLICIES)
+
+
+class Control(NamedTuple):
+    """A control that an arm still needs: random layers, or where `draw` is None the rule of type and depth."""
+
+    name: str
+    draw: int | None = None
+    fixed: bool = False
+
+
+def default_primary(arms: Sequence[Selecting], sweeps: Iterable[Collection[str]]) -> tuple[str, ...]:
+    """The first arm that reads a scorer, with all arms of its sweeps."""
+    names = {arm.name for arm in [each for each in arms if each.scorers][:1]}
+    swept = [{*entries} for entries in sweeps]
+    while more := {name for entries in swept if entries & names for name in entries} - names:
+        names |= more
+    return tuple(arm.name for arm in arms if arm.name in names)
+
+
+def with_controls(arms: Sequence[Selecting], primary: Collection[str], controls: object) -> list[Selecting]:
+    """The arms that `analyze.controls` gives controls to: primary ones, or all whose scorers read the model."""
+    everyone = controls == "all"
+    return [
+        arm
+        for arm in arms
+        if controls
+        and arm.can_have_controls
+        and (arm.name in primary or (everyone and arm.scorers and not is_control(arm.kind, arm.scorers)))
+    ]
+
+
+def missing_controls(arm: Selecting, arms: Sequence[Selecting], sets: int) -> Iterator[Control]:
+    """The controls that an arm still needs; those that the recipe has count, and keep their names and draws.
+
+    One random control is drawn anew in every seed, so that seeds sample random sets: the arm is compared with it pair
+    by pair. Where the arm is to be ranked among several sets, these are the same in every seed. Means over different
+    sets would vary less than a choice of layers that stays, and such a choice would come out first too often.
+
+    Args:
+        arm: The arm.
+        arms: All arms of the recipe.
+        sets: `analyze.control_sets`.
+    """
+    used = {each.name for each in arms}
+    own = [each for each in arms if each.select.get("like") == arm.name]
+    brought = [each.select for each in own if each.kind == "matched-random"]
+    alike = [select for select in brought if select.get("match", "types") == "types"]
+    for fixed, wanted in ((False, 1), (True, sets if sets > 1 else 0)):
+        draws = [select.get("draw", 0) for select in alike if bool(select.get("fixed")) is fixed]
+        names = _unused(f"{arm.name}.random", used, 2 if fixed else 1)
+        free_draws = (draw for draw in count() if draw not in draws)
+        for draw, name in zip(islice(free_draws, max(0, wanted - len(draws))), names, strict=False):
+            used.add(name)
+            yield Control(name, draw, fixed)
+    if arm.scorers and not any(each.kind == "type-depth" for each in own):
+        yield Control(next(_unused(f"{arm.name}.rule", used, 1)))
+
+
+def _unused(name: str, used: Collection[str], first: int) -> Iterator[str]:
+    """The name, numbered from 2 on, where no arm has it."""
+    numbered = (name if number == 1 else f"{name}-{number}" for number in count(first))
+    return (each for each in numbered if each not in used)

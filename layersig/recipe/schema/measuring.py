@@ -211,7 +211,8 @@ class AnalyzeSettings(Table):
     comparisons are exploratory unless they are listed here."""
     outcome: str | Annotated[tuple[str, ...], Field(min_length=1)] = "heldout"
     """Outcome(s) of declared comparisons: `heldout`, or the name of a task or of a set of questions. All declared
-    comparisons, on every outcome and data set, are corrected as one family."""
+    comparisons, on every outcome and data set, are corrected as one family. An outcome must be measured: without a
+    held-out loss (`evaluate.heldout = false`), name a task or a set of questions."""
     margins: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Smallest difference that matters, by metric: `loss`, `acc`, `exact_match` (under every filter) or
     `"exact_match,strict-match"` (under that one). Shares of items are between 0 and 1: 0.02 is two points. Absent: 0.02
@@ -225,7 +226,8 @@ class AnalyzeSettings(Table):
     """Scorers whose tests of agreement are declared before anything is scored: whether the rankings of each share
     layers over the data sets, together and two by two, and those of several with each other; whether a milestone has
     the layers of the end of the training; whether scores of blocks correlate; and what agreement depends on. Tests of
-    other scorers are exploratory."""
+    other scorers are exploratory. A scorer whose ranking is the same on every data set can be named only beside others,
+    for the correlation of scores of blocks."""
     parts: Literal["fixed", "sampled"] = "fixed"
     """Whether the parts of a pooled task, such as the subjects of MMLU, are the only ones of interest, or a sample of
     more; in a sample, differences between parts count as error."""
@@ -241,14 +243,14 @@ class AnalyzeSettings(Table):
     """Number of draws of surrogates, bootstraps and Monte Carlo tests."""
     controls: bool | Literal["all"] = True
     """Add controls to every primary arm that has none: a random selection with the same counts by module type
-    (`NAME.random`), and a selection by module type and depth alone (`NAME.rule`). Costs two more trainings per arm,
-    and almost nothing for a graft. `"all"`: to every arm whose scorer reads the model; comparisons with the controls
-    of arms that are not primary are exploratory."""
+    (`NAME.random`), and, where the arm reads a scorer, a selection by module type and depth alone (`NAME.rule`). Costs
+    two more trainings per arm, and almost nothing for a graft. `"all"`: to every arm whose scorer reads the model, too;
+    comparisons with the controls of arms that are not primary are exploratory."""
     control_sets: int = Field(1, ge=1, le=1000)
     """Number of random sets that every arm with controls is ranked against (`NAME.random-2`, `NAME.random-3`, ...).
     They stay the same across seeds; `NAME.random`, the control of the paired comparison, is redrawn for every seed.
     From 19 sets on the rank is a test; fewer give a range. Each set costs a training run, but almost nothing for a
-    graft. 1: `NAME.random` alone."""
+    graft. 1: `NAME.random` alone. More than 1 needs an arm that gets controls."""
 
     @property
     def outcomes(self) -> tuple[str, ...]:

@@ -62,25 +62,31 @@ def corrections(records: Records) -> Demand | None:
 
 
 def declared(records: Records) -> Demand | None:
-    """Everything that the recipe declares was declared before it was measured."""
-    rows = claims(records)
-    if not rows:
-        return None
-    primary, named = records.findings.primary_arms, set(records.recipe.analyze.contrasts)
-    asked = [
-        row
-        for row in rows
-        if row.outcome and ((row.arm, row.reference) in named or (row.role == "baseline" and row.arm in primary))
-    ]
-    if not asked:
-        return Demand(False, f"The recipe declares no comparison: all {len(rows)} are exploratory.")
+    """Everything that the recipe declares was compared, and declared before it was measured."""
+    rows, pairs = claims(records), _declared_pairs(records)
+    if not pairs:
+        said = f"The recipe declares no comparison: all {len(rows)} are exploratory."
+        return Demand(False, said) if rows else None
+    made = [row for row in records.findings[COMPARISONS] if row.primary and row.outcome]
+    asked = [row for row in made if (row.arm, row.reference) in pairs]
     early = sum(row.declared for row in asked)
     evidence = (
         f"{early} of {len(asked)} comparisons that the recipe declares were declared before the run; "
         f"{len(rows) - sum(row.declared for row in rows)} others are exploratory. Other declarations for this model "
         f"that were on record by then: {records.findings.other_declarations}."
     )
-    return Demand(0 < early == len(asked), evidence)
+    compared = {(row.arm, row.reference) for row in asked}
+    missing = [f"{arm} against {reference}" for arm, reference in pairs if (arm, reference) not in compared]
+    if missing:
+        evidence += f" Declared, but compared on no outcome: {', '.join(missing)}."
+    return Demand(0 < early == len(asked) and not missing, evidence)
+
+
+def _declared_pairs(records: Records) -> dict[tuple[str, str], None]:
+    """Arm and reference of every comparison that the recipe declares."""
+    analyze, primary = records.recipe.analyze, records.findings.primary_arms
+    pairs = [(arm, analyze.baseline) for arm in primary if arm != analyze.baseline]
+    return dict.fromkeys([*pairs, *analyze.contrasts])
 
 
 def effect_sizes(records: Records) -> Demand | None:

@@ -8,7 +8,7 @@ from itertools import combinations
 from layersig.report.numbers import fixed, p_value
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
 from tests.replication.extracts import Extract, Row
-from tests.replication.views import ALPHA, repeated, significant, span
+from tests.replication.views import ALPHA, repeated, significant, some, span
 
 PUBLISHED_LOW = 0.76
 """The weakest published correlation, arXiv 2610.11620."""
@@ -17,8 +17,8 @@ _SAID = {True: "the task", False: "the model alone", None: "undecided"}
 
 
 def fisher_rows(found: Extract) -> list[Row]:
-    """Correlations of cosine and Fisher information, one a data set."""
-    return found.rows("block_correlations", a="prompt-cosine", b="fisher")
+    """Correlations of cosine and Fisher information, one a data set; at least one."""
+    return some(found.rows("block_correlations", a="prompt-cosine", b="fisher"))
 
 
 def cosine_and_fisher(found: Extract) -> Holds:
@@ -85,11 +85,11 @@ def _declared_size(found: Extract) -> int:
 def _differ(found: Extract, scorer: str) -> float:
     """P-value of the rankings of natural texts being different, corrected for the pairs of them."""
     pairs = {frozenset(each) for each in combinations(NATURAL, 2)}
-    rows = [
+    rows = some(
         row
         for row in found.rows("sharing", scorer=scorer, across="data sets", k=_declared_size(found))
         if frozenset(row["cells"]) in pairs
-    ]
+    )
     known = [row["p_different"] for row in rows if row["p_different"] is not None]
     return min(1.0, len(rows) * min(known, default=1.0))
 
