@@ -88,7 +88,7 @@ def main() -> None:
     known = cases(data, options.steps, options.repeats)
     if unknown := set(options.cases) - set(known):
         parser.error(f"unknown case: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    parts = _kept_parts()
+    parts = kept_parts()
     for name, run in known.items():
         if not options.cases or name in options.cases:
             sys.stderr.write(f"{name}\n")
@@ -97,7 +97,7 @@ def main() -> None:
             _write(parts, list(known))
 
 
-def _kept_parts() -> dict[str, str]:
+def kept_parts() -> dict[str, str]:
     """What earlier calls measured, so that cases can be measured one by one."""
     if not PAGE.is_file():
         return {}

@@ -1,10 +1,16 @@
+import inspect
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tests.calibration.__main__ import STUDIES
 from tests.calibration.claim_studies import families, margins
 from tests.calibration.report import Study, Table, at_least, at_most, between, calibration_page, fill_tables
 
 TABLE = Table("rates", "Rates.", ("case", "rate"), (("a", "5.0 %"),))
+PAGE = Path(__file__).parents[2] / "docs" / "calibration.md"
 STUDY = Study("A study", "Design.", (TABLE,), (at_most("size", [0.04, 0.07], 0.065),))
 
 
@@ -37,3 +43,9 @@ def test_studies_repeat_under_their_seed(study):
     first, second = (study(3, np.random.default_rng(1)) for _ in range(2))
     assert first == second
     assert all(0 <= target.worst <= 1 for target in first.targets)
+
+
+def test_the_page_has_a_section_for_every_study():
+    titles = [re.search(r'\bStudy\(\s*"([^"]+)"', inspect.getsource(study))[1] for study in STUDIES]
+    _, *sections = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.M)  # targets come first
+    assert sections == titles, "run `make calibrate`"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.torture.harness import Trial
 from tests.torture.killed_run import KilledRun, Study, warm
-from tests.torture.kills_studies import judge
+from tests.torture.kills_studies import STUDIES, judge
 from tests.torture.lives import served
 
 OF_EMBEDDED = 10
@@ -34,7 +34,7 @@ def trials(count: int, folder: Path) -> Iterator[Trial]:
     with ExitStack() as stack:
         endpoint = stack.enter_context(served(judge))
         warm()
-        names = ["tuning", "pruning", "given"] if count >= 9 else ["given"]
+        names = [name for name in STUDIES if name != "embedded"] if count >= 9 else ["given"]
         studies = [Study.prepared(name, folder, endpoint, runs=1 if count < FULL else 2) for name in names]
         runs = [KilledRun(study, random.Random(f"kills/{study.name}")) for study in studies]
         for number in range(count):

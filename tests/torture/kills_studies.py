@@ -113,6 +113,20 @@ select = { kind = "top", fraction = 0.30 }
 """
     + ANALYZE
 )
+PREFERENCES = (
+    HEAD.replace("chats.jsonl", "pairs.jsonl").replace("batch_size = 4", 'batch_size = 4\nobjective = "dpo"')
+    + """\
+[scorers.gradient]
+kind = "gradient-norm"
+batches = 2
+
+[[arms]]
+name = "top"
+scorer = "gradient"
+select = { kind = "top", fraction = 0.30 }
+"""
+    + ANALYZE
+)
 EMBEDDED = """\
 [scorers.ila]
 kind = "ila"
@@ -145,6 +159,13 @@ def _given(folder: Path, endpoint: str) -> None:
     adapter_folder(model, layer_map(model), folder / "adapter")
 
 
+def _preferences(folder: Path, endpoint: str) -> None:
+    write_study(folder, recipe=PREFERENCES)
+    rows = [{"prompt": f"say {number}", "chosen": f"{number} {'abc' * (number % 4 + 1)}", "rejected": "no"}
+            for number in range(24)]  # fmt: skip
+    write_lines(folder / "pairs.jsonl", rows)
+
+
 def _embedded(folder: Path, endpoint: str) -> None:
     """A small study of SmolLM2-135M-Instruct, which comes inside a package."""
     recipe = HEAD.replace("path:model", "pypi:smollm2-135m-instruct").replace("heldout = 6", "heldout = 2\nlimit = 10")
@@ -155,6 +176,7 @@ STUDIES: dict[str, Callable[[Path, str], None]] = {
     "tuning": _tuning,
     "pruning": _pruning,
     "given": _given,
+    "preferences": _preferences,
     "embedded": _embedded,
 }
 """By name, what writes a study into a folder, given the endpoint of a judge: `recipe.toml` and all that it reads."""

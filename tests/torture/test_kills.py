@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from layersig.pipeline import stages
+from layersig.plugin.manager import built_in
+from layersig.recipe.load import load
+from layersig.stages.kinds import SPECS
+from tests.torture.kills_studies import STUDIES
+
 KILLS = """
 import sys
 from pathlib import Path
@@ -24,6 +30,17 @@ write_page(page, survey("recipes", []))
 print(found.faults, found.notes.total())
 print(page.read_text())
 """
+
+
+def test_studies_have_every_kind_of_stage(tmp_path: Path) -> None:
+    kinds = set()
+    for name, write in STUDIES.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        write(folder, "http://localhost:1/v1")
+        recipe = load(folder / "recipe.toml").recipe
+        kinds |= {stage.kind for stage in stages(recipe, built_in()).stages}
+    assert kinds == set(SPECS)
 
 
 @pytest.mark.slow
