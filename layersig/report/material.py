@@ -120,7 +120,7 @@ class Material:
         return None
 
 
-def measure_of(row: ResultRow | ComparisonRow | ShareRow | ControlSetRow) -> Measure:
+def measure_of(row: ResultRow | ComparisonRow | ShareRow | ControlSetRow | AssayRow) -> Measure:
     """Task and metric of a row."""
     return Measure(row.task, row.metric, None if isinstance(row, ShareRow) else row.higher_is_better)
 

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from layersig.analysis.assay import AssayResult
 from layersig.analysis.verdicts import Verdict
-from layersig.findings.rows.arms import ASSAYS, COMPARISONS, SHARES
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS, SHARES
 from layersig.findings.rows.claims import CLAIMS
 from layersig.findings.rows.layers import LAYERS, SELECTED_LAYERS, SELECTIONS
 from layersig.findings.tables import Findings
+from layersig.recipe.schema import RESERVED_ARMS
 from layersig.report.document import Bullets, Callout, Code, Figure, Steps, Table, Text, plain
 from layersig.report.material import Material
-from layersig.report.numbers import number, percent
+from layersig.report.numbers import fixed, number, percent
 from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
 from layersig.topics.front.chosen import composition
@@ -28,6 +30,7 @@ from layersig.topics.front.page import first_screen
 from layersig.topics.front.rows import contrasts as contrast_lines
 from layersig.topics.front.standings import places_of
 from layersig.topics.render import material_of
+from layersig.topics.rigor.rows import RIGOR
 from layersig.topics.tuning_cost.rows import TrialRow
 from tests.report.studies import Study
 from tests.report.synthetic import write_run
@@ -191,6 +194,35 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
     assert text[1] == Code(first)
     names = {row.layer for row in material.findings[LAYERS]}
     assert len([part for part in text if isinstance(part, Code) and part.text in names]) == 3
+
+
+def test_without_arms_it_says_what_all_layers_do_on_every_task(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    recipe = write_run(run, STUDY)
+    (run / "selections.jsonl").write_text("")
+    for folder in (run / "evaluations").iterdir():
+        if folder.name not in RESERVED_ARMS:
+            shutil.rmtree(folder)
+    analyze = recipe.analyze.model_copy(update={"primary": ("all-layers",), "baseline": "base"})
+    analyse(run, recipe.model_copy(update={"arms": (), "analyze": analyze}))
+    material = material_of(run)
+    table = block(material, Table)
+    values = {(row.task, row.arm): row.value for row in material.findings[RESULTS] if row.primary}
+    gains = {row.task: row for row in material.findings[ASSAYS] if row.primary}
+    assert {row[0] for row in table.rows} == set(gains) == {"arc_easy", "heldout/alpaca"}
+    for task, _, data, untouched, tuned, gain, _, shown in table.rows:
+        assert data == "alpaca"
+        written = [
+            percent(values[task, arm], 1) if task == "arc_easy" else fixed(values[task, arm], 4)
+            for arm in RESERVED_ARMS
+        ]
+        assert [untouched, tuned] == written
+        better = values[task, "all-layers"] > values[task, "base"]
+        assert gain.startswith("+") is (better is gains[task].higher_is_better)
+        said = {AssayResult.GAIN: "a gain beyond the margin", AssayResult.NOT_SHOWN: "neither"}
+        assert shown == said[AssayResult(gains[task].moved)]
+    (row,) = [row for row in material.findings[RIGOR] if row.item == "alternative explanations"]
+    assert row.status == "does not apply"  # nothing was chosen that chance could have chosen
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from layersig.topics.front.chosen import composition, figure
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
 from layersig.topics.front.next_steps import next_steps
-from layersig.topics.front.ranked import which_layers
+from layersig.topics.front.ranked import all_layers, which_layers
 from layersig.topics.front.rows import contrasts, table
 from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import amount_of, places_of
@@ -31,7 +31,8 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
             where = (f"{place.data}: ",) if len(places) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))
     elif ranked := tuple(which_layers(material, row) for row in material.lead if material.findings.sizes):
-        blocks += [Bullets(ranked), *scorers]
+        measured = all_layers(material)
+        blocks += [Bullets(ranked), *([measured] if measured is not None else []), *scorers]
     if steps := next_steps(material, places):
         blocks += [Heading("What next"), Steps(steps)]
     return headline(material, places), tuple(blocks)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
+from layersig.analysis.assay import AssayResult
+from layersig.findings.rows.arms import ASSAYS
 from layersig.findings.rows.layers import CONCENTRATION, RANKED_LAYERS, UNITS, ConcentrationRow, RankingRow
-from layersig.report.document import Code, Inline, Text
-from layersig.report.material import Material, place_of, rows_of
-from layersig.report.numbers import count, percent, plural
+from layersig.recipe.schema import RESERVED_ARMS
+from layersig.report.document import Code, Inline, Table, Text, columns
+from layersig.report.material import Material, measure_of, place_of, rows_of
+from layersig.report.numbers import count, difference_of, level, percent, plural, range_of, value_of
 from layersig.topics.ceilings.rows import CEILINGS
 from layersig.topics.front.chosen import unsure
 
 _NAMED_TYPES = 2
+_SHOWN: Mapping[str, str] = {
+    AssayResult.GAIN: "a gain beyond the margin",
+    AssayResult.LOSS: "a loss beyond the margin",
+    AssayResult.NOT_SHOWN: "neither",
+}
 
 
 def which_layers(material: Material, ranking: RankingRow) -> Text:
@@ -49,6 +60,33 @@ def which_layers(material: Material, ranking: RankingRow) -> Text:
     )
     text.append(f"{tied}.")
     return tuple(text)
+
+
+def all_layers(material: Material) -> Table | None:
+    """What tuning all layers does to the untouched model, by task; None where nothing was measured."""
+    rows = [row for row in material.findings[ASSAYS] if row.primary]
+    if not rows:
+        return None
+    body: list[tuple[Inline, ...]] = []
+    for row in rows:
+        measure = measure_of(row)
+        found = (material.result(measure, arm, row.data) for arm in RESERVED_ARMS)
+        values = (value_of(measure, None if each is None else each.value) for each in found)
+        ends = range_of(row.low, row.high, partial(difference_of, measure))
+        body.append(
+            (
+                row.task,
+                row.metric,
+                row.data or "\u2013",
+                *values,
+                difference_of(measure, row.gain),
+                ends,
+                _SHOWN[row.moved],
+            )
+        )
+    caption = f"What tuning all layers gains over the untouched model, with its {level(rows[0].level)} interval"
+    heads = columns("task", "metric", "trained on", "#untouched", "#all layers", "#gain", "#interval", "is shown")
+    return Table(caption, heads, tuple(body), "assays.csv")
 
 
 def _why_unnamed(material: Material, ranking: RankingRow, k: int, n: int) -> Text | None:

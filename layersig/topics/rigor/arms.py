@@ -215,8 +215,8 @@ def search(records: Records) -> Demand | None:
 
 def alternatives(records: Records) -> Demand | None:
     """Chance, and type and depth alone, as explanations of what the primary arms do."""
-    primary = records.findings.primary_arms
-    rows = [row for row in claims(records) if row.outcome and row.arm in primary]
+    choosing = {row.arm for row in records.findings[SELECTIONS]}.intersection(records.findings.primary_arms)
+    rows = [row for row in claims(records) if row.outcome and row.arm in choosing]
     if not rows:
         return None
     excluded, known = [], True
