@@ -12,6 +12,7 @@ from layersig.topics.agreement.rows import OVERLAPS
 from layersig.topics.block_agreement.rows import BLOCK_CORRELATIONS
 from layersig.topics.ceilings.rows import CEILINGS
 from layersig.topics.cost.rows import COMPUTE, COSTS, INFERENCE
+from layersig.topics.dependence.rows import DEPENDENCE
 from layersig.topics.incidents.rows import INCIDENTS
 from layersig.topics.judge.rows import JUDGES
 from layersig.topics.memorisation.rows import MEMORISATION
@@ -46,6 +47,7 @@ TOPIC = Topic(
         COMPARISONS,
         COMPUTE,
         COSTS,
+        DEPENDENCE,
         EVERY_TASK,
         INCIDENTS,
         INFERENCE,
