@@ -170,7 +170,7 @@ def _few_layers(extracts: Extracts) -> Answer:
     return Answer(
         settled([*good, *against]),
         f"With one learning rate for every arm, ila-30 keeps {told} of the gain; it is shown to be better than a "
-        f"control in {better} of {len(against)} comparisons (declared). On other rows, ila-75 keeps "
+        f"control in {better} of {len(against)} comparisons (declared). Exploratory: ila-75 keeps "
         f"{kept_by(shares, 'ila-75')}; ila-10 {kept_by(shares, 'ila-10')}. Tuning all layers is shown to move "
         f"{sum(map(significant, benchmarks))} of {len(benchmarks)} scores on benchmarks (declared).",
         (
@@ -181,7 +181,7 @@ def _few_layers(extracts: Extracts) -> Answer:
         (
             comparison_table(rows, "Declared comparisons on the held-out loss"),
             share_table(shares, "Share of the gain of all layers"),
-            comparison_table(others, "Other selections, on other rows"),
+            comparison_table(others, "Other selections (exploratory)"),
             comparison_table(benchmarks, "Can a benchmark tell? All layers against the untouched model"),
         ),
         sentences([*claims, *rows]),
