@@ -138,10 +138,11 @@ def _unmeasured(loaded: LoadedRecipe) -> Iterator[str]:
     """A note where arms are trained, or measurements are asked for, and nothing is measured."""
     recipe, evaluate = loaded.recipe, loaded.recipe.evaluate
     asked = [key for key in ("heldout", "all_layers") if key in evaluate.model_fields_set and getattr(evaluate, key)]
-    # A resolved recipe has every key, whether it was asked for or not.
-    if asked and not recipe.measures and loaded.text != loaded.resolved:
+    # A resolved recipe has every key with a default, whether it was asked for or not.
+    usual = {key for key, field in type(evaluate).model_fields.items() if field.default is not None}
+    if asked and not recipe.measures and not usual <= evaluate.model_fields_set:
         yield (
-            f"{loaded.where('evaluate', asked[0])}: evaluate.{asked[0]} = true measures nothing without [[arms]] and "
+            f"{loaded.where('evaluate', asked[0])}: evaluate.{asked[0]} = true measures nothing without [[arms]] or "
             "evaluate.tasks; add some, or remove it"
         )
     measured = evaluate.heldout and any(data.heldout for data in recipe.data)

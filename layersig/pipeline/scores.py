@@ -37,8 +37,7 @@ def score(study: Study, name: str, data: str, seed: int, checkpoint: float | Non
     tasks = selection_tasks(study, name)
     # A scorer that could work on either works on tasks where it is given some.
     needs = component.needs - ({"data"} if tasks else {"tasks"})
-    # An update from elsewhere is the same whatever the data set.
-    on_data = component.reads_data and not tasks and (trained or bool(needs & {"data", "gradients", "checkpoints"}))
+    on_data = component.depends_on_data(on_tasks=bool(tasks), given_update=not trained)
     on_seed = on_data or component.seeded
     cell = Cell(
         scorer=name,

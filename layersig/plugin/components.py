@@ -181,6 +181,16 @@ class Component:
         """Whether a scorer runs the model, so that its scores depend on device, dtype and library versions."""
         return bool(self.needs - {"rankings", "weights"})
 
+    def depends_on_data(self, *, on_tasks: bool, given_update: bool) -> bool:
+        """Whether a scorer has a ranking of its own for each data set.
+
+        Args:
+            on_tasks: Whether it is computed on tasks instead.
+            given_update: Whether the update comes from elsewhere, so that it is the same for all data sets.
+        """
+        read = self.needs & {"data", "gradients", "checkpoints"}
+        return self.reads_data and not on_tasks and (bool(read) or not given_update)
+
     @property
     def reads_data(self) -> bool:
         """Whether a scorer's ranking depends on the data set, and on the seed with it."""

@@ -71,12 +71,14 @@ class Fault:
         message: What was given, what is allowed, what to do.
         override: The override itself, if it is malformed, such as one without `=`.
         more: Lines below the message, such as rows that cannot be used.
+        idle: Whether the key is not wrong, but without effect beside the others: an override or a grid may make it so.
     """
 
     path: KeyPath
     message: str
     override: str | None = None
     more: Sequence[str] = ()
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,10 @@ class Origins:
         """Sort key of `where`: missing keys, then lines, then overrides in the order given."""
         override, line = self._nearest(path)
         return (0, line) if override is None else (1, list(self.overrides.values()).index(override))
+
+    def overridden(self, path: KeyPath) -> bool:
+        """Whether an override has set the value at a path, or a table around it."""
+        return self._nearest(path)[0] is not None
 
     def _nearest(self, path: KeyPath) -> tuple[str | None, int]:
         for length in range(len(path), 0, -1):

@@ -9,7 +9,7 @@ entry is copied for every combination, and the name of each copy ends with its v
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from copy import deepcopy
 from dataclasses import replace
 from itertools import product
@@ -48,6 +48,13 @@ class GridExpansion(NamedTuple):
             if path[:length] in self.written:
                 return (*self.written[path[:length]], *path[length:])
         return path
+
+    def everywhere(self, path: KeyPath, faulty: Set[KeyPath]) -> bool:
+        """Whether a value is faulty in every entry that a grid has made with it."""
+        entry, written = self.as_written(path[:2]), self.as_written(path)
+        copies = (place for place, origin in self.written.items() if len(place) == 2 and origin == entry)
+        places = [(*copy, *path[2:]) for copy in copies]
+        return all(place in faulty for place in places if self.as_written(place) == written)
 
     def placed(self, faults: Iterable[Fault]) -> list[Fault]:
         """Faults found after the expansion, at paths as written, without those of entries with a faulty grid.

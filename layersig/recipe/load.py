@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,15 @@ def load(
     expanded = expanded._replace(written={**expanded.written, **chosen.written})
     components, files, faults = plugin_files(data, base_dir)
     faulty += [*chosen.faults, *expanded.placed(inline_template(data, base_dir))]
-    crossed = list(cross_checks(data, components, base_dir))
+    crossed = _crossed(data, components, base_dir, expanded, origins)
+    if overrides and any(fault.idle for fault in crossed):
+        before = _idle_in_file(path, model, components)
+        written = [expanded.as_written(fault.path) for fault in crossed]
+        crossed = [
+            fault
+            for fault, place in zip(crossed, written, strict=True)
+            if not fault.idle or place in before or origins.overridden(place)
+        ]
     if faults:  # what a broken plugin file would have brought is not missed as well
         crossed = [
             fault
@@ -123,12 +131,6 @@ def load(
             if fault.path[-1:] not in (("kind",), ("method",), ("objective",), ("source",), ("fallback",))
         ]
     found = [*strange_values(data), *faults, *crossed]
-
-    def together(*paths: KeyPath) -> bool:
-        written = [expanded.as_written(path) for path in paths]
-        return len({(path[:-1], origins.order(path)[0]) for path in written}) == 1
-
-    found += unread_keys(data, components, together)
     recipe = _parsed(data, found)
     found = [*faulty, *expanded.faults, *expanded.placed(found)]
     if found or recipe is None:
@@ -147,6 +149,30 @@ def load(
         skipped=skipped,
         of_model=chosen.name,
     )
+
+
+def _crossed(
+    data: Mapping[str, Any], components: Components, base_dir: Path, expanded: GridExpansion, origins: Origins
+) -> list[Fault]:
+    """Faults of keys that are read together; a key that a grid leaves without effect in some entries alone is none."""
+
+    def together(*paths: KeyPath) -> bool:
+        written = [expanded.as_written(path) for path in paths]
+        return len({(path[:-1], origins.order(path)[0]) for path in written}) == 1
+
+    found = [*cross_checks(data, components, base_dir), *unread_keys(data, components, together)]
+    idle = {fault.path for fault in found if fault.idle}
+    return [fault for fault in found if not fault.idle or expanded.everywhere(fault.path, idle)]
+
+
+def _idle_in_file(path: Path, model: int | None, components: Components) -> set[KeyPath]:
+    """The keys without effect in a recipe as it is written, before any override."""
+    text, data = read(path)
+    chosen = choose(data, model)
+    expanded = expand(data)
+    expanded = expanded._replace(written={**expanded.written, **chosen.written})
+    found = _crossed(data, components, path.resolve().parent, expanded, Origins(str(path), locate(text)))
+    return {expanded.as_written(fault.path) for fault in found if fault.idle}
 
 
 def stored(path: Path) -> Recipe:

@@ -231,7 +231,9 @@ def test_what_changes_one_arm_leaves_the_others(world: World, first: Run) -> Non
 
 def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
     with calls(loop, "Step") as steps:
-        run = world.run("scorers.ila.checkpoint=0.5", "train.steps=4", "train.milestones=[0.3, 1.0]", "arms=[]").run
+        run = world.run(
+            "scorers.ila.checkpoint=0.5", "train.steps=4", "train.milestones=[0.3, 1.0]", "arms=[]", "evaluate.tasks=[]"
+        ).run
     (reference,) = [stage for stage in run.stages.values() if stage["kind"] == "reference"]
     told = [row for row in run.lines("metrics.jsonl") if row["cell"] == "all-layers/chats/seed-0"]
     assert [row["step"] for row in told] == [1, 2, 3, 4]
@@ -247,7 +249,7 @@ def test_stage_one_and_all_layers_come_from_one_training(world: World) -> None:
 
 
 def test_stage_one_ends_at_its_last_reader_and_is_continued_by_the_next(world: World) -> None:
-    words = ("train.steps=8", "arms=[]", "scorers.ila.steps=1")
+    words = ("train.steps=8", "arms=[]", "evaluate.tasks=[]", "scorers.ila.steps=1")
     cell = "all-layers/chats/seed-0"
 
     def trained(*more: str) -> tuple[Run, list[int]]:

@@ -111,7 +111,7 @@ UPDATE = '[update]\nsource = "path:adapter"\n'
     ],
 )
 def test_milestones_need_a_reference_training(tmp_path: Path, given: dict[str, str], read: bool) -> None:
-    told = ["there is no reference training: nothing reads its update; remove it"] * (not read)
+    told = ["this recipe has no reference training, since nothing would read it; remove this key"] * (not read)
     found = faults(tmp_path, "milestones = [0.9]", **given)
     assert [fault.partition("train.milestones: ")[2] for fault in found] == told
     path = tmp_path / "study.toml"
@@ -126,7 +126,7 @@ def test_an_early_end_needs_a_scorer_of_updates(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     text = RECIPE.format(train=STEADY, scorer="", more=ALONE, update="")
     path.write_text(text.replace('[scorers.ila]\nkind = "ila"\n', GRADIENTS))
-    with pytest.raises(UserError, match=r"train\.until: there is no reference training"):
+    with pytest.raises(UserError, match=r"train\.until: this recipe has no reference training"):
         load(path)
 
 

@@ -5,8 +5,8 @@ The checks read the raw values of the file, so that they report even where other
 - `values`: reading raw values
 - `names`: unique names, known schemes
 - `components`: plugin files, and scorers and policies with their parameters
-- `tasks`, `generating`, `judge`, `rankings`, `arms`, `tuning`, `objectives`, `margins`, `declarations`, `about`,
-  `sweeps`: one section of a recipe each
+- `tasks`, `data`, `judge`, `rankings`, `arms`, `tuning`, `objectives`, `margins`, `declarations`, `about`, `sweeps`: a
+  section of a recipe each, beside what else decides whether its keys have an effect
 - `size`: an upper limit on the number of trainings and scorings
 - `library`: the text of lm-eval's task definitions
 - `training_keys`: keys of `[train]` inside arms and scorers
@@ -22,8 +22,8 @@ from layersig.plugin.table import Components
 from layersig.recipe.checks.about import about_checks
 from layersig.recipe.checks.arms import arm_checks
 from layersig.recipe.checks.components import plugin_files, scorer_checks
+from layersig.recipe.checks.data import data_checks
 from layersig.recipe.checks.declarations import declaration_checks
-from layersig.recipe.checks.generating import generate_checks
 from layersig.recipe.checks.judge import judge_checks
 from layersig.recipe.checks.margins import margin_checks
 from layersig.recipe.checks.names import name_checks
@@ -33,7 +33,7 @@ from layersig.recipe.checks.sweeps import sweep_checks
 from layersig.recipe.checks.tasks import task_checks
 from layersig.recipe.checks.training_keys import own_training_checks
 from layersig.recipe.checks.tuning import tuning_checks, unread_keys
-from layersig.recipe.checks.values import strange_values, table_at, unusable_text
+from layersig.recipe.checks.values import measures, strange_values, table_at, unusable_text
 from layersig.recipe.faults import Fault
 
 __all__ = ["cross_checks", "plugin_files", "strange_values", "unread_keys", "unusable_text"]
@@ -49,7 +49,7 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     """
     yield from name_checks(data, components)
     yield from task_checks(data, base_dir)
-    yield from generate_checks(data)
+    yield from data_checks(data)
     yield from judge_checks(data)
     yield from scorer_checks(data, components)
     yield from arm_checks(data, components)
@@ -61,5 +61,5 @@ def cross_checks(data: Mapping[str, Any], components: Components, base_dir: Path
     yield from about_checks(data)
     yield from sweep_checks(data)
     yield from size_checks(data)
-    if not data.get("arms") and not table_at(data, "scorers"):
-        yield Fault((), "there is nothing to do; add at least one [scorers.NAME] or one [[arms]]")
+    if not measures(data) and not table_at(data, "scorers"):
+        yield Fault((), "there is nothing to do; add at least one [scorers.NAME], one [[arms]], or evaluate.tasks")

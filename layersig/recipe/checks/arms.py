@@ -25,7 +25,7 @@ def arm_checks(data: Mapping[str, Any], components: Components) -> Iterator[Faul
     """Faults of references to scorers, policies, data sets and arms, and of keys that do not fit the action."""
     arms = dict(tables_at(data, "arms"))
     names = dict.fromkeys(arm_names(data))
-    brought = {arm.get("name") for arm in arms.values() if "checkpoint" in arm}
+    brought = {name for arm in arms.values() if "checkpoint" in arm and isinstance(name := arm.get("name"), str)}
     for number, arm in arms.items():
         path = ("arms", number)
         if "checkpoint" in arm:

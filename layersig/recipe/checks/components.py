@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from layersig.errors import UserError
-from layersig.plugin.components import Component, Kind
+from layersig.plugin.components import BUILT_IN, Component, Kind
 from layersig.plugin.guard import cause, raises_plugin_errors
 from layersig.plugin.manager import with_files
 from layersig.plugin.table import Components, suggestion
 from layersig.recipe.checks.rankings import source_checks
-from layersig.recipe.checks.values import baseline_arm, list_at, measures, one_or_more, table_at, tables_at, trains
+from layersig.recipe.checks.tuning import trains_reference
+from layersig.recipe.checks.values import list_at, measures, one_or_more, table_at, tables_at
 from layersig.recipe.faults import Fault, faults_of
 from layersig.recipe.positions import KeyPath
 from layersig.recipe.schema import CONTROL_KINDS, ScorerChoice
@@ -64,17 +65,19 @@ def scorer_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
                 yield from _idle_keys(scorer, choice, ("scorers", name))
     yield from _sharing(data, known)
     yield from _ranked_on(data, known)
-    yield from _all_layers(data, known)
+    yield from _all_layers(data, components)
 
 
 def _idle_keys(scorer: Component, choice: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
     """Keys that change nothing of a scorer."""
     if choice.get("checkpoint", 1.0) not in (1, 1.0) and "update" not in scorer.needs:
-        yield Fault((*path, "checkpoint"), f'scorer "{scorer.name}" reads no update of a training; remove it')
-    draws = scorer.seeded or (scorer.needs & {"data", "gradients"} and not _works_on_tasks(scorer, choice))
-    if choice.get("stream") and not draws:
+        reason = f'scorer "{scorer.name}" reads no update of a training; remove it'
+        yield Fault((*path, "checkpoint"), reason, idle=True)
+    # What a plugin draws besides batches of data only its author knows.
+    draws = {"data", "gradients"} if scorer.origin == BUILT_IN else {"data", "gradients", "update", "checkpoints"}
+    if choice.get("stream") and not (scorer.seeded or (scorer.needs & draws and not _works_on_tasks(scorer, choice))):
         reason = f'scorer "{scorer.name}" draws nothing at random, so a repeat would be equal; remove it'
-        yield Fault((*path, "stream"), reason)
+        yield Fault((*path, "stream"), reason, idle=True)
 
 
 def _works_on_tasks(scorer: Component, choice: Mapping[str, Any]) -> bool:
@@ -83,10 +86,7 @@ def _works_on_tasks(scorer: Component, choice: Mapping[str, Any]) -> bool:
 
 
 def _depends_on_data(scorer: Component, choice: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-    """Whether a scorer has a ranking for each data set."""
-    if not scorer.reads_data or _works_on_tasks(scorer, choice):
-        return False
-    return "update" not in data or bool(scorer.needs & {"data", "gradients", "checkpoints"})
+    return scorer.depends_on_data(on_tasks=_works_on_tasks(scorer, choice), given_update="update" in data)
 
 
 def _sharing(data: Mapping[str, Any], known: Mapping[str, Component]) -> Iterator[Fault]:
@@ -131,12 +131,12 @@ def _ranked_on(data: Mapping[str, Any], known: Mapping[str, Component]) -> Itera
             continue
         if read and all(name in known and not _depends_on_data(known[name], scorers[name], data) for name in read):
             reason = f'the ranking of "{read[0]}" is the same on every data set; remove it'
-            yield Fault(("arms", number, "ranked_on"), reason)
+            yield Fault(("arms", number, "ranked_on"), reason, idle=True)
 
 
-def _all_layers(data: Mapping[str, Any], known: Mapping[str, Component]) -> Iterator[Fault]:
+def _all_layers(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     """Declared comparisons with `all-layers` where it is not measured."""
-    if not measures(data) or (why := _unmeasured(data, known)) is None:
+    if not measures(data) or (why := _unmeasured(data, components)) is None:
         return
     analyze = table_at(data, "analyze")
     named: list[tuple[KeyPath, Any]] = [
@@ -149,17 +149,13 @@ def _all_layers(data: Mapping[str, Any], known: Mapping[str, Component]) -> Iter
             yield Fault(path, f'"all-layers" is not measured: {why}; name another arm')
 
 
-def _unmeasured(data: Mapping[str, Any], known: Mapping[str, Component]) -> str | None:
+def _unmeasured(data: Mapping[str, Any], components: Components) -> str | None:
     """Why `all-layers` is not measured; None where it is."""
     if table_at(data, "evaluate").get("all_layers") is False:
         return "evaluate.all_layers is off"
-    arms = [arm for _, arm in tables_at(data, "arms")]
-    if not arms or any(trains(arm) for arm in arms) or baseline_arm(data) == "all-layers":
+    if trains_reference(data, components):
         return None
-    reads = {"checkpoints"} if "update" in data else {"update", "checkpoints"}
-    scorers = table_at(data, "scorers")
-    shared = (scorer for name, scorer in known.items() if not scorers[name].get("train"))
-    return None if any(scorer.needs & reads for scorer in shared) else "no arm is trained, and no scorer reads updates"
+    return "no arm is trained, and no scorer reads updates"
 
 
 def component(

@@ -36,7 +36,7 @@ _MOST_SETS = 1000
 """Most random sets that are looked at; the schema reports larger numbers."""
 _WHO_GETS_CONTROLS = (
     "primary arms get controls, named NAME.random and NAME.rule; "
-    'with `controls = "all"` every arm whose scorer reads the model does'
+    'with `controls = "all"` every arm whose scorer reads the model gets them'
 )
 _CONTROL = re.compile(r"(?P<arm>.+)\.(?P<kind>rule|random)(?P<number>-\d+)?")
 
@@ -45,7 +45,7 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
     """Faults of names of arms, outcomes and tasks: unknown ones, and repeated ones."""
     analyze = table_at(data, "analyze")
     arms = dict.fromkeys([*arm_names(data), *RESERVED_ARMS])
-    baseline = analyze.get("baseline")
+    baseline = baseline_arm(data)
     if isinstance(baseline, str) and baseline not in arms:
         yield Fault(("analyze", "baseline"), f'there is no arm "{baseline}"{suggestion(baseline, arms)}')
     for number, name in enumerate(list_at(analyze, "primary")):
@@ -68,9 +68,10 @@ def declaration_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Faul
 def _control_sets(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Fault]:
     """Random sets where no arm gets controls."""
     sets = analyze.get("control_sets", 1)
-    if type(sets) is int and sets > 1 and not controlled_arms(data):
+    brought = any(arm.kind == "matched-random" and arm.select.get("fixed") for arm in selecting_arms(data))
+    if type(sets) is int and sets > 1 and not brought and not controlled_arms(data):
         reason = "no arm gets controls, so none has random sets; set `controls` and `primary` so that one does, or"
-        yield Fault(("analyze", "control_sets"), f"{reason} remove it")
+        yield Fault(("analyze", "control_sets"), f"{reason} remove it", idle=True)
 
 
 def _added_controls(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> dict[str, None]:
@@ -92,7 +93,7 @@ def _looks(data: Mapping[str, Any], analyze: Mapping[str, Any]) -> Iterator[Faul
 
 def _contrasts(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: Mapping[str, None]) -> Iterator[Fault]:
     known = {**arms, **_added_controls(data, analyze)}
-    primary, baseline = primary_arms(data), baseline_arm(data)
+    primary, baseline = {*primary_arms(data)}, baseline_arm(data)
     seen: set[frozenset[str]] = set()
     for number, pair in enumerate(list_at(analyze, "contrasts")):
         path = ("analyze", "contrasts", number)
@@ -109,8 +110,10 @@ def _contrasts(data: Mapping[str, Any], analyze: Mapping[str, Any], arms: Mappin
             yield Fault(path, f'"{pair[0]}" cannot be compared with itself')
         elif frozenset(pair) in seen:
             yield Fault(path, f'"{pair[0]}" and "{pair[1]}" are named twice; declare each comparison once')
-        elif pair[1] == baseline and pair[0] in primary:
-            yield Fault(path, f'"{pair[0]}" is primary, so it is compared with "{pair[1]}" already; remove this pair')
+        elif baseline in pair and (others := {*pair} - {baseline}) <= primary:
+            yield Fault(
+                path, f'"{others.pop()}" is primary, so it is compared with "{baseline}" already; remove this pair'
+            )
         seen.add(frozenset(pair))
 
 

@@ -1,4 +1,4 @@
-"""Checks of `[judge]`, of `evaluate.conversations`, and of keys of `[evaluate]` that have no effect."""
+"""Checks of `[judge]`, `evaluate.conversations` and `evaluate.answers`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from layersig.recipe.checks.generating import draw_checks, split_checks
+from layersig.recipe.checks.data import draw_checks, split_checks
 from layersig.recipe.checks.tasks import task_sources
 from layersig.recipe.checks.values import list_at, one_or_more, table_at
 from layersig.recipe.faults import Fault
@@ -33,12 +33,9 @@ def set_names(data: Mapping[str, Any]) -> list[str]:
 
 
 def judge_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Faults of sets of questions, which need a judge, arms and unique names, and of keys without effect."""
+    """Faults of sets of questions, which need a judge, arms and unique names, and of how they are answered."""
     evaluate, sets = table_at(data, "evaluate"), list(question_sets(data))
     yield from draw_checks(("evaluate", "answers"), evaluate.get("answers"), AnswerSettings)
-    if evaluate.get("memorisation") is True and not evaluate.get("tasks"):
-        reason = "asks whether the items of tasks are memorised, and there are none; give `tasks`, or remove it"
-        yield Fault(("evaluate", "memorisation"), reason)
     if sets and data.get("judge") is None:
         yield Fault(("evaluate", "conversations"), "`evaluate.conversations` needs a judge; add a table [judge]")
     if sets and not data.get("arms") and evaluate.get("all_layers") is False:

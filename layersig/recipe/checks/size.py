@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from layersig.recipe.checks.values import controlled_arms, list_at, table_at
+from layersig.recipe.checks.values import controlled_arms, list_at, selecting_arms, table_at
 from layersig.recipe.faults import Fault
+from layersig.recipe.schema.arms import missing_controls
 
 MOST = 10_000
 """Largest number of trainings and scorings; the largest recipe of the published tables has about 400."""
@@ -15,9 +17,10 @@ MOST = 10_000
 def size_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
     """A fault where there are more than `MOST` trainings and scorings over all data sets and seeds."""
     analyze = table_at(data, "analyze")
-    sets = analyze.get("control_sets", 1)
-    random = 1 + (sets if type(sets) is int and sets > 1 else 0)
-    controls = sum(random + bool(arm.scorers) for arm in controlled_arms(data))
+    sets, selecting = analyze.get("control_sets", 1), selecting_arms(data)
+    sets = sets if type(sets) is int and 1 < sets <= MOST else 1
+    added = (control for arm in controlled_arms(data) for control in missing_controls(arm, selecting, sets))
+    controls = sum(1 for _ in islice(added, MOST + 1))
     seeds, arms, scorers = list_at(data, "seeds"), list_at(data, "arms"), table_at(data, "scorers")
     each = len(arms) + len(scorers) + controls
     total = each * max(1, len(seeds)) * max(1, len(list_at(data, "data")))

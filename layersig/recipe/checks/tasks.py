@@ -37,6 +37,9 @@ def task_checks(data: Mapping[str, Any], base_dir: Path) -> Iterator[Fault]:
             yield Fault(("evaluate", "tasks", number), f'task "{source}" {twice}; remove one')
         seen.setdefault(name, source)
     yield from _draw_checks(data)
+    if evaluate.get("memorisation") is True and not evaluate.get("tasks"):
+        reason = "asks whether the items of tasks are memorised, and there are none; give `tasks`, or remove it"
+        yield Fault(("evaluate", "memorisation"), reason, idle=True)
     if evaluate.get("allow_code_execution") is True:
         return
     holders: list[tuple[KeyPath, Mapping[str, Any]]] = [(("evaluate",), evaluate)]

@@ -38,8 +38,9 @@ def tuning_checks(data: Mapping[str, Any], components: Components) -> Iterator[F
     if "update" in data:
         yield from _given_update(data, components)
     for key in ("until", "milestones"):
-        if table_at(data, "train").get(key) and not _trains_reference(data, components):
-            yield Fault(("train", key), "there is no reference training: nothing reads its update; remove it")
+        if table_at(data, "train").get(key) and not trains_reference(data, components):
+            reason = "this recipe has no reference training, since nothing would read it; remove this key"
+            yield Fault(("train", key), reason, idle=True)
 
 
 def _limits(
@@ -143,7 +144,7 @@ def unread_keys(
             for key in table:
                 if key in unread and kind not in table:
                     reason = f'no training with this table has {kind} = "{key}"; set it, or remove the table'
-                    yield Fault((*path, key), reason)
+                    yield Fault((*path, key), reason, idle=True)
                 elif key in unread and together((*path, kind), (*path, key)):
                     yield Fault((*path, key), f'{kind} "{table[kind]}" does not read it; remove it')
 
@@ -224,7 +225,8 @@ def _until(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
 def _given_update(data: Mapping[str, Any], components: Components) -> Iterator[Fault]:
     """An update from elsewhere that no scorer reads, and scorers that want more of it than it has."""
     if not _reads_any(_scorers(data), {"update"}, components):
-        yield Fault(("update",), "no scorer reads an update; remove [update], or add a scorer that does")
+        reason = "no scorer reads an update; remove [update], or add a scorer that does"
+        yield Fault(("update",), reason, idle=True)
     for name, table in table_at(data, "scorers").items():
         if not isinstance(table, dict):
             continue
@@ -237,7 +239,7 @@ def _given_update(data: Mapping[str, Any], components: Components) -> Iterator[F
             yield Fault(("scorers", name, "kind"), reason)
 
 
-def _trains_reference(data: Mapping[str, Any], components: Components) -> bool:
+def trains_reference(data: Mapping[str, Any], components: Components) -> bool:
     """Whether anything reads the reference training of [train]: `Study.trains_reference`, of a recipe as written."""
     arms = [arm for _, arm in tables_at(data, "arms")]
     if (arms and baseline_arm(data) == "all-layers") or any(arm.get("action") == "graft" for arm in arms):

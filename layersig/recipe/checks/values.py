@@ -93,7 +93,9 @@ def controlled_arms(data: Mapping[str, Any]) -> list[Selecting]:
 def measures(data: Mapping[str, Any]) -> bool:
     """Whether models are measured: arms, or the untouched model and all layers on what `[evaluate]` names."""
     evaluate = table_at(data, "evaluate")
-    return bool(list_at(data, "arms") or list_at(evaluate, "tasks") or list_at(evaluate, "conversations"))
+    # Without an endpoint of a judge, conversations are left out.
+    judged = list_at(evaluate, "conversations") and "endpoint" in table_at(data, "judge")
+    return bool(list_at(data, "arms") or list_at(evaluate, "tasks") or judged)
 
 
 def unusable_text(value: Any, path: KeyPath = ()) -> Iterator[Fault]:

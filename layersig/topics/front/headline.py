@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from layersig.analysis.verdicts import Verdict
+from layersig.findings.rows.arms import ASSAYS
 from layersig.findings.rows.layers import SelectionRow
 from layersig.report.material import Material
 from layersig.report.numbers import count, percent, plural
@@ -173,4 +174,6 @@ def _without_arms(material: Material) -> str:
         if material.findings.status == "failed":
             return f"This run failed before any choice of layers was measured; it {ranks}."
         return f"This run {ranks}; no choice of layers was measured."
+    if material.findings[ASSAYS]:
+        return "This run measures the untouched model and all layers tuned; no layers are ranked."
     return "This run has no result yet." if material.findings.status != "failed" else "This run failed before a result."

@@ -30,9 +30,14 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
         for place in places:
             where = (f"{place.data}: ",) if len(places) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))
-    elif ranked := tuple(which_layers(material, row) for row in material.lead if material.findings.sizes):
+    else:
+        ranked = tuple(which_layers(material, row) for row in material.lead if material.findings.sizes)
         measured = all_layers(material)
-        blocks += [Bullets(ranked), *([measured] if measured is not None else []), *scorers]
+        blocks += [
+            *([Bullets(ranked)] if ranked else []),
+            *([measured] if measured is not None else []),
+            *(scorers if ranked else []),
+        ]
     if steps := next_steps(material, places):
         blocks += [Heading("What next"), Steps(steps)]
     return headline(material, places), tuple(blocks)

@@ -16,7 +16,7 @@ _ONE_FILE = ("file", "pypi")
 """Schemes of sources without splits; whether those of plugins have some is theirs to say."""
 
 
-def generate_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
+def data_checks(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults of splits and of sampling keys that have no effect, and of a server with another chat template."""
     template = table_at(data, "model").get("chat_template", "auto")
     for number, entry in tables_at(data, "data"):
@@ -41,7 +41,7 @@ def split_checks(path: KeyPath, entry: Mapping[str, Any]) -> Iterator[Fault]:
     single = named and all(source.partition(":")[0] in _ONE_FILE for source in named)
     if single and entry.get("split", usual) != usual:
         reason = f'only `hub:` sources have splits; name the file of the split in `source`, and leave this at "{usual}"'
-        yield Fault((*path, "split"), reason)
+        yield Fault((*path, "split"), reason, idle=True)
 
 
 def draw_checks(path: KeyPath, table: Any, settings: type[BaseModel]) -> Iterator[Fault]:
@@ -56,6 +56,6 @@ def draw_checks(path: KeyPath, table: Any, settings: type[BaseModel]) -> Iterato
     if not isinstance(table, dict) or table.get("temperature", usual["temperature"]) != 0:
         return
     for key in ("top_p", "top_k"):
-        if table.get(key, usual.get(key)) != usual.get(key):
+        if table.get(key, usual.get(key)) not in (usual.get(key), 1.0):
             reason = "sets how text is drawn, and temperature 0 draws none; give a temperature above 0, or remove it"
-            yield Fault((*path, key), reason)
+            yield Fault((*path, key), reason, idle=True)
