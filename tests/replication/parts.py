@@ -70,7 +70,7 @@ PARTS = (
     Part("cost", "replication/cost"),
     Part("fraction", "studies/small-fraction", (_SEEDS, "evaluate.tasks=[]")),
     Part("kinds", "replication/kinds"),
-    Part("data", "replication/data", ("root_seed=1",)),
+    Part("data", "replication/data"),
     Part("pruning", "replication/pruning"),
     Part("blocks", "pruning/small-sweep", (_SEEDS, "root_seed=1", _NECESSITY)),
     Part("recovery", "replication/recovery"),
