@@ -219,7 +219,10 @@ def test_without_arms_it_says_what_all_layers_do_on_every_task(tmp_path: Path) -
         assert [untouched, tuned] == written
         better = values[task, "all-layers"] > values[task, "base"]
         assert gain.startswith("+") is (better is gains[task].higher_is_better)
-        said = {AssayResult.GAIN: "a gain beyond the margin", AssayResult.NOT_SHOWN: "neither"}
+        said = {
+            AssayResult.GAIN: "a gain beyond the margin",
+            AssayResult.NOT_SHOWN: "neither gain nor loss beyond the margin",
+        }
         assert shown == said[AssayResult(gains[task].moved)]
     (row,) = [row for row in material.findings[RIGOR] if row.item == "alternative explanations"]
     assert row.status == "does not apply"  # nothing was chosen that chance could have chosen

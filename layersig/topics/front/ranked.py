@@ -19,7 +19,7 @@ _NAMED_TYPES = 2
 _SHOWN: Mapping[str, str] = {
     AssayResult.GAIN: "a gain beyond the margin",
     AssayResult.LOSS: "a loss beyond the margin",
-    AssayResult.NOT_SHOWN: "neither",
+    AssayResult.NOT_SHOWN: "neither gain nor loss beyond the margin",
 }
 
 
@@ -85,7 +85,7 @@ def all_layers(material: Material) -> Table | None:
             )
         )
     caption = f"What tuning all layers gains over the untouched model, with its {level(rows[0].level)} interval"
-    heads = columns("task", "metric", "trained on", "#untouched", "#all layers", "#gain", "#interval", "is shown")
+    heads = columns("task", "metric", "trained on", "#untouched", "#all layers", "#gain", "#interval", "shown")
     return Table(caption, heads, tuple(body), "assays.csv")
 
 
