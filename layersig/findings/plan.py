@@ -168,7 +168,7 @@ class Plan:
                 yield other.name
 
     def _first_of_each_match(self, arm: str) -> dict[str, str]:
-        """Those that are drawn anew in every seed come first: a set that stays stands for itself alone."""
+        """Controls that are redrawn for every seed come first, since a fixed one is a single draw."""
         firsts: dict[str, str] = {}
         controls = self._controls(arm, "random control")
         for control in sorted(controls, key=_is_fixed):

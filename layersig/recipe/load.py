@@ -15,7 +15,7 @@ from layersig.plugin.table import Components
 from layersig.recipe.checks import cross_checks, plugin_files, strange_values, unread_keys, unusable_text
 from layersig.recipe.faults import Fault, Origins, error, faults_of
 from layersig.recipe.grid import GridExpansion, expand
-from layersig.recipe.models import choose
+from layersig.recipe.models import ModelChoice, choose
 from layersig.recipe.overrides import apply
 from layersig.recipe.positions import KeyPath, locate
 from layersig.recipe.read import read
@@ -110,9 +110,7 @@ def load(
     origins, faulty = apply(data, overrides, base_dir, Origins(str(path), locate(text)))
     if unusable := list(unusable_text(data)):
         raise error([*faulty, *unusable], origins)
-    chosen = choose(data, model)
-    expanded = expand(data)
-    expanded = expanded._replace(written={**expanded.written, **chosen.written})
+    chosen, expanded = _written_out(data, model)
     components, files, faults = plugin_files(data, base_dir)
     faulty += [*chosen.faults, *expanded.placed(inline_template(data, base_dir))]
     crossed = _crossed(data, components, base_dir, expanded, origins)
@@ -151,6 +149,13 @@ def load(
     )
 
 
+def _written_out(data: dict[str, Any], model: int | None) -> tuple[ModelChoice, GridExpansion]:
+    """Take one of several models and copy the entries that grids vary, in place."""
+    chosen = choose(data, model)
+    expanded = expand(data)
+    return chosen, expanded._replace(written={**expanded.written, **chosen.written})
+
+
 def _crossed(
     data: Mapping[str, Any], components: Components, base_dir: Path, expanded: GridExpansion, origins: Origins
 ) -> list[Fault]:
@@ -168,9 +173,7 @@ def _crossed(
 def _idle_in_file(path: Path, model: int | None, components: Components) -> set[KeyPath]:
     """The keys without effect in a recipe as it is written, before any override."""
     text, data = read(path)
-    chosen = choose(data, model)
-    expanded = expand(data)
-    expanded = expanded._replace(written={**expanded.written, **chosen.written})
+    _, expanded = _written_out(data, model)
     found = _crossed(data, components, path.resolve().parent, expanded, Origins(str(path), locate(text)))
     return {expanded.as_written(fault.path) for fault in found if fault.idle}
 

@@ -109,10 +109,10 @@ def _write(parts: dict[str, str], order: list[str]) -> None:
     lines = [
         "# Benchmarks",
         "",
-        "Each table compares layersig with the tools that you would otherwise run, on the same work and in one "
-        "process, taking turns after a warm-up. Values are medians, with half the range as the spread; ratios of "
-        "neighbouring turns are in brackets. `make bench` writes this page, one case at a time. How equal the results "
-        "are stands beside each ratio of evaluation; for training it is a case of its own.",
+        "Each table compares layersig with the tools that you would otherwise use, on the same work and in one "
+        "process; they take turns after a warm-up. Values are medians, with half the range as the spread; ratios of "
+        "neighbouring turns are in brackets. `make bench` writes this page, one case at a time. How closely results "
+        "agree is given beside each ratio for evaluation, and in a table of its own for training.",
         "",
     ]
     lines += [f"<!-- case {name} -->\n{parts[name]}" for name in order if name in parts]

@@ -24,7 +24,7 @@ def test_every_scorer_has_the_same_budgets_and_control_sets() -> None:
         found = {(arm.scorers, arm.select.params["fraction"]) for arm in grafts}
         assert found == {((name,), share) for name in recipe.scorers for share in (0.1, 0.3, 0.5)}
         sets = [arm.select.params["like"] for arm in recipe.arms if arm.select.kind == "matched-random"]
-        # 19 to be ranked among, and one that is drawn anew in every seed.
+        # 19 fixed sets to be ranked among, and one that is redrawn for every seed.
         assert {name: sets.count(name) for name in sets} == {arm.name: 20 for arm in grafts}
     tuned = [arm for arm in large.arms if arm.action == "tune"]
     assert {arm.scorers[0] for arm in tuned} == {*large.scorers}

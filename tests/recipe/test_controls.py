@@ -90,7 +90,7 @@ def test_as_many_random_control_sets_as_wanted():
     arms = [{"name": "ila-30", "scorer": "ila", "select": TOP, "action": "graft"}, given, taken]
     recipe = resolved(arms, control_sets=4)
     added = recipe.arms[3:-1]
-    # The one that is drawn anew in every seed is there; the sets of the rank are the same in all, under free names.
+    # The one that is redrawn for every seed is there; the fixed sets of the rank get free names.
     assert [(arm.name, arm.select.params["draw"], arm.select.params["fixed"]) for arm in added] == [
         ("ila-30.random-2", 0, True),
         ("ila-30.random-3", 1, True),

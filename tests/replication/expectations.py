@@ -132,15 +132,12 @@ def _recovery(found: Extract) -> bool:
 
 
 def _same_types(found: Extract) -> bool:
-    """Whether no type gains or loses more than a tenth of its layers on a task, compared with random tokens."""
-    same = some(
-        abs(row["selected"] - by_text["random"]["selected"]) <= row["layers"] / 10
-        for (scorer, _), by_text in types_of(found).items()
-        if scorer == "feature-norm"
-        for text, row in by_text.items()
-        if text != "random"
-    )
-    return depends(found, "feature-norm") is True and all(same)
+    """Whether no type gains or loses more than a tenth of its layers between two texts, random tokens among them."""
+    texts = some(by_text for (scorer, _), by_text in types_of(found).items() if scorer == "feature-norm")
+    selected = [[by_text["random"]["selected"], *(row["selected"] for row in by_text.values())] for by_text in texts]
+    layers = [by_text["random"]["layers"] for by_text in texts]
+    same = (max(each) - min(each) <= count / 10 for each, count in zip(selected, layers, strict=True))
+    return all(some(len(by_text) > 1 for by_text in texts)) and depends(found, "feature-norm") is True and all(same)
 
 
 EXPECTED: dict[str, Expectation] = {

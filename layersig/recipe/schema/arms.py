@@ -206,9 +206,9 @@ def with_controls(arms: Sequence[Selecting], primary: Collection[str], controls:
 def missing_controls(arm: Selecting, arms: Sequence[Selecting], sets: int) -> Iterator[Control]:
     """The controls that an arm still needs; those that the recipe has count, and keep their names and draws.
 
-    One random control is drawn anew in every seed, so that seeds sample random sets: the arm is compared with it pair
-    by pair. Where the arm is to be ranked among several sets, these are the same in every seed. Means over different
-    sets would vary less than a choice of layers that stays, and such a choice would come out first too often.
+    One random control is redrawn for every seed, so that the seeds sample random sets; the arm is compared with it
+    seed by seed. The sets that the arm is ranked among are the same for every seed: means over different sets would
+    vary less than an arm that always has the same layers, which would then come first too often.
 
     Args:
         arm: The arm.

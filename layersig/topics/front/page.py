@@ -32,12 +32,12 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
             blocks.append(Paragraph((*where, *composition(material, place))))
     else:
         ranked = tuple(which_layers(material, row) for row in material.lead if material.findings.sizes)
-        measured = all_layers(material)
-        blocks += [
-            *([Bullets(ranked)] if ranked else []),
-            *([measured] if measured is not None else []),
-            *(scorers if ranked else []),
-        ]
+        if ranked:
+            blocks.append(Bullets(ranked))
+        if (measured := all_layers(material)) is not None:
+            blocks.append(measured)
+        if ranked:
+            blocks += scorers
     if steps := next_steps(material, places):
         blocks += [Heading("What next"), Steps(steps)]
     return headline(material, places), tuple(blocks)
