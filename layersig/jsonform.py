@@ -65,11 +65,18 @@ def parse_json(raw: bytes, form: type[Form]) -> Form:
     try:
         value: Form = _adapter(cast(Hashable, form)).validate_json(raw, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        what = first["msg"].replace("Input should", "must")
-        raise ValueError(f"{place}: {what}" if place else what) from None
+        raise ValueError(first_fault(error)) from None
     return value
+
+
+def first_fault(error: Exception) -> str:
+    """Where a value is not as it must be, and why, in one line."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    what = first["msg"].replace("Input should", "must")
+    return f"{place}: {what}" if place else what
 
 
 def read_json(path: Path, form: type[Form]) -> Form:

@@ -11,8 +11,8 @@ from layersig.pipeline import Stage
 class Pace:
     """Seconds that the stages of a study took, and what the others will take by that.
 
-    A stage takes what stages of its kind with the same components took on average, in this run or in the run that
-    filled the cache.
+    A stage takes what stages of its kind with the same components took on average: in this run, or, until one of them
+    has ended here, in the run that filled the cache, which another machine or a busy one may have done.
 
     Args:
         stages: All stages of the study, in order.
@@ -22,9 +22,10 @@ class Pace:
     def __init__(self, stages: Iterable[Stage], cached: Mapping[str, float]) -> None:
         self._waiting: dict[str, tuple[str, ...]] = {}
         self._took: dict[tuple[str, ...], list[float]] = {}
+        self._once_took: dict[tuple[str, ...], list[float]] = {}
         for stage in stages:
             if stage.id in cached:
-                self._took.setdefault(_alike(stage), []).append(cached[stage.id])
+                self._once_took.setdefault(_alike(stage), []).append(cached[stage.id])
             else:
                 self._waiting[stage.id] = _alike(stage)
 
@@ -43,7 +44,7 @@ class Pace:
             own: Its own estimate of what is left of it.
         """
         total, counted = 0.0, True
-        means = {alike: fmean(took) for alike, took in self._took.items()}
+        means = {alike: fmean(took) for alike, took in (self._once_took | self._took).items()}
         for stage, alike in self._waiting.items():
             mean = means.get(alike)
             if stage == running and own is not None:

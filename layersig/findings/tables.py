@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from layersig.errors import UserError
 from layersig.findings.forms import AnalysisForm
 from layersig.findings.rows.base import AnyTable, Row, Table
-from layersig.jsonform import Damaged, dumps, read_json
+from layersig.jsonform import Damaged, dumps, first_fault, read_json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _RowT = TypeVar("_RowT", bound=Row)
 
@@ -103,7 +103,7 @@ def load(run: Path, tables: Iterable[AnyTable]) -> Findings:
     if version != SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema version {version}; this version of layersig reads "
-            f"{SCHEMA_VERSION}. `layersig run` on the same recipe writes it again from the run's files"
+            f"{SCHEMA_VERSION}. `layersig report {run}` writes it again from the run's files"
         )
     content = read_json(path, dict[str, Any])
     try:
@@ -115,4 +115,4 @@ def load(run: Path, tables: Iterable[AnyTable]) -> Findings:
         }
         return Findings.model_validate(head).with_rows(rows)
     except (TypeError, ValueError) as error:
-        raise Damaged(str(path), str(error)) from error
+        raise Damaged(str(path), first_fault(error)) from error

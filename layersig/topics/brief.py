@@ -5,14 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from layersig.report.document import Table, plain
+from layersig.report.document import Block, Bullets, Table, plain
 from layersig.report.material import Material
 from layersig.report.terminal import aligned
 from layersig.topics.front.chosen import composition, drawn, title_of
+from layersig.topics.front.declared import declared_of_rankings
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
 from layersig.topics.front.next_steps import next_steps
-from layersig.topics.front.ranked import which_layers
+from layersig.topics.front.ranked import ranked
 from layersig.topics.front.rows import contrasts, table
 from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import places_of
@@ -30,7 +31,7 @@ def brief(material: Material) -> str:
     about = "\n".join(_wrapped(f"- {plain(text)}", "  ") for text in about_scorers(material, places))
     if places:
         arms = table(material, places, differences=False)
-        parts += ["\n".join([*_table(arms), "", _wrapped(f"{arms.caption}.")]), about]
+        parts += [*_text(arms), about]
         if pairs := list(contrasts(material, places)):
             parts.append("\n".join(["Declared contrasts:", *(f"  {pair}" for pair in pairs)]))
         for place in places:
@@ -38,12 +39,23 @@ def brief(material: Material) -> str:
             head = f"{title_of(material, place)}{'' if place.prunes else ', trained'} on {place.data} ({legend}):"
             parts.append("\n".join([head, *drawn(material, place), _wrapped(plain(composition(material, place)))]))
     else:
-        parts += [_wrapped(plain(which_layers(material, row))) for row in material.lead if material.findings.sizes]
+        for block in ranked(material):
+            parts += _text(block)
         parts.append(about)
+    if tests := declared_of_rankings(material):
+        parts.append("\n".join(["Declared tests of rankings:", *(_wrapped(f"- {test}", "  ") for test in tests)]))
     if told := limits(material, places):
         parts.append("\n".join(["How far this goes:", *(_wrapped(f"- {plain(text)}", "  ") for text in told)]))
     parts += [f"{step.why}\n  {step.command}" for step in next_steps(material, places)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _text(block: Block) -> Iterator[str]:
+    match block:
+        case Bullets():
+            yield from (_wrapped(plain(item)) for item in block.items)
+        case Table():
+            yield "\n".join([*_table(block), "", _wrapped(f"{block.caption}.")])
 
 
 def _wrapped(text: str, indent: str = "") -> str:

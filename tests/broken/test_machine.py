@@ -30,6 +30,14 @@ def twin(bench: Bench) -> None:
     shutil.copytree(folder, folder.with_name("abcdef111111"))
 
 
+def findings(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Bench], None]:
+    def harm(bench: Bench) -> None:
+        path = folder_of(bench) / "analysis.json"
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+    return harm
+
+
 def cache_at(place: str) -> Callable[[Bench], None]:
     def harm(bench: Bench) -> None:
         (bench.folder / "file").write_text("x")
@@ -112,6 +120,20 @@ CASES = [
         ("report", "tiny"),
     ),
     Case("a manifest of another version", manifest('{"schema": 99}'), 2, ("manifest.json has schema 99", "reads 1")),
+    Case(
+        "findings of another version",
+        findings(lambda found: {**found, "schema_version": 1}),
+        2,
+        ("analysis.json has schema version 1", "`layersig report ", "/tiny/"),
+        ("show", "tiny"),
+    ),
+    Case(
+        "findings without a column",
+        findings(lambda found: {**found, "rankings": [{"scorer": "ila"}]}),
+        2,
+        ("analysis.json: damaged (kind: Field required); run the recipe again",),
+        ("show", "tiny"),
+    ),
     Case(
         "report of damaged scores",
         lambda bench: (folder_of(bench) / "scores.jsonl").write_text("{"),

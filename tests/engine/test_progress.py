@@ -62,8 +62,16 @@ def test_what_is_left_is_the_mean_of_stages_alike(graph: tuple[Stage, ...]) -> N
     assert pace.left(second.id, 10.0) == (40.0 * len(others) + 30.0, True)
     assert pace.left(second.id, 90.0) == (40.0 * len(others), True)
     assert pace.left(second.id, 90.0, own=7.0) == (40.0 * len(others) + 7.0, True)
+    pace.ended(second, None)
+    assert pace.left(None, 0.0) == (40.0 * len(others), True)
+
+
+def test_times_of_this_run_count_before_those_of_the_run_that_filled_the_cache(graph: tuple[Stage, ...]) -> None:
+    first, second, third, *others = of_kind(graph, "tune")
+    pace = Pace([first, second, third, *others], {first.id: 600.0})
     pace.ended(second, 20.0)
-    assert pace.left(None, 0.0) == (30.0 * len(others), True)
+    pace.ended(third, 30.0)
+    assert pace.left(None, 0.0) == (25.0 * len(others), True)
 
 
 def test_stages_of_which_nothing_is_known_make_a_lower_bound(graph: tuple[Stage, ...]) -> None:

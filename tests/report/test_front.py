@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,20 +18,27 @@ from layersig.analysis.assay import AssayResult
 from layersig.analysis.verdicts import Verdict
 from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS, SHARES
 from layersig.findings.rows.claims import CLAIMS
-from layersig.findings.rows.layers import LAYERS, SELECTED_LAYERS, SELECTIONS
+from layersig.findings.rows.layers import CONCENTRATION, LAYERS, SELECTED_LAYERS, SELECTIONS
 from layersig.findings.tables import Findings
 from layersig.recipe.schema import RESERVED_ARMS
-from layersig.report.document import Bullets, Callout, Code, Figure, Steps, Table, Text, plain
+from layersig.report.document import Bullets, Callout, Code, Figure, Heading, Steps, Table, Text, plain
 from layersig.report.material import Material
 from layersig.report.numbers import fixed, number, percent
 from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
+from layersig.topics.block_agreement.rows import BlockCorrelationRow
+from layersig.topics.brief import brief
+from layersig.topics.ceilings.rows import CEILINGS
+from layersig.topics.dependence.rows import DependenceRow
 from layersig.topics.front.chosen import composition
+from layersig.topics.front.declared import declared_of_rankings
 from layersig.topics.front.page import first_screen
 from layersig.topics.front.rows import contrasts as contrast_lines
 from layersig.topics.front.standings import places_of
+from layersig.topics.milestones.rows import MilestoneRow
 from layersig.topics.render import material_of
 from layersig.topics.rigor.rows import RIGOR
+from layersig.topics.stability.rows import SHARING
 from layersig.topics.tuning_cost.rows import TrialRow
 from tests.report.studies import Study
 from tests.report.synthetic import write_run
@@ -226,6 +234,113 @@ def test_without_arms_it_says_what_all_layers_do_on_every_task(tmp_path: Path) -
         assert shown == said[AssayResult(gains[task].moved)]
     (row,) = [row for row in material.findings[RIGOR] if row.item == "alternative explanations"]
     assert row.status == "does not apply"  # nothing was chosen that chance could have chosen
+    shown = " ".join(brief(material).split())
+    assert all(" ".join(plain((cell,)) for cell in row) in shown for row in table.rows)
+
+
+def ranked_alone(run: Path, study: Study, noise: str) -> Material:
+    """A run of rankings alone; those of one data set have no more than chance in common."""
+
+    def change(line: dict[str, Any]) -> dict[str, Any]:
+        return shuffled(line["seed"])(line) if line["data"] == noise else line
+
+    recipe = write_run(run, study)
+    for name in ("selections.jsonl", "metrics.jsonl"):
+        (run / name).write_text("")
+    lines(run, change)
+    analyze = recipe.analyze.model_copy(update={"primary": (), "resamples": 100})
+    analyse(run, recipe.model_copy(update={"arms": (), "analyze": analyze}))
+    return material_of(run)
+
+
+def test_rankings_of_many_data_sets_are_rows_of_a_table(tmp_path: Path) -> None:
+    data = ("alpaca", "dolly", "lima", "code")
+    study = replace(STUDY, data=data, seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4)
+    material = ranked_alone(tmp_path / "run", study, "dolly")
+    assert (
+        headline(material) == "This run ranks layers by ila on 4 data sets (5 seeds); no choice of layers was measured."
+    )
+    table = block(material, Table)
+    assert [row[1] for row in table.rows] == sorted(data)
+    heads = [column.head for column in table.columns]
+    assert heads[:5] == ["scorer", "ranked on", "kappa of two seeds", "most of", "least of"]
+    k = material.findings.sizes[0]
+    for row in table.rows:
+        (ceiling,) = [c for c in material.findings[CEILINGS] if (c.scorer, c.data, c.k) == ("ila", row[1], k)]
+        assert row[2] == f"{fixed(ceiling.kappa, 2)} [{fixed(ceiling.low, 2)}, {fixed(ceiling.high, 2)}]"
+        held = {
+            (c.by, c.group): c.share
+            for c in material.findings[CONCENTRATION]
+            if (c.scorer, c.data, c.k) == ("ila", row[1], k)
+        }
+        assert ceiling.above_chance is (row[1] != "dolly")
+        if row[1] == "dolly":
+            assert set(row[3:]) == {"\u2013"}
+            continue
+        types = {group: share for (by, group), share in held.items() if by == "kind"}
+        for cell, share in zip(row[3:5], (max(types.values()), min(types.values())), strict=True):
+            name, _, said = plain((cell,)).partition(" ")
+            assert types[name] == share
+            assert said == percent(share)
+        assert list(row[5:]) == [percent(held["depth", head]) for head in heads[5:]]
+    text = " ".join(brief(material).split())
+    assert all(" ".join(plain((cell,)) for cell in row) in text for row in table.rows)
+
+
+def test_what_was_declared_of_rankings_comes_with_its_verdict(tmp_path: Path) -> None:
+    study = replace(STUDY, data=("alpaca", "dolly", "lima", "code"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4)
+    found = ranked_alone(tmp_path / "run", study, "dolly")
+    assert "Declared tests of rankings" not in [
+        each.text for each in first_screen(found)[1] if isinstance(each, Heading)
+    ]
+    assert "Declared tests" not in brief(found)
+    material = changed(found, "sharing", lambda row: row.scorer == "ila", declared=True)
+    told = [plain(item) for item in first_screen(material)[1][-1].items]
+    k, rows = material.findings.sizes[0], [row for row in material.findings[SHARING] if row.declared]
+    (together,) = [row for row in rows if row.k == k and row.family == "data sets, together"]
+    pairs = Counter(row.verdict for row in rows if row.k == k and row.family == "data sets, two by two")
+    assert pairs.total() == 6
+    assert told[0].startswith(f"All 4 data sets, by ila (top {k} of 28): {together.verdict}")
+    assert told[1].startswith(f"6 pairs of data sets, by ila (top {k} of 28): ")
+    assert all(f"{verdict} in {times}" in told[1] for verdict, times in pairs.items())
+    assert len(told) == 2
+    text = " ".join(brief(material).split())
+    assert all(line in text for line in told)
+
+
+def test_every_kind_of_declared_test_of_rankings_is_told_and_no_other(good: Material) -> None:
+    k = good.findings.sizes[0]
+    rows = {
+        "dependence": [
+            DependenceRow.model_construct(
+                scorer="ila", quantity="within", property="size", k=size, statistic="tau", value=-0.5,
+                declared=declared, adjusted_p=0.04, verdict="falls",
+            )
+            for size, declared in ((k, True), (k, False), (k + 1, True))
+        ],
+        "milestones": [
+            MilestoneRow.model_construct(
+                kind="ila", data="alpaca", checkpoint=checkpoint, k=k, share=0.97, declared=checkpoint > 0.5,
+                adjusted_p=0.002, verdict="reached",
+            )
+            for checkpoint in (0.25, 0.75)
+        ],
+        "block_correlations": [
+            BlockCorrelationRow.model_construct(
+                a="ila", b=other, data="alpaca", checkpoint=1.0, correlation=0.4, low=-0.1, high=0.8, residual=residual,
+                declared=True, adjusted_p=0.2,
+            )
+            for other, residual in (("fisher", 0.1), ("plop", None))
+        ],
+    }  # fmt: skip
+    tables = {**good.findings.tables, **{name: tuple(each) for name, each in rows.items()}}
+    material = replace(good, findings=good.findings.model_copy(update={"tables": tables}))
+    assert declared_of_rankings(material) == (
+        "ila, agreement of seeds against size: falls (tau \u22120.50, p 0.040)",
+        "ila after 75 % of the training on alpaca: reached (0.97 of the noise ceiling, p 0.002)",
+        "ila and fisher on alpaca: correlation 0.40 [\u22120.10, 0.80] over blocks; beyond depth 0.10, p 0.200",
+        "ila and plop on alpaca: correlation 0.40 [\u22120.10, 0.80] over blocks",
+    )
 
 
 @pytest.mark.parametrize(

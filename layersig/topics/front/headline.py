@@ -166,9 +166,22 @@ def _cannot_tell(places: Sequence[Place]) -> str:
     return f"These data cannot tell what {place.lead.arm} keeps of the gain of all layers{why}."
 
 
+def _rankings(material: Material) -> str:
+    """Scorers and data sets of the rankings, one by one where they are few."""
+    by_data: dict[tuple[str, ...], list[str]] = {}
+    for scorer in dict.fromkeys(row.scorer for row in material.lead):
+        data = tuple(row.data for row in material.lead if row.scorer == scorer and row.data is not None)
+        by_data.setdefault(data, []).append(scorer)
+    names = []
+    for data, scorers in by_data.items():
+        where = f" on {listed(data) if len(data) <= 3 else f'{len(data)} data sets'}" if data else ""
+        names.append(f"{listed(scorers)}{where}")
+    return listed(names)
+
+
 def _without_arms(material: Material) -> str:
     if material.lead:
-        names = listed([f"{row.scorer}{f' on {row.data}' if row.data else ''}" for row in material.lead])
+        names = _rankings(material)
         runs = max(row.runs for row in material.lead)
         ranks = f"ranks layers by {names} ({plural(runs, 'seed')})"
         if material.findings.status == "failed":

@@ -5,10 +5,11 @@ from __future__ import annotations
 from layersig.report.document import Block, Bullets, Callout, Heading, Paragraph, Steps
 from layersig.report.material import Material
 from layersig.topics.front.chosen import composition, figure
+from layersig.topics.front.declared import declared_of_rankings
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
 from layersig.topics.front.next_steps import next_steps
-from layersig.topics.front.ranked import all_layers, which_layers
+from layersig.topics.front.ranked import ranked
 from layersig.topics.front.rows import contrasts, table
 from layersig.topics.front.scorers import about_scorers
 from layersig.topics.front.standings import amount_of, places_of
@@ -31,13 +32,9 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
             where = (f"{place.data}: ",) if len(places) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))
     else:
-        ranked = tuple(which_layers(material, row) for row in material.lead if material.findings.sizes)
-        if ranked:
-            blocks.append(Bullets(ranked))
-        if (measured := all_layers(material)) is not None:
-            blocks.append(measured)
-        if ranked:
-            blocks += scorers
+        blocks += [*ranked(material), *scorers]
+    if tests := declared_of_rankings(material):
+        blocks += [Heading("Declared tests of rankings"), Bullets(tuple((test,) for test in tests))]
     if steps := next_steps(material, places):
         blocks += [Heading("What next"), Steps(steps)]
     return headline(material, places), tuple(blocks)
