@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from layersig.cli.main import emit
 from layersig.cli.options import as_json, offline
+from layersig.errors import UserError
 from layersig.exporting.models import find_model
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ def command(model: str, head: bool, names: bool, offline: bool, as_json: bool) -
     """
     from layersig.models.layermap import layer_map_of_checkpoint
 
+    if ":" not in model and not Path(model).expanduser().is_dir():
+        raise UserError(f"there is no folder {model}; a model of the hub is called hub:{model}")
     spec = model if ":" in model else f"path:{model}"
     found = layer_map_of_checkpoint(find_model(spec, offline=offline).path, head=head)
     emit({"model": model, **found.to_json()}, as_json=as_json, text="\n".join(_lines(found, names)))

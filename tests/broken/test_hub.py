@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.broken.bench import Bench, Case, each, recipe
+from tests.broken.bench import Bench, Case, each, nothing, recipe
 from tests.sources.hub_server import Repo, hub_server, use_hub
 
 ROWS = "".join(json.dumps({"prompt": f"q {number}", "response": f"a {number}"}) + "\n" for number in range(24))
@@ -45,6 +45,13 @@ CASES = [
     ),
     Case(
         "a model out of reach", down("path:model", "hub:lab/model"), 3, ("hub:lab/model cannot be reached", "network?")
+    ),
+    Case(
+        "layers of a model without the word hub",
+        nothing,
+        2,
+        ("there is no folder lab/model; a model of the hub is called hub:lab/model",),
+        ("layers", "lab/model"),
     ),
     Case(
         "a fallback out of reach",
