@@ -79,7 +79,7 @@ class Answer:
 
     Attributes:
         holds: Whether the claim holds here.
-        evidence: The figures that this follows from, in one sentence.
+        evidence: The figures that this follows from; in its first sentence those of the verdict.
         charts: Figures.
         tables: Tables.
         sentences: Verdicts as the reports of the runs state them.
@@ -90,6 +90,12 @@ class Answer:
     charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
     sentences: Sequence[str] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the evidence."""
+        first, dot, _ = self.evidence.partition(". ")
+        return f"{first}." if dot else first
 
     @property
     def has_figure(self) -> bool:

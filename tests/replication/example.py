@@ -176,6 +176,9 @@ EXAMPLE = {
             _shared(cells=["code", "contest"]),
         ],
         carried=[row("carried", **_OWN, arm="of-code", own="of-chat")],
+        comparisons=[
+            _compared("of-chat", f"of-chat.{name}", "undecided", f"{name} control") for name in ("random", "rule")
+        ],
     ),
     "data": extract_of(dependence=[row("dependence", scorer="ila", verdict="cannot tell")]),
     "fraction": extract_of(

@@ -121,7 +121,7 @@ def _commands(question: Question) -> str:
 
 def _overview(found: Mapping[str, Answer]) -> str:
     rows = [
-        (f"[{each.title}]({each.name}.md)", each.claim, f"**{answer.holds.value}**", answer.evidence)
+        (f"[{each.title}]({each.name}.md)", each.claim, f"**{answer.holds.value}**", answer.summary)
         for each in QUESTIONS
         for answer in (found[each.name],)
     ]

@@ -108,6 +108,9 @@ def test_verdicts_are_read_as_they_are_written() -> None:
 def test_a_question_is_answered_from_the_columns_that_extracts_keep(question: Question) -> None:
     answer = question.answer({part: EXAMPLE[part] for part in question.parts})
     assert answer.holds is not Holds.NOT_RUN
+    assert answer.evidence.startswith(answer.summary)
+    assert answer.summary.endswith(".")
+    assert ". " not in answer.summary
     assert any(table.rows for table in answer.tables)
     assert all(len(line) == len(table.header) for table in answer.tables for line in table.rows)
     repeated = question.answer(

@@ -260,6 +260,7 @@ def test_rankings_of_many_data_sets_are_rows_of_a_table(tmp_path: Path) -> None:
     assert (
         headline(material) == "This run ranks layers by ila on 4 data sets (5 seeds); no choice of layers was measured."
     )
+    assert "not what it does to tune or remove these rather than others" in limits(material)
     table = block(material, Table)
     assert [row[1] for row in table.rows] == sorted(data)
     heads = [column.head for column in table.columns]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.findings.rows.arms import ASSAYS, COMPARISONS
 from layersig.findings.rows.claims import CLAIMS
+from layersig.findings.rows.layers import SELECTIONS
 from layersig.findings.rows.sweeps import SWEEPS
 from layersig.report.document import Code, Text
 from layersig.report.material import Material
@@ -21,7 +22,7 @@ from layersig.topics.tuning_cost.rows import TRIALS
 def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
     """Scope first, then how the comparisons were made, then what cannot tell."""
     if not places:
-        return ()
+        return tuple(_of_rankings(material))
     idle = () if places[0].prunes else _idle_tasks(material)
     parts = (
         _absent(material, places),
@@ -35,6 +36,18 @@ def limits(material: Material, places: Sequence[Place]) -> tuple[Text, ...]:
         idle,
     )
     return tuple(text for part in parts for text in part)
+
+
+def _of_rankings(material: Material) -> Iterator[Text]:
+    """What rankings alone leave open."""
+    if material.lead and not material.findings[SELECTIONS]:
+        unit = material.findings.unit
+        yield (
+            f"A ranking shows which {unit}s a scorer puts first, not what it does to tune or remove these rather than "
+            "others. To measure that, add ",
+            Code("[[arms]]"),
+            f" to the recipe: each is compared with random {unit}s.",
+        )
 
 
 def _absent(material: Material, places: Sequence[Place]) -> Iterator[Text]:

@@ -265,9 +265,8 @@ def _at_own_rates(part: str, published: str, others: tuple[str, ...]) -> Reply:
         )
         return Answer(
             settled(settled_by),
-            f"With the best of {tried} learning rates for every training run, {kept_by_arm} of the gain of all layers. "
-            f"Declared: "
-            f"{'; '.join(declared)}. Learning rates that were chosen: {rates}.",
+            f"Declared, with the best of {tried} learning rates for every training run: {'; '.join(declared)}. Of the "
+            f"gain of all layers, {kept_by_arm}. Learning rates that were chosen: {rates}.",
             (
                 comparison_chart(
                     rows, "Every arm at its own rate", "difference of held-out losses, nats per token (lower: better)"

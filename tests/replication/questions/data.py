@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
@@ -17,6 +17,7 @@ from tests.replication.views import (
     sharing_table,
     significant,
     span,
+    superior,
 )
 
 CHOSEN_BY = {"arm": "ILA", "random control": "random, same types", "rule control": "type and depth"}
@@ -29,6 +30,12 @@ def _kinds(extracts: Extracts) -> Answer:
     together = found.rows("sharing", across="data sets", family="data sets, together", scorer="ila")
     chat = [row for row in rows if "chat" in row["cells"]]
     matrix = carried(found)
+    grafts = of_outcome(found.rows("comparisons", arm="of-chat"))
+    against = {
+        role: [superior(row) is True for row in grafts if row["role"] == role]
+        for role in ("random control", "rule control")
+    }
+    grafts = [row for row in grafts if row["role"] in ("baseline", *against)]
     body = [
         (
             row["ranked_on"],
@@ -54,8 +61,10 @@ def _kinds(extracts: Extracts) -> Answer:
         settled([shares_layers(row) for row in (*together, *chat)]),
         f"Agreement of kinds as a share of that of two seeds, declared: {told}. {apart} of {len(rows)} pairs are shown "
         "to agree less than seeds do, by more than the margin. Even so, grafts on layers chosen for another kind "
-        f"of work are shown to be worse than grafts on a kind's own layers in only {worse} of {len(matrix)} cases "
-        "(exploratory).",
+        f"of work are shown to be worse than grafts on a kind's own layers in {worse} of {len(matrix)} cases. "
+        "Chat's layers as a graft are shown to be better than random layers of the same types on "
+        f"{told_of(against['random control'])} kinds, than the rule of type and depth on "
+        f"{told_of(against['rule control'])} (exploratory).",
         (Chart("Agreement of two kinds over that of two seeds", "ratio", estimates, 1.0, 0.1),),
         (
             sharing_table([*together, *rows], "Do kinds of work share layers?"),
@@ -64,9 +73,15 @@ def _kinds(extracts: Extracts) -> Answer:
                 ("ranked on", "tuned on", "difference [95 %, uncorrected]", "p, corrected"),
                 body,
             ),
+            comparison_table(grafts, "Chat's layers as a graft on every kind: held-out loss, nats per token"),
         ),
-        sentences(chat),
+        sentences([*chat, *grafts]),
     )
+
+
+def told_of(shown: Sequence[bool]) -> str:
+    """In how many of several cases something is shown."""
+    return f"{sum(shown)} of {len(shown)}"
 
 
 def carried(found: Extract) -> list[Row]:
