@@ -180,6 +180,7 @@ def selection_rows(selections: Sequence[Selected], layers: LayerMap, recipe: Rec
                 data=data,
                 policy=_policy(declared.select.kind, declared.select.params, declared.scorers) if declared else "all",
                 scorers=declared.scorers if declared else (),
+                ranked_on=declared.rankings_of if declared else (),
                 control=declared is not None and recipe.is_control(declared),
                 action=declared.action if declared else "tune",
                 runs=len(runs),

@@ -30,7 +30,7 @@ from layersig.topics.block_agreement.rows import BlockCorrelationRow
 from layersig.topics.brief import brief
 from layersig.topics.ceilings.rows import CEILINGS
 from layersig.topics.dependence.rows import DependenceRow
-from layersig.topics.front.chosen import composition
+from layersig.topics.front.chosen import alike, composition
 from layersig.topics.front.declared import declared_of_rankings
 from layersig.topics.front.page import first_screen
 from layersig.topics.front.rows import contrasts as contrast_lines
@@ -286,6 +286,42 @@ def test_rankings_of_many_data_sets_are_rows_of_a_table(tmp_path: Path) -> None:
         assert list(row[5:]) == [percent(held["depth", head]) for head in heads[5:]]
     text = " ".join(brief(material).split())
     assert all(" ".join(plain((cell,)) for cell in row) in text for row in table.rows)
+
+
+def test_layers_ranked_on_another_data_set_are_shown_once_and_judged_by_that_ranking(tmp_path: Path) -> None:
+    study = replace(STUDY, data=("alpaca", "dolly", "lima", "code"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4)
+    found = analysed(
+        tmp_path / "run", study, lambda line: shuffled(line["seed"])(line) if line["data"] == "dolly" else line
+    )
+    arm = places_of(found)[0].lead.arm
+    unsure = {place.data: "not shown to agree" in plain(composition(found, place)) for place in places_of(found)}
+    assert unsure == {"alpaca": False, "dolly": True, "lima": False, "code": False}
+
+    chosen = [row for row in found.findings[SELECTED_LAYERS] if (row.arm, row.data) == (arm, "dolly")]
+    others = [row for row in found.findings[SELECTED_LAYERS] if row.arm != arm]
+    same = [row.model_copy(update={"data": data}) for data in study.data for row in chosen]
+    material = changed(found, "selections", lambda row: row.arm == arm, ranked_on=("dolly",))
+    tables = {**material.findings.tables, "selected_layers": (*others, *same)}
+    material = replace(material, findings=material.findings.model_copy(update={"tables": tables}))
+    assert all("not shown to agree" in plain(composition(material, place)) for place in places_of(material))
+    ((_, names),) = alike(material, places_of(material))
+    assert names == "all 4 data sets"
+    assert brief(material).count("Most often chosen") == 1
+    assert brief(found).count("Most often chosen") == 4
+
+
+def test_verdicts_on_many_data_sets_are_counted(tmp_path: Path) -> None:
+    study = replace(STUDY, data=("alpaca", "dolly", "lima", "code"), tasks=(), heldout=4)
+    found = analysed(tmp_path / "run", study)
+    material = changed(
+        changed(found, "comparisons", lambda row: row.role == "random control", verdict=Verdict.NOT_WORSE),
+        "comparisons",
+        lambda row: row.role == "random control" and row.data == "lima",
+        verdict=Verdict.UNDECIDED,
+    )
+    assert (
+        cells(material, places_of(material)[0].lead.arm)["against random"] == "not worse on 3; not shown to differ on 1"
+    )
 
 
 def test_what_was_declared_of_rankings_comes_with_its_verdict(tmp_path: Path) -> None:

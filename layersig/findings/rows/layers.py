@@ -96,6 +96,8 @@ class SelectionRow(Row):
     """The policy and its parameters."""
     scorers: tuple[str, ...]
     """Scorers whose rankings the policy reads."""
+    ranked_on: tuple[str, ...]
+    """Data sets whose rankings those are, by their names in the recipe; none where it is the one that is tuned on."""
     control: bool
     """True for random layers, rules, and scorers that ignore the model."""
     action: str

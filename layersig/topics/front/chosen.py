@@ -22,12 +22,25 @@ _WIDEST = 100
 _VERBS = {"prune": "removes", "graft": "keeps the update of"}
 
 
+def alike(material: Material, places: Sequence[Place]) -> tuple[tuple[Place, str], ...]:
+    """One place for all where the leading arm chose the same layers by the same ranking, with their names."""
+    groups: dict[tuple[str, ...], list[Place]] = {}
+    for place in places:
+        chosen = (str(share) for _, share in _shares(material, place.lead.selection))
+        groups.setdefault((place.lead.arm, plain(composition(material, place)), *chosen), []).append(place)
+    return tuple(
+        (found[0], f"all {len(found)} data sets" if 2 < len(found) == len(places) else listed([p.data for p in found]))
+        for found in groups.values()
+    )
+
+
 def figure(material: Material, places: Sequence[Place]) -> Figure:
     """The layers that the leading arm chose, one map a data set."""
     runs = max(place.lead.selection.runs for place in places)
-    maps = [selection_map(material, place.lead.selection, f"{place.lead.arm} on {place.data}") for place in places]
+    told = alike(material, places)
+    maps = [selection_map(material, place.lead.selection, f"{place.lead.arm} on {where}") for place, where in told]
     legend = ("in no run", "in every run") if runs > 1 else ("no", "yes")
-    alt = " ".join(plain(composition(material, place)) for place in places)
+    alt = " ".join(plain(composition(material, place)) for place, _ in told)
     return Figure(
         "chosen",
         title_of(material, places[0]),
@@ -110,8 +123,10 @@ def _sureness(material: Material, place: Place) -> Text:
     if not selection.scorers or place.prunes:
         return ()
     found: list[Inline] = []
+    ranked_on = selection.ranked_on or (place.data.partition(">")[0],)
     for ranking in material.lead:
-        if ranking.scorer in selection.scorers and ranking.data in (place.data, None):
+        of_these = ranking.data is None or ranking.data.partition(">")[0] in ranked_on
+        if ranking.scorer in selection.scorers and of_these:
             found += unsure(material, ranking, round(selection.layers))
     return tuple(found)
 

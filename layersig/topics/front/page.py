@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layersig.report.document import Block, Bullets, Callout, Heading, Paragraph, Steps
 from layersig.report.material import Material
-from layersig.topics.front.chosen import composition, figure
+from layersig.topics.front.chosen import alike, composition, figure
 from layersig.topics.front.declared import declared_of_rankings
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
@@ -28,8 +28,9 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
             blocks += [Heading("Declared contrasts"), Bullets(tuple((pair,) for pair in pairs))]
         of_blocks = amount_of(material, places[0].lead.selection)[2] == "block"
         blocks += [Heading("Which blocks" if of_blocks else "Which layers"), figure(material, places)]
-        for place in places:
-            where = (f"{place.data}: ",) if len(places) > 1 else ()
+        choices = alike(material, places)
+        for place, names in choices:
+            where = (f"{names}: ",) if len(choices) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))
     else:
         blocks += [*ranked(material), *scorers]

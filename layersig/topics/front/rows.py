@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from layersig.findings.rows.base import Role
@@ -26,6 +27,8 @@ from layersig.topics.recovery.rows import RECOVERY
 from layersig.topics.retention.rows import RETENTION_CLASSES
 
 _SHORT_ROLES = {"random control": "random", "rule control": "rule"}
+_EACH = 3
+"""Data sets whose verdicts are told one by one; of more, each verdict is told with how often it was reached."""
 MOST = 12
 """Arms that are shown; the part on arms has all of them."""
 
@@ -167,8 +170,11 @@ def _against(found: Sequence[tuple[Place, Standing]], role: Role, differences: b
 
 def _together(found: Sequence[tuple[Place, Standing]], role: Role) -> str:
     said = {place.data: verdict_words(standing, role) for place, standing in found}
-    if len(set(said.values())) == 1:
-        return next(iter(said.values()))
+    counts = Counter(said.values())
+    if len(counts) == 1:
+        return next(iter(counts))
+    if len(said) > _EACH:
+        return "; ".join(f"{words} on {times}" for words, times in counts.most_common())
     return "; ".join(f"{data}: {words}" for data, words in said.items())
 
 
