@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from layersig.analysis.ceiling import MIN_SEEDS_FOR_CEILING
 from layersig.findings.rows.arms import ASSAYS, COMPARISONS
@@ -154,25 +154,33 @@ def _declared(material: Material, places: Sequence[Place]) -> Iterator[Text]:
 
 def _margin(places: Sequence[Place]) -> Iterator[Text]:
     """The smallest difference that matters; a warning where that is much of the gain."""
+    alike: dict[tuple[str, bool], dict[str, float | None]] = {}
     for place in places:
         found = place.lead.against.get("baseline")
-        if found is None or found.margin is None:
-            continue
-        where = f" on {place.data}" if len(places) > 1 else ""
-        text = (
-            f"The margin{where}, the smallest difference that matters, is {margin_words(place.measure, found.margin)}"
-        )
-        share = margin_share(place, found.margin)
-        if share is None:
-            yield (f"{text}.",)
-        elif share <= WIDE:
-            yield (f"{text}, {percent(share)} of the gain of all layers.",)
-        else:
+        if found is not None and found.margin is not None:
+            share = margin_share(place, found.margin)
+            words = margin_words(place.measure, found.margin)
+            alike.setdefault((words, share is not None and share > WIDE), {})[place.data] = share
+    for (words, wide), shares in alike.items():
+        text = f"The margin, the smallest difference that matters, is {words}{_shares_of_gain(shares, len(places))}."
+        if wide:
             coarse = (
-                f"{text}: {percent(share)} of the gain of all layers. That is wide: a loss of so much still counts as "
-                "no difference that matters. Before the next run, set a smaller one in "
+                f"{text} That is wide: a loss of so much still counts as no difference that matters. Before the next "
+                "run, set a smaller one in "
             )
             yield (coarse, Code("analyze.margins"), ".")
+        else:
+            yield (text,)
+
+
+def _shares_of_gain(shares: Mapping[str, float | None], places: int) -> str:
+    """What a margin is of the gain of all layers, by data set where there are several."""
+    if places == 1:
+        (share,) = shares.values()
+        return "" if share is None else f", {percent(share)} of the gain of all layers"
+    named = [data if share is None else f"{data} ({percent(share)})" for data, share in shares.items()]
+    known = any(share is not None for share in shares.values())
+    return f" on {listed(named)}{' (in brackets: of the gain of all layers)' if known else ''}"
 
 
 def _unbeaten(material: Material, places: Sequence[Place]) -> Iterator[Text]:
