@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from layersig.report.document import Block, Bullets, Table, plain
 from layersig.report.material import Material
 from layersig.report.terminal import aligned
-from layersig.topics.front.chosen import alike, composition, drawn, title_of
+from layersig.topics.front.chosen import composition, distinct_choices, drawn, title_of
 from layersig.topics.front.declared import declared_of_rankings
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
@@ -34,7 +34,7 @@ def brief(material: Material) -> str:
         parts += [*_text(arms), about]
         if pairs := list(contrasts(material, places)):
             parts.append("\n".join(["Declared contrasts:", *(f"  {pair}" for pair in pairs)]))
-        for place, where in alike(material, places):
+        for place, where in distinct_choices(material, places):
             legend = "\u25a0 in every run, \u25aa in some" if place.lead.selection.runs > 1 else "\u25a0 yes"
             head = f"{title_of(material, place)}{'' if place.prunes else ', trained'} on {where} ({legend}):"
             parts.append("\n".join([head, *drawn(material, place), _wrapped(plain(composition(material, place)))]))

@@ -5,98 +5,34 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from layersig.analysis.assay import AssayResult
 from layersig.analysis.verdicts import Verdict
-from layersig.findings.rows.arms import ASSAYS, COMPARISONS, RESULTS, SHARES
+from layersig.findings.rows.arms import ASSAYS, COMPARISONS, SHARES
 from layersig.findings.rows.claims import CLAIMS
-from layersig.findings.rows.layers import CONCENTRATION, LAYERS, SELECTED_LAYERS, SELECTIONS
-from layersig.findings.tables import Findings
-from layersig.recipe.schema import RESERVED_ARMS
-from layersig.report.document import Bullets, Callout, Code, Figure, Heading, Steps, Table, Text, plain
+from layersig.findings.rows.layers import LAYERS, SELECTED_LAYERS, SELECTIONS
+from layersig.report.document import Figure, Steps, Table, plain
 from layersig.report.material import Material
-from layersig.report.numbers import fixed, number, percent
+from layersig.report.numbers import number, percent
 from layersig.report.terminal import VERDICTS
 from layersig.topics.analyse import analyse
-from layersig.topics.block_agreement.rows import BlockCorrelationRow
 from layersig.topics.brief import brief
-from layersig.topics.ceilings.rows import CEILINGS
-from layersig.topics.dependence.rows import DependenceRow
-from layersig.topics.front.chosen import alike, composition
-from layersig.topics.front.declared import declared_of_rankings
-from layersig.topics.front.page import first_screen
+from layersig.topics.front.chosen import composition, distinct_choices
 from layersig.topics.front.rows import contrasts as contrast_lines
 from layersig.topics.front.standings import places_of
-from layersig.topics.milestones.rows import MilestoneRow
 from layersig.topics.render import material_of
-from layersig.topics.rigor.rows import RIGOR
-from layersig.topics.stability.rows import SHARING
 from layersig.topics.tuning_cost.rows import TrialRow
-from tests.report.studies import Study
+from tests.report.screens import STUDY, analysed, block, cells, changed, headline, limits, lines, shuffled, which
 from tests.report.synthetic import write_run
-
-STUDY = Study(blocks=4, data=("alpaca",), seeds=(0, 1, 2, 3), tasks=(("arc_easy", 20),), heldout=8, steps=4)
-
-
-def lines(run: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    found = [change(json.loads(line)) for line in (run / "scores.jsonl").read_text().splitlines()]
-    (run / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in found))
-
-
-def analysed(run: Path, study: Study, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Material:
-    recipe = write_run(run, study)
-    recipe = recipe.model_copy(update={"analyze": recipe.analyze.model_copy(update={"resamples": 100})})
-    if change is not None:
-        lines(run, change)
-    analyse(run, recipe)
-    return material_of(run)
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Material:
     return analysed(tmp_path_factory.mktemp("answer") / "run", STUDY)
-
-
-def headline(material: Material) -> str:
-    return first_screen(material)[0]
-
-
-def block(material: Material, kind: type) -> Any:
-    return next((found for found in first_screen(material)[1] if isinstance(found, kind)), None)
-
-
-def limits(material: Material) -> str:
-    found = block(material, Callout)
-    return "\n".join(plain(item) for item in found.items) if found else ""
-
-
-def cells(material: Material, arm: str) -> dict[str, str]:
-    """The row of an arm by the heads of the table."""
-    table: Table = block(material, Table)
-    (row,) = [row for row in table.rows if plain(row[:1]).split(" ")[0] == arm]
-    return {column.head: plain((cell,)) for column, cell in zip(table.columns, row, strict=True)}
-
-
-def which(material: Material) -> Text:
-    return composition(material, places_of(material)[0])
-
-
-def changed(
-    material: Material, table: str, only: Callable[[Any], bool] = lambda row: True, **update: object
-) -> Material:
-    rows = [row.model_copy(update=update) if only(row) else row for row in material.findings.tables[table]]
-    findings: Findings = material.findings.model_copy(
-        update={"tables": {**material.findings.tables, table: tuple(rows)}}
-    )
-    return replace(material, findings=findings)
 
 
 def test_layers_are_described_as_counted_and_never_named_one_by_one(good: Material) -> None:
@@ -121,16 +57,6 @@ def test_types_that_are_chosen_alike_are_not_ranked(good: Material) -> None:
     tables = {**good.findings.tables, "selected_layers": tuple(block)}
     text = plain(which(replace(good, findings=good.findings.model_copy(update={"tables": tables}))))
     assert f"All module types are chosen equally often, on average over runs (1 of {STUDY.blocks})" in text
-
-
-def shuffled(seed: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    rng = np.random.default_rng(seed)
-
-    def change(line: dict[str, Any]) -> dict[str, Any]:
-        names = list(line["scores"])
-        return {**line, "scores": dict(zip(names, rng.uniform(size=len(names)).tolist(), strict=True))}
-
-    return change
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -177,117 +103,6 @@ def test_it_is_about_the_primary_arm(tmp_path: Path, primary: str, scorer: str) 
     assert f" {primary} " in block(material, Steps).items[-1].command
 
 
-@pytest.mark.parametrize(
-    ("order", "first"),
-    [
-        pytest.param(("ila", "gradient-norm"), "ila", marks=pytest.mark.slow),
-        (("gradient-norm", "ila"), "gradient-norm"),
-    ],
-)
-def test_without_arms_it_names_what_the_first_scorer_puts_first(
-    tmp_path: Path, order: tuple[str, ...], first: str
-) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, replace(STUDY, tasks=(), heldout=4))
-    for name in ("selections.jsonl", "metrics.jsonl"):
-        (run / name).write_text("")
-    scorers = {"random": recipe.scorers["random"], **{name: recipe.scorers[name] for name in order}}
-    analyze = recipe.analyze.model_copy(update={"primary": ()})
-    analyse(run, recipe.model_copy(update={"arms": (), "scorers": scorers, "analyze": analyze}))
-    material = material_of(run)
-    assert (
-        headline(material) == f"This run ranks layers by {first} on alpaca (4 seeds); no choice of layers was measured."
-    )
-    (text,) = block(material, Bullets).items
-    assert text[1] == Code(first)
-    names = {row.layer for row in material.findings[LAYERS]}
-    assert len([part for part in text if isinstance(part, Code) and part.text in names]) == 3
-
-
-def test_without_arms_it_says_what_all_layers_do_on_every_task(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    recipe = write_run(run, STUDY)
-    (run / "selections.jsonl").write_text("")
-    for folder in (run / "evaluations").iterdir():
-        if folder.name not in RESERVED_ARMS:
-            shutil.rmtree(folder)
-    analyze = recipe.analyze.model_copy(update={"primary": ("all-layers",), "baseline": "base"})
-    analyse(run, recipe.model_copy(update={"arms": (), "analyze": analyze}))
-    material = material_of(run)
-    table = block(material, Table)
-    values = {(row.task, row.arm): row.value for row in material.findings[RESULTS] if row.primary}
-    gains = {row.task: row for row in material.findings[ASSAYS] if row.primary}
-    assert {row[0] for row in table.rows} == set(gains) == {"arc_easy", "heldout/alpaca"}
-    for task, _, data, untouched, tuned, gain, _, shown in table.rows:
-        assert data == "alpaca"
-        written = [
-            percent(values[task, arm], 1) if task == "arc_easy" else fixed(values[task, arm], 4)
-            for arm in RESERVED_ARMS
-        ]
-        assert [untouched, tuned] == written
-        better = values[task, "all-layers"] > values[task, "base"]
-        assert gain.startswith("+") is (better is gains[task].higher_is_better)
-        said = {
-            AssayResult.GAIN: "a gain beyond the margin",
-            AssayResult.NOT_SHOWN: "neither gain nor loss beyond the margin",
-        }
-        assert shown == said[AssayResult(gains[task].moved)]
-    (row,) = [row for row in material.findings[RIGOR] if row.item == "alternative explanations"]
-    assert row.status == "does not apply"  # nothing was chosen that chance could have chosen
-    shown = " ".join(brief(material).split())
-    assert all(" ".join(plain((cell,)) for cell in row) in shown for row in table.rows)
-
-
-def ranked_alone(run: Path, study: Study, noise: str) -> Material:
-    """A run of rankings alone; those of one data set have no more than chance in common."""
-
-    def change(line: dict[str, Any]) -> dict[str, Any]:
-        return shuffled(line["seed"])(line) if line["data"] == noise else line
-
-    recipe = write_run(run, study)
-    for name in ("selections.jsonl", "metrics.jsonl"):
-        (run / name).write_text("")
-    lines(run, change)
-    analyze = recipe.analyze.model_copy(update={"primary": (), "resamples": 100})
-    analyse(run, recipe.model_copy(update={"arms": (), "analyze": analyze}))
-    return material_of(run)
-
-
-def test_rankings_of_many_data_sets_are_rows_of_a_table(tmp_path: Path) -> None:
-    data = ("alpaca", "dolly", "lima", "code")
-    study = replace(STUDY, data=data, seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4)
-    material = ranked_alone(tmp_path / "run", study, "dolly")
-    assert (
-        headline(material) == "This run ranks layers by ila on 4 data sets (5 seeds); no choice of layers was measured."
-    )
-    assert "not what it does to tune or remove these rather than others" in limits(material)
-    table = block(material, Table)
-    assert [row[1] for row in table.rows] == sorted(data)
-    heads = [column.head for column in table.columns]
-    assert heads[:5] == ["scorer", "ranked on", "kappa of two seeds", "most of", "least of"]
-    k = material.findings.sizes[0]
-    for row in table.rows:
-        (ceiling,) = [c for c in material.findings[CEILINGS] if (c.scorer, c.data, c.k) == ("ila", row[1], k)]
-        assert row[2] == f"{fixed(ceiling.kappa, 2)} [{fixed(ceiling.low, 2)}, {fixed(ceiling.high, 2)}]"
-        held = {
-            (c.by, c.group): c.share
-            for c in material.findings[CONCENTRATION]
-            if (c.scorer, c.data, c.k) == ("ila", row[1], k)
-        }
-        assert ceiling.above_chance is (row[1] != "dolly")
-        if row[1] == "dolly":
-            assert set(row[3:]) == {"\u2013"}
-            continue
-        types = {group: share for (by, group), share in held.items() if by == "kind"}
-        for cell, share in zip(row[3:5], (max(types.values()), min(types.values())), strict=True):
-            name, _, said = plain((cell,)).partition(" ")
-            assert types[name] == share
-            assert said == percent(share)
-        assert list(row[5:]) == [percent(held["depth", head]) for head in heads[5:]]
-    text = " ".join(brief(material).split())
-    assert all(" ".join(plain((cell,)) for cell in row) in text for row in table.rows)
-
-
 def test_layers_ranked_on_another_data_set_are_shown_once_and_judged_by_that_ranking(tmp_path: Path) -> None:
     study = replace(STUDY, data=("alpaca", "dolly", "lima", "code"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4)
     found = analysed(
@@ -304,7 +119,7 @@ def test_layers_ranked_on_another_data_set_are_shown_once_and_judged_by_that_ran
     tables = {**material.findings.tables, "selected_layers": (*others, *same)}
     material = replace(material, findings=material.findings.model_copy(update={"tables": tables}))
     assert all("not shown to agree" in plain(composition(material, place)) for place in places_of(material))
-    ((_, names),) = alike(material, places_of(material))
+    ((_, names),) = distinct_choices(material, places_of(material))
     assert names == "all 4 data sets"
     assert brief(material).count("Most often chosen") == 1
     assert brief(found).count("Most often chosen") == 4
@@ -321,62 +136,6 @@ def test_verdicts_on_many_data_sets_are_counted(tmp_path: Path) -> None:
     )
     assert (
         cells(material, places_of(material)[0].lead.arm)["against random"] == "not worse on 3; not shown to differ on 1"
-    )
-
-
-def test_what_was_declared_of_rankings_comes_with_its_verdict(tmp_path: Path) -> None:
-    study = replace(STUDY, data=("alpaca", "dolly", "lima", "code"), seeds=(0, 1, 2, 3, 4), tasks=(), heldout=4)
-    found = ranked_alone(tmp_path / "run", study, "dolly")
-    assert "Declared tests of rankings" not in [
-        each.text for each in first_screen(found)[1] if isinstance(each, Heading)
-    ]
-    assert "Declared tests" not in brief(found)
-    material = changed(found, "sharing", lambda row: row.scorer == "ila", declared=True)
-    told = [plain(item) for item in first_screen(material)[1][-1].items]
-    k, rows = material.findings.sizes[0], [row for row in material.findings[SHARING] if row.declared]
-    (together,) = [row for row in rows if row.k == k and row.family == "data sets, together"]
-    pairs = Counter(row.verdict for row in rows if row.k == k and row.family == "data sets, two by two")
-    assert pairs.total() == 6
-    assert told[0].startswith(f"All 4 data sets, by ila (top {k} of 28): {together.verdict}")
-    assert told[1].startswith(f"6 pairs of data sets, by ila (top {k} of 28): ")
-    assert all(f"{verdict} in {times}" in told[1] for verdict, times in pairs.items())
-    assert len(told) == 2
-    text = " ".join(brief(material).split())
-    assert all(line in text for line in told)
-
-
-def test_every_kind_of_declared_test_of_rankings_is_told_and_no_other(good: Material) -> None:
-    k = good.findings.sizes[0]
-    rows = {
-        "dependence": [
-            DependenceRow.model_construct(
-                scorer="ila", quantity="within", property="size", k=size, statistic="tau", value=-0.5,
-                declared=declared, adjusted_p=0.04, verdict="falls",
-            )
-            for size, declared in ((k, True), (k, False), (k + 1, True))
-        ],
-        "milestones": [
-            MilestoneRow.model_construct(
-                kind="ila", data="alpaca", checkpoint=checkpoint, k=k, share=0.97, declared=checkpoint > 0.5,
-                adjusted_p=0.002, verdict="reached",
-            )
-            for checkpoint in (0.25, 0.75)
-        ],
-        "block_correlations": [
-            BlockCorrelationRow.model_construct(
-                a="ila", b=other, data="alpaca", checkpoint=1.0, correlation=0.4, low=-0.1, high=0.8, residual=residual,
-                declared=True, adjusted_p=0.2,
-            )
-            for other, residual in (("fisher", 0.1), ("plop", None))
-        ],
-    }  # fmt: skip
-    tables = {**good.findings.tables, **{name: tuple(each) for name, each in rows.items()}}
-    material = replace(good, findings=good.findings.model_copy(update={"tables": tables}))
-    assert declared_of_rankings(material) == (
-        "ila, agreement of seeds against size: falls (tau \u22120.50, p 0.040)",
-        "ila after 75 % of the training on alpaca: reached (0.97 of the noise ceiling, p 0.002)",
-        "ila and fisher on alpaca: correlation 0.40 [\u22120.10, 0.80] over blocks; beyond depth 0.10, p 0.200",
-        "ila and plop on alpaca: correlation 0.40 [\u22120.10, 0.80] over blocks",
     )
 
 

@@ -22,7 +22,7 @@ _WIDEST = 100
 _VERBS = {"prune": "removes", "graft": "keeps the update of"}
 
 
-def alike(material: Material, places: Sequence[Place]) -> tuple[tuple[Place, str], ...]:
+def distinct_choices(material: Material, places: Sequence[Place]) -> tuple[tuple[Place, str], ...]:
     """One place for all where the leading arm chose the same layers by the same ranking, with their names."""
     groups: dict[tuple[str, ...], list[Place]] = {}
     for place in places:
@@ -37,7 +37,7 @@ def alike(material: Material, places: Sequence[Place]) -> tuple[tuple[Place, str
 def figure(material: Material, places: Sequence[Place]) -> Figure:
     """The layers that the leading arm chose, one map a data set."""
     runs = max(place.lead.selection.runs for place in places)
-    told = alike(material, places)
+    told = distinct_choices(material, places)
     maps = [selection_map(material, place.lead.selection, f"{place.lead.arm} on {where}") for place, where in told]
     legend = ("in no run", "in every run") if runs > 1 else ("no", "yes")
     alt = " ".join(plain(composition(material, place)) for place, _ in told)

@@ -46,7 +46,7 @@ def _of_rankings(material: Material) -> Iterator[Text]:
             f"A ranking shows which {unit}s a scorer puts first, not what it does to tune or remove these rather than "
             "others. To measure that, add ",
             Code("[[arms]]"),
-            f" to the recipe: each is compared with random {unit}s.",
+            f" to the recipe; primary arms are compared with random {unit}s.",
         )
 
 

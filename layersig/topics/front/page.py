@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from layersig.report.document import Block, Bullets, Callout, Heading, Paragraph, Steps
 from layersig.report.material import Material
-from layersig.topics.front.chosen import alike, composition, figure
+from layersig.topics.front.chosen import composition, distinct_choices, figure
 from layersig.topics.front.declared import declared_of_rankings
 from layersig.topics.front.headline import headline
 from layersig.topics.front.limits import limits
@@ -28,7 +28,7 @@ def first_screen(material: Material) -> tuple[str, tuple[Block, ...]]:
             blocks += [Heading("Declared contrasts"), Bullets(tuple((pair,) for pair in pairs))]
         of_blocks = amount_of(material, places[0].lead.selection)[2] == "block"
         blocks += [Heading("Which blocks" if of_blocks else "Which layers"), figure(material, places)]
-        choices = alike(material, places)
+        choices = distinct_choices(material, places)
         for place, names in choices:
             where = (f"{names}: ",) if len(choices) > 1 else ()
             blocks.append(Paragraph((*where, *composition(material, place))))

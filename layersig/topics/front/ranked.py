@@ -19,9 +19,9 @@ from layersig.topics.front.words import NONE
 
 _NAMED_TYPES = 2
 _TOLD = 2
-"""Rankings that are described in a sentence each; more are the rows of a table."""
+"""Up to this many rankings are described one by one; more are listed in a table."""
 _MOST = 12
-"""Rankings in that table; the part on layers has all of them."""
+"""Rankings in that table; the section on layers has all of them."""
 _SHOWN: Mapping[str, str] = {
     AssayResult.GAIN: "a gain beyond the margin",
     AssayResult.LOSS: "a loss beyond the margin",

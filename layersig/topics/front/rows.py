@@ -28,7 +28,7 @@ from layersig.topics.retention.rows import RETENTION_CLASSES
 
 _SHORT_ROLES = {"random control": "random", "rule control": "rule"}
 _EACH = 3
-"""Data sets whose verdicts are told one by one; of more, each verdict is told with how often it was reached."""
+"""Verdicts on up to this many data sets are listed one by one; on more, they are counted."""
 MOST = 12
 """Arms that are shown; the part on arms has all of them."""
 

@@ -30,12 +30,9 @@ def _kinds(extracts: Extracts) -> Answer:
     together = found.rows("sharing", across="data sets", family="data sets, together", scorer="ila")
     chat = [row for row in rows if "chat" in row["cells"]]
     matrix = carried(found)
-    grafts = of_outcome(found.rows("comparisons", arm="of-chat"))
-    against = {
-        role: [superior(row) is True for row in grafts if row["role"] == role]
-        for role in ("random control", "rule control")
-    }
-    grafts = [row for row in grafts if row["role"] in ("baseline", *against)]
+    roles = ("baseline", "random control", "rule control")
+    grafts = [row for row in of_outcome(found.rows("comparisons", arm="of-chat")) if row["role"] in roles]
+    against = {role: [superior(row) is True for row in grafts if row["role"] == role] for role in roles}
     body = [
         (
             row["ranked_on"],
