@@ -60,6 +60,11 @@ def test_without_arms_it_names_what_the_first_scorer_puts_first(
     assert text[1] == Code(first)
     names = {row.layer for row in material.findings[LAYERS]}
     assert len([part for part in text if isinstance(part, Code) and part.text in names]) == 3
+    k = material.findings.sizes[0]
+    (ceiling,) = [row for row in material.findings[CEILINGS] if row.scorer == first and row.k == k]
+    assert ceiling.above_chance
+    figures = f"kappa {fixed(ceiling.kappa, 2)} [{fixed(ceiling.low, 2)}, {fixed(ceiling.high, 2)}], 95 % interval."
+    assert plain(text).endswith(f"The seeds agree above chance: {figures}")
 
 
 def test_without_arms_it_says_what_all_layers_do_on_every_task(tmp_path: Path) -> None:
@@ -122,11 +127,12 @@ def test_rankings_of_many_data_sets_are_rows_of_a_table(four: Material) -> None:
     assert (
         headline(material) == "This run ranks layers by ila on 4 data sets (5 seeds); no choice of layers was measured."
     )
-    assert "not what it does to tune or remove these rather than others" in limits(material)
+    assert "not whether tuning or removing these does better than tuning or removing others" in limits(material)
     table = block(material, Table)
     assert [row[1] for row in table.rows] == sorted(DATA)
     heads = [column.head for column in table.columns]
     assert heads[:5] == ["scorer", "ranked on", "kappa of two seeds", "most of", "least of"]
+    assert "Kappa, with its 95 % interval: " in table.caption
     k = material.findings.sizes[0]
     for row in table.rows:
         (ceiling,) = [c for c in material.findings[CEILINGS] if (c.scorer, c.data, c.k) == ("ila", row[1], k)]

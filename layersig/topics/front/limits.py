@@ -43,8 +43,8 @@ def _of_rankings(material: Material) -> Iterator[Text]:
     if material.lead and not material.findings[SELECTIONS]:
         unit = material.findings.unit
         yield (
-            f"A ranking shows which {unit}s a scorer puts first, not what it does to tune or remove these rather than "
-            "others. To measure that, add ",
+            f"A ranking shows which {unit}s a scorer puts first, not whether tuning or removing these does better than "
+            "tuning or removing others. To measure that, add ",
             Code("[[arms]]"),
             f" to the recipe; primary arms are compared with random {unit}s.",
         )

@@ -78,7 +78,7 @@ def which_layers(material: Material, ranking: RankingRow) -> Text:
     text.append(f"{tied}.")
     ceiling = _ceiling(material, ranking, k)
     if ceiling is not None and ceiling.above_chance and ceiling.kappa is not None:
-        text.append(f" The seeds agree above chance: kappa {_kappa(ceiling)}.")
+        text.append(f" The seeds agree above chance: kappa {_kappa(ceiling)}, {level(ceiling.level)} interval.")
     return tuple(text)
 
 
@@ -130,10 +130,12 @@ def _rankings(material: Material) -> Table:
     types = any(len(_types(found)) > 1 for found in held)
     heads = columns("scorer", "ranked on", "#kappa of two seeds", *(("most of", "least of") if types else ()))
     left = len(material.lead) - len(rows)
+    ceilings = [found for row in rows if (found := _ceiling(material, row, k)) is not None]
+    interval = f", with its {level(ceilings[0].level)} interval" if ceilings else ""
     caption = (
         f"What the top {k} of {n} {unit}s hold, as shares of a module type or part of the depth; chance would hold "
-        f"{percent(k / n)} of each. Kappa: 0 is chance, 1 the same {unit}s; no {unit}s are named where seeds are not "
-        f"shown to agree above chance, which takes at least {MIN_SEEDS_FOR_CEILING} seeds"
+        f"{percent(k / n)} of each. Kappa{interval}: 0 is chance, 1 the same {unit}s; no {unit}s are named where seeds "
+        f"are not shown to agree above chance, which takes at least {MIN_SEEDS_FOR_CEILING} seeds"
         + (f". {plural(left, 'further ranking')} in the report" if left else "")
     )
     body = tuple(
