@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from scipy import stats
 
+from layersig.analysis.quantiles import t_quantile
 from layersig.analysis.results import FloatArray, IntArray, Interval
 
 _ALL_ORDERS = 7
@@ -146,5 +146,5 @@ def _leaving_one_out(a: FloatArray, b: FloatArray, value: float, level: float) -
         return None
     whole, without = (np.arctanh(np.clip(each, -0.9999, 0.9999)) for each in (value, known))
     pseudo = size * whole - (size - 1) * without
-    half = stats.t.ppf((1 + level) / 2, size - 1) * pseudo.std(ddof=1) / np.sqrt(size)
+    half = t_quantile((1 + level) / 2, size - 1) * pseudo.std(ddof=1) / np.sqrt(size)
     return Interval(float(np.tanh(whole - half)), float(np.tanh(whole + half)), level)

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
+from layersig.analysis.quantiles import chi2_quantile
 from layersig.analysis.results import FloatArray, Interval
 
 _LEAST_DF_FOR_INTERVAL = 3
@@ -208,7 +208,7 @@ def _component(name: str, terms: list[_Term], level: float) -> Component:
     if df >= _LEAST_DF_FOR_INTERVAL:
         down = up = 0.0
         for term in terms:
-            low, high = (float(stats.chi2.ppf(q, term.square.df)) for q in ((1 - level) / 2, (1 + level) / 2))
+            low, high = (chi2_quantile(q, term.square.df) for q in ((1 - level) / 2, (1 + level) / 2))
             shrink, stretch = 1 - term.square.df / high, term.square.df / low - 1
             down += ((shrink if term.coefficient > 0 else stretch) * term.value) ** 2
             up += ((stretch if term.coefficient > 0 else shrink) * term.value) ** 2

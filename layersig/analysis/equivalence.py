@@ -9,6 +9,7 @@ from scipy import special, stats
 
 from layersig.analysis.paired import score_variance
 from layersig.analysis.power import POWER, discordance_limit, expected_mean_squares, planned_variances, se_upper_limit
+from layersig.analysis.quantiles import t_quantile
 from layersig.analysis.results import Effect
 from layersig.analysis.twoway import MeanSquares, two_way_estimate
 
@@ -105,7 +106,7 @@ def _power_tost(true_difference: float, se: float, df: float, margin: float, alp
         room, shift = margin / se - float(stats.norm.ppf(1 - alpha)), true_difference / se
         return max(0.0, float(stats.norm.cdf(room - shift) - stats.norm.cdf(-room - shift)))
     root_df = float(np.sqrt(df))
-    t = float(stats.t.ppf(1 - alpha, df))
+    t = t_quantile(1 - alpha, df)
 
     # The observed error over the true one follows chi; its law is narrow with many degrees of freedom.
     around = 12 / float(np.sqrt(2 * df))

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
 
+from layersig.analysis.quantiles import t_quantile
 from layersig.analysis.results import FloatArray
 
 
@@ -81,7 +81,7 @@ def fieller_set(
     """
     if covariance.shape != (2, 2):
         raise ValueError(f"covariance must be 2 x 2, got shape {covariance.shape}")
-    t2 = float(stats.t.ppf((1 + level) / 2, df)) ** 2
+    t2 = t_quantile((1 + level) / 2, df) ** 2
     a = denominator**2 - t2 * float(covariance[1, 1])
     b = numerator * denominator - t2 * float(covariance[0, 1])
     c = numerator**2 - t2 * float(covariance[0, 0])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import optimize, special, stats
 
+from layersig.analysis.quantiles import chi2_quantile, t_quantile
 from layersig.analysis.results import Alternative, Effect, FloatArray
 from layersig.analysis.twoway import MeanSquares, two_way_estimate
 
@@ -68,7 +69,7 @@ def two_way_upper(ms: MeanSquares, level: float = _LIMIT) -> tuple[float, float]
     """
     s, n = ms.seeds, ms.items
     above = [
-        mean_square * (df / float(stats.chi2.ppf(1 - level, df)) - 1)
+        mean_square * (df / chi2_quantile(1 - level, df) - 1)
         for mean_square, df in ((ms.seed, s - 1), (ms.item, ms.items_df))
     ]
     limit = float(np.sqrt(two_way_estimate(ms).se ** 2 + np.hypot(above[0], above[1]) / (s * n)))
@@ -153,7 +154,7 @@ def sd_upper_limit(sd: float, df: float, level: float = _LIMIT) -> float:
     Source:
         Browne 1995, "On the use of a pilot sample for sample size determination".
     """
-    return sd * float(np.sqrt(df / stats.chi2.ppf(1 - level, df)))
+    return sd * float(np.sqrt(df / chi2_quantile(1 - level, df)))
 
 
 def power_two_way(
@@ -245,11 +246,11 @@ def expected_mean_squares(variances: tuple[float, float, float], seeds: int, ite
 def _noncentral_power(noncentrality: float, df: float, alpha: float, alternative: Alternative) -> float:
     match alternative:
         case Alternative.GREATER:
-            return float(stats.nct.sf(stats.t.ppf(1 - alpha, df), df, noncentrality))
+            return float(stats.nct.sf(t_quantile(1 - alpha, df), df, noncentrality))
         case Alternative.LESS:
-            return float(stats.nct.sf(stats.t.ppf(1 - alpha, df), df, -noncentrality))
+            return float(stats.nct.sf(t_quantile(1 - alpha, df), df, -noncentrality))
         case Alternative.TWO_SIDED:
-            critical = stats.t.ppf(1 - alpha / 2, df)
+            critical = t_quantile(1 - alpha / 2, df)
             return float(np.sum(stats.nct.sf(critical, df, [noncentrality, -noncentrality])))
 
 

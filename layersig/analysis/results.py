@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from layersig.analysis.quantiles import t_quantile
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -91,15 +93,15 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> Interval:
         """Central t interval."""
-        return Interval(*self._ends(float(stats.t.ppf((1 + level) / 2, self.df))), level)
+        return Interval(*self._ends(t_quantile((1 + level) / 2, self.df)), level)
 
     def lower_bound(self, level: float = 0.95) -> float:
         """One-sided lower confidence bound."""
-        return self._ends(float(stats.t.ppf(level, self.df)))[0]
+        return self._ends(t_quantile(level, self.df))[0]
 
     def upper_bound(self, level: float = 0.95) -> float:
         """One-sided upper confidence bound."""
-        return self._ends(float(stats.t.ppf(level, self.df)))[1]
+        return self._ends(t_quantile(level, self.df))[1]
 
     def p_value(self, null: float = 0.0, alternative: Alternative = Alternative.TWO_SIDED) -> float:
         """P-value of the t test of `value == null`; 1 where the estimate shows no variation.

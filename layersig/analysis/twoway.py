@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from layersig.analysis.means import small_sample_df
+from layersig.analysis.quantiles import chi2_quantile
 from layersig.analysis.results import Estimate, FloatArray, Interval
 
 MIN_SEEDS_FOR_BOOTSTRAP = 5
@@ -111,7 +111,7 @@ def two_way_estimate(ms: MeanSquares, conservative: bool = False) -> Estimate:
     if alike or min(s, n) == 2:
         df = min(s, n) - 1.0
     else:
-        limit = ms.seed * (s - 1) / float(stats.chi2.ppf(1 - _LIMIT, s - 1))
+        limit = ms.seed * (s - 1) / chi2_quantile(1 - _LIMIT, s - 1)
         df = _satterthwaite([(limit, s - 1), *terms[1:]])
     return Estimate(ms.mean, float(np.sqrt(_total(terms) / (s * n))), df)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from layersig.analysis.fieller import fieller_set
+from layersig.analysis.quantiles import t_quantile
 from layersig.analysis.results import FloatArray
 from layersig.analysis.simultaneous import largest_of
 from layersig.findings.evidence import Evidence
@@ -58,7 +58,7 @@ def _of_run(
     # A unit that learned nothing has no spread, and no part in the largest t.
     spread = errors > 0
     law = largest_of(centred[spread], errors[spread], count - 1, rng) if spread.any() else None
-    half = 0.0 if law is None else float(stats.t.ppf((1 + law.single_level(level)) / 2, count - 1))
+    half = 0.0 if law is None else t_quantile((1 + law.single_level(level)) / 2, count - 1)
     for number, name in enumerate(names):
         c, fresh_c = (_contribution(gains, number, level) for gains in (ranked, fresh))
         t = means[number] / errors[number] if spread[number] else 0.0

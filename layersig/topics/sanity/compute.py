@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
 
 from layersig.analysis.agreement_sentences import Across
 from layersig.analysis.identity import type_depth_fit
 from layersig.analysis.overlap import kuncheva, pairwise_kappa, uniform_law
 from layersig.analysis.positions import RULES
+from layersig.analysis.quantiles import t_quantile
 from layersig.analysis.rankcorr import normal_scores, spearman
 from layersig.analysis.results import BoolArray, FloatArray
 from layersig.analysis.selections import membership
@@ -131,7 +131,7 @@ def _interval(values: FloatArray, level: float) -> tuple[float | None, float | N
     """Student's interval of a mean; ends of None with fewer than three values."""
     if values.size < 3:
         return None, None
-    half = float(stats.t.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5)
+    half = float(t_quantile((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5)
     return float(values.mean()) - half, float(values.mean()) + half
 
 
