@@ -67,7 +67,7 @@ PARTS = (
     Part("rankings", "replication/rankings"),
     Part("arms", "replication/arms"),
     Part("estimators", "replication/estimators"),
-    Part("cost", "replication/cost"),
+    Part("cost", "replication/cost", ("root_seed=1",)),
     Part("fraction", "studies/small-fraction", (_SEEDS, "evaluate.tasks=[]")),
     Part("kinds", "replication/kinds", ("root_seed=1",)),
     Part("data", "replication/data", ("root_seed=1",)),

@@ -162,6 +162,10 @@ def test_the_readme_says_what_was_found() -> None:
     assert (matrix.count(True), len(matrix)) == (0, 12)
     grafts = of_outcome(RUN["kinds"].rows("comparisons", arm="of-chat", role="random control"))
     assert [superior(row) is True for row in grafts] == [False] * 6
+    cheap = of_outcome(RUN["cost"].rows("comparisons"))
+    controlled = [row for row in cheap if row["role"] in ("random control", "rule control")]
+    for arm, shown in (("sgd-30", True), ("path-30", True), ("gradient-norm-30", True), ("ila-30", False)):
+        assert [superior(row) is True for row in controlled if row["arm"] == arm] == [shown] * 2
     pruned = RUN["pruning"]
     assert EXPECTED["pruning"].met(pruned)  # ARC-Easy cannot tell
     for task, lost in (("arithmetic_answer", 5), ("arithmetic_written", 6)):

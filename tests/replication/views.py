@@ -182,6 +182,12 @@ def superior(row: Row) -> bool | None:
     return False if verdict.startswith((WORSE, "equivalent", "not better")) else None
 
 
+def shown_better(rows: Iterable[Row], role: str) -> str:
+    """On how many of the comparisons with controls of a role an arm is shown to be better."""
+    shown = [superior(row) is True for row in rows if row["role"] == role]
+    return f"{sum(shown)} of {len(shown)}"
+
+
 def sentences(rows: Iterable[Row]) -> list[str]:
     """What the reports say, each once."""
     return list(dict.fromkeys(row["sentence"] for row in rows if row.get("sentence")))

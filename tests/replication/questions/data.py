@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Holds, Reply, Table, settled
@@ -15,9 +15,9 @@ from tests.replication.views import (
     share_set,
     shares_layers,
     sharing_table,
+    shown_better,
     significant,
     span,
-    superior,
 )
 
 CHOSEN_BY = {"arm": "ILA", "random control": "random, same types", "rule control": "type and depth"}
@@ -32,7 +32,6 @@ def _kinds(extracts: Extracts) -> Answer:
     matrix = carried(found)
     roles = ("baseline", "random control", "rule control")
     grafts = [row for row in of_outcome(found.rows("comparisons", arm="of-chat")) if row["role"] in roles]
-    against = {role: [superior(row) is True for row in grafts if row["role"] == role] for role in roles}
     body = [
         (
             row["ranked_on"],
@@ -60,8 +59,8 @@ def _kinds(extracts: Extracts) -> Answer:
         "to agree less than seeds do, by more than the margin. Even so, grafts on layers chosen for another kind "
         f"of work are shown to be worse than grafts on a kind's own layers in {worse} of {len(matrix)} cases. "
         "Chat's layers as a graft are shown to be better than random layers of the same types on "
-        f"{told_of(against['random control'])} kinds, than the rule of type and depth on "
-        f"{told_of(against['rule control'])} (exploratory).",
+        f"{shown_better(grafts, 'random control')} kinds, than the rule of type and depth on "
+        f"{shown_better(grafts, 'rule control')} (exploratory).",
         (Chart("Agreement of two kinds over that of two seeds", "ratio", estimates, 1.0, 0.1),),
         (
             sharing_table([*together, *rows], "Do kinds of work share layers?"),
@@ -74,11 +73,6 @@ def _kinds(extracts: Extracts) -> Answer:
         ),
         sentences([*chat, *grafts]),
     )
-
-
-def told_of(shown: Sequence[bool]) -> str:
-    """In how many of several cases something is shown."""
-    return f"{sum(shown)} of {len(shown)}"
 
 
 def carried(found: Extract) -> list[Row]:

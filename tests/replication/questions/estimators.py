@@ -15,6 +15,7 @@ from tests.replication.views import (
     of_outcome,
     sentences,
     share_table,
+    shown_better,
     span,
     superior,
 )
@@ -115,6 +116,9 @@ def yardstick(found: Extract) -> dict[str, float]:
 def _cost(extracts: Extracts) -> Answer:
     found = extracts["cost"]
     rows = [row for row in of_outcome(found.rows("comparisons", declared=True)) if row["reference"] == "ila-30"]
+    controls = [
+        row for row in of_outcome(found.rows("comparisons")) if row["role"] in ("random control", "rule control")
+    ]
     k = min(row["k"] for row in found.rows("ceilings"))
     noise = found.rows("ceilings", k=k)
     body = [
@@ -149,7 +153,9 @@ def _cost(extracts: Extracts) -> Answer:
     return Answer(
         settled([kept(row) for row in rows if row["arm"] != "long-30"]),
         f"Held-out loss of each graft minus that of ila-30 (declared): {told}. What a graft keeps, and what its "
-        f"ranking costs of one training: {paid}. Agreement of two seeds, top {k} (kappa): {seeds}.",
+        f"ranking costs of one training: {paid}. Grafts are shown to be better than random layers of the same types in "
+        f"{shown_better(controls, 'random control')} cases, than the rule of type and depth in "
+        f"{shown_better(controls, 'rule control')} (exploratory). Agreement of two seeds, top {k} (kappa): {seeds}.",
         (
             comparison_chart(
                 rows, "Cheaper rankings against ILA", "difference of held-out losses, nats per token (lower: better)"
@@ -166,6 +172,7 @@ def _cost(extracts: Extracts) -> Answer:
         ),
         (
             comparison_table(rows, "Declared comparisons of grafts"),
+            comparison_table(controls, "Each graft against its controls"),
             Table(
                 "Noise of each ranking",
                 ("scorer", "at", "kappa of two seeds", "beyond type and depth", "verdict"),
