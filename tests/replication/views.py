@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from layersig.report.numbers import fixed, p_value, percent
 from tests.replication.answers import Chart, Estimate, Table
-from tests.replication.extracts import Row
+from tests.replication.extracts import Extract, Row
 
 ALPHA = 0.05
 """Level of the tests that answers read."""
@@ -180,6 +180,11 @@ def superior(row: Row) -> bool | None:
     if verdict.startswith(BETTER):
         return True
     return False if verdict.startswith((WORSE, "equivalent", "not better")) else None
+
+
+def against_controls(found: Extract) -> list[Row]:
+    """Every arm against its random and its rule control, on the outcomes of a part."""
+    return [row for row in of_outcome(found.rows("comparisons")) if row["role"] in ("random control", "rule control")]
 
 
 def shown_better(rows: Iterable[Row], role: str) -> str:

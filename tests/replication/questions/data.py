@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from layersig.report.numbers import fixed, p_value, percent
@@ -102,9 +103,11 @@ def _data(extracts: Extracts) -> Answer:
     ]
     told = "; ".join(f"{row['quantity']}, {row['property']}: {row['verdict']}" for row in chosen)
     found = [None if row["verdict"] == "cannot tell" else True for row in chosen]
+    counts = ", ".join(f"{verdict} in {times}" for verdict, times in Counter(row["verdict"] for row in chosen).items())
     return Answer(
         settled(found),
-        f"Whether agreement depends on a property of the data: {told}.",
+        f"Whether agreement depends on a property of the data, over {len(chosen)} tests: {counts}. By agreement and "
+        f"property: {told}.",
         (),
         (
             Table(

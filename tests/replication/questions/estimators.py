@@ -8,6 +8,7 @@ from layersig.report.numbers import fixed, p_value, percent, seconds
 from tests.replication.answers import Answer, Chart, Estimate, Extracts, Reply, Table, settled
 from tests.replication.extracts import Extract, Row
 from tests.replication.views import (
+    against_controls,
     comparison_chart,
     comparison_table,
     kept,
@@ -116,9 +117,8 @@ def yardstick(found: Extract) -> dict[str, float]:
 def _cost(extracts: Extracts) -> Answer:
     found = extracts["cost"]
     rows = [row for row in of_outcome(found.rows("comparisons", declared=True)) if row["reference"] == "ila-30"]
-    controls = [
-        row for row in of_outcome(found.rows("comparisons")) if row["role"] in ("random control", "rule control")
-    ]
+    controls = against_controls(found)
+    random, rule = (shown_better(controls, f"{each} control") for each in ("random", "rule"))
     k = min(row["k"] for row in found.rows("ceilings"))
     noise = found.rows("ceilings", k=k)
     body = [
@@ -144,6 +144,10 @@ def _cost(extracts: Extracts) -> Answer:
     told = ", ".join(
         f"{row['arm']} {fixed(row['estimate'], 4, signed=True)} {span(row['low'], row['high'], 4)}" for row in rows
     )
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        arms.setdefault(row["verdict"], []).append(row["arm"])
+    shown = "; ".join(f"{', '.join(each)} {verdict}" for verdict, each in arms.items())
     seeds = ", ".join(f"{row['scorer']} {fixed(row['kappa'], 2)}" for row in noise if row["kappa"] is not None)
     paid = ", ".join(
         f"{row['scorer']} {percent(row['kept'])} of the gain for {percent(row['of_training'])}"
@@ -152,10 +156,10 @@ def _cost(extracts: Extracts) -> Answer:
     )
     return Answer(
         settled([kept(row) for row in rows if row["arm"] != "long-30"]),
-        f"Held-out loss of each graft minus that of ila-30 (declared): {told}. What a graft keeps, and what its "
-        f"ranking costs of one training: {paid}. Grafts are shown to be better than random layers of the same types in "
-        f"{shown_better(controls, 'random control')} cases, than the rule of type and depth in "
-        f"{shown_better(controls, 'rule control')} (exploratory). Agreement of two seeds, top {k} (kappa): {seeds}.",
+        f"Grafts against that of ila-30 (declared): {shown}. Held-out loss minus that of ila-30: {told}. What a "
+        f"graft keeps, and what its ranking costs of one training: {paid}. Grafts are shown to be better than random "
+        f"layers of the same types in {random} cases, than the rule of type and depth in {rule} (exploratory). "
+        f"Agreement of two seeds, top {k} (kappa): {seeds}.",
         (
             comparison_chart(
                 rows, "Cheaper rankings against ILA", "difference of held-out losses, nats per token (lower: better)"
