@@ -7,7 +7,8 @@ Two conventions are in use, and the result serves both:
 - PaLM (Chowdhery et al. 2022, arXiv 2204.02311, section 8): an item is contaminated when at least 70 % of its 8-grams
   occur in the training text.
 
-Deviation from both: words are runs of letters, digits and underscores, so punctuation separates instead of vanishing.
+Deviations from both: words are runs of letters, digits and underscores, so punctuation separates instead of vanishing;
+a Chinese or Japanese character is a word of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-_WORD = re.compile(r"\w+")
+from layersig.probes.words import WORD
+
+_WORD = re.compile(WORD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
+from layersig.data.values import is_blank
 from layersig.evaluating.local import LocalTask
 
 _FIELDS = ("source_id", "fact1", "passage")
@@ -17,7 +19,11 @@ def clusters_of(part: LocalTask) -> list[str | None]:
     field = next((field for field in _FIELDS if field in part.features), None)
     if field is None:
         return [None] * len(part.chosen or ())
-    return [hashlib.sha256(str(row[field]).encode()).hexdigest()[:12] for row in part.eval_docs]
+    return [_label(row[field]) for row in part.eval_docs]
+
+
+def _label(value: Any) -> str | None:
+    return None if is_blank(value) else hashlib.sha256(str(value).encode()).hexdigest()[:12]
 
 
 def _twins(part: LocalTask) -> list[str | None]:

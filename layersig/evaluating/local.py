@@ -181,9 +181,13 @@ class LocalTask(BlankAwareTask):
         return built if isinstance(built, list) else [built]
 
     def _exchange(self, own: list[Any], others: list[Any]) -> None:
-        """Put another row's question before the answers of a row; where answers are contexts, behind them."""
+        """Put another row's question before the answers of a row; where answers are contexts, behind them.
+
+        Answers that are asked without a question too, as `acc_mutual_info` wants, stay without one.
+        """
         for number, request in enumerate(own):
-            other = others[number % len(others)]
+            alike = [each for each in others if bool(each.args[0]) == bool(request.args[0])] or others
+            other = alike[number % len(alike)]
             asked, answered = (request, other) if self.multiple_input else (other, request)
             request.arguments = (asked.args[0], answered.args[1])
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from layersig.exporting.cells import seed_of
 from layersig.exporting.chosen import Chosen
 from layersig.findings.rows.layers import RANKED_LAYERS, SELECTIONS
+from layersig.recipe.load import stored
 from layersig.report.material import Material
 from layersig.store.runfolder import SourceForm
 from layersig.topics.brief import brief
 from layersig.topics.render import material_of
 
-_REPOSITORY = re.compile(r"hub:([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?:@.*)?")
+_REPOSITORY = re.compile(r"hub:([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?)(?::[^@]*)?(?:@.*)?")
 
 
 def model_card(run: Path, cell: Path, chosen: Chosen | None, *, adapter: bool, notes: Sequence[str]) -> str:
@@ -77,9 +78,14 @@ def model_card(run: Path, cell: Path, chosen: Chosen | None, *, adapter: bool, n
 
 def _what(material: Material, cell: Path, chosen: Chosen | None, model: str, *, adapter: bool) -> Iterator[str]:
     arm, data, _ = cell.parts
-    thing = "A LoRA adapter for" if adapter else "A checkpoint made from"
-    yield f"{thing} `{model}`, trained on `{data}` with seed {seed_of(cell)}."
-    if chosen is not None:
+    trained = f"trained on `{data}` with seed {seed_of(cell)}"
+    if chosen is None:
+        yield f"A checkpoint made from `{model}`{_removed(material, cell)}."
+        (own,) = (each for each in stored(material.files.path / "resolved.toml").arms if each.name == arm)
+        if own.recover is not None:
+            yield f"It was then {trained}, to recover."
+    else:
+        yield f"{'A LoRA adapter for' if adapter else 'A checkpoint made from'} `{model}`, {trained}."
         yield (
             f"Of its {len(chosen.of)} linear layers {len(chosen.layers)} were trained; every other weight is that of "
             "the base model."
@@ -87,9 +93,24 @@ def _what(material: Material, cell: Path, chosen: Chosen | None, model: str, *, 
     for row in material.findings[SELECTIONS]:
         if row.arm == arm and row.data in (data, None):
             by = f" on the ranking by {', '.join(row.scorers)}" if row.scorers else ""
-            yield f"They were selected by the policy `{row.policy}`{by}, and then: {row.action}."
+            then = f", and then: {row.action}" if chosen is not None else ""
+            yield f"They were selected by the policy `{row.policy}`{by}{then}."
             break
     yield ""
+
+
+def _removed(material: Material, cell: Path) -> str:
+    """The blocks that an arm removes, by their numbers in the model as it was."""
+    files, (arm, data, _) = material.files, cell.parts
+    if files.layers is None:
+        return ""
+    for each in files.selections:
+        place = each.cell
+        if place.arm == arm and place.data in (files.label(data), None) and place.seed in (seed_of(cell), None):
+            blocks = sorted({files.layers.by_name[name].block or 0 for name in each.selection.layers})
+            numbers = ", ".join(map(str, blocks))
+            return f" by removing {len(blocks)} of its {len(files.layers.blocks)} blocks: {numbers} (counted from 0)"
+    return ""
 
 
 def _layers(material: Material, arm: str, data: str, chosen: Chosen) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Responses from a server with OpenAI's chat completions API, in place of those that are generated here.
 
 Plain twin: `chats.responses`. Greedy responses are equal but for rounding; drawn ones come from the same distribution,
-each with its seed, by the server's own generator.
+each with its seed, by the server's own generator. Both hold only as far as the server adds no settings of its own: many
+take those of the model's `generation_config.json` for whatever a request does not say.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from layersig.endpoint.client import Endpoint, Names, Refused, read_key, unencrypted
 from layersig.errors import UserError
 from layersig.generating.chats import Chat, Finish, Key, Response
+from layersig.jsonform import read_json
+from layersig.models.saving import GENERATION
 from layersig.stages.job import Job
 from layersig.stages.kinds import Generate
 from layersig.streams import Streams
 
 _NAMES = Names("the server", "responses", address="data.generate.endpoint.url", table="data.generate.endpoint")
+_ALWAYS = ("repetition_penalty", "no_repeat_ngram_size", "num_beams")
+_SAMPLED = ("top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+"""Settings of a model that change what is written, at any temperature and where responses are drawn; 0 and 1 do not."""
 _SEEDS = 2**31
 """Servers take seeds of 31 bits."""
 
@@ -45,7 +52,20 @@ def server_of(job: Job[Generate]) -> Endpoint:
         sent["top_p"] = settings.top_p
         if settings.top_k is not None:
             sent["top_k"] = settings.top_k
+    if added := _added(job.inputs["model"], sampled=settings.temperature > 0, sent=sent):
+        job.reporter.warn(
+            f"{GENERATION} of the model says {added}, which {server['url']} may add to the settings of the recipe; "
+            "have it ignore that file (vLLM: `--generation-config vllm`)"
+        )
     return Endpoint(_NAMES, server["url"], sent, key, asking["key_env"], asking["timeout"], threading.Event())
+
+
+def _added(model: Path, *, sampled: bool, sent: Collection[str]) -> str:
+    """The settings of a model that change how responses are written, as `key = value`; empty where there are none."""
+    path = model / GENERATION
+    own = read_json(path, dict[str, Any]) if path.is_file() else {}
+    keys = [key for key in (*_ALWAYS, *(_SAMPLED if sampled else ())) if key not in sent]
+    return ", ".join(f"{key} = {own[key]}" for key in keys if own.get(key) not in (None, 0, 1))
 
 
 def served(

@@ -11,7 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from layersig.models.patches import copy_patches
 
-_GENERATION = "generation_config.json"
+GENERATION = "generation_config.json"
 _TOKENIZER_FILES = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -51,8 +51,8 @@ def copy_belongings(model: PreTrainedModel, source: Path, folder: Path) -> None:
 
     Where `source` has no such settings, those that the model's configuration implies are written.
     """
-    if (source / _GENERATION).is_file():
-        shutil.copyfile(source / _GENERATION, folder / _GENERATION)
+    if (source / GENERATION).is_file():
+        shutil.copyfile(source / GENERATION, folder / GENERATION)
     elif model.can_generate():
         model.generation_config.save_pretrained(folder)
     copy_tokenizer(source, folder)

@@ -1,9 +1,9 @@
 """Repetition inside one response: Rep-n, intra-response self-BLEU-4 and length, whatever the response is worth.
 
 Both measures are those of "On the Limits of Layer Pruning for Generative Reasoning in Large Language Models" (arXiv
-2602.01997, section on degeneration). Deviations: words are runs of word characters or single other signs, and sentences
-end at `.`, `!`, `?` before white space or at a line break (the paper's code uses NLTK's tokenizers, whose data are a
-download); values are shares, not percent.
+2602.01997, section on degeneration). Deviations: words are runs of word characters, single Chinese or Japanese
+characters or single other signs, and sentences end at `.`, `!`, `?` before white space, at their wide forms or at a
+line break (the paper's code uses NLTK's tokenizers, whose data are a download); values are shares, not percent.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-_WORD = re.compile(r"\w+|[^\w\s]")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+from layersig.probes.words import WORD
+
+_WORD = re.compile(rf"{WORD}|[^\w\s]")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _LONGEST = 4
 _EPSILON = 0.1
 """What a count of no match counts for: NLTK's smoothing "method 1" (Chen and Cherry 2014)."""

@@ -36,7 +36,7 @@ class Generate(ReadingSpec):
     """
 
     kind = "generate"
-    version = 4
+    version = 5
     manner = ReadingSpec.manner | {"asking"}
     body = "layersig.generating.stage:generate"
     reads = ("model", "rows")
@@ -80,7 +80,7 @@ class Data(StageSpec):
     """
 
     kind = "data"
-    version = 4
+    version = 5
     body = "layersig.data.stage:prepare"
     reads = ("model", "rows")
 
@@ -177,7 +177,7 @@ class Score(ModelSpec):
     """
 
     kind = "score"
-    version = 6
+    version = 7
     body = "layersig.scoring.stage:score"
     reads = ("layers",)
     may_read = ("model", "data", "untouched", "update", "checkpoints", "rankings", "task/*", "evaluated/*")

@@ -29,7 +29,7 @@ class Evaluate(ReadingSpec):
     """
 
     kind = "evaluate"
-    version = 7
+    version = 8
     body = "layersig.evaluating.stage:evaluate"
     reads = ("model",)
     may_read = ("adapter", "data/*", "untouched/*", "task/*")
@@ -71,7 +71,7 @@ class Overlap(StageSpec):
     """
 
     kind = "overlap"
-    version = 2
+    version = 3
     body = "layersig.evaluating.overlap:overlap"
     reads = ("data",)
     may_read = ("model", "task/*", "questions/*")

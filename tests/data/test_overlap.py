@@ -17,6 +17,14 @@ def test_case_and_punctuation_do_not_hide_an_overlap() -> None:
     assert task.share == 1.0
 
 
+def test_chinese_questions_are_found_character_by_character() -> None:
+    asked = "下列哪一项不是中国古代四大发明之一？"
+    (task,) = ngram_overlap(
+        [f"题目：{asked} 答案"], {"t": [("0", asked), ("1", "光合作用发生在植物细胞的什么结构中")]}, 13
+    )
+    assert (task.too_short, task.hits) == (0, (Hit("0", 1.0),))
+
+
 def test_one_word_less_than_n_in_common_is_no_hit() -> None:
     item = " ".join([*WORDS[:7], "x", *WORDS[8:15]])
     (task,) = ngram_overlap([" ".join(WORDS)], {"t": [("0", item)]}, 8)

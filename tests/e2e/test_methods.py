@@ -11,6 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from layersig.exporting.card import model_card
 from layersig.models.adapters import attach_adapter
 from layersig.models.adapters.wrappers import expected_warnings
 from layersig.models.load import load_model
@@ -112,6 +113,10 @@ def test_a_pruned_arm_may_recover_in_full(tmp_path: Path) -> None:
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, whole[name])]
     assert len(moved) == 14
     assert_measured(run, "pruned", chat_losses(model, tmp_path))
+    card = model_card(run.path, Path("pruned", "chats", "seed-0"), None, adapter=False, notes=())
+    assert "by removing 1 of its 3 blocks: 2 (counted from 0).\nIt was then trained on `chats` with seed 0" in card
+    assert "selected by the policy" in card
+    assert "and then: prune" not in card
 
 
 def test_a_study_by_qlora(tmp_path: Path) -> None:

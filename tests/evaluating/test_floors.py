@@ -10,6 +10,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from layersig.evaluating.clusters import clusters_of
 from layersig.evaluating.items import floor_outcomes, score_task
 from layersig.evaluating.loading import load_task
 from layersig.evaluating.model import SharedPrefixLM
@@ -153,6 +154,38 @@ def test_rows_of_one_cluster_do_not_ask_for_each_other(tmp_path: Path, definitio
     apart = [{key: value for key, value in row.items() if key != tie} for row in rows]
     # Without the label every second row is asked what its twin asks.
     assert floors_of(tmp_path, definition, apart, model) == ([1.0] * 6, [1.0, 0.0] * 3)
+
+
+def test_rows_without_a_label_are_no_cluster(tmp_path: Path) -> None:
+    labels = ["same", None, "same", "", None]
+    write_lines(tmp_path / "rows.jsonl", [{"asked": f"q{n}", "right": "a", "passage": p} for n, p in enumerate(labels)])
+    (tmp_path / "mine.yaml").write_text(WRITTEN)
+    (part,) = load_task(TaskSettings(source="file:mine.yaml"), tmp_path / "mine.yaml", Streams(0)).parts
+    first, *others = clusters_of(part)
+    assert first is not None
+    assert others == [None, first, None, None]
+
+
+def test_answers_that_are_asked_without_a_question_stay_so(tmp_path: Path) -> None:
+    definition = (
+        YAML.partition("output_type")[0]
+        + """output_type: multiple_choice
+doc_to_text: "{{asked}}?"
+doc_to_choice: "{{choices}}"
+doc_to_target: 0
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: acc_mutual_info, aggregation: mean, higher_is_better: true}
+"""
+    )
+    rows = [{"asked": "q0", "choices": list("abcde")}, {"asked": "q1", "choices": list("xyz")}]
+    write_lines(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "mine.yaml").write_text(definition)
+    (part,) = load_task(TaskSettings(source="file:mine.yaml"), tmp_path / "mine.yaml", Streams(0)).parts
+    part.exchange = [1, 0]
+    first, second = part.requests_of(list(part.eval_docs))
+    assert [request.args[0] for request in first] == ["q1?"] * 5 + [""] * 5
+    assert [request.args[0] for request in second] == ["q0?"] * 3 + [""] * 3
 
 
 def test_the_only_cluster_takes_the_next_row(tmp_path: Path) -> None:

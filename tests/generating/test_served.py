@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,28 @@ def test_greedy_responses_of_a_server_are_those_that_are_generated_here(inputs: 
     assert other == own
     assert {body["temperature"] for body in server.bodies} == {0.0}
     assert not any("top_p" in body for body in server.bodies)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (GREEDY, "repetition_penalty = 1.05"),
+        (SETTINGS, "repetition_penalty = 1.05, min_p = 0.1"),
+        ({**SETTINGS, "top_k": None}, "repetition_penalty = 1.05, top_k = 20, min_p = 0.1"),
+    ],
+)
+def test_settings_that_a_server_may_add_are_named(
+    inputs: Path, tmp_path: Path, settings: dict[str, Any], told: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(inputs / "model", model)
+    own = {"repetition_penalty": 1.05, "top_k": 20, "min_p": 0.1, "top_p": 0.8, "num_beams": 1, "temperature": 0.6}
+    (model / "generation_config.json").write_text(json.dumps(own))
+    with judge_server(scripted(["some words"])) as server:
+        job = served_job(inputs, tmp_path / "job", server.url, **{"top_k": 40, **settings})
+        generate(replace(job, inputs={**job.inputs, "model": model}))
+    (warning,) = [each for each in job.reporter.warnings if "generation_config.json" in each]
+    assert f"says {told}, which" in warning
 
 
 def test_drawn_responses_have_seeds_of_their_own(inputs: Path, tmp_path: Path) -> None:

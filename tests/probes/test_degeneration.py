@@ -26,6 +26,13 @@ def test_words_are_lower_case_and_signs_stand_alone() -> None:
     assert words("It's 3.5, Ada!") == ["it", "'", "s", "3", ".", "5", ",", "ada", "!"]
 
 
+def test_a_chinese_or_japanese_character_is_a_word() -> None:
+    assert words("我不知道。Use GPU2 で、カード") == [*"我不知道。", "use", "gpu2", *"で、カード"]
+    looping = words("我不知道" * 6)
+    assert repetition(looping, 4) == pytest.approx(1 - 4 / 21)
+    assert self_bleu("今天天气很好。今天天气很好。") == pytest.approx(1.0)
+
+
 def test_self_bleu_is_that_of_nltk() -> None:
     sentences = [words(each) for each in STORY.replace("! ", ".\n").replace(". ", ".\n").split("\n")]
     sentences[1][-1] = "!"

@@ -76,7 +76,8 @@ class ServerSettings(Table):
     """`generate.endpoint`: a server of the same model with OpenAI's chat completions API, such as vLLM's.
 
     It renders chats by the model's own template and draws by its own generator: responses are drawn from the same
-    distribution as those generated here, and only greedy ones are the same.
+    distribution as those generated here, and only greedy ones are the same. Both hold if it adds no
+    settings of its own.
     """
 
     url: Annotated[str, StringConstraints(pattern=ENDPOINT_PATTERN)]
