@@ -99,7 +99,7 @@ def _checkpoint(
     from layersig.exporting.base import base_of
     from layersig.exporting.cells import ADAPTERS, MODELS, one_cell
     from layersig.exporting.chosen import read_chosen, removes
-    from layersig.exporting.weights import readable, write_checkpoint
+    from layersig.exporting.weights import readable, write_checkpoint, write_template
     from layersig.store.files import files_below, whole_folder
 
     cell = one_cell(run.path, arm, data, seed)
@@ -112,6 +112,8 @@ def _checkpoint(
     with whole_folder(dest) as part:
         found = write_checkpoint(run, cell, base, part, cast)
         told = found.told(cast)
+        if write_template(run, part):
+            told.append("chat_template.jinja is the template of the recipe")
         if (card := _card(run, cell, chosen, told, adapter=False)) is not None:
             (part / "README.md").write_text(card, encoding="utf-8")
         readable(part, files_below(part))

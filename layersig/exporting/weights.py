@@ -82,6 +82,34 @@ def write_checkpoint(run: RunFolder, cell: Path, base: Path | None, folder: Path
     return Checkpoint(True, found.untied, nf4 is not None, found.cast_error)
 
 
+def write_template(run: RunFolder, folder: Path) -> bool:
+    """Give a checkpoint the chat template that it was trained and measured with, and the token that ends its turns.
+
+    Args:
+        run: The run.
+        folder: The checkpoint, with its tokenizer.
+
+    Returns:
+        Whether there is anything to say: False where the template is the tokenizer's own, which is left alone.
+    """
+    from layersig.data.chat import ChatFormat
+    from layersig.models.load import load_tokenizer
+    from layersig.models.saving import GENERATION
+
+    chat = ChatFormat(load_tokenizer(folder), stored(run.path / "resolved.toml").model.chat_template)
+    if chat.template.name == "model":
+        return False
+    _replace(folder / "chat_template.jinja", chat.template.text)
+    if chat.turn_end is not None:
+        file = folder / GENERATION
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        own = settings.get("eos_token_id")
+        ends = own if isinstance(own, list) else [] if own is None else [own]
+        settings["eos_token_id"] = [*ends, *({chat.turn_end} - {*ends})]
+        _replace(file, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    return True
+
+
 def refuse_patched(model: Path) -> None:
     """Refuse a model with linear maps where blocks are gone.
 

@@ -14,12 +14,20 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from layersig.data.chat import ChatFormat
+from layersig.data.conversation import Message
+from layersig.models.load import load_tokenizer
 from tests.e2e.world import Run, Told, World
 from tests.tiny import tiny_batch
 
 ARM = "ila-30"
+CHAT = (
+    "{% for each in messages %}{{ each['role'] }}: {{ each['content'] }}<unk>{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+"""A chat template whose turns end with another token than the tokenizer's end of text."""
 
 
 @pytest.fixture
@@ -93,6 +101,29 @@ def test_others_can_read_the_weights_of_a_run(first: Run) -> None:
 
 def test_names_are_the_selection(export: Any, first: Run) -> None:
     assert export(ARM, "--to", "names").out.split() == first.layers(ARM)
+
+
+def test_a_checkpoint_brings_the_chat_template_of_the_recipe(
+    export: Any, world: World, told: Told, first: Run, tmp_path: Path
+) -> None:
+    assert "chat_template" not in export(ARM, tmp_path / "own").out
+    other = tmp_path / "runs" / "tiny" / first.path.name
+    shutil.copytree(first.path, other)
+    resolved = (other / "resolved.toml").read_text()
+    (other / "resolved.toml").write_text(resolved.replace('chat_template = "auto"', f'chat_template = "{CHAT}"'))
+    found = world.call("export", other, ARM, tmp_path / "model")
+    assert found.code == 0, found.err
+    assert "chat_template.jinja is the template of the recipe" in found.out
+    tokenizer, source = AutoTokenizer.from_pretrained(tmp_path / "model"), load_tokenizer(told.base / "model")
+    chat = ChatFormat(source, CHAT)
+    asked = [{"role": "user", "content": "how much is one and one"}]
+    tokens = tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+    assert tokens == chat.prompt([Message("user", asked[0]["content"])]).tolist()
+    assert tokens != ChatFormat(source).prompt([Message("user", asked[0]["content"])]).tolist()
+    ends = GenerationConfig.from_pretrained(tmp_path / "model").eos_token_id
+    assert chat.turn_end == source.convert_tokens_to_ids("<unk>")
+    assert chat.turn_end in ends
+    assert source.eos_token_id in ends
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
