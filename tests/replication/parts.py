@@ -78,7 +78,7 @@ PARTS = (
     Part("initial", "small/table-15", ("root_seed=2", 'analyze.sharing=["ila-4", "ila-2", "ila-1"]')),
     Part("full", "small/table-09", ("root_seed=3", 'analyze.sharing=["lora", "full"]')),
     Part("tasks", "replication/tasks", ("root_seed=2",)),
-    Part("more-arms", "replication/more-arms"),
+    Part("more-arms", "replication/more-arms", ("root_seed=1",)),
     Part("tuned-alone", "replication/tuned-alone"),
     Part("own-rates", "replication/own-rates"),
     Part("a-tenth", "replication/a-tenth"),
