@@ -118,6 +118,9 @@ def test_the_guide_to_scorers_says_what_was_found() -> None:
 def test_the_readme_says_what_was_found() -> None:
     few = of_outcome(RUN["arms"].rows("comparisons", declared=True))
     assert not any(superior(row) for row in few if row["role"] != "baseline")  # ILA beats no control
+    further = of_outcome(RUN["more-arms"].rows("comparisons", declared=True))
+    assert {row["arm"] for row in further} == {"ila-75", "ila-10", "first-30", "last-30"}
+    assert [kept(row) for row in further] == [False] * 12
     alone = RUN["tuned-alone"]
     kept_by: dict[str, dict[str, float]] = {}
     for row in of_outcome(alone.rows("shares")):
@@ -138,6 +141,8 @@ def test_the_readme_says_what_was_found() -> None:
         (searched, "gradient-norm-30", (94, 100)),
         (searched, "ila-30.random", (96, 98)),
         (RUN["arms"], "ila-30", (58, 87)),
+        (RUN["more-arms"], "first-30", (51, 84)),
+        (RUN["more-arms"], "last-30", (23, 32)),
     ):
         shares = [round(100 * row["share"]) for row in of_outcome(run.rows("shares", arm=arm))]
         assert (min(shares), max(shares)) == ends

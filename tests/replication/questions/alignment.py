@@ -160,6 +160,7 @@ def _few_layers(extracts: Extracts) -> Answer:
     claims = found.rows("claims", declared=True)
     rows = of_outcome(found.rows("comparisons", declared=True))
     others = of_outcome(more.rows("comparisons", declared=True))
+    worse = sum(kept(row) is False for row in others)
     controls = against_controls(more)
     random, rule = (shown_better(controls, f"{each} control") for each in ("random", "rule"))
     shares, further = (of_outcome(each.rows("shares")) for each in (found, more))
@@ -174,9 +175,10 @@ def _few_layers(extracts: Extracts) -> Answer:
     return Answer(
         settled([*good, *against]),
         f"With one learning rate for every arm, ila-30 keeps {told} of the gain; it is shown to be better than a "
-        f"control in {better} of {len(against)} comparisons (declared). On other rows ila-75 keeps "
-        f"{kept_by(further, 'ila-75')}; ila-10 {kept_by(further, 'ila-10')}; they are shown to be better than random "
-        f"layers of the same types in {random} cases, than the rule of type and depth in {rule} (exploratory). "
+        f"control in {better} of {len(against)} comparisons (declared). On other rows, further selections are shown to "
+        f"be worse than all layers in {worse} of {len(others)} comparisons (declared): ila-75 keeps "
+        f"{kept_by(further, 'ila-75')}; ila-10 {kept_by(further, 'ila-10')}. The two are shown to be better than "
+        f"random layers of the same types in {random} cases, than the rule of type and depth in {rule} (exploratory). "
         f"Tuning all layers is shown to move {sum(map(significant, benchmarks))} of {len(benchmarks)} scores on "
         "benchmarks (declared).",
         (
