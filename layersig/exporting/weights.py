@@ -105,7 +105,7 @@ def write_template(run: RunFolder, folder: Path) -> bool:
         settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         own = settings.get("eos_token_id")
         ends = own if isinstance(own, list) else [] if own is None else [own]
-        settings["eos_token_id"] = [*ends, *({chat.turn_end} - {*ends})]
+        settings["eos_token_id"] = ends if chat.turn_end in ends else [*ends, chat.turn_end]
         _replace(file, json.dumps(settings, indent=2, sort_keys=True) + "\n")
     return True
 

@@ -23,9 +23,10 @@ from layersig.stages.kinds import Generate
 from layersig.streams import Streams
 
 _NAMES = Names("the server", "responses", address="data.generate.endpoint.url", table="data.generate.endpoint")
-_ALWAYS = ("repetition_penalty", "no_repeat_ngram_size", "num_beams")
-_SAMPLED = ("top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
-"""Settings of a model that change what is written, at any temperature and where responses are drawn; 0 and 1 do not."""
+_ALWAYS = {"repetition_penalty": 1, "no_repeat_ngram_size": 0, "num_beams": 1}
+_SAMPLED = {"top_k": 0, "min_p": 0, "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0}
+"""Settings of a model that change what is written, at any temperature and where responses are drawn; with each the value
+that changes nothing."""
 _SEEDS = 2**31
 """Servers take seeds of 31 bits."""
 
@@ -64,8 +65,9 @@ def _added(model: Path, *, sampled: bool, sent: Collection[str]) -> str:
     """The settings of a model that change how responses are written, as `key = value`; empty where there are none."""
     path = model / GENERATION
     own = read_json(path, dict[str, Any]) if path.is_file() else {}
-    keys = [key for key in (*_ALWAYS, *(_SAMPLED if sampled else ())) if key not in sent]
-    return ", ".join(f"{key} = {own[key]}" for key in keys if own.get(key) not in (None, 0, 1))
+    neutral = _ALWAYS | (_SAMPLED if sampled else {})
+    changed = [key for key, value in neutral.items() if key not in sent and own.get(key) not in (None, value)]
+    return ", ".join(f"{key} = {own[key]}" for key in changed)
 
 
 def served(

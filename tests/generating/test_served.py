@@ -77,7 +77,7 @@ def test_greedy_responses_of_a_server_are_those_that_are_generated_here(inputs: 
     [
         (GREEDY, "repetition_penalty = 1.05"),
         (SETTINGS, "repetition_penalty = 1.05, min_p = 0.1"),
-        ({**SETTINGS, "top_k": None}, "repetition_penalty = 1.05, top_k = 20, min_p = 0.1"),
+        ({**SETTINGS, "top_k": None}, "repetition_penalty = 1.05, top_k = 1, min_p = 0.1"),
     ],
 )
 def test_settings_that_a_server_may_add_are_named(
@@ -85,7 +85,7 @@ def test_settings_that_a_server_may_add_are_named(
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(inputs / "model", model)
-    own = {"repetition_penalty": 1.05, "top_k": 20, "min_p": 0.1, "top_p": 0.8, "num_beams": 1, "temperature": 0.6}
+    own = {"repetition_penalty": 1.05, "top_k": 1, "min_p": 0.1, "top_p": 0.8, "num_beams": 1, "temperature": 0.6}
     (model / "generation_config.json").write_text(json.dumps(own))
     with judge_server(scripted(["some words"])) as server:
         job = served_job(inputs, tmp_path / "job", server.url, **{"top_k": 40, **settings})
