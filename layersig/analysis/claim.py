@@ -18,15 +18,16 @@ class Claim:
     Attributes:
         arm: The arm in question.
         reference: What it is compared with.
-        scope: `checkpoints` or `method`.
-        data_sets: Names of the data sets.
+        scope: What it is about.
+        data_sets: Names of the data sets; none of models that were not tuned on any of the study's.
         model: Name of the model.
         metric: Name of the metric, with its task.
-        seeds: Training runs per arm, S.
+        seeds: Training runs per arm, S; of one of them only where the other is a single run.
         items: Evaluation items, n.
         unit: Unit shown, for instance "points".
         scale: Factor from the metric to the unit, 100 for a share shown in points.
         higher_is_better: False for a loss.
+        lone: The side that is a single training run, where the scope is a method against a checkpoint.
     """
 
     arm: str
@@ -40,14 +41,30 @@ class Claim:
     unit: str = "points"
     scale: float = 100.0
     higher_is_better: bool = True
+    lone: str | None = None
 
     @property
     def setting(self) -> str:
         """What the claim is about, on what, and from how many runs and items."""
-        subject = "as a method" if self.scope is Scope.METHOD else "as checkpoints"
-        runs = f"S = {self.seeds} training run{'s' if self.seeds != 1 else ''} per arm"
-        size = f"({runs}, n = {self.items} items)"
-        return f"{subject} on {named_data_sets(self.data_sets)} with {self.model} in {self.metric} {size}"
+        where = f" on {named_data_sets(self.data_sets)}" if self.data_sets else ""
+        runs = f"S = {self.seeds} training run{'s' if self.seeds != 1 else ''} {self.repeated}"
+        runs += f" and 1 of {self.lone}" if self.lone is not None else ""
+        return f"{self._subject}{where} with {self.model} in {self.metric} ({runs}, n = {self.items} items)"
+
+    @property
+    def repeated(self) -> str:
+        """Of what there are S training runs."""
+        if self.lone is None:
+            return "per arm"
+        return f"of {self.reference if self.lone == self.arm else self.arm}"
+
+    @property
+    def _subject(self) -> str:
+        if self.lone is not None:
+            return (
+                "as one checkpoint against a method" if self.lone == self.arm else "as a method against one checkpoint"
+            )
+        return "as a method" if self.scope is Scope.METHOD else "as checkpoints"
 
     def figures(self, value: float, interval: Interval) -> str:
         """A difference and its interval, with the unit."""

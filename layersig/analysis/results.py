@@ -166,13 +166,22 @@ def monte_carlo_p(observed: float, null: FloatArray, alternative: Alternative = 
         ValueError: `null` is empty or not one-dimensional.
 
     Source:
-        Phipson and Smyth 2010, "Permutation p-values should never be zero". Ties count as extreme; a relative
-        tolerance of 1e-9 keeps sums taken in another order from breaking them.
+        Phipson and Smyth 2010, "Permutation p-values should never be zero". Ties count as extreme, see `at_least`.
     """
     if null.ndim != 1 or null.size == 0:
         raise ValueError(f"null must be a non-empty vector of draws, got shape {null.shape}")
-    tolerance = 1e-9 * max(1.0, abs(observed))
-    above = (1 + int(np.count_nonzero(null >= observed - tolerance))) / (null.size + 1)
-    below = (1 + int(np.count_nonzero(null <= observed + tolerance))) / (null.size + 1)
+    above, below = ((1 + at_least(sign * observed, sign * null)) / (null.size + 1) for sign in (1.0, -1.0))
     p = {Alternative.GREATER: above, Alternative.LESS: below, Alternative.TWO_SIDED: min(1.0, 2 * min(above, below))}
     return PValue(observed, p[alternative], null.size)
+
+
+def at_least(observed: float, null: FloatArray) -> int:
+    """How many draws are as large as an observed statistic or larger.
+
+    A relative tolerance of 1e-9 keeps sums taken in another order from breaking ties.
+
+    Args:
+        observed: The statistic on the data.
+        null: Draws, shape (K,).
+    """
+    return int(np.count_nonzero(null >= observed - 1e-9 * max(1.0, abs(observed))))

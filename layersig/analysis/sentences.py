@@ -132,7 +132,7 @@ def judge(
             "the same."
         )
     if verdict is Verdict.UNDECIDED and needed is not None:
-        sentence += f" {_what_it_takes(needed)}"
+        sentence += f" {_what_it_takes(needed, claim)}"
     return Judgement(verdict, sentence, shown)
 
 
@@ -170,8 +170,8 @@ def _corrected(correction: Correction) -> str:
     return f"interval and p corrected for {correction.tests} {status} tests"
 
 
-def _what_it_takes(needed: RequiredSize) -> str:
-    what = "items like these" if needed.of == "items" else "seeds per arm with these items"
+def _what_it_takes(needed: RequiredSize, claim: Claim) -> str:
+    what = "items like these" if needed.of == "items" else f"seeds {claim.repeated} with these items"
     if needed.count is None:
         more = " with these items: it takes more items" if needed.of == "seeds" else ""
         return f"No number of {needed.of} would show two equal arms to be equivalent with 80 % power{more}."

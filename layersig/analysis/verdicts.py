@@ -28,6 +28,8 @@ class Scope(StrEnum):
 
     CHECKPOINTS = "checkpoints"
     METHOD = "method"
+    METHOD_AND_CHECKPOINT = "method against a checkpoint"
+    """Several training runs of one side against a single one of the other, about whose method nothing can be said."""
 
 
 class Verdict(StrEnum):

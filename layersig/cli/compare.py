@@ -61,7 +61,7 @@ def command(
     """  # noqa: D301 (click reads the \b)
     from layersig.errors import UserError
     from layersig.findings.arms import seed_difference_rows
-    from layersig.findings.compare import compare, declared_sentences, judged, sides, split_name, terms_of
+    from layersig.findings.compare import compare, declared_sentences, judged, sides, split_name, terms_of, unpaired
     from layersig.findings.comparisons import Terms
     from layersig.findings.foreign.sides import NOT_STATED, foreign, is_foreign
     from layersig.findings.plan import margin_of
@@ -91,7 +91,7 @@ def command(
         others = [side for side in others if side.label != reference[0].label]
         terms = terms_of(reference[0], others, alpha, declared)
         found = compare(reference[0], others)
-        notes = declared_sentences(reference[0], others)
+        notes = (*unpaired(reference[0], others), *declared_sentences(reference[0], others))
     _check_measured(declared, {name for each in found for name in (each.measure.metric, each.measure.kind)})
     for note in notes:
         click.echo(f"note: {note}", err=True)

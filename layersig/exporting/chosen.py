@@ -16,7 +16,7 @@ from layersig.findings.files import RunFiles
 from layersig.jsonform import Open, read_json
 from layersig.layers import Layer
 from layersig.recipe.load import stored
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.recipe.schema import ALL_LAYERS, Recipe
 from layersig.records import Cell
 
 
@@ -134,7 +134,7 @@ def _layers(
 ) -> tuple[Sequence[str], tuple[str, ...]]:
     """The layers of an arm over some seeds, and how they came about."""
     assert files.layers is not None
-    if arm == RESERVED_ARMS[1]:  # the reference training has no selection: it trains all of them
+    if arm == ALL_LAYERS:  # the reference training has no selection: it trains all of them
         return files.layers.names, ()
     label = files.label(data)
     found = [

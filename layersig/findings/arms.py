@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,10 +19,8 @@ from layersig.findings.plan import Plan
 from layersig.findings.rows.arms import AssayRow, ResultRow, SeedDifferenceRow, SeedResultRow, ShareRow
 from layersig.findings.rows.base import Role
 from layersig.findings.shown import finite_set
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.recipe.schema import ALL_LAYERS, BASE, RESERVED_ARMS, Recipe
 from layersig.streams import Streams
-
-BASE, ALL_LAYERS = RESERVED_ARMS
 
 
 @dataclass(frozen=True)
@@ -223,11 +221,9 @@ class Arms:
         pair = {found.arm, found.reference}
         if BASE in pair or found.measure not in self.outcomes.values:
             return None
-        if contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE) is None:
-            given = any(arm.name in pair and not arm.tunes for arm in self.recipe.arms)
-            return None if given else False
-        told = self._assay(found.measure, found.data)
-        return told is not None and told.moved is not AssayResult.NOT_SHOWN
+        measured = contrast(self.outcomes, found.measure, found.data, ALL_LAYERS, BASE) is not None
+        assays = [self._assay(found.measure, found.data)] if measured else []
+        return shown_to_move(assays, tunes=all(arm.tunes for arm in self.recipe.arms if arm.name in pair))
 
     def _assay(self, measure: Measure, data: str | None) -> Assay | None:
         found, margin = contrast(self.outcomes, measure, data, ALL_LAYERS, BASE), self.plan.margin(measure)
@@ -236,11 +232,12 @@ class Arms:
     def gains(self, measure: Measure, data: str | None, arm: str) -> tuple[Contrast, Contrast] | None:
         """The arm and all layers, each against the untouched model, on the seeds that both have.
 
-        None where there are no such seeds, or where all layers gain nothing that could be shared.
+        None where there are no such seeds, or where all layers gain nothing that could be shared: of a loss, the arm
+        that loses most would keep most.
         """
         both = self.seeds_of_both(measure, data, arm)
         own, everything = (contrast(self.outcomes, measure, data, each, BASE, of=both) for each in (arm, ALL_LAYERS))
-        if own is None or everything is None or everything.value == 0:
+        if own is None or everything is None or everything.value * (1 if measure.higher_is_better else -1) <= 0:
             return None
         return own, everything
 
@@ -248,6 +245,21 @@ class Arms:
         """The training runs that both an arm and all layers have."""
         ours, theirs = (self.outcomes.seeds(measure, each, data) for each in (arm, ALL_LAYERS))
         return tuple(seed for seed in ours if seed in theirs)
+
+
+def shown_to_move(assays: Sequence[Assay | None], *, tunes: bool) -> bool | None:
+    """Whether all layers are shown to move the untouched model, without which no two arms are called the same.
+
+    Args:
+        assays: One for each place where all layers were measured; None where the data allow none.
+        tunes: Whether both arms are tuned from the untouched model, and neither pruned nor made elsewhere.
+
+    Returns:
+        None where all layers were not measured and an arm is not tuned: the question does not arise.
+    """
+    if not assays:
+        return False if tunes else None
+    return any(assay is not None and assay.moved is not AssayResult.NOT_SHOWN for assay in assays)
 
 
 def seed_difference_rows(found: Contrast | CorpusContrast) -> Iterator[SeedDifferenceRow]:

@@ -15,7 +15,7 @@ from layersig.analysis.results import Alternative
 from layersig.analysis.sentences import Correction, status_of
 from layersig.analysis.tables import Floor, mean_of
 from layersig.analysis.verdicts import Verdict
-from layersig.findings.arms import ALL_LAYERS, BASE, Arms
+from layersig.findings.arms import Arms
 from layersig.findings.comparisons import Comparison
 from layersig.findings.contrasts import Contrast, contrast
 from layersig.findings.controls import standing
@@ -24,7 +24,7 @@ from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.findings.rows.claims import ArmRankRow, ClaimRow, EveryTaskRow
-from layersig.recipe.schema import RESERVED_ARMS
+from layersig.recipe.schema import ALL_LAYERS, BASE, RESERVED_ARMS
 
 _WELL_BELOW = 2.0
 """A declared margin is well below the gain of all layers where that gain is shown to exceed twice the margin: an arm
@@ -187,8 +187,7 @@ def _claim(arms: Arms, measure: Measure, arm: str, data: str | None, *, declared
     among = standing(arms, measure, arm, data)
     beats_random, sets = None, 0
     if among is not None and among.p is not None:
-        look = own.look
-        beats_random, sets = among.p if look is None else look.p_value(among.p), among.sets.size
+        beats_random, sets = among.p, among.sets.size
     elif beyond is not None and len(beyond.seeds) >= MIN_SEEDS_FOR_ONE_CONTROL and beyond.favourable is not None:
         beats_random, sets = beyond.favourable.p_value(alternative=Alternative.GREATER), 1
     steps = Steps(gains_p, keeps_p, beats_random)
@@ -266,7 +265,9 @@ def arm_rank_rows(arms: Arms) -> Iterator[ArmRankRow]:
             continue
         floor = Floor.DIFFERENCE if outcomes.are_shares(measure) else None
         shares = outcomes.items[measure].shares
-        sets = rank_intervals_items_and_seeds(sign * tables, arms.plan.alpha, shares, floor)
+        look, alpha = outcomes.look_at(seeds), arms.plan.alpha
+        level = alpha if look is None else look.level(alpha)
+        sets = rank_intervals_items_and_seeds(sign * tables, level, shares, floor)
         for arm, ranks in zip(names, sets, strict=True):
             yield ArmRankRow(
                 arm=arm,

@@ -9,22 +9,22 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from layersig.analysis.assay import Assay, AssayResult
 from layersig.errors import UserError
-from layersig.findings.arms import ALL_LAYERS, BASE
+from layersig.findings.arms import shown_to_move
 from layersig.findings.comparisons import Comparison, Terms, row_of
-from layersig.findings.contrasts import Contrast, NamedTest, contrast
+from layersig.findings.contrasts import Contrast, NamedTest, Seeds, contrast
 from layersig.findings.corpus import CorpusContrast, corpus_contrast, corpus_tables
 from layersig.findings.families import Member, corrections
 from layersig.findings.files import HELDOUT, JUDGEMENTS, RunFiles
 from layersig.findings.forms import ConditionsForm, JudgedForm
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
+from layersig.findings.pairing import pairing_notes
 from layersig.findings.plan import margin_of
 from layersig.findings.rows.arms import COMPARISONS, ComparisonRow
 from layersig.findings.tables import ANALYSIS, load
 from layersig.jsonform import read_json
 from layersig.recipe.load import stored
-from layersig.recipe.schema import AnalyzeSettings, Recipe
+from layersig.recipe.schema import ALL_LAYERS, BASE, AnalyzeSettings, Recipe
 from layersig.records import Cell, CorpusValue, Outcome
 from layersig.store.runfolder import RunFolder
 from layersig.streams import Streams
@@ -63,6 +63,12 @@ class Side:
         return stored(path) if path.exists() else None
 
     @property
+    def tunes(self) -> bool:
+        """Whether it is the untouched model with layers tuned, and neither pruned nor made elsewhere."""
+        arms = () if self.recipe is None else self.recipe.arms
+        return all(arm.tunes for arm in arms if arm.name == self.arm)
+
+    @property
     def parts(self) -> str:
         """Whether the parts of a pooled task are fixed or a sample."""
         return AnalyzeSettings().parts if self.recipe is None else self.recipe.analyze.parts
@@ -71,6 +77,11 @@ class Side:
     def stratified(self) -> frozenset[str]:
         """Pooled tasks whose parts are fixed, as in the run's own report."""
         return self.files.fixed_strata(self.parts)
+
+    @cached_property
+    def seeds(self) -> Seeds:
+        """Seeds of its training runs; (None,) for a model that no training of the run made."""
+        return tuple(dict.fromkeys(cell.seed for cell, _ in self.outcomes()))
 
     def outcomes(self) -> Iterator[tuple[Cell, Sequence[Outcome]]]:
         """The outcomes of every seed, under this side's label."""
@@ -166,11 +177,7 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusCo
     found: list[Contrast | CorpusContrast] = []
     for other in others:
         _same_conditions(reference, other)
-        tables = outcome_tables(
-            [*reference.outcomes(), *other.outcomes()],
-            reference.files.directions,
-            reference.stratified & other.stratified,
-        )
+        tables = _tables(reference, other)
         if tables.notes:
             raise UserError(f"{other.label} cannot be compared with {reference.label}: {tables.notes[0]}")
         own: list[Contrast | CorpusContrast] = [*_contrasts(tables, reference, other)]
@@ -181,6 +188,12 @@ def compare(reference: Side, others: Sequence[Side]) -> list[Contrast | CorpusCo
     return found
 
 
+def unpaired(reference: Side, others: Sequence[Side]) -> tuple[str, ...]:
+    """What is said of training runs that have none of the other side to be paired with."""
+    runs = {side.label: side.seeds for side in (reference, *others)}
+    return tuple(pairing_notes(runs, _untouched(reference, *others)))
+
+
 def declared_sentences(reference: Side, others: Iterable[Side]) -> tuple[str, ...]:
     """The sentences of a run's report about comparisons made here that its recipe declared.
 
@@ -189,7 +202,11 @@ def declared_sentences(reference: Side, others: Iterable[Side]) -> tuple[str, ..
     within = [other for other in others if other.folder.path == reference.folder.path]
     if not within or not (reference.folder.path / ANALYSIS).is_file():
         return ()
-    pairs = {(frozenset((reference.arm, other.arm)), other.data or reference.data) for other in within}
+    pairs = {
+        (frozenset((reference.arm, other.arm)), other.data or reference.data)
+        for other in within
+        if None in (other.data, reference.data) or other.data == reference.data
+    }
     rows = load(reference.folder.path, [COMPARISONS])[COMPARISONS]
     return tuple(
         f"{reference.folder.name} declared this comparison, and concludes in its own report: {row.sentence}"
@@ -227,13 +244,16 @@ def terms_of(reference: Side, others: Sequence[Side], alpha: float, margins: Map
         return margin_of(measure, declared)
 
     runs = {side.folder.path: side for side in (reference, *others)}
+    tunes = {side.label: side.tunes for side in (reference, *others)}
+    untouched = _untouched(reference, *others)
 
     def moved(found: Contrast | CorpusContrast) -> bool | None:
-        if any(name.endswith(f":{BASE}") for name in (found.arm, found.reference)):
+        if untouched.intersection((found.arm, found.reference)):
             return None
-        pairs = (gains(path, found.data).get(found.measure) for path in runs)
-        assays = (_assay(pair, margin(found.measure), reference.files.model_name, alpha) for pair in pairs)
-        return any(assay is not None and assay.moved is not AssayResult.NOT_SHOWN for assay in assays)
+        pairs = [gains(path, data).get(found.measure) for path in runs for data in found.data_sets or (None,)]
+        given, model = margin(found.measure), reference.files.model_name
+        assays = [None if given is None else pair.assay(given, model, alpha) for pair in pairs if pair is not None]
+        return shown_to_move(assays, tunes=tunes[found.arm] and tunes[found.reference])
 
     @cache
     def gains(path: Path, data: str | None) -> Mapping[Measure, Contrast]:
@@ -244,14 +264,10 @@ def terms_of(reference: Side, others: Sequence[Side], alpha: float, margins: Map
 
 def _gains(side: Side, data: str | None) -> Mapping[Measure, Contrast]:
     """What all layers of a run gain over its untouched model, by measure."""
-    trained, untouched = Side(side.folder, ALL_LAYERS, side.data or data), Side(side.folder, BASE, None)
-    tables = outcome_tables([*trained.outcomes(), *untouched.outcomes()], side.files.directions, side.stratified)
+    trained, untouched = Side(side.folder, ALL_LAYERS, data), Side(side.folder, BASE, None)
+    tables = _tables(trained, untouched)
     pairs = {measure: contrast(tables, measure, None, trained.label, untouched.label) for measure in tables.values}
     return {measure: pair for measure, pair in pairs.items() if pair is not None}
-
-
-def _assay(pair: Contrast | None, margin: float | None, model: str, alpha: float) -> Assay | None:
-    return None if pair is None or margin is None else pair.assay(margin, model, alpha)
 
 
 def _tested(found: Contrast | CorpusContrast) -> NamedTest:
@@ -260,21 +276,42 @@ def _tested(found: Contrast | CorpusContrast) -> NamedTest:
     return found.test(Streams(0).generator("compare", *names))
 
 
+def _tables(reference: Side, other: Side) -> OutcomeTables:
+    """The outcomes of both sides, each side an arm under its label."""
+    found = outcome_tables(
+        [*reference.outcomes(), *other.outcomes()],
+        reference.files.directions,
+        reference.stratified & other.stratified,
+    )
+    return replace(found, untouched=_untouched(reference, other))
+
+
+def _untouched(*sides: Side) -> frozenset[str]:
+    return frozenset(side.label for side in sides if side.arm == BASE)
+
+
 def _contrasts(tables: OutcomeTables, reference: Side, other: Side) -> Iterator[Contrast]:
     for measure, cells in tables.values.items():
         if {cell.arm for cell in cells} == {reference.label, other.label}:
             pair = contrast(tables, measure, None, other.label, reference.label)
             if pair is not None:
-                yield replace(pair, data=other.data)
+                yield replace(pair, **_data(reference, other))
 
 
 def _corpus_contrasts(reference: Side, other: Side) -> Iterator[CorpusContrast]:
-    corpus = corpus_tables([*reference.corpus(), *other.corpus()], reference.files.directions)
+    found = corpus_tables([*reference.corpus(), *other.corpus()], reference.files.directions)
+    corpus = replace(found, tables=replace(found.tables, untouched=_untouched(reference, other)))
     for measure, cells in corpus.tables.values.items():
         if {cell.arm for cell in cells} == {reference.label, other.label}:
             pair = corpus_contrast(corpus, measure, None, other.label, reference.label)
             if pair is not None:
-                yield replace(pair, data=other.data)
+                yield replace(pair, **_data(reference, other))
+
+
+def _data(reference: Side, other: Side) -> Mapping[str, Any]:
+    """The data set of a comparison, and that of its reference where the two were trained on different ones."""
+    data = reference.data if other.data is None else other.data
+    return {"data": data, "other_data": None if reference.data == data else reference.data}
 
 
 def _same_conditions(reference: Side, other: Side) -> None:

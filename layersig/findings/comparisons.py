@@ -8,17 +8,19 @@ from math import isfinite
 
 from layersig.analysis.results import Interval
 from layersig.analysis.sentences import Correction
-from layersig.findings.arms import BASE, Arms, ends
+from layersig.findings.arms import Arms, ends
 from layersig.findings.contrasts import Contrast, NamedTest
 from layersig.findings.corpus import CorpusContrast
 from layersig.findings.families import DECLARED, Member
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import ComparisonRow
 from layersig.findings.rows.base import Role
+from layersig.recipe.schema import BASE
 
 _EXPLORATORY: dict[Role, str] = {
     "baseline": "exploratory: against baseline",
     "contrast": "exploratory: named contrasts",
+    "all layers": "exploratory: against all layers",
     "other scorer": "exploratory: between scorers",
     "random control": "exploratory: against random control",
     "rule control": "exploratory: against rule control",

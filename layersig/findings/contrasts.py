@@ -56,6 +56,22 @@ class ArmPair(Protocol):
         """Items."""
 
 
+class Paired(ArmPair, Protocol):
+    """Two arms that were measured, and what their difference is about."""
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Data sets that they were trained on; none where neither was."""
+
+    @property
+    def lone(self) -> str | None:
+        """The side that is a single training run, compared with several of the other; None elsewhere."""
+
+    @property
+    def scope(self) -> Scope:
+        """What the difference is about."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedTest:
     """A test by name and its p-value; None where the data allow none."""
@@ -79,6 +95,8 @@ class Contrast:
         differences: Arm minus reference in unit values, shape (seeds, units).
         shares: Whether outcomes are shares of right answers, from 0 to 1.
         look: The declared look at the results that tests and intervals allow for.
+        lone: The side that is a single training run, compared with several of the other; None elsewhere.
+        other_data: Data set that the reference was trained on, where it is another one than that of the arm.
     """
 
     arm: str
@@ -91,6 +109,8 @@ class Contrast:
     differences: FloatArray
     shares: bool
     look: Look | None = None
+    lone: str | None = None
+    other_data: str | None = None
 
     @property
     def n(self) -> int:
@@ -98,9 +118,14 @@ class Contrast:
         return len(self.items.names)
 
     @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Data sets that the two were trained on."""
+        return named(self.data, self.other_data)
+
+    @property
     def scope(self) -> Scope:
-        """`checkpoints` with one run per arm, else `method`."""
-        return scope_of(self.seeds)
+        """What the difference is about."""
+        return scope_of(self.seeds, self.lone)
 
     @property
     def value(self) -> float:
@@ -173,6 +198,7 @@ class Contrast:
         if self.no_share_of(other) is not None:
             return None
         added = None if self._floor is None else floors.RATIO_OF_DIFFERENCES
+        level = level if self.look is None else 1 - self.look.level(1 - level)
         return ratio_of_tables(self.differences, other.differences, level, self.items.shares, added)
 
     def no_share_of(self, other: Contrast) -> str | None:
@@ -192,7 +218,7 @@ class Contrast:
         estimate = self.estimate
         if estimate is None:
             return NamedTest(f"none: {self.no_interval}", None)
-        if self.scope is Scope.METHOD:
+        if len(self.seeds) > 1:
             return NamedTest("two-way random effects t (seeds x items)", estimate.p_value())
         if self._pairs is not None:
             return NamedTest("McNemar, exact (items)", self._pairs.p_value())
@@ -228,7 +254,7 @@ class Contrast:
     def _pairs(self) -> PairedShares | None:
         """The counts, where one run of each was scored right or wrong on independent items of equal weight."""
         plain = self.shares and self.items.plain and bool(np.all((self.values == 0) | (self.values == 1)))
-        if self.scope is Scope.METHOD or not plain:
+        if len(self.seeds) > 1 or not plain:
             return None
         arm, reference = self.values[:, 0] == 1
         return PairedShares.of(arm, reference)
@@ -266,18 +292,45 @@ def contrast(
     differences = np.stack(
         [items.unit_values(own) - items.unit_values(other) for own, other in zip(*values, strict=True)]
     )
-    shares, look = outcomes.are_shares(measure), outcomes.look
-    return Contrast(arm, reference, data, measure, seeds, items, values, differences, shares, look)
+    return Contrast(
+        arm,
+        reference,
+        data,
+        measure,
+        seeds,
+        items,
+        values,
+        differences,
+        outcomes.are_shares(measure),
+        outcomes.look_at(seeds),
+        lone_run(outcomes, measure, data, arm, reference),
+    )
 
 
-def claim_of(found: ArmPair, model: str) -> Claim:
+def lone_run(outcomes: OutcomeTables, measure: Measure, data: str | None, arm: str, reference: str) -> str | None:
+    """The side that is a single training run, where the other has several: one made elsewhere, or given without a seed.
+
+    Its difference from each of them holds the same accident of its own training, so that nothing can be said of its
+    method. The untouched model is no accident.
+    """
+    runs = {name: outcomes.seeds(measure, name, data) for name in (arm, reference)}
+    lone = [name for name, seeds in runs.items() if seeds == (None,) and name not in outcomes.untouched]
+    return lone[0] if lone and any(len(seeds) > 1 for seeds in runs.values()) else None
+
+
+def named(*data: str | None) -> tuple[str, ...]:
+    """The data sets among labels of which some may be of an untouched model, each once."""
+    return tuple(dict.fromkeys(label for label in data if label is not None))
+
+
+def claim_of(found: Paired, model: str) -> Claim:
     """What a sentence about a comparison has to name."""
     share = found.measure.is_share
     return Claim(
         arm=found.arm,
         reference=found.reference,
-        scope=scope_of(found.seeds),
-        data_sets=(found.data or "no data",),
+        scope=found.scope,
+        data_sets=found.data_sets,
         model=model,
         metric=f"{found.measure.metric} of {found.measure.task}",
         seeds=len(found.seeds),
@@ -285,9 +338,12 @@ def claim_of(found: ArmPair, model: str) -> Claim:
         unit="points" if share else UNITS.get(found.measure.metric, found.measure.metric),
         scale=100.0 if share else 1.0,
         higher_is_better=found.measure.higher_is_better,
+        lone=found.lone,
     )
 
 
-def scope_of(seeds: Seeds) -> Scope:
-    """One training run can only speak for its checkpoint."""
+def scope_of(seeds: Seeds, lone: str | None = None) -> Scope:
+    """One training run can only speak for its checkpoint, also where it is compared with several of another arm."""
+    if lone is not None:
+        return Scope.METHOD_AND_CHECKPOINT
     return Scope.METHOD if len(seeds) > 1 else Scope.CHECKPOINTS

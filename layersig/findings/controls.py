@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from layersig.analysis.results import Alternative, monte_carlo_p
+from layersig.analysis.looks import Look
+from layersig.analysis.results import Alternative, at_least, monte_carlo_p
 from layersig.analysis.sentences import Correction, status_of
 from layersig.findings.arms import Arms
 from layersig.findings.families import Member, corrections
@@ -32,6 +33,7 @@ class Standing:
         seeds: Training runs behind each mean.
         higher_is_better: Direction of the measure.
         fixed: Whether each set is one set of layers, and not another one in every seed.
+        look: The declared look at the results that the test allows for.
     """
 
     value: float
@@ -39,12 +41,13 @@ class Standing:
     seeds: int
     higher_is_better: bool
     fixed: bool
+    look: Look | None = None
 
     @property
     def at_least_as_good(self) -> int:
         """Number of sets that are as good as the arm or better."""
         sign = 1.0 if self.higher_is_better else -1.0
-        return int(np.count_nonzero(sign * self.sets >= sign * self.value))
+        return at_least(sign * self.value, sign * self.sets)
 
     @property
     def p(self) -> float | None:
@@ -57,7 +60,8 @@ class Standing:
         if self.sets.size < MIN_SETS or not self.fixed:
             return None
         alternative = Alternative.GREATER if self.higher_is_better else Alternative.LESS
-        return monte_carlo_p(self.value, self.sets, alternative).p
+        found = monte_carlo_p(self.value, self.sets, alternative).p
+        return found if self.look is None else self.look.p_value(found)
 
 
 def standing(arms: Arms, measure: Measure, arm: str, data: str | None, match: str = "types") -> Standing | None:
@@ -73,7 +77,8 @@ def standing(arms: Arms, measure: Measure, arm: str, data: str | None, match: st
         return None
     means = [float(arms.outcomes.units(measure, name, data, common).mean()) for name in (arm, *names)]
     fixed = len(common) == 1 or all(is_fixed(arms.recipe, name) for name in names)
-    return Standing(means[0], np.array(means[1:]), len(common), measure.higher_is_better, fixed)
+    look = arms.outcomes.look_at(common)
+    return Standing(means[0], np.array(means[1:]), len(common), measure.higher_is_better, fixed, look)
 
 
 def control_set_rows(arms: Arms) -> Iterator[ControlSetRow]:

@@ -17,7 +17,7 @@ from layersig.analysis.resampled import LEAST_DEFINED, estimate_from_resamples
 from layersig.analysis.results import Effect, Estimate, Interval
 from layersig.analysis.sentences import Correction, estimation
 from layersig.analysis.verdicts import Scope
-from layersig.findings.contrasts import NamedTest, Seeds, claim_of, common_seeds, scope_of
+from layersig.findings.contrasts import NamedTest, Seeds, claim_of, common_seeds, lone_run, named, scope_of
 from layersig.findings.outcomes import Measure, OutcomeTables
 from layersig.records import Cell, CorpusValue
 
@@ -102,6 +102,8 @@ class CorpusContrast:
         seeds: Training runs that both have.
         differences: Arm minus reference, of the value and of every resample, shape (seeds, 1 + B).
         corpus: The tables that it comes from.
+        lone: The side that is a single training run, compared with several of the other; None elsewhere.
+        other_data: Data set that the reference was trained on, where it is another one than that of the arm.
     """
 
     arm: str
@@ -111,11 +113,18 @@ class CorpusContrast:
     seeds: Seeds
     differences: FloatArray
     corpus: CorpusTables
+    lone: str | None = None
+    other_data: str | None = None
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Data sets that the two were trained on."""
+        return named(self.data, self.other_data)
 
     @property
     def scope(self) -> Scope:
-        """`checkpoints` with one run per arm, else `method`."""
-        return scope_of(self.seeds)
+        """What the difference is about."""
+        return scope_of(self.seeds, self.lone)
 
     @property
     def value(self) -> float:
@@ -145,7 +154,7 @@ class CorpusContrast:
     @property
     def estimate(self) -> Effect | None:
         """The difference with its error; None where `no_interval` says why."""
-        found, look = self.corpus.estimate(self.measure, self.differences), self.corpus.tables.look
+        found, look = self.corpus.estimate(self.measure, self.differences), self.corpus.tables.look_at(self.seeds)
         return found if found is None or look is None else EffectAtLook(found, look)
 
     @property
@@ -183,7 +192,8 @@ def corpus_contrast(
     if not seeds:
         return None
     differences = tables.raw(measure, arm, data, seeds) - tables.raw(measure, reference, data, seeds)
-    return CorpusContrast(arm, reference, data, measure, seeds, differences, corpus)
+    lone = lone_run(tables, measure, data, arm, reference)
+    return CorpusContrast(arm, reference, data, measure, seeds, differences, corpus, lone)
 
 
 def corpus_notes(corpus: CorpusTables) -> Iterator[str]:

@@ -19,10 +19,12 @@ from layersig.analysis.results import Estimate
 from layersig.analysis.tables import Floor, mean_of, no_interval
 from layersig.judging.records import SCORE
 from layersig.recipe.metrics import SHARES, kind_of, primary_of
+from layersig.recipe.schema import BASE
 from layersig.records import Cell, Outcome
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
 
 _LOWER_IS_BETTER = {"loss", "preference_loss", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}
 UNITS: Mapping[str, str] = {"loss": "nats", "preference_loss": "nats", SCORE: "grade points"}
@@ -138,6 +140,7 @@ class OutcomeTables:
         notes: Evaluations left out, and why.
         unrated: Items of judged measures left out in all cells, because one cell or more lack a value.
         look: The declared look at the results; differences of arms then allow for all looks.
+        untouched: Arms that are no training run but the model as it was before any: there is one, not one of several.
     """
 
     items: Mapping[Measure, Items]
@@ -145,6 +148,11 @@ class OutcomeTables:
     notes: tuple[str, ...]
     unrated: Mapping[Measure, int] = field(default_factory=dict)
     look: Look | None = None
+    untouched: Set[str] = frozenset({BASE})
+
+    def look_at(self, seeds: Sequence[int | None]) -> Look | None:
+        """The declared look, of results that grow with the seeds; None for a single run, which is always the same."""
+        return self.look if len(seeds) > 1 else None
 
     def primary(self, measure: Measure) -> bool:
         """Whether this metric represents its task, see `primary_of`."""

@@ -9,10 +9,8 @@ from layersig.findings.contrasts import ArmPair
 from layersig.findings.files import HELDOUT, RunFiles
 from layersig.findings.outcomes import Measure, cells_of
 from layersig.findings.rows.base import Role
-from layersig.recipe.schema import RESERVED_ARMS, Arm, Recipe
+from layersig.recipe.schema import ALL_LAYERS, BASE, Arm, Recipe
 from layersig.records import Cell
-
-BASE = RESERVED_ARMS[0]
 
 CONTROLS: dict[Role, str] = {"random control": "matched-random", "rule control": "type-depth"}
 """Kind of the policy behind each kind of control."""
@@ -110,7 +108,8 @@ class Plan:
     def references(self, arm: str) -> Iterator[tuple[str, Role]]:
         """What an arm is compared with, and why; a pair for one reason only, the first that holds.
 
-        A contrast that the recipe names between an arm and its own control is the comparison with that control.
+        A contrast that the recipe names between an arm and its own control is the comparison with that control. Arms
+        with a random control may be called as good as all layers, whatever the baseline, so that they meet them too.
         """
         controls: dict[str, Role] = dict.fromkeys(self._first_of_each_match(arm).values(), "random control")
         if (rule := self.rule_control(arm)) is not None:
@@ -121,6 +120,8 @@ class Plan:
         for first, second in self.recipe.analyze.contrasts:
             if first == arm:
                 found.setdefault(second, controls.get(second, "contrast"))
+        if self.random_control(arm) is not None:
+            found.setdefault(ALL_LAYERS, "all layers")
         for rival in self._rivals(arm):
             found.setdefault(rival, "other scorer")
         for control, role in controls.items():
@@ -135,7 +136,12 @@ class Plan:
     @property
     def without_data(self) -> frozenset[str]:
         """Models that no data set of the recipe made: the untouched one, and those that arms bring."""
-        return frozenset({BASE, *(arm.name for arm in self.recipe.arms if arm.checkpoint is not None)})
+        return self.brought | {BASE}
+
+    @property
+    def brought(self) -> frozenset[str]:
+        """Arms that were made elsewhere: each a single model, whatever number of seeds the recipe has."""
+        return frozenset(arm.name for arm in self.recipe.arms if arm.checkpoint is not None)
 
     def rule_control(self, arm: str) -> str | None:
         """The arm that knows module type and depth alone."""

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from layersig.analysis.tables import Floor
-from layersig.findings.arms import ALL_LAYERS, BASE, Arms
+from layersig.findings.arms import Arms
 from layersig.findings.contrasts import Seeds
 from layersig.findings.files import HELDOUT
 from layersig.findings.outcomes import FloatArray, Measure
 from layersig.findings.plan import CONTROLS, matched_by
 from layersig.findings.rows.base import Role
-from layersig.recipe.schema import Recipe, SweepSettings
+from layersig.recipe.schema import ALL_LAYERS, BASE, Recipe, SweepSettings
 
 _ALL_LAYERS_AT = {"top": 1.0, "quota": 1.0, "union": 1.0, "intersection": 1.0, "freeze": 0.0}
 """The fraction at which a policy selects all layers."""

@@ -13,13 +13,14 @@ from layersig.analysis.curves import Trend, band, best_set, trend
 from layersig.analysis.results import Interval
 from layersig.analysis.sentences import Correction, status_of
 from layersig.analysis.tables import Floor
-from layersig.findings.arms import BASE, Arms
+from layersig.findings.arms import Arms
 from layersig.findings.contrasts import scope_of
 from layersig.findings.families import DECLARED, Member
 from layersig.findings.outcomes import UNITS, FloatArray, cells_of
 from layersig.findings.rows.base import Role
 from layersig.findings.rows.sweeps import Series, SweepPointRow, SweepRow
 from layersig.findings.sweep_curves import Curve, MeasuredCurves
+from layersig.recipe.schema import BASE
 
 _CONTROLS: tuple[Literal["random control", "rule control"], ...] = ("random control", "rule control")
 

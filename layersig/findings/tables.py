@@ -11,7 +11,7 @@ from layersig.findings.forms import AnalysisForm
 from layersig.findings.rows.base import AnyTable, Row, Table
 from layersig.jsonform import Damaged, dumps, first_fault, read_json
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _RowT = TypeVar("_RowT", bound=Row)
 

@@ -25,8 +25,8 @@ from layersig.streams import Streams
 _NAMES = Names("the server", "responses", address="data.generate.endpoint.url", table="data.generate.endpoint")
 _ALWAYS = {"repetition_penalty": 1, "no_repeat_ngram_size": 0, "num_beams": 1}
 _SAMPLED = {"top_k": 0, "min_p": 0, "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0}
-"""Settings of a model that change what is written, at any temperature and where responses are drawn, each with the value
-that changes nothing."""
+"""Settings of a model that change what is written, at any temperature and where responses are drawn, each with the
+value that changes nothing."""
 _SEEDS = 2**31
 """Servers take seeds of 31 bits."""
 

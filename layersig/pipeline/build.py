@@ -19,7 +19,7 @@ from layersig.pipeline.study import Study
 from layersig.pipeline.training import given_update, reference
 from layersig.plugin.components import Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import RESERVED_ARMS, Choice, Recipe
+from layersig.recipe.schema import BASE, Choice, Recipe
 
 
 def stages(recipe: Recipe, known: Components) -> Graph:
@@ -95,7 +95,7 @@ def _declared(value: Any, digests: Mapping[str, str], path: str = "") -> Any:
 
 def measures_arm(kind: str, arm: str | None) -> bool:
     """Whether a stage of this kind measures an outcome of this arm, other than the untouched model."""
-    return kind in ("evaluate", "grade", "compare") and arm != RESERVED_ARMS[0]
+    return kind in ("evaluate", "grade", "compare") and arm != BASE
 
 
 def without_seeds(declared: Mapping[str, Any]) -> dict[str, Any]:

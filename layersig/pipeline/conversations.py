@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from layersig.pipeline.evaluations import arm_inputs
 from layersig.pipeline.graph import Input, Stage
-from layersig.pipeline.study import BASE, Study
+from layersig.pipeline.study import Study
+from layersig.recipe.schema import BASE
 from layersig.records import Cell
 from layersig.stages.measurements import Answer, Compare, Grade, Judging
 

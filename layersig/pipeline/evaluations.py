@@ -7,8 +7,9 @@ from typing import Any
 from layersig.pipeline.actions import made
 from layersig.pipeline.graph import Input, Stage
 from layersig.pipeline.pairs import untouched_input
-from layersig.pipeline.study import BASE, Study, checkpoint_node
+from layersig.pipeline.study import Study, checkpoint_node
 from layersig.pipeline.training import outcome, reference_update
+from layersig.recipe.schema import BASE
 from layersig.records import Cell
 from layersig.stages.measurements import Evaluate, Overlap
 

@@ -9,11 +9,8 @@ from typing import Any
 from layersig.pipeline.graph import Input
 from layersig.plugin.components import BUILT_IN, Component
 from layersig.plugin.table import Components
-from layersig.recipe.schema import RESERVED_ARMS, Arm, DataSettings, Recipe, ScorerChoice, TrainSettings
+from layersig.recipe.schema import BASE, Arm, DataSettings, Recipe, ScorerChoice, TrainSettings
 from layersig.records import Cell
-
-BASE = RESERVED_ARMS[0]
-"""The untouched model."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from layersig.planning.evaluation import asked_by
 from layersig.planning.facts import Facts
 from layersig.planning.writing import turns_of
 from layersig.recipe.metrics import primary_of
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.recipe.schema import ALL_LAYERS, Recipe
 
-BASE, ALL_LAYERS = RESERVED_ARMS
 _SHARE = "acc"
 """What a task counts as whose definition is not at hand: right or wrong."""
 

@@ -17,9 +17,10 @@ from layersig.analysis.results import Alternative
 from layersig.findings.looks import look_of
 from layersig.findings.outcomes import Measure
 from layersig.findings.plan import Plan
-from layersig.planning.declared import ALL_LAYERS, DeclaredComparison, declared, trends
+from layersig.planning.declared import DeclaredComparison, declared, trends
 from layersig.planning.facts import Facts
 from layersig.planning.spreads import Pilot, Spread, Variances, spread_of
+from layersig.recipe.schema import ALL_LAYERS
 
 POWER = 0.8
 """The power that detectable differences are stated at."""

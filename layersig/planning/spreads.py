@@ -18,8 +18,9 @@ from layersig.findings.contrasts import contrast
 from layersig.findings.files import RunFiles
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.judging.records import SCORE
-from layersig.planning.declared import ALL_LAYERS, BASE, DeclaredComparison
+from layersig.planning.declared import DeclaredComparison
 from layersig.planning.facts import Facts
+from layersig.recipe.schema import ALL_LAYERS, BASE
 from layersig.store.runfolder import RunFolder, all_runs, find_run
 
 Variances = tuple[float, float, float]

@@ -8,10 +8,7 @@ from layersig.report.numbers import level
 
 
 def all_layers_gain(material: Material, kept: ShareRow) -> bool:
-    """Whether all layers are shown to gain more than the margin, without which a share orders arms at random.
-
-    Of a loss, the arm that loses most would keep most.
-    """
+    """Whether all layers are shown to gain more than the margin, without which a share orders arms at random."""
     assay = material.assay(measure_of(kept), kept.data)
     return assay is not None and assay.low > assay.margin
 

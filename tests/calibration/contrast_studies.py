@@ -7,11 +7,11 @@ from itertools import combinations
 
 import numpy as np
 
-from layersig.findings.arms import ALL_LAYERS, BASE, Arms
+from layersig.findings.arms import Arms
 from layersig.findings.families import DECLARED, Member, corrections
 from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.findings.plan import Plan
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import ALL_LAYERS, BASE, Recipe
 from layersig.records import Cell
 from tests.calibration.report import Study, Table, at_most, percent
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from layersig.analysis.as_good import AsGood
 from layersig.analysis.verdicts import Verdict
-from layersig.findings.arms import ALL_LAYERS, BASE, Arms
+from layersig.findings.arms import Arms
 from layersig.findings.claims import every_task_rows
 from layersig.findings.conclusions import conclusions
 from layersig.findings.contrasts import Contrast
@@ -18,7 +18,7 @@ from layersig.findings.outcomes import Items, Measure, OutcomeTables
 from layersig.findings.plan import Plan
 from layersig.findings.rows.arms import AssayRow, ComparisonRow
 from layersig.findings.rows.claims import ClaimRow, EveryTaskRow
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import ALL_LAYERS, BASE, Recipe
 from layersig.records import Cell
 from tests.calibration.report import Study, Table, at_most, percent
 

@@ -12,6 +12,8 @@ import pytest
 from scipy.stats import t
 from statsmodels.stats.multitest import multipletests
 
+from layersig.findings.compare import Side, declared_sentences
+from layersig.findings.rows.arms import ComparisonRow
 from layersig.jsonform import dumps
 from layersig.recipe.resolve import to_toml
 from layersig.store.runfolder import RunFolder
@@ -233,3 +235,56 @@ def test_a_margin_of_a_metric_that_was_not_measured_is_refused(capsys, runs, mar
     assert (code, out) == (2, "")
     assert f'nothing is compared in "{margin.removesuffix("=0.1")}"; the metrics are: loss' in err
     assert not (runs / "comparisons").exists()
+
+
+def two_data_sets(runs: Path, name: str) -> Path:
+    """A run whose arms were trained on two data sets."""
+    write_run(runs, name, {"base": FIRST, "all-layers": SECOND, "few": FIRST[::-1]})
+    folder = runs / name / "0123456789ab"
+    for arm in ("all-layers", "few"):
+        shutil.copytree(folder / "evaluations" / arm / "chats", folder / "evaluations" / arm / "mails")
+    (folder / "data" / "mails.json").write_text((folder / "data" / "chats.json").read_text())
+    return folder
+
+
+def test_arms_of_two_data_sets_are_said_to_be_of_both(capsys, tmp_path):
+    two_data_sets(tmp_path, "two")
+    sides = [f"two:{side}" for side in ("few@chats", "few@mails", "all-layers@mails", "base")]
+    (same, other, base), _ = comparisons(capsys, *sides, "--runs", tmp_path)
+    assert same["sentence"] is None  # the same answers
+    assert "on these two data sets (mails, chats)" in other["sentence"]
+    assert base["data"] == "chats"
+    assert "on the data set chats with" in base["sentence"]
+
+
+def test_runs_without_a_partner_are_named(capsys, tmp_path):
+    for name in ("one", "more"):
+        write_run(tmp_path, name, {"base": FIRST, "all-layers": SECOND, "few": FIRST[::-1]})
+    arm = tmp_path / "more" / "0123456789ab" / "evaluations" / "few" / "chats"
+    shutil.copytree(arm / "seed-0", arm / "seed-7")
+    _, err = comparisons(capsys, "one:few", "more:few", "more:base", "--runs", tmp_path)
+    assert "more/0123456789ab:few@chats: the run with seed 7 is left out" in err
+    assert "base" not in err
+
+
+@pytest.mark.parametrize(("other", "told"), [("mails", False), ("chats", True)])
+def test_a_declared_conclusion_is_repeated_of_the_same_data_set_alone(tmp_path, monkeypatch, other, told):
+    folder = RunFolder(two_data_sets(tmp_path, "two"))
+    (folder.path / "analysis.json").write_text("{}")
+    rows = [
+        ComparisonRow.model_construct(arm="few", reference="all-layers", data=data, declared=True, sentence=data)
+        for data in ("chats", "mails")
+    ]
+    monkeypatch.setattr("layersig.findings.compare.load", lambda path, tables: {tables[0]: rows})
+    found = declared_sentences(Side(folder, "all-layers", "chats"), [Side(folder, "few", other)])
+    assert bool(found) is told
+
+
+@pytest.mark.parametrize(("action", "said"), [("prune", "equivalent"), ("tune", "undecided")])
+def test_all_layers_are_not_asked_of_pruned_arms_where_they_were_not_trained(capsys, tmp_path, action, said):
+    values = {"ila-30": [value + 0.001 * (-1) ** place for place, value in enumerate(FIRST)], "ila-10": FIRST}
+    write_run(tmp_path, "one", values)
+    recipe = recipe_of(*({**FEW, "name": arm, "action": action} for arm in values))
+    (tmp_path / "one" / "0123456789ab" / "resolved.toml").write_text(to_toml(recipe))
+    (row,), _ = comparisons(capsys, "one:ila-10", "one:ila-30", "--margin", "loss=0.3", "--runs", tmp_path)
+    assert row["verdict"].startswith(said)

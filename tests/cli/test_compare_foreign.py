@@ -126,11 +126,29 @@ def test_folders_of_seeds_and_repeated_labels_are_runs_of_one_arm(capsys, out):
     mean = np.mean([values(out / "tuned" / f"seed-{seed}", "one", "acc_norm").mean() for seed in (1, 2)])
     assert (row["seeds"], row["scope"]) == (2, "method")
     assert row["difference"] == pytest.approx(mean - base.mean())
-    assert "is paired with every run" in err
+    assert f"{out / 'base'} is taken for the untouched model" in err
     again, _ = comparisons(
         capsys, f"base={out / 'base'}", f"t={out / 'tuned' / 'seed-2'}", f"t={out / 'tuned' / 'seed-1'}"
     )
     assert [row["difference"] for row in again] == pytest.approx([row["difference"] for row in rows])
+
+
+def test_one_trained_run_beside_several_speaks_for_its_checkpoint(capsys, out):
+    shutil.copytree(out / "base", out / "once")
+    rows, err = comparisons(capsys, out / "once", out / "tuned")
+    (row,) = (row for row in rows if (row["task"], row["metric"]) == ("one", "acc_norm"))
+    assert (row["seeds"], row["scope"]) == (2, "method against a checkpoint")
+    assert f"S = 2 training runs of {out / 'tuned'} and 1 of {out / 'once'}" in row["sentence"]
+    assert f"{out / 'once'} is one run without a seed" in err
+    assert "call it base, as base=PATH" in err
+
+
+def test_runs_that_the_other_side_lacks_are_named(capsys, out):
+    shutil.copytree(out / "tuned", out / "more")
+    shutil.copytree(out / "tuned" / "seed-1", out / "more" / "seed-3")
+    rows, err = comparisons(capsys, out / "tuned", out / "more")
+    assert {row["seeds"] for row in rows} == {2}
+    assert f"{out / 'more'}: the run with seed 3 is left out, since {out / 'tuned'} has no such run" in err
 
 
 def edit(folder: Path, task: str, change) -> Path:

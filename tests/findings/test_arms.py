@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from layersig.analysis.looks import Look
 from layersig.analysis.paired import PairedShares
 from layersig.findings.arms import Arms
 from layersig.findings.conclusions import conclusions
@@ -13,6 +15,7 @@ from layersig.findings.contrasts import contrast
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.plan import Plan
 from layersig.findings.rows.arms import ComparisonRow
+from layersig.recipe.schema import Recipe
 from layersig.records import Cell, Outcome
 from tests.findings.recipes import FEW, recipe_of
 
@@ -28,10 +31,10 @@ def outcomes(values: dict[Cell, np.ndarray], metric: str = "acc") -> OutcomeTabl
     )
 
 
-def binary(seeds: tuple[int, ...], n: int = 60) -> dict[Cell, np.ndarray]:
+def binary(seeds: tuple[int, ...], n: int = 60, base: float = 0.6) -> dict[Cell, np.ndarray]:
     rng = np.random.default_rng(11)
     cells = [Cell(arm="base"), *(Cell(arm=arm, data="d", seed=seed) for arm, seed in product(ARMS, seeds))]
-    return {cell: (rng.uniform(size=n) < 0.6).astype(float) for cell in cells}
+    return {cell: (rng.uniform(size=n) < (base if cell.arm == "base" else 0.6)).astype(float) for cell in cells}
 
 
 def find(rows: list[ComparisonRow], arm: str, role: str) -> ComparisonRow:
@@ -112,12 +115,21 @@ def test_only_seeds_that_both_arms_have_are_paired() -> None:
 
 
 def test_share_of_the_gain_is_a_ratio_of_averages() -> None:
-    values = binary((0,))
+    values = binary((0,), base=0.3)
     shares = {row.arm: row for row in Arms(outcomes(values), RECIPE, PLAN, "m").shares()}
     base = values[Cell(arm="base")].mean()
     gains = {arm: values[Cell(arm=arm, data="d", seed=0)].mean() - base for arm in ARMS}
     assert shares["few"].share == pytest.approx(gains["few"] / gains["all-layers"])
     assert set(shares) == {"few", "control"}
+
+
+@pytest.mark.parametrize(("metric", "gains"), [("acc", True), ("loss", False)])
+def test_where_all_layers_do_harm_nothing_is_a_share_of_it(metric: str, gains: bool) -> None:
+    values = binary((0, 1, 2), base=0.3)
+    assert all(
+        values[Cell("all-layers", None, "d", seed)].mean() > values[Cell(arm="base")].mean() for seed in range(3)
+    )
+    assert bool(list(Arms(outcomes(values, metric), RECIPE, PLAN, "m").shares())) is gains
 
 
 def test_no_arm_is_called_the_same_where_all_layers_are_not_shown_to_move_the_base() -> None:
@@ -147,7 +159,7 @@ def test_pruned_arms_are_judged_by_all_layers_where_they_are_measured(measured: 
 
 
 def test_a_missing_run_leaves_the_share_of_the_others() -> None:
-    values = binary((0, 1, 2))
+    values = binary((0, 1, 2), base=0.3)
     del values[Cell(arm="few", data="d", seed=1)]
     kept = {cell: value for cell, value in values.items() if cell.seed != 1}
     missing, without = (Arms(outcomes(each), RECIPE, PLAN, "m") for each in (values, kept))
@@ -176,3 +188,38 @@ def test_one_item_gives_a_value_and_no_error() -> None:
     arms = Arms(outcomes(binary((0,), n=1)), RECIPE, PLAN, "m")
     assert all(row.se is None and row.low is None for row in arms.results())
     assert all(row.p is None and row.verdict is None for row in conclusions(arms).comparisons)
+
+
+def brought(*more: dict[str, object]) -> tuple[Recipe, dict[Cell, np.ndarray]]:
+    """A study with several seeds and an arm that is a single model made elsewhere."""
+    recipe = recipe_of(FEW, {"name": "ready", "checkpoint": "path:m"}, *more, seeds=(0, 1, 2))
+    values = {cell: vector for cell, vector in binary((0, 1, 2), base=0.3).items() if cell.arm != "control"}
+    return recipe, {**values, Cell(arm="ready"): (np.random.default_rng(4).uniform(size=60) < 0.8).astype(float)}
+
+
+def test_a_model_made_elsewhere_is_one_checkpoint_beside_a_method() -> None:
+    recipe, values = brought()
+    rows = list(conclusions(Arms(outcomes(values), recipe, Plan(recipe, frozenset()), "m")).comparisons)
+    row = find(rows, "ready", "baseline")
+    assert (row.scope, row.seeds) == ("method against a checkpoint", 3)
+    assert "as one checkpoint against a method on the data set d" in str(row.sentence)
+    assert "S = 3 training runs of all-layers and 1 of ready" in str(row.sentence)
+    assert find(rows, "few", "baseline").scope == find(rows, "base", "baseline").scope == "method"
+
+
+def test_tests_of_a_single_model_do_not_change_with_the_looks() -> None:
+    _, values = brought()
+    tables = outcomes(values)
+    for look in (None, Look((3, 5), 1)):
+        found = contrast(replace(tables, look=look), Measure("t", "acc"), None, "ready", "base")
+        assert found is not None
+        assert found.estimate is not None
+        assert found.scope == "checkpoints"
+        assert found.test(np.random.default_rng(0)).p == found.estimate.p_value()
+
+
+def test_a_share_of_the_gain_allows_for_looks() -> None:
+    values, look = binary((0, 1, 2), base=0.1), Look((3, 5), 1)
+    plain, at_look = (Arms(replace(outcomes(values), look=each), RECIPE, PLAN, "m").shares() for each in (None, look))
+    for narrow, wide in zip(plain, at_look, strict=True):
+        assert wide.shape != "interval" or (wide.low < narrow.low and wide.high > narrow.high)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from layersig.analysis.as_good import AsGood
+from layersig.analysis.looks import Look
 from layersig.findings.arms import Arms
 from layersig.findings.claims import arm_rank_rows, every_task_rows
 from layersig.findings.conclusions import conclusions
@@ -189,3 +191,22 @@ def test_on_every_task_is_the_worst_of_the_tasks(worst: float, established: bool
     assert row.p == max(max(claim.assay_p, claim.keeps_p or 0.0) for claim in claims)
     assert row.established is established
     assert ("few is as good as all layers on every one of the 3 benchmarks" in row.sentence) is established
+
+
+@pytest.mark.parametrize("baseline", ["all-layers", "base", "other"])
+def test_an_arm_that_is_shown_to_be_worse_is_not_as_good_whatever_the_baseline(baseline: str) -> None:
+    found = conclusions(arms(Plan(recipe(baseline=baseline, primary=("few",)), EVERY), noise=0.0005))
+    (row,) = (r for r in found.comparisons if (r.arm, r.reference, r.task) == ("few", "all-layers", "heldout/d"))
+    (claim,) = (c for c in found.claims if (c.arm, c.task) == ("few", "heldout/d"))
+    assert "worse" in str(row.verdict)
+    assert claim.as_good_p <= 0.05
+    assert claim.conclusion == AsGood.KEEPS_BUT_WORSE
+
+
+def test_ranks_of_arms_allow_for_looks() -> None:
+    found = arms(Plan(recipe(), EVERY), noise=0.1)
+    at_look = replace(found, outcomes=replace(found.outcomes, look=Look((5, 20), 1)))
+    rows = [{(r.arm, r.task): (r.best, r.worst) for r in arm_rank_rows(each)} for each in (found, at_look)]
+    wider = [rows[1][key][0] <= best and rows[1][key][1] >= worst for key, (best, worst) in rows[0].items()]
+    assert all(wider)
+    assert rows[0] != rows[1]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from layersig.analysis.looks import Look
 from layersig.findings.arms import Arms
 from layersig.findings.conclusions import conclusions
 from layersig.findings.controls import MIN_SETS, Standing, control_set_rows
@@ -158,3 +161,19 @@ def test_sets_of_another_match_are_told_apart() -> None:
     (row,) = control_set_rows(arms_of(19, match="layers"))
     assert (row.match, row.p) == ("layers", pytest.approx(0.05))
     assert "its number of layers" in row.sentence
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_sets_that_tie_with_the_arm_count_alike_in_the_sentence_and_the_test(higher: bool) -> None:
+    found = Standing(0.1 + 0.2, np.full(19, 0.3), 1, higher, fixed=True)
+    assert found.value != found.sets[0]
+    assert (found.at_least_as_good, found.p) == (19, 1.0)
+
+
+def test_the_test_among_control_sets_allows_for_looks_where_seeds_are_added() -> None:
+    plain, look = arms_of(19), Look((3, 5), 1)
+    at_look = replace(plain, outcomes=replace(plain.outcomes, look=look))
+    (row,), (allowing,) = control_set_rows(plain), control_set_rows(at_look)
+    assert (row.p, allowing.p) == (pytest.approx(0.05), pytest.approx(look.p_value(0.05)))
+    (claim,) = (row for row in conclusions(at_look).claims if row.arm == "few")
+    assert claim.beats_random_p == allowing.p

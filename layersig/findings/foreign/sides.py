@@ -13,11 +13,14 @@ from layersig.findings.foreign.harness import is_samples, leaves, read_log
 from layersig.findings.foreign.log import ItemIdentity, Log
 from layersig.findings.foreign.table import is_table, read_runs
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
+from layersig.findings.pairing import pairing_notes
+from layersig.recipe.schema import BASE
 from layersig.records import Cell
 
 NOT_STATED = "a base model that is not stated"
 """What sentences say in place of the base model: these files do not tell."""
 _DATA = "(not stated)"
+_UNTOUCHED = f"; call it {BASE}, as {BASE}=PATH, if it is the untouched model"
 _SEED = re.compile(r"(?:^|[^a-z])seed[-_=]?(\d+)", re.IGNORECASE)
 _MOST_NAMED = 5
 
@@ -112,10 +115,10 @@ def foreign(names: Sequence[str], runs: Path) -> Foreign:
         {task for _, log in cells for task in log.pooled},
     )
     notes += [note for _, log in cells for note in log.notes]
-    single = [arm.label for arm in arms if None in arm.runs]
-    if single and len(single) < len(arms):
-        notes.append(f"{', '.join(single)}: one run, without a seed, is paired with every run of the other arm")
-    return Foreign(tables, tuple(labels), tuple(dict.fromkeys(notes)))
+    untouched = frozenset(label for label in labels if Path(label).name == BASE)
+    notes += [f"{label} is taken for the untouched model, by its name" for label in labels if label in untouched]
+    notes += pairing_notes({arm.label: tuple(arm.runs) for arm in arms}, untouched, _UNTOUCHED)
+    return Foreign(replace(tables, untouched=untouched), tuple(labels), tuple(dict.fromkeys(notes)))
 
 
 def _label(name: str) -> str:

@@ -7,10 +7,11 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-Scope = Literal["checkpoints", "method"]
-Role = Literal["baseline", "contrast", "other scorer", "random control", "rule control"]
-"""Why two arms are compared: with the baseline, because the recipe declares the pair, because another scorer chose as
-many layers by the same policy, or with a control."""
+Scope = Literal["checkpoints", "method", "method against a checkpoint"]
+"""What a row is about; the third of several training runs of one arm against a single one of another."""
+Role = Literal["baseline", "contrast", "all layers", "other scorer", "random control", "rule control"]
+"""Why two arms are compared: with the baseline, because the recipe declares the pair, with all layers because the arm
+may be as good as they are, because another scorer chose as many layers by the same policy, or with a control."""
 
 
 class Row(BaseModel):

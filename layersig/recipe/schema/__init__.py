@@ -21,6 +21,8 @@ from pydantic import Field
 
 from layersig.recipe.schema.about import DATE_PATTERN, STATEMENT_PATTERN, AboutSettings
 from layersig.recipe.schema.arms import (
+    ALL_LAYERS,
+    BASE,
     CONTROL_KINDS,
     RESERVED_ARMS,
     Arm,
@@ -78,8 +80,10 @@ from layersig.recipe.schema.tuning import (
 )
 
 __all__ = [
+    "ALL_LAYERS",
     "AUTO_BATCH_ON_CPU",
     "AUTO_TOKENS_ON_CPU",
+    "BASE",
     "CONTROL_KINDS",
     "DATA_SCHEMES",
     "DATE_PATTERN",

@@ -13,7 +13,10 @@ from layersig.docstrings import Described
 from layersig.recipe.schema.common import Fraction, Name, SourceSpec, Table
 from layersig.recipe.schema.sweeps import Grid
 
-RESERVED_ARMS = ("base", "all-layers")
+BASE = "base"
+ALL_LAYERS = "all-layers"
+RESERVED_ARMS = (BASE, ALL_LAYERS)
+"""The untouched model, and the one with all layers tuned: arms of every study."""
 
 CONTROL_KINDS = ("random", "first-k", "last-k", "middle", "ends")
 """Kinds of scorers that ignore the model and the data."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from layersig.findings.arms import BASE, Arms, ends
+from layersig.findings.arms import Arms, ends
 from layersig.findings.contrasts import scope_of
 from layersig.findings.rows.arms import ResultRow, SeedResultRow
+from layersig.recipe.schema import BASE
 
 
 def corpus_results(arms: Arms) -> Iterator[ResultRow]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layersig.findings.arms import BASE
 from layersig.findings.outcomes import Measure
 from layersig.findings.rows.arms import (
     COMPARISONS,
@@ -15,6 +14,7 @@ from layersig.findings.rows.arms import (
     ResultRow,
     ShareRow,
 )
+from layersig.recipe.schema import BASE
 from layersig.report.charts.forest import ForestRow, Panel, forest
 from layersig.report.comparison_table import comparison_table
 from layersig.report.document import (
@@ -139,6 +139,7 @@ def _differences(material: Material) -> list[Block]:
     for role, name, heading, reference in (
         ("baseline", "differences", f"Against {material.findings.baseline}", material.findings.baseline),
         ("contrast", "contrasts", "Named contrasts", "reference"),
+        ("all layers", "against-all-layers", "Against all layers", "all-layers"),
         ("other scorer", "between-scorers", "Scorers against each other", "other arm"),
         ("random control", "against-random", "Against its random control", "its random control"),
         ("rule control", "against-rule", "Against the rule of type and depth", "the rule of type and depth"),

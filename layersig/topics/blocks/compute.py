@@ -12,9 +12,8 @@ from layersig.analysis.multiplicity import benjamini_hochberg
 from layersig.analysis.results import Estimate, FloatArray
 from layersig.analysis.simultaneous import LargestT, largest_of
 from layersig.analysis.tables import Floor, mean_of, no_interval
-from layersig.findings.arms import BASE
 from layersig.findings.responses import PASSED
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import BASE, Recipe
 from layersig.records import Cell, block_label
 from layersig.topics.blocks.rows import BlockRow
 from layersig.topics.blocks.sweep import Sweep, generator_of

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from layersig.findings.arms import BASE
 from layersig.findings.files import RunFiles
 from layersig.findings.forms import WrittenForm
 from layersig.findings.outcomes import Measure, OutcomeTables, outcome_tables
 from layersig.findings.responses import Responses, group_responses
 from layersig.jsonform import Open, read_json, read_jsonl, read_rows
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import BASE, Recipe
 from layersig.records import WHOLE, Cell, Outcome, OutcomeForm, block_label, labelled_block
 from layersig.streams import Streams
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from layersig.findings.arms import BASE
+from layersig.recipe.schema import BASE
 from layersig.store.runfolder import ManifestForm, StageForm
 from layersig.topics.cost.rows import ComputeRow, InferenceRow
 

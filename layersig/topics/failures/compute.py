@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from layersig.findings.arms import BASE
 from layersig.findings.files import RunFiles
 from layersig.findings.outcomes import OutcomeTables
+from layersig.recipe.schema import BASE
 from layersig.records import Cell
 from layersig.streams import Streams
 from layersig.topics.failures.rows import FailureCountRow, FailureRow

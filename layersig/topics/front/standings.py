@@ -12,12 +12,11 @@ from layersig.findings.rows.base import Role
 from layersig.findings.rows.claims import CLAIMS
 from layersig.findings.rows.layers import SELECTIONS, UNITS, SelectionRow
 from layersig.layers import Unit
-from layersig.recipe.schema import RESERVED_ARMS
+from layersig.recipe.schema import ALL_LAYERS, BASE
 from layersig.report.material import Material
 from layersig.report.shares import why_no_share
 
 CONTROLS: tuple[Role, ...] = ("random control", "rule control")
-_BASE, _ALL_LAYERS = RESERVED_ARMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +138,8 @@ def _place(material: Material, data: str) -> Place | None:
     return Place(
         data,
         measure,
-        material.result(measure, _BASE, data),
-        material.result(measure, _ALL_LAYERS, data),
+        material.result(measure, BASE, data),
+        material.result(measure, ALL_LAYERS, data),
         material.assay(measure, data),
         standings,
         tuple(unstated),

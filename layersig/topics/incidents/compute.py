@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from layersig.findings.arms import BASE
 from layersig.findings.files import CONVERSATIONS, RunFiles
 from layersig.findings.forms import EvaluationForm
 from layersig.incidents import Incidents
 from layersig.jsonform import read_json
 from layersig.judging.records import AnswerRecord, read_answers
+from layersig.recipe.schema import BASE
 from layersig.records import Cell
 from layersig.topics.incidents.rows import IncidentRow
 

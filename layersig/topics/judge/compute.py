@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from layersig.analysis.tables import mean_of
-from layersig.findings.arms import BASE, Arms
+from layersig.findings.arms import Arms
 from layersig.findings.contrasts import scope_of
 from layersig.findings.files import JUDGEMENTS, PAIRS, RunFiles
 from layersig.findings.forms import JudgedForm
 from layersig.findings.outcomes import Measure
 from layersig.jsonform import read_json
 from layersig.judging.records import SCORE
+from layersig.recipe.schema import BASE
 from layersig.records import Cell
 from layersig.topics.judge.records import JudgeRecords, mean_of_turns
 from layersig.topics.judge.rows import JudgedRow, JudgeNoiseRow, JudgeRow

@@ -8,8 +8,9 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from layersig.analysis.looks import EffectAtLook
 from layersig.analysis.paired import sign_flip_test
-from layersig.analysis.results import Estimate
+from layersig.analysis.results import Effect
 from layersig.analysis.tables import Floor, mean_of
 from layersig.findings.arms import Arms
 from layersig.findings.contrasts import scope_of
@@ -46,10 +47,14 @@ def _rows(
         np.array([[count(table[turn]) for turn in turns] for table in tables]) for count in (_points, _won, _lost)
     )
     seeds = tuple(cell.seed for cell in cells)
+    brought = next((each for each in (arm, arms.plan.baseline) if each in arms.plan.brought), None)
+    scope = scope_of(seeds, brought if len(seeds) > 1 else None)
+    look = arms.outcomes.look_at(seeds)
     for by, label, mask in records.groups(name, turns):
         chosen = [turn for turn, kept in zip(turns, mask, strict=True) if kept]
         units = units_of_turns(points[:, mask], chosen)
-        estimate = mean_of(units, floor=Floor.LEVEL)
+        mean = mean_of(units, floor=Floor.LEVEL)
+        estimate = mean if mean is None or look is None else EffectAtLook(mean, look)
         interval = estimate.interval(arms.level) if estimate else None
         win, loss = float(won[:, mask].mean()), float(lost[:, mask].mean())
         yield PairRow(
@@ -71,12 +76,12 @@ def _rows(
             n=len(chosen),
             questions=len({question for question, _ in chosen}),
             seeds=len(seeds),
-            scope=scope_of(seeds).value,
+            scope=scope.value,
             unrated=len(every) - len(turns) if by == "all" else 0,
         )
 
 
-def _p_value(estimate: Estimate | None, units: FloatArray, rng: np.random.Generator) -> float | None:
+def _p_value(estimate: Effect | None, units: FloatArray, rng: np.random.Generator) -> float | None:
     """Of no preference: questions flipped where there is one training run, else t over seeds and questions."""
     if estimate is None:
         return None

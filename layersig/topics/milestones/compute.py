@@ -25,14 +25,13 @@ from layersig.findings.files import RunFiles
 from layersig.findings.forms import StabilityForm, TrainingForm
 from layersig.findings.rankings import ScoreTable
 from layersig.findings.shown import finite, finite_set
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.recipe.schema import ALL_LAYERS, Recipe
 from layersig.records import Cell
 from layersig.topics.milestones.rows import MilestoneRow, SuccessiveRow, TrainingRow
 from layersig.topics.stability.variation import checkpoint_series
 
 FloatArray = NDArray[np.float64]
 
-ALL_LAYERS = RESERVED_ARMS[1]
 _TRAINING_STAGES = frozenset({"reference", "tune", "recover"})
 
 

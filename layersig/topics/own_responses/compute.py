@@ -108,7 +108,7 @@ def _contrast(arms: Arms, measure: Measure, arm: str, own: str, given: str) -> C
     items = outcomes.items[measure]
     differences = np.stack([items.unit_values(a) - items.unit_values(b) for a, b in zip(*values, strict=True)])
     labels = f"{arm} on {own}", f"{arm} on {given}"
-    shares, look = outcomes.are_shares(measure), outcomes.look
+    shares, look = outcomes.are_shares(measure), outcomes.look_at(seeds)
     return Contrast(*labels, None, measure, seeds, items, values, differences, shares, look)
 
 

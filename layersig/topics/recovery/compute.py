@@ -11,11 +11,11 @@ import numpy as np
 
 from layersig.analysis.results import FloatArray
 from layersig.analysis.tables import Floor, mean_of, no_interval
-from layersig.findings.arms import BASE, Arms, ends
+from layersig.findings.arms import Arms, ends
 from layersig.findings.contrasts import contrast, paired_seeds, scope_of
 from layersig.findings.outcomes import Measure
 from layersig.findings.responses import PASSED, Responses
-from layersig.recipe.schema import Recipe
+from layersig.recipe.schema import BASE, Recipe
 from layersig.topics.recovery.rows import RecoveryRow
 
 Line = Mapping[str, Any]

@@ -18,10 +18,11 @@ from layersig.analysis.retention import (
     room_above_floor,
 )
 from layersig.analysis.tables import Floor, mean_of, no_interval
-from layersig.findings.arms import BASE, Arms
+from layersig.findings.arms import Arms
 from layersig.findings.contrasts import Seeds, scope_of
 from layersig.findings.outcomes import FloatArray, Measure
 from layersig.findings.shown import finite_set
+from layersig.recipe.schema import BASE
 from layersig.records import Cell, Outcome
 from layersig.topics.retention.rows import Format, RetentionClassRow, RetentionGapRow, RetentionRow
 

@@ -8,11 +8,11 @@ from math import ceil
 
 from layersig.analysis.as_good import MIN_SEEDS_FOR_ONE_CONTROL
 from layersig.analysis.verdicts import Verdict
-from layersig.findings.arms import BASE
 from layersig.findings.families import DECLARED
 from layersig.findings.plan import CONTROLS, matched_by
 from layersig.findings.rows.arms import COMPARISONS, RESULTS, SHARES, ComparisonRow
 from layersig.findings.rows.layers import SELECTIONS
+from layersig.recipe.schema import BASE
 from layersig.topics.rigor.demand import Demand, Records, span
 from layersig.topics.rigor.rankings import LEAST_SEEDS
 from layersig.topics.tuning_cost.rows import TRIALS
@@ -31,7 +31,7 @@ def error_bars(records: Records) -> Demand | None:
     if not rows:
         return None
     known = sum(row.se is not None for row in rows)
-    what = "over seeds and items" if any(row.scope == "method" for row in rows) else "over items"
+    what = "over seeds and items" if any(row.seeds > 1 for row in rows) else "over items"
     return Demand(known == len(rows), f"{known} of {len(rows)} values have a standard error {what}.")
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from layersig.analysis.claim import MIN_DATA_SETS_TO_GENERALISE, named_data_sets
 from layersig.analysis.verdicts import Verdict
-from layersig.findings.arms import BASE
 from layersig.findings.files import HELDOUT, model_name
 from layersig.findings.leakage import leaking
 from layersig.findings.rows.arms import COMPARISONS, RESULTS, ComparisonRow
 from layersig.findings.rows.claims import CLAIMS, EVERY_TASK, ClaimRow
 from layersig.findings.rows.layers import RANKINGS
 from layersig.findings.tables import Findings
+from layersig.recipe.schema import BASE
 from layersig.report.numbers import plural
 from layersig.topics.cost.rows import COMPUTE, COSTS, INFERENCE
 from layersig.topics.judge.rows import JUDGES

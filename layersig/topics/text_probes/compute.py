@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from layersig.analysis.tables import mean_of, no_interval
-from layersig.findings.arms import BASE
 from layersig.findings.contrasts import scope_of
 from layersig.findings.responses import PASSED, Line, Responses
+from layersig.recipe.schema import BASE
 from layersig.topics.text_probes.rows import ErrorRow, ProbeRow
 
 _TAXONOMIES: Sequence[tuple[Literal["by exception", "of the paper"], str]] = (

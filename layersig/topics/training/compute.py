@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from layersig.findings.files import LossPoint
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.recipe.schema import ALL_LAYERS, Recipe
 from layersig.records import Cell
 from layersig.topics.training.rows import LossRow
 
 MOST_POINTS = 50
-ALL_LAYERS = RESERVED_ARMS[1]
 
 
 def loss_rows(

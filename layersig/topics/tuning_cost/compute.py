@@ -8,10 +8,9 @@ from typing import Any
 
 from layersig.findings.files import RunFiles
 from layersig.findings.rows.layers import SelectionRow
-from layersig.recipe.schema import RESERVED_ARMS, Recipe
+from layersig.recipe.schema import ALL_LAYERS, Recipe
 from layersig.topics.tuning_cost.rows import TrialRow, TuningCostRow
 
-ALL_LAYERS = RESERVED_ARMS[1]
 _STATE = ("trained_memory", "gradient_memory", "optimizer_memory")
 
 

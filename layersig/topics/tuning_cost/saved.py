@@ -9,10 +9,9 @@ from typing import Any
 
 from layersig.findings.files import Selected
 from layersig.layers import LayerMap
-from layersig.recipe.schema import RESERVED_ARMS
+from layersig.recipe.schema import ALL_LAYERS
 from layersig.topics.tuning_cost.rows import TimeSavedRow
 
-ALL_LAYERS = RESERVED_ARMS[1]
 Stage = Mapping[str, Any]
 Place = tuple[str | None, str | None, int | None]
 """Arm, data set, seed."""
