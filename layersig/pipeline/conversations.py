@@ -83,7 +83,13 @@ def _arms(study: Study) -> list[str]:
 
 
 def _comparisons(study: Study) -> Iterator[Stage]:
-    for data, seed in study.grid():
-        for arm in (BASE, *_arms(study)):
-            if arm != study.recipe.analyze.baseline:
-                yield compare(study, Cell(arm=arm, data=data, seed=seed))
+    baseline = study.recipe.analyze.baseline
+    arms = [arm for arm in (BASE, *_arms(study)) if arm != baseline]
+    cells = (_compared(study, arm, baseline, data, seed) for data, seed in study.grid() for arm in arms)
+    yield from (compare(study, cell) for cell in dict.fromkeys(cells))
+
+
+def _compared(study: Study, arm: str, baseline: str, data: str, seed: int) -> Cell:
+    """The cell of a comparison, which two models that know neither data nor seed need once."""
+    once = all(study.evaluated(name, data, seed) == Cell(arm=name) for name in (arm, baseline))
+    return Cell(arm=arm) if once else Cell(arm=arm, data=data, seed=seed)
