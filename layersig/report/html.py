@@ -6,13 +6,18 @@ import base64
 import gzip
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files as resources
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from layersig.report.document import Bar, Block, Code, Details, Document, Figure, Section, Table
 from layersig.report.lifted import lifted
 from layersig.report.numbers import plural
 from layersig.report.palette import recolouring, variables
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _PLAIN = 64 * 1024
 """Bytes of a file that the page carries as it is; larger ones are compressed."""
@@ -28,16 +33,10 @@ def render_html(document: Document, files: Mapping[str, str] | None = None) -> s
         document: The report.
         files: Text of the files that it links to, by name: the page carries them.
     """
-    import jinja2
-
     assets = resources("layersig.report") / "assets"
     script = (assets / "page.js").read_text(encoding="utf-8").strip()
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
-    for name, kind in (("code", Code), ("bar", Bar)):
-        environment.tests[name] = lambda part, kind=kind: isinstance(part, kind)
-    template = environment.from_string((assets / "report.html.j2").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return template.render(
+    return _template().render(
         document=document,
         holds=_holds,
         lifted=lifted,
@@ -48,6 +47,18 @@ def render_html(document: Document, files: Mapping[str, str] | None = None) -> s
         style=(assets / "style.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=f"sha256-{digest}",
+    )
+
+
+@cache
+def _template() -> Template:
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)
+    for name, kind in (("code", Code), ("bar", Bar)):
+        environment.tests[name] = lambda part, kind=kind: isinstance(part, kind)
+    return environment.from_string(
+        (resources("layersig.report") / "assets" / "report.html.j2").read_text(encoding="utf-8")
     )
 
 

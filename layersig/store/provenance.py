@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from typing import Any
 
@@ -24,7 +26,8 @@ _PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Versions of Python and of every installed package that results may depend on."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -35,7 +38,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def packages() -> dict[str, str]:
+@cache
+def packages() -> Mapping[str, str]:
     """Version of every distribution that this Python can import, by its normalised name, sorted by name.
 
     Of several of one name, the first on the path counts: it is the one that is imported.
