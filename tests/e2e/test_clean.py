@@ -55,6 +55,7 @@ def test_it_shows_what_the_cache_holds_and_frees_after_being_told(own: World, mo
     assert own.call("clean", "--limit", "much").code == 2
 
 
+@pytest.mark.slow
 def test_a_limit_in_the_settings_is_kept_after_a_run(own: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleaning, "MOMENT", 0.0)
     monkeypatch.setenv("LAYERSIG_CACHE_LIMIT", "1kB")

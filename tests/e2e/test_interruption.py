@@ -91,6 +91,7 @@ def test_interrupted_everywhere_it_ends_as_if_never_interrupted(world: World, fi
     assert not list((cache / "work").iterdir())
 
 
+@pytest.mark.slow
 def test_killed_in_a_training_step_it_goes_on_from_its_checkpoint(world: World, first: Run, tmp_path: Path) -> None:
     cache, runs = tmp_path / "cache", tmp_path / "runs"
     killed = subprocess.run(

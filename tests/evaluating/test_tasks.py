@@ -346,6 +346,7 @@ def test_outcomes_survive_their_line(tmp_path: Path) -> None:
     assert [Outcome.from_json(outcome.to_json()) for outcome in scored.outcomes] == list(scored.outcomes)
 
 
+@pytest.mark.slow
 def test_looking_at_a_users_task_imports_no_metric_that_it_does_not_name() -> None:
     # A run that is cached already does so, and is to end within seconds.
     code = "import sys, layersig.evaluating.local; print({'nltk', 'scipy', 'sklearn', 'torch'} & set(sys.modules))"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 COUNTS = """
 import sys
 from layersig.fast.head import LOGIT_ELEMENTS
@@ -16,6 +18,7 @@ print("peft" in sys.modules, "bitsandbytes" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_counting_passes_and_bytes_imports_no_peft() -> None:
     """PEFT brings bitsandbytes, which brings torch's compiler: five seconds of the processor."""
     ran = subprocess.run([sys.executable, "-c", COUNTS], capture_output=True, text=True, check=True, timeout=300)
