@@ -22,7 +22,7 @@ from layersig.exporting.formats import WRITERS
 from layersig.exporting.models import loadable_base
 from layersig.findings.files import RunFiles
 from layersig.findings.tables import Findings
-from layersig.recipe.bundled import bundled, find
+from layersig.recipe.bundled import recipe_path
 from layersig.recipe.load import LoadedRecipe, load, stored
 from layersig.recipe.resolve import to_toml
 from layersig.recipe.schema import Recipe
@@ -229,9 +229,7 @@ def _loaded(recipe: AnyRecipe, overrides: tuple[str, ...], *, smoke: bool) -> It
         yield recipe
         return
     if isinstance(recipe, str | Path):
-        path = Path(recipe)
-        if not path.exists() and isinstance(recipe, str) and not recipe.endswith(".toml"):
-            path = bundled(recipe) or find(recipe)
+        path = recipe if isinstance(recipe, Path) else recipe_path(recipe)
         yield load(path, overrides, smoke=smoke)
         return
     text = to_toml(recipe) if isinstance(recipe, Recipe) else tomlkit.dumps(recipe)

@@ -71,6 +71,8 @@ def command(
     from layersig.store.runfolder import find_run
 
     folder = find_run(runs, run)
+    if folder.manifest()["smoke"] and tool in (_CHECKPOINT, "peft") and dest is not None:
+        click.echo(f"note: {folder.name} is a smoke run, whose models mean nothing", err=True)
     if dest is not None and dest.exists():
         raise UserError(f"{dest} exists already; name a new {'folder' if tool in (_CHECKPOINT, 'peft') else 'file'}")
     if dtype is not None and tool != _CHECKPOINT:

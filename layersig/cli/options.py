@@ -22,11 +22,9 @@ class RecipePath(click.ParamType[Path]):
         Raises:
             UserError: What looks like a name is none of a bundled recipe.
         """
-        if isinstance(value, Path) or _exists(value):
-            return Path(value)
-        from layersig.recipe.bundled import bundled, find
+        from layersig.recipe.bundled import recipe_path
 
-        return bundled(value) or (Path(value) if value.endswith(".toml") else find(value))
+        return value if isinstance(value, Path) else recipe_path(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Names of bundled recipes, and files."""
@@ -42,19 +40,14 @@ def recipe_or_override(value: str) -> Path | str:
     Raises:
         UserError: It is neither.
     """
-    if "=" in value and not _exists(value):
+    from layersig.recipe.bundled import is_file
+
+    if "=" in value and not is_file(value):
         return value
     try:
         return RecipePath().convert(value, None, None)
     except UserError as error:
         raise UserError(f"{error}; to override a key, write `key.sub=value`") from None
-
-
-def _exists(value: str) -> bool:
-    try:
-        return Path(value).exists()
-    except OSError:  # too long for the name of a file, as overrides can be
-        return False
 
 
 class RunName(click.ParamType[str]):

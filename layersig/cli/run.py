@@ -131,7 +131,14 @@ def command(
     recipes = [recipe, *(each for each in given if isinstance(each, Path))]
     overrides = [each for each in given if isinstance(each, str)]
     groups = [load_all(path, overrides, smoke=smoke) for path in recipes]
-    every = {(loaded.recipe.name, loaded.id): loaded for group in groups for loaded in group}
+    every: dict[tuple[str, str], LoadedRecipe] = {}
+    for loaded in (loaded for group in groups for loaded in group):
+        same = every.setdefault((loaded.recipe.name, loaded.id), loaded)
+        if same.base_dir != loaded.base_dir:  # relative sources are other files there
+            raise UserError(
+                f"{same.path} and {loaded.path} say the same in two folders, and would share a run folder; give one of "
+                "them another `name`"
+            )
     for loaded in every.values():
         check_files(loaded)  # of all before the first starts
     with driving(launch, sharded=shard) as driver:

@@ -53,15 +53,24 @@ def command(given: tuple[Path | str, ...], as_json: bool) -> int:
     faults: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
     for path in recipes:
+        found: dict[str, None] = {}  # in order, and once where several models give the same
+        wrong: dict[str, None] = {}
+        every: tuple[LoadedRecipe, ...] = ()
         try:
-            found: dict[str, None] = {}  # in order, and once where several models give the same
-            for loaded in load_all(path, overrides):
-                _check_tasks(loaded)
-                found |= dict.fromkeys(f"{loaded.where('judge')}: {skipped}" for skipped in loaded.skipped)
-                found |= dict.fromkeys(check_inputs(loaded))
-            notes[str(path)] = list(found)
+            every = load_all(path, overrides)
         except UserError as error:
-            faults[str(path)] = str(error)
+            wrong[str(error)] = None
+        for loaded in every:
+            found |= dict.fromkeys(f"{loaded.where('judge')}: {skipped}" for skipped in loaded.skipped)
+            for check in (_check_tasks, check_inputs):
+                try:
+                    found |= dict.fromkeys(check(loaded))
+                except UserError as error:
+                    wrong[str(error)] = None
+        if wrong:
+            faults[str(path)] = "\n".join(wrong)
+        else:
+            notes[str(path)] = list(found)
     good = [str(path) for path in recipes if str(path) not in faults]
     for message in faults.values():
         click.echo(f"error: {message}", err=True)
@@ -76,11 +85,11 @@ def command(given: tuple[Path | str, ...], as_json: bool) -> int:
     return 2 if faults else 0
 
 
-def _check_tasks(loaded: LoadedRecipe) -> None:
+def _check_tasks(loaded: LoadedRecipe) -> tuple[str, ...]:
     """Refuse tasks that cannot be evaluated, or whose floor is requested and cannot be measured."""
     asked = any("tasks" in choice.params for choice in loaded.recipe.scorers.values())
-    if not asked and not loaded.recipe.evaluate.tasks:
-        return
-    from layersig.engine.task_check import check_tasks
+    if asked or loaded.recipe.evaluate.tasks:
+        from layersig.engine.task_check import check_tasks
 
-    check_tasks(loaded)
+        check_tasks(loaded)
+    return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from layersig.docstrings import first_sentence
@@ -45,6 +45,14 @@ def opening(
         "warnings": warnings,
         **({"skipped": list(loaded.skipped)} if loaded.skipped else {}),
     }
+
+
+def other_content(earlier: ManifestForm | None, sources: Mapping[str, Source]) -> Iterator[str]:
+    """Sources that hold other content than when the run was computed, so that its results are replaced."""
+    known = {} if earlier is None else {each["node"]: each["digest"] for each in earlier["sources"]}
+    for node, source in sources.items():
+        if known.get(node, source.digest) != source.digest:
+            yield f"{source.label} holds other content than when this run was computed; its results are replaced"
 
 
 def _about_scorers(loaded: LoadedRecipe) -> dict[str, str]:

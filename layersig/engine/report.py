@@ -7,20 +7,27 @@ from typing import Any
 from layersig.errors import UserError
 from layersig.findings.rows.arms import RESULTS
 from layersig.findings.rows.layers import RANKINGS
-from layersig.recipe.load import LoadedRecipe
-from layersig.store.looks import Looks
+from layersig.recipe.schema import Recipe
 from layersig.store.runfolder import RunFolder
 
 
-def write_report(folder: RunFolder, loaded: LoadedRecipe, status: str, looks: Looks) -> None:
-    """Analyse a run and write its report; a report that compares anything counts as a look at the study."""
+def write_report(folder: RunFolder, recipe: Recipe, status: str) -> bool:
+    """Analyse a run and write its report.
+
+    Args:
+        folder: The run.
+        recipe: Its recipe.
+        status: What the report says of its end.
+
+    Returns:
+        Whether the report is a look at the study: one that shows results or rankings is.
+    """
     from layersig.topics.analyse import analyse
     from layersig.topics.render import render
 
-    findings = analyse(folder.path, loaded.recipe, status)
+    findings = analyse(folder.path, recipe, status)
     render(folder.path)
-    if any(findings[table] for table in (RESULTS, RANKINGS)):
-        looks.put(loaded.recipe.seeds)
+    return any(findings[table] for table in (RESULTS, RANKINGS))
 
 
 def results(folder: RunFolder) -> list[dict[str, Any]]:

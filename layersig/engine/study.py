@@ -18,6 +18,7 @@ from layersig.engine.manifest import (
     looks_before,
     now,
     opening,
+    other_content,
     pinned,
     plan_on_record,
     planned_costs,
@@ -42,6 +43,7 @@ from layersig.store.cache import Cache, cache_limit, cache_root
 from layersig.store.cleaning import keep_limit
 from layersig.store.declarations import Declarations
 from layersig.store.files import write_atomic
+from layersig.store.hashing import sha256_json
 from layersig.store.looks import Looks
 from layersig.store.planned_costs import PlannedCosts
 from layersig.store.plans import Plans
@@ -165,13 +167,16 @@ def opened(
         check_sources(sources, recipe, warn)
         if here:
             check_trainings(graph, sources["source/model"].path, loaded)
+        for changed in other_content(earlier, sources):
+            warn(changed)
         manifest = opening(loaded, graph, sources, earlier, warnings)
         digests = {source.spec: source.digest for source in sources.values()}
         declared = declaration(recipe, loaded.components, digests)
         if loaded.smoke:  # no try at the study
             declared["model"] = f"smoke run of {declared['model']}"
         declarations = Declarations(cache.root).put(declared)
-        looks = Looks(cache.root, without_seeds(declared))
+        manifest["study"] = sha256_json(without_seeds(declared))
+        looks = Looks(cache.root, manifest["study"])
         manifest["looks"] = looks_before(looks, recipe, earlier, warn)
         manifest |= plan_on_record(Plans(cache.root), loaded, earlier, warn)
         manifest |= planned_costs(PlannedCosts(cache.root), loaded, earlier, warn)
@@ -212,12 +217,10 @@ def opened(
             manifest["finished"] = now()
             publisher.finish()
             status = final_status(sources, complete)
-            if not (
-                reported
-                and unchanged
-                and what_report_shows(earlier) == what_report_shows({**publisher.manifest, "status": status})
-            ):
-                write_report(folder, loaded, status, looks)
+            same = reported and unchanged
+            same = same and what_report_shows(earlier) == what_report_shows({**publisher.manifest, "status": status})
+            if not same and write_report(folder, recipe, status):
+                looks.put(recipe.seeds)
             tracking.finish(status, results(folder) if tracking else ())
             # Last of all: where the disk is too full for the report, the run must not look complete.
             manifest["status"] = status

@@ -107,6 +107,8 @@ def read_chosen(run: Path, arm: str, base: Base, *, data: str | None = None, see
     every = tuple(files.layers)
     place, seeds = cells[0].parts[1], [seed_of(cell) for cell in cells]
     chosen, notes = _layers(files, recipe, arm, place, seeds)
+    if files.manifest["smoke"]:
+        notes += (f"{run} is a smoke run, whose choice of layers means nothing",)
     names = set(chosen)
     layers = tuple(layer for layer in every if layer.name in names)
     run_name = f"{files.manifest['name']}/{files.manifest['id']}"

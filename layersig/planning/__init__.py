@@ -109,6 +109,6 @@ def plan(loaded: LoadedRecipe, options: Options, warn: Callable[[str], None]) ->
     total = totals(facts, costs, speed, options.runs)
     pilot = pilot_of(facts, options.pilot, options.runs) if facts.recipe.measures else None
     found = tuple(precision(facts, pilot)) if facts.recipe.measures else ()
-    warnings = tuple(machine_warnings(facts, total)) if facts.shapes is not None else ()
+    warnings = tuple(machine_warnings(facts, total, options.runs)) if facts.shapes is not None else ()
     cards = tuple(fits(facts)) if options.cards and facts.configuration is not None else None
     return Plan(facts, costs, total, speed, origin, pilot, found, warnings, cards)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layersig.pipeline import Stage
-from layersig.planning.disk import beside, stored
+from layersig.planning.disk import beside, nearest, stored
 from layersig.planning.facts import Facts
 from layersig.planning.memory import available, gib, peak
 from layersig.planning.passes import Passes
@@ -188,8 +188,14 @@ def _total(parts: Iterable[tuple[float | None, bool]], combined: Callable[[list[
     return Total(combined([0.0, *known]) if told else None, unknown)
 
 
-def machine_warnings(facts: Facts, total: Totals) -> list[str]:
-    """What does not fit on this machine."""
+def machine_warnings(facts: Facts, total: Totals, runs: Path) -> list[str]:
+    """What does not fit on this machine.
+
+    Args:
+        facts: What is known.
+        total: What the study takes.
+        runs: Folder of all runs.
+    """
     said = []
     peak_memory = total.memory.value
     if peak_memory and (free := available(facts)) < peak_memory:
@@ -197,10 +203,12 @@ def machine_warnings(facts: Facts, total: Totals) -> list[str]:
             f"memory: a stage takes {gib(peak_memory)} and {gib(free)} are free; lower train.micro_batch_tokens or "
             "evaluate.batch_tokens, set train.gradient_checkpointing, or take a larger machine"
         )
-    folder = cache_root().absolute()
-    while not folder.exists():
-        folder = folder.parent
-    taken = (total.store.value or 0.0) + total.run_folder
-    if (room := shutil.disk_usage(folder).free) < taken:
-        said.append(f"disk: the study takes {gib(taken)} and {gib(room)} are free in {folder}")
+    taken: dict[int, tuple[Path, float]] = {}
+    for folder, size in ((cache_root(), total.store.value or 0.0), (runs, total.run_folder)):
+        place = nearest(folder)
+        first, before = taken.get(place.stat().st_dev, (place, 0.0))
+        taken[place.stat().st_dev] = first, before + size
+    for place, size in taken.values():
+        if (room := shutil.disk_usage(place).free) < size:
+            said.append(f"disk: the study takes {gib(size)} and {gib(room)} are free in {place}")
     return said

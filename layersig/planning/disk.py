@@ -131,10 +131,12 @@ def _size(path: Path | None) -> float:
 
 def _same_file_system(runs: Path) -> bool:
     """Whether files of the store can be linked into the folder of runs."""
-    store = cache_root()
-    devices = []
-    for folder in (runs.absolute(), store.absolute()):
-        while not folder.exists():
-            folder = folder.parent
-        devices.append(folder.stat().st_dev)
-    return devices[0] == devices[1]
+    return nearest(runs).stat().st_dev == nearest(cache_root()).stat().st_dev
+
+
+def nearest(folder: Path) -> Path:
+    """A folder, or the closest one above it that exists."""
+    found = folder.absolute()
+    while not found.exists():
+        found = found.parent
+    return found

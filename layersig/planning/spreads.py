@@ -129,13 +129,17 @@ class Pilot:
 def pilot_of(facts: Facts, wanted: str | None, runs: Path) -> Pilot | None:
     """The pilot that the user names, or the newest complete run of the same model below the folder of runs.
 
+    Smoke runs are none: their numbers mean nothing.
+
     Raises:
-        UserError: The run that is named is none, or is not finished.
+        UserError: The run that is named is none, is not finished, or is a smoke run.
     """
     if wanted is not None:
         folder = find_run(runs, wanted)
         if not folder.status().startswith("complete"):
             raise UserError(f"--pilot {wanted}: the run is {folder.status()}; name one that is complete")
+        if folder.manifest()["smoke"]:
+            raise UserError(f"--pilot {wanted}: a smoke run tells nothing of a study; name another run")
         return Pilot(folder, facts.recipe.analyze.parts)
     source = facts.known.sources.get("source/model")
     if source is None:
@@ -144,7 +148,8 @@ def pilot_of(facts: Facts, wanted: str | None, runs: Path) -> Pilot | None:
     for folder in all_runs(runs):
         try:
             manifest = folder.manifest()
-            if manifest["status"].startswith("complete") and folder.model()["digest"] == source.digest:
+            told = manifest["status"].startswith("complete") and not manifest["smoke"]
+            if told and folder.model()["digest"] == source.digest:
                 fitting.append((manifest.get("finished", ""), folder.name, folder))
         except UserError:  # what is no run of this version is no pilot
             continue

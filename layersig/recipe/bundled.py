@@ -29,6 +29,25 @@ def bundled(name: str) -> Path | None:
     return path if path.is_file() and path.resolve().is_relative_to(shipped().resolve()) else None
 
 
+def recipe_path(value: str) -> Path:
+    """The recipe file that a user means: a file of that name, else the bundled recipe, else the path as it is.
+
+    Raises:
+        UserError: What looks like a name is none of a bundled recipe.
+    """
+    if is_file(value):
+        return Path(value)
+    return bundled(value) or (Path(value) if value.endswith(".toml") or Path(value).exists() else find(value))
+
+
+def is_file(value: str) -> bool:
+    """Whether there is a file of that name, which may be too long for one, as overrides can be."""
+    try:
+        return Path(value).is_file()
+    except OSError:
+        return False
+
+
 def find(name: str) -> Path:
     """The bundled recipe of a name such as `quickstart` or `paper/table-05`.
 

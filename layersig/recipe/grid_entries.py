@@ -22,7 +22,9 @@ class Axis:
     @property
     def numeric(self) -> bool:
         """Whether the values are numbers."""
-        return len(self.values) > 1 and all(isinstance(each, int | float) for each in self.values)
+        return len(self.values) > 1 and all(
+            isinstance(each, int | float) and not isinstance(each, bool) for each in self.values
+        )
 
 
 @dataclass(frozen=True, slots=True)

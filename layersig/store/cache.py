@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -59,7 +60,7 @@ def bytes_of(text: str) -> int:
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", text.lower())
     if found is None:
         raise UserError(f"{text!r} is not a size; write one such as 500MB, 20GB or 1TiB")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
+    return int(Decimal(found[1]) * _UNITS[found[2] or ""])
 
 
 class RunForm(TypedDict):

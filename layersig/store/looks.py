@@ -8,15 +8,13 @@ that later looks do not change its report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from layersig.jsonform import Open, dumps, read_json
 from layersig.store.files import write_atomic
-from layersig.store.hashing import sha256_json
 
 
 class LooksForm(Open):
@@ -30,11 +28,11 @@ class Looks:
 
     Args:
         root: The cache folder.
-        study: What is trained and measured, without the seeds.
+        study: Digest of what is trained and measured, without the seeds.
     """
 
-    def __init__(self, root: Path, study: Mapping[str, Any]) -> None:
-        self._path = root / "looks" / f"{sha256_json(study)}.json"
+    def __init__(self, root: Path, study: str) -> None:
+        self._path = root / "looks" / f"{study}.json"
 
     def before(self, seeds: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """The seeds of every look that was taken before the first one with these seeds.

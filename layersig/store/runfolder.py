@@ -111,6 +111,7 @@ class ManifestForm(VersionForm):
     skipped: NotRequired[list[str]]
     stages: list[StageForm]
     files: NotRequired[dict[str, Digest]]
+    study: NotRequired[Digest]
     looks: NotRequired[list[list[int]]]
     plan: NotRequired[list[PlannedForm]]
     planned_costs: NotRequired[PlannedCostsForm]
@@ -292,8 +293,8 @@ def find_run(runs: Path, wanted: str) -> RunFolder:
     """
     if not wanted.strip():
         raise UserError("name a run: a path, NAME/ID, a NAME, or the start of an ID; `layersig runs` lists them")
-    if (Path(wanted) / "manifest.json").exists():
-        return RunFolder(Path(wanted))
+    if is_run(path := Path(wanted).resolve()):
+        return RunFolder(path)
     every = all_runs(runs)
     fitting = [run for run in every if run.name == wanted]
     if not fitting:
@@ -307,6 +308,20 @@ def find_run(runs: Path, wanted: str) -> RunFolder:
         known = ", ".join(run.name for run in every[-5:]) or "none yet"
         raise UserError(f"no run {wanted!r} in {runs}; there are: {known}")
     return fitting[0]
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run, also of one that was damaged: others hold a `manifest.json` too."""
+    manifest = path / "manifest.json"
+    if not manifest.is_file():
+        return False
+    if (path / ".lock").exists() or (path / "resolved.toml").exists():
+        return True
+    try:
+        read_json(manifest, VersionForm)
+    except Damaged:
+        return False
+    return True
 
 
 def all_runs(runs: Path) -> list[RunFolder]:

@@ -63,6 +63,19 @@ def test_rm_deletes_only_when_told(
     assert list((run.parent.parent).iterdir()) == []
 
 
+def test_rm_deletes_no_folder_that_is_not_a_run(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "extension"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"name": "my extension"}')
+    assert call(capsys, "rm", other, "--yes")[0] == 2
+    assert (other / "manifest.json").exists()
+    monkeypatch.chdir(run)
+    assert call(capsys, "rm", ".", "--yes")[0] == 0
+    assert not run.exists()
+
+
 def test_layers_counts_what_a_study_would_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tiny(tmp_path / "model", "llama")
     capsys.readouterr()

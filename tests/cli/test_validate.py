@@ -52,6 +52,24 @@ def test_rows_that_cannot_be_used_are_faults(tmp_path: Path, capsys: pytest.Capt
     assert json.loads(out.splitlines()[-1])["valid"] == ([str(tmp_path / "mine.toml")] if more else [])
 
 
+def test_faults_of_tasks_and_of_data_are_told_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_study(tmp_path)
+    wrong = ('evaluate.tasks=["nosuch"]', "data.0.source=file:nowhere.jsonl")
+    code, _, err = call(capsys, "validate", recipe, *wrong)
+    assert code == 2
+    assert "nosuch" in err
+    assert "nowhere.jsonl" in err
+
+
+def test_a_folder_that_is_called_like_a_bundled_recipe_does_not_hide_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quickstart").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call(capsys, "validate", "quickstart")
+    assert (code, out.endswith("quickstart.toml: valid\n")) == (0, True)
+
+
 def test_overrides_apply_to_every_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(tmp_path, capsys, *({"prompt": letter, "response": "b"} for letter in "abc"))
     recipe = tmp_path / "mine.toml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -201,7 +202,9 @@ def test_a_run_whose_process_is_gone_is_shown_as_stopped(world: World, tmp_path:
 @pytest.mark.parametrize("verb", ["report", "status"])
 def test_an_interrupted_run_can_be_looked_at(world: World, tmp_path: Path, verb: str) -> None:
     runs = tmp_path / "runs"
-    with calls(loop, "_clip", _interrupt_at(1)):
+    with calls(loop, "_clip", _interrupt_at(6)):
         world.run("--runs", runs, cache=tmp_path / "cache")
-    told = world.call(verb, "tiny", "--runs", runs, "--json")
+    told = world.call(verb, "tiny", "--runs", runs, "--json", cache=tmp_path / "cache")
     assert told.code == 0, told.err
+    taken = [json.loads(path.read_text())["looks"] for path in (tmp_path / "cache" / "looks").glob("*.json")]
+    assert taken == ([[[0]]] if verb == "report" else [])  # layers were ranked, the untouched model measured

@@ -63,6 +63,18 @@ def test_a_report_needs_the_run_folder_alone(world: World, first: Run, runs: Pat
         assert (run.path / name).read_bytes() == content, name
 
 
+def test_the_same_recipe_in_two_folders_is_not_run_once(world: World, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.toml").write_text(world.recipe.read_text())
+        shutil.copytree(world.recipe.parent / "model", tmp_path / name / "model")
+        for file in ("chats.jsonl", "choice.yaml", "choice.jsonl"):
+            shutil.copy(world.recipe.parent / file, tmp_path / name)
+    told = world.call("run", tmp_path / "a" / "recipe.toml", tmp_path / "b" / "recipe.toml")
+    assert (told.code, told.out) == (2, "")
+    assert "say the same in two folders" in told.err
+
+
 def test_plan_lists_the_stages_that_run_runs(world: World, first: Run) -> None:
     told = world.call("plan", world.recipe, "--json")
     assert [stage["id"] for stage in told.json["stages"]] == list(first.stages)
@@ -147,6 +159,8 @@ def test_smoke_runs_every_stage_shortly_as_a_run_of_its_own(world: World, first:
     results = json.loads((smoke.path / "evaluations" / "base" / "results.json").read_text())["tasks"]
     assert {name: task["n"] for name, task in results.items()} == {"heldout/chats": 4, "choice": 4}
     assert load(smoke.path / "resolved.toml").recipe.train.steps == 2
+    told = world.call("export", smoke.path, "ila-30", "--to", "names")
+    assert (told.code, "is a smoke run, whose choice of layers means nothing" in told.err) == (0, True)
 
 
 @pytest.mark.parametrize("words", [("run", "missing.toml"), ("run", "recipe.toml", "model.source=path:nowhere")])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from layersig.analysis.power import detectable_difference
+from layersig.errors import UserError
 from layersig.findings.outcomes import Measure, outcome_tables
 from layersig.planning.declared import DeclaredComparison
 from layersig.planning.facts import Facts
@@ -16,6 +19,7 @@ from layersig.planning.spreads import Pilot, pilot_of, spread_of
 from layersig.records import Cell, Outcome
 from layersig.store.runfolder import RunFolder
 from tests.cli.test_compare import pooled
+from tests.manifests import manifest, source
 from tests.planning.studies import write
 from tests.planning.test_precision import _facts
 
@@ -135,6 +139,23 @@ def test_parts_of_a_pooled_task_are_what_the_planned_recipe_says_they_are(
     pilot = pilot_of(facts, "pilot", tmp_path)
     assert pilot is not None
     assert pilot.cluster(Measure("choice", "loss")) == cluster
+
+
+def test_a_smoke_run_is_no_pilot(tmp_path: Path) -> None:
+    facts = _facts(write(tmp_path, "lora"), (), ("rows.chats=106",))
+    model = source("model", "model", digest="d" * 64, resolved="path:m")
+    known = replace(facts.known, sources={"source/model": SimpleNamespace(digest="d" * 64)})  # type: ignore[dict-item]
+    facts = replace(facts, known=known)
+    for name, smoke in (("full", False), ("smoke", True)):  # the smoke run is the newer one
+        pooled(tmp_path / "runs", name, {"base": [0.1] * 8})
+        folder = RunFolder(tmp_path / "runs" / name / "0123456789ab")
+        told = {"finished": f"2026-01-0{1 + smoke}", "status": "complete", "smoke": smoke}
+        folder.save_manifest(manifest(name=name, sources=[model], **told))
+    found = pilot_of(facts, None, tmp_path / "runs")
+    assert found is not None
+    assert found.name.startswith("full/")
+    with pytest.raises(UserError, match="--pilot smoke: a smoke run tells nothing of a study"):
+        pilot_of(facts, "smoke", tmp_path / "runs")
 
 
 def test_another_arm_of_the_pilot_stands_in(facts: Facts) -> None:

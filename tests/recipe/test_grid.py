@@ -94,6 +94,14 @@ def test_words_make_arms_but_no_curve(tmp_path: Path) -> None:
     assert found.recipe.sweeps == ()
 
 
+def test_true_and_false_are_no_numbers_of_a_curve(tmp_path: Path) -> None:
+    scorers = '[scorers.norm]\nkind = "gradient-norm"\ngrid.relative = [false, true]\n'
+    arm = '[[arms]]\nname = "a"\nscorer = "norm"\nselect = { kind = "top", fraction = 0.2 }\n'
+    found = loaded(tmp_path, DATA, scorers, arm, "[analyze]\ncontrols = false\n")
+    assert [each.name for each in found.recipe.arms] == ["a-false", "a-true"]
+    assert found.recipe.sweeps == ()
+
+
 def test_every_point_is_primary_and_has_its_controls(tmp_path: Path) -> None:
     found = loaded(tmp_path, DATA, SCORERS, ILA)
     assert found.recipe.analyze.primary == ("ila-0.3", "ila-0.05")
