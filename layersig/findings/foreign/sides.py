@@ -115,8 +115,8 @@ def foreign(names: Sequence[str], runs: Path) -> Foreign:
         {task for _, log in cells for task in log.pooled},
     )
     notes += [note for _, log in cells for note in log.notes]
-    untouched = frozenset(label for label in labels if Path(label).name == BASE)
-    notes += [f"{label} is taken for the untouched model, by its name" for label in labels if label in untouched]
+    untouched = frozenset(arm.label for arm in arms if Path(arm.label).stem == BASE and None in arm.runs)
+    notes += [f"{label} is taken for the untouched model, by its name" for label in sorted(untouched)]
     notes += pairing_notes({arm.label: tuple(arm.runs) for arm in arms}, untouched, _UNTOUCHED)
     return Foreign(replace(tables, untouched=untouched), tuple(labels), tuple(dict.fromkeys(notes)))
 
