@@ -79,7 +79,7 @@ PARTS = (
     Part("full", "small/table-09", ("root_seed=3", 'analyze.sharing=["lora", "full"]')),
     Part("tasks", "replication/tasks", ("root_seed=2",)),
     Part("more-arms", "replication/more-arms", ("root_seed=1",)),
-    Part("tuned-alone", "replication/tuned-alone"),
+    Part("tuned-alone", "replication/tuned-alone", ("root_seed=3",)),
     Part("own-rates", "replication/own-rates"),
     Part("a-tenth", "replication/a-tenth"),
     Part("claim-6-again", "replication/claim-6", ('name="claim-6-again"', "root_seed=3")),

@@ -131,7 +131,7 @@ CONTRADICTED: Sequence[tuple[str, str, Row, Row]] = (
     ("estimators", "shares", {"arm": "path-30"}, {"share": 0.3}),
     ("estimators", "estimators", {}, {"reliability_b": 0.6}),
     ("tuned-alone", "shares", {"arm": "ila-30"}, {"share": 0.95}),
-    ("tuned-alone", "comparisons", {"role": "rule control"}, {"verdict": "undecided"}),
+    ("tuned-alone", "comparisons", {"role": "rule control"}, {"verdict": "better, size unsettled"}),
     ("own-rates", "trials", {"arm": "all-layers"}, {"learning_rate": 0.004}),
     ("own-rates", "shares", {"arm": "ila-30"}, {"share": 0.5}),
     ("own-rates", "comparisons", {"role": "random control"}, {"verdict": "equivalent"}),
