@@ -79,6 +79,7 @@ def test_the_manifest_tells_how_the_run_was_made(first: Run) -> None:
     assert manifest.keys() == {
         *("schema", "name", "id", "status", "started", "finished", "argv", "smoke", "versions", "packages"),
         *("machine", "root_seed", "seeds", "sources", "inputs", "stages", "warnings", "files", "looks", "scorers"),
+        "study",
     }
     assert (manifest["schema"], manifest["name"], manifest["status"]) == (1, "tiny", "complete")
     assert re.fullmatch(r"[0-9a-f]{12}", manifest["id"])
