@@ -4,8 +4,9 @@ BIN := .venv/bin
 # Wheels are not byte-compiled at installation: Python compiles what it imports, which is a fraction of them.
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint requirements.lock
 
-# One thread a worker: two workers that wait for each other's threads are slower than one.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+# One thread a worker: two workers that wait for each other's threads are slower than one. A file stays with one worker,
+# so that what its tests share is set up once.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The Python that `make gpu` runs with: that of .venv if it is there, so that a bare machine needs no network.
 GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))

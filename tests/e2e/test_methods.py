@@ -69,6 +69,7 @@ def test_an_arm_may_be_tuned_by_another_method_than_the_reference(full: Run) -> 
     assert reference["optimizer_memory"] == 2 * reference["trained_memory"] > 2 * tune["trained_memory"]
 
 
+@pytest.mark.slow
 def test_a_study_by_adalora(tmp_path: Path) -> None:
     run = _study(tmp_path, 'train.method="adalora"', "train.adalora={target_r=2,init_r=4}", "train.learning_rate=0.05")
     for arm in ("all-layers", "graft"):
@@ -83,6 +84,7 @@ def test_a_study_by_adalora(tmp_path: Path) -> None:
     assert smoke.run.manifest["status"] == "complete"
 
 
+@pytest.mark.slow
 def test_a_study_by_dora_with_an_arm_by_pissa(tmp_path: Path) -> None:
     arms = ARMS.replace('"lora"', '"pissa"')
     run = _study(tmp_path, 'train.method="dora"', "train.learning_rate=0.01", arms)

@@ -11,6 +11,8 @@ from layersig.layers import LayerMap
 from tests.e2e.world import Run, World
 from tests.study import chats, write_lines, write_study
 
+pytestmark = pytest.mark.slow
+
 SETS = 19
 RECIPE = """\
 name = "carried"
