@@ -12,6 +12,7 @@ from layersig.jsonform import dumps
 from layersig.records import Cell
 from layersig.store.runfolder import RunFolder
 from layersig.topics.milestones.compute import milestone_rows, successive_rows, training_rows
+from layersig.topics.milestones.section import _milestones
 from tests.findings.recipes import recipe_of
 from tests.manifests import manifest, source
 
@@ -98,6 +99,13 @@ def test_few_seeds_show_numbers_and_no_verdict(seeds: int, interval: bool, verdi
         assert (row.ceiling_low is not None) == interval
         assert verdict in row.verdict
         assert "cannot be tested" in row.sentence
+
+
+def test_milestones_of_which_no_share_is_known_have_a_table_and_no_figure() -> None:
+    rows = milestone_rows(series("d", 0.3, CLEAR, 5), (12,), RECIPE)
+    unknown = [row.model_copy(update={"shape": "everything", "low": None, "high": None}) for row in rows]
+    kinds = [[type(block).__name__ for block in _milestones([], each)] for each in (rows, unknown)]
+    assert kinds == [["Heading", "Bullets", "Figure", "Table"], ["Heading", "Bullets", "Table"]]
 
 
 def test_the_last_checkpoint_need_not_be_the_end() -> None:

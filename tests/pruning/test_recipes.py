@@ -54,7 +54,7 @@ def test_it_runs(name, tmp_path, monkeypatch, capsys):
     assert ("Necessity and plasticity" in report) is (name in ("small-recover", "small-sweep"))
     if name == "small-recovery":
         assert "math_answer@2" in report
-        assert "## Before and after recovery" in report
+        assert "<summary>Before and after recovery</summary>" in report
     if name == "small-self-generated":
         parents = "| prune/bi-4-recovered/s-alpaca/seed-0 | data/s-alpaca | the untouched model |"
         assert f"| recover/bi-4-recovered/s-alpaca/seed-0 {parents}" in report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from layersig.analysis.sentences import status_of
 from layersig.report.charts.forest import ForestRow, Panel, forest
@@ -114,25 +114,6 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
         )
         return [heading, alone] if successive else []
     required = rows[0].required
-    panels = []
-    for k in dict.fromkeys(row.k for row in rows):
-        chosen = [row for row in rows if row.k == k and row.share is not None and row.shape != "everything"]
-        if chosen:
-            title = f"Share of the ceiling, top {k} of {chosen[0].of}"
-            estimated = tuple(map(_estimated, chosen))
-            panels.append(Panel(title, "agreement / ceiling", estimated, 1 - required, 1.0))
-    alt = "Forest plot of the share of the noise ceiling that each milestone reaches; the table gives the same numbers."
-    figure = Figure(
-        "milestones",
-        "Milestones against the noise ceiling",
-        described(draw(forest(panels), "milestones"), alt),
-        alt,
-        "Rows: share of the planned steps, and the time until then. Diamond: agreement of a milestone with the ends "
-        "of other runs, over the agreement of those ends. Bar: "
-        f"{level(rows[0].level)} Fieller set from a jackknife that leaves out a seed with its milestone and its end. "
-        f"The band begins at {number(required)}, the share that the test is about.",
-        ("milestones.csv",),
-    )
     table = Table(
         "Agreement of each milestone with the ends of other runs, and the ceiling: the agreement of those ends. "
         f"One-sided p of the share being at most {number(required)}; corrected: milestones are tested from the last "
@@ -172,7 +153,33 @@ def _milestones(successive: Sequence[SuccessiveRow], rows: Sequence[MilestoneRow
         "milestones.csv",
     )
     sentences = Bullets(tuple((row.sentence,) for row in rows))
-    return [heading, sentences, *([figure] if panels else []), table]
+    return [heading, sentences, *_figure(rows), table]
+
+
+def _figure(rows: Sequence[MilestoneRow]) -> Iterator[Figure]:
+    """None where no milestone has a share whose set says anything."""
+    required = rows[0].required
+    panels = []
+    for k in dict.fromkeys(row.k for row in rows):
+        chosen = [row for row in rows if row.k == k and row.share is not None and row.shape != "everything"]
+        if chosen:
+            title = f"Share of the ceiling, top {k} of {chosen[0].of}"
+            estimated = tuple(map(_estimated, chosen))
+            panels.append(Panel(title, "agreement / ceiling", estimated, 1 - required, 1.0))
+    if not panels:
+        return
+    alt = "Forest plot of the share of the noise ceiling that each milestone reaches; the table gives the same numbers."
+    yield Figure(
+        "milestones",
+        "Milestones against the noise ceiling",
+        described(draw(forest(panels), "milestones"), alt),
+        alt,
+        "Rows: share of the planned steps, and the time until then. Diamond: agreement of a milestone with the ends "
+        "of other runs, over the agreement of those ends. Bar: "
+        f"{level(rows[0].level)} Fieller set from a jackknife that leaves out a seed with its milestone and its end. "
+        f"The band begins at {number(required)}, the share that the test is about.",
+        ("milestones.csv",),
+    )
 
 
 def _estimated(row: MilestoneRow) -> ForestRow:
